@@ -1,0 +1,7 @@
+"""`python -m ner_lightning`: the same as the `ner-lightning` command."""
+
+import sys
+
+from ner_lightning.cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""Analysis: from predictions to counts, tables and reports."""

@@ -1,0 +1,204 @@
+"""Batch, its collation, and samplers that group sentences of like length."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, DistributedSampler
+
+from ner_lightning.data.encoding import Encoded
+
+# Sentences are sorted by length within pools of this many batches: large enough for little padding,
+# small enough that an epoch's batches share next to nothing with the last epoch's.
+POOL = 64
+
+
+@dataclass(slots=True)
+class Batch:
+    """Sentences as tensors. R rows of T sub-tokens (a long sentence has several), B sentences of W words.
+
+    Attributes:
+        input_ids: sub-tokens, padded on the right. *Shape:* (R, T)
+        attention_mask: true on real sub-tokens. *Shape:* (R, T)
+        first: flat place in R x T of each word's first sub-token, 0 on padding. *Shape:* (B, W)
+        last: the same for its last sub-token. *Shape:* (B, W)
+        mask: true on real words, a prefix of each row. *Shape:* (B, W)
+        tags: tag ids, 0 on padding; None without gold tags. *Shape:* (B, W)
+        index: each sentence's position in its split. *Shape:* (B,)
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    first: Tensor
+    last: Tensor
+    mask: Tensor
+    tags: Tensor | None
+    index: Tensor
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
+        """The same batch on another device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Batch":
+        """The same batch in page-locked memory; the data loader calls this on GPU machines."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{k: change(v) for k, v in values.items() if v is not None})
+
+
+def collate(sentences: Sequence[Encoded], pad_id: int) -> Batch:
+    """Pads encoded sentences into one batch, in the order given."""
+    rows = [ids for sentence in sentences for ids in sentence.windows]
+    width = max(map(len, rows))
+    input_ids = np.full((len(rows), width), pad_id, dtype=np.int64)
+    attention = np.zeros((len(rows), width), dtype=bool)
+    for row, ids in enumerate(rows):
+        input_ids[row, : len(ids)] = ids
+        attention[row, : len(ids)] = True
+    words = max(len(sentence.first) for sentence in sentences)
+    first, last, tags = (np.zeros((len(sentences), words), dtype=np.int64) for _ in range(3))
+    mask = np.zeros((len(sentences), words), dtype=bool)
+    row = 0
+    for number, sentence in enumerate(sentences):
+        count = len(sentence.first)
+        base = (row + sentence.window) * width
+        first[number, :count] = base + sentence.first
+        last[number, :count] = base + sentence.last
+        mask[number, :count] = True
+        if sentence.tags is not None:
+            tags[number, :count] = sentence.tags
+        row += len(sentence.windows)
+    tagged = all(sentence.tags is not None for sentence in sentences)
+    return Batch(
+        input_ids=torch.from_numpy(input_ids),
+        attention_mask=torch.from_numpy(attention),
+        first=torch.from_numpy(first),
+        last=torch.from_numpy(last),
+        mask=torch.from_numpy(mask),
+        tags=torch.from_numpy(tags) if tagged else None,
+        index=torch.tensor([sentence.index for sentence in sentences]),
+    )
+
+
+class EncodedDataset(Dataset[Batch]):
+    """Encoded sentences; indexed with a list of positions it returns their batch."""
+
+    def __init__(self, sentences: Sequence[Encoded], pad_id: int) -> None:
+        self.sentences = sentences
+        self.pad_id = pad_id
+
+    def __len__(self) -> int:
+        return len(self.sentences)
+
+    def __getitem__(self, places: list[int]) -> Batch:
+        return collate([self.sentences[place] for place in places], self.pad_id)
+
+
+class LengthGroupedSampler(DistributedSampler[list[int]]):
+    """Yields lists of positions: one batch each, of sentences of like length.
+
+    It is handed to a DataLoader as `sampler` with `batch_size=None`. Being a DistributedSampler, it is
+    left alone by Lightning and told of each epoch. A group of neighbours in length is dealt out to all
+    ranks, so ranks have equal numbers of steps and steps of equal cost.
+
+    Args:
+        sentences: what is sampled from.
+        batch_size: sentences a batch and rank.
+        tokens_per_batch: the most padded sub-tokens a batch and rank, instead of `batch_size`; a
+            sentence that exceeds it alone is a batch of its own.
+        shuffle: recompose the batches every epoch; False goes through the data once in order of
+            length, for evaluation: no position is repeated, and ranks may differ by one batch.
+        seed: of the shuffling, the same on every rank.
+        rank: this process's number among `world`.
+        world: the number of processes.
+    """
+
+    def __init__(
+        self,
+        sentences: Sequence[Encoded],
+        *,
+        batch_size: int,
+        tokens_per_batch: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        super().__init__(_Sized(len(sentences)), world, rank, shuffle=shuffle, seed=seed)
+        self.lengths = np.array([sentence.longest for sentence in sentences])
+        self.rows = np.array([len(sentence.windows) for sentence in sentences])
+        self.batch_size = batch_size
+        self.tokens_per_batch = tokens_per_batch
+        self.start = 0  # batches of this epoch that were done before an interruption
+        self._plan: tuple[int, list[list[int]]] | None = None
+
+    def __iter__(self) -> Iterator[list[int]]:
+        start, self.start = self.start, 0
+        return iter(self.plan(self.epoch)[start:])
+
+    def __len__(self) -> int:
+        return len(self.plan(self.epoch))
+
+    def plan(self, epoch: int) -> list[list[int]]:
+        """The batches of this rank in an epoch, in order."""
+        if self._plan is None or (self.shuffle and self._plan[0] != epoch):
+            self._plan = epoch, self._compose(epoch)
+        return self._plan[1]
+
+    def _compose(self, epoch: int) -> list[list[int]]:
+        if not self.shuffle:
+            groups = self._groups(np.argsort(-self.lengths, kind="stable"), share=1)
+            if len(groups) < self.num_replicas:  # so that every rank has something to do
+                groups = [[place] for group in groups for place in group]
+            return groups[self.rank :: self.num_replicas]
+        draw = np.random.default_rng([self.seed, epoch])
+        order = draw.permutation(len(self.lengths))
+        pool = POOL * self._typical_batch() * self.num_replicas
+        groups = []
+        for begin in range(0, len(order), pool):
+            part = order[begin : begin + pool]
+            groups += self._groups(
+                part[np.argsort(-self.lengths[part], kind="stable")], share=self.num_replicas
+            )
+        if len(groups[-1]) < self.num_replicas and len(groups) > 1:
+            groups[-2] += groups.pop()  # else some rank would lack a step
+        turns = draw.permutation(len(groups))
+        return [groups[turn][self.rank :: self.num_replicas] for turn in turns]
+
+    def _typical_batch(self) -> int:
+        if self.tokens_per_batch is None:
+            return self.batch_size
+        return max(1, round(self.tokens_per_batch / float(self.lengths.mean())))
+
+    def _groups(self, order: NDArray[np.int64], share: int) -> list[list[int]]:
+        """Cuts positions, longest first, into groups of `share` batches."""
+        if self.tokens_per_batch is None:
+            size = self.batch_size * share
+            return [order[i : i + size].tolist() for i in range(0, len(order), size)]
+        groups: list[list[int]] = []
+        rows = 0
+        for place in order.tolist():
+            rows += int(self.rows[place])
+            width = int(self.lengths[groups[-1][0]]) if groups else 0
+            if groups and (len(groups[-1]) < share or -(-rows // share) * width <= self.tokens_per_batch):
+                groups[-1].append(place)
+            else:
+                groups.append([place])
+                rows = int(self.rows[place])
+        return groups
+
+
+class _Sized(Dataset[None]):
+    """What DistributedSampler wants to know of a data set: its size."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size

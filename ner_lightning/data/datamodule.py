@@ -1,0 +1,219 @@
+"""CoNLLDataModule: any tagged data set as length-grouped batches, on any number of ranks."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+from torch.utils.data import DataLoader
+
+from ner_lightning.data.batching import Batch, EncodedDataset, LengthGroupedSampler
+from ner_lightning.data.conll import Sentence
+from ner_lightning.data.encoding import Encoded, Encoder, load_tokenizer
+from ner_lightning.data.pretrained import locate
+from ner_lightning.data.schemes import LabelSet, spans
+from ner_lightning.data.sources import SPLITS, Source, Split
+from ner_lightning.errors import UserError
+
+
+class CoNLLDataModule(pl.LightningDataModule):
+    """Sentences of words with one tag each, from the Hugging Face Hub or from local files.
+
+    Tags may follow IOB1, BIO2 or BIOES, differently in each file; they are turned into BIO2.
+
+    Args:
+        dataset: a Hub id, a folder with train, valid and test files (CoNLL columns or JSONL), or
+            `sample` for the bundled corpus.
+        train_file: a file of training sentences, instead of the data set's.
+        valid_file: the same for validation.
+        test_file: the same for test.
+        config: the Hub data set's configuration, where it has several.
+        revision: the Hub data set's branch, tag or commit.
+        words_column: the Hub column or JSONL field with the words.
+        tags_column: the Hub column or JSONL field with the tags.
+        document_column: the Hub column that names each sentence's document, where there is one.
+        types: the entity types; null takes them from the training data.
+        train_limit: train on the first sentences only.
+        valid_limit: validate on the first sentences only.
+        batch_size: sentences in a training batch, on each rank.
+        eval_batch_size: sentences in a validation or test batch.
+        tokens_per_batch: the most padded sub-tokens in a batch, instead of a number of sentences.
+        max_length: the most sub-tokens in a window; longer sentences are split and stitched.
+        overlap: sub-tokens that the windows of a long sentence share.
+        seed: of the order of training batches.
+        num_workers: processes that collate; 0 does it in the main one, which is fast enough.
+        backbone: whose tokenizer is used; set by `model.backbone`.
+        backbone_revision: set by `model.revision`.
+        trust_remote_code: set by `model.trust_remote_code`.
+    """
+
+    def __init__(
+        self,
+        dataset: str = "eriktks/conll2003",
+        train_file: str | None = None,
+        valid_file: str | None = None,
+        test_file: str | None = None,
+        config: str | None = None,
+        revision: str | None = None,
+        words_column: str = "tokens",
+        tags_column: str = "ner_tags",
+        document_column: str | None = None,
+        types: list[str] | None = None,
+        train_limit: int | None = None,
+        valid_limit: int | None = None,
+        batch_size: int = 8,
+        eval_batch_size: int = 32,
+        tokens_per_batch: int | None = None,
+        max_length: int = 512,
+        overlap: int = 64,
+        seed: int = 0,
+        num_workers: int = 0,
+        backbone: str = "",
+        backbone_revision: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        super().__init__()
+        files = {"train": train_file, "valid": valid_file, "test": test_file}
+        self.source = Source(
+            dataset=dataset,
+            files={split: file for split, file in files.items() if file is not None},
+            config=config,
+            revision=revision,
+            words_column=words_column,
+            tags_column=tags_column,
+            document_column=document_column,
+        )
+        self.limits = {"train": train_limit, "valid": valid_limit}
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.tokens_per_batch = tokens_per_batch
+        self.max_length, self.overlap = max_length, overlap
+        self.seed, self.num_workers = seed, num_workers
+        self.backbone, self.backbone_revision = backbone, backbone_revision
+        self.trust_remote_code = trust_remote_code
+        self._types = types
+        self._splits: dict[str, Split] = {}
+        self._encoded: dict[str, list[Encoded]] = {}
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value < 1:
+                raise UserError(f"data.{name} must be at least 1, not {value}")
+
+    @property
+    def types(self) -> list[str]:
+        """The entity types, in the data set's own order; reads the training data if need be."""
+        return list(self.labels.types)
+
+    @cached_property
+    def labels(self) -> LabelSet:
+        """The label set, built here and nowhere else."""
+        if self._types is not None:
+            return LabelSet(tuple(self._types))
+        train = self.split("train")
+        found = LabelSet.from_tags(tags for _, tags in tagged(train.sentences))
+        return LabelSet(train.types) if train.types else found
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder around the backbone's tokenizer."""
+        tokenizer = load_tokenizer(
+            locate(self.backbone, self.backbone_revision), trust_remote_code=self.trust_remote_code
+        )
+        return Encoder(tokenizer, max_length=self.max_length, overlap=self.overlap)
+
+    def split(self, name: str) -> Split:
+        """The sentences of train, valid or test, read once and cut to their limit."""
+        if name not in self._splits:
+            split = self.source.read(name)
+            limit = self.limits.get(name)
+            if limit is not None:
+                split = Split(
+                    split.sentences[:limit], split.types, split.origin, f"{split.fingerprint}[:{limit}]"
+                )
+            if not split.sentences:
+                raise UserError(f"{split.origin} holds no sentences")
+            self._splits[name] = split
+        return self._splits[name]
+
+    def encoded(self, name: str) -> list[Encoded]:
+        """The encoded sentences of a split, in data order.
+
+        Raises:
+            UserError: a tag's type is not among the label set's.
+        """
+        if name not in self._encoded:
+            sentences = self.split(name).sentences
+            tags = [np.array(self._tag_ids(name, sentence)) for sentence in sentences]
+            encoded = self.encoder.encode([sentence.words for sentence in sentences])
+            self._encoded[name] = [
+                Encoded(e.index, e.windows, e.window, e.first, e.last, ids)
+                for e, ids in zip(encoded, tags, strict=True)
+            ]
+            for sentence, e in zip(sentences, self._encoded[name], strict=True):
+                assert len(e.first) == len(sentence.words), "a word was lost in encoding"
+        return self._encoded[name]
+
+    def entity_counts(self) -> dict[str, dict[str, int]]:
+        """How often each surface form is an entity of each type in the training data."""
+        counts: dict[str, Counter[str]] = {name: Counter() for name in self.labels.types}
+        for words, tags in tagged(self.split("train").sentences):
+            for span in spans(tags):
+                counts[span.type][" ".join(words[span.start : span.end])] += 1
+        return {name: dict(counter.most_common()) for name, counter in counts.items()}
+
+    def setup(self, stage: str) -> None:
+        """Reads and encodes what the stage needs."""
+        for name in {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",)}[stage]:
+            self.encoded(name)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled, length-grouped training batches, continuing an interrupted epoch where it stopped."""
+        loader = self._loader("train", self.batch_size, shuffle=True)
+        if self.trainer is not None and isinstance(loader.sampler, LengthGroupedSampler):
+            loader.sampler.start = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        return loader
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Validation batches, each sentence once over all ranks."""
+        return self._loader("valid", self.eval_batch_size, shuffle=False)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Test batches, each sentence once over all ranks."""
+        return self._loader("test", self.eval_batch_size, shuffle=False)
+
+    def _loader(self, split: str, batch_size: int, *, shuffle: bool) -> DataLoader[Batch]:
+        encoded = self.encoded(split)
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if len(encoded) < world:
+            raise UserError(f"{split} has {len(encoded)} sentences, fewer than the {world} devices")
+        sampler = LengthGroupedSampler(
+            encoded,
+            batch_size=batch_size,
+            tokens_per_batch=self.tokens_per_batch,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=rank,
+            world=world,
+        )
+        options: dict[str, Any] = {"batch_size": None, "sampler": sampler}
+        return DataLoader(
+            EncodedDataset(encoded, self.encoder.pad_id),
+            num_workers=self.num_workers,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+            **options,
+        )
+
+    def _tag_ids(self, split: str, sentence: Sentence) -> list[int]:
+        assert sentence.tags is not None, "a split is read with its tags"
+        try:
+            return self.labels.encode(sentence.tags)
+        except UserError as error:
+            raise UserError(f"{self.split(split).origin}: {error}") from None
+
+
+def tagged(sentences: Sequence[Sentence]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Words and tags of tagged sentences."""
+    return [(s.words, s.tags) for s in sentences if s.tags is not None]
+
+
+__all__ = ["SPLITS", "CoNLLDataModule", "tagged"]

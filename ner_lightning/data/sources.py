@@ -1,0 +1,105 @@
+"""Where sentences come from: a Hub data set, local files, or the bundled sample."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ner_lightning.data import conll, hub
+from ner_lightning.data.conll import Sentence
+from ner_lightning.errors import UserError
+
+SAMPLE = "sample"
+SPLITS = ("train", "valid", "test")
+SUFFIXES = (".txt", ".conll", ".bio", ".tsv", ".jsonl")
+# Other names under which a split's file or Hub split is found.
+ALIASES = {"train": ("train",), "valid": ("valid", "validation", "dev"), "test": ("test",)}
+
+
+@dataclass(frozen=True)
+class Split:
+    """The sentences of one split, and where they came from.
+
+    Attributes:
+        sentences: in data order, never empty.
+        types: entity types in the data set's own order, None where the source names none.
+        origin: what to print: a file, or a Hub id with revision and split.
+        fingerprint: the file's SHA-256, or the data set's commit on the Hub.
+    """
+
+    sentences: Sequence[Sentence]
+    types: tuple[str, ...] | None
+    origin: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Finds and reads splits; each argument is described at `CoNLLDataModule`."""
+
+    dataset: str
+    files: dict[str, str]
+    config: str | None = None
+    revision: str | None = None
+    words_column: str = "tokens"
+    tags_column: str = "ner_tags"
+    document_column: str | None = None
+
+    def read(self, split: str) -> Split:
+        """Reads one of train, valid and test.
+
+        Raises:
+            UserError: it is not there or cannot be read.
+        """
+        path = self._path(split)
+        if path is None:
+            return self._from_hub(split)
+        sentences = conll.read(path, words_field=self.words_column, tags_field=self.tags_column)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return Split(sentences, None, str(path), f"sha256:{digest}")
+
+    def _path(self, split: str) -> Path | None:
+        """The local file of a split; None if the data set is on the Hub."""
+        if split in self.files:
+            return Path(self.files[split]).expanduser()
+        if self.dataset == SAMPLE:
+            return Path(__file__).parent / "sample" / f"{split}.conll"
+        folder = Path(self.dataset).expanduser()
+        if not folder.is_dir():
+            if folder.exists():
+                raise UserError(
+                    f"data.dataset: {self.dataset} is a file; name a folder with train, valid and "
+                    "test files, or set data.train_file, data.valid_file and data.test_file"
+                )
+            return None
+        names = [alias + suffix for alias in ALIASES[split] for suffix in SUFFIXES]
+        found = [folder / name for name in names if (folder / name).is_file()]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            both = " and ".join(str(path) for path in found)
+            raise UserError(f"data.dataset: {both} both look like the {split} split; set data.{split}_file")
+        raise UserError(
+            f"data.dataset: {self.dataset} has no {split} file (looked for {', '.join(names[:3])}, ...); "
+            f"set data.{split}_file"
+        )
+
+    def _from_hub(self, split: str) -> Split:
+        if self.dataset.count("/") > 1 or self.dataset.startswith((".", "/", "~")):
+            raise UserError(f"data.dataset: there is no folder {self.dataset}")
+        loaded = hub.load_hub(
+            self.dataset,
+            config=self.config,
+            revision=self.revision,
+            split="validation" if split == "valid" else split,
+            words_column=self.words_column,
+            tags_column=self.tags_column,
+            document_column=self.document_column,
+        )
+        where = loaded.provenance
+        return Split(
+            loaded.sentences,
+            loaded.types,
+            f"{where.dataset}@{where.revision or 'main'}:{where.split}",
+            f"commit:{where.commit}",
+        )

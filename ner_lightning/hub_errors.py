@@ -1,0 +1,225 @@
+"""What the Hugging Face Hub refuses, in one to three lines that say what to do about it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ner_lightning.errors import UserError
+
+Kind = Literal["model", "dataset"]
+
+HUB = "https://huggingface.co"
+# Long enough for a slow line. Left to themselves the libraries try again for some 23 seconds.
+TIMEOUT = 5.0
+_LOG_IN = "run `hf auth login` or set HF_TOKEN=..."
+_INSTEAD = {
+    "model": (
+        "Or take one that needs no account: --model.backbone HuggingFaceTB/SmolLM2-135M-Instruct, "
+        "or a local folder."
+    ),
+    "dataset": "Or name local files: --data.train_file, --data.valid_file, --data.test_file.",
+}
+_OPTION = {"model": "model.backbone", "dataset": "data.dataset"}
+
+
+class HubUnavailableError(UserError):
+    """The Hub cannot be reached or gives no access; a copy in the local cache may serve instead."""
+
+
+@dataclass(frozen=True)
+class RepoState:
+    """A repository on the Hub as it is now.
+
+    Attributes:
+        id: its name today; an old name leads to it.
+        commit: the SHA of the commit that the revision stands for.
+        files: paths of all its files.
+    """
+
+    id: str
+    commit: str
+    files: tuple[str, ...]
+
+
+def inspect_repo(repo_id: str, kind: Kind, revision: str | None = None) -> RepoState:
+    """Looks a repository up, with one try and a short timeout, and checks that it may be read.
+
+    Args:
+        repo_id: "org/name".
+        kind: what it holds.
+        revision: a branch, tag or commit; None is the main branch.
+
+    Raises:
+        HubUnavailableError: the Hub cannot be reached, or the repository is gated.
+        UserError: there is no such repository or revision.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    try:
+        look_up = api.model_info if kind == "model" else api.dataset_info
+        info = look_up(repo_id, revision=revision, timeout=TIMEOUT)
+        # The information about a gated repository is public; only this call tells who may read it.
+        api.auth_check(info.id, repo_type=kind)
+    except Exception as error:
+        explained = explain_hub_error(error, repo_id, kind)
+        if explained is None:
+            raise
+        raise explained from error
+    return RepoState(
+        id=info.id,
+        commit=str(info.sha),
+        files=tuple(sibling.rfilename for sibling in info.siblings or ()),
+    )
+
+
+def check_model_access(repo_id: str, revision: str | None = None) -> str | None:
+    """Finds out, before any other work, whether a model can be loaded from the Hub.
+
+    Returns:
+        The commit that the revision stands for; None if the Hub is of no help but the local cache
+        has the model.
+
+    Raises:
+        UserError: the model cannot be had, neither from the Hub nor from the cache.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        return inspect_repo(repo_id, "model", revision).commit
+    except HubUnavailableError:
+        # transformers falls back on the cache in the same cases; a file known to be absent is no str.
+        if isinstance(try_to_load_from_cache(repo_id, "config.json", revision=revision), str):
+            return None
+        raise
+
+
+def explain_hub_error(error: BaseException, repo_id: str, kind: Kind) -> UserError | None:
+    """Turns what huggingface_hub, datasets or transformers raised into an error for the user.
+
+    Args:
+        error: what was caught; its causes are looked through as well.
+        repo_id: the repository that was being read.
+        kind: what it holds.
+
+    Returns:
+        An error whose message has one to three lines; None if the Hub has nothing to do with it.
+    """
+    from huggingface_hub import errors
+
+    chain = list(_causes(error))
+    text = _Text(repo_id, kind)
+    for cause in chain:  # The most telling first: a gated repository is also one "not found".
+        if isinstance(cause, errors.GatedRepoError):
+            return HubUnavailableError(text.gated(cause.response.status_code))
+    for cause in chain:
+        if isinstance(cause, errors.RepositoryNotFoundError):
+            return UserError(text.not_found())
+        if isinstance(cause, errors.RevisionNotFoundError):
+            return UserError(text.no_revision())
+        if isinstance(cause, errors.RemoteEntryNotFoundError):
+            return UserError(text.no_file(str(cause.response.url)))
+        if isinstance(cause, errors.HFValidationError):
+            return UserError(text.bad_name())
+        if isinstance(cause, errors.HfHubHTTPError):
+            return HubUnavailableError(text.status(cause.response.status_code))
+    if any(_is_connection_error(cause) for cause in chain):
+        return HubUnavailableError(text.unreachable())
+    return None
+
+
+@dataclass(frozen=True)
+class _Text:
+    """The messages about one repository."""
+
+    repo_id: str
+    kind: Kind
+
+    @property
+    def what(self) -> str:
+        return f"{_OPTION[self.kind]}: {self.repo_id}"
+
+    @property
+    def page(self) -> str:
+        return f"{HUB}/{'datasets/' if self.kind == 'dataset' else ''}{self.repo_id}"
+
+    def gated(self, status: int) -> str:
+        why = "this account is not on its list" if status == 403 else "nobody is logged in"
+        return (
+            f"{self.what} is gated, and {why}.\n"
+            f"Accept its terms at {self.page}, then {_LOG_IN}\n"
+            f"{_INSTEAD[self.kind]}"
+        )
+
+    def not_found(self) -> str:
+        return (
+            f"{self.what} is not on the Hugging Face Hub, or is private.\n"
+            f"Check the name at {self.page}; for a private one, {_LOG_IN}"
+        )
+
+    def no_revision(self) -> str:
+        section = _OPTION[self.kind].partition(".")[0]
+        return (
+            f"{self.what} has no such revision.\n"
+            f"Set --{section}.revision to one of its branches, tags or commits: {self.page}/tree/main"
+        )
+
+    def no_file(self, url: str) -> str:
+        return f"{self.what} lacks a file: {url}\nIts files are listed at {self.page}/tree/main"
+
+    def bad_name(self) -> str:
+        return f"{self.what} is neither a local folder nor a name on the Hugging Face Hub (org/name)."
+
+    def status(self, status: int) -> str:
+        if status in (401, 403):
+            return (
+                f"{self.what} is refused to this account by the Hugging Face Hub ({status}).\n"
+                f"Renew the token: {_LOG_IN}\n"
+                f"{_INSTEAD[self.kind]}"
+            )
+        return (
+            f"{self.what} cannot be loaded: the Hugging Face Hub answered {status}.\n"
+            f"Try again later.\n"
+            f"{_INSTEAD[self.kind]}"
+        )
+
+    def unreachable(self) -> str:
+        from huggingface_hub import constants
+
+        if constants.HF_HUB_OFFLINE:
+            why = "HF_HUB_OFFLINE is set, and the local cache does not have it"
+            remedy = "Unset HF_HUB_OFFLINE to fetch it."
+        else:
+            why = "the Hugging Face Hub cannot be reached, or broke off"
+            remedy = "Check the connection and run again; complete files are kept."
+        return f"{self.what} cannot be loaded: {why}.\n{remedy}\n{_INSTEAD[self.kind]}"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what led to it, outermost first.
+
+    A named cause (`raise ... from ...`) always counts. What merely was being handled counts only
+    for an OSError, as transformers and datasets raise: a TypeError in a handler is a bug of its own.
+    """
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        follow_context = isinstance(current, OSError) and not current.__suppress_context__
+        current = current.__cause__ or (current.__context__ if follow_context else None)
+
+
+def _is_connection_error(error: BaseException) -> bool:
+    """Whether no answer came at all.
+
+    By name, because huggingface_hub 1 uses httpx, 2 uses httpx2, and neither is a dependency of ours.
+    """
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if isinstance(error, ConnectionError | LocalEntryNotFoundError):
+        return True
+    return any(
+        base.__name__ == "TransportError" and base.__module__.split(".")[0] in ("httpx", "httpx2")
+        for base in type(error).__mro__
+    )

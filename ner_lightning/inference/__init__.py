@@ -1,0 +1,1 @@
+"""Inference: a trained tagger at work."""

@@ -1,0 +1,284 @@
+"""fit, validate and test: LightningCLI, with run folders and checkpoints that know their config."""
+
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import WandbLogger
+
+from ner_lightning.data.datamodule import CoNLLDataModule
+from ner_lightning.errors import UserError
+from ner_lightning.training import callbacks, runs
+from ner_lightning.training.loggers import TableLogger, wandb_without_key
+from ner_lightning.training.module import NERModule
+from ner_lightning.training.runs import BEST, LAST, Run
+
+SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
+TRAINER_DEFAULTS = {
+    "use_distributed_sampler": False,  # ours deals batches of like length out to ranks
+    "num_sanity_val_steps": 0,
+    "gradient_clip_val": 1.0,
+    "enable_model_summary": False,
+    "log_every_n_steps": 10,
+    "max_epochs": 10,
+}
+
+
+class NERCLI(LightningCLI):
+    """LightningCLI for one model and one data module.
+
+    Args:
+        args: the words after the program's name.
+        checkpoint: to continue, validate or test from.
+        run: the folder to write to; None makes a new one.
+    """
+
+    def __init__(self, args: Sequence[str], checkpoint: Path | None, run: Run | None) -> None:
+        self.checkpoint = checkpoint
+        self.run_folder = run
+        self.words = list(args)
+        super().__init__(
+            NERModule,
+            CoNLLDataModule,
+            args=self.words,
+            save_config_callback=None,  # the run folder keeps it
+            trainer_defaults=TRAINER_DEFAULTS,
+            seed_everything_default=42,
+            auto_configure_optimizers=False,
+            parser_kwargs={"exit_on_error": False},
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """fit, validate and test; predict is a command of our own."""
+        known = LightningCLI.subcommands()
+        return {name: known[name] for name in ("fit", "validate", "test")}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Links model and data, so that backbone and entity types are named once."""
+        parser.add_argument("--runs", default="runs", help="the folder of run folders")
+        parser.add_argument("--name", default="run", help="the run's name: it goes to RUNS/NAME/1, 2, ...")
+        parser.link_arguments("model.backbone", "data.backbone")
+        parser.link_arguments("model.revision", "data.backbone_revision")
+        parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=_data_seed)
+        parser.link_arguments("data.types", "model.types", apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: a checkpoint's settings were already given before the user's own, which win."""
+
+    def before_instantiate_classes(self) -> None:
+        """Makes the run folder, and refuses what cannot work before anything is loaded."""
+        config = self.config[self.subcommand]
+        _refuse(config)
+        if self.run_folder is None:
+            # Ranks started by Lightning are told of rank 0's folder; those of torchrun never write.
+            told = os.environ.get(RUN_VARIABLE)
+            number = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
+            if told is not None and number > 0:
+                self.run_folder = Run(Path(told))
+            elif number > 0:
+                self.run_folder = Run(Path(tempfile.mkdtemp()))
+            else:
+                self.run_folder = runs.create(Path(config.runs), config.name)
+        os.environ[RUN_VARIABLE] = str(self.run_folder.path)
+        logger = config.trainer.logger
+        if isinstance(logger, bool) or logger is None:
+            return
+        for one in logger if isinstance(logger, list) else [logger]:
+            self._prepare_wandb(one)
+
+    def _prepare_wandb(self, logger: Any) -> None:
+        if logger.class_path.rpartition(".")[2] != WandbLogger.__name__:
+            return
+        assert self.run_folder is not None
+        arguments = logger.init_args
+        if arguments.save_dir in (None, "."):
+            arguments.save_dir = str(self.run_folder.path)
+        arguments.id = arguments.id or self.run_folder.read("run.json").get("wandb_id")
+        if arguments.name is None:
+            arguments.name = "/".join(self.run_folder.path.parts[-2:])
+        if wandb_without_key():
+            os.environ["WANDB_MODE"] = "offline"
+            callbacks.say(
+                "W&B has no key, so it logs offline; `wandb login`, then "
+                f"`wandb sync {self.run_folder.path}/wandb/*run-*` uploads it later."
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer with the callbacks and the table that every run has."""
+        assert self.run_folder is not None
+        trainer = self.config_init[self.subcommand].trainer
+        given = trainer.logger
+        loggers = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
+        always = [
+            callbacks.RunFolder(self.run_folder, *self._resolved(), ["ner-lightning", *self.words]),
+            callbacks.Interruption(self.run_folder),
+            callbacks.EpochTable(),
+            *callbacks.checkpoints(self.run_folder),
+        ]
+        if sys.stderr.isatty() and trainer.enable_progress_bar is not False:
+            always.append(TQDMProgressBar())
+        else:
+            kwargs["enable_progress_bar"] = False
+        return super().instantiate_trainer(
+            callbacks=[*(trainer.callbacks or []), *always],
+            logger=[TableLogger(self.run_folder.path), *loggers],
+            default_root_dir=str(self.run_folder.path),
+            enable_checkpointing=True,
+            **kwargs,
+        )
+
+    def _resolved(self) -> tuple[dict[str, Any], str]:
+        """The whole configuration, entity types included, as plain values and as YAML."""
+        parser = self._parser(self.subcommand)
+        text: str = parser.dump(self.config[self.subcommand], skip_none=False, skip_validation=True)
+        config = yaml.safe_load(text)
+        config["data"]["types"] = self.datamodule.types
+        config.pop("config", None)
+        config.pop("ckpt_path", None)
+        return config, yaml.safe_dump(config, sort_keys=False)
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        return kwargs | {"ckpt_path": None if self.checkpoint is None else str(self.checkpoint)}
+
+
+RUN_VARIABLE = "NER_LIGHTNING_RUN"
+
+
+def run(subcommand: str, args: Sequence[str]) -> None:
+    """Runs fit, validate or test.
+
+    Args:
+        subcommand: one of the three.
+        args: its options.
+
+    Raises:
+        UserError: an option, a file or a setting is not as it must be.
+    """
+    words = list(args)
+    configured = any(word.partition("=")[0] in {"-c", "--config"} for word in words)
+    asked = _take(words, "--run"), _take(words, "--ckpt_path")
+    checkpoint = folder = None
+    if "--help" in words or "-h" in words:
+        pass
+    elif subcommand != "fit" or asked != (None, None):
+        checkpoint = _find(subcommand, *asked, Path(_peek(words, "--runs") or "runs"))
+        folder = None if subcommand == "fit" and configured else runs.run_of(checkpoint)
+    with _stored_config(checkpoint if subcommand != "fit" or not configured else None) as stored:
+        full = [subcommand, *stored, *_named(words)]
+        try:
+            with warnings.catch_warnings():
+                _quiet()
+                cli = NERCLI(full, checkpoint, folder)
+        except ArgumentError as error:
+            raise UserError(str(error)) from None
+    _report(cli, subcommand)
+
+
+def _find(subcommand: str, address: str | None, which: str | None, root: Path) -> Path:
+    if which is not None and which not in (BEST, LAST):
+        return runs.resolve(which, BEST, root)
+    return runs.resolve(address, which or (LAST if subcommand == "fit" else BEST), root)
+
+
+@contextmanager
+def _stored_config(checkpoint: Path | None) -> Iterator[list[str]]:
+    """The option that brings a checkpoint's own configuration in, before the user's options."""
+    if checkpoint is None:
+        yield []
+        return
+    config = runs.load_checkpoint(checkpoint)["config"]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.yaml"
+        file.write_text(yaml.safe_dump(config), encoding="utf-8")
+        yield ["--config", str(file)]
+
+
+def _named(words: list[str]) -> list[str]:
+    """Names the run after its first config file unless told otherwise."""
+    config = _peek(words, "--config") or _peek(words, "-c")
+    if config is None or _peek(words, "--name") is not None:
+        return words
+    return [f"--name={Path(config).stem}", *words]  # in front, so that the file's own name wins
+
+
+def _take(words: list[str], option: str) -> str | None:
+    """Removes an option and its value from a command line."""
+    for place, word in enumerate(words):
+        if word == option:
+            if place + 1 == len(words):
+                raise UserError(f"{option} lacks its value")
+            del words[place]
+            return words.pop(place)
+        if word.startswith(option + "="):
+            return words.pop(place).partition("=")[2]
+    return None
+
+
+def _peek(words: list[str], option: str) -> str | None:
+    return _take(list(words), option)
+
+
+def _data_seed(seed: bool | int) -> int:
+    return int(seed)
+
+
+def _refuse(config: Any) -> None:
+    """Stops what cannot work before anything is loaded."""
+    precision = config.trainer.precision
+    if precision is not None and precision not in SUPPORTED_PRECISIONS:
+        raise UserError(
+            f"trainer.precision {precision} is not supported: what is trained must stay in fp32.\n"
+            "Use bf16-mixed (the frozen backbone is then kept in bf16 all the same) or 32-true."
+        )
+    strategy = config.trainer.strategy
+    name = strategy if isinstance(strategy, str) else str(strategy.class_path)
+    if any(word in name.lower() for word in ("fsdp", "deepspeed", "modelparallel", "xla")):
+        raise UserError(f"trainer.strategy {name} is not supported; use auto or ddp")
+
+
+def _quiet() -> None:
+    """Silences warnings of libraries about their own insides, each by its words."""
+    for words in (
+        ".*LightningCLI's args parameter.*",
+        ".*does not have many workers.*",
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*is not resumable.*",
+        ".*litlogger.*",
+        ".*Found .* module.* in eval mode.*",
+        ".*anonymous setting.*",
+    ):
+        warnings.filterwarnings("ignore", message=words)
+
+
+def _report(cli: NERCLI, subcommand: str) -> None:
+    """Prints the result table and where everything is."""
+    if not cli.trainer.is_global_zero or cli.run_folder is None:
+        return
+    stage = "test" if subcommand == "test" else "val"
+    metrics = cli.run_folder.read("metrics.json")
+    if f"{stage}/by_type" not in metrics:
+        return
+    lines = [f"\n{stage + ' entities':<16}{'precision':>10}{'recall':>8}{'F1':>8}{'gold':>7}"]
+    rows = metrics[f"{stage}/by_type"]
+    micro = {name: metrics[f"{stage}/{name}"] for name in ("precision", "recall", "f1")}
+    micro["gold"] = sum(row["gold"] for row in rows.values())
+    for name, row in (rows | {"all": micro}).items():
+        scores = f"{row['precision']:>10.4f}{row['recall']:>8.4f}{row['f1']:>8.4f}"
+        lines.append(f"{name:<16}{scores}{row['gold']:>7}")
+    accuracy = metrics[f"{stage}/accuracy"]
+    lines.append(f"word accuracy {accuracy:.4f}; everything is in {cli.run_folder.path}")
+    callbacks.say("\n".join(lines))

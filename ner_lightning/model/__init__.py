@@ -1,0 +1,1 @@
+"""Model: backbone, head, CRF and compound loss, as plain torch modules."""

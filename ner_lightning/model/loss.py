@@ -1,0 +1,49 @@
+"""The compound loss: cross-entropy, CRF likelihood and label smoothing, each per word."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ner_lightning.errors import UserError
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What each part of the loss counts; zero skips it.
+
+    Args:
+        ce: cross-entropy of each word's own softmax.
+        crf: the CRF's negative log-likelihood; not used with `use_crf: false`.
+        ls: label smoothing, the cross-entropy to the uniform distribution (Szegedy et al. 2016).
+    """
+
+    ce: float = 1.0
+    crf: float = 1.0
+    ls: float = 0.0
+
+    def __post_init__(self) -> None:
+        values = {"ce": self.ce, "crf": self.crf, "ls": self.ls}
+        for name, value in values.items():
+            if not 0 <= value < float("inf"):
+                raise UserError(f"model.loss.{name} must be zero or more, not {value}")
+        if not any(values.values()):
+            raise UserError("model.loss: all weights are zero, so there is nothing to train on")
+
+
+def word_losses(emissions: Tensor, tags: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Sums of the two softmax losses over real words.
+
+    Args:
+        emissions: *Shape:* (B, W, C)
+        tags: gold tag ids. *Shape:* (B, W)
+        mask: true on real words. *Shape:* (B, W)
+
+    Returns:
+        `ce`, the cross-entropy to the gold tags, and `ls`, that to the uniform distribution.
+    """
+    log_probs = torch.log_softmax(emissions, dim=-1)  # (B, W, C)
+    gold = log_probs.gather(-1, tags.unsqueeze(-1)).squeeze(-1)  # (B, W)
+    # Multiplying rather than selecting: a selection would wait for the device to count the words.
+    real = mask.to(emissions.dtype)
+    return {"ce": -(gold * real).sum(), "ls": -(log_probs.mean(-1) * real).sum()}

@@ -1,0 +1,130 @@
+"""Entity-level precision, recall and F1, as conlleval counts them, from sums that add up over ranks."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class Scores(NamedTuple):
+    """Precision, recall and F1, each between 0 and 1; 0 where there is nothing to divide by."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+def entity_counts(predicted: Tensor, gold: Tensor, mask: Tensor, types: int) -> Tensor:
+    """Counts entities as the conlleval script of the CoNLL-2000 shared task does.
+
+    An entity begins at B-, and at an I- whose type is not that of the word before; so any sequence of
+    tags can be read, legal or not. It is correct if type, first and last word are.
+
+    Args:
+        predicted: tag ids laid out as in `LabelSet`. *Shape:* (B, W)
+        gold: likewise. *Shape:* (B, W)
+        mask: true on real words, a prefix of each row. *Shape:* (B, W)
+        types: the number of entity types.
+
+    Returns:
+        correct, predicted and gold entities of each type. *Shape:* (types, 3)
+    """
+    p_start, p_end, p_type = _chunks(predicted, mask)
+    g_start, g_end, g_type = _chunks(gold, mask)
+    correct = p_start & g_start & (p_type == g_type) & (p_end == g_end)
+    counted = zip((correct, p_start, g_start), (g_type, p_type, g_type), strict=True)
+    # A scatter with a spare last row instead of bincount over a selection: no wait for the device.
+    columns = []
+    for hit, kind in counted:
+        place = torch.where(hit, kind, types).flatten()
+        column = torch.zeros(types + 1, dtype=torch.long, device=place.device)
+        columns.append(column.scatter_add_(0, place, torch.ones_like(place))[:types])
+    return torch.stack(columns, dim=1)
+
+
+def _chunks(tags: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where entities start, where each that starts here ends, and of what type it is; (B, W) each."""
+    tags = torch.where(mask, tags, 0)  # padding reads as O
+    kind = (tags - 1) // 2  # O is -1
+    inside = tags > 0
+    before = torch.nn.functional.pad(kind, (1, 0), value=-1)[:, :-1]  # type of the word before
+    start = inside & ((tags % 2 == 1) | (kind != before))
+    # An entity ends before the next word that starts one or is outside.
+    stop = start | ~inside
+    width = tags.shape[1]
+    place = torch.arange(width, device=tags.device).expand_as(tags)
+    stops = torch.where(stop, place, width)
+    following = stops.flip(1).cummin(1).values.flip(1)  # first stop at or after each place
+    end = torch.nn.functional.pad(following[:, 1:], (0, 1), value=width)
+    return start, end, kind
+
+
+def scores(counts: Tensor) -> Scores:
+    """Precision, recall and F1 from three counts: correct, predicted and gold."""
+    correct, predicted, gold = (float(count) for count in counts)
+    precision = correct / predicted if predicted else 0.0
+    recall = correct / gold if gold else 0.0
+    f1 = 2 * correct / (predicted + gold) if predicted + gold else 0.0
+    return Scores(precision, recall, f1)
+
+
+class EntityF1(Metric):
+    """Entity counts and word accuracy over a whole split, exact on any number of ranks.
+
+    Args:
+        types: the entity types, in the label set's order.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    is_differentiable = False
+    counts: Tensor
+    words: Tensor
+    loss: Tensor
+
+    def __init__(self, types: Sequence[str]) -> None:
+        super().__init__()
+        self.types = list(types)
+        zeros = torch.zeros(len(self.types), 3, dtype=torch.long)
+        self.add_state("counts", zeros, dist_reduce_fx="sum")
+        self.add_state("words", torch.zeros(2, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("loss", torch.zeros((), dtype=torch.double), dist_reduce_fx="sum")
+
+    def update(self, predicted: Tensor, gold: Tensor, mask: Tensor) -> None:
+        """Adds a batch; arguments as for `entity_counts`."""
+        self.counts += entity_counts(predicted, gold, mask, len(self.types))
+        right = (predicted == gold) & mask
+        self.words += torch.stack([right.sum(), mask.sum()])
+
+    def add_loss(self, total: Tensor) -> None:
+        """Adds a batch's loss, summed over its words."""
+        self.loss += total.detach()
+
+    def compute(self) -> dict[str, float]:
+        """`loss` and `accuracy` per word; micro `precision`, `recall`, `f1`; `f1/TYPE` for each."""
+        micro = scores(self.counts.sum(0))
+        right, total = self.words.tolist()
+        table = {
+            "loss": float(self.loss) / total if total else 0.0,
+            "accuracy": right / total if total else 0.0,
+            "precision": micro.precision,
+            "recall": micro.recall,
+            "f1": micro.f1,
+        }
+        for name, row in zip(self.types, self.counts, strict=True):
+            table[f"f1/{name}"] = scores(row).f1
+        return table
+
+    def by_type(self) -> dict[str, dict[str, float]]:
+        """Counts and scores of each type, for tables."""
+        table = {}
+        for name, row in zip(self.types, self.counts, strict=True):
+            correct, predicted, gold = row.tolist()
+            table[name] = scores(row)._asdict() | {
+                "correct": correct,
+                "predicted": predicted,
+                "gold": gold,
+            }
+        return table

@@ -1,0 +1,292 @@
+"""NERModule: the LightningModule around a tagger; steps and logging, nothing else."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from ner_lightning.data.batching import Batch
+from ner_lightning.data.pretrained import locate
+from ner_lightning.data.schemes import LabelSet
+from ner_lightning.errors import UserError
+from ner_lightning.model.backbone import Attention, AttentionImplementation, Lora
+from ner_lightning.model.loss import LossWeights
+from ner_lightning.model.tagger import Architecture, Pooling, Tagger, build_tagger
+from ner_lightning.training.metrics import EntityF1
+from ner_lightning.training.optim import Schedule, parameter_groups, schedule
+
+HALF = "bf16-mixed"
+
+
+class NERModule(pl.LightningModule):
+    """A backbone with adapters, a word-level head, a CRF and a compound loss.
+
+    Args:
+        backbone: a Hub id, a folder, a GGUF file, or `package:module/file.gguf`.
+        types: the entity types; taken from the data.
+        revision: the backbone's branch, tag or commit on the Hub.
+        attention: `bidirectional` lets each word see its right context, `causal` does not.
+        freeze_backbone: leave the backbone's own weights as they are.
+        peft: `lora` adds adapters, `none` does not.
+        lora: the adapters' settings.
+        unfreeze_top: train this many of the last layers whole.
+        pooling: which of a word's sub-tokens stands for it: `first`, `last`, or their `mean`.
+        dropout: on word vectors.
+        use_crf: a CRF over the words; false for a softmax at each word.
+        constrained: decode only legal BIO2 sequences.
+        loss: weights of the loss's parts.
+        lr: peak learning rate of adapters, or of the backbone's own weights.
+        head_lr: peak learning rate of the head; null takes `lr`.
+        crf_lr: peak learning rate of the CRF; null takes ten times the head's.
+        weight_decay: of AdamW, on matrices.
+        warmup: share of the steps in which learning rates rise.
+        schedule: how they fall afterwards.
+        attn_implementation: of attention; `auto` takes what measured fastest.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, slower.
+        compile: compile the backbone's layers: a minute at the start, then faster.
+        trust_remote_code: run Python code that comes with the backbone's weights.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "meta-llama/Llama-3.2-1B-Instruct",
+        types: list[str] | None = None,
+        revision: str | None = None,
+        attention: Attention = "bidirectional",
+        freeze_backbone: bool = True,
+        peft: Literal["none", "lora"] = "lora",
+        lora: Lora = Lora(),  # noqa: B008  (frozen, so sharing it is safe)
+        unfreeze_top: int = 0,
+        pooling: Pooling = "last",
+        dropout: float = 0.1,
+        use_crf: bool = True,
+        constrained: bool = True,
+        loss: LossWeights = LossWeights(),  # noqa: B008  (frozen)
+        lr: float = 1e-4,
+        head_lr: float | None = None,
+        crf_lr: float | None = None,
+        weight_decay: float = 0.01,
+        warmup: float = 0.1,
+        schedule: Schedule = "linear",
+        attn_implementation: AttentionImplementation = "auto",
+        gradient_checkpointing: bool = False,
+        compile: bool = False,
+        trust_remote_code: bool = False,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.strict_loading = False  # the frozen backbone is not in a checkpoint; see load_state_dict
+        if not types:
+            raise UserError("model.types: there are no entity types to learn")
+        self.labels = LabelSet(tuple(types))
+        self.architecture = Architecture(
+            attention=attention,
+            freeze_backbone=freeze_backbone,
+            lora=lora if peft == "lora" else None,
+            unfreeze_top=unfreeze_top,
+            pooling=pooling,
+            dropout=dropout,
+            use_crf=use_crf,
+            constrained=constrained,
+        )
+        self.pretrained = locate(backbone, revision)
+        self.weights_id: str | None = None
+        self.tagger: Tagger | None = None
+        self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
+        self._rng_state: Tensor | None = None
+
+    @property
+    def built(self) -> Tagger:
+        """The tagger, once `configure_model` has built it."""
+        assert self.tagger is not None, "configure_model comes first"
+        return self.tagger
+
+    def configure_model(self) -> None:
+        """Loads the backbone and builds the tagger, in the precision that the trainer was given."""
+        if self.tagger is not None:
+            return
+        hparams = self.hparams
+        trainer = self._trainer
+        self.tagger, self.weights_id = build_tagger(
+            self.pretrained,
+            self.labels,
+            self.architecture,
+            hparams["loss"] if isinstance(hparams["loss"], LossWeights) else LossWeights(**hparams["loss"]),
+            bf16=trainer is not None and trainer.precision == HALF,
+            implementation=hparams["attn_implementation"],
+            device_type=self.device.type if trainer is None else trainer.strategy.root_device.type,
+            checkpointing=hparams["gradient_checkpointing"],
+            compiled=hparams["compile"],
+            trust_remote_code=hparams["trust_remote_code"],
+        )
+
+    def training_step(self, batch: Batch) -> Tensor:
+        """One batch's loss, per word of the batch over all ranks."""
+        assert batch.tags is not None, "training data has tags"
+        parts = self.built.losses(self.built(batch), batch.tags, batch.mask)
+        # The mean of all ranks' gradients becomes the gradient of the mean over all ranks' words.
+        words = self.trainer.strategy.reduce(batch.mask.sum().float(), reduce_op="mean")
+        loss = self.built.total(parts) / words
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
+        for name, part in parts.items():
+            self.log(f"train/{name}", part.detach() / words, batch_size=1)
+        return loss
+
+    def validation_step(self, batch: Batch) -> Any:
+        """Scores a validation batch."""
+        return self._evaluate("val", batch)
+
+    def test_step(self, batch: Batch) -> Any:
+        """Scores a test batch."""
+        return self._evaluate("test", batch)
+
+    def _evaluate(self, stage: str, batch: Batch) -> "Prediction":
+        assert batch.tags is not None, "evaluation data has tags"
+        emissions = self.built(batch)
+        parts = self.built.losses(emissions, batch.tags, batch.mask)
+        tags = self.built.decode(emissions, batch.mask)
+        metric: Any = self.metrics[stage]
+        metric.update(tags, batch.tags, batch.mask)
+        metric.add_loss(self.built.total(parts))
+        return Prediction(batch, emissions, tags)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs validation metrics."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Logs test metrics."""
+        self._log_metrics("test")
+
+    def _log_metrics(self, stage: str) -> None:
+        metric: Any = self.metrics[stage]
+        for name, value in metric.compute().items():
+            self.log(f"{stage}/{name}", value, prog_bar=name == "f1", rank_zero_only=False)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the counts of the epoch before."""
+        self.metrics["val"].reset()  # type: ignore[operator]
+
+    def on_test_epoch_start(self) -> None:
+        """Forgets the counts of an earlier test."""
+        self.metrics["test"].reset()  # type: ignore[operator]
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a rate for each part, and its schedule over the real number of steps."""
+        hparams = self.hparams
+        head_lr = hparams["lr"] if hparams["head_lr"] is None else hparams["head_lr"]
+        groups = parameter_groups(
+            self.built,
+            lr=hparams["lr"],
+            head_lr=head_lr,
+            crf_lr=10 * head_lr if hparams["crf_lr"] is None else hparams["crf_lr"],
+            weight_decay=hparams["weight_decay"],
+        )
+        optimizer = torch.optim.AdamW(groups, fused=True)
+        steps = int(self.trainer.estimated_stepping_batches)
+        factor = schedule(hparams["schedule"], steps, hparams["warmup"])
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "lr"},
+        }
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips and logs the gradient's norm.
+
+        Lightning's own way refuses fused optimizers, for the sake of fp16's scaled gradients; there
+        are none here.
+        """
+        trained = [p for p in self.parameters() if p.grad is not None]
+        if gradient_clip_algorithm == "value" and gradient_clip_val:
+            torch.nn.utils.clip_grad_value_(trained, gradient_clip_val)
+            return
+        norm = torch.nn.utils.clip_grad_norm_(trained, gradient_clip_val or math.inf)
+        self.log("train/grad_norm", norm, batch_size=1)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps what was trained, and the name and exact weights of what was not."""
+        kept = kept_names(self)
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: state[name] for name in state if name in kept}
+        checkpoint["backbone"] = {
+            "name": self.hparams["backbone"],
+            "revision": self.hparams["revision"],
+            "weights": self.weights_id,
+        }
+        checkpoint["rng_state"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Checks that a checkpoint belongs to this model: same backbone weights, same parameters."""
+        self.configure_model()
+        check_checkpoint(self, checkpoint)
+        self._rng_state = checkpoint.get("rng_state")
+
+    def on_train_start(self) -> None:
+        """Puts dropout's random numbers where they were when the checkpoint was written."""
+        if self._rng_state is not None:
+            torch.set_rng_state(self._rng_state)
+            self._rng_state = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an evaluation step hands to callbacks.
+
+    Attributes:
+        batch: what was predicted.
+        emissions: *Shape:* (B, W, C)
+        tags: predicted tag ids. *Shape:* (B, W)
+    """
+
+    batch: Batch
+    emissions: Tensor
+    tags: Tensor
+
+
+def kept_names(module: NERModule) -> set[str]:
+    """Names of the parameters that a checkpoint holds: all but the backbone's frozen ones."""
+    inside = "tagger.backbone."
+    return {
+        name
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad or not name.startswith(inside)
+    }
+
+
+def check_checkpoint(module: NERModule, checkpoint: dict[str, Any]) -> None:
+    """Compares a checkpoint with the model that is to take it.
+
+    Raises:
+        UserError: other entity types, another backbone, or other trained parameters.
+    """
+    origin = checkpoint.get("backbone", {})
+    if origin.get("weights") != module.weights_id:
+        raise UserError(
+            f"the checkpoint was trained on the backbone {origin.get('name')} "
+            f"({origin.get('weights')}), which is not {module.hparams['backbone']} "
+            f"({module.weights_id}).\nLeave out --model.backbone to use the checkpoint's own."
+        )
+    types = checkpoint.get("hyper_parameters", {}).get("types")
+    if types is not None and list(types) != list(module.labels.types):
+        raise UserError(
+            f"the checkpoint knows the entity types {', '.join(types)}; "
+            f"the data have {', '.join(module.labels.types)}.\nSet data.types to the checkpoint's."
+        )
+    held, wanted = set(checkpoint["state_dict"]), kept_names(module)
+    if held != wanted:
+        lacks, extra = sorted(wanted - held), sorted(held - wanted)
+        parts = [f"lacks {len(lacks)} (such as {lacks[0]})"] if lacks else []
+        parts += [f"has {len(extra)} that the model lacks (such as {extra[0]})"] if extra else []
+        raise UserError(
+            f"the checkpoint's trained parameters are not this model's: it {', and '.join(parts)}.\n"
+            "Settings such as peft, lora, unfreeze_top and use_crf must be those of its training."
+        )

@@ -1,0 +1,205 @@
+"""The run folder: where a run's files are, and what `best` and `last` mean."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ner_lightning.errors import UserError
+
+BEST, LAST = "best", "last"
+PACKAGES = (
+    "ner-lightning",
+    "torch",
+    "lightning",
+    "transformers",
+    "peft",
+    "tokenizers",
+    "torchmetrics",
+    "datasets",
+    "numpy",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder, `runs/NAME/NUMBER`.
+
+    It holds `config.yaml`, `run.json` (command, versions, data), `checkpoints/{best,last}.ckpt`,
+    `metrics.csv`, `metrics.json`, `train_entities.json` and `predictions.SPLIT.{jsonl,conll}`.
+    """
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    def checkpoint(self, which: str) -> Path:
+        """The file of checkpoint `best` or `last`."""
+        return self.checkpoints / f"{which}.ckpt"
+
+    def read(self, name: str) -> dict[str, Any]:
+        """A JSON file of the folder; empty if it is not there."""
+        file = self.path / name
+        if not file.is_file():
+            return {}
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return content
+
+    def write(self, name: str, content: Mapping[str, Any]) -> None:
+        """Writes a JSON file of the folder, whole or not at all."""
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        write_text(self.path / name, text)
+
+    def update(self, name: str, content: Mapping[str, Any]) -> None:
+        """Sets some keys of a JSON file of the folder."""
+        self.write(name, self.read(name) | dict(content))
+
+    def point_last(self) -> None:
+        """Makes `runs/last` mean this run."""
+        link = self.path.parent.parent / LAST
+        fresh = link.with_name(f".{LAST}.{os.getpid()}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(self.path.relative_to(link.parent), target_is_directory=True)
+        fresh.replace(link)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file through a temporary one beside it, so that no reader ever sees half of it."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
+
+
+def create(root: Path, name: str) -> Run:
+    """Makes the next free folder `root/name/1`, `root/name/2`, ...
+
+    Raises:
+        UserError: the folder cannot be made, or the name would leave it.
+    """
+    if not name or name != Path(name).name or name in {".", "..", LAST}:
+        raise UserError(f"--name {name!r} cannot be the name of a folder inside {root}")
+    folder = root / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = [int(item.name) for item in folder.iterdir() if item.name.isdecimal()]
+        number = max(taken, default=0)
+        while True:
+            number += 1
+            try:
+                (folder / str(number) / "checkpoints").mkdir(parents=True)
+                return Run(folder / str(number))
+            except FileExistsError:
+                continue  # another process took this number just now
+    except OSError as error:
+        raise UserError(f"the run folder {folder} cannot be written: {error.strerror}") from None
+
+
+def resolve(address: str | None, which: str, root: Path) -> Path:
+    """Finds a checkpoint.
+
+    Args:
+        address: a run folder, a checkpoint file, or None for the last run.
+        which: `best` or `last`, for a run folder.
+        root: the folder of runs, for None.
+
+    Raises:
+        UserError: there is no such run or checkpoint.
+    """
+    path = Path(address).expanduser() if address else root / LAST
+    if path.is_file():
+        return path
+    if address is None and not path.is_dir():
+        raise UserError(
+            f"there is no last run in {root}; train one with `ner-lightning fit --config FILE`, "
+            "or name a run with --run"
+        )
+    if not path.is_dir():
+        raise UserError(f"there is no run folder or checkpoint {address}")
+    found = Run(path.resolve()).checkpoint(which)
+    if not found.is_file():
+        held = ", ".join(sorted(file.stem for file in found.parent.glob("*.ckpt"))) or "none"
+        raise UserError(f"{path} has no checkpoint `{which}` (it has: {held})")
+    return found
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint's tensors and plain values; no code in it is ever run.
+
+    Raises:
+        UserError: it is cut short, not a checkpoint, or not one of ner-lightning's.
+    """
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except Exception as error:
+        raise UserError(
+            f"{path} is not a whole checkpoint of ner-lightning ({type(error).__name__}): it was cut "
+            "short, or holds more than tensors and plain values.\n"
+            f"Name another one: {', '.join(str(p) for p in sorted(path.parent.glob('*.ckpt')))}"
+        ) from None
+    if not isinstance(content, dict) or not {"config", "backbone", "state_dict"} <= content.keys():
+        raise UserError(f"{path} is not a checkpoint of ner-lightning's")
+    return content
+
+
+def run_of(checkpoint: Path) -> Run | None:
+    """The run folder that a checkpoint lies in, None if it was taken out of one."""
+    folder = checkpoint.resolve().parent.parent
+    return Run(folder) if (folder / "run.json").is_file() else None
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, machine and git commit, for whoever wants to repeat a run."""
+    return {
+        "versions": {"python": platform.python_version()} | package_versions(),
+        "machine": machine(),
+        "commit": git_commit(),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of the packages that a result depends on, as far as they are installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> str:
+    """The processor and its number of cores, and the GPUs."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [ln for ln in info.read_text(encoding="utf-8").split("\n") if "model name" in ln]
+        model = names[0].partition(":")[2].strip() if names else model
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return "; ".join([f"{model}, {os.cpu_count()} cores", *gpus])
+
+
+def git_commit() -> str | None:
+    """The commit of the working folder's repository, marked if the tree differs from it."""
+    try:
+        head, status = (
+            subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+            for command in (
+                ["git", "rev-parse", "HEAD"],
+                ["git", "status", "--porcelain", "--untracked-files=no"],
+            )
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.strip() + ("+changes" if status.strip() else "")

@@ -1,0 +1,308 @@
+"""Tests of reading and writing CoNLL columns and JSONL, and of where errors are said to be."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ner_lightning.data.conll import (
+    DataError,
+    Sentence,
+    read,
+    read_conll,
+    read_jsonl,
+    write_conll,
+    write_jsonl,
+)
+from ner_lightning.data.schemes import Span, to_bio2
+from ner_lightning.errors import UserError
+
+ODD_WORDS = ["#", "#hashtag", "# ", "a\x85b", "x\u2028y", "c\u00a0d", "\x0ce", "O", "-", "\u200bz"]
+ZERO_WIDTH = "\u200b\u200c\u200d\ufeff\u2060\u00ad"
+
+
+@st.composite
+def words(draw, spaces=False):
+    """Words that the format can hold and that show something."""
+    characters = st.characters(exclude_categories=["Cs"], exclude_characters="\r\n")
+    word = draw(st.sampled_from(ODD_WORDS) | st.text(characters, min_size=1, max_size=6))
+    if not spaces:
+        word = word.replace(" ", "").replace("\t", "")
+    seen = [c for c in word if not c.isspace() and c not in ZERO_WIDTH]
+    # A byte order mark at the start of a file is none of the first word.
+    return "w" if not seen or word.startswith("\ufeff") else word
+
+
+@st.composite
+def data(draw, spaces=False):
+    """Sentences of several documents, with legal BIO2 tags."""
+    sentences = []
+    for document in range(draw(st.integers(1, 3))):
+        for _ in range(draw(st.integers(1, 3))):
+            row = draw(st.lists(words(spaces), min_size=1, max_size=5))
+            start = draw(st.integers(0, len(row) - 1))
+            end = draw(st.integers(start + 1, len(row)))
+            tags = to_bio2([Span(draw(st.sampled_from(["A", "b-c"])), start, end)], len(row))
+            sentences.append(Sentence(tuple(row), tuple(tags), document))
+    return sentences
+
+
+@pytest.fixture
+def file(tmp_path):
+    def make(content, name="x.conll"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return make
+
+
+def pairs(sentences):
+    return [(" ".join(s.words), " ".join(s.tags), s.document) for s in sentences]
+
+
+def error_of(function, path, **options):
+    with pytest.raises(DataError) as caught:
+        function(path, **options)
+    message = str(caught.value)
+    assert message.startswith(f"{path}:")
+    assert message.count("\n") <= 1
+    return message.removeprefix(f"{path}:")
+
+
+# Writing, and reading back
+
+
+@given(data())
+def test_written_columns_read_back(tmp_path_factory, sentences):
+    path = tmp_path_factory.mktemp("x") / "x.conll"
+    write_conll(path, sentences, [s.tags for s in sentences])
+    assert read(path) == sentences
+    content = path.read_bytes()
+    for variant in (b"\xef\xbb\xbf" + content, content.replace(b"\n", b"\r\n"), content.rstrip()):
+        path.write_bytes(variant)
+        assert read(path) == sentences
+
+
+@given(data())
+def test_written_words_read_back_untagged(tmp_path_factory, sentences):
+    path = tmp_path_factory.mktemp("x") / "x.conll"
+    write_conll(path, iter(sentences))
+    expected = [Sentence(s.words, None, s.document) for s in sentences]
+    assert read(path, tagged=False) == expected
+
+
+@given(data(spaces=True))
+def test_written_jsonl_reads_back(tmp_path_factory, sentences):
+    path = tmp_path_factory.mktemp("x") / "x.jsonl"
+    rows = ({"tokens": s.words, "ner_tags": s.tags, "document": s.document} for s in sentences)
+    write_jsonl(path, rows)
+    assert read(path) == sentences
+
+
+def test_written_columns_to_the_letter(tmp_path):
+    one = Sentence(("EU", "rejects"), None, 0)
+    two = Sentence(("New York", ""), None, 1)
+    path = tmp_path / "x.conll"
+    write_conll(path, [one], [["B-ORG", "O"]], [["O", "O"]])
+    assert path.read_bytes() == b"EU B-ORG O\nrejects O O\n\n"
+    write_conll(path, [one, two], [["O", "O"], ["B-a b", "O"]])
+    assert path.read_text() == ("-DOCSTART- O\n\nEU O\nrejects O\n\n-DOCSTART- O\n\nNew_York B-a_b\n_ O\n\n")
+    write_conll(path, [])
+    assert path.read_bytes() == b""
+
+
+def test_jsonl_keeps_letters_and_one_line_a_row(tmp_path):
+    path = tmp_path / "x.jsonl"
+    write_jsonl(path, [{"a": "é\u2028\n"}, {"b": 1}])
+    assert path.read_bytes().decode() == '{"a": "é\u2028\\n"}\n{"b": 1}\n'
+
+
+@pytest.mark.parametrize("columns", [[["O"]], [["O", "O"], ["O"]]])
+def test_columns_of_another_length_are_a_bug(tmp_path, columns):
+    with pytest.raises(ValueError, match="zip"):
+        write_conll(tmp_path / "x", [Sentence(("a", "b"), None, 0)], columns)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "x.jsonl"
+    write_jsonl(path, [{"a": 1}])
+
+    def rows():
+        yield {"a": 2}
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_jsonl(path, rows())
+    assert path.read_text() == '{"a": 1}\n'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# Reading columns
+
+
+def test_columns_may_be_many_and_separated_anyhow(file):
+    path = file("EU NNP\t B-NP  I-ORG \n. . O O\n \t\n\n\u3000\nPeter NNP B-NP I-PER")
+    assert pairs(read(path)) == [("EU .", "B-ORG O", 0), ("Peter", "B-PER", 0)]
+    assert read(path, word_column=-4, tag_column=3) == read(path)
+    swapped = file("B-A x EU\nI-A y US", "y.tsv")
+    assert pairs(read(swapped, word_column=2, tag_column=0)) == [("EU US", "B-A I-A", 0)]
+
+
+def test_documents_are_counted_where_they_hold_sentences(file):
+    path = file("a O\n\n-DOCSTART- -X- O\nb O\n-DOCSTART-\n\n-DOCSTART-\tO\n\nc O\n\nd O\n")
+    assert [s.document for s in read(path)] == [0, 1, 2, 2]
+    assert [s.document for s in read(file("-DOCSTART- O\n\n-DOCSTART- O\n\na O\n"))] == [0]
+
+
+def test_the_scheme_is_that_of_the_whole_file(file):
+    assert pairs(read(file("a I-A\nb I-A\nc B-A\n"))) == [("a b c", "B-A I-A B-A", 0)]
+    assert pairs(read(file("a B-A\nb E-A\n\nc S-A\n"))) == [("a b", "B-A I-A", 0), ("c", "B-A", 0)]
+    assert pairs(read(file("a B-A\nb M-A\n"))) == [("a b", "B-A I-A", 0)]
+
+
+def test_comments_are_told_from_words_that_begin_with_a_hash(file):
+    text = (
+        "# text = Vitamin O\n#\n#id=1\n# sent_id = 1\n"  # comments, one with a tag at its end
+        "#hashtag\tB-A\n#\tI-A\n#fun\tO\n\n"
+        "# a comment\n#\tO\n\n-DOCSTART-\n# a comment\nx\tO\n"
+    )
+    expected = [("#hashtag # #fun", "B-A I-A O", 0), ("#", "O", 0), ("x", "O", 1)]
+    assert pairs(read(file(text))) == expected
+
+
+def test_hashes_when_all_rows_begin_with_one(file):
+    assert pairs(read(file("# all hashtags\n#a O\n#b B-A"))) == [("#a #b", "O B-A", 0)]
+
+
+def test_hashes_without_tags(file):
+    untagged = read(file("# a comment\n#\nb\n\n#c\n"), tagged=False)
+    assert [s.words for s in untagged] == [("#", "b"), ("#c",)]
+
+
+def test_tags_are_not_looked_at_when_untagged(file):
+    path = file("a nonsense\nb B-\n")
+    assert read(path, tagged=False, tag_column=9) == [Sentence(("a", "b"), None, 0)]
+
+
+def test_only_spaces_and_tabs_separate_and_only_newlines_end(file):
+    path = file("a\x85b\tO\nx\u2028y O\nc\u00a0d\u3000e O\n\x0cf O\n\x1cg O\n")
+    assert read(path)[0].words == ("a\x85b", "x\u2028y", "c\u00a0d\u3000e", "\x0cf", "\x1cg")
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "where", "what"),
+    [
+        ("", {}, "1", "no sentence"),
+        ("\n \n-DOCSTART- O\n\n", {}, "1", "no sentence"),
+        ("# only a comment\n", {}, "1", "no sentence"),
+        ("\na\nb\n", {}, "2", "too few columns: 1"),
+        (
+            "a O\n",
+            {"word_column": 2},
+            "1",
+            "too few columns: 2, but words are in column 2 and tags are in column -1",
+        ),
+        ("a O\n", {"tag_column": -3}, "1", "too few columns"),
+        ("# x\n#a O\n", {"tag_column": 2}, "2", "too few columns"),
+        (
+            "a O\n",
+            {"word_column": 2, "tagged": False},
+            "1",
+            "too few columns: 2, but words are in column 2; ",
+        ),
+        ("a x O\n\nb O\n", {}, "3", "2 columns where line 1 has 3"),
+        ("a O\n\tO\n", {}, "2", "1 columns where line 1 has 2"),
+        ("# c\na O\nb c O\n", {}, "3", "3 columns where line 2 has 2"),
+        ("a O\n\n#tag x O\n", {}, "3", "3 columns where line 1 has 2"),
+        ("a O\n# in a sentence\n", {}, "2", "4 columns"),
+        ("-DOCSTART-\n\na O\nb PER\n", {}, "4", "malformed tag 'PER'; a tag is"),
+        ("a O\r\n\r\nb B-\r\n", {}, "3", "malformed tag 'B-'"),
+        ("a O\nb b-PER\n", {}, "2", "malformed tag 'b-PER'"),
+        ("a O\nb O\u00a0\n", {}, "2", r"malformed tag 'O\xa0'"),
+        ("a O\n\u00a0 O\n", {}, "2", r"word '\xa0' shows nothing"),
+        ("a O\n\u3000\tO\n", {}, "2", r"word '\u3000' shows nothing"),
+        *((f"a O\n{c}\u00a0{c} O\n", {}, "2", "shows nothing") for c in ZERO_WIDTH),
+        (b"a O\n\nab\xc3\xa9\xe9 O\n", {}, "3:4", "byte 0xe9 is not UTF-8"),
+        (b"\xef\xbb\xbf\xe9 O\n", {}, "1:1", "byte 0xe9 is not UTF-8"),
+        ("a O\n".encode("utf-16"), {}, "1:1", "byte 0xff is not UTF-8"),
+    ],
+)
+def test_errors_in_columns_say_where(file, content, options, where, what):
+    message = error_of(read_conll, file(content), **options)
+    assert message.startswith(f"{where}: ")
+    assert what in message
+
+
+@pytest.mark.parametrize("reader", [read_conll, read_jsonl])
+def test_what_is_no_file(tmp_path, reader):
+    assert "No such file" in error_of(reader, tmp_path / "none.conll")
+    assert "directory" in error_of(reader, tmp_path)
+
+
+def test_a_data_error_is_the_users_to_mend():
+    assert issubclass(DataError, UserError)
+
+
+# Reading JSONL
+
+
+def lines(*rows):
+    return "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "ndjson", "JSON"])
+@pytest.mark.parametrize("words_field", ["tokens", "words"])
+@pytest.mark.parametrize("tags_field", ["ner_tags", "tags", "labels"])
+def test_usual_fields_are_found(file, suffix, words_field, tags_field):
+    row = {words_field: ["a", "b"], tags_field: ["I-A", "I-A"], "id": 7}
+    path = file("\ufeff" + lines(row, "", row) + "\r\n", f"x.{suffix}")
+    assert read(path) == [Sentence(("a", "b"), ("B-A", "I-A"), 0)] * 2
+
+
+def test_named_fields_come_first(file):
+    row = {"tokens": ["a"], "w": ["b"], "tags": ["O"], "t": ["B-A"], "words": ["c"]}
+    path = file(lines(row), "x.jsonl")
+    assert pairs(read(path, words_field="w", tags_field="t")) == [("b", "B-A", 0)]
+    assert pairs(read(path)) == [("a", "O", 0)]
+
+
+def test_documents_of_jsonl_are_numbered_by_first_appearance(file):
+    path = file(lines(*({"words": ["a"], "d": d} for d in ["y", "x", 1, "1", "y"])), "x.jsonl")
+    read_back = read(path, document_field="d", tagged=False)
+    assert [s.document for s in read_back] == [0, 1, 2, 3, 0]
+
+
+GOOD = {"tokens": ["a", "b"], "ner_tags": ["O", "B-A"]}
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ('{"tokens": ["a"', "not JSON: Expecting ',' delimiter at column 16"),
+        ("[]", "a JSON list, not an object"),
+        ("null", "not an object"),
+        ({"text": "a", "ner_tags": []}, "no field 'tokens'; name another one (fields: text, ner_tags)"),
+        ({}, "(fields: none)"),
+        ({"tokens": ["a"]}, "no field 'ner_tags'"),
+        ({"tokens": "a b", "ner_tags": ["O"]}, "field 'tokens' holds no list"),
+        ({"tokens": ["a", 2], "ner_tags": ["O", "O"]}, "field 'tokens' holds 2"),
+        ({"tokens": ["a"], "ner_tags": [3]}, "by name"),
+        ({"tokens": ["a"], "tags": [None]}, "field 'tags' holds None"),
+        ({"tokens": ["a", "b"], "ner_tags": ["O"]}, "2 words but 1 tags"),
+        ({"tokens": [], "ner_tags": []}, "no words"),
+        ({"tokens": ["a", ""], "ner_tags": ["O", "O"]}, "word '' shows nothing"),
+        ({"tokens": ["\u200b"], "ner_tags": ["O"]}, r"word '\u200b' shows nothing"),
+        ({"tokens": ["a"], "ner_tags": ["PER"]}, "malformed tag 'PER'"),
+        ('{"tokens": ["\\ud83d"], "ner_tags": ["O"]}', r"field 'tokens' holds '\ud83d'"),
+    ],
+)
+def test_errors_in_jsonl_say_where(file, row, what):
+    message = error_of(read_jsonl, file(lines(GOOD, "", row, GOOD), "x.jsonl"))
+    assert message.startswith("3: ")
+    assert what in message
+
+
+def test_empty_jsonl(file):
+    assert error_of(read, file("\n\n", "x.jsonl")).startswith("1: no sentence")
