@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 from ner_lightning.errors import UserError
 
@@ -73,12 +74,28 @@ def inspect_repo(repo_id: str, kind: Kind, revision: str | None = None) -> RepoS
     )
 
 
-def check_model_access(repo_id: str, revision: str | None = None) -> str | None:
-    """Finds out, before any other work, whether a model can be loaded from the Hub.
+class ModelAccess(NamedTuple):
+    """How `from_pretrained` gets at a model without asking in vain.
 
-    Returns:
-        The commit that the revision stands for; None if the Hub is of no help but the local cache
-        has the model.
+    Attributes:
+        commit: SHA of the commit to load.
+        local_files_only: whether only the local cache has it. Without this argument transformers
+            tries for most of a minute to reach the Hub for files that it can do without.
+    """
+
+    commit: str
+    local_files_only: bool
+
+
+def check_model_access(
+    repo_id: str, revision: str | None = None, *, file: str = "config.json"
+) -> ModelAccess:
+    """Finds out, before any other work, whether a model can be loaded.
+
+    Args:
+        repo_id: "org/name".
+        revision: a branch, tag or commit; None is the main branch.
+        file: where the Hub is of no help, the cache counts as having the model if it has this file.
 
     Raises:
         UserError: the model cannot be had, neither from the Hub nor from the cache.
@@ -86,12 +103,13 @@ def check_model_access(repo_id: str, revision: str | None = None) -> str | None:
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        return inspect_repo(repo_id, "model", revision).commit
+        return ModelAccess(inspect_repo(repo_id, "model", revision).commit, local_files_only=False)
     except HubUnavailableError:
-        # transformers falls back on the cache in the same cases; a file known to be absent is no str.
-        if isinstance(try_to_load_from_cache(repo_id, "config.json", revision=revision), str):
-            return None
-        raise
+        path = try_to_load_from_cache(repo_id, file, revision=revision)
+        if not isinstance(path, str):  # Unknown, or known to be absent.
+            raise
+        snapshot = Path(path).parents[len(Path(file).parts) - 1]
+        return ModelAccess(snapshot.name, local_files_only=True)
 
 
 def explain_hub_error(error: BaseException, repo_id: str, kind: Kind) -> UserError | None:
@@ -109,10 +127,9 @@ def explain_hub_error(error: BaseException, repo_id: str, kind: Kind) -> UserErr
 
     chain = list(_causes(error))
     text = _Text(repo_id, kind)
-    for cause in chain:  # The most telling first: a gated repository is also one "not found".
-        if isinstance(cause, errors.GatedRepoError):
-            return HubUnavailableError(text.gated(cause.response.status_code))
     for cause in chain:
+        if isinstance(cause, errors.GatedRepoError):  # A kind of RepositoryNotFoundError.
+            return HubUnavailableError(text.gated(cause.response.status_code))
         if isinstance(cause, errors.RepositoryNotFoundError):
             return UserError(text.not_found())
         if isinstance(cause, errors.RevisionNotFoundError):

@@ -16,12 +16,13 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 
+from ner_lightning import runs
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
-from ner_lightning.training import callbacks, runs
+from ner_lightning.runs import BEST, LAST, Run
+from ner_lightning.training import callbacks, console
 from ner_lightning.training.loggers import TableLogger, wandb_without_key
 from ner_lightning.training.module import NERModule
-from ner_lightning.training.runs import BEST, LAST, Run
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
 TRAINER_DEFAULTS = {
@@ -110,7 +111,7 @@ class NERCLI(LightningCLI):
             arguments.name = "/".join(self.run_folder.path.parts[-2:])
         if wandb_without_key():
             os.environ["WANDB_MODE"] = "offline"
-            callbacks.say(
+            console.say(
                 "W&B has no key, so it logs offline; `wandb login`, then "
                 f"`wandb sync {self.run_folder.path}/wandb/*run-*` uploads it later."
             )
@@ -123,8 +124,8 @@ class NERCLI(LightningCLI):
         loggers = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
         always = [
             callbacks.RunFolder(self.run_folder, *self._resolved(), ["ner-lightning", *self.words]),
-            callbacks.Interruption(self.run_folder),
-            callbacks.EpochTable(),
+            console.Interruption(self.run_folder),
+            console.EpochTable(),
             *callbacks.checkpoints(self.run_folder),
         ]
         if sys.stderr.isatty() and trainer.enable_progress_bar is not False:
@@ -281,4 +282,4 @@ def _report(cli: NERCLI, subcommand: str) -> None:
         lines.append(f"{name:<16}{scores}{row['gold']:>7}")
     accuracy = metrics[f"{stage}/accuracy"]
     lines.append(f"word accuracy {accuracy:.4f}; everything is in {cli.run_folder.path}")
-    callbacks.say("\n".join(lines))
+    console.say("\n".join(lines))

@@ -14,6 +14,7 @@ from ner_lightning.data.schemes import OUTSIDE, Scheme, convert, detect, is_tag,
 from ner_lightning.errors import UserError
 
 DOCSTART = "-DOCSTART-"
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 # Tokenisers drop such words or melt them into a neighbour, so that nothing is left to tag.
 _INVISIBLE = re.compile(r"[\s\u200b\u200c\u200d\ufeff\u2060\u00ad]*")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -54,7 +55,7 @@ def read(
 
     Arguments and errors are those of `read_jsonl` and `read_conll`.
     """
-    if Path(path).suffix.lower() not in (".jsonl", ".ndjson", ".json"):
+    if Path(path).suffix.lower() not in JSON_SUFFIXES:
         return read_conll(path, word_column=word_column, tag_column=tag_column, tagged=tagged)
     fields = {"words_field": words_field, "tags_field": tags_field}
     return read_jsonl(path, **fields, document_field=document_field, tagged=tagged)

@@ -1,19 +1,19 @@
-"""Sums over all paths of a linear chain: log-likelihood with its gradient, marginals, segments.
+"""Sums over all paths of a linear chain: log-likelihood with its gradient, marginals.
 
 A path is one tag per word. Its score is `start[first] + sum(emissions) + sum(transitions) +
-end[last]` (Lafferty et al. 2001, section 3). A score of -inf makes a path illegal: it then has
+end[last]` (Lafferty et al. 2001, section 3). A score of -inf makes paths illegal: they have
 probability zero everywhere. Sums run forward and backward over the sentence at once (Sutton and
-McCallum 2012, section 4.1), and the gradient of the log-likelihood is in closed form: gold counts
-minus expected counts (section 5.1.1). Two recursions compute the same sums:
+McCallum 2012, section 4.1), and the log-likelihood has its gradient in closed form: gold counts
+minus expected counts (section 5.1). Two recursions compute the same sums:
 
 - *scaled*: products of probabilities in numpy, for CPU tensors whose scores span a range in which
   nothing can underflow. The range is checked, so this is exact, and it is the fast one.
 - *log-space*: for everything else, and on other devices, where the check would wait for them.
 
-One extra tag, OUTSIDE, stands before and after the sentence and on its padding. It turns start and
-end scores into transitions, and sentences of all lengths into equally long chains.
+One extra tag, OUTSIDE, stands before and after the sentence and on its padding. It makes start and
+end scores transitions like the others, and sentences of all lengths chains of one length.
 
-Shape legend: B sentences, W words, C tags, K = C + 1 tags with OUTSIDE (the last), S segments.
+Shape legend: B sentences, W words, C tags, K = C + 1 tags with OUTSIDE as the last.
 """
 
 import math
@@ -29,21 +29,20 @@ from torch.autograd.function import once_differentiable
 
 Doubles = NDArray[np.float64]
 
-# Messages of the scaled recursion stay within exp(-230) .. exp(230): the product of three of them,
-# the most that is ever formed, is still a normal double.
-_LOG_RANGE = 230.0
-_TINY = 1e-300
+# Messages of the scaled recursion stay within exp(-345) .. exp(345), so that the product of two, a
+# word's probability before it is normalised, is a normal double.
+_LOG_RANGE = 345.0
 _MOST_MIXING_STEPS = 8
-_MOST_SCRATCH = 1 << 22  # doubles, 32 MiB
-_EDGE_CHUNK = 32
+_MOST_SCRATCH = 1 << 22  # doubles: 32 MiB
+_EDGE_CHUNK = 1 << 16  # doubles: what stays in a CPU's cache
 
 
 class Posterior(NamedTuple):
-    """What the recursions know about all legal paths.
+    """What the sums say about all legal paths of each sentence.
 
     *Shape:* `log_partition` (B,), double; `nodes` (B, W, C), the probability of each tag at each
-    word, 0 on padding; `edges` (B, K, K), the expected number of each transition (from, to), double;
-    its entry from OUTSIDE to OUTSIDE means nothing.
+    word, 0 on padding; `edges` (B, K, K), double, how often each transition (from, to) is expected,
+    where the entry from OUTSIDE to OUTSIDE means nothing.
     """
 
     log_partition: Tensor
@@ -51,114 +50,316 @@ class Posterior(NamedTuple):
     edges: Tensor
 
 
-class Segments(NamedTuple):
-    """Stretches of words with their tags: `first_tag`, then `inner_tag` up to `end` (exclusive).
-
-    `not_next` is the tag that would continue the segment at `end`; -1 allows every tag there.
-
-    *Shape:* each (S,), long.
-    """
-
-    sentence: Tensor
-    start: Tensor
-    end: Tensor
-    first_tag: Tensor
-    inner_tag: Tensor
-    not_next: Tensor
-
-
 class _Scratch(threading.local):
-    """Memory kept between calls, since fresh pages cost more time than the arithmetic done on them."""
+    """Memory kept between calls: fresh pages would cost more time than the arithmetic on them."""
 
     def __init__(self) -> None:
         self.memory: Doubles = np.empty(0)
 
     def take(self, *shapes: tuple[int, ...]) -> list[Doubles]:
-        """Arrays of the given shapes with arbitrary content, valid until the next call."""
-        sizes = [math.prod(shape) for shape in shapes]
-        if sum(sizes) > _MOST_SCRATCH:
+        """Arrays of these shapes with arbitrary content, valid until this thread's next call."""
+        total = sum(math.prod(shape) for shape in shapes)
+        if total > _MOST_SCRATCH:
             return [np.empty(shape) for shape in shapes]
-        if sum(sizes) > self.memory.size:
-            self.memory = np.empty(sum(sizes))
-        parts = np.split(self.memory[: sum(sizes)], np.cumsum(sizes)[:-1])
-        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+        if total > self.memory.size:
+            self.memory = np.empty(total)
+        arrays, used = [], 0
+        for shape in shapes:
+            size = math.prod(shape)
+            arrays.append(self.memory[used : used + size].reshape(shape))
+            used += size
+        return arrays
 
 
 scratch = _Scratch()
 
 
 def check_inputs(emissions: Tensor, mask: Tensor, num_tags: int, tags: Tensor | None = None) -> None:
-    """Raise ValueError for shapes, types, masks and tags that the recursions cannot take.
+    """Raise ValueError for shapes, types, masks and tags that no recursion here can take.
 
-    Values are looked at on CPU only: on other devices that would wait for the device.
+    Values are checked on CPU only, since on other devices that would wait for the device.
 
     *Shape:* `emissions` (B, W, C); `mask` and `tags` (B, W).
     """
-    if emissions.dim() != 3 or 0 in emissions.shape or emissions.shape[2] != num_tags:
-        raise ValueError(
-            f"expected emissions of shape (B, W, {num_tags}) with at least one sentence and one "
-            f"word, got {tuple(emissions.shape)}"
-        )
-    if mask.shape != emissions.shape[:2] or mask.dtype != torch.bool:
-        raise ValueError(
-            f"expected a bool mask of shape {tuple(emissions.shape[:2])}, "
-            f"got {mask.dtype} of shape {tuple(mask.shape)}"
-        )
-    if mask.device.type == "cpu":
-        words = mask.numpy()  # (B, W)
-        if not words[:, 0].all():
-            raise ValueError("expected at least one word in every sentence: mask[:, 0] is not all True")
-        if (words[:, 1:] > words[:, :-1]).any():
-            raise ValueError("expected a prefix mask: a row of it has a word after padding")
-    if tags is None:
+    shape = tuple(emissions.shape)
+    if len(shape) != 3 or 0 in shape or shape[2] != num_tags:
+        raise ValueError(f"expected emissions (B, W, {num_tags}) with B and W above 0, got {shape}")
+    for name, tensor, dtype in (("mask", mask, torch.bool), ("tags", tags, torch.long)):
+        if tensor is not None and (tensor.shape != shape[:2] or tensor.dtype != dtype):
+            got = f"{tensor.dtype} {tuple(tensor.shape)}"
+            raise ValueError(f"expected {name} to be {dtype} {shape[:2]}, got {got}")
+    if mask.device.type != "cpu":
         return
-    if tags.shape != mask.shape or tags.dtype != torch.long:
-        raise ValueError(
-            f"expected long tags of shape {tuple(mask.shape)}, "
-            f"got {tags.dtype} of shape {tuple(tags.shape)}"
-        )
-    if mask.device.type == tags.device.type == "cpu":
-        used = tags.numpy()[words]  # (words in all,)
+    words = mask.numpy()  # (B, W)
+    if not words[:, 0].all() or (words[:, 1:] > words[:, :-1]).any():
+        raise ValueError("expected each row of mask to be one or more True, then only False")
+    if tags is not None and tags.device.type == "cpu":
+        used = tags.numpy()[words]  # (words of all sentences,)
         if used.min() < 0 or used.max() >= num_tags:
-            raise ValueError(f"expected tags from 0 to {num_tags - 1}, got {used.min()} to {used.max()}")
+            raise ValueError(f"expected tags 0 to {num_tags - 1}, got {used.min()} to {used.max()}")
 
 
-def _matrix(start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
-    """All transition scores between K tags, from (row) to (column), in the precision of the sums."""
-    # MPS has no doubles. Elsewhere they are exact for scores whose sums a float would round away.
+def transition_matrix(start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
+    """All transition scores (from, to) in the precision of the sums. *Shape:* (K, K)."""
+    # Doubles, because the sum over a sentence can be so large that a float rounds the differences
+    # between paths away. MPS has none.
     dtype = torch.float32 if start.device.type == "mps" else torch.float64
     matrix = start.new_zeros(len(start) + 1, len(start) + 1, dtype=dtype)  # (K, K)
-    matrix[:-1, :-1] = transitions
-    matrix[-1, :-1] = start
-    matrix[:-1, -1] = end
-    return matrix.detach()
-
-
-def _mixing_steps(legal: NDArray[np.bool_]) -> int | None:
-    """The least k such that each tag reaches each tag in exactly k transitions, None if too many.
-
-    *Shape:* `legal` (C, C), from, to.
-    """
-    step = legal.astype(np.float32)
-    reach = step
-    for steps in range(1, _MOST_MIXING_STEPS + 1):
-        if reach.all():
-            return steps
-        reach = (reach @ step > 0).astype(np.float32)
-    return None
+    matrix[:-1, :-1] = transitions.detach()
+    matrix[-1, :-1] = start.detach()
+    matrix[:-1, -1] = end.detach()
+    return matrix
 
 
 def _rescaling_period(matrix: Doubles, emission_range: float) -> int:
-    """After how many words the scaled recursion must be rescaled; 0 if it cannot be exact.
+    """After how many words the scaled recursion must rescale to be exact; 0 if it cannot be.
 
-    Say each tag reaches each tag in k legal transitions. Then k words after the best message, every
-    message that is not structurally zero is within k steps of it: exp(-k * r), where r is the
-    range of scores that one step adds, plus log K for what sums can gain. Without rescaling, m
-    more words add m * r.
+    Let r be the range of the scores that one word adds, plus log K for what a sum can gain, and let
+    every tag reach every tag in exactly k legal transitions. Then a message is either zero because
+    no legal path leads there or within exp(-k r) of the best one k words before; and the best one
+    loses at most exp(-r) per word until it is rescaled to 1. The ends of a sentence add two words.
     """
     finite = matrix[np.isfinite(matrix)]
     reach = finite.max() - finite.min() + emission_range + math.log(len(matrix))
-    mixing = _mixing_steps(matrix[:-1, :-1] > -np.inf)
-    if mixing is None or not reach < _LOG_RANGE:  # `not <` catches NaN too
+    if not reach < _LOG_RANGE:  # true for NaN as well
         return 0
-    return max(0, int(_LOG_RANGE / reach) - mixing - 1) if reach else len(matrix)
+    step = (matrix[:-1, :-1] > -np.inf).astype(np.float32)  # (C, C)
+    reached = step
+    mixing = 1
+    while not reached.all():
+        if mixing == _MOST_MIXING_STEPS:
+            return 0
+        reached = (reached @ step > 0).astype(np.float32)
+        mixing += 1
+    return max(0, int(_LOG_RANGE / reach) - mixing - 2)
+
+
+def _scaled(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> Posterior | None:
+    """Sums in probability space, rescaled before they could leave the range; None if unsafe.
+
+    The messages backward are those forward on the reversed chain, so that one loop takes both, a
+    stacked matrix product per word. With `both=False` it goes forward only: no nodes or edges.
+    """
+    b, w, c = emissions.shape
+    k, way = c + 1, 1 + both  # way: 2 if both, else 1
+    scores = matrix.numpy()
+    positions = np.flatnonzero(np.ascontiguousarray(mask.numpy().T))  # (words in all,), time-major
+    time, sentence = np.divmod(positions, b)
+    words = emissions.detach().numpy().reshape(-1, c).take(sentence * w + time, axis=0)
+    top, low, peak = float(words.max()), float(words.min()), scores[np.isfinite(scores)].max()
+    period = _rescaling_period(scores, top - low)
+    if not period:
+        return None
+
+    # Column w, and the columns of padding, are OUTSIDE with certainty.
+    messages, right, nodes = scratch.take((w + 1, way, b, k), (w, b, k), (w, b, k))
+    messages[:, 0, :, :c] = 0
+    messages[:, 0, :, c] = 1
+    rows = np.zeros((len(words), k))  # (words in all, K)
+    np.exp(np.subtract(words, top, dtype=np.float64), out=rows[:, :c])
+    messages.reshape(-1, k)[time * (way * b) + sentence] = rows
+    messages[:, 1:] = messages[::-1, : way - 1]
+    step = np.exp(scores - peak)  # (K, K)
+    steps = np.stack((step, step.T)[:way])  # (way, K, K)
+
+    messages[0, 0] *= step[c]
+    log_scale = np.bincount(sentence) * top + (w + 1) * peak  # (B,)
+    previous = messages[0]  # (way, B, K)
+    product = np.empty_like(previous)
+    for word, current in enumerate(messages[1:], 1):
+        np.matmul(previous, steps, out=product)
+        np.multiply(product, current, out=current)
+        if word % period == 0:
+            largest = current.max(-1, keepdims=True)  # (way, B, 1)
+            largest[largest == 0] = 1  # no legal path: stays zero
+            current /= largest
+            log_scale += np.log(largest[0, :, 0])
+        previous = current
+    with np.errstate(divide="ignore"):
+        log_partition = torch.from_numpy(np.log(messages[w, 0, :, c]) + log_scale)
+    if not both:
+        return Posterior(log_partition, emissions.new_empty(0), matrix.new_empty(0))
+
+    left = messages[:w, 0]  # (W, B, K): forward up to and with word t
+    right[:] = messages[w - 1 :: -1, 1]  # (W, B, K): backward down to and with word t + 1
+    np.matmul(right.reshape(-1, k), step.T, out=nodes.reshape(-1, k))
+    nodes *= left
+    total = (nodes @ np.ones(k))[..., None]  # (W, B, 1)
+    weight = np.divide(1, total, out=np.zeros_like(total), where=total > 0)
+    nodes *= weight
+    right *= weight
+    edges = np.matmul(left.transpose(1, 2, 0), right.transpose(1, 0, 2))  # (B, K, K)
+    edges *= step
+    edges[:, c] = nodes[0]
+    result = emissions.new_empty(b, w, c)
+    result.copy_(torch.from_numpy(nodes[:, :, :c]).transpose(0, 1))  # a copy: nodes is scratch
+    return Posterior(log_partition, result, torch.from_numpy(edges))
+
+
+def log_messages(
+    emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The recursion of `_scaled` in log space: log-partition, messages forward and backward.
+
+    *Shape:* (B,); (W + 1, B, K), which include the word itself; the second is empty without `both`.
+    """
+    b, w, c = emissions.shape
+    real = mask.t().unsqueeze(-1)  # (W, B, 1)
+    scores = matrix.new_full((w + 1, b, c + 1), -math.inf)
+    scores[:w, :, :c] = emissions.detach().transpose(0, 1).masked_fill(~real, -math.inf)
+    scores[:w, :, c:].masked_fill_(~real, 0)
+    scores[w, :, c] = 0
+    pairs = (scores, scores.flip(0)) if both else (scores,)
+    stacked = torch.stack(pairs, 1)  # (W + 1, way, B, K)
+    steps = torch.stack((matrix.t(), matrix)[: len(pairs)]).unsqueeze(1)  # (way, 1, K to, K from)
+    state = stacked[0].clone()  # (way, B, K)
+    state[0] += matrix[c]
+    states = [state]
+    for score in stacked[1:].unbind():
+        state = torch.logsumexp(state.unsqueeze(-2) + steps, -1) + score
+        states.append(state)
+    log_partition = state[0, :, c]  # (B,)
+    messages = torch.stack(states, 1)  # (way, W + 1, B, K)
+    return log_partition, messages[0], messages[1:].squeeze(0).flip(0)
+
+
+def _log_posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> Posterior:
+    """What `_scaled` gives, whatever the range of the scores."""
+    log_partition, left, right = log_messages(emissions, mask, matrix, both=both)
+    if not both:
+        return Posterior(log_partition, emissions.new_empty(0), matrix.new_empty(0))
+    b, w, c = emissions.shape
+    nodes = matrix.new_empty(w, b, c + 1)
+    edges = matrix.new_zeros(b, c + 1, c + 1)
+    # Without a legal path the log-partition is -inf, and -inf - -inf would be NaN.
+    base = log_partition.masked_fill(log_partition == -math.inf, 0).view(-1, 1, 1)  # (B, 1, 1)
+    # A few words at a time in one buffer: all (W, B, K, K) at once would not fit a cache, or a GPU.
+    limit = _EDGE_CHUNK if emissions.device.type == "cpu" else _MOST_SCRATCH
+    chunk = min(w, max(1, limit // edges.numel()))
+    buffer = matrix.new_empty(chunk, b, c + 1, c + 1)
+    for at in range(0, w, chunk):
+        here = left[at : min(at + chunk, w)].unsqueeze(-1)  # (chunk, B, K, 1)
+        after = right[at + 1 : at + 1 + len(here)].unsqueeze(-2)  # (chunk, B, 1, K)
+        pairs = torch.add(here - base, after, out=buffer[: len(here)])  # (chunk, B, K, K)
+        pairs.add_(matrix).exp_()
+        nodes[at : at + len(here)] = pairs.sum(-1)
+        edges += pairs.sum(0)
+    edges[:, c] = nodes[0]
+    return Posterior(log_partition, nodes[..., :c].transpose(0, 1).to(emissions.dtype), edges)
+
+
+def _posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> Posterior:
+    """The scaled recursion where it is exact, else log space."""
+    if emissions.device.type == "cpu":
+        scaled = _scaled(emissions, mask, matrix, both=both)
+        if scaled is not None:
+            return scaled
+    return _log_posterior(emissions, mask, matrix, both=both)
+
+
+@torch.no_grad()
+def posterior(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Posterior:
+    """Log-partition, marginals and expected transitions over all legal paths; no gradient.
+
+    Args:
+        emissions: score of each tag at each word, float or double. *Shape:* (B, W, C)
+        mask: prefix mask, True on words. *Shape:* (B, W)
+        start: score of each tag at the first word, -inf if illegal. *Shape:* (C,)
+        transitions: score of each transition (from, to), -inf if illegal. *Shape:* (C, C)
+        end: score of each tag at the last word, -inf if illegal. *Shape:* (C,)
+    """
+    check_inputs(emissions, mask, len(start))
+    return _posterior(emissions, mask, transition_matrix(start, transitions, end), both=True)
+
+
+@torch.no_grad()
+def log_partition(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
+    """The first part of `posterior`, at half its cost. *Shape:* (B,), double."""
+    check_inputs(emissions, mask, len(start))
+    matrix = transition_matrix(start, transitions, end)
+    return _posterior(emissions, mask, matrix, both=False).log_partition
+
+
+def _gold(emissions: Tensor, mask: Tensor, matrix: Tensor, tags: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Score of the gold path (B,), its tags (B, W) with 0 on padding, its edges (B, W + 1)."""
+    outside = len(matrix) - 1
+    path = F.pad(tags.masked_fill(~mask, outside), (1, 1), value=outside)  # (B, W + 2)
+    edges = path[:, :-1] * len(matrix) + path[:, 1:]  # (B, W + 1)
+    words = tags.masked_fill(~mask, 0)  # (B, W)
+    score = emissions.detach().gather(2, words.unsqueeze(-1)).squeeze(-1)  # (B, W)
+    score = score.masked_fill(~mask, 0).sum(1, dtype=matrix.dtype)  # (B,)
+    return score + matrix.take(edges).sum(1), words, edges
+
+
+def log_ratio(score: Tensor, log_partition: Tensor) -> Tensor:
+    """`score - log_partition`, and -inf for what is illegal even if no path at all is legal."""
+    return torch.where(score == -math.inf, score, score - log_partition)
+
+
+class _LogLikelihood(torch.autograd.Function):
+    """Log-likelihood whose gradient, gold minus expected counts, is made along with the value."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        emissions: Tensor,
+        start: Tensor,
+        transitions: Tensor,
+        end: Tensor,
+        mask: Tensor,
+        tags: Tensor,
+    ) -> Tensor:
+        matrix = transition_matrix(start, transitions, end)
+        log_partition, nodes, edges = _posterior(emissions, mask, matrix, both=True)
+        gold, words, gold_edges = _gold(emissions, mask, matrix, tags)
+        nodes.neg_().scatter_add_(2, words.unsqueeze(-1), mask.unsqueeze(-1).to(nodes.dtype))
+        ones = edges.new_ones(1, 1).expand_as(gold_edges)
+        edges.neg_().flatten(1).scatter_add_(1, gold_edges, ones)
+        ctx.save_for_backward(nodes, edges, gold == -math.inf)
+        return log_ratio(gold, log_partition).to(emissions.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        nodes, edges, illegal = ctx.saved_tensors
+        grad = grad.masked_fill(illegal, 0)  # (B,)
+        d_emissions = nodes * grad.view(-1, 1, 1) if ctx.needs_input_grad[0] else None
+        if not any(ctx.needs_input_grad[1:4]):
+            return d_emissions, None, None, None, None, None
+        d_matrix = (grad.to(edges.dtype) @ edges.flatten(1)).view(edges.shape[1:]).to(grad.dtype)
+        return d_emissions, d_matrix[-1, :-1], d_matrix[:-1, :-1], d_matrix[:-1, -1], None, None
+
+
+def log_likelihood(
+    emissions: Tensor,
+    mask: Tensor,
+    tags: Tensor,
+    start: Tensor,
+    transitions: Tensor,
+    end: Tensor,
+) -> Tensor:
+    """Log-probability of the gold path among all legal paths, differentiable once.
+
+    An illegal gold path gives -inf and adds nothing to any gradient. Nothing here waits for a CUDA
+    device.
+
+    Args:
+        emissions: see `posterior`. *Shape:* (B, W, C)
+        mask: see `posterior`. *Shape:* (B, W)
+        tags: gold tags; anything on padding. *Shape:* (B, W)
+        start: see `posterior`. *Shape:* (C,)
+        transitions: see `posterior`. *Shape:* (C, C)
+        end: see `posterior`. *Shape:* (C,)
+
+    Returns:
+        The log-likelihoods. *Shape:* (B,)
+    """
+    check_inputs(emissions, mask, len(start), tags)
+    inputs = (emissions, start, transitions, end)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+        result: Tensor = _LogLikelihood.apply(*inputs, mask, tags)  # type: ignore[no-untyped-call]
+        return result
+    matrix = transition_matrix(start, transitions, end)
+    log_partition = _posterior(emissions, mask, matrix, both=False).log_partition
+    gold, _, _ = _gold(emissions, mask, matrix, tags)
+    return log_ratio(gold, log_partition).to(emissions.dtype)

@@ -1,30 +1,33 @@
 """The tagger: Batch -> emissions -> loss, tags and probabilities; usable without Lightning."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.data.pretrained import Pretrained
-from ner_lightning.data.schemes import LabelSet
+from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.model.backbone import (
     Attention,
-    AttentionImplementation,
     Lora,
-    adapt,
-    checkpoint_activations,
-    compile_layers,
-    identity,
-    load_backbone,
-    verify_attention,
 )
-from ner_lightning.model.crf import CRF, viterbi
+from ner_lightning.model.crf import CRF, Segments, viterbi
 from ner_lightning.model.loss import LossWeights, word_losses
 
 Pooling = Literal["first", "last", "mean"]
 ILLEGAL = float("-inf")
+# Fields of Architecture that NERModule's settings hold under the same name, as plain values.
+PLAIN = (
+    "attention",
+    "freeze_backbone",
+    "unfreeze_top",
+    "pooling",
+    "dropout",
+    "use_crf",
+    "constrained",
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,34 @@ class Architecture:
     dropout: float = 0.1
     use_crf: bool = True
     constrained: bool = True
+    weights: LossWeights = field(default=LossWeights())
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Architecture":
+        """Reads it from `NERModule`'s settings, as objects or as the plain values of a config."""
+        lora, weights = settings["lora"], settings["loss"]
+        lora = lora if isinstance(lora, Lora) else Lora(**lora)
+        return cls(
+            lora=lora if settings["peft"] == "lora" else None,
+            weights=weights if isinstance(weights, LossWeights) else LossWeights(**weights),
+            **{name: settings[name] for name in PLAIN},
+        )
+
+
+class Entity(NamedTuple):
+    """An entity in a sentence.
+
+    Attributes:
+        type: the entity type.
+        start: its first word.
+        end: one past its last word.
+        probability: see `Tagger.span_probabilities`.
+    """
+
+    type: str
+    start: int
+    end: int
+    probability: float
 
 
 class Tagger(nn.Module):
@@ -47,18 +78,20 @@ class Tagger(nn.Module):
     Args:
         backbone: a transformers model, as `adapt` leaves it.
         labels: the label set.
-        architecture: pooling, dropout, CRF and constraints are taken from it.
-        weights: of the loss's parts.
+        architecture: pooling, dropout, CRF, constraints and loss weights are taken from it.
         hidden_size: of the backbone.
         bf16: run the backbone in bf16.
     """
+
+    start_scores: Tensor
+    move_scores: Tensor
+    end_scores: Tensor
 
     def __init__(
         self,
         backbone: nn.Module,
         labels: LabelSet,
         architecture: Architecture,
-        weights: LossWeights,
         hidden_size: int,
         bf16: bool = False,
     ) -> None:
@@ -68,7 +101,7 @@ class Tagger(nn.Module):
         self.labels = labels
         self.pooling = architecture.pooling
         self.constrained = architecture.constrained
-        self.weights = weights
+        self.weights = architecture.weights
         self.dropout = nn.Dropout(architecture.dropout)
         self.head = nn.Linear(hidden_size, len(labels))
         # BIO2's rules as scores: 0 where legal, minus infinity where not.
@@ -78,7 +111,7 @@ class Tagger(nn.Module):
         self.register_buffer("move_scores", _scores(moves), persistent=False)
         self.register_buffer("end_scores", torch.zeros(len(labels)), persistent=False)
         self.crf = CRF(len(labels), starts, moves) if architecture.use_crf else None
-        if self.crf is not None and weights.crf == 0:
+        if self.crf is not None and self.weights.crf == 0:
             self.crf.requires_grad_(False)  # untouched by the loss; DDP minds idle parameters
 
     def forward(self, batch: Batch) -> Tensor:
@@ -149,13 +182,46 @@ class Tagger(nn.Module):
         """
         begin, inner = 1 + 2 * kind, 2 + 2 * kind
         if self.crf is not None:
-            return self.crf.segment_log_probs(
-                emissions, mask, sentence, start, end, begin, inner, inner
-            ).exp()
+            segments = Segments(sentence, start, end, begin, inner, inner)
+            return self.crf.segment_log_probs(emissions, mask, segments).exp()
         log_probs = torch.log_softmax(emissions.float(), dim=-1)
         sums = nn.functional.pad(log_probs.cumsum(1), (0, 0, 1, 0))  # (B, W + 1, C)
         inside = sums[sentence, end, inner] - sums[sentence, start + 1, inner]
         return (log_probs[sentence, start, begin] + inside).exp()
+
+    def entities(self, emissions: Tensor, mask: Tensor, tags: Tensor) -> list[list["Entity"]]:
+        """The entities that decoded tags spell, and how probable each is.
+
+        Args:
+            emissions: *Shape:* (B, W, C)
+            mask: *Shape:* (B, W)
+            tags: from `decode`. *Shape:* (B, W)
+
+        Returns:
+            a list for each sentence, in order of appearance.
+        """
+        lengths = mask.sum(1).tolist()
+        found = [
+            (row, span)
+            for row, (ids, length) in enumerate(zip(tags.tolist(), lengths, strict=True))
+            for span in spans(self.labels.decode(ids[:length]))
+        ]
+        kinds = {name: number for number, name in enumerate(self.labels.types)}
+        places = torch.tensor(
+            [(row, s.start, s.end, kinds[s.type]) for row, s in found],
+            dtype=torch.long,
+            device=emissions.device,
+        ).reshape(-1, 4)
+        chances = self.span_probabilities(emissions, mask, *places.unbind(1)).tolist()
+        entities: list[list[Entity]] = [[] for _ in lengths]
+        for (row, span), chance in zip(found, chances, strict=True):
+            entities[row].append(Entity(span.type, span.start, span.end, chance))
+        return entities
+
+    @property
+    def probability_name(self) -> str:
+        """What the probability of an entity is."""
+        return "softmax_product" if self.crf is None else "marginal"
 
     def _hidden(self, batch: Batch) -> Tensor:
         """The backbone's last hidden states, (R, T, D)."""
@@ -175,64 +241,6 @@ class Tagger(nn.Module):
         sums = hidden.float().cumsum(1).flatten(0, 1)  # (R T, D)
         inclusive = sums[batch.last] - sums[batch.first] + flat[batch.first]
         return inclusive / (batch.last - batch.first + 1).unsqueeze(-1)
-
-
-def build_tagger(
-    pretrained: Pretrained,
-    labels: LabelSet,
-    architecture: Architecture,
-    weights: LossWeights,
-    *,
-    bf16: bool = False,
-    implementation: AttentionImplementation = "auto",
-    device_type: str = "cpu",
-    checkpointing: bool = False,
-    compiled: bool = False,
-    verify: bool = True,
-    trust_remote_code: bool = False,
-) -> tuple[Tagger, str]:
-    """Loads the backbone and puts a tagger around it.
-
-    Args:
-        pretrained: where the backbone is.
-        labels: the label set.
-        architecture: what to build.
-        weights: of the loss's parts.
-        bf16: run the backbone in bf16, and keep in bf16 what of it is not trained.
-        implementation: of attention.
-        device_type: `cpu` or `cuda`, where it will run.
-        checkpointing: recompute activations in the backward pass.
-        compiled: compile each layer.
-        verify: prove the direction of attention first.
-        trust_remote_code: run code that comes with the weights.
-
-    Returns:
-        the tagger, and a word for the exact weights of its backbone.
-    """
-    model = load_backbone(
-        pretrained,
-        attention=architecture.attention,
-        dtype=torch.bfloat16 if bf16 else torch.float32,
-        implementation=implementation,
-        device_type=device_type,
-        trust_remote_code=trust_remote_code,
-    )
-    weights_id = identity(pretrained, model)
-    config: Any = model.config
-    text = config.get_text_config()
-    if verify:
-        verify_attention(model, architecture.attention, text.vocab_size)
-    model = adapt(
-        model,
-        freeze=architecture.freeze_backbone,
-        lora=architecture.lora,
-        unfreeze_top=architecture.unfreeze_top,
-    )
-    if checkpointing:
-        checkpoint_activations(model)
-    if compiled:
-        compile_layers(model)
-    return Tagger(model, labels, architecture, weights, text.hidden_size, bf16), weights_id
 
 
 def _scores(legal: Tensor) -> Tensor:

@@ -1,13 +1,9 @@
-"""What every run does beside training: predictions, run folder, table of epochs, safe interruption."""
+"""RunFolder and checkpoints: what every run writes beside `metrics.csv`."""
 
 import math
 import resource
-import signal
-import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
@@ -18,23 +14,12 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ner_lightning.data import conll
 from ner_lightning.data.datamodule import CoNLLDataModule
-from ner_lightning.data.schemes import spans
+from ner_lightning.runs import BEST, LAST, Run, provenance, write_text
 from ner_lightning.training.loggers import TableLogger
 from ner_lightning.training.module import NERModule, Prediction
-from ner_lightning.training.runs import BEST, LAST, Run, provenance, write_text
+from ner_lightning.training.predictions import SPLIT, describe_split, gather, prediction_rows
 
 MONITOR = "val/f1"
-KEYS = ("train/loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
-COLUMNS = (
-    ("loss", 9, 4),
-    ("val loss", 9, 4),
-    ("P", 8, 4),
-    ("R", 8, 4),
-    ("F1", 8, 4),
-    ("words/s", 9, 0),
-    ("minutes", 9, 1),
-)
-SPLIT = {"val": "valid", "test": "test"}
 
 
 def checkpoints(run: Run) -> list[Callback]:
@@ -189,162 +174,11 @@ class RunFolder(Callback):
             logger.save()
 
 
-class Interruption(Callback):
-    """Lets Ctrl-C stop a fit between two steps, after a checkpoint that continues right there.
-
-    During validation the first Ctrl-C waits for its end; a second one stops at once.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self._asked = False
-        self._before: Any = None
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes over Ctrl-C."""
-        self._before = signal.signal(signal.SIGINT, self._ask)
-
-    def _ask(self, signum: int, frame: FrameType | None) -> None:
-        if self._asked:
-            signal.signal(signal.SIGINT, self._before)
-            raise KeyboardInterrupt
-        self._asked = True
-        say("\nStopping after this step (Ctrl-C again: at once) ...")
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Stops here if it was asked to."""
-        if self._asked:
-            trainer.save_checkpoint(self.run.checkpoint(LAST))
-            if trainer.is_global_zero:
-                self.run.point_last()
-            raise KeyboardInterrupt
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stops after validation if it was asked to meanwhile; checkpoint callbacks come after."""
-        if self._asked:
-            trainer.should_stop = True
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Gives Ctrl-C back."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
-
-
-class EpochTable(Callback):
-    """Prints a line an epoch: losses, validation scores, words per second, time."""
-
-    def __init__(self) -> None:
-        self._began = 0.0
-        self._trained = 0.0
-        self._words = 0
-        self._headed = False
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock."""
-        self._began = time.perf_counter()
-        self._trained = 0.0
-        self._words = 0
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
-    ) -> None:
-        """Counts words; `mask` is on the device, so this is left for the epoch's end on a GPU."""
-        self._trained = time.perf_counter() - self._began
-        if batch.mask.device.type == "cpu":
-            self._words += int(batch.mask.sum())
-
-    @rank_zero_only
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints the epoch's line."""
-        seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        if not self._headed:
-            self._headed = True
-            say(f"{'epoch':>9}" + "".join(f"{name:>{width}}" for name, width, _ in COLUMNS))
-        seen["words"] = self._words / max(self._trained, 1e-9)
-        seen["minutes"] = (time.perf_counter() - self._began) / 60
-        cells = (
-            f"{seen[key]:>{width}.{digits}f}" for key, (_, width, digits) in zip(KEYS, COLUMNS, strict=True)
-        )
-        say(f"{trainer.current_epoch + 1:>4}/{trainer.max_epochs:<4}" + "".join(cells))
-
-
-def prediction_rows(
-    module: NERModule, data: CoNLLDataModule, stage: str, prediction: Prediction
-) -> Iterator[dict[str, Any]]:
-    """One row for each sentence of a batch: words, gold, predicted, and each entity's probability."""
-    sentences = data.split(SPLIT[stage]).sentences
-    mask, emissions = prediction.batch.mask.cpu(), prediction.emissions.float().cpu()
-    lengths = mask.sum(1).tolist()
-    tags = [
-        module.labels.decode(ids[:length])
-        for ids, length in zip(prediction.tags.tolist(), lengths, strict=True)
-    ]
-    found = [(row, span) for row, names in enumerate(tags) for span in spans(names)]
-    kinds = {name: number for number, name in enumerate(module.labels.types)}
-    places = torch.tensor(
-        [(row, s.start, s.end, kinds[s.type]) for row, s in found], dtype=torch.long
-    ).reshape(-1, 4)
-    tagger = module.built
-    device = module.device
-    chances = tagger.span_probabilities(
-        emissions.to(device), mask.to(device), *places.to(device).unbind(1)
-    ).tolist()
-    name = "marginal" if tagger.crf is not None else "softmax_product"
-    entities: list[list[dict[str, Any]]] = [[] for _ in tags]
-    for (row, span), chance in zip(found, chances, strict=True):
-        entities[row].append(
-            {"type": span.type, "start": span.start, "end": span.end, name: round(chance, 6)}
-        )
-    for row, index in enumerate(prediction.batch.index.tolist()):
-        sentence = sentences[index]
-        yield {
-            "sentence": index,
-            "document": sentence.document,
-            "words": list(sentence.words),
-            "gold": list(sentence.tags or ()),
-            "predicted": tags[row],
-            "entities": entities[row],
-        }
-
-
-def gather(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All ranks' rows on rank 0; on others, and without ranks, their own."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return rows
-    first = torch.distributed.get_rank() == 0
-    parts: list[Any] | None = [None] * torch.distributed.get_world_size() if first else None
-    torch.distributed.gather_object(rows, parts)
-    return [row for part in parts for row in part] if parts is not None else rows
-
-
-def describe_split(data: CoNLLDataModule, name: str) -> dict[str, Any]:
-    """Origin, fingerprint and sizes of a split."""
-    split = data.split(name)
-    counts = dict.fromkeys(data.types, 0)
-    for sentence in split.sentences:
-        for span in spans(sentence.tags or ()):
-            counts[span.type] = counts.get(span.type, 0) + 1
-    return {
-        "origin": split.origin,
-        "fingerprint": split.fingerprint,
-        "sentences": len(split.sentences),
-        "words": sum(len(sentence.words) for sentence in split.sentences),
-        "entities": counts,
-    }
-
-
 def peak_memory() -> int:
     """Bytes: the most GPU memory allocated, or without a GPU the most resident memory."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def say(line: str) -> None:
-    """Prints a line for the person at the terminal."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 def _parts(trainer: pl.Trainer) -> tuple[NERModule, CoNLLDataModule]:

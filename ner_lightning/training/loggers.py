@@ -13,7 +13,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers.logger import Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from ner_lightning.training.runs import write_text
+from ner_lightning.runs import write_text
 
 
 class TableLogger(Logger):

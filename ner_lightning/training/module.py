@@ -13,12 +13,15 @@ from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import Attention, AttentionImplementation, Lora
+from ner_lightning.model.build import build_tagger
+from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
 from ner_lightning.model.loss import LossWeights
-from ner_lightning.model.tagger import Architecture, Pooling, Tagger, build_tagger
+from ner_lightning.model.tagger import Architecture, Pooling, Tagger
 from ner_lightning.training.metrics import EntityF1
 from ner_lightning.training.optim import Schedule, parameter_groups, schedule
 
 HALF = "bf16-mixed"
+PREFIX = "tagger."
 
 
 class NERModule(pl.LightningModule):
@@ -82,16 +85,7 @@ class NERModule(pl.LightningModule):
         if not types:
             raise UserError("model.types: there are no entity types to learn")
         self.labels = LabelSet(tuple(types))
-        self.architecture = Architecture(
-            attention=attention,
-            freeze_backbone=freeze_backbone,
-            lora=lora if peft == "lora" else None,
-            unfreeze_top=unfreeze_top,
-            pooling=pooling,
-            dropout=dropout,
-            use_crf=use_crf,
-            constrained=constrained,
-        )
+        self.architecture = Architecture.of(self.hparams)
         self.pretrained = locate(backbone, revision)
         self.weights_id: str | None = None
         self.tagger: Tagger | None = None
@@ -114,7 +108,6 @@ class NERModule(pl.LightningModule):
             self.pretrained,
             self.labels,
             self.architecture,
-            hparams["loss"] if isinstance(hparams["loss"], LossWeights) else LossWeights(**hparams["loss"]),
             bf16=trainer is not None and trainer.precision == HALF,
             implementation=hparams["attn_implementation"],
             device_type=self.device.type if trainer is None else trainer.strategy.root_device.type,
@@ -214,7 +207,7 @@ class NERModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what was trained, and the name and exact weights of what was not."""
-        kept = kept_names(self)
+        kept = {PREFIX + name for name in kept_names(self.built)}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in state if name in kept}
         checkpoint["backbone"] = {
@@ -227,7 +220,10 @@ class NERModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks that a checkpoint belongs to this model: same backbone weights, same parameters."""
         self.configure_model()
-        check_checkpoint(self, checkpoint)
+        check_backbone(checkpoint["backbone"], self.hparams["backbone"], self.weights_id)
+        check_types(checkpoint["hyper_parameters"]["types"], self.labels.types)
+        kept = {PREFIX + name for name in kept_names(self.built)}
+        check_names(checkpoint["state_dict"], kept)
         self._rng_state = checkpoint.get("rng_state")
 
     def on_train_start(self) -> None:
@@ -250,43 +246,3 @@ class Prediction:
     batch: Batch
     emissions: Tensor
     tags: Tensor
-
-
-def kept_names(module: NERModule) -> set[str]:
-    """Names of the parameters that a checkpoint holds: all but the backbone's frozen ones."""
-    inside = "tagger.backbone."
-    return {
-        name
-        for name, parameter in module.named_parameters()
-        if parameter.requires_grad or not name.startswith(inside)
-    }
-
-
-def check_checkpoint(module: NERModule, checkpoint: dict[str, Any]) -> None:
-    """Compares a checkpoint with the model that is to take it.
-
-    Raises:
-        UserError: other entity types, another backbone, or other trained parameters.
-    """
-    origin = checkpoint.get("backbone", {})
-    if origin.get("weights") != module.weights_id:
-        raise UserError(
-            f"the checkpoint was trained on the backbone {origin.get('name')} "
-            f"({origin.get('weights')}), which is not {module.hparams['backbone']} "
-            f"({module.weights_id}).\nLeave out --model.backbone to use the checkpoint's own."
-        )
-    types = checkpoint.get("hyper_parameters", {}).get("types")
-    if types is not None and list(types) != list(module.labels.types):
-        raise UserError(
-            f"the checkpoint knows the entity types {', '.join(types)}; "
-            f"the data have {', '.join(module.labels.types)}.\nSet data.types to the checkpoint's."
-        )
-    held, wanted = set(checkpoint["state_dict"]), kept_names(module)
-    if held != wanted:
-        lacks, extra = sorted(wanted - held), sorted(held - wanted)
-        parts = [f"lacks {len(lacks)} (such as {lacks[0]})"] if lacks else []
-        parts += [f"has {len(extra)} that the model lacks (such as {extra[0]})"] if extra else []
-        raise UserError(
-            f"the checkpoint's trained parameters are not this model's: it {', and '.join(parts)}.\n"
-            "Settings such as peft, lora, unfreeze_top and use_crf must be those of its training."
-        )

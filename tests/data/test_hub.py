@@ -41,11 +41,17 @@ def load(name, split="train", **kwargs):
         **dataclasses.asdict(found.provenance),
     }
 
+def download(*args):
+    from huggingface_hub import hf_hub_download
+
+    hf_hub_download(*args)
+
+functions = {"load": load, "model": hub_errors.check_model_access, "download": download}
 results = []
 for function, args, kwargs in json.loads(sys.argv[1]):
     start = time.monotonic()
     try:
-        result = {"load": load, "model": hub_errors.check_model_access}[function](*args, **kwargs)
+        result = functions[function](*args, **kwargs)
     except UserError as error:
         result = {"error": str(error), "class": type(error).__name__}
     results.append((result, time.monotonic() - start))
@@ -141,7 +147,8 @@ def populate(hub):
     hub.add_repo("datasets", "lab/onlyscript", {"onlyscript.py": b""})
     # A script with two configurations and a split whose name datasets would take for "test".
     hub.add_repo("datasets", "lab/many", {"many.py": b""})
-    many = converted("en", train=TRAIN, test_2020=VALIDATION, test=TEST) | converted("xx", train=TEST)
+    many = converted("en", train=TRAIN, test_2020=VALIDATION, test=TEST)
+    many |= converted("xx", train=TEST, test_2020=TRAIN, test=VALIDATION)
     hub.add_repo("datasets", "lab/many", many, CONVERTED)
 
     texts = parquet(TRAIN, words="words", tags="labels", names=None, doc=["a", "b", "a"])
@@ -172,7 +179,7 @@ def populate(hub):
     for name, times in (("dropped", None), ("hiccup", 1)):
         hub.add_repo("datasets", f"lab/{name}", {"data/train-0.parquet": parquet(TRAIN)})
         hub.drop(f"lab/{name}", times)
-    commits["model"] = hub.add_repo("models", "lab/model", {"config.json": b"{}"})
+    commits["model"] = hub.add_repo("models", "lab/model", {"config.json": b"{}", "gguf/q8.gguf": b"GGUF"})
     return commits
 
 
@@ -228,6 +235,8 @@ def online(hub, home):
     child.load("bad name", "lab//x y")
     for name in ("model", "gated401", "gated403", "missing"):
         child.call(f"model {name}", "model", f"lab/{name}")
+    child.call("fetch model", "download", "lab/model", "config.json")
+    child.call("fetch GGUF", "download", "lab/model", "gguf/q8.gguf")
     child.call("model revision", "model", "lab/model", revision="v9")
     results, seconds = child.start()()
     return dropped()[0] | results, seconds
@@ -386,7 +395,7 @@ class TestRefusals:
         assert all(text in message for text in expected), message
 
     def test_model_that_may_be_read(self, results, commits):
-        assert results["model model"] == commits["model"]
+        assert results["model model"] == [commits["model"], False]
 
     def test_a_hub_out_of_order_is_not_waited_for(self, online):
         assert online[1]["down"] < 10
@@ -422,6 +431,8 @@ def offline(half_way, hub, home):
     child.load("other revision", "lab/tagged", revision="v2.0")
     child.load("never", "lab/never")
     child.call("model", "model", "lab/model")
+    child.call("GGUF", "model", "lab/model", file="gguf/q8.gguf")
+    child.call("model never", "model", "lab/never")
     closed, switched = child.start(), child.start(HF_HUB_OFFLINE="1")
     return closed(), switched()
 
@@ -440,7 +451,11 @@ class TestOffline:
         assert sentences(found["many"]) == VALIDATION
         assert sentences(found["other config"]) == TEST
 
-    @pytest.mark.parametrize("key", ["never", "no config", "other revision", "model"])
+    def test_cached_model_serves(self, offline, switch, commits):
+        for key in ("model", "GGUF"):
+            assert offline[switch][0][key] == [commits["model"], True]
+
+    @pytest.mark.parametrize("key", ["never", "no config", "other revision", "model never"])
     def test_what_is_not_cached_is_an_error(self, offline, switch, key):
         message = error(offline[switch][0][key])
         assert "cannot be loaded" in message
@@ -497,8 +512,10 @@ import json
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from ner_lightning.hub_errors import check_model_access, explain_hub_error
 
-tokenizer = AutoTokenizer.from_pretrained("lab/tiny")
-model = AutoModel.from_pretrained("lab/tiny")
+access = check_model_access("lab/tiny")
+where = {"revision": access.commit, "local_files_only": access.local_files_only}
+tokenizer = AutoTokenizer.from_pretrained("lab/tiny", **where)
+model = AutoModel.from_pretrained("lab/tiny", **where)
 words = tokenizer("Oda sees Norvik")["input_ids"]
 results = {
     "class": type(model).__name__,

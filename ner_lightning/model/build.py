@@ -1,0 +1,74 @@
+"""Loads a backbone and puts a tagger around it."""
+
+from typing import Any
+
+import torch
+
+from ner_lightning.data.pretrained import Pretrained
+from ner_lightning.data.schemes import LabelSet
+from ner_lightning.model.attention import verify_attention
+from ner_lightning.model.backbone import (
+    AttentionImplementation,
+    adapt,
+    checkpoint_activations,
+    compile_layers,
+    identity,
+    load_backbone,
+)
+from ner_lightning.model.tagger import Architecture, Tagger
+
+
+def build_tagger(
+    pretrained: Pretrained,
+    labels: LabelSet,
+    architecture: Architecture,
+    *,
+    bf16: bool = False,
+    implementation: AttentionImplementation = "auto",
+    device_type: str = "cpu",
+    checkpointing: bool = False,
+    compiled: bool = False,
+    verify: bool = True,
+    trust_remote_code: bool = False,
+) -> tuple[Tagger, str]:
+    """Loads the backbone and puts a tagger around it.
+
+    Args:
+        pretrained: where the backbone is.
+        labels: the label set.
+        architecture: what to build.
+        bf16: run the backbone in bf16, and keep in bf16 what of it is not trained.
+        implementation: of attention.
+        device_type: `cpu` or `cuda`, where it will run.
+        checkpointing: recompute activations in the backward pass.
+        compiled: compile each layer.
+        verify: prove the direction of attention first.
+        trust_remote_code: run code that comes with the weights.
+
+    Returns:
+        the tagger, and a word for the exact weights of its backbone.
+    """
+    model = load_backbone(
+        pretrained,
+        attention=architecture.attention,
+        dtype=torch.bfloat16 if bf16 else torch.float32,
+        implementation=implementation,
+        device_type=device_type,
+        trust_remote_code=trust_remote_code,
+    )
+    weights_id = identity(pretrained, model)
+    config: Any = model.config
+    text = config.get_text_config()
+    if verify:
+        verify_attention(model, architecture.attention, text.vocab_size)
+    model = adapt(
+        model,
+        freeze=architecture.freeze_backbone,
+        lora=architecture.lora,
+        unfreeze_top=architecture.unfreeze_top,
+    )
+    if checkpointing:
+        checkpoint_activations(model)
+    if compiled:
+        compile_layers(model)
+    return Tagger(model, labels, architecture, text.hidden_size, bf16), weights_id

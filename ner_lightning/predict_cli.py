@@ -1,0 +1,94 @@
+"""`ner-lightning predict`: tags a file of words or of white-space separated text."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ner_lightning.data import conll
+from ner_lightning.data.conll import Sentence
+from ner_lightning.errors import UserError
+
+
+def run(subcommand: str, args: Sequence[str]) -> None:
+    """Runs the command.
+
+    Raises:
+        UserError: an option, the input, the output or the run is not as it must be.
+    """
+    parser = _parser(subcommand)
+    options = parser.parse_args(args)
+    sentences = list(read_sentences(options.input, options.word_column))
+    output = Path(options.output)
+    if not output.parent.is_dir():
+        raise UserError(f"--output {options.output}: there is no folder {output.parent}")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from ner_lightning.inference.predictor import NERTagger, quiet
+
+    quiet()
+    tagger = NERTagger.from_run(options.run, root=options.runs, device=options.device)
+    tagged = list(tagger.stream(sentence.words for sentence in sentences))
+    if output.suffix in conll.JSON_SUFFIXES:
+        conll.write_jsonl(
+            output,
+            (
+                {
+                    "words": list(item.words),
+                    "predicted": list(item.tags),
+                    "entities": [
+                        {
+                            "type": entity.type,
+                            "text": " ".join(item.words[entity.start : entity.end]),
+                            "start": entity.start,
+                            "end": entity.end,
+                            tagger.tagger.probability_name: round(entity.probability, 6),
+                        }
+                        for entity in item.entities
+                    ],
+                }
+                for item in tagged
+            ),
+        )
+    else:
+        conll.write_conll(output, sentences, [item.tags for item in tagged])
+    entities = sum(len(item.entities) for item in tagged)
+    sys.stdout.write(f"{len(tagged)} sentences, {entities} entities: {output}\n")
+
+
+def read_sentences(path: str, word_column: int = 0) -> Iterator[Sentence]:
+    """Reads words: CoNLL columns or JSONL by the file's suffix, otherwise a sentence a line.
+
+    Raises:
+        UserError: the file is missing or not UTF-8.
+    """
+    if Path(path).suffix in {".conll", ".bio", ".tsv", *conll.JSON_SUFFIXES}:
+        yield from conll.read(path, word_column=word_column, tagged=False)
+        return
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"--input {path}: {(error.strerror or 'cannot be read').lower()}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"--input {path}: byte {error.start} is not UTF-8") from None
+    for line in text.split("\n"):
+        words = tuple(line.split())
+        if words:
+            yield Sentence(words, None, 0)
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"ner-lightning {name}", description="Tags a file with a trained tagger."
+    )
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN", help="run folder or checkpoint (default: the last run)"
+    )
+    parser.add_argument(
+        "--input", required=True, metavar="FILE", help=".conll, .jsonl, or text: a sentence a line"
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help=".jsonl, or CoNLL columns")
+    parser.add_argument("--word_column", type=int, default=0, help="column of the words in CoNLL files")
+    parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
+    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
+    return parser

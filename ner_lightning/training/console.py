@@ -1,0 +1,110 @@
+"""What a fit shows at the terminal: a line an epoch, and Ctrl-C that loses nothing."""
+
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+from ner_lightning.runs import LAST, Run
+
+KEYS = ("train/loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
+COLUMNS = (
+    ("loss", 9, 4),
+    ("val loss", 9, 4),
+    ("P", 8, 4),
+    ("R", 8, 4),
+    ("F1", 8, 4),
+    ("words/s", 9, 0),
+    ("minutes", 9, 1),
+)
+
+
+class Interruption(Callback):
+    """Lets Ctrl-C stop a fit between two steps, after a checkpoint that continues right there.
+
+    During validation the first Ctrl-C waits for its end; a second one stops at once.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._asked = False
+        self._before: Any = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes over Ctrl-C."""
+        self._before = signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, signum: int, frame: FrameType | None) -> None:
+        if self._asked:
+            signal.signal(signal.SIGINT, self._before)
+            raise KeyboardInterrupt
+        self._asked = True
+        say("\nStopping after this step (Ctrl-C again: at once) ...")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Stops here if it was asked to."""
+        if self._asked:
+            trainer.save_checkpoint(self.run.checkpoint(LAST))
+            if trainer.is_global_zero:
+                self.run.point_last()
+            raise KeyboardInterrupt
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops after validation if it was asked to meanwhile; checkpoint callbacks come after."""
+        if self._asked:
+            trainer.should_stop = True
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Gives Ctrl-C back."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+
+class EpochTable(Callback):
+    """Prints a line an epoch: losses, validation scores, words per second, time."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._trained = 0.0
+        self._words = 0
+        self._headed = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock."""
+        self._began = time.perf_counter()
+        self._trained = 0.0
+        self._words = 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Counts words; `mask` is on the device, so this is left for the epoch's end on a GPU."""
+        self._trained = time.perf_counter() - self._began
+        if batch.mask.device.type == "cpu":
+            self._words += int(batch.mask.sum())
+
+    @rank_zero_only
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Prints the epoch's line."""
+        seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if not self._headed:
+            self._headed = True
+            say(f"{'epoch':>9}" + "".join(f"{name:>{width}}" for name, width, _ in COLUMNS))
+        seen["words"] = self._words / max(self._trained, 1e-9)
+        seen["minutes"] = (time.perf_counter() - self._began) / 60
+        cells = (
+            f"{seen[key]:>{width}.{digits}f}" for key, (_, width, digits) in zip(KEYS, COLUMNS, strict=True)
+        )
+        say(f"{trainer.current_epoch + 1:>4}/{trainer.max_epochs:<4}" + "".join(cells))
+
+
+def say(line: str) -> None:
+    """Prints a line for the person at the terminal."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,65 @@
+"""Predictions of a whole split as rows, gathered from all ranks, and what the split holds."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch.distributed
+
+from ner_lightning.data.datamodule import CoNLLDataModule
+from ner_lightning.data.schemes import spans
+from ner_lightning.training.module import NERModule, Prediction
+
+SPLIT = {"val": "valid", "test": "test"}
+
+
+def prediction_rows(
+    module: NERModule, data: CoNLLDataModule, stage: str, prediction: Prediction
+) -> Iterator[dict[str, Any]]:
+    """One row for each sentence of a batch: words, gold, predicted, and each entity's probability."""
+    sentences = data.split(SPLIT[stage]).sentences
+    tagger, batch = module.built, prediction.batch
+    entities = tagger.entities(prediction.emissions, batch.mask, prediction.tags)
+    for row, index in enumerate(batch.index.tolist()):
+        sentence = sentences[index]
+        yield {
+            "sentence": index,
+            "document": sentence.document,
+            "words": list(sentence.words),
+            "gold": list(sentence.tags or ()),
+            "predicted": module.labels.decode(prediction.tags[row, : len(sentence.words)].tolist()),
+            "entities": [
+                {
+                    "type": entity.type,
+                    "start": entity.start,
+                    "end": entity.end,
+                    tagger.probability_name: round(entity.probability, 6),
+                }
+                for entity in entities[row]
+            ],
+        }
+
+
+def gather(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All ranks' rows on rank 0; on others, and without ranks, their own."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return rows
+    first = torch.distributed.get_rank() == 0
+    parts: list[Any] | None = [None] * torch.distributed.get_world_size() if first else None
+    torch.distributed.gather_object(rows, parts)
+    return [row for part in parts for row in part] if parts is not None else rows
+
+
+def describe_split(data: CoNLLDataModule, name: str) -> dict[str, Any]:
+    """Origin, fingerprint and sizes of a split."""
+    split = data.split(name)
+    counts = dict.fromkeys(data.types, 0)
+    for sentence in split.sentences:
+        for span in spans(sentence.tags or ()):
+            counts[span.type] = counts.get(span.type, 0) + 1
+    return {
+        "origin": split.origin,
+        "fingerprint": split.fingerprint,
+        "sentences": len(split.sentences),
+        "words": sum(len(sentence.words) for sentence in split.sentences),
+        "entities": counts,
+    }
