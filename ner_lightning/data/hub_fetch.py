@@ -150,7 +150,7 @@ def _from_cache(name: str, config: str | None, revision: str) -> tuple[Version, 
     except UserError:  # Its list would be that of the cache.
         return None
     if "data_files" in arguments:
-        # Such a folder is named with a hash of more than is known here.
+        # Such a folder is named with a hash of more than is known here, so go by what went into it.
         patterns = arguments["data_files"]
         size = sum(path.stat().st_size for each in patterns.values() for path in snapshot.glob(each))
         fitting = [
@@ -168,8 +168,8 @@ def _from_cache(name: str, config: str | None, revision: str) -> tuple[Version, 
         # Online the data set tells its default; here it is clear if there is but one.
         default = next(iter(whole)) if len(whole) == 1 else "default"
         fitting = [whole[key] for key in [config or default] if key in whole]
-    if not fitting:
-        return None
+    if len(fitting) != 1:
+        return None  # Rather none than another configuration's.
     folder, info = fitting[0]
     return version, {split: _arrow(folder, split) for split in info["splits"]}
 

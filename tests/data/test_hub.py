@@ -148,7 +148,7 @@ def populate(hub):
     # A script with two configurations and a split whose name datasets would take for "test".
     hub.add_repo("datasets", "lab/many", {"many.py": b""})
     many = converted("en", train=TRAIN, test_2020=VALIDATION, test=TEST)
-    many |= converted("xx", train=TEST, test_2020=TRAIN, test=VALIDATION)
+    many |= converted("xx", train=TEST, test_2020=TRAIN, test=TRAIN)
     hub.add_repo("datasets", "lab/many", many, CONVERTED)
 
     texts = parquet(TRAIN, words="words", tags="labels", names=None, doc=["a", "b", "a"])

@@ -1,0 +1,35 @@
+"""Fixtures: a small Llama, a small BERT, a small corpus, and an environment without accounts."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before anything imports the libraries that read these.
+os.environ.update(
+    HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", WANDB_SILENT="true", CUDA_VISIBLE_DEVICES=""
+)
+os.environ.pop("WANDB_API_KEY", None)
+
+import tiny  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_llama(tmp_path_factory.mktemp("models") / "llama")
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_bert(tmp_path_factory.mktemp("models") / "bert")
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(autouse=True)
+def _no_inherited_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NER_LIGHTNING_RUN", "WANDB_MODE", "RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from ner_lightning.data.batching import EncodedDataset, LengthGroupedSampler, collate
+from ner_lightning.data.encoding import Encoded, Encoder
+
+
+def fake(index, length, rows=1):
+    ids = tuple(np.arange(length) for _ in range(rows))
+    one = np.zeros(1, dtype=np.int64)
+    return Encoded(index, ids, one, one, one, one)
+
+
+@pytest.fixture(scope="module")
+def many():
+    draw = np.random.default_rng(0)
+    # Lengths as in newspaper sentences: most short, a long tail.
+    return [fake(i, int(n)) for i, n in enumerate(draw.lognormal(2.9, 0.6, 9001).astype(int) + 2)]
+
+
+def flat(plan):
+    return [place for batch in plan for place in batch]
+
+
+def padding(plan, sentences):
+    real = sum(s.longest for s in sentences)
+    return 1 - real / sum(max(sentences[i].longest for i in batch) * len(batch) for batch in plan)
+
+
+def test_little_padding_and_new_batches_every_epoch(many):
+    sampler = LengthGroupedSampler(many, batch_size=32)
+    first, second = sampler.plan(0), sampler.plan(1)
+    assert sorted(flat(first)) == list(range(len(many)))
+    assert padding(first, many) < 0.06
+    same = {frozenset(b) for b in first} & {frozenset(b) for b in second}
+    assert len(same) < 0.1 * len(first)
+
+
+def test_the_same_seed_gives_the_same_order(many):
+    plans = [LengthGroupedSampler(many, batch_size=32, seed=s).plan(3) for s in (5, 5, 6)]
+    assert plans[0] == plans[1]
+    assert plans[0] != plans[2]
+
+
+@pytest.mark.parametrize("world", [2, 3, 5])
+@pytest.mark.parametrize("budget", [None, 600])
+def test_ranks_share_an_epoch_without_overlap(many, world, budget):
+    plans = [
+        LengthGroupedSampler(many, batch_size=7, tokens_per_batch=budget, rank=r, world=world).plan(2)
+        for r in range(world)
+    ]
+    assert len({len(plan) for plan in plans}) == 1
+    assert sorted(sum(map(flat, plans), [])) == list(range(len(many)))
+    assert all(batch for plan in plans for batch in plan)
+
+
+@pytest.mark.parametrize(
+    ("count", "world"), [(1, 1), (2, 1), (7, 1), (2, 2), (3, 2), (100, 2), (3, 3), (4, 3), (7, 3)]
+)
+def test_evaluation_sees_each_sentence_once(many, count, world):
+    plans = [
+        LengthGroupedSampler(many[:count], batch_size=2, shuffle=False, rank=r, world=world).plan(0)
+        for r in range(world)
+    ]
+    assert sorted(sum(map(flat, plans), [])) == list(range(count))
+    assert all(plans)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_token_budget_holds(many, shuffle):
+    sampler = LengthGroupedSampler(many, batch_size=1, tokens_per_batch=512, shuffle=shuffle)
+    plan = sampler.plan(0)
+    assert sorted(flat(plan)) == list(range(len(many)))
+    sizes = [max(many[i].longest for i in batch) * len(batch) for batch in plan]
+    assert max(sizes) <= 512
+    assert np.mean(sizes) > 0.75 * 512
+    assert padding(plan, many) < 0.06
+
+
+def test_token_budget_counts_the_windows_of_long_sentences():
+    sentences = [fake(i, 10, rows=3) for i in range(20)]
+    plan = LengthGroupedSampler(sentences, batch_size=1, tokens_per_batch=60).plan(0)
+    assert {len(batch) for batch in plan} == {2}
+
+
+def test_an_interrupted_epoch_continues_where_it_stopped(many):
+    sampler = LengthGroupedSampler(many, batch_size=32)
+    sampler.set_epoch(4)
+    whole = list(sampler)
+    sampler.start = 10
+    assert list(sampler) == whole[10:]
+    assert list(sampler) == whole
+
+
+def test_collate_points_each_word_at_its_own_sub_tokens():
+    encoder = Encoder(tiny.llama3_tokenizer(), max_length=12, overlap=3)
+    texts = [words for words, _ in tiny.sentences(tiny.TRAIN)]
+    batch = collate(list(encoder.encode(texts)), encoder.pad_id)
+    assert batch.input_ids.shape[0] > len(texts)  # some sentences have several windows
+    assert batch.tags is None
+    ids = batch.input_ids.flatten()
+    for row, words in enumerate(texts):
+        assert int(batch.mask[row].sum()) == len(words)
+        for column, word in enumerate(words):
+            piece = ids[batch.first[row, column] : batch.last[row, column] + 1]
+            assert encoder.tokenizer.decode(piece).strip() == word
+    assert (batch.first[~batch.mask] == 0).all()
+    assert int(batch.attention_mask.sum()) == sum(len(r) for e in encoder.encode(texts) for r in e.windows)
+
+
+def test_a_data_set_hands_out_batches():
+    data = EncodedDataset([fake(i, 4 + i) for i in range(5)], pad_id=9)
+    batch = data[[3, 1]]
+    assert len(data) == 5
+    assert batch.index.tolist() == [3, 1]
+    assert batch.input_ids[1].tolist() == [0, 1, 2, 3, 4, 9, 9]
+    assert batch.to(torch.device("cpu")).index.tolist() == [3, 1]

@@ -1,0 +1,300 @@
+import itertools
+
+import pytest
+import tiny
+import torch
+
+from ner_lightning.data.batching import collate
+from ner_lightning.data.encoding import Encoded, Encoder, load_tokenizer
+from ner_lightning.data.pretrained import locate
+from ner_lightning.data.schemes import LabelSet
+from ner_lightning.errors import UserError
+from ner_lightning.model.attention import verify_attention
+from ner_lightning.model.backbone import Lora, compile_layers, find_layers, load_backbone
+from ner_lightning.model.build import build_tagger
+from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
+from ner_lightning.model.loss import LossWeights
+from ner_lightning.model.tagger import Architecture
+
+PAIRS = tiny.sentences(tiny.TRAIN)
+LABELS = LabelSet.from_tags(tags for _, tags in PAIRS)
+
+
+def batch_of(folder, pairs=PAIRS, **limits):
+    encoder = Encoder(load_tokenizer(locate(str(folder))), **limits)
+    encoded = encoder.encode([words for words, _ in pairs])
+    tagged = [
+        Encoded(e.index, e.windows, e.window, e.first, e.last, torch.tensor(LABELS.encode(tags)).numpy())
+        for e, (_, tags) in zip(encoded, pairs, strict=True)
+    ]
+    return collate(tagged, encoder.pad_id)
+
+
+def build(folder, verify=True, implementation="auto", bf16=False, **settings):
+    torch.manual_seed(1)
+    settings = {"lora": Lora(rank=4), "dropout": 0.0} | settings
+    tagger, _ = build_tagger(
+        locate(str(folder)),
+        LABELS,
+        Architecture(**settings),
+        bf16=bf16,
+        implementation=implementation,
+        verify=verify,
+    )
+    return tagger
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+def test_attention_goes_in_the_direction_asked_for(llama, implementation, attention):
+    tagger = build(llama, attention=attention, implementation=implementation).eval()
+    words = ["Vera", "joined", "Halden", "Bank"]
+    changed = [*words[:-1], "percent"]
+    for others in ([], PAIRS[:3]):  # alone, and beside longer sentences in a padded batch
+        pair = [batch_of(llama, [(w, ["O"] * 4), *others]) for w in (words, changed)]
+        with torch.no_grad():
+            one, other = (tagger(batch)[0, 0] for batch in pair)
+        assert (one - other).abs().max().item() > 1e-4 if attention == "bidirectional" else True
+        assert torch.allclose(one, other, atol=1e-6) == (attention == "causal")
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+@pytest.mark.parametrize(("asked", "found"), [("causal", "bidirectional"), ("bidirectional", "causal")])
+def test_a_backbone_that_attends_otherwise_is_refused(llama, asked, found, implementation):
+    model = load_backbone(
+        locate(str(llama)), attention=found, dtype=torch.float32, implementation=implementation
+    )
+    verify_attention(model, found, 420)
+    with pytest.raises(UserError, match=f"attention is {asked}, but the loaded .* is {found}"):
+        verify_attention(model, asked, 420)
+
+
+def test_a_sliding_window_is_noticed(llama, tmp_path):
+    model = load_backbone(locate(str(llama)), attention="bidirectional", dtype=torch.float32)
+    forward = model.forward
+
+    def blind_when_padded(input_ids, attention_mask):
+        model.config.is_causal = bool((attention_mask == 0).any())
+        return forward(input_ids=input_ids, attention_mask=attention_mask)
+
+    model.forward = blind_when_padded
+    with pytest.raises(UserError, match="is mixed"):
+        verify_attention(model, "bidirectional", 420)
+
+
+def test_an_encoder_is_bidirectional_and_cannot_be_causal(bert):
+    assert build(bert)(batch_of(bert)).shape[-1] == len(LABELS)
+    with pytest.raises(UserError, match="attention is causal"):
+        build(bert, attention="causal")
+
+
+@pytest.mark.parametrize("pooling", ["first", "last", "mean"])
+@pytest.mark.parametrize("use_crf", [True, False])
+def test_padding_and_order_change_nothing(llama, pooling, use_crf):
+    tagger = build(llama, pooling=pooling, use_crf=use_crf).eval()
+    whole = batch_of(llama)
+    with torch.no_grad():
+        together = tagger(whole)
+        tags = tagger.decode(together, whole.mask)
+        backwards = tagger(batch_of(llama, PAIRS[::-1])).flip(0)
+        for row, pair in enumerate(PAIRS):
+            alone = batch_of(llama, [pair])
+            emissions = tagger(alone)
+            count = len(pair[0])
+            torch.testing.assert_close(together[row, :count], emissions[0], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(backwards[row, :count], emissions[0], rtol=1e-4, atol=1e-5)
+            assert tagger.decode(emissions, alone.mask)[0].tolist() == tags[row, :count].tolist()
+            assert not tags[row, count:].any()
+
+
+def test_mean_pooling_is_the_mean_of_a_words_sub_tokens(llama):
+    tagger = build(llama, pooling="mean")
+    batch = batch_of(llama)
+    hidden = torch.randn(*batch.input_ids.shape, 8)
+    flat = hidden.flatten(0, 1)
+    vectors = tagger._word_vectors(hidden, batch)
+    for row, column in batch.mask.nonzero().tolist():
+        span = flat[batch.first[row, column] : batch.last[row, column] + 1]
+        torch.testing.assert_close(vectors[row, column], span.mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_windows_are_stitched_before_the_crf(llama):
+    tagger = build(llama).eval()
+    long = [sum((w for w, _ in PAIRS), []), sum((t for _, t in PAIRS), [])]
+    batch = batch_of(llama, [tuple(long)], max_length=16, overlap=6)
+    assert batch.input_ids.shape[0] > 3
+    emissions = tagger(batch)
+    assert emissions.shape[:2] == (1, len(long[0]))
+    assert int(batch.mask.sum()) == len(long[0])
+    parts = tagger.losses(emissions, batch.tags, batch.mask)
+    expected = -tagger.crf.log_likelihood(emissions, batch.tags, batch.mask).sum()
+    assert torch.allclose(parts["crf"], expected)
+
+
+def test_parts_of_the_loss_are_what_they_say(llama):
+    tagger = build(llama, weights=LossWeights(ce=0.5, crf=2.0, ls=0.1))
+    batch = batch_of(llama)
+    emissions = tagger(batch)
+    parts = tagger.losses(emissions, batch.tags, batch.mask)
+    real = emissions[batch.mask]
+    ce = torch.nn.functional.cross_entropy(real, batch.tags[batch.mask], reduction="sum")
+    ls = -torch.log_softmax(real, -1).mean(-1).sum()
+    torch.testing.assert_close(parts["ce"], ce)
+    torch.testing.assert_close(parts["ls"], ls)
+    torch.testing.assert_close(tagger.total(parts), 0.5 * ce + 2.0 * parts["crf"] + 0.1 * ls)
+    # PyTorch's own label smoothing is this mixture of the two.
+    smoothed = torch.nn.functional.cross_entropy(
+        real, batch.tags[batch.mask], label_smoothing=0.2, reduction="sum"
+    )
+    torch.testing.assert_close(0.8 * ce + 0.2 * ls, smoothed)
+
+
+@pytest.mark.parametrize("weights", [LossWeights(0, 1, 0), LossWeights(1, 0, 0), LossWeights(0, 0, 1)])
+@pytest.mark.parametrize("use_crf", [True, False])
+def test_zero_weights_leave_no_trained_parameter_idle(llama, weights, use_crf):
+    if not use_crf and weights.crf:
+        weights = LossWeights(ce=1, crf=0, ls=0)
+    tagger = build(llama, weights=weights, use_crf=use_crf)
+    batch = batch_of(llama)
+    tagger.total(tagger.losses(tagger(batch), batch.tags, batch.mask)).backward()
+    assert [n for n, p in tagger.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+@pytest.mark.parametrize("kind", ["llama", "bert"])
+def test_each_way_of_training_trains_what_it_says(request, kind):
+    folder = request.getfixturevalue(kind)
+    lora = Lora(rank=4)
+    ways = {
+        "adapters": {"lora": lora},
+        "frozen": {"lora": None},
+        "full": {"lora": None, "freeze_backbone": False},
+        "both": {"lora": lora, "freeze_backbone": False},
+        "top": {"lora": None, "unfreeze_top": 1},
+        "adapters and top": {"lora": lora, "unfreeze_top": 1},
+    }
+    trained = {}
+    for way, settings in ways.items():
+        tagger = build(folder, **settings)
+        batch = batch_of(folder)
+        tagger.total(tagger.losses(tagger(batch), batch.tags, batch.mask)).backward()
+        names = [n for n, p in tagger.named_parameters() if p.requires_grad]
+        assert [n for n, p in tagger.named_parameters() if p.requires_grad and p.grad is None] == []
+        trained[way] = [n for n in names if n.startswith("backbone.")]
+    assert trained["frozen"] == []
+    assert trained["adapters"]
+    assert all("lora_" in name for name in trained["adapters"])
+    assert not any("lora_" in name for name in trained["full"])
+    assert any("embed" in name for name in trained["full"])
+    assert len(trained["both"]) == len(trained["full"]) + len(trained["adapters"])
+    assert all(".layers.1." in n or ".layer.1." in n or "norm" in n for n in trained["top"])
+    assert any("lora_" in n and ".0." in n for n in trained["adapters and top"])
+    assert not any("lora_" in n and "layers.1." in n for n in trained["adapters and top"])
+
+
+def test_bf16_keeps_what_is_trained_in_fp32_and_the_crf_exact(llama):
+    full, half = build(llama).eval(), build(llama, bf16=True).eval()
+    assert {p.dtype for p in half.parameters() if p.requires_grad} == {torch.float32}
+    assert {p.dtype for n, p in half.named_parameters() if "base_layer" in n} == {torch.bfloat16}
+    batch = batch_of(llama)
+    with torch.no_grad():
+        one, other = full(batch), half(batch)
+    assert other.dtype == torch.float32
+    assert (one - other).abs().max() < 0.05 * one.abs().max()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = half.crf.log_likelihood(other, batch.tags, batch.mask)
+    torch.testing.assert_close(inside, half.crf.log_likelihood(other, batch.tags, batch.mask), rtol=0, atol=0)
+
+
+def test_adapters_take_their_input_as_it_is_with_equal_gradients(llama):
+    batch = batch_of(llama)
+    gradients = []
+    for cast in (False, True):
+        tagger = build(llama, bf16=True)
+        for module in tagger.modules():
+            if hasattr(module, "cast_input_dtype_enabled"):
+                module.cast_input_dtype_enabled = cast
+            if hasattr(module, "lora_B"):
+                torch.nn.init.normal_(module.lora_B["default"].weight, std=0.1)
+        torch.manual_seed(3)
+        tagger.total(tagger.losses(tagger(batch), batch.tags, batch.mask)).backward()
+        gradients.append([p.grad for p in tagger.parameters() if p.grad is not None])
+    assert len(gradients[0]) > 10
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_softmax_decoding_is_legal_and_best_among_legal(llama):
+    tagger = build(llama, use_crf=False).eval()
+    batch = batch_of(llama, [(["Vera", "left", "Lima"], ["O"] * 3)])
+    emissions = torch.randn(1, 3, len(LABELS), generator=torch.Generator().manual_seed(2)) * 3
+    found = tagger.decode(emissions, batch.mask)[0].tolist()
+    scores = torch.log_softmax(emissions[0], -1)
+    legal, starts = LABELS.legal_transitions(), LABELS.legal_starts()
+    best = max(
+        (
+            path
+            for path in itertools.product(range(len(LABELS)), repeat=3)
+            if starts[path[0]] and legal[path[0]][path[1]] and legal[path[1]][path[2]]
+        ),
+        key=lambda path: sum(scores[i, tag].item() for i, tag in enumerate(path)),
+    )
+    assert found == list(best)
+    free = build(llama, use_crf=False, constrained=False)
+    assert free.decode(emissions, batch.mask)[0].tolist() == emissions[0].argmax(-1).tolist()
+
+
+def test_probability_of_an_entity(llama):
+    batch = batch_of(llama, [(["Vera", "Holt", "left"], ["O"] * 3), (["Lima"], ["O"])])
+    soft = build(llama, use_crf=False, constrained=False).eval()
+    emissions = torch.zeros(2, 3, len(LABELS))
+    for row, column, tag in ((0, 0, 1), (0, 1, 2), (1, 0, 3)):
+        emissions[row, column, tag] = 9.0
+    tags = soft.decode(emissions, batch.mask)
+    first, second = soft.entities(emissions, batch.mask, tags)
+    p = torch.softmax(emissions, -1)
+    assert [(e.type, e.start, e.end) for e in first + second] == [
+        (LABELS.types[0], 0, 2),
+        (LABELS.types[1], 0, 1),
+    ]
+    assert first[0].probability == pytest.approx(float(p[0, 0, 1] * p[0, 1, 2]), rel=1e-4)
+    crf = build(llama).eval()
+    assert crf.probability_name == "marginal"
+    (entity,), _ = crf.entities(emissions, batch.mask, tags)
+    assert 0.9 < entity.probability < 1.0
+    assert soft.entities(emissions, batch.mask, torch.zeros_like(tags)) == [[], []]
+
+
+def test_compiled_layers_compute_the_same(llama):
+    tagger = build(llama).eval()
+    batch = batch_of(llama)
+    with torch.no_grad():
+        plain = tagger(batch)
+        compile_layers(tagger.backbone)
+        compiled = tagger(batch)
+    assert len(find_layers(tagger.backbone)) == 2
+    torch.testing.assert_close(plain, compiled, rtol=1e-4, atol=1e-5)
+
+
+def test_unusable_settings_are_explained(llama):
+    with pytest.raises(UserError, match=r"unfreeze_top is 3; the backbone has 2 layers"):
+        build(llama, unfreeze_top=3)
+    with pytest.raises(UserError, match=r"no layer is named .*nope.*; this backbone has .*q_proj"):
+        build(llama, lora=Lora(targets=["nope"]))
+    with pytest.raises(UserError, match="all weights are zero"):
+        LossWeights(0, 0, 0)
+    with pytest.raises(UserError, match=r"model\.loss\.ce must be zero or more"):
+        LossWeights(ce=-1)
+
+
+def test_checkpoints_of_other_models_are_refused(llama):
+    tagger = build(llama)
+    names = kept_names(tagger)
+    assert {"head.weight", "head.bias", "crf.transitions"} < names
+    assert all("lora_" in n for n in names if n.startswith("backbone."))
+    check_names(names, names)
+    with pytest.raises(UserError, match=r"lacks 1 \(such as head\.bias\) and has 1 .*extra"):
+        check_names(names - {"head.bias"} | {"extra"}, names)
+    with pytest.raises(UserError, match="trained on other"):
+        check_backbone({"name": "other", "weights": "a"}, "this", "b")
+    with pytest.raises(UserError, match=r"knows the entity types A, the data A, B"):
+        check_types(["A"], ["A", "B"])

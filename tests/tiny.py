@@ -1,0 +1,180 @@
+"""Small models, tokenizers and corpora that tests are made of; all text is invented."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, PreTrainedTokenizerFast
+
+SPLITTER = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+TRAIN = """\
+Vera/B-PER Lindqvist/I-PER joined/O Halden/B-ORG Bank/I-ORG in/O Trondheim/B-LOC ./O
+The/O Danish/B-MISC team/O flew/O to/O Lima/B-LOC on/O 3/O May/O 1997/O ./O
+Okoro/B-PER beat/O Maria/B-PER Holt/I-PER 6-4/O at/O the/O Baltic/B-MISC Open/I-MISC ./O
+Shares/O of/O Tollan/B-ORG Inc/I-ORG fell/O 12/O percent/O ./O
+Nobody/O in/O Oslo/B-LOC had/O heard/O of/O it/O ./O
+She/O did/O n't/O answer/O ,/O said/O Ilse/B-PER Brandt/I-PER 's/O lawyer/O ./O
+Lima/B-ORG 2/O Trondheim/B-ORG 1/O
+The/O strike/O ended/O ./O
+"""
+TEST = """\
+Vera/B-PER Holt/I-PER left/O Tollan/B-ORG Inc/I-ORG ./O
+The/O Baltic/B-MISC Open/I-MISC ended/O in/O Lima/B-LOC ./O
+Nobody/O answered/O ./O
+"""
+
+
+def sentences(text):
+    """Pairs of words and tags."""
+    rows = [[cell.rsplit("/", 1) for cell in line.split()] for line in text.splitlines()]
+    return [([word for word, _ in row], [tag for _, tag in row]) for row in rows]
+
+
+def write_corpus(folder: Path, repeat: int = 4) -> Path:
+    """train.txt, valid.txt and test.txt in CoNLL columns; the training text is repeated."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("train", TRAIN * repeat), ("valid", TRAIN[:200].rsplit("\n", 1)[0]), ("test", TEST)):
+        blocks = ("\n".join(f"{w} {t}" for w, t in zip(*pair, strict=True)) for pair in sentences(text))
+        (folder / f"{name}.txt").write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+    return folder
+
+
+def words_text() -> list[str]:
+    return [" ".join(words) for words, _ in sentences(TRAIN + TEST)]
+
+
+def wrap(tokenizer: Tokenizer, **special: str) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
+def llama3_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE behind Llama 3's splitting pattern, with BOS and without a padding token."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLITTER), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=420,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<|begin_of_text|>", "<|end_of_text|>"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(words_text(), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|begin_of_text|> $A", special_tokens=[("<|begin_of_text|>", 0)]
+    )
+    return wrap(tokenizer, bos_token="<|begin_of_text|>", eos_token="<|end_of_text|>")
+
+
+def sentencepiece_tokenizer() -> PreTrainedTokenizerFast:
+    """Unigram pieces with ▁ for the space, as SentencePiece models have them."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=200, special_tokens=["<unk>", "<s>", "</s>"], unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(words_text(), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    return wrap(tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+def llama2_tokenizer() -> PreTrainedTokenizerFast:
+    """BPE whose spaces are turned into ▁ by the normaliser, with no pre-tokenisation at all."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    tokenizer.decoder = decoders.Replace("▁", " ")
+    # Trained on single words, as SentencePiece is: its pieces do not cross spaces.
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False
+    )
+    tokenizer.train_from_iterator([word for text in words_text() for word in text.split()], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    return wrap(tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+def wordpiece_tokenizer() -> PreTrainedTokenizerFast:
+    """BERT's: lower-cased WordPiece between [CLS] and [SEP]."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=220, special_tokens=["[UNK]", "[CLS]", "[SEP]", "[PAD]"], show_progress=False
+    )
+    tokenizer.train_from_iterator(words_text(), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    return wrap(tokenizer, cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]", pad_token="[PAD]")
+
+
+TOKENIZERS = {
+    "llama3": llama3_tokenizer,
+    "llama2": llama2_tokenizer,
+    "sentencepiece": sentencepiece_tokenizer,
+    "wordpiece": wordpiece_tokenizer,
+}
+
+
+def llama_config(**changes: object) -> LlamaConfig:
+    """Llama-3.2's configuration in small: its RoPE scaling, grouped queries, no biases."""
+    settings: dict[str, object] = {
+        "vocab_size": 420,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 2048,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "rope_parameters": {
+            "rope_type": "llama3",
+            "rope_theta": 500000.0,
+            "factor": 32.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192,
+        },
+        "initializer_range": 0.2,  # large enough for two layers to say something
+    }
+    return LlamaConfig(**(settings | changes))
+
+
+def write_llama(folder: Path, **changes: object) -> Path:
+    """A two-layer random Llama and its tokenizer, as a folder that `from_pretrained` reads."""
+    torch.manual_seed(0)
+    LlamaModel(llama_config(**changes)).save_pretrained(folder)
+    llama3_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def write_bert(folder: Path) -> Path:
+    """A two-layer random BERT and its tokenizer."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=220,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        pad_token_id=3,
+        initializer_range=0.2,
+    )
+    BertModel(config).save_pretrained(folder)
+    wordpiece_tokenizer().save_pretrained(folder)
+    return folder

@@ -1,0 +1,80 @@
+import warnings
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seqeval.metrics import classification_report
+from seqeval.metrics.sequence_labeling import get_entities
+
+from ner_lightning.data.schemes import LabelSet
+from ner_lightning.training.metrics import EntityF1, entity_counts, scores
+
+LABELS = LabelSet(("PER", "LOC", "ORG"))
+PAIR = st.integers(1, 12).flatmap(
+    lambda n: st.tuples(*(st.lists(st.sampled_from(LABELS.tags), min_size=n, max_size=n) for _ in "ab"))
+)
+
+
+def ids(tags):
+    return [LABELS.tags.index(tag) for tag in tags]
+
+
+def batch(pairs):
+    width = max(len(gold) for _, gold in pairs)
+    predicted, gold = (torch.randint(0, 7, (len(pairs), width)) for _ in "ab")  # padding holds anything
+    mask = torch.zeros(len(pairs), width, dtype=torch.bool)
+    for row, (p, g) in enumerate(pairs):
+        predicted[row, : len(p)] = torch.tensor(ids(p))
+        gold[row, : len(g)] = torch.tensor(ids(g))
+        mask[row, : len(g)] = True
+    return predicted, gold, mask
+
+
+@given(st.lists(PAIR, min_size=1, max_size=8))
+@settings(deadline=None, max_examples=300)
+def test_counts_and_scores_are_seqevals(pairs):
+    metric = EntityF1(LABELS.types)
+    for part in (pairs[::2], pairs[1::2]):
+        if part:
+            metric.update(*batch(part))
+    predicted, gold = ([list(p) for p, _ in pairs], [list(g) for _, g in pairs])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        report = classification_report(gold, predicted, output_dict=True, zero_division=0)
+    found = metric.compute()
+    micro = report.get("micro avg", {"precision": 0.0, "recall": 0.0, "f1-score": 0.0})
+    assert found["precision"] == pytest.approx(micro["precision"])
+    assert found["recall"] == pytest.approx(micro["recall"])
+    assert found["f1"] == pytest.approx(micro["f1-score"])
+    for name, row in metric.by_type().items():
+        expected = report.get(name, {"f1-score": 0.0, "support": 0})
+        assert found[f"f1/{name}"] == row["f1"] == pytest.approx(expected["f1-score"])
+        assert row["gold"] == expected["support"]
+        assert row["predicted"] == sum(e[0] == name for p in predicted for e in get_entities(p))
+    words = sum(len(g) for g in gold)
+    right = sum(a == b for p, g in pairs for a, b in zip(p, g, strict=True))
+    assert found["accuracy"] == pytest.approx(right / words)
+
+
+def test_an_entity_counts_only_whole_and_of_its_type():
+    gold = ["B-PER", "I-PER", "O", "B-LOC", "B-LOC"]
+    predicted = ["B-PER", "I-PER", "O", "B-ORG", "I-ORG"]
+    counts = entity_counts(*batch([(predicted, gold)]), types=3)
+    assert counts.tolist() == [[1, 1, 1], [0, 0, 2], [0, 1, 0]]
+    assert scores(counts.sum(0)) == pytest.approx((1 / 2, 1 / 3, 2 / 5))
+
+
+def test_nothing_to_count_is_zero_not_an_error():
+    metric = EntityF1(["X"])
+    assert metric.compute()["f1"] == 0.0
+    assert scores(torch.zeros(3)) == (0.0, 0.0, 0.0)
+
+
+def test_loss_is_averaged_over_words():
+    metric = EntityF1(LABELS.types)
+    for size, loss in ((2, 6.0), (4, 3.0)):
+        tags = torch.zeros(1, size, dtype=torch.long)
+        metric.update(tags, tags, torch.ones(1, size, dtype=torch.bool))
+        metric.add_loss(torch.tensor(loss))
+    assert metric.compute()["loss"] == pytest.approx(1.5)

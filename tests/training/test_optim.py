@@ -1,0 +1,48 @@
+import pytest
+import torch
+from torch import nn
+
+from ner_lightning.training.optim import parameter_groups, schedule
+
+
+def test_schedule_rises_then_falls():
+    linear = schedule("linear", steps=100, warmup=0.1)
+    assert [linear(s) for s in (0, 4, 9, 10, 55, 100)] == pytest.approx([0.1, 0.5, 1.0, 1.0, 0.5, 0.0])
+    cosine = schedule("cosine", steps=100, warmup=0.0)
+    assert [cosine(s) for s in (0, 50, 100)] == pytest.approx([1.0, 0.5, 0.0])
+    assert schedule("constant", steps=10, warmup=0.0)(10) == 1.0
+    assert schedule("linear", steps=10, warmup=0.0)(20) == 0.0
+
+
+def test_each_part_has_its_own_rate_and_only_matrices_decay():
+    class Parts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+            self.backbone[0].bias.requires_grad_(False)
+            self.head = nn.Linear(2, 3)
+            self.crf = nn.Linear(3, 3)
+
+    groups = parameter_groups(Parts(), lr=1.0, head_lr=2.0, crf_lr=3.0, weight_decay=0.5)
+    seen = {g["name"]: (g["lr"], g["weight_decay"], len(g["params"])) for g in groups}
+    assert seen == {
+        "backbone": (1.0, 0.5, 1),
+        "backbone_no_decay": (1.0, 0.0, 2),
+        "head": (2.0, 0.5, 1),
+        "head_no_decay": (2.0, 0.0, 1),
+        "crf": (3.0, 0.0, 2),
+    }
+    torch.optim.AdamW(groups)
+
+
+def test_a_softmax_tagger_has_no_crf_group():
+    class Parts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Linear(2, 2).requires_grad_(False)
+            self.head = nn.Linear(2, 3)
+            self.crf = None
+
+    groups = parameter_groups(Parts(), lr=1.0, head_lr=2.0, crf_lr=3.0, weight_decay=0.5)
+    assert [g["name"] for g in groups] == ["head", "head_no_decay"]
+    torch.optim.AdamW(groups)
