@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
-import torchcrf
+import torchcrf  # type: ignore[import-untyped]
 
 from ner_lightning.model.crf import CRF
 
@@ -69,7 +69,7 @@ def main(args: Sequence[str] | None = None) -> None:
         def work() -> None:
             emissions.grad = None
             crf.zero_grad()
-            (-likelihood()).backward()
+            torch.autograd.backward(-likelihood())
 
         return work
 

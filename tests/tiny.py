@@ -139,7 +139,7 @@ def llama_config(**changes: object) -> LlamaConfig:
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "max_position_embeddings": 2048,
+        "max_position_embeddings": 131072,
         "bos_token_id": 0,
         "eos_token_id": 1,
         "rope_parameters": {

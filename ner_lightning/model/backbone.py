@@ -1,6 +1,7 @@
 """Any Hugging Face backbone: load it, set its attention, freeze it, give it adapters."""
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,7 +165,7 @@ def checkpoint_activations(model: nn.Module) -> None:
 def _with_adapters(model: nn.Module, lora: Lora, count: int) -> nn.Module:
     from peft import LoraConfig, TaskType, get_peft_model
 
-    total = len(find_layers(model))
+    spared = len(find_layers(model)) - count
     config = LoraConfig(
         task_type=TaskType.FEATURE_EXTRACTION,
         r=lora.rank,
@@ -173,10 +174,12 @@ def _with_adapters(model: nn.Module, lora: Lora, count: int) -> nn.Module:
         target_modules=lora.targets,
         use_rslora=lora.rslora,
         use_dora=lora.dora,
-        layers_to_transform=None if count == total else list(range(count)),
+        exclude_modules=_within_top(model, spared) if spared else None,
     )
     try:
-        adapted: nn.Module = get_peft_model(model, config)
+        with warnings.catch_warnings():  # PEFT asks transformers by a name that it has deprecated
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+            adapted: nn.Module = get_peft_model(model, config)
     except ValueError as error:
         if "not found in the base model" not in str(error):
             raise
@@ -191,6 +194,13 @@ def _with_adapters(model: nn.Module, lora: Lora, count: int) -> nn.Module:
             adapter: Any = module
             adapter.cast_input_dtype_enabled = False
     return adapted
+
+
+def _within_top(model: nn.Module, count: int) -> list[str]:
+    """Names of the linear layers inside the last `count` transformer layers."""
+    whole = find_layers(model)[-count:]
+    inside = {id(part) for layer in whole for part in layer.modules()}
+    return [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and id(m) in inside]
 
 
 def _llama3_rope(folder: Path, file: str) -> dict[str, Any]:

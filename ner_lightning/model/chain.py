@@ -33,6 +33,9 @@ Doubles = NDArray[np.float64]
 # word's probability before it is normalised, is a normal double.
 _LOG_RANGE = 345.0
 _MOST_MIXING_STEPS = 8
+# Multiplications above which numpy's OpenBLAS takes all cores for one product, whatever torch's number
+# of threads: on a busy machine that is many times slower than staying on one.
+_MOST_PRODUCT = 1 << 18
 _MOST_SCRATCH = 1 << 22  # doubles: 32 MiB
 _EDGE_CHUNK = 1 << 16  # doubles: what stays in a CPU's cache
 
@@ -182,9 +185,9 @@ def _scaled(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> P
 
     left = messages[:w, 0]  # (W, B, K): forward up to and with word t
     right[:] = messages[w - 1 :: -1, 1]  # (W, B, K): backward down to and with word t + 1
-    np.matmul(right.reshape(-1, k), step.T, out=nodes.reshape(-1, k))
+    np.matmul(right, step.T, out=nodes)  # word by word, for the reason at _MOST_PRODUCT
     nodes *= left
-    total = (nodes @ np.ones(k))[..., None]  # (W, B, 1)
+    total = np.matmul(nodes, np.ones((k, 1)))  # (W, B, 1)
     weight = np.divide(1, total, out=np.zeros_like(total), where=total > 0)
     nodes *= weight
     right *= weight
@@ -250,23 +253,22 @@ def _log_posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: boo
 
 def _posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> Posterior:
     """The scaled recursion where it is exact, else log space."""
-    if emissions.device.type == "cpu":
-        scaled = _scaled(emissions, mask, matrix, both=both)
-        if scaled is not None:
-            return scaled
-    return _log_posterior(emissions, mask, matrix, both=both)
+    if emissions.device.type != "cpu":
+        return _log_posterior(emissions, mask, matrix, both=both)
+    rows = max(1, _MOST_PRODUCT // matrix.numel())
+    parts = [
+        _scaled(scores, words, matrix, both=both) or _log_posterior(scores, words, matrix, both=both)
+        for scores, words in zip(torch.split(emissions, rows), torch.split(mask, rows), strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else Posterior(*map(torch.cat, zip(*parts, strict=True)))
 
 
 @torch.no_grad()
 def posterior(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Posterior:
     """Log-partition, marginals and expected transitions over all legal paths; no gradient.
 
-    Args:
-        emissions: score of each tag at each word, float or double. *Shape:* (B, W, C)
-        mask: prefix mask, True on words. *Shape:* (B, W)
-        start: score of each tag at the first word, -inf if illegal. *Shape:* (C,)
-        transitions: score of each transition (from, to), -inf if illegal. *Shape:* (C, C)
-        end: score of each tag at the last word, -inf if illegal. *Shape:* (C,)
+    *Shape:* `emissions` (B, W, C), float or double; `mask` (B, W), True on words, a prefix of each
+    row; `start` (C,), `transitions` (C, C) from (row) to (column), and `end` (C,), -inf if illegal.
     """
     check_inputs(emissions, mask, len(start))
     return _posterior(emissions, mask, transition_matrix(start, transitions, end), both=True)
@@ -343,16 +345,7 @@ def log_likelihood(
     An illegal gold path gives -inf and adds nothing to any gradient. Nothing here waits for a CUDA
     device.
 
-    Args:
-        emissions: see `posterior`. *Shape:* (B, W, C)
-        mask: see `posterior`. *Shape:* (B, W)
-        tags: gold tags; anything on padding. *Shape:* (B, W)
-        start: see `posterior`. *Shape:* (C,)
-        transitions: see `posterior`. *Shape:* (C, C)
-        end: see `posterior`. *Shape:* (C,)
-
-    Returns:
-        The log-likelihoods. *Shape:* (B,)
+    *Shape:* `tags` (B, W), anything on padding; the others as for `posterior`; the result (B,).
     """
     check_inputs(emissions, mask, len(start), tags)
     inputs = (emissions, start, transitions, end)

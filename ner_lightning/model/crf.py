@@ -38,15 +38,9 @@ def viterbi(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor,
     All scores may be -inf. Of equally good paths it takes the one that pytorch-crf takes: the
     lowest last tag, then the lowest tag before it, and so on.
 
-    Args:
-        emissions: score of each tag at each word. *Shape:* (B, W, C)
-        mask: prefix mask, True on words. *Shape:* (B, W)
-        start: score of each tag at the first word. *Shape:* (C,)
-        transitions: score of each transition (from, to). *Shape:* (C, C)
-        end: score of each tag at the last word. *Shape:* (C,)
-
-    Returns:
-        Tags on the device of `emissions`, 0 on padding. *Shape:* (B, W)
+    *Shape:* `emissions` (B, W, C); `mask` (B, W), True on words, a prefix of each row; `start` (C,);
+    `transitions` (C, C), from (row) to (column); `end` (C,). The result is (B, W), 0 on padding, on
+    the device of `emissions`.
     """
     mask = mask.cpu()
     chain.check_inputs(emissions, mask, len(start))
@@ -86,17 +80,8 @@ def n_best(
 ) -> tuple[Tensor, Tensor]:
     """The n most probable legal paths, best first: Viterbi that keeps n scores for each tag.
 
-    Args:
-        emissions: as for `viterbi`. *Shape:* (B, W, C)
-        mask: as for `viterbi`. *Shape:* (B, W)
-        n: how many paths, N.
-        start: as for `viterbi`. *Shape:* (C,)
-        transitions: as for `viterbi`. *Shape:* (C, C)
-        end: as for `viterbi`. *Shape:* (C,)
-
-    Returns:
-        Tags, 0 on padding and for paths that do not exist, *Shape:* (B, N, W), and log-probabilities,
-        -inf for paths that do not exist, *Shape:* (B, N).
+    *Shape:* as for `viterbi`; the result is tags (B, N, W), 0 on padding and for paths that do not
+    exist, and log-probabilities (B, N), -inf for paths that do not exist.
     """
     if n < 1:
         raise ValueError(f"expected n to be at least 1, got {n}")
@@ -139,16 +124,7 @@ def segment_log_probs(
     The forward message at its first word, the scores inside, and the backward messages after it but
     for `not_next` (Culotta and McCallum 2004). Emissions on words must be finite.
 
-    Args:
-        emissions: as for `viterbi`. *Shape:* (B, W, C)
-        mask: as for `viterbi`. *Shape:* (B, W)
-        segments: what to score. *Shape:* (S,) each
-        start: as for `viterbi`. *Shape:* (C,)
-        transitions: as for `viterbi`. *Shape:* (C, C)
-        end: as for `viterbi`. *Shape:* (C,)
-
-    Returns:
-        The log-probabilities. *Shape:* (S,)
+    *Shape:* as for `viterbi`; `segments` (S,) each; the result (S,).
     """
     chain.check_inputs(emissions, mask, len(start))
     sentence, first, stop, first_tag, inner_tag, not_next = segments

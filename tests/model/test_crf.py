@@ -430,6 +430,21 @@ def test_no_gradient_means_forward_only(monkeypatch) -> None:
     assert calls == [True, False, False]
 
 
+def test_blocks_of_sentences_equal_the_whole_batch(monkeypatch) -> None:
+    problem = make(13, [7, 1, 9, 9, 2, 5, 8], 5, "bio")
+    problem.emissions[2] *= 1000  # one block in log space, the others scaled
+    right = chain._log_posterior(
+        problem.emissions, problem.mask, chain.transition_matrix(*problem.scores), both=True
+    )
+    monkeypatch.setattr(chain, "_MOST_PRODUCT", 2 * 6 * 6)
+    found = chain.posterior(problem.emissions, problem.mask, *problem.scores)
+    torch.testing.assert_close(found.nodes, right.nodes)
+    torch.testing.assert_close(found.edges[..., :5], right.edges[..., :5])
+    torch.testing.assert_close(found.log_partition, right.log_partition)
+    forward = chain.log_partition(problem.emissions, problem.mask, *problem.scores)
+    torch.testing.assert_close(forward, right.log_partition)
+
+
 def test_threads_do_not_share_memory() -> None:
     batches = [make(seed, [60 - seed, 30, 5] * 8, 9) for seed in range(4)]
     right = [chain.posterior(x.emissions, x.mask, *x.scores).nodes for x in batches]

@@ -67,6 +67,8 @@ def test_an_entity_counts_only_whole_and_of_its_type():
 
 def test_nothing_to_count_is_zero_not_an_error():
     metric = EntityF1(["X"])
+    outside = torch.zeros(1, 3, dtype=torch.long)
+    metric.update(outside, outside, outside == 0)
     assert metric.compute()["f1"] == 0.0
     assert scores(torch.zeros(3)) == (0.0, 0.0, 0.0)
 
