@@ -185,6 +185,13 @@ def run(subcommand: str, args: Sequence[str]) -> None:
                 cli = NERCLI(full, checkpoint, folder)
         except ArgumentError as error:
             raise UserError(str(error)) from None
+        except SystemExit as stop:
+            if stop.code == 1:  # Lightning's way out after Ctrl-C
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            if "wandb" in sys.modules:
+                sys.modules["wandb"].finish()
     _report(cli, subcommand)
 
 
@@ -261,6 +268,7 @@ def _quiet() -> None:
         ".*litlogger.*",
         ".*Found .* module.* in eval mode.*",
         ".*anonymous setting.*",
+        "The dirpath has changed from .*",
     ):
         warnings.filterwarnings("ignore", message=words)
 

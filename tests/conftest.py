@@ -7,7 +7,11 @@ import pytest
 
 # Before anything imports the libraries that read these.
 os.environ.update(
-    HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", WANDB_SILENT="true", CUDA_VISIBLE_DEVICES=""
+    HF_HUB_OFFLINE="1",
+    TOKENIZERS_PARALLELISM="false",
+    WANDB_SILENT="true",
+    CUDA_VISIBLE_DEVICES="",
+    JSONARGPARSE_DEPRECATION_WARNINGS="off",  # LightningCLI calls what jsonargparse has renamed
 )
 os.environ.pop("WANDB_API_KEY", None)
 

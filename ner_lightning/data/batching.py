@@ -135,12 +135,15 @@ class LengthGroupedSampler(DistributedSampler[list[int]]):
         self.rows = np.array([len(sentence.windows) for sentence in sentences])
         self.batch_size = batch_size
         self.tokens_per_batch = tokens_per_batch
-        self.start = 0  # batches of this epoch that were done before an interruption
+        # How many batches of this epoch were done before an interruption; asked at its start.
+        self.done: Callable[[], int] = int
         self._plan: tuple[int, list[list[int]]] | None = None
 
     def __iter__(self) -> Iterator[list[int]]:
-        start, self.start = self.start, 0
-        return iter(self.plan(self.epoch)[start:])
+        # A generator: Lightning asks for the iterator before it has restored where a run stopped,
+        # so epoch and position are looked up only when the first batch is wanted.
+        batches = self.plan(self.epoch)
+        yield from batches[self.done() % len(batches) :]
 
     def __len__(self) -> int:
         return len(self.plan(self.epoch))

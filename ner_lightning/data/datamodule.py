@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from torch.utils.data import DataLoader
 
 from ner_lightning.data.batching import Batch, EncodedDataset, LengthGroupedSampler
@@ -43,7 +44,6 @@ class CoNLLDataModule(pl.LightningDataModule):
         max_length: the most sub-tokens in a window; longer sentences are split and stitched.
         overlap: sub-tokens that the windows of a long sentence share.
         seed: of the order of training batches.
-        num_workers: processes that collate; 0 does it in the main one, which is fast enough.
         backbone: whose tokenizer is used; set by `model.backbone`.
         backbone_revision: set by `model.revision`.
         trust_remote_code: set by `model.trust_remote_code`.
@@ -69,7 +69,6 @@ class CoNLLDataModule(pl.LightningDataModule):
         max_length: int = 512,
         overlap: int = 64,
         seed: int = 0,
-        num_workers: int = 0,
         backbone: str = "",
         backbone_revision: str | None = None,
         trust_remote_code: bool = False,
@@ -89,7 +88,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.tokens_per_batch = tokens_per_batch
         self.max_length, self.overlap = max_length, overlap
-        self.seed, self.num_workers = seed, num_workers
+        self.seed = seed
         self.backbone, self.backbone_revision = backbone, backbone_revision
         self.trust_remote_code = trust_remote_code
         self._types = types
@@ -170,7 +169,8 @@ class CoNLLDataModule(pl.LightningDataModule):
         """Shuffled, length-grouped training batches, continuing an interrupted epoch where it stopped."""
         loader = self._loader("train", self.batch_size, shuffle=True)
         if self.trainer is not None and isinstance(loader.sampler, LengthGroupedSampler):
-            loader.sampler.start = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            progress = self.trainer.fit_loop.epoch_loop.batch_progress
+            loader.sampler.done = lambda: progress.current.ready
         return loader
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -195,10 +195,14 @@ class CoNLLDataModule(pl.LightningDataModule):
             rank=rank,
             world=world,
         )
-        options: dict[str, Any] = {"batch_size": None, "sampler": sampler}
+        # Its own generator, so that starting an epoch draws nothing from dropout's random numbers.
+        options: dict[str, Any] = {
+            "batch_size": None,
+            "sampler": sampler,
+            "generator": torch.Generator(),
+        }
         return DataLoader(
             EncodedDataset(encoded, self.encoder.pad_id),
-            num_workers=self.num_workers,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             **options,
         )

@@ -32,7 +32,7 @@ class Interruption(Callback):
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._asked = False
+        self._asked = self._saved = False
         self._before: Any = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -47,17 +47,43 @@ class Interruption(Callback):
         say("\nStopping after this step (Ctrl-C again: at once) ...")
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Stops here if it was asked to."""
-        if self._asked:
+        """Saves if it was asked to stop."""
+        # After an epoch's last step its validation is due first; then `on_train_epoch_end` stops.
+        if self._asked and not trainer.is_last_batch:
             trainer.save_checkpoint(self.run.checkpoint(LAST))
             if trainer.is_global_zero:
                 self.run.point_last()
+            self._saved = True
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Stops, now that the step before is logged as well."""
+        if self._saved:
             raise KeyboardInterrupt
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops after validation if it was asked to meanwhile; checkpoint callbacks come after."""
         if self._asked:
             trainer.should_stop = True
+
+    @rank_zero_only
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Says how to go on."""
+        if isinstance(exception, KeyboardInterrupt):
+            self._explain()
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Says how to go on, where the epoch could be finished."""
+        if self._asked:
+            self._explain()
+
+    def _explain(self) -> None:
+        if self.run.checkpoint(LAST).is_file():
+            say(f"Stopped. Continue with: ner-lightning fit --run {self.run.path} --ckpt_path last")
+        else:
+            say("Stopped before the first checkpoint.")
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Gives Ctrl-C back."""

@@ -1,0 +1,250 @@
+import csv
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import yaml
+from seqeval.metrics import classification_report, f1_score
+
+from ner_lightning.cli import main
+from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.training.module import NERModule
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The number of training batches:UserWarning",
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*litlogger.*:UserWarning",
+)
+
+
+def recipe(folder, llama, corpus, **changes):
+    """A YAML file with a small complete recipe."""
+    config = {
+        "seed_everything": 3,
+        "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
+        "model": {"backbone": str(llama), "lora": {"rank": 4}, "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        "data": {"dataset": str(corpus), "batch_size": 4},
+    }
+    for dotted, value in changes.items():
+        part, _, name = dotted.partition("__")
+        config[part][name] = value
+    file = folder / "recipe.yaml"
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory, llama, corpus):
+    """A folder with one finished and tested run."""
+    folder = tmp_path_factory.mktemp("work")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        file = recipe(folder, llama, corpus, trainer__max_epochs=6)
+        assert main(["fit", "--config", file, "--name", "first"]) == 0
+        assert main(["test"]) == 0
+    finally:
+        os.chdir(before)
+        os.environ.pop("NER_LIGHTNING_RUN", None)
+    return folder
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def table(path):
+    with path.open(newline="") as stream:
+        return [{k: v for k, v in row.items() if v} for row in csv.DictReader(stream)]
+
+
+def weights(checkpoint):
+    return torch.load(checkpoint, weights_only=True)["state_dict"]
+
+
+def test_a_run_folder_holds_everything(workplace):
+    run = workplace / "runs" / "first" / "1"
+    assert (workplace / "runs" / "last").resolve() == run
+    names = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()}
+    assert names == {
+        "config.yaml",
+        "run.json",
+        "metrics.csv",
+        "metrics.json",
+        "train_entities.json",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        *(f"predictions.{split}.{kind}" for split in ("valid", "test") for kind in ("jsonl", "conll")),
+    }
+    described = json.loads((run / "run.json").read_text())
+    assert described["seed"] == 3
+    assert described["types"] == ["PER", "ORG", "LOC", "MISC"]
+    assert described["data"]["train"]["sentences"] == 32
+    assert described["data"]["test"]["entities"] == {"PER": 1, "ORG": 1, "LOC": 1, "MISC": 1}
+    assert described["versions"]["torch"] == torch.__version__
+    assert json.loads((run / "train_entities.json").read_text())["PER"]["Maria Holt"] == 4
+    logged = set().union(*(row.keys() for row in table(run / "metrics.csv")))
+    assert {f"train/{n}" for n in ("loss", "ce", "crf", "grad_norm")} < logged
+    assert {f"val/{n}" for n in ("loss", "accuracy", "precision", "recall", "f1", "f1/PER")} < logged
+
+
+def test_scores_are_those_of_the_prediction_files(workplace):
+    run = workplace / "runs" / "first" / "1"
+    metrics = json.loads((run / "metrics.json").read_text())
+    for stage, split in (("val", "valid"), ("test", "test")):
+        held = rows(run / f"predictions.{split}.jsonl")
+        gold, predicted = [r["gold"] for r in held], [r["predicted"] for r in held]
+        assert [r["sentence"] for r in held] == list(range(len(held)))
+        assert metrics[f"{stage}/f1"] == pytest.approx(f1_score(gold, predicted))
+        report = classification_report(gold, predicted, output_dict=True, zero_division=0)
+        for name, row in metrics[f"{stage}/by_type"].items():
+            assert row["gold"] == report[name]["support"]
+            assert row["f1"] == pytest.approx(report[name]["f1-score"])
+        columns = (run / f"predictions.{split}.conll").read_text().split("\n\n")
+        assert [[line.split()[2] for line in c.splitlines()] for c in columns if c] == predicted
+        for row in held:
+            assert [e["type"] for e in row["entities"]] == [
+                tag[2:] for tag in row["predicted"] if tag.startswith("B-")
+            ]
+            assert all(0 < entity["marginal"] <= 1 for entity in row["entities"])
+    assert metrics["val/f1"] > 0.8  # the small corpus can be learnt by heart
+
+
+def test_a_checkpoint_holds_what_was_trained(workplace, llama):
+    run = workplace / "runs" / "first" / "1"
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    names = set(checkpoint["state_dict"])
+    assert all("lora_" in n or n.startswith(("tagger.head", "tagger.crf")) for n in names)
+    assert checkpoint["backbone"]["name"] == str(llama)
+    assert checkpoint["hyper_parameters"]["types"] == ["PER", "ORG", "LOC", "MISC"]
+    assert checkpoint["config"] == yaml.safe_load((run / "config.yaml").read_text())
+    assert checkpoint["config"]["data"]["types"] == ["PER", "ORG", "LOC", "MISC"]
+
+
+def test_predict_reads_words_and_text(workplace, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    Path("text.txt").write_text("Vera Lindqvist left Lima .\n\n  Nobody answered . \n", encoding="utf-8")
+    assert main(["predict", "--input", "text.txt", "--output", "out.jsonl"]) == 0
+    assert "2 sentences" in capsys.readouterr().out
+    first, second = rows(Path("out.jsonl"))
+    assert first["words"] == ["Vera", "Lindqvist", "left", "Lima", "."]
+    assert first["entities"][0]["text"] == "Vera Lindqvist"
+    assert second["entities"] == []
+    test = str(next(workplace.parent.glob("corpus*/test.txt")))
+    Path("in.conll").write_text(Path(test).read_text(), encoding="utf-8")
+    assert main(["predict", "runs/last", "--input", "in.conll", "--output", "out.conll"]) == 0
+    words, tags = zip(*(ln.split() for ln in Path("out.conll").read_text().split("\n") if ln), strict=True)
+    held = rows(Path("runs/last/predictions.test.jsonl"))
+    assert list(words) == [w for row in held for w in row["words"]]
+    assert list(tags) == [t for row in held for t in row["predicted"]]
+
+
+def test_a_tagger_streams_more_sentences_than_it_holds(workplace, monkeypatch):
+    monkeypatch.setattr("ner_lightning.inference.predictor.WINDOW", 3)
+    tagger = NERTagger.from_run(str(workplace / "runs" / "first" / "1"))
+    texts = [words for words, _ in tiny.sentences(tiny.TRAIN)]
+    streamed = list(tagger.stream(iter(texts)))
+    assert [list(item.words) for item in streamed] == texts
+    assert [item.tags for item in streamed] == [item.tags for item in tagger(texts)]
+    assert tagger([]) == []
+
+
+def test_flags_beside_a_checkpoint_win(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    best = "runs/first/1/checkpoints/best.ckpt"
+    seen = {}
+    monkeypatch.setattr(NERModule, "on_test_start", lambda self: seen.update(self.hparams))
+    assert main(["test", "--ckpt_path", best, "--model.constrained", "false", "--model.lr", "0.5"]) == 0
+    assert (seen["constrained"], seen["lr"]) == (False, 0.5)
+    assert seen["head_lr"] == 0.03  # the checkpoint's own, with no config given
+
+
+def test_validate_and_a_checkpoint_taken_out_of_its_run(workplace, monkeypatch, tmp_path, capsys):
+    loose = tmp_path / "loose.ckpt"
+    loose.write_bytes((workplace / "runs/first/1/checkpoints/best.ckpt").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert main(["validate", "--ckpt_path", str(loose)]) == 0
+    assert "val entities" in capsys.readouterr().out
+    old = json.loads((workplace / "runs/first/1/metrics.json").read_text())
+    new = json.loads(next(tmp_path.glob("runs/*/1/metrics.json")).read_text())
+    assert new["val/by_type"] == old["val/by_type"]
+
+
+@pytest.mark.parametrize("steps", [3, 8, 12])
+def test_ctrl_c_and_continue_equals_never_stopped(
+    tmp_path, llama, corpus, monkeypatch, capsys, steps
+):
+    monkeypatch.chdir(tmp_path)
+    file = recipe(tmp_path, llama, corpus, model__dropout=0.2)
+    assert main(["fit", "--config", file, "--name", "whole"]) == 0
+    monkeypatch.delenv("NER_LIGHTNING_RUN")
+    step = NERModule.training_step
+
+    def interrupted(self, batch):
+        if self.global_step == steps - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NERModule, "training_step", interrupted)
+        code = main(["fit", "--config", file, "--name", "parts"])
+    assert code == (0 if steps == 8 else 130)  # step 8 ends an epoch, which is then finished
+    assert "fit --run runs/parts/1 --ckpt_path last" in capsys.readouterr().out
+    monkeypatch.delenv("NER_LIGHTNING_RUN")
+    assert main(["fit", "--ckpt_path", "last"]) == 0
+    whole, parts = tmp_path / "runs/whole/1", tmp_path / "runs/parts/1"
+    assert not (tmp_path / "runs/parts/2").exists()
+    one, other = (weights(run / "checkpoints/last.ckpt") for run in (whole, parts))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert table(whole / "metrics.csv") == table(parts / "metrics.csv")
+    scores = [json.loads((run / "metrics.json").read_text()) for run in (whole, parts)]
+    assert scores[0] == scores[1]
+
+
+def test_wandb_without_a_key_goes_offline_and_a_continued_run_stays_one(
+    tmp_path, llama, corpus, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    file = recipe(tmp_path, llama, corpus, trainer__max_epochs=1)
+    logger = "--trainer.logger=lightning.pytorch.loggers.WandbLogger"
+    assert main(["fit", "--config", file, logger, "--trainer.logger.project=trial"]) == 0
+    assert "W&B has no key, so it logs offline" in capsys.readouterr().out
+    assert os.environ["WANDB_MODE"] == "offline"
+    run = tmp_path / "runs/recipe/1"
+    (first,) = run.glob("wandb/offline-run-*")
+    identity = json.loads((run / "run.json").read_text())["wandb_id"]
+    assert first.name.endswith(identity)
+    monkeypatch.delenv("NER_LIGHTNING_RUN")
+    assert main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "2"]) == 0
+    assert {p.name.rpartition("-")[2] for p in run.glob("wandb/offline-run-*")} == {identity}
+    assert (run / "metrics.csv").is_file()
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda f: str(f.relative_to(ROOT / "configs")))
+def test_every_shipped_config_parses(file, capsys):
+    assert len(CONFIGS) > 5
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    files = [file] if file.parent.name == "configs" else [ROOT / "configs/llama_crf.yaml", file]
+    if len(files) == 2:
+        assert len([line for line in text.splitlines() if line]) <= 15
+    options = [word for f in files for word in ("--config", str(f))]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *options, "--print_config"])
+    assert stop.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    given = yaml.safe_load(text)
+    for part in ("model", "data"):
+        for name, value in (given.get(part) or {}).items():
+            if not isinstance(value, dict):
+                assert printed[part][name] == value
+    assert Path(file).stem not in {"causal"} or printed["model"]["attention"] == "causal"
