@@ -1,5 +1,6 @@
 """fit, validate and test: LightningCLI, with run folders and checkpoints that know their config."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -125,7 +126,7 @@ class NERCLI(LightningCLI):
         always = [
             callbacks.RunFolder(self.run_folder, *self._resolved(), ["ner-lightning", *self.words]),
             console.Interruption(self.run_folder),
-            console.EpochTable(),
+            console.EpochTable(self.run_folder),
             *callbacks.checkpoints(self.run_folder),
         ]
         if sys.stderr.isatty() and trainer.enable_progress_bar is not False:
@@ -152,6 +153,8 @@ class NERCLI(LightningCLI):
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        if subcommand != "fit":
+            kwargs["verbose"] = False  # the result table is our own
         return kwargs | {"ckpt_path": None if self.checkpoint is None else str(self.checkpoint)}
 
 
@@ -259,6 +262,8 @@ def _refuse(config: Any) -> None:
 
 def _quiet() -> None:
     """Silences warnings of libraries about their own insides, each by its words."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # their tips and notes on hardware
     for words in (
         ".*LightningCLI's args parameter.*",
         ".*does not have many workers.*",

@@ -24,9 +24,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     if not output.parent.is_dir():
         raise UserError(f"--output {options.output}: there is no folder {output.parent}")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from ner_lightning.inference.predictor import NERTagger, quiet
+    from ner_lightning.inference.predictor import NERTagger
 
-    quiet()
     tagger = NERTagger.from_run(options.run, root=options.runs, device=options.device)
     tagged = list(tagger.stream(sentence.words for sentence in sentences))
     if output.suffix in conll.JSON_SUFFIXES:

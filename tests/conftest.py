@@ -15,7 +15,7 @@ os.environ.update(
 )
 os.environ.pop("WANDB_API_KEY", None)
 
-import tiny  # noqa: E402
+import tiny
 
 
 @pytest.fixture(scope="session")

@@ -177,9 +177,7 @@ def test_validate_and_a_checkpoint_taken_out_of_its_run(workplace, monkeypatch, 
 
 
 @pytest.mark.parametrize("steps", [3, 8, 12])
-def test_ctrl_c_and_continue_equals_never_stopped(
-    tmp_path, llama, corpus, monkeypatch, capsys, steps
-):
+def test_ctrl_c_and_continue_equals_never_stopped(tmp_path, llama, corpus, monkeypatch, capsys, steps):
     monkeypatch.chdir(tmp_path)
     file = recipe(tmp_path, llama, corpus, model__dropout=0.2)
     assert main(["fit", "--config", file, "--name", "whole"]) == 0

@@ -92,18 +92,14 @@ def sentencepiece_tokenizer() -> PreTrainedTokenizerFast:
 def llama2_tokenizer() -> PreTrainedTokenizerFast:
     """BPE whose spaces are turned into ▁ by the normaliser, with no pre-tokenisation at all."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-    )
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tokenizer.decoder = decoders.Replace("▁", " ")
     # Trained on single words, as SentencePiece is: its pieces do not cross spaces.
     trainer = trainers.BpeTrainer(
         vocab_size=300, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False
     )
     tokenizer.train_from_iterator([word for text in words_text() for word in text.split()], trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", 1)]
-    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     return wrap(tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 

@@ -105,10 +105,3 @@ class NERTagger:
             for index, row, found in zip(batch.index.tolist(), ids.tolist(), entities, strict=True)
         }
 
-
-def quiet() -> None:
-    """Silences what transformers says about its own progress; its warnings of weight stay."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()

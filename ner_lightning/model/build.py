@@ -48,6 +48,7 @@ def build_tagger(
     Returns:
         the tagger, and a word for the exact weights of its backbone.
     """
+    _quiet()
     model = load_backbone(
         pretrained,
         attention=architecture.attention,
@@ -72,3 +73,11 @@ def build_tagger(
     if compiled:
         compile_layers(model)
     return Tagger(model, labels, architecture, text.hidden_size, bf16), weights_id
+
+
+def _quiet() -> None:
+    """Silences what transformers says of its own progress; errors stay."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

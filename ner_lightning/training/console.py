@@ -93,13 +93,30 @@ class Interruption(Callback):
 
 
 class EpochTable(Callback):
-    """Prints a line an epoch: losses, validation scores, words per second, time."""
+    """Prints what is trained on what, then a line an epoch: losses, scores, words/s, time.
 
-    def __init__(self) -> None:
+    Args:
+        run: the run folder, to name it.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
         self._began = 0.0
         self._trained = 0.0
         self._words = 0
         self._headed = False
+
+    @rank_zero_only
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Prints what is about to happen."""
+        about = self.run.read("run.json")
+        for name, split in about["data"].items():
+            entities = ", ".join(f"{count:,} {kind}" for kind, count in split["entities"].items())
+            say(f"{name:<6}{split['sentences']:>8,} sentences: {entities}   ({split['origin']})")
+        share = f"{about['trained_parameters']:,} of {about['parameters']:,} parameters"
+        say(f"{about['backbone']['name']}: {share} are trained; everything goes to {self.run.path}")
+        if pl_module.hparams["compile"]:
+            say("The layers are compiled on first use, which takes a minute or two.")
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""

@@ -52,7 +52,7 @@ def test_ranks_share_an_epoch_without_overlap(many, world, budget):
         for r in range(world)
     ]
     assert len({len(plan) for plan in plans}) == 1
-    assert sorted(sum(map(flat, plans), [])) == list(range(len(many)))
+    assert sorted(flat(map(flat, plans))) == list(range(len(many)))
     assert all(batch for plan in plans for batch in plan)
 
 
@@ -64,7 +64,7 @@ def test_evaluation_sees_each_sentence_once(many, count, world):
         LengthGroupedSampler(many[:count], batch_size=2, shuffle=False, rank=r, world=world).plan(0)
         for r in range(world)
     ]
-    assert sorted(sum(map(flat, plans), [])) == list(range(count))
+    assert sorted(flat(map(flat, plans))) == list(range(count))
     assert all(plans)
 
 

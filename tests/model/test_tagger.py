@@ -120,7 +120,7 @@ def test_mean_pooling_is_the_mean_of_a_words_sub_tokens(llama):
 
 def test_windows_are_stitched_before_the_crf(llama):
     tagger = build(llama).eval()
-    long = [sum((w for w, _ in PAIRS), []), sum((t for _, t in PAIRS), [])]
+    long = [list(itertools.chain.from_iterable(part)) for part in zip(*PAIRS, strict=True)]
     batch = batch_of(llama, [tuple(long)], max_length=16, overlap=6)
     assert batch.input_ids.shape[0] > 3
     emissions = tagger(batch)
@@ -261,9 +261,7 @@ def test_probability_of_an_entity(llama):
     assert crf.probability_name == "marginal"
     # All paths that begin B-PER I-PER and do not go on with I-PER, by enumeration.
     weights = {
-        path: torch.exp(
-            crf.crf.log_likelihood(emissions[:1], torch.tensor([path]), batch.mask[:1])
-        ).item()
+        path: torch.exp(crf.crf.log_likelihood(emissions[:1], torch.tensor([path]), batch.mask[:1])).item()
         for path in itertools.product(range(len(LABELS)), repeat=3)
     }
     assert sum(weights.values()) == pytest.approx(1.0, rel=1e-4)
