@@ -21,7 +21,7 @@ from ner_lightning import runs
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
 from ner_lightning.runs import BEST, LAST, Run
-from ner_lightning.training import callbacks, console
+from ner_lightning.training import callbacks, console, report
 from ner_lightning.training.loggers import TableLogger, wandb_without_key
 from ner_lightning.training.module import NERModule
 
@@ -172,6 +172,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         UserError: an option, a file or a setting is not as it must be.
     """
     words = list(args)
+    words = [_shipped(word) for word in words]
     configured = any(word.partition("=")[0] in {"-c", "--config"} for word in words)
     asked = _take(words, "--run"), _take(words, "--ckpt_path")
     checkpoint = folder = None
@@ -195,7 +196,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         finally:
             if "wandb" in sys.modules:
                 sys.modules["wandb"].finish()
-    _report(cli, subcommand)
+    if cli.trainer.is_global_zero and cli.run_folder is not None:
+        report.show(cli.run_folder, "test" if subcommand == "test" else "val")
 
 
 def _find(subcommand: str, address: str | None, which: str | None, root: Path) -> Path:
@@ -223,6 +225,16 @@ def _named(words: list[str]) -> list[str]:
     if config is None or _peek(words, "--name") is not None:
         return words
     return [f"--name={Path(config).stem}", *words]  # in front, so that the file's own name wins
+
+
+def _shipped(word: str) -> str:
+    """A config of ours where the folder at hand has none of that name: `configs/...` works anywhere."""
+    option, equals, value = word.rpartition("=")
+    if not value.startswith("configs/") or Path(value).exists():
+        return word
+    package = Path(__file__).parent
+    found = [path for path in (package / value, package.parent / value) if path.is_file()]
+    return f"{option}{equals}{found[0]}" if found else word
 
 
 def _take(words: list[str], option: str) -> str | None:
@@ -276,23 +288,3 @@ def _quiet() -> None:
         "The dirpath has changed from .*",
     ):
         warnings.filterwarnings("ignore", message=words)
-
-
-def _report(cli: NERCLI, subcommand: str) -> None:
-    """Prints the result table and where everything is."""
-    if not cli.trainer.is_global_zero or cli.run_folder is None:
-        return
-    stage = "test" if subcommand == "test" else "val"
-    metrics = cli.run_folder.read("metrics.json")
-    if f"{stage}/by_type" not in metrics:
-        return
-    lines = [f"\n{stage + ' entities':<16}{'precision':>10}{'recall':>8}{'F1':>8}{'gold':>7}"]
-    rows = metrics[f"{stage}/by_type"]
-    micro = {name: metrics[f"{stage}/{name}"] for name in ("precision", "recall", "f1")}
-    micro["gold"] = sum(row["gold"] for row in rows.values())
-    for name, row in (rows | {"all": micro}).items():
-        scores = f"{row['precision']:>10.4f}{row['recall']:>8.4f}{row['f1']:>8.4f}"
-        lines.append(f"{name:<16}{scores}{row['gold']:>7}")
-    accuracy = metrics[f"{stage}/accuracy"]
-    lines.append(f"word accuracy {accuracy:.4f}; everything is in {cli.run_folder.path}")
-    console.say("\n".join(lines))

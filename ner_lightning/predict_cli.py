@@ -5,10 +5,15 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ner_lightning.analysis.errors import printable
 from ner_lightning.data import conll
 from ner_lightning.data.conll import Sentence
 from ner_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from ner_lightning.inference.predictor import Tagged
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -19,8 +24,15 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     """
     parser = _parser(subcommand)
     options = parser.parse_args(args)
-    sentences = list(read_sentences(options.input, options.word_column))
-    output = Path(options.output)
+    if options.text:
+        sentences = [Sentence(tuple(text.split()), None, 0) for text in options.text if text.split()]
+    elif options.input:
+        sentences = list(read_sentences(options.input, options.word_column))
+    else:
+        raise UserError("name what to tag: --input FILE, or --text 'words parted by spaces'")
+    output = Path(options.output or os.devnull)
+    if options.output is None and not options.text:
+        raise UserError("name where the tags go: --output FILE.jsonl or FILE.conll")
     if not output.parent.is_dir():
         raise UserError(f"--output {options.output}: there is no folder {output.parent}")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -28,6 +40,10 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     tagger = NERTagger.from_run(options.run, root=options.runs, device=options.device)
     tagged = list(tagger.stream(sentence.words for sentence in sentences))
+    if options.output is None:
+        for item in tagged:
+            sys.stdout.write(marked(item) + "\n")
+        return
     if output.suffix in conll.JSON_SUFFIXES:
         conll.write_jsonl(
             output,
@@ -53,6 +69,15 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         conll.write_conll(output, sentences, [item.tags for item in tagged])
     entities = sum(len(item.entities) for item in tagged)
     sys.stdout.write(f"{len(tagged)} sentences, {entities} entities: {output}\n")
+
+
+def marked(item: "Tagged") -> str:
+    """A sentence with its entities in brackets: as in `[PER Vera Lindqvist] left`."""
+    words = [printable(word) for word in item.words]
+    for entity in item.entities:
+        words[entity.start] = f"[{entity.type} {words[entity.start]}"
+        words[entity.end - 1] += "]"
+    return " ".join(words)
 
 
 def read_sentences(path: str, word_column: int = 0) -> Iterator[Sentence]:
@@ -83,10 +108,9 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "run", nargs="?", metavar="RUN", help="run folder or checkpoint (default: the last run)"
     )
-    parser.add_argument(
-        "--input", required=True, metavar="FILE", help=".conll, .jsonl, or text: a sentence a line"
-    )
-    parser.add_argument("--output", required=True, metavar="FILE", help=".jsonl, or CoNLL columns")
+    parser.add_argument("--text", action="append", help="a sentence, words parted by spaces; may be repeated")
+    parser.add_argument("--input", metavar="FILE", help=".conll, .jsonl, or text: a sentence a line")
+    parser.add_argument("--output", metavar="FILE", help=".jsonl, or CoNLL columns")
     parser.add_argument("--word_column", type=int, default=0, help="column of the words in CoNLL files")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
     parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")

@@ -145,6 +145,15 @@ def test_predict_reads_words_and_text(workplace, monkeypatch, capsys):
     assert list(tags) == [t for row in held for t in row["predicted"]]
 
 
+def test_predict_shows_tagged_text(workplace, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    texts = ["--text", "Okoro beat Maria Holt 6-4 at the Baltic Open .", "--text", "The strike ended ."]
+    assert main(["predict", *texts]) == 0
+    assert capsys.readouterr().out == (
+        "[PER Okoro] beat [PER Maria Holt] 6-4 at the [MISC Baltic Open] .\nThe strike ended .\n"
+    )
+
+
 def test_a_tagger_streams_more_sentences_than_it_holds(workplace, monkeypatch):
     monkeypatch.setattr("ner_lightning.inference.predictor.WINDOW", 3)
     tagger = NERTagger.from_run(str(workplace / "runs" / "first" / "1"))

@@ -115,6 +115,8 @@ class EpochTable(Callback):
             say(f"{name:<6}{split['sentences']:>8,} sentences: {entities}   ({split['origin']})")
         share = f"{about['trained_parameters']:,} of {about['parameters']:,} parameters"
         say(f"{about['backbone']['name']}: {share} are trained; everything goes to {self.run.path}")
+        if pl_module.hparams["peft"] == "lora" and not pl_module.hparams["freeze_backbone"]:
+            say("Adapters and the whole backbone are trained together, which is unusual.")
         if pl_module.hparams["compile"]:
             say("The layers are compiled on first use, which takes a minute or two.")
 

@@ -1,0 +1,46 @@
+"""What a command prints at its end: scores by type, the worst errors, where everything is."""
+
+import json
+import sys
+
+from ner_lightning.analysis.errors import describe, worst
+from ner_lightning.runs import Run
+from ner_lightning.training.console import say
+from ner_lightning.training.predictions import SPLIT
+
+ERRORS = 5
+
+
+def show(run: Run, stage: str) -> None:
+    """Prints the result of `val` or `test`, if the run has one.
+
+    Args:
+        run: the run folder.
+        stage: `val` or `test`; errors are shown for the latter.
+    """
+    metrics = run.read("metrics.json")
+    if f"{stage}/by_type" not in metrics:
+        return
+    rows = metrics[f"{stage}/by_type"]
+    micro = {name: metrics[f"{stage}/{name}"] for name in ("precision", "recall", "f1")}
+    micro["gold"] = sum(row["gold"] for row in rows.values())
+    say(f"\n{stage + ' entities':<16}{'precision':>10}{'recall':>8}{'F1':>8}{'gold':>7}")
+    for name, row in (rows | {"all": micro}).items():
+        scores = f"{row['precision']:>10.4f}{row['recall']:>8.4f}{row['f1']:>8.4f}"
+        say(f"{name:<16}{scores}{row['gold']:>7}")
+    say(f"word accuracy {metrics[f'{stage}/accuracy']:.4f}")
+    if stage == "test":
+        _errors(run)
+    say(f"\nEverything is in {run.path}")
+
+
+def _errors(run: Run) -> None:
+    file = run.path / f"predictions.{SPLIT['test']}.jsonl"
+    with file.open(encoding="utf-8", newline="\n") as stream:
+        rows = [json.loads(line) for line in stream]
+    shown = worst(rows, ERRORS)
+    if shown:
+        say(f"\nThe {len(shown)} most confident mistakes:")
+    for row, found in shown:
+        for line in describe(row, found, colour=sys.stdout.isatty()):
+            say("  " + line)
