@@ -1,0 +1,45 @@
+"""The real small LLM: recipes run, checkpoints stay small, what is loaded is what was trained."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ner_lightning.cli import main
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.filterwarnings(
+        "ignore:The number of training batches:UserWarning",
+        "ignore:.*litlogger.*:UserWarning",
+        "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    ),
+]
+ROOT = Path(__file__).parent.parent
+
+
+def test_smollm2_recipe_on_the_bundled_sample(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    recipe = str(ROOT / "configs/smollm2_conll2003.yaml")
+    few = ["--data.dataset", "sample", "--data.train_limit", "160", "--data.valid_limit", "64"]
+    assert main(["fit", "--config", recipe, *few, "--trainer.max_epochs", "1"]) == 0
+    assert "4,887,465 of 139,402,409 parameters are trained" in capsys.readouterr().out
+    assert main(["test"]) == 0
+    run = tmp_path / "runs/last"
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert 0 < metrics["test/loss"] < 3
+    checkpoint = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    written = io.BytesIO()
+    torch.save(checkpoint["state_dict"], written)
+    assert written.tell() < 25e6
+    assert {value.dtype for value in checkpoint["state_dict"].values()} == {torch.float32}
+    held = [json.loads(line) for line in (run / "predictions.test.jsonl").read_text().split("\n") if line]
+    words = tmp_path / "words.txt"
+    words.write_text("\n".join(" ".join(row["words"]) for row in held), encoding="utf-8")
+    assert main(["predict", "--input", str(words), "--output", "again.jsonl"]) == 0
+    again = [json.loads(line) for line in Path("again.jsonl").read_text().split("\n") if line]
+    same = [a["predicted"] == b["predicted"] for a, b in zip(again, held, strict=True)]
+    assert sum(same) > 0.97 * len(same)  # batches differ, and bf16 rounds by batch
