@@ -1,5 +1,6 @@
 """The `ner-lightning` command: picks the subcommand, and turns a user's mistakes into a few lines."""
 
+import errno
 import importlib
 import importlib.metadata
 import sys
@@ -42,7 +43,27 @@ def main(args: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            _ask_for_report()
+            raise
+        sys.stderr.write(
+            f"ner-lightning: no space is left on the device ({error.filename or 'the run folder'}).\n"
+            "Free some, then continue with: ner-lightning fit --ckpt_path last\n"
+        )
+        return 2
+    except Exception:
+        _ask_for_report()
+        raise
     return 0
+
+
+def _ask_for_report() -> None:
+    """Says before the traceback that it is no fault of the user's."""
+    from ner_lightning.runs import package_versions
+
+    versions = ", ".join(f"{name} {number}" for name, number in package_versions().items())
+    sys.stderr.write(f"ner-lightning: this is a bug; please report it with what follows.\n{versions}\n")
 
 
 def _help() -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -20,12 +21,12 @@ from lightning.pytorch.loggers import WandbLogger
 from ner_lightning import runs
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
+from ner_lightning.preflight import explain, refuse
 from ner_lightning.runs import BEST, LAST, Run
 from ner_lightning.training import callbacks, console, report
 from ner_lightning.training.loggers import TableLogger, wandb_without_key
 from ner_lightning.training.module import NERModule
 
-SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # ours deals batches of like length out to ranks
     "num_sanity_val_steps": 0,
@@ -76,13 +77,26 @@ class NERCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_data_seed)
         parser.link_arguments("data.types", "model.types", apply_on="instantiate")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses the words; what is wrong with them is said in a line or two.
+
+        Raises:
+            UserError: an option does not exist, or its value is not of its type.
+        """
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            subparser = self._subcommand_parsers.get(self.words[0], parser)
+            keys = [action.dest for action in subparser._actions]
+            raise UserError(explain(str(error), keys)) from None
+
     def _parse_ckpt_path(self) -> None:
         """Nothing: a checkpoint's settings were already given before the user's own, which win."""
 
     def before_instantiate_classes(self) -> None:
         """Makes the run folder, and refuses what cannot work before anything is loaded."""
         config = self.config[self.subcommand]
-        _refuse(config)
+        refuse(config)
         if self.run_folder is None:
             # Ranks started by Lightning are told of rank 0's folder; those of torchrun never write.
             told = os.environ.get(RUN_VARIABLE)
@@ -187,8 +201,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             with warnings.catch_warnings():
                 _quiet()
                 cli = NERCLI(full, checkpoint, folder)
-        except ArgumentError as error:
-            raise UserError(str(error)) from None
+        except MisconfigurationException as error:
+            raise UserError(" ".join(str(error).split())) from None
         except SystemExit as stop:
             if stop.code == 1:  # Lightning's way out after Ctrl-C
                 raise KeyboardInterrupt from None
@@ -256,20 +270,6 @@ def _peek(words: list[str], option: str) -> str | None:
 
 def _data_seed(seed: bool | int) -> int:
     return int(seed)
-
-
-def _refuse(config: Any) -> None:
-    """Stops what cannot work before anything is loaded."""
-    precision = config.trainer.precision
-    if precision is not None and precision not in SUPPORTED_PRECISIONS:
-        raise UserError(
-            f"trainer.precision {precision} is not supported: what is trained must stay in fp32.\n"
-            "Use bf16-mixed (the frozen backbone is then kept in bf16 all the same) or 32-true."
-        )
-    strategy = config.trainer.strategy
-    name = strategy if isinstance(strategy, str) else str(strategy.class_path)
-    if any(word in name.lower() for word in ("fsdp", "deepspeed", "modelparallel", "xla")):
-        raise UserError(f"trainer.strategy {name} is not supported; use auto or ddp")
 
 
 def _quiet() -> None:

@@ -140,7 +140,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
+    except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:
         raise UserError(

