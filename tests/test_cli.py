@@ -236,6 +236,14 @@ def test_wandb_without_a_key_goes_offline_and_a_continued_run_stays_one(
     assert (run / "metrics.csv").is_file()
 
 
+def test_shipped_configs_work_in_any_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", "configs/quickstart.yaml", "--print_config"])
+    assert stop.value.code == 0
+    assert yaml.safe_load(capsys.readouterr().out)["data"]["dataset"] == "sample"
+
+
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda f: str(f.relative_to(ROOT / "configs")))
 def test_every_shipped_config_parses(file, capsys):
     assert len(CONFIGS) > 5
