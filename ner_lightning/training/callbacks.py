@@ -93,6 +93,8 @@ class RunFolder(Callback):
             },
         )
         self.run.write("train_entities.json", data.entity_counts())
+        for logger in trainer.loggers:
+            logger.log_hyperparams({"config": self.config})
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
