@@ -68,7 +68,10 @@ OPTIONS = {
     ),
     "a precision that would hurt": ((*FIT, "--trainer.precision", "bf16-true"), "Use bf16-mixed"),
     "a strategy that is not supported": ((*FIT, "--trainer.strategy", "fsdp"), "fsdp is not supported"),
-    "more GPUs than there are": ((*FIT, "--trainer.accelerator", "cuda", "--trainer.devices", "9"), "not available"),
+    "more GPUs than there are": (
+        (*FIT, "--trainer.accelerator", "cuda", "--trainer.devices", "9"),
+        "not available",
+    ),
     "no last run": (("test",), "there is no last run in runs"),
     "no such run": (("test", "--run", "runs/9"), "there is no run folder or checkpoint runs/9"),
     "an option without its value": (("test", "--run"), "--run lacks its value"),

@@ -104,4 +104,3 @@ class NERTagger:
             index: Tagged(sentences[index], self.labels.decode(row[: len(sentences[index])]), found)
             for index, row, found in zip(batch.index.tolist(), ids.tolist(), entities, strict=True)
         }
-
