@@ -144,7 +144,7 @@ class RunFolder(Callback):
             [r["predicted"] for r in rows],
         )
         metric: Any = module.metrics[stage]
-        values = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(stage)}
+        values = {f"{stage}/{name}": value for name, value in metric.compute().items()}
         self.run.update(
             "metrics.json",
             values

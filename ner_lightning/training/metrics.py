@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+COUNTED = ("correct", "predicted", "gold")
+
 
 class Scores(NamedTuple):
     """Precision, recall and F1, each between 0 and 1; 0 where there is nothing to divide by."""
@@ -87,6 +89,7 @@ class EntityF1(Metric):
     def __init__(self, types: Sequence[str]) -> None:
         super().__init__()
         self.types = list(types)
+        self._by_type: dict[str, dict[str, float]] = {}
         zeros = torch.zeros(len(self.types), 3, dtype=torch.long)
         self.add_state("counts", zeros, dist_reduce_fx="sum")
         self.add_state("words", torch.zeros(2, dtype=torch.long), dist_reduce_fx="sum")
@@ -106,25 +109,19 @@ class EntityF1(Metric):
         """`loss` and `accuracy` per word; micro `precision`, `recall`, `f1`; `f1/TYPE` for each."""
         micro = scores(self.counts.sum(0))
         right, total = self.words.tolist()
-        table = {
+        # Kept, because only inside `compute` the counts are those of all ranks.
+        self._by_type = {
+            name: scores(row)._asdict() | dict(zip(COUNTED, row.tolist(), strict=True))
+            for name, row in zip(self.types, self.counts, strict=True)
+        }
+        return {
             "loss": float(self.loss) / total if total else 0.0,
             "accuracy": right / total if total else 0.0,
             "precision": micro.precision,
             "recall": micro.recall,
             "f1": micro.f1,
-        }
-        for name, row in zip(self.types, self.counts, strict=True):
-            table[f"f1/{name}"] = scores(row).f1
-        return table
+        } | {f"f1/{name}": row["f1"] for name, row in self._by_type.items()}
 
     def by_type(self) -> dict[str, dict[str, float]]:
-        """Counts and scores of each type, for tables."""
-        table = {}
-        for name, row in zip(self.types, self.counts, strict=True):
-            correct, predicted, gold = row.tolist()
-            table[name] = scores(row)._asdict() | {
-                "correct": correct,
-                "predicted": predicted,
-                "gold": gold,
-            }
-        return table
+        """Counts and scores of each type over all ranks, as last computed."""
+        return self._by_type

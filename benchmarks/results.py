@@ -1,0 +1,126 @@
+"""Rows of docs/results.json, and the tables of the docs that are made from them.
+
+python benchmarks/results.py --write README.md docs/*.md   # renew the tables between the markers
+python benchmarks/results.py --check README.md docs/*.md   # exit 1 if one is out of date
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).parent.parent / "docs" / "results.json"
+FIELDS = (
+    "config",
+    "overrides",
+    "data",
+    "split",
+    "metric",
+    "value",
+    "seed",
+    "command",
+    "machine",
+    "versions",
+    "commit",
+)
+KEY = ("config", "overrides", "data", "split", "metric", "seed")
+MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", flags=re.S)
+Row = dict[str, Any]
+
+
+def read(file: Path = FILE) -> list[Row]:
+    """All rows; none if there is no file yet."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+
+
+def key(row: Row) -> str:
+    """What a row measures: a new row with the same key takes the old one's place."""
+    return json.dumps([row[name] for name in KEY], sort_keys=True)
+
+
+def add(rows: Iterable[Row], file: Path = FILE) -> None:
+    """Adds rows or replaces those of the same key; the file is rewritten whole."""
+    table = {key(row): row for row in read(file)}
+    for row in rows:
+        missing = [name for name in FIELDS if name not in row]
+        if missing:
+            raise ValueError(f"a row lacks {', '.join(missing)}")
+        table[key(row)] = row
+    lines = ",\n".join(json.dumps(table[k], ensure_ascii=False) for k in sorted(table))
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    fresh.replace(file)
+
+
+def markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body)]
+    return "\n".join(lines) + "\n"
+
+
+def smollm2(rows: Sequence[Row]) -> str:
+    """One line a run: the recipe, its options, and its scores."""
+    runs: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        if row["split"] in {"valid", "test"}:
+            run = json.dumps([row["config"], row["overrides"], row["seed"]])
+            runs.setdefault(run, {})[f"{row['split']} {row['metric']}"] = row
+    body = []
+    for found in runs.values():
+        row = found["valid f1"]
+        options = " ".join([row["config"], *row["overrides"]])
+        scores = [f"{found[name]['value']:.4f}" if name in found else "-" for name in COLUMNS]
+        body.append([f"`{options}`", str(row["seed"]), *scores])
+    body.sort(key=lambda cells: cells[-1])
+    return markdown(["configs and options", "seed", *COLUMNS], body)
+
+
+COLUMNS = ("valid f1", "test precision", "test recall", "test f1")
+
+
+def speed(rows: Sequence[Row]) -> str:
+    """How fast training steps are, ours and the plain loop's, side by side in one run."""
+    body = [
+        [r["metric"], f"{r['value']:.2f}", str(r.get("spread", "")), r["machine"]]
+        for r in rows
+        if r["split"] == "speed"
+    ]
+    return markdown(["measured", "median", "least to most", "machine"], body)
+
+
+TABLES: dict[str, Callable[[Sequence[Row]], str]] = {"smollm2": smollm2, "speed": speed}
+
+
+def renewed(text: str, rows: Sequence[Row]) -> str:
+    """A page with its marked tables made anew."""
+    return MARKED.sub(lambda m: m[1] + TABLES[m[2]](rows) + m[3], text)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Renews or checks the tables of pages."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("pages", nargs="+", type=Path)
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument("--write", action="store_true")
+    how.add_argument("--check", action="store_true")
+    options = parser.parse_args(args)
+    rows = read()
+    stale = []
+    for page in options.pages:
+        text = page.read_text(encoding="utf-8")
+        new = renewed(text, rows)
+        if new != text:
+            stale.append(str(page))
+            if options.write:
+                page.write_text(new, encoding="utf-8")
+    if options.check and stale:
+        print(f"out of date: {', '.join(stale)}; run python benchmarks/results.py --write ...")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
