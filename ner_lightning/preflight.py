@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
@@ -24,7 +25,8 @@ def refuse(config: Any) -> None:
         config: the parsed options of a subcommand.
 
     Raises:
-        UserError: precision, strategy or a callback's monitor is not as it must be.
+        UserError: precision, strategy or a callback's monitor is not as it must be, or the backbone
+            cannot be had.
     """
     _precision(config.trainer.precision, str(config.trainer.accelerator))
     strategy = config.trainer.strategy
@@ -33,6 +35,7 @@ def refuse(config: Any) -> None:
         raise UserError(f"trainer.strategy {name} is not supported; use auto or ddp")
     for callback in _callbacks(config.trainer.callbacks):
         _monitor(callback)
+    _ = locate(config.model.backbone, config.model.revision).kwargs  # asks the Hub for access
 
 
 def explain(message: str, keys: Collection[str]) -> str:

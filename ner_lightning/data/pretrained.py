@@ -2,9 +2,12 @@
 
 import importlib.util
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ner_lightning.errors import UserError
+from ner_lightning.hub_errors import check_model_access
 
 PACKAGE_PREFIX = "package:"
 
@@ -26,10 +29,22 @@ class Pretrained:
     on_hub: bool = False
 
     @property
-    def kwargs(self) -> dict[str, str]:
-        """Keyword arguments for `from_pretrained`, those that are set."""
-        found = {"gguf_file": self.gguf_file, "revision": self.revision}
-        return {key: value for key, value in found.items() if value is not None}
+    def kwargs(self) -> dict[str, Any]:
+        """Keyword arguments for `from_pretrained`; for the Hub they name a commit.
+
+        Raises:
+            UserError: the Hub does not give the model out, or cannot be reached.
+        """
+        if self.on_hub:
+            return dict(_on_hub(self.name, self.revision))
+        return {} if self.gguf_file is None else {"gguf_file": self.gguf_file}
+
+
+@cache
+def _on_hub(name: str, revision: str | None) -> dict[str, Any]:
+    # Asked once, with one try and a short patience: from_pretrained would retry for most of a minute.
+    access = check_model_access(name, revision)
+    return {"revision": access.commit, "local_files_only": access.local_files_only}
 
 
 def locate(backbone: str, revision: str | None = None) -> Pretrained:

@@ -163,7 +163,7 @@ def _scaled(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> P
     messages.reshape(-1, k)[time * (way * b) + sentence] = rows
     messages[:, 1:] = messages[::-1, : way - 1]
     step = np.exp(scores - peak)  # (K, K)
-    steps = np.stack((step, step.T)[:way])  # (way, K, K)
+    steps = np.array((step, step.T)[:way])  # (way, K, K)
 
     messages[0, 0] *= step[c]
     log_scale = np.bincount(sentence) * top + (w + 1) * peak  # (B,)
@@ -178,8 +178,7 @@ def _scaled(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> P
             current /= largest
             log_scale += np.log(largest[0, :, 0])
         previous = current
-    with np.errstate(divide="ignore"):
-        log_partition = torch.from_numpy(np.log(messages[w, 0, :, c]) + log_scale)
+    log_partition = torch.from_numpy(messages[w, 0, :, c]).log() + torch.from_numpy(log_scale)
     if not both:
         return Posterior(log_partition, emissions.new_empty(0), matrix.new_empty(0))
 

@@ -7,6 +7,7 @@ from transformers import LlamaModel
 
 from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
+from ner_lightning.hub_errors import ModelAccess
 from ner_lightning.model.backbone import checkpoint_activations, find_layers, identity, load_backbone
 
 
@@ -102,9 +103,12 @@ def test_activation_checkpointing_gives_the_same_gradients(llama):
         torch.testing.assert_close(one, other)
 
 
-def test_backbones_are_found_where_they_are(tmp_path):
+def test_backbones_are_found_where_they_are(tmp_path, monkeypatch):
     assert locate("org/name", "main").on_hub
-    assert locate("org/name", "main").kwargs == {"revision": "main"}
+    monkeypatch.setattr(
+        "ner_lightning.data.pretrained.check_model_access", lambda name, revision: ModelAccess("c0ffee", True)
+    )
+    assert locate("org/name", "main").kwargs == {"revision": "c0ffee", "local_files_only": True}
     (tmp_path / "m").mkdir()
     (tmp_path / "m/w.gguf").write_bytes(b"")
     assert locate(str(tmp_path / "m/w.gguf")).kwargs == {"gguf_file": "w.gguf"}
