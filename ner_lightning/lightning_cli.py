@@ -284,6 +284,7 @@ def _quiet() -> None:
         ".*litlogger.*",
         ".*Found .* module.* in eval mode.*",
         ".*anonymous setting.*",
+        ".*recommended to use .self.log.*sync_dist.*",  # the metrics are summed over ranks already
         "The dirpath has changed from .*",
     ):
         warnings.filterwarnings("ignore", message=words)

@@ -127,12 +127,10 @@ def find_layers(model: nn.Module) -> Sequence[nn.Module]:
     return max(stacks, key=len, default=[])
 
 
-def identity(pretrained: Pretrained, model: nn.Module) -> str:
+def identity(pretrained: Pretrained) -> str:
     """A word for the exact weights: the Hub's commit, or a digest of the local files."""
-    config: Any = getattr(model, "config", None)
-    commit = getattr(config, "_commit_hash", None)
-    if pretrained.on_hub and commit:
-        return f"commit:{commit}"
+    if pretrained.on_hub:
+        return f"commit:{pretrained.kwargs['revision']}"
     folder = Path(pretrained.name)
     if pretrained.gguf_file is not None:
         files = [folder / pretrained.gguf_file]

@@ -57,7 +57,7 @@ def build_tagger(
         device_type=device_type,
         trust_remote_code=trust_remote_code,
     )
-    weights_id = identity(pretrained, model)
+    weights_id = identity(pretrained)
     config: Any = model.config
     text = config.get_text_config()
     if verify:
