@@ -6,80 +6,113 @@ counted again from the prediction file.
 
 import argparse
 import json
+import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import results
+import torch
 
 from ner_lightning.data.schemes import spans
+from ner_lightning.errors import UserError
+from ner_lightning.runs import Run
+from ner_lightning.training.metrics import COUNTED, scores
 
 METRICS = ("precision", "recall", "f1", "accuracy")
 STAGES = {"valid": "val", "test": "test"}
 
 
-def recount(file: Path) -> dict[str, float]:
-    """Entity counts and scores of a prediction file."""
-    correct = predicted = gold = right = words = 0
+def recount(file: Path) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
+    """Counts and scores of a prediction file: over all types, and the counts of each.
+
+    Raises:
+        UserError: a line is not a sentence's predictions.
+    """
+    counts = {name: Counter[str]() for name in COUNTED}
+    right = words = 0
     with file.open(encoding="utf-8", newline="\n") as stream:
-        for line in stream:
-            row = json.loads(line)
-            found, true = set(spans(row["predicted"])), set(spans(row["gold"]))
-            correct += len(found & true)
-            predicted += len(found)
-            gold += len(true)
+        for number, line in enumerate(stream, 1):
+            try:
+                row = json.loads(line)
+                found, true = set(spans(row["predicted"])), set(spans(row["gold"]))
+                right += sum(a == b for a, b in zip(row["gold"], row["predicted"], strict=True))
+            except (KeyError, ValueError, UserError) as error:
+                raise UserError(f"{file}:{number}: not a sentence with its predictions ({error})") from None
             words += len(row["gold"])
-            right += sum(a == b for a, b in zip(row["gold"], row["predicted"], strict=True))
-    return {
-        "correct": correct,
-        "predicted": predicted,
-        "gold": gold,
-        "precision": correct / predicted if predicted else 0.0,
-        "recall": correct / gold if gold else 0.0,
-        "f1": 2 * correct / (predicted + gold) if predicted + gold else 0.0,
-        "accuracy": right / words if words else 0.0,
-    }
+            for name, those in zip(COUNTED, (found & true, found, true), strict=True):
+                counts[name].update(span.type for span in those)
+    sums = {name: counts[name].total() for name in COUNTED}
+    accuracy = right / words if words else 0.0
+    types = {kind for counter in counts.values() for kind in counter}
+    by_type = {kind: {name: counts[name][kind] for name in COUNTED} for kind in types}
+    micro = scores(torch.tensor([sums[name] for name in COUNTED]))
+    return sums | micro._asdict() | {"accuracy": accuracy}, by_type
 
 
-def rows_of(run: Path) -> list[dict[str, Any]]:
+def check(file: Path, stage: str, metrics: dict[str, Any]) -> dict[str, float]:
+    """Counts a prediction file again and compares with what the run noted.
+
+    The noted counts of each type are whole numbers and must be the same, so the F1 behind them is the
+    same to the last digit. Lightning hands the noted scores on in single precision.
+
+    Raises:
+        UserError: they differ.
+    """
+    counted, by_type = recount(file)
+    noted = metrics.get(f"{stage}/by_type", {})
+    for kind in sorted(by_type.keys() | noted.keys()):
+        for name in COUNTED:
+            one, other = by_type.get(kind, {}).get(name, 0), noted.get(kind, {}).get(name, 0)
+            if one != other:
+                raise UserError(f"{file} has {one} {name} entities of {kind}, but the run noted {other}")
+    for metric in METRICS:
+        value = metrics.get(f"{stage}/{metric}")
+        if value is None or abs(value - counted[metric]) > 1e-6:
+            raise UserError(f"{file} gives {metric} {counted[metric]}, but the run noted {value}")
+    return counted
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run folder.
 
     Raises:
-        SystemExit: a prediction file does not give the scores that the run noted.
+        UserError: it is not a finished run's, or a prediction file does not give the noted scores.
     """
-    about, metrics = (
-        json.loads((run / name).read_text(encoding="utf-8")) for name in ("run.json", "metrics.json")
-    )
+    run = Run(folder)
+    about, metrics = run.read("run.json"), run.read("metrics.json")
+    if not about or not metrics:
+        raise UserError(f"{folder} is not the folder of a finished run (run.json and metrics.json)")
     configs, overrides = split_command(about["command"])
+    if not configs or "config" in configs:
+        # A continued run knows only its own config.yaml; what was asked for at its start is not in it.
+        raise UserError(f"{folder}: no recipe is named in its command ({shlex.join(about['command'])})")
     rows = []
     for split, stage in STAGES.items():
-        file = run / f"predictions.{split}.jsonl"
+        file = folder / f"predictions.{split}.jsonl"
         if not file.is_file():
             continue
-        counted = recount(file)
-        for metric in METRICS:
-            noted = metrics[f"{stage}/{metric}"]
-            # Lightning hands logged values on in single precision.
-            if abs(noted - counted[metric]) > 1e-6:
-                sys.exit(f"{file} gives {metric} {counted[metric]}, but the run noted {noted}")
-            described = about["data"][split]
-            rows.append(
-                {
-                    "config": " ".join(configs),
-                    "overrides": overrides,
-                    "data": f"{Path(described['origin']).name} {described['fingerprint'][:23]}",
-                    "split": split,
-                    "metric": metric,
-                    "value": counted[metric],
-                    "entities": {name: counted[name] for name in ("correct", "predicted", "gold")},
-                    "seed": about["seed"],
-                    "command": " ".join(about["command"]),
-                    "machine": about["machine"],
-                    "versions": about["versions"],
-                    "commit": about["commit"],
-                }
-            )
+        counted = check(file, stage, metrics)
+        described = about["data"][split]
+        shared = {
+            "config": " ".join(configs),
+            "overrides": overrides,
+            "data": results.describe_data(described["origin"], described["fingerprint"]),
+            "split": split,
+        }
+        source = {
+            "entities": {name: counted[name] for name in COUNTED},
+            "seed": about["seed"],
+            "command": shlex.join(about["command"]),
+            "machine": about["machine"],
+            "versions": about["versions"],
+            "commit": about["commit"],
+        }
+        rows += [shared | {"metric": name, "value": counted[name]} | source for name in METRICS]
+    if not rows:
+        raise UserError(f"{folder} has no predictions.valid.jsonl or predictions.test.jsonl")
     return rows
 
 
@@ -104,8 +137,12 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     parser.add_argument("--file", type=Path, default=results.FILE)
     options = parser.parse_args(args)
-    for run in options.runs:
-        rows = rows_of(run)
+    try:
+        found = {run: rows_of(run) for run in options.runs}
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for run, rows in found.items():  # all of them or none
         results.add(rows, options.file)
         print(f"{run}: {len(rows)} rows")
     return 0

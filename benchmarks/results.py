@@ -27,13 +27,23 @@ FIELDS = (
     "commit",
 )
 KEY = ("config", "overrides", "data", "split", "metric", "seed")
-MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", flags=re.S)
+OPENING = re.compile(r"<!-- results: ")
+MARKED = re.compile(r"(<!-- results: (\w+) -->\n)((?:(?!<!-- results: ).)*?)(<!-- end -->)", flags=re.S)
 Row = dict[str, Any]
 
 
 def read(file: Path = FILE) -> list[Row]:
     """All rows; none if there is no file yet."""
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+
+
+def describe_data(origin: str, fingerprint: str) -> str:
+    """A word for a split of a data set: its name without folders, and the start of its fingerprint.
+
+    What follows the digest says that only the first sentences were used, so it is kept.
+    """
+    digest, bracket, limit = fingerprint.partition("[")
+    return f"{Path(origin).name} {digest[:23]}{bracket}{limit}"
 
 
 def key(row: Row) -> str:
@@ -62,15 +72,17 @@ def markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 
 def smollm2(rows: Sequence[Row]) -> str:
-    """One line a run: the recipe, its options, and its scores."""
+    """One line for each run of the recipe on its own data: overlays, options, and scores."""
     runs: dict[str, dict[str, Row]] = {}
     for row in rows:
-        if row["split"] in {"valid", "test"}:
+        elsewhere = any(re.match(r"--data\.(dataset|\w+_file|\w+_limit)\b", o) for o in row["overrides"])
+        ours = row["config"].split(" ")[0] == "smollm2_conll2003" and not elsewhere
+        if ours and row["split"] in {"valid", "test"}:
             run = json.dumps([row["config"], row["overrides"], row["seed"]])
             runs.setdefault(run, {})[f"{row['split']} {row['metric']}"] = row
     body = []
     for found in runs.values():
-        row = found["valid f1"]
+        row = next(iter(found.values()))
         options = " ".join([row["config"], *row["overrides"]])
         scores = [f"{found[name]['value']:.4f}" if name in found else "-" for name in COLUMNS]
         body.append([f"`{options}`", str(row["seed"]), *scores])
@@ -91,12 +103,26 @@ def speed(rows: Sequence[Row]) -> str:
     return markdown(["measured", "median", "least to most", "machine"], body)
 
 
-TABLES: dict[str, Callable[[Sequence[Row]], str]] = {"smollm2": smollm2, "speed": speed}
+TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
+    "smollm2": lambda rows: scores(rows, "smollm2_conll2003"),
+    "quickstart": lambda rows: scores(rows, "quickstart"),
+    "speed": speed,
+}
 
 
 def renewed(text: str, rows: Sequence[Row]) -> str:
-    """A page with its marked tables made anew."""
-    return MARKED.sub(lambda m: m[1] + TABLES[m[2]](rows) + m[3], text)
+    """A page with its marked tables made anew.
+
+    Raises:
+        ValueError: a marker has no end, or there is no table of its name.
+    """
+    found = list(MARKED.finditer(text))
+    if len(found) != len(OPENING.findall(text)):
+        raise ValueError("a results marker is malformed or has no <!-- end --> after it")
+    unknown = sorted({m[2] for m in found} - TABLES.keys())
+    if unknown:
+        raise ValueError(f"no table is named {', '.join(unknown)} (there are {', '.join(TABLES)})")
+    return MARKED.sub(lambda m: m[1] + TABLES[m[2]](rows) + m[4], text)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -111,7 +137,11 @@ def main(args: Sequence[str] | None = None) -> int:
     stale = []
     for page in options.pages:
         text = page.read_text(encoding="utf-8")
-        new = renewed(text, rows)
+        try:
+            new = renewed(text, rows)
+        except ValueError as error:
+            print(f"{page}: {error}", file=sys.stderr)
+            return 2
         if new != text:
             stale.append(str(page))
             if options.write:

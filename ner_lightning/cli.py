@@ -3,6 +3,7 @@
 import errno
 import importlib
 import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
 
@@ -31,6 +32,8 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.write(_help())
         return 0
     command, rest = words[0], words[1:]
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a log file is a line for each step
     try:
         if command == "--version":
             sys.stdout.write(f"ner-lightning {importlib.metadata.version('ner-lightning')}\n")

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from ner_lightning.cli import main
+from ner_lightning.data import conll
+from ner_lightning.data.sample.corpus import entity_f1, tag_by_dictionary
 
 pytestmark = [
     pytest.mark.slow,
@@ -43,3 +45,16 @@ def test_smollm2_recipe_on_the_bundled_sample(tmp_path, monkeypatch, capsys):
     again = [json.loads(line) for line in Path("again.jsonl").read_text().split("\n") if line]
     same = [a["predicted"] == b["predicted"] for a, b in zip(again, held, strict=True)]
     assert sum(same) > 0.97 * len(same)  # batches differ, and bf16 rounds by batch
+
+
+def test_quickstart_makes_a_tagger_that_beats_a_dictionary(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--config", "configs/quickstart.yaml"]) == 0
+    assert main(["test"]) == 0
+    assert "most confident mistakes" in capsys.readouterr().out
+    sample = ROOT / "ner_lightning" / "data" / "sample"
+    train, test = (conll.read(sample / f"{split}.conll") for split in ("train", "test"))
+    dictionary = entity_f1(test, tag_by_dictionary(train, test))
+    score = json.loads((tmp_path / "runs/last/metrics.json").read_text())["test/f1"]
+    assert score > 0.70
+    assert score > dictionary + 0.25
