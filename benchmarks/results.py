@@ -71,12 +71,12 @@ def markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def smollm2(rows: Sequence[Row]) -> str:
-    """One line for each run of the recipe on its own data: overlays, options, and scores."""
+def score_table(rows: Sequence[Row], recipe: str) -> str:
+    """One line for each run of a recipe on its own data: overlays, options, and scores."""
     runs: dict[str, dict[str, Row]] = {}
     for row in rows:
         elsewhere = any(re.match(r"--data\.(dataset|\w+_file|\w+_limit)\b", o) for o in row["overrides"])
-        ours = row["config"].split(" ")[0] == "smollm2_conll2003" and not elsewhere
+        ours = row["config"].split(" ")[0] == recipe and not elsewhere
         if ours and row["split"] in {"valid", "test"}:
             run = json.dumps([row["config"], row["overrides"], row["seed"]])
             runs.setdefault(run, {})[f"{row['split']} {row['metric']}"] = row
@@ -88,6 +88,11 @@ def smollm2(rows: Sequence[Row]) -> str:
         body.append([f"`{options}`", str(row["seed"]), *scores])
     body.sort(key=lambda cells: cells[-1])
     return markdown(["configs and options", "seed", *COLUMNS], body)
+
+
+def smollm2(rows: Sequence[Row]) -> str:
+    """The runs of SmolLM2 on CoNLL-2003."""
+    return score_table(rows, "smollm2_conll2003")
 
 
 COLUMNS = ("valid f1", "test precision", "test recall", "test f1")
@@ -104,8 +109,8 @@ def speed(rows: Sequence[Row]) -> str:
 
 
 TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
-    "smollm2": lambda rows: scores(rows, "smollm2_conll2003"),
-    "quickstart": lambda rows: scores(rows, "quickstart"),
+    "smollm2": smollm2,
+    "quickstart": lambda rows: score_table(rows, "quickstart"),
     "speed": speed,
 }
 

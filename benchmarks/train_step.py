@@ -50,16 +50,16 @@ class Plain(nn.Module):
             module.pretrained, attention=built.attention, dtype=torch.float32, implementation="sdpa"
         )
         config: Any = model.config
-        self.backbone = get_peft_model(
-            model,
-            LoraConfig(
-                task_type=TaskType.FEATURE_EXTRACTION,
-                r=lora.rank,
-                lora_alpha=lora.alpha,
-                lora_dropout=lora.dropout,
-                target_modules=lora.targets,
-            ),
+        adapters = LoraConfig(
+            task_type=TaskType.FEATURE_EXTRACTION,
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=lora.targets,
         )
+        with warnings.catch_warnings():  # PEFT asks transformers by a name that it has deprecated
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+            self.backbone = get_peft_model(model, adapters)
         self.dropout = nn.Dropout(built.dropout)
         self.head = nn.Linear(config.get_text_config().hidden_size, len(module.labels))
 
@@ -225,13 +225,11 @@ def run(options: argparse.Namespace, words: list[str]) -> None:
     special = len(data.encoder.prefix) + len(data.encoder.suffix)
     torch.manual_seed(0)
     sides = {}
-    for name, build, loader in (
-        ("ours", lambda: our_step(module, recipe["trainer"]["precision"]), data.train_dataloader),
-        ("plain loop", lambda: plain_step(module), lambda: random_loader(data)),
-    ):
+    for name in ("ours", "plain loop"):
         print(f"loading: {name}", flush=True)
-        step, trained = build()
-        source = endless(loader())
+        ours = name == "ours"
+        step, trained = our_step(module, recipe["trainer"]["precision"]) if ours else plain_step(module)
+        source = endless(data.train_dataloader() if ours else random_loader(data))
         print(f"warming up: {name}, {trained:,} trained parameters", flush=True)
         timed(step, source, options.warmup, special)
         sides[name] = (step, source)
