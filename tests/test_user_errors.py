@@ -154,6 +154,14 @@ def test_monitors(place, capsys, monitor, mode, expected):
     assert not (place / "runs").exists()
 
 
+def test_bf16_where_the_gpu_has_none(place, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation=True: False)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda *_: "Old GPU")
+    options = ["--trainer.accelerator", "cuda", "--trainer.precision", "bf16-mixed"]
+    assert "Old GPU has no bf16; use 32-true" in fails(capsys, *FIT, *options)
+
+
 def test_a_run_folder_that_cannot_be_written(place, capsys):
     (place / "runs").write_text("a file", encoding="utf-8")
     assert "the run folder runs/good cannot be written" in fails(capsys, *FIT)

@@ -15,7 +15,7 @@ from ner_lightning.data.conll import Sentence
 from ner_lightning.data.encoding import Encoded, Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet, spans
-from ner_lightning.data.sources import SPLITS, Source, Split
+from ner_lightning.data.sources import Source, Split
 from ner_lightning.errors import UserError
 
 
@@ -218,6 +218,3 @@ class CoNLLDataModule(pl.LightningDataModule):
 def tagged(sentences: Sequence[Sentence]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Words and tags of tagged sentences."""
     return [(s.words, s.tags) for s in sentences if s.tags is not None]
-
-
-__all__ = ["SPLITS", "CoNLLDataModule", "tagged"]

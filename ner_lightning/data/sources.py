@@ -10,7 +10,6 @@ from ner_lightning.data.conll import Sentence
 from ner_lightning.errors import UserError
 
 SAMPLE = "sample"
-SPLITS = ("train", "valid", "test")
 SUFFIXES = (".txt", ".conll", ".bio", ".tsv", ".jsonl")
 # Other names under which a split's file or Hub split is found.
 ALIASES = {"train": ("train",), "valid": ("valid", "validation", "dev"), "test": ("test",)}
