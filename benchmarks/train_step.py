@@ -23,6 +23,7 @@ import torch
 import yaml
 from peft import LoraConfig, TaskType, get_peft_model
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from ner_lightning import runs
@@ -36,6 +37,7 @@ from ner_lightning.training.optim import parameter_groups
 
 RECIPE = Path(__file__).parent.parent / "configs" / "smollm2_conll2003.yaml"
 CLIP = 1.0  # the command line's default
+TRIES = 5
 Step = Callable[[Batch], None]
 
 
@@ -154,6 +156,17 @@ def timed(step: Step, source: Iterator[Batch], count: int, special: int) -> tupl
     return tokens / seconds, seconds / count
 
 
+def settled(step: Step, source: Iterator[Batch], count: int, special: int) -> tuple[float, float]:
+    """As `timed`, once more whenever a batch of a new shape made torch compile: that is not training."""
+    for _ in range(TRIES):
+        before = counters["stats"]["unique_graphs"]
+        measured = timed(step, source, count, special)
+        if counters["stats"]["unique_graphs"] == before:
+            return measured
+        print("something was compiled, so these steps do not count", flush=True)
+    raise UserError(f"torch compiled again in each of {TRIES} attempts to measure")
+
+
 def measure(
     sides: dict[str, tuple[Step, Iterator[Batch]]], rounds: int, steps: int, special: int
 ) -> dict[str, list[float]]:
@@ -166,7 +179,7 @@ def measure(
     for number in range(rounds):
         rates = {}
         for name in list(sides)[:: -1 if number % 2 else 1]:
-            rates[name], seconds = timed(*sides[name], steps, special)
+            rates[name], seconds = settled(*sides[name], steps, special)
             found.setdefault(f"{name}, sub-tokens/s", []).append(rates[name])
             found.setdefault(f"{name}, seconds/step", []).append(seconds)
             print(f"round {number + 1}/{rounds}  {name:10} {rates[name]:7.0f} sub-tokens/s", flush=True)

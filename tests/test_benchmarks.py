@@ -194,6 +194,19 @@ def test_training_speed_is_measured_side_by_side(llama, corpus, tmp_path, capsys
     assert "| ours, sub-tokens/s |" in results.speed(results.read(file))
 
 
+def test_steps_that_compile_are_not_counted(monkeypatch, capsys):
+    graphs = iter([1, 1, 0, 0])  # what each attempt compiles
+    measured = iter([(1.0, 9.0), (2.0, 9.0), (3.0, 1.0)])
+
+    def timed(*_):
+        train_step.counters["stats"]["unique_graphs"] += next(graphs)
+        return next(measured)
+
+    monkeypatch.setattr(train_step, "timed", timed)
+    assert train_step.settled(None, None, 1, 0) == (3.0, 1.0)
+    assert capsys.readouterr().out.count("do not count") == 2
+
+
 def test_training_speed_needs_data(tmp_path, capsys):
     assert train_step.main(["--data", str(tmp_path / "nowhere")]) == 2
     assert "there is no folder" in capsys.readouterr().err

@@ -236,6 +236,29 @@ def test_wandb_without_a_key_goes_offline_and_a_continued_run_stays_one(
     assert (run / "metrics.csv").is_file()
 
 
+OVERLAYS = [f for f in CONFIGS if f.parent.name == "with" and f.stem != "ddp"]  # ddp: test_llama_recipe
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda f: f.stem)
+def test_overlays_run(tmp_path, llama, corpus, monkeypatch, capsys, overlay):
+    monkeypatch.chdir(tmp_path)
+    file = recipe(tmp_path, llama, corpus, trainer__max_epochs=1)
+    assert main(["fit", "--config", file, "--config", str(overlay), "--trainer.max_epochs", "1"]) == 0
+    about = json.loads((tmp_path / "runs/last/run.json").read_text())
+    share = about["trained_parameters"] / about["parameters"]
+    assert (share == 1) == (overlay.stem == "full")
+    names = set(weights(tmp_path / "runs/last/checkpoints/best.ckpt"))
+    assert any("lora_" in name for name in names) == (overlay.stem not in {"frozen", "full"})
+    assert ("tagger.crf.transitions" in names) == (overlay.stem != "softmax")
+
+
+def test_adapters_on_an_unfrozen_backbone_are_called_unusual(tmp_path, llama, corpus, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    file = recipe(tmp_path, llama, corpus, trainer__max_epochs=1, model__freeze_backbone=False)
+    assert main(["fit", "--config", file]) == 0
+    assert "which is unusual" in capsys.readouterr().out
+
+
 def test_shipped_configs_work_in_any_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
