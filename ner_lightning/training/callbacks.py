@@ -79,7 +79,8 @@ class RunFolder(Callback):
             "run.json",
             provenance()
             | {
-                "command": self.command,
+                "command": before.get("command", self.command),
+                "continued": [*before.get("continued", []), *([self.command] if before else [])],
                 "started": before.get("started", _now()),
                 "seed": self.config.get("seed_everything"),
                 "types": data.types,
