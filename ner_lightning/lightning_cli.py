@@ -286,5 +286,6 @@ def _quiet() -> None:
         ".*anonymous setting.*",
         ".*recommended to use .self.log.*sync_dist.*",  # the metrics are summed over ranks already
         "The dirpath has changed from .*",
+        r"The \.grad attribute of a Tensor that is not a leaf.*",  # torch.compile looking around
     ):
         warnings.filterwarnings("ignore", message=words)

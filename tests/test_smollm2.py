@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 def test_smollm2_recipe_on_the_bundled_sample(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     recipe = str(ROOT / "configs/smollm2_conll2003.yaml")
-    few = ["--data.dataset", "sample", "--data.train_limit", "160", "--data.valid_limit", "64"]
+    few = ["--data.dataset", "sample", "--data.train_limit", "96", "--data.valid_limit", "64"]
     assert main(["fit", "--config", recipe, *few, "--trainer.max_epochs", "1"]) == 0
     assert "4,889,772 of 139,404,780 parameters are trained" in capsys.readouterr().out
     assert main(["test"]) == 0
@@ -43,8 +43,10 @@ def test_smollm2_recipe_on_the_bundled_sample(tmp_path, monkeypatch, capsys):
     words.write_text("\n".join(" ".join(row["words"]) for row in held), encoding="utf-8")
     assert main(["predict", "--input", str(words), "--output", "again.jsonl"]) == 0
     again = [json.loads(line) for line in Path("again.jsonl").read_text().split("\n") if line]
-    same = [a["predicted"] == b["predicted"] for a, b in zip(again, held, strict=True)]
-    assert sum(same) > 0.97 * len(same)  # batches differ, and bf16 rounds by batch
+    assert [row["words"] for row in again] == [row["words"] for row in held]
+    one, other = ([tag for row in rows for tag in row["predicted"]] for rows in (again, held))
+    # Batches differ, bf16 rounds by batch, and after three steps many words are near a tie.
+    assert sum(a == b for a, b in zip(one, other, strict=True)) > 0.95 * len(one)
 
 
 def test_quickstart_makes_a_tagger_that_beats_a_dictionary(tmp_path, monkeypatch, capsys):
