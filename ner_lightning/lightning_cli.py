@@ -26,6 +26,7 @@ from ner_lightning.runs import BEST, LAST, Run
 from ner_lightning.training import callbacks, console, report
 from ner_lightning.training.loggers import TableLogger, wandb_without_key
 from ner_lightning.training.module import NERModule
+from ner_lightning.training.states import HiddenStateCache
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # ours deals batches of like length out to ranks
@@ -142,6 +143,7 @@ class NERCLI(LightningCLI):
             console.Interruption(self.run_folder),
             console.EpochTable(self.run_folder),
             *callbacks.checkpoints(self.run_folder),
+            HiddenStateCache(),
         ]
         if sys.stderr.isatty() and trainer.enable_progress_bar is not False:
             always.append(TQDMProgressBar())

@@ -16,6 +16,7 @@ from ner_lightning.data.encoding import Encoded, Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.data.sources import Source, Split
+from ner_lightning.data.states import States
 from ner_lightning.errors import UserError
 
 
@@ -91,6 +92,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         self.seed = seed
         self.backbone, self.backbone_revision = backbone, backbone_revision
         self.trust_remote_code = trust_remote_code
+        self.states: dict[str, States] = {}  # by split: what a cache keeps of it
         self._types = types
         self._splits: dict[str, Split] = {}
         self._encoded: dict[str, list[Encoded]] = {}
@@ -202,7 +204,7 @@ class CoNLLDataModule(pl.LightningDataModule):
             "generator": torch.Generator(),
         }
         return DataLoader(
-            EncodedDataset(encoded, self.encoder.pad_id),
+            EncodedDataset(encoded, self.encoder.pad_id, self.states.get(split)),
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             **options,
         )

@@ -6,16 +6,17 @@ import torch
 
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.model.adapters import adapt, frozen_layers
+from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.attention import verify_attention
 from ner_lightning.model.backbone import (
     AttentionImplementation,
-    adapt,
     checkpoint_activations,
     compile_layers,
     identity,
     load_backbone,
 )
-from ner_lightning.model.tagger import Architecture, Tagger
+from ner_lightning.model.tagger import Tagger
 
 
 def build_tagger(
@@ -28,6 +29,7 @@ def build_tagger(
     device_type: str = "cpu",
     checkpointing: bool = False,
     compiled: bool = False,
+    cached: bool = False,
     verify: bool = True,
     trust_remote_code: bool = False,
 ) -> tuple[Tagger, str]:
@@ -42,6 +44,7 @@ def build_tagger(
         device_type: `cpu` or `cuda`, where it will run.
         checkpointing: recompute activations in the backward pass.
         compiled: compile each layer.
+        cached: leave layers uncompiled whose outcome is kept: they run only once.
         verify: prove the direction of attention first.
         trust_remote_code: run code that comes with the weights.
 
@@ -71,7 +74,7 @@ def build_tagger(
     if checkpointing:
         checkpoint_activations(model)
     if compiled:
-        compile_layers(model)
+        compile_layers(model, below=frozen_layers(model) if cached else 0)
     return Tagger(model, labels, architecture, text.hidden_size, bf16), weights_id
 
 
