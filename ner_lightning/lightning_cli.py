@@ -21,9 +21,11 @@ from lightning.pytorch.loggers import WandbLogger
 from ner_lightning import runs
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
-from ner_lightning.preflight import explain, refuse
-from ner_lightning.runs import BEST, LAST, Run
+from ner_lightning.preflight import check_config, explain, refuse
+from ner_lightning.progress import shown
+from ner_lightning.runs import BEST, LAST, RUN_VARIABLE, Run
 from ner_lightning.training import callbacks, console, report
+from ner_lightning.training.checkpoint_io import WholeFileIO
 from ner_lightning.training.loggers import TableLogger, wandb_without_key
 from ner_lightning.training.module import NERModule
 
@@ -107,12 +109,12 @@ class NERCLI(LightningCLI):
                 self.run_folder = Run(Path(tempfile.mkdtemp()))
             else:
                 self.run_folder = runs.create(Path(config.runs), config.name)
+        runs.check_writable(self.run_folder)
         os.environ[RUN_VARIABLE] = str(self.run_folder.path)
         logger = config.trainer.logger
-        if isinstance(logger, bool) or logger is None:
-            return
-        for one in logger if isinstance(logger, list) else [logger]:
-            self._prepare_wandb(one)
+        for one in _listed(logger):
+            if not isinstance(one, bool):
+                self._prepare_wandb(one)
 
     def _prepare_wandb(self, logger: Any) -> None:
         if logger.class_path.rpartition(".")[2] != WandbLogger.__name__:
@@ -135,21 +137,22 @@ class NERCLI(LightningCLI):
         """A trainer with the callbacks and the table that every run has."""
         assert self.run_folder is not None
         trainer = self.config_init[self.subcommand].trainer
-        given = trainer.logger
-        loggers = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
+        loggers = [one for one in _listed(trainer.logger) if not isinstance(one, bool)]
+        bar = sys.stderr.isatty() and trainer.enable_progress_bar is not False
         always = [
             callbacks.RunFolder(self.run_folder, *self._resolved(), ["ner-lightning", *self.words]),
             console.Interruption(self.run_folder),
-            console.EpochTable(self.run_folder),
+            console.EpochTable(self.run_folder, bar=bar),
             *callbacks.checkpoints(self.run_folder),
         ]
-        if sys.stderr.isatty() and trainer.enable_progress_bar is not False:
+        if bar:
             always.append(TQDMProgressBar())
         else:
             kwargs["enable_progress_bar"] = False
         return super().instantiate_trainer(
             callbacks=[*(trainer.callbacks or []), *always],
             logger=[TableLogger(self.run_folder.path), *loggers],
+            plugins=[*_listed(trainer.plugins), WholeFileIO()],
             default_root_dir=str(self.run_folder.path),
             enable_checkpointing=True,
             **kwargs,
@@ -172,9 +175,6 @@ class NERCLI(LightningCLI):
         return kwargs | {"ckpt_path": None if self.checkpoint is None else str(self.checkpoint)}
 
 
-RUN_VARIABLE = "NER_LIGHTNING_RUN"
-
-
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs fit, validate or test.
 
@@ -187,7 +187,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     """
     words = list(args)
     words = [_shipped(word) for word in words]
-    configured = any(word.partition("=")[0] in {"-c", "--config"} for word in words)
+    for file in _configs(words):
+        check_config(file)
+    configured = bool(_configs(words))
     asked = _take(words, "--run"), _take(words, "--ckpt_path")
     checkpoint = folder = None
     if "--help" in words or "-h" in words:
@@ -198,7 +200,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     with _stored_config(checkpoint if subcommand != "fit" or not configured else None) as stored:
         full = [subcommand, *stored, *_named(words)]
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), shown("stdout"):
                 _quiet()
                 cli = NERCLI(full, checkpoint, folder)
         except MisconfigurationException as error:
@@ -210,8 +212,22 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         finally:
             if "wandb" in sys.modules:
                 sys.modules["wandb"].finish()
+            if RUN_VARIABLE in os.environ:
+                runs.remove_empty(Run(Path(os.environ[RUN_VARIABLE])))
     if cli.trainer.is_global_zero and cli.run_folder is not None:
         report.show(cli.run_folder, "test" if subcommand == "test" else "val")
+
+
+def _configs(words: list[str]) -> list[str]:
+    """The config files that a command line names."""
+    rest = list(words)
+    return [
+        value for option in ("--config", "-c") for _ in words if (value := _take(rest, option)) is not None
+    ]
+
+
+def _listed(given: Any) -> list[Any]:
+    return [] if given is None else given if isinstance(given, list) else [given]
 
 
 def _find(subcommand: str, address: str | None, which: str | None, root: Path) -> Path:
@@ -282,6 +298,7 @@ def _quiet() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*is not resumable.*",
         ".*litlogger.*",
+        ".*smaller than the logging interval.*",  # each epoch has its line whatever the interval
         ".*Found .* module.* in eval mode.*",
         ".*anonymous setting.*",
         ".*recommended to use .self.log.*sync_dist.*",  # the metrics are summed over ranks already

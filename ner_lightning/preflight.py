@@ -1,13 +1,18 @@
 """What is checked before anything is loaded, and what parser errors mean to a user."""
 
 import difflib
+import os
 import re
 from collections.abc import Collection, Iterator
+from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
+import yaml
 
 from ner_lightning.data.pretrained import locate
+from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
@@ -25,10 +30,11 @@ def refuse(config: Any) -> None:
         config: the parsed options of a subcommand.
 
     Raises:
-        UserError: precision, strategy or a callback's monitor is not as it must be, or the backbone
-            cannot be had.
+        UserError: precision, devices, strategy or a callback's monitor is not as it must be, or the
+            backbone cannot be had.
     """
     _precision(config.trainer.precision, str(config.trainer.accelerator))
+    _devices(config.trainer.devices, str(config.trainer.accelerator))
     strategy = config.trainer.strategy
     name = strategy if isinstance(strategy, str) else str(strategy.class_path)
     if any(word in name.lower() for word in REFUSED_STRATEGIES):
@@ -36,6 +42,32 @@ def refuse(config: Any) -> None:
     for callback in _callbacks(config.trainer.callbacks):
         _monitor(callback)
     _ = locate(config.model.backbone, config.model.revision).kwargs  # asks the Hub for access
+
+
+def check_config(path: str) -> None:
+    """Checks that a config file is one, before the parser says so without naming file and line.
+
+    Args:
+        path: what follows `--config`; what is no file is left to the parser.
+
+    Raises:
+        UserError: it is not UTF-8, not YAML, or holds something other than options.
+    """
+    if not Path(path).is_file():
+        return
+    try:
+        content = yaml.safe_load("\n".join(read_lines(path)))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or "it holds a character that YAML does not allow"
+        raise UserError(f"--config {path}{place}: not YAML: {problem}") from None
+    if not isinstance(content, dict):
+        held = "is empty" if content is None else f"holds {shorten(str(content), 40, placeholder=' ...')!r}"
+        raise UserError(f"--config {path} {held}; it must hold options, such as\nmodel:\n  lr: 1e-4")
+    for name in ("trainer", "model", "data"):
+        if not isinstance(content.get(name, {}), dict):
+            raise UserError(f"--config {path}: {name} must hold options, each on a line of its own below it")
 
 
 def explain(message: str, keys: Collection[str]) -> str:
@@ -50,6 +82,13 @@ def explain(message: str, keys: Collection[str]) -> str:
     text = re.sub(r"<class '(\w+)'>", r"\1", text).replace("typing.", "")
     text = re.sub(r"^Parser key \"config\": *", "--config: ", text)
     text = re.sub(r"^Parser key \"([\w.]+)\": *", r"\1: ", text)
+    text = re.sub(
+        r"Does not validate against any of .*? Subtypes: \[(.*?)\] Errors: .*Given value: (.*)",
+        lambda found: (
+            f"Expected {found[1].replace(', ', ' or ').replace('NoneType', 'null')}. Got value: {found[2]}"
+        ),
+        text,
+    )
     unknown = re.search(r"unrecognized arguments: --([\w.]+)", text) or re.search(
         r"(?:Key|[Oo]ption|[Kk]ey) ['\"]([\w.]+)['\"]", text
     )
@@ -75,6 +114,25 @@ def _precision(precision: Any, accelerator: str) -> None:
         raise UserError(
             f"trainer.precision {precision}: {torch.cuda.get_device_name()} has no bf16; use 32-true"
         )
+
+
+def _devices(asked: Any, accelerator: str) -> None:
+    """GPUs are counted by Lightning; without any, it would start that many processes on the CPU."""
+    if accelerator not in {"auto", "cpu"} or (accelerator == "auto" and _has_accelerator()):
+        return
+    count = len(asked) if isinstance(asked, list) else int(asked) if str(asked).isdecimal() else 1
+    if count > 1 and accelerator == "auto":
+        raise UserError(
+            f"trainer.devices is {count}, but this machine has no GPU that PyTorch can use.\n"
+            f"Leave it out, or train in {count} processes on the CPU: --trainer.accelerator cpu"
+        )
+    cores = os.cpu_count() or 1
+    if count > cores:
+        raise UserError(f"trainer.devices is {count}, but this machine has {cores} CPU cores")
+
+
+def _has_accelerator() -> bool:
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def _callbacks(given: Any) -> Iterator[Any]:

@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 
+from ner_lightning.progress import Pace, stage
 from ner_lightning.runs import LAST, Run
 
 KEYS = ("train/loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
@@ -95,12 +96,17 @@ class Interruption(Callback):
 class EpochTable(Callback):
     """Prints what is trained on what, then a line an epoch: losses, scores, words/s, time.
 
+    Where there is no bar, as in a log file, a line a minute says how far a long epoch is.
+
     Args:
         run: the run folder, to name it.
+        bar: whether there is a bar.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, bar: bool = False) -> None:
         self.run = run
+        self._bar = bar
+        self._pace = Pace("", 0)
         self._began = 0.0
         self._trained = 0.0
         self._words = 0
@@ -122,17 +128,58 @@ class EpochTable(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
+        self._pace = Pace(f"epoch {trainer.current_epoch + 1}: batches", trainer.num_training_batches)
         self._began = time.perf_counter()
         self._trained = 0.0
         self._words = 0
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         """Counts words; `mask` is on the device, so this is left for the epoch's end on a GPU."""
         self._trained = time.perf_counter() - self._began
+        self._count(index + 1)
         if batch.mask.device.type == "cpu":
             self._words += int(batch.mask.sum())
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Says that scoring begins, unless it is part of an epoch."""
+        self._pace = Pace("validation batches", sum(trainer.num_val_batches))
+        if trainer.state.fn == "validate":
+            stage("Validating ...")
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Says that scoring begins."""
+        self._pace = Pace("test batches", sum(trainer.num_test_batches))
+        stage("Testing ...")
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        index: int,
+        *_: Any,
+    ) -> None:
+        """Counts."""
+        self._count(index + 1)
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        index: int,
+        *_: Any,
+    ) -> None:
+        """Counts."""
+        self._count(index + 1)
+
+    def _count(self, done: int) -> None:
+        if not self._bar:
+            self._pace(done)
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -17,7 +17,6 @@ from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
 from ner_lightning.model.loss import LossWeights
 from ner_lightning.model.tagger import Architecture, Pooling, Tagger
-from ner_lightning.training.console import say
 from ner_lightning.training.metrics import EntityF1
 from ner_lightning.training.optim import Schedule, parameter_groups, schedule
 
@@ -105,8 +104,6 @@ class NERModule(pl.LightningModule):
             return
         hparams = self.hparams
         trainer = self._trainer
-        if trainer is not None and trainer.is_global_zero:
-            say(f"Loading {hparams['backbone']} ...")
         self.tagger, self.weights_id = build_tagger(
             self.pretrained,
             self.labels,
