@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import WandbLogger
 from ner_lightning import runs
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
-from ner_lightning.preflight import check_config, explain, refuse
+from ner_lightning.preflight import check_config, explain, refuse, refuse_types
 from ner_lightning.progress import shown
 from ner_lightning.runs import BEST, LAST, RUN_VARIABLE, Run
 from ner_lightning.training import callbacks, console, report
@@ -136,6 +136,7 @@ class NERCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the callbacks and the table that every run has."""
         assert self.run_folder is not None
+        refuse_types(self.config[self.subcommand], self.datamodule.types)
         trainer = self.config_init[self.subcommand].trainer
         loggers = [one for one in _listed(trainer.logger) if not isinstance(one, bool)]
         bar = sys.stderr.isatty() and trainer.enable_progress_bar is not False
@@ -215,7 +216,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             if RUN_VARIABLE in os.environ:
                 runs.remove_empty(Run(Path(os.environ[RUN_VARIABLE])))
     if cli.trainer.is_global_zero and cli.run_folder is not None:
-        report.show(cli.run_folder, "test" if subcommand == "test" else "val")
+        stage = "test" if subcommand == "test" else "val"
+        report.show(cli.run_folder, stage, fitted=subcommand == "fit")
 
 
 def _configs(words: list[str]) -> list[str]:

@@ -44,6 +44,26 @@ def refuse(config: Any) -> None:
     _ = locate(config.model.backbone, config.model.revision).kwargs  # asks the Hub for access
 
 
+def refuse_types(config: Any, types: Collection[str]) -> None:
+    """Stops a callback that monitors the F1 of an entity type that the data do not have.
+
+    Args:
+        config: the parsed options of a subcommand.
+        types: the entity types.
+
+    Raises:
+        UserError: there is one.
+    """
+    for callback in _callbacks(config.trainer.callbacks):
+        monitor = _monitored(callback) or ""
+        kind = monitor.removeprefix("val/f1/")
+        if kind != monitor and kind not in types:
+            raise UserError(
+                f"trainer.callbacks: {_name(callback)} monitors {monitor!r}, which is never logged; "
+                f"there are {', '.join('val/f1/' + known for known in types)}"
+            )
+
+
 def check_config(path: str) -> None:
     """Checks that a config file is one, before the parser says so without naming file and line.
 
@@ -140,12 +160,19 @@ def _callbacks(given: Any) -> Iterator[Any]:
         yield from given if isinstance(given, list) else [given]
 
 
-def _monitor(callback: Any) -> None:
+def _monitored(callback: Any) -> str | None:
     arguments = callback.get("init_args")
-    monitor = arguments.get("monitor") if arguments is not None else None
+    return None if arguments is None else arguments.get("monitor")
+
+
+def _name(callback: Any) -> str:
+    return str(callback.class_path).rpartition(".")[2]
+
+
+def _monitor(callback: Any) -> None:
+    monitor, name = _monitored(callback), _name(callback)
     if monitor is None:
         return
-    name = str(callback.class_path).rpartition(".")[2]
     if monitor not in MONITORS and not re.fullmatch(r"val/f1/\S+", monitor):
         close = difflib.get_close_matches(monitor, sorted(MONITORS), n=1, cutoff=0.5)
         raise UserError(
@@ -153,9 +180,10 @@ def _monitor(callback: Any) -> None:
             + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(MONITORS))}")
         )
     falls = monitor.rpartition("/")[2] in {"loss", "ce", "crf", "ls"}
-    if arguments.get("mode") == ("max" if falls else "min"):
+    mode = callback.init_args.get("mode")
+    if mode == ("max" if falls else "min"):
         better = "lower" if falls else "higher"
         raise UserError(
-            f"trainer.callbacks: {name} has mode {arguments.mode}, but a {better} {monitor} is better; "
+            f"trainer.callbacks: {name} has mode {mode}, but a {better} {monitor} is better; "
             f"set mode: {'min' if falls else 'max'}"
         )

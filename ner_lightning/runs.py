@@ -134,6 +134,12 @@ def check_writable(run: Run) -> None:
         )
 
 
+def short(path: Path) -> Path:
+    """A path as it would be typed: from the working folder on, if it is inside."""
+    whole = path.resolve()
+    return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else path
+
+
 def remove_empty(run: Run) -> None:
     """Removes the folder of a run that failed before it wrote anything, and its empty parents."""
     with suppress(OSError):  # not empty
@@ -180,10 +186,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:
+        others = [str(other) for other in sorted(path.parent.glob("*.ckpt")) if other != path]
         raise UserError(
             f"{path} is not a whole checkpoint of ner-lightning ({type(error).__name__}): it was cut "
-            "short, or holds more than tensors and plain values.\n"
-            f"Name another one: {', '.join(str(p) for p in sorted(path.parent.glob('*.ckpt')))}"
+            "short, or holds more than tensors and plain values."
+            + (f"\nBeside it there is {', '.join(others)}" if others else "")
         ) from None
     if not isinstance(content, dict) or not {"config", "backbone", "state_dict"} <= content.keys():
         raise UserError(f"{path} is not a checkpoint of ner-lightning's")

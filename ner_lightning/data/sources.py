@@ -12,6 +12,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.progress import stage
 
 SAMPLE = "sample"
+SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
 SUFFIXES = (".txt", ".conll", ".bio", ".tsv", *JSON_SUFFIXES)
 # Other names under which a split's file or Hub split is found.
 ALIASES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val"), "test": ("test",)}
@@ -65,7 +66,7 @@ class Source:
         if split in self.files:
             return Path(self.files[split]).expanduser()
         if self.dataset == SAMPLE:
-            return Path(__file__).parent / "sample" / f"{split}.conll"
+            return SAMPLE_FOLDER / f"{split}.conll"
         folder = Path(self.dataset).expanduser()
         if not folder.is_dir():
             if folder.exists():
