@@ -21,6 +21,7 @@ from lightning.pytorch.loggers import WandbLogger
 from ner_lightning import runs
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
+from ner_lightning.options import config_files, named, peek, shipped, take
 from ner_lightning.preflight import check_config, explain, refuse, refuse_types
 from ner_lightning.progress import shown
 from ner_lightning.runs import BEST, LAST, RUN_VARIABLE, Run
@@ -187,19 +188,19 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         UserError: an option, a file or a setting is not as it must be.
     """
     words = list(args)
-    words = [_shipped(word) for word in words]
-    for file in _configs(words):
+    words = [shipped(word) for word in words]
+    for file in config_files(words):
         check_config(file)
-    configured = bool(_configs(words))
-    asked = _take(words, "--run"), _take(words, "--ckpt_path")
+    configured = bool(config_files(words))
+    asked = take(words, "--run"), take(words, "--ckpt_path")
     checkpoint = folder = None
     if "--help" in words or "-h" in words:
         pass
     elif subcommand != "fit" or asked != (None, None):
-        checkpoint = _find(subcommand, *asked, Path(_peek(words, "--runs") or "runs"))
+        checkpoint = _find(subcommand, *asked, Path(peek(words, "--runs") or "runs"))
         folder = None if subcommand == "fit" and configured else runs.run_of(checkpoint)
     with _stored_config(checkpoint if subcommand != "fit" or not configured else None) as stored:
-        full = [subcommand, *stored, *_named(words)]
+        full = [subcommand, *stored, *named(words)]
         try:
             with warnings.catch_warnings(), shown("stdout"):
                 _quiet()
@@ -218,14 +219,6 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     if cli.trainer.is_global_zero and cli.run_folder is not None:
         stage = "test" if subcommand == "test" else "val"
         report.show(cli.run_folder, stage, fitted=subcommand == "fit")
-
-
-def _configs(words: list[str]) -> list[str]:
-    """The config files that a command line names."""
-    rest = list(words)
-    return [
-        value for option in ("--config", "-c") for _ in words if (value := _take(rest, option)) is not None
-    ]
 
 
 def _listed(given: Any) -> list[Any]:
@@ -249,40 +242,6 @@ def _stored_config(checkpoint: Path | None) -> Iterator[list[str]]:
         file = Path(folder) / "config.yaml"
         file.write_text(yaml.safe_dump(config), encoding="utf-8")
         yield ["--config", str(file)]
-
-
-def _named(words: list[str]) -> list[str]:
-    """Names the run after its first config file unless told otherwise."""
-    config = _peek(words, "--config") or _peek(words, "-c")
-    if config is None or _peek(words, "--name") is not None:
-        return words
-    return [f"--name={Path(config).stem}", *words]  # in front, so that the file's own name wins
-
-
-def _shipped(word: str) -> str:
-    """A config of ours where the folder at hand has none of that name: `configs/...` works anywhere."""
-    option, equals, value = word.rpartition("=")
-    if not value.startswith("configs/") or Path(value).exists():
-        return word
-    ours = Path(__file__).parent / value
-    return f"{option}{equals}{ours}" if ours.is_file() else word
-
-
-def _take(words: list[str], option: str) -> str | None:
-    """Removes an option and its value from a command line."""
-    for place, word in enumerate(words):
-        if word == option:
-            if place + 1 == len(words):
-                raise UserError(f"{option} lacks its value")
-            del words[place]
-            return words.pop(place)
-        if word.startswith(option + "="):
-            return words.pop(place).partition("=")[2]
-    return None
-
-
-def _peek(words: list[str], option: str) -> str | None:
-    return _take(list(words), option)
 
 
 def _data_seed(seed: bool | int) -> int:

@@ -51,7 +51,7 @@ def build_tagger(
     """
     _quiet()
     asks_hub = pretrained.on_hub and not pretrained.kwargs["local_files_only"]
-    stage(f"Loading {pretrained.label}{', from the Hub if need be' if asks_hub else ''} ...")
+    stage(f"Loading {pretrained.label}{', downloading what the cache lacks' if asks_hub else ''} ...")
     model = load_backbone(
         pretrained,
         attention=architecture.attention,
