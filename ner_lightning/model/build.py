@@ -17,6 +17,7 @@ from ner_lightning.model.backbone import (
     load_backbone,
 )
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.progress import stage
 
 
 def build_tagger(
@@ -52,6 +53,8 @@ def build_tagger(
         the tagger, and a word for the exact weights of its backbone.
     """
     _quiet()
+    asks_hub = pretrained.on_hub and not pretrained.kwargs["local_files_only"]
+    stage(f"Loading {pretrained.label}{', downloading what the cache lacks' if asks_hub else ''} ...")
     model = load_backbone(
         pretrained,
         attention=architecture.attention,
@@ -64,6 +67,7 @@ def build_tagger(
     config: Any = model.config
     text = config.get_text_config()
     if verify:
+        stage(f"Proving that its attention is {architecture.attention} ...")
         verify_attention(model, architecture.attention, text.vocab_size)
     model = adapt(
         model,
@@ -79,8 +83,13 @@ def build_tagger(
 
 
 def _quiet() -> None:
-    """Silences what transformers says of its own progress; errors stay."""
+    """Silences what transformers says of its own progress; errors and downloads stay."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils import logging
 
+    downloads = not are_progress_bars_disabled()
+
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # the Hub's as well, so those are taken back
+    if downloads:
+        enable_progress_bars()

@@ -20,7 +20,6 @@ from ner_lightning.model.checkpoint import check_backbone, check_names, check_ty
 from ner_lightning.model.keep import Cache
 from ner_lightning.model.loss import LossWeights
 from ner_lightning.model.tagger import Tagger
-from ner_lightning.training.console import say
 from ner_lightning.training.metrics import EntityF1
 from ner_lightning.training.optim import Schedule, parameter_groups, schedule
 
@@ -90,6 +89,7 @@ class NERModule(pl.LightningModule):
         self.strict_loading = False  # the frozen backbone is not in a checkpoint; see load_state_dict
         if not types:
             raise UserError("model.types: there are no entity types to learn")
+        self.cache = cache
         self.labels = LabelSet(tuple(types))
         self.architecture = Architecture.of(self.hparams)
         self.pretrained = locate(backbone, revision)
@@ -110,8 +110,6 @@ class NERModule(pl.LightningModule):
             return
         hparams = self.hparams
         trainer = self._trainer
-        if trainer is not None and trainer.is_global_zero:
-            say(f"Loading {hparams['backbone']} ...")
         self.tagger, self.weights_id = build_tagger(
             self.pretrained,
             self.labels,
@@ -121,7 +119,7 @@ class NERModule(pl.LightningModule):
             device_type=self.device.type if trainer is None else trainer.strategy.root_device.type,
             checkpointing=hparams["gradient_checkpointing"],
             compiled=hparams["compile"],
-            cached=hparams["cache"].enabled,
+            cached=self.cache.enabled,
             trust_remote_code=hparams["trust_remote_code"],
         )
 

@@ -1,6 +1,5 @@
 """Fills and opens the cache of hidden states at the start of a fit."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from ner_lightning.data.states import Layout, States, Writer
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import frozen_layers
 from ner_lightning.model.keep import Keeper
+from ner_lightning.progress import paced, stage
 from ner_lightning.runs import package_versions
-from ner_lightning.training.console import say
 from ner_lightning.training.module import NERModule
 
 TOKENS = 2048  # padded sub-tokens in a batch of the pass that fills the cache
@@ -36,7 +35,7 @@ class HiddenStateCache(Callback):
             UserError: no layer stays as it is, or the cache exceeds its limit.
         """
         assert isinstance(pl_module, NERModule)
-        if not pl_module.hparams["cache"].enabled:
+        if not pl_module.cache.enabled:
             return
         data: Any = getattr(trainer, "datamodule", None)
         depth = frozen_layers(pl_module.built.backbone)
@@ -51,7 +50,7 @@ def _states(
     trainer: pl.Trainer, module: NERModule, keeper: Keeper, data: CoNLLDataModule, split: str
 ) -> States:
     """What is kept of a split, from the cache or computed into it by all ranks together."""
-    settings = module.hparams["cache"]
+    settings = module.cache
     sentences = data.encoded(split)
     layout = Layout.of(sentences, words=keeper.words, width=module.built.hidden_size, dtype=keeper.dtype)
     depends = keeper.describe() | {
@@ -65,11 +64,11 @@ def _states(
     found = states.load(folder, key, layout) if trainer.is_global_zero else None
     if trainer.strategy.broadcast(found is not None):
         if trainer.is_global_zero:
-            say(f"Hidden states of {split}: {layout.size / 1e6:,.0f} MB from {folder / key}")
+            stage(f"Hidden states of {split}: {layout.size / 1e6:,.0f} MB from {folder / key}")
         return found or _load(folder, key, layout)
     part: Path | None = None
     if trainer.is_global_zero:
-        say(f"Hidden states of {split}: {layout.size / 1e6:,.0f} MB go to {folder / key}")
+        stage(f"Hidden states of {split}: {layout.size / 1e6:,.0f} MB go to {folder / key}")
         part = states.make_part(folder, key, layout, settings.limit_gb)
     part = trainer.strategy.broadcast(part)
     assert part is not None
@@ -104,8 +103,9 @@ def _fill(writer: Writer, keeper: Keeper, data: CoNLLDataModule, split: str, tra
     )
     was_training = keeper.tagger.training
     keeper.tagger.eval()  # what is kept has no dropout
-    quiet = not (trainer.is_global_zero and sys.stderr.isatty())
-    for places in tqdm(sampler, desc=f"Hidden states of {split}", leave=False, disable=quiet):
+    what = f"Hidden states of {split}: batches"
+    bar = tqdm(sampler, desc=what, leave=False, disable=None if trainer.is_global_zero else True)
+    for places in paced(bar, what, len(sampler)) if bar.disable else bar:
         batch = dataset[places]
         kept = keeper(batch.to(trainer.strategy.root_device)).cpu()
         # Both come in the order of the sentences: words by row, sub-tokens by window.
