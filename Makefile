@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup quickstart check fmt test test-slow clean
+.PHONY: help setup quickstart check fmt test test-slow bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -33,6 +33,11 @@ quickstart: setup  ## a real LLM becomes a NER tagger: fit, test, tag two senten
 	    '  $(BIN)/ner-lightning fit --config configs/quickstart.yaml --data.dataset YOUR_FOLDER' \
 	    '  # the full recipe: Llama-3.2-1B on CoNLL-2003, for a GPU (needs a Hugging Face account)' \
 	    '  $(BIN)/ner-lightning fit --config configs/llama_crf.yaml'
+
+bench: setup  ## measure every speed again (half an hour alone on the machine) and renew the tables
+	for script in train_speed predict_speed cache_speed crf startup; do \
+	    $(BIN)/python benchmarks/$$script.py --record docs/results.json || exit 1; done
+	$(BIN)/python benchmarks/results.py --write README.md docs/*.md
 
 check: setup  ## lint, types, import rules
 	$(BIN)/ruff check .

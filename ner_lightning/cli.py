@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from ner_lightning.errors import UserError
+from ner_lightning.short_help import HELPS, short_help
 
 # Subcommand, the module whose `run(subcommand, arguments)` does it, what it is for.
 COMMANDS = {
@@ -34,12 +35,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a log file is a line for each step
     try:
-        if command == "--version":
-            sys.stdout.write(f"ner-lightning {importlib.metadata.version('ner-lightning')}\n")
-            return 0
-        if command not in COMMANDS:
-            raise UserError(f"there is no command {command!r}; there are {', '.join(COMMANDS)}")
-        importlib.import_module(COMMANDS[command][0]).run(command, rest)
+        _run(command, rest)
     except UserError as error:
         sys.stderr.write(f"ner-lightning: {error}\n")
         return 2
@@ -58,6 +54,17 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"ner-lightning: {explained}\n")
         return 2
     return 0
+
+
+def _run(command: str, rest: list[str]) -> None:
+    if command == "--version":
+        sys.stdout.write(f"ner-lightning {importlib.metadata.version('ner-lightning')}\n")
+    elif command not in COMMANDS:
+        raise UserError(f"there is no command {command!r}; there are {', '.join(COMMANDS)}")
+    elif command in HELPS and not {"-h", "--help"}.isdisjoint(rest):
+        sys.stdout.write(short_help(command))
+    else:
+        importlib.import_module(COMMANDS[command][0]).run(command, rest)
 
 
 def _ask_for_report() -> None:

@@ -41,6 +41,9 @@ TRAINER_DEFAULTS = {
 }
 
 
+ALL_OPTIONS = "--help-all"  # `--help` is answered by cli.py, without importing anything
+
+
 class NERCLI(LightningCLI):
     """LightningCLI for one model and one data module.
 
@@ -196,8 +199,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     configured = bool(config_files(words))
     asked = take(words, "--run"), take(words, "--ckpt_path")
     checkpoint = folder = None
-    if "--help" in words or "-h" in words:
-        pass
+    if ALL_OPTIONS in words:
+        words = ["--help"]
     elif subcommand != "fit" or asked != (None, None):
         checkpoint = _find(subcommand, *asked, Path(peek(words, "--runs") or "runs"))
         folder = None if subcommand == "fit" and configured else runs.run_of(checkpoint)

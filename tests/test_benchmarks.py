@@ -1,16 +1,19 @@
 import json
-import re
+import time
 from pathlib import Path
 
+import cache_speed
+import crf
+import lockstep
+import measure
+import predict_speed
 import pytest
 import record
 import results
+import startup
 import torch
-import train_step
+import train_speed
 from seqeval.metrics import f1_score, precision_score, recall_score
-
-from ner_lightning.data.datamodule import CoNLLDataModule
-from ner_lightning.training.module import NERModule
 
 ROOT = Path(__file__).parent.parent
 
@@ -159,8 +162,8 @@ def test_a_stale_table_is_noticed_and_renewed(tmp_path):
     ("text", "said"),
     [
         ("<!-- results: smolm2 -->\n<!-- end -->\n", "no table is named smolm2"),
-        ("<!-- results: speed -->\nno end\n", "malformed or has no"),
-        ("<!-- results: speed -->\n<!-- results: smollm2 -->\n<!-- end -->\n", "malformed or has no"),
+        ("<!-- results: training -->\nno end\n", "malformed or has no"),
+        ("<!-- results: training -->\n<!-- results: smollm2 -->\n<!-- end -->\n", "malformed or has no"),
     ],
 )
 def test_a_wrong_marker_is_an_error(tmp_path, capsys, text, said):
@@ -175,64 +178,127 @@ def test_a_row_without_its_commit_is_refused(tmp_path):
         results.add([dict.fromkeys(set(results.FIELDS) - {"commit"})], tmp_path / "r.json")
 
 
-def test_training_speed_is_measured_side_by_side(llama, corpus, tmp_path, capsys):
+def test_rounds_alternate_and_ratios_go_round_by_round(capsys):
+    order = []
+
+    def side(name, value):
+        def call():
+            order.append(name)
+            return value * len(order)
+
+        return call
+
+    found = measure.alternate({"a": side("a", 1.0), "b": side("b", 2.0)}, 3)
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert found == {"a": [1.0, 4.0, 5.0], "b": [4.0, 6.0, 12.0]}
+    assert measure.ratio(found, "b", "a") == [4.0, 1.5, 2.4]
+
+
+def test_a_measurement_is_recorded_with_its_rounds(tmp_path, capsys):
     file = tmp_path / "results.json"
-    options = ["--rounds", "2", "--steps", "1", "--warmup", "1", "--batch", "4", "--no-compile"]
-    paths = ["--data", str(corpus), "--backbone", str(llama), "--record", str(file)]
-    assert train_step.main([*options, *paths]) == 0
-    said = capsys.readouterr().out
-    trained = dict(re.findall(r"warming up: (.*), ([\d,]+) trained parameters", said))
-    difference = int(trained["ours"].replace(",", "")) - int(trained["plain loop"].replace(",", ""))
-    assert difference == 9 * 9 + 9 + 9  # the CRF
-    rows = {row["metric"]: row for row in results.read(file)}
-    assert len(rows) == 6
-    assert all(row["value"] > 0 for row in rows.values())
-    ours, plain = (rows[f"{name}, sub-tokens/s"]["rounds"] for name in ("ours", "plain loop"))
-    ratios = [a / b for a, b in zip(ours, plain, strict=True)]
-    assert rows["training, times the plain loop"]["rounds"] == pytest.approx(ratios)
-    assert rows["ours, sub-tokens/s"]["overrides"] == [f"--backbone {llama}", "--batch 4", "--no-compile"]
-    assert "| ours, sub-tokens/s |" in results.speed(results.read(file))
+    measure.report(
+        {"x, times as fast": [3.0, 1.0, 2.0]},
+        kind="training speed",
+        script="train_speed.py",
+        words=["--rounds", "3", "--record", str(file)],
+        record=file,
+    )
+    (found,) = results.read(file)
+    assert (found["value"], found["spread"], found["rounds"]) == (2.0, "1.00 to 3.00", [3.0, 1.0, 2.0])
+    assert found["command"] == "python benchmarks/train_speed.py --rounds 3"
+    assert "| x, times as fast | 2.00 | 1.00 to 3.00 | 3 |" in results.TABLES["training"]([found])
+    assert "| training | x, times as fast | 2.00 |" in results.TABLES["speedups"]([found])
 
 
-def test_steps_that_compile_are_not_counted(monkeypatch, capsys):
-    graphs = iter([1, 1, 0, 0])  # what each attempt compiles
-    measured = iter([(1.0, 9.0), (2.0, 9.0), (3.0, 1.0)])
-
-    def timed(*_):
-        train_step.counters["stats"]["unique_graphs"] += next(graphs)
-        return next(measured)
-
-    monkeypatch.setattr(train_step, "timed", timed)
-    assert train_step.settled(None, None, 1, 0) == (3.0, 1.0)
-    assert capsys.readouterr().out.count("do not count") == 2
+TURNS = """
+import sys, time
+from lockstep import Turns
+turns = Turns()
+while True:
+    turns.before_step()
+    time.sleep(0.01)
+    turns.after_step(5)
+"""
 
 
-def test_training_speed_needs_data(tmp_path, capsys):
-    assert train_step.main(["--data", str(tmp_path / "nowhere")]) == 2
-    assert "there is no folder" in capsys.readouterr().err
+def test_trainings_run_only_in_their_turn(tmp_path):
+    (tmp_path / "training.py").write_text(TURNS)
+    worker = lockstep.Worker([str(tmp_path / "training.py")], tmp_path / "log")
+    try:
+        rate, seconds = worker.turn(10)
+        assert 0.01 < seconds < 1
+        assert rate == pytest.approx(5 / seconds)
+        time.sleep(0.5)  # not its turn: these seconds must not count
+        assert worker.turn(2)[1] < 0.4
+    finally:
+        worker.end()
 
 
-def test_both_sides_of_the_speed_measurement_compute_in_bf16(llama, corpus, monkeypatch):
-    """The plain loop is only a fair comparison if autocast reaches its backbone."""
-    data = CoNLLDataModule(dataset=str(corpus), backbone=str(llama), batch_size=4)
-    module = NERModule(backbone=str(llama), types=data.types)
-    batch = next(iter(train_step.random_loader(data)))
-    seen = {}
-    linear = torch.nn.functional.linear
+def test_a_training_that_ends_says_why(tmp_path):
+    (tmp_path / "training.py").write_text("raise SystemExit('no data')")
+    worker = lockstep.Worker([str(tmp_path / "training.py")], tmp_path / "log")
+    with pytest.raises(RuntimeError, match="no data"):
+        worker.turn(1)
+    worker.end()
 
-    def spy(x, weight, bias=None):
-        result = linear(x, weight, bias)
-        if weight.shape in {(64, 32), (32, 64)}:  # the feed-forward layers
-            seen.setdefault(name, set()).add((weight.dtype, result.dtype))
-        return result
 
-    monkeypatch.setattr(torch.nn.functional, "linear", spy)
-    for name, build in (
-        ("ours", lambda: train_step.our_step(module, "bf16-mixed")),
-        ("plain", lambda: train_step.plain_step(module)),
-    ):
-        step, _ = build()
-        seen.pop(name, None)  # of the check of attention's direction at loading
-        step(batch)
-    assert seen["ours"] == {(torch.bfloat16, torch.bfloat16)}
-    assert seen["plain"] == {(torch.float32, torch.bfloat16)}
+@pytest.fixture
+def small(llama, corpus, tmp_path):
+    """Options that make a measurement small, and the file that it records to."""
+    file = tmp_path / "results.json"
+    return ["--backbone", str(llama), "--data", str(corpus), "--record", str(file)], file
+
+
+def recorded(file):
+    return {row["metric"]: row["value"] for row in results.read(file)}
+
+
+def test_prediction_speed(small, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words, file = small
+    assert predict_speed.main([*words, "--rounds", "2"]) == 0
+    assert recorded(file)["share of the backbone's own rate"] > 0
+    assert recorded(file)["times the rate with adapters not merged"] > 0
+
+
+def test_crf_speed(tmp_path, monkeypatch):
+    threads = torch.get_num_threads()
+    file = tmp_path / "results.json"
+    crf.main(["--sentences", "4", "--words", "5", "--rounds", "3", "--record", str(file)])
+    torch.set_num_threads(threads)
+    assert {name for name in recorded(file) if "times" in name} == {
+        f"{what}, times as fast" for what in ("forward + backward", "forward", "decode")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_training_speed_beside_run_ner(small, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words, file = small
+    few = ["--rounds", "1", "--steps", "2", "--warmup", "2", "--no-compile"]
+    assert train_speed.main([*words, *few]) == 0
+    ratios = {name: value for name, value in recorded(file).items() if "times" in name}
+    assert len(ratios) == 2
+    assert min(ratios.values()) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_cache_speed(small, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words, file = small
+    few = ["--epochs", "3", "--rounds", "1", "--steps", "1", "--warmup", "1"]
+    monkeypatch.setattr(cache_speed, "TOP_LAYERS", 1)
+    assert cache_speed.main([*words, *few]) == 0
+    assert recorded(file)["times as fast, filling included"] > 0
+    assert recorded(file)["adapters on the top layers, times as fast"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_startup(small, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words, file = small
+    assert startup.main([*words, "--rounds", "1"]) == 0
+    assert recorded(file)["fit: command to first training step, seconds"] > 0

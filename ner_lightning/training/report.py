@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ner_lightning.analysis.errors import describe, worst
 from ner_lightning.runs import Run, short
+from ner_lightning.training.callbacks import peak_memory
 from ner_lightning.training.console import say
 from ner_lightning.training.predictions import SPLIT
 
@@ -35,6 +36,7 @@ def show(run: Run, stage: str, *, fitted: bool = False) -> None:
     say(f"word accuracy {metrics[f'{stage}/accuracy']:.4f}")
     if stage == "test":
         _errors(run)
+    say(f"peak memory {peak_memory() / 2**30:.1f} GiB")
     say(f"\nEverything is in {short(run.path)}" + (f"; next: {_next(run)}" if fitted else ""))
 
 
