@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ner_lightning.errors import UserError
+from ner_lightning.errors import Interrupted, UserError
+from ner_lightning.training.ranks import exit_code, lost_another, prefix
 
 # Subcommand, the module whose `run(subcommand, arguments)` does it, what it is for.
 COMMANDS = {
@@ -25,7 +26,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: its words, without the program's name; those of the process if None.
 
     Returns:
-        the exit code: 0, 2 after a user's mistake, 130 after Ctrl-C.
+        the exit code: 0, 1 where another rank failed, 2 after a user's mistake, 130 after Ctrl-C, 143
+        after SIGTERM.
     """
     words = list(sys.argv[1:] if args is None else args)
     if not words or words[0] in {"-h", "--help"}:
@@ -41,24 +43,31 @@ def main(args: Sequence[str] | None = None) -> int:
         if command not in COMMANDS:
             raise UserError(f"there is no command {command!r}; there are {', '.join(COMMANDS)}")
         importlib.import_module(COMMANDS[command][0]).run(command, rest)
-    except UserError as error:
-        sys.stderr.write(f"ner-lightning: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except (Interrupted, KeyboardInterrupt) as stop:
+        return exit_code(stop)
+    except Exception as error:
+        known = _known(error)
+        if known is None:
             _ask_for_report()
             raise
-        sys.stderr.write(
-            f"ner-lightning: no space is left on the device ({error.filename or 'the run folder'}).\n"
-            "Free some, then continue with: ner-lightning fit --ckpt_path last\n"
-        )
-        return 2
-    except Exception:
-        _ask_for_report()
-        raise
+        code, message = known
+        sys.stderr.write(f"ner-lightning: {prefix()}{message}\n")
+        return code
     return 0
+
+
+def _known(error: Exception) -> tuple[int, str] | None:
+    """The exit code and what to say of an error that is no bug."""
+    if isinstance(error, UserError):
+        return 2, str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return 2, (
+            f"no space is left on the device ({error.filename or 'the run folder'}).\n"
+            "Free some, then continue with: ner-lightning fit --ckpt_path last"
+        )
+    if lost_another(error):
+        return 1, "another rank ended; what it said tells why."
+    return None
 
 
 def _ask_for_report() -> None:

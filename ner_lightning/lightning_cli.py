@@ -5,13 +5,13 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError
+from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
@@ -22,10 +22,14 @@ from ner_lightning import runs
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
 from ner_lightning.preflight import explain, refuse
-from ner_lightning.runs import BEST, LAST, Run
-from ner_lightning.training import callbacks, console, report
+from ner_lightning.runs import Run
+from ner_lightning.starts import find_start
+from ner_lightning.training import callbacks, console, ranks, report
+from ner_lightning.training.checkpoints import CheckpointFiles, checkpoints
+from ner_lightning.training.faults import BatchWatch
 from ner_lightning.training.loggers import TableLogger, wandb_without_key
 from ner_lightning.training.module import NERModule
+from ner_lightning.training.safepoints import SafePoints
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # ours deals batches of like length out to ranks
@@ -50,16 +54,24 @@ class NERCLI(LightningCLI):
         self.checkpoint = checkpoint
         self.run_folder = run
         self.words = list(args)
-        super().__init__(
-            NERModule,
-            CoNLLDataModule,
-            args=self.words,
-            save_config_callback=None,  # the run folder keeps it
-            trainer_defaults=TRAINER_DEFAULTS,
-            seed_everything_default=42,
-            auto_configure_optimizers=False,
-            parser_kwargs={"exit_on_error": False},
-        )
+        self.watch: BatchWatch | None = None
+        try:
+            super().__init__(
+                NERModule,
+                CoNLLDataModule,
+                args=self.words,
+                save_config_callback=None,  # the run folder keeps it
+                trainer_defaults=TRAINER_DEFAULTS,
+                seed_everything_default=42,
+                auto_configure_optimizers=False,
+                parser_kwargs={"exit_on_error": False},
+            )
+        except BaseException as error:
+            ranks.end_children(getattr(self, "trainer", None))
+            known = self.watch and self.watch.explained(error, self.datamodule)
+            if known:
+                raise known from error
+            raise
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -71,6 +83,12 @@ class NERCLI(LightningCLI):
         """Links model and data, so that backbone and entity types are named once."""
         parser.add_argument("--runs", default="runs", help="the folder of run folders")
         parser.add_argument("--name", default="run", help="the run's name: it goes to RUNS/NAME/1, 2, ...")
+        parser.add_argument(
+            "--checkpoint_every_n_steps",
+            type=PositiveInt | None,
+            default=None,
+            help="save `last` within an epoch, too, each time so many steps are done",
+        )
         parser.link_arguments("model.backbone", "data.backbone")
         parser.link_arguments("model.revision", "data.backbone_revision")
         parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
@@ -98,15 +116,14 @@ class NERCLI(LightningCLI):
         config = self.config[self.subcommand]
         refuse(config)
         if self.run_folder is None:
-            # Ranks started by Lightning are told of rank 0's folder; those of torchrun never write.
+            # Ranks started by Lightning are told of rank 0's folder; others never write to theirs.
             told = os.environ.get(RUN_VARIABLE)
-            number = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
-            if told is not None and number > 0:
-                self.run_folder = Run(Path(told))
-            elif number > 0:
-                self.run_folder = Run(Path(tempfile.mkdtemp()))
-            else:
+            if ranks.is_first():
                 self.run_folder = runs.create(Path(config.runs), config.name)
+            else:
+                self.run_folder = Run(Path(told or Path(tempfile.gettempdir(), "ner-lightning-rank")))
+        if "LOCAL_RANK" in os.environ and RUN_VARIABLE in os.environ and not ranks.is_first():
+            ranks.end_with_parent()
         os.environ[RUN_VARIABLE] = str(self.run_folder.path)
         logger = config.trainer.logger
         if isinstance(logger, bool) or logger is None:
@@ -137,19 +154,26 @@ class NERCLI(LightningCLI):
         trainer = self.config_init[self.subcommand].trainer
         given = trainer.logger
         loggers = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
+        table = TableLogger(self.run_folder.path)
+        self.watch = BatchWatch(self.run_folder)
+        every = self.config[self.subcommand].checkpoint_every_n_steps
+        command = ["ner-lightning", *self.words]
         always = [
-            callbacks.RunFolder(self.run_folder, *self._resolved(), ["ner-lightning", *self.words]),
-            console.Interruption(self.run_folder),
+            self.watch,
+            callbacks.RunFolder(self.run_folder, *self._resolved(), command, table),
+            SafePoints(self.run_folder, table, every),
             console.EpochTable(self.run_folder),
-            *callbacks.checkpoints(self.run_folder),
+            *checkpoints(self.run_folder),
         ]
+        plugins = trainer.plugins if isinstance(trainer.plugins, list) else [trainer.plugins]
         if sys.stderr.isatty() and trainer.enable_progress_bar is not False:
             always.append(TQDMProgressBar())
         else:
             kwargs["enable_progress_bar"] = False
         return super().instantiate_trainer(
             callbacks=[*(trainer.callbacks or []), *always],
-            logger=[TableLogger(self.run_folder.path), *loggers],
+            logger=[table, *loggers],
+            plugins=[*(plugin for plugin in plugins if plugin), CheckpointFiles(self.run_folder)],
             default_root_dir=str(self.run_folder.path),
             enable_checkpointing=True,
             **kwargs,
@@ -184,23 +208,13 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     Raises:
         UserError: an option, a file or a setting is not as it must be.
+        Interrupted: a signal stopped a fit, which was saved.
     """
-    words = list(args)
-    words = [_shipped(word) for word in words]
-    configured = any(word.partition("=")[0] in {"-c", "--config"} for word in words)
-    asked = _take(words, "--run"), _take(words, "--ckpt_path")
-    checkpoint = folder = None
-    if "--help" in words or "-h" in words:
-        pass
-    elif subcommand != "fit" or asked != (None, None):
-        checkpoint = _find(subcommand, *asked, Path(_peek(words, "--runs") or "runs"))
-        folder = None if subcommand == "fit" and configured else runs.run_of(checkpoint)
-    with _stored_config(checkpoint if subcommand != "fit" or not configured else None) as stored:
-        full = [subcommand, *stored, *_named(words)]
+    with find_start(subcommand, args) as start:
         try:
             with warnings.catch_warnings():
                 _quiet()
-                cli = NERCLI(full, checkpoint, folder)
+                cli = NERCLI([subcommand, *start.words], start.checkpoint, start.folder)
         except MisconfigurationException as error:
             raise UserError(" ".join(str(error).split())) from None
         except SystemExit as stop:
@@ -212,59 +226,6 @@ def run(subcommand: str, args: Sequence[str]) -> None:
                 sys.modules["wandb"].finish()
     if cli.trainer.is_global_zero and cli.run_folder is not None:
         report.show(cli.run_folder, "test" if subcommand == "test" else "val")
-
-
-def _find(subcommand: str, address: str | None, which: str | None, root: Path) -> Path:
-    if which is not None and which not in (BEST, LAST):
-        return runs.resolve(which, BEST, root)
-    return runs.resolve(address, which or (LAST if subcommand == "fit" else BEST), root)
-
-
-@contextmanager
-def _stored_config(checkpoint: Path | None) -> Iterator[list[str]]:
-    """The option that brings a checkpoint's own configuration in, before the user's options."""
-    if checkpoint is None:
-        yield []
-        return
-    config = runs.load_checkpoint(checkpoint)["config"]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "config.yaml"
-        file.write_text(yaml.safe_dump(config), encoding="utf-8")
-        yield ["--config", str(file)]
-
-
-def _named(words: list[str]) -> list[str]:
-    """Names the run after its first config file unless told otherwise."""
-    config = _peek(words, "--config") or _peek(words, "-c")
-    if config is None or _peek(words, "--name") is not None:
-        return words
-    return [f"--name={Path(config).stem}", *words]  # in front, so that the file's own name wins
-
-
-def _shipped(word: str) -> str:
-    """A config of ours where the folder at hand has none of that name: `configs/...` works anywhere."""
-    option, equals, value = word.rpartition("=")
-    if not value.startswith("configs/") or Path(value).exists():
-        return word
-    ours = Path(__file__).parent / value
-    return f"{option}{equals}{ours}" if ours.is_file() else word
-
-
-def _take(words: list[str], option: str) -> str | None:
-    """Removes an option and its value from a command line."""
-    for place, word in enumerate(words):
-        if word == option:
-            if place + 1 == len(words):
-                raise UserError(f"{option} lacks its value")
-            del words[place]
-            return words.pop(place)
-        if word.startswith(option + "="):
-            return words.pop(place).partition("=")[2]
-    return None
-
-
-def _peek(words: list[str], option: str) -> str | None:
-    return _take(list(words), option)
 
 
 def _data_seed(seed: bool | int) -> int:

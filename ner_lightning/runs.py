@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ner_lightning.errors import UserError
+from ner_lightning.files import replacing, sweep
 
 BEST, LAST = "best", "last"
 PACKAGES = (
@@ -64,20 +65,24 @@ class Run:
         """Sets some keys of a JSON file of the folder."""
         self.write(name, self.read(name) | dict(content))
 
+    def sweep(self) -> None:
+        """Removes what a killed process left half-written."""
+        for folder in (self.path, self.checkpoints):
+            sweep(folder)
+
     def point_last(self) -> None:
         """Makes `runs/last` mean this run."""
         link = self.path.parent.parent / LAST
-        fresh = link.with_name(f".{LAST}.{os.getpid()}")
+        fresh = link.with_name(f".{LAST}.{os.getpid()}.tmp")
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(self.path.relative_to(link.parent), target_is_directory=True)
         fresh.replace(link)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file through a temporary one beside it, so that no reader ever sees half of it."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
+    """Writes a file, whole or not at all."""
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def create(root: Path, name: str) -> Run:

@@ -2,16 +2,17 @@
 
 import codecs
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from ner_lightning.data.schemes import OUTSIDE, Scheme, convert, detect, is_tag, split_tag
 from ner_lightning.errors import UserError
+from ner_lightning.files import replacing
 
 DOCSTART = "-DOCSTART-"
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -296,10 +297,9 @@ def _in_bio2(path: str | Path, sentences: list[Sentence]) -> list[Sentence]:
 @contextmanager
 def _replacing(path: str | Path) -> Iterator[TextIO]:
     """Opens a draft beside the file, which takes its place when all is written."""
-    draft = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with replacing(path) as file:
+        text = TextIOWrapper(file, encoding="utf-8", newline="\n")
+        try:
+            yield text
+        finally:
+            text.detach()

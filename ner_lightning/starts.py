@@ -1,0 +1,112 @@
+"""Where fit, validate and test start: the checkpoint, its own configuration, the folder to write to."""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from ner_lightning import runs
+from ner_lightning.errors import UserError
+from ner_lightning.runs import BEST, LAST, Run
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a command starts.
+
+    Attributes:
+        words: its options, led by the stored configuration where the user gave none.
+        checkpoint: to continue, validate or test from.
+        folder: the run folder to write to; None makes a new one.
+    """
+
+    words: list[str]
+    checkpoint: Path | None
+    folder: Run | None
+
+
+@contextmanager
+def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
+    """Takes `--run` and `--ckpt_path` out of a command's options and finds what they mean.
+
+    Args:
+        subcommand: fit, validate or test.
+        args: its options.
+
+    Raises:
+        UserError: there is no such run or checkpoint.
+    """
+    words = [_shipped(word) for word in args]
+    address, which = _take(words, "--run"), _take(words, "--ckpt_path")
+    if "--help" in words or "-h" in words or (subcommand == "fit" and address is None and which is None):
+        yield Start(_named(words), None, None)
+        return
+    configured = any(word.partition("=")[0] in {"-c", "--config"} for word in words)
+    root = Path(_peek(words, "--runs") or "runs")
+    if subcommand == "fit" and address and which in (None, LAST) and (again := _unfinished(address)):
+        sys.stderr.write(f"{again.path} has no checkpoint yet, so it begins again.\n")
+        config = [] if configured else ["--config", str(again.path / "config.yaml")]
+        yield Start([*config, *words], None, again)
+        return
+    checkpoint = _find(subcommand, address, which, root)
+    if subcommand == "fit" and configured:
+        yield Start(_named(words), checkpoint, None)
+        return
+    folder = runs.run_of(checkpoint)
+    if folder is None and address is not None and Path(address).is_dir():
+        folder = Run(Path(address).resolve())  # a checkpoint that lies elsewhere continues this run
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary) / "config.yaml"
+        file.write_text(yaml.safe_dump(runs.load_checkpoint(checkpoint)["config"]), encoding="utf-8")
+        yield Start(["--config", str(file), *_named(words)], checkpoint, folder)
+
+
+def _unfinished(address: str) -> Run | None:
+    """A run that ended before its first checkpoint."""
+    run = Run(Path(address).expanduser().resolve())
+    begun = (run.path / "config.yaml").is_file() and not list(run.checkpoints.glob("*.ckpt"))
+    return run if begun else None
+
+
+def _find(subcommand: str, address: str | None, which: str | None, root: Path) -> Path:
+    if which is not None and which not in (BEST, LAST):
+        return runs.resolve(which, BEST, root)
+    return runs.resolve(address, which or (LAST if subcommand == "fit" else BEST), root)
+
+
+def _named(words: list[str]) -> list[str]:
+    """Names the run after its first config file unless told otherwise."""
+    config = _peek(words, "--config") or _peek(words, "-c")
+    if config is None or _peek(words, "--name") is not None:
+        return words
+    return [f"--name={Path(config).stem}", *words]  # in front, so that the file's own name wins
+
+
+def _shipped(word: str) -> str:
+    """A config of ours where the folder at hand has none of that name: `configs/...` works anywhere."""
+    option, equals, value = word.rpartition("=")
+    if not value.startswith("configs/") or Path(value).exists():
+        return word
+    ours = Path(__file__).parent / value
+    return f"{option}{equals}{ours}" if ours.is_file() else word
+
+
+def _take(words: list[str], option: str) -> str | None:
+    """Removes an option and its value from a command line."""
+    for place, word in enumerate(words):
+        if word == option:
+            if place + 1 == len(words):
+                raise UserError(f"{option} lacks its value")
+            del words[place]
+            return words.pop(place)
+        if word.startswith(option + "="):
+            return words.pop(place).partition("=")[2]
+    return None
+
+
+def _peek(words: list[str], option: str) -> str | None:
+    return _take(list(words), option)
