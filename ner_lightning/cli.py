@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from ner_lightning.errors import Interrupted, UserError
+from ner_lightning.terminal import printable
 from ner_lightning.training.ranks import exit_code, lost_another, prefix
 
 # Subcommand, the module whose `run(subcommand, arguments)` does it, what it is for.
@@ -51,7 +52,7 @@ def main(args: Sequence[str] | None = None) -> int:
             _ask_for_report()
             raise
         code, message = known
-        sys.stderr.write(f"ner-lightning: {prefix()}{message}\n")
+        sys.stderr.write(f"ner-lightning: {prefix()}{printable(message, keep=chr(10))}\n")
         return code
     return 0
 

@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import WandbLogger
 from ner_lightning import runs
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
-from ner_lightning.preflight import explain, refuse
+from ner_lightning.preflight import confine, explain, refuse
 from ner_lightning.runs import Run
 from ner_lightning.starts import find_start
 from ner_lightning.training import callbacks, console, ranks, report
@@ -30,6 +30,7 @@ from ner_lightning.training.faults import BatchWatch
 from ner_lightning.training.loggers import TableLogger, wandb_without_key
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.safepoints import SafePoints
+from ner_lightning.training.wandb_logger import SteadyWandbLogger, finish_wandb
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # ours deals batches of like length out to ranks
@@ -125,6 +126,7 @@ class NERCLI(LightningCLI):
         if "LOCAL_RANK" in os.environ and RUN_VARIABLE in os.environ and not ranks.is_first():
             ranks.end_with_parent()
         os.environ[RUN_VARIABLE] = str(self.run_folder.path)
+        confine(config.trainer, self.run_folder.path)
         logger = config.trainer.logger
         if isinstance(logger, bool) or logger is None:
             return
@@ -132,12 +134,11 @@ class NERCLI(LightningCLI):
             self._prepare_wandb(one)
 
     def _prepare_wandb(self, logger: Any) -> None:
-        if logger.class_path.rpartition(".")[2] != WandbLogger.__name__:
+        if logger.class_path.rpartition(".")[2] not in (WandbLogger.__name__, SteadyWandbLogger.__name__):
             return
+        logger.class_path = f"{SteadyWandbLogger.__module__}.{SteadyWandbLogger.__name__}"
         assert self.run_folder is not None
         arguments = logger.init_args
-        if arguments.save_dir in (None, "."):
-            arguments.save_dir = str(self.run_folder.path)
         arguments.id = arguments.id or self.run_folder.read("run.json").get("wandb_id")
         if arguments.name is None:
             arguments.name = "/".join(self.run_folder.path.parts[-2:])
@@ -222,8 +223,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
                 raise KeyboardInterrupt from None
             raise
         finally:
-            if "wandb" in sys.modules:
-                sys.modules["wandb"].finish()
+            finish_wandb(os.environ.get(RUN_VARIABLE))
     if cli.trainer.is_global_zero and cli.run_folder is not None:
         report.show(cli.run_folder, "test" if subcommand == "test" else "val")
 

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from ner_lightning.errors import UserError
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
 REFUSED_STRATEGIES = ("fsdp", "deepspeed", "modelparallel", "model_parallel", "xla")
+PATHS = ("save_dir", "dirpath", "dir", "root_dir", "filename")  # of Lightning's loggers and callbacks
 PARTS = ("loss", "accuracy", "precision", "recall", "f1")
 MONITORS = {f"val/{part}" for part in PARTS} | {
     f"train/{p}" for p in ("loss", "ce", "crf", "ls", "grad_norm")
@@ -33,7 +35,7 @@ def refuse(config: Any) -> None:
     name = strategy if isinstance(strategy, str) else str(strategy.class_path)
     if any(word in name.lower() for word in REFUSED_STRATEGIES):
         raise UserError(f"trainer.strategy {name} is not supported; use auto or ddp")
-    for callback in _callbacks(config.trainer.callbacks):
+    for callback in _listed(config.trainer.callbacks):
         _monitor(callback)
     _ = locate(config.model.backbone, config.model.revision).kwargs  # asks the Hub for access
 
@@ -77,8 +79,37 @@ def _precision(precision: Any, accelerator: str) -> None:
         )
 
 
-def _callbacks(given: Any) -> Iterator[Any]:
-    if given is not None:
+def confine(trainer: Any, folder: Path) -> None:
+    """Puts what loggers, callbacks and the profiler write into the run folder.
+
+    Args:
+        trainer: the parsed options of the trainer; folders in it are changed.
+        folder: the run folder.
+
+    Raises:
+        UserError: a path leads out of it.
+    """
+    root = folder.resolve()
+    for part in ("logger", "callbacks", "profiler"):
+        for one in _listed(trainer.get(part)):
+            arguments = one.get("init_args") if hasattr(one, "class_path") else None
+            for key in (key for key in PATHS if arguments is not None and key in arguments):
+                value = arguments[key]
+                if value is None and key != "save_dir":
+                    continue
+                path = root / ("" if value in (None, ".") else str(value))
+                if not path.resolve().is_relative_to(root):
+                    name = str(one.class_path).rpartition(".")[2]
+                    raise UserError(
+                        f"trainer.{part}: {name} has {key} {value}, which leads out of the run folder "
+                        f"{folder}; leave it out, or name a folder inside"
+                    )
+                if key != "filename":
+                    arguments[key] = str(path)
+
+
+def _listed(given: Any) -> Iterator[Any]:
+    if given is not None and not isinstance(given, bool | str):
         yield from given if isinstance(given, list) else [given]
 
 

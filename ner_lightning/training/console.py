@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ner_lightning.runs import Run
+from ner_lightning.terminal import printable
 
 KEYS = ("train/loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
 COLUMNS = (
@@ -85,13 +86,17 @@ class EpochTable(Callback):
 
 
 @rank_zero_only
-def say(line: str) -> None:
+def say(line: str, keep: str = "\n") -> None:
     """Prints a line for the person at the terminal, on rank 0.
 
     A terminal that is gone, or a log file on a full disk, stops no training.
+
+    Args:
+        line: text, from data in part.
+        keep: characters that a terminal may obey.
     """
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: a signal came while printing
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(printable(line, keep) + "\n")
         sys.stdout.flush()
 
 
