@@ -67,7 +67,7 @@ class Run:
 
     def sweep(self) -> None:
         """Removes what a killed process left half-written."""
-        for folder in (self.path, self.checkpoints):
+        for folder in (self.path, self.checkpoints, self.path.parent.parent):
             sweep(folder)
 
     def point_last(self) -> None:

@@ -217,6 +217,41 @@ def test_a_signal_and_continue_equals_never_stopped(
     assert scores[0] == scores[1]
 
 
+@pytest.mark.parametrize(("failing", "every"), [(0, None), (7, 3), (12, None)])
+def test_a_crash_and_continue_equals_never_crashed(
+    tmp_path, llama, corpus, monkeypatch, capsys, failing, every
+):
+    monkeypatch.chdir(tmp_path)
+    file = recipe(tmp_path, llama, corpus, model__dropout=0.2)
+    often = [] if every is None else ["--checkpoint_every_n_steps", str(every)]
+    assert main(["fit", "--config", file, "--name", "whole", *often]) == 0
+    monkeypatch.delenv("NER_LIGHTNING_RUN")
+    step = NERModule.training_step
+
+    def crashing(self, batch):
+        if self.global_step == failing:
+            raise ZeroDivisionError
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NERModule, "training_step", crashing)
+        with pytest.raises(ZeroDivisionError):
+            main(["fit", "--config", file, "--name", "parts", *often])
+    monkeypatch.delenv("NER_LIGHTNING_RUN")
+    parts = tmp_path / "runs/parts/1"
+    saved = [torch.load(c, weights_only=True)["global_step"] for c in parts.glob("checkpoints/last.ckpt")]
+    assert saved == {0: [], 7: [6], 12: [8]}[failing]
+    (parts / "checkpoints/.last.ckpt.999999999.tmp").write_bytes(b"half")  # as a killed process leaves it
+    capsys.readouterr()
+    assert main(["fit", "--run", str(parts), "--ckpt_path", "last"]) == 0
+    assert ("begins again" in capsys.readouterr().err) == (failing == 0)
+    whole = tmp_path / "runs/whole/1"
+    one, other = (weights(run / "checkpoints/last.ckpt") for run in (whole, parts))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert table(whole / "metrics.csv") == table(parts / "metrics.csv")
+    assert sorted(p.name for p in parts.rglob("*")) == sorted(p.name for p in whole.rglob("*"))
+
+
 def test_wandb_without_a_key_goes_offline_and_a_continued_run_stays_one(
     tmp_path, llama, corpus, monkeypatch, capsys
 ):

@@ -74,6 +74,7 @@ OPTIONS = {
     ),
     "no last run": (("test",), "there is no last run in runs"),
     "no such run": (("test", "--run", "runs/9"), "there is no run folder or checkpoint runs/9"),
+    "no steps between checkpoints": ((*FIT, "--checkpoint_every_n_steps", "0"), "checkpoint_every_n_steps"),
     "an option without its value": (("test", "--run"), "--run lacks its value"),
     "a name that leaves the folder": ((*FIT, "--name", "../x"), "cannot be the name of a folder"),
     "no weights in the loss": (
@@ -187,8 +188,15 @@ def test_no_space_left(place, capsys, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/good/1/metrics.json")
 
-    monkeypatch.setattr("ner_lightning.runs.Run.update", full)
-    assert "no space is left on the device (runs/good/1/metrics.json)" in fails(capsys, *FIT)
+    with monkeypatch.context() as patch:
+        patch.setattr("ner_lightning.runs.Run.update", full)
+        assert main(list(FIT)) == 0  # training can do without
+        said = capsys.readouterr().out
+        assert "runs/good/1/metrics.json could not be written (No space left on device)" in said
+        assert "no space is left on the device (runs/good/1/metrics.json)" in fails(capsys, "test")
+    monkeypatch.delenv("NER_LIGHTNING_RUN")
+    monkeypatch.setattr("ner_lightning.training.checkpoints.write_checkpoint", full)
+    assert "No space left on device; the one before it is untouched" in fails(capsys, *FIT)
 
 
 def test_a_bug_of_ours_keeps_its_traceback_and_asks_for_a_report(place, capsys, monkeypatch):

@@ -106,6 +106,9 @@ class RunFolder(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the predictions of validation if they are the best so far, or were asked for."""
+        if trainer.sanity_checking:
+            self._seen.clear()
+            return
         f1 = float(trainer.callback_metrics[MONITOR])
         if trainer.state.fn != "fit" or f1 > self.best_f1:
             self.best_f1 = max(f1, self.best_f1)

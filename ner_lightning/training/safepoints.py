@@ -59,9 +59,7 @@ class SafePoints(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Saves if it was told to stop, or if it is time to."""
-        if trainer.world_size > 1:
-            asked = torch.tensor(float(self._asked), device=trainer.strategy.root_device)
-            self._asked = int(trainer.strategy.reduce(asked, reduce_op="max"))
+        self._agree(trainer)
         stepped, self._steps = trainer.global_step > self._steps, trainer.global_step
         # Gradients that are still being accumulated are in no checkpoint, and validation comes first.
         if not stepped or _validates_next(trainer):
@@ -70,6 +68,12 @@ class SafePoints(Callback):
             self._log_step(trainer)
             self._save(trainer)
             self._saved = self._asked > 0
+
+    def _agree(self, trainer: pl.Trainer) -> None:
+        """A signal to one rank is one to all of them."""
+        if trainer.world_size > 1:
+            asked = torch.tensor(float(self._asked), device=trainer.strategy.root_device)
+            self._asked = int(trainer.strategy.reduce(asked, reduce_op="max"))
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Stops, now that the step before is logged as well."""
@@ -102,6 +106,7 @@ class SafePoints(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops after an epoch; checkpoint callbacks come after this."""
+        self._agree(trainer)
         if self._asked:
             trainer.should_stop = True
 
@@ -129,7 +134,8 @@ class SafePoints(Callback):
 
     def _release(self) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._ask:  # else Lightning has already put its own away
+                signal.signal(number, handler)
         self._before = {}
 
     def _log_step(self, trainer: pl.Trainer) -> None:
