@@ -92,10 +92,10 @@ def confine(trainer: Any, folder: Path) -> None:
     root = folder.resolve()
     for part in ("logger", "callbacks", "profiler"):
         for one in _listed(trainer.get(part)):
-            arguments = one.get("init_args") if hasattr(one, "class_path") else None
-            for key in (key for key in PATHS if arguments is not None and key in arguments):
-                value = arguments[key]
-                if value is None and key != "save_dir":
+            arguments: Any = one.get("init_args") if hasattr(one, "class_path") else None
+            for key in PATHS if arguments is not None else ():
+                value: Any = arguments.get(key)
+                if key not in arguments or (value is None and key != "save_dir"):
                     continue
                 path = root / ("" if value in (None, ".") else str(value))
                 if not path.resolve().is_relative_to(root):
