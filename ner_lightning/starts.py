@@ -11,6 +11,7 @@ import yaml
 
 from ner_lightning import runs
 from ner_lightning.errors import UserError
+from ner_lightning.files import replacing
 from ner_lightning.runs import BEST, LAST, Run
 
 
@@ -75,7 +76,22 @@ def _unfinished(address: str) -> Run | None:
 def _find(subcommand: str, address: str | None, which: str | None, root: Path) -> Path:
     if which is not None and which not in (BEST, LAST):
         return runs.resolve(which, BEST, root)
-    return runs.resolve(address, which or (LAST if subcommand == "fit" else BEST), root)
+    which = which or (LAST if subcommand == "fit" else BEST)
+    folder = Path(address) if address else root / LAST
+    if subcommand == "fit" and which == LAST and folder.is_dir():
+        _complete(Run(folder.resolve()))
+    return runs.resolve(address, which, root)
+
+
+def _complete(run: Run) -> None:
+    """Gives a run that was killed between its first two checkpoints the second one.
+
+    After an epoch `best` is written before `last`, and holds all that `last` would.
+    """
+    best, last = run.checkpoint(BEST), run.checkpoint(LAST)
+    if best.is_file() and not last.exists():
+        with replacing(last) as file:
+            file.write(best.read_bytes())
 
 
 def _named(words: list[str]) -> list[str]:

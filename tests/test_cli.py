@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,16 @@ def test_a_crash_and_continue_equals_never_crashed(
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert table(whole / "metrics.csv") == table(parts / "metrics.csv")
     assert sorted(p.name for p in parts.rglob("*")) == sorted(p.name for p in whole.rglob("*"))
+
+
+def test_a_run_killed_between_its_first_two_checkpoints_continues(workplace, tmp_path, monkeypatch):
+    whole, killed = workplace / "runs/first/1", tmp_path / "runs/killed/1"
+    shutil.copytree(whole, killed)
+    (killed / "checkpoints/last.ckpt").unlink()
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--run", str(killed), "--ckpt_path", "last", "--trainer.max_epochs", "1"]) in (0, 2)
+    one, other = (weights(killed / f"checkpoints/{name}.ckpt") for name in ("best", "last"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_wandb_without_a_key_goes_offline_and_a_continued_run_stays_one(
