@@ -1,6 +1,5 @@
 """The `ner-lightning` command: picks the subcommand, and turns a user's mistakes into a few lines."""
 
-import errno
 import importlib
 import importlib.metadata
 import os
@@ -46,6 +45,9 @@ def main(args: Sequence[str] | None = None) -> int:
         importlib.import_module(COMMANDS[command][0]).run(command, rest)
     except (Interrupted, KeyboardInterrupt) as stop:
         return exit_code(stop)
+    except BrokenPipeError:  # as in `ner-lightning test | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain of it at its end
+        return 1
     except Exception as error:
         known = _known(error)
         if known is None:
@@ -59,16 +61,12 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _known(error: Exception) -> tuple[int, str] | None:
     """The exit code and what to say of an error that is no bug."""
-    if isinstance(error, UserError):
-        return 2, str(error)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return 2, (
-            f"no space is left on the device ({error.filename or 'the run folder'}).\n"
-            "Free some, then continue with: ner-lightning fit --ckpt_path last"
-        )
-    if lost_another(error):
-        return 1, "another rank ended; what it said tells why."
-    return None
+    from ner_lightning.disk_errors import explain_disk_error
+
+    explained = error if isinstance(error, UserError) else explain_disk_error(error)
+    if explained is not None:
+        return 2, str(explained)
+    return (1, "another rank ended; what it said tells why.") if lost_another(error) else None
 
 
 def _ask_for_report() -> None:

@@ -25,7 +25,9 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)  # a failed write names no file
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
         raise

@@ -19,10 +19,12 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 
 from ner_lightning import runs
+from ner_lightning.confine import confine
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
-from ner_lightning.preflight import confine, explain, refuse
-from ner_lightning.runs import Run
+from ner_lightning.preflight import explain, refuse, refuse_types
+from ner_lightning.progress import shown
+from ner_lightning.runs import RUN_VARIABLE, Run
 from ner_lightning.starts import find_start
 from ner_lightning.training import callbacks, console, ranks, report
 from ner_lightning.training.checkpoints import CheckpointFiles, checkpoints
@@ -30,6 +32,7 @@ from ner_lightning.training.faults import BatchWatch
 from ner_lightning.training.loggers import TableLogger, wandb_without_key
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.safepoints import SafePoints
+from ner_lightning.training.states import HiddenStateCache
 from ner_lightning.training.wandb_logger import SteadyWandbLogger, finish_wandb
 
 TRAINER_DEFAULTS = {
@@ -123,15 +126,16 @@ class NERCLI(LightningCLI):
                 self.run_folder = runs.create(Path(config.runs), config.name)
             else:
                 self.run_folder = Run(Path(told or Path(tempfile.gettempdir(), "ner-lightning-rank")))
-        if "LOCAL_RANK" in os.environ and RUN_VARIABLE in os.environ and not ranks.is_first():
+        if ranks.is_first():
+            runs.check_writable(self.run_folder)
+        elif "LOCAL_RANK" in os.environ and RUN_VARIABLE in os.environ:
             ranks.end_with_parent()
         os.environ[RUN_VARIABLE] = str(self.run_folder.path)
         confine(config.trainer, self.run_folder.path)
         logger = config.trainer.logger
-        if isinstance(logger, bool) or logger is None:
-            return
-        for one in logger if isinstance(logger, list) else [logger]:
-            self._prepare_wandb(one)
+        for one in _listed(logger):
+            if not isinstance(one, bool):
+                self._prepare_wandb(one)
 
     def _prepare_wandb(self, logger: Any) -> None:
         if logger.class_path.rpartition(".")[2] not in (WandbLogger.__name__, SteadyWandbLogger.__name__):
@@ -152,9 +156,10 @@ class NERCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the callbacks and the table that every run has."""
         assert self.run_folder is not None
+        refuse_types(self.config[self.subcommand], self.datamodule.types)
         trainer = self.config_init[self.subcommand].trainer
-        given = trainer.logger
-        loggers = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
+        loggers = [one for one in _listed(trainer.logger) if not isinstance(one, bool)]
+        bar = sys.stderr.isatty() and trainer.enable_progress_bar is not False
         table = TableLogger(self.run_folder.path)
         self.watch = BatchWatch(self.run_folder)
         every = self.config[self.subcommand].checkpoint_every_n_steps
@@ -163,18 +168,18 @@ class NERCLI(LightningCLI):
             self.watch,
             callbacks.RunFolder(self.run_folder, *self._resolved(), command, table),
             SafePoints(self.run_folder, table, every),
-            console.EpochTable(self.run_folder),
+            console.EpochTable(self.run_folder, bar=bar),
             *checkpoints(self.run_folder),
+            HiddenStateCache(),
         ]
-        plugins = trainer.plugins if isinstance(trainer.plugins, list) else [trainer.plugins]
-        if sys.stderr.isatty() and trainer.enable_progress_bar is not False:
+        if bar:
             always.append(TQDMProgressBar())
         else:
             kwargs["enable_progress_bar"] = False
         return super().instantiate_trainer(
             callbacks=[*(trainer.callbacks or []), *always],
             logger=[table, *loggers],
-            plugins=[*(plugin for plugin in plugins if plugin), CheckpointFiles(self.run_folder)],
+            plugins=[*_listed(trainer.plugins), CheckpointFiles(self.run_folder)],
             default_root_dir=str(self.run_folder.path),
             enable_checkpointing=True,
             **kwargs,
@@ -197,9 +202,6 @@ class NERCLI(LightningCLI):
         return kwargs | {"ckpt_path": None if self.checkpoint is None else str(self.checkpoint)}
 
 
-RUN_VARIABLE = "NER_LIGHTNING_RUN"
-
-
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs fit, validate or test.
 
@@ -213,7 +215,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     """
     with find_start(subcommand, args) as start:
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), shown("stdout"):
                 _quiet()
                 cli = NERCLI([subcommand, *start.words], start.checkpoint, start.folder)
         except MisconfigurationException as error:
@@ -224,8 +226,15 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             raise
         finally:
             finish_wandb(os.environ.get(RUN_VARIABLE))
+            if RUN_VARIABLE in os.environ and ranks.is_first():
+                runs.remove_empty(Run(Path(os.environ[RUN_VARIABLE])))
     if cli.trainer.is_global_zero and cli.run_folder is not None:
-        report.show(cli.run_folder, "test" if subcommand == "test" else "val")
+        stage = "test" if subcommand == "test" else "val"
+        report.show(cli.run_folder, stage, fitted=subcommand == "fit")
+
+
+def _listed(given: Any) -> list[Any]:
+    return [] if given is None else given if isinstance(given, list) else [given]
 
 
 def _data_seed(seed: bool | int) -> int:
@@ -243,6 +252,7 @@ def _quiet() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*is not resumable.*",
         ".*litlogger.*",
+        ".*smaller than the logging interval.*",  # each epoch has its line whatever the interval
         ".*Found .* module.* in eval mode.*",
         ".*anonymous setting.*",
         ".*recommended to use .self.log.*sync_dist.*",  # the metrics are summed over ranks already

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +17,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.files import replacing, sweep
 
 BEST, LAST = "best", "last"
+RUN_VARIABLE = "NER_LIGHTNING_RUN"  # the environment variable with the folder of the run at hand
 PACKAGES = (
     "ner-lightning",
     "torch",
@@ -109,6 +111,32 @@ def create(root: Path, name: str) -> Run:
         raise UserError(f"the run folder {folder} cannot be written: {error.strerror}") from None
 
 
+def check_writable(run: Run) -> None:
+    """Checks that results can be written beside a run's checkpoints.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if not os.access(run.path, os.W_OK):
+        raise UserError(
+            f"the run folder {run.path} cannot be written.\n"
+            "Mend its permissions, or copy its checkpoint and name the copy: --ckpt_path FILE"
+        )
+
+
+def short(path: Path) -> Path:
+    """A path as it would be typed: from the working folder on, if it is inside."""
+    whole = path.resolve()
+    return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else path
+
+
+def remove_empty(run: Run) -> None:
+    """Removes the folder of a run that failed before it wrote anything, and its empty parents."""
+    with suppress(OSError):  # not empty
+        for folder in (run.checkpoints, run.path, run.path.parent, run.path.parent.parent):
+            folder.rmdir()
+
+
 def resolve(address: str | None, which: str, root: Path) -> Path:
     """Finds a checkpoint.
 
@@ -148,10 +176,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:
+        others = [str(other) for other in sorted(path.parent.glob("*.ckpt")) if other != path]
         raise UserError(
             f"{path} is not a whole checkpoint of ner-lightning ({type(error).__name__}): it was cut "
-            "short, or holds more than tensors and plain values.\n"
-            f"Name another one: {', '.join(str(p) for p in sorted(path.parent.glob('*.ckpt')))}"
+            "short, or holds more than tensors and plain values."
+            + (f"\nBeside it there is {', '.join(others)}" if others else "")
         ) from None
     if not isinstance(content, dict) or not {"config", "backbone", "state_dict"} <= content.keys():
         raise UserError(f"{path} is not a checkpoint of ner-lightning's")

@@ -10,8 +10,9 @@ from pathlib import Path
 import yaml
 
 from ner_lightning import runs
-from ner_lightning.errors import UserError
 from ner_lightning.files import replacing
+from ner_lightning.options import config_files, named, peek, shipped, take
+from ner_lightning.preflight import check_config
 from ner_lightning.runs import BEST, LAST, Run
 
 
@@ -41,13 +42,15 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
     Raises:
         UserError: there is no such run or checkpoint.
     """
-    words = [_shipped(word) for word in args]
-    address, which = _take(words, "--run"), _take(words, "--ckpt_path")
+    words = [shipped(word) for word in args]
+    for file in config_files(words):
+        check_config(file)
+    address, which = take(words, "--run"), take(words, "--ckpt_path")
     if "--help" in words or "-h" in words or (subcommand == "fit" and address is None and which is None):
-        yield Start(_named(words), None, None)
+        yield Start(named(words), None, None)
         return
-    configured = any(word.partition("=")[0] in {"-c", "--config"} for word in words)
-    root = Path(_peek(words, "--runs") or "runs")
+    configured = bool(config_files(words))
+    root = Path(peek(words, "--runs") or "runs")
     if subcommand == "fit" and address and which in (None, LAST) and (again := _unfinished(address)):
         sys.stderr.write(f"{again.path} has no checkpoint yet, so it begins again.\n")
         config = [] if configured else ["--config", str(again.path / "config.yaml")]
@@ -55,15 +58,15 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
         return
     checkpoint = _find(subcommand, address, which, root)
     if subcommand == "fit" and configured:
-        yield Start(_named(words), checkpoint, None)
+        yield Start(named(words), checkpoint, None)
         return
     folder = runs.run_of(checkpoint)
     if folder is None and address is not None and Path(address).is_dir():
         folder = Run(Path(address).resolve())  # a checkpoint that lies elsewhere continues this run
     with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary) / "config.yaml"
-        file.write_text(yaml.safe_dump(runs.load_checkpoint(checkpoint)["config"]), encoding="utf-8")
-        yield Start(["--config", str(file), *_named(words)], checkpoint, folder)
+        stored = Path(temporary) / "config.yaml"
+        stored.write_text(yaml.safe_dump(runs.load_checkpoint(checkpoint)["config"]), encoding="utf-8")
+        yield Start(["--config", str(stored), *named(words)], checkpoint, folder)
 
 
 def _unfinished(address: str) -> Run | None:
@@ -92,37 +95,3 @@ def _complete(run: Run) -> None:
     if best.is_file() and not last.exists():
         with replacing(last) as file:
             file.write(best.read_bytes())
-
-
-def _named(words: list[str]) -> list[str]:
-    """Names the run after its first config file unless told otherwise."""
-    config = _peek(words, "--config") or _peek(words, "-c")
-    if config is None or _peek(words, "--name") is not None:
-        return words
-    return [f"--name={Path(config).stem}", *words]  # in front, so that the file's own name wins
-
-
-def _shipped(word: str) -> str:
-    """A config of ours where the folder at hand has none of that name: `configs/...` works anywhere."""
-    option, equals, value = word.rpartition("=")
-    if not value.startswith("configs/") or Path(value).exists():
-        return word
-    ours = Path(__file__).parent / value
-    return f"{option}{equals}{ours}" if ours.is_file() else word
-
-
-def _take(words: list[str], option: str) -> str | None:
-    """Removes an option and its value from a command line."""
-    for place, word in enumerate(words):
-        if word == option:
-            if place + 1 == len(words):
-                raise UserError(f"{option} lacks its value")
-            del words[place]
-            return words.pop(place)
-        if word.startswith(option + "="):
-            return words.pop(place).partition("=")[2]
-    return None
-
-
-def _peek(words: list[str], option: str) -> str | None:
-    return _take(list(words), option)

@@ -68,6 +68,7 @@ def _fork(folder, words, log, before, rank, world, port) -> int:
                 MASTER_PORT=port,
             )
             words = [*words, *RANKS, str(world)]
+            os.cpu_count = lambda: world  # more ranks than cores are slow, but right
         before(rank)
         code = main(words)
         sys.stdout.flush()

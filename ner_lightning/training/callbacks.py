@@ -12,8 +12,9 @@ import torch.distributed
 from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from ner_lightning.data import conll
+from ner_lightning.data import conll, jsonl
 from ner_lightning.data.datamodule import CoNLLDataModule
+from ner_lightning.data.sentence import Sentence
 from ner_lightning.runs import BEST, Run, provenance, write_text
 from ner_lightning.training.checkpoints import MONITOR
 from ner_lightning.training.console import best_effort
@@ -146,10 +147,10 @@ class RunFolder(Callback):
 
     def _predictions(self, split: str, rows: list[dict[str, Any]]) -> None:
         base = self.run.path / f"predictions.{split}"
-        conll.write_jsonl(base.with_name(base.name + ".jsonl"), rows)
+        jsonl.write_jsonl(base.with_name(base.name + ".jsonl"), rows)
         conll.write_conll(
             base.with_name(base.name + ".conll"),
-            [conll.Sentence(tuple(r["words"]), None, r["document"]) for r in rows],
+            [Sentence(tuple(r["words"]), None, r["document"]) for r in rows],
             [r["gold"] for r in rows],
             [r["predicted"] for r in rows],
         )

@@ -130,10 +130,11 @@ class _Sink:
 
 def _rescue(checkpoint: Mapping[str, Any], file: Path, error: OSError) -> str:
     """Keeps a checkpoint elsewhere, and says where and how to go on."""
-    reason = os.strerror(error.errno or errno.EIO)
-    run = file.parent.parent
-    go_on = f"ner-lightning fit --run {run} --ckpt_path last"
-    failed = f"the checkpoint {file} cannot be written: {reason}; the one before it is untouched."
+    go_on = f"ner-lightning fit --run {file.parent.parent} --ckpt_path last"
+    failed = f"the checkpoint {file} cannot be written ({os.strerror(error.errno or errno.EIO)})"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        failed = f"no space is left for {file}"
+    failed += "; the checkpoint before it is untouched."
     try:
         spare = Path(tempfile.mkdtemp(prefix="ner-lightning-"), file.name)
         write_checkpoint(checkpoint, spare)

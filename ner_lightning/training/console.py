@@ -12,16 +12,18 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from ner_lightning.runs import Run
+from ner_lightning.data.sources import SAMPLE_FOLDER
+from ner_lightning.progress import Pace, stage
+from ner_lightning.runs import Run, short
 from ner_lightning.terminal import printable
 
-KEYS = ("train/loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
+KEYS = ("loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
 COLUMNS = (
     ("loss", 9, 4),
     ("val loss", 9, 4),
-    ("P", 8, 4),
-    ("R", 8, 4),
-    ("F1", 8, 4),
+    ("val P", 8, 4),
+    ("val R", 8, 4),
+    ("val F1", 8, 4),
     ("words/s", 9, 0),
     ("minutes", 9, 1),
 )
@@ -30,15 +32,22 @@ COLUMNS = (
 class EpochTable(Callback):
     """Prints what is trained on what, then a line an epoch: losses, scores, words/s, time.
 
+    Where there is no bar, as in a log file, a line a minute says how far a long epoch is.
+
     Args:
         run: the run folder, to name it.
+        bar: whether there is a bar.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, bar: bool = False) -> None:
         self.run = run
+        self._bar = bar
+        self._pace = Pace("", 0)
         self._began = 0.0
         self._trained = 0.0
         self._words = 0
+        self._losses: Any = 0.0
+        self._batches = 0
         self._headed = False
 
     @rank_zero_only
@@ -47,9 +56,11 @@ class EpochTable(Callback):
         about = self.run.read("run.json")
         for name, split in about["data"].items():
             entities = ", ".join(f"{count:,} {kind}" for kind, count in split["entities"].items())
-            say(f"{name:<6}{split['sentences']:>8,} sentences: {entities}   ({split['origin']})")
+            file = Path(split["origin"])  # or the name of a data set on the Hub
+            origin = "bundled sample" if file.parent == SAMPLE_FOLDER else short(file)
+            say(f"{name:<6}{split['sentences']:>8,} sentences: {entities}   ({origin})")
         share = f"{about['trained_parameters']:,} of {about['parameters']:,} parameters"
-        say(f"{about['backbone']['name']}: {share} are trained; everything goes to {self.run.path}")
+        say(f"{share} are trained; everything goes to {short(self.run.path)}")
         if pl_module.hparams["peft"] == "lora" and not pl_module.hparams["freeze_backbone"]:
             say("Adapters and the whole backbone are trained together, which is unusual.")
         if pl_module.hparams["compile"]:
@@ -57,17 +68,60 @@ class EpochTable(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
+        self._pace = Pace(f"epoch {trainer.current_epoch + 1}: batches", trainer.num_training_batches)
         self._began = time.perf_counter()
-        self._trained = 0.0
-        self._words = 0
+        self._trained = self._losses = 0.0
+        self._words = self._batches = 0
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         """Counts words; `mask` is on the device, so this is left for the epoch's end on a GPU."""
         self._trained = time.perf_counter() - self._began
+        self._losses += outputs["loss"].detach()
+        self._batches += 1
+        self._count(index + 1)
         if batch.mask.device.type == "cpu":
             self._words += int(batch.mask.sum())
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Says that scoring begins, unless it is part of an epoch."""
+        self._pace = Pace("validation batches", sum(trainer.num_val_batches))
+        if trainer.state.fn == "validate":
+            stage("Validating ...")
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Says that scoring begins."""
+        self._pace = Pace("test batches", sum(trainer.num_test_batches))
+        stage("Testing ...")
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        index: int,
+        *_: Any,
+    ) -> None:
+        """Counts."""
+        self._count(index + 1)
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        index: int,
+        *_: Any,
+    ) -> None:
+        """Counts."""
+        self._count(index + 1)
+
+    def _count(self, done: int) -> None:
+        if not self._bar:
+            self._pace(done)
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -76,6 +130,7 @@ class EpochTable(Callback):
         if not self._headed:
             self._headed = True
             say(f"{'epoch':>9}" + "".join(f"{name:>{width}}" for name, width, _ in COLUMNS))
+        seen["loss"] = float(self._losses) / max(self._batches, 1)  # one batch's alone would jump about
         seen["words"] = self._words / max(self._trained, 1e-9)
         seen["minutes"] = (time.perf_counter() - self._began) / 60
         cells = (

@@ -12,7 +12,7 @@ from torch import Tensor
 from ner_lightning.data.batching import Batch
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
-from ner_lightning.runs import LAST, Run, load_checkpoint
+from ner_lightning.runs import LAST, Run, load_checkpoint, short
 from ner_lightning.training.loggers import logs_step
 
 _CPU_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|[Cc]annot allocate memory|bad_alloc")
@@ -145,4 +145,5 @@ def _go_on(run: Run) -> str:
     if not file.is_file():
         return "\nThere is no checkpoint yet."
     steps = load_checkpoint(file)["global_step"]
-    return f"\nThe last good checkpoint is {file}, after step {steps}: fit --run {run.path} --ckpt_path last"
+    go_on = f"ner-lightning fit --run {short(run.path)} --ckpt_path last"
+    return f"\nThe last good checkpoint is {short(file)}, after step {steps}: {go_on}"

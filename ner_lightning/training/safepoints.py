@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ner_lightning.errors import Interrupted
-from ner_lightning.runs import LAST, Run
+from ner_lightning.runs import LAST, Run, short
 from ner_lightning.training.console import say
 from ner_lightning.training.loggers import TableLogger, logs_step
 
@@ -122,7 +122,9 @@ class SafePoints(Callback):
         self._release()
         if isinstance(exception, KeyboardInterrupt | Interrupted) and trainer.is_global_zero:
             if self.run.checkpoint(LAST).is_file():
-                say(f"Stopped. Continue with: ner-lightning fit --run {self.run.path} --ckpt_path last")
+                say(
+                    f"Stopped. Continue with: ner-lightning fit --run {short(self.run.path)} --ckpt_path last"
+                )
             else:
                 say("Stopped before the first checkpoint.")
         if isinstance(exception, Interrupted) and exception.signal == signal.SIGUSR1:
