@@ -242,6 +242,7 @@ def test_a_crash_and_continue_equals_never_crashed(
     parts = tmp_path / "runs/parts/1"
     saved = [torch.load(c, weights_only=True)["global_step"] for c in parts.glob("checkpoints/last.ckpt")]
     assert saved == {0: [], 7: [6], 12: [8]}[failing]
+    (parts / "checkpoints").mkdir(exist_ok=True)
     (parts / "checkpoints/.last.ckpt.999999999.tmp").write_bytes(b"half")  # as a killed process leaves it
     capsys.readouterr()
     assert main(["fit", "--run", str(parts), "--ckpt_path", "last"]) == 0
