@@ -58,6 +58,7 @@ class NERCLI(LightningCLI):
         self.checkpoint = checkpoint
         self.run_folder = run
         self.words = list(args)
+        self.given: Any = None  # the options as they were, before folders in them were made absolute
         self.watch: BatchWatch | None = None
         try:
             super().__init__(
@@ -118,6 +119,7 @@ class NERCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Makes the run folder, and refuses what cannot work before anything is loaded."""
         config = self.config[self.subcommand]
+        self.given = config.clone()
         refuse(config)
         if self.run_folder is None:
             # Ranks started by Lightning are told of rank 0's folder; others never write to theirs.
@@ -188,7 +190,7 @@ class NERCLI(LightningCLI):
     def _resolved(self) -> tuple[dict[str, Any], str]:
         """The whole configuration, entity types included, as plain values and as YAML."""
         parser = self._parser(self.subcommand)
-        text: str = parser.dump(self.config[self.subcommand], skip_none=False, skip_validation=True)
+        text: str = parser.dump(self.given, skip_none=False, skip_validation=True)
         config = yaml.safe_load(text)
         config["data"]["types"] = self.datamodule.types
         config.pop("config", None)

@@ -159,3 +159,10 @@ def test_a_type_with_escapes_trains_and_is_shown_escaped(place, monkeypatch, cap
     said = capsys.readouterr()
     assert "\x1b" not in said.out + said.err
     assert r"\x1b[31mPER" in said.out
+
+
+def test_a_checkpoint_names_no_folder_of_its_run(place):
+    """So that it can be continued where the run was moved to."""
+    config = load_checkpoint(place / "runs/good/1/checkpoints/best.ckpt")["config"]
+    assert str(place / "runs") not in yaml.safe_dump(config)
+    assert config["trainer"]["logger"]["init_args"]["save_dir"] == "."
