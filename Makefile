@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup quickstart check fmt test test-slow bench clean
+.PHONY: help setup quickstart check fmt test test-slow test-faults test-kills bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -54,6 +54,12 @@ test: setup  ## the default tests: offline, CPU, under three minutes
 
 test-slow: setup  ## the tests that train the real small LLM
 	$(BIN)/python -m pytest -m slow
+
+test-faults: setup  ## kills, full disks, lost ranks, for real (needs root for a small tmpfs; 15 minutes)
+	$(BIN)/python -m pytest -m faults
+
+test-kills: setup  ## fifty SIGKILLs, each continued and compared bit by bit
+	$(BIN)/python tests/faults/kills.py --kills 50
 
 clean:  ## remove .venv and caches; runs and data stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build *.egg-info

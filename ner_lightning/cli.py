@@ -6,8 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ner_lightning.errors import UserError
+from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.short_help import HELPS, short_help
+from ner_lightning.terminal import printable
+from ner_lightning.training.ranks import exit_code, lost_another, prefix
 
 # Subcommand, the module whose `run(subcommand, arguments)` does it, what it is for.
 COMMANDS = {
@@ -25,7 +27,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: its words, without the program's name; those of the process if None.
 
     Returns:
-        the exit code: 0, 2 after a user's mistake, 130 after Ctrl-C.
+        the exit code: 0, 1 where another rank failed, 2 after a user's mistake, 130 after Ctrl-C, 143
+        after SIGTERM.
     """
     words = list(sys.argv[1:] if args is None else args)
     if not words or words[0] in {"-h", "--help"}:
@@ -36,23 +39,19 @@ def main(args: Sequence[str] | None = None) -> int:
         os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a log file is a line for each step
     try:
         _run(command, rest)
-    except UserError as error:
-        sys.stderr.write(f"ner-lightning: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    except (Interrupted, KeyboardInterrupt) as stop:
+        return exit_code(stop)
     except BrokenPipeError:  # as in `ner-lightning test | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain of it at its end
         return 1
     except Exception as error:
-        from ner_lightning.disk_errors import explain_disk_error
-
-        explained = explain_disk_error(error)
-        if explained is None:
+        known = _known(error)
+        if known is None:
             _ask_for_report()
             raise
-        sys.stderr.write(f"ner-lightning: {explained}\n")
-        return 2
+        code, message = known
+        sys.stderr.write(f"ner-lightning: {prefix()}{printable(message, keep=chr(10))}\n")
+        return code
     return 0
 
 
@@ -65,6 +64,16 @@ def _run(command: str, rest: list[str]) -> None:
         sys.stdout.write(short_help(command))
     else:
         importlib.import_module(COMMANDS[command][0]).run(command, rest)
+
+
+def _known(error: Exception) -> tuple[int, str] | None:
+    """The exit code and what to say of an error that is no bug."""
+    from ner_lightning.disk_errors import explain_disk_error
+
+    explained = error if isinstance(error, UserError) else explain_disk_error(error)
+    if explained is not None:
+        return 2, str(explained)
+    return (1, "another rank ended; what it said tells why.") if lost_another(error) else None
 
 
 def _ask_for_report() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ner_lightning.data.schemes import Span, spans
+from ner_lightning.terminal import printable
 
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 
@@ -64,16 +65,11 @@ def describe(row: Mapping[str, Any], found: Sequence[Mistake], *, colour: bool =
     yield " ".join(f"{open_}{w}{close}" if i in marked else w for i, w in enumerate(words))
     for mistake in found:
         name = [
-            f"{span.type} {' '.join(words[span.start : span.end])}" if span else "nothing"
+            f"{printable(span.type)} {' '.join(words[span.start : span.end])}" if span else "nothing"
             for span in (mistake.predicted, mistake.gold)
         ]
         sure = f" ({mistake.probability:.0%} sure)" if mistake.predicted else ""
         yield f"    {mistake.kind}: predicted {name[0]}{sure}, gold {name[1]}"
-
-
-def printable(word: str) -> str:
-    """A word from data with nothing in it that a terminal would obey."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in word)
 
 
 def _kind(gold: Span | None, predicted: Span) -> str:

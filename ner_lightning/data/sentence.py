@@ -1,14 +1,15 @@
 """Sentence, and what all files of sentences share: lines, errors, checks, writing in one step."""
 
 import codecs
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
+from ner_lightning import files
 from ner_lightning.data.schemes import Scheme, convert, detect, split_tag
 from ner_lightning.errors import UserError
 
@@ -102,13 +103,9 @@ def in_bio2(path: str | Path, sentences: list[Sentence]) -> list[Sentence]:
 @contextmanager
 def replacing(path: str | Path) -> Iterator[TextIO]:
     """Opens a draft beside the file, which takes its place when all is written."""
-    draft = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-        draft.replace(path)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a failed write names no file
-        raise
-    finally:
-        draft.unlink(missing_ok=True)
+    with files.replacing(path) as file:
+        text = TextIOWrapper(file, encoding="utf-8", newline="\n")
+        try:
+            yield text
+        finally:
+            text.detach()

@@ -1,10 +1,11 @@
-"""What a fit shows at the terminal: a line an epoch, and Ctrl-C that loses nothing."""
+"""What a fit shows at the terminal: what is trained on what, and a line an epoch."""
 
-import signal
+import contextlib
+import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,7 +14,8 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ner_lightning.data.sources import SAMPLE_FOLDER
 from ner_lightning.progress import Pace, stage
-from ner_lightning.runs import LAST, Run, short
+from ner_lightning.runs import Run, short
+from ner_lightning.terminal import printable
 
 KEYS = ("loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
 COLUMNS = (
@@ -25,74 +27,6 @@ COLUMNS = (
     ("words/s", 9, 0),
     ("minutes", 9, 1),
 )
-
-
-class Interruption(Callback):
-    """Lets Ctrl-C stop a fit between two steps, after a checkpoint that continues right there.
-
-    During validation the first Ctrl-C waits for its end; a second one stops at once.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self._asked = self._saved = False
-        self._before: Any = None
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes over Ctrl-C."""
-        self._before = signal.signal(signal.SIGINT, self._ask)
-
-    def _ask(self, signum: int, frame: FrameType | None) -> None:
-        if self._asked:
-            signal.signal(signal.SIGINT, self._before)
-            raise KeyboardInterrupt
-        self._asked = True
-        say("\nStopping after this step (Ctrl-C again: at once) ...")
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Saves if it was asked to stop."""
-        # After an epoch's last step its validation is due first; then `on_train_epoch_end` stops.
-        if self._asked and not trainer.is_last_batch:
-            trainer.save_checkpoint(self.run.checkpoint(LAST))
-            if trainer.is_global_zero:
-                self.run.point_last()
-            self._saved = True
-
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Stops, now that the step before is logged as well."""
-        if self._saved:
-            raise KeyboardInterrupt
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stops after validation if it was asked to meanwhile; checkpoint callbacks come after."""
-        if self._asked:
-            trainer.should_stop = True
-
-    @rank_zero_only
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Says how to go on."""
-        if isinstance(exception, KeyboardInterrupt):
-            self._explain()
-
-    @rank_zero_only
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Says how to go on, where the epoch could be finished."""
-        if self._asked:
-            self._explain()
-
-    def _explain(self) -> None:
-        if self.run.checkpoint(LAST).is_file():
-            say(f"Stopped. Continue with: ner-lightning fit --run {self.run.path} --ckpt_path last")
-        else:
-            say("Stopped before the first checkpoint.")
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Gives Ctrl-C back."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
 
 
 class EpochTable(Callback):
@@ -200,12 +134,30 @@ class EpochTable(Callback):
         seen["words"] = self._words / max(self._trained, 1e-9)
         seen["minutes"] = (time.perf_counter() - self._began) / 60
         cells = (
-            f"{seen[key]:>{width}.{digits}f}" for key, (_, width, digits) in zip(KEYS, COLUMNS, strict=True)
+            f"{seen.get(key, math.nan):>{width}.{digits}f}"
+            for key, (_, width, digits) in zip(KEYS, COLUMNS, strict=True)
         )
         say(f"{trainer.current_epoch + 1:>4}/{trainer.max_epochs:<4}" + "".join(cells))
 
 
-def say(line: str) -> None:
-    """Prints a line for the person at the terminal."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+@rank_zero_only
+def say(line: str, keep: str = "\n") -> None:
+    """Prints a line for the person at the terminal, on rank 0.
+
+    A terminal that is gone, or a log file on a full disk, stops no training.
+
+    Args:
+        line: text, from data in part.
+        keep: characters that a terminal may obey.
+    """
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: a signal came while printing
+        sys.stdout.write(printable(line, keep) + "\n")
+        sys.stdout.flush()
+
+
+def best_effort(file: Path, write: Callable[[], None]) -> None:
+    """Writes a file that training can do without: where that fails it says so and goes on."""
+    try:
+        write()
+    except OSError as error:
+        say(f"{file} could not be written ({error.strerror or error}); training goes on, without it so far.")

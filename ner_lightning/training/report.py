@@ -54,4 +54,4 @@ def _errors(run: Run) -> None:
         say(f"\nThe {len(shown)} most confident mistakes:")
     for row, found in shown:
         for line in describe(row, found, colour=sys.stdout.isatty()):
-            say("  " + line)
+            say("  " + line, keep="\x1b")  # its words are escaped already
