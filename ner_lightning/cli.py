@@ -40,6 +40,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if command not in COMMANDS:
             raise UserError(f"there is no command {command!r}; there are {', '.join(COMMANDS)}")
         importlib.import_module(COMMANDS[command][0]).run(command, rest)
+        sys.stdout.flush()  # a reader that has gone is met here, not while Python ends
     except UserError as error:
         sys.stderr.write(f"ner-lightning: {error}\n")
         return 2

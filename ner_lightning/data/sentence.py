@@ -99,16 +99,28 @@ def in_bio2(path: str | Path, sentences: list[Sentence]) -> list[Sentence]:
     return [replace(each, tags=tuple(convert(each.tags or (), scheme))) for each in sentences]
 
 
+def is_written_through(path: str | Path) -> bool:
+    """Whether a file is a link, a pipe or a device such as /dev/stdout, which is not ours to replace."""
+    path = Path(path)
+    return path.is_symlink() or (path.exists() and not path.is_file())
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[TextIO]:
-    """Opens a draft beside the file, which takes its place when all is written."""
-    draft = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
+    """Opens a draft beside the file, which takes its place when all is written.
+
+    What `is_written_through` is written directly.
+    """
+    direct = is_written_through(path)
+    draft = Path(path) if direct else Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
     try:
         with draft.open("w", encoding="utf-8", newline="\n") as file:
             yield file
-        draft.replace(path)
+        if not direct:
+            draft.replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)  # a failed write names no file
         raise
     finally:
-        draft.unlink(missing_ok=True)
+        if not direct:
+            draft.unlink(missing_ok=True)
