@@ -14,11 +14,11 @@ def main(log: str, svg: str, title: str) -> None:
     """Reads the output of a command and writes the picture."""
     console = Console(record=True, width=WIDTH, file=Path("/dev/null").open("w"))  # noqa: SIM115
     for line in Path(log).read_text(encoding="utf-8").split("\n"):
-        text = Text(re.sub(r"\*(\S+)\*", r"\1", line))
-        for match in re.finditer(r"\*(\S+)\*", line):
-            text.highlight_regex(re.escape(match[1]), "bold yellow")
+        text = Text()
+        for number, part in enumerate(re.split(r"\*(\S+)\*", line)):
+            text.append(part, "bold yellow" if number % 2 else None)
         text.highlight_regex(r"\[(?:PER|ORG|LOC|MISC) [^\]]*\]", "bold green")
-        if line.startswith(("$", "make")):
+        if line.startswith(("$", "    --")):
             text.stylize("bold cyan")
         console.print(text, soft_wrap=False)
     picture = console.export_svg(title=title)

@@ -64,6 +64,7 @@ def _run(command: str, rest: list[str]) -> None:
         sys.stdout.write(short_help(command))
     else:
         importlib.import_module(COMMANDS[command][0]).run(command, rest)
+        sys.stdout.flush()  # a reader that has gone is met here, not while Python ends
 
 
 def _known(error: Exception) -> tuple[int, str] | None:

@@ -225,6 +225,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         except SystemExit as stop:
             if stop.code == 1:  # Lightning's way out after Ctrl-C
                 raise KeyboardInterrupt from None
+            sys.stdout.flush()
             raise
         finally:
             finish_wandb(os.environ.get(RUN_VARIABLE))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ner_lightning.data import conll, jsonl
-from ner_lightning.data.sentence import Sentence, read_lines
+from ner_lightning.data.sentence import DataError, Sentence, check_word, is_written_through, read_lines
 from ner_lightning.errors import UserError
 from ner_lightning.progress import paced, shown, stage
 from ner_lightning.terminal import printable
@@ -25,25 +25,17 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     """
     parser = _parser(subcommand)
     options = parser.parse_args(args)
-    if options.text:
-        sentences = [Sentence(tuple(text.split()), None, 0) for text in options.text if text.split()]
-    elif options.input:
-        sentences = list(read_sentences(options.input, options.word_column))
-    else:
-        raise UserError("name what to tag: --input FILE, or --text 'words parted by spaces'")
-    output = Path(options.output or os.devnull)
+    sentences = _to_tag(options)
     if options.output is None and not options.text:
         raise UserError("name where the tags go: --output FILE.jsonl or FILE.conll")
-    if not output.parent.is_dir():
-        raise UserError(f"--output {options.output}: there is no folder {output.parent}")
-    if options.output is not None and (output.is_dir() or not os.access(output.parent, os.W_OK)):
-        raise UserError(f"--output {options.output}: no file can be written there")
+    output = Path(options.output or os.devnull)
+    _check_output(output)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from ner_lightning.inference.predictor import NERTagger
 
     with shown("stderr"):
         tagger = NERTagger.from_run(options.run, root=options.runs, device=options.device)
-        stage(f"Tagging {len(sentences):,} sentence{'s' * (len(sentences) != 1)} ...")
+        stage(f"Tagging {_count(len(sentences), 'sentence', 'sentences')} ...")
         found = tagger.stream(sentence.words for sentence in sentences)
         tagged = list(paced(found, "sentences tagged", len(sentences)))
     if options.output is None:
@@ -74,7 +66,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     else:
         conll.write_conll(output, sentences, [item.tags for item in tagged])
     entities = sum(len(item.entities) for item in tagged)
-    sys.stdout.write(f"{len(tagged)} sentences, {entities} entities: {output}\n")
+    done = f"{_count(len(tagged), 'sentence', 'sentences')}, {_count(entities, 'entity', 'entities')}"
+    sys.stderr.write(f"{done}: {output}\n")
 
 
 def marked(item: "Tagged") -> str:
@@ -90,15 +83,44 @@ def read_sentences(path: str, word_column: int = 0) -> Iterator[Sentence]:
     """Reads words: CoNLL columns or JSONL by the file's suffix, otherwise a sentence a line.
 
     Raises:
-        UserError: the file is missing, not UTF-8, or malformed.
+        UserError: the file is missing, empty, not UTF-8, or malformed.
     """
     if Path(path).suffix in {".conll", ".bio", ".tsv", *jsonl.JSON_SUFFIXES}:
         yield from conll.read(path, word_column=word_column, tagged=False)
         return
-    for line in read_lines(path):
-        words = tuple(line.split())
-        if words:
-            yield Sentence(words, None, 0)
+    texts = [(number, words) for number, line in enumerate(read_lines(path), 1) if (words := line.split())]
+    if not texts:
+        raise DataError(f"{path}:1: no sentence in the file; name a file that has some")
+    for number, words in texts:
+        try:
+            yield Sentence(tuple(map(check_word, words)), None, 0)
+        except UserError as error:
+            raise DataError(f"{path}:{number}: {error}") from None
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
+
+
+def _to_tag(options: argparse.Namespace) -> list[Sentence]:
+    if options.text and options.input:
+        raise UserError("name what to tag once: --input or --text, not both")
+    if options.input:
+        return list(read_sentences(options.input, options.word_column))
+    if not options.text:
+        raise UserError("name what to tag: --input FILE, or --text 'words parted by spaces'")
+    texts = [words for text in options.text if (words := text.split())]
+    if not texts:
+        raise UserError("--text holds no word; write a sentence, its words parted by spaces")
+    return [Sentence(tuple(map(check_word, words)), None, 0) for words in texts]
+
+
+def _check_output(file: Path) -> None:
+    if not file.parent.is_dir():
+        raise UserError(f"--output {file}: there is no folder {file.parent}")
+    written = file if is_written_through(file) else file.parent
+    if file.is_dir() or not os.access(written, os.W_OK):
+        raise UserError(f"--output {file}: no file can be written there")
 
 
 def _parser(name: str) -> argparse.ArgumentParser:

@@ -100,9 +100,22 @@ def in_bio2(path: str | Path, sentences: list[Sentence]) -> list[Sentence]:
     return [replace(each, tags=tuple(convert(each.tags or (), scheme))) for each in sentences]
 
 
+def is_written_through(path: str | Path) -> bool:
+    """Whether a file is a link, a pipe or a device such as /dev/stdout, which is not ours to replace."""
+    path = Path(path)
+    return path.is_symlink() or (path.exists() and not path.is_file())
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[TextIO]:
-    """Opens a draft beside the file, which takes its place when all is written."""
+    """Opens a draft beside the file, which takes its place when all is written.
+
+    What `is_written_through` is written directly.
+    """
+    if is_written_through(path):
+        with Path(path).open("w", encoding="utf-8", newline="\n") as direct:
+            yield direct
+        return
     with files.replacing(path) as file:
         text = TextIOWrapper(file, encoding="utf-8", newline="\n")
         try:

@@ -51,7 +51,8 @@ def _errors(run: Run) -> None:
         rows = [json.loads(line) for line in stream]
     shown = worst(rows, ERRORS)
     if shown:
-        say(f"\nThe {len(shown)} most confident mistakes:")
+        one = "\nThe most confident mistake:"
+        say(one if len(shown) == 1 else f"\nThe {len(shown)} most confident mistakes:")
     for row, found in shown:
         for line in describe(row, found, colour=sys.stdout.isatty()):
             say("  " + line, keep="\x1b")  # its words are escaped already

@@ -1,0 +1,116 @@
+"""What predict reads, where it writes, and what it says when it cannot."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import yaml
+
+from ner_lightning.cli import main
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*litlogger.*:UserWarning",
+)
+TEXT = "Vera Holt left Lima .\n" * 3
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, llama):
+    """A folder with one run."""
+    folder = tmp_path_factory.mktemp("predict")
+    config = {
+        "trainer": {"accelerator": "cpu", "max_epochs": 1},
+        "model": {"backbone": str(llama), "lora": {"rank": 2}},
+        "data": {"dataset": str(tiny.write_corpus(folder / "data", repeat=1))},
+    }
+    (folder / "small.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (folder / "text.txt").write_text(TEXT, encoding="utf-8")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main(["fit", "--config", "small.yaml"]) == 0
+    finally:
+        os.chdir(before)
+        os.environ.pop("NER_LIGHTNING_RUN", None)
+    return folder
+
+
+@pytest.fixture
+def place(trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained)
+    capsys.readouterr()
+    return trained
+
+
+BAD = {
+    "an empty text": ("a.txt", b"", "a.txt:1: no sentence in the file"),
+    "blank lines alone": ("a.txt", b"\n \n", "a.txt:1: no sentence in the file"),
+    "empty columns": ("a.conll", b"", "a.conll:1: no sentence in the file"),
+    "empty JSONL": ("a.jsonl", b"", "a.jsonl:1: no sentence in the file"),
+    "Latin-1": ("a.txt", b"Vera\nJos\xe9 left\n", "a.txt:2:4: byte 0xe9 is not UTF-8"),
+    "a word of no width": (
+        "a.txt",
+        "Vera\nleft \u200b .\n".encode(),
+        "a.txt:2: word '\\u200b' shows nothing",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_input_that_cannot_be_tagged(place, capsys, case):
+    name, content, expected = BAD[case]
+    Path(name).write_bytes(content)
+    assert main(["predict", "--input", name, "--output", "out.jsonl"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"ner-lightning: {expected}")
+    assert said.count("\n") == 1, "said before anything is loaded"
+    assert not Path("out.jsonl").exists()
+
+
+def test_a_text_without_words(place, capsys):
+    assert main(["predict", "--text", "left \u200b ."]) == 2
+    assert "shows nothing" in capsys.readouterr().err
+    assert main(["predict", "--text", "", "--text", " "]) == 2
+    assert "--text holds no word" in capsys.readouterr().err
+
+
+def test_a_link_is_written_through(place, capsys):
+    Path("there.jsonl").write_text("old\n", encoding="utf-8")
+    Path("link.jsonl").symlink_to("there.jsonl")
+    assert main(["predict", "--input", "text.txt", "--output", "link.jsonl"]) == 0
+    assert Path("link.jsonl").is_symlink()
+    written = [json.loads(line) for line in Path("there.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["words"] for row in written] == [line.split() for line in TEXT.splitlines()]
+
+
+def test_a_named_pipe_gets_the_lines_alone(place):
+    os.mkfifo("pipe.conll")
+    with subprocess.Popen(["cat", "pipe.conll"], stdout=subprocess.PIPE, text=True) as reader:
+        assert main(["predict", "--input", "text.txt", "--output", "pipe.conll"]) == 0
+        got, _ = reader.communicate(timeout=60)
+    assert [line.split()[0] for line in got.split("\n") if line] == TEXT.split()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("predict", "--text", "Vera left ."),
+        ("fit", "--config", "small.yaml", "--print_config"),
+        ("--version",),
+    ],
+)
+def test_a_reader_that_has_gone_is_no_error(place, words):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        [sys.executable, "-m", "ner_lightning", *words], stdout=theirs, stderr=subprocess.PIPE, text=True
+    )
+    os.close(theirs)
+    assert done.returncode == 1
+    assert "Broken" not in done.stderr
+    assert "Traceback" not in done.stderr
