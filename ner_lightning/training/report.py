@@ -1,9 +1,9 @@
 """What a command prints at its end: scores by type, the worst errors, where everything is."""
 
-import json
 import sys
 
-from ner_lightning.analysis.errors import describe, worst
+from ner_lightning.analysis.errors import all_mistakes, describe, worst
+from ner_lightning.analysis.predictions import read
 from ner_lightning.runs import Run
 from ner_lightning.training.console import say
 from ner_lightning.training.predictions import SPLIT
@@ -35,10 +35,8 @@ def show(run: Run, stage: str) -> None:
 
 
 def _errors(run: Run) -> None:
-    file = run.path / f"predictions.{SPLIT['test']}.jsonl"
-    with file.open(encoding="utf-8", newline="\n") as stream:
-        rows = [json.loads(line) for line in stream]
-    shown = worst(rows, ERRORS)
+    predictions = read(run.path / f"predictions.{SPLIT['test']}.jsonl", run.read("train_entities.json"))
+    shown = worst(predictions, all_mistakes(predictions), ERRORS)
     if shown:
         say(f"\nThe {len(shown)} most confident mistakes:")
     for row, found in shown:
