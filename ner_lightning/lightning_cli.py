@@ -24,8 +24,10 @@ from ner_lightning.errors import UserError
 from ner_lightning.preflight import explain, refuse
 from ner_lightning.runs import BEST, LAST, Run
 from ner_lightning.training import callbacks, console, report
+from ner_lightning.training.dashboard import Dashboard
 from ner_lightning.training.loggers import TableLogger, wandb_without_key
 from ner_lightning.training.module import NERModule
+from ner_lightning.training.vitals import Vitals
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # ours deals batches of like length out to ranks
@@ -122,8 +124,11 @@ class NERCLI(LightningCLI):
         if arguments.save_dir in (None, "."):
             arguments.save_dir = str(self.run_folder.path)
         arguments.id = arguments.id or self.run_folder.read("run.json").get("wandb_id")
+        # Seeds of a recipe form a group, each with a name of its own.
+        recipe, number = self.run_folder.path.parts[-2:]
         if arguments.name is None:
-            arguments.name = "/".join(self.run_folder.path.parts[-2:])
+            arguments.name = f"{recipe}/{number} seed {self.config[self.subcommand].seed_everything}"
+        arguments.group = arguments.group or recipe
         if wandb_without_key():
             os.environ["WANDB_MODE"] = "offline"
             console.say(
@@ -137,13 +142,17 @@ class NERCLI(LightningCLI):
         trainer = self.config_init[self.subcommand].trainer
         given = trainer.logger
         loggers = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
+        vitals = Vitals()
         always = [
             callbacks.RunFolder(self.run_folder, *self._resolved(), ["ner-lightning", *self.words]),
             console.Interruption(self.run_folder),
-            console.EpochTable(self.run_folder),
+            vitals,
+            console.EpochTable(self.run_folder, vitals),
+            Dashboard(self.run_folder),
             *callbacks.checkpoints(self.run_folder),
         ]
-        if sys.stderr.isatty() and trainer.enable_progress_bar is not False:
+        # A fit has its own live view.
+        if self.subcommand != "fit" and sys.stderr.isatty() and trainer.enable_progress_bar is not False:
             always.append(TQDMProgressBar())
         else:
             kwargs["enable_progress_bar"] = False

@@ -165,13 +165,20 @@ def _case(row: Row, found: Sequence[Mistake]) -> str:
     where = f'<li class="where">document {row.document}</li>' if row.document is not None else ""
     return (
         f'<article data-mistakes="{escape(json.dumps(pairs))}">\n<ul class="kinds">{said}{where}</ul>\n<dl>'
-        f"<div><dt>annotated</dt><dd>{_sentence(row, row.gold, set(row.predicted))}</dd></div>\n"
-        f"<div><dt>predicted</dt><dd>{_sentence(row, row.predicted, set(row.gold))}</dd></div>"
+        f"<div><dt>annotated</dt><dd>{sentence(row, row.gold, set(row.predicted))}</dd></div>\n"
+        f"<div><dt>predicted</dt><dd>{sentence(row, row.predicted, set(row.gold))}</dd></div>"
         "</dl>\n</article>\n"
     )
 
 
-def _sentence(row: Row, entities: Iterable[Span], others: set[Span]) -> str:
+def sentence(row: Row, entities: Iterable[Span], others: set[Span]) -> str:
+    """A sentence with its entities marked, boldly where the other side has none such.
+
+    Args:
+        row: the sentence.
+        entities: what is marked.
+        others: the entities of the other side.
+    """
     # Each word is isolated, so that one written from right to left moves none of the others.
     words = [f"<bdi>{escape(shown(word))}</bdi>" for word in row.words]
     for span in entities:

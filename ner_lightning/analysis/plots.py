@@ -46,6 +46,16 @@ def svg(figure: "Figure") -> str:
     return out.getvalue()
 
 
+def png(figure: "Figure") -> bytes:
+    """The picture as a PNG file."""
+    import matplotlib
+
+    out = io.BytesIO()
+    with matplotlib.rc_context(SETTINGS):
+        figure.savefig(out, format="png", dpi=120, bbox_inches="tight")
+    return out.getvalue()
+
+
 @contextmanager
 def _drawn(width: float, height: float, columns: int = 1) -> Iterator[tuple["Figure", Any]]:
     # A Figure of its own, not pyplot's: no display, no global state, nothing to close.

@@ -61,22 +61,26 @@ def scores(run: Experiment) -> Iterator[Block]:
         "mislead, not how far another seed would."
     )
     yield Table(
-        "Entities of all types",
+        "Scores over all types",
+        ["split", "score", "value", "95% interval"],
         [
-            "split",
-            "sentences",
-            "annotated",
-            "predicted",
-            "right",
-            "word accuracy",
-            "precision",
-            "recall",
-            "F1",
+            line
+            for split, a in run.splits.items()
+            for line in (
+                *(
+                    [split, NAMES[name], f"{a.scores[name].value:.4f}", _bounds(a.scores[name])]
+                    for name in NAMES
+                ),
+                [split, "word accuracy", f"{a.accuracy:.4f}", ""],
+            )
         ],
+    )
+    yield Table(
+        "Entities counted",
+        ["split", "sentences", "annotated", "predicted", "right"],
         [
             [split, f"{len(a.predictions.rows):,}"]
             + [f"{int(a.totals[:, column].sum()):,}" for column in (2, 1, 0)]
-            + [f"{a.accuracy:.4f}", *(_with_bounds(a.scores[name]) for name in NAMES)]
             for split, a in run.splits.items()
         ],
     )

@@ -1,14 +1,11 @@
 """RunFolder and checkpoints: what every run writes beside `metrics.csv`."""
 
 import math
-import resource
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
-import torch.distributed
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning_utilities.core.rank_zero import rank_zero_only
 
@@ -18,6 +15,7 @@ from ner_lightning.runs import BEST, LAST, Run, provenance, write_text
 from ner_lightning.training.loggers import TableLogger
 from ner_lightning.training.module import NERModule, Prediction
 from ner_lightning.training.predictions import SPLIT, describe_split, gather, prediction_rows
+from ner_lightning.training.vitals import peak_memory
 
 MONITOR = "val/f1"
 
@@ -175,13 +173,6 @@ class RunFolder(Callback):
         self.run.point_last()
         for logger in trainer.loggers:
             logger.save()
-
-
-def peak_memory() -> int:
-    """Bytes: the most GPU memory allocated, or without a GPU the most resident memory."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _parts(trainer: pl.Trainer) -> tuple[NERModule, CoNLLDataModule]:

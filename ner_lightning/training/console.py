@@ -1,4 +1,4 @@
-"""What a fit shows at the terminal: a line an epoch, and Ctrl-C that loses nothing."""
+"""What a fit shows at the terminal: its epochs, and Ctrl-C that loses nothing."""
 
 import signal
 import sys
@@ -9,8 +9,11 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
+from rich.console import Console
 
 from ner_lightning.runs import LAST, Run
+from ner_lightning.training.live import LiveTable
+from ner_lightning.training.vitals import Vitals
 
 KEYS = ("train/loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
 COLUMNS = (
@@ -93,18 +96,21 @@ class Interruption(Callback):
 
 
 class EpochTable(Callback):
-    """Prints what is trained on what, then a line an epoch: losses, scores, words/s, time.
+    """Shows what is trained on what, then the epochs: at a terminal a live table, else a line each.
 
     Args:
         run: the run folder, to name it.
+        vitals: knows the words a second; it must come before this callback.
+        console: where the live table goes; by default standard output.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, vitals: Vitals, console: Console | None = None) -> None:
         self.run = run
+        self.vitals = vitals
+        self.console = console or Console()
         self._began = 0.0
-        self._trained = 0.0
-        self._words = 0
         self._headed = False
+        self._table: LiveTable | None = None
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -119,34 +125,58 @@ class EpochTable(Callback):
             say("Adapters and the whole backbone are trained together, which is unusual.")
         if pl_module.hparams["compile"]:
             say("The layers are compiled on first use, which takes a minute or two.")
+        if self.console.is_terminal:
+            steps = int(trainer.estimated_stepping_batches)
+            self._table = LiveTable(self.console, steps, trainer.global_step, trainer.max_epochs)
+            self._table.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
         self._began = time.perf_counter()
-        self._trained = 0.0
-        self._words = 0
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
-    ) -> None:
-        """Counts words; `mask` is on the device, so this is left for the epoch's end on a GPU."""
-        self._trained = time.perf_counter() - self._began
-        if batch.mask.device.type == "cpu":
-            self._words += int(batch.mask.sum())
+    @rank_zero_only
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Moves the live table on; losses are looked at only where they are logged anyway."""
+        if self._table is not None:
+            self._table.step = trainer.global_step
+            if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+                self._table.now(_floats(trainer), trainer.current_epoch + 1)
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints the epoch's line."""
-        seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        """Prints the epoch's line, or adds it to the live table."""
+        seen = _floats(trainer)
+        seen["words"] = self.vitals.words_per_second
+        seen["minutes"] = (time.perf_counter() - self._began) / 60
+        if self._table is not None:
+            self._table.add(seen, trainer.current_epoch + 1)
+            return
         if not self._headed:
             self._headed = True
             say(f"{'epoch':>9}" + "".join(f"{name:>{width}}" for name, width, _ in COLUMNS))
-        seen["words"] = self._words / max(self._trained, 1e-9)
-        seen["minutes"] = (time.perf_counter() - self._began) / 60
         cells = (
             f"{seen[key]:>{width}.{digits}f}" for key, (_, width, digits) in zip(KEYS, COLUMNS, strict=True)
         )
         say(f"{trainer.current_epoch + 1:>4}/{trainer.max_epochs:<4}" + "".join(cells))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leaves the live table as it is at the end."""
+        self._stop()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Gives the terminal back."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._table is not None:
+            self._table.stop()
+            self._table = None
+
+
+def _floats(trainer: pl.Trainer) -> dict[str, float]:
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def say(line: str) -> None:
