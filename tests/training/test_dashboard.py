@@ -68,13 +68,12 @@ class Offline:
         return next(row[name] for row in reversed(self.history) if name in row)
 
     def media(self, name):
-        return (self.folder / "files" / self.last(name)["path"]).read_bytes()
+        return (self.folder / "files" / self.last(f"{name}/path")).read_bytes()
 
     def picture(self, name):
-        held = self.last(name)
-        (file,) = held["filenames"] if "filenames" in held else [held["path"]]
-        assert (self.folder / "files" / file).read_bytes().startswith(b"\x89PNG")
-        return "".join(held.get("captions") or [held.get("caption", "")])
+        """The caption of a picture that is really there."""
+        assert self.media(name).startswith(b"\x89PNG")
+        return self.last(f"{name}/caption")
 
     def table(self, name):
         return json.loads(self.media(name))
@@ -96,7 +95,7 @@ def runs(tmp_path_factory, llama, corpus):
             },
         },
         "model": {"backbone": str(llama), "lr": 0.01, "head_lr": 0.03, "loss": {"ls": 0.1}},
-        "data": {"dataset": str(corpus), "batch_size": 4},
+        "data": {"dataset": str(corpus), "batch_size": 5},
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
@@ -154,7 +153,7 @@ def test_pictures_and_tables_show_the_errors(offline, runs):
 def test_the_best_checkpoint_is_an_artifact_because_that_was_asked_for(offline):
     (artifact,) = [a for a in offline.artifacts if a.type == "model"]
     assert [entry.path for entry in artifact.manifest.contents] == ["best.ckpt"]
-    assert list(artifact.aliases) == ["best"]
+    assert "best" in artifact.aliases
 
 
 def test_seeds_of_a_recipe_stand_side_by_side(offline, runs):
