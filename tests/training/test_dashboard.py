@@ -101,6 +101,7 @@ def runs(tmp_path_factory, llama, corpus):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB_DATA_DIR", str(folder))
         patch.delenv("NER_LIGHTNING_RUN", raising=False)
         for seed in ("3", "4"):
             assert main(["fit", "--config", "tiny.yaml", "--seed_everything", seed]) == 0
@@ -145,8 +146,9 @@ def test_pictures_and_tables_show_the_errors(offline, runs):
     assert 0 < len(errors["data"]) <= 50
     chances = [row[1] for row in errors["data"]]
     assert chances == sorted(chances, reverse=True)
-    cell = errors["data"][0][errors["columns"].index("sentence")]
-    page = (offline.folder / "files" / cell["path"]).read_text(encoding="utf-8")
+    pages = [e for a in offline.artifacts for e in a.manifest.contents if e.path.endswith(".html")]
+    assert len(pages) >= len(errors["data"])
+    page = Path(pages[-1].local_path).read_text(encoding="utf-8")
     assert re.search(r'<mark class="one">.*</mark>', page)
 
 
