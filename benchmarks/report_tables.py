@@ -76,7 +76,9 @@ def scores(rows: Sequence[Row]) -> tuple[HEAD, list[list[str]]]:
                 runs.setdefault(key, {})[name] = row["value"]
     body = [
         [label, seed, split, *(f"{values[name]:.4f}" for name in ("accuracy", "precision", "recall", "f1"))]
-        for (label, seed, split), values in sorted(runs.items(), key=lambda item: (item[0][2] != "test", item[0]))
+        for (label, seed, split), values in sorted(
+            runs.items(), key=lambda item: (item[0][2] != "test", item[0])
+        )
         if len(values) == 4
     ]
     return ["run", "seed", "split", "word accuracy", "precision", "recall", "F1"], body
@@ -106,7 +108,9 @@ def by_type(rows: Sequence[Row]) -> tuple[HEAD, list[list[str]]]:
         row = _mistakes(rows, split)
         for name, gold, predicted, precision, recall, f1, low, high in row["types"] if row else ():
             counts = [split, name, f"{gold:,}", f"{predicted:,}"]
-            body.append([*counts, f"{precision:.4f}", f"{recall:.4f}", f"{f1:.4f}", f"{low:.4f} to {high:.4f}"])
+            body.append(
+                [*counts, f"{precision:.4f}", f"{recall:.4f}", f"{f1:.4f}", f"{low:.4f} to {high:.4f}"]
+            )
     return ["split", "type", "annotated", "predicted", "precision", "recall", "F1", "95% interval"], body
 
 
@@ -124,8 +128,15 @@ def reasons(rows: Sequence[Row]) -> tuple[HEAD, list[list[str]]]:
     """Groups that are lost more or less often than the rest on CoNLL-2003 validation, beyond chance."""
     row = _mistakes(rows)
     body = [
-        [f"{name}: {group}", f"{size:,}", f"{lost:.1%}", f"{others:.1%}", f"{d:+.1%}", f"{low:+.1%} to {high:+.1%}"]
-        for name, group, size, lost, others, d, low, high in (row["reasons"] if row else ())
+        [
+            f"{name}: {group}",
+            f"{size:,}",
+            f"{lost:.1%}",
+            f"{others:.1%}",
+            f"{by:+.1%}",
+            f"{low:+.1%} to {high:+.1%}",
+        ]
+        for name, group, size, lost, others, by, low, high in (row["reasons"] if row else ())
     ]
     return ["group", "entities", "lost", "of all others", "difference", "interval"], body
 

@@ -1,6 +1,5 @@
 """The `ner-lightning` command: picks the subcommand, and turns a user's mistakes into a few lines."""
 
-import errno
 import importlib
 import importlib.metadata
 import os
@@ -48,18 +47,18 @@ def main(args: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except BrokenPipeError:  # as in `ner-lightning test | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain of it at its end
+        return 1
+    except Exception as error:
+        from ner_lightning.disk_errors import explain_disk_error
+
+        explained = explain_disk_error(error)
+        if explained is None:
             _ask_for_report()
             raise
-        sys.stderr.write(
-            f"ner-lightning: no space is left on the device ({error.filename or 'the run folder'}).\n"
-            "Free some, then continue with: ner-lightning fit --ckpt_path last\n"
-        )
+        sys.stderr.write(f"ner-lightning: {explained}\n")
         return 2
-    except Exception:
-        _ask_for_report()
-        raise
     return 0
 
 

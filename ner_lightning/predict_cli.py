@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ner_lightning.analysis.errors import printable
-from ner_lightning.data import conll
-from ner_lightning.data.conll import Sentence
+from ner_lightning.data import conll, jsonl
+from ner_lightning.data.sentence import Sentence, read_lines
 from ner_lightning.errors import UserError
+from ner_lightning.progress import paced, shown, stage
 
 if TYPE_CHECKING:
     from ner_lightning.inference.predictor import Tagged
@@ -35,17 +36,22 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         raise UserError("name where the tags go: --output FILE.jsonl or FILE.conll")
     if not output.parent.is_dir():
         raise UserError(f"--output {options.output}: there is no folder {output.parent}")
+    if options.output is not None and (output.is_dir() or not os.access(output.parent, os.W_OK)):
+        raise UserError(f"--output {options.output}: no file can be written there")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from ner_lightning.inference.predictor import NERTagger
 
-    tagger = NERTagger.from_run(options.run, root=options.runs, device=options.device)
-    tagged = list(tagger.stream(sentence.words for sentence in sentences))
+    with shown("stderr"):
+        tagger = NERTagger.from_run(options.run, root=options.runs, device=options.device)
+        stage(f"Tagging {len(sentences):,} sentence{'s' * (len(sentences) != 1)} ...")
+        found = tagger.stream(sentence.words for sentence in sentences)
+        tagged = list(paced(found, "sentences tagged", len(sentences)))
     if options.output is None:
         for item in tagged:
             sys.stdout.write(marked(item) + "\n")
         return
-    if output.suffix in conll.JSON_SUFFIXES:
-        conll.write_jsonl(
+    if output.suffix in jsonl.JSON_SUFFIXES:
+        jsonl.write_jsonl(
             output,
             (
                 {
@@ -84,18 +90,12 @@ def read_sentences(path: str, word_column: int = 0) -> Iterator[Sentence]:
     """Reads words: CoNLL columns or JSONL by the file's suffix, otherwise a sentence a line.
 
     Raises:
-        UserError: the file is missing or not UTF-8.
+        UserError: the file is missing, not UTF-8, or malformed.
     """
-    if Path(path).suffix in {".conll", ".bio", ".tsv", *conll.JSON_SUFFIXES}:
+    if Path(path).suffix in {".conll", ".bio", ".tsv", *jsonl.JSON_SUFFIXES}:
         yield from conll.read(path, word_column=word_column, tagged=False)
         return
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"--input {path}: {(error.strerror or 'cannot be read').lower()}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"--input {path}: byte {error.start} is not UTF-8") from None
-    for line in text.split("\n"):
+    for line in read_lines(path):
         words = tuple(line.split())
         if words:
             yield Sentence(words, None, 0)

@@ -1,13 +1,18 @@
 """What is checked before anything is loaded, and what parser errors mean to a user."""
 
 import difflib
+import os
 import re
 from collections.abc import Collection, Iterator
+from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
+import yaml
 
 from ner_lightning.data.pretrained import locate
+from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
@@ -25,10 +30,11 @@ def refuse(config: Any) -> None:
         config: the parsed options of a subcommand.
 
     Raises:
-        UserError: precision, strategy or a callback's monitor is not as it must be, or the backbone
-            cannot be had.
+        UserError: precision, devices, strategy or a callback's monitor is not as it must be, or the
+            backbone cannot be had.
     """
     _precision(config.trainer.precision, str(config.trainer.accelerator))
+    _devices(config.trainer.devices, str(config.trainer.accelerator))
     strategy = config.trainer.strategy
     name = strategy if isinstance(strategy, str) else str(strategy.class_path)
     if any(word in name.lower() for word in REFUSED_STRATEGIES):
@@ -36,6 +42,52 @@ def refuse(config: Any) -> None:
     for callback in _callbacks(config.trainer.callbacks):
         _monitor(callback)
     _ = locate(config.model.backbone, config.model.revision).kwargs  # asks the Hub for access
+
+
+def refuse_types(config: Any, types: Collection[str]) -> None:
+    """Stops a callback that monitors the F1 of an entity type that the data do not have.
+
+    Args:
+        config: the parsed options of a subcommand.
+        types: the entity types.
+
+    Raises:
+        UserError: there is one.
+    """
+    for callback in _callbacks(config.trainer.callbacks):
+        monitor = _monitored(callback) or ""
+        kind = monitor.removeprefix("val/f1/")
+        if kind != monitor and kind not in types:
+            raise UserError(
+                f"trainer.callbacks: {_name(callback)} monitors {monitor!r}, which is never logged; "
+                f"there are {', '.join('val/f1/' + known for known in types)}"
+            )
+
+
+def check_config(path: str) -> None:
+    """Checks that a config file is one, before the parser says so without naming file and line.
+
+    Args:
+        path: what follows `--config`; what is no file is left to the parser.
+
+    Raises:
+        UserError: it is not UTF-8, not YAML, or holds something other than options.
+    """
+    if not Path(path).is_file():
+        return
+    try:
+        content = yaml.safe_load("\n".join(read_lines(path)))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or "it holds a character that YAML does not allow"
+        raise UserError(f"--config {path}{place}: not YAML: {problem}") from None
+    if not isinstance(content, dict):
+        held = "is empty" if content is None else f"holds {shorten(str(content), 40, placeholder=' ...')!r}"
+        raise UserError(f"--config {path} {held}; it must hold options, such as\nmodel:\n  lr: 1e-4")
+    for name in ("trainer", "model", "data"):
+        if not isinstance(content.get(name, {}), dict):
+            raise UserError(f"--config {path}: {name} must hold options, each on a line of its own below it")
 
 
 def explain(message: str, keys: Collection[str]) -> str:
@@ -50,6 +102,13 @@ def explain(message: str, keys: Collection[str]) -> str:
     text = re.sub(r"<class '(\w+)'>", r"\1", text).replace("typing.", "")
     text = re.sub(r"^Parser key \"config\": *", "--config: ", text)
     text = re.sub(r"^Parser key \"([\w.]+)\": *", r"\1: ", text)
+    text = re.sub(
+        r"Does not validate against any of .*? Subtypes: \[(.*?)\] Errors: .*Given value: (.*)",
+        lambda found: (
+            f"Expected {found[1].replace(', ', ' or ').replace('NoneType', 'null')}. Got value: {found[2]}"
+        ),
+        text,
+    )
     unknown = re.search(r"unrecognized arguments: --([\w.]+)", text) or re.search(
         r"(?:Key|[Oo]ption|[Kk]ey) ['\"]([\w.]+)['\"]", text
     )
@@ -77,17 +136,43 @@ def _precision(precision: Any, accelerator: str) -> None:
         )
 
 
+def _devices(asked: Any, accelerator: str) -> None:
+    """GPUs are counted by Lightning; without any, it would start that many processes on the CPU."""
+    if accelerator not in {"auto", "cpu"} or (accelerator == "auto" and _has_accelerator()):
+        return
+    count = len(asked) if isinstance(asked, list) else int(asked) if str(asked).isdecimal() else 1
+    if count > 1 and accelerator == "auto":
+        raise UserError(
+            f"trainer.devices is {count}, but this machine has no GPU that PyTorch can use.\n"
+            f"Leave it out, or train in {count} processes on the CPU: --trainer.accelerator cpu"
+        )
+    cores = os.cpu_count() or 1
+    if count > cores:
+        raise UserError(f"trainer.devices is {count}, but this machine has {cores} CPU cores")
+
+
+def _has_accelerator() -> bool:
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
 def _callbacks(given: Any) -> Iterator[Any]:
     if given is not None:
         yield from given if isinstance(given, list) else [given]
 
 
-def _monitor(callback: Any) -> None:
+def _monitored(callback: Any) -> str | None:
     arguments = callback.get("init_args")
-    monitor = arguments.get("monitor") if arguments is not None else None
+    return None if arguments is None else arguments.get("monitor")
+
+
+def _name(callback: Any) -> str:
+    return str(callback.class_path).rpartition(".")[2]
+
+
+def _monitor(callback: Any) -> None:
+    monitor, name = _monitored(callback), _name(callback)
     if monitor is None:
         return
-    name = str(callback.class_path).rpartition(".")[2]
     if monitor not in MONITORS and not re.fullmatch(r"val/f1/\S+", monitor):
         close = difflib.get_close_matches(monitor, sorted(MONITORS), n=1, cutoff=0.5)
         raise UserError(
@@ -95,9 +180,10 @@ def _monitor(callback: Any) -> None:
             + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(MONITORS))}")
         )
     falls = monitor.rpartition("/")[2] in {"loss", "ce", "crf", "ls"}
-    if arguments.get("mode") == ("max" if falls else "min"):
+    mode = callback.init_args.get("mode")
+    if mode == ("max" if falls else "min"):
         better = "lower" if falls else "higher"
         raise UserError(
-            f"trainer.callbacks: {name} has mode {arguments.mode}, but a {better} {monitor} is better; "
+            f"trainer.callbacks: {name} has mode {mode}, but a {better} {monitor} is better; "
             f"set mode: {'min' if falls else 'max'}"
         )

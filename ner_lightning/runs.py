@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from ner_lightning.errors import UserError
 
 BEST, LAST = "best", "last"
+RUN_VARIABLE = "NER_LIGHTNING_RUN"  # the environment variable with the folder of the run at hand
 PACKAGES = (
     "ner-lightning",
     "torch",
@@ -73,11 +75,26 @@ class Run:
         fresh.replace(link)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file through a temporary one beside it, so that no reader ever sees half of it."""
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Writes a file through a temporary one beside it, so that no reader ever sees half of it.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk; the old file is as it was.
+    """
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
+    try:
+        fresh.write_bytes(content)
+        fresh.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # a failed write names no file
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in the same way."""
+    write_bytes(path, text.encode("utf-8"))
 
 
 def create(root: Path, name: str) -> Run:
@@ -102,6 +119,32 @@ def create(root: Path, name: str) -> Run:
                 continue  # another process took this number just now
     except OSError as error:
         raise UserError(f"the run folder {folder} cannot be written: {error.strerror}") from None
+
+
+def check_writable(run: Run) -> None:
+    """Checks that results can be written beside a run's checkpoints.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if not os.access(run.path, os.W_OK):
+        raise UserError(
+            f"the run folder {run.path} cannot be written.\n"
+            "Mend its permissions, or copy its checkpoint and name the copy: --ckpt_path FILE"
+        )
+
+
+def short(path: Path) -> Path:
+    """A path as it would be typed: from the working folder on, if it is inside."""
+    whole = path.resolve()
+    return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else path
+
+
+def remove_empty(run: Run) -> None:
+    """Removes the folder of a run that failed before it wrote anything, and its empty parents."""
+    with suppress(OSError):  # not empty
+        for folder in (run.checkpoints, run.path, run.path.parent, run.path.parent.parent):
+            folder.rmdir()
 
 
 def resolve(address: str | None, which: str, root: Path) -> Path:
@@ -143,10 +186,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:
+        others = [str(other) for other in sorted(path.parent.glob("*.ckpt")) if other != path]
         raise UserError(
             f"{path} is not a whole checkpoint of ner-lightning ({type(error).__name__}): it was cut "
-            "short, or holds more than tensors and plain values.\n"
-            f"Name another one: {', '.join(str(p) for p in sorted(path.parent.glob('*.ckpt')))}"
+            "short, or holds more than tensors and plain values."
+            + (f"\nBeside it there is {', '.join(others)}" if others else "")
         ) from None
     if not isinstance(content, dict) or not {"config", "backbone", "state_dict"} <= content.keys():
         raise UserError(f"{path} is not a checkpoint of ner-lightning's")

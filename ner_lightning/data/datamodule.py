@@ -1,5 +1,6 @@
 """CoNLLDataModule: any tagged data set as length-grouped batches, on any number of ranks."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
@@ -10,12 +11,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from ner_lightning import progress
 from ner_lightning.data.batching import Batch, EncodedDataset, LengthGroupedSampler
-from ner_lightning.data.conll import Sentence
 from ner_lightning.data.encoding import Encoded, Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet, spans
+from ner_lightning.data.sentence import Sentence
 from ner_lightning.data.sources import Source, Split
+from ner_lightning.data.states import States
 from ner_lightning.errors import UserError
 
 
@@ -91,6 +94,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         self.seed = seed
         self.backbone, self.backbone_revision = backbone, backbone_revision
         self.trust_remote_code = trust_remote_code
+        self.states: dict[str, States] = {}  # by split: what a cache keeps of it
         self._types = types
         self._splits: dict[str, Split] = {}
         self._encoded: dict[str, list[Encoded]] = {}
@@ -142,8 +146,9 @@ class CoNLLDataModule(pl.LightningDataModule):
         """
         if name not in self._encoded:
             sentences = self.split(name).sentences
-            tags = [np.array(self._tag_ids(name, sentence)) for sentence in sentences]
-            encoded = self.encoder.encode([sentence.words for sentence in sentences])
+            tags = [np.array(self._tag_ids(name, number)) for number in range(len(sentences))]
+            coded = self.encoder.encode([sentence.words for sentence in sentences])
+            encoded = progress.paced(coded, f"{name} sentences tokenised", len(sentences))
             self._encoded[name] = [
                 Encoded(e.index, e.windows, e.window, e.first, e.last, ids)
                 for e, ids in zip(encoded, tags, strict=True)
@@ -162,7 +167,10 @@ class CoNLLDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Reads and encodes what the stage needs."""
-        for name in {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",)}[stage]:
+        names = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",)}[stage]
+        count = sum(len(self.split(name).sentences) for name in names)
+        progress.stage(f"Tokenising {count:,} sentences ...")
+        for name in names:
             self.encoded(name)
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -202,17 +210,23 @@ class CoNLLDataModule(pl.LightningDataModule):
             "generator": torch.Generator(),
         }
         return DataLoader(
-            EncodedDataset(encoded, self.encoder.pad_id),
+            EncodedDataset(encoded, self.encoder.pad_id, self.states.get(split)),
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             **options,
         )
 
-    def _tag_ids(self, split: str, sentence: Sentence) -> list[int]:
+    def _tag_ids(self, name: str, number: int) -> list[int]:
+        split = self.split(name)
+        sentence = split.sentences[number]
         assert sentence.tags is not None, "a split is read with its tags"
         try:
             return self.labels.encode(sentence.tags)
         except UserError as error:
-            raise UserError(f"{self.split(split).origin}: {error}") from None
+            text = textwrap.shorten(" ".join(sentence.words), 60, placeholder=" ...")
+            raise UserError(
+                f"{split.origin}, sentence {number + 1} ({text}): {error}.\n"
+                "Mend the tag, or name all types, before training: --data.types [PER,...]"
+            ) from None
 
 
 def tagged(sentences: Sequence[Sentence]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:

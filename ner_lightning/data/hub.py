@@ -1,19 +1,18 @@
 """Sentences from a data set on the Hugging Face Hub."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from ner_lightning.data.conll import DOCSTART, DataError, Sentence
+from ner_lightning.data.conll import DOCSTART
 from ner_lightning.data.hub_fetch import fetch
 from ner_lightning.data.schemes import convert, detect, split_tag
+from ner_lightning.data.sentence import DataError, Sentence, shows_nothing
 from ner_lightning.errors import UserError
 
 # The short name redirects on the Hub, but offline nothing tells where to.
 ALIASES = {"conll2003": "eriktks/conll2003"}
-_INVISIBLE = re.compile(r"[\s\u200b\u200c\u200d\ufeff\u2060\u00ad]*")
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def load_hub(
     *,
     config: str | None,
     revision: str | None,
-    split: str,
+    splits: Sequence[str],
     words_column: str,
     tags_column: str,
     document_column: str | None = None,
@@ -75,7 +74,7 @@ def load_hub(
         config: its configuration; None where it has one, or a default.
         revision: a branch, tag or commit. None is the main branch, or the Hub's Parquet copy if
             what is there is a loading script, which datasets no longer runs.
-        split: the name of the split.
+        splits: names of the split; the first that the data set has is loaded.
         words_column: the column with a list of words in each row.
         tags_column: the column with a list of tags in each row, as strings or as a ClassLabel.
         document_column: the column whose value is the same for all sentences of a document.
@@ -85,11 +84,13 @@ def load_hub(
         DataError: a row is malformed.
     """
     name = ALIASES.get(dataset, dataset)
-    version, splits = fetch(name, config, revision)
+    version, held = fetch(name, config, revision)
+    split = next((asked for asked in splits if asked in held), None)
+    if split is None:
+        asked = " or ".join(repr(asked) for asked in splits)
+        raise UserError(f"data.dataset: {name} has no split {asked}; it has: {', '.join(held)}")
     where = f"{version.id}, split {split}"
-    if split not in splits:
-        raise UserError(f"data.dataset: {name} has no split {split!r}; it has: {', '.join(splits)}")
-    rows = splits[split]
+    rows = held[split]
     columns = {"words_column": words_column, "tags_column": tags_column}
     if document_column is not None:
         columns["document_column"] = document_column
@@ -171,7 +172,7 @@ def _cells(rows: Any, columns: list[str]) -> Iterator[tuple[Any, ...]]:
 def _named(words: list[str | None], tags: list[Any] | None, names: tuple[str, ...] | None) -> tuple[str, ...]:
     """Checks one row, and returns its tags by name."""
     for index, word in enumerate(words):
-        if word is None or _INVISIBLE.fullmatch(word):
+        if word is None or shows_nothing(word):
             raise UserError(f"word {index} is empty or invisible ({word!r})")
     if tags is None or len(tags) != len(words):
         raise UserError(f"{len(words)} words but {len(tags or ())} tags")

@@ -11,6 +11,7 @@ from typing import Any
 
 from ner_lightning.errors import UserError
 from ner_lightning.hub_errors import HubUnavailableError, explain_hub_error, inspect_repo
+from ner_lightning.progress import stage
 
 # The branch on which the Hub keeps its own Parquet copy of a data set: CONFIG/SPLIT/0000.parquet.
 CONVERTED = "refs/convert/parquet"
@@ -94,6 +95,7 @@ def _from_hub(version: Version, config: str | None) -> dict[str, Any]:
     from huggingface_hub.errors import EntryNotFoundError
 
     arguments = version.arguments(config)
+    stage(f"Fetching {version.id} (commit {version.commit[:8]}) unless the cache has it ...")
     try:
         # Leaves in the cache which commit the revision stands for, whether or not the file is there.
         with suppress(EntryNotFoundError):

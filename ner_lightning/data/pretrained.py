@@ -29,6 +29,11 @@ class Pretrained:
     on_hub: bool = False
 
     @property
+    def label(self) -> str:
+        """The name to show: the Hub's, or the file or folder without what leads to it."""
+        return self.name if self.on_hub else self.gguf_file or Path(self.name).name
+
+    @property
     def kwargs(self) -> dict[str, Any]:
         """Keyword arguments for `from_pretrained`; for the Hub they name a commit.
 

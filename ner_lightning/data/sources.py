@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ner_lightning.data import conll, hub
-from ner_lightning.data.conll import Sentence
+from ner_lightning.data.jsonl import JSON_SUFFIXES
+from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
+from ner_lightning.progress import stage
 
 SAMPLE = "sample"
-SUFFIXES = (".txt", ".conll", ".bio", ".tsv", ".jsonl")
+SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
+SUFFIXES = (".txt", ".conll", ".bio", ".tsv", *JSON_SUFFIXES)
 # Other names under which a split's file or Hub split is found.
-ALIASES = {"train": ("train",), "valid": ("valid", "validation", "dev"), "test": ("test",)}
+ALIASES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Source:
         Raises:
             UserError: it is not there or cannot be read.
         """
+        stage(f"Reading the {split} split ...")
         path = self._path(split)
         if path is None:
             return self._from_hub(split)
@@ -62,7 +66,7 @@ class Source:
         if split in self.files:
             return Path(self.files[split]).expanduser()
         if self.dataset == SAMPLE:
-            return Path(__file__).parent / "sample" / f"{split}.conll"
+            return SAMPLE_FOLDER / f"{split}.conll"
         folder = Path(self.dataset).expanduser()
         if not folder.is_dir():
             if folder.exists():
@@ -79,8 +83,8 @@ class Source:
             both = " and ".join(str(path) for path in found)
             raise UserError(f"data.dataset: {both} both look like the {split} split; set data.{split}_file")
         raise UserError(
-            f"data.dataset: {self.dataset} has no {split} file (looked for {', '.join(names[:3])}, ...); "
-            f"set data.{split}_file"
+            f"data.dataset: {self.dataset} has no {split} file; set data.{split}_file.\n"
+            f"Looked for {' or '.join(ALIASES[split])} with {', '.join(SUFFIXES)}"
         )
 
     def _from_hub(self, split: str) -> Split:
@@ -90,7 +94,7 @@ class Source:
             self.dataset,
             config=self.config,
             revision=self.revision,
-            split="validation" if split == "valid" else split,
+            splits=ALIASES[split],
             words_column=self.words_column,
             tags_column=self.tags_column,
             document_column=self.document_column,

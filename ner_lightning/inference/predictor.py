@@ -12,9 +12,10 @@ from ner_lightning.data.batching import Batch, EncodedDataset, LengthGroupedSamp
 from ner_lightning.data.encoding import Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import check_backbone, check_names, kept_names
-from ner_lightning.model.tagger import Architecture, Entity, Tagger
+from ner_lightning.model.tagger import Entity, Tagger
 
 PREFIX = "tagger."
 WINDOW = 2048  # sentences that are sorted by length together

@@ -6,16 +6,18 @@ import torch
 
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.model.adapters import adapt, frozen_layers
+from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.attention import verify_attention
 from ner_lightning.model.backbone import (
     AttentionImplementation,
-    adapt,
     checkpoint_activations,
     compile_layers,
     identity,
     load_backbone,
 )
-from ner_lightning.model.tagger import Architecture, Tagger
+from ner_lightning.model.tagger import Tagger
+from ner_lightning.progress import stage
 
 
 def build_tagger(
@@ -28,6 +30,7 @@ def build_tagger(
     device_type: str = "cpu",
     checkpointing: bool = False,
     compiled: bool = False,
+    cached: bool = False,
     verify: bool = True,
     trust_remote_code: bool = False,
 ) -> tuple[Tagger, str]:
@@ -42,6 +45,7 @@ def build_tagger(
         device_type: `cpu` or `cuda`, where it will run.
         checkpointing: recompute activations in the backward pass.
         compiled: compile each layer.
+        cached: leave layers uncompiled whose outcome is kept: they run only once.
         verify: prove the direction of attention first.
         trust_remote_code: run code that comes with the weights.
 
@@ -49,6 +53,8 @@ def build_tagger(
         the tagger, and a word for the exact weights of its backbone.
     """
     _quiet()
+    asks_hub = pretrained.on_hub and not pretrained.kwargs["local_files_only"]
+    stage(f"Loading {pretrained.label}{', downloading what the cache lacks' if asks_hub else ''} ...")
     model = load_backbone(
         pretrained,
         attention=architecture.attention,
@@ -61,6 +67,7 @@ def build_tagger(
     config: Any = model.config
     text = config.get_text_config()
     if verify:
+        stage(f"Proving that its attention is {architecture.attention} ...")
         verify_attention(model, architecture.attention, text.vocab_size)
     model = adapt(
         model,
@@ -71,13 +78,18 @@ def build_tagger(
     if checkpointing:
         checkpoint_activations(model)
     if compiled:
-        compile_layers(model)
+        compile_layers(model, below=frozen_layers(model) if cached else 0)
     return Tagger(model, labels, architecture, text.hidden_size, bf16), weights_id
 
 
 def _quiet() -> None:
-    """Silences what transformers says of its own progress; errors stay."""
+    """Silences what transformers says of its own progress; errors and downloads stay."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils import logging
 
+    downloads = not are_progress_bars_disabled()
+
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # the Hub's as well, so those are taken back
+    if downloads:
+        enable_progress_bars()

@@ -1,59 +1,18 @@
 """The tagger: Batch -> emissions -> loss, tags and probabilities; usable without Lightning."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.data.schemes import LabelSet, spans
-from ner_lightning.model.backbone import (
-    Attention,
-    Lora,
-)
+from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.crf import CRF, Segments, viterbi
-from ner_lightning.model.loss import LossWeights, word_losses
+from ner_lightning.model.cut import Cut
+from ner_lightning.model.loss import word_losses
 
-Pooling = Literal["first", "last", "mean"]
 ILLEGAL = float("-inf")
-# Fields of Architecture that NERModule's settings hold under the same name, as plain values.
-PLAIN = (
-    "attention",
-    "freeze_backbone",
-    "unfreeze_top",
-    "pooling",
-    "dropout",
-    "use_crf",
-    "constrained",
-)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Everything that decides which function a tagger computes; each field as at `NERModule`."""
-
-    attention: Attention = "bidirectional"
-    freeze_backbone: bool = True
-    lora: Lora | None = None
-    unfreeze_top: int = 0
-    pooling: Pooling = "last"
-    dropout: float = 0.1
-    use_crf: bool = True
-    constrained: bool = True
-    weights: LossWeights = field(default=LossWeights())
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> "Architecture":
-        """Reads it from `NERModule`'s settings, as objects or as the plain values of a config."""
-        lora, weights = settings["lora"], settings["loss"]
-        lora = lora if isinstance(lora, Lora) else Lora(**lora)
-        return cls(
-            lora=lora if settings["peft"] == "lora" else None,
-            weights=weights if isinstance(weights, LossWeights) else LossWeights(**weights),
-            **{name: settings[name] for name in PLAIN},
-        )
 
 
 class Entity(NamedTuple):
@@ -98,6 +57,8 @@ class Tagger(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.bf16 = bf16
+        self.hidden_size = hidden_size
+        self.cut: Cut | None = None  # where kept hidden states enter; see `Keeper`
         self.labels = labels
         self.pooling = architecture.pooling
         self.constrained = architecture.constrained
@@ -120,10 +81,9 @@ class Tagger(nn.Module):
         Returns:
             emissions. *Shape:* (B, W, C)
         """
-        hidden = self._hidden(batch)
-        with torch.autocast(hidden.device.type, enabled=False):
-            vectors = self._word_vectors(hidden, batch).to(self.head.weight.dtype)  # (B, W, D)
-            emissions: Tensor = self.head(self.dropout(vectors))
+        vectors = self.word_vectors(batch)  # (B, W, D)
+        with torch.autocast(vectors.device.type, enabled=False):
+            emissions: Tensor = self.head(self.dropout(vectors.to(self.head.weight.dtype)))
         return emissions
 
     def losses(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -223,24 +183,40 @@ class Tagger(nn.Module):
         """What the probability of an entity is."""
         return "softmax_product" if self.crf is None else "marginal"
 
-    def _hidden(self, batch: Batch) -> Tensor:
-        """The backbone's last hidden states, (R, T, D)."""
-        # A bf16 backbone with fp32 adapters computes in bf16, with or without a trainer around it.
-        with torch.autocast(batch.input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            output: Any = self.backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long())
-        hidden: Tensor = output.last_hidden_state
-        return hidden
+    def word_vectors(self, batch: Batch) -> Tensor:
+        """One vector a word: here the windows of a long sentence are stitched.
 
-    def _word_vectors(self, hidden: Tensor, batch: Batch) -> Tensor:
-        """One vector a word, (B, W, D): here the windows of a long sentence are stitched."""
+        Returns:
+            *Shape:* (B, W, D)
+        """
+        if batch.states is None:
+            hidden = self.hidden(batch)  # (R, T, D)
+        elif self.cut is None:
+            return batch.states
+        else:
+            with self.cut.given(batch.states):
+                hidden = self.hidden(batch)
         flat = hidden.flatten(0, 1)  # (R T, D)
         if self.pooling == "first":
             return flat[batch.first]
         if self.pooling == "last":
             return flat[batch.last]
-        sums = hidden.float().cumsum(1).flatten(0, 1)  # (R T, D)
-        inclusive = sums[batch.last] - sums[batch.first] + flat[batch.first]
-        return inclusive / (batch.last - batch.first + 1).unsqueeze(-1)
+        with torch.autocast(hidden.device.type, enabled=False):
+            sums = hidden.float().cumsum(1).flatten(0, 1)  # (R T, D)
+            inclusive = sums[batch.last] - sums[batch.first] + flat[batch.first]
+            return inclusive / (batch.last - batch.first + 1).unsqueeze(-1)
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """The backbone's last hidden states.
+
+        Returns:
+            *Shape:* (R, T, D)
+        """
+        # A bf16 backbone with fp32 adapters computes in bf16, with or without a trainer around it.
+        with torch.autocast(batch.input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            output: Any = self.backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long())
+        hidden: Tensor = output.last_hidden_state
+        return hidden
 
 
 def _scores(legal: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from ner_lightning.data import conll
+from ner_lightning.data import conll, jsonl
 from ner_lightning.data.datamodule import CoNLLDataModule
+from ner_lightning.data.sentence import Sentence
 from ner_lightning.runs import BEST, LAST, Run, provenance, write_text
 from ner_lightning.training.loggers import TableLogger
 from ner_lightning.training.module import NERModule, Prediction
@@ -135,10 +136,10 @@ class RunFolder(Callback):
         split = SPLIT[stage]
         rows.sort(key=lambda row: int(row["sentence"]))
         base = self.run.path / f"predictions.{split}"
-        conll.write_jsonl(base.with_name(base.name + ".jsonl"), rows)
+        jsonl.write_jsonl(base.with_name(base.name + ".jsonl"), rows)
         conll.write_conll(
             base.with_name(base.name + ".conll"),
-            [conll.Sentence(tuple(r["words"]), None, r["document"]) for r in rows],
+            [Sentence(tuple(r["words"]), None, r["document"]) for r in rows],
             [r["gold"] for r in rows],
             [r["predicted"] for r in rows],
         )

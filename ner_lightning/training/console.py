@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -11,17 +12,19 @@ from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
 
-from ner_lightning.runs import LAST, Run
+from ner_lightning.data.sources import SAMPLE_FOLDER
+from ner_lightning.progress import Pace, stage
+from ner_lightning.runs import LAST, Run, short
 from ner_lightning.training.live import LiveTable
 from ner_lightning.training.vitals import Vitals
 
-KEYS = ("train/loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
+KEYS = ("loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
 COLUMNS = (
     ("loss", 9, 4),
     ("val loss", 9, 4),
-    ("P", 8, 4),
-    ("R", 8, 4),
-    ("F1", 8, 4),
+    ("val P", 8, 4),
+    ("val R", 8, 4),
+    ("val F1", 8, 4),
     ("words/s", 9, 0),
     ("minutes", 9, 1),
 )
@@ -98,17 +101,24 @@ class Interruption(Callback):
 class EpochTable(Callback):
     """Shows what is trained on what, then the epochs: at a terminal a live table, else a line each.
 
+    Where there is no bar, as in a log file, a line a minute says how far a long epoch is.
+
     Args:
         run: the run folder, to name it.
         vitals: knows the words a second; it must come before this callback.
-        console: where the live table goes; by default standard output.
+        bar: whether something else shows how far an epoch is.
+        live: whether to draw the live table.
     """
 
-    def __init__(self, run: Run, vitals: Vitals, console: Console | None = None) -> None:
+    def __init__(self, run: Run, vitals: Vitals, *, bar: bool = False, live: bool = False) -> None:
         self.run = run
         self.vitals = vitals
-        self.console = console or Console()
+        self._bar = bar
+        self._live = live
+        self._pace = Pace("", 0)
         self._began = 0.0
+        self._losses: Any = 0.0
+        self._batches = 0
         self._headed = False
         self._table: LiveTable | None = None
 
@@ -118,34 +128,83 @@ class EpochTable(Callback):
         about = self.run.read("run.json")
         for name, split in about["data"].items():
             entities = ", ".join(f"{count:,} {kind}" for kind, count in split["entities"].items())
-            say(f"{name:<6}{split['sentences']:>8,} sentences: {entities}   ({split['origin']})")
+            file = Path(split["origin"])  # or the name of a data set on the Hub
+            origin = "bundled sample" if file.parent == SAMPLE_FOLDER else short(file)
+            say(f"{name:<6}{split['sentences']:>8,} sentences: {entities}   ({origin})")
         share = f"{about['trained_parameters']:,} of {about['parameters']:,} parameters"
-        say(f"{about['backbone']['name']}: {share} are trained; everything goes to {self.run.path}")
+        say(f"{share} are trained; everything goes to {short(self.run.path)}")
         if pl_module.hparams["peft"] == "lora" and not pl_module.hparams["freeze_backbone"]:
             say("Adapters and the whole backbone are trained together, which is unusual.")
         if pl_module.hparams["compile"]:
             say("The layers are compiled on first use, which takes a minute or two.")
-        if self.console.is_terminal:
+        if self._live and trainer.is_global_zero:
             steps = int(trainer.estimated_stepping_batches)
-            self._table = LiveTable(self.console, steps, trainer.global_step, trainer.max_epochs)
+            self._table = LiveTable(Console(), steps, trainer.global_step, trainer.max_epochs)
             self._table.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
+        self._pace = Pace(f"epoch {trainer.current_epoch + 1}: batches", trainer.num_training_batches)
         self._began = time.perf_counter()
+        self._losses = 0.0
+        self._batches = 0
 
-    @rank_zero_only
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Moves the live table on; losses are looked at only where they are logged anyway."""
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        """Moves the view on; in the live table losses are looked at only where they are logged anyway."""
+        self._losses += outputs["loss"].detach()
+        self._batches += 1
+        self._count(index + 1)
         if self._table is not None:
             self._table.step = trainer.global_step
             if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
                 self._table.now(_floats(trainer), trainer.current_epoch + 1)
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Says that scoring begins, unless it is part of an epoch."""
+        self._pace = Pace("validation batches", sum(trainer.num_val_batches))
+        if trainer.state.fn == "validate":
+            stage("Validating ...")
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Says that scoring begins."""
+        self._pace = Pace("test batches", sum(trainer.num_test_batches))
+        stage("Testing ...")
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        index: int,
+        *_: Any,
+    ) -> None:
+        """Counts."""
+        self._count(index + 1)
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        index: int,
+        *_: Any,
+    ) -> None:
+        """Counts."""
+        self._count(index + 1)
+
+    def _count(self, done: int) -> None:
+        if not self._bar:
+            self._pace(done)
+
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the epoch's line, or adds it to the live table."""
         seen = _floats(trainer)
+        seen["loss"] = float(self._losses) / max(self._batches, 1)  # one batch's alone would jump about
         seen["words"] = self.vitals.words_per_second
         seen["minutes"] = (time.perf_counter() - self._began) / 60
         if self._table is not None:

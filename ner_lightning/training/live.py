@@ -10,7 +10,7 @@ from rich.text import Text
 
 # Name, key, digits; a part of the loss that is not used has no column.
 COLUMNS = (
-    ("loss", "train/loss", 4),
+    ("loss", "loss", 4),
     ("ce", "train/ce", 4),
     ("crf", "train/crf", 4),
     ("ls", "train/ls", 4),
@@ -57,7 +57,11 @@ class LiveTable:
 
     def now(self, seen: Mapping[str, float], epoch: int) -> None:
         """What the epoch that is under way has come to: its losses."""
-        self._now = epoch, {key: value for key, value in seen.items() if key.startswith("train/")}
+        self._now = (
+            epoch,
+            {key: value for key, value in seen.items() if key in PARTS}
+            | {"loss": seen.get("train/loss", 0.0)},
+        )
 
     def add(self, seen: Mapping[str, float], epoch: int) -> None:
         """A finished epoch."""

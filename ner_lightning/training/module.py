@@ -12,12 +12,14 @@ from ner_lightning.data.batching import Batch
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
-from ner_lightning.model.backbone import Attention, AttentionImplementation, Lora
+from ner_lightning.model.adapters import Lora
+from ner_lightning.model.architecture import Architecture, Pooling
+from ner_lightning.model.backbone import Attention, AttentionImplementation
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
+from ner_lightning.model.keep import Cache
 from ner_lightning.model.loss import LossWeights
-from ner_lightning.model.tagger import Architecture, Pooling, Tagger
-from ner_lightning.training.console import say
+from ner_lightning.model.tagger import Tagger
 from ner_lightning.training.metrics import EntityF1
 from ner_lightning.training.optim import Schedule, parameter_groups, schedule
 
@@ -51,6 +53,7 @@ class NERModule(pl.LightningModule):
         attn_implementation: of attention; `auto` takes what measured fastest.
         gradient_checkpointing: recompute activations in the backward pass: less memory, slower.
         compile: compile the backbone's layers: a minute at the start, then faster.
+        cache: keep on disk what the layers that are not trained compute.
         trust_remote_code: run Python code that comes with the backbone's weights.
     """
 
@@ -78,6 +81,7 @@ class NERModule(pl.LightningModule):
         attn_implementation: AttentionImplementation = "auto",
         gradient_checkpointing: bool = False,
         compile: bool = False,
+        cache: Cache = Cache(),  # noqa: B008  (frozen)
         trust_remote_code: bool = False,
     ) -> None:
         super().__init__()
@@ -85,6 +89,7 @@ class NERModule(pl.LightningModule):
         self.strict_loading = False  # the frozen backbone is not in a checkpoint; see load_state_dict
         if not types:
             raise UserError("model.types: there are no entity types to learn")
+        self.cache = cache
         self.labels = LabelSet(tuple(types))
         self.architecture = Architecture.of(self.hparams)
         self.pretrained = locate(backbone, revision)
@@ -105,8 +110,6 @@ class NERModule(pl.LightningModule):
             return
         hparams = self.hparams
         trainer = self._trainer
-        if trainer is not None and trainer.is_global_zero:
-            say(f"Loading {hparams['backbone']} ...")
         self.tagger, self.weights_id = build_tagger(
             self.pretrained,
             self.labels,
@@ -116,6 +119,7 @@ class NERModule(pl.LightningModule):
             device_type=self.device.type if trainer is None else trainer.strategy.root_device.type,
             checkpointing=hparams["gradient_checkpointing"],
             compiled=hparams["compile"],
+            cached=self.cache.enabled,
             trust_remote_code=hparams["trust_remote_code"],
         )
 

@@ -1,22 +1,24 @@
 """What a command prints at its end: scores by type, the worst errors, where everything is."""
 
 import sys
+from pathlib import Path
 
 from ner_lightning.analysis.errors import all_mistakes, describe, worst
 from ner_lightning.analysis.predictions import read
-from ner_lightning.runs import Run
+from ner_lightning.runs import Run, short
 from ner_lightning.training.console import say
 from ner_lightning.training.predictions import SPLIT
 
 ERRORS = 5
 
 
-def show(run: Run, stage: str) -> None:
+def show(run: Run, stage: str, *, fitted: bool = False) -> None:
     """Prints the result of `val` or `test`, if the run has one.
 
     Args:
         run: the run folder.
         stage: `val` or `test`; errors are shown for the latter.
+        fitted: whether it is the end of a fit, whose best epoch was kept.
     """
     metrics = run.read("metrics.json")
     if f"{stage}/by_type" not in metrics:
@@ -24,6 +26,8 @@ def show(run: Run, stage: str) -> None:
     rows = metrics[f"{stage}/by_type"]
     micro = {name: metrics[f"{stage}/{name}"] for name in ("precision", "recall", "f1")}
     micro["gold"] = sum(row["gold"] for row in rows.values())
+    if fitted:
+        say(f"\nBest epoch: {metrics[f'{stage}/epoch'] + 1}, kept as the checkpoint `best`")
     say(f"\n{stage + ' entities':<16}{'precision':>10}{'recall':>8}{'F1':>8}{'gold':>7}")
     for name, row in (rows | {"all": micro}).items():
         scores = f"{row['precision']:>10.4f}{row['recall']:>8.4f}{row['f1']:>8.4f}"
@@ -31,7 +35,12 @@ def show(run: Run, stage: str) -> None:
     say(f"word accuracy {metrics[f'{stage}/accuracy']:.4f}")
     if stage == "test":
         _errors(run)
-    say(f"\nEverything is in {run.path}")
+    say(f"\nEverything is in {short(run.path)}" + (f"; next: {_next(run)}" if fitted else ""))
+
+
+def _next(run: Run) -> str:
+    last = run.path.parent.parent.resolve() == Path("runs").resolve()
+    return "ner-lightning test" if last else f"ner-lightning test --run {short(run.path)}"
 
 
 def _errors(run: Run) -> None:

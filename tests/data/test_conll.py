@@ -1,4 +1,4 @@
-"""Tests of reading and writing CoNLL columns and JSONL, and of where errors are said to be."""
+"""CoNLL columns and JSONL: reading, writing, and where errors are said to be."""
 
 import json
 
@@ -6,16 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner_lightning.data.conll import (
-    DataError,
-    Sentence,
-    read,
-    read_conll,
-    read_jsonl,
-    write_conll,
-    write_jsonl,
-)
+from ner_lightning.data.conll import read, read_conll, write_conll
+from ner_lightning.data.jsonl import read_jsonl, write_jsonl
 from ner_lightning.data.schemes import Span, to_bio2
+from ner_lightning.data.sentence import DataError, Sentence
 from ner_lightning.errors import UserError
 
 ODD_WORDS = ["#", "#hashtag", "# ", "a\x85b", "x\u2028y", "c\u00a0d", "\x0ce", "O", "-", "\u200bz"]

@@ -32,9 +32,10 @@ from ner_lightning.errors import UserError
 logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 heavy = sorted({"datasets", "huggingface_hub", "torch"} & sys.modules.keys())
 
-def load(name, split="train", **kwargs):
+def load(name, *splits, **kwargs):
+    splits = splits or ("train",)
     columns = {"words_column": "tokens", "tags_column": "ner_tags"}
-    found = hub.load_hub(name, split=split, **{"config": None, "revision": None, **columns, **kwargs})
+    found = hub.load_hub(name, splits=splits, **{"config": None, "revision": None, **columns, **kwargs})
     return {
         "sentences": [dataclasses.astuple(sentence) for sentence in found.sentences],
         "types": found.types,
@@ -225,7 +226,8 @@ def online(hub, home):
     child.load("no list", "lab/Strings", words_column="doc", tags_column="labels")
     child.load("main", "lab/tagged")
     child.load("tag", "lab/tagged", revision="v1.0")
-    child.load("no split", "lab/tagged", "dev")
+    child.load("no split", "lab/tagged", "dev", "devel")
+    child.load("another name", "lab/tagged", "dev", "validation")
     child.load("no revision", "lab/tagged", revision="v2.0")
     child.load("no config", "lab/tagged", config="large")
     for name in ("iob1", "docs", "blank", "uneven", "untagged", "empty", "malformed", "nothing"):
@@ -303,6 +305,10 @@ class TestOtherDataSets:
     def test_document_column(self, results):
         assert [document for *_, document in results["renamed"]["sentences"]] == [0, 1, 0]
 
+    def test_the_first_split_name_that_is_there_counts(self, results):
+        assert sentences(results["another name"]) == VALIDATION
+        assert results["another name"]["split"] == "validation"
+
     def test_renamed_data_set_is_followed(self, results):
         assert results["renamed"]["dataset"] == "lab/Strings"
 
@@ -346,7 +352,7 @@ class TestWrongData:
         [
             ("no column", ["data.words_column", "'tokens'", "words, labels, doc"]),
             ("no list", ["data.words_column", "'doc'", "list of strings"]),
-            ("no split", ["'dev'", "train, validation, test"]),
+            ("no split", ["no split 'dev' or 'devel'", "train, validation, test"]),
             ("no config", ["'large'", "'default'"]),
             ("nothing", ["lab/nothing", "data files"]),
             ("bad name", ["lab//x y", "org/name"]),

@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 
 from ner_lightning.data import conll
-from ner_lightning.data.conll import DataError, Sentence
 from ner_lightning.data.sample import corpus
 from ner_lightning.data.sample.corpus import HERE, SPLITS, TYPES, Sample, entity_f1, kappa, unseen
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.data.sentence import DataError, Sentence
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def test_it_stays_when_it_stops():
     out = io.StringIO()
     table = LiveTable(Console(file=out, force_terminal=True, width=100), steps=2, first=0, epochs=1)
     table.start()
-    table.add({"train/loss": 0.5, "val/f1": 0.25}, 1)
+    table.add({"loss": 0.5, "val/f1": 0.25}, 1)
     table.step = 2
     table.stop()
     last = out.getvalue().rsplit("val loss", 1)[1]

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ner_lightning.data.conll import DataError, Sentence, write_conll
+from ner_lightning.data.conll import write_conll
 from ner_lightning.data.schemes import Span, spans, to_bio2
+from ner_lightning.data.sentence import DataError, Sentence
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"

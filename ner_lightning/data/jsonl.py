@@ -1,0 +1,81 @@
+"""Reads and writes JSONL, one sentence a line; every error says file:line."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ner_lightning.data.sentence import DataError, Sentence, check_sentence, in_bio2, read_lines, replacing
+from ner_lightning.errors import UserError
+
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_AS_TEXT = 'write a list of words, or of tags by name, in quotes: ["O", "B-PER"]'
+
+
+def read_jsonl(
+    path: str | Path,
+    *,
+    words_field: str = "tokens",
+    tags_field: str = "ner_tags",
+    document_field: str = "document",
+    tagged: bool = True,
+) -> list[Sentence]:
+    """Reads one JSON object a line.
+
+    Args:
+        path: a UTF-8 file; blank lines are passed over.
+        words_field: field with a list of words; `words` serves where it is absent.
+        tags_field: field with a list of tags by name; `tags` or `labels` serves where it is absent.
+        document_field: field with a value that all sentences of a document share; may be absent.
+        tagged: whether to read tags at all.
+
+    Raises:
+        DataError: the file is missing, empty, not UTF-8 or malformed.
+    """
+    sentences = []
+    documents: dict[str, int] = {}
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = _object(line)
+            words = _strings(row, words_field, "words")
+            tags = _strings(row, tags_field, "tags", "labels") if tagged else None
+            check_sentence(words, tags)
+        except UserError as error:
+            raise DataError(f"{path}:{number}: {error}") from None
+        document = documents.setdefault(repr(row.get(document_field)), len(documents))
+        sentences.append(Sentence(words, tags, document))
+    return in_bio2(path, sentences)
+
+
+def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes one JSON object a line; the file is replaced in one step."""
+    with replacing(path) as file:
+        file.writelines(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows)
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"not JSON: {error.msg} at column {error.colno}; write one object a line") from None
+    if not isinstance(row, dict):
+        raise UserError(f"a JSON {type(row).__name__}, not an object; write one object a line")
+    return row
+
+
+def _strings(row: dict[str, Any], *names: str) -> tuple[str, ...]:
+    """The list of strings in the first of the named fields that is there."""
+    name = next((name for name in names if name in row), None)
+    if name is None:
+        found = ", ".join(row) or "none"
+        raise UserError(f"no field {names[0]!r}; name another one (fields: {found})")
+    if not isinstance(row[name], list):
+        raise UserError(f"field {name!r} holds no list; {_AS_TEXT}")
+    for entry in row[name]:
+        if not isinstance(entry, str) or _SURROGATE.search(entry):
+            raise UserError(f"field {name!r} holds {entry!a:.40}, which is no text; {_AS_TEXT}")
+    return tuple(row[name])

@@ -1,0 +1,114 @@
+"""Sentence, and what all files of sentences share: lines, errors, checks, writing in one step."""
+
+import codecs
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TextIO
+
+from ner_lightning.data.schemes import Scheme, convert, detect, split_tag
+from ner_lightning.errors import UserError
+
+# Tokenisers drop such words or melt them into a neighbour, so that nothing is left to tag.
+_INVISIBLE = re.compile(r"[\s\u200b\u200c\u200d\ufeff\u2060\u00ad]*")
+
+
+class DataError(UserError):
+    """Something is wrong in a data file; the message begins with the file and the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence as the data give it.
+
+    Attributes:
+        words: its words, at least one.
+        tags: one BIO2 tag a word; None if it was read without tags.
+        document: index of its document in the file, from 0.
+    """
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...] | None
+    document: int
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """The lines of a UTF-8 file; a byte order mark and CRLF are accepted.
+
+    Raises:
+        DataError: it is missing or not UTF-8; the message says at which line and column.
+    """
+    try:
+        data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+        text = data.decode("utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; name a file") from None
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        raise DataError(
+            f"{path}:{line}:{column}: byte 0x{data[error.start]:02x} is not UTF-8; "
+            "convert the file, for example with iconv -f latin1 -t utf-8"
+        ) from None
+    # Not splitlines(), which also splits at U+0085 and U+2028: those occur inside words.
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def shows_nothing(word: str) -> bool:
+    """Whether a word is empty, white space, or made of characters of no width."""
+    return _INVISIBLE.fullmatch(word) is not None
+
+
+def check_word(word: str) -> str:
+    """The word, if there is anything to see of it.
+
+    Raises:
+        UserError: there is none.
+    """
+    if shows_nothing(word):
+        raise UserError(f"word {word!a} shows nothing; remove it or write a placeholder")
+    return word
+
+
+def check_sentence(words: Sequence[str], tags: Sequence[str] | None) -> None:
+    """Checks words and tags that belong together.
+
+    Raises:
+        UserError: there are no words, another number of tags, or one of them is malformed.
+    """
+    if not words:
+        raise UserError("no words in this sentence; remove the line")
+    if tags is not None and len(tags) != len(words):
+        raise UserError(f"{len(words)} words but {len(tags)} tags; write one tag a word")
+    for word in words:
+        check_word(word)
+    for tag in tags or ():
+        split_tag(tag)
+
+
+def in_bio2(path: str | Path, sentences: list[Sentence]) -> list[Sentence]:
+    """Brings the tags to BIO2 from the scheme that the file as a whole shows."""
+    if not sentences:
+        raise DataError(f"{path}:1: no sentence in the file; name a file that has some")
+    scheme = detect(sentence.tags or () for sentence in sentences)
+    if scheme is Scheme.BIO2:
+        return sentences
+    return [replace(each, tags=tuple(convert(each.tags or (), scheme))) for each in sentences]
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[TextIO]:
+    """Opens a draft beside the file, which takes its place when all is written."""
+    draft = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
+        draft.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a failed write names no file
+        raise
+    finally:
+        draft.unlink(missing_ok=True)

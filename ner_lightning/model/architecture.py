@@ -1,0 +1,47 @@
+"""Everything that decides which function a tagger computes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ner_lightning.model.adapters import Lora
+from ner_lightning.model.backbone import Attention
+from ner_lightning.model.loss import LossWeights
+
+Pooling = Literal["first", "last", "mean"]
+# Fields of Architecture that NERModule's settings hold under the same name, as plain values.
+PLAIN = (
+    "attention",
+    "freeze_backbone",
+    "unfreeze_top",
+    "pooling",
+    "dropout",
+    "use_crf",
+    "constrained",
+)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that decides which function a tagger computes; each field as at `NERModule`."""
+
+    attention: Attention = "bidirectional"
+    freeze_backbone: bool = True
+    lora: Lora | None = None
+    unfreeze_top: int = 0
+    pooling: Pooling = "last"
+    dropout: float = 0.1
+    use_crf: bool = True
+    constrained: bool = True
+    weights: LossWeights = field(default=LossWeights())
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Architecture":
+        """Reads it from `NERModule`'s settings, as objects or as the plain values of a config."""
+        lora, weights = settings["lora"], settings["loss"]
+        lora = lora if isinstance(lora, Lora) else Lora(**lora)
+        return cls(
+            lora=lora if settings["peft"] == "lora" else None,
+            weights=weights if isinstance(weights, LossWeights) else LossWeights(**weights),
+            **{name: settings[name] for name in PLAIN},
+        )

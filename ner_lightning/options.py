@@ -1,0 +1,52 @@
+"""What is read off a command line before the parser sees it."""
+
+from pathlib import Path
+
+from ner_lightning.errors import UserError
+
+
+def config_files(words: list[str]) -> list[str]:
+    """The config files that a command line names."""
+    rest = list(words)
+    return [
+        value for option in ("--config", "-c") for _ in words if (value := take(rest, option)) is not None
+    ]
+
+
+def named(words: list[str]) -> list[str]:
+    """Names the run after its first config file unless told otherwise."""
+    config = peek(words, "--config") or peek(words, "-c")
+    if config is None or peek(words, "--name") is not None:
+        return words
+    return [f"--name={Path(config).stem}", *words]  # in front, so that the file's own name wins
+
+
+def shipped(word: str) -> str:
+    """A config of ours where the folder at hand has none of that name: `configs/...` works anywhere."""
+    option, equals, value = word.rpartition("=")
+    if not value.startswith("configs/") or Path(value).exists():
+        return word
+    ours = Path(__file__).parent / value
+    return f"{option}{equals}{ours}" if ours.is_file() else word
+
+
+def take(words: list[str], option: str) -> str | None:
+    """Removes an option and its value from a command line; returns the value, None if it is not there.
+
+    Raises:
+        UserError: the option is the last word.
+    """
+    for place, word in enumerate(words):
+        if word == option:
+            if place + 1 == len(words):
+                raise UserError(f"{option} lacks its value")
+            del words[place]
+            return words.pop(place)
+        if word.startswith(option + "="):
+            return words.pop(place).partition("=")[2]
+    return None
+
+
+def peek(words: list[str], option: str) -> str | None:
+    """An option's value, None if it is not there."""
+    return take(list(words), option)

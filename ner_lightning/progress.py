@@ -1,0 +1,84 @@
+"""Where a command is: lines about its stages, shown only where the command line asks for them."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeVar
+
+Item = TypeVar("Item")
+EVERY = 60.0  # seconds between two lines about the same loop
+_LOGGER = logging.getLogger("ner_lightning")
+
+
+def stage(line: str) -> None:
+    """Says what begins now. Whoever uses the package without its command line sees nothing of it."""
+    _LOGGER.info(line)
+
+
+class Pace:
+    """Says once a minute how far a loop is.
+
+    Args:
+        what: what is counted, such as `epoch 1/4: batches`.
+        total: how many there will be.
+    """
+
+    def __init__(self, what: str, total: float) -> None:
+        self.what, self.total = what, total
+        self._began = self._said = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        """Says a line if a minute has passed since the last one.
+
+        Args:
+            done: how many are done by now.
+        """
+        now = time.monotonic()
+        if now - self._said < EVERY:
+            return
+        self._said = now
+        left = (now - self._began) / 60 * (self.total - done) / max(done, 1)
+        stage(f"{self.what}: {done:,} of {self.total:,}, about {left:.0f} minutes left")
+
+
+def paced(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+    """The same items, with a line about them once a minute."""
+    pace = Pace(what, total)
+    for done, item in enumerate(items, start=1):
+        yield item
+        pace(done)
+
+
+@contextmanager
+def shown(where: Literal["stdout", "stderr"]) -> Iterator[None]:
+    """Shows the lines while a command runs, on the first of several ranks; warnings go to stderr.
+
+    Args:
+        where: `stderr` for a command whose standard output is its result.
+    """
+    rank = next(
+        (os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), "0"
+    )
+    handler, before = _Lines(where), _LOGGER.level
+    _LOGGER.addHandler(handler)
+    _LOGGER.setLevel(logging.INFO if rank == "0" else logging.WARNING)
+    try:
+        yield
+    finally:
+        _LOGGER.removeHandler(handler)
+        _LOGGER.setLevel(before)
+
+
+class _Lines(logging.Handler):
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Looked up each time: tests and callers may have put another stream there.
+        stream = sys.stderr if record.levelno >= logging.WARNING else getattr(sys, self.where)
+        stream.write(record.getMessage() + "\n")
+        stream.flush()
