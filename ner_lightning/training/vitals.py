@@ -25,13 +25,15 @@ class Vitals(Callback):
     def __init__(self) -> None:
         self.words_per_second = 0.0
         self._began = self._trained = 0.0
-        self._counts: torch.Tensor | None = None  # words, real sub-tokens, all sub-tokens
+        self._counts: torch.Tensor | None = None  # words, sub-tokens
+        self._slots = 0  # places for sub-tokens, padding included
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
         self._began = time.perf_counter()
         self._trained = 0.0
-        self._counts = torch.zeros(3, dtype=torch.double, device=pl_module.device)
+        self._counts = torch.zeros(2, dtype=torch.long, device=pl_module.device)
+        self._slots = 0
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: Any
@@ -39,9 +41,8 @@ class Vitals(Callback):
         """Counts on the device, where the batch is, so that nothing waits for it."""
         assert self._counts is not None
         real = batch.attention_mask
-        self._counts += torch.stack(
-            [batch.mask.sum(), real.sum(), real.new_tensor(real.numel(), dtype=torch.long)]
-        )
+        self._counts += torch.stack([batch.mask.sum(), real.sum()])
+        self._slots += real.numel()
         self._trained = time.perf_counter() - self._began
         for group in trainer.optimizers[0].param_groups:
             if not group["name"].endswith("_no_decay"):
@@ -50,7 +51,8 @@ class Vitals(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Logs the epoch's figures."""
         assert self._counts is not None
-        words, real, total = trainer.strategy.reduce(self._counts, reduce_op="sum").tolist()
+        seen = torch.cat([self._counts, self._counts.new_tensor([self._slots])])
+        words, real, total = trainer.strategy.reduce(seen, reduce_op="sum").tolist()
         self.words_per_second = words / max(self._trained, 1e-9)
         pl_module.log("train/words_per_second", self.words_per_second, batch_size=1)
         pl_module.log("train/padding", 1 - real / total if total else 0.0, batch_size=1)
