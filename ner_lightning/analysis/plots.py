@@ -79,6 +79,8 @@ def curves(history: Mapping[int, Mapping[str, float]], parts: Sequence[str]) -> 
             _series(left, history, name, name.partition("/")[2], linestyle=line)
         _series(left, history, "val/loss", "validation loss", linestyle="none", marker="o", markersize=5)
         left.set(title="Loss per word", xlabel="optimizer step", yscale="log")
+        left.yaxis.set_major_formatter("{x:g}")  # powers are formulas, which are switched off
+        left.yaxis.set_minor_formatter("")
         for (line, marker), name in zip(STYLES, ("f1", "precision", "recall"), strict=False):
             label = "F1" if name == "f1" else name
             _series(right, history, f"val/{name}", label, linestyle=line, marker=marker, markersize=4.5)
