@@ -15,7 +15,7 @@ def drawn(table):
 def test_the_table_shows_epochs_the_best_and_the_time_left():
     table = LiveTable(Console(file=io.StringIO()), steps=40, first=0, epochs=4)
     epoch = {
-        "train/loss": 0.5,
+        "loss": 0.5,
         "train/ce": 0.2,
         "train/crf": 0.3,
         "val/f1": 0.8,
