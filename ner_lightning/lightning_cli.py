@@ -28,11 +28,13 @@ from ner_lightning.runs import RUN_VARIABLE, Run
 from ner_lightning.starts import find_start
 from ner_lightning.training import callbacks, console, ranks, report
 from ner_lightning.training.checkpoints import CheckpointFiles, checkpoints
+from ner_lightning.training.dashboard import Dashboard
 from ner_lightning.training.faults import BatchWatch
 from ner_lightning.training.loggers import TableLogger, wandb_without_key
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.safepoints import SafePoints
 from ner_lightning.training.states import HiddenStateCache
+from ner_lightning.training.vitals import Vitals
 from ner_lightning.training.wandb_logger import SteadyWandbLogger, finish_wandb
 
 TRAINER_DEFAULTS = {
@@ -146,8 +148,11 @@ class NERCLI(LightningCLI):
         assert self.run_folder is not None
         arguments = logger.init_args
         arguments.id = arguments.id or self.run_folder.read("run.json").get("wandb_id")
+        # Seeds of a recipe form a group, each with a name of its own.
+        recipe, number = self.run_folder.path.parts[-2:]
         if arguments.name is None:
-            arguments.name = "/".join(self.run_folder.path.parts[-2:])
+            arguments.name = f"{recipe}/{number} seed {self.config[self.subcommand].seed_everything}"
+        arguments.group = arguments.group or recipe
         if wandb_without_key():
             os.environ["WANDB_MODE"] = "offline"
             console.say(
@@ -162,7 +167,8 @@ class NERCLI(LightningCLI):
         trainer = self.config_init[self.subcommand].trainer
         loggers = [one for one in _listed(trainer.logger) if not isinstance(one, bool)]
         bar = sys.stderr.isatty() and trainer.enable_progress_bar is not False
-        table = TableLogger(self.run_folder.path)
+        live = bar and self.subcommand == "fit" and sys.stdout.isatty()  # a fit's own moving view
+        table, vitals = TableLogger(self.run_folder.path), Vitals()
         self.watch = BatchWatch(self.run_folder)
         every = self.config[self.subcommand].checkpoint_every_n_steps
         command = ["ner-lightning", *self.words]
@@ -170,11 +176,13 @@ class NERCLI(LightningCLI):
             self.watch,
             callbacks.RunFolder(self.run_folder, *self._resolved(), command, table),
             SafePoints(self.run_folder, table, every),
-            console.EpochTable(self.run_folder, bar=bar),
+            vitals,
+            console.EpochTable(self.run_folder, vitals, bar=bar, live=live),
+            Dashboard(self.run_folder),
             *checkpoints(self.run_folder),
             HiddenStateCache(),
         ]
-        if bar:
+        if bar and not live:
             always.append(TQDMProgressBar())
         else:
             kwargs["enable_progress_bar"] = False

@@ -27,7 +27,7 @@ def run(tmp_path):
         (["O", "O"], ["O", "B-PER"]),
     ]
     gold, predicted = [g for g, _ in pairs], [p for _, p in pairs]
-    lines = [json.dumps({"gold": g, "predicted": p}) for g, p in pairs]
+    lines = [json.dumps({"words": ["w"] * len(g), "gold": g, "predicted": p}) for g, p in pairs]
     (tmp_path / "predictions.test.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     metrics = {
         "test/precision": precision_score(gold, predicted),
@@ -48,7 +48,17 @@ def run(tmp_path):
         "machine": "here",
         "versions": {},
         "commit": "abc",
-        "data": {"test": {"origin": "/somewhere/test.txt", "fingerprint": "sha256:0123456789abcdef01"}},
+        "parameters": 1000,
+        "trained_parameters": 30,
+        "data": {
+            "test": {
+                "origin": "/somewhere/test.txt",
+                "fingerprint": "sha256:0123456789abcdef01",
+                "sentences": 3,
+                "words": 8,
+                "entities": {"PER": 1, "ORG": 1, "LOC": 1},
+            }
+        },
     }
     (tmp_path / "run.json").write_text(json.dumps(about))
     return tmp_path
@@ -67,6 +77,10 @@ def test_recorded_counts_are_seqevals(run, tmp_path):
     assert rows["f1"]["config"] == "a"
     assert rows["f1"]["overrides"] == ["--model.lr 1"]
     assert rows["f1"]["data"] == "test.txt sha256:0123456789abcdef"
+    # Beside scores: what the run was trained on and with, and its mistakes by class.
+    assert rows["sentences"]["by_type"] == {"PER": 1, "ORG": 1, "LOC": 1}
+    assert (rows["parameters"]["value"], rows["parameters"]["trained"]) == (1000, 30)
+    assert [c[:4] for c in rows["mistakes"]["classes"]] == [["wrong type", 1, 1, 1], ["spurious", 1, 1, 0]]
     before = file.read_text()
     record.main([str(run), "--file", str(file)])  # the same run again replaces its rows
     assert file.read_text() == before
@@ -129,6 +143,34 @@ def test_the_table_of_runs_has_those_of_the_recipe_on_its_own_data():
         ]
     )
     assert table.splitlines()[2:] == ["| `smollm2_conll2003` | 1 | 0.9000 | - | - | 0.8765 |"]
+
+
+def test_the_tables_of_the_report_are_made_of_recorded_runs():
+    about = {"config": "smollm2_conll2003", "data": "d", "machine": "m"}
+    mistakes = {
+        "metric": "mistakes",
+        "classes": [["missed", 3, 0, 3, 0.01]],
+        "reasons": [["type", "ORG", 20, 0.5, 0.25, 0.25, 0.125, 0.375]],
+        "types": [["ORG", 20, 18, 0.5, 0.25, 0.375, 0.25, 0.5]],
+        "intervals": {"f1": [0.75, 0.5, 1.0]},
+        "calibration_error": 0.0625,
+    }
+    rows = [
+        row(**about, split="valid", metric="sentences", value=3250, words=9, by_type={"ORG": 4, "PER": 2}),
+        row(**about, split="fit", metric="parameters", value=200, trained=50),
+        row(**about, split="fit", metric="peak memory, bytes", value=2**30),
+        row(**about, split="valid", metric="f1", value=0.75),
+        row(**about | {"config": "smollm2_conll2003 causal"}, split="valid", metric="f1", value=0.5),
+        row(**about, split="valid", **mistakes),
+    ]
+    said = {name: results.TABLES[name](rows) for name in results.TABLES}
+    assert "| CoNLL-2003 | valid | 3,250 | 9 | 6 | 4 ORG, 2 PER |" in said["report_sizes"]
+    assert "| `smollm2_conll2003` | 200 | 50 | 25.00% | 1.00 | - | m |" in said["report_model"]
+    assert "| valid | 1 | 0.5000 | 0.7500 | +0.2500 |" in said["report_attention"]
+    assert "| missed | 3 | 0 | 3 | +0.0100 |" in said["report_errors"]
+    assert "| type: ORG | 20 | 50.0% | 25.0% | +25.0% | +12.5% to +37.5% |" in said["report_reasons"]
+    assert "| valid | ORG | 20 | 18 | 0.5000 | 0.2500 | 0.3750 | 0.2500 to 0.5000 |" in said["report_by_type"]
+    assert results.TABLES["report_errors"]([]) == "Not measured here.\n"
 
 
 def test_every_recorded_row_is_whole():

@@ -61,8 +61,10 @@ def rows(path):
 
 
 def table(path):
+    measured = {"train/words_per_second", "train/peak_memory_gib"}  # the machine's, not the run's
     with path.open(newline="") as stream:
-        return [{k: v for k, v in row.items() if v} for row in csv.DictReader(stream)]
+        rows = list(csv.DictReader(stream))
+    return [{k: v for k, v in row.items() if v and k not in measured} for row in rows]
 
 
 def weights(checkpoint):

@@ -1,14 +1,11 @@
 """RunFolder: what every run writes beside its checkpoints."""
 
 import math
-import resource
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
-import torch.distributed
 from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 
@@ -21,6 +18,7 @@ from ner_lightning.training.console import best_effort
 from ner_lightning.training.loggers import TableLogger
 from ner_lightning.training.module import NERModule, Prediction
 from ner_lightning.training.predictions import SPLIT, describe_split, gather, prediction_rows
+from ner_lightning.training.vitals import peak_memory
 
 
 class RunFolder(Callback):
@@ -167,13 +165,6 @@ class RunFolder(Callback):
         best_effort(self.run.path / "run.json", lambda: self.run.update("run.json", progress))
         for logger in trainer.loggers:
             logger.save()
-
-
-def peak_memory() -> int:
-    """Bytes: the most GPU memory allocated, or without a GPU the most resident memory."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _parts(trainer: pl.Trainer) -> tuple[NERModule, CoNLLDataModule]:

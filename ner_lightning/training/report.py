@@ -1,14 +1,14 @@
 """What a command prints at its end: scores by type, the worst errors, where everything is."""
 
-import json
 import sys
 from pathlib import Path
 
-from ner_lightning.analysis.errors import describe, worst
+from ner_lightning.analysis.errors import all_mistakes, describe, worst
+from ner_lightning.analysis.predictions import read
 from ner_lightning.runs import Run, short
-from ner_lightning.training.callbacks import peak_memory
 from ner_lightning.training.console import say
 from ner_lightning.training.predictions import SPLIT
+from ner_lightning.training.vitals import peak_memory
 
 ERRORS = 5
 
@@ -46,10 +46,8 @@ def _next(run: Run) -> str:
 
 
 def _errors(run: Run) -> None:
-    file = run.path / f"predictions.{SPLIT['test']}.jsonl"
-    with file.open(encoding="utf-8", newline="\n") as stream:
-        rows = [json.loads(line) for line in stream]
-    shown = worst(rows, ERRORS)
+    predictions = read(run.path / f"predictions.{SPLIT['test']}.jsonl", run.read("train_entities.json"))
+    shown = worst(predictions, all_mistakes(predictions), ERRORS)
     if shown:
         one = "\nThe most confident mistake:"
         say(one if len(shown) == 1 else f"\nThe {len(shown)} most confident mistakes:")
