@@ -175,8 +175,8 @@ class NERCLI(LightningCLI):
         always = [
             self.watch,
             callbacks.RunFolder(self.run_folder, *self._resolved(), command, table),
+            vitals,  # before what saves within an epoch
             SafePoints(self.run_folder, table, every),
-            vitals,
             console.EpochTable(self.run_folder, vitals, bar=bar, live=live),
             Dashboard(self.run_folder),
             *checkpoints(self.run_folder),

@@ -5,12 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ner_lightning.analysis.compare import comparison, shared_split
-from ner_lightning.analysis.document import markdown, terminal
-from ner_lightning.analysis.experiment import SPLITS, find
-from ner_lightning.analysis.mitigations import read_ladder
 from ner_lightning.errors import UserError
-from ner_lightning.runs import write_text
+
+SPLITS = ("test", "valid")
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -28,11 +25,19 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 def _compare(options: argparse.Namespace) -> None:
     if len(options.runs_to_compare) < 2:
         raise UserError("name two runs or more to compare")
+    # Here and below: `--help` must not wait for numpy, torch and the plots.
+    from ner_lightning.analysis.compare import comparison, shared_split
+    from ner_lightning.analysis.document import terminal
+    from ner_lightning.analysis.experiment import find
+
     runs = [find(address, Path(options.runs)) for address in options.runs_to_compare]
     sys.stdout.write(terminal(comparison(runs, shared_split(runs, options.split))))
 
 
 def _report(options: argparse.Namespace) -> None:
+    from ner_lightning.analysis.experiment import find
+    from ner_lightning.analysis.mitigations import read_ladder
+
     runs = [find(address, Path(options.runs)) for address in options.runs_to_report or [None]]
     ladder = read_ladder(Path(options.ladder)) if options.ladder else None
     folder = Path(options.output) if options.output else runs[0].folder
@@ -40,9 +45,10 @@ def _report(options: argparse.Namespace) -> None:
         raise UserError(
             "a file of predictions has no run folder: name where the report goes with --output DIR"
         )
-    # Plots are drawn from here on, which takes a second to load.
+    from ner_lightning.analysis.document import markdown
     from ner_lightning.analysis.page import html
     from ner_lightning.analysis.report import blocks
+    from ner_lightning.runs import write_text
 
     found = blocks(runs, split=options.split, text=not options.no_text, ladder=ladder)
     try:
@@ -87,5 +93,5 @@ def _compare_parser() -> argparse.ArgumentParser:
 
 
 def _shared(parser: argparse.ArgumentParser, split: str) -> None:
-    parser.add_argument("--split", choices=sorted(SPLITS), help=split)
+    parser.add_argument("--split", choices=SPLITS, help=split)
     parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from ner_lightning.analysis.errors import describe, mistakes
+from ner_lightning.analysis.predictions import Row
 from ner_lightning.cli import main
 from ner_lightning.runs import load_checkpoint
 from ner_lightning.training.module import NERModule
@@ -137,7 +138,7 @@ def test_tokens_are_written_nowhere(place):
 def test_text_from_data_is_shown_escaped(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     evil = "\x1b]0;owned\x07\u202e"
-    row = {"words": [evil], "gold": [f"B-{evil}"], "predicted": ["O"]}
+    row = Row.of({"words": [evil], "gold": [f"B-{evil}"], "predicted": ["O"], "document": None})
     shown = "\n".join(describe(row, mistakes(row)))
     assert shown.count(r"\x1b]0;owned\x07\x202e") == 3
     assert all(c.isprintable() or c == "\n" for c in shown)

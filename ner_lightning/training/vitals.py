@@ -28,8 +28,23 @@ class Vitals(Callback):
         self._counts: torch.Tensor | None = None  # words, sub-tokens
         self._slots = 0  # places for sub-tokens, padding included
 
+    def state_dict(self) -> dict[str, Any]:
+        """What was counted of an epoch that is not over; on several ranks the first one's."""
+        return {"counts": [] if self._counts is None else self._counts.tolist(), "slots": self._slots}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on counting, if a run is continued within an epoch."""
+        if state_dict["counts"]:
+            self._counts, self._slots = torch.tensor(state_dict["counts"]), state_dict["slots"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock, also of an epoch that was begun before."""
+        self._began = time.perf_counter()
+        before = torch.zeros(2, dtype=torch.long) if self._counts is None else self._counts
+        self._counts = before.to(pl_module.device)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock."""
+        """Starts the clock and the counts."""
         self._began = time.perf_counter()
         self._trained = 0.0
         self._counts = torch.zeros(2, dtype=torch.long, device=pl_module.device)
