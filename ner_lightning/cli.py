@@ -6,7 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ner_lightning.errors import UserError
+from ner_lightning.errors import Interrupted, UserError
+from ner_lightning.short_help import HELPS, short_help
+from ner_lightning.terminal import printable
+from ner_lightning.training.ranks import exit_code, lost_another, prefix
 
 # Subcommand, the module whose `run(subcommand, arguments)` does it, what it is for.
 COMMANDS = {
@@ -14,6 +17,8 @@ COMMANDS = {
     "validate": ("ner_lightning.lightning_cli", "score a trained tagger on the validation set"),
     "test": ("ner_lightning.lightning_cli", "score a trained tagger on the test set"),
     "predict": ("ner_lightning.predict_cli", "tag a file: [RUN] --input FILE --output FILE"),
+    "report": ("ner_lightning.report_cli", "write a run's report: [RUN ...]"),
+    "compare": ("ner_lightning.report_cli", "compare runs on the same sentences: RUN RUN"),
 }
 
 
@@ -24,7 +29,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: its words, without the program's name; those of the process if None.
 
     Returns:
-        the exit code: 0, 2 after a user's mistake, 130 after Ctrl-C.
+        the exit code: 0, 1 where another rank failed, 2 after a user's mistake, 130 after Ctrl-C, 143
+        after SIGTERM.
     """
     words = list(sys.argv[1:] if args is None else args)
     if not words or words[0] in {"-h", "--help"}:
@@ -34,31 +40,43 @@ def main(args: Sequence[str] | None = None) -> int:
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a log file is a line for each step
     try:
-        if command == "--version":
-            sys.stdout.write(f"ner-lightning {importlib.metadata.version('ner-lightning')}\n")
-            return 0
-        if command not in COMMANDS:
-            raise UserError(f"there is no command {command!r}; there are {', '.join(COMMANDS)}")
-        importlib.import_module(COMMANDS[command][0]).run(command, rest)
-        sys.stdout.flush()  # a reader that has gone is met here, not while Python ends
-    except UserError as error:
-        sys.stderr.write(f"ner-lightning: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        return 130
+        _run(command, rest)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        return exit_code(stop)
     except BrokenPipeError:  # as in `ner-lightning test | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain of it at its end
         return 1
     except Exception as error:
-        from ner_lightning.disk_errors import explain_disk_error
-
-        explained = explain_disk_error(error)
-        if explained is None:
+        known = _known(error)
+        if known is None:
             _ask_for_report()
             raise
-        sys.stderr.write(f"ner-lightning: {explained}\n")
-        return 2
+        code, message = known
+        sys.stderr.write(f"ner-lightning: {prefix()}{printable(message, keep=chr(10))}\n")
+        return code
     return 0
+
+
+def _run(command: str, rest: list[str]) -> None:
+    if command == "--version":
+        sys.stdout.write(f"ner-lightning {importlib.metadata.version('ner-lightning')}\n")
+    elif command not in COMMANDS:
+        raise UserError(f"there is no command {command!r}; there are {', '.join(COMMANDS)}")
+    elif command in HELPS and not {"-h", "--help"}.isdisjoint(rest):
+        sys.stdout.write(short_help(command))
+    else:
+        importlib.import_module(COMMANDS[command][0]).run(command, rest)
+        sys.stdout.flush()  # a reader that has gone is met here, not while Python ends
+
+
+def _known(error: Exception) -> tuple[int, str] | None:
+    """The exit code and what to say of an error that is no bug."""
+    from ner_lightning.disk_errors import explain_disk_error
+
+    explained = error if isinstance(error, UserError) else explain_disk_error(error)
+    if explained is not None:
+        return 2, str(explained)
+    return (1, "another rank ended; what it said tells why.") if lost_another(error) else None
 
 
 def _ask_for_report() -> None:

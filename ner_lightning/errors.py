@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this": shown in one to three lines, exit code 2."""
+"""The exceptions that are no bugs: what a user can mend, and being told to stop."""
 
 
 class UserError(Exception):
@@ -7,3 +7,15 @@ class UserError(Exception):
     The command line prints the message alone and exits with code 2. Anything else that is raised
     counts as a bug of ours and keeps its traceback.
     """
+
+
+class Interrupted(BaseException):
+    """A signal asked to stop, and everything was saved.
+
+    Args:
+        signal: its number.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal

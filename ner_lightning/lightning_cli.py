@@ -5,13 +5,13 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError
+from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
@@ -19,17 +19,23 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 
 from ner_lightning import runs
+from ner_lightning.confine import confine
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
-from ner_lightning.options import config_files, named, peek, shipped, take
-from ner_lightning.preflight import check_config, explain, refuse, refuse_types
+from ner_lightning.preflight import explain, refuse, refuse_types
 from ner_lightning.progress import shown
-from ner_lightning.runs import BEST, LAST, RUN_VARIABLE, Run
-from ner_lightning.training import callbacks, console, report
-from ner_lightning.training.checkpoint_io import WholeFileIO
+from ner_lightning.runs import RUN_VARIABLE, Run
+from ner_lightning.starts import find_start
+from ner_lightning.training import callbacks, console, ranks, report
+from ner_lightning.training.checkpoints import CheckpointFiles, checkpoints
+from ner_lightning.training.dashboard import Dashboard
+from ner_lightning.training.faults import BatchWatch
 from ner_lightning.training.loggers import TableLogger, wandb_without_key
 from ner_lightning.training.module import NERModule
+from ner_lightning.training.safepoints import SafePoints
 from ner_lightning.training.states import HiddenStateCache
+from ner_lightning.training.vitals import Vitals
+from ner_lightning.training.wandb_logger import SteadyWandbLogger, finish_wandb
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # ours deals batches of like length out to ranks
@@ -54,16 +60,25 @@ class NERCLI(LightningCLI):
         self.checkpoint = checkpoint
         self.run_folder = run
         self.words = list(args)
-        super().__init__(
-            NERModule,
-            CoNLLDataModule,
-            args=self.words,
-            save_config_callback=None,  # the run folder keeps it
-            trainer_defaults=TRAINER_DEFAULTS,
-            seed_everything_default=42,
-            auto_configure_optimizers=False,
-            parser_kwargs={"exit_on_error": False},
-        )
+        self.given: Any = None  # the options as they were, before folders in them were made absolute
+        self.watch: BatchWatch | None = None
+        try:
+            super().__init__(
+                NERModule,
+                CoNLLDataModule,
+                args=self.words,
+                save_config_callback=None,  # the run folder keeps it
+                trainer_defaults=TRAINER_DEFAULTS,
+                seed_everything_default=42,
+                auto_configure_optimizers=False,
+                parser_kwargs={"exit_on_error": False},
+            )
+        except BaseException as error:
+            ranks.end_children(getattr(self, "trainer", None))
+            known = self.watch and self.watch.explained(error, self.datamodule)
+            if known:
+                raise known from error
+            raise
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -75,6 +90,12 @@ class NERCLI(LightningCLI):
         """Links model and data, so that backbone and entity types are named once."""
         parser.add_argument("--runs", default="runs", help="the folder of run folders")
         parser.add_argument("--name", default="run", help="the run's name: it goes to RUNS/NAME/1, 2, ...")
+        parser.add_argument(
+            "--checkpoint_every_n_steps",
+            type=PositiveInt | None,
+            default=None,
+            help="save `last` within an epoch, too, each time so many steps are done",
+        )
         parser.link_arguments("model.backbone", "data.backbone")
         parser.link_arguments("model.revision", "data.backbone_revision")
         parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
@@ -100,34 +121,38 @@ class NERCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Makes the run folder, and refuses what cannot work before anything is loaded."""
         config = self.config[self.subcommand]
+        self.given = config.clone()
         refuse(config)
         if self.run_folder is None:
-            # Ranks started by Lightning are told of rank 0's folder; those of torchrun never write.
+            # Ranks started by Lightning are told of rank 0's folder; others never write to theirs.
             told = os.environ.get(RUN_VARIABLE)
-            number = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
-            if told is not None and number > 0:
-                self.run_folder = Run(Path(told))
-            elif number > 0:
-                self.run_folder = Run(Path(tempfile.mkdtemp()))
-            else:
+            if ranks.is_first():
                 self.run_folder = runs.create(Path(config.runs), config.name)
-        runs.check_writable(self.run_folder)
+            else:
+                self.run_folder = Run(Path(told or Path(tempfile.gettempdir(), "ner-lightning-rank")))
+        if ranks.is_first():
+            runs.check_writable(self.run_folder)
+        elif "LOCAL_RANK" in os.environ and RUN_VARIABLE in os.environ:
+            ranks.end_with_parent()
         os.environ[RUN_VARIABLE] = str(self.run_folder.path)
+        confine(config.trainer, self.run_folder.path)
         logger = config.trainer.logger
         for one in _listed(logger):
             if not isinstance(one, bool):
                 self._prepare_wandb(one)
 
     def _prepare_wandb(self, logger: Any) -> None:
-        if logger.class_path.rpartition(".")[2] != WandbLogger.__name__:
+        if logger.class_path.rpartition(".")[2] not in (WandbLogger.__name__, SteadyWandbLogger.__name__):
             return
+        logger.class_path = f"{SteadyWandbLogger.__module__}.{SteadyWandbLogger.__name__}"
         assert self.run_folder is not None
         arguments = logger.init_args
-        if arguments.save_dir in (None, "."):
-            arguments.save_dir = str(self.run_folder.path)
         arguments.id = arguments.id or self.run_folder.read("run.json").get("wandb_id")
+        # Seeds of a recipe form a group, each with a name of its own.
+        recipe, number = self.run_folder.path.parts[-2:]
         if arguments.name is None:
-            arguments.name = "/".join(self.run_folder.path.parts[-2:])
+            arguments.name = f"{recipe}/{number} seed {self.config[self.subcommand].seed_everything}"
+        arguments.group = arguments.group or recipe
         if wandb_without_key():
             os.environ["WANDB_MODE"] = "offline"
             console.say(
@@ -142,21 +167,29 @@ class NERCLI(LightningCLI):
         trainer = self.config_init[self.subcommand].trainer
         loggers = [one for one in _listed(trainer.logger) if not isinstance(one, bool)]
         bar = sys.stderr.isatty() and trainer.enable_progress_bar is not False
+        live = bar and self.subcommand == "fit" and sys.stdout.isatty()  # a fit's own moving view
+        table, vitals = TableLogger(self.run_folder.path), Vitals()
+        self.watch = BatchWatch(self.run_folder)
+        every = self.config[self.subcommand].checkpoint_every_n_steps
+        command = ["ner-lightning", *self.words]
         always = [
-            callbacks.RunFolder(self.run_folder, *self._resolved(), ["ner-lightning", *self.words]),
-            console.Interruption(self.run_folder),
-            console.EpochTable(self.run_folder, bar=bar),
-            *callbacks.checkpoints(self.run_folder),
+            self.watch,
+            callbacks.RunFolder(self.run_folder, *self._resolved(), command, table),
+            SafePoints(self.run_folder, table, every),
+            vitals,
+            console.EpochTable(self.run_folder, vitals, bar=bar, live=live),
+            Dashboard(self.run_folder),
+            *checkpoints(self.run_folder),
             HiddenStateCache(),
         ]
-        if bar:
+        if bar and not live:
             always.append(TQDMProgressBar())
         else:
             kwargs["enable_progress_bar"] = False
         return super().instantiate_trainer(
             callbacks=[*(trainer.callbacks or []), *always],
-            logger=[TableLogger(self.run_folder.path), *loggers],
-            plugins=[*_listed(trainer.plugins), WholeFileIO()],
+            logger=[table, *loggers],
+            plugins=[*_listed(trainer.plugins), CheckpointFiles(self.run_folder)],
             default_root_dir=str(self.run_folder.path),
             enable_checkpointing=True,
             **kwargs,
@@ -165,7 +198,7 @@ class NERCLI(LightningCLI):
     def _resolved(self) -> tuple[dict[str, Any], str]:
         """The whole configuration, entity types included, as plain values and as YAML."""
         parser = self._parser(self.subcommand)
-        text: str = parser.dump(self.config[self.subcommand], skip_none=False, skip_validation=True)
+        text: str = parser.dump(self.given, skip_none=False, skip_validation=True)
         config = yaml.safe_load(text)
         config["data"]["types"] = self.datamodule.types
         config.pop("config", None)
@@ -188,25 +221,13 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     Raises:
         UserError: an option, a file or a setting is not as it must be.
+        Interrupted: a signal stopped a fit, which was saved.
     """
-    words = list(args)
-    words = [shipped(word) for word in words]
-    for file in config_files(words):
-        check_config(file)
-    configured = bool(config_files(words))
-    asked = take(words, "--run"), take(words, "--ckpt_path")
-    checkpoint = folder = None
-    if "--help" in words or "-h" in words:
-        pass
-    elif subcommand != "fit" or asked != (None, None):
-        checkpoint = _find(subcommand, *asked, Path(peek(words, "--runs") or "runs"))
-        folder = None if subcommand == "fit" and configured else runs.run_of(checkpoint)
-    with _stored_config(checkpoint if subcommand != "fit" or not configured else None) as stored:
-        full = [subcommand, *stored, *named(words)]
+    with find_start(subcommand, args) as start:
         try:
             with warnings.catch_warnings(), shown("stdout"):
                 _quiet()
-                cli = NERCLI(full, checkpoint, folder)
+                cli = NERCLI([subcommand, *start.words], start.checkpoint, start.folder)
         except MisconfigurationException as error:
             raise UserError(" ".join(str(error).split())) from None
         except SystemExit as stop:
@@ -215,9 +236,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             sys.stdout.flush()
             raise
         finally:
-            if "wandb" in sys.modules:
-                sys.modules["wandb"].finish()
-            if RUN_VARIABLE in os.environ:
+            finish_wandb(os.environ.get(RUN_VARIABLE))
+            if RUN_VARIABLE in os.environ and ranks.is_first():
                 runs.remove_empty(Run(Path(os.environ[RUN_VARIABLE])))
     if cli.trainer.is_global_zero and cli.run_folder is not None:
         stage = "test" if subcommand == "test" else "val"
@@ -226,25 +246,6 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
 def _listed(given: Any) -> list[Any]:
     return [] if given is None else given if isinstance(given, list) else [given]
-
-
-def _find(subcommand: str, address: str | None, which: str | None, root: Path) -> Path:
-    if which is not None and which not in (BEST, LAST):
-        return runs.resolve(which, BEST, root)
-    return runs.resolve(address, which or (LAST if subcommand == "fit" else BEST), root)
-
-
-@contextmanager
-def _stored_config(checkpoint: Path | None) -> Iterator[list[str]]:
-    """The option that brings a checkpoint's own configuration in, before the user's options."""
-    if checkpoint is None:
-        yield []
-        return
-    config = runs.load_checkpoint(checkpoint)["config"]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "config.yaml"
-        file.write_text(yaml.safe_dump(config), encoding="utf-8")
-        yield ["--config", str(file)]
 
 
 def _data_seed(seed: bool | int) -> int:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.analysis.errors import printable
 from ner_lightning.data import conll, jsonl
 from ner_lightning.data.sentence import DataError, Sentence, check_word, is_written_through, read_lines
 from ner_lightning.errors import UserError
 from ner_lightning.progress import paced, shown, stage
+from ner_lightning.terminal import printable
 
 if TYPE_CHECKING:
     from ner_lightning.inference.predictor import Tagged
@@ -74,7 +74,7 @@ def marked(item: "Tagged") -> str:
     """A sentence with its entities in brackets: as in `[PER Vera Lindqvist] left`."""
     words = [printable(word) for word in item.words]
     for entity in item.entities:
-        words[entity.start] = f"[{entity.type} {words[entity.start]}"
+        words[entity.start] = f"[{printable(entity.type)} {words[entity.start]}"
         words[entity.end - 1] += "]"
     return " ".join(words)
 

@@ -116,7 +116,7 @@ def explain(message: str, keys: Collection[str]) -> str:
         key = unknown[1]
         close = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
         if key not in keys:
-            hint = f"; did you mean {close[0]}?" if close else "; --help lists them all"
+            hint = f"; did you mean {close[0]}?" if close else "; --help-all lists them"
             return f"there is no option {key}{hint}"
     return text if len(text) < 300 else text[:300] + " ..."
 

@@ -5,8 +5,10 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Literal, TypeVar
+
+from ner_lightning.terminal import printable
 
 Item = TypeVar("Item")
 EVERY = 60.0  # seconds between two lines about the same loop
@@ -80,5 +82,6 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         # Looked up each time: tests and callers may have put another stream there.
         stream = sys.stderr if record.levelno >= logging.WARNING else getattr(sys, self.where)
-        stream.write(record.getMessage() + "\n")
-        stream.flush()
+        with suppress(OSError, RuntimeError):  # a full disk, a terminal that is gone: neither stops a run
+            stream.write(printable(record.getMessage(), keep="\n") + "\n")
+            stream.flush()

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ner_lightning.errors import UserError
+from ner_lightning.files import replacing, sweep
 
 BEST, LAST = "best", "last"
 RUN_VARIABLE = "NER_LIGHTNING_RUN"  # the environment variable with the folder of the run at hand
@@ -66,35 +67,24 @@ class Run:
         """Sets some keys of a JSON file of the folder."""
         self.write(name, self.read(name) | dict(content))
 
+    def sweep(self) -> None:
+        """Removes what a killed process left half-written."""
+        for folder in (self.path, self.checkpoints, self.path.parent.parent):
+            sweep(folder)
+
     def point_last(self) -> None:
         """Makes `runs/last` mean this run."""
         link = self.path.parent.parent / LAST
-        fresh = link.with_name(f".{LAST}.{os.getpid()}")
+        fresh = link.with_name(f".{LAST}.{os.getpid()}.tmp")
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(self.path.relative_to(link.parent), target_is_directory=True)
         fresh.replace(link)
 
 
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Writes a file through a temporary one beside it, so that no reader ever sees half of it.
-
-    Raises:
-        OSError: it cannot be written, as on a full disk; the old file is as it was.
-    """
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fresh.write_bytes(content)
-        fresh.replace(path)
-    except OSError as error:
-        error.filename = str(path)  # a failed write names no file
-        with suppress(OSError):
-            fresh.unlink(missing_ok=True)
-        raise
-
-
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file in the same way."""
-    write_bytes(path, text.encode("utf-8"))
+    """Writes a file, whole or not at all."""
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def create(root: Path, name: str) -> Run:

@@ -1,16 +1,19 @@
 import json
-import re
+import time
 from pathlib import Path
 
+import cache_speed
+import crf
+import lockstep
+import measure
+import predict_speed
 import pytest
 import record
 import results
+import startup
 import torch
-import train_step
+import train_speed
 from seqeval.metrics import f1_score, precision_score, recall_score
-
-from ner_lightning.data.datamodule import CoNLLDataModule
-from ner_lightning.training.module import NERModule
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,7 +27,7 @@ def run(tmp_path):
         (["O", "O"], ["O", "B-PER"]),
     ]
     gold, predicted = [g for g, _ in pairs], [p for _, p in pairs]
-    lines = [json.dumps({"gold": g, "predicted": p}) for g, p in pairs]
+    lines = [json.dumps({"words": ["w"] * len(g), "gold": g, "predicted": p}) for g, p in pairs]
     (tmp_path / "predictions.test.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     metrics = {
         "test/precision": precision_score(gold, predicted),
@@ -45,7 +48,17 @@ def run(tmp_path):
         "machine": "here",
         "versions": {},
         "commit": "abc",
-        "data": {"test": {"origin": "/somewhere/test.txt", "fingerprint": "sha256:0123456789abcdef01"}},
+        "parameters": 1000,
+        "trained_parameters": 30,
+        "data": {
+            "test": {
+                "origin": "/somewhere/test.txt",
+                "fingerprint": "sha256:0123456789abcdef01",
+                "sentences": 3,
+                "words": 8,
+                "entities": {"PER": 1, "ORG": 1, "LOC": 1},
+            }
+        },
     }
     (tmp_path / "run.json").write_text(json.dumps(about))
     return tmp_path
@@ -64,6 +77,10 @@ def test_recorded_counts_are_seqevals(run, tmp_path):
     assert rows["f1"]["config"] == "a"
     assert rows["f1"]["overrides"] == ["--model.lr 1"]
     assert rows["f1"]["data"] == "test.txt sha256:0123456789abcdef"
+    # Beside scores: what the run was trained on and with, and its mistakes by class.
+    assert rows["sentences"]["by_type"] == {"PER": 1, "ORG": 1, "LOC": 1}
+    assert (rows["parameters"]["value"], rows["parameters"]["trained"]) == (1000, 30)
+    assert [c[:4] for c in rows["mistakes"]["classes"]] == [["wrong type", 1, 1, 1], ["spurious", 1, 1, 0]]
     before = file.read_text()
     record.main([str(run), "--file", str(file)])  # the same run again replaces its rows
     assert file.read_text() == before
@@ -128,6 +145,34 @@ def test_the_table_of_runs_has_those_of_the_recipe_on_its_own_data():
     assert table.splitlines()[2:] == ["| `smollm2_conll2003` | 1 | 0.9000 | - | - | 0.8765 |"]
 
 
+def test_the_tables_of_the_report_are_made_of_recorded_runs():
+    about = {"config": "smollm2_conll2003", "data": "d", "machine": "m"}
+    mistakes = {
+        "metric": "mistakes",
+        "classes": [["missed", 3, 0, 3, 0.01]],
+        "reasons": [["type", "ORG", 20, 0.5, 0.25, 0.25, 0.125, 0.375]],
+        "types": [["ORG", 20, 18, 0.5, 0.25, 0.375, 0.25, 0.5]],
+        "intervals": {"f1": [0.75, 0.5, 1.0]},
+        "calibration_error": 0.0625,
+    }
+    rows = [
+        row(**about, split="valid", metric="sentences", value=3250, words=9, by_type={"ORG": 4, "PER": 2}),
+        row(**about, split="fit", metric="parameters", value=200, trained=50),
+        row(**about, split="fit", metric="peak memory, bytes", value=2**30),
+        row(**about, split="valid", metric="f1", value=0.75),
+        row(**about | {"config": "smollm2_conll2003 causal"}, split="valid", metric="f1", value=0.5),
+        row(**about, split="valid", **mistakes),
+    ]
+    said = {name: results.TABLES[name](rows) for name in results.TABLES}
+    assert "| CoNLL-2003 | valid | 3,250 | 9 | 6 | 4 ORG, 2 PER |" in said["report_sizes"]
+    assert "| `smollm2_conll2003` | 200 | 50 | 25.00% | 1.00 | - | m |" in said["report_model"]
+    assert "| valid | 1 | 0.5000 | 0.7500 | +0.2500 |" in said["report_attention"]
+    assert "| missed | 3 | 0 | 3 | +0.0100 |" in said["report_errors"]
+    assert "| type: ORG | 20 | 50.0% | 25.0% | +25.0% | +12.5% to +37.5% |" in said["report_reasons"]
+    assert "| valid | ORG | 20 | 18 | 0.5000 | 0.2500 | 0.3750 | 0.2500 to 0.5000 |" in said["report_by_type"]
+    assert results.TABLES["report_errors"]([]) == "Not measured here.\n"
+
+
 def test_every_recorded_row_is_whole():
     rows = results.read()
     assert rows
@@ -159,8 +204,8 @@ def test_a_stale_table_is_noticed_and_renewed(tmp_path):
     ("text", "said"),
     [
         ("<!-- results: smolm2 -->\n<!-- end -->\n", "no table is named smolm2"),
-        ("<!-- results: speed -->\nno end\n", "malformed or has no"),
-        ("<!-- results: speed -->\n<!-- results: smollm2 -->\n<!-- end -->\n", "malformed or has no"),
+        ("<!-- results: training -->\nno end\n", "malformed or has no"),
+        ("<!-- results: training -->\n<!-- results: smollm2 -->\n<!-- end -->\n", "malformed or has no"),
     ],
 )
 def test_a_wrong_marker_is_an_error(tmp_path, capsys, text, said):
@@ -175,64 +220,127 @@ def test_a_row_without_its_commit_is_refused(tmp_path):
         results.add([dict.fromkeys(set(results.FIELDS) - {"commit"})], tmp_path / "r.json")
 
 
-def test_training_speed_is_measured_side_by_side(llama, corpus, tmp_path, capsys):
+def test_rounds_alternate_and_ratios_go_round_by_round(capsys):
+    order = []
+
+    def side(name, value):
+        def call():
+            order.append(name)
+            return value * len(order)
+
+        return call
+
+    found = measure.alternate({"a": side("a", 1.0), "b": side("b", 2.0)}, 3)
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert found == {"a": [1.0, 4.0, 5.0], "b": [4.0, 6.0, 12.0]}
+    assert measure.ratio(found, "b", "a") == [4.0, 1.5, 2.4]
+
+
+def test_a_measurement_is_recorded_with_its_rounds(tmp_path, capsys):
     file = tmp_path / "results.json"
-    options = ["--rounds", "2", "--steps", "1", "--warmup", "1", "--batch", "4", "--no-compile"]
-    paths = ["--data", str(corpus), "--backbone", str(llama), "--record", str(file)]
-    assert train_step.main([*options, *paths]) == 0
-    said = capsys.readouterr().out
-    trained = dict(re.findall(r"warming up: (.*), ([\d,]+) trained parameters", said))
-    difference = int(trained["ours"].replace(",", "")) - int(trained["plain loop"].replace(",", ""))
-    assert difference == 9 * 9 + 9 + 9  # the CRF
-    rows = {row["metric"]: row for row in results.read(file)}
-    assert len(rows) == 6
-    assert all(row["value"] > 0 for row in rows.values())
-    ours, plain = (rows[f"{name}, sub-tokens/s"]["rounds"] for name in ("ours", "plain loop"))
-    ratios = [a / b for a, b in zip(ours, plain, strict=True)]
-    assert rows["training, times the plain loop"]["rounds"] == pytest.approx(ratios)
-    assert rows["ours, sub-tokens/s"]["overrides"] == [f"--backbone {llama}", "--batch 4", "--no-compile"]
-    assert "| ours, sub-tokens/s |" in results.speed(results.read(file))
+    measure.report(
+        {"x, times as fast": [3.0, 1.0, 2.0]},
+        kind="training speed",
+        script="train_speed.py",
+        words=["--rounds", "3", "--record", str(file)],
+        record=file,
+    )
+    (found,) = results.read(file)
+    assert (found["value"], found["spread"], found["rounds"]) == (2.0, "1.00 to 3.00", [3.0, 1.0, 2.0])
+    assert found["command"] == "python benchmarks/train_speed.py --rounds 3"
+    assert "| x, times as fast | 2.00 | 1.00 to 3.00 | 3 |" in results.TABLES["training"]([found])
+    assert "| training | x, times as fast | 2.00 |" in results.TABLES["speedups"]([found])
 
 
-def test_steps_that_compile_are_not_counted(monkeypatch, capsys):
-    graphs = iter([1, 1, 0, 0])  # what each attempt compiles
-    measured = iter([(1.0, 9.0), (2.0, 9.0), (3.0, 1.0)])
-
-    def timed(*_):
-        train_step.counters["stats"]["unique_graphs"] += next(graphs)
-        return next(measured)
-
-    monkeypatch.setattr(train_step, "timed", timed)
-    assert train_step.settled(None, None, 1, 0) == (3.0, 1.0)
-    assert capsys.readouterr().out.count("do not count") == 2
+TURNS = """
+import sys, time
+from lockstep import Turns
+turns = Turns()
+while True:
+    turns.before_step()
+    time.sleep(0.01)
+    turns.after_step(5)
+"""
 
 
-def test_training_speed_needs_data(tmp_path, capsys):
-    assert train_step.main(["--data", str(tmp_path / "nowhere")]) == 2
-    assert "there is no folder" in capsys.readouterr().err
+def test_trainings_run_only_in_their_turn(tmp_path):
+    (tmp_path / "training.py").write_text(TURNS)
+    worker = lockstep.Worker([str(tmp_path / "training.py")], tmp_path / "log")
+    try:
+        rate, seconds = worker.turn(10)
+        assert 0.01 < seconds < 1
+        assert rate == pytest.approx(5 / seconds)
+        time.sleep(0.5)  # not its turn: these seconds must not count
+        assert worker.turn(2)[1] < 0.4
+    finally:
+        worker.end()
 
 
-def test_both_sides_of_the_speed_measurement_compute_in_bf16(llama, corpus, monkeypatch):
-    """The plain loop is only a fair comparison if autocast reaches its backbone."""
-    data = CoNLLDataModule(dataset=str(corpus), backbone=str(llama), batch_size=4)
-    module = NERModule(backbone=str(llama), types=data.types)
-    batch = next(iter(train_step.random_loader(data)))
-    seen = {}
-    linear = torch.nn.functional.linear
+def test_a_training_that_ends_says_why(tmp_path):
+    (tmp_path / "training.py").write_text("raise SystemExit('no data')")
+    worker = lockstep.Worker([str(tmp_path / "training.py")], tmp_path / "log")
+    with pytest.raises(RuntimeError, match="no data"):
+        worker.turn(1)
+    worker.end()
 
-    def spy(x, weight, bias=None):
-        result = linear(x, weight, bias)
-        if weight.shape in {(64, 32), (32, 64)}:  # the feed-forward layers
-            seen.setdefault(name, set()).add((weight.dtype, result.dtype))
-        return result
 
-    monkeypatch.setattr(torch.nn.functional, "linear", spy)
-    for name, build in (
-        ("ours", lambda: train_step.our_step(module, "bf16-mixed")),
-        ("plain", lambda: train_step.plain_step(module)),
-    ):
-        step, _ = build()
-        seen.pop(name, None)  # of the check of attention's direction at loading
-        step(batch)
-    assert seen["ours"] == {(torch.bfloat16, torch.bfloat16)}
-    assert seen["plain"] == {(torch.float32, torch.bfloat16)}
+@pytest.fixture
+def small(llama, corpus, tmp_path):
+    """Options that make a measurement small, and the file that it records to."""
+    file = tmp_path / "results.json"
+    return ["--backbone", str(llama), "--data", str(corpus), "--record", str(file)], file
+
+
+def recorded(file):
+    return {row["metric"]: row["value"] for row in results.read(file)}
+
+
+def test_prediction_speed(small, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words, file = small
+    assert predict_speed.main([*words, "--rounds", "2"]) == 0
+    assert recorded(file)["share of the backbone's own rate"] > 0
+    assert recorded(file)["times the rate with adapters not merged"] > 0
+
+
+def test_crf_speed(tmp_path, monkeypatch):
+    threads = torch.get_num_threads()
+    file = tmp_path / "results.json"
+    crf.main(["--sentences", "4", "--words", "5", "--rounds", "3", "--record", str(file)])
+    torch.set_num_threads(threads)
+    assert {name for name in recorded(file) if "times" in name} == {
+        f"{what}, times as fast" for what in ("forward + backward", "forward", "decode")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_training_speed_beside_run_ner(small, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words, file = small
+    few = ["--rounds", "1", "--steps", "2", "--warmup", "2", "--no-compile"]
+    assert train_speed.main([*words, *few]) == 0
+    ratios = {name: value for name, value in recorded(file).items() if "times" in name}
+    assert len(ratios) == 2
+    assert min(ratios.values()) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_cache_speed(small, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words, file = small
+    few = ["--epochs", "3", "--rounds", "1", "--steps", "1", "--warmup", "1"]
+    monkeypatch.setattr(cache_speed, "TOP_LAYERS", 1)
+    assert cache_speed.main([*words, *few]) == 0
+    assert recorded(file)["times as fast, filling included"] > 0
+    assert recorded(file)["adapters on the top layers, times as fast"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_startup(small, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words, file = small
+    assert startup.main([*words, "--rounds", "1"]) == 0
+    assert recorded(file)["fit: command to first training step, seconds"] > 0

@@ -2,7 +2,7 @@ import csv
 import json
 import os
 import re
-import signal
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,8 +61,10 @@ def rows(path):
 
 
 def table(path):
+    measured = {"train/words_per_second", "train/peak_memory_gib"}  # the machine's, not the run's
     with path.open(newline="") as stream:
-        return [{k: v for k, v in row.items() if v} for row in csv.DictReader(stream)]
+        rows = list(csv.DictReader(stream))
+    return [{k: v for k, v in row.items() if v and k not in measured} for row in rows]
 
 
 def weights(checkpoint):
@@ -188,8 +190,11 @@ def test_validate_and_a_checkpoint_taken_out_of_its_run(workplace, monkeypatch, 
     assert new["val/by_type"] == old["val/by_type"]
 
 
-@pytest.mark.parametrize("steps", [3, 8, 12])
-def test_ctrl_c_and_continue_equals_never_stopped(tmp_path, llama, corpus, monkeypatch, capsys, steps):
+# Step 8 ends an epoch: that stop comes before validation.
+@pytest.mark.parametrize(("steps", "number"), [(3, 2), (8, 15), (12, 10)])
+def test_a_signal_and_continue_equals_never_stopped(
+    tmp_path, llama, corpus, monkeypatch, capsys, steps, number
+):
     monkeypatch.chdir(tmp_path)
     file = recipe(tmp_path, llama, corpus, model__dropout=0.2)
     assert main(["fit", "--config", file, "--name", "whole"]) == 0
@@ -198,13 +203,13 @@ def test_ctrl_c_and_continue_equals_never_stopped(tmp_path, llama, corpus, monke
 
     def interrupted(self, batch):
         if self.global_step == steps - 1:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         return step(self, batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(NERModule, "training_step", interrupted)
         code = main(["fit", "--config", file, "--name", "parts"])
-    assert code == (0 if steps == 8 else 130)  # step 8 ends an epoch, which is then finished
+    assert code == 128 + number
     assert "fit --run runs/parts/1 --ckpt_path last" in capsys.readouterr().out
     monkeypatch.delenv("NER_LIGHTNING_RUN")
     assert main(["fit", "--ckpt_path", "last"]) == 0
@@ -216,6 +221,52 @@ def test_ctrl_c_and_continue_equals_never_stopped(tmp_path, llama, corpus, monke
     assert table(whole / "metrics.csv") == table(parts / "metrics.csv")
     scores = [json.loads((run / "metrics.json").read_text()) for run in (whole, parts)]
     assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize(("failing", "every"), [(0, None), (7, 3), (12, None)])
+def test_a_crash_and_continue_equals_never_crashed(
+    tmp_path, llama, corpus, monkeypatch, capsys, failing, every
+):
+    monkeypatch.chdir(tmp_path)
+    file = recipe(tmp_path, llama, corpus, model__dropout=0.2)
+    often = [] if every is None else ["--checkpoint_every_n_steps", str(every)]
+    assert main(["fit", "--config", file, "--name", "whole", *often]) == 0
+    monkeypatch.delenv("NER_LIGHTNING_RUN")
+    step = NERModule.training_step
+
+    def crashing(self, batch):
+        if self.global_step == failing:
+            raise ZeroDivisionError
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NERModule, "training_step", crashing)
+        with pytest.raises(ZeroDivisionError):
+            main(["fit", "--config", file, "--name", "parts", *often])
+    monkeypatch.delenv("NER_LIGHTNING_RUN")
+    parts = tmp_path / "runs/parts/1"
+    saved = [torch.load(c, weights_only=True)["global_step"] for c in parts.glob("checkpoints/last.ckpt")]
+    assert saved == {0: [], 7: [6], 12: [8]}[failing]
+    (parts / "checkpoints").mkdir(exist_ok=True)
+    (parts / "checkpoints/.last.ckpt.999999999.tmp").write_bytes(b"half")  # as a killed process leaves it
+    capsys.readouterr()
+    assert main(["fit", "--run", str(parts), "--ckpt_path", "last"]) == 0
+    assert ("begins again" in capsys.readouterr().err) == (failing == 0)
+    whole = tmp_path / "runs/whole/1"
+    one, other = (weights(run / "checkpoints/last.ckpt") for run in (whole, parts))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert table(whole / "metrics.csv") == table(parts / "metrics.csv")
+    assert sorted(p.name for p in parts.rglob("*")) == sorted(p.name for p in whole.rglob("*"))
+
+
+def test_a_run_killed_between_its_first_two_checkpoints_continues(workplace, tmp_path, monkeypatch):
+    whole, killed = workplace / "runs/first/1", tmp_path / "runs/killed/1"
+    shutil.copytree(whole, killed)
+    (killed / "checkpoints/last.ckpt").unlink()
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--run", str(killed), "--ckpt_path", "last", "--trainer.max_epochs", "1"]) in (0, 2)
+    one, other = (weights(killed / f"checkpoints/{name}.ckpt") for name in ("best", "last"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_wandb_without_a_key_goes_offline_and_a_continued_run_stays_one(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ner_lightning import report_cli
 from ner_lightning.cli import COMMANDS, main
 from ner_lightning.predict_cli import _parser
 
@@ -29,6 +30,10 @@ def test_the_readme_shows_commands():
 def test_commands_of_the_readme_parse(line, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     command, *words = shlex.split(line)
+    if command in {"report", "compare"}:
+        parser = report_cli._report_parser() if command == "report" else report_cli._compare_parser()
+        assert parser.parse_args(words)
+        return
     if command == "predict":
         assert _parser("predict").parse_args(words).output
         return

@@ -1,6 +1,8 @@
 """Each mistake gets one to three lines and exit code 2, never a traceback."""
 
+import errno
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,7 @@ OPTIONS = {
     ),
     "no last run": (("test",), "there is no last run in runs"),
     "no such run": (("test", "--run", "runs/9"), "there is no run folder or checkpoint runs/9"),
+    "no steps between checkpoints": ((*FIT, "--checkpoint_every_n_steps", "0"), "checkpoint_every_n_steps"),
     "an option without its value": (("test", "--run"), "--run lacks its value"),
     "a name that leaves the folder": ((*FIT, "--name", "../x"), "cannot be the name of a folder"),
     "no weights in the loss": (
@@ -234,6 +237,21 @@ def test_checkpoints_that_do_not_fit(place, capsys, llama, tmp_path_factory):
     assert "parameters are not this model's" in fails(capsys, "test", "--model.use_crf", "false")
     best.unlink()
     assert "has no checkpoint `best` (it has: last)" in fails(capsys, "test")
+
+
+def test_no_space_left(place, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/good/1/metrics.json")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ner_lightning.runs.Run.update", full)
+        assert main(list(FIT)) == 0  # training can do without
+        said = capsys.readouterr().out
+        assert "runs/good/1/metrics.json could not be written (No space left on device)" in said
+        assert "no space is left for runs/good/1/metrics.json" in fails(capsys, "test")
+    monkeypatch.delenv("NER_LIGHTNING_RUN")
+    monkeypatch.setattr("ner_lightning.training.checkpoints.write_checkpoint", full)
+    assert "the checkpoint before it is untouched" in fails(capsys, *FIT)
 
 
 def test_a_bug_of_ours_keeps_its_traceback_and_asks_for_a_report(place, capsys, monkeypatch):

@@ -30,6 +30,9 @@ class Batch:
         mask: true on real words, a prefix of each row. *Shape:* (B, W)
         tags: tag ids, 0 on padding; None without gold tags. *Shape:* (B, W)
         index: each sentence's position in its split. *Shape:* (B,)
+        positions: each sub-token's place in its own window where all of them share one row without
+            padding; None where each window has a row. *Shape:* (1, T)
+        padded: whether any row ends in padding, known without asking the device.
         states: kept word vectors, *Shape:* (B, W, D), or hidden states, *Shape:* (R, T, D); None
             without a cache.
     """
@@ -41,6 +44,8 @@ class Batch:
     mask: Tensor
     tags: Tensor | None
     index: Tensor
+    positions: Tensor | None = None
+    padded: bool = True
     states: Tensor | None = None
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
@@ -53,31 +58,40 @@ class Batch:
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{k: change(v) for k, v in values.items() if v is not None})
+        moved: dict[str, Any] = {k: change(v) for k, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
 
-def collate(sentences: Sequence[Encoded], pad_id: int, states: States | None = None) -> Batch:
+def collate(
+    sentences: Sequence[Encoded], pad_id: int, states: States | None = None, *, packed: bool = False
+) -> Batch:
     """Pads encoded sentences into one batch, in the order given.
 
     Args:
         sentences: at least one.
         pad_id: the sub-token on padding.
         states: what is kept of their split.
+        packed: put all windows into one row, one after the other, instead of padding them.
     """
     rows = [ids for sentence in sentences for ids in sentence.windows]
-    width = max(map(len, rows))
-    input_ids = np.full((len(rows), width), pad_id, dtype=np.int64)
-    attention = np.zeros((len(rows), width), dtype=bool)
-    for row, ids in enumerate(rows):
-        input_ids[row, : len(ids)] = ids
-        attention[row, : len(ids)] = True
+    lengths = np.array([len(ids) for ids in rows])
+    if packed:
+        begins = np.cumsum(lengths) - lengths  # flat place of each window's first sub-token
+        input_ids = np.concatenate(rows)[None]
+        attention = np.ones_like(input_ids, dtype=bool)
+        positions = np.arange(input_ids.size) - np.repeat(begins, lengths)
+    else:
+        begins = np.arange(len(rows)) * lengths.max()
+        attention = np.arange(lengths.max()) < lengths[:, None]
+        input_ids = np.full(attention.shape, pad_id, dtype=np.int64)
+        input_ids[attention] = np.concatenate(rows)
     words = max(len(sentence.first) for sentence in sentences)
     first, last, tags = (np.zeros((len(sentences), words), dtype=np.int64) for _ in range(3))
     mask = np.zeros((len(sentences), words), dtype=bool)
     row = 0
     for number, sentence in enumerate(sentences):
         count = len(sentence.first)
-        base = (row + sentence.window) * width
+        base = begins[row + sentence.window]
         first[number, :count] = base + sentence.first
         last[number, :count] = base + sentence.last
         mask[number, :count] = True
@@ -93,6 +107,8 @@ def collate(sentences: Sequence[Encoded], pad_id: int, states: States | None = N
         mask=torch.from_numpy(mask),
         tags=torch.from_numpy(tags) if tagged else None,
         index=torch.tensor([sentence.index for sentence in sentences]),
+        positions=torch.from_numpy(positions[None]) if packed else None,
+        padded=not attention.all(),
         states=None if states is None else _kept(sentences, states, (mask if states.words else attention)),
     )
 
@@ -112,18 +128,28 @@ class EncodedDataset(Dataset[Batch]):
         sentences: of a split, in its order.
         pad_id: the sub-token on padding.
         states: what is kept of the split.
+        packed: as at `collate`.
     """
 
-    def __init__(self, sentences: Sequence[Encoded], pad_id: int, states: States | None = None) -> None:
+    def __init__(
+        self,
+        sentences: Sequence[Encoded],
+        pad_id: int,
+        states: States | None = None,
+        *,
+        packed: bool = False,
+    ) -> None:
         self.sentences = sentences
         self.pad_id = pad_id
         self.states = states
+        self.packed = packed
 
     def __len__(self) -> int:
         return len(self.sentences)
 
     def __getitem__(self, places: list[int]) -> Batch:
-        return collate([self.sentences[place] for place in places], self.pad_id, self.states)
+        chosen = [self.sentences[place] for place in places]
+        return collate(chosen, self.pad_id, self.states, packed=self.packed)
 
 
 class LengthGroupedSampler(DistributedSampler[list[int]]):

@@ -44,6 +44,8 @@ class CoNLLDataModule(pl.LightningDataModule):
         batch_size: sentences in a training batch, on each rank.
         eval_batch_size: sentences in a validation or test batch.
         tokens_per_batch: the most padded sub-tokens in a batch, instead of a number of sentences.
+        packing: put a batch's sentences into one row without padding, each seeing itself alone; needs a
+            backbone with rotary positions and attn_implementation auto, eager or sdpa.
         max_length: the most sub-tokens in a window; longer sentences are split and stitched.
         overlap: sub-tokens that the windows of a long sentence share.
         seed: of the order of training batches.
@@ -69,6 +71,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         batch_size: int = 8,
         eval_batch_size: int = 32,
         tokens_per_batch: int | None = None,
+        packing: bool = False,
         max_length: int = 512,
         overlap: int = 64,
         seed: int = 0,
@@ -89,7 +92,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         )
         self.limits = {"train": train_limit, "valid": valid_limit}
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.tokens_per_batch = tokens_per_batch
+        self.tokens_per_batch, self.packing = tokens_per_batch, packing
         self.max_length, self.overlap = max_length, overlap
         self.seed = seed
         self.backbone, self.backbone_revision = backbone, backbone_revision
@@ -210,7 +213,7 @@ class CoNLLDataModule(pl.LightningDataModule):
             "generator": torch.Generator(),
         }
         return DataLoader(
-            EncodedDataset(encoded, self.encoder.pad_id, self.states.get(split)),
+            EncodedDataset(encoded, self.encoder.pad_id, self.states.get(split), packed=self.packing),
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             **options,
         )

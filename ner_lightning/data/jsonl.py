@@ -62,6 +62,8 @@ def _object(line: str) -> dict[str, Any]:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise UserError(f"not JSON: {error.msg} at column {error.colno}; write one object a line") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, brackets a thousand deep
+        raise UserError("not JSON that can be read: too long a number, or nested too deeply") from None
     if not isinstance(row, dict):
         raise UserError(f"a JSON {type(row).__name__}, not an object; write one object a line")
     return row

@@ -1,14 +1,15 @@
 """Sentence, and what all files of sentences share: lines, errors, checks, writing in one step."""
 
 import codecs
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
+from ner_lightning import files
 from ner_lightning.data.schemes import Scheme, convert, detect, split_tag
 from ner_lightning.errors import UserError
 
@@ -111,16 +112,13 @@ def replacing(path: str | Path) -> Iterator[TextIO]:
 
     What `is_written_through` is written directly.
     """
-    direct = is_written_through(path)
-    draft = Path(path) if direct else Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-        if not direct:
-            draft.replace(path)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a failed write names no file
-        raise
-    finally:
-        if not direct:
-            draft.unlink(missing_ok=True)
+    if is_written_through(path):
+        with Path(path).open("w", encoding="utf-8", newline="\n") as direct:
+            yield direct
+        return
+    with files.replacing(path) as file:
+        text = TextIOWrapper(file, encoding="utf-8", newline="\n")
+        try:
+            yield text
+        finally:
+            text.detach()

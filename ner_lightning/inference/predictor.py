@@ -69,12 +69,14 @@ class NERTagger:
             bf16="bf16" in str(config["trainer"]["precision"]),
             implementation=model["attn_implementation"],
             device_type=device,
+            mergeable=True,
             trust_remote_code=model["trust_remote_code"],
         )
         check_backbone(checkpoint["backbone"], model["backbone"], weights)
         state = {name.removeprefix(PREFIX): value for name, value in checkpoint["state_dict"].items()}
         check_names(state, kept_names(tagger))
         tagger.load_state_dict(state, strict=False)
+        tagger.merge()
         tokenizer = load_tokenizer(pretrained, trust_remote_code=model["trust_remote_code"])
         encoder = Encoder(tokenizer, max_length=data["max_length"], overlap=data["overlap"])
         return cls(tagger.to(device), encoder)

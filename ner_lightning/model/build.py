@@ -31,6 +31,7 @@ def build_tagger(
     checkpointing: bool = False,
     compiled: bool = False,
     cached: bool = False,
+    mergeable: bool = False,
     verify: bool = True,
     trust_remote_code: bool = False,
 ) -> tuple[Tagger, str]:
@@ -46,6 +47,7 @@ def build_tagger(
         checkpointing: recompute activations in the backward pass.
         compiled: compile each layer.
         cached: leave layers uncompiled whose outcome is kept: they run only once.
+        mergeable: keep all weights in fp32, so that adapters can be merged into them; see `Tagger.merge`.
         verify: prove the direction of attention first.
         trust_remote_code: run code that comes with the weights.
 
@@ -58,8 +60,9 @@ def build_tagger(
     model = load_backbone(
         pretrained,
         attention=architecture.attention,
-        dtype=torch.bfloat16 if bf16 else torch.float32,
+        dtype=torch.bfloat16 if bf16 and not mergeable else torch.float32,
         implementation=implementation,
+        bf16=bf16,
         device_type=device_type,
         trust_remote_code=trust_remote_code,
     )

@@ -7,10 +7,12 @@ from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.data.schemes import LabelSet, spans
+from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.crf import CRF, Segments, viterbi
 from ner_lightning.model.cut import Cut
 from ner_lightning.model.loss import word_losses
+from ner_lightning.model.masks import attention_inputs
 
 ILLEGAL = float("-inf")
 
@@ -183,6 +185,16 @@ class Tagger(nn.Module):
         """What the probability of an entity is."""
         return "softmax_product" if self.crf is None else "marginal"
 
+    def merge(self) -> None:
+        """Folds the adapters into the backbone: faster at inference, and the end of its training.
+
+        The sums are made in fp32, and rounded only then if the backbone runs in bf16.
+        """
+        self.backbone = merge_adapters(self.backbone)
+        if self.bf16:
+            self.backbone.to(torch.bfloat16)
+            self.bf16 = False  # nothing is left for autocast to do
+
     def word_vectors(self, batch: Batch) -> Tensor:
         """One vector a word: here the windows of a long sentence are stitched.
 
@@ -212,9 +224,12 @@ class Tagger(nn.Module):
         Returns:
             *Shape:* (R, T, D)
         """
+        dtype = torch.bfloat16 if self.bf16 else next(self.backbone.parameters()).dtype
+        config: Any = self.backbone.config
+        inputs = attention_inputs(config, batch, dtype)
         # A bf16 backbone with fp32 adapters computes in bf16, with or without a trainer around it.
         with torch.autocast(batch.input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            output: Any = self.backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long())
+            output: Any = self.backbone(input_ids=batch.input_ids, **inputs)
         hidden: Tensor = output.last_hidden_state
         return hidden
 

@@ -1,40 +1,24 @@
-"""RunFolder and checkpoints: what every run writes beside `metrics.csv`."""
+"""RunFolder: what every run writes beside its checkpoints."""
 
 import math
-import resource
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
-import torch.distributed
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ner_lightning.data import conll, jsonl
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.sentence import Sentence
-from ner_lightning.runs import BEST, LAST, Run, provenance, write_text
+from ner_lightning.runs import BEST, Run, provenance, write_text
+from ner_lightning.training.checkpoints import MONITOR
+from ner_lightning.training.console import best_effort
 from ner_lightning.training.loggers import TableLogger
 from ner_lightning.training.module import NERModule, Prediction
 from ner_lightning.training.predictions import SPLIT, describe_split, gather, prediction_rows
-
-MONITOR = "val/f1"
-
-
-def checkpoints(run: Run) -> list[Callback]:
-    """The checkpoints of a run: `best` by validation F1, and `last` after every epoch."""
-    options: dict[str, Any] = {
-        "dirpath": run.checkpoints,
-        "auto_insert_metric_name": False,
-        "enable_version_counter": False,
-        "save_on_train_epoch_end": True,  # after the epoch's validation
-    }
-    return [
-        ModelCheckpoint(filename=BEST, monitor=MONITOR, mode="max", save_top_k=1, **options),
-        ModelCheckpoint(filename=LAST, every_n_epochs=1, **options),
-    ]
+from ner_lightning.training.vitals import peak_memory
 
 
 class RunFolder(Callback):
@@ -45,23 +29,30 @@ class RunFolder(Callback):
         config: the resolved configuration, also kept in every checkpoint.
         config_text: the same as YAML.
         command: the command line that was typed.
+        table: the metrics table; checkpoints hold its rows, so that a killed run lacks none.
     """
 
-    def __init__(self, run: Run, config: Mapping[str, Any], config_text: str, command: list[str]) -> None:
+    def __init__(
+        self, run: Run, config: Mapping[str, Any], config_text: str, command: list[str], table: TableLogger
+    ) -> None:
         self.run = run
+        self.table = table
         self.config = dict(config)
         self.config_text = config_text
         self.command = command
         self.best_f1 = -math.inf
+        self._rows = ""
         self._seen: list[Prediction] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """The best validation F1 so far."""
-        return {"best_f1": self.best_f1}
+        """The best validation F1 so far, and the metrics table."""
+        return {"best_f1": self.best_f1, "table": self.table.text()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues from an earlier part of the run."""
-        self.best_f1 = state_dict["best_f1"]
+        self._rows = state_dict["table"]
+        if self.run.checkpoint(BEST).is_file():  # not where a checkpoint is continued in a new folder
+            self.best_f1 = state_dict["best_f1"]
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -71,8 +62,10 @@ class RunFolder(Callback):
 
     @rank_zero_only
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes what is known before the first step."""
+        """Writes what is known before the first step, and puts the table where the checkpoint was."""
         module, data = _parts(trainer)
+        self.run.sweep()
+        self.table.take(self._rows)
         write_text(self.run.path / "config.yaml", self.config_text)
         parameters = list(module.built.parameters())
         before = self.run.read("run.json")
@@ -98,13 +91,6 @@ class RunFolder(Callback):
         for logger in trainer.loggers:
             logger.log_hyperparams({"config": self.config})
 
-    @rank_zero_only
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Drops table rows that a continued run will write again."""
-        for logger in trainer.loggers:
-            if isinstance(logger, TableLogger):
-                logger.forget_after(trainer.global_step)
-
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
@@ -119,6 +105,9 @@ class RunFolder(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the predictions of validation if they are the best so far, or were asked for."""
+        if trainer.sanity_checking:
+            self._seen.clear()
+            return
         f1 = float(trainer.callback_metrics[MONITOR])
         if trainer.state.fn != "fit" or f1 > self.best_f1:
             self.best_f1 = max(f1, self.best_f1)
@@ -137,6 +126,24 @@ class RunFolder(Callback):
             return
         split = SPLIT[stage]
         rows.sort(key=lambda row: int(row["sentence"]))
+        metric: Any = module.metrics[stage]
+        values = {f"{stage}/{name}": value for name, value in metric.compute().items()} | {
+            f"{stage}/by_type": metric.by_type(),
+            f"{stage}/epoch": trainer.current_epoch,
+            f"{stage}/step": trainer.global_step,
+        }
+        if trainer.state.fn == "fit":  # which must not end for want of these; `validate` writes them again
+            best_effort(self.run.path / f"predictions.{split}", lambda: self._predictions(split, rows))
+            best_effort(self.run.path / "metrics.json", lambda: self.run.update("metrics.json", values))
+            return
+        self._predictions(split, rows)
+        self.run.update("metrics.json", values)
+        if stage == "test":
+            self.run.update("run.json", {"test_command": self.command, "tested": _now()})
+            described = self.run.read("run.json").get("data", {})
+            self.run.update("run.json", {"data": described | {split: describe_split(data, split)}})
+
+    def _predictions(self, split: str, rows: list[dict[str, Any]]) -> None:
         base = self.run.path / f"predictions.{split}"
         jsonl.write_jsonl(base.with_name(base.name + ".jsonl"), rows)
         conll.write_conll(
@@ -145,44 +152,19 @@ class RunFolder(Callback):
             [r["gold"] for r in rows],
             [r["predicted"] for r in rows],
         )
-        metric: Any = module.metrics[stage]
-        values = {f"{stage}/{name}": value for name, value in metric.compute().items()}
-        self.run.update(
-            "metrics.json",
-            values
-            | {
-                f"{stage}/by_type": metric.by_type(),
-                f"{stage}/epoch": trainer.current_epoch,
-                f"{stage}/step": trainer.global_step,
-            },
-        )
-        if stage == "test":
-            self.run.update("run.json", {"test_command": self.command, "tested": _now()})
-            described = self.run.read("run.json").get("data", {})
-            self.run.update("run.json", {"data": described | {split: describe_split(data, split)}})
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves the table; from the first whole epoch on, `runs/last` means this run."""
-        self.run.update(
-            "run.json",
-            {
-                "epochs": trainer.current_epoch + 1,
-                "steps": trainer.global_step,
-                "updated": _now(),
-                "peak_memory_bytes": peak_memory(),
-            },
-        )
-        self.run.point_last()
+        """Saves the table and how far the run is; checkpoint callbacks come after this."""
+        progress = {
+            "epochs": trainer.current_epoch + 1,
+            "steps": trainer.global_step,
+            "updated": _now(),
+            "peak_memory_bytes": peak_memory(),
+        }
+        best_effort(self.run.path / "run.json", lambda: self.run.update("run.json", progress))
         for logger in trainer.loggers:
             logger.save()
-
-
-def peak_memory() -> int:
-    """Bytes: the most GPU memory allocated, or without a GPU the most resident memory."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _parts(trainer: pl.Trainer) -> tuple[NERModule, CoNLLDataModule]:

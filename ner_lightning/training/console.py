@@ -1,19 +1,24 @@
-"""What a fit shows at the terminal: a line an epoch, and Ctrl-C that loses nothing."""
+"""What a fit shows at the terminal: what is trained on what, and its epochs; files that it can do without."""
 
-import signal
+import contextlib
+import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
+from rich.console import Console
 
 from ner_lightning.data.sources import SAMPLE_FOLDER
 from ner_lightning.progress import Pace, stage
-from ner_lightning.runs import LAST, Run, short
+from ner_lightning.runs import Run, short
+from ner_lightning.terminal import printable
+from ner_lightning.training.live import LiveTable
+from ner_lightning.training.vitals import Vitals
 
 KEYS = ("loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
 COLUMNS = (
@@ -27,94 +32,29 @@ COLUMNS = (
 )
 
 
-class Interruption(Callback):
-    """Lets Ctrl-C stop a fit between two steps, after a checkpoint that continues right there.
-
-    During validation the first Ctrl-C waits for its end; a second one stops at once.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self._asked = self._saved = False
-        self._before: Any = None
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes over Ctrl-C."""
-        self._before = signal.signal(signal.SIGINT, self._ask)
-
-    def _ask(self, signum: int, frame: FrameType | None) -> None:
-        if self._asked:
-            signal.signal(signal.SIGINT, self._before)
-            raise KeyboardInterrupt
-        self._asked = True
-        say("\nStopping after this step (Ctrl-C again: at once) ...")
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Saves if it was asked to stop."""
-        # After an epoch's last step its validation is due first; then `on_train_epoch_end` stops.
-        if self._asked and not trainer.is_last_batch:
-            trainer.save_checkpoint(self.run.checkpoint(LAST))
-            if trainer.is_global_zero:
-                self.run.point_last()
-            self._saved = True
-
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Stops, now that the step before is logged as well."""
-        if self._saved:
-            raise KeyboardInterrupt
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stops after validation if it was asked to meanwhile; checkpoint callbacks come after."""
-        if self._asked:
-            trainer.should_stop = True
-
-    @rank_zero_only
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Says how to go on."""
-        if isinstance(exception, KeyboardInterrupt):
-            self._explain()
-
-    @rank_zero_only
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Says how to go on, where the epoch could be finished."""
-        if self._asked:
-            self._explain()
-
-    def _explain(self) -> None:
-        if self.run.checkpoint(LAST).is_file():
-            say(f"Stopped. Continue with: ner-lightning fit --run {self.run.path} --ckpt_path last")
-        else:
-            say("Stopped before the first checkpoint.")
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Gives Ctrl-C back."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
-
-
 class EpochTable(Callback):
-    """Prints what is trained on what, then a line an epoch: losses, scores, words/s, time.
+    """Shows what is trained on what, then the epochs: at a terminal a live table, else a line each.
 
     Where there is no bar, as in a log file, a line a minute says how far a long epoch is.
 
     Args:
         run: the run folder, to name it.
-        bar: whether there is a bar.
+        vitals: knows the words a second; it must come before this callback.
+        bar: whether something else shows how far an epoch is.
+        live: whether to draw the live table.
     """
 
-    def __init__(self, run: Run, *, bar: bool = False) -> None:
+    def __init__(self, run: Run, vitals: Vitals, *, bar: bool = False, live: bool = False) -> None:
         self.run = run
+        self.vitals = vitals
         self._bar = bar
+        self._live = live
         self._pace = Pace("", 0)
         self._began = 0.0
-        self._trained = 0.0
-        self._words = 0
         self._losses: Any = 0.0
         self._batches = 0
         self._headed = False
+        self._table: LiveTable | None = None
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -131,24 +71,29 @@ class EpochTable(Callback):
             say("Adapters and the whole backbone are trained together, which is unusual.")
         if pl_module.hparams["compile"]:
             say("The layers are compiled on first use, which takes a minute or two.")
+        if self._live and trainer.is_global_zero:
+            steps = int(trainer.estimated_stepping_batches)
+            self._table = LiveTable(Console(), steps, trainer.global_step, trainer.max_epochs)
+            self._table.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
         self._pace = Pace(f"epoch {trainer.current_epoch + 1}: batches", trainer.num_training_batches)
         self._began = time.perf_counter()
-        self._trained = self._losses = 0.0
-        self._words = self._batches = 0
+        self._losses = 0.0
+        self._batches = 0
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
-        """Counts words; `mask` is on the device, so this is left for the epoch's end on a GPU."""
-        self._trained = time.perf_counter() - self._began
+        """Moves the view on; in the live table losses are looked at only where they are logged anyway."""
         self._losses += outputs["loss"].detach()
         self._batches += 1
         self._count(index + 1)
-        if batch.mask.device.type == "cpu":
-            self._words += int(batch.mask.sum())
+        if self._table is not None:
+            self._table.step = trainer.global_step
+            if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+                self._table.now(_floats(trainer), trainer.current_epoch + 1)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Says that scoring begins, unless it is part of an epoch."""
@@ -191,21 +136,61 @@ class EpochTable(Callback):
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints the epoch's line."""
-        seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        """Prints the epoch's line, or adds it to the live table."""
+        seen = _floats(trainer)
+        seen["loss"] = float(self._losses) / max(self._batches, 1)  # one batch's alone would jump about
+        seen["words"] = self.vitals.words_per_second
+        seen["minutes"] = (time.perf_counter() - self._began) / 60
+        if self._table is not None:
+            self._table.add(seen, trainer.current_epoch + 1)
+            return
         if not self._headed:
             self._headed = True
             say(f"{'epoch':>9}" + "".join(f"{name:>{width}}" for name, width, _ in COLUMNS))
-        seen["loss"] = float(self._losses) / max(self._batches, 1)  # one batch's alone would jump about
-        seen["words"] = self._words / max(self._trained, 1e-9)
-        seen["minutes"] = (time.perf_counter() - self._began) / 60
         cells = (
-            f"{seen[key]:>{width}.{digits}f}" for key, (_, width, digits) in zip(KEYS, COLUMNS, strict=True)
+            f"{seen.get(key, math.nan):>{width}.{digits}f}"
+            for key, (_, width, digits) in zip(KEYS, COLUMNS, strict=True)
         )
         say(f"{trainer.current_epoch + 1:>4}/{trainer.max_epochs:<4}" + "".join(cells))
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leaves the live table as it is at the end."""
+        self._stop()
 
-def say(line: str) -> None:
-    """Prints a line for the person at the terminal."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Gives the terminal back."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._table is not None:
+            self._table.stop()
+            self._table = None
+
+
+def _floats(trainer: pl.Trainer) -> dict[str, float]:
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+@rank_zero_only
+def say(line: str, keep: str = "\n") -> None:
+    """Prints a line for the person at the terminal, on rank 0.
+
+    A terminal that is gone, or a log file on a full disk, stops no training.
+
+    Args:
+        line: text, from data in part.
+        keep: characters that a terminal may obey.
+    """
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: a signal came while printing
+        sys.stdout.write(printable(line, keep) + "\n")
+        sys.stdout.flush()
+
+
+def best_effort(file: Path, write: Callable[[], None]) -> None:
+    """Writes a file that training can do without: where that fails it says so and goes on."""
+    try:
+        write()
+    except OSError as error:
+        say(f"{file} could not be written ({error.strerror or error}); training goes on, without it so far.")

@@ -14,13 +14,14 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ner_lightning.runs import write_text
+from ner_lightning.training.console import best_effort
 
 
 class TableLogger(Logger):
     """Writes `metrics.csv`: a row for each step at which something was logged.
 
-    Values logged at one step by several callers share its row. A continued run drops the rows after
-    the step that it continues from, so that each step stands in the table once.
+    Values logged at one step by several callers share its row. Each checkpoint holds the table up to
+    its step, and a continued run takes it from there: so each step stands in it once.
 
     Args:
         folder: the run folder.
@@ -31,10 +32,7 @@ class TableLogger(Logger):
         self.file = folder / "metrics.csv"
         self._rows: dict[int, dict[str, float]] = {}
         if self.file.is_file():
-            with self.file.open(encoding="utf-8", newline="") as stream:
-                for row in csv.DictReader(stream):
-                    values = {k: float(v) for k, v in row.items() if v and k != "step"}
-                    self._rows[int(row["step"])] = values
+            self.take(self.file.read_text(encoding="utf-8"))
 
     @property
     def name(self) -> str:
@@ -61,27 +59,37 @@ class TableLogger(Logger):
         """Adds values to a step's row."""
         self._rows.setdefault(step or 0, {}).update({k: float(v) for k, v in metrics.items()})
 
-    @rank_zero_only
-    def forget_after(self, step: int) -> None:
-        """Drops the rows after a step."""
-        self._rows = {at: row for at, row in self._rows.items() if at <= step}
+    def take(self, text: str) -> None:
+        """Replaces all rows by those of a table's text."""
+        self._rows = {
+            int(row["step"]): {k: float(v) for k, v in row.items() if v and k != "step"}
+            for row in csv.DictReader(io.StringIO(text, newline=""))
+        }
 
-    @rank_zero_only
-    def save(self) -> None:
-        """Writes the table, whole or not at all."""
-        if not self._rows:
-            return
+    def text(self) -> str:
+        """The table as the text of its file."""
         columns = sorted({name for row in self._rows.values() for name in row})
-        text = io.StringIO()
+        text = io.StringIO(newline="")
         writer = csv.DictWriter(text, ["step", *columns], lineterminator="\n")
         writer.writeheader()
         writer.writerows({"step": at, **self._rows[at]} for at in sorted(self._rows))
-        write_text(self.file, text.getvalue())
+        return text.getvalue()
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Writes the table, whole or not at all; where that fails, a later save has all rows as well."""
+        if self._rows:
+            best_effort(self.file, lambda: write_text(self.file, self.text()))
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Writes the table a last time."""
         self.save()
+
+
+def logs_step(trainer: Any) -> bool:
+    """Whether a trainer logs the step that it has just done."""
+    return bool(trainer.global_step % trainer.log_every_n_steps == 0)
 
 
 def wandb_without_key() -> bool:

@@ -22,6 +22,7 @@ from ner_lightning.model.loss import LossWeights
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.training.metrics import EntityF1
 from ner_lightning.training.optim import Schedule, parameter_groups, schedule
+from ner_lightning.training.randomness import State, random_states, restore_random_state
 
 HALF = "bf16-mixed"
 PREFIX = "tagger."
@@ -96,7 +97,7 @@ class NERModule(pl.LightningModule):
         self.weights_id: str | None = None
         self.tagger: Tagger | None = None
         self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
-        self._rng_state: Tensor | None = None
+        self._random_states: list[State] | None = None
 
     @property
     def built(self) -> Tagger:
@@ -222,7 +223,7 @@ class NERModule(pl.LightningModule):
             "revision": self.hparams["revision"],
             "weights": self.weights_id,
         }
-        checkpoint["rng_state"] = torch.get_rng_state()
+        checkpoint["random_states"] = random_states()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks that a checkpoint belongs to this model: same backbone weights, same parameters."""
@@ -231,13 +232,13 @@ class NERModule(pl.LightningModule):
         check_types(checkpoint["hyper_parameters"]["types"], self.labels.types)
         kept = {PREFIX + name for name in kept_names(self.built)}
         check_names(checkpoint["state_dict"], kept)
-        self._rng_state = checkpoint.get("rng_state")
+        self._random_states = checkpoint["random_states"]
 
     def on_train_start(self) -> None:
         """Puts dropout's random numbers where they were when the checkpoint was written."""
-        if self._rng_state is not None:
-            torch.set_rng_state(self._rng_state)
-            self._rng_state = None
+        if self._random_states is not None:
+            restore_random_state(self._random_states, self.global_rank)
+            self._random_states = None
 
 
 @dataclass(frozen=True)

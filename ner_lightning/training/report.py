@@ -1,13 +1,14 @@
 """What a command prints at its end: scores by type, the worst errors, where everything is."""
 
-import json
 import sys
 from pathlib import Path
 
-from ner_lightning.analysis.errors import describe, worst
+from ner_lightning.analysis.errors import all_mistakes, describe, worst
+from ner_lightning.analysis.predictions import read
 from ner_lightning.runs import Run, short
 from ner_lightning.training.console import say
 from ner_lightning.training.predictions import SPLIT
+from ner_lightning.training.vitals import peak_memory
 
 ERRORS = 5
 
@@ -35,6 +36,7 @@ def show(run: Run, stage: str, *, fitted: bool = False) -> None:
     say(f"word accuracy {metrics[f'{stage}/accuracy']:.4f}")
     if stage == "test":
         _errors(run)
+    say(f"peak memory {peak_memory() / 2**30:.1f} GiB")
     say(f"\nEverything is in {short(run.path)}" + (f"; next: {_next(run)}" if fitted else ""))
 
 
@@ -44,13 +46,11 @@ def _next(run: Run) -> str:
 
 
 def _errors(run: Run) -> None:
-    file = run.path / f"predictions.{SPLIT['test']}.jsonl"
-    with file.open(encoding="utf-8", newline="\n") as stream:
-        rows = [json.loads(line) for line in stream]
-    shown = worst(rows, ERRORS)
+    predictions = read(run.path / f"predictions.{SPLIT['test']}.jsonl", run.read("train_entities.json"))
+    shown = worst(predictions, all_mistakes(predictions), ERRORS)
     if shown:
         one = "\nThe most confident mistake:"
         say(one if len(shown) == 1 else f"\nThe {len(shown)} most confident mistakes:")
     for row, found in shown:
         for line in describe(row, found, colour=sys.stdout.isatty()):
-            say("  " + line)
+            say("  " + line, keep="\x1b")  # its words are escaped already

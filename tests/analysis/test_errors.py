@@ -1,44 +1,98 @@
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import predictions, row
 
-from ner_lightning.analysis.errors import describe, mistakes, worst
-from ner_lightning.data.schemes import spans
+from ner_lightning.analysis.errors import CLASSES, NOISE, all_mistakes, describe, mistakes, worst
+from ner_lightning.analysis.failure import confusion, error_classes
+from ner_lightning.analysis.slices import totals
 
-TAGS = st.lists(st.sampled_from(["O", "B-A", "I-A", "B-B", "I-B"]), min_size=6, max_size=6)
-
-
-def row(gold, predicted, **more):
-    return {"words": [f"w{i}" for i in range(len(gold))], "gold": gold, "predicted": predicted} | more
+TAGS = st.lists(st.sampled_from(["O", "B-A", "I-A", "B-B", "I-B"]), min_size=7, max_size=7)
+PAIRS = st.lists(st.tuples(TAGS, TAGS, st.floats(0, 1)), min_size=1, max_size=6)
 
 
-def test_each_kind_of_mistake():
+def test_each_class_of_mistake():
+    a1, a2, b1 = ["B-A"], ["B-A", "I-A"], ["B-B"]
     kinds = {
-        "missed": (["B-A", "O"], ["O", "O"]),
-        "spurious": (["O", "O"], ["O", "B-A"]),
-        "wrong type": (["B-A", "I-A"], ["B-B", "I-B"]),
-        "wrong boundary": (["B-A", "I-A"], ["B-A", "O"]),
-        "type and boundary": (["B-A", "I-A"], ["O", "B-B"]),
+        "missed": (["O", *a1], ["O", "O"]),
+        "spurious": (["O", "O"], ["O", *a1]),
+        "wrong type": (a2, ["B-B", "I-B"]),
+        "too short": (a2, [*a1, "O"]),
+        "too long": (["O", *a1], a2),
+        "shifted": ([*a2, "O"], ["O", *a2]),
+        "split": (a2, [*a1, *a1]),
+        "merged": ([*a1, *a1], a2),
+        "type and boundary": (a2, ["O", *b1]),
     }
+    assert {*kinds, NOISE} == set(CLASSES)
     for kind, (gold, predicted) in kinds.items():
         assert [m.kind for m in mistakes(row(gold, predicted))] == [kind]
-    assert mistakes(row(["B-A", "O"], ["B-A", "O"])) == []
+    assert mistakes(row(a2, a2)) == []
 
 
-@given(TAGS, TAGS)
-def test_mistakes_add_up(gold, predicted):
-    found = mistakes(row(gold, predicted))
-    wrong = set(spans(predicted)) - set(spans(gold))
-    absent = set(spans(gold)) - set(spans(predicted))
-    assert {m.predicted for m in found if m.predicted} == wrong
-    assert {m.gold for m in found if m.gold} == absent
+def test_a_chain_of_overlaps_is_one_mistake():
+    found = mistakes(row(["B-A", "I-A", "B-A", "I-A", "O"], ["O", "B-A", "I-A", "B-A", "I-A"]))
+    assert [(m.kind, len(m.gold), len(m.predicted)) for m in found] == [("shifted", 2, 2)]
+
+
+@given(PAIRS)
+def test_classes_add_up_to_false_positives_and_negatives(pairs):
+    held = predictions([row(*pair) for pair in pairs])
+    found = all_mistakes(held)
+    wrong = lost = 0
+    for each, those in zip(held.rows, found, strict=True):
+        assert sorted(s for m in those for s in m.gold) == sorted(set(each.gold) - set(each.predicted))
+        assert sorted(s for m in those for s in m.predicted) == sorted(set(each.predicted) - set(each.gold))
+        wrong += len(set(each.predicted) - set(each.gold))
+        lost += len(set(each.gold) - set(each.predicted))
+    classes = error_classes(found, totals(held))
+    assert sum(c.spurious for c in classes) == wrong
+    assert sum(c.lost for c in classes) == lost
+    assert sum(c.mistakes for c in classes) == sum(map(len, found))
+    assert all(c.gain >= 0 for c in classes)
+
+
+@given(PAIRS)
+def test_the_confusion_holds_every_entity_once(pairs):
+    held = predictions([row(*pair) for pair in pairs])
+    table = confusion(held, all_mistakes(held))
+    for kind in "AB":
+        gold = sum(s.type == kind for r in held.rows for s in r.gold)
+        predicted = sum(s.type == kind for r in held.rows for s in r.predicted)
+        assert sum(n for (g, _), n in table.items() if g == kind) == gold
+        assert sum(n for (_, p), n in table.items() if p == kind) == predicted
+
+
+def test_mending_every_class_gains_all_of_f1():
+    held = predictions([row(["B-A", "O", "B-B"], ["B-A", "B-A", "O"], 0.5)])
+    (missed, spurious) = sorted(error_classes(all_mistakes(held), totals(held)))
+    assert (missed.kind, spurious.kind) == ("missed", "spurious")
+    # Before 2*1/(2+2); a missed one found: 2*2/(3+2); a spurious one gone: 2*1/(1+2).
+    assert round(missed.gain, 6) == round(0.8 - 0.5, 6)
+    assert round(spurious.gain, 6) == round(2 / 3 - 0.5, 6)
+
+
+def test_noise_is_sure_consistent_and_never_annotated_as_here():
+    def kind(train, chance=0.99, gold=("O", "O"), others=()):
+        held = predictions([row(list(gold), ["B-A", "O"], chance, ["Oslo", "x"]), *others], train)
+        return all_mistakes(held)[0][0].kind
+
+    often = {"A": {"Oslo": 3}}
+    assert kind(often) == NOISE
+    assert kind(often, chance=0.9) == "spurious"
+    assert kind({"A": {"Oslo": 1}}) == "spurious"
+    assert kind(often, gold=("B-B", "O")) == NOISE
+    assert kind(often | {"B": {"Oslo": 1}}, gold=("B-B", "O")) == "wrong type"
+    plain = row(["O", "O"], ["O", "O"], 0.5, ["y", "Oslo"])
+    assert kind(often, others=[plain]) == "spurious"
+    silent = predictions([row(["O"], ["B-A"], None, ["Oslo"])], often, chances=False)
+    assert all_mistakes(silent)[0][0].kind == "spurious"
 
 
 def test_the_most_confident_mistakes_come_first_and_terminals_are_safe():
-    sure = row(["O", "O"], ["B-A", "O"], entities=[{"type": "A", "start": 0, "end": 1, "marginal": 0.9}])
-    unsure = row(["O", "O"], ["O", "B-A"], entities=[{"type": "A", "start": 1, "end": 2, "marginal": 0.3}])
-    right = row(["O"], ["O"])
-    sure["words"][1] = "\x1b[31mred\u202e"
-    ranked = worst([right, unsure, sure], 5)
+    sure = row(["O", "O"], ["B-A", "O"], 0.9, ["w0", "\x1b[31mred\u202e"])
+    unsure, right = row(["O", "O"], ["O", "B-A"], 0.3), row(["O"], ["O"])
+    held = predictions([right, unsure, sure])
+    ranked = worst(held, all_mistakes(held), 5)
     assert [r for r, _ in ranked] == [sure, unsure]
     lines = list(describe(*ranked[0]))
     assert lines == ["*w0* \\x1b[31mred\\x202e", "    spurious: predicted A w0 (90% sure), gold nothing"]

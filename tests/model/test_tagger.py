@@ -9,12 +9,13 @@ from ner_lightning.data.encoding import Encoded, Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
+from ner_lightning.model.adapters import Lora
+from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.attention import verify_attention
-from ner_lightning.model.backbone import Lora, compile_layers, find_layers, load_backbone
+from ner_lightning.model.backbone import compile_layers, find_layers, load_backbone
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
 from ner_lightning.model.loss import LossWeights
-from ner_lightning.model.tagger import Architecture
 
 PAIRS = tiny.sentences(tiny.TRAIN)
 LABELS = LabelSet.from_tags(tags for _, tags in PAIRS)
@@ -110,9 +111,8 @@ def test_padding_and_order_change_nothing(llama, pooling, use_crf):
 def test_mean_pooling_is_the_mean_of_a_words_sub_tokens(llama):
     tagger = build(llama, pooling="mean")
     batch = batch_of(llama)
-    hidden = torch.randn(*batch.input_ids.shape, 8)
-    flat = hidden.flatten(0, 1)
-    vectors = tagger._word_vectors(hidden, batch)
+    flat = tagger.hidden(batch).flatten(0, 1)
+    vectors = tagger.word_vectors(batch)
     for row, column in batch.mask.nonzero().tolist():
         span = flat[batch.first[row, column] : batch.last[row, column] + 1]
         torch.testing.assert_close(vectors[row, column], span.mean(0), rtol=1e-4, atol=1e-5)
@@ -169,6 +169,7 @@ def test_each_way_of_training_trains_what_it_says(request, kind):
         "frozen": {"lora": None},
         "full": {"lora": None, "freeze_backbone": False},
         "both": {"lora": lora, "freeze_backbone": False},
+        "adapters on top": {"lora": Lora(rank=4, top=1)},
         "top": {"lora": None, "unfreeze_top": 1},
         "adapters and top": {"lora": lora, "unfreeze_top": 1},
     }
@@ -184,6 +185,7 @@ def test_each_way_of_training_trains_what_it_says(request, kind):
     assert trained["adapters"]
     assert all("lora_" in name for name in trained["adapters"])
     assert not any("lora_" in name for name in trained["full"])
+    assert trained["adapters on top"] == [n for n in trained["adapters"] if ".1." in n]
     assert any("embed" in name for name in trained["full"])
     assert len(trained["both"]) == len(trained["full"]) + len(trained["adapters"])
     assert all(".layers.1." in n or ".layer.1." in n or "norm" in n for n in trained["top"])
@@ -283,11 +285,38 @@ def test_compiled_layers_compute_the_same(llama):
     torch.testing.assert_close(plain, compiled, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+def test_merged_adapters_compute_the_same(llama, bf16):
+    torch.manual_seed(3)
+    apart, whole = (
+        build_tagger(locate(str(llama)), LABELS, Architecture(lora=Lora(rank=4)), bf16=bf16, mergeable=m)[0]
+        for m in (False, True)
+    )
+    for name, parameter in apart.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    state = {n: p.detach() for n, p in apart.named_parameters() if p.requires_grad}
+    whole.load_state_dict(state, strict=False)
+    whole.merge()
+    assert not any("lora_" in name for name, _ in whole.named_parameters())
+    batch = batch_of(llama)
+    with torch.no_grad():
+        one, other = (tagger.eval()(batch)[batch.mask] for tagger in (apart, whole))
+    tolerance = 0.1 if bf16 else 1e-5  # bf16 rounds at other places
+    torch.testing.assert_close(other, one, rtol=tolerance, atol=tolerance * one.abs().max().item())
+    kinds = {p.dtype for p in whole.backbone.parameters()}
+    assert kinds == {torch.bfloat16 if bf16 else torch.float32}
+
+
 def test_unusable_settings_are_explained(llama):
     with pytest.raises(UserError, match=r"unfreeze_top is 3; the backbone has 2 layers"):
         build(llama, unfreeze_top=3)
     with pytest.raises(UserError, match=r"no layer is named .*nope.*; this backbone has .*q_proj"):
         build(llama, lora=Lora(targets=["nope"]))
+    with pytest.raises(UserError, match=r"lora\.top is 3; the backbone has 2 layers"):
+        build(llama, lora=Lora(top=3))
+    with pytest.raises(UserError, match=r"lora\.top is 0"):
+        Lora(top=0)
     with pytest.raises(UserError, match="all weights are zero"):
         LossWeights(0, 0, 0)
     with pytest.raises(UserError, match=r"model\.loss\.ce must be zero or more"):

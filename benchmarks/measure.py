@@ -1,0 +1,93 @@
+"""What all measurements share: rounds in alternating order, medians with spread, rows of the results."""
+
+import argparse
+import shlex
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import results
+
+from ner_lightning import runs
+
+Rounds = dict[str, list[float]]
+DATA = Path("data/conll2003")
+RECIPE = "configs/smollm2_conll2003.yaml"
+BUDGET = "configs/with/token_budget.yaml"
+
+
+def alternate(sides: Mapping[str, Callable[[], float]], rounds: int) -> Rounds:
+    """Calls each side once a round, in alternating order, so that what else the machine does falls on all."""
+    found: Rounds = {name: [] for name in sides}
+    for number in range(rounds):
+        for name in list(sides)[:: -1 if number % 2 else 1]:
+            found[name].append(sides[name]())
+            print(f"round {number + 1}/{rounds}  {name:40} {found[name][-1]:10.2f}", flush=True)
+    return found
+
+
+def ratio(found: Rounds, one: str, other: str) -> list[float]:
+    """One side over another, round by round."""
+    return [a / b for a, b in zip(found[one], found[other], strict=True)]
+
+
+def add_record_option(parser: argparse.ArgumentParser) -> None:
+    """The option that all measurements have."""
+    parser.add_argument("--record", type=Path, help="the results file to add rows to")
+
+
+def report(
+    found: Rounds,
+    *,
+    kind: str,
+    script: str,
+    words: Sequence[str],
+    record: Path | None,
+    config: str = "smollm2_conll2003",
+    data: str = "",
+) -> None:
+    """Prints medians and spread, and records them.
+
+    Args:
+        found: each figure's value in every round.
+        kind: which table they belong to.
+        script: the program's name.
+        words: its options.
+        record: the results file; None records nothing.
+        config: what was measured.
+        data: on what.
+    """
+    for name, values in found.items():
+        spread = f"({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
+        print(f"{name:56} {statistics.median(values):10.2f} {spread}")
+    if record is None:
+        return
+    kept = [w for w in words if not w.startswith("--record") and w != str(record)]
+    about = {
+        "config": config,
+        "overrides": [],
+        "data": data,
+        "split": kind,
+        "seed": 0,
+        "command": shlex.join(["python", f"benchmarks/{script}", *kept]),
+        **runs.provenance(),
+    }
+    rows = [
+        about
+        | {
+            "metric": name,
+            "value": statistics.median(values),
+            "spread": f"{min(values):.2f} to {max(values):.2f}",
+            "rounds": values,
+        }
+        for name, values in found.items()
+    ]
+    results.add(rows, record)
+
+
+def described(folder: Path, split: str = "train") -> str:
+    """The data that was measured on, for a row."""
+    import hashlib
+
+    file = folder / f"{split}.txt"
+    return results.describe_data(str(file), f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}")

@@ -1,0 +1,135 @@
+"""What a run's files say of it, and of a prediction file that stands alone."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ner_lightning.analysis.failure import Analysis, analyse
+from ner_lightning.analysis.predictions import read
+from ner_lightning.errors import UserError
+from ner_lightning.runs import LAST, Run, run_of
+
+SPLITS = {"valid": "val", "test": "test"}  # the name of a split, and what its metrics begin with
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A run, as its files tell of it.
+
+    Attributes:
+        name: what the run is called, such as `quickstart/1`.
+        folder: its folder; None for a prediction file that stands alone.
+        about: `run.json`.
+        config: `config.yaml`.
+        metrics: `metrics.json`.
+        history: the rows of `metrics.csv`, by step.
+        files: the prediction file of each split.
+    """
+
+    name: str
+    folder: Path | None
+    about: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    history: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    @cached_property
+    def splits(self) -> dict[str, Analysis]:
+        """The analysis of each split that was predicted."""
+        train = Run(self.folder).read("train_entities.json") if self.folder else {}
+        return {split: analyse(read(file, train)) for split, file in self.files.items()}
+
+    @property
+    def seed(self) -> Any:
+        """The seed; None if it is unknown."""
+        return self.about.get("seed")
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        """The settings of the model."""
+        found: Mapping[str, Any] = self.config.get("model") or {}
+        return found
+
+    @property
+    def trainer(self) -> Mapping[str, Any]:
+        """The settings of the trainer."""
+        found: Mapping[str, Any] = self.config.get("trainer") or {}
+        return found
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The settings of the data."""
+        found: Mapping[str, Any] = self.config.get("data") or {}
+        return found
+
+    def epochs(self) -> list[tuple[int, Mapping[str, float]]]:
+        """The rows of the table that hold a validation, each with its step."""
+        return [(step, row) for step, row in sorted(self.history.items()) if "val/f1" in row]
+
+    def recipe(self) -> dict[str, Any]:
+        """The configuration without what tells seeds of one recipe apart."""
+        kept = {k: v for k, v in self.config.items() if k not in {"seed_everything", "runs", "name"}}
+        trainer = {k: v for k, v in self.trainer.items() if k not in {"logger", "callbacks"}}
+        return kept | {"trainer": trainer, "data": {k: v for k, v in self.data.items() if k != "seed"}}
+
+
+def find(address: str | None, root: Path) -> Experiment:
+    """Reads a run.
+
+    Args:
+        address: a run folder, a checkpoint in one, a file of predictions (`.jsonl`, or CoNLL columns
+            with gold and predicted tag last), or None for the last run.
+        root: the folder of runs, for None.
+
+    Raises:
+        UserError: there is no such run or file, or no predictions in it.
+    """
+    path = Path(address).expanduser() if address else root / LAST
+    if path.is_file() and path.suffix == ".ckpt":
+        run = run_of(path)
+        if run is None:
+            raise UserError(f"{path} lies in no run folder, so there are no predictions to report on")
+        path = run.path
+    if path.is_file():
+        split = path.stem.rpartition(".")[2]
+        return Experiment(path.name, None, files={split if split in SPLITS else "predictions": path})
+    if not path.is_dir():
+        what = f"there is no run folder or prediction file {address}" if address else f"no last run in {root}"
+        raise UserError(f"{what}; train one with `ner-lightning fit --config FILE`")
+    return _of_folder(path.resolve())
+
+
+def _of_folder(folder: Path) -> Experiment:
+    run = Run(folder)
+    files = {split: file for split in SPLITS if (file := folder / f"predictions.{split}.jsonl").is_file()}
+    if not files:
+        raise UserError(
+            f"{folder} has no predictions.valid.jsonl or predictions.test.jsonl: it is not the folder of a "
+            "run that finished an epoch"
+        )
+    config = folder / "config.yaml"
+    return Experiment(
+        name="/".join(folder.parts[-2:]),
+        folder=folder,
+        about=run.read("run.json"),
+        config=yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {},
+        metrics=run.read("metrics.json"),
+        history=_table(folder / "metrics.csv"),
+        files=files,
+    )
+
+
+def _table(file: Path) -> dict[int, dict[str, float]]:
+    if not file.is_file():
+        return {}
+    with file.open(encoding="utf-8", newline="") as stream:
+        return {
+            int(row["step"]): {k: float(v) for k, v in row.items() if v and k != "step"}
+            for row in csv.DictReader(stream)
+        }

@@ -1,0 +1,146 @@
+"""What may help against which mistakes; what it gained, if a file of measured rows says so."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ner_lightning.analysis.errors import NOISE
+from ner_lightning.analysis.failure import Analysis
+from ner_lightning.analysis.slices import CAPITALS, LENGTH, SEEN, SENTENCE
+from ner_lightning.errors import UserError
+
+BOUNDARIES = frozenset({"too long", "too short", "shifted", "split", "merged"})
+FIELDS = ("config", "overrides", "data", "split", "metric", "value", "seed")
+
+
+@dataclass(frozen=True)
+class Mitigation:
+    """Something to try.
+
+    Attributes:
+        text: what.
+        kinds: classes of mistakes that it is meant for.
+        properties: groups by these properties that it is meant for.
+        control: the config overlay that turns it off, for rows measured with and without it.
+    """
+
+    text: str
+    kinds: frozenset[str] = frozenset()
+    properties: frozenset[str] = frozenset()
+    control: str | None = None
+
+
+ALL = (
+    Mitigation(
+        "Let each word see its right context: bidirectional attention instead of causal.",
+        kinds=frozenset({"wrong type", "type and boundary", "missed", "spurious"}),
+        control="causal",
+    ),
+    Mitigation(
+        "Score whole tag sequences instead of single words: the CRF instead of a softmax.",
+        kinds=BOUNDARIES | {"type and boundary"},
+        properties=frozenset({LENGTH}),
+        control="softmax",
+    ),
+    Mitigation(
+        "Train adapters in every layer, not the head alone.",
+        kinds=frozenset({"missed", "wrong type"}),
+        control="frozen",
+    ),
+    Mitigation(
+        "Train on more names: annotate more text, or swap names of one type in training sentences.",
+        kinds=frozenset({"missed"}),
+        properties=frozenset({SEEN}),
+    ),
+    Mitigation(
+        "Show the model the sentences around: in a document the same name often stands in clearer company.",
+        kinds=frozenset({"wrong type"}),
+        properties=frozenset({SENTENCE}),
+    ),
+    Mitigation(
+        "Add copies of training sentences in other case, as headlines have it.",
+        properties=frozenset({CAPITALS}),
+    ),
+    Mitigation("Read the guidelines on where an entity ends beside the sentences above.", kinds=BOUNDARIES),
+    Mitigation(
+        "Correct the annotation where it contradicts itself, then train again.", kinds=frozenset({NOISE})
+    ),
+    Mitigation(
+        "Take a larger backbone, which has read more names.", kinds=frozenset({"wrong type", "missed"})
+    ),
+)
+
+
+class Gain(NamedTuple):
+    """F1 measured with something and without it, all else equal.
+
+    Attributes:
+        recipe: config files and options of the row with it.
+        split: what was scored.
+        seed: of both.
+        without: F1 without it.
+        with_: F1 with it.
+    """
+
+    recipe: str
+    split: str
+    seed: Any
+    without: float
+    with_: float
+
+
+def suitable(analysis: Analysis) -> list[Mitigation]:
+    """What fits the classes and the groups in which this model errs, the costliest class first."""
+    harder = {reason.property for reason in analysis.reasons if reason.difference.value > 0}
+    rank = {c.kind: place for place, c in enumerate(analysis.classes)}
+    fitting = [m for m in ALL if m.kinds & rank.keys() or m.properties & harder]
+    return sorted(fitting, key=lambda m: min((rank[kind] for kind in m.kinds & rank.keys()), default=0))
+
+
+def targets(mitigation: Mitigation, analysis: Analysis) -> str:
+    """What a mitigation is meant for, of that which this model shows."""
+    kinds = [c.kind for c in analysis.classes if c.kind in mitigation.kinds]
+    harder = [
+        f"{r.property}: {r.group}"
+        for r in analysis.reasons
+        if r.difference.value > 0 and r.property in mitigation.properties
+    ]
+    return ", ".join([*kinds, *harder])
+
+
+def read_ladder(file: Path) -> list[dict[str, Any]]:
+    """Reads measured rows, laid out as in `docs/results.json`.
+
+    Raises:
+        UserError: the file is missing or laid out otherwise.
+    """
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"--ladder {file}: cannot be read as JSON ({error})") from None
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and row.keys() >= set(FIELDS) for row in rows
+    ):
+        raise UserError(f"--ladder {file}: not a list of rows with {', '.join(FIELDS)}")
+    return rows
+
+
+def gains(rows: Iterable[Mapping[str, Any]], control: str) -> list[Gain]:
+    """What something gained, from pairs of F1 rows that differ by the overlay that turns it off alone."""
+    held = {_key(row, row["config"].split()): row for row in rows if row["metric"] == "f1"}
+    found = []
+    for row in held.values():
+        configs = row["config"].split()
+        if control in configs:
+            other = held.get(_key(row, [name for name in configs if name != control]))
+            if other is not None:
+                recipe = " ".join([other["config"], *other["overrides"]])
+                found.append(Gain(recipe, row["split"], row["seed"], row["value"], other["value"]))
+    return found
+
+
+def _key(row: Mapping[str, Any], configs: Collection[str]) -> str:
+    parts: Sequence[Any] = (list(configs), row["overrides"], row["data"], row["split"], row["seed"])
+    return json.dumps(parts)

@@ -1,0 +1,175 @@
+"""Entities by type, length, seen in training or not, and so on, each group with its scores."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ner_lightning.analysis.predictions import Predictions, Row
+from ner_lightning.analysis.resampling import Counts, Interval, intervals, precision_recall
+from ner_lightning.data.schemes import Span
+
+SEEN = "seen in training"
+LENGTH = "entity length"
+SENTENCE = "sentence length"
+CAPITALS = "capitalisation"
+TYPE = "type"
+UNSEEN = "none of its words"
+CORRECT, PREDICTED, GOLD = range(3)
+
+# Groups that have an order of their own.
+ORDERS = {
+    LENGTH: ("1 word", "2 words", "3 words", "over 3 words"),
+    SENTENCE: ("1 to 5 words", "6 to 10 words", "11 to 20 words", "21 to 40 words", "over 40 words"),
+    SEEN: (
+        "as this type",
+        "only as another type",
+        "in other case",
+        "all its words",
+        "some of its words",
+        UNSEEN,
+    ),
+}
+
+Property = Callable[[Row, Span], str]
+
+
+class Slice(NamedTuple):
+    """The entities of one group.
+
+    Attributes:
+        name: the group's name.
+        correct, predicted, gold: how many entities.
+        precision, recall: of the group.
+        f1: with its 95% interval over resampled sentences.
+    """
+
+    name: str
+    correct: int
+    predicted: int
+    gold: int
+    precision: float
+    recall: float
+    f1: Interval
+
+
+def properties(train: Mapping[str, Mapping[str, int]]) -> dict[str, Property]:
+    """What entities are told apart by; whether one was seen, only if training's entities are known."""
+    found: dict[str, Property] = {
+        TYPE: lambda row, span: span.type,
+        LENGTH: lambda row, span: _words(span.end - span.start, (1, 2, 3), "word"),
+        SENTENCE: lambda row, span: _range(len(row.words), (5, 10, 20, 40)),
+        CAPITALS: lambda row, span: capitals(row.words[span.start : span.end]),
+    }
+    if train:
+        found[SEEN] = Seen(train)
+    return found
+
+
+class Seen:
+    """Whether training had an entity.
+
+    Args:
+        train: how often each surface form is an entity of each type there.
+    """
+
+    def __init__(self, train: Mapping[str, Mapping[str, int]]) -> None:
+        self._types: dict[str, set[str]] = defaultdict(set)
+        for kind, surfaces in train.items():
+            for surface in surfaces:
+                self._types[surface].add(kind)
+        self._lower = {surface.lower() for surface in self._types}
+        self._words = {word for surface in self._types for word in surface.split(" ")}
+
+    def __call__(self, row: Row, span: Span) -> str:
+        """The group of an entity."""
+        surface = row.text(span)
+        types = self._types.get(surface)
+        if types is not None:
+            return "as this type" if span.type in types else "only as another type"
+        if surface.lower() in self._lower:
+            return "in other case"
+        known = [word in self._words for word in row.words[span.start : span.end]]
+        return "all its words" if all(known) else "some of its words" if any(known) else UNSEEN
+
+
+def capitals(words: Sequence[str]) -> str:
+    """How an entity is capitalised."""
+    text = "".join(words)
+    if not any(char.isalpha() for char in text):
+        return "no letters"
+    if text.isupper() and sum(map(str.isalpha, text)) > 1:
+        return "all capitals"
+    if text == text.lower():
+        return "lower case"
+    return "every word" if all(word[0].isupper() for word in words) else "mixed"
+
+
+def _words(count: int, steps: Sequence[int], unit: str) -> str:
+    if count > steps[-1]:
+        return f"over {steps[-1]} {unit}s"
+    return f"{count} {unit}" + ("s" if count > 1 else "")
+
+
+def _range(count: int, steps: Sequence[int]) -> str:
+    low = 1
+    for high in steps:
+        if count <= high:
+            return f"{low} to {high} words"
+        low = high + 1
+    return f"over {steps[-1]} words"
+
+
+def grouped(predictions: Predictions, of: Property) -> dict[str, Counts]:
+    """Counts of each sentence's entities by group.
+
+    Args:
+        predictions: of a split with S sentences.
+        of: names the group of an entity.
+
+    Returns:
+        for each group, correct, predicted and gold. *Shape:* (S, 3)
+    """
+    found: dict[str, Counts] = defaultdict(lambda: np.zeros((len(predictions.rows), 3), dtype=np.int64))
+    for index, row in enumerate(predictions.rows):
+        right = set(row.gold) & set(row.predicted)
+        for column, those in ((GOLD, row.gold), (PREDICTED, row.predicted), (CORRECT, right)):
+            for span in those:
+                found[of(row, span)][index, column] += 1
+    return dict(found)
+
+
+def totals(predictions: Predictions) -> Counts:
+    """Correct, predicted and gold entities of each sentence. *Shape:* (S, 3)."""
+    return np.array(
+        [(len(set(r.gold) & set(r.predicted)), len(r.predicted), len(r.gold)) for r in predictions.rows],
+        dtype=np.int64,
+    )
+
+
+def slices(groups: Mapping[str, Counts], order: Sequence[str] = ()) -> list[Slice]:
+    """Scores of each group, in the order given or by size."""
+    sums = {name: counts.sum(0) for name, counts in groups.items()}
+    names = [name for name in order if name in groups]
+    names += sorted(groups.keys() - set(names), key=lambda name: (-int(sums[name][GOLD]), name))
+    if not names:
+        return []
+    bounds = intervals(np.stack([groups[name] for name in names], axis=1))
+    found = []
+    for name, f1 in zip(names, bounds, strict=True):
+        precision, recall = precision_recall(sums[name])
+        correct, predicted, gold = map(int, sums[name])
+        found.append(Slice(name, correct, predicted, gold, float(precision), float(recall), f1))
+    return found
+
+
+def worst_documents(predictions: Predictions, count: int) -> list[tuple[int, Slice]]:
+    """The documents with most wrong or lost entities: how many these are, and the document's scores."""
+    groups = grouped(predictions, lambda row, span: str(row.document))
+    wrong = {}
+    for name, counts in groups.items():
+        correct, predicted, gold = map(int, counts.sum(0))
+        wrong[name] = predicted + gold - 2 * correct
+    worst = sorted(groups, key=lambda name: (-wrong[name], name))[:count]
+    return [(wrong[s.name], s) for s in slices({name: groups[name] for name in worst}, worst)]

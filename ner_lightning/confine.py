@@ -1,0 +1,43 @@
+"""What loggers, callbacks and profilers write goes into the run folder, or is refused."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ner_lightning.errors import UserError
+
+PATHS = ("save_dir", "dirpath", "dir", "root_dir", "filename")  # of Lightning's loggers and callbacks
+
+
+def confine(trainer: Any, folder: Path) -> None:
+    """Puts what loggers, callbacks and the profiler write into the run folder.
+
+    Args:
+        trainer: the parsed options of the trainer; folders in it are changed.
+        folder: the run folder.
+
+    Raises:
+        UserError: a path leads out of it.
+    """
+    root = folder.resolve()
+    for part in ("logger", "callbacks", "profiler"):
+        for one in _listed(trainer.get(part)):
+            arguments: Any = one.get("init_args") if hasattr(one, "class_path") else None
+            for key in PATHS if arguments is not None else ():
+                value: Any = arguments.get(key)
+                if key not in arguments or (value is None and key != "save_dir"):
+                    continue
+                path = root / ("" if value in (None, ".") else str(value))
+                if not path.resolve().is_relative_to(root):
+                    name = str(one.class_path).rpartition(".")[2]
+                    raise UserError(
+                        f"trainer.{part}: {name} has {key} {value}, which leads out of the run folder "
+                        f"{folder}; leave it out, or name a folder inside"
+                    )
+                if key != "filename":
+                    arguments[key] = str(path)
+
+
+def _listed(given: Any) -> Iterator[Any]:
+    if given is not None and not isinstance(given, bool | str):
+        yield from given if isinstance(given, list) else [given]

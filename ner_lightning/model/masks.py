@@ -1,0 +1,69 @@
+"""What a backbone is told of who sees whom: padded rows, and sentences that share one row."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ner_lightning.data.batching import Batch
+from ner_lightning.errors import UserError
+
+IMPLEMENTATIONS = ("eager", "sdpa")  # those that take a mask of our own
+
+
+def attention_inputs(config: Any, batch: Batch, dtype: torch.dtype) -> dict[str, Tensor | None]:
+    """Mask and positions for a batch, made without waiting for the device.
+
+    A plain mask of real sub-tokens would be looked at by transformers on the host in every step, to see
+    whether there is padding at all; where the backbone permits it is spared that.
+
+    Args:
+        config: the backbone's.
+        batch: padded or packed.
+        dtype: of the attention scores.
+
+    Returns:
+        keyword arguments for the backbone.
+
+    Raises:
+        UserError: the batch is packed, and this backbone's positions or windows would not survive that.
+    """
+    text = config.get_text_config()
+    ours = text._attn_implementation in IMPLEMENTATIONS and not _has_windows(text)
+    if batch.positions is not None:
+        _check_packing(text)
+        window = (batch.positions == 0).cumsum(-1)  # (1, T)
+        seen = window.unsqueeze(-1) == window.unsqueeze(-2)  # (1, T, T)
+        return {"attention_mask": _additive(seen, config, dtype), "position_ids": batch.positions}
+    if not ours:
+        return {"attention_mask": batch.attention_mask.long()}
+    if not batch.padded:
+        return {"attention_mask": None}
+    width = batch.attention_mask.shape[1]
+    seen = batch.attention_mask.unsqueeze(1).expand(-1, width, -1)  # (R, T, T)
+    return {"attention_mask": _additive(seen, config, dtype)}
+
+
+def _additive(seen: Tensor, config: Any, dtype: torch.dtype) -> Tensor:
+    """What is added to attention scores: zero where seen, the lowest number elsewhere. (R, 1, T, T)."""
+    if config.is_causal:
+        seen = seen.tril()
+    mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+    return mask.masked_fill(~seen, torch.finfo(dtype).min).unsqueeze(1)
+
+
+def _has_windows(text: Any) -> bool:
+    sliding = "sliding_attention" in (getattr(text, "layer_types", None) or ())
+    return sliding or getattr(text, "sliding_window", None) is not None
+
+
+def _check_packing(text: Any) -> None:
+    if getattr(text, "rope_parameters", None) is None:
+        raise UserError(f"data.packing needs rotary positions, which {text.model_type} does not have")
+    if _has_windows(text):
+        raise UserError(f"data.packing does not go with the sliding windows of {text.model_type}")
+    if text._attn_implementation not in IMPLEMENTATIONS:
+        raise UserError(
+            f"data.packing needs model.attn_implementation {' or '.join(IMPLEMENTATIONS)}, "
+            f"not {text._attn_implementation}"
+        )

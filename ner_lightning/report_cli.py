@@ -1,0 +1,91 @@
+"""`ner-lightning report` and `ner-lightning compare`: what runs came to, from their files alone."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ner_lightning.analysis.compare import comparison, shared_split
+from ner_lightning.analysis.document import markdown, terminal
+from ner_lightning.analysis.experiment import SPLITS, find
+from ner_lightning.analysis.mitigations import read_ladder
+from ner_lightning.errors import UserError
+from ner_lightning.runs import write_text
+
+
+def run(subcommand: str, args: Sequence[str]) -> None:
+    """Runs `report` or `compare`.
+
+    Raises:
+        UserError: a run, a file or an option is not as it must be.
+    """
+    if subcommand == "compare":
+        _compare(_compare_parser().parse_args(args))
+    else:
+        _report(_report_parser().parse_args(args))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    if len(options.runs_to_compare) < 2:
+        raise UserError("name two runs or more to compare")
+    runs = [find(address, Path(options.runs)) for address in options.runs_to_compare]
+    sys.stdout.write(terminal(comparison(runs, shared_split(runs, options.split))))
+
+
+def _report(options: argparse.Namespace) -> None:
+    runs = [find(address, Path(options.runs)) for address in options.runs_to_report or [None]]
+    ladder = read_ladder(Path(options.ladder)) if options.ladder else None
+    folder = Path(options.output) if options.output else runs[0].folder
+    if folder is None:
+        raise UserError(
+            "a file of predictions has no run folder: name where the report goes with --output DIR"
+        )
+    # Plots are drawn from here on, which takes a second to load.
+    from ner_lightning.analysis.page import html
+    from ner_lightning.analysis.report import blocks
+
+    found = blocks(runs, split=options.split, text=not options.no_text, ladder=ladder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "report.md", markdown(found))
+        write_text(folder / "report.html", html(found))
+    except OSError as error:
+        raise UserError(f"--output {folder}: {(error.strerror or 'cannot be written').lower()}") from None
+    sys.stdout.write(f"{folder / 'report.md'}\n{folder / 'report.html'}\n")
+
+
+def _report_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ner-lightning report",
+        description="Writes report.md and report.html: data, model, training, scores, failure cases.",
+    )
+    parser.add_argument(
+        "runs_to_report",
+        nargs="*",
+        metavar="RUN",
+        help="run folder, or a file of predictions; several are compared (default: the last run)",
+    )
+    parser.add_argument("--output", metavar="DIR", help="where to write (default: the first run's folder)")
+    parser.add_argument("--no-text", action="store_true", help="leave out all text of the data")
+    parser.add_argument(
+        "--ladder", metavar="FILE", help="measured rows, as docs/results.json, for mitigations to cite"
+    )
+    _shared(parser, "whose failures to analyse (default: valid, so that test stays unseen)")
+    return parser
+
+
+def _compare_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ner-lightning compare",
+        description="Compares runs on the same sentences: intervals and paired tests.",
+    )
+    parser.add_argument(
+        "runs_to_compare", nargs="+", metavar="RUN", help="run folder, or a file of predictions"
+    )
+    _shared(parser, "what to compare on (default: test if all runs have it)")
+    return parser
+
+
+def _shared(parser: argparse.ArgumentParser, split: str) -> None:
+    parser.add_argument("--split", choices=sorted(SPLITS), help=split)
+    parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")

@@ -1,0 +1,88 @@
+"""What `--help` shows: the ten options that one needs first. It imports nothing, so it is there at once."""
+
+from typing import NamedTuple
+
+
+class Option(NamedTuple):
+    """An option of a command: its name, its default as the parser has it, and what it means."""
+
+    name: str
+    default: str | None
+    text: str
+
+
+class Help(NamedTuple):
+    """The short help of a command."""
+
+    usage: str
+    options: tuple[Option, ...]
+    examples: tuple[str, ...]
+
+
+_EVALUATION = (
+    Option("run", None, "run folder or checkpoint to score; without it, the last run"),
+    Option("ckpt_path", None, "best, last, or a checkpoint file; without it, best"),
+    Option("runs", "runs", "the folder of run folders"),
+    Option("data.dataset", "eriktks/conll2003", "another data set: a Hub id, a folder, or `sample`"),
+    Option("data.{split}_file", None, "another file of sentences, CoNLL columns or JSONL"),
+    Option("data.eval_batch_size", "32", "sentences in a batch"),
+    Option("data.tokens_per_batch", None, "padded sub-tokens in a batch, instead of sentences"),
+    Option("trainer.accelerator", "auto", "cpu, gpu, or auto"),
+    Option("trainer.devices", "auto", "how many GPUs or processes"),
+    Option("trainer.precision", None, "bf16-mixed or 32-true; without it, that of the training"),
+)
+
+_FIT = Help(
+    "ner-lightning fit --config FILE [--config FILE ...] [--OPTION VALUE ...]",
+    (
+        Option("config", None, "a recipe, and overlays on top of it; configs/... are shipped"),
+        Option("name", "run", "the run goes to runs/NAME/1, 2, ...; without it, the recipe's name"),
+        Option("seed_everything", "42", "seed of all random numbers"),
+        Option("model.backbone", "meta-llama/Llama-3.2-1B-Instruct", "Hub id, folder, or GGUF file"),
+        Option("model.lr", "0.0001", "peak learning rate of adapters or backbone"),
+        Option("data.dataset", "eriktks/conll2003", "Hub id, folder of files, or `sample`"),
+        Option("data.batch_size", "8", "sentences in a batch, on each device"),
+        Option("trainer.max_epochs", "10", "epochs"),
+        Option("trainer.devices", "auto", "how many GPUs or processes"),
+        Option("trainer.precision", None, "bf16-mixed or 32-true"),
+    ),
+    (
+        "ner-lightning fit --config configs/quickstart.yaml",
+        "ner-lightning fit --config configs/llama_crf.yaml --model.lr 1e-4",
+        "ner-lightning fit --ckpt_path last        # continue the last run",
+    ),
+)
+
+
+def _evaluation(command: str, split: str) -> Help:
+    options = tuple(o._replace(name=o.name.format(split=split)) for o in _EVALUATION)
+    return Help(
+        f"ner-lightning {command} [--run RUN] [--OPTION VALUE ...]",
+        options,
+        (f"ner-lightning {command}", f"ner-lightning {command} --run runs/quickstart/1"),
+    )
+
+
+HELPS = {"fit": _FIT, "validate": _evaluation("validate", "valid"), "test": _evaluation("test", "test")}
+
+
+def short_help(command: str) -> str:
+    """The short help of fit, validate or test."""
+    usage, options, examples = HELPS[command]
+    width = max(len(option.name) for option in options) + 4
+    rows = (
+        f"  {'--' + o.name:<{width}}{o.text}" + (f" ({o.default})" if o.default is not None else "")
+        for o in options
+    )
+    return "\n".join(
+        [
+            f"usage: {usage}",
+            "",
+            *rows,
+            "",
+            *(f"  {example}" for example in examples),
+            "",
+            f"`ner-lightning {command} --help-all` lists every option, `--print_config` shows their values.",
+            "",
+        ]
+    )

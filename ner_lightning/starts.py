@@ -1,0 +1,102 @@
+"""Where fit, validate and test start: the checkpoint, its own configuration, the folder to write to."""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from ner_lightning import runs
+from ner_lightning.files import replacing
+from ner_lightning.options import config_files, named, peek, shipped, take
+from ner_lightning.preflight import check_config
+from ner_lightning.runs import BEST, LAST, Run
+
+ALL_OPTIONS = "--help-all"  # `--help` is answered by cli.py, without importing anything
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a command starts.
+
+    Attributes:
+        words: its options, led by the stored configuration where the user gave none.
+        checkpoint: to continue, validate or test from.
+        folder: the run folder to write to; None makes a new one.
+    """
+
+    words: list[str]
+    checkpoint: Path | None
+    folder: Run | None
+
+
+@contextmanager
+def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
+    """Takes `--run` and `--ckpt_path` out of a command's options and finds what they mean.
+
+    Args:
+        subcommand: fit, validate or test.
+        args: its options.
+
+    Raises:
+        UserError: there is no such run or checkpoint.
+    """
+    words = [shipped(word) for word in args]
+    for file in config_files(words):
+        check_config(file)
+    address, which = take(words, "--run"), take(words, "--ckpt_path")
+    if ALL_OPTIONS in words:
+        yield Start(["--help"], None, None)
+        return
+    if subcommand == "fit" and address is None and which is None:
+        yield Start(named(words), None, None)
+        return
+    configured = bool(config_files(words))
+    root = Path(peek(words, "--runs") or "runs")
+    if subcommand == "fit" and address and which in (None, LAST) and (again := _unfinished(address)):
+        sys.stderr.write(f"{again.path} has no checkpoint yet, so it begins again.\n")
+        config = [] if configured else ["--config", str(again.path / "config.yaml")]
+        yield Start([*config, *words], None, again)
+        return
+    checkpoint = _find(subcommand, address, which, root)
+    if subcommand == "fit" and configured:
+        yield Start(named(words), checkpoint, None)
+        return
+    folder = runs.run_of(checkpoint)
+    if folder is None and address is not None and Path(address).is_dir():
+        folder = Run(Path(address).resolve())  # a checkpoint that lies elsewhere continues this run
+    with tempfile.TemporaryDirectory() as temporary:
+        stored = Path(temporary) / "config.yaml"
+        stored.write_text(yaml.safe_dump(runs.load_checkpoint(checkpoint)["config"]), encoding="utf-8")
+        yield Start(["--config", str(stored), *named(words)], checkpoint, folder)
+
+
+def _unfinished(address: str) -> Run | None:
+    """A run that ended before its first checkpoint."""
+    run = Run(Path(address).expanduser().resolve())
+    begun = (run.path / "config.yaml").is_file() and not list(run.checkpoints.glob("*.ckpt"))
+    return run if begun else None
+
+
+def _find(subcommand: str, address: str | None, which: str | None, root: Path) -> Path:
+    if which is not None and which not in (BEST, LAST):
+        return runs.resolve(which, BEST, root)
+    which = which or (LAST if subcommand == "fit" else BEST)
+    folder = Path(address) if address else root / LAST
+    if subcommand == "fit" and which == LAST and folder.is_dir():
+        _complete(Run(folder.resolve()))
+    return runs.resolve(address, which, root)
+
+
+def _complete(run: Run) -> None:
+    """Gives a run that was killed between its first two checkpoints the second one.
+
+    After an epoch `best` is written before `last`, and holds all that `last` would.
+    """
+    best, last = run.checkpoint(BEST), run.checkpoint(LAST)
+    if best.is_file() and not last.exists():
+        with replacing(last) as file:
+            file.write(best.read_bytes())

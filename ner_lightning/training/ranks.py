@@ -1,0 +1,81 @@
+"""Several ranks: which one this is, and that none is left waiting for one that ended."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+# A rank that ended shows itself to the others as an error of the library between them.
+_LOST = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset)|[Bb]roken pipe|TCPStore|recvValue|sendBytes")
+GRACE = 10.0  # seconds that a rank has to end by itself
+
+
+def is_first(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process is rank 0, or will be: before the ranks have met, from what launched them."""
+    for keys in (("RANK",), ("LOCAL_RANK", "NODE_RANK"), ("SLURM_PROCID",)):
+        if keys[0] in environment:
+            return all(int(environment.get(key, "0")) == 0 for key in keys)
+    return int(environment.get("NODE_RANK", "0")) == 0
+
+
+def prefix(environment: Mapping[str, str] = os.environ) -> str:
+    """What goes before an error message, to tell ranks apart; nothing on the first."""
+    if is_first(environment):
+        return ""
+    keys = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+    return f"[rank {next((environment[key] for key in keys if key in environment), '?')}] "
+
+
+def exit_code(stop: BaseException) -> int:
+    """The exit code after a signal: 128 and its number, as shells count.
+
+    Other ranks end with 0, or a launcher would take it for their failure and end the first one.
+    """
+    number: int = getattr(stop, "signal", signal.SIGINT)
+    return 128 + number if is_first() else 0
+
+
+def lost_another(error: BaseException) -> bool:
+    """Whether an error only says that another rank ended."""
+    several = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1
+    named = "distributed" in type(error).__module__ or type(error).__name__.startswith("Dist")
+    return several and (named or (isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None))
+
+
+def end_with_parent() -> None:
+    """Ends this process if the one that started it is gone: a rank inside a collective would wait on."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        sys.stderr.write(f"ner-lightning: {prefix()}rank 0 is gone; this rank ends too.\n")
+        sys.stderr.flush()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
+
+
+def end_children(trainer: Any) -> None:
+    """Ends the ranks that this process started, which may wait for it inside a collective.
+
+    Lightning's observer of them, which would kill this process before it has said why, is put to rest.
+
+    Args:
+        trainer: a Lightning trainer, or None.
+    """
+    for thread in threading.enumerate():
+        if thread.name == "child-process-observer":
+            thread._run = lambda: True  # type: ignore[attr-defined]
+    deadline = time.monotonic() + GRACE
+    launcher = getattr(getattr(trainer, "strategy", None), "launcher", None)
+    for process in getattr(launcher, "procs", ()):
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()

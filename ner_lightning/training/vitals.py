@@ -1,0 +1,66 @@
+"""Vitals: words a second, padding, memory and learning rates, logged like any other metric."""
+
+import resource
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from ner_lightning.data.batching import Batch
+
+
+class Vitals(Callback):
+    """Logs what a fit does beside learning.
+
+    `lr/backbone`, `lr/head`, `lr/crf` with the other training metrics; at each epoch's end
+    `train/words_per_second` of all ranks together, `train/padding`, the share of sub-tokens in batches
+    that are padding, and `train/peak_memory_gib`.
+
+    Attributes:
+        words_per_second: of the last epoch, over all ranks; validation is not counted.
+    """
+
+    def __init__(self) -> None:
+        self.words_per_second = 0.0
+        self._began = self._trained = 0.0
+        self._counts: torch.Tensor | None = None  # words, sub-tokens
+        self._slots = 0  # places for sub-tokens, padding included
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock."""
+        self._began = time.perf_counter()
+        self._trained = 0.0
+        self._counts = torch.zeros(2, dtype=torch.long, device=pl_module.device)
+        self._slots = 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        """Counts on the device, where the batch is, so that nothing waits for it."""
+        assert self._counts is not None
+        real = batch.attention_mask
+        self._counts += torch.stack([batch.mask.sum(), real.sum()])
+        self._slots += real.numel()
+        self._trained = time.perf_counter() - self._began
+        for group in trainer.optimizers[0].param_groups:
+            if not group["name"].endswith("_no_decay"):
+                pl_module.log(f"lr/{group['name']}", group["lr"], batch_size=1)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Logs the epoch's figures."""
+        assert self._counts is not None
+        seen = torch.cat([self._counts, self._counts.new_tensor([self._slots])])
+        words, real, total = trainer.strategy.reduce(seen, reduce_op="sum").tolist()
+        self.words_per_second = words / max(self._trained, 1e-9)
+        pl_module.log("train/words_per_second", self.words_per_second, batch_size=1)
+        pl_module.log("train/padding", 1 - real / total if total else 0.0, batch_size=1)
+        pl_module.log("train/peak_memory_gib", peak_memory() / 2**30, batch_size=1)
+
+
+def peak_memory() -> int:
+    """Bytes: the most GPU memory allocated, or without a GPU the most resident memory."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

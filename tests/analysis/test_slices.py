@@ -1,0 +1,109 @@
+import random
+import time
+
+import numpy as np
+import pytest
+from rows import predictions, row
+
+from ner_lightning.analysis.failure import analyse, calibration
+from ner_lightning.analysis.predictions import Predictions, Row
+from ner_lightning.analysis.reasons import reasons
+from ner_lightning.analysis.slices import Seen, capitals, grouped, properties, slices, worst_documents
+from ner_lightning.data.schemes import Span
+
+TRAIN = {"PER": {"Vera Holt": 2, "Ilse": 1}, "LOC": {"Lima": 3}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "group"),
+    [
+        ("PER", "Vera Holt", "as this type"),
+        ("LOC", "Ilse", "only as another type"),
+        ("LOC", "LIMA", "in other case"),
+        ("PER", "Ilse Holt", "all its words"),
+        ("PER", "Ilse Braun", "some of its words"),
+        ("PER", "Otto Braun", "none of its words"),
+    ],
+)
+def test_seen_in_training(kind, words, group):
+    held = words.split()
+    each = Row(held, [], [], None, {}, 0)
+    assert Seen(TRAIN)(each, Span(kind, 0, len(held))) == group
+
+
+def test_capitals():
+    texts = ["Vera Holt", "LIMA", "euro", "Bank of Oslo", "24", "A"]
+    found = [capitals(text.split()) for text in texts]
+    assert found == ["every word", "all capitals", "lower case", "mixed", "no letters", "every word"]
+
+
+def test_slices_add_up():
+    rng = random.Random(0)
+    tags = ["O", "B-PER", "I-PER", "B-LOC"]
+    held = predictions(
+        [row(rng.choices(tags, k=9), rng.choices(tags, k=9), 0.5, document=i // 5) for i in range(40)], TRAIN
+    )
+    for of in properties(held.train).values():
+        found = slices(grouped(held, of))
+        assert sum(s.gold for s in found) == sum(len(r.gold) for r in held.rows)
+        assert sum(s.predicted for s in found) == sum(len(r.predicted) for r in held.rows)
+        assert sum(s.correct for s in found) == sum(len({*r.gold} & {*r.predicted}) for r in held.rows)
+    count, document = worst_documents(held, 1)[0]
+    assert count == document.gold + document.predicted - 2 * document.correct
+    assert set(properties({})) == set(properties(TRAIN)) - {"seen in training"}
+
+
+def _counts(rng, size, found):
+    gold = np.ones(size, dtype=np.int64)
+    right = rng.binomial(1, found, size)
+    return np.stack([right, right, gold], axis=1)
+
+
+def test_a_reason_is_shown_only_beyond_chance():
+    rng = np.random.default_rng(0)
+    same = {"x": _counts(rng, 300, 0.8), "y": _counts(rng, 300, 0.8), "few": _counts(rng, 300, 0.8) * 0}
+    assert reasons({"property": same}) == ([], 2)
+    differing = {"x": _counts(rng, 300, 0.6), "y": _counts(rng, 300, 0.9)}
+    (harder, easier), looked_at = reasons({"property": differing})
+    assert looked_at == 2
+    assert {harder.group, easier.group} == {"x", "y"}
+    by_name = {r.group: r for r in (harder, easier)}
+    assert by_name["x"].difference.low > 0
+    assert by_name["y"].difference.high < 0
+    assert by_name["x"].lost == pytest.approx(1 - differing["x"][:, 0].mean())
+
+
+def test_false_reasons_are_rare():
+    rng = np.random.default_rng(1)
+    groups = 8
+    wrong = 0
+    for _ in range(40):
+        place = rng.integers(groups, size=400)
+        counts = _counts(rng, 400, 0.8)
+        split = {str(g): counts * (place == g)[:, None] for g in range(groups)}
+        wrong += bool(reasons({"property": split})[0])
+    assert wrong <= 6  # 2 expected
+
+
+def test_calibration_has_every_entity_once():
+    held = predictions([row(["B-A", "O"], ["B-A", "B-A"], chance) for chance in (0.05, 0.95, 1.0)])
+    bins = calibration(held)
+    assert [(b.size, b.true) for b in bins] == [(2, 0.5), (4, 0.5)]
+    assert analyse(held).calibration_error == pytest.approx((2 * 0.45 + 4 * 0.475) / 6)
+    assert calibration(predictions([row(["O"], ["B-A"])], chances=False)) == []
+
+
+def test_the_analysis_of_a_split_as_large_as_conll_takes_seconds():
+    rng = random.Random(0)
+    tags = ["O", "O", "O", "O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-MISC"]
+    rows = []
+    for index in range(3250):
+        gold = rng.choices(tags, k=16)
+        predicted = [tag if rng.random() < 0.95 else "O" for tag in gold]
+        words = [f"W{rng.randrange(9000)}" for _ in gold]
+        rows.append(row(gold, predicted, rng.random(), words, index // 15))
+    train = {kind: {f"W{i}": 1 for i in range(j, 9000, 9)} for j, kind in enumerate(["PER", "LOC", "ORG"])}
+    began = time.process_time()
+    found = analyse(Predictions(rows, "marginal", train))
+    assert time.process_time() - began < 5
+    assert sum(c.lost for c in found.classes) > 100

@@ -1,0 +1,130 @@
+"""Trains and scores on 1, 2 and 3 gloo ranks and compares; run by tests, prints what it found as JSON.
+
+`python tests/rank_jobs.py metrics FOLDER` scores one checkpoint on data sets whose sizes do not divide.
+`python tests/rank_jobs.py steps FOLDER` trains 20 steps in float64 on one rank and on two.
+`python tests/rank_jobs.py modes FOLDER` trains a few steps in each way of training on two ranks.
+"""
+
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import forks
+import tiny
+import torch
+import yaml
+
+LONG = ["--data.max_length=14", "--data.overlap=4"]
+SETTINGS = {
+    "length-grouped": ["--data.eval_batch_size=2"],
+    "token budget": ["--data.tokens_per_batch=60"],
+    "long sentences": [*LONG, "--data.eval_batch_size=3"],
+    "long sentences, token budget": [*LONG, "--data.tokens_per_batch=45"],
+    "one batch": ["--data.eval_batch_size=99"],  # so that ranks get single sentences
+}
+MODES = {
+    "lora": [],
+    "frozen": ["--model.peft=none"],
+    "full": ["--model.peft=none", "--model.freeze_backbone=false"],
+    "lora and full": ["--model.freeze_backbone=false"],
+    "top layer": ["--model.unfreeze_top=1"],
+    "checkpointing": ["--model.gradient_checkpointing=true"],
+    "full, checkpointing": [
+        "--model.peft=none",
+        "--model.freeze_backbone=false",
+        "--model.gradient_checkpointing=true",
+    ],
+    "no crf loss": ["--model.loss.crf=0"],
+    "no ce loss": ["--model.loss.ce=0"],
+    "smoothing": ["--model.loss.ls=0.1"],
+    "softmax": ["--model.use_crf=false"],
+    "accumulating": ["--trainer.accumulate_grad_batches=2"],
+}
+
+
+def prepare(folder: Path, valid: int = 7, test: int = 5) -> Path:
+    """A model, a corpus of sizes that do not divide, and a recipe."""
+    model = tiny.write_llama(folder / "llama")
+    data = tiny.write_corpus(folder / "data")
+    sentences = (data / "train.txt").read_text().strip().split("\n\n")
+    for name, count in (("valid", valid), ("test", test)):
+        (data / f"{name}.txt").write_text("\n\n".join(sentences[:count]) + "\n")
+    config = {
+        "seed_everything": 3,
+        "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
+        "model": {"backbone": str(model), "lora": {"rank": 4}, "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        "data": {"dataset": str(data), "batch_size": 4},
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def metrics(folder: Path, worlds: tuple[int, ...] = (1, 2, 3)) -> dict[str, object]:
+    """Scores of validation and test under each setting, by number of ranks."""
+    forks.run(folder, ["fit", "--config", "recipe.yaml", "--name", "m"], folder / "fit.log")
+    run = folder / "runs/m/1"
+    found: dict[str, object] = {}
+    for setting, options in SETTINGS.items():
+        for world in worlds:
+            for command, split, stage in (("validate", "valid", "val"), ("test", "test", "test")):
+                for file in run.glob("predictions.*"):
+                    file.unlink()
+                forks.run(folder, [command, "--run", str(run), *options], folder / "score.log", world)
+                rows = (run / f"predictions.{split}.jsonl").read_text().splitlines()
+                held = [json.loads(row) for row in rows]
+                scores = json.loads((run / "metrics.json").read_text())
+                found[f"{setting}, {split}, {world}"] = {
+                    "counts": scores[f"{stage}/by_type"],
+                    "loss": scores[f"{stage}/loss"],
+                    "sentences": [row["sentence"] for row in held],
+                    "predicted": [row["predicted"] for row in held],
+                    "conll": (run / f"predictions.{split}.conll").read_text(),
+                    "files": sorted(p.name for p in run.glob("predictions.*")),
+                }
+    return found
+
+
+def steps(folder: Path) -> dict[str, object]:
+    """How far two ranks of half a batch are from one rank of a whole one after each of 20 steps."""
+    exact = ["--trainer.precision=64-true", "--model.dropout=0", "--trainer.max_epochs=3"]
+    exact += ["--trainer.limit_train_batches=7", "--trainer.max_steps=20"]
+    tables, weights = [], []
+    for world in (1, 2):
+        words = ["fit", "--config", "recipe.yaml", "--name", f"w{world}", f"--data.batch_size={4 // world}"]
+        forks.run(folder, [*words, *exact], folder / f"w{world}.log", world)
+        run = folder / f"runs/w{world}/1"
+        with (run / "metrics.csv").open() as file:
+            tables.append([float(r["train/grad_norm"]) for r in csv.DictReader(file) if r["train/grad_norm"]])
+        weights.append(torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
+    one, two = weights
+    return {
+        "dtypes": sorted({str(tensor.dtype) for tensor in one.values()}),
+        "steps": len(tables[0]),
+        "norms": max(abs(a - b) / abs(a) for a, b in zip(*tables, strict=True)),
+        "weights": max(float((one[n] - two[n]).norm() / one[n].norm()) for n in one if float(one[n].norm())),
+    }
+
+
+def modes(folder: Path) -> dict[str, object]:
+    """What was trained in each mode on two ranks."""
+    found = {}
+    for number, (mode, options) in enumerate(MODES.items()):
+        words = ["fit", "--config", "recipe.yaml", "--name", f"mode{number}", "--trainer.max_epochs=1"]
+        forks.run(folder, [*words, *options], folder / f"mode{number}.log", 2)
+        about = json.loads((folder / f"runs/mode{number}/1/run.json").read_text())
+        found[mode] = {
+            "trained": about["trained_parameters"],
+            "log": (folder / f"mode{number}.log").read_text(),
+        }
+    return found
+
+
+if __name__ == "__main__":
+    where = Path(sys.argv[2])
+    shutil.rmtree(where, ignore_errors=True)
+    where.mkdir(parents=True)
+    prepare(where)
+    job = {"metrics": metrics, "steps": steps, "modes": modes}[sys.argv[1]]
+    print(json.dumps(job(where)))

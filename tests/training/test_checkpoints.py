@@ -1,0 +1,73 @@
+import errno
+import os
+
+import pytest
+import torch
+
+from ner_lightning.errors import UserError
+from ner_lightning.runs import Run, load_checkpoint
+from ner_lightning.training.checkpoints import CheckpointFiles, checkpoints, write_checkpoint
+
+CONTENT = {"config": {}, "backbone": {}, "state_dict": {"a": torch.arange(50_000.0)}}
+
+
+def full(after):
+    """A write that finds the disk full after some bytes."""
+    seen = 0
+
+    def write(self, data):
+        nonlocal seen
+        seen += len(data)
+        if seen > after:
+            self.error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise self.error
+        return self.file.write(data)
+
+    return write
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run(tmp_path / "runs/name/1")
+    run.checkpoints.mkdir(parents=True)
+    return run
+
+
+def test_a_run_that_was_moved_knows_its_best_score_only_with_its_best_checkpoint(tmp_path, run):
+    best, _ = checkpoints(Run(tmp_path / "old"))
+    path = str(tmp_path / "old/checkpoints/best.ckpt")
+    best.best_model_path = best.kth_best_model_path = path
+    best.best_k_models, best.kth_value = {path: torch.tensor(0.9)}, torch.tensor(0.9)
+    here, _ = checkpoints(run)
+    here.load_state_dict(best.state_dict())
+    assert here.best_k_models == {}  # another run that begins from that checkpoint
+    run.checkpoint("best").touch()
+    here.load_state_dict(best.state_dict())
+    assert here.best_k_models == {str(run.checkpoint("best")): torch.tensor(0.9)}
+    assert here.best_model_path == here.kth_best_model_path == str(run.checkpoint("best"))
+
+
+@pytest.mark.parametrize("after", [0, 100, 150_000])
+def test_a_full_disk_leaves_the_checkpoint_before(run, monkeypatch, tmp_path, after):
+    files = CheckpointFiles(run)
+    files.save_checkpoint(CONTENT | {"epoch": 1}, run.checkpoint("last"))
+    assert (tmp_path / "runs/last").resolve() == run.path
+    monkeypatch.setattr("ner_lightning.training.checkpoints._Sink.write", full(after))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(OSError, match="No space left"):
+        write_checkpoint(CONTENT | {"epoch": 2}, run.checkpoint("last"))
+    with pytest.raises(UserError, match="the checkpoint before it is untouched"):
+        files.save_checkpoint(CONTENT | {"epoch": 2}, run.checkpoint("last"))
+    assert load_checkpoint(run.checkpoint("last"))["epoch"] == 1
+    assert [p.name for p in run.checkpoints.iterdir()] == ["last.ckpt"]
+
+
+def test_a_checkpoint_with_no_room_is_kept_elsewhere(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run.checkpoints.rmdir()
+    run.checkpoints.write_text("a file where the folder should be")
+    with pytest.raises(UserError, match="It is kept as") as caught:
+        CheckpointFiles(run).save_checkpoint(CONTENT, run.checkpoint("best"))
+    (spare,) = tmp_path.glob("ner-lightning-*/best.ckpt")
+    assert f"It is kept as {spare}. Mend that, copy it to best.ckpt and last.ckpt in" in str(caught.value)
+    assert torch.equal(load_checkpoint(spare)["state_dict"]["a"], CONTENT["state_dict"]["a"])
