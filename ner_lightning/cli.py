@@ -41,6 +41,7 @@ def main(args: Sequence[str] | None = None) -> int:
         os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a log file is a line for each step
     try:
         _run(command, rest)
+        sys.stdout.flush()  # a reader that has gone is met here, not while Python ends
     except (Interrupted, KeyboardInterrupt) as stop:
         return exit_code(stop)
     except BrokenPipeError:  # as in `ner-lightning test | head`
@@ -66,7 +67,6 @@ def _run(command: str, rest: list[str]) -> None:
         sys.stdout.write(short_help(command))
     else:
         importlib.import_module(COMMANDS[command][0]).run(command, rest)
-        sys.stdout.flush()  # a reader that has gone is met here, not while Python ends
 
 
 def _known(error: Exception) -> tuple[int, str] | None:

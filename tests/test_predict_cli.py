@@ -107,9 +107,9 @@ def test_a_named_pipe_gets_the_lines_alone(place):
 def test_a_reader_that_has_gone_is_no_error(place, words):
     ours, theirs = os.pipe()
     os.close(ours)
-    done = subprocess.run(
-        [sys.executable, "-m", "ner_lightning", *words], stdout=theirs, stderr=subprocess.PIPE, text=True
-    )
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "ner_lightning", *words]
+    done = subprocess.run(command, env=env, stdout=theirs, stderr=subprocess.PIPE, text=True)
     os.close(theirs)
     assert done.returncode == 1
     assert "Broken" not in done.stderr

@@ -5,6 +5,7 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,8 @@ def test_bars_in_a_terminal(place, llama, tmp_path):
         files = {path.name: path.read_bytes() for path in llama.iterdir()}
         hub.add_repo("models", "lab/tiny", files)
         ours, theirs = pty.openpty()
-        env = hub.env(tmp_path / "home", COLUMNS="100", NETRC=str(tmp_path / "netrc"))
+        termios.tcsetwinsize(theirs, (40, 100))  # a bar in no columns is not drawn
+        env = hub.env(tmp_path / "home", NETRC=str(tmp_path / "netrc"))
         del env["HF_HUB_DISABLE_PROGRESS_BARS"]
         words = ["fit", "--config", str(place / "small.yaml"), "--model.backbone", "lab/tiny"]
         child = subprocess.Popen(
