@@ -143,7 +143,9 @@ class SafePoints(Callback):
     def _log_step(self, trainer: pl.Trainer) -> None:
         """Puts the step's own row into the table, which Lightning does only after this."""
         if trainer.is_global_zero and logs_step(trainer):
-            logged = {k: float(v) for k, v in trainer.logged_metrics.items() if k.startswith("train/")}
+            logged = {
+                k: float(v) for k, v in trainer.logged_metrics.items() if k.startswith(("train/", "lr/"))
+            }
             self.table.log_metrics(logged | {"epoch": trainer.current_epoch}, step=trainer.global_step - 1)
 
     def _save(self, trainer: pl.Trainer) -> None:

@@ -62,16 +62,22 @@ class Vitals(Callback):
         for group in trainer.optimizers[0].param_groups:
             if not group["name"].endswith("_no_decay"):
                 pl_module.log(f"lr/{group['name']}", group["lr"], batch_size=1)
+        if trainer.is_last_batch:
+            self._log_epoch(trainer)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Logs the epoch's figures."""
+    def _log_epoch(self, trainer: pl.Trainer) -> None:
+        """Logs the epoch's figures, before its validation: the checkpoints after that hold them as well."""
         assert self._counts is not None
         seen = torch.cat([self._counts, self._counts.new_tensor([self._slots])])
         words, real, total = trainer.strategy.reduce(seen, reduce_op="sum").tolist()
         self.words_per_second = words / max(self._trained, 1e-9)
-        pl_module.log("train/words_per_second", self.words_per_second, batch_size=1)
-        pl_module.log("train/padding", 1 - real / total if total else 0.0, batch_size=1)
-        pl_module.log("train/peak_memory_gib", peak_memory() / 2**30, batch_size=1)
+        figures = {
+            "train/words_per_second": self.words_per_second,
+            "train/padding": 1 - real / total if total else 0.0,
+            "train/peak_memory_gib": peak_memory() / 2**30,
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, step=trainer.global_step - 1)
 
 
 def peak_memory() -> int:
