@@ -16,9 +16,10 @@ import measure
 import torch
 import yaml
 
-from ner_lightning.data.batching import EncodedDataset, LengthGroupedSampler
+from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.pretrained import locate
+from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.inference.predictor import TOKENS, NERTagger
 from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.build import build_tagger

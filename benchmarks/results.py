@@ -110,7 +110,8 @@ def bench(kind: str) -> Callable[[Sequence[Row]], str]:
             for r in rows
             if r["split"] == kind
         ]
-        return markdown(["measured", "median", "least to most", "rounds", "machine"], body)
+        head = ["measured", "median", "least to most", "rounds", "machine"]
+        return markdown(head, body) if body else "Not measured yet.\n"
 
     return table
 
@@ -124,7 +125,7 @@ def speedups(rows: Sequence[Row]) -> str:
         for r in rows
         if r["split"] == kind and ("times" in r["metric"] or "share" in r["metric"])
     ]
-    return markdown(["", "measured", "median", "least to most"], body)
+    return markdown(["", "measured", "median", "least to most"], body) if body else "Not measured yet.\n"
 
 
 def _of_report(

@@ -12,9 +12,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from ner_lightning import progress
-from ner_lightning.data.batching import Batch, EncodedDataset, LengthGroupedSampler
+from ner_lightning.data.batching import Batch, EncodedDataset
 from ner_lightning.data.encoding import Encoded, Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
+from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.data.sources import Source, Split

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import torch
 
 from ner_lightning import runs
-from ner_lightning.data.batching import Batch, EncodedDataset, LengthGroupedSampler
+from ner_lightning.data.batching import Batch, EncodedDataset
 from ner_lightning.data.encoding import Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
+from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.build import build_tagger

@@ -10,8 +10,9 @@ from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
 from ner_lightning.data import states
-from ner_lightning.data.batching import EncodedDataset, LengthGroupedSampler
+from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.datamodule import CoNLLDataModule
+from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.states import Layout, States, Writer
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import frozen_layers

@@ -3,8 +3,9 @@ import pytest
 import tiny
 import torch
 
-from ner_lightning.data.batching import EncodedDataset, LengthGroupedSampler, collate
+from ner_lightning.data.batching import EncodedDataset, collate
 from ner_lightning.data.encoding import Encoded, Encoder
+from ner_lightning.data.sampling import LengthGroupedSampler
 
 
 def fake(index, length, rows=1):

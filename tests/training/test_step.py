@@ -7,9 +7,10 @@ from peft import LoraConfig, TaskType, get_peft_model
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel
 
-from ner_lightning.data.batching import EncodedDataset, LengthGroupedSampler
+from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.pretrained import locate
+from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.model import chain
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.architecture import Architecture
