@@ -98,7 +98,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         self.seed = seed
         self.backbone, self.backbone_revision = backbone, backbone_revision
         self.trust_remote_code = trust_remote_code
-        self.states: dict[str, States] = {}  # by split: what a cache keeps of it
+        self._datasets: dict[str, EncodedDataset] = {}
         self._types = types
         self._splits: dict[str, Split] = {}
         self._encoded: dict[str, list[Encoded]] = {}
@@ -161,6 +161,18 @@ class CoNLLDataModule(pl.LightningDataModule):
                 assert len(e.first) == len(sentence.words), "a word was lost in encoding"
         return self._encoded[name]
 
+    def dataset(self, name: str) -> EncodedDataset:
+        """A split's batches."""
+        if name not in self._datasets:
+            self._datasets[name] = EncodedDataset(
+                self.encoded(name), self.encoder.pad_id, packed=self.packing
+            )
+        return self._datasets[name]
+
+    def use_states(self, name: str, states: States) -> None:
+        """Gives a split's batches what a cache keeps of it, also those of a loader that is there already."""
+        self.dataset(name).states = states
+
     def entity_counts(self) -> dict[str, dict[str, int]]:
         """How often each surface form is an entity of each type in the training data."""
         counts: dict[str, Counter[str]] = {name: Counter() for name in self.labels.types}
@@ -214,7 +226,7 @@ class CoNLLDataModule(pl.LightningDataModule):
             "generator": torch.Generator(),
         }
         return DataLoader(
-            EncodedDataset(encoded, self.encoder.pad_id, self.states.get(split), packed=self.packing),
+            self.dataset(split),
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             **options,
         )

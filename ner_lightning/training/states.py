@@ -44,7 +44,7 @@ class HiddenStateCache(Callback):
             raise UserError("model.cache: the backbone has no layer that stays as it is in training")
         keeper = Keeper(pl_module.built, depth)
         for split in ("train", "valid"):
-            data.states[split] = _states(trainer, pl_module, keeper, data, split)
+            data.use_states(split, _states(trainer, pl_module, keeper, data, split))
 
 
 def _states(

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from ner_lightning.cli import main
 from ner_lightning.data import states
 from ner_lightning.data.states import Layout, Writer
 from ner_lightning.errors import UserError
+from ner_lightning.model.tagger import Tagger
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",
@@ -63,6 +65,30 @@ def test_a_cached_fit_is_the_uncached_one(fit, llama, changes, capsys):
     for name, value in weights.items():
         assert torch.equal(value, first[name])
         assert torch.equal(value, second[name])
+
+
+@pytest.mark.parametrize("changes", [FROZEN, TOP], ids=str)
+def test_kept_layers_are_not_run_again(fit, llama, changes, monkeypatch):
+    fit(llama, changes, enabled=True)
+    runs, given = [], []
+    hidden, layer = Tagger.hidden, LlamaDecoderLayer.forward
+
+    def spy(self, *args, **kwargs):
+        given.append(1)
+        return hidden(self, *args, **kwargs)
+
+    def spy_layer(self, *args, **kwargs):
+        runs.append(self.self_attn.layer_idx)
+        return layer(self, *args, **kwargs)
+
+    monkeypatch.setattr(Tagger, "hidden", spy)
+    monkeypatch.setattr(LlamaDecoderLayer, "forward", spy_layer)
+    fit(llama, changes, enabled=True)
+    batches = 2 * (8 + 1)  # two epochs of training and validation
+    # At the start attention is proven with four passes, and the cut with a few.
+    assert runs.count(0) < 12
+    assert runs.count(1) >= (batches if changes == TOP else 0)
+    assert (len(given) > batches) == (changes == TOP)
 
 
 def test_encoders_can_be_cut_as_well(fit, bert, tmp_path):
