@@ -7,6 +7,8 @@ import time
 import pytest
 from hub_server import HubServer
 
+pytestmark = pytest.mark.slow  # seven commands, each of which imports everything
+
 MODEL, DATA = "--model.backbone", "--data.dataset"
 CASES = {
     "a gated model without a token": (
