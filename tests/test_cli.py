@@ -14,6 +14,7 @@ from seqeval.metrics import classification_report, f1_score
 from ner_lightning.cli import main
 from ner_lightning.inference.predictor import NERTagger
 from ner_lightning.training.module import NERModule
+from ner_lightning.training.vitals import MEASURED
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -61,10 +62,9 @@ def rows(path):
 
 
 def table(path):
-    measured = {"train/words_per_second", "train/peak_memory_gib"}  # the machine's, not the run's
     with path.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    return [{k: v for k, v in row.items() if v and k not in measured} for row in rows]
+    return [{k: v for k, v in row.items() if v and k not in MEASURED} for row in rows]
 
 
 def weights(checkpoint):

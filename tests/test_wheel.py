@@ -35,12 +35,13 @@ def test_what_the_wheel_holds(wheel):
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
         licences = [name for name in archive.namelist() if name.endswith("dist-info/licenses/LICENSE")]
     modules = {f"ner_lightning/{path.relative_to(PACKAGE)}" for path in PACKAGE.rglob("*.py")}
+    page = {f"ner_lightning/analysis/page.{kind}" for kind in ("css", "js")}
     recipes = {f"ner_lightning/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yaml")}
     sample = {f"ner_lightning/data/sample/{name}.conll" for name in ("train", "valid", "test")}
     assert "ner_lightning/configs/quickstart.yaml" in recipes
     assert any(recipe.startswith("ner_lightning/configs/with/") for recipe in recipes)
     notes = {f"ner_lightning/data/sample/{name}.md" for name in ("README", "guidelines")}  # licence, origin
-    assert inside == modules | recipes | sample | notes | {"ner_lightning/py.typed"}
+    assert inside == modules | recipes | sample | notes | page | {"ner_lightning/py.typed"}
     assert licences
 
 

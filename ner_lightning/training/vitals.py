@@ -10,6 +10,8 @@ from lightning.pytorch.callbacks import Callback
 
 from ner_lightning.data.batching import Batch
 
+MEASURED = ("train/words_per_second", "train/peak_memory_gib")  # no two runs have the same
+
 
 class Vitals(Callback):
     """Logs what a fit does beside learning.

@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 import yaml
 
+from ner_lightning.training.vitals import MEASURED
+
 HERE = Path(__file__).parent
 CLI = [sys.executable, "-m", "ner_lightning"]
 
@@ -79,7 +81,7 @@ class Place:
 
 def table(run: Path) -> list[dict[str, str]]:
     with (run / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+        return [{k: v for k, v in row.items() if k not in MEASURED} for row in csv.DictReader(file)]
 
 
 def same(one: Path, other: Path) -> None:

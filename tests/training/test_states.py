@@ -15,6 +15,7 @@ from ner_lightning.data import states
 from ner_lightning.data.states import Layout, Writer
 from ner_lightning.errors import UserError
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.training.vitals import MEASURED
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",
@@ -45,8 +46,7 @@ def fit(tmp_path, corpus, monkeypatch):
         run = Path("runs/last").resolve()
         weights = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
         with (run / "metrics.csv").open(newline="") as stream:
-            measured = {"train/words_per_second", "train/peak_memory_gib"}  # the machine's, not the run's
-            rows = [{k: v for k, v in row.items() if k not in measured} for row in csv.DictReader(stream)]
+            rows = [{k: v for k, v in row.items() if k not in MEASURED} for row in csv.DictReader(stream)]
         return rows, weights
 
     return run
