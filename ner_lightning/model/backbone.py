@@ -1,6 +1,7 @@
 """Any Hugging Face backbone: load it, set its attention, find and compile its layers."""
 
 import hashlib
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from ner_lightning.data.pretrained import Pretrained
 
 Attention = Literal["causal", "bidirectional"]
 AttentionImplementation = Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"]
+ROPE = "rope_freqs.weight"  # Llama 3's divisors of RoPE's frequencies, in GGUF files
 
 
 def load_backbone(
@@ -112,10 +114,13 @@ def _llama3_rope(folder: Path, file: str) -> dict[str, Any]:
     The file keeps the per-frequency divisors as a tensor; their maximum is the scaling factor. The
     other three numbers are the same for every Llama 3.1, 3.2 and 3.3.
     """
+    with (folder / file).open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as held:
+        if held.find(ROPE.encode()) < 0:  # the reader below takes seconds for the vocabulary alone
+            return {}
     import gguf
 
     tensors = gguf.GGUFReader(folder / file).tensors
-    found = [tensor for tensor in tensors if tensor.name == "rope_freqs.weight"]
+    found = [tensor for tensor in tensors if tensor.name == ROPE]
     if not found:
         return {}
     from transformers import AutoConfig
