@@ -39,7 +39,7 @@ quickstart: setup  ## a real LLM becomes a NER tagger: fit, test, tag two senten
 	    '  # the full recipe: Llama-3.2-1B on CoNLL-2003, for a GPU (needs a Hugging Face account)' \
 	    '  $(BIN)/ner-lightning fit --config configs/llama_crf.yaml'
 
-bench: setup  ## measure every speed again (half an hour alone on the machine) and renew the tables
+bench: setup  ## measure every speed again (more than an hour, alone on the machine) and renew the tables
 	for script in train_speed predict_speed cache_speed crf startup; do \
 	    $(BIN)/python benchmarks/$$script.py --record docs/results.json || exit 1; done
 	$(BIN)/python benchmarks/results.py --write README.md docs/*.md

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import measure
 from lockstep import HERE, Worker
-from train_speed import WARMUP, fit_words
+from train_speed import WARMUP, fit_words, take_turns
 
 EPOCHS = 100
 FROZEN, TOP = "configs/with/cache.yaml", "configs/with/cache_top6.yaml"
@@ -87,10 +87,7 @@ def main(args: Sequence[str] | None = None) -> int:
         try:
             for worker in workers.values():
                 worker.turn(options.warmup)
-            rates = measure.alternate(
-                {n: lambda w=w: w.turn(options.steps)[0] for n, w in workers.items()},  # type: ignore[misc]
-                options.rounds,
-            )
+            rates = take_turns(workers, options.rounds, options.steps)
         finally:
             for worker in workers.values():
                 worker.end()

@@ -43,13 +43,14 @@ def sweep(folder: Path) -> None:
     """Removes the drafts of processes of this machine that were killed while writing."""
     for file in folder.glob(".*.tmp"):
         found = _DRAFT.fullmatch(file.name)
-        if found is None or _alive(int(found[1])):
+        if found is None or is_alive(int(found[1])):
             continue
         with contextlib.suppress(OSError):
             file.unlink()
 
 
-def _alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine is there, whoever it belongs to."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ner_lightning.data.encoding import Encoded
 from ner_lightning.errors import UserError
+from ner_lightning.files import is_alive
 
 FORMAT = 1
 VALUES, ABOUT = "states.bin", "about.json"
@@ -185,7 +186,7 @@ def _remove_abandoned(folder: Path) -> None:
     """Removes parts that a killed process of this machine left behind."""
     for part in folder.glob(f".*.{socket.gethostname()}.*{PART}"):
         pid = part.name.removesuffix(PART).rpartition(".")[2]
-        if not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+        if not is_alive(int(pid)):
             shutil.rmtree(part, ignore_errors=True)
 
 
