@@ -79,7 +79,7 @@ def collate(passages: Sequence[Encoded], pad_id: int, *, packed: bool = False) -
         attention = np.arange(lengths.max()) < lengths[:, None]
         input_ids = np.full(attention.shape, pad_id, dtype=np.int64)
         input_ids[attention] = np.concatenate(rows)
-    counts = np.concatenate([np.diff(passage.ends, prepend=0) for passage in passages])
+    counts = np.concatenate([passage.counts for passage in passages])
     mask = np.arange(counts.max()) < counts[:, None]
     first, last, tags = (np.zeros(mask.shape, dtype=np.int64) for _ in range(3))
     # Words come in the order of sentences on both sides, so one assignment places those of all.

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ner_lightning.data.gguf_once import read_once
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.data.windows import owners, passages, windows
 from ner_lightning.errors import UserError
@@ -37,7 +38,7 @@ class Encoded:
 
     Attributes:
         index: its sentences' positions in their split. *Shape:* (S,)
-        ends: for each sentence, the place after its last word. *Shape:* (S,)
+        counts: how many words each sentence has. *Shape:* (S,)
         windows: sub-token ids of each window, special tokens included.
         window: for each word, the window that its vector is read from. *Shape:* (W,)
         first: for each word, the place of its first sub-token in that window. *Shape:* (W,)
@@ -46,7 +47,7 @@ class Encoded:
     """
 
     index: Ints
-    ends: Ints
+    counts: Ints
     windows: tuple[Ints, ...]
     window: Ints
     first: Ints
@@ -82,9 +83,10 @@ def load_tokenizer(pretrained: Pretrained, *, trust_remote_code: bool = False) -
     """
     from transformers import AutoTokenizer
 
-    tokenizer: Tokenizer = AutoTokenizer.from_pretrained(
-        pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
-    )
+    with read_once(pretrained.gguf_file is not None):
+        tokenizer: Tokenizer = AutoTokenizer.from_pretrained(
+            pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
+        )
     if not tokenizer.is_fast:
         raise UserError(f"model.backbone: {pretrained.name} has no fast tokenizer to align words with")
     return tokenizer
@@ -209,7 +211,7 @@ class Encoder:
         shift = np.array(before) - first[[low for low, _ in cuts]]
         return Encoded(
             index=np.array([sentence.index for sentence in sentences]),
-            ends=np.cumsum([len(sentence.starts) - 1 for sentence in sentences]),
+            counts=np.array([len(sentence.starts) - 1 for sentence in sentences]),
             windows=tuple(map(self._window, bodies)),
             window=owner,
             first=first + shift[owner],

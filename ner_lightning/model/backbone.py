@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from ner_lightning.data.gguf_once import forget, read_once
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.errors import UserError
 
@@ -46,14 +47,17 @@ def load_backbone(
     if pretrained.gguf_file is not None:
         # Without dequantisation the weights stay packed: nothing could be trained or saved.
         options["quantization_config"] = GgufConfig(dequantize=True)
-        options |= _llama3_rope(Path(pretrained.name), pretrained.gguf_file)
     if implementation == "auto" and device_type == "cpu" and bf16:
         options["attn_implementation"] = "eager"  # trains 1.5 times as fast as SDPA there
     elif implementation != "auto":
         options["attn_implementation"] = implementation
-    model: nn.Module = AutoModel.from_pretrained(
-        pretrained.name, dtype=dtype, trust_remote_code=trust_remote_code, **options
-    )
+    with read_once(pretrained.gguf_file is not None):
+        if pretrained.gguf_file is not None:
+            options |= _llama3_rope(Path(pretrained.name), pretrained.gguf_file)
+        model: nn.Module = AutoModel.from_pretrained(
+            pretrained.name, dtype=dtype, trust_remote_code=trust_remote_code, **options
+        )
+    forget()
     config: Any = model.config
     config.use_cache = False
     config.is_causal = attention == "causal"

@@ -135,10 +135,18 @@ class NERModule(pl.LightningModule):
         # The mean of all ranks' gradients becomes the gradient of the mean over all ranks' words.
         words = self.trainer.strategy.reduce(batch.mask.sum().float(), reduce_op="mean")
         loss = self.built.total(parts) / words
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
-        for name, part in parts.items():
-            self.log(f"train/{name}", part.detach() / words, batch_size=1)
+        if self._logs:
+            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
+            for name, part in parts.items():
+                self.log(f"train/{name}", part.detach() / words, batch_size=1)
         return loss
+
+    @property
+    def _logs(self) -> bool:
+        """Whether loggers look at this step: `log` costs more than a head's whole step."""
+        done = self.trainer.fit_loop.epoch_loop._batches_that_stepped
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return every > 0 and (done + 1) % every == 0
 
     def validation_step(self, batch: Batch) -> Any:
         """Scores a validation batch."""
@@ -210,12 +218,13 @@ class NERModule(pl.LightningModule):
         Lightning's own way refuses fused optimizers, for the sake of fp16's scaled gradients; there
         are none here.
         """
-        trained = [p for p in self.parameters() if p.grad is not None]
+        trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if gradient_clip_algorithm == "value" and gradient_clip_val:
             torch.nn.utils.clip_grad_value_(trained, gradient_clip_val)
             return
         norm = torch.nn.utils.clip_grad_norm_(trained, gradient_clip_val or math.inf)
-        self.log("train/grad_norm", norm, batch_size=1)
+        if self._logs:
+            self.log("train/grad_norm", norm, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what was trained, and the name and exact weights of what was not."""

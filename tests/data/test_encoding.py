@@ -118,7 +118,7 @@ def test_sentences_of_a_document_are_read_together_a_line_each(family):
     singles = list(alone.encode(SENTENCES))
     for passage in passages_:
         members = [singles[i] for i in passage.index]
-        assert np.diff(passage.ends, prepend=0).tolist() == [len(SENTENCES[i]) for i in passage.index]
+        assert passage.counts.tolist() == [len(SENTENCES[i]) for i in passage.index]
         # Each word has the sub-tokens that it has alone, and nothing but lines' ends stands between.
         assert pieces(together, passage) == [p for m in members for p in pieces(alone, m)]
         (window,) = passage.windows

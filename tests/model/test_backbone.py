@@ -117,3 +117,23 @@ def test_backbones_are_found_where_they_are(tmp_path, monkeypatch):
 
 def test_layers_are_the_longest_list(llama):
     assert [type(layer).__name__ for layer in find_layers(load(llama))] == ["LlamaDecoderLayer"] * 2
+
+
+def test_a_gguf_file_is_read_once(tmp_path, monkeypatch):
+    write_gguf(tmp_path / "stretched.gguf", factor=32.0)
+    made = []
+
+    class Counted(gguf.GGUFReader):
+        def __init__(self, path):
+            made.append(path)
+            super().__init__(path)
+
+    maps = []
+    names = gguf.get_tensor_name_map
+    monkeypatch.setattr(gguf, "GGUFReader", Counted)
+    monkeypatch.setattr(gguf, "get_tensor_name_map", lambda *args: maps.append(args) or names(*args))
+    load(tmp_path / "stretched.gguf")
+    assert len(made) == len(maps) == 1
+    assert gguf.GGUFReader is Counted  # as it was before
+    load(tmp_path / "stretched.gguf")
+    assert len(made) == 2  # nothing is kept once the weights are there
