@@ -1,5 +1,6 @@
 """The tagger: Batch -> emissions -> loss, tags and probabilities; usable without Lightning."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.crf import CRF, Segments, viterbi
 from ner_lightning.model.cut import Cut
+from ner_lightning.model.extend import LossPart
 from ner_lightning.model.loss import word_losses
 from ner_lightning.model.masks import attention_inputs
 
@@ -65,6 +67,7 @@ class Tagger(nn.Module):
         self.pooling = architecture.pooling
         self.constrained = architecture.constrained
         self.weights = architecture.weights
+        self.loss_parts: Sequence[LossPart] = ()  # those of a project; see `extend`
         self.dropout = nn.Dropout(architecture.dropout)
         self.head = nn.Linear(hidden_size, len(labels))
         # BIO2's rules as scores: 0 where legal, minus infinity where not.
@@ -102,11 +105,12 @@ class Tagger(nn.Module):
             parts |= {name: softmax[name] for name in softmax if getattr(self.weights, name)}
         if self.crf is not None and self.weights.crf:
             parts["crf"] = -self.crf.log_likelihood(emissions, tags, mask).sum()
-        return parts
+        return parts | {own.name: own(emissions, tags, mask) for own in self.loss_parts}
 
     def total(self, parts: dict[str, Tensor]) -> Tensor:
         """The weighted sum of the parts."""
-        return torch.stack([getattr(self.weights, name) * part for name, part in parts.items()]).sum()
+        weights = vars(self.weights) | {own.name: own.weight for own in self.loss_parts}
+        return torch.stack([weights[name] * part for name, part in parts.items()]).sum()
 
     @torch.no_grad()
     def decode(self, emissions: Tensor, mask: Tensor) -> Tensor:
