@@ -17,6 +17,7 @@ COMMANDS = {
     "validate": ("ner_lightning.lightning_cli", "score a trained tagger on the validation set"),
     "test": ("ner_lightning.lightning_cli", "score a trained tagger on the test set"),
     "predict": ("ner_lightning.predict_cli", "tag a file: [RUN] --input FILE --output FILE"),
+    "baseline": ("ner_lightning.baseline_cli", "prompt the backbone instead: --config FILE --shots N"),
     "report": ("ner_lightning.report_cli", "write a run's report: [RUN ...]"),
     "compare": ("ner_lightning.report_cli", "compare runs on the same sentences: RUN RUN"),
 }
