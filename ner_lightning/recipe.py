@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError
 from jsonargparse.typing import PositiveInt
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ner_lightning.data.datamodule import CoNLLDataModule
@@ -110,3 +111,14 @@ def quiet() -> None:
 
 def _data_seed(seed: bool | int) -> int:
     return int(seed)
+
+
+def parser() -> LightningArgumentParser:
+    """A parser of all options of a recipe, to list them."""
+    made = LightningArgumentParser(exit_on_error=False)
+    made.add_argument("--seed_everything", type=bool | int, default=42)  # others are linked to it
+    made.add_lightning_class_args(Trainer, "trainer")
+    made.add_lightning_class_args(NERModule, "model")
+    made.add_lightning_class_args(CoNLLDataModule, "data")
+    add_options(made)
+    return made
