@@ -30,6 +30,7 @@ from ner_lightning.training.module import NERModule
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 INCLUDED = re.compile(r"(<!-- file: (\S+) -->\n).*?(<!-- end -->)", flags=re.S)
+TRAINER = "https://lightning.ai/docs/pytorch/stable/common/trainer.html#trainer-class-api"
 NOTE = "<!-- Made by docs/write_reference.py; change the code that it is made from. -->\n\n"
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".sbatch": "bash"}
 LINKED = {"model.types", "data.backbone", "data.backbone_revision", "data.trust_remote_code", "data.seed"}
@@ -44,8 +45,8 @@ def config_page() -> str:
     parts = [
         "# Configuration reference\n\n" + NOTE,
         "A config is a YAML file with the keys below; each is an option of the command line as well "
-        "(`--model.lora.rank 8`). Several files stack, options follow files, and the last word wins. `null` stands for "
-        "\"not set\". `ner-lightning fit --config FILE --print_config` shows what a recipe comes to.\n\n",
+        "(`--model.lora.rank 8`). Several files stack, options follow files, and the last word wins; `null` "
+        "is not set. `ner-lightning fit --config FILE --print_config` shows what a recipe comes to.\n\n",
         "## The run\n\n",
         _table(_of_parser()),
         "\n## model\n\n",
@@ -54,11 +55,10 @@ def config_page() -> str:
         _table(_of_class(CoNLLDataModule, "data")),
         "\n## trainer\n\n",
         "The arguments of Lightning's Trainer, whose meaning is told "
-        "[there](https://lightning.ai/docs/pytorch/stable/common/trainer.html#trainer-class-api). In bold: defaults that "
-        "differ from Lightning's. Loggers, callbacks and profilers are named by `class_path` and `init_args`, and write "
-        "inside the run folder.\n\n",
+        f"[there]({TRAINER}). In bold: defaults that differ from Lightning's. Loggers, callbacks and "
+        "profilers are named by `class_path` and `init_args`, and write inside the run folder.\n\n",
         f"`precision` may be {_words(sorted({str(p) for p in SUPPORTED_PRECISIONS}))}; strategies named "
-        f"{_words(REFUSED_STRATEGIES)} are refused. Set by the command itself: {_words(sorted(REFUSED))}.\n\n",
+        f"{_words(REFUSED_STRATEGIES)} are refused. Set by the command: {_words(sorted(REFUSED))}.\n\n",
         _table(_of_trainer(), meaning=False),
     ]
     return "".join(parts)
@@ -69,13 +69,17 @@ def cli_page() -> str:
     parts = ["# Command line reference\n\n" + NOTE, "| command | what it does |\n| --- | --- |\n"]
     parts += [f"| [`{name}`](#{name}) | {_cell(what)} |\n" for name, (_, what) in COMMANDS.items()]
     parts.append(
-        "\nExit codes: 0; 1 where another rank failed; 2 after a mistake that the user can mend, told in a few lines; 130 "
-        "after Ctrl-C, 143 after SIGTERM. Anything else is a bug, and its traceback asks for a report. `NO_COLOR` turns "
-        "colours off.\n"
+        "\nExit codes: 0; 1 where another rank failed; 2 after a mistake that the user can mend, told in a "
+        "few lines; 130 after Ctrl-C, 143 after SIGTERM. Anything else is a bug, and its traceback asks for "
+        "a report. `NO_COLOR` turns colours off.\n"
     )
     for name, (module, _) in COMMANDS.items():
         parts.append(f"\n## {name}\n\n")
-        parts.append(_lightning(name) if module == LIGHTNING else _argparse(importlib.import_module(module)._parser(name)))
+        parts.append(
+            _lightning(name)
+            if module == LIGHTNING
+            else _argparse(importlib.import_module(module)._parser(name))
+        )
     return "".join(parts)
 
 
@@ -110,7 +114,10 @@ def _of_parser() -> Iterator[Row]:
 
 
 def _of_class(cls: type, prefix: str) -> Iterator[Row]:
-    texts = {p.arg_name: " ".join((p.description or "").split()) for p in docstring_parser.parse(cls.__doc__ or "").params}
+    texts = {
+        p.arg_name: " ".join((p.description or "").split())
+        for p in docstring_parser.parse(cls.__doc__ or "").params
+    }
     for name, parameter in inspect.signature(cls).parameters.items():
         key = f"{prefix}.{name}"
         if key in LINKED:
@@ -199,7 +206,9 @@ def _argparse(own: argparse.ArgumentParser) -> str:
     for action in own._actions:
         if isinstance(action, argparse._HelpAction):
             continue
-        names = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.metavar or action.dest}`"
+        names = (
+            ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.metavar or action.dest}`"
+        )
         chosen = f" ({', '.join(map(str, action.choices))})" if action.choices else ""
         lines.append(f"| {names} | {_cell((action.help or '').replace('%%', '%'))}{chosen} |\n")
     return "".join(lines)
@@ -212,7 +221,11 @@ def main() -> int:
     how.add_argument("--write", action="store_true")
     how.add_argument("--check", action="store_true")
     options = command.parse_args()
-    stale = [page for page, text in pages().items() if not page.is_file() or page.read_text(encoding="utf-8") != text]
+    stale = [
+        page
+        for page, text in pages().items()
+        if not page.is_file() or page.read_text(encoding="utf-8") != text
+    ]
     for page in stale:
         if options.write:
             page.write_text(pages()[page], encoding="utf-8")

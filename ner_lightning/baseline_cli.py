@@ -23,7 +23,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     """
     options, rest = _parser(subcommand).parse_known_args(args)
     if options.shots < 0 or min(options.batch_size, options.max_new_tokens, options.sentences or 1) < 1:
-        raise UserError("--shots must be zero or more; --sentences, --max_new_tokens and --batch_size at least 1")
+        raise UserError(
+            "--shots must be zero or more; --sentences, --max_new_tokens and --batch_size at least 1"
+        )
     # Here and below: `--help` must not wait for torch and lightning.
     import warnings
 
@@ -69,7 +71,9 @@ def _begun(options: argparse.Namespace) -> "Run":
     folder = Run(Path(options.run).expanduser().resolve())
     kept = folder.read("run.json").get("prompting")
     if kept is None:
-        raise UserError(f"--run {options.run} is no run of `ner-lightning baseline`; leave it out for a new one")
+        raise UserError(
+            f"--run {options.run} is no run of `ner-lightning baseline`; leave it out for a new one"
+        )
     vars(options).update({name: kept[name] for name in KEPT})
     return folder
 
@@ -89,9 +93,9 @@ def _say_rest(folder: "Run") -> None:
 
     said = folder.read("run.json")["prompting"]
     say(
-        f"{said['failed']:,} of {said['answers']:,} answers could not be read; {said['unread_lines']:,} lines "
-        f"are of another form, {said['absent']:,} entities are not in their sentence, {said['cut']:,} answers were "
-        f"cut at {said['max_new_tokens']} tokens"
+        f"{said['failed']:,} of {said['answers']:,} answers could not be read; "
+        f"{said['unread_lines']:,} lines are of another form, {said['absent']:,} entities are not in their "
+        f"sentence, {said['cut']:,} answers were cut at {said['max_new_tokens']} tokens"
     )
     say(f"next, beside a trained run: ner-lightning compare RUN {short(folder.path)}")
 
@@ -101,7 +105,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         prog=f"ner-lightning {name}",
         usage="ner-lightning baseline --config FILE [--shots N] [--split SPLIT] [--OPTION VALUE ...]",
         description="Tags a split by prompting a recipe's backbone, to be compared with training it.",
-        epilog="Options of `ner-lightning fit`, such as --model.backbone and --data.dataset, override the recipe.",
+        epilog="Options of `ner-lightning fit`, such as --model.backbone, override the recipe.",
         allow_abbrev=False,
     )
     parser.add_argument("--shots", type=int, default=0, help="examples from the training data (default: 0)")
@@ -110,7 +114,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--prompt_seed", type=int, default=1, help="of examples and that draw (default: 1)")
     parser.add_argument("--max_new_tokens", type=int, default=96, help="the longest answer (default: 96)")
     parser.add_argument("--batch_size", type=int, default=16, help="prompts answered together (default: 16)")
-    parser.add_argument("--run", metavar="RUN", help="continue a baseline that was stopped, with its settings")
+    parser.add_argument("--run", metavar="RUN", help="continue one that was stopped, with its settings")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
     parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     return parser

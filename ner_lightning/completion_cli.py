@@ -1,4 +1,4 @@
-"""`ner-lightning completion`: a script that completes commands, options and configs at once, from a fixed list."""
+"""`ner-lightning completion`: a script that completes commands, options and configs, from a fixed list."""
 
 import argparse
 import importlib

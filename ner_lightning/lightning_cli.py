@@ -36,6 +36,7 @@ from ner_lightning.training.states import HiddenStateCache
 from ner_lightning.training.vitals import Vitals
 from ner_lightning.training.wandb_logger import SteadyWandbLogger, finish_wandb
 
+
 class NERCLI(LightningCLI):
     """LightningCLI for one model and one data module.
 
@@ -219,4 +220,3 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
 def _listed(given: Any) -> list[Any]:
     return [] if given is None else given if isinstance(given, list) else [given]
-

@@ -1,4 +1,4 @@
-"""Families of backbones, small and random, through fit, test and predict; the direction that each attends in."""
+"""Families of backbones, small and random, through fit, test and predict; which way they attend."""
 
 import json
 from pathlib import Path

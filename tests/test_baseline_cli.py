@@ -57,7 +57,9 @@ def test_a_split_is_tagged_scored_and_reported(place, capsys, monkeypatch):
     held = rows(run / "predictions.test.jsonl")
     assert [row["predicted"][:2] for row in held] == [["B-PER", "I-PER"], ["O", "O"], ["O", "O"]]
     metrics = json.loads((run / "metrics.json").read_text())
-    assert metrics["test/f1"] == pytest.approx(f1_score([r["gold"] for r in held], [r["predicted"] for r in held]))
+    assert metrics["test/f1"] == pytest.approx(
+        f1_score([r["gold"] for r in held], [r["predicted"] for r in held])
+    )
     about = json.loads((run / "run.json").read_text())
     assert about["trained_parameters"] == 0
     assert about["prompting"]["failed"] == 1
@@ -110,12 +112,12 @@ def test_a_stopped_run_continues_where_it_was(place, capsys, monkeypatch):
 
 def test_the_real_road_from_words_to_answers(place, capsys):
     """A random model says nothing that can be read, and that is what is reported."""
-    few = ["--max_new_tokens", "4", "--batch_size", "2", "--split", "valid", "--sentences", "3"]
+    few = ["--max_new_tokens", "4", "--batch_size", "2", "--split", "valid", "--sentences", "1"]
     assert main(["baseline", "--config", "recipe.yaml", "--shots", "1", *few]) == 0
     (run,) = (place / "runs/recipe-1shot").iterdir()
     kept = read_kept(run / "answers.valid.jsonl")
-    assert sorted(kept) == draw(len(kept) and 4, 3, 1)
-    assert json.loads((run / "run.json").read_text())["prompting"]["answers"] == 3
+    assert sorted(kept) == draw(2, 1, 1)
+    assert json.loads((run / "run.json").read_text())["prompting"]["answers"] == 1
 
 
 def test_mistakes_are_explained(place, capsys):

@@ -17,9 +17,7 @@ from ner_lightning.recipe import parser
 
 ROOT = Path(__file__).parent.parent
 SKIPPED = {".venv", ".git", "data", "runs", "build", "node_modules", ".pytest_cache"}
-PAGES = sorted(
-    page for page in ROOT.rglob("*.md") if SKIPPED.isdisjoint(page.relative_to(ROOT).parts[:-1])
-)
+PAGES = sorted(page for page in ROOT.rglob("*.md") if SKIPPED.isdisjoint(page.relative_to(ROOT).parts[:-1]))
 LINK = re.compile(r"\]\(([^()\s]*(?:\([^()\s]*\)[^()\s]*)*)\)")
 BLOCK = re.compile(r"^```.*?^```$", flags=re.S | re.M)
 
@@ -35,7 +33,9 @@ def slugs(page):
         if heading := re.fullmatch(r"#{1,6} (.+?)\s*", line):
             text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", heading[1]).lower()
             slug = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
-            seen = sum(other == slug or re.fullmatch(rf"{re.escape(slug)}-\d+", other) is not None for other in found)
+            seen = sum(
+                other == slug or re.fullmatch(rf"{re.escape(slug)}-\d+", other) is not None for other in found
+            )
             found.append(f"{slug}-{seen}" if seen else slug)
         found += re.findall(r'<a (?:id|name)="([^"]+)"', line)
     return found
@@ -64,7 +64,8 @@ def test_a_dead_link_and_a_dead_anchor_are_found(tmp_path, monkeypatch):
 
 def test_pages_made_from_the_code_are_up_to_date():
     for page, text in write_reference.pages().items():
-        assert page.read_text(encoding="utf-8") == text, f"{name(page)}: run python docs/write_reference.py --write"
+        stale = f"{name(page)}: run python docs/write_reference.py --write"
+        assert page.read_text(encoding="utf-8") == text, stale
 
 
 def test_the_reference_has_every_key_and_every_option():
@@ -84,7 +85,10 @@ def test_the_reference_has_every_key_and_every_option():
 
 def test_every_page_is_in_the_index():
     index = ROOT / "docs" / "README.md"
-    linked = {(index.parent / t.partition("#")[0]).resolve() for t in LINK.findall(index.read_text(encoding="utf-8"))}
+    linked = {
+        (index.parent / t.partition("#")[0]).resolve()
+        for t in LINK.findall(index.read_text(encoding="utf-8"))
+    }
     pages = {page.resolve() for page in (ROOT / "docs").rglob("*.md")} - {index.resolve()}
     assert pages <= linked
 
@@ -165,6 +169,8 @@ def test_figures_in_explanations_come_from_the_results(folder):
     rows = json.loads((ROOT / "docs/results.json").read_text(encoding="utf-8"))
     measured = {f"{row['value']:.4f}" for row in rows}
     for page in (ROOT / "docs" / folder).glob("*.md"):
-        prose = re.sub(r"<!-- (?:results|file): .*?<!-- end -->", "", page.read_text(encoding="utf-8"), flags=re.S)
+        prose = re.sub(
+            r"<!-- (?:results|file): .*?<!-- end -->", "", page.read_text(encoding="utf-8"), flags=re.S
+        )
         for figure in re.findall(r"\b0\.\d{4}\b", prose):
             assert figure in measured, (page.name, figure)

@@ -76,7 +76,9 @@ class Baseline:
         train = data.split("train").sentences
         self.shots = choose_shots(train, data.types, settings.shots, settings.prompt_seed)
         if len(self.shots) < settings.shots:
-            raise UserError(f"--shots is {settings.shots}; the training data has {len(self.shots)} short sentences")
+            raise UserError(
+                f"--shots is {settings.shots}; the training data has {len(self.shots)} short sentences"
+            )
         pretrained = locate(model["backbone"], model["revision"])
         self.backbone = {"name": model["backbone"], "weights": identity(pretrained)}
         stage(f"Loading {pretrained.label} with its language-model head ...")
@@ -142,8 +144,8 @@ class Baseline:
             readings.append(reading)
             predicted = to_bio2(reading.entities, len(sentence.words))
             gold = list(sentence.tags or ())
-            ids = (torch.tensor([self.data.labels.encode(tags)]) for tags in (predicted, gold))
-            metric.update(*ids, torch.ones(1, len(gold), dtype=torch.bool))
+            said, true = (torch.tensor([self.data.labels.encode(tags)]) for tags in (predicted, gold))
+            metric.update(said, true, torch.ones_like(true, dtype=torch.bool))
             rows.append(_row(place, sentence, gold, predicted, reading))
         base = run.path / f"predictions.{split}"
         jsonl.write_jsonl(base.with_name(base.name + ".jsonl"), rows)

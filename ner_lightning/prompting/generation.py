@@ -11,6 +11,7 @@ from ner_lightning.data.encoding import load_tokenizer
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import gguf_options
+from ner_lightning.model.masks import has_windows
 from ner_lightning.prompting.prompt import Message, plain
 
 
@@ -47,29 +48,39 @@ class Prompted:
 
     @classmethod
     def load(
-        cls, pretrained: Pretrained, *, bf16: bool = False, device: str = "cpu", trust_remote_code: bool = False
+        cls,
+        pretrained: Pretrained,
+        *,
+        bf16: bool = False,
+        device: str = "cpu",
+        trust_remote_code: bool = False,
     ) -> "Prompted":
         """Loads a backbone with its language-model head.
 
         Raises:
-            UserError: it is no causal language model.
+            UserError: it is an encoder, or its files hold no language-model head.
         """
-        from transformers import AutoModelForCausalLM
+        from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForCausalLM
+        from transformers.utils import logging
 
-        options = dict(pretrained.kwargs) | gguf_options(pretrained)
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                pretrained.name,
-                dtype=torch.bfloat16 if bf16 else torch.float32,
-                trust_remote_code=trust_remote_code,
-                **options,
-            )
-        except ValueError as error:
-            if "Unrecognized configuration class" not in str(error):
-                raise
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        options = {"trust_remote_code": trust_remote_code, **pretrained.kwargs}
+        config = AutoConfig.from_pretrained(pretrained.name, **options)
+        if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
+            raise UserError(f"model.backbone: {pretrained.label} is an encoder, so it cannot be prompted")
+        model, info = AutoModelForCausalLM.from_pretrained(
+            pretrained.name,
+            dtype=torch.bfloat16 if bf16 else torch.float32,
+            output_loading_info=True,
+            **options,
+            **gguf_options(pretrained),
+        )
+        if info["missing_keys"]:
             raise UserError(
-                f"model.backbone: {pretrained.label} is no causal language model, so it cannot be prompted"
-            ) from None
+                f"model.backbone: {pretrained.label} comes without its language-model head, so it cannot be "
+                "prompted"
+            )
         tokenizer = load_tokenizer(pretrained, trust_remote_code=trust_remote_code)
         return cls(model.to(device), tokenizer)
 
@@ -102,7 +113,8 @@ class Prompted:
         Yields:
             the answers of a batch.
         """
-        shared = _common(prompts)
+        # Padding stands after the beginning, where it would use up the reach of a sliding window.
+        shared = 0 if has_windows(self.model.config.get_text_config()) else _common(prompts)
         past = self._read(prompts[0][:shared]) if shared else None
         order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
         for begin in range(0, len(order), batch_size):
@@ -180,8 +192,9 @@ class Prompted:
 
 def _common(prompts: Sequence[Sequence[int]]) -> int:
     """How many tokens all prompts begin with; each keeps one of its own at least."""
-    first, last = min(prompts), max(prompts)  # what these two share, all in between share as well
-    most = min(map(len, prompts)) - 1
+    rows = [list(prompt) for prompt in prompts]
+    first, last = min(rows), max(rows)  # what these two share, all in between share as well
+    most = min(map(len, rows)) - 1
     same = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), most)
     return min(same, most)
 

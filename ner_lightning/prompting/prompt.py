@@ -21,7 +21,7 @@ MEANINGS = {
     "MISC": "other names, such as nationalities, events and products",
 }
 _LINE = re.compile(r"[\s>*•\-\d.)]*(?P<type>[^:\n]{1,60}?)[\s*]*:[\s*]*(?P<text>.*?)[\s*]*")
-_AROUND = " \t\"'`.,;:!?()[]“”‘’*"
+_AROUND = " \t\"'`.,;:!?()[]*\u201c\u201d\u2018\u2019"
 _NOTHING = {"none", "n/a", "no entities", "-", ""}
 
 
@@ -45,9 +45,9 @@ def instruction(types: Sequence[str]) -> str:
     """What the model is told to do."""
     listed = ", ".join(f"{name} ({MEANINGS[name]})" if name in MEANINGS else name for name in types)
     return (
-        f"Find the named entities in a sentence. Their types are: {listed}. For each entity write one line: its "
-        "type, a colon, and its words exactly as they stand in the sentence. Write nothing else. If there is no "
-        f"entity, write {NONE}."
+        f"Find the named entities in a sentence. Their types are: {listed}. For each entity write one line: "
+        "its type, a colon, and its words exactly as they stand in the sentence. Write nothing else. If "
+        f"there is no entity, write {NONE}."
     )
 
 
@@ -72,8 +72,8 @@ def messages(types: Sequence[str], shots: Sequence[Sentence], words: Sequence[st
 
 def plain(turns: Sequence[Message]) -> str:
     """The same conversation for a model without a chat template."""
-    parts = [f"{turn['content']}\n" + ("\n" if turn["role"] == "assistant" else "Entities:\n") for turn in turns]
-    return "".join(parts)
+    after = {"user": "\nEntities:\n", "assistant": "\n\n"}
+    return "".join(turn["content"] + after[turn["role"]] for turn in turns)
 
 
 def answer(words: Sequence[str], entities: Sequence[Span]) -> str:

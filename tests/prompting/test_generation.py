@@ -52,7 +52,7 @@ def test_batched_answers_are_those_of_generate(tmp_path, kind, shared):
     begin = list(range(30, 55)) if shared else []
     generator = torch.Generator().manual_seed(3)
     draw = lambda n: torch.randint(2, 420, (n,), generator=generator).tolist()  # noqa: E731
-    prompts = [begin + [2 + place] + draw(3 + 4 * place % 11) for place in range(7)]
+    prompts = [[*begin, 2 + place, *draw(3 + 4 * place % 11)] for place in range(7)]
     found = {a.place: a for part in prompted.answers(prompts, batch_size=3, limit=24) for a in part}
     assert sorted(found) == list(range(7))
     ends = set()
@@ -72,13 +72,17 @@ def test_conversations_follow_the_template_or_plain_text(tmp_path):
     prompted = Prompted.load(locate(str(write(tmp_path / "model"))))
     turns = [{"role": "user", "content": "Vera left ."}]
     assert prompted.has_template
-    assert prompted.tokenizer.decode(prompted.encode(turns)) == "<|user|>Vera left .<|end_of_text|><|assistant|>"
+    assert (
+        prompted.tokenizer.decode(prompted.encode(turns)) == "<|user|>Vera left .<|end_of_text|><|assistant|>"
+    )
     prompted.tokenizer.chat_template = None
     ids = prompted.encode(turns)
     assert ids[0] == prompted.tokenizer.bos_token_id
     assert prompted.tokenizer.decode(ids[1:]) == "Vera left .\nEntities:\n"
 
 
-def test_an_encoder_cannot_be_prompted(bert, monkeypatch):
-    with pytest.raises(UserError, match="no causal language model"):
+def test_what_cannot_write_cannot_be_prompted(bert, llama):
+    with pytest.raises(UserError, match="is an encoder"):
         Prompted.load(locate(str(bert)))
+    with pytest.raises(UserError, match="without its language-model head"):
+        Prompted.load(locate(str(llama)))

@@ -6,7 +6,7 @@ from ner_lightning.data.sentence import Sentence
 from ner_lightning.prompting.prompt import answer, choose_shots, instruction, messages, plain, read_answer
 
 TYPES = ("PER", "ORG", "LOC", "MISC")
-WORDS = "Vera Holt met Holt in Lima , near Halden Bank .".split()
+WORDS = ["Vera", "Holt", "met", "Holt", "in", "Lima", ",", "near", "Halden", "Bank", "."]
 VERA, HOLT, LIMA = Span("PER", 0, 2), Span("PER", 3, 4), Span("LOC", 5, 6)
 
 
