@@ -1,13 +1,16 @@
-"""Reads hidden states from a lower layer: the layers above it are taken off, which also saves their time."""
+"""Mixes the last layers: what is tagged is the mean of their hidden states, not the last one's alone."""
 
-from torch import nn
+from typing import Any
 
-from ner_lightning.errors import UserError
+import torch
+from torch import Tensor, nn
+
+from ner_lightning.model.backbone import find_layers
 from ner_lightning.model.extend import Preparation
 
 
-class FirstLayers(Preparation):
-    """Keeps a decoder's first layers and the norm above them.
+class MeanOfLayers(Preparation):
+    """Puts the mean of a decoder's last layers into the norm above them.
 
     Args:
         layers: how many.
@@ -17,10 +20,13 @@ class FirstLayers(Preparation):
         self.layers = layers
 
     def __call__(self, backbone: nn.Module) -> nn.Module:
-        """Takes the other layers off."""
-        there = len(backbone.layers)
-        if not 0 < self.layers <= there:
-            raise UserError(f"FirstLayers: layers is {self.layers}, but the backbone has {there}")
-        backbone.layers = backbone.layers[: self.layers]
-        backbone.config.num_hidden_layers = self.layers
+        """Listens to the layers, and replaces what the norm is given."""
+        heard: dict[int, Tensor] = {}
+
+        def listen(place: int, output: Any) -> None:
+            heard[place] = output[0] if isinstance(output, tuple) else output
+
+        for place, layer in enumerate(find_layers(backbone)[-self.layers :]):
+            layer.register_forward_hook(lambda _layer, _given, output, place=place: listen(place, output))
+        backbone.norm.register_forward_pre_hook(lambda *_: (torch.stack([*heard.values()]).mean(0),))
         return backbone

@@ -20,6 +20,7 @@ COMMANDS = {
     "baseline": ("ner_lightning.baseline_cli", "prompt the backbone instead: --config FILE --shots N"),
     "report": ("ner_lightning.report_cli", "write a run's report: [RUN ...]"),
     "compare": ("ner_lightning.report_cli", "compare runs on the same sentences: RUN RUN"),
+    "ladder": ("ner_lightning.ladder_cli", "run a matrix of recipes and seeds, and make their table: FILE"),
     "configs": ("ner_lightning.configs_cli", "list the shipped configs, or copy some: [NAME ...]"),
     "completion": ("ner_lightning.completion_cli", "complete commands and options by tab: bash or zsh"),
 }

@@ -11,8 +11,10 @@ import torch
 import yaml
 
 from ner_lightning.cli import main
+from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sources import Split
 from ner_lightning.errors import UserError
+from ner_lightning.model.backbone import load_backbone
 from ner_lightning.model.extend import LossPart, loss_parts, preparation
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +40,7 @@ def place(tmp_path, llama, monkeypatch):
                 database.executemany("INSERT INTO words VALUES (?, ?, ?, ?, ?)", rows)
     database.close()
     own = yaml.safe_load((EXAMPLES / "own.yaml").read_text(encoding="utf-8"))
-    own["model"]["prepare"]["init_args"]["layers"] = 1
+    own["model"]["prepare"]["init_args"]["layers"] = 2
     recipe = {
         "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
         "model": {"backbone": str(llama), "lora": {"rank": 4}, "lr": 0.01},
@@ -56,11 +58,8 @@ def test_an_own_source_loss_and_backbone_go_through_everything(place, capsys):
     about = json.loads((run / "run.json").read_text())
     assert about["data"]["train"]["origin"] == "words.sqlite:train"
     assert about["data"]["train"]["sentences"] == 16
-    assert about["backbone"]["weights"].endswith(" own_backbone.FirstLayers(layers=1)")
+    assert about["backbone"]["weights"].endswith(" own_backbone.MeanOfLayers(layers=2)")
     assert "train/focal" in (run / "metrics.csv").read_text().split("\n")[0]
-    state = torch.load(run / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
-    assert any("layers.0." in name for name in state)
-    assert not any("layers.1." in name for name in state)
     assert main(["test"]) == 0
     held = [json.loads(line) for line in (run / "predictions.test.jsonl").read_text().splitlines()]
     assert [row["words"] for row in held] == [words for words, _ in tiny.sentences(tiny.TEST)]
@@ -69,8 +68,23 @@ def test_an_own_source_loss_and_backbone_go_through_everything(place, capsys):
     again = [json.loads(line) for line in Path("again.jsonl").read_text().splitlines()]
     assert [row["predicted"] for row in again] == [row["predicted"] for row in held]
     capsys.readouterr()
-    assert main(["test", "--model.prepare.init_args.layers", "2"]) == 2
+    assert main(["test", "--model.prepare.init_args.layers", "1"]) == 2
     assert "is not the same" in capsys.readouterr().err
+
+
+def test_a_prepared_backbone_computes_what_it_says(place, llama):
+    from own_backbone import MeanOfLayers
+
+    ids = torch.arange(2, 9).reshape(1, 7)
+    plain, mixed = (load_backbone(locate(str(llama)), attention="causal", dtype=torch.float32) for _ in "ab")
+    mixed = MeanOfLayers(layers=2)(mixed)
+    with torch.no_grad():
+        states = plain(input_ids=ids, output_hidden_states=True).hidden_states
+        found = mixed(input_ids=ids).last_hidden_state
+        heard = []  # the last of hidden_states is normed already
+        plain.layers[1].register_forward_hook(lambda _layer, _given, output: heard.append(output))
+        plain(input_ids=ids)
+    torch.testing.assert_close(found, plain.norm((states[1] + heard[0]) / 2))
 
 
 def test_a_loss_part_counts_by_its_weight(place):

@@ -9,7 +9,7 @@ import torch
 
 from ner_lightning import runs
 from ner_lightning.data.batching import Batch, EncodedDataset
-from ner_lightning.data.encoding import Encoder, load_tokenizer
+from ner_lightning.data.encoding import ENCODING, Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet
@@ -79,7 +79,7 @@ class NERTagger:
         tagger.load_state_dict(state, strict=False)
         tagger.merge()
         tokenizer = load_tokenizer(pretrained, trust_remote_code=model["trust_remote_code"])
-        encoder = Encoder(tokenizer, max_length=data["max_length"], overlap=data["overlap"])
+        encoder = Encoder(tokenizer, **{name: data[name] for name in ENCODING if name in data})
         return cls(tagger.to(device), encoder)
 
     def stream(self, sentences: Iterator[Sequence[str]]) -> Iterator[Tagged]:
@@ -87,9 +87,16 @@ class NERTagger:
         while window := list(islice(sentences, WINDOW)):
             yield from self(window)
 
-    def __call__(self, sentences: Sequence[Sequence[str]]) -> list[Tagged]:
-        """Tags sentences, each with at least one word."""
-        encoded = list(self.encoder.encode(sentences))
+    def __call__(
+        self, sentences: Sequence[Sequence[str]], documents: Sequence[int] | None = None
+    ) -> list[Tagged]:
+        """Tags sentences.
+
+        Args:
+            sentences: the words of each, at least one.
+            documents: the document of each, for a tagger that reads the sentences of one together.
+        """
+        encoded = list(self.encoder.encode(sentences, documents))
         sampler = LengthGroupedSampler(encoded, batch_size=1, tokens_per_batch=TOKENS, shuffle=False)
         dataset = EncodedDataset(encoded, self.encoder.pad_id)
         found: dict[int, Tagged] = {}
