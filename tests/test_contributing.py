@@ -31,7 +31,9 @@ def test_workflows_parse_pin_actions_by_tag_and_call_what_is_there(file):
 def test_templates_and_hooks_parse():
     for file in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"):
         assert yaml.safe_load(file.read_text(encoding="utf-8"))
-    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0][
+        "hooks"
+    ]
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8")
     for hook in hooks:
         assert hook["entry"].removeprefix(".venv/bin/").split()[0] in recipe
