@@ -16,7 +16,7 @@ def prompting(run: Experiment) -> Iterator[Block]:
     yield Heading(2, "Prompt")
     yield Text(
         "Nothing was trained: the backbone, with its language-model head, was asked for the entities of each "
-        "sentence and wrote the most probable answer. Of an answer counts what is whole words of the "
+        "sentence and wrote its answer greedily. Of an answer counts what is whole words of the "
         "sentence as they stand there; named once, an entity stands for all its occurrences."
     )
     yield Code(str(asked["instruction"]))
