@@ -1,11 +1,14 @@
-"""NERTagger: a trained tagger at work on words, without the training code."""
+"""NERTagger: a trained tagger at work on text or words, without the training code."""
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+import heapq
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ner_lightning import runs
 from ner_lightning.data.batching import Batch, EncodedDataset
@@ -13,33 +16,31 @@ from ner_lightning.data.encoding import Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.inference.result import Entity, Path as TagPath, Tagged
+from ner_lightning.inference.text import Document, from_words, read
+from ner_lightning.model import tagger as model
 from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import check_backbone, check_names, kept_names
-from ner_lightning.model.tagger import Entity, Tagger
 
 PREFIX = "tagger."
 WINDOW = 2048  # sentences that are sorted by length together
 TOKENS = 4096  # padded sub-tokens in a batch
-
-
-class Tagged(NamedTuple):
-    """A tagged sentence: its words, one BIO2 tag for each, and the entities that these spell."""
-
-    words: Sequence[str]
-    tags: Sequence[str]
-    entities: Sequence[Entity]
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # halves of characters, which no tokenizer takes
 
 
 class NERTagger:
-    """Tags sentences of words.
+    """Finds entities in texts, or in words.
+
+    `tagger("text")`, `tagger(["text", ...])` and `tagger(words=[["a", "sentence"], ...])` return `Tagged`
+    texts; `stream` does the same for texts that come one after the other.
 
     Args:
         tagger: the model, ready to run.
         encoder: around its backbone's tokenizer.
     """
 
-    def __init__(self, tagger: Tagger, encoder: Encoder) -> None:
+    def __init__(self, tagger: model.Tagger, encoder: Encoder) -> None:
         self.tagger = tagger.eval()
         self.encoder = encoder
         self.labels: LabelSet = tagger.labels
@@ -82,29 +83,70 @@ class NERTagger:
         encoder = Encoder(tokenizer, max_length=data["max_length"], overlap=data["overlap"])
         return cls(tagger.to(device), encoder)
 
-    def stream(self, sentences: Iterator[Sequence[str]]) -> Iterator[Tagged]:
-        """Tags sentences as they come, in order, a window of them at a time; each has a word at least."""
-        while window := list(islice(sentences, WINDOW)):
-            yield from self(window)
+    @property
+    def temperature(self) -> float:
+        """What all scores are divided by before they become probabilities; see `calibration.calibrate`."""
+        return self.tagger.temperature
 
-    def __call__(self, sentences: Sequence[Sequence[str]]) -> list[Tagged]:
-        """Tags sentences, each with at least one word."""
-        encoded = list(self.encoder.encode(sentences))
-        sampler = LengthGroupedSampler(encoded, batch_size=1, tokens_per_batch=TOKENS, shuffle=False)
-        dataset = EncodedDataset(encoded, self.encoder.pad_id)
-        found: dict[int, Tagged] = {}
-        for places in sampler if sentences else ():
-            found |= self._tag(dataset[places], sentences)
-        return [found[index] for index in range(len(sentences))]
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        if not 0 < value < float("inf"):
+            raise ValueError(f"expected a temperature above 0, got {value}")
+        self.tagger.temperature = value
 
-    @torch.inference_mode()
-    def _tag(self, batch: Batch, sentences: Sequence[Sequence[str]]) -> dict[int, Tagged]:
-        device = next(self.tagger.parameters()).device
-        batch = batch.to(device)
-        emissions = self.tagger(batch)
-        ids = self.tagger.decode(emissions, batch.mask)
-        entities = self.tagger.entities(emissions, batch.mask, ids)
-        return {
-            index: Tagged(sentences[index], self.labels.decode(row[: len(sentences[index])]), found)
-            for index, row, found in zip(batch.index.tolist(), ids.tolist(), entities, strict=True)
-        }
+    @overload
+    def __call__(self, texts: str, *, marginals: bool = ..., n_best: int = ...) -> Tagged: ...
+
+    @overload
+    def __call__(
+        self, texts: list[str] | tuple[str, ...], *, marginals: bool = ..., n_best: int = ...
+    ) -> list[Tagged]: ...
+
+    @overload
+    def __call__(
+        self, *, words: Sequence[Sequence[str]], marginals: bool = ..., n_best: int = ...
+    ) -> list[Tagged]: ...
+
+    def __call__(
+        self,
+        texts: str | list[str] | tuple[str, ...] | None = None,
+        *,
+        words: Sequence[Sequence[str]] | None = None,
+        marginals: bool = False,
+        n_best: int = 0,
+    ) -> Tagged | list[Tagged]:
+        """Tags a text, several texts, or sentences of words.
+
+        Args:
+            texts: any text, of any length, or several.
+            words: instead of texts, the words of each sentence.
+            marginals: give the probability of each tag at each word as well.
+            n_best: give this many of the best tag sequences as well.
+
+        Returns:
+            what was found in the text; a list of that for several texts, and for words.
+        """
+        if (texts is None) == (words is None):
+            raise TypeError("give texts or words")
+        if words is not None:
+            documents: Iterable[Document] = map(from_words, words)
+        else:
+            documents = map(read, [texts] if isinstance(texts, str) else texts or ())
+        found = list(self.tag(documents, marginals=marginals, n_best=n_best))
+        return found[0] if isinstance(texts, str) else found
+
+    def stream(self, texts: Iterable[str], *, marginals: bool = False, n_best: int = 0) -> Iterator[Tagged]:
+        """Tags texts as they come, in order, and holds only some thousand sentences of them at a time.
+
+        Arguments are those of a call.
+        """
+        return self.tag(map(read, texts), marginals=marginals, n_best=n_best)
+
+    def tag(
+        self, documents: Iterable[Document], *, marginals: bool = False, n_best: int = 0
+    ) -> Iterator[Tagged]:
+        """Tags documents as they come, in order; `text.read` and `text.from_words` make them.
+
+        Arguments are those of a call.
+        """
+        raise NotImplementedError
