@@ -4,26 +4,21 @@ import heapq
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ner_lightning import runs
 from ner_lightning.data.batching import Batch, EncodedDataset
-from ner_lightning.data.encoding import Encoder, load_tokenizer
-from ner_lightning.data.pretrained import locate
+from ner_lightning.data.encoding import Encoder
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.inference import source
 from ner_lightning.inference.result import Entity, Path as TagPath, Tagged
 from ner_lightning.inference.text import Document, from_words, read
 from ner_lightning.model import tagger as model
-from ner_lightning.model.architecture import Architecture
-from ner_lightning.model.build import build_tagger
-from ner_lightning.model.checkpoint import check_backbone, check_names, kept_names
 
-PREFIX = "tagger."
 WINDOW = 2048  # sentences that are sorted by length together
 TOKENS = 4096  # padded sub-tokens in a batch
 _SURROGATE = re.compile(r"[\ud800-\udfff]")  # halves of characters, which no tokenizer takes
@@ -52,36 +47,37 @@ class NERTagger:
         """Loads the best checkpoint of a run.
 
         Args:
-            run: a run folder or a checkpoint file; None is the last run.
+            run: a run folder, a checkpoint file or an exported folder; None is the last run.
             root: the folder of runs, for None.
             device: where to run; None takes a GPU if there is one.
 
         Raises:
             UserError: there is no such run, or its checkpoint or backbone cannot be used.
         """
-        checkpoint = runs.load_checkpoint(runs.resolve(run, runs.BEST, Path(root)))
-        config: dict[str, Any] = checkpoint["config"]
-        model, data = config["model"], config["data"]
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        pretrained = locate(model["backbone"], model["revision"])
-        tagger, weights = build_tagger(
-            pretrained,
-            LabelSet(tuple(data["types"])),
-            Architecture.of(model),
-            bf16="bf16" in str(config["trainer"]["precision"]),
-            implementation=model["attn_implementation"],
-            device_type=device,
-            mergeable=True,
-            trust_remote_code=model["trust_remote_code"],
-        )
-        check_backbone(checkpoint["backbone"], model["backbone"], weights)
-        state = {name.removeprefix(PREFIX): value for name, value in checkpoint["state_dict"].items()}
-        check_names(state, kept_names(tagger))
-        tagger.load_state_dict(state, strict=False)
-        tagger.merge()
-        tokenizer = load_tokenizer(pretrained, trust_remote_code=model["trust_remote_code"])
-        encoder = Encoder(tokenizer, max_length=data["max_length"], overlap=data["overlap"])
-        return cls(tagger.to(device), encoder)
+        return cls._of(source.find(run, Path(root)), device)
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, *, device: str | None = None, trust_remote_code: bool = False
+    ) -> "NERTagger":
+        """Loads a folder that `ner-lightning export` wrote.
+
+        Args:
+            folder: the folder.
+            device: where to run; None takes a GPU if there is one.
+            trust_remote_code: run code that comes with the weights.
+
+        Raises:
+            UserError: it is no such folder, or it or its backbone cannot be used.
+        """
+        held = source.read_folder(Path(folder).expanduser(), trust=trust_remote_code)
+        return cls._of(held, device)
+
+    @classmethod
+    def _of(cls, held: source.Source, device: str | None) -> "NERTagger":
+        tagger = cls(held.build(device or ("cuda" if torch.cuda.is_available() else "cpu")), held.encoder())
+        tagger.temperature = held.temperature
+        return tagger
 
     @property
     def temperature(self) -> float:

@@ -192,7 +192,8 @@ class Tagger(nn.Module):
         """
         self.backbone = merge_adapters(self.backbone)
         if self.bf16:
-            self.backbone.to(torch.bfloat16)
+            for parameter in self.backbone.parameters():  # no buffers: RoPE's frequencies stay exact
+                parameter.data = parameter.data.to(torch.bfloat16)
             self.bf16 = False  # nothing is left for autocast to do
 
     def word_vectors(self, batch: Batch) -> Tensor:
