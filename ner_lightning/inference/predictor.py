@@ -1,27 +1,42 @@
 """NERTagger: a trained tagger at work on text or words, without the training code."""
 
-import heapq
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import overload
+from typing import NamedTuple, overload
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from ner_lightning.data.batching import Batch, EncodedDataset
+from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.encoding import Encoder
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.inference import source
-from ner_lightning.inference.result import Entity, Path as TagPath, Tagged
+from ner_lightning.inference.result import Piece, Tagged, joined
 from ner_lightning.inference.text import Document, from_words, read
-from ner_lightning.model import tagger as model
+from ner_lightning.model.tagger import Tagger
 
 WINDOW = 2048  # sentences that are sorted by length together
 TOKENS = 4096  # padded sub-tokens in a batch
+GROUP = 1024  # texts that are looked at together, however short
 _SURROGATE = re.compile(r"[\ud800-\udfff]")  # halves of characters, which no tokenizer takes
+
+
+class Scored(NamedTuple):
+    """A batch of sentences that the model has scored.
+
+    Attributes:
+        numbers: which sentences these are.
+        emissions: *Shape:* (B, W, C)
+        mask: true on words. *Shape:* (B, W)
+    """
+
+    numbers: list[int]
+    emissions: Tensor
+    mask: Tensor
 
 
 class NERTagger:
@@ -35,7 +50,7 @@ class NERTagger:
         encoder: around its backbone's tokenizer.
     """
 
-    def __init__(self, tagger: model.Tagger, encoder: Encoder) -> None:
+    def __init__(self, tagger: Tagger, encoder: Encoder) -> None:
         self.tagger = tagger.eval()
         self.encoder = encoder
         self.labels: LabelSet = tagger.labels
@@ -145,4 +160,76 @@ class NERTagger:
 
         Arguments are those of a call.
         """
-        raise NotImplementedError
+        documents = iter(documents)
+        while group := _group(documents):
+            sentences = [words for document in group for words in document.words]
+            found = self._pieces(sentences, marginals=marginals, n_best=n_best)
+            columns = len(self.labels) if marginals else 0
+            for document in group:
+                pieces = list(islice(found, len(document.sentences)))
+                yield joined(document, pieces, n_best=n_best, columns=columns)
+
+    def scores(self, sentences: Sequence[Sequence[str]]) -> Iterator[Scored]:
+        """Runs the model over sentences, none of them empty, those of like length together."""
+        encoded = list(self.encoder.encode([_encodable(words) for words in sentences]))
+        sampler = LengthGroupedSampler(encoded, batch_size=1, tokens_per_batch=TOKENS, shuffle=False)
+        dataset = EncodedDataset(encoded, self.encoder.pad_id)
+        device = next(self.tagger.parameters()).device
+        for places in sampler if encoded else ():
+            batch = dataset[places].to(device)
+            with torch.inference_mode():
+                emissions = self.tagger(batch)
+            yield Scored(batch.index.tolist(), emissions, batch.mask)
+
+    def _pieces(self, sentences: Sequence[Sequence[str]], *, marginals: bool, n_best: int) -> Iterator[Piece]:
+        """What is found in each sentence, in order, a window of them at a time."""
+        for begin in range(0, len(sentences), WINDOW):
+            window = sentences[begin : begin + WINDOW]
+            found: dict[int, Piece] = {}
+            for scored in self.scores(window):
+                found |= self._decode(scored, marginals=marginals, n_best=n_best)
+            yield from (found[index] for index in range(len(window)))
+
+    @torch.inference_mode()
+    def _decode(self, scored: Scored, *, marginals: bool, n_best: int) -> dict[int, Piece]:
+        numbers, emissions, mask = scored
+        ids = self.tagger.decode(emissions, mask)
+        entities = self.tagger.entities(emissions, mask, ids)
+        chances = self.tagger.marginals(emissions, mask).cpu().numpy() if marginals else None
+        paths, log_probs = self.tagger.n_best(emissions, mask, n_best) if n_best else (None, None)
+        found = {}
+        for row, (place, length) in enumerate(zip(numbers, mask.sum(1).tolist(), strict=True)):
+            found[place] = Piece(
+                self.labels.decode(ids[row, :length].tolist()),
+                entities[row],
+                None if chances is None else chances[row, :length],
+                []
+                if paths is None or log_probs is None
+                else [
+                    (self.labels.decode(path), log_prob)
+                    for path, log_prob in zip(
+                        paths[row, :, :length].tolist(), log_probs[row].tolist(), strict=True
+                    )
+                    if log_prob > -math.inf
+                ],
+            )
+        return found
+
+
+def _group(documents: Iterator[Document]) -> list[Document]:
+    """The next documents: a window of sentences or a little more, and not too many documents."""
+    group: list[Document] = []
+    sentences = 0
+    while sentences < WINDOW and len(group) < GROUP:
+        document = next(documents, None)
+        if document is None:
+            break
+        group.append(document)
+        sentences += len(document.sentences)
+    return group
+
+
+def _encodable(words: Sequence[str]) -> Sequence[str]:
+    if any(map(_SURROGATE.search, words)):
+        return [_SURROGATE.sub("\ufffd", word) for word in words]
+    return words
