@@ -144,6 +144,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "cache": bench("cache speed"),
     "crf": bench("crf speed"),
     "startup": bench("start-up"),
+    "service": bench("service under load"),
     **{name: partial(_of_report, table) for name, table in report_tables.ALL.items()},
 }
 

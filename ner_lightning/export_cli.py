@@ -45,7 +45,9 @@ def parser(name: str = "export") -> argparse.ArgumentParser:
         metavar="RUN",
         help="run folder, checkpoint or exported folder (default: the last run)",
     )
-    found.add_argument("--output", metavar="DIR", required=True, help="the folder to write; it must not exist")
+    found.add_argument(
+        "--output", metavar="DIR", required=True, help="the folder to write; it must not exist"
+    )
     found.add_argument(
         "--format",
         choices=("merged", "adapter", "onnx"),

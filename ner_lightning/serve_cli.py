@@ -14,6 +14,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.progress import shown
 
 INSTALL = "pip install 'ner-lightning[serve]'"
+BACKLOG = 2048  # connections that wait to be accepted
 LIMITS = {
     "body_limit": ("body", 1_000_000, "most bytes of a request's body"),
     "text_limit": ("characters", 100_000, "most characters of a request's texts together"),
@@ -61,6 +62,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         # uvicorn finishes what it has begun, then sends itself the signal again: that shall end nothing.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _done)
+        door.listen(BACKLOG)  # whoever reads the next line can connect; uvicorn answers in a moment
         host, port = door.getsockname()[:2]
         shown_host = f"[{host}]" if ":" in host else host
         sys.stderr.write(f"Serving on http://{shown_host}:{port}, described at /docs; Ctrl-C stops it.\n")
@@ -74,15 +76,20 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         UserError: the address is taken, or is none of this machine's.
     """
+    if not 0 <= port < 1 << 16:
+        raise UserError(f"--port {port} is none; ports are 0 to 65535")
+    door = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         door = socket.socket(family, kind, protocol)
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         door.bind(address)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        if door is not None:
+            door.close()
+        reason = (error.strerror or str(error)).lower()
         raise UserError(
-            f"--host {host} --port {port} cannot be listened on: {reason.lower()}; name another"
+            f"--host {host} --port {port} cannot be listened on: {reason}; name another"
         ) from None
     return door
 
@@ -94,7 +101,8 @@ def _done(number: int, frame: FrameType | None) -> None:
 def parser(name: str = "serve") -> argparse.ArgumentParser:
     """The command's options."""
     found = argparse.ArgumentParser(
-        prog=f"ner-lightning {name}", description="Answers over HTTP: text in, entities out; and a page to try it."
+        prog=f"ner-lightning {name}",
+        description="Answers over HTTP: text in, entities out; and a page to try it.",
     )
     found.add_argument(
         "run",
@@ -107,8 +115,12 @@ def parser(name: str = "serve") -> argparse.ArgumentParser:
     )
     found.add_argument("--port", type=int, default=8000, help="port (default: 8000; 0 takes a free one)")
     for option, (_, default, text) in LIMITS.items():
-        found.add_argument(f"--{option}", type=int, default=default, metavar="N", help=f"{text} ({default:,})")
-    found.add_argument("--temperature", type=float, help="divide scores by it; `predict --calibrate` finds it")
+        found.add_argument(
+            f"--{option}", type=int, default=default, metavar="N", help=f"{text} ({default:,})"
+        )
+    found.add_argument(
+        "--temperature", type=float, help="divide scores by it; `predict --calibrate` finds it"
+    )
     found.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
     found.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     return found

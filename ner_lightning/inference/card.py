@@ -57,7 +57,11 @@ def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool) -> str:
         "library_name": "transformers" if loads else "ner-lightning",
         "pipeline_tag": "token-classification",
         "license": known.tag if known and known.tag else "other",
-        "tags": ["named-entity-recognition", "ner-lightning", *(["onnx"] if manifest["form"] == "onnx" else [])],
+        "tags": [
+            "named-entity-recognition",
+            "ner-lightning",
+            *(["onnx"] if manifest["form"] == "onnx" else []),
+        ],
     }
     base = str(manifest["origin"].get("name", ""))
     if base.count("/") == 1 and not base.startswith((PACKAGE_PREFIX, ".", "/", "~")):
@@ -122,7 +126,9 @@ def _use(manifest: Mapping[str, Any], *, loads: bool) -> Iterator[Block]:
             "transformers would make it causal.",
         ]
         if manifest["settings"]["constrained"]:
-            texts.append("The best tag of each word need not be legal BIO2; ner-lightning decodes legal tags.")
+            texts.append(
+                "The best tag of each word need not be legal BIO2; ner-lightning decodes legal tags."
+            )
         yield Items(texts)
     elif manifest["settings"]["use_crf"]:
         yield Text("It has a CRF, so transformers alone cannot decode it.")

@@ -144,7 +144,9 @@ def _write_whole(tagger: Tagger, source: Source, folder: Path, form: str, bf16: 
     state = {name: value for name, value in tagger.state_dict().items() if not name.startswith(BACKBONE)}
     if form == "onnx":
         onnx.write(tagger, folder / ONNX)
-        _save({name: value for name, value in state.items() if not name.startswith("head.")}, folder / WEIGHTS)
+        _save(
+            {name: value for name, value in state.items() if not name.startswith("head.")}, folder / WEIGHTS
+        )
         return
     _save(state, folder / WEIGHTS)
     backbone: Any = tagger.backbone

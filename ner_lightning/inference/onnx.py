@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
+from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
 from ner_lightning.model.architecture import Architecture
-from ner_lightning.data.schemes import LabelSet
 from ner_lightning.model.masks import attention_inputs
 from ner_lightning.model.tagger import Tagger
 

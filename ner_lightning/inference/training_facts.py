@@ -31,7 +31,11 @@ def facts(folder: Path | None) -> dict[str, Any]:
         "seed": run.seed,
         "dataset": _dataset(run),
         "data": {
-            name: {"sentences": held.get("sentences"), "words": held.get("words"), "is": held.get("fingerprint")}
+            name: {
+                "sentences": held.get("sentences"),
+                "words": held.get("words"),
+                "is": held.get("fingerprint"),
+            }
             for name, held in run.about.get("data", {}).items()
         },
         "parameters": run.about.get("parameters"),

@@ -1,6 +1,7 @@
 """The service's HTTP application: /extract, /health, /metrics, its description, and a page to try it."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from ner_lightning.serving.limits import BodyLimit, problem
 from ner_lightning.serving.metrics import Metrics
 from ner_lightning.serving.page import docs_page, policy, try_page
 
+_HALF = re.compile(r"[\ud800-\udfff]")
 Work = Callable[[list[str]], Sequence[Tagged]]
 
 
@@ -52,6 +54,8 @@ class Query(BaseModel):
     def _one_of_them(self) -> "Query":
         if (self.text is None) == (self.texts is None):
             raise ValueError("give either text or texts")
+        if any(map(_HALF.search, self.all)):
+            raise ValueError("a text holds half of a surrogate pair, which is no character")
         return self
 
     @property
@@ -111,7 +115,13 @@ def make_app(work: Work, *, model: str, labels: Sequence[str], limits: Limits | 
     app = FastAPI(title="ner-lightning", summary=model, docs_url=None, redoc_url=None, lifespan=life)
     app.add_middleware(BodyLimit, limit=bounds.body, seconds=bounds.seconds)
     _explain_errors(app)
+    _extract(app, bounds, metrics)
+    _watch(app, metrics, Health(status="ok", model=model, labels=list(labels)))
+    _pages(app, model, labels)
+    return app
 
+
+def _extract(app: FastAPI, bounds: Limits, metrics: Metrics) -> None:
     @app.post(
         "/extract", responses={s: {"description": d} for s, d in STATUSES.items()}, response_model=Answers
     )
@@ -121,12 +131,14 @@ def make_app(work: Work, *, model: str, labels: Sequence[str], limits: Limits | 
         texts = query.all
         size = sum(map(len, texts))
         if size > bounds.characters:
-            return problem(413, f"{size:,} characters are more than {bounds.characters:,}; send less at a time")
+            reason = f"{size:,} characters are more than {bounds.characters:,}; send less at a time"
+            return problem(413, reason)
         try:
             async with asyncio.timeout(bounds.seconds):
                 found = await app.state.batcher.submit(texts) if texts else []
         except Full:
-            return problem(429, "too many requests are waiting; try again in a second", **{"retry-after": "1"})
+            reason = "too many requests are waiting; try again in a second"
+            return problem(429, reason, **{"retry-after": "1"})
         except TimeoutError:
             return problem(504, f"it took more than {bounds.seconds:g} seconds; send less at a time")
         metrics.characters += size
@@ -134,6 +146,8 @@ def make_app(work: Work, *, model: str, labels: Sequence[str], limits: Limits | 
         metrics.answered(time.perf_counter() - began)
         return Answers(results=[_answer(tagged) for tagged in found])
 
+
+def _watch(app: FastAPI, metrics: Metrics, state: Health) -> None:
     @app.middleware("http")
     async def count(request: Request, call_next: Callable[[Request], Any]) -> Response:
         response: Response = await call_next(request)
@@ -144,7 +158,7 @@ def make_app(work: Work, *, model: str, labels: Sequence[str], limits: Limits | 
     @app.get("/health")
     async def health() -> Health:
         """Answers as long as the service does."""
-        return Health(status="ok", model=model, labels=list(labels))
+        return state
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def read_metrics() -> str:
@@ -152,6 +166,8 @@ def make_app(work: Work, *, model: str, labels: Sequence[str], limits: Limits | 
         batcher: Batcher[Tagged] = app.state.batcher
         return metrics.text(waiting=batcher.waiting, batches=batcher.batches, batched=batcher.batched)
 
+
+def _pages(app: FastAPI, model: str, labels: Sequence[str]) -> None:
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
         page = try_page(model, labels)
@@ -161,8 +177,6 @@ def make_app(work: Work, *, model: str, labels: Sequence[str], limits: Limits | 
     async def docs() -> HTMLResponse:
         page = docs_page(app.openapi())
         return HTMLResponse(page, headers={"content-security-policy": policy(page)})
-
-    return app
 
 
 STATUSES: dict[int | str, str] = {

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
@@ -14,10 +14,10 @@ class Full(Exception):  # noqa: N818  (no error of ours: the client should come 
     """As many requests wait as may."""
 
 
-@dataclass
+@dataclass(eq=False)  # two requests with the same texts are still two
 class _Job(Generic[Result]):
     texts: Sequence[str]
-    done: "asyncio.Future[list[Result]]" = field(compare=False)
+    done: "asyncio.Future[list[Result]]"
 
     @property
     def size(self) -> int:

@@ -29,7 +29,7 @@ class Metrics:
             batches: batches so far.
             batched: requests in them.
         """
-        lines = []
+        lines: list[str] = []
         _family(lines, "requests_total", "counter", "Requests to /extract by status.")
         lines += [f'ner_requests_total{{status="{s}"}} {n}' for s, n in sorted(self.requests.items())]
         _family(lines, "entities_total", "counter", "Entities found, by label.")

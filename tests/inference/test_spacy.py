@@ -10,11 +10,11 @@ import pytest
 
 spacy = pytest.importorskip("spacy")
 
+from untrained import write_checkpoint  # noqa: E402
+
 from ner_lightning.inference.result import Entity, Tagged  # noqa: E402
 from ner_lightning.inference.spacy_pipe import Pipe  # noqa: E402
 from ner_lightning.inference.text import read  # noqa: E402
-
-from untrained import write_checkpoint  # noqa: E402
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -82,7 +82,9 @@ print(json.dumps([one, own]))
 
 @pytest.mark.slow
 def test_spacy_finds_the_pipe_by_its_entry_point(tmp_path, checkpoint):
-    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["spacy_factories"]
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][
+        "spacy_factories"
+    ]
     about = tmp_path / "somewhere-1.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Name: somewhere\nVersion: 1\n")

@@ -145,7 +145,9 @@ def test_requests_that_wait_become_one_batch_and_one_too_many_is_refused():
     assert "ner_batches_total 2\n" in said
     assert "ner_batched_requests_total 7\n" in said
     assert 'ner_request_seconds_bucket{le="+Inf"} 7\n' in said
-    assert all(re.fullmatch(r'# (HELP|TYPE) .+|\w+(\{\w+="[^"]*"\})? [\d.]+', line) for line in said.splitlines())
+    assert all(
+        re.fullmatch(r'# (HELP|TYPE) .+|\w+(\{\w+="[^"]*"\})? [\d.]+', line) for line in said.splitlines()
+    )
 
 
 def test_batches_are_no_longer_than_allowed():
@@ -153,7 +155,9 @@ def test_batches_are_no_longer_than_allowed():
     with client(gate, batch=30) as http, ThreadPoolExecutor(16) as pool:
         calls = [pool.submit(http.post, "/extract", json={"text": "First"})]
         assert gate.begun.wait(10)
-        calls += [pool.submit(http.post, "/extract", json={"text": "Abcdefghij"}) for _ in range(5)]
+        calls += [
+            pool.submit(http.post, "/extract", json={"text": "Abcdefghij"}) for _ in range(5)
+        ]  # all alike
         calls.append(pool.submit(http.post, "/extract", json={"text": "Z" * 50}))
         while "ner_waiting_requests 6\n" not in http.get("/metrics").text:
             time.sleep(0.01)
@@ -238,4 +242,3 @@ def test_pages_run_nothing_but_their_own():
 def test_health_says_what_is_served():
     with client() as http:
         assert http.get("/health").json() == {"status": "ok", "model": "small/1", "labels": ["PER", "LOC"]}
-
