@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ner_lightning.errors import UserError
 from ner_lightning.progress import shown
 
 
@@ -17,6 +18,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     """
     options = parser(subcommand).parse_args(args)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if options.temperature is not None and not 0 < options.temperature < float("inf"):
+        raise UserError(f"--temperature {options.temperature} must be above 0")
     # Here, not above: `--help` must not wait for torch.
     from ner_lightning.inference.export import export
 
@@ -26,6 +29,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             Path(options.output).expanduser(),
             form=options.format,
             dtype=options.dtype,
+            temperature=options.temperature,
             root=Path(options.runs),
         )
     files = sorted(file for file in folder.rglob("*") if file.is_file())
@@ -59,6 +63,9 @@ def parser(name: str = "export") -> argparse.ArgumentParser:
         choices=("auto", "float32", "bfloat16"),
         default="auto",
         help="of a merged model (default: what it was trained to run in)",
+    )
+    found.add_argument(
+        "--temperature", type=float, metavar="T", help="divide scores by it; `predict --calibrate` finds it"
     )
     found.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
     return found

@@ -41,6 +41,7 @@ def export(
     *,
     form: Format = "merged",
     dtype: Precision = "auto",
+    temperature: float | None = None,
     root: Path = Path("runs"),
 ) -> Path:
     """Writes a trained tagger as a folder.
@@ -50,6 +51,7 @@ def export(
         output: the folder, which must not hold anything yet.
         form: `merged` (backbone with its adapters folded in), `adapter` (only what was trained) or `onnx`.
         dtype: of a merged backbone; `auto` is what it was trained to run in.
+        temperature: what scores are divided by before they become probabilities; None leaves it.
         root: the folder of runs, for None.
 
     Returns:
@@ -93,7 +95,7 @@ def export(
             "types": list(source.types),
             "limits": dict(source.limits),
             "bf16": bf16,
-            "temperature": source.temperature,
+            "temperature": source.temperature if temperature is None else temperature,
             "settings": settings,
             "origin": dict(source.origin),
             "versions": package_versions(),

@@ -109,6 +109,7 @@ def test_an_exported_folder_tags_as_the_run_did(run, tmp_path, form):
     # It needs neither the run nor, if it is whole, the backbone.
     held = {file.name for file in folder.iterdir()}
     assert {"README.md", "ner_lightning.json", "tokenizer.json", "tagger.safetensors"} <= held
+    assert tagger.temperature == 1
     assert not [file for file in tmp_path.iterdir() if file != folder], "drafts are gone"
     if form == "adapter":
         assert {"adapter_config.json", "adapter_model.safetensors"} <= held
@@ -182,6 +183,8 @@ def test_sums_are_made_in_fp32_and_cast_afterwards(run, tmp_path):
     assert exact.keys() == rounded.keys()
     for name, value in exact.items():
         assert torch.equal(rounded[name], value.to(torch.bfloat16)), name
+    assert main(["export", str(run), "--output", str(tmp_path / "warm"), "--temperature", "2"]) == 0
+    assert NERTagger.from_pretrained(tmp_path / "warm").temperature == 2
     tagger = NERTagger.from_pretrained(folders["bfloat16"]).tagger
     assert {p.dtype for p in tagger.backbone.parameters()} == {torch.bfloat16}
     assert tagger.head.weight.dtype == tagger.crf.transitions.dtype == torch.float32
@@ -222,6 +225,7 @@ def test_what_cannot_be_exported_is_explained(run, tmp_path, capsys):
         ([str(run), "--output", str(taken)], "is there already"),
         ([str(run), "--output", str(taken / "file" / "x")], "--output"),
         ([str(tmp_path / "nowhere"), "--output", out], "no run folder or checkpoint"),
+        ([str(run), "--output", out, "--temperature", "0"], "must be above 0"),
         ([str(merged), "--output", out, "--format", "adapter"], "is a merged model"),
         ([str(graph), "--output", out], "is an ONNX graph"),
         ([str(run), "--output", out, "--format", "onnx", "--dtype", "bfloat16"], "--dtype is for"),
