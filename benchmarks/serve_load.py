@@ -174,6 +174,8 @@ def main(args: Sequence[str] | None = None) -> int:
     finally:
         process.terminate()
         code = process.wait(timeout=60)
+        assert process.stderr is not None
+        process.stderr.close()
     alone.append(offline(options.run, Mix(sentences, 0, 2), options.offline_seconds))
     print(dict(seen.statuses), *seen.wrong[:5], sep="\n")
     report(options, words, seen, memory, alone)
