@@ -21,6 +21,7 @@ COMMANDS = {
     "serve": ("ner_lightning.serve_cli", "answer over HTTP: [RUN]"),
     "report": ("ner_lightning.report_cli", "write a run's report: [RUN ...]"),
     "compare": ("ner_lightning.report_cli", "compare runs on the same sentences: RUN RUN"),
+    "ladder": ("ner_lightning.ladder_cli", "run a matrix of recipes and seeds, and make their table: FILE"),
 }
 
 

@@ -1,5 +1,6 @@
 """A checkpoint of a tagger that was never trained, for tests to which it does not matter what is found."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,13 @@ from ner_lightning.model.checkpoint import kept_names
 TYPES = ["PER", "LOC"]
 
 
-def write_checkpoint(folder: Path, backbone: Path, precision: str = "32-true", **changes: Any) -> Path:
+def write_checkpoint(
+    folder: Path,
+    backbone: Path | str,
+    precision: str = "32-true",
+    encoding: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Path:
     """Everything that would have been trained is random; `changes` are settings of NERModule."""
     settings = {name: getattr(Architecture(), name) for name in PLAIN} | {
         "peft": "none",
@@ -38,7 +45,7 @@ def write_checkpoint(folder: Path, backbone: Path, precision: str = "32-true", *
     held = {
         "config": {
             "model": settings,
-            "data": {"types": TYPES, "max_length": 128, "overlap": 16},
+            "data": {"types": TYPES, "max_length": 128, "overlap": 16, **(encoding or {})},
             "trainer": {"precision": precision},
         },
         "backbone": {"name": str(backbone), "weights": weights},

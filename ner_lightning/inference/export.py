@@ -93,7 +93,7 @@ def export(
             "format": FORMAT,
             "form": form,
             "types": list(source.types),
-            "limits": dict(source.limits),
+            "encoding": dict(source.encoding),
             "bf16": bf16,
             "temperature": source.temperature if temperature is None else temperature,
             "settings": settings,
@@ -154,7 +154,8 @@ def _write_whole(tagger: Tagger, source: Source, folder: Path, form: str, bf16: 
     backbone: Any = tagger.backbone
     if bf16:
         backbone.to(torch.bfloat16)
-    whole: Any = None if tagger.crf is not None else token_classifier(tagger)
+    plain = not source.encoding.get("repeats") and source.encoding.get("prefix_space", True)
+    whole: Any = token_classifier(tagger) if plain and tagger.crf is None else None
     (backbone if whole is None else whole).save_pretrained(folder)
 
 
@@ -165,8 +166,11 @@ def token_classifier(tagger: Tagger) -> nn.Module | None:
         tagger: its adapters merged.
 
     Returns:
-        None where transformers has none for this backbone, or puts more than one linear layer on top.
+        None where transformers has none for this backbone, puts more than one linear layer on top, or could
+        not make only the lower layers causal.
     """
+    if tagger.causal_below:
+        return None
     from transformers import AutoModelForTokenClassification
 
     backbone: Any = tagger.backbone

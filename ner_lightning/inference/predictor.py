@@ -163,15 +163,23 @@ class NERTagger:
         documents = iter(documents)
         while group := _group(documents):
             sentences = [words for document in group for words in document.words]
-            found = self._pieces(sentences, marginals=marginals, n_best=n_best)
+            texts = [number for number, document in enumerate(group) for _ in document.words]
+            found = self._pieces(sentences, texts, marginals=marginals, n_best=n_best)
             columns = len(self.labels) if marginals else 0
             for document in group:
                 pieces = list(islice(found, len(document.sentences)))
                 yield joined(document, pieces, n_best=n_best, columns=columns)
 
-    def scores(self, sentences: Sequence[Sequence[str]]) -> Iterator[Scored]:
-        """Runs the model over sentences, none of them empty, those of like length together."""
-        encoded = list(self.encoder.encode([_encodable(words) for words in sentences]))
+    def scores(
+        self, sentences: Sequence[Sequence[str]], documents: Sequence[int] | None = None
+    ) -> Iterator[Scored]:
+        """Runs the model over sentences, none of them empty, those of like length together.
+
+        Args:
+            sentences: the words of each.
+            documents: the document of each, for a tagger that reads the sentences of one together.
+        """
+        encoded = list(self.encoder.encode([_encodable(words) for words in sentences], documents))
         sampler = LengthGroupedSampler(encoded, batch_size=1, tokens_per_batch=TOKENS, shuffle=False)
         dataset = EncodedDataset(encoded, self.encoder.pad_id)
         device = next(self.tagger.parameters()).device
@@ -181,12 +189,14 @@ class NERTagger:
                 emissions = self.tagger(batch)
             yield Scored(batch.index.tolist(), emissions, batch.mask)
 
-    def _pieces(self, sentences: Sequence[Sequence[str]], *, marginals: bool, n_best: int) -> Iterator[Piece]:
+    def _pieces(
+        self, sentences: Sequence[Sequence[str]], texts: Sequence[int], *, marginals: bool, n_best: int
+    ) -> Iterator[Piece]:
         """What is found in each sentence, in order, a window of them at a time."""
         for begin in range(0, len(sentences), WINDOW):
             window = sentences[begin : begin + WINDOW]
             found: dict[int, Piece] = {}
-            for scored in self.scores(window):
+            for scored in self.scores(window, texts[begin : begin + WINDOW]):
                 found |= self._decode(scored, marginals=marginals, n_best=n_best)
             yield from (found[index] for index in range(len(window)))
 

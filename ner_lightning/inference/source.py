@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ner_lightning import runs
-from ner_lightning.data.encoding import Encoder, load_tokenizer
+from ner_lightning.data.encoding import ENCODING, Encoder, load_tokenizer
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
@@ -39,7 +39,7 @@ class Source:
         path: the checkpoint or the folder.
         settings: those of `NERModule` that decide what is computed.
         types: the entity types.
-        limits: `max_length` and `overlap` of the windows.
+        encoding: the settings that decide how words become sub-tokens.
         bf16: whether the backbone runs in bf16.
         origin: name and exact weights of the backbone that it was trained on.
         state: parameters that were trained, under the tagger's names for them.
@@ -53,7 +53,7 @@ class Source:
     path: Path
     settings: Mapping[str, Any]
     types: tuple[str, ...]
-    limits: Mapping[str, int]
+    encoding: Mapping[str, Any]
     bf16: bool
     origin: Mapping[str, Any]
     state: Mapping[str, Tensor]
@@ -64,7 +64,7 @@ class Source:
 
     def encoder(self) -> Encoder:
         """The way from words to sub-tokens."""
-        return Encoder(load_tokenizer(self.pretrained, trust_remote_code=self.trust), **self.limits)
+        return Encoder(load_tokenizer(self.pretrained, trust_remote_code=self.trust), **self.encoding)
 
     def build(self, device: str, *, bf16: bool | None = None, merge: bool = True) -> Tagger:
         """Makes the tagger.
@@ -135,9 +135,9 @@ def read_checkpoint(path: Path) -> Source:
     return Source(
         form=CHECKPOINT,
         path=path,
-        settings={name: model[name] for name in SETTINGS},
+        settings={name: model[name] for name in SETTINGS if name in model},
         types=tuple(data["types"]),
-        limits={name: data[name] for name in ("max_length", "overlap")},
+        encoding={name: data[name] for name in ENCODING if name in data},
         bf16="bf16" in str(config["trainer"]["precision"]),
         origin=checkpoint["backbone"],
         state={name.removeprefix(_PREFIX): value for name, value in checkpoint["state_dict"].items()},
@@ -169,7 +169,7 @@ def read_folder(folder: Path, *, trust: bool = False) -> Source:
             path=folder,
             settings=settings,
             types=tuple(held["types"]),
-            limits=held["limits"],
+            encoding=held["encoding"],
             bf16=held["bf16"],
             origin=held["origin"],
             state=state,

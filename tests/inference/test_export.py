@@ -158,6 +158,28 @@ def test_encoders_and_both_directions_come_along(bert, llama, tmp_path, attentio
     assert config["architectures"][0].endswith("ForTokenClassification")
 
 
+@pytest.mark.parametrize("form", ["merged", "adapter", SLOW])
+def test_what_was_read_and_how_far_comes_along(llama, tmp_path, form):
+    """Early exit, causal lower layers, several copies, documents."""
+    encoding = {"context": 40, "repeats": 1, "prefix_space": False}
+    peft = {"peft": "lora", "lora": {"rank": 2}}
+    run = write_checkpoint(tmp_path, llama, encoding=encoding, layers=2, causal_below=1, **peft)
+    before, texts = NERTagger.from_run(str(run)), ["Vera left. Ilse stayed.\n\nNobody answered."]
+    folder = export(str(run), tmp_path / "out", form=form)
+    after = NERTagger.from_pretrained(folder)
+    torch.testing.assert_close(emissions(after), emissions(before), atol=1e-3, rtol=0)
+    assert after.encoder.repeats == 1
+    assert [t.tags for t in after(texts)] == [t.tags for t in before(texts)]
+    for name, changes in (("one", {"causal_below": 1}), ("two", {"encoding": {"repeats": 1}})):
+        odd = write_checkpoint(tmp_path, llama, use_crf=False, **changes)
+        config = json.loads((export(str(odd), tmp_path / name) / "config.json").read_text(encoding="utf-8"))
+        assert config["architectures"] == ["LlamaModel"], "transformers alone would compute something else"
+    softmax = write_checkpoint(tmp_path, llama, use_crf=False, layers=1)
+    config = json.loads((export(str(softmax), tmp_path / "s") / "config.json").read_text(encoding="utf-8"))
+    assert config["architectures"] == ["LlamaForTokenClassification"]
+    assert config["num_hidden_layers"] == 1
+
+
 def test_adapters_of_every_kind_are_found_again(llama, tmp_path):
     lora = {"rank": 2, "dora": True, "rslora": True}
     run = write_checkpoint(tmp_path, llama, peft="lora", lora=lora, unfreeze_top=1)
