@@ -49,10 +49,10 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         tagger = NERTagger.from_run(options.run, root=options.runs, device=options.device)
         if options.temperature is not None:
             tagger.temperature = options.temperature
-        name = Path(options.run or Path(options.runs) / "last").resolve()
+        place = Path(options.run or Path(options.runs) / "last").resolve()
         app = make_app(
             tagger,
-            model="/".join(name.parts[-2:]),
+            model="/".join(place.parts[-2:]),
             labels=tagger.labels.types,
             limits=Limits(**{field: getattr(options, option) for option, (field, _, _) in LIMITS.items()}),
         )

@@ -12,7 +12,6 @@ from ner_lightning.inference.result import Tagged
 SCORE = "ner_score"  # an entity's probability, as `span._.ner_score`
 
 
-@Language.factory("ner_lightning", assigns=["doc.ents", "span._.ner_score"])
 def create(nlp: Language, name: str, model: str, device: str | None = None) -> "Pipe":
     """Makes the pipe.
 
@@ -23,6 +22,9 @@ def create(nlp: Language, name: str, model: str, device: str | None = None) -> "
         device: where to run; None takes a GPU if there is one.
     """
     return Pipe(NERTagger.from_run(model, device=device))
+
+
+Language.factory("ner_lightning", assigns=["doc.ents", f"span._.{SCORE}"], func=create)
 
 
 class Pipe:
