@@ -113,6 +113,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "cache": bench("cache speed"),
     "crf": bench("crf speed"),
     "startup": bench("start-up"),
+    "service": bench("service under load"),
     "ladder_conll2003": partial(ladder_table, "conll2003"),
     "ladder_wnut17": partial(ladder_table, "wnut17"),
     "prompted": partial(_of_report, prompt_table.table),

@@ -78,7 +78,7 @@ def cli_page() -> str:
         parts.append(
             _lightning(name)
             if module == LIGHTNING
-            else _argparse(importlib.import_module(module)._parser(name))
+            else _argparse(importlib.import_module(module).parser(name))
         )
     return "".join(parts)
 

@@ -21,7 +21,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     Raises:
         UserError: an option, the data or the backbone is not as it must be.
     """
-    options, rest = _parser(subcommand).parse_known_args(args)
+    options, rest = parser(subcommand).parse_known_args(args)
     if options.shots < 0 or min(options.batch_size, options.max_new_tokens, options.sentences or 1) < 1:
         raise UserError(
             "--shots must be zero or more; --sentences, --max_new_tokens and --batch_size at least 1"
@@ -100,7 +100,8 @@ def _say_rest(folder: "Run") -> None:
     say(f"next, beside a trained run: ner-lightning compare RUN {short(folder.path)}")
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> argparse.ArgumentParser:
+    """Its options."""
     parser = argparse.ArgumentParser(
         prog=f"ner-lightning {name}",
         usage="ner-lightning baseline --config FILE [--shots N] [--split SPLIT] [--OPTION VALUE ...]",

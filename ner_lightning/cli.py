@@ -17,6 +17,8 @@ COMMANDS = {
     "validate": ("ner_lightning.lightning_cli", "score a trained tagger on the validation set"),
     "test": ("ner_lightning.lightning_cli", "score a trained tagger on the test set"),
     "predict": ("ner_lightning.predict_cli", "tag a file: [RUN] --input FILE --output FILE"),
+    "export": ("ner_lightning.export_cli", "write a tagger that others can load: [RUN] --output DIR"),
+    "serve": ("ner_lightning.serve_cli", "answer over HTTP: [RUN]"),
     "baseline": ("ner_lightning.baseline_cli", "prompt the backbone instead: --config FILE --shots N"),
     "report": ("ner_lightning.report_cli", "write a run's report: [RUN ...]"),
     "compare": ("ner_lightning.report_cli", "compare runs on the same sentences: RUN RUN"),

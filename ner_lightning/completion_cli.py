@@ -40,7 +40,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.cli import COMMANDS
     from ner_lightning.configs_cli import names
 
-    shell = _parser(subcommand).parse_args(args).shell
+    shell = parser(subcommand).parse_args(args).shell
     cases = [
         f"        {command}) options={' '.join(option_names(command, COMMANDS))!r} ;;" for command in COMMANDS
     ]
@@ -62,14 +62,15 @@ def option_names(command: str, commands: Mapping[str, tuple[str, str]]) -> list[
 
         own: argparse.ArgumentParser = parser()
     else:
-        own = importlib.import_module(module)._parser(command)
+        own = importlib.import_module(module).parser(command)
     found = [name for action in own._actions for name in action.option_strings if name.startswith("--")]
     if module == LIGHTNING:
         found = [*STARTS, *(name for name in found if name not in STARTS)]
     return [name for name in found if not name.endswith(("+", ".help"))]
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> argparse.ArgumentParser:
+    """Its options."""
     parser = argparse.ArgumentParser(
         prog=f"ner-lightning {name}",
         description="Prints a script for the shell, which then completes commands, options and configs.",

@@ -24,7 +24,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     Raises:
         UserError: there is no config of that name, or a file stands where it would go.
     """
-    options = _parser(subcommand).parse_args(args)
+    options = parser(subcommand).parse_args(args)
     if not options.names:
         sys.stdout.write(_listing())
         return
@@ -73,7 +73,8 @@ def _listing() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> argparse.ArgumentParser:
+    """Its options."""
     parser = argparse.ArgumentParser(
         prog=f"ner-lightning {name}", description="Lists the shipped configs, or copies the named ones."
     )

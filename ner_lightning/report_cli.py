@@ -97,5 +97,6 @@ def _shared(parser: argparse.ArgumentParser, split: str) -> None:
     parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> argparse.ArgumentParser:
+    """Its options."""
     return _compare_parser() if name == "compare" else _report_parser()

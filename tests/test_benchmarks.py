@@ -10,10 +10,12 @@ import predict_speed
 import pytest
 import record
 import results
+import serve_load
 import startup
 import torch
 import train_speed
 from seqeval.metrics import f1_score, precision_score, recall_score
+from untrained import write_checkpoint
 
 from ner_lightning import records
 
@@ -337,6 +339,22 @@ def test_cache_speed(small, monkeypatch):
     assert cache_speed.main([*words, *few]) == 0
     assert recorded(file)["times as fast, filling included"] > 0
     assert recorded(file)["adapters on the top layers, times as fast"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_service_under_load(small, llama, corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    _, file = small
+    run = str(write_checkpoint(tmp_path, llama))
+    few = ["--clients", "4", "--seconds", "3", "--offline_seconds", "1", "--malformed", "0.3"]
+    assert serve_load.main([run, "--data", str(corpus), *few, "--record", str(file)]) == 0
+    found = recorded(file)
+    assert found["texts/s"] > 0
+    assert found["malformed bodies"] > 0
+    assert found["answers that should not be"] == 0
+    assert found["p50, ms"] <= found["p95, ms"] <= found["p99, ms"]
+    assert "| p99, ms |" in results.TABLES["service"](results.read(file))
 
 
 @pytest.mark.slow

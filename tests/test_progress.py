@@ -101,7 +101,7 @@ def test_the_loss_of_an_epoch_is_the_mean_of_its_batches(command, monkeypatch, p
 
 def test_the_package_without_its_command_line_is_silent(command, place, capsys):
     capsys.readouterr()
-    NERTagger.from_run()([["Vera", "left"]])
+    NERTagger.from_run()(words=[["Vera", "left"]])
     assert capsys.readouterr() == ("", "")
 
 

@@ -11,7 +11,10 @@ from ner_lightning.completion_cli import LIGHTNING
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.S)
+PAGES = [ROOT / "README.md", ROOT / "docs" / "export.md", ROOT / "docs" / "serve.md"]
+BLOCKS = [
+    b for p in PAGES for b in re.findall(r"```bash\n(.*?)```", p.read_text(encoding="utf-8"), flags=re.S)
+]
 LINES = [line.partition("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 COMMAND = re.compile(r"^(?:\.venv/bin/)?ner-lightning |^torchrun .* -m ner_lightning ")
 COMMAND_LINES = [COMMAND.sub("", line) for line in LINES if COMMAND.match(line)]
@@ -32,7 +35,7 @@ def test_commands_of_the_readme_parse(line, capsys, monkeypatch):
     command, *words = shlex.split(line)
     module = COMMANDS[command][0]
     if module != LIGHTNING:
-        _, rest = importlib.import_module(module)._parser(command).parse_known_args(words)
+        _, rest = importlib.import_module(module).parser(command).parse_known_args(words)
         if command != "baseline":  # which takes the options of fit as well
             assert rest == []
         return
