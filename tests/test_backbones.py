@@ -1,4 +1,4 @@
-"""Families of backbones, small and random, through fit, test and predict; which way they attend."""
+"""Families of backbones, small and random: fit, test, export, predict; which way they attend."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from ner_lightning.cli import main
+from ner_lightning.data import conll
 from ner_lightning.data.batching import collate
 from ner_lightning.data.encoding import Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
@@ -42,7 +43,7 @@ def rows(file):
 
 
 def through(backbone, corpus, attention="bidirectional", epochs=2):
-    """Fits, tests and predicts in the folder at hand; the tags of the test set from both."""
+    """Fits, tests, exports and predicts in the folder at hand; the tags of the test set by each way."""
     recipe = {
         "trainer": {"accelerator": "cpu", "max_epochs": epochs, "precision": "bf16-mixed"},
         "model": {"backbone": str(backbone), "attention": attention, "lora": {"rank": 4}, "lr": 0.01},
@@ -52,19 +53,26 @@ def through(backbone, corpus, attention="bidirectional", epochs=2):
     assert main(["fit", "--config", "recipe.yaml"]) == 0
     assert main(["test"]) == 0
     held = rows(Path("runs/last/predictions.test.jsonl"))
-    text = [word for row in held for word in ("--text", " ".join(row["words"]))]
-    assert main(["predict", *text, "--output", "tags.jsonl"]) == 0
-    again = rows(Path("tags.jsonl"))
-    assert [row["words"] for row in again] == [row["words"] for row in held]
-    return [[tag for row in some for tag in row["predicted"]] for some in (held, again)]
+    lines = "".join(" ".join(row["words"]) + "\n" for row in held)
+    Path("words.txt").write_text(lines, encoding="utf-8")
+    assert main(["export", "--output", "exported"]) == 0
+    found = []
+    for run in ("runs/last", "exported"):
+        output = ["--tokenized", "--input", "words.txt", "--output", f"{Path(run).name}.conll"]
+        assert main(["predict", run, *output]) == 0
+        found.append(conll.read(f"{Path(run).name}.conll"))
+        assert [list(s.words) for s in found[-1]] == [row["words"] for row in held]
+    taken = [[tag for sentence in some for tag in sentence.tags] for some in found]
+    return [tag for row in held for tag in row["predicted"]], *taken
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma3", "bert"])
 def test_a_family_is_fitted_tested_and_predicts(backbones, corpus, tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
-    held, again = through(backbones[kind], corpus)
+    held, *others = through(backbones[kind], corpus)
     # Merged adapters and other batches round otherwise in bf16; few words are that near a tie.
-    assert sum(a == b for a, b in zip(held, again, strict=True)) >= 0.9 * len(held)
+    for again in others:
+        assert sum(a == b for a, b in zip(held, again, strict=True)) >= 0.9 * len(held)
     state = torch.load("runs/last/checkpoints/best.ckpt", weights_only=True)["state_dict"]
     layers = {name.split("lora_")[0] for name in state if "lora_" in name}
     assert len(layers) == (14 if kind != "bert" else 12)  # every linear layer of both
@@ -73,8 +81,8 @@ def test_a_family_is_fitted_tested_and_predicts(backbones, corpus, tmp_path, mon
 @pytest.mark.parametrize("kind", ["mistral", "gpt_neox", "roberta", "modernbert"])
 def test_a_further_family_works_as_well(backbones, corpus, tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
-    held, again = through(backbones[kind], corpus, epochs=1)
-    assert len(held) == len(again) > 10
+    held, again, exported = through(backbones[kind], corpus, epochs=1)
+    assert len(held) == len(again) == len(exported) > 10
 
 
 def first_word_sees_the_last(backbone, attention, implementation):

@@ -14,6 +14,7 @@ from ner_lightning.cli import main
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sources import Split
 from ner_lightning.errors import UserError
+from ner_lightning.inference.predictor import NERTagger
 from ner_lightning.model.backbone import load_backbone
 from ner_lightning.model.extend import LossPart, loss_parts, preparation
 
@@ -63,10 +64,13 @@ def test_an_own_source_loss_and_backbone_go_through_everything(place, capsys):
     assert main(["test"]) == 0
     held = [json.loads(line) for line in (run / "predictions.test.jsonl").read_text().splitlines()]
     assert [row["words"] for row in held] == [words for words, _ in tiny.sentences(tiny.TEST)]
-    text = [word for row in held for word in ("--text", " ".join(row["words"]))]
-    assert main(["predict", *text, "--output", "again.jsonl"]) == 0
-    again = [json.loads(line) for line in Path("again.jsonl").read_text().splitlines()]
-    assert [row["predicted"] for row in again] == [row["predicted"] for row in held]
+    for form in ("merged", "adapter"):
+        assert main(["export", "--output", form, "--format", form]) == 0
+    for tagger in ("runs/last", "merged", "adapter"):
+        again = [
+            list(found.tags) for found in NERTagger.from_run(tagger)(words=[row["words"] for row in held])
+        ]
+        assert again == [row["predicted"] for row in held], tagger
     capsys.readouterr()
     assert main(["test", "--model.prepare.init_args.layers", "1"]) == 2
     assert "is not the same" in capsys.readouterr().err

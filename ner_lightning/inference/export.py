@@ -155,6 +155,7 @@ def _write_whole(tagger: Tagger, source: Source, folder: Path, form: str, bf16: 
     if bf16:
         backbone.to(torch.bfloat16)
     plain = not source.encoding.get("repeats") and source.encoding.get("prefix_space", True)
+    plain = plain and source.settings.get("prepare") is None  # which only ours would do again
     whole: Any = token_classifier(tagger) if plain and tagger.crf is None else None
     (backbone if whole is None else whole).save_pretrained(folder)
 

@@ -26,7 +26,7 @@ ONNX = "model.onnx"
 CHECKPOINT, ADAPTERS, MERGED = "checkpoint", "adapter", "merged"
 FORMAT = 1  # of the manifest
 # Settings of NERModule that decide what is computed, and from what.
-SETTINGS = (*PLAIN, "peft", "lora", "loss", "backbone", "revision", "attn_implementation")
+SETTINGS = (*PLAIN, "prepare", "peft", "lora", "loss", "backbone", "revision", "attn_implementation")
 _PREFIX = "tagger."
 
 
