@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-# Small blocks, every other one freed at the end of the heap's life: what glibc keeps without being told.
+# Small blocks, all freed but the last: what glibc keeps without being told.
 CODE = """
 import ctypes, sys
 from ner_lightning.serving.memory import Trimmer
 libc = ctypes.CDLL(None)
-libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
 blocks = [libc.malloc(100_000) for _ in range(1000)]
