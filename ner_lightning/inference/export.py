@@ -76,7 +76,7 @@ def export(
     try:
         draft.mkdir(parents=True)
         stage(f"Writing {output} ...")
-        settings = dict(source.settings)
+        settings, origin = dict(source.settings), dict(source.origin)
         if form == ADAPTERS:
             bf16 = source.bf16
             _write_adapter(tagger, source, draft)
@@ -84,6 +84,7 @@ def export(
             _write_whole(tagger, source, draft, form, bf16)
             settings |= {"peft": "none", "freeze_backbone": True, "unfreeze_top": 0}
             settings |= {"backbone": ".", "revision": None}
+            origin["name"] = card.public_name(origin.get("name"))
         _write_tokenizer(source, draft)
         training = run_of(source.path) if source.form == CHECKPOINT else None
         about = dict(source.about or facts(training.path if training else None))
@@ -98,7 +99,7 @@ def export(
             "bf16": bf16,
             "temperature": source.temperature if temperature is None else temperature,
             "settings": settings,
-            "origin": dict(source.origin),
+            "origin": origin,
             "versions": package_versions(),
             "about": about,
         }

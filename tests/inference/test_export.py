@@ -112,6 +112,9 @@ def test_an_exported_folder_tags_as_the_run_did(run, tmp_path, form):
     assert tagger.temperature == 1
     assert not [file for file in tmp_path.iterdir() if file != folder], "drafts are gone"
     assert len({file.stat().st_mode for file in folder.iterdir()}) == 1, "all can be read by the same people"
+    backbone = source.read_checkpoint(run / "checkpoints" / "best.ckpt").settings["backbone"]
+    manifest = (folder / source.MANIFEST).read_text(encoding="utf-8")
+    assert (backbone in manifest) == (form == "adapter"), "which alone needs to know where it is"
     if form == "adapter":
         assert {"adapter_config.json", "adapter_model.safetensors"} <= held
         assert "model.safetensors" not in held
