@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from ner_lightning.errors import UserError
 from ner_lightning.progress import shown
+
+if TYPE_CHECKING:
+    from ner_lightning.inference.result import Tagged
 
 INSTALL = "pip install 'ner-lightning[serve]'"
 BACKLOG = 2048  # connections that wait to be accepted
@@ -45,13 +49,21 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
         from ner_lightning.inference.predictor import NERTagger
         from ner_lightning.serving.app import Limits, make_app
+        from ner_lightning.serving.memory import Trimmer
 
         tagger = NERTagger.from_run(options.run, root=options.runs, device=options.device)
         if options.temperature is not None:
             tagger.temperature = options.temperature
         place = Path(options.run or Path(options.runs) / "last").resolve()
+        trim = Trimmer()
+
+        def work(texts: list[str]) -> "list[Tagged]":
+            found = tagger(texts)
+            trim()
+            return found
+
         app = make_app(
-            tagger,
+            work,
             model="/".join(place.parts[-2:]),
             labels=tagger.labels.types,
             limits=Limits(**{field: getattr(options, option) for option, (field, _, _) in LIMITS.items()}),

@@ -87,7 +87,7 @@ def _model(manifest: Mapping[str, Any], name: str) -> Iterator[Block]:
     yield Text(f"A named-entity tagger for {', '.join(manifest['types'])}, made with ner-lightning.")
     size = about.get("parameters")
     rows = [
-        ["backbone", f"{_shown(manifest['origin'].get('name'))} ({manifest['origin'].get('weights')})"],
+        ["backbone", f"{public_name(manifest['origin'].get('name'))} ({manifest['origin'].get('weights')})"],
         ["attention", str(settings["attention"])],
         ["on top", "linear head and CRF" if settings["use_crf"] else "linear head, softmax"],
         ["decoding", "best legal BIO2 sequence" if settings["constrained"] else "not constrained to BIO2"],
@@ -141,7 +141,7 @@ def _data(manifest: Mapping[str, Any]) -> Iterator[Block]:
         yield Text("The checkpoint lay in no run folder, so what it was trained on is not known here.")
         return
     yield Table(
-        f"What it was trained and scored on: {_shown(about.get('dataset'))}",
+        f"What it was trained and scored on: {public_name(about.get('dataset'))}",
         ["split", "sentences", "words", "fingerprint"],
         [
             [split, f"{held['sentences']:,}", f"{held['words']:,}", str(held["is"])[:23]]
@@ -198,7 +198,7 @@ def _licences(manifest: Mapping[str, Any], known: Licence | None) -> Iterator[Bl
     )
 
 
-def _shown(address: Any) -> str:
+def public_name(address: Any) -> str:
     """A backbone or data set as the world may see it: without the folders of this machine."""
     text = str(address or "unknown")
     return text.rsplit("/", 1)[-1] if text.startswith(("/", "~", ".")) else text

@@ -76,13 +76,15 @@ def export(
     try:
         draft.mkdir(parents=True)
         stage(f"Writing {output} ...")
-        settings = dict(source.settings)
+        settings, origin = dict(source.settings), dict(source.origin)
         if form == ADAPTERS:
             bf16 = source.bf16
             _write_adapter(tagger, source, draft)
         else:
             _write_whole(tagger, source, draft, form, bf16)
-            settings |= {"peft": "none", "freeze_backbone": True, "unfreeze_top": 0, "revision": None}
+            settings |= {"peft": "none", "freeze_backbone": True, "unfreeze_top": 0}
+            settings |= {"backbone": ".", "revision": None}
+            origin["name"] = card.public_name(origin.get("name"))
         _write_tokenizer(source, draft)
         training = run_of(source.path) if source.form == CHECKPOINT else None
         about = dict(source.about or facts(training.path if training else None))
@@ -97,13 +99,15 @@ def export(
             "bf16": bf16,
             "temperature": source.temperature if temperature is None else temperature,
             "settings": settings,
-            "origin": dict(source.origin),
+            "origin": origin,
             "versions": package_versions(),
             "about": about,
         }
         (draft / "README.md").write_text(card.model_card(held, output.name, loads=loads), encoding="utf-8")
         text = json.dumps(held, indent=2, ensure_ascii=False) + "\n"
         (draft / MANIFEST).write_text(text, encoding="utf-8")
+        for file in draft.iterdir():  # safetensors lets only its writer read what it writes
+            file.chmod((draft / MANIFEST).stat().st_mode)
         draft.replace(output)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)

@@ -111,6 +111,10 @@ def test_an_exported_folder_tags_as_the_run_did(run, tmp_path, form):
     assert {"README.md", "ner_lightning.json", "tokenizer.json", "tagger.safetensors"} <= held
     assert tagger.temperature == 1
     assert not [file for file in tmp_path.iterdir() if file != folder], "drafts are gone"
+    assert len({file.stat().st_mode for file in folder.iterdir()}) == 1, "all can be read by the same people"
+    backbone = source.read_checkpoint(run / "checkpoints" / "best.ckpt").settings["backbone"]
+    manifest = (folder / source.MANIFEST).read_text(encoding="utf-8")
+    assert (backbone in manifest) == (form == "adapter"), "which alone needs to know where it is"
     if form == "adapter":
         assert {"adapter_config.json", "adapter_model.safetensors"} <= held
         assert "model.safetensors" not in held
@@ -219,7 +223,7 @@ def test_the_card_says_what_the_run_came_to(run, softmax, tmp_path):
         assert f"## {section}\n" in text
     assert re.search(rf"\| test \| f1 \| {noted['test/f1']:.4f} \| 0\.\d{{4}} to [01]\.\d{{4}} \|", text)
     assert re.search(r"\| train \| 32 \| [\d,]+ \| sha256:", text)
-    assert "NERTagger.from\\_pretrained" in text or "NERTagger.from_pretrained" in text
+    assert '\ntagger = NERTagger.from_pretrained("path/to/this/folder")\n' in text
     assert "It has a CRF, so transformers alone cannot decode it" in text
     assert str(run.parent.parent) not in text
     head = yaml.safe_load(text.split("---\n")[1])

@@ -1,6 +1,7 @@
 """The service's application: what it answers, and what it refuses with which reason."""
 
 import asyncio
+import json
 import re
 import threading
 import time
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 
 from ner_lightning.serving.app import Limits, make_app
 from ner_lightning.serving.batcher import Batcher, Full
+from ner_lightning.serving.limits import BodyLimit
 
 NAME = re.compile(r"\b[A-Z]\w+")
 
@@ -242,3 +244,27 @@ def test_pages_run_nothing_but_their_own():
 def test_health_says_what_is_served():
     with client() as http:
         assert http.get("/health").json() == {"status": "ok", "model": "small/1", "labels": ["PER", "LOC"]}
+
+
+def test_a_body_that_does_not_come_in_is_given_up():
+    sent = []
+
+    async def never():
+        await asyncio.sleep(60)
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    async def inner(*_):
+        raise AssertionError("the application shall not see it")
+
+    limit = BodyLimit(inner, limit=10, seconds=0.05)
+    asyncio.run(limit({"type": "http"}, never, send))
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["error"]
+    sent.clear()
+    asyncio.run(limit({"type": "http"}, gone, send))
+    assert sent == []
