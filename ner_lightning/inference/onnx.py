@@ -1,5 +1,6 @@
 """A tagger's backbone and head as an ONNX graph, for CPUs: how it is written, and how it is run."""
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,11 @@ def write(tagger: Tagger, file: Path) -> None:
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
     axes = {name: {0: rows, 1: tokens} for name in INPUTS}
     size = sum(p.numel() * p.element_size() for p in tagger.parameters())
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
     with warnings.catch_warnings():  # torch's exporter warns of its own workings
         warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
         torch.onnx.export(
             _Graph(tagger).eval(),
             (ids, mask),
@@ -69,6 +73,7 @@ def write(tagger: Tagger, file: Path) -> None:
             external_data=size > 1.8e9,
             verbose=False,
         )
+    logger.setLevel(level)
 
 
 class OnnxTagger(Tagger):
