@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +59,7 @@ def write(tagger: Tagger, file: Path) -> None:
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
     axes = {name: {0: rows, 1: tokens} for name in INPUTS}
     size = sum(p.numel() * p.element_size() for p in tagger.parameters())
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    with warnings.catch_warnings():  # torch's exporter warns of its own workings
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
+    with _quiet():
         torch.onnx.export(
             _Graph(tagger).eval(),
             (ids, mask),
@@ -73,7 +71,6 @@ def write(tagger: Tagger, file: Path) -> None:
             external_data=size > 1.8e9,
             verbose=False,
         )
-    logger.setLevel(level)
 
 
 class OnnxTagger(Tagger):
@@ -116,6 +113,20 @@ class OnnxTagger(Tagger):
             [OUTPUT], {name: tensor.numpy() for name, tensor in zip(INPUTS, feed, strict=True)}
         )
         return torch.from_numpy(logits)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch's exporter says of its own workings."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _need(*packages: str) -> None:
