@@ -1,6 +1,9 @@
 """A tagger's backbone and head as an ONNX graph, for CPUs: how it is written, and how it is run."""
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +59,7 @@ def write(tagger: Tagger, file: Path) -> None:
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
     axes = {name: {0: rows, 1: tokens} for name in INPUTS}
     size = sum(p.numel() * p.element_size() for p in tagger.parameters())
-    with warnings.catch_warnings():  # torch's exporter warns of its own workings
-        warnings.simplefilter("ignore")
+    with _quiet():
         torch.onnx.export(
             _Graph(tagger).eval(),
             (ids, mask),
@@ -111,6 +113,20 @@ class OnnxTagger(Tagger):
             [OUTPUT], {name: tensor.numpy() for name, tensor in zip(INPUTS, feed, strict=True)}
         )
         return torch.from_numpy(logits)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch's exporter says of its own workings."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _need(*packages: str) -> None:

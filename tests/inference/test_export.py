@@ -56,7 +56,7 @@ def train(folder, backbone, corpus, epochs=1, **model):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, llama, corpus):
     """With a CRF."""
-    return train(tmp_path_factory.mktemp("crf"), llama, corpus, epochs=12)
+    return train(tmp_path_factory.mktemp("crf"), llama, corpus, epochs=8)
 
 
 @pytest.fixture(scope="module")
