@@ -8,7 +8,7 @@ from pathlib import Path
 
 import results
 
-from ner_lightning import runs
+from ner_lightning import records, runs
 
 Rounds = dict[str, list[float]]
 DATA = Path("data/conll2003")
@@ -90,4 +90,4 @@ def described(folder: Path, split: str = "train") -> str:
     import hashlib
 
     file = folder / f"{split}.txt"
-    return results.describe_data(str(file), f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}")
+    return records.describe_data(str(file), f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}")

@@ -17,6 +17,7 @@ import record_analysis
 import results
 import torch
 
+from ner_lightning import records
 from ner_lightning.data.schemes import spans
 from ner_lightning.errors import UserError
 from ner_lightning.runs import Run
@@ -100,7 +101,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
         shared = {
             "config": " ".join(configs),
             "overrides": overrides,
-            "data": results.describe_data(described["origin"], described["fingerprint"]),
+            "data": records.describe_data(described["origin"], described["fingerprint"]),
             "split": split,
         }
         source = {

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import results
-
+from ner_lightning import records
 from ner_lightning.analysis.experiment import SPLITS, find
 from ner_lightning.analysis.slices import TYPE
 
@@ -22,7 +21,7 @@ def rows_of(folder: Path, shared: Mapping[str, Any]) -> list[Row]:
     run = find(str(folder), folder)
     about, rows = run.about, []
     for split, described in about.get("data", {}).items():
-        data = results.describe_data(described["origin"], described["fingerprint"])
+        data = records.describe_data(described["origin"], described["fingerprint"])
         size = {"metric": "sentences", "value": described["sentences"]}
         more = {"words": described["words"], "by_type": described["entities"]}
         rows.append({**shared, "data": data, "split": split, **size, **more})

@@ -11,67 +11,25 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import report_tables
 
+from ner_lightning import ladder, records
+from ner_lightning.records import Row, markdown
+
 FILE = Path(__file__).parent.parent / "docs" / "results.json"
-FIELDS = (
-    "config",
-    "overrides",
-    "data",
-    "split",
-    "metric",
-    "value",
-    "seed",
-    "command",
-    "machine",
-    "versions",
-    "commit",
-)
-KEY = ("config", "overrides", "data", "split", "metric", "seed")
 OPENING = re.compile(r"<!-- results: ")
 MARKED = re.compile(r"(<!-- results: (\w+) -->\n)((?:(?!<!-- results: ).)*?)(<!-- end -->)", flags=re.S)
-Row = dict[str, Any]
 
 
 def read(file: Path = FILE) -> list[Row]:
     """All rows; none if there is no file yet."""
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-
-
-def describe_data(origin: str, fingerprint: str) -> str:
-    """A word for a split of a data set: its name without folders, and the start of its fingerprint.
-
-    What follows the digest says that only the first sentences were used, so it is kept.
-    """
-    digest, bracket, limit = fingerprint.partition("[")
-    return f"{Path(origin).name} {digest[:23]}{bracket}{limit}"
-
-
-def key(row: Row) -> str:
-    """What a row measures: a new row with the same key takes the old one's place."""
-    return json.dumps([row[name] for name in KEY], sort_keys=True)
+    return records.read(file)
 
 
 def add(rows: Iterable[Row], file: Path = FILE) -> None:
-    """Adds rows or replaces those of the same key; the file is rewritten whole."""
-    table = {key(row): row for row in read(file)}
-    for row in rows:
-        missing = [name for name in FIELDS if name not in row]
-        if missing:
-            raise ValueError(f"a row lacks {', '.join(missing)}")
-        table[key(row)] = row
-    lines = ",\n".join(json.dumps(table[k], ensure_ascii=False) for k in sorted(table))
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-    fresh.replace(file)
-
-
-def markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body)]
-    return "\n".join(lines) + "\n"
+    """Adds rows or replaces those of the same key."""
+    records.add(rows, file)
 
 
 def score_table(rows: Sequence[Row], recipe: str) -> str:
@@ -128,6 +86,16 @@ def speedups(rows: Sequence[Row]) -> str:
     return markdown(["", "measured", "median", "least to most"], body) if body else "Not measured yet.\n"
 
 
+def ladder_table(name: str, rows: Sequence[Row]) -> str:
+    """The rungs of a ladder, in the order of its file."""
+    file = Path(__file__).parent / "ladders" / f"{name}.yaml"
+    known = ladder.read_ladder(file)
+    order = list(dict.fromkeys(cell.rung for cell in known.cells))
+    found = [row for row in rows if row.get("ladder") == name and row["rung"] in order]
+    found.sort(key=lambda row: (order.index(row["rung"]), row["seed"]))
+    return ladder.table(found, known.notes) if found else "Not measured yet.\n"
+
+
 def _of_report(
     table: Callable[[Sequence[Row]], tuple[list[str], list[list[str]]]], rows: Sequence[Row]
 ) -> str:
@@ -144,6 +112,8 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "cache": bench("cache speed"),
     "crf": bench("crf speed"),
     "startup": bench("start-up"),
+    "ladder_conll2003": partial(ladder_table, "conll2003"),
+    "ladder_wnut17": partial(ladder_table, "wnut17"),
     **{name: partial(_of_report, table) for name, table in report_tables.ALL.items()},
 }
 

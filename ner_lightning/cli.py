@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": ("ner_lightning.predict_cli", "tag a file: [RUN] --input FILE --output FILE"),
     "report": ("ner_lightning.report_cli", "write a run's report: [RUN ...]"),
     "compare": ("ner_lightning.report_cli", "compare runs on the same sentences: RUN RUN"),
+    "ladder": ("ner_lightning.ladder_cli", "run a matrix of recipes and seeds, and make their table: FILE"),
 }
 
 

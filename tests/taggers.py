@@ -15,7 +15,9 @@ from ner_lightning.model.build import build_tagger
 LABELS = LabelSet(("PER", "ORG", "LOC", "MISC"))
 
 
-def random_tagger(backbone: Path, *, seed: int = 0, max_length: int = 64, **architecture: object) -> NERTagger:
+def random_tagger(
+    backbone: Path, *, seed: int = 0, max_length: int = 64, **architecture: object
+) -> NERTagger:
     """A tagger whose tags change from word to word, so that it finds entities of all types."""
     pretrained = locate(str(backbone))
     torch.manual_seed(seed)

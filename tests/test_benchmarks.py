@@ -15,6 +15,8 @@ import torch
 import train_speed
 from seqeval.metrics import f1_score, precision_score, recall_score
 
+from ner_lightning import records
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -123,13 +125,13 @@ def test_a_run_without_a_recipe_in_its_command_is_refused(run, tmp_path, capsys)
 
 
 def test_a_cut_split_is_not_named_as_the_whole():
-    whole = results.describe_data("/x/valid.txt", "sha256:" + "a" * 64)
-    cut = results.describe_data("/x/valid.txt", "sha256:" + "a" * 64 + "[:64]")
+    whole = records.describe_data("/x/valid.txt", "sha256:" + "a" * 64)
+    cut = records.describe_data("/x/valid.txt", "sha256:" + "a" * 64 + "[:64]")
     assert (whole, cut) == ("valid.txt sha256:aaaaaaaaaaaaaaaa", "valid.txt sha256:aaaaaaaaaaaaaaaa[:64]")
 
 
 def row(**changes):
-    return dict.fromkeys(results.FIELDS, "") | {"overrides": [], "seed": 1, "value": 0.5} | changes
+    return dict.fromkeys(records.FIELDS, "") | {"overrides": [], "seed": 1, "value": 0.5} | changes
 
 
 def test_the_table_of_runs_has_those_of_the_recipe_on_its_own_data():
@@ -177,9 +179,9 @@ def test_every_recorded_row_is_whole():
     rows = results.read()
     assert rows
     for row in rows:
-        assert set(results.FIELDS) <= set(row)
+        assert set(records.FIELDS) <= set(row)
         assert "/work" not in json.dumps(row)
-    assert len({results.key(row) for row in rows}) == len(rows)
+    assert len({records.key(row) for row in rows}) == len(rows)
 
 
 def test_tables_of_the_docs_are_those_of_the_results():
@@ -217,7 +219,7 @@ def test_a_wrong_marker_is_an_error(tmp_path, capsys, text, said):
 
 def test_a_row_without_its_commit_is_refused(tmp_path):
     with pytest.raises(ValueError, match="lacks commit"):
-        results.add([dict.fromkeys(set(results.FIELDS) - {"commit"})], tmp_path / "r.json")
+        results.add([dict.fromkeys(set(records.FIELDS) - {"commit"})], tmp_path / "r.json")
 
 
 def test_rounds_alternate_and_ratios_go_round_by_round(capsys):

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -16,7 +15,9 @@ from ner_lightning.data.states import States
 
 @dataclass(slots=True)
 class Batch:
-    """Sentences as tensors. R rows of T sub-tokens (a long sentence has several), B sentences of W words.
+    """Sentences as tensors. R rows of T sub-tokens, B sentences of W words.
+
+    A row holds a sentence, a part of a long one, or several that are read together.
 
     Attributes:
         input_ids: sub-tokens, padded on the right. *Shape:* (R, T)
@@ -58,18 +59,15 @@ class Batch:
         return replace(self, **moved)
 
 
-def collate(
-    sentences: Sequence[Encoded], pad_id: int, states: States | None = None, *, packed: bool = False
-) -> Batch:
-    """Pads encoded sentences into one batch, in the order given.
+def collate(passages: Sequence[Encoded], pad_id: int, *, packed: bool = False) -> Batch:
+    """Pads encoded passages into one batch, in the order given.
 
     Args:
-        sentences: at least one.
+        passages: at least one.
         pad_id: the sub-token on padding.
-        states: what is kept of their split.
         packed: put all windows into one row, one after the other, instead of padding them.
     """
-    rows = [ids for sentence in sentences for ids in sentence.windows]
+    rows = [ids for passage in passages for ids in passage.windows]
     lengths = np.array([len(ids) for ids in rows])
     if packed:
         begins = np.cumsum(lengths) - lengths  # flat place of each window's first sub-token
@@ -81,20 +79,18 @@ def collate(
         attention = np.arange(lengths.max()) < lengths[:, None]
         input_ids = np.full(attention.shape, pad_id, dtype=np.int64)
         input_ids[attention] = np.concatenate(rows)
-    words = max(len(sentence.first) for sentence in sentences)
-    first, last, tags = (np.zeros((len(sentences), words), dtype=np.int64) for _ in range(3))
-    mask = np.zeros((len(sentences), words), dtype=bool)
-    row = 0
-    for number, sentence in enumerate(sentences):
-        count = len(sentence.first)
-        base = begins[row + sentence.window]
-        first[number, :count] = base + sentence.first
-        last[number, :count] = base + sentence.last
-        mask[number, :count] = True
-        if sentence.tags is not None:
-            tags[number, :count] = sentence.tags
-        row += len(sentence.windows)
-    tagged = all(sentence.tags is not None for sentence in sentences)
+    counts = np.concatenate([np.diff(passage.ends, prepend=0) for passage in passages])
+    mask = np.arange(counts.max()) < counts[:, None]
+    first, last, tags = (np.zeros(mask.shape, dtype=np.int64) for _ in range(3))
+    # Words come in the order of sentences on both sides, so one assignment places those of all.
+    before = np.cumsum([0, *(len(passage.windows) for passage in passages)])
+    base = [begins[row + passage.window] for row, passage in zip(before[:-1], passages, strict=True)]
+    first[mask] = np.concatenate([b + p.first for b, p in zip(base, passages, strict=True)])
+    last[mask] = np.concatenate([b + p.last for b, p in zip(base, passages, strict=True)])
+    gold = [passage.tags for passage in passages if passage.tags is not None]
+    tagged = len(gold) == len(passages)
+    if tagged:
+        tags[mask] = np.concatenate(gold)
     return Batch(
         input_ids=torch.from_numpy(input_ids),
         attention_mask=torch.from_numpy(attention),
@@ -102,26 +98,25 @@ def collate(
         last=torch.from_numpy(last),
         mask=torch.from_numpy(mask),
         tags=torch.from_numpy(tags) if tagged else None,
-        index=torch.tensor([sentence.index for sentence in sentences]),
+        index=torch.from_numpy(np.concatenate([passage.index for passage in passages])),
         positions=torch.from_numpy(positions[None]) if packed else None,
         padded=not attention.all(),
-        states=None if states is None else _kept(sentences, states, (mask if states.words else attention)),
     )
 
 
-def _kept(sentences: Sequence[Encoded], states: States, real: NDArray[np.bool_]) -> Tensor:
-    """The rows of sentences in a cache, padded like a batch. *Shape:* `real` (N, M); (N, M, D)."""
-    spans = [(states.starts[s.index], states.starts[s.index + 1]) for s in sentences]
-    rows = np.zeros(real.shape, dtype=np.int64)  # row 0 on padding, where anything will do
-    rows[real] = np.concatenate([np.arange(begin, end) for begin, end in spans])
-    return states.values[torch.from_numpy(rows)]
+def _kept(places: Sequence[int], states: States, real: Tensor) -> Tensor:
+    """The rows of passages in a cache, padded like a batch. *Shape:* `real` (N, M); (N, M, D)."""
+    spans = [(states.starts[place], states.starts[place + 1]) for place in places]
+    rows = torch.zeros(real.shape, dtype=torch.long)  # row 0 on padding, where anything will do
+    rows[real] = torch.from_numpy(np.concatenate([np.arange(begin, end) for begin, end in spans]))
+    return states.values[rows]
 
 
 class EncodedDataset(Dataset[Batch]):
-    """Encoded sentences; indexed with a list of positions it returns their batch.
+    """Encoded passages; indexed with a list of positions it returns their batch.
 
     Args:
-        sentences: of a split, in its order.
+        passages: of a split, in its order.
         pad_id: the sub-token on padding.
         states: what is kept of the split.
         packed: as at `collate`.
@@ -129,20 +124,24 @@ class EncodedDataset(Dataset[Batch]):
 
     def __init__(
         self,
-        sentences: Sequence[Encoded],
+        passages: Sequence[Encoded],
         pad_id: int,
         states: States | None = None,
         *,
         packed: bool = False,
     ) -> None:
-        self.sentences = sentences
+        self.passages = passages
         self.pad_id = pad_id
         self.states = states
         self.packed = packed
 
     def __len__(self) -> int:
-        return len(self.sentences)
+        return len(self.passages)
 
     def __getitem__(self, places: list[int]) -> Batch:
-        chosen = [self.sentences[place] for place in places]
-        return collate(chosen, self.pad_id, self.states, packed=self.packed)
+        batch = collate([self.passages[place] for place in places], self.pad_id, packed=self.packed)
+        if self.states is not None:
+            batch.states = _kept(
+                places, self.states, batch.mask if self.states.words else batch.attention_mask
+            )
+        return batch

@@ -3,6 +3,7 @@
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -49,6 +50,10 @@ class CoNLLDataModule(pl.LightningDataModule):
             backbone with rotary positions and attn_implementation auto, eager or sdpa.
         max_length: the most sub-tokens in a window; longer sentences are split and stitched.
         overlap: sub-tokens that the windows of a long sentence share.
+        context: read consecutive sentences of a document together, up to this many sub-tokens; null reads
+            each sentence alone. `batch_size` then counts such passages.
+        repeats: write the text this many times more and tag its last copy: right context for a causal model.
+        prefix_space: false tokenises words without the space before them; a control, not a choice.
         seed: of the order of training batches.
         backbone: whose tokenizer is used; set by `model.backbone`.
         backbone_revision: set by `model.revision`.
@@ -75,6 +80,9 @@ class CoNLLDataModule(pl.LightningDataModule):
         packing: bool = False,
         max_length: int = 512,
         overlap: int = 64,
+        context: int | None = None,
+        repeats: int = 0,
+        prefix_space: bool = True,
         seed: int = 0,
         backbone: str = "",
         backbone_revision: str | None = None,
@@ -94,7 +102,13 @@ class CoNLLDataModule(pl.LightningDataModule):
         self.limits = {"train": train_limit, "valid": valid_limit}
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.tokens_per_batch, self.packing = tokens_per_batch, packing
-        self.max_length, self.overlap = max_length, overlap
+        self.encoding: dict[str, Any] = {
+            "max_length": max_length,
+            "overlap": overlap,
+            "context": context,
+            "repeats": repeats,
+            "prefix_space": prefix_space,
+        }
         self.seed = seed
         self.backbone, self.backbone_revision = backbone, backbone_revision
         self.trust_remote_code = trust_remote_code
@@ -126,7 +140,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         tokenizer = load_tokenizer(
             locate(self.backbone, self.backbone_revision), trust_remote_code=self.trust_remote_code
         )
-        return Encoder(tokenizer, max_length=self.max_length, overlap=self.overlap)
+        return Encoder(tokenizer, **self.encoding)
 
     def split(self, name: str) -> Split:
         """The sentences of train, valid or test, read once and cut to their limit."""
@@ -143,7 +157,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         return self._splits[name]
 
     def encoded(self, name: str) -> list[Encoded]:
-        """The encoded sentences of a split, in data order.
+        """The encoded passages of a split, in data order; without `context` each is a sentence.
 
         Raises:
             UserError: a tag's type is not among the label set's.
@@ -151,15 +165,23 @@ class CoNLLDataModule(pl.LightningDataModule):
         if name not in self._encoded:
             sentences = self.split(name).sentences
             tags = [np.array(self._tag_ids(name, number)) for number in range(len(sentences))]
-            coded = self.encoder.encode([sentence.words for sentence in sentences])
+            coded = self.encoder.encode([s.words for s in sentences], self._documents(name))
             encoded = progress.paced(coded, f"{name} sentences tokenised", len(sentences))
             self._encoded[name] = [
-                Encoded(e.index, e.windows, e.window, e.first, e.last, ids)
-                for e, ids in zip(encoded, tags, strict=True)
+                replace(e, tags=np.concatenate([tags[i] for i in e.index])) for e in encoded
             ]
-            for sentence, e in zip(sentences, self._encoded[name], strict=True):
-                assert len(e.first) == len(sentence.words), "a word was lost in encoding"
+            for e in self._encoded[name]:
+                words = [len(sentences[i].words) for i in e.index]
+                assert len(e.first) == sum(words) == e.ends[-1], "a word was lost in encoding"
         return self._encoded[name]
+
+    def _documents(self, name: str) -> list[int]:
+        """The document of each sentence of a split."""
+        split = self.split(name)
+        documents = [sentence.document for sentence in split.sentences]
+        if self.encoding["context"] and len(set(documents)) == 1:
+            progress.stage(f"{split.origin} names no documents: all its sentences are read as one.")
+        return documents
 
     def dataset(self, name: str) -> EncodedDataset:
         """A split's batches."""

@@ -1,18 +1,21 @@
-"""From words to sub-tokens: running-text tokenisation, alignment, and windows for long sentences."""
+"""From words to sub-tokens: running-text tokenisation, alignment, windows for long sentences."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import groupby, islice
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ner_lightning.data.pretrained import Pretrained
+from ner_lightning.data.windows import owners, passages, windows
 from ner_lightning.errors import UserError
 
 Ints = NDArray[np.int64]
 CHUNK = 1024  # sentences per tokenizer call: enough to amortise it, little enough to show progress
+# The settings of a data module that decide how words become sub-tokens: arguments of `Encoder`.
+ENCODING = ("max_length", "overlap", "context", "repeats", "prefix_space")
 
 
 class Tokenizer(Protocol):
@@ -30,18 +33,20 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One sentence, ready to be batched.
+    """A passage, ready to be batched: a sentence, or consecutive sentences of one document.
 
     Attributes:
-        index: the sentence's position in its split.
+        index: its sentences' positions in their split. *Shape:* (S,)
+        ends: for each sentence, the place after its last word. *Shape:* (S,)
         windows: sub-token ids of each window, special tokens included.
         window: for each word, the window that its vector is read from. *Shape:* (W,)
         first: for each word, the place of its first sub-token in that window. *Shape:* (W,)
         last: the same for its last sub-token. *Shape:* (W,)
-        tags: tag ids, None where the sentence has none. *Shape:* (W,)
+        tags: tag ids, None where the sentences have none. *Shape:* (W,)
     """
 
-    index: int
+    index: Ints
+    ends: Ints
     windows: tuple[Ints, ...]
     window: Ints
     first: Ints
@@ -52,6 +57,21 @@ class Encoded:
     def longest(self) -> int:
         """Sub-tokens in the longest window."""
         return max(len(ids) for ids in self.windows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokenised:
+    """A sentence's sub-tokens, special tokens not among them.
+
+    Attributes:
+        index: its position in its split.
+        ids: sub-token ids.
+        starts: each word's first sub-token, and at the end their number. *Shape:* (W + 1,)
+    """
+
+    index: int
+    ids: Ints
+    starts: Ints
 
 
 def load_tokenizer(pretrained: Pretrained, *, trust_remote_code: bool = False) -> Tokenizer:
@@ -82,32 +102,80 @@ class Encoder:
         tokenizer: a fast tokenizer.
         max_length: the most sub-tokens in a window, special tokens included.
         overlap: sub-tokens that consecutive windows of a long sentence share, words permitting.
+        context: read consecutive sentences of a document together, a line each, up to this many
+            sub-tokens; None reads each sentence alone.
+        repeats: write the text this many times more, a line each, and read words from the last copy, where
+            a causal model has seen all of it (Springer et al. 2024).
+        prefix_space: false tokenises each word alone and without the space before it, as pipelines do
+            that forget it.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, max_length: int = 512, overlap: int = 64) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        max_length: int = 512,
+        overlap: int = 64,
+        context: int | None = None,
+        repeats: int = 0,
+        prefix_space: bool = True,
+    ) -> None:
         self.tokenizer = tokenizer
         self.prefix, self.suffix = _special_tokens(tokenizer)
-        self.capacity = max_length - len(self.prefix) - len(self.suffix)
+        line = tokenizer("\n", add_special_tokens=False)["input_ids"]
+        self.line = np.array([i for i in line if i != tokenizer.unk_token_id], dtype=np.int64)
+        if repeats < 0:
+            raise UserError(f"data.repeats is {repeats}; it must be 0 or more")
+        special = len(self.prefix) + len(self.suffix) + repeats * len(self.line)
+        self.capacity = (max_length - special) // (repeats + 1)
         self.overlap = overlap
+        self.context = context
+        self.repeats = repeats
+        self.prefix_space = prefix_space
+        copies = f", for each of {repeats + 1} copies" if repeats else ""
         if self.capacity < 2 or not 0 <= overlap <= self.capacity // 2:
             raise UserError(
                 f"data.max_length {max_length} and data.overlap {overlap} do not fit together: "
-                f"overlap may be at most half of max_length less {max_length - self.capacity} special tokens"
+                f"overlap may be at most half of max_length less {special} special tokens{copies}"
+            )
+        if context is not None and not 1 <= context <= self.capacity:
+            raise UserError(
+                f"data.context is {context}; it must be at least 1 and at most {self.capacity}, which is "
+                f"data.max_length less {special} special tokens{copies}"
             )
         pad = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
         self.pad_id = next(token for token in pad if token is not None)  # masked, so any id will do
 
-    def encode(self, sentences: Sequence[Sequence[str]]) -> Iterator[Encoded]:
+    def encode(
+        self, sentences: Sequence[Sequence[str]], documents: Sequence[int] | None = None
+    ) -> Iterator[Encoded]:
         """Encodes sentences in order, none of them empty; `Encoded.tags` is None.
 
         Args:
             sentences: the words of each.
+            documents: the document of each, for `context`; without it each is read alone.
 
         Yields:
-            one `Encoded` for each sentence.
+            one `Encoded` for each passage; without `context` that is each sentence.
         """
+        tokenised = self._tokenise(sentences)
+        if self.context is None or documents is None:
+            for sentence in tokenised:
+                yield self._passage([sentence])
+            return
+        for _, members in groupby(tokenised, key=lambda sentence: documents[sentence.index]):
+            whole = list(members)
+            lengths = [len(sentence.ids) + len(self.line) for sentence in whole]
+            for begin, end in passages(lengths, self.context):
+                yield self._passage(whole[begin:end])
+
+    def _tokenise(self, sentences: Sequence[Sequence[str]]) -> Iterator[_Tokenised]:
         numbered = enumerate(sentences)
         while chunk := list(islice(numbered, CHUNK)):
+            if not self.prefix_space:
+                for index, words in chunk:
+                    yield _Tokenised(index, *self._clipped(*self._word_by_word(words)))
+                continue
             texts = [" ".join(words) for _, words in chunk]
             coded = self.tokenizer(
                 texts, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False
@@ -115,71 +183,53 @@ class Encoder:
             for (index, words), ids, offsets in zip(
                 chunk, coded["input_ids"], coded["offset_mapping"], strict=True
             ):
-                yield self._encode(index, words, np.array(ids, dtype=np.int64), offsets)
+                starts = _word_starts(words, offsets)
+                pieces = (
+                    self._word_by_word(words) if starts is None else (np.array(ids, dtype=np.int64), starts)
+                )
+                yield _Tokenised(index, *self._clipped(*pieces))
 
-    def _encode(
-        self, index: int, words: Sequence[str], ids: Ints, offsets: Sequence[tuple[int, int]]
-    ) -> Encoded:
-        starts = _word_starts(words, offsets)
-        if starts is None:
-            ids, starts = self._word_by_word(words)
-        ids, starts = _clip(ids, starts, self.capacity)
-        cuts = windows(starts, self.capacity, self.overlap)
-        owner = _owners(cuts, len(words))
-        begin = starts[[low for low, _ in cuts]] - len(self.prefix)  # where each window's row starts
+    def _clipped(self, ids: Ints, starts: Ints) -> tuple[Ints, Ints]:
+        return _clip(ids, starts, self.capacity)
+
+    def _passage(self, sentences: Sequence[_Tokenised]) -> Encoded:
+        """Puts sentences, each on a line of its own, into one window; one that is too long, into several."""
+        lines = [part for sentence in sentences for part in (self.line, sentence.ids)][1:]
+        ids = np.concatenate(lines)
+        lengths = np.array([len(sentence.ids) for sentence in sentences]) + len(self.line)
+        places = np.cumsum(lengths) - lengths  # where each sentence starts
+        first = np.concatenate([s.starts[:-1] + place for s, place in zip(sentences, places, strict=True)])
+        last = np.concatenate([s.starts[1:] - 1 + place for s, place in zip(sentences, places, strict=True)])
+        cuts = [(0, len(first))]
+        if len(sentences) == 1:
+            cuts = windows(sentences[0].starts, self.capacity, self.overlap)
+        owner = owners(cuts, len(first))
+        bodies = [ids[first[low] : last[high - 1] + 1] for low, high in cuts]
+        before = [len(self.prefix) + self.repeats * (len(body) + len(self.line)) for body in bodies]
+        shift = np.array(before) - first[[low for low, _ in cuts]]
         return Encoded(
-            index=index,
-            windows=tuple(
-                np.concatenate([self.prefix, ids[starts[low] : starts[high]], self.suffix])
-                for low, high in cuts
-            ),
+            index=np.array([sentence.index for sentence in sentences]),
+            ends=np.cumsum([len(sentence.starts) - 1 for sentence in sentences]),
+            windows=tuple(map(self._window, bodies)),
             window=owner,
-            first=starts[:-1] - begin[owner],
-            last=starts[1:] - 1 - begin[owner],
+            first=first + shift[owner],
+            last=last + shift[owner],
         )
+
+    def _window(self, body: Ints) -> Ints:
+        copies = [body, self.line] * self.repeats
+        return np.concatenate([self.prefix, *copies, body, self.suffix])
 
     def _word_by_word(self, words: Sequence[str]) -> tuple[Ints, Ints]:
         """Each word tokenised with the space before it; a word that gives nothing becomes unknown."""
         unknown = self.tokenizer.unk_token_id
         blank = [self.pad_id if unknown is None else unknown]
-        texts = [word if place == 0 else " " + word for place, word in enumerate(words)]
+        space = " " if self.prefix_space else ""
+        texts = [word if place == 0 else space + word for place, word in enumerate(words)]
         coded = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         pieces = [ids or blank for ids in coded]
         starts = np.cumsum([0, *map(len, pieces)])
         return np.concatenate([np.array(piece, dtype=np.int64) for piece in pieces]), starts
-
-
-def windows(starts: Ints, capacity: int, overlap: int) -> list[tuple[int, int]]:
-    """Cuts a sentence into overlapping windows of whole words.
-
-    Args:
-        starts: each word's first sub-token, and at the end their number. *Shape:* (W + 1,)
-        capacity: the most sub-tokens in a window; no word is longer.
-        overlap: sub-tokens shared with the window before, as far as words and progress permit.
-
-    Returns:
-        word ranges (low, high), high exclusive; together they cover every word.
-    """
-    count = len(starts) - 1
-    cuts: list[tuple[int, int]] = []
-    low = 0
-    while True:
-        high = int(np.searchsorted(starts, starts[low] + capacity, side="right")) - 1
-        cuts.append((low, high))
-        if high >= count:
-            return cuts
-        back = int(np.searchsorted(starts, starts[high] - overlap))
-        # The next window must hold a word more than this one, or it would repeat it for ever.
-        reach = int(np.searchsorted(starts, starts[high + 1] - capacity))
-        low = max(low + 1, reach, min(back, high))
-
-
-def _owners(cuts: Sequence[tuple[int, int]], count: int) -> Ints:
-    """Gives each word to one window: of two that share it, the one with more context around it."""
-    owner = np.zeros(count, dtype=np.int64)
-    for number, ((_, high), (low, _)) in enumerate(pairwise(cuts), start=1):
-        owner[(low + high + 1) // 2 :] = number
-    return owner
 
 
 def _word_starts(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> Ints | None:

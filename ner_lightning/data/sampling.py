@@ -21,10 +21,10 @@ class LengthGroupedSampler(DistributedSampler[list[int]]):
     ranks, so ranks have equal numbers of steps and steps of equal cost.
 
     Args:
-        sentences: what is sampled from.
-        batch_size: sentences a batch and rank.
+        passages: what is sampled from; a passage is a sentence, or several that are read together.
+        batch_size: passages a batch and rank.
         tokens_per_batch: the most padded sub-tokens a batch and rank, instead of `batch_size`; a
-            sentence that exceeds it alone is a batch of its own.
+            passage that exceeds it alone is a batch of its own.
         shuffle: recompose the batches every epoch; False goes through the data once in order of
             length, for evaluation: no position is repeated, and ranks may differ by one batch.
         seed: of the shuffling, the same on every rank.
@@ -34,7 +34,7 @@ class LengthGroupedSampler(DistributedSampler[list[int]]):
 
     def __init__(
         self,
-        sentences: Sequence[Encoded],
+        passages: Sequence[Encoded],
         *,
         batch_size: int,
         tokens_per_batch: int | None = None,
@@ -43,9 +43,9 @@ class LengthGroupedSampler(DistributedSampler[list[int]]):
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        super().__init__(_Sized(len(sentences)), world, rank, shuffle=shuffle, seed=seed)
-        self.lengths = np.array([sentence.longest for sentence in sentences])
-        self.rows = np.array([len(sentence.windows) for sentence in sentences])
+        super().__init__(_Sized(len(passages)), world, rank, shuffle=shuffle, seed=seed)
+        self.lengths = np.array([passage.longest for passage in passages])
+        self.rows = np.array([len(passage.windows) for passage in passages])
         self.batch_size = batch_size
         self.tokens_per_batch = tokens_per_batch
         # How many batches of this epoch were done before an interruption; asked at its start.

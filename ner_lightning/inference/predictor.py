@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ner_lightning import runs
 from ner_lightning.data.batching import EncodedDataset
-from ner_lightning.data.encoding import Encoder, load_tokenizer
+from ner_lightning.data.encoding import ENCODING, Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet
@@ -95,7 +95,7 @@ class NERTagger:
         tagger.load_state_dict(state, strict=False)
         tagger.merge()
         tokenizer = load_tokenizer(pretrained, trust_remote_code=model["trust_remote_code"])
-        encoder = Encoder(tokenizer, max_length=data["max_length"], overlap=data["overlap"])
+        encoder = Encoder(tokenizer, **{name: data[name] for name in ENCODING if name in data})
         return cls(tagger.to(device), encoder)
 
     @property
@@ -167,15 +167,23 @@ class NERTagger:
         documents = iter(documents)
         while group := _group(documents):
             sentences = [words for document in group for words in document.words]
-            found = self._pieces(sentences, marginals=marginals, n_best=n_best)
+            numbers = [number for number, document in enumerate(group) for _ in document.sentences]
+            found = self._pieces(sentences, numbers, marginals=marginals, n_best=n_best)
             columns = len(self.labels) if marginals else 0
             for document in group:
                 pieces = list(islice(found, len(document.sentences)))
                 yield joined(document, pieces, n_best=n_best, columns=columns)
 
-    def scores(self, sentences: Sequence[Sequence[str]]) -> Iterator[Scored]:
-        """Runs the model over sentences, none of them empty, those of like length together."""
-        encoded = list(self.encoder.encode([_encodable(words) for words in sentences]))
+    def scores(
+        self, sentences: Sequence[Sequence[str]], documents: Sequence[int] | None = None
+    ) -> Iterator[Scored]:
+        """Runs the model over sentences, those of like length together.
+
+        Args:
+            sentences: the words of each, at least one.
+            documents: the document of each, for a tagger that reads the sentences of one together.
+        """
+        encoded = list(self.encoder.encode([_encodable(words) for words in sentences], documents))
         sampler = LengthGroupedSampler(encoded, batch_size=1, tokens_per_batch=TOKENS, shuffle=False)
         dataset = EncodedDataset(encoded, self.encoder.pad_id)
         device = next(self.tagger.parameters()).device
@@ -185,12 +193,14 @@ class NERTagger:
                 emissions = self.tagger(batch)
             yield Scored(batch.index.tolist(), emissions, batch.mask)
 
-    def _pieces(self, sentences: Sequence[Sequence[str]], *, marginals: bool, n_best: int) -> Iterator[Piece]:
+    def _pieces(
+        self, sentences: Sequence[Sequence[str]], documents: Sequence[int], *, marginals: bool, n_best: int
+    ) -> Iterator[Piece]:
         """What is found in each sentence, in order, a window of them at a time."""
         for begin in range(0, len(sentences), WINDOW):
             window = sentences[begin : begin + WINDOW]
             found: dict[int, Piece] = {}
-            for scored in self.scores(window):
+            for scored in self.scores(window, documents[begin : begin + WINDOW]):
                 found |= self._decode(scored, marginals=marginals, n_best=n_best)
             yield from (found[index] for index in range(len(window)))
 

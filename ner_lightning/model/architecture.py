@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.backbone import Attention
 from ner_lightning.model.loss import LossWeights
@@ -12,6 +13,8 @@ Pooling = Literal["first", "last", "mean"]
 # Fields of Architecture that NERModule's settings hold under the same name, as plain values.
 PLAIN = (
     "attention",
+    "causal_below",
+    "layers",
     "freeze_backbone",
     "unfreeze_top",
     "pooling",
@@ -26,6 +29,8 @@ class Architecture:
     """Everything that decides which function a tagger computes; each field as at `NERModule`."""
 
     attention: Attention = "bidirectional"
+    causal_below: int = 0
+    layers: int | None = None
     freeze_backbone: bool = True
     lora: Lora | None = None
     unfreeze_top: int = 0
@@ -35,6 +40,13 @@ class Architecture:
     constrained: bool = True
     weights: LossWeights = field(default=LossWeights())
 
+    def __post_init__(self) -> None:
+        if self.causal_below < 0 or (self.causal_below and self.attention == "causal"):
+            raise UserError(
+                f"model.causal_below is {self.causal_below}; it counts the causal layers at the bottom of a "
+                "backbone whose model.attention is bidirectional"
+            )
+
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Architecture":
         """Reads it from `NERModule`'s settings, as objects or as the plain values of a config."""
@@ -43,5 +55,5 @@ class Architecture:
         return cls(
             lora=lora if settings["peft"] == "lora" else None,
             weights=weights if isinstance(weights, LossWeights) else LossWeights(**weights),
-            **{name: settings[name] for name in PLAIN},
+            **{name: settings[name] for name in PLAIN if name in settings},
         )

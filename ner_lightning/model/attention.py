@@ -1,5 +1,7 @@
 """Proof that a backbone attends in the direction that was asked for."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -7,7 +9,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import Attention
 
 
-def verify_attention(model: nn.Module, attention: Attention, vocabulary: int) -> None:
+def verify_attention(model: nn.Module, attention: Attention, vocabulary: int, causal_below: int = 0) -> None:
     """Proves the direction of attention on the model itself.
 
     A sentence's last token is changed, alone and in a padded batch; its first hidden state must
@@ -18,6 +20,7 @@ def verify_attention(model: nn.Module, attention: Attention, vocabulary: int) ->
         model: the backbone as it will be trained.
         attention: the direction asked for.
         vocabulary: number of token ids.
+        causal_below: number of layers at the bottom that must be causal in any case.
 
     Raises:
         UserError: the model does otherwise.
@@ -33,8 +36,11 @@ def verify_attention(model: nn.Module, attention: Attention, vocabulary: int) ->
     with torch.no_grad():
         alone = _reach(model, ids[:1], changed[:1], mask[:1])
         padded = _reach(model, ids, changed, mask)
+        below = _reach(model, ids, changed, mask, causal_below) if causal_below else None
     model.train(was_training)
-    seen = [bool(reach) for reach in (alone, *padded)] if padded.dim() else [bool(alone)]
+    seen = [*alone.tolist(), *padded.tolist()]
+    if below is not None and below.any():
+        raise UserError(f"model.causal_below is {causal_below}, but these layers are not all causal")
     if seen != [attention == "bidirectional"] * len(seen):
         found = "bidirectional" if all(seen) else "causal" if not any(seen) else "mixed"
         raise UserError(
@@ -43,11 +49,23 @@ def verify_attention(model: nn.Module, attention: Attention, vocabulary: int) ->
         )
 
 
-def _reach(model: nn.Module, ids: Tensor, changed: Tensor, mask: Tensor) -> Tensor:
-    """Whether the first hidden state of each row depends on its last token."""
-    one, other = (
-        model(input_ids=tokens, attention_mask=mask).last_hidden_state[:, 0].float()
-        for tokens in (ids, changed)
-    )
+def _reach(model: nn.Module, ids: Tensor, changed: Tensor, mask: Tensor, depth: int | None = None) -> Tensor:
+    """Whether the first hidden state of each row depends on its last token. *Shape:* (R,).
+
+    Args:
+        model: the backbone.
+        ids: sub-tokens. *Shape:* (R, T)
+        changed: the same with other last tokens.
+        mask: of real sub-tokens.
+        depth: after this many layers; None after all.
+    """
+    one, other = (_first_states(model, tokens, mask, depth) for tokens in (ids, changed))
     moved: Tensor = (one - other).abs().amax(-1) > 1e-6 * one.abs().amax(-1)
-    return moved if len(moved) > 1 else moved[0]
+    return moved
+
+
+def _first_states(model: nn.Module, ids: Tensor, mask: Tensor, depth: int | None) -> Tensor:
+    more = {} if depth is None else {"output_hidden_states": True}
+    output: Any = model(input_ids=ids, attention_mask=mask, **more)
+    states: Tensor = output.last_hidden_state if depth is None else output.hidden_states[depth]
+    return states[:, 0].float()

@@ -14,8 +14,10 @@ from ner_lightning.model.backbone import (
     checkpoint_activations,
     compile_layers,
     identity,
+    keep_layers,
     load_backbone,
 )
+from ner_lightning.model.masks import hide_right_context
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.progress import stage
 
@@ -69,9 +71,12 @@ def build_tagger(
     weights_id = identity(pretrained)
     config: Any = model.config
     text = config.get_text_config()
+    if architecture.layers is not None:
+        keep_layers(model, architecture.layers)
+    hide_right_context(model, architecture.causal_below)
     if verify:
         stage(f"Proving that its attention is {architecture.attention} ...")
-        verify_attention(model, architecture.attention, text.vocab_size)
+        verify_attention(model, architecture.attention, text.vocab_size, architecture.causal_below)
     model = adapt(
         model,
         freeze=architecture.freeze_backbone,

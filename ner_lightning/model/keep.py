@@ -77,6 +77,7 @@ class Keeper:
             "depth": self.depth,
             "pooling": self.tagger.pooling if self.words else None,
             "causal": config.is_causal,
+            "causal_below": self.tagger.causal_below,
             "attention": config._attn_implementation,
             "bf16": self.tagger.bf16,
             "dtype": str(self.dtype),

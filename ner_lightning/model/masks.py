@@ -3,10 +3,11 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
+from ner_lightning.model.backbone import find_layers
 
 IMPLEMENTATIONS = ("eager", "sdpa")  # those that take a mask of our own
 
@@ -67,3 +68,40 @@ def _check_packing(text: Any) -> None:
             f"data.packing needs model.attn_implementation {' or '.join(IMPLEMENTATIONS)}, "
             f"not {text._attn_implementation}"
         )
+
+
+def hide_right_context(model: nn.Module, below: int) -> None:
+    """Makes the first layers of a bidirectional backbone causal, as they were in pre-training.
+
+    Args:
+        model: the backbone, in place.
+        below: how many layers.
+
+    Raises:
+        UserError: its attention takes no mask of our own.
+    """
+    config: Any = model.config
+    implementation = config.get_text_config()._attn_implementation
+    if below and implementation not in IMPLEMENTATIONS:
+        raise UserError(
+            f"model.causal_below needs model.attn_implementation {' or '.join(IMPLEMENTATIONS)}, "
+            f"not {implementation}"
+        )
+    for layer in find_layers(model)[:below]:
+        layer.register_forward_pre_hook(_without_right_context, with_kwargs=True)
+
+
+def _without_right_context(
+    layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Adds the causal mask to what a layer is called with; its first argument is the hidden states."""
+    if "attention_mask" not in kwargs:
+        raise UserError(f"model.causal_below does not go with the layers of this backbone ({type(layer)})")
+    hidden: Tensor = args[0] if args else kwargs["hidden_states"]
+    mask: Tensor | None = kwargs["attention_mask"]
+    right = torch.ones(hidden.shape[1], hidden.shape[1], dtype=torch.bool, device=hidden.device).triu(1)
+    if mask is None:
+        mask = torch.zeros_like(right, dtype=hidden.dtype)[None, None]
+    if mask.dtype == torch.bool:
+        return args, kwargs | {"attention_mask": mask & ~right}
+    return args, kwargs | {"attention_mask": mask.masked_fill(right, torch.finfo(mask.dtype).min)}

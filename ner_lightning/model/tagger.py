@@ -68,6 +68,7 @@ class Tagger(nn.Module):
         self.cut: Cut | None = None  # where kept hidden states enter; see `Keeper`
         self.labels = labels
         self.pooling = architecture.pooling
+        self.causal_below = architecture.causal_below
         self.constrained = architecture.constrained
         self.weights = architecture.weights
         self.dropout = nn.Dropout(architecture.dropout)

@@ -36,6 +36,8 @@ class NERModule(pl.LightningModule):
         types: the entity types; taken from the data.
         revision: the backbone's branch, tag or commit on the Hub.
         attention: `bidirectional` lets each word see its right context, `causal` does not.
+        causal_below: layers at the bottom that stay causal when the others are bidirectional.
+        layers: use only this many layers, from the bottom; null uses all.
         freeze_backbone: leave the backbone's own weights as they are.
         peft: `lora` adds adapters, `none` does not.
         lora: the adapters' settings.
@@ -64,6 +66,8 @@ class NERModule(pl.LightningModule):
         types: list[str] | None = None,
         revision: str | None = None,
         attention: Attention = "bidirectional",
+        causal_below: int = 0,
+        layers: int | None = None,
         freeze_backbone: bool = True,
         peft: Literal["none", "lora"] = "lora",
         lora: Lora = Lora(),  # noqa: B008  (frozen, so sharing it is safe)

@@ -11,7 +11,7 @@ from ner_lightning.data.sampling import LengthGroupedSampler
 def fake(index, length, rows=1):
     ids = tuple(np.arange(length) for _ in range(rows))
     one = np.zeros(1, dtype=np.int64)
-    return Encoded(index, ids, one, one, one, one)
+    return Encoded(np.array([index]), np.array([1]), ids, one, one, one, one)
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +119,19 @@ def test_a_data_set_hands_out_batches():
     assert batch.index.tolist() == [3, 1]
     assert batch.input_ids[1].tolist() == [0, 1, 2, 3, 4, 9, 9]
     assert batch.to(torch.device("cpu")).index.tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_sentences_of_a_passage_are_rows_of_words(packed):
+    encoder = Encoder(tiny.llama3_tokenizer(), context=500)
+    texts = [words for words, _ in tiny.sentences(tiny.TRAIN)]
+    passages = list(encoder.encode(texts, [0, 0, 0, 1, 1, 2, 2, 2]))
+    batch = collate([passages[2], passages[0]], encoder.pad_id, packed=packed)
+    assert batch.input_ids.shape[0] == (1 if packed else 2)
+    assert batch.index.tolist() == [5, 6, 7, 0, 1, 2]
+    ids = batch.input_ids.flatten()
+    for row, sentence in enumerate(batch.index.tolist()):
+        assert int(batch.mask[row].sum()) == len(texts[sentence])
+        for column, word in enumerate(texts[sentence]):
+            piece = ids[batch.first[row, column] : batch.last[row, column] + 1]
+            assert encoder.tokenizer.decode(piece).strip() == word

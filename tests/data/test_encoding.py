@@ -4,7 +4,8 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner_lightning.data.encoding import Encoder, _owners, windows
+from ner_lightning.data.encoding import Encoder
+from ner_lightning.data.windows import owners, passages, windows
 from ner_lightning.errors import UserError
 
 SENTENCES = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]
@@ -84,7 +85,7 @@ def test_a_word_longer_than_the_window_is_shortened_not_dropped():
 def test_windows_cover_all_words_within_capacity(lengths, capacity, overlap):
     starts = np.cumsum([0, *lengths])
     cuts = windows(starts, capacity, overlap)
-    owner = _owners(cuts, len(lengths))
+    owner = owners(cuts, len(lengths))
     assert cuts[0][0] == 0
     assert cuts[-1][1] == len(lengths)
     for low, high in cuts:
@@ -106,3 +107,82 @@ def test_a_decoder_without_special_tokens_gets_its_bos():
 def test_limits_that_contradict_each_other_are_refused():
     with pytest.raises(UserError, match=r"max_length 8 and data\.overlap 5"):
         Encoder(tiny.llama3_tokenizer(), max_length=8, overlap=5)
+
+
+def test_sentences_of_a_document_are_read_together_a_line_each(family):
+    _, tokenizer = family
+    alone, together = Encoder(tokenizer), Encoder(tokenizer, context=500)
+    documents = [0, 0, 0, 1, 1, 2, *[3] * (len(SENTENCES) - 6)]
+    passages_ = list(together.encode(SENTENCES, documents))
+    assert [e.index.tolist() for e in passages_] == [[0, 1, 2], [3, 4], [5], list(range(6, len(SENTENCES)))]
+    singles = list(alone.encode(SENTENCES))
+    for passage in passages_:
+        members = [singles[i] for i in passage.index]
+        assert np.diff(passage.ends, prepend=0).tolist() == [len(SENTENCES[i]) for i in passage.index]
+        # Each word has the sub-tokens that it has alone, and nothing but lines' ends stands between.
+        assert pieces(together, passage) == [p for m in members for p in pieces(alone, m)]
+        (window,) = passage.windows
+        bare = [m.windows[0][len(alone.prefix) : len(m.windows[0]) - len(alone.suffix)] for m in members]
+        inner = [part for body in bare for part in (together.line, body)][1:]
+        assert window.tolist() == [*alone.prefix, *np.concatenate(inner), *alone.suffix]
+
+
+def test_without_documents_each_sentence_is_read_alone():
+    encoder = Encoder(tiny.llama3_tokenizer(), context=500)
+    assert [len(e.index) for e in encoder.encode(SENTENCES)] == [1] * len(SENTENCES)
+
+
+def test_a_sentence_too_long_for_a_passage_is_a_passage_of_several_windows():
+    encoder = Encoder(tiny.llama3_tokenizer(), max_length=24, overlap=4, context=16)
+    long = [word for words in SENTENCES[:4] for word in words]
+    found = list(encoder.encode([["a", "b"], ["c"], long, ["d"]], [0, 0, 0, 0]))
+    assert [e.index.tolist() for e in found] == [[0, 1], [2], [3]]
+    assert len(found[1].windows) > 1
+    assert max(len(ids) for e in found for ids in e.windows) <= 24
+
+
+@given(st.lists(st.integers(1, 30), max_size=40), st.integers(1, 60))
+def test_passages_hold_each_sentence_once_within_the_limit(lengths, limit):
+    cuts = list(passages(lengths, limit))
+    assert [place for begin, end in cuts for place in range(begin, end)] == list(range(len(lengths)))
+    for begin, end in cuts:
+        assert end - begin == 1 or sum(lengths[begin:end]) <= limit
+
+
+def test_a_document_is_cut_into_passages_of_like_length():
+    assert list(passages([10] * 12, 100)) == [(0, 6), (6, 12)]  # not 10 and 2
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_length": 40, "overlap": 3}])
+def test_repeated_text_is_read_from_its_last_copy(family, limits):
+    _, tokenizer = family
+    once, twice = Encoder(tokenizer), Encoder(tokenizer, repeats=2, **limits)
+    for one, many in zip(once.encode(SENTENCES), twice.encode(SENTENCES), strict=True):
+        assert pieces(twice, many) == pieces(once, one)
+        assert max(map(len, many.windows)) <= limits.get("max_length", 512)
+        if len(many.windows) == 1:
+            body = one.windows[0][len(once.prefix) : len(one.windows[0]) - len(once.suffix)]
+            expected = [*once.prefix, *[*body, *twice.line] * 2, *body, *once.suffix]
+            assert many.windows[0].tolist() == expected
+            assert many.last[-1] == len(expected) - len(once.suffix) - 1
+
+
+def test_the_space_before_words_can_be_left_off():
+    encoder = Encoder(tiny.llama3_tokenizer(), prefix_space=False)
+    (encoded,) = encoder.encode([["in", "Lima"]])
+    ids = encoded.windows[0][encoded.first[1] : encoded.last[1] + 1]
+    assert encoder.tokenizer.decode(ids) == "Lima"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"context": 600}, r"data\.context is 600; it must be at least 1 and at most 511"),
+        ({"context": 0}, r"data\.context is 0"),
+        ({"repeats": -1}, r"data\.repeats is -1"),
+        ({"repeats": 300}, "301 copies"),
+    ],
+)
+def test_impossible_contexts_and_repeats_are_refused(settings, said):
+    with pytest.raises(UserError, match=said):
+        Encoder(tiny.llama3_tokenizer(), **settings)

@@ -26,7 +26,7 @@ WORDS = [
     "6-4| |6-3|,| |1,000.50| |on| |1996-08-22| |at| |2:29.34| |1/2| |2-1/2| |3,907.5| |10th",
     "+44| |20| |.500| |US$| |1.5| |$|1,000| |5|%",
     "Sino-Soviet| |S&P| |AT&T|'s| |a_b| |x@y.com| |see| |http://a.b/c?d=1|)|.",
-    "one|--|two|...| |**| |(|three|)| |\"|four|\"| |[|5|]",
+    'one|--|two|...| |**| |(|three|)| |"|four|"| |[|5|]',
     "in| |Lima|.|Vera| |and|/|or",
     "我|爱|北|京|。|ひ|ら|カ|ー",
     "קוראים| |לי| |ורה|.| |مرحبا|،| |نعم|؟",
@@ -53,7 +53,10 @@ def test_words_stay_when_they_are_cut_again():
 
 
 PIECES = {
-    "full stops": ("It ended. Vera left! Why? (So.) No", ["It ended .", "Vera left !", "Why ?", "( So . )", "No"]),
+    "full stops": (
+        "It ended. Vera left! Why? (So.) No",
+        ["It ended .", "Vera left !", "Why ?", "( So . )", "No"],
+    ),
     "quotes behind them": ('"It ended." He left.', ['" It ended . "', "He left ."]),
     "small letters after them": ("It cost 5 ... or so. and more", ["It cost 5 ... or so . and more"]),
     "abbreviations": ("Mr. Holt of the U.S. Army", ["Mr. Holt of the U.S. Army"]),
@@ -91,7 +94,9 @@ def test_words_that_are_given_keep_their_places():
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=60)
 NASTY = st.lists(
-    st.sampled_from([*" .,'’-\n\r\t\x00\u200b\u200d\ufe0f\u0301$+5a.A我👍🏽", "n't", "'s", "U.S.", "\r\n", "\ud800"])
+    st.sampled_from(
+        [*" .,'’-\n\r\t\x00\u200b\u200d\ufe0f\u0301$+5a.A我👍🏽", "n't", "'s", "U.S.", "\r\n", "\ud800"]
+    )
 ).map("".join)
 
 
@@ -103,7 +108,9 @@ def test_nothing_is_lost_or_moved(text):
     assert places == sorted(set(places)), "in order, without overlap"
     assert all(start < end and not shows_nothing(text[start:end]) for start, end in found)
     lost = (text[place] for place in set(range(len(text))) - set(places))
-    assert all(char.isspace() or not char.isprintable() or shows_nothing(char) or is_mark(char) for char in lost)
+    assert all(
+        char.isspace() or not char.isprintable() or shows_nothing(char) or is_mark(char) for char in lost
+    )
     ranges = pieces(text, found)
     assert [word for first, last in ranges for word in range(first, last)] == list(range(len(found)))
     assert all(first < last for first, last in ranges)

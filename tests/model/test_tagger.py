@@ -1,11 +1,13 @@
 import itertools
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import tiny
 import torch
 
 from ner_lightning.data.batching import collate
-from ner_lightning.data.encoding import Encoded, Encoder, load_tokenizer
+from ner_lightning.data.encoding import Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
@@ -25,8 +27,7 @@ def batch_of(folder, pairs=PAIRS, **limits):
     encoder = Encoder(load_tokenizer(locate(str(folder))), **limits)
     encoded = encoder.encode([words for words, _ in pairs])
     tagged = [
-        Encoded(e.index, e.windows, e.window, e.first, e.last, torch.tensor(LABELS.encode(tags)).numpy())
-        for e, (_, tags) in zip(encoded, pairs, strict=True)
+        replace(e, tags=np.array(LABELS.encode(tags))) for e, (_, tags) in zip(encoded, pairs, strict=True)
     ]
     return collate(tagged, encoder.pad_id)
 
@@ -87,6 +88,82 @@ def test_an_encoder_is_bidirectional_and_cannot_be_causal(bert):
     assert build(bert)(batch_of(bert)).shape[-1] == len(LABELS)
     with pytest.raises(UserError, match="attention is causal"):
         build(bert, attention="causal")
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_layers_at_the_bottom_can_stay_causal(llama, implementation, bf16):
+    tagger = build(llama, causal_below=1, implementation=implementation, bf16=bf16).eval()
+    for others in ([], PAIRS[:3]):  # alone, and beside longer sentences in a padded batch
+        pair = [(["Vera", "joined", "Halden", last], ["O"] * 4) for last in ("Bank", "percent")]
+        batches = [batch_of(llama, [one, *others]) for one in pair]
+        states = []
+        for batch in batches:
+            mask = batch.attention_mask.long()
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                out = tagger.backbone(batch.input_ids, attention_mask=mask, output_hidden_states=True)
+                emissions = tagger(batch)
+            states.append((*(h[0, 1].float() for h in out.hidden_states), emissions[0, 0]))
+        (_, low, high, one), (_, low_changed, high_changed, other) = states
+        assert torch.equal(low, low_changed)  # the first layer saw nothing of the last word
+        assert not torch.allclose(high, high_changed, atol=1e-4)
+        assert not torch.allclose(one, other, atol=1e-4)
+
+
+def test_causal_layers_are_proven_and_refused_where_they_cannot_be(llama, bert):
+    model = load_backbone(locate(str(llama)), attention="bidirectional", dtype=torch.float32)
+    with pytest.raises(UserError, match="these layers are not all causal"):
+        verify_attention(model, "bidirectional", 420, causal_below=1)
+    with pytest.raises(UserError, match=r"causal_below is 1; it counts the causal layers"):
+        Architecture(attention="causal", causal_below=1)
+    with pytest.raises(UserError, match="does not go with the layers of this backbone"):
+        build(bert, causal_below=1)
+
+
+def test_an_early_exit_is_the_lower_part_of_the_backbone(llama):
+    whole, part = build(llama, lora=None), build(llama, lora=None, layers=1)
+    assert (len(find_layers(whole.backbone)), len(find_layers(part.backbone))) == (2, 1)
+    batch = batch_of(llama)
+    mask = batch.attention_mask.long()
+    with torch.no_grad():
+        hidden = whole.backbone(batch.input_ids, attention_mask=mask, output_hidden_states=True)
+        expected = whole.backbone.norm(hidden.hidden_states[1])
+        found = part.hidden(batch)
+    torch.testing.assert_close(found[batch.attention_mask], expected[batch.attention_mask])
+    for count in (0, 3):
+        with pytest.raises(UserError, match=f"model.layers is {count}; the backbone has 2 layers"):
+            build(llama, layers=count)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_passage_gives_each_sentence_the_context_of_the_others(llama, packed):
+    tagger = build(llama).eval()
+    encoder = Encoder(load_tokenizer(locate(str(llama))), context=200)
+    texts = [words for words, _ in PAIRS]
+    with torch.no_grad():
+        together = tagger(
+            collate(list(encoder.encode(texts, [0] * len(texts))), encoder.pad_id, packed=packed)
+        )
+        alone = tagger(collate(list(encoder.encode(texts)), encoder.pad_id, packed=packed))
+        changed = [*texts[:-1], ["Lima", *texts[-1][1:]]]
+        other = tagger(
+            collate(list(encoder.encode(changed, [0] * len(texts))), encoder.pad_id, packed=packed)
+        )
+    assert together.shape == alone.shape
+    assert not torch.allclose(together[0, 0], alone[0, 0], atol=1e-4)
+    assert not torch.allclose(together[0, 0], other[0, 0], atol=1e-5)  # the last sentence reaches the first
+
+
+def test_a_causal_model_sees_the_right_context_in_a_second_copy(llama):
+    tagger = build(llama, attention="causal").eval()
+    found = []
+    for repeats in (0, 1):
+        encoder = Encoder(load_tokenizer(locate(str(llama))), repeats=repeats)
+        texts = (["Vera", "joined", last] for last in ("Halden", "Lima"))
+        with torch.no_grad():
+            one, other = (tagger(collate(list(encoder.encode([t])), encoder.pad_id))[0, 0] for t in texts)
+        found.append(torch.allclose(one, other, atol=1e-6))
+    assert found == [True, False]
 
 
 @pytest.mark.parametrize("pooling", ["first", "last", "mean"])

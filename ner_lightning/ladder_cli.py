@@ -1,0 +1,145 @@
+"""`ner-lightning ladder`: runs the cells of a ladder, one after the other, and makes their table."""
+
+import argparse
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ner_lightning.errors import Interrupted, UserError
+
+if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
+    from ner_lightning.ladder import Cell, Ladder
+    from ner_lightning.runs import Run
+
+STOPPED = {130: signal.SIGINT, 143: signal.SIGTERM}  # exit codes of a fit that was told to stop, and saved
+
+
+def run(subcommand: str, args: Sequence[str]) -> None:
+    """Runs `ladder`.
+
+    Raises:
+        UserError: the file is not as it must be, or cells failed; all others are done by then.
+        Interrupted: a cell was told to stop; the same command goes on from there.
+    """
+    options = _parser().parse_args(args)
+    from ner_lightning.ladder import read_ladder, sweep
+    from ner_lightning.runs import write_text
+
+    file = Path(options.file)
+    ladder = read_ladder(file)
+    root = Path(options.runs) / ladder.name
+    results = Path(options.results) if options.results else root / "results.json"
+    cells = _chosen(ladder, options.cell, file)
+    if options.list:
+        for cell in cells:
+            sys.stdout.write(f"{_state(cell, root):<12}{cell.name}\n")
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    words = ["ner-lightning", "ladder", str(file), "--runs", options.runs, "--results", str(results)]
+    write_text(root / "sweep.yaml", sweep(ladder, words))
+    failed = []
+    for number, cell in enumerate(cells, start=1):
+        sys.stdout.write(f"[{number}/{len(cells)}] {cell.name}\n")
+        sys.stdout.flush()
+        done = _run_cell(cell, root)
+        if done is None:
+            failed.append(cell.name)
+        else:
+            _record(ladder, cell, done, root / "ladder.md", results)
+    if (root / "ladder.md").is_file():
+        sys.stdout.write("\n" + (root / "ladder.md").read_text(encoding="utf-8"))
+    sys.stdout.write(f"\n{root / 'ladder.md'}\n{results}\n{root / 'sweep.yaml'} (for `wandb sweep`)\n")
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(cells)} cells failed: {', '.join(failed)}.\n"
+            f"What they said is in {root}/CELL.log; the same command tries them again."
+        )
+
+
+def _chosen(ladder: "Ladder", names: Sequence[str] | None, file: Path) -> list["Cell"]:
+    known = [cell.name for cell in ladder.cells]
+    for name in names or ():
+        if name not in known:
+            raise UserError(f"{file} has no cell {name}; there are {', '.join(known)}")
+    return [cell for cell in ladder.cells if not names or cell.name in names]
+
+
+def _state(cell: "Cell", root: Path) -> str:
+    from ner_lightning.ladder import find_run, is_done
+
+    found = find_run(cell, root)
+    return "to do" if found is None else "done" if is_done(found) else "unfinished"
+
+
+def _run_cell(cell: "Cell", root: Path) -> "Run | None":
+    """Runs a cell, or what is left of it; None if it failed."""
+    from ner_lightning.ladder import find_run, is_done
+
+    found = find_run(cell, root)
+    if found is not None and is_done(found):
+        sys.stdout.write(f"    done before: {found.path}\n")
+        return found
+    words = cell.command(root) if found is None else ["fit", "--run", str(found.path)]
+    began = time.monotonic()
+    code = _watched([sys.executable, "-m", "ner_lightning", *words], root / f"{cell.name}.log")
+    found = find_run(cell, root)
+    if found is not None:
+        minutes = found.read("run.json").get("minutes", 0.0) + (time.monotonic() - began) / 60
+        found.update("run.json", {"minutes": minutes})
+    if code in STOPPED:
+        raise Interrupted(STOPPED[code])
+    return found if code == 0 else None
+
+
+def _watched(command: list[str], log: Path) -> int:
+    """Runs a command, shows what it says and keeps it in a file; returns its exit code."""
+    with (
+        log.open("a", encoding="utf-8") as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+    ):
+        assert process.stdout is not None
+        # A fit that is told to stop saves first, so it is told and then waited for.
+        before = {
+            number: signal.signal(number, lambda number, _: process.send_signal(number))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            for line in process.stdout:
+                file.write(line)
+                sys.stdout.write(f"    {line}")
+                sys.stdout.flush()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return process.returncode
+
+
+def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Path) -> None:
+    """Adds a cell's row and makes the table anew."""
+    from ner_lightning import records
+    from ner_lightning.ladder import row_of, table
+    from ner_lightning.runs import write_text
+
+    records.add([row_of(cell, ladder.name, done)], results)
+    rows = [row for row in records.read(results) if row.get("ladder") == ladder.name]
+    rungs = list(dict.fromkeys(cell.rung for cell in ladder.cells))
+    rows = sorted((row for row in rows if row["rung"] in rungs), key=lambda row: rungs.index(row["rung"]))
+    write_text(page, table(rows, ladder.notes))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ner-lightning ladder",
+        description="Runs a matrix of recipes and seeds from one file, goes on where it stopped, and makes "
+        "one table: mean and standard deviation over seeds, minutes, peak memory.",
+    )
+    parser.add_argument("file", metavar="FILE", help="YAML with configs, settings, seeds and rungs")
+    parser.add_argument("--cell", action="append", metavar="NAME", help="only this cell; may be repeated")
+    parser.add_argument("--list", action="store_true", help="say which cells are done, and run none")
+    parser.add_argument("--runs", default="runs", metavar="DIR", help="runs go to DIR/FILE'S NAME/CELL")
+    parser.add_argument("--results", metavar="FILE", help="the JSON file of rows (default: beside the runs)")
+    return parser
