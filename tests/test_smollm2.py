@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ner_lightning.cli import main
+from ner_lightning.data import conll
 
 pytestmark = [
     pytest.mark.slow,
