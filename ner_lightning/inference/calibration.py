@@ -75,7 +75,8 @@ def _chances(tagger: NERTagger, sentences: Sequence[Sentence]) -> tuple[Tensor, 
     chances, right, half = [], [], []
     before = model.temperature
     try:
-        for scored in tagger.scores([sentence.words for sentence in sentences]):
+        documents = [sentence.document for sentence in sentences]
+        for scored in tagger.scores([sentence.words for sentence in sentences], documents):
             ids = model.decode(scored.emissions, scored.mask)
             places = []
             for row, (number, length) in enumerate(

@@ -163,8 +163,8 @@ class NERTagger:
         documents = iter(documents)
         while group := _group(documents):
             sentences = [words for document in group for words in document.words]
-            texts = [number for number, document in enumerate(group) for _ in document.words]
-            found = self._pieces(sentences, texts, marginals=marginals, n_best=n_best)
+            numbers = [number for number, document in enumerate(group) for _ in document.sentences]
+            found = self._pieces(sentences, numbers, marginals=marginals, n_best=n_best)
             columns = len(self.labels) if marginals else 0
             for document in group:
                 pieces = list(islice(found, len(document.sentences)))
@@ -173,7 +173,7 @@ class NERTagger:
     def scores(
         self, sentences: Sequence[Sequence[str]], documents: Sequence[int] | None = None
     ) -> Iterator[Scored]:
-        """Runs the model over sentences, none of them empty, those of like length together.
+        """Runs the model over sentences, those of like length together.
 
         Args:
             sentences: the words of each.
@@ -190,13 +190,13 @@ class NERTagger:
             yield Scored(batch.index.tolist(), emissions, batch.mask)
 
     def _pieces(
-        self, sentences: Sequence[Sequence[str]], texts: Sequence[int], *, marginals: bool, n_best: int
+        self, sentences: Sequence[Sequence[str]], documents: Sequence[int], *, marginals: bool, n_best: int
     ) -> Iterator[Piece]:
         """What is found in each sentence, in order, a window of them at a time."""
         for begin in range(0, len(sentences), WINDOW):
             window = sentences[begin : begin + WINDOW]
             found: dict[int, Piece] = {}
-            for scored in self.scores(window, texts[begin : begin + WINDOW]):
+            for scored in self.scores(window, documents[begin : begin + WINDOW]):
                 found |= self._decode(scored, marginals=marginals, n_best=n_best)
             yield from (found[index] for index in range(len(window)))
 
