@@ -11,7 +11,8 @@ from ner_lightning.predict_cli import _parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.S)
+PAGES = README + (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```bash\n(.*?)```", PAGES, flags=re.S)
 LINES = [line.partition("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 COMMAND = re.compile(r"^(?:\.venv/bin/)?ner-lightning |^torchrun .* -m ner_lightning ")
 COMMAND_LINES = [COMMAND.sub("", line) for line in LINES if COMMAND.match(line)]
@@ -35,7 +36,8 @@ def test_commands_of_the_readme_parse(line, capsys, monkeypatch):
         assert parser.parse_args(words)
         return
     if command == "predict":
-        assert _parser("predict").parse_args(words).output
+        options = _parser("predict").parse_args(words)
+        assert options.output or options.text or options.calibrate
         return
     # What is continued, validated or tested takes its config from a run; here from a recipe.
     options = [w for w in words if not re.match(r"last$|--ckpt_path|--run$|runs/", w)]
@@ -48,7 +50,7 @@ def test_commands_of_the_readme_parse(line, capsys, monkeypatch):
 
 
 def test_links_of_the_readmes_lead_somewhere():
-    for page in (ROOT / "README.md", ROOT / "ner_lightning" / "README.md"):
+    for page in (ROOT / "README.md", ROOT / "ner_lightning" / "README.md", ROOT / "docs" / "predict.md"):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), target
 
