@@ -11,7 +11,7 @@ from ner_lightning.predict_cli import _parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "docs" / "export.md", ROOT / "docs" / "serve.md"]
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("predict", "export", "serve"))]
 BLOCKS = [
     b for p in PAGES for b in re.findall(r"```bash\n(.*?)```", p.read_text(encoding="utf-8"), flags=re.S)
 ]
@@ -42,7 +42,7 @@ def test_commands_of_the_readme_parse(line, capsys, monkeypatch):
         return
     if command == "predict":
         options = _parser("predict").parse_args(words)
-        assert options.output or options.text
+        assert options.output or options.text or options.calibrate
         return
     # What is continued, validated or tested takes its config from a run; here from a recipe.
     options = [w for w in words if not re.match(r"last$|--ckpt_path|--run$|runs/", w)]
@@ -55,7 +55,7 @@ def test_commands_of_the_readme_parse(line, capsys, monkeypatch):
 
 
 def test_links_of_the_readmes_lead_somewhere():
-    for page in (ROOT / "README.md", ROOT / "ner_lightning" / "README.md"):
+    for page in (*PAGES, ROOT / "ner_lightning" / "README.md"):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), target
 
