@@ -6,6 +6,7 @@ import cache_speed
 import crf
 import lockstep
 import measure
+import pipeline_speed
 import predict_speed
 import pytest
 import record
@@ -305,6 +306,14 @@ def test_prediction_speed(small, monkeypatch):
     assert predict_speed.main([*words, "--rounds", "2"]) == 0
     assert recorded(file)["share of the backbone's own rate"] > 0
     assert recorded(file)["times the rate with adapters not merged"] > 0
+
+
+def test_prediction_speed_beside_a_pipeline(small, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words, file = small
+    assert pipeline_speed.main([*words, "--rounds", "2"]) == 0
+    assert recorded(file)["times the rate of the pipeline as it comes"] > 0
+    assert recorded(file)["times the rate of the pipeline at its best"] > 0
 
 
 def test_crf_speed(tmp_path, monkeypatch):
