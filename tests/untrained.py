@@ -25,6 +25,7 @@ def write_checkpoint(
 ) -> Path:
     """Everything that would have been trained is random; `changes` are settings of NERModule."""
     settings = {name: getattr(Architecture(), name) for name in PLAIN} | {
+        "prepare": None,
         "peft": "none",
         "lora": {},
         "loss": {},
