@@ -174,7 +174,7 @@ def test_there_are_no_more_sequences_than_there_are(tagger):
     assert sum(math.exp(log_prob) for _, log_prob in paths) == pytest.approx(1, abs=1e-5)
 
 
-def drawn(tagger, temperature, count=400):
+def drawn(tagger, temperature, count=250):
     """Sentences whose gold entities are drawn so that scores at this temperature tell the truth."""
     draw = np.random.default_rng(0)
     texts = [text.split() for text in taggers.texts()]
