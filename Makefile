@@ -32,7 +32,7 @@ quickstart: setup  ## a real LLM becomes a NER tagger: fit, test, tag two senten
 	$(BIN)/ner-lightning predict --text "Amina Farouk left the Gazette for Nordwind Energy in Bergen ." \
 	    --text "The Portuguese rower Tiago Neves won the Harbour Cup on the Douro ."
 	@printf '%s\n' '' 'Next:' \
-	    '  # tag a text of your own, one sentence a line, with spaces around words and full stops' \
+	    '  # tag a text of your own' \
 	    '  $(BIN)/ner-lightning predict --input YOUR.txt --output entities.jsonl' \
 	    '  # train on your own data: a folder with train, valid and test in CoNLL columns or JSONL' \
 	    '  $(BIN)/ner-lightning fit --config configs/quickstart.yaml --data.dataset YOUR_FOLDER' \
@@ -40,9 +40,9 @@ quickstart: setup  ## a real LLM becomes a NER tagger: fit, test, tag two senten
 	    '  $(BIN)/ner-lightning fit --config configs/llama_crf.yaml'
 
 bench: setup  ## measure every speed again (more than an hour, alone on the machine) and renew the tables
-	for script in train_speed predict_speed cache_speed crf startup; do \
+	for script in train_speed predict_speed pipeline_speed cache_speed crf startup; do \
 	    $(BIN)/python benchmarks/$$script.py --record docs/results.json || exit 1; done
-	$(BIN)/python benchmarks/results.py --write README.md docs/*.md
+	$(BIN)/python benchmarks/results.py --write README.md docs/*.md docs/*/*.md
 
 check: setup  ## lint, types, import rules
 	$(BIN)/ruff check .

@@ -75,7 +75,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return timed
 
     names = ("sentences in, tags out", "merged backbone alone", "adapters not merged")
-    works = (lambda: merged(sentences), backbone_alone, lambda: unmerged(sentences))
+    works = (lambda: merged(words=sentences), backbone_alone, lambda: unmerged(words=sentences))
     rates = measure.alternate({n: rate(w) for n, w in zip(names, works, strict=True)}, options.rounds)
     whole, alone, apart = names
     found = {f"{name}, sub-tokens/s": values for name, values in rates.items()}

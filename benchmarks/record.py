@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import prompt_table
 import record_analysis
 import results
 import torch
@@ -91,6 +92,9 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     if not configs or "config" in configs:
         # A continued run knows only its own config.yaml; what was asked for at its start is not in it.
         raise UserError(f"{folder}: no recipe is named in its command ({shlex.join(about['command'])})")
+    prompting = about.get("prompting")
+    if prompting is not None:
+        configs = [prompt_table.PROMPTED, *configs]
     rows = []
     for split, stage in STAGES.items():
         file = folder / f"predictions.{split}.jsonl"
@@ -113,8 +117,12 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
             "commit": about["commit"],
         }
         rows += [shared | {"metric": name, "value": counted[name]} | source for name in METRICS]
+        if prompting is not None:
+            rows += prompt_table.counts(prompting, shared | source)
     if not rows:
         raise UserError(f"{folder} has no predictions.valid.jsonl or predictions.test.jsonl")
+    if prompting is not None:
+        return rows
     shared = {"config": " ".join(configs), "overrides": overrides}
     origin = {name: about[name] for name in ("seed", "machine", "versions", "commit")}
     rows += record_analysis.rows_of(folder, shared | origin | {"command": shlex.join(about["command"])})

@@ -1,7 +1,7 @@
 """Rows of docs/results.json, and the tables of the docs that are made from them.
 
-python benchmarks/results.py --write README.md docs/*.md   # renew the tables between the markers
-python benchmarks/results.py --check README.md docs/*.md   # exit 1 if one is out of date
+python benchmarks/results.py --write README.md docs/*.md docs/*/*.md   # renew the tables between the markers
+python benchmarks/results.py --check README.md docs/*.md docs/*/*.md   # exit 1 if one is out of date
 """
 
 import argparse
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+import prompt_table
 import report_tables
 
 from ner_lightning import ladder, records
@@ -112,8 +113,10 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "cache": bench("cache speed"),
     "crf": bench("crf speed"),
     "startup": bench("start-up"),
+    "service": bench("service under load"),
     "ladder_conll2003": partial(ladder_table, "conll2003"),
     "ladder_wnut17": partial(ladder_table, "wnut17"),
+    "prompted": partial(_of_report, prompt_table.table),
     **{name: partial(_of_report, table) for name, table in report_tables.ALL.items()},
 }
 

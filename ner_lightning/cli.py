@@ -17,9 +17,14 @@ COMMANDS = {
     "validate": ("ner_lightning.lightning_cli", "score a trained tagger on the validation set"),
     "test": ("ner_lightning.lightning_cli", "score a trained tagger on the test set"),
     "predict": ("ner_lightning.predict_cli", "tag a file: [RUN] --input FILE --output FILE"),
+    "export": ("ner_lightning.export_cli", "write a tagger that others can load: [RUN] --output DIR"),
+    "serve": ("ner_lightning.serve_cli", "answer over HTTP: [RUN]"),
+    "baseline": ("ner_lightning.baseline_cli", "prompt the backbone instead: --config FILE --shots N"),
     "report": ("ner_lightning.report_cli", "write a run's report: [RUN ...]"),
     "compare": ("ner_lightning.report_cli", "compare runs on the same sentences: RUN RUN"),
     "ladder": ("ner_lightning.ladder_cli", "run a matrix of recipes and seeds, and make their table: FILE"),
+    "configs": ("ner_lightning.configs_cli", "list the shipped configs, or copy some: [NAME ...]"),
+    "completion": ("ner_lightning.completion_cli", "complete commands and options by tab: bash or zsh"),
 }
 
 
@@ -89,7 +94,7 @@ def _ask_for_report() -> None:
 
 
 def _help() -> str:
-    rows = "".join(f"  {name:<10}{what}\n" for name, (_, what) in COMMANDS.items())
+    rows = "".join(f"  {name:<12}{what}\n" for name, (_, what) in COMMANDS.items())
     return (
         "usage: ner-lightning COMMAND ...\n\n"
         "Turns an open LLM into a named-entity tagger.\n\n"

@@ -25,7 +25,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         UserError: the file is not as it must be, or cells failed; all others are done by then.
         Interrupted: a cell was told to stop; the same command goes on from there.
     """
-    options = _parser().parse_args(args)
+    options = parser(subcommand).parse_args(args)
     from ner_lightning.ladder import read_ladder, sweep
     from ner_lightning.runs import write_text
 
@@ -131,9 +131,10 @@ def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Pa
     write_text(page, table(rows, ladder.notes))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser(name: str) -> argparse.ArgumentParser:
+    """Its options."""
     parser = argparse.ArgumentParser(
-        prog="ner-lightning ladder",
+        prog=f"ner-lightning {name}",
         description="Runs a matrix of recipes and seeds from one file, goes on where it stopped, and makes "
         "one table: mean and standard deviation over seeds, minutes, peak memory.",
     )

@@ -1,6 +1,5 @@
 """fit, validate and test: LightningCLI, with run folders and checkpoints that know their config."""
 
-import logging
 import os
 import sys
 import tempfile
@@ -11,7 +10,6 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError
-from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
@@ -24,6 +22,7 @@ from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
 from ner_lightning.preflight import explain, refuse, refuse_types
 from ner_lightning.progress import shown
+from ner_lightning.recipe import COMMON, add_options, quiet
 from ner_lightning.runs import RUN_VARIABLE, Run
 from ner_lightning.starts import find_start
 from ner_lightning.training import callbacks, console, ranks, report
@@ -36,15 +35,6 @@ from ner_lightning.training.safepoints import SafePoints
 from ner_lightning.training.states import HiddenStateCache
 from ner_lightning.training.vitals import Vitals
 from ner_lightning.training.wandb_logger import SteadyWandbLogger, finish_wandb
-
-TRAINER_DEFAULTS = {
-    "use_distributed_sampler": False,  # ours deals batches of like length out to ranks
-    "num_sanity_val_steps": 0,
-    "gradient_clip_val": 1.0,
-    "enable_model_summary": False,
-    "log_every_n_steps": 10,
-    "max_epochs": 10,
-}
 
 
 class NERCLI(LightningCLI):
@@ -67,11 +57,7 @@ class NERCLI(LightningCLI):
                 NERModule,
                 CoNLLDataModule,
                 args=self.words,
-                save_config_callback=None,  # the run folder keeps it
-                trainer_defaults=TRAINER_DEFAULTS,
-                seed_everything_default=42,
-                auto_configure_optimizers=False,
-                parser_kwargs={"exit_on_error": False},
+                **COMMON,
             )
         except BaseException as error:
             ranks.end_children(getattr(self, "trainer", None))
@@ -88,19 +74,7 @@ class NERCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Links model and data, so that backbone and entity types are named once."""
-        parser.add_argument("--runs", default="runs", help="the folder of run folders")
-        parser.add_argument("--name", default="run", help="the run's name: it goes to RUNS/NAME/1, 2, ...")
-        parser.add_argument(
-            "--checkpoint_every_n_steps",
-            type=PositiveInt | None,
-            default=None,
-            help="save `last` within an epoch, too, each time so many steps are done",
-        )
-        parser.link_arguments("model.backbone", "data.backbone")
-        parser.link_arguments("model.revision", "data.backbone_revision")
-        parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=_data_seed)
-        parser.link_arguments("data.types", "model.types", apply_on="instantiate")
+        add_options(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the words; what is wrong with them is said in a line or two.
@@ -226,7 +200,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     with find_start(subcommand, args) as start:
         try:
             with warnings.catch_warnings(), shown("stdout"):
-                _quiet()
+                quiet()
                 cli = NERCLI([subcommand, *start.words], start.checkpoint, start.folder)
         except MisconfigurationException as error:
             raise UserError(" ".join(str(error).split())) from None
@@ -246,28 +220,3 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
 def _listed(given: Any) -> list[Any]:
     return [] if given is None else given if isinstance(given, list) else [given]
-
-
-def _data_seed(seed: bool | int) -> int:
-    return int(seed)
-
-
-def _quiet() -> None:
-    """Silences warnings of libraries about their own insides, each by its words."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # their tips and notes on hardware
-    for words in (
-        ".*LightningCLI's args parameter.*",
-        ".*does not have many workers.*",
-        ".*isinstance.treespec, LeafSpec.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*is not resumable.*",
-        ".*litlogger.*",
-        ".*smaller than the logging interval.*",  # each epoch has its line whatever the interval
-        ".*Found .* module.* in eval mode.*",
-        ".*anonymous setting.*",
-        ".*recommended to use .self.log.*sync_dist.*",  # the metrics are summed over ranks already
-        "The dirpath has changed from .*",
-        r"The \.grad attribute of a Tensor that is not a leaf.*",  # torch.compile looking around
-    ):
-        warnings.filterwarnings("ignore", message=words)

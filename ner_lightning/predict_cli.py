@@ -1,20 +1,29 @@
-"""`ner-lightning predict`: tags a file of words or of white-space separated text."""
+"""`ner-lightning predict`: files of text or words in, entities out."""
 
 import argparse
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.data import conll, jsonl
-from ner_lightning.data.sentence import DataError, Sentence, check_word, is_written_through, read_lines
+from ner_lightning.data.sentence import is_written_through
 from ner_lightning.errors import UserError
-from ner_lightning.progress import paced, shown, stage
-from ner_lightning.terminal import printable
+from ner_lightning.inference import formats
+from ner_lightning.progress import shown, stage
 
 if TYPE_CHECKING:
-    from ner_lightning.inference.predictor import Tagged
+    from ner_lightning.inference.growing import Output
+    from ner_lightning.inference.predictor import NERTagger
+
+STANDARD_OUTPUT = "-"
+# What the outcome depends on, so that a stopped command is only gone on with by the same one.
+_DECISIVE = (
+    "text input field id_field word_column whole_files tokenized source_format target_format wide strict "
+    "rejects temperature calibrate"
+)
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -23,117 +32,212 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     Raises:
         UserError: an option, the input, the output or the run is not as it must be.
     """
-    parser = _parser(subcommand)
-    options = parser.parse_args(args)
-    sentences = _to_tag(options)
-    if options.output is None and not options.text:
-        raise UserError("name where the tags go: --output FILE.jsonl or FILE.conll")
-    output = Path(options.output or os.devnull)
-    _check_output(output)
+    options = parser(subcommand).parse_args(args)
+    _check(options)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    with shown("stderr"):
+        if options.input is None and not options.text:
+            _calibrated(options, show=True)
+        else:
+            _predict(options)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    # Here and below: `--help` must not wait for numpy and torch.
+    from ner_lightning.inference.bulk import Share, blocks, check, tag_blocks
+    from ner_lightning.inference.readers import Inputs
+    from ner_lightning.inference.records import Record
+
+    inputs = Inputs(
+        options.input or "",
+        options.source_format,
+        options.field,
+        options.id_field,
+        options.word_column,
+        options.whole_files,
+    )
+    files = inputs.files() if options.input else []
+    share = Share.of(files)
+    output = _output(options, files)
+    began, before = time.monotonic(), output.done.words
+    try:
+        records: Iterator[Record] = (
+            inputs.read(share.opened)
+            if options.input
+            else (Record("--text", number, text) for number, text in enumerate(options.text, 1))
+        )
+        found = blocks(islice(records, output.done.records, None))
+        first = next(found, [])
+        if not first and not output.done.records:
+            raise UserError(f"{options.input}:1: no sentence in the file; name a file that has some")
+        if options.strict:
+            check(first)  # before anything is loaded, if it is near the beginning
+        tagger = _calibrated(options)
+        from ner_lightning.inference.writers import writer
+
+        made = writer(_format(options), tagger.labels.types, wide=options.wide, color=_colored(options))
+        stage("Tagging ...")
+        tag_blocks(
+            tagger,
+            chain([first], found) if first else iter(()),
+            made,
+            output,
+            strict=options.strict,
+            tokenized=options.tokenized,
+            share=share,
+        )
+        if output.done.rejected and not output.done.texts:
+            raise UserError(f"{options.input}: no text could be read of {output.done.rejected:,}")
+        output.finish(made.finish)
+    except BaseException:
+        output.leave()
+        raise
+    _say(options, output, (output.done.words - before) / max(time.monotonic() - began, 1e-9))
+
+
+def _calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
+    """The tagger, at the temperature that was asked for."""
+    from ner_lightning.data import conll
     from ner_lightning.inference.predictor import NERTagger
 
-    with shown("stderr"):
-        tagger = NERTagger.from_run(options.run, root=options.runs, device=options.device)
-        stage(f"Tagging {_count(len(sentences), 'sentence', 'sentences')} ...")
-        found = tagger.stream(sentence.words for sentence in sentences)
-        tagged = list(paced(found, "sentences tagged", len(sentences)))
-    if options.output is None:
-        for item in tagged:
-            sys.stdout.write(marked(item) + "\n")
-        return
-    if output.suffix in jsonl.JSON_SUFFIXES:
-        jsonl.write_jsonl(
-            output,
-            (
-                {
-                    "words": list(item.words),
-                    "predicted": list(item.tags),
-                    "entities": [
-                        {
-                            "type": entity.type,
-                            "text": " ".join(item.words[entity.start : entity.end]),
-                            "start": entity.start,
-                            "end": entity.end,
-                            tagger.tagger.probability_name: round(entity.probability, 6),
-                        }
-                        for entity in item.entities
-                    ],
-                }
-                for item in tagged
-            ),
-        )
+    sentences = conll.read(options.calibrate, word_column=options.word_column) if options.calibrate else []
+    tagger = NERTagger.from_run(options.run, root=options.runs, device=options.device)
+    if options.temperature is not None:
+        tagger.temperature = options.temperature
+    if not options.calibrate:
+        return tagger
+    from ner_lightning.inference.calibration import calibrate
+
+    stage("Calibrating ...")
+    found = calibrate(tagger, sentences)
+    said = (
+        f"temperature {found.temperature:.3f}: calibration error {found.before:.4f} before, "
+        f"{found.after:.4f} after, on {found.entities:,} predicted entities"
+    )
+    if show:
+        sys.stdout.write(said + "\n")
     else:
-        conll.write_conll(output, sentences, [item.tags for item in tagged])
-    entities = sum(len(item.entities) for item in tagged)
-    done = f"{_count(len(tagged), 'sentence', 'sentences')}, {_count(entities, 'entity', 'entities')}"
-    sys.stderr.write(f"{done}: {output}\n")
+        stage(said)
+    return tagger
 
 
-def marked(item: "Tagged") -> str:
-    """A sentence with its entities in brackets: as in `[PER Vera Lindqvist] left`."""
-    words = [printable(word) for word in item.words]
-    for entity in item.entities:
-        words[entity.start] = f"[{printable(entity.type)} {words[entity.start]}"
-        words[entity.end - 1] += "]"
-    return " ".join(words)
+def _output(options: argparse.Namespace, files: list[Path]) -> "Output":
+    from ner_lightning.inference.growing import Direct, Growing
+
+    rejects = Path(options.rejects) if options.rejects else None
+    if options.output in (None, STANDARD_OUTPUT):
+        return Direct(None, rejects)
+    path = Path(options.output)
+    if is_written_through(path):
+        return Direct(path, rejects)
+    from ner_lightning.inference.bulk import request
+
+    model = Path(options.run).expanduser() if options.run else Path(options.runs) / "last"
+    wanted = {name: getattr(options, name) for name in _DECISIVE.split()} | request(files, model.resolve())
+    beside = path.with_name(path.name + ".rejects.jsonl")
+    return Growing(path, rejects or beside, wanted, restart=options.restart)
 
 
-def read_sentences(path: str, word_column: int = 0) -> Iterator[Sentence]:
-    """Reads words: CoNLL columns or JSONL by the file's suffix, otherwise a sentence a line.
+def _format(options: argparse.Namespace) -> str:
+    if options.target_format:
+        return str(options.target_format)
+    if options.output is None:
+        return "text"
+    if options.output == STANDARD_OUTPUT:
+        return "jsonl"
+    return formats.WRITTEN.get(Path(options.output).suffix.lower(), "conll")
 
-    Raises:
-        UserError: the file is missing, empty, not UTF-8, or malformed.
-    """
-    if Path(path).suffix in {".conll", ".bio", ".tsv", *jsonl.JSON_SUFFIXES}:
-        yield from conll.read(path, word_column=word_column, tagged=False)
+
+def _colored(options: argparse.Namespace) -> bool:
+    on_terminal = options.output in (None, STANDARD_OUTPUT) and sys.stdout.isatty()
+    return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _say(options: argparse.Namespace, output: "Output", rate: float) -> None:
+    """Says what was done, unless it can be seen."""
+    done = output.done
+    if options.output is None and not done.rejected:
         return
-    texts = [(number, words) for number, line in enumerate(read_lines(path), 1) if (words := line.split())]
-    if not texts:
-        raise DataError(f"{path}:1: no sentence in the file; name a file that has some")
-    for number, words in texts:
-        try:
-            yield Sentence(tuple(map(check_word, words)), None, 0)
-        except UserError as error:
-            raise DataError(f"{path}:{number}: {error}") from None
+    parts = [
+        _count(done.texts, "text"),
+        _count(done.words, "word"),
+        _count(done.entities, "entity", "entities"),
+    ]
+    rejected = f"; {done.rejected:,} left out" if done.rejected else ""
+    stage(f"{', '.join(parts)}{rejected}: {options.output or STANDARD_OUTPUT} ({rate:,.0f} words/s)")
 
 
-def _count(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"
+def _count(number: int, one: str, several: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
-def _to_tag(options: argparse.Namespace) -> list[Sentence]:
+def _check(options: argparse.Namespace) -> None:
+    """Checks options against each other, and whether the output can be written."""
+    _check_source(options)
+    format = _format(options)
+    if options.wide and format not in formats.WIDE:
+        raise UserError(f"--wide is a table: name an --output that ends in .csv or .parquet, not {format}")
+    _check_output(options.output, format)
+
+
+def _check_source(options: argparse.Namespace) -> None:
     if options.text and options.input:
         raise UserError("name what to tag once: --input or --text, not both")
-    if options.input:
-        return list(read_sentences(options.input, options.word_column))
-    if not options.text:
-        raise UserError("name what to tag: --input FILE, or --text 'words parted by spaces'")
-    texts = [words for text in options.text if (words := text.split())]
-    if not texts:
-        raise UserError("--text holds no word; write a sentence, its words parted by spaces")
-    return [Sentence(tuple(map(check_word, words)), None, 0) for words in texts]
+    if options.text and not any(text.split() for text in options.text):
+        raise UserError("--text holds no word; write a text")
+    if not (options.input or options.text or options.calibrate):
+        raise UserError("name what to tag: --input FILE, or --text 'a text'")
+    if options.temperature is not None and not 0 < options.temperature < float("inf"):
+        raise UserError(f"--temperature {options.temperature} must be above 0")
+    if options.temperature is not None and options.calibrate:
+        raise UserError("--calibrate finds the temperature: leave out --temperature")
 
 
-def _check_output(file: Path) -> None:
+def _check_output(name: str | None, format: str) -> None:
+    if name in (None, STANDARD_OUTPUT):
+        if format in formats.MADE_AT_THE_END:
+            raise UserError(f"{format} needs a file: --output FILE")
+        return
+    file = Path(name or "")
     if not file.parent.is_dir():
         raise UserError(f"--output {file}: there is no folder {file.parent}")
-    written = file if is_written_through(file) else file.parent
-    if file.is_dir() or not os.access(written, os.W_OK):
+    through = is_written_through(file)
+    if file.is_dir() or not os.access(file if through else file.parent, os.W_OK):
         raise UserError(f"--output {file}: no file can be written there")
+    if through and format in formats.MADE_AT_THE_END:
+        raise UserError(f"--output {file}: {format} needs a file, not a link, a pipe or a device")
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> argparse.ArgumentParser:
+    """Its options."""
     parser = argparse.ArgumentParser(
-        prog=f"ner-lightning {name}", description="Tags a file with a trained tagger."
+        prog=f"ner-lightning {name}",
+        description="Finds entities in text. A stopped command goes on when it is given again.",
     )
-    parser.add_argument(
-        "run", nargs="?", metavar="RUN", help="run folder or checkpoint (default: the last run)"
+    add = parser.add_argument
+    add("run", nargs="?", metavar="RUN", help="run folder or checkpoint (default: the last run)")
+    add("--text", action="append", help="a text; may be repeated")
+    add(
+        "--input",
+        metavar="FILE",
+        help=f"{', '.join(formats.READ)}; a folder of such files; - for standard input",
     )
-    parser.add_argument("--text", action="append", help="a sentence, words parted by spaces; may be repeated")
-    parser.add_argument("--input", metavar="FILE", help=".conll, .jsonl, or text: a sentence a line")
-    parser.add_argument("--output", metavar="FILE", help=".jsonl, or CoNLL columns")
-    parser.add_argument("--word_column", type=int, default=0, help="column of the words in CoNLL files")
-    parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
-    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
+    add(
+        "--output", metavar="FILE", help=f"{', '.join(formats.WRITTEN)}; - for JSONL (default: show the text)"
+    )
+    add("--from", dest="source_format", choices=formats.INPUTS, help="the input's format, whatever its name")
+    add("--to", dest="target_format", choices=formats.OUTPUTS, help="the output's format, whatever its name")
+    add("--field", default="text", help="field or column with the text, or with a list of words (text)")
+    add("--id_field", default="id", metavar="FIELD", help="field or column that is handed on (id)")
+    add("--word_column", type=int, default=0, metavar="N", help="column of the words in CoNLL files (0)")
+    add("--whole_files", action="store_true", help="a .txt file is one text (default: each line is one)")
+    add("--tokenized", action="store_true", help="words of texts are parted by spaces, signs as well")
+    add("--wide", action="store_true", help="CSV, Parquet: a row a text, a column a type")
+    add("--strict", action="store_true", help="stop at what cannot be read (default: note it, and go on)")
+    add("--rejects", metavar="FILE", help="where that is noted (default: OUTPUT.rejects.jsonl)")
+    add("--restart", action="store_true", help="begin again, though an earlier command was stopped")
+    add("--calibrate", metavar="FILE", help="tagged sentences, not trained on, to make scores fit to")
+    add("--temperature", type=float, metavar="T", help="what scores are divided by first (1)")
+    add("--runs", default="runs", metavar="DIR", help="the folder of run folders")
+    add("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     return parser

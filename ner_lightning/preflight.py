@@ -99,6 +99,12 @@ def explain(message: str, keys: Collection[str]) -> str:
     """
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
     text = " ".join(lines)
+    named = re.match(r'Parser key "([\w.]+)"', text)
+    wrong = re.search(r"Problem with given class_path '(.+?)': (.+?) - (?:Expected|Not a valid)", text)
+    if named is not None and wrong is not None:
+        absent = "No module named" in wrong[2] or "not found" in wrong[2]
+        hint = "; a module in this folder is found with PYTHONPATH=. before the command" if absent else ""
+        return f"{named[1]}: class_path {wrong[1]}: {wrong[2]}{hint}"
     text = re.sub(r"<class '(\w+)'>", r"\1", text).replace("typing.", "")
     text = re.sub(r"^Parser key \"config\": *", "--config: ", text)
     text = re.sub(r"^Parser key \"([\w.]+)\": *", r"\1: ", text)

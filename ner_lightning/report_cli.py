@@ -95,3 +95,8 @@ def _compare_parser() -> argparse.ArgumentParser:
 def _shared(parser: argparse.ArgumentParser, split: str) -> None:
     parser.add_argument("--split", choices=SPLITS, help=split)
     parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
+
+
+def parser(name: str) -> argparse.ArgumentParser:
+    """Its options."""
+    return _compare_parser() if name == "compare" else _report_parser()

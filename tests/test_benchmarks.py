@@ -6,14 +6,17 @@ import cache_speed
 import crf
 import lockstep
 import measure
+import pipeline_speed
 import predict_speed
 import pytest
 import record
 import results
+import serve_load
 import startup
 import torch
 import train_speed
 from seqeval.metrics import f1_score, precision_score, recall_score
+from untrained import write_checkpoint
 
 from ner_lightning import records
 
@@ -305,6 +308,14 @@ def test_prediction_speed(small, monkeypatch):
     assert recorded(file)["times the rate with adapters not merged"] > 0
 
 
+def test_prediction_speed_beside_a_pipeline(small, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words, file = small
+    assert pipeline_speed.main([*words, "--rounds", "2"]) == 0
+    assert recorded(file)["times the rate of the pipeline as it comes"] > 0
+    assert recorded(file)["times the rate of the pipeline at its best"] > 0
+
+
 def test_crf_speed(tmp_path, monkeypatch):
     threads = torch.get_num_threads()
     file = tmp_path / "results.json"
@@ -337,6 +348,22 @@ def test_cache_speed(small, monkeypatch):
     assert cache_speed.main([*words, *few]) == 0
     assert recorded(file)["times as fast, filling included"] > 0
     assert recorded(file)["adapters on the top layers, times as fast"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_service_under_load(small, llama, corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    _, file = small
+    run = str(write_checkpoint(tmp_path, llama))
+    few = ["--clients", "4", "--seconds", "3", "--offline_seconds", "1", "--malformed", "0.3"]
+    assert serve_load.main([run, "--data", str(corpus), *few, "--record", str(file)]) == 0
+    found = recorded(file)
+    assert found["texts/s"] > 0
+    assert found["malformed bodies"] > 0
+    assert found["answers that should not be"] == 0
+    assert found["p50, ms"] <= found["p95, ms"] <= found["p99, ms"]
+    assert "| p99, ms |" in results.TABLES["service"](results.read(file))
 
 
 @pytest.mark.slow

@@ -136,11 +136,16 @@ def test_predict_reads_words_and_text(workplace, monkeypatch, capsys):
     assert main(["predict", "--input", "text.txt", "--output", "out.jsonl"]) == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert re.search(r"^2 sentences, \d+ entit(y|ies): out.jsonl$", said.err, flags=re.M)
+    assert re.search(
+        r"^2 texts, 8 words, \d+ entit(y|ies): out.jsonl \([\d,]+ words/s\)$", said.err, flags=re.M
+    )
     first, second = rows(Path("out.jsonl"))
-    assert first["words"] == ["Vera", "Lindqvist", "left", "Lima", "."]
-    assert first["entities"][0]["text"] == "Vera Lindqvist"
-    assert second["entities"] == []
+    assert first["text"] == "Vera Lindqvist left Lima ."
+    found = first["entities"][0]
+    assert (found["text"], found["label"], found["start"], found["end"]) == ("Vera Lindqvist", "PER", 0, 14)
+    assert (found["word_start"], found["word_end"]) == (0, 2)
+    assert 0 < found["score"] <= 1
+    assert (second["file"], second["line"], second["entities"]) == ("text.txt", 3, [])
     test = str(next(workplace.parent.glob("corpus*/test.txt")))
     Path("in.conll").write_text(Path(test).read_text(), encoding="utf-8")
     assert main(["predict", "runs/last", "--input", "in.conll", "--output", "out.conll"]) == 0
@@ -162,9 +167,9 @@ def test_predict_shows_tagged_text(workplace, monkeypatch, capsys):
 def test_a_tagger_streams_more_sentences_than_it_holds(workplace, monkeypatch):
     monkeypatch.setattr("ner_lightning.inference.predictor.WINDOW", 3)
     tagger = NERTagger.from_run(str(workplace / "runs" / "first" / "1"))
-    texts = [words for words, _ in tiny.sentences(tiny.TRAIN)]
+    texts = [" ".join(words) for words, _ in tiny.sentences(tiny.TRAIN)]
     streamed = list(tagger.stream(iter(texts)))
-    assert [list(item.words) for item in streamed] == texts
+    assert [item.text for item in streamed] == texts
     assert [item.tags for item in streamed] == [item.tags for item in tagger(texts)]
     assert tagger([]) == []
 

@@ -52,31 +52,46 @@ BAD = {
     "blank lines alone": ("a.txt", b"\n \n", "a.txt:1: no sentence in the file"),
     "empty columns": ("a.conll", b"", "a.conll:1: no sentence in the file"),
     "empty JSONL": ("a.jsonl", b"", "a.jsonl:1: no sentence in the file"),
-    "Latin-1": ("a.txt", b"Vera\nJos\xe9 left\n", "a.txt:2:4: byte 0xe9 is not UTF-8"),
-    "a word of no width": (
-        "a.txt",
-        "Vera\nleft \u200b .\n".encode(),
-        "a.txt:2: word '\\u200b' shows nothing",
-    ),
+    "Latin-1": ("a.txt", b"Vera\nJos\xe9 left\n", "a.txt:2: byte 0xe9 in column 4 is not UTF-8"),
+    "a word of no width": ("a.conll", "Vera\nleft\n\u200b\n".encode(), "a.conll:3: word '\\u200b' shows"),
+    "no JSON": ("a.jsonl", b'{"text": "Vera"}\n{\n', "a.jsonl:2: not JSON"),
+    "no such field": ("a.jsonl", b'{"body": "Vera"}\n', "a.jsonl:1: no field 'text'"),
+    "no such column": ("a.csv", b"id,body\n1,Vera\n", "a.csv:1: no column 'text'"),
+    "no Parquet": ("a.parquet", b"text", "a.parquet: not whole Parquet"),
+    "no folder of ours": (".", b"", "--input .: no file in this folder ends in"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_input_that_cannot_be_tagged(place, capsys, case):
+def test_input_that_cannot_be_tagged(place, tmp_path, monkeypatch, capsys, case):
     name, content, expected = BAD[case]
-    Path(name).write_bytes(content)
-    assert main(["predict", "--input", name, "--output", "out.jsonl"]) == 2
+    monkeypatch.chdir(tmp_path)
+    if name != ".":
+        Path(name).write_bytes(content)
+    assert main(["predict", "--input", name, "--output", "out.jsonl", "--strict"]) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"ner-lightning: {expected}")
     assert said.count("\n") == 1, "said before anything is loaded"
-    assert not Path("out.jsonl").exists()
+    assert not list(Path().glob("out.jsonl*"))
 
 
-def test_a_text_without_words(place, capsys):
-    assert main(["predict", "--text", "left \u200b ."]) == 2
-    assert "shows nothing" in capsys.readouterr().err
-    assert main(["predict", "--text", "", "--text", " "]) == 2
-    assert "--text holds no word" in capsys.readouterr().err
+OPTIONS = {
+    "a text without words": (["--text", "", "--text", " "], "--text holds no word"),
+    "a table on a terminal": (["--text", "Vera", "--wide"], "--wide is a table"),
+    "Parquet on a terminal": (["--text", "Vera", "--to", "parquet"], "parquet needs a file"),
+    "no temperature": (["--text", "Vera", "--temperature", "0"], "must be above 0"),
+    "two temperatures": (["--temperature", "2", "--calibrate", "x"], "leave out --temperature"),
+    "no file to calibrate by": (["--calibrate", "x.conll"], "x.conll: cannot be read"),
+    "no such folder": (["--text", "Vera", "--output", "no/x.jsonl"], "there is no folder no"),
+    "no such run": (["no", "--text", "Vera"], "no run folder or checkpoint no"),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_options_that_cannot_be(place, capsys, case):
+    words, expected = OPTIONS[case]
+    assert main(["predict", *words]) == 2
+    assert expected in capsys.readouterr().err
 
 
 def test_a_link_is_written_through(place, capsys):
@@ -85,7 +100,7 @@ def test_a_link_is_written_through(place, capsys):
     assert main(["predict", "--input", "text.txt", "--output", "link.jsonl"]) == 0
     assert Path("link.jsonl").is_symlink()
     written = [json.loads(line) for line in Path("there.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [row["words"] for row in written] == [line.split() for line in TEXT.splitlines()]
+    assert [row["text"] for row in written] == TEXT.splitlines()
 
 
 def test_a_named_pipe_gets_the_lines_alone(place):

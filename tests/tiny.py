@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
@@ -174,3 +175,42 @@ def write_bert(folder: Path) -> Path:
     BertModel(config).save_pretrained(folder)
     wordpiece_tokenizer().save_pretrained(folder)
     return folder
+
+
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "initializer_range": 0.2,
+}
+GROUPED = SMALL | {"num_key_value_heads": 2, "head_dim": 8}
+
+
+def write_backbone(folder: Path, kind: str) -> Path:
+    """A two-layer random model of a family, with a tokenizer of the sort that it has."""
+    if kind == "llama":
+        return write_llama(folder)
+    if kind == "bert":
+        return write_bert(folder)
+    bpe, pieces = llama3_tokenizer, sentencepiece_tokenizer
+    mixed = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
+    config, tokenizer = {
+        "qwen3": lambda: (transformers.Qwen3Config(vocab_size=420, **GROUPED), bpe()),
+        "gemma3": lambda: (transformers.Gemma3TextConfig(vocab_size=200, **GROUPED, **mixed), pieces()),
+        "mistral": lambda: (transformers.MistralConfig(vocab_size=300, **GROUPED), llama2_tokenizer()),
+        "gpt_neox": lambda: (transformers.GPTNeoXConfig(vocab_size=420, **SMALL), bpe()),
+        "roberta": lambda: (transformers.RobertaConfig(vocab_size=420, **SMALL), bpe()),
+        "modernbert": lambda: (modernbert_config(), bpe()),
+    }[kind]()
+    torch.manual_seed(0)
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def modernbert_config() -> transformers.ModernBertConfig:
+    """Its second layer sees a few words around each word only."""
+    sizes = SMALL | {"initializer_cutoff_factor": 2.0}
+    special = {"pad_token_id": 1, "cls_token_id": 0, "sep_token_id": 1, "bos_token_id": 0, "eos_token_id": 1}
+    return transformers.ModernBertConfig(vocab_size=420, local_attention=8, **sizes, **special)

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from ner_lightning.analysis.document import Block, Heading, Table, Text
 from ner_lightning.analysis.experiment import Experiment
+from ner_lightning.analysis.prompt_sections import failures
 from ner_lightning.analysis.resampling import ROUNDS, PairedTest, paired_test
+from ner_lightning.data.schemes import Span
 from ner_lightning.errors import UserError
 
 
@@ -45,21 +47,46 @@ def shared_split(runs: Sequence[Experiment], asked: str | None = None) -> str:
     return split
 
 
-def tests(runs: Sequence[Experiment], split: str) -> list[PairedTest]:
-    """The first run against each other one.
+def on_shared_sentences(runs: Sequence[Experiment], split: str) -> list[Experiment]:
+    """The runs on the sentences of the one with the fewest, if the others have them all, in that order.
 
     Raises:
-        UserError: the runs were not scored on the same sentences.
+        UserError: one has not, or has them with other annotations.
     """
-    first, *others = runs
-    for other in others:
-        one, two = (run.splits[split].predictions.rows for run in (first, other))
-        if [(list(r.words), r.gold) for r in one] != [(list(r.words), r.gold) for r in two]:
+    fewest = min(runs, key=lambda run: len(run.splits[split].predictions.rows))
+    wanted = _sentences(fewest, split)
+    found = []
+    for run in runs:
+        places = _places(wanted, _sentences(run, split))
+        if places is None:
             raise UserError(
-                f"{first.name} and {other.name} have other sentences or annotations in {split}: scores of "
-                "different "
-                "data cannot be compared"
+                f"{fewest.name} and {run.name} have other sentences or annotations in {split}: scores of "
+                "different data cannot be compared"
             )
+        whole = len(places) == len(run.splits[split].predictions.rows)
+        found.append(run if whole else run.only(split, places))
+    return found
+
+
+def _sentences(run: Experiment, split: str) -> list[tuple[list[str], list[Span]]]:
+    return [(list(row.words), row.gold) for row in run.splits[split].predictions.rows]
+
+
+def _places(wanted: Sequence[object], there: Sequence[object]) -> list[int] | None:
+    """Where the wanted ones are, in order; None if they are not all there."""
+    left = iter(enumerate(there))
+    places = []
+    for one in wanted:
+        place = next((place for place, other in left if other == one), None)
+        if place is None:
+            return None
+        places.append(place)
+    return places
+
+
+def tests(runs: Sequence[Experiment], split: str) -> list[PairedTest]:
+    """The first run against each other one, all on the same sentences."""
+    first, *others = runs
     return [paired_test(first.splits[split].totals, other.splits[split].totals) for other in others]
 
 
@@ -92,8 +119,12 @@ def comparison(runs: Sequence[Experiment], split: str) -> Iterator[Block]:
     Raises:
         UserError: the runs were not scored on the same sentences.
     """
+    counts = {len(run.splits[split].predictions.rows) for run in runs}
+    runs = on_shared_sentences(runs, split)
     results = tests(runs, split)
     yield Heading(2, f"Comparison on {split}")
+    if len(counts) > 1:
+        yield Text(f"All scores are on the {min(counts):,} sentences that every run has.")
     yield Table(
         "The runs",
         ["run", "seed", "precision", "recall", "F1", "95% interval"],
@@ -104,6 +135,7 @@ def comparison(runs: Sequence[Experiment], split: str) -> Iterator[Block]:
             for run in runs
         ],
     )
+    yield from failures(runs)
     groups = recipes(runs, split)
     yield Table(
         "Recipes: runs that differ by seed alone",

@@ -31,7 +31,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Code:
-    """A command line or settings, as they are."""
+    """Command lines or settings, as they are."""
 
     text: str
 
@@ -121,7 +121,7 @@ def _markdown(block: Block) -> str:
         case Text(text):
             return _escaped(text)
         case Code(text):
-            return f"```\n{printable(text)}\n```"
+            return f"```\n{printable(text, keep=chr(10))}\n```"
         case Items(texts):
             return "\n".join(f"- {_escaped(text)}" for text in texts)
         case Facts(facts):

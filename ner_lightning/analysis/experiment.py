@@ -1,8 +1,8 @@
 """What a run's files say of it, and of a prediction file that stands alone."""
 
 import csv
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,20 @@ class Experiment:
         """The settings of the data."""
         found: Mapping[str, Any] = self.config.get("data") or {}
         return found
+
+    @property
+    def prompted(self) -> Mapping[str, Any]:
+        """What a baseline was asked and how its answers were read; empty for a trained run."""
+        found: Mapping[str, Any] = self.about.get("prompting") or {}
+        return found
+
+    def only(self, split: str, places: Sequence[int]) -> "Experiment":
+        """The same run on some of a split's sentences."""
+        whole = self.splits[split].predictions
+        part = replace(whole, rows=[whole.rows[place] for place in places])
+        run = replace(self, files={split: self.files[split]})
+        run.__dict__["splits"] = {split: analyse(part)}  # instead of reading the file
+        return run
 
     def epochs(self) -> list[tuple[int, Mapping[str, float]]]:
         """The rows of the table that hold a validation, each with its step."""

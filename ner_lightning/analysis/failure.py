@@ -1,7 +1,7 @@
 """The failure analysis of a split: everything that its predictions alone can say."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -106,8 +106,7 @@ class Analysis:
     @property
     def calibration_error(self) -> float:
         """Expected calibration error: the mean distance of probability and truth, by size of bins."""
-        total = sum(bin_.size for bin_ in self.calibration)
-        return sum(b.size * abs(b.said - b.true) for b in self.calibration) / total if total else 0.0
+        return calibration_error(self.calibration)
 
 
 def analyse(predictions: Predictions, *, top: int = 15) -> Analysis:
@@ -210,11 +209,19 @@ def confused_forms(predictions: Predictions, found: Sequence[Sequence[Mistake]])
 
 def calibration(predictions: Predictions) -> list[Bin]:
     """How often predicted entities of like probability are right, in bins of a tenth."""
+    return bins(
+        (chance, span in gold)
+        for row in predictions.rows
+        for gold in [set(row.gold)]
+        for span, chance in row.chances.items()
+    )
+
+
+def bins(chances: Iterable[tuple[float, bool]]) -> list[Bin]:
+    """Probabilities, and whether what they speak of is so, in bins of a tenth; empty bins are left out."""
     held: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
-    for row in predictions.rows:
-        gold = set(row.gold)
-        for span, chance in row.chances.items():
-            held[min(int(chance * BINS), BINS - 1)].append((chance, span in gold))
+    for chance, true in chances:
+        held[min(int(chance * BINS), BINS - 1)].append((chance, true))
     return [
         Bin(
             place / BINS,
@@ -226,3 +233,9 @@ def calibration(predictions: Predictions) -> list[Bin]:
         for place, pairs in enumerate(held)
         if pairs
     ]
+
+
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """Expected calibration error: the mean distance of probability and truth, by size of bins."""
+    total = sum(each.size for each in bins)
+    return sum(each.size * abs(each.said - each.true) for each in bins) / total if total else 0.0

@@ -86,7 +86,7 @@ def _block(block: Block) -> str:
         case Text(text):
             return f"<p>{_text(text)}</p>\n"
         case Code(text):
-            return f'<pre tabindex="0"><code>{_text(text)}</code></pre>\n'
+            return f'<pre tabindex="0"><code>{escape(printable(text, keep=chr(10)))}</code></pre>\n'
         case Items(texts):
             return "<ul>\n" + "".join(f"<li>{_text(text)}</li>\n" for text in texts) + "</ul>\n"
         case Facts(facts):

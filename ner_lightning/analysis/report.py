@@ -3,7 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ner_lightning.analysis import failure_sections, score_sections, setup_sections, training_sections
+from ner_lightning.analysis import (
+    failure_sections,
+    prompt_sections,
+    score_sections,
+    setup_sections,
+    training_sections,
+)
 from ner_lightning.analysis.compare import comparison, shared_split
 from ner_lightning.analysis.document import Block, Heading, Text
 from ner_lightning.analysis.experiment import Experiment
@@ -41,6 +47,8 @@ def blocks(
         found.append(Text(f"All that follows is about {run.name}."))
     if run.folder is not None:
         found += setup_sections.data(run)
+        found += prompt_sections.prompting(run)
+    if run.folder is not None and not run.prompted:
         found += setup_sections.model(run)
         found += setup_sections.objective(run)
         found += training_sections.training(run)
@@ -49,7 +57,7 @@ def blocks(
     found += failure_sections.failures(run, chosen, text=text)
     found += failure_sections.reasons(run, chosen)
     found += failure_sections.mitigation(run, chosen, ladder)
-    if run.folder is not None:
+    if run.folder is not None and not run.prompted:
         found += setup_sections.against_language_modelling(run)
     found += failure_sections.limitations(run, chosen, several=len(runs) > 1)
     return found

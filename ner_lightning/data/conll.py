@@ -11,7 +11,7 @@ from ner_lightning.data.sentence import DataError, Sentence, check_word, in_bio2
 from ner_lightning.errors import UserError
 
 DOCSTART = "-DOCSTART-"
-_UNWRITABLE = re.compile(r"^$|[ \t\r\n]+")
+UNWRITABLE = re.compile(r"^$|[ \t\r\n]+")
 
 
 def read(
@@ -52,8 +52,8 @@ def read_conll(
     Raises:
         DataError: the file is missing, empty, not UTF-8 or malformed.
     """
-    rows = [_columns(line) for line in read_lines(path)]
-    layout = _Layout.of(path, rows, word_column, tag_column if tagged else None)
+    rows = [columns_of(line) for line in read_lines(path)]
+    layout = Layout.of(path, rows, word_column, tag_column if tagged else None)
     sentences: list[Sentence] = []
     cells: list[tuple[str, str]] = []
     document = 0
@@ -98,11 +98,11 @@ def write_conll(path: str | Path, sentences: Iterable[Sentence], *columns: Itera
                 document = sentence.document
                 file.write(" ".join([DOCSTART] + [OUTSIDE] * len(columns)) + "\n\n")
             for cells in zip(sentence.words, *beside, strict=True):
-                file.write(" ".join(_UNWRITABLE.sub("_", cell) for cell in cells) + "\n")
+                file.write(" ".join(UNWRITABLE.sub("_", cell) for cell in cells) + "\n")
             file.write("\n")
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """Which columns to read, and the line and the width of a CoNLL file's first row."""
 
     word: int
@@ -111,7 +111,12 @@ class _Layout(NamedTuple):
     width: int
 
     @classmethod
-    def of(cls, path: str | Path, rows: list[list[str]], word: int, tag: int | None) -> "_Layout":
+    def of(cls, path: str | Path, rows: list[list[str]], word: int, tag: int | None) -> "Layout":
+        """Recognises it from the first rows of a file, or from all.
+
+        Raises:
+            DataError: there are too few columns.
+        """
         # A row that begins with # may be a comment, so it serves only if there is no other.
         data = [
             (row[0].startswith("#"), line, len(row))
@@ -138,7 +143,11 @@ class _Layout(NamedTuple):
         return not is_tag(row[self.tag if fits else -1])
 
     def cells(self, row: list[str]) -> tuple[str, str]:
-        """The word and the tag of a row."""
+        """The word and the tag of a row.
+
+        Raises:
+            UserError: it has another width than the first row, or one of the two is malformed.
+        """
         if len(row) != self.width:
             raise UserError(
                 f"{len(row)} columns where line {self.line} has {self.width}; "
@@ -149,7 +158,8 @@ class _Layout(NamedTuple):
         return check_word(row[self.word]), tag
 
 
-def _columns(line: str) -> list[str]:
+def columns_of(line: str) -> list[str]:
+    """The cells of a row; none on a blank line."""
     # Not split(), which also splits at U+00A0 and its like: those occur inside words.
     cells = [] if line.isspace() else line.replace("\t", " ").split(" ")
     return [cell for cell in cells if cell]

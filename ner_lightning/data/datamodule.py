@@ -19,7 +19,7 @@ from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.data.sentence import Sentence
-from ner_lightning.data.sources import Source, Split
+from ner_lightning.data.sources import SentenceSource, Source, Split
 from ner_lightning.data.states import States
 from ner_lightning.errors import UserError
 
@@ -40,6 +40,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         words_column: the Hub column or JSONL field with the words.
         tags_column: the Hub column or JSONL field with the tags.
         document_column: the Hub column that names each sentence's document, where there is one.
+        source: where sentences come from instead: a `SentenceSource` of your own, by `class_path`.
         types: the entity types; null takes them from the training data.
         train_limit: train on the first sentences only.
         valid_limit: validate on the first sentences only.
@@ -71,6 +72,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         words_column: str = "tokens",
         tags_column: str = "ner_tags",
         document_column: str | None = None,
+        source: SentenceSource | None = None,
         types: list[str] | None = None,
         train_limit: int | None = None,
         valid_limit: int | None = None,
@@ -90,7 +92,7 @@ class CoNLLDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         files = {"train": train_file, "valid": valid_file, "test": test_file}
-        self.source = Source(
+        self.source = source or Source(
             dataset=dataset,
             files={split: file for split, file in files.items() if file is not None},
             config=config,

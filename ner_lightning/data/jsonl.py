@@ -10,7 +10,7 @@ from ner_lightning.data.sentence import DataError, Sentence, check_sentence, in_
 from ner_lightning.errors import UserError
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 _AS_TEXT = 'write a list of words, or of tags by name, in quotes: ["O", "B-PER"]'
 
 
@@ -40,7 +40,7 @@ def read_jsonl(
         if not line.strip():
             continue
         try:
-            row = _object(line)
+            row = read_object(line)
             words = _strings(row, words_field, "words")
             tags = _strings(row, tags_field, "tags", "labels") if tagged else None
             check_sentence(words, tags)
@@ -57,7 +57,12 @@ def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
         file.writelines(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows)
 
 
-def _object(line: str) -> dict[str, Any]:
+def read_object(line: str) -> dict[str, Any]:
+    """The JSON object that a line holds.
+
+    Raises:
+        UserError: it holds none.
+    """
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
@@ -78,6 +83,6 @@ def _strings(row: dict[str, Any], *names: str) -> tuple[str, ...]:
     if not isinstance(row[name], list):
         raise UserError(f"field {name!r} holds no list; {_AS_TEXT}")
     for entry in row[name]:
-        if not isinstance(entry, str) or _SURROGATE.search(entry):
+        if not isinstance(entry, str) or SURROGATE.search(entry):
             raise UserError(f"field {name!r} holds {entry!a:.40}, which is no text; {_AS_TEXT}")
     return tuple(row[name])

@@ -1,13 +1,15 @@
 """Where sentences come from: a Hub data set, local files, or the bundled sample."""
 
 import hashlib
-from collections.abc import Sequence
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ner_lightning.data import conll, hub
 from ner_lightning.data.jsonl import JSON_SUFFIXES
-from ner_lightning.data.sentence import Sentence
+from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
 from ner_lightning.errors import UserError
 from ner_lightning.progress import stage
 
@@ -34,9 +36,50 @@ class Split:
     origin: str
     fingerprint: str
 
+    @classmethod
+    def of(
+        cls,
+        sentences: Iterable[tuple[Sequence[str], Sequence[str]]],
+        origin: str,
+        types: Sequence[str] | None = None,
+    ) -> "Split":
+        """A split from pairs of words and tags, for a source outside the package.
+
+        Args:
+            sentences: words and tags of each; the tags in any one of the schemes.
+            origin: what to print.
+            types: the entity types in an order of their own.
+
+        Raises:
+            UserError: a sentence has no words, or not one tag a word; the message counts from 1.
+        """
+        found = []
+        for number, (words, tags) in enumerate(sentences, start=1):
+            try:
+                check_sentence(words, tags)
+            except UserError as error:
+                raise UserError(f"{origin}, sentence {number}: {error}") from None
+            found.append(Sentence(tuple(words), tuple(tags), 0))
+        text = json.dumps([(each.words, each.tags) for each in found])
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        ordered = None if types is None else tuple(types)
+        return cls(in_bio2(origin, found), ordered, origin, f"sha256:{digest}")
+
+
+class SentenceSource(ABC):
+    """Where splits come from; a class of your own is named in a config by its `class_path`."""
+
+    @abstractmethod
+    def read(self, split: str) -> Split:
+        """Reads one of train, valid and test.
+
+        Raises:
+            UserError: it is not there or cannot be read.
+        """
+
 
 @dataclass(frozen=True)
-class Source:
+class Source(SentenceSource):
     """Finds and reads splits; each argument is described at `CoNLLDataModule`."""
 
     dataset: str

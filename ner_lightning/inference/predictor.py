@@ -1,38 +1,49 @@
-"""NERTagger: a trained tagger at work on words, without the training code."""
+"""NERTagger: a trained tagger at work on text or words, without the training code."""
 
-from collections.abc import Iterator, Sequence
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, overload
 
 import torch
+from torch import Tensor
 
-from ner_lightning import runs
-from ner_lightning.data.batching import Batch, EncodedDataset
-from ner_lightning.data.encoding import ENCODING, Encoder, load_tokenizer
-from ner_lightning.data.pretrained import locate
+from ner_lightning.data.batching import EncodedDataset
+from ner_lightning.data.encoding import Encoder
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.model.architecture import Architecture
-from ner_lightning.model.build import build_tagger
-from ner_lightning.model.checkpoint import check_backbone, check_names, kept_names
-from ner_lightning.model.tagger import Entity, Tagger
+from ner_lightning.inference import source
+from ner_lightning.inference.result import Piece, Tagged, joined
+from ner_lightning.inference.text import Document, from_words, read
+from ner_lightning.model.tagger import Tagger
 
-PREFIX = "tagger."
 WINDOW = 2048  # sentences that are sorted by length together
 TOKENS = 4096  # padded sub-tokens in a batch
+GROUP = 1024  # texts that are looked at together, however short
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # halves of characters, which no tokenizer takes
 
 
-class Tagged(NamedTuple):
-    """A tagged sentence: its words, one BIO2 tag for each, and the entities that these spell."""
+class Scored(NamedTuple):
+    """A batch of sentences that the model has scored.
 
-    words: Sequence[str]
-    tags: Sequence[str]
-    entities: Sequence[Entity]
+    Attributes:
+        numbers: which sentences these are.
+        emissions: *Shape:* (B, W, C)
+        mask: true on words. *Shape:* (B, W)
+    """
+
+    numbers: list[int]
+    emissions: Tensor
+    mask: Tensor
 
 
 class NERTagger:
-    """Tags sentences of words.
+    """Finds entities in texts, or in words.
+
+    `tagger("text")`, `tagger(["text", ...])` and `tagger(words=[["a", "sentence"], ...])` return `Tagged`
+    texts; `stream` does the same for texts that come one after the other.
 
     Args:
         tagger: the model, ready to run.
@@ -51,67 +62,184 @@ class NERTagger:
         """Loads the best checkpoint of a run.
 
         Args:
-            run: a run folder or a checkpoint file; None is the last run.
+            run: a run folder, a checkpoint file or an exported folder; None is the last run.
             root: the folder of runs, for None.
             device: where to run; None takes a GPU if there is one.
 
         Raises:
             UserError: there is no such run, or its checkpoint or backbone cannot be used.
         """
-        checkpoint = runs.load_checkpoint(runs.resolve(run, runs.BEST, Path(root)))
-        config: dict[str, Any] = checkpoint["config"]
-        model, data = config["model"], config["data"]
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        pretrained = locate(model["backbone"], model["revision"])
-        tagger, weights = build_tagger(
-            pretrained,
-            LabelSet(tuple(data["types"])),
-            Architecture.of(model),
-            bf16="bf16" in str(config["trainer"]["precision"]),
-            implementation=model["attn_implementation"],
-            device_type=device,
-            mergeable=True,
-            trust_remote_code=model["trust_remote_code"],
-        )
-        check_backbone(checkpoint["backbone"], model["backbone"], weights)
-        state = {name.removeprefix(PREFIX): value for name, value in checkpoint["state_dict"].items()}
-        check_names(state, kept_names(tagger))
-        tagger.load_state_dict(state, strict=False)
-        tagger.merge()
-        tokenizer = load_tokenizer(pretrained, trust_remote_code=model["trust_remote_code"])
-        encoder = Encoder(tokenizer, **{name: data[name] for name in ENCODING if name in data})
-        return cls(tagger.to(device), encoder)
+        return cls._of(source.find(run, Path(root)), device)
 
-    def stream(self, sentences: Iterator[Sequence[str]]) -> Iterator[Tagged]:
-        """Tags sentences as they come, in order, a window of them at a time; each has a word at least."""
-        while window := list(islice(sentences, WINDOW)):
-            yield from self(window)
-
-    def __call__(
-        self, sentences: Sequence[Sequence[str]], documents: Sequence[int] | None = None
-    ) -> list[Tagged]:
-        """Tags sentences.
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, *, device: str | None = None, trust_remote_code: bool = False
+    ) -> "NERTagger":
+        """Loads a folder that `ner-lightning export` wrote.
 
         Args:
-            sentences: the words of each, at least one.
+            folder: the folder.
+            device: where to run; None takes a GPU if there is one.
+            trust_remote_code: run code that comes with the weights.
+
+        Raises:
+            UserError: it is no such folder, or it or its backbone cannot be used.
+        """
+        held = source.read_folder(Path(folder).expanduser(), trust=trust_remote_code)
+        return cls._of(held, device)
+
+    @classmethod
+    def _of(cls, held: source.Source, device: str | None) -> "NERTagger":
+        tagger = cls(held.build(device or ("cuda" if torch.cuda.is_available() else "cpu")), held.encoder())
+        tagger.temperature = held.temperature
+        return tagger
+
+    @property
+    def temperature(self) -> float:
+        """What all scores are divided by before they become probabilities; see `calibration.calibrate`."""
+        return self.tagger.temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        if not 0 < value < float("inf"):
+            raise ValueError(f"expected a temperature above 0, got {value}")
+        self.tagger.temperature = value
+
+    @overload
+    def __call__(self, texts: str, *, marginals: bool = ..., n_best: int = ...) -> Tagged: ...
+
+    @overload
+    def __call__(
+        self, texts: list[str] | tuple[str, ...], *, marginals: bool = ..., n_best: int = ...
+    ) -> list[Tagged]: ...
+
+    @overload
+    def __call__(
+        self, *, words: Sequence[Sequence[str]], marginals: bool = ..., n_best: int = ...
+    ) -> list[Tagged]: ...
+
+    def __call__(
+        self,
+        texts: str | list[str] | tuple[str, ...] | None = None,
+        *,
+        words: Sequence[Sequence[str]] | None = None,
+        marginals: bool = False,
+        n_best: int = 0,
+    ) -> Tagged | list[Tagged]:
+        """Tags a text, several texts, or sentences of words.
+
+        Args:
+            texts: any text, of any length, or several.
+            words: instead of texts, the words of each sentence.
+            marginals: give the probability of each tag at each word as well.
+            n_best: give this many of the best tag sequences as well.
+
+        Returns:
+            what was found in the text; a list of that for several texts, and for words.
+        """
+        if (texts is None) == (words is None):
+            raise TypeError("give texts or words")
+        if words is not None:
+            documents: Iterable[Document] = map(from_words, words)
+        else:
+            documents = map(read, [texts] if isinstance(texts, str) else texts or ())
+        found = list(self.tag(documents, marginals=marginals, n_best=n_best))
+        return found[0] if isinstance(texts, str) else found
+
+    def stream(self, texts: Iterable[str], *, marginals: bool = False, n_best: int = 0) -> Iterator[Tagged]:
+        """Tags texts as they come, in order, and holds only some thousand sentences of them at a time.
+
+        Arguments are those of a call.
+        """
+        return self.tag(map(read, texts), marginals=marginals, n_best=n_best)
+
+    def tag(
+        self, documents: Iterable[Document], *, marginals: bool = False, n_best: int = 0
+    ) -> Iterator[Tagged]:
+        """Tags documents as they come, in order; `text.read` and `text.from_words` make them.
+
+        Arguments are those of a call.
+        """
+        documents = iter(documents)
+        while group := _group(documents):
+            sentences = [words for document in group for words in document.words]
+            numbers = [number for number, document in enumerate(group) for _ in document.sentences]
+            found = self._pieces(sentences, numbers, marginals=marginals, n_best=n_best)
+            columns = len(self.labels) if marginals else 0
+            for document in group:
+                pieces = list(islice(found, len(document.sentences)))
+                yield joined(document, pieces, n_best=n_best, columns=columns)
+
+    def scores(
+        self, sentences: Sequence[Sequence[str]], documents: Sequence[int] | None = None
+    ) -> Iterator[Scored]:
+        """Runs the model over sentences, those of like length together.
+
+        Args:
+            sentences: the words of each.
             documents: the document of each, for a tagger that reads the sentences of one together.
         """
-        encoded = list(self.encoder.encode(sentences, documents))
+        encoded = list(self.encoder.encode([_encodable(words) for words in sentences], documents))
         sampler = LengthGroupedSampler(encoded, batch_size=1, tokens_per_batch=TOKENS, shuffle=False)
         dataset = EncodedDataset(encoded, self.encoder.pad_id)
-        found: dict[int, Tagged] = {}
-        for places in sampler if sentences else ():
-            found |= self._tag(dataset[places], sentences)
-        return [found[index] for index in range(len(sentences))]
+        device = next(self.tagger.parameters()).device
+        for places in sampler if encoded else ():
+            batch = dataset[places].to(device)
+            with torch.inference_mode():
+                emissions = self.tagger(batch)
+            yield Scored(batch.index.tolist(), emissions, batch.mask)
+
+    def _pieces(
+        self, sentences: Sequence[Sequence[str]], documents: Sequence[int], *, marginals: bool, n_best: int
+    ) -> Iterator[Piece]:
+        """What is found in each sentence, in order, a window of them at a time."""
+        for begin in range(0, len(sentences), WINDOW):
+            window = sentences[begin : begin + WINDOW]
+            found: dict[int, Piece] = {}
+            for scored in self.scores(window, documents[begin : begin + WINDOW]):
+                found |= self._decode(scored, marginals=marginals, n_best=n_best)
+            yield from (found[index] for index in range(len(window)))
 
     @torch.inference_mode()
-    def _tag(self, batch: Batch, sentences: Sequence[Sequence[str]]) -> dict[int, Tagged]:
-        device = next(self.tagger.parameters()).device
-        batch = batch.to(device)
-        emissions = self.tagger(batch)
-        ids = self.tagger.decode(emissions, batch.mask)
-        entities = self.tagger.entities(emissions, batch.mask, ids)
-        return {
-            index: Tagged(sentences[index], self.labels.decode(row[: len(sentences[index])]), found)
-            for index, row, found in zip(batch.index.tolist(), ids.tolist(), entities, strict=True)
-        }
+    def _decode(self, scored: Scored, *, marginals: bool, n_best: int) -> dict[int, Piece]:
+        numbers, emissions, mask = scored
+        ids = self.tagger.decode(emissions, mask)
+        entities = self.tagger.entities(emissions, mask, ids)
+        chances = self.tagger.marginals(emissions, mask).cpu().numpy() if marginals else None
+        paths, log_probs = self.tagger.n_best(emissions, mask, n_best) if n_best else (None, None)
+        found = {}
+        for row, (place, length) in enumerate(zip(numbers, mask.sum(1).tolist(), strict=True)):
+            found[place] = Piece(
+                self.labels.decode(ids[row, :length].tolist()),
+                entities[row],
+                None if chances is None else chances[row, :length],
+                []
+                if paths is None or log_probs is None
+                else [
+                    (self.labels.decode(path), log_prob)
+                    for path, log_prob in zip(
+                        paths[row, :, :length].tolist(), log_probs[row].tolist(), strict=True
+                    )
+                    if log_prob > -math.inf
+                ],
+            )
+        return found
+
+
+def _group(documents: Iterator[Document]) -> list[Document]:
+    """The next documents: a window of sentences or a little more, and not too many documents."""
+    group: list[Document] = []
+    sentences = 0
+    while sentences < WINDOW and len(group) < GROUP:
+        document = next(documents, None)
+        if document is None:
+            break
+        group.append(document)
+        sentences += len(document.sentences)
+    return group
+
+
+def _encodable(words: Sequence[str]) -> Sequence[str]:
+    if any(map(_SURROGATE.search, words)):
+        return [_SURROGATE.sub("\ufffd", word) for word in words]
+    return words

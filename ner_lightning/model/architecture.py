@@ -7,6 +7,7 @@ from typing import Any, Literal
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.backbone import Attention
+from ner_lightning.model.extend import Preparation, preparation
 from ner_lightning.model.loss import LossWeights
 
 Pooling = Literal["first", "last", "mean"]
@@ -39,6 +40,7 @@ class Architecture:
     use_crf: bool = True
     constrained: bool = True
     weights: LossWeights = field(default=LossWeights())
+    prepare: Preparation | None = None
 
     def __post_init__(self) -> None:
         if self.causal_below < 0 or (self.causal_below and self.attention == "causal"):
@@ -55,5 +57,6 @@ class Architecture:
         return cls(
             lora=lora if settings["peft"] == "lora" else None,
             weights=weights if isinstance(weights, LossWeights) else LossWeights(**weights),
+            prepare=preparation(settings.get("prepare")),  # absent from older checkpoints
             **{name: settings[name] for name in PLAIN if name in settings},
         )

@@ -41,19 +41,15 @@ def load_backbone(
     Returns:
         a transformers model whose output has `last_hidden_state`. *Shape:* (R, T, D)
     """
-    from transformers import AutoModel, GgufConfig
+    from transformers import AutoModel
 
     options: dict[str, Any] = dict(pretrained.kwargs)
-    if pretrained.gguf_file is not None:
-        # Without dequantisation the weights stay packed: nothing could be trained or saved.
-        options["quantization_config"] = GgufConfig(dequantize=True)
     if implementation == "auto" and device_type == "cpu" and bf16:
         options["attn_implementation"] = "eager"  # trains 1.5 times as fast as SDPA there
     elif implementation != "auto":
         options["attn_implementation"] = implementation
     with read_once(pretrained.gguf_file is not None):
-        if pretrained.gguf_file is not None:
-            options |= _llama3_rope(Path(pretrained.name), pretrained.gguf_file)
+        options |= gguf_options(pretrained)
         model: nn.Module = AutoModel.from_pretrained(
             pretrained.name, dtype=dtype, trust_remote_code=trust_remote_code, **options
         )
@@ -66,6 +62,17 @@ def load_backbone(
             None  # BERT's sentence vector: never used here, and DDP minds idle parameters
         )
     return model
+
+
+def gguf_options(pretrained: Pretrained) -> dict[str, Any]:
+    """What `from_pretrained` must be told to read a GGUF file right; nothing for other files."""
+    if pretrained.gguf_file is None:
+        return {}
+    from transformers import GgufConfig
+
+    # Without dequantisation the weights stay packed: nothing could be trained or saved.
+    packed = {"quantization_config": GgufConfig(dequantize=True)}
+    return packed | _llama3_rope(Path(pretrained.name), pretrained.gguf_file)
 
 
 def find_layers(model: nn.Module) -> nn.ModuleList:

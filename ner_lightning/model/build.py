@@ -69,6 +69,9 @@ def build_tagger(
         trust_remote_code=trust_remote_code,
     )
     weights_id = identity(pretrained)
+    if architecture.prepare is not None:
+        model = architecture.prepare(model)
+        weights_id += f" {architecture.prepare!r}"
     config: Any = model.config
     text = config.get_text_config()
     if architecture.layers is not None:

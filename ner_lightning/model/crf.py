@@ -201,7 +201,9 @@ class CRF(nn.Module):
         """What `print` shows between the brackets."""
         return f"num_tags={self.num_tags}"
 
-    def _inputs(self, emissions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    def _inputs(
+        self, emissions: Tensor, temperature: float = 1.0
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Emissions, and start, transition and end scores with -inf where illegal, in fp32 or fp64."""
         double = torch.float64 in (emissions.dtype, self.transitions.dtype)
         dtype = torch.float64 if double else torch.float32
@@ -213,6 +215,9 @@ class CRF(nn.Module):
         ):
             score = parameter.to(dtype)
             scores.append(score if legal is None else torch.where(legal, score, -math.inf))
+        if temperature != 1:
+            emissions = emissions.to(dtype) / temperature
+            scores = [score / temperature for score in scores]
         return emissions.to(dtype), (scores[0], scores[1], scores[2])
 
     def log_likelihood(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
@@ -248,48 +253,55 @@ class CRF(nn.Module):
         return viterbi(emissions, mask, *scores)
 
     @torch.no_grad()
-    def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
+    def marginals(self, emissions: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
         """Probability of each tag at each word.
 
         Args:
             emissions: score of each tag at each word. *Shape:* (B, W, C)
             mask: prefix mask, True on words. *Shape:* (B, W)
+            temperature: what all scores are divided by first; above 1, probabilities are less extreme.
 
         Returns:
             Probabilities, 0 on padding. *Shape:* (B, W, C)
         """
         with torch.autocast(emissions.device.type, enabled=False):
-            emissions, scores = self._inputs(emissions)
+            emissions, scores = self._inputs(emissions, temperature)
             return chain.posterior(emissions, mask, *scores).nodes
 
     @torch.no_grad()
-    def segment_log_probs(self, emissions: Tensor, mask: Tensor, segments: Segments) -> Tensor:
+    def segment_log_probs(
+        self, emissions: Tensor, mask: Tensor, segments: Segments, temperature: float = 1.0
+    ) -> Tensor:
         """Log-probability that a path holds a segment exactly; see the function of this name.
 
         Args:
             emissions: score of each tag at each word. *Shape:* (B, W, C)
             mask: prefix mask, True on words. *Shape:* (B, W)
             segments: what to score. *Shape:* (S,) each
+            temperature: as at `marginals`.
 
         Returns:
             The log-probabilities. *Shape:* (S,)
         """
         with torch.autocast(emissions.device.type, enabled=False):
-            emissions, scores = self._inputs(emissions)
+            emissions, scores = self._inputs(emissions, temperature)
             return segment_log_probs(emissions, mask, segments, *scores)
 
     @torch.no_grad()
-    def n_best(self, emissions: Tensor, mask: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    def n_best(
+        self, emissions: Tensor, mask: Tensor, n: int, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
         """The n most probable legal paths, best first; see the function of this name.
 
         Args:
             emissions: score of each tag at each word. *Shape:* (B, W, C)
             mask: prefix mask, True on words. *Shape:* (B, W)
             n: how many paths, N.
+            temperature: as at `marginals`.
 
         Returns:
             Tags *Shape:* (B, N, W) and log-probabilities *Shape:* (B, N); -inf: no such path.
         """
         with torch.autocast(emissions.device.type, enabled=False):
-            emissions, scores = self._inputs(emissions)
+            emissions, scores = self._inputs(emissions, temperature)
             return n_best(emissions, mask, n, *scores)

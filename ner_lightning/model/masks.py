@@ -30,7 +30,7 @@ def attention_inputs(config: Any, batch: Batch, dtype: torch.dtype) -> dict[str,
         UserError: the batch is packed, and this backbone's positions or windows would not survive that.
     """
     text = config.get_text_config()
-    ours = text._attn_implementation in IMPLEMENTATIONS and not _has_windows(text)
+    ours = text._attn_implementation in IMPLEMENTATIONS and not has_windows(text)
     if batch.positions is not None:
         _check_packing(text)
         window = (batch.positions == 0).cumsum(-1)  # (1, T)
@@ -53,7 +53,8 @@ def _additive(seen: Tensor, config: Any, dtype: torch.dtype) -> Tensor:
     return mask.masked_fill(~seen, torch.finfo(dtype).min).unsqueeze(1)
 
 
-def _has_windows(text: Any) -> bool:
+def has_windows(text: Any) -> bool:
+    """Whether some layers of a text model see only what is near."""
     sliding = "sliding_attention" in (getattr(text, "layer_types", None) or ())
     return sliding or getattr(text, "sliding_window", None) is not None
 
@@ -61,7 +62,7 @@ def _has_windows(text: Any) -> bool:
 def _check_packing(text: Any) -> None:
     if getattr(text, "rope_parameters", None) is None:
         raise UserError(f"data.packing needs rotary positions, which {text.model_type} does not have")
-    if _has_windows(text):
+    if has_windows(text):
         raise UserError(f"data.packing does not go with the sliding windows of {text.model_type}")
     if text._attn_implementation not in IMPLEMENTATIONS:
         raise UserError(

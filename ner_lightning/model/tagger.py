@@ -1,5 +1,6 @@
 """The tagger: Batch -> emissions -> loss, tags and probabilities; usable without Lightning."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,9 +10,10 @@ from ner_lightning.data.batching import Batch
 from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.architecture import Architecture
-from ner_lightning.model.crf import CRF, Segments, viterbi
+from ner_lightning.model.crf import CRF, Segments, n_best, viterbi
 from ner_lightning.model.cut import Cut
 from ner_lightning.model.dropout import Dropout
+from ner_lightning.model.extend import LossPart
 from ner_lightning.model.loss import word_losses
 from ner_lightning.model.masks import attention_inputs
 
@@ -43,6 +45,10 @@ class Tagger(nn.Module):
         architecture: pooling, dropout, CRF, constraints and loss weights are taken from it.
         hidden_size: of the backbone.
         bf16: run the backbone in bf16.
+
+    Attributes:
+        temperature: what scores are divided by before they become the probabilities of spans, tags and
+            sequences; the loss and the best tags do not mind it.
     """
 
     start_scores: Tensor
@@ -60,6 +66,7 @@ class Tagger(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.bf16 = bf16
+        self.temperature = 1.0
         self.hidden_size = hidden_size
         self.cut: Cut | None = None  # where kept hidden states enter; see `Keeper`
         self.labels = labels
@@ -67,6 +74,7 @@ class Tagger(nn.Module):
         self.causal_below = architecture.causal_below
         self.constrained = architecture.constrained
         self.weights = architecture.weights
+        self.loss_parts: Sequence[LossPart] = ()  # those of a project; see `extend`
         self.dropout = Dropout(architecture.dropout)
         self.head = nn.Linear(hidden_size, len(labels))
         # BIO2's rules as scores: 0 where legal, minus infinity where not.
@@ -104,11 +112,12 @@ class Tagger(nn.Module):
             parts |= {name: softmax[name] for name in softmax if getattr(self.weights, name)}
         if self.crf is not None and self.weights.crf:
             parts["crf"] = -self.crf.log_likelihood(emissions, tags, mask).sum()
-        return parts
+        return parts | {own.name: own(emissions, tags, mask) for own in self.loss_parts}
 
     def total(self, parts: dict[str, Tensor]) -> Tensor:
         """The weighted sum of the parts."""
-        return torch.stack([getattr(self.weights, name) * part for name, part in parts.items()]).sum()
+        weights = vars(self.weights) | {own.name: own.weight for own in self.loss_parts}
+        return torch.stack([weights[name] * part for name, part in parts.items()]).sum()
 
     @torch.no_grad()
     def decode(self, emissions: Tensor, mask: Tensor) -> Tensor:
@@ -121,7 +130,7 @@ class Tagger(nn.Module):
             return self.crf.decode(emissions, mask)
         if not self.constrained:
             return torch.where(mask, emissions.argmax(-1), 0)
-        scores = torch.log_softmax(emissions.float(), dim=-1)
+        scores = self._log_softmax(emissions)
         return viterbi(scores, mask, self.start_scores, self.move_scores, self.end_scores)
 
     @torch.no_grad()
@@ -147,12 +156,38 @@ class Tagger(nn.Module):
         begin, inner = 1 + 2 * kind, 2 + 2 * kind
         if self.crf is not None:
             segments = Segments(sentence, start, end, begin, inner, inner)
-            return self.crf.segment_log_probs(emissions, mask, segments).exp()
-        log_probs = torch.log_softmax(emissions.float(), dim=-1)
+            return self.crf.segment_log_probs(emissions, mask, segments, self.temperature).exp()
+        log_probs = self._log_softmax(emissions)
         sums = nn.functional.pad(log_probs.cumsum(1), (0, 0, 1, 0))  # (B, W + 1, C)
         inside = sums[sentence, end, inner] - sums[sentence, start + 1, inner]
         return (log_probs[sentence, start, begin] + inside).exp()
 
+    def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
+        """Probability of each tag at each word: over legal paths with a CRF, the word's own without.
+
+        Returns:
+            probabilities, 0 on padding. *Shape:* (B, W, C)
+        """
+        if self.crf is not None:
+            return self.crf.marginals(emissions, mask, self.temperature)
+        return self._log_softmax(emissions).exp().masked_fill(~mask.unsqueeze(-1), 0)
+
+    @torch.no_grad()
+    def n_best(self, emissions: Tensor, mask: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """The n most probable tag sequences, best first; only legal ones if constrained.
+
+        Returns:
+            tags *Shape:* (B, N, W) and log-probabilities *Shape:* (B, N); -inf: no such sequence.
+        """
+        if self.crf is not None:
+            return self.crf.n_best(emissions, mask, n, self.temperature)
+        scores = self._log_softmax(emissions)
+        return n_best(scores, mask, n, self.start_scores, self.move_scores, self.end_scores)
+
+    def _log_softmax(self, emissions: Tensor) -> Tensor:
+        return torch.log_softmax(emissions.float() / self.temperature, dim=-1)
+
+    @torch.no_grad()
     def entities(self, emissions: Tensor, mask: Tensor, tags: Tensor) -> list[list["Entity"]]:
         """The entities that decoded tags spell, and how probable each is.
 
@@ -194,7 +229,8 @@ class Tagger(nn.Module):
         """
         self.backbone = merge_adapters(self.backbone)
         if self.bf16:
-            self.backbone.to(torch.bfloat16)
+            for parameter in self.backbone.parameters():  # no buffers: RoPE's frequencies stay exact
+                parameter.data = parameter.data.to(torch.bfloat16)
             self.bf16 = False  # nothing is left for autocast to do
 
     def word_vectors(self, batch: Batch) -> Tensor:

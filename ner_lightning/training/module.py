@@ -17,6 +17,8 @@ from ner_lightning.model.architecture import Architecture, Pooling
 from ner_lightning.model.backbone import Attention, AttentionImplementation
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
+from ner_lightning.model.extend import LossPart, Preparation
+from ner_lightning.model.extend import loss_parts as checked
 from ner_lightning.model.keep import Cache
 from ner_lightning.model.loss import LossWeights
 from ner_lightning.model.tagger import Tagger
@@ -57,6 +59,8 @@ class NERModule(pl.LightningModule):
         gradient_checkpointing: recompute activations in the backward pass: less memory, slower.
         compile: compile the backbone's layers: a minute at the start, then faster.
         cache: keep on disk what the layers that are not trained compute.
+        prepare: changes the loaded backbone first: a `Preparation` of your own, by `class_path`.
+        loss_parts: parts of the loss of your own, each a `LossPart` by `class_path`.
         trust_remote_code: run Python code that comes with the backbone's weights.
     """
 
@@ -87,16 +91,19 @@ class NERModule(pl.LightningModule):
         gradient_checkpointing: bool = False,
         compile: bool = False,
         cache: Cache = Cache(),  # noqa: B008  (frozen)
+        prepare: Preparation | None = None,
+        loss_parts: list[LossPart] | None = None,
         trust_remote_code: bool = False,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["prepare", "loss_parts"])  # no plain values
         self.strict_loading = False  # the frozen backbone is not in a checkpoint; see load_state_dict
         if not types:
             raise UserError("model.types: there are no entity types to learn")
         self.cache = cache
         self.labels = LabelSet(tuple(types))
-        self.architecture = Architecture.of(self.hparams)
+        self.loss_parts = checked(loss_parts)
+        self.architecture = Architecture.of({**self.hparams, "prepare": prepare})
         self.pretrained = locate(backbone, revision)
         self.weights_id: str | None = None
         self.tagger: Tagger | None = None
@@ -127,6 +134,7 @@ class NERModule(pl.LightningModule):
             cached=self.cache.enabled,
             trust_remote_code=hparams["trust_remote_code"],
         )
+        self.tagger.loss_parts = self.loss_parts
 
     def training_step(self, batch: Batch) -> Tensor:
         """One batch's loss, per word of the batch over all ranks."""

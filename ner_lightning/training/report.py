@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ner_lightning.analysis.errors import all_mistakes, describe, worst
 from ner_lightning.analysis.predictions import read
-from ner_lightning.runs import Run, short
+from ner_lightning.runs import LAST, Run, short
+from ner_lightning.terminal import in_colour
 from ner_lightning.training.console import say
 from ner_lightning.training.predictions import SPLIT
 from ner_lightning.training.vitals import peak_memory
@@ -37,12 +38,16 @@ def show(run: Run, stage: str, *, fitted: bool = False) -> None:
     if stage == "test":
         _errors(run)
     say(f"peak memory {peak_memory() / 2**30:.1f} GiB")
-    say(f"\nEverything is in {short(run.path)}" + (f"; next: {_next(run)}" if fitted else ""))
+    following = _next(run, "test" if fitted else "report")
+    say(f"\nEverything is in {short(run.path)}; next: {following}")
 
 
-def _next(run: Run) -> str:
-    last = run.path.parent.parent.resolve() == Path("runs").resolve()
-    return "ner-lightning test" if last else f"ner-lightning test --run {short(run.path)}"
+def _next(run: Run, command: str) -> str:
+    folder = run.path.resolve()
+    if folder == Path("runs", LAST).resolve():
+        return f"ner-lightning {command}"
+    named = "--run " if command == "test" else ""
+    return f"ner-lightning {command} {named}{short(folder)}"
 
 
 def _errors(run: Run) -> None:
@@ -52,5 +57,5 @@ def _errors(run: Run) -> None:
         one = "\nThe most confident mistake:"
         say(one if len(shown) == 1 else f"\nThe {len(shown)} most confident mistakes:")
     for row, found in shown:
-        for line in describe(row, found, colour=sys.stdout.isatty()):
+        for line in describe(row, found, colour=in_colour(sys.stdout)):
             say("  " + line, keep="\x1b")  # its words are escaped already

@@ -1,0 +1,239 @@
+"""The reference pages, and code in other pages, made from the code itself.
+
+python docs/write_reference.py --write   # renew what is out of date
+python docs/write_reference.py --check   # exit 1 if something is
+"""
+
+import argparse
+import dataclasses
+import importlib
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docstring_parser
+from lightning.pytorch import Trainer
+
+from ner_lightning.cli import COMMANDS
+from ner_lightning.completion_cli import LIGHTNING
+from ner_lightning.data.datamodule import CoNLLDataModule
+from ner_lightning.preflight import REFUSED_STRATEGIES, SUPPORTED_PRECISIONS
+from ner_lightning.recipe import TRAINER_DEFAULTS, parser
+from ner_lightning.short_help import HELPS
+from ner_lightning.training.module import NERModule
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+INCLUDED = re.compile(r"(<!-- file: (\S+) -->\n).*?(<!-- end -->)", flags=re.S)
+TRAINER = "https://lightning.ai/docs/pytorch/stable/common/trainer.html#trainer-class-api"
+NOTE = "<!-- Made by docs/write_reference.py; change the code that it is made from. -->\n\n"
+LANGUAGES = {".py": "python", ".yaml": "yaml", ".sbatch": "bash"}
+LINKED = {"model.types", "data.backbone", "data.backbone_revision", "data.trust_remote_code", "data.seed"}
+REFUSED = {  # keys of the trainer that the command sets by itself
+    "enable_checkpointing",
+    "default_root_dir",
+}
+
+
+def config_page() -> str:
+    """Every key of a config: type, default, meaning."""
+    parts = [
+        "# Configuration reference\n\n" + NOTE,
+        "A config is a YAML file with the keys below; each is an option of the command line as well "
+        "(`--model.lora.rank 8`). Several files stack, options follow files, and the last word wins; `null` "
+        "is not set. `ner-lightning fit --config FILE --print_config` shows what a recipe comes to.\n\n",
+        "## The run\n\n",
+        _table(_of_parser()),
+        "\n## model\n\n",
+        _table(_of_class(NERModule, "model")),
+        "\n## data\n\n",
+        _table(_of_class(CoNLLDataModule, "data")),
+        "\n## trainer\n\n",
+        "The arguments of Lightning's Trainer, whose meaning is told "
+        f"[there]({TRAINER}). In bold: defaults that differ from Lightning's. Loggers, callbacks and "
+        "profilers are named by `class_path` and `init_args`, and write inside the run folder.\n\n",
+        f"`precision` may be {_words(sorted({str(p) for p in SUPPORTED_PRECISIONS}))}; strategies named "
+        f"{_words(REFUSED_STRATEGIES)} are refused. Set by the command: {_words(sorted(REFUSED))}.\n\n",
+        _table(_of_trainer(), meaning=False),
+    ]
+    return "".join(parts)
+
+
+def cli_page() -> str:
+    """Every command and its options."""
+    parts = ["# Command line reference\n\n" + NOTE, "| command | what it does |\n| --- | --- |\n"]
+    parts += [f"| [`{name}`](#{name}) | {_cell(what)} |\n" for name, (_, what) in COMMANDS.items()]
+    parts.append(
+        "\nExit codes: 0; 1 where another rank failed; 2 after a mistake that the user can mend, told in a "
+        "few lines; 130 after Ctrl-C, 143 after SIGTERM. Anything else is a bug, and its traceback asks for "
+        "a report. `NO_COLOR` turns colours off.\n"
+    )
+    for name, (module, _) in COMMANDS.items():
+        parts.append(f"\n## {name}\n\n")
+        parts.append(
+            _lightning(name)
+            if module == LIGHTNING
+            else _argparse(importlib.import_module(module).parser(name))
+        )
+    return "".join(parts)
+
+
+def included(text: str) -> str:
+    """A page with the files that it shows put in anew."""
+
+    def block(found: re.Match[str]) -> str:
+        file = ROOT / found[2]
+        return f"{found[1]}```{LANGUAGES[file.suffix]}\n{file.read_text(encoding='utf-8')}```\n{found[3]}"
+
+    return INCLUDED.sub(block, text)
+
+
+def pages() -> dict[Path, str]:
+    """What each page must hold."""
+    found = {page: included(page.read_text(encoding="utf-8")) for page in sorted(DOCS.rglob("*.md"))}
+    found[DOCS / "reference" / "config.md"] = config_page()
+    found[DOCS / "reference" / "cli.md"] = cli_page()
+    return found
+
+
+Row = tuple[str, str, str, str]
+
+
+def _of_parser() -> Iterator[Row]:
+    yield "seed_everything", "int or bool", "42", "seed of all random numbers; true draws one"
+    for action in parser()._actions:
+        if action.dest in {"name", "runs", "checkpoint_every_n_steps"}:
+            kind = "int" if action.dest.endswith("steps") else "str"
+            kind += " or null" if action.default is None else ""
+            yield action.dest, kind, _value(action.default), str(action.help)
+
+
+def _of_class(cls: type, prefix: str) -> Iterator[Row]:
+    texts = {
+        p.arg_name: " ".join((p.description or "").split())
+        for p in docstring_parser.parse(cls.__doc__ or "").params
+    }
+    for name, parameter in inspect.signature(cls).parameters.items():
+        key = f"{prefix}.{name}"
+        if key in LINKED:
+            continue
+        if dataclasses.is_dataclass(parameter.annotation):
+            yield f"**{key}**", "", "", texts[name]
+            yield from _of_class(parameter.annotation, key)
+        else:
+            yield key, _type(parameter.annotation), _value(_default(cls, parameter)), texts[name]
+
+
+def _of_trainer() -> Iterator[Row]:
+    for name, parameter in inspect.signature(Trainer.__init__).parameters.items():
+        if name == "self" or name in REFUSED:
+            continue
+        ours = name in TRAINER_DEFAULTS
+        default = f"**{_value(TRAINER_DEFAULTS[name])}**" if ours else _value(parameter.default)
+        yield f"trainer.{name}", _type(parameter.annotation), default, ""
+
+
+def _default(cls: type, parameter: inspect.Parameter) -> Any:
+    """A parameter's default; of a dataclass, that which its factory makes."""
+    return getattr(cls(), parameter.name) if dataclasses.is_dataclass(cls) else parameter.default
+
+
+def _type(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return " or ".join(f"`{choice}`" for choice in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_type(part) for part in arguments))
+    if origin is not None:
+        inner = ", ".join(_type(part) for part in arguments)
+        name = getattr(origin, "__name__", str(origin))
+        return f"{'list' if name == 'Iterable' else name.lower()} of {inner}"
+    if annotation is type(None):
+        return "null"
+    name = getattr(annotation, "__name__", None) or str(annotation).rpartition(".")[2]
+    return str(name)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def _table(rows: Iterator[Row], *, meaning: bool = True) -> str:
+    head = ["key", "type", "default", "meaning"][: 4 if meaning else 3]
+    lines = [head, ["---"] * len(head)]
+    for key, kind, default, text in rows:
+        named = key if key.startswith("**") else f"`{key}`"
+        cells = [named, kind, default if default.startswith("**") or not default else f"`{default}`", text]
+        lines.append([_cell(cell) for cell in cells[: len(head)]])
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _words(names: Any) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _lightning(command: str) -> str:
+    usage, options, examples = HELPS[command]
+    lines = [f"```\n{usage}\n```\n\n", "| option | default | meaning |\n| --- | --- | --- |\n"]
+    for option in options:
+        default = "" if option.default is None else f"`{option.default}`"
+        lines.append(f"| `--{option.name}` | {default} | {_cell(option.text)} |\n")
+    more = f"\nAll others: [the configuration](config.md), and `ner-lightning {command} --help-all`.\n"
+    return "".join([*lines, more, "\n```bash\n", *(f"{example}\n" for example in examples), "```\n"])
+
+
+def _argparse(own: argparse.ArgumentParser) -> str:
+    lines = [f"{own.description}\n\n"]
+    if own.epilog:
+        epilog = f"`{own.epilog}`" if own.epilog.startswith("ner-lightning ") else own.epilog
+        lines.append(f"{epilog}\n\n")
+    lines.append("| option | meaning |\n| --- | --- |\n")
+    for action in own._actions:
+        if isinstance(action, argparse._HelpAction):
+            continue
+        names = (
+            ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.metavar or action.dest}`"
+        )
+        chosen = f" ({', '.join(map(str, action.choices))})" if action.choices else ""
+        lines.append(f"| {names} | {_cell((action.help or '').replace('%%', '%'))}{chosen} |\n")
+    return "".join(lines)
+
+
+def main() -> int:
+    """Renews or checks the pages."""
+    command = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    how = command.add_mutually_exclusive_group(required=True)
+    how.add_argument("--write", action="store_true")
+    how.add_argument("--check", action="store_true")
+    options = command.parse_args()
+    stale = [
+        page
+        for page, text in pages().items()
+        if not page.is_file() or page.read_text(encoding="utf-8") != text
+    ]
+    for page in stale:
+        if options.write:
+            page.write_text(pages()[page], encoding="utf-8")
+    if stale and options.check:
+        print(f"out of date: {', '.join(str(page.relative_to(ROOT)) for page in stale)}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

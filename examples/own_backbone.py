@@ -1,0 +1,32 @@
+"""Mixes the last layers: what is tagged is the mean of their hidden states, not the last one's alone."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ner_lightning.model.backbone import find_layers
+from ner_lightning.model.extend import Preparation
+
+
+class MeanOfLayers(Preparation):
+    """Puts the mean of a decoder's last layers into the norm above them.
+
+    Args:
+        layers: how many.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.layers = layers
+
+    def __call__(self, backbone: nn.Module) -> nn.Module:
+        """Listens to the layers, and replaces what the norm is given."""
+        heard: dict[int, Tensor] = {}
+
+        def listen(place: int, output: Any) -> None:
+            heard[place] = output[0] if isinstance(output, tuple) else output
+
+        for place, layer in enumerate(find_layers(backbone)[-self.layers :]):
+            layer.register_forward_hook(lambda _layer, _given, output, place=place: listen(place, output))
+        backbone.norm.register_forward_pre_hook(lambda *_: (torch.stack([*heard.values()]).mean(0),))
+        return backbone

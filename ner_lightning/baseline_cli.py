@@ -1,0 +1,121 @@
+"""`ner-lightning baseline`: tags a split by prompting the backbone, to be compared with training it."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ner_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from ner_lightning.runs import Run
+
+SPLITS = {"test": "test", "valid": "val"}  # the name of a split, and what its metrics begin with
+KEPT = ("shots", "split", "sentences", "prompt_seed", "max_new_tokens")  # what a run continues with
+RECIPE = "recipe.yaml"
+
+
+def run(subcommand: str, args: Sequence[str]) -> None:
+    """Runs the command.
+
+    Raises:
+        UserError: an option, the data or the backbone is not as it must be.
+    """
+    options, rest = parser(subcommand).parse_known_args(args)
+    if options.shots < 0 or min(options.batch_size, options.max_new_tokens, options.sentences or 1) < 1:
+        raise UserError(
+            "--shots must be zero or more; --sentences, --max_new_tokens and --batch_size at least 1"
+        )
+    # Here and below: `--help` must not wait for torch and lightning.
+    import warnings
+
+    from ner_lightning.options import config_files, named, shipped
+    from ner_lightning.preflight import check_config
+    from ner_lightning.progress import shown
+    from ner_lightning.prompting.baseline import Baseline, Settings
+    from ner_lightning.recipe import Recipe, quiet
+    from ner_lightning.training import report
+
+    words = [shipped(word) for word in rest]
+    folder = None if options.run is None else _begun(options)
+    if folder is not None:
+        words = ["--config", str(folder.path / RECIPE), *words]
+    elif not config_files(words):
+        raise UserError("name a recipe, whose backbone and data are used: --config configs/quickstart.yaml")
+    for file in config_files(words):
+        check_config(file)
+    settings = Settings(**{name: getattr(options, name) for name in KEPT})
+    with warnings.catch_warnings(), shown("stdout"):
+        quiet()
+        recipe = Recipe(named(words))
+        baseline = Baseline(
+            settings,
+            recipe.model.hparams,
+            recipe.datamodule,
+            bf16="bf16" in str(recipe.config.trainer.precision),
+            device=options.device,
+        )
+        if folder is None:
+            folder = _create(Path(options.runs), f"{recipe.config.name}-{settings.shots}shot")
+            baseline.begin(folder, ["ner-lightning", subcommand, *args], recipe.text())
+        baseline.answer(folder, options.batch_size)
+        baseline.finish(folder)
+        report.show(folder, SPLITS[settings.split])
+        _say_rest(folder)
+
+
+def _begun(options: argparse.Namespace) -> "Run":
+    """The run to continue; what was asked of it is put into the options."""
+    from ner_lightning.runs import Run
+
+    folder = Run(Path(options.run).expanduser().resolve())
+    kept = folder.read("run.json").get("prompting")
+    if kept is None:
+        raise UserError(
+            f"--run {options.run} is no run of `ner-lightning baseline`; leave it out for a new one"
+        )
+    vars(options).update({name: kept[name] for name in KEPT})
+    return folder
+
+
+def _create(root: Path, name: str) -> "Run":
+    from ner_lightning import runs
+
+    folder = runs.create(root, name)
+    folder.checkpoints.rmdir()  # nothing is trained
+    return folder
+
+
+def _say_rest(folder: "Run") -> None:
+    """What could not be read, and what to do next."""
+    from ner_lightning.runs import short
+    from ner_lightning.training.console import say
+
+    said = folder.read("run.json")["prompting"]
+    say(
+        f"{said['failed']:,} of {said['answers']:,} answers could not be read; "
+        f"{said['unread_lines']:,} lines are of another form, {said['absent']:,} entities are not in their "
+        f"sentence, {said['cut']:,} answers were cut at {said['max_new_tokens']} tokens"
+    )
+    say(f"next, beside a trained run: ner-lightning compare RUN {short(folder.path)}")
+
+
+def parser(name: str) -> argparse.ArgumentParser:
+    """Its options."""
+    parser = argparse.ArgumentParser(
+        prog=f"ner-lightning {name}",
+        usage="ner-lightning baseline --config FILE [--shots N] [--split SPLIT] [--OPTION VALUE ...]",
+        description="Tags a split by prompting a recipe's backbone, to be compared with training it.",
+        epilog="Options of `ner-lightning fit`, such as --model.backbone, override the recipe.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--shots", type=int, default=0, help="examples from the training data (default: 0)")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="what to tag (default: test)")
+    parser.add_argument("--sentences", type=int, metavar="N", help="tag N of its sentences, drawn at random")
+    parser.add_argument("--prompt_seed", type=int, default=1, help="of examples and that draw (default: 1)")
+    parser.add_argument("--max_new_tokens", type=int, default=96, help="the longest answer (default: 96)")
+    parser.add_argument("--batch_size", type=int, default=16, help="prompts answered together (default: 16)")
+    parser.add_argument("--run", metavar="RUN", help="continue one that was stopped, with its settings")
+    parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
+    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
+    return parser

@@ -1,0 +1,71 @@
+"""`ner-lightning export`: a trained tagger as a folder that others can load."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ner_lightning.errors import UserError
+from ner_lightning.progress import shown
+
+
+def run(subcommand: str, args: Sequence[str]) -> None:
+    """Runs the command.
+
+    Raises:
+        UserError: the run or the folder is not as it must be.
+    """
+    options = parser(subcommand).parse_args(args)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if options.temperature is not None and not 0 < options.temperature < float("inf"):
+        raise UserError(f"--temperature {options.temperature} must be above 0")
+    # Here, not above: `--help` must not wait for torch.
+    from ner_lightning.inference.export import export
+
+    with shown("stderr"):
+        folder = export(
+            options.run,
+            Path(options.output).expanduser(),
+            form=options.format,
+            dtype=options.dtype,
+            temperature=options.temperature,
+            root=Path(options.runs),
+        )
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    for file in files:
+        sys.stdout.write(f"{file}  {file.stat().st_size / 1e6:,.1f} MB\n")
+
+
+def parser(name: str = "export") -> argparse.ArgumentParser:
+    """The command's options."""
+    found = argparse.ArgumentParser(
+        prog=f"ner-lightning {name}",
+        description="Writes a trained tagger as a folder: weights, tokenizer, labels, model card.",
+    )
+    found.add_argument(
+        "run",
+        nargs="?",
+        metavar="RUN",
+        help="run folder, checkpoint or exported folder (default: the last run)",
+    )
+    found.add_argument(
+        "--output", metavar="DIR", required=True, help="the folder to write; it must not exist"
+    )
+    found.add_argument(
+        "--format",
+        choices=("merged", "adapter", "onnx"),
+        default="merged",
+        help="merged: the whole model; adapter: only what was trained; onnx: a graph for CPUs",
+    )
+    found.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of a merged model (default: what it was trained to run in)",
+    )
+    found.add_argument(
+        "--temperature", type=float, metavar="T", help="divide scores by it; `predict --calibrate` finds it"
+    )
+    found.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
+    return found

@@ -1,0 +1,64 @@
+"""A pipe for spaCy: `nlp.add_pipe("ner_lightning", config={"model": DIR})` sets `doc.ents`."""
+
+from collections.abc import Iterable, Iterator
+
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.util import filter_spans, minibatch
+
+from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.inference.result import Tagged
+
+SCORE = "ner_score"  # an entity's probability, as `span._.ner_score`
+
+
+def create(nlp: Language, name: str, model: str, device: str | None = None) -> "Pipe":
+    """Makes the pipe.
+
+    Args:
+        nlp: the pipeline.
+        name: of the pipe in it.
+        model: a run folder, a checkpoint or an exported folder.
+        device: where to run; None takes a GPU if there is one.
+    """
+    return Pipe(NERTagger.from_run(model, device=device))
+
+
+Language.factory("ner_lightning", assigns=["doc.ents", f"span._.{SCORE}"], func=create)
+
+
+class Pipe:
+    """Finds entities in the text of each document, and sets `doc.ents`.
+
+    The text is cut into words as the tagger's training data were, not as spaCy cuts it: an entity that ends
+    inside one of spaCy's tokens gets the whole token. Of entities that then share a token the longest stays.
+
+    Args:
+        tagger: what finds them.
+    """
+
+    def __init__(self, tagger: NERTagger) -> None:
+        self.tagger = tagger
+        if not Span.has_extension(SCORE):
+            Span.set_extension(SCORE, default=None)
+
+    def __call__(self, doc: Doc) -> Doc:
+        """Sets a document's entities."""
+        return _with_entities(doc, self.tagger(doc.text))
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Sets the entities of documents that come one after the other, some of them at a time."""
+        for docs in minibatch(stream, size=batch_size):
+            found = self.tagger([doc.text for doc in docs])
+            yield from map(_with_entities, docs, found)
+
+
+def _with_entities(doc: Doc, tagged: Tagged) -> Doc:
+    spans = []
+    for entity in tagged.entities:
+        span = doc.char_span(entity.start, entity.end, label=entity.label, alignment_mode="expand")
+        if span is not None:
+            span._.set(SCORE, entity.score)
+            spans.append(span)
+    doc.ents = tuple(filter_spans(spans))
+    return doc

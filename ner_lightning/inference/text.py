@@ -1,0 +1,170 @@
+r"""Running text -> words and sentence-like pieces, as character offsets; no model, no torch.
+
+Words are cut as in CoNLL-2003, so that a tagger trained there sees what it was trained on:
+
+- white space, control characters and characters of no width part words and belong to none;
+- a sign is a word of its own, and so is a run of one sign (`--`, `...`, `**`);
+- hyphens, apostrophes, dots, `&` and `@` between letters or digits stay inside a word (`Sino-Soviet`,
+  `O'Neill`, `S&P`, `example.com`), and so do `,:/` between digits (`1,000.5`, `2:29.34`, `1/2`);
+- a number keeps its plus or its dot in front (`+44`, `.500`), and a dollar its country's letters (`US$`);
+- English contractions come apart: `Vera|'s`, `did|n't`, `we|'re`;
+- a dot stays with dotted letters (`U.S.`, `a.m.`), with an initial before a name (`J. Holt`), with common
+  abbreviations (`Inc.`, `No. 5`), and with a number of one or two digits that opens a line (`1. Holt`);
+- Han, Hiragana and Katakana are a word each; other scripts without spaces stay whole;
+- an emoji is one word with all that modifies it, and a letter keeps its combining marks.
+
+Pieces only bound what the model looks at together; see `pieces`.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
+from typing import NamedTuple
+
+import regex
+
+Offsets = tuple[int, int]  # a first character and one past the last, or a first word and one past the last
+LONGEST = 256  # words in a piece of running text
+LONGEST_GIVEN = 4096  # words in a piece of words that were given as a sentence
+WRAPPED = 40  # characters: a line at least this long may have been broken to fit a page
+
+_TITLES = (
+    "Adm|Ave|Brig|Bros|Calif|Capt|Cmdr|Co|Col|Colo|Conn|Corp|Cpl|Dept|Dr|Fla|Gen|Gov|Hon|Inc|Jr|Lt|Ltd|Maj|"
+    "Mass|Messrs|Mr|Mrs|Ms|Mt|Prof|Pvt|Rep|Reps|Rev|Sen|Sens|Sgt|Sr|St|Ste|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|"
+    "Sept|Oct|Nov|Dec"
+)
+_CJK = r"\p{Han}\p{Hiragana}\p{Katakana}\u30fc"
+_AFTER = r"[\p{M}\u00ad\u200c\u200d\u2060\ufe0e\ufe0f]*+"  # what belongs to the letter before it
+_LETTER = rf"(?:(?![{_CJK}])[\p{{L}}\p{{N}}_]{_AFTER})"
+_END = r"(?![\p{L}\p{N}\p{M}_])"
+_CONTRACTED = rf"['’](?i:s|m|d|re|ve|ll){_END}"
+_TOKEN = regex.compile(
+    rf"""
+      (?:https?://|www\.)[^\s<>"]*[^\s<>".,;:!?'’)\]}}]          # an address
+    | (?<=(?m:^)[ \t]*)\p{{Nd}}{{1,2}}\.(?=[ \t])                # 1. at the head of a line
+    | [+]?[.]?\p{{Nd}}++(?:[.,:/-]\p{{Nd}}++)*+{_END}(?![&@'’-])  # +44, .500
+    | \p{{Lu}}{{1,3}}\$                                          # US$
+    | \p{{L}}\.(?:-?\p{{L}}\.)++(?![-.\p{{L}}\p{{N}}])           # U.S.
+    | \p{{Lu}}\.(?=\s++\p{{Lu}})                                 # J. Holt
+    | (?:{_TITLES}|{_TITLES.upper()}|etc|vs)\.(?![-.\p{{L}}\p{{N}}])
+    | (?i:nos?|pp?|vol|fig)\.(?=\s*+\p{{Nd}})
+    | {_CONTRACTED}
+    | \p{{L}}+(?=(?i:n['’]t){_END})                              # did|n't
+    | {_LETTER}++
+      (?:
+        (?!{_CONTRACTED})                                        # Vera|'s
+        (?!(?<=\p{{Ll}})\.\p{{Lu}}\p{{Ll}})                      # Lima|.|Vera
+        (?:\.-|[-'’&.·@]|(?<=\p{{Nd}})[,:/](?=\p{{Nd}})){_LETTER}++
+      )*+
+    | (?P<run>[-.*=~\#+])(?P=run)++ | ``|''
+    | [{_CJK}]{_AFTER}
+    | (?=[^\s\p{{Cc}}\p{{Cf}}\p{{M}}\p{{Z}}])\X                  # any other sign, an emoji
+    | \p{{M}}++                                                  # marks on nothing
+    """,
+    regex.VERBOSE,
+)
+_FULL_STOPS = frozenset(".!?…‼⁇⁈⁉؟۔।") | {"..", "...", "...."}
+_WIDE_STOPS = frozenset("。！？｡")  # no space follows these
+_CLOSING = frozenset("\"'”’»›)]}") | {"''"}
+_PAUSES = frozenset(",;:—–、，；：") | {"--"}
+_BREAK = regex.compile(r"\r\n?|[\n\v\f\x1c-\x1e\x85\u2028\u2029]")
+
+
+class Document(NamedTuple):
+    """A text and its words.
+
+    Attributes:
+        text: as it was given.
+        sentences: the offsets of the words of each piece that the model looks at as a whole; none empty.
+    """
+
+    text: str
+    sentences: tuple[tuple[Offsets, ...], ...]
+
+    @property
+    def offsets(self) -> list[Offsets]:
+        """Where each word begins and ends in the text."""
+        return list(chain.from_iterable(self.sentences))
+
+    @property
+    def words(self) -> list[list[str]]:
+        """The words of each sentence."""
+        return [[self.text[start:end] for start, end in sentence] for sentence in self.sentences]
+
+
+def read(text: str) -> Document:
+    """Cuts a text into words, and these into pieces."""
+    found = words(text)
+    return Document(text, tuple(tuple(found[first:last]) for first, last in pieces(text, found)))
+
+
+def from_spaces(text: str) -> Document:
+    """Takes a text as one sentence whose words are parted by white space."""
+    found = [match.span() for match in regex.finditer(r"\S++", text)]
+    return Document(text, _bounded(text, found, LONGEST_GIVEN))
+
+
+def from_words(words: Sequence[str]) -> Document:
+    """Takes the words of one sentence; the text is these words joined by single spaces."""
+    found = []
+    start = 0
+    for word in words:
+        found.append((start, start + len(word)))
+        start += len(word) + 1
+    text = " ".join(words)
+    return Document(text, _bounded(text, found, LONGEST_GIVEN))
+
+
+def words(text: str) -> list[Offsets]:
+    """The words of a text, in order, none of them empty; the module's description says what a word is."""
+    return [match.span() for match in _TOKEN.finditer(text)]
+
+
+def pieces(text: str, words: Sequence[Offsets]) -> list[Offsets]:
+    r"""Cuts the words of a running text into sentence-like pieces, none of them empty.
+
+    A piece ends where a blank line follows; at a line break after a line of fewer than `WRAPPED`
+    characters, which no page's width has broken (a heading, an address); and after a full stop, question
+    or exclamation mark, with quotes and brackets that close behind it, unless a small letter follows. One
+    of more than `LONGEST` words is cut at a comma or the like.
+
+    Returns:
+        the first word of each piece, and one past its last.
+    """
+    cuts = [0]
+    stopped = False  # whether a full stop was passed, and only closing signs since
+    line = 0  # where the line begins
+    for number, ((start, end), (after, _)) in enumerate(pairwise(words), start=1):
+        word = text[start:end]
+        stopped = word in _FULL_STOPS or word in _WIDE_STOPS or (stopped and word in _CLOSING)
+        if after == end:
+            ends = word in _WIDE_STOPS and text[after] not in _CLOSING and text[after] not in _WIDE_STOPS
+        else:
+            gap = text[end:after]
+            breaks = [] if gap == " " else [match.span() for match in _BREAK.finditer(gap)]
+            ends = stopped and not text[after].islower()
+            if breaks:
+                ends = ends or len(breaks) > 1 or end + breaks[0][0] - line < WRAPPED
+                line = end + breaks[-1][1]
+        if ends:
+            cuts.append(number)
+            stopped = False
+    ranges = zip(cuts, [*cuts[1:], len(words)], strict=True)
+    return [part for first, last in ranges if first < last for part in _parts(text, words, first, last)]
+
+
+def _parts(
+    text: str, words: Sequence[Offsets], first: int, last: int, longest: int = LONGEST
+) -> Iterator[Offsets]:
+    """Cuts a range of words into ranges of at most `longest`, behind a comma or the like if there is one."""
+    while last - first > longest:
+        latest = range(first + longest, first + longest // 2, -1)
+        pauses = (cut for cut in latest if text[slice(*words[cut - 1])] in _PAUSES)
+        cut = next(pauses, first + longest)
+        yield first, cut
+        first = cut
+    yield first, last
+
+
+def _bounded(text: str, words: Sequence[Offsets], longest: int) -> tuple[tuple[Offsets, ...], ...]:
+    parts = _parts(text, words, 0, len(words), longest) if words else ()
+    return tuple(tuple(words[first:last]) for first, last in parts)

@@ -1,0 +1,92 @@
+"""What a project adds to the model from outside the package: a prepared backbone, a part of the loss."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from torch import Tensor, nn
+
+from ner_lightning.errors import UserError
+
+TAKEN = ("loss", "ce", "crf", "ls", "grad_norm")  # what is logged under train/ already
+
+
+class Preparation(ABC):
+    """Changes a backbone after it is loaded, before anything of it is frozen or adapted.
+
+    It is part of the function that a tagger computes, so a checkpoint names it and prediction does it again.
+    What it does must follow from its arguments alone, which `vars` must show.
+    """
+
+    @abstractmethod
+    def __call__(self, backbone: nn.Module) -> nn.Module:
+        """Changes a transformers model without a head, in place or into another one."""
+
+    def __repr__(self) -> str:
+        """Its class and arguments: with the weights they say which backbone it is."""
+        kind = type(self)
+        arguments = ", ".join(f"{name}={value!r}" for name, value in sorted(vars(self).items()))
+        return f"{kind.__module__}.{kind.__qualname__}({arguments})"
+
+
+class LossPart(ABC):
+    """A part of the loss beside `ce`, `crf` and `ls`, logged as `train/NAME`; only training uses it.
+
+    Attributes:
+        weight: what it counts in the sum.
+    """
+
+    weight: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Its name in the log: that of the class in lower case."""
+        return type(self).__name__.lower()
+
+    @abstractmethod
+    def __call__(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
+        """The loss, summed over real words: it is divided by their number later.
+
+        Args:
+            emissions: in fp32. *Shape:* (B, W, C)
+            tags: gold tag ids, 0 on padding. *Shape:* (B, W)
+            mask: true on real words. *Shape:* (B, W)
+        """
+
+
+def preparation(given: Preparation | Mapping[str, Any] | None) -> Preparation | None:
+    """A preparation from the plain values of a config, `class_path` and `init_args`.
+
+    Raises:
+        UserError: there is no such class, or it is no `Preparation`; no other class is ever called.
+    """
+    if given is None or isinstance(given, Preparation):
+        return given
+    path = str(given["class_path"])
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        raise UserError(
+            f"model.prepare: there is no {path}; put its folder where Python looks: "
+            "PYTHONPATH=FOLDER ner-lightning ..."
+        ) from None
+    if not (isinstance(found, type) and issubclass(found, Preparation)):
+        raise UserError(f"model.prepare: {path} is no subclass of {Preparation.__module__}.Preparation")
+    made: Preparation = found(**(given.get("init_args") or {}))
+    return made
+
+
+def loss_parts(given: Sequence[LossPart] | None) -> tuple[LossPart, ...]:
+    """A project's parts of the loss.
+
+    Raises:
+        UserError: two of them, or one and one of ours, have the same name.
+    """
+    parts = tuple(given or ())
+    names = [*TAKEN, *(part.name for part in parts)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"model.loss_parts: there are two parts named {twice}; give the class another name")
+    return parts

@@ -1,0 +1,203 @@
+"""A language model that answers prompts: greedy, in batches, what all prompts begin with is read once."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ner_lightning.data.encoding import load_tokenizer
+from ner_lightning.data.pretrained import Pretrained
+from ner_lightning.errors import UserError
+from ner_lightning.model.backbone import gguf_options
+from ner_lightning.model.masks import has_windows
+from ner_lightning.prompting.prompt import Message, plain
+
+
+class Answer(NamedTuple):
+    """What the model wrote.
+
+    Attributes:
+        place: which prompt it answers.
+        text: without special tokens.
+        ended: whether the model came to an end, and not to the limit.
+    """
+
+    place: int
+    text: str
+    ended: bool
+
+
+class Prompted:
+    """A causal language model and its tokenizer.
+
+    Args:
+        model: a transformers model with a language-model head.
+        tokenizer: its tokenizer.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        ends = {tokenizer.eos_token_id, *_listed(model.config.eos_token_id)}
+        ends |= set(_listed(getattr(model.generation_config, "eos_token_id", None)))
+        self.ends = sorted(ends - {None})
+        pad = (tokenizer.pad_token_id, *self.ends, 0)
+        self.pad = next(token for token in pad if token is not None)  # masked, so any will do
+
+    @classmethod
+    def load(
+        cls,
+        pretrained: Pretrained,
+        *,
+        bf16: bool = False,
+        device: str = "cpu",
+        trust_remote_code: bool = False,
+    ) -> "Prompted":
+        """Loads a backbone with its language-model head.
+
+        Raises:
+            UserError: it is an encoder, or its files hold no language-model head.
+        """
+        from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForCausalLM
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        options = {"trust_remote_code": trust_remote_code, **pretrained.kwargs}
+        config = AutoConfig.from_pretrained(pretrained.name, **options)
+        if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
+            raise UserError(f"model.backbone: {pretrained.label} is an encoder, so it cannot be prompted")
+        model, info = AutoModelForCausalLM.from_pretrained(
+            pretrained.name,
+            dtype=torch.bfloat16 if bf16 else torch.float32,
+            output_loading_info=True,
+            **options,
+            **gguf_options(pretrained),
+        )
+        if info["missing_keys"]:
+            raise UserError(
+                f"model.backbone: {pretrained.label} comes without its language-model head, so it cannot be "
+                "prompted"
+            )
+        tokenizer = load_tokenizer(pretrained, trust_remote_code=trust_remote_code)
+        return cls(model.to(device), tokenizer)
+
+    @property
+    def has_template(self) -> bool:
+        """Whether the tokenizer says how a conversation is written."""
+        return bool(getattr(self.tokenizer, "chat_template", None))
+
+    def encode(self, turns: Sequence[Message]) -> list[int]:
+        """A conversation as token ids, up to where the answer begins."""
+        if self.has_template:
+            options = {"tokenize": False, "add_generation_prompt": True}
+            text = self.tokenizer.apply_chat_template(list(turns), **options)
+            ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            return ids
+        ids = self.tokenizer(plain(turns))["input_ids"]
+        begin = self.tokenizer.bos_token_id
+        return ids if begin is None or ids[:1] == [begin] else [begin, *ids]
+
+    def answers(
+        self, prompts: Sequence[Sequence[int]], *, batch_size: int, limit: int
+    ) -> Iterator[list[Answer]]:
+        """Answers prompts, those of like length together.
+
+        Args:
+            prompts: token ids of each.
+            batch_size: prompts that are answered together.
+            limit: the most tokens of an answer.
+
+        Yields:
+            the answers of a batch.
+        """
+        # Padding stands after the beginning, where it would use up the reach of a sliding window.
+        shared = 0 if has_windows(self.model.config.get_text_config()) else _common(prompts)
+        past = self._read(prompts[0][:shared]) if shared else None
+        order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
+        for begin in range(0, len(order), batch_size):
+            places = order[begin : begin + batch_size]
+            found = self._greedy(past, shared, [prompts[place][shared:] for place in places], limit)
+            yield [
+                Answer(place, self.tokenizer.decode(ids, skip_special_tokens=True), ended)
+                for place, (ids, ended) in zip(places, found, strict=True)
+            ]
+
+    @torch.inference_mode()
+    def _read(self, ids: Sequence[int]) -> Any:
+        """Keys and values of what all prompts begin with."""
+        tokens = torch.tensor([list(ids)], device=self.model.device)
+        return self.model(input_ids=tokens, use_cache=True, logits_to_keep=1).past_key_values
+
+    @torch.inference_mode()
+    def _greedy(
+        self, past: Any, shared: int, rows: Sequence[Sequence[int]], limit: int
+    ) -> list[tuple[list[int], bool]]:
+        """The most probable token again and again; rows that came to an end are taken out.
+
+        Args:
+            past: keys and values of the shared beginning, None if there is none.
+            shared: its length, P.
+            rows: what follows it in each of B prompts.
+            limit: the most tokens of an answer.
+
+        Returns:
+            for each row its tokens without the end, and whether it came to one.
+        """
+        device = self.model.device
+        width = max(map(len, rows))
+        ids = torch.full((len(rows), width), self.pad, device=device)
+        real = torch.zeros(len(rows), width, dtype=torch.long, device=device)
+        for row, tokens in enumerate(rows):  # padding stands between beginning and sentence
+            ids[row, width - len(tokens) :] = torch.tensor(tokens, device=device)
+            real[row, width - len(tokens) :] = 1
+        mask = torch.cat([real.new_ones(len(rows), shared), real], dim=1)  # (B, P + T)
+        places = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]  # (B, T)
+        cache = copy.deepcopy(past)
+        if cache is not None:
+            cache.batch_repeat_interleave(len(rows))
+        written: list[list[int]] = [[] for _ in rows]
+        ended = [False] * len(rows)
+        left = list(range(len(rows)))
+        for _ in range(limit):
+            output = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=places,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            cache = output.past_key_values
+            ids = output.logits[:, -1:].argmax(-1)  # (B, 1)
+            going: list[int] = []
+            for at, (row, token) in enumerate(zip(left, ids[:, 0].tolist(), strict=True)):
+                ended[row] = token in self.ends
+                if not ended[row]:
+                    written[row].append(token)
+                    going.append(at)
+            if not going:
+                break
+            if len(going) < len(left):
+                kept: Tensor = torch.tensor(going, device=device)
+                cache.batch_select_indices(kept)
+                ids, mask, places = ids[kept], mask[kept], places[kept]
+                left = [left[at] for at in going]
+            mask = torch.cat([mask, mask.new_ones(len(left), 1)], dim=1)
+            places = places[:, -1:] + 1
+        return list(zip(written, ended, strict=True))
+
+
+def _common(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with; each keeps one of its own at least."""
+    rows = [list(prompt) for prompt in prompts]
+    first, last = min(rows), max(rows)  # what these two share, all in between share as well
+    most = min(map(len, rows)) - 1
+    same = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), most)
+    return min(same, most)
+
+
+def _listed(given: Any) -> list[int]:
+    return [] if given is None else list(given) if isinstance(given, list | tuple) else [int(given)]

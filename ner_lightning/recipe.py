@@ -1,0 +1,124 @@
+"""Recipes as LightningCLI reads them: options beside Lightning's own, and one that is read and not run."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError
+from jsonargparse.typing import PositiveInt
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from ner_lightning.data.datamodule import CoNLLDataModule
+from ner_lightning.errors import UserError
+from ner_lightning.preflight import explain
+from ner_lightning.training.module import NERModule
+
+TRAINER_DEFAULTS = {
+    "use_distributed_sampler": False,  # ours deals batches of like length out to ranks
+    "num_sanity_val_steps": 0,
+    "gradient_clip_val": 1.0,
+    "enable_model_summary": False,
+    "log_every_n_steps": 10,
+    "max_epochs": 10,
+}
+# What every use of LightningCLI here has in common.
+COMMON: dict[str, Any] = {
+    "save_config_callback": None,  # the run folder keeps it
+    "trainer_defaults": TRAINER_DEFAULTS,
+    "seed_everything_default": 42,
+    "auto_configure_optimizers": False,
+    "parser_kwargs": {"exit_on_error": False},
+}
+
+
+class Recipe(LightningCLI):
+    """A recipe that is read and not run: `config`, and the data module that it describes.
+
+    Args:
+        words: options as of `fit`.
+
+    Raises:
+        UserError: an option does not exist, or its value is not of its type.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__(NERModule, CoNLLDataModule, args=list(words), run=False, **COMMON)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Those of `fit`."""
+        add_options(parser)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses the words; what is wrong with them is said in a line or two."""
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            raise UserError(explain(str(error), [action.dest for action in parser._actions])) from None
+
+    def instantiate_classes(self) -> None:
+        """Makes the data module and the settings of the model, but no trainer."""
+        made = self.parser.instantiate_classes(self.config)
+        self.datamodule, self.model = made.data, made.model
+
+    def text(self) -> str:
+        """All its settings as YAML."""
+        dumped: str = self.parser.dump(self.config, skip_none=False, skip_validation=True)
+        settings = yaml.safe_load(dumped)
+        settings.pop("config", None)
+        return yaml.safe_dump(settings, sort_keys=False)
+
+
+def add_options(parser: LightningArgumentParser) -> None:
+    """Adds what Lightning lacks, and links model and data: backbone and types are named once."""
+    parser.add_argument("--runs", default="runs", help="the folder of run folders")
+    parser.add_argument("--name", default="run", help="the run's name: it goes to RUNS/NAME/1, 2, ...")
+    parser.add_argument(
+        "--checkpoint_every_n_steps",
+        type=PositiveInt | None,
+        default=None,
+        help="save `last` within an epoch, too, each time so many steps are done",
+    )
+    parser.link_arguments("model.backbone", "data.backbone")
+    parser.link_arguments("model.revision", "data.backbone_revision")
+    parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
+    parser.link_arguments("seed_everything", "data.seed", compute_fn=_data_seed)
+    parser.link_arguments("data.types", "model.types", apply_on="instantiate")
+
+
+def quiet() -> None:
+    """Silences warnings of libraries about their own insides, each by its words."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # their tips and notes on hardware
+    for words in (
+        ".*LightningCLI's args parameter.*",
+        ".*does not have many workers.*",
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*is not resumable.*",
+        ".*litlogger.*",
+        ".*smaller than the logging interval.*",  # each epoch has its line whatever the interval
+        ".*Found .* module.* in eval mode.*",
+        ".*anonymous setting.*",
+        ".*recommended to use .self.log.*sync_dist.*",  # the metrics are summed over ranks already
+        "The dirpath has changed from .*",
+        r"The \.grad attribute of a Tensor that is not a leaf.*",  # torch.compile looking around
+    ):
+        warnings.filterwarnings("ignore", message=words)
+
+
+def _data_seed(seed: bool | int) -> int:
+    return int(seed)
+
+
+def parser() -> LightningArgumentParser:
+    """A parser of all options of a recipe, to list them."""
+    made = LightningArgumentParser(exit_on_error=False)
+    made.add_argument("--seed_everything", type=bool | int, default=42)  # others are linked to it
+    made.add_lightning_class_args(Trainer, "trainer")
+    made.add_lightning_class_args(NERModule, "model")
+    made.add_lightning_class_args(CoNLLDataModule, "data")
+    add_options(made)
+    return made

@@ -1,0 +1,1 @@
+"""The service: a tagger that answers over HTTP."""

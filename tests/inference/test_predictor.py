@@ -1,0 +1,213 @@
+"""Entities of texts: where they are, and how probable."""
+
+import math
+
+import numpy as np
+import pytest
+import taggers
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import enumeration
+
+from ner_lightning.data.schemes import Span, spans, to_bio2
+from ner_lightning.data.sentence import Sentence
+from ner_lightning.errors import UserError
+from ner_lightning.inference import calibration, predictor
+from ner_lightning.inference.text import words
+
+
+@pytest.fixture(scope="module")
+def tagger(llama):
+    return taggers.random_tagger(llama)
+
+
+def check(tagged, text):
+    """All that must hold for any text."""
+    assert tagged.text == text
+    assert len(tagged.tags) == len(tagged.offsets) == len(words(text))
+    assert [(e.label, e.word_start, e.word_end) for e in tagged.entities] == [
+        (span.type, span.start, span.end)
+        for begin, end in pieces_of(tagged.document)
+        for span in shifted(spans(tagged.tags[begin:end]), begin)
+    ]
+    for entity in tagged.entities:
+        assert text[entity.start : entity.end] == entity.text
+        assert entity.start == tagged.offsets[entity.word_start][0]
+        assert entity.end == tagged.offsets[entity.word_end - 1][1]
+        assert 0 <= entity.score <= 1
+
+
+def pieces_of(document):
+    begin = 0
+    for sentence in document.sentences:
+        yield begin, begin + len(sentence)
+        begin += len(sentence)
+
+
+def shifted(found, by):
+    return [span._replace(start=span.start + by, end=span.end + by) for span in found]
+
+
+NASTY = st.lists(
+    st.sampled_from(
+        [*" .,'’-\n\r\t\x00\u200b\u200d\ufe0f\u0301$+5a.A我👍🏽ש", "n't", "U.S.", "\r\n", "\ud800", "Vera "]
+    )
+).map("".join)
+ANY = st.one_of(st.text(st.characters(exclude_categories=()), max_size=80), NASTY)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(ANY, min_size=10, max_size=20))
+def test_offsets_hold_in_any_text(tagger, texts):
+    for tagged, text in zip(tagger(texts), texts, strict=True):
+        check(tagged, text)
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None)
+@given(st.lists(ANY, min_size=50, max_size=50))
+def test_offsets_hold_in_ten_thousand_texts(tagger, texts):
+    for tagged, text in zip(tagger(texts), texts, strict=True):
+        check(tagged, text)
+
+
+def test_a_text_without_words_has_no_entities(tagger):
+    found = tagger(["", " \r\n\t", "\x00", "Vera Holt left."], marginals=True, n_best=2)
+    for tagged in found[:3]:
+        assert (tagged.tags, tagged.entities, tagged.marginals.shape) == ((), (), (0, 9))
+        assert tagged.paths == (((), 0.0),)
+    assert found[3].marginals.shape == (4, 9)
+    assert tagger([]) == []
+
+
+def test_texts_far_longer_than_the_window(tagger):
+    text = " ".join(taggers.texts() * 40) + "x" * 5000
+    tagged = tagger(text)
+    check(tagged, text)
+    assert len(tagged.tags) > 3000
+    assert tagged.entities
+    one = "Vera " * 3000  # no full stop anywhere
+    check(tagger(one), one)
+
+
+def test_streams_words_and_single_texts_agree(tagger, monkeypatch):
+    texts = [*taggers.texts(), "", "\n"]
+    together = tagger(texts)
+    alone = [tagger(text) for text in texts]
+    monkeypatch.setattr(predictor, "WINDOW", 3)
+    streamed = list(tagger.stream(iter(texts)))
+    given_words = tagger(words=[list(each.words) for each in together])
+    for one, *others in zip(together, alone, streamed, given_words, strict=True):
+        for other in others:
+            assert other.tags == one.tags
+            assert [e.score for e in other.entities] == pytest.approx(
+                [e.score for e in one.entities], abs=1e-5
+            )
+    with pytest.raises(TypeError, match="texts or words"):
+        tagger()
+    with pytest.raises(TypeError, match="texts or words"):
+        tagger("a", words=[["a"]])
+
+
+def test_a_stream_is_read_as_it_is_wanted(tagger, monkeypatch):
+    monkeypatch.setattr(predictor, "GROUP", 2)
+    read = []
+
+    def texts():
+        for number in range(100):
+            read.append(number)
+            yield ""
+
+    found = tagger.stream(texts())
+    next(found)
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+@pytest.mark.parametrize("use_crf", [True, False])
+def test_probabilities_are_those_of_all_legal_sequences(llama, use_crf, temperature):
+    tagger = taggers.random_tagger(llama, use_crf=use_crf)
+    tagger.labels = tagger.tagger.labels
+    tagger.temperature = temperature
+    text = "Vera Holt left."
+    (scored,) = tagger.scores([["Vera", "Holt", "left", "."]])
+    model = tagger.tagger
+    emissions = scored.emissions[0].double()
+    if use_crf:
+        _, (start, moves, end) = model.crf._inputs(scored.emissions)
+    else:
+        emissions = torch.log_softmax(emissions / temperature, -1) * temperature
+        start, moves, end = model.start_scores, model.move_scores, model.end_scores
+    scores = [(each.double() / temperature).tolist() for each in (emissions, start, moves, end)]
+    paths = enumeration.legal_paths(*scores)
+    tagged = tagger(text, marginals=True, n_best=5)
+    log_probs = enumeration.log_probs(paths)
+    assert [path for path, _ in tagged.paths] == [tuple(tagger.labels.decode(p)) for _, p in paths[:5]]
+    assert [log_prob for _, log_prob in tagged.paths] == pytest.approx(log_probs[:5], abs=1e-4)
+    assert tagged.tags == tagged.paths[0][0]
+    if use_crf:
+        np.testing.assert_allclose(tagged.marginals, enumeration.marginals(paths, 4, 9), atol=1e-5)
+        for entity in tagged.entities:
+            those = [
+                math.exp(log_prob)
+                for log_prob, (_, path) in zip(log_probs, paths, strict=True)
+                if (entity.label, entity.word_start, entity.word_end) in spans(tagger.labels.decode(path))
+            ]
+            assert entity.score == pytest.approx(sum(those), abs=1e-5)
+    else:
+        softmax = torch.softmax(scored.emissions[0] / temperature, -1)
+        np.testing.assert_allclose(tagged.marginals, softmax, atol=1e-6)
+
+
+def test_sequences_of_several_sentences_are_the_best_of_all_combinations(tagger):
+    one, other = (tagger(text, n_best=200).paths for text in ("Vera left.", "Lima won."))
+    found = tagger("Vera left. Lima won.", n_best=7).paths
+    expected = sorted(((a + b, p + q) for a, p in one for b, q in other), key=lambda pair: -pair[1])
+    assert [path for path, _ in found] == [path for path, _ in expected[:7]]
+    assert [p for _, p in found] == pytest.approx([p for _, p in expected[:7]], abs=1e-4)
+
+
+def test_there_are_no_more_sequences_than_there_are(tagger):
+    paths = tagger("Vera", n_best=50).paths
+    assert len(paths) == 5  # O and four B-
+    assert sum(math.exp(log_prob) for _, log_prob in paths) == pytest.approx(1, abs=1e-5)
+
+
+def drawn(tagger, temperature, count=250):
+    """Sentences whose gold entities are drawn so that scores at this temperature tell the truth."""
+    draw = np.random.default_rng(0)
+    texts = [text.split() for text in taggers.texts()]
+    sentences = []
+    tagger.temperature = temperature
+    for number, found in enumerate(tagger(words=[texts[n % len(texts)] for n in range(count)])):
+        gold = [
+            Span(entity.label, entity.word_start, entity.word_end)
+            for entity in found.entities
+            if draw.random() < entity.score
+        ]
+        sentences.append(Sentence(found.words, tuple(to_bio2(gold, len(found.words))), number))
+    tagger.temperature = 1.0
+    return sentences
+
+
+def test_calibration_finds_the_temperature_that_the_tags_were_drawn_at(llama):
+    tagger = taggers.random_tagger(llama)
+    sentences = drawn(tagger, 2.0)
+    tags = [each.tags for each in tagger(words=[s.words for s in sentences])]
+    found = calibration.calibrate(tagger, sentences)
+    assert 1.5 < found.temperature < 2.7
+    assert tagger.temperature == found.temperature
+    assert found.after < found.before / 2, found
+    assert found.entities > 100
+    assert [each.tags for each in tagger(words=[s.words for s in sentences])] == tags
+
+
+def test_what_cannot_be_calibrated_by(tagger):
+    with pytest.raises(UserError, match="gold tags"):
+        calibration.calibrate(tagger, [Sentence(("Vera",), None, 0)])
+    with pytest.raises(UserError, match="too few entities"):
+        calibration.calibrate(tagger, [])
+    for value in (0, -1, math.inf, math.nan):
+        with pytest.raises(ValueError, match="temperature"):
+            tagger.temperature = value

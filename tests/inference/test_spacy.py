@@ -1,0 +1,101 @@
+"""The pipe for spaCy sets entities, one document at a time or many, by its entry point as well."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+spacy = pytest.importorskip("spacy")
+
+from untrained import write_checkpoint  # noqa: E402
+
+from ner_lightning.inference.result import Entity, Tagged  # noqa: E402
+from ner_lightning.inference.spacy_pipe import Pipe  # noqa: E402
+from ner_lightning.inference.text import read  # noqa: E402
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, llama):
+    return write_checkpoint(tmp_path_factory.mktemp("spacy"), llama)
+
+
+class Fixed:
+    """A tagger that finds what it is told to."""
+
+    def __init__(self, *finds):
+        self.finds = finds
+
+    def __call__(self, texts):
+        if isinstance(texts, list):
+            return [self(text) for text in texts]
+        entities = [
+            Entity(word, label, at, at + len(word), 0, 1, 0.5)
+            for word, label in self.finds
+            if (at := texts.find(word)) >= 0
+        ]
+        return Tagged(read(texts), (), tuple(entities))
+
+
+def found(doc):
+    return [(span.text, span.label_, span._.ner_score) for span in doc.ents]
+
+
+def test_entities_are_set():
+    nlp, pipe = spacy.blank("en"), Pipe(Fixed(("Vera Holt", "PER"), ("Lima", "LOC"), ("Sino", "MISC")))
+    doc = pipe(nlp("\U0001f600 Vera Holt left  Lima.\n"))
+    assert found(doc) == [("Vera Holt", "PER", 0.5), ("Lima", "LOC", 0.5)]
+    assert [doc.text[span.start_char : span.end_char] for span in doc.ents] == ["Vera Holt", "Lima"]
+    # An entity that ends inside a token gets the whole token.
+    assert found(pipe(nlp("The LimaHolt case"))) == [("LimaHolt", "LOC", 0.5)]
+    assert not pipe(nlp("")).ents
+
+
+def test_entities_that_come_to_share_a_token_are_thinned():
+    nlp, pipe = spacy.blank("en"), Pipe(Fixed(("Lima", "LOC"), ("Holt Lima", "PER"), ("ma", "MISC")))
+    assert found(pipe(nlp("Holt Lima"))) == [("Holt Lima", "PER", 0.5)]
+
+
+def test_many_documents_keep_their_order():
+    nlp, pipe = spacy.blank("en"), Pipe(Fixed(("Lima", "LOC")))
+    docs = [nlp(text) for text in ("Lima", "none", "In Lima")]
+    assert [len(doc.ents) for doc in pipe.pipe(iter(docs), batch_size=2)] == [1, 0, 1]
+
+
+USE = """
+import sys, json, spacy
+nlp = spacy.blank("en")
+nlp.add_pipe("ner_lightning", config={"model": sys.argv[1], "device": "cpu"})
+texts = ["Vera Holt left Lima.", "The strike ended."]
+one = [[(s.text, s.label_) for s in nlp(text).ents] for text in texts]
+many = [[(s.text, s.label_) for s in doc.ents] for doc in nlp.pipe(texts)]
+assert one == many
+from ner_lightning.inference.predictor import NERTagger
+own = [[(e.text, e.label) for e in t.entities] for t in NERTagger.from_run(sys.argv[1], device="cpu")(texts)]
+print(json.dumps([one, own]))
+"""
+
+
+@pytest.mark.slow
+def test_spacy_finds_the_pipe_by_its_entry_point(tmp_path, checkpoint):
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][
+        "spacy_factories"
+    ]
+    about = tmp_path / "somewhere-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: somewhere\nVersion: 1\n")
+    lines = "".join(f"{name} = {value}\n" for name, value in points.items())
+    (about / "entry_points.txt").write_text(f"[spacy_factories]\n{lines}")
+    path = f"{tmp_path}:{ROOT}"
+    done = subprocess.run(
+        [sys.executable, "-c", USE, str(checkpoint)],
+        capture_output=True, text=True, env={"PYTHONPATH": path, "PATH": "/usr/bin"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    spacys, ours = json.loads(done.stdout)
+    assert spacys == ours
+    assert spacys[0]

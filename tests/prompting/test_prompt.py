@@ -1,0 +1,68 @@
+import pytest
+import tiny
+
+from ner_lightning.data.schemes import Span, spans
+from ner_lightning.data.sentence import Sentence
+from ner_lightning.prompting.prompt import answer, choose_shots, instruction, messages, plain, read_answer
+
+TYPES = ("PER", "ORG", "LOC", "MISC")
+WORDS = ["Vera", "Holt", "met", "Holt", "in", "Lima", ",", "near", "Halden", "Bank", "."]
+VERA, HOLT, LIMA = Span("PER", 0, 2), Span("PER", 3, 4), Span("LOC", 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("text", "entities", "lines", "absent", "failed"),
+    [
+        ("PER: Vera Holt\nLOC: Lima", [VERA, LIMA], 0, 0, False),
+        ("NONE", [], 0, 0, False),
+        ("none.", [], 0, 0, False),
+        ("PER: NONE\nLOC: Lima", [LIMA], 0, 0, False),
+        ("1. **per**: Vera Holt\n- Loc : `Lima`.", [VERA, LIMA], 0, 0, False),
+        ("PER: Vera Holt, Holt", [VERA, HOLT], 0, 0, False),
+        ("PER: Holt", [Span("PER", 1, 2), HOLT], 0, 0, False),  # named once, it stands for both
+        ("PER: Vera Holt\nPER: Vera Holt", [VERA], 0, 0, False),
+        ("PER: Vera Holt\nORG: Vera", [VERA], 0, 1, False),  # the words are taken
+        ("LOC: Peru\nLOC: Lima", [LIMA], 0, 1, False),
+        ("LOC: lima", [], 0, 1, False),  # as it stands in the sentence
+        ("LOC: Lim", [], 0, 1, False),  # whole words
+        ("DATE: 3 May\nLOC: Lima", [LIMA], 1, 0, False),
+        ("The entities are as follows", [], 1, 0, True),
+        ("", [], 0, 0, True),
+        ("LOC: Lima\n\nSentence: Vera", [LIMA], 0, 0, False),  # what a model without an end adds
+    ],
+)
+def test_answers_are_read(text, entities, lines, absent, failed):
+    assert read_answer(text, WORDS, TYPES) == (entities, lines, absent, failed)
+
+
+def test_the_last_line_of_an_answer_cut_short_is_left_out():
+    assert read_answer("PER: Vera Holt\nLOC: Li", WORDS, TYPES, ended=False).entities == [VERA]
+    assert read_answer("LOC: Li", WORDS, TYPES, ended=False).failed
+
+
+def test_what_is_shown_as_an_answer_is_read_as_it_was_meant():
+    for words, tags in tiny.sentences(tiny.TRAIN):
+        gold = spans(tags)
+        assert read_answer(answer(words, gold), words, TYPES) == (gold, 0, 0, False)
+
+
+def test_shots_are_drawn_by_seed_and_show_every_type():
+    train = [Sentence(tuple(w), tuple(t), 0) for w, t in tiny.sentences(tiny.TRAIN)]
+    train.append(Sentence(("Lima",) * 50, ("B-LOC",) * 50, 0))  # too long to be shown
+    first = choose_shots(train, TYPES, 5, seed=1)
+    assert first == choose_shots(train, TYPES, 5, seed=1)
+    assert first != choose_shots(train, TYPES, 5, seed=2)
+    assert {span.type for shot in first for span in spans(shot.tags)} == set(TYPES)
+    assert max(len(shot.words) for shot in first) < 50
+    assert choose_shots(train, TYPES, 0, seed=1) == []
+
+
+def test_a_conversation_begins_with_the_instruction_and_ends_with_the_sentence():
+    shot = Sentence(("Nobody", "left", "Lima"), ("O", "O", "B-LOC"), 0)
+    turns = messages(TYPES, [shot], ["Who", "?"])
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+    assert turns[0]["content"].startswith(instruction(TYPES))
+    assert turns[1]["content"] == "LOC: Lima"
+    assert plain(turns).endswith("Entities:\nLOC: Lima\n\nSentence: Who ?\nEntities:\n")
+    assert "PER (people)" in instruction(TYPES)
+    assert "PART" in instruction(["PART"])

@@ -1,0 +1,270 @@
+"""The service's application: what it answers, and what it refuses with which reason."""
+
+import asyncio
+import json
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+from starlette.testclient import TestClient
+
+from ner_lightning.serving.app import Limits, make_app
+from ner_lightning.serving.batcher import Batcher, Full
+from ner_lightning.serving.limits import BodyLimit
+
+NAME = re.compile(r"\b[A-Z]\w+")
+
+
+def names(texts):
+    """A tagger that takes every capitalised word for a person."""
+    return [
+        SimpleNamespace(
+            entities=[
+                SimpleNamespace(text=m[0], label="PER", start=m.start(), end=m.end(), score=0.75)
+                for m in NAME.finditer(text)
+            ]
+        )
+        for text in texts
+    ]
+
+
+def client(work=names, **limits):
+    return TestClient(make_app(work, model="small/1", labels=["PER", "LOC"], limits=Limits(**limits)))
+
+
+def error(response):
+    assert response.headers["content-type"] == "application/json"
+    (reason,) = response.json().values()
+    assert reason
+    assert len(reason) < 200
+    return reason
+
+
+def test_texts_are_answered_in_order():
+    with client() as http:
+        one = http.post("/extract", json={"text": "so said Vera"})
+        assert one.status_code == 200
+        found = {"text": "Vera", "label": "PER", "start": 8, "end": 12, "score": 0.75}
+        assert one.json() == {"results": [{"entities": [found]}]}
+        texts = ["Vera", "", "\U0001f600\r\n\x00 שלום Ilse", "none"]
+        several = http.post("/extract", json={"texts": texts}).json()["results"]
+        assert [[e["text"] for e in result["entities"]] for result in several] == [["Vera"], [], ["Ilse"], []]
+        (entity,) = several[2]["entities"]
+        assert texts[2][entity["start"] : entity["end"]] == "Ilse"
+        assert http.post("/extract", json={"texts": []}).json() == {"results": []}
+
+
+MALFORMED = {
+    "no JSON": b"{",
+    "nothing": b"",
+    "Latin-1": b'{"text": "Jos\xe9"}',
+    "a list": b"[]",
+    "another field": b'{"text": "a", "model": "b"}',
+    "both": b'{"text": "a", "texts": ["b"]}',
+    "neither": b"{}",
+    "a number": b'{"text": 1}',
+    "null": b'{"text": null}',
+    "half a character": b'{"text": "\\ud800"}',
+    "half a character as a name": b'{"\\ud800": 1}',
+    "texts with a number": b'{"texts": ["a", 2]}',
+    "too deep": b"[" * 100_000,
+    "not finite": b'{"text": NaN}',
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_malformed_bodies_get_a_reason(case):
+    with client() as http:
+        response = http.post(
+            "/extract", content=MALFORMED[case], headers={"content-type": "application/json"}
+        )
+        assert response.status_code in {400, 422}
+        error(response)
+        assert http.post("/extract", json={"text": "Vera"}).status_code == 200
+
+
+def test_other_methods_and_places_get_a_reason():
+    with client() as http:
+        assert http.get("/extract").status_code == 405
+        assert error(http.get("/nowhere"))
+        plain = http.post("/extract", content=b'{"text": "a"}', headers={"content-type": "text/plain"})
+        assert plain.status_code == 422
+
+
+def test_long_bodies_and_texts_are_refused():
+    with client(body=1000, characters=20) as http:
+        assert "1,000 bytes" in error(http.post("/extract", content=b" " * 1001))
+
+        def endless():
+            for _ in range(100):
+                yield b" " * 100
+
+        assert http.post("/extract", content=endless()).status_code == 413
+        response = http.post("/extract", json={"texts": ["x" * 15, "y" * 15]})
+        assert response.status_code == 413
+        assert "30 characters are more than 20" in error(response)
+        assert http.post("/extract", json={"text": "x" * 20}).status_code == 200
+
+
+class Gate:
+    """A tagger that works only once it is let."""
+
+    def __init__(self):
+        self.open, self.begun, self.batches = threading.Event(), threading.Event(), []
+
+    def __call__(self, texts):
+        self.batches.append(list(texts))
+        self.begun.set()
+        assert self.open.wait(20)
+        return names(texts)
+
+
+def test_requests_that_wait_become_one_batch_and_one_too_many_is_refused():
+    gate = Gate()
+    with client(gate, waiting=6) as http, ThreadPoolExecutor(16) as pool:
+        first = pool.submit(http.post, "/extract", json={"text": "First"})
+        assert gate.begun.wait(10)
+        rest = [pool.submit(http.post, "/extract", json={"texts": [f"Name{i}", "x"]}) for i in range(6)]
+        while "ner_waiting_requests 6\n" not in http.get("/metrics").text:
+            time.sleep(0.01)
+        refused = http.post("/extract", json={"text": "Late"})
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"] == "1"
+        assert error(refused)
+        gate.open.set()
+        assert first.result().status_code == 200
+        for number, answer in enumerate(rest):
+            results = answer.result().json()["results"]
+            assert [[e["text"] for e in r["entities"]] for r in results] == [[f"Name{number}"], []]
+        assert [len(batch) for batch in gate.batches] == [1, 12]
+        said = http.get("/metrics").text
+    assert 'ner_requests_total{status="200"} 7\n' in said
+    assert 'ner_requests_total{status="429"} 1\n' in said
+    assert 'ner_entities_total{label="PER"} 7\n' in said
+    assert "ner_batches_total 2\n" in said
+    assert "ner_batched_requests_total 7\n" in said
+    assert 'ner_request_seconds_bucket{le="+Inf"} 7\n' in said
+    assert all(
+        re.fullmatch(r'# (HELP|TYPE) .+|\w+(\{\w+="[^"]*"\})? [\d.]+', line) for line in said.splitlines()
+    )
+
+
+def test_batches_are_no_longer_than_allowed():
+    gate = Gate()
+    with client(gate, batch=30) as http, ThreadPoolExecutor(16) as pool:
+        calls = [pool.submit(http.post, "/extract", json={"text": "First"})]
+        assert gate.begun.wait(10)
+        calls += [
+            pool.submit(http.post, "/extract", json={"text": "Abcdefghij"}) for _ in range(5)
+        ]  # all alike
+        calls.append(pool.submit(http.post, "/extract", json={"text": "Z" * 50}))
+        while "ner_waiting_requests 6\n" not in http.get("/metrics").text:
+            time.sleep(0.01)
+        gate.open.set()
+        assert {call.result().status_code for call in calls} == {200}
+    assert max(sum(map(len, batch)) for batch in gate.batches if len(batch) > 1) <= 30
+    assert max(map(len, gate.batches)) == 2
+
+
+def test_a_request_that_takes_too_long_is_given_up():
+    gate = Gate()
+    with client(gate, seconds=0.2) as http:
+        late = http.post("/extract", json={"text": "Vera"})
+        assert late.status_code == 504
+        assert "0.2 seconds" in error(late)
+        waited = http.post("/extract", json={"text": "Ilse"})  # it never left the queue
+        assert waited.status_code == 504
+        gate.open.set()
+        assert http.post("/extract", json={"text": "Holt"}).status_code == 200
+    assert gate.batches == [["Vera"], ["Holt"]], "what nobody waits for is not worked on"
+
+
+def test_an_error_of_ours_hits_its_own_request_alone():
+    gate = Gate()
+
+    def work(texts):
+        found = gate(texts)
+        if "poison" in texts:
+            raise RuntimeError("poison")
+        return found
+
+    app = make_app(work, model="m", labels=["PER"])
+    with TestClient(app, raise_server_exceptions=False) as http, ThreadPoolExecutor(8) as pool:
+        first = pool.submit(http.post, "/extract", json={"text": "First"})
+        assert gate.begun.wait(10)
+        calls = [pool.submit(http.post, "/extract", json={"text": t}) for t in ("Vera", "poison", "Holt")]
+        while "ner_waiting_requests 3\n" not in http.get("/metrics").text:
+            time.sleep(0.01)
+        gate.open.set()
+        assert [c.result().status_code for c in (first, *calls)] == [200, 200, 500, 200]
+        assert error(calls[1].result())
+        assert http.post("/extract", json={"text": "Vera"}).status_code == 200
+
+
+def test_stopping_finishes_what_waits_and_takes_nothing_new():
+    gate = Gate()
+
+    async def story():
+        batcher = Batcher(gate, waiting=10, characters=100)
+        jobs = [asyncio.create_task(batcher.submit([text])) for text in ("Vera", "Holt", "Lima")]
+        while not gate.begun.is_set():
+            await asyncio.sleep(0.01)
+        closing = asyncio.create_task(batcher.close())
+        await asyncio.sleep(0.05)
+        with pytest.raises(Full):
+            await batcher.submit(["late"])
+        assert not closing.done()
+        gate.open.set()
+        await closing
+        assert all(job.done() for job in jobs)
+        return [job.result()[0].entities[0].text for job in jobs]
+
+    assert asyncio.run(story()) == ["Vera", "Holt", "Lima"]
+
+
+def test_pages_run_nothing_but_their_own():
+    hostile = "</li><script>alert(1)</script>"
+    app = make_app(names, model=hostile, labels=["PER", hostile])
+    with TestClient(app) as http:
+        for path in ("/", "/docs"):
+            page = http.get(path)
+            assert page.status_code == 200
+            assert not re.search(r"(src|href)=.?(https?:)?//", page.text)
+            assert "default-src 'none'" in page.headers["content-security-policy"]
+            assert "alert(1)</script>" not in page.text
+        described = http.get("/openapi.json").json()
+        assert http.get("/docs").text.count("<h2><code>") == 3
+    assert set(described["paths"]) == {"/extract", "/health", "/metrics"}
+    assert {"200", "413", "422", "429", "504"} <= set(described["paths"]["/extract"]["post"]["responses"])
+
+
+def test_health_says_what_is_served():
+    with client() as http:
+        assert http.get("/health").json() == {"status": "ok", "model": "small/1", "labels": ["PER", "LOC"]}
+
+
+def test_a_body_that_does_not_come_in_is_given_up():
+    sent = []
+
+    async def never():
+        await asyncio.sleep(60)
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    async def inner(*_):
+        raise AssertionError("the application shall not see it")
+
+    limit = BodyLimit(inner, limit=10, seconds=0.05)
+    asyncio.run(limit({"type": "http"}, never, send))
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["error"]
+    sent.clear()
+    asyncio.run(limit({"type": "http"}, gone, send))
+    assert sent == []

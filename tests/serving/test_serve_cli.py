@@ -1,0 +1,162 @@
+"""The command as a process: it stops gracefully, restarts after a kill, and its page works in a browser."""
+
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+import tiny
+from browser import chromium
+from untrained import write_checkpoint
+
+from ner_lightning.cli import main
+
+TEXT = "Vera Holt left Lima. " * 20
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, llama):
+    return write_checkpoint(tmp_path_factory.mktemp("serve"), llama)
+
+
+@contextmanager
+def served(checkpoint, *words, port=0):
+    """The service, its process and its address."""
+    command = [sys.executable, "-m", "ner_lightning", "serve", str(checkpoint), "--port", str(port), *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        said = ""
+        for line in process.stderr:
+            said += line
+            if found := re.search(r"http://[\d.]+:\d+", line):
+                break
+        else:
+            raise AssertionError(said)
+        yield process, found[0]
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def ask(address, body, path="/extract"):
+    request = urllib.request.Request(
+        address + path, json.dumps(body).encode() if body else None, {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_an_address_that_is_taken_is_explained_before_anything_is_loaded(capsys):
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        door.listen()
+        port = door.getsockname()[1]
+        assert main(["serve", "nowhere", "--port", str(port)]) == 2
+    assert f"--port {port} cannot be listened on: address already in use" in capsys.readouterr().err
+    for words, said in (
+        (["--port", "70000"], "--port 70000 is none"),
+        (["--host", "192.0.2.1"], "cannot be listened on"),
+        (["--queue", "0"], "--queue must be at least 1"),
+        (["--temperature", "0"], "--temperature 0.0 must be above 0"),
+        (["nowhere", "--port", "0"], "no run folder or checkpoint nowhere"),
+    ):
+        assert main(["serve", *words]) == 2
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_sigterm_finishes_what_is_queued_and_ends_well(checkpoint):
+    with served(checkpoint) as (process, address), ThreadPoolExecutor(24) as pool:
+        assert ask(address, None, "/health")["status"] == "ok"
+        calls = [pool.submit(ask, address, {"text": TEXT * 8}) for _ in range(24)]
+        while not re.search(r"ner_waiting_requests [1-9]", _metrics(address)):
+            assert not all(call.done() for call in calls)
+        process.send_signal(signal.SIGTERM)
+        answers = [call.result() for call in calls]
+        assert process.wait(timeout=30) == 0
+        assert all(answer == answers[0] for answer in answers)
+        assert answers[0]["results"][0]["entities"]
+
+
+def _metrics(address):
+    with urllib.request.urlopen(address + "/metrics", timeout=60) as answer:
+        return answer.read().decode()
+
+
+@pytest.mark.slow
+def test_killed_while_it_works_it_starts_again_at_the_same_address(checkpoint):
+    with served(checkpoint) as (process, address):
+        port = int(address.rpartition(":")[2])
+        failed = threading.Event()
+
+        def lost():
+            with pytest.raises((ConnectionError, http.client.HTTPException, urllib.error.URLError)):
+                ask(address, {"texts": [TEXT * 20] * 4})
+            failed.set()
+
+        waiting = [threading.Thread(target=lost) for _ in range(4)]
+        for thread in waiting:
+            thread.start()
+        time.sleep(0.3)
+        process.kill()
+        for thread in waiting:
+            thread.join()
+        assert failed.is_set()
+    with served(checkpoint, port=port) as (process, again):
+        assert again == address
+        assert ask(again, {"text": TEXT})["results"][0]["entities"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(checkpoint, tmp_path):
+    hostile = "<img src=x onerror=document.title='owned'> \U0001f600 Vera Holt & <b>Lima</b> " + " ".join(
+        tiny.words_text()[:3]
+    )
+    with served(checkpoint, "--text_limit", "2000") as (_, address), chromium() as page:
+        page.resize(1100, 900)
+        page("Page.navigate", url=address + "/")
+        while not any(e.get("method") == "Page.loadEventFired" for e in page.events):
+            page.events.append(page._read())
+        found = ask(address, {"text": hostile})["results"][0]["entities"]
+        assert found
+
+        def find(text):
+            page.run(f"document.getElementById('text').value = {json.dumps(text)}")
+            page.run("document.getElementById('go').click()")
+            for _ in range(200):
+                if page.run("!document.getElementById('go').disabled"):
+                    return page.run("document.getElementById('status').textContent")
+                time.sleep(0.05)
+            raise AssertionError("no answer")
+
+        assert find(hostile) == f"{len(found)} entities"
+        marks = "[...document.querySelectorAll('#result mark')]"
+        shown = page.run(f"{marks}.map(m => [m.firstChild.data, ...[...m.children].map(c => c.textContent)])")
+        assert shown == [[e["text"], e["label"], f"{e['score']:.2f}"] for e in found]
+        assert page.run(f"{marks}.forEach(m => m.replaceWith(m.firstChild));"
+                        "document.getElementById('result').textContent") == hostile  # fmt: skip
+        assert page.run("document.title") == "Find names"
+        assert page.run("document.querySelectorAll('#result img, #result b').length") == 0
+        find(hostile)
+        page.picture(tmp_path / "page.png", whole=True)
+        for width in (320, 768):
+            page.resize(width, 800, phone=True)
+            assert page.run("document.documentElement.scrollWidth") <= width
+        elsewhere = [c for c in page.complaints() if not str(c).startswith(address)]
+        assert elsewhere == []
+        # A refusal is told.
+        assert "more than 2,000" in find("x" * 3000)
+        assert page.run("document.getElementById('status').className") == "wrong"

@@ -1,0 +1,177 @@
+"""The docs: made pages are up to date, links lead somewhere, examples run, commands parse."""
+
+import doctest
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import write_reference
+import yaml
+
+from ner_lightning.cli import COMMANDS, main
+from ner_lightning.completion_cli import option_names
+from ner_lightning.recipe import parser
+
+ROOT = Path(__file__).parent.parent
+SKIPPED = {".venv", ".git", "data", "runs", "build", "node_modules", ".pytest_cache"}
+PAGES = sorted(page for page in ROOT.rglob("*.md") if SKIPPED.isdisjoint(page.relative_to(ROOT).parts[:-1]))
+LINK = re.compile(r"\]\(([^()\s]*(?:\([^()\s]*\)[^()\s]*)*)\)")
+BLOCK = re.compile(r"^```.*?^```$", flags=re.S | re.M)
+
+
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
+def slugs(page):
+    """The anchors that GitHub gives a page's headings."""
+    found = []
+    for line in BLOCK.sub("", page.read_text(encoding="utf-8")).split("\n"):
+        if heading := re.fullmatch(r"#{1,6} (.+?)\s*", line):
+            text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", heading[1]).lower()
+            slug = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+            seen = sum(
+                other == slug or re.fullmatch(rf"{re.escape(slug)}-\d+", other) is not None for other in found
+            )
+            found.append(f"{slug}-{seen}" if seen else slug)
+        found += re.findall(r'<a (?:id|name)="([^"]+)"', line)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_and_anchors_lead_somewhere(page):
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    for target in LINK.findall(text):
+        if re.match(r"(https?|mailto):", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        assert file.is_relative_to(ROOT), target
+        if anchor and file.suffix == ".md":
+            assert anchor in slugs(file), target
+
+
+def test_a_dead_link_and_a_dead_anchor_are_found(tmp_path, monkeypatch):
+    page = ROOT / "docs" / "README.md"
+    assert "tutorials" in slugs(page)
+    assert "no-such-heading" not in slugs(page)
+    assert LINK.findall("[a](b.md#c) [d](e_(f).md)") == ["b.md#c", "e_(f).md"]
+
+
+def test_pages_made_from_the_code_are_up_to_date():
+    for page, text in write_reference.pages().items():
+        stale = f"{name(page)}: run python docs/write_reference.py --write"
+        assert page.read_text(encoding="utf-8") == text, stale
+
+
+def test_the_reference_has_every_key_and_every_option():
+    page = (ROOT / "docs/reference/config.md").read_text(encoding="utf-8")
+    linked = write_reference.LINKED | {f"trainer.{key}" for key in write_reference.REFUSED}
+    keys = {action.dest for action in parser()._actions} - linked - {"help", "model", "data", "trainer"}
+    keys = {key for key in keys if not key.endswith(".help")}
+    for key in keys:
+        assert f"`{key}`" in page or f"**{key}**" in page, key
+    page = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
+    for command in COMMANDS:
+        section = page.partition(f"\n## {command}\n")[2].partition("\n## ")[0]
+        assert section, command
+        if COMMANDS[command][0] != write_reference.LIGHTNING:
+            for option in option_names(command, COMMANDS):
+                assert f"`{option}`" in section or option == "--help", (command, option)
+
+
+def test_every_page_is_in_the_index():
+    index = ROOT / "docs" / "README.md"
+    linked = {
+        (index.parent / t.partition("#")[0]).resolve()
+        for t in LINK.findall(index.read_text(encoding="utf-8"))
+    }
+    pages = {page.resolve() for page in (ROOT / "docs").rglob("*.md")} - {index.resolve()}
+    assert pages <= linked
+
+
+def commands():
+    """Every command line of ours in the docs' shell blocks, joined where it goes on in the next line."""
+    for page in PAGES:
+        for block in re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.S | re.M):
+            for line in block.replace("\\\n", " ").split("\n"):
+                words = shlex.split(line, comments=True)
+                while words and re.match(r"\w+=", words[0]):
+                    words = words[1:]
+                if words and words[0] in {"ner-lightning", ".venv/bin/ner-lightning"}:
+                    yield pytest.param(words[1:], id=f"{name(page)}: {' '.join(words)[:60]}")
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_commands_of_the_docs_exist_with_their_options(words):
+    command, *rest = words
+    if command.startswith("-"):
+        return
+    assert command in COMMANDS
+    known = set(option_names(command, COMMANDS))
+    if command == "baseline":  # takes a recipe's options as well
+        known |= set(option_names("fit", COMMANDS))
+    for word in rest:
+        if word.startswith("--"):
+            option = word.partition("=")[0].removesuffix("+")
+            assert option in known or ".init_args." in option or option.startswith("--trainer.logger."), word
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, llama, corpus):
+    """A folder with a trained run and data, in which examples run."""
+    folder = tmp_path_factory.mktemp("docs")
+    recipe = {
+        "trainer": {"accelerator": "cpu", "max_epochs": 8},
+        "model": {"backbone": str(llama), "lora": {"rank": 4}, "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        "data": {"dataset": str(corpus), "batch_size": 4},
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    (folder / "backbone").symlink_to(llama)
+    (folder / "data").symlink_to(corpus)
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main(["fit", "--config", "recipe.yaml"]) == 0
+        assert main(["test"]) == 0
+    finally:
+        os.chdir(before)
+        os.environ.pop("NER_LIGHTNING_RUN", None)
+    return folder
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The number of training batches:UserWarning",
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*litlogger.*:UserWarning",
+    "ignore:.*does not have many workers.*",
+    "ignore:Found .* in eval mode at the start of training.*",
+)
+def test_examples_of_the_api_run(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    text = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.S | re.M)
+    assert len(blocks) > 4
+    test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, "python.md", "python.md", 0)
+    assert len(test.examples) > 15
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    said = []
+    doctest.DocTestRunner(optionflags=flags, verbose=False).run(test, out=said.append)
+    assert not said, "".join(said)
+
+
+@pytest.mark.parametrize("folder", ["explanations", "tutorials"])
+def test_figures_in_explanations_come_from_the_results(folder):
+    """A score or a percentage outside a made table must be one of docs/results.json's."""
+    rows = json.loads((ROOT / "docs/results.json").read_text(encoding="utf-8"))
+    measured = {f"{row['value']:.4f}" for row in rows}
+    for page in (ROOT / "docs" / folder).glob("*.md"):
+        prose = re.sub(
+            r"<!-- (?:results|file): .*?<!-- end -->", "", page.read_text(encoding="utf-8"), flags=re.S
+        )
+        for figure in re.findall(r"\b0\.\d{4}\b", prose):
+            assert figure in measured, (page.name, figure)

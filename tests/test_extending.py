@@ -1,0 +1,130 @@
+"""The examples of docs/extending.md: named in a config, they go through fit, test and predict."""
+
+import json
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import yaml
+
+from ner_lightning.cli import main
+from ner_lightning.data.pretrained import locate
+from ner_lightning.data.sources import Split
+from ner_lightning.errors import UserError
+from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.model.backbone import load_backbone
+from ner_lightning.model.extend import LossPart, loss_parts, preparation
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The number of training batches:UserWarning",
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*litlogger.*:UserWarning",
+)
+
+
+@pytest.fixture
+def place(tmp_path, llama, monkeypatch):
+    """A folder with a recipe, the shipped overlay for a two-layer backbone, and a database."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    with sqlite3.connect("words.sqlite") as database:
+        database.execute("CREATE TABLE words (split, sentence INT, place INT, word, tag)")
+        for split, text in (("train", tiny.TRAIN * 2), ("valid", tiny.TRAIN), ("test", tiny.TEST)):
+            for number, (words, tags) in enumerate(tiny.sentences(text)):
+                cells = zip(words, tags, strict=True)
+                rows = [(split, number, at, word, tag) for at, (word, tag) in enumerate(cells)]
+                database.executemany("INSERT INTO words VALUES (?, ?, ?, ?, ?)", rows)
+    database.close()
+    own = yaml.safe_load((EXAMPLES / "own.yaml").read_text(encoding="utf-8"))
+    own["model"]["prepare"]["init_args"]["layers"] = 2
+    recipe = {
+        "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
+        "model": {"backbone": str(llama), "lora": {"rank": 4}, "lr": 0.01},
+    }
+    Path("recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    Path("own.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
+    yield tmp_path
+    for name in ("own_source", "own_loss", "own_backbone"):
+        sys.modules.pop(name, None)
+
+
+def test_an_own_source_loss_and_backbone_go_through_everything(place, capsys):
+    assert main(["fit", "--config", "recipe.yaml", "--config", "own.yaml"]) == 0
+    run = place / "runs/recipe/1"
+    about = json.loads((run / "run.json").read_text())
+    assert about["data"]["train"]["origin"] == "words.sqlite:train"
+    assert about["data"]["train"]["sentences"] == 16
+    assert about["backbone"]["weights"].endswith(" own_backbone.MeanOfLayers(layers=2)")
+    assert "train/focal" in (run / "metrics.csv").read_text().split("\n")[0]
+    assert main(["test"]) == 0
+    held = [json.loads(line) for line in (run / "predictions.test.jsonl").read_text().splitlines()]
+    assert [row["words"] for row in held] == [words for words, _ in tiny.sentences(tiny.TEST)]
+    for form in ("merged", "adapter"):
+        assert main(["export", "--output", form, "--format", form]) == 0
+    for tagger in ("runs/last", "merged", "adapter"):
+        again = [
+            list(found.tags) for found in NERTagger.from_run(tagger)(words=[row["words"] for row in held])
+        ]
+        assert again == [row["predicted"] for row in held], tagger
+    capsys.readouterr()
+    assert main(["test", "--model.prepare.init_args.layers", "1"]) == 2
+    assert "is not the same" in capsys.readouterr().err
+
+
+def test_a_prepared_backbone_computes_what_it_says(place, llama):
+    from own_backbone import MeanOfLayers
+
+    ids = torch.arange(2, 9).reshape(1, 7)
+    plain, mixed = (load_backbone(locate(str(llama)), attention="causal", dtype=torch.float32) for _ in "ab")
+    mixed = MeanOfLayers(layers=2)(mixed)
+    with torch.no_grad():
+        states = plain(input_ids=ids, output_hidden_states=True).hidden_states
+        found = mixed(input_ids=ids).last_hidden_state
+        heard = []  # the last of hidden_states is normed already
+        plain.layers[1].register_forward_hook(lambda _layer, _given, output: heard.append(output))
+        plain(input_ids=ids)
+    torch.testing.assert_close(found, plain.norm((states[1] + heard[0]) / 2))
+
+
+def test_a_loss_part_counts_by_its_weight(place):
+    from own_loss import Focal
+
+    emissions, tags = torch.randn(2, 3, 5), torch.randint(5, (2, 3))
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    plain = torch.nn.functional.cross_entropy(emissions[mask], tags[mask], reduction="sum")
+    torch.testing.assert_close(Focal(gamma=0)(emissions, tags, mask), plain)
+    assert 0 < Focal(gamma=2)(emissions, tags, mask) < plain
+
+
+class Ce(LossPart):
+    """A name that is taken."""
+
+    def __call__(self, emissions, tags, mask):
+        return emissions.sum()
+
+
+def test_what_cannot_be_used_is_refused(place, capsys):
+    with pytest.raises(UserError, match="two parts named ce"):
+        loss_parts([Ce()])
+    for path in ("nowhere.At", "own_source.Missing", "os"):
+        with pytest.raises(UserError, match=r"there is no .*PYTHONPATH"):
+            preparation({"class_path": path})
+    for path in ("subprocess.Popen", "own_source.Database", "os.system"):
+        with pytest.raises(UserError, match=r"is no subclass of .*Preparation"):
+            preparation({"class_path": path, "init_args": {"args": ["touch", "was_run"]}})
+    assert not Path("was_run").exists()
+    with pytest.raises(UserError, match="here, sentence 2: 1 words but 2 tags"):
+        Split.of([(["a"], ["O"]), (["b"], ["O", "O"])], origin="here")
+    Path("wrong.yaml").write_text("data: {source: {class_path: nowhere.At}}\n", encoding="utf-8")
+    assert main(["fit", "--config", "recipe.yaml", "--config", "wrong.yaml"]) == 2
+    assert "PYTHONPATH" in capsys.readouterr().err
+
+
+def test_the_examples_are_short():
+    for file in EXAMPLES.glob("*.py"):
+        assert len(file.read_text(encoding="utf-8").splitlines()) < 40, file

@@ -1,0 +1,56 @@
+"""A checkpoint of a tagger that was never trained, for tests to which it does not matter what is found."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ner_lightning.data.pretrained import locate
+from ner_lightning.data.schemes import LabelSet
+from ner_lightning.inference.source import SETTINGS
+from ner_lightning.model.architecture import PLAIN, Architecture
+from ner_lightning.model.build import build_tagger
+from ner_lightning.model.checkpoint import kept_names
+
+TYPES = ["PER", "LOC"]
+
+
+def write_checkpoint(
+    folder: Path,
+    backbone: Path | str,
+    precision: str = "32-true",
+    encoding: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Path:
+    """Everything that would have been trained is random; `changes` are settings of NERModule."""
+    settings = {name: getattr(Architecture(), name) for name in PLAIN} | {
+        "prepare": None,
+        "peft": "none",
+        "lora": {},
+        "loss": {},
+        "backbone": str(backbone),
+        "revision": None,
+        "attn_implementation": "auto",
+        "trust_remote_code": False,
+    }
+    settings |= changes
+    assert set(SETTINGS) <= set(settings)
+    torch.manual_seed(5)
+    tagger, weights = build_tagger(locate(str(backbone)), LabelSet(tuple(TYPES)), Architecture.of(settings))
+    kept = kept_names(tagger)
+    state = {name: value for name, value in tagger.state_dict().items() if name in kept}
+    for name in state:
+        if "lora_B" in name:
+            torch.nn.init.normal_(state[name], std=0.1)
+    held = {
+        "config": {
+            "model": settings,
+            "data": {"types": TYPES, "max_length": 128, "overlap": 16, **(encoding or {})},
+            "trainer": {"precision": precision},
+        },
+        "backbone": {"name": str(backbone), "weights": weights},
+        "state_dict": {f"tagger.{name}": value for name, value in state.items()},
+    }
+    torch.save(held, folder / "untrained.ckpt")
+    return folder / "untrained.ckpt"
