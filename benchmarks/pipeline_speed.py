@@ -6,24 +6,17 @@ time, fp32), and at the batch size and precision that are fastest for it on some
 head are random: they are of the recipe's size, and take as long as trained ones.
 """
 
-import argparse
 import copy
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import measure
 import torch
-import yaml
+from recipe_tagger import Recipe, options_of
 
-from ner_lightning.data.datamodule import CoNLLDataModule
-from ner_lightning.data.pretrained import locate
 from ner_lightning.inference.predictor import NERTagger
-from ner_lightning.model.architecture import Architecture
-from ner_lightning.model.build import build_tagger
-from ner_lightning.training.module import NERModule
 
 BATCH_SIZES = (8, 32, 128)
 PROBE = 200  # texts by which the pipeline's best settings are found
@@ -32,26 +25,11 @@ Tag = Callable[[list[str]], object]
 
 def main(args: Sequence[str] | None = None) -> int:
     """Measures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, default=measure.DATA)
-    parser.add_argument("--backbone", help="instead of the recipe's")
-    parser.add_argument("--sentences", type=int, default=600, help="of the validation set")
-    parser.add_argument("--rounds", type=int, default=3)
-    measure.add_record_option(parser)
     words = list(sys.argv[1:] if args is None else args)
-    options = parser.parse_args(words)
-    recipe = yaml.safe_load(Path(measure.RECIPE).read_text(encoding="utf-8"))
-    backbone = options.backbone or recipe["model"]["backbone"]
-    data = CoNLLDataModule(dataset=str(options.data), backbone=backbone, valid_limit=options.sentences)
-    chosen = {"backbone": backbone, "use_crf": False, "constrained": False}
-    settings: Any = NERModule(**recipe["model"] | chosen, types=data.types).hparams
-    torch.manual_seed(0)
-    built, _ = build_tagger(
-        locate(backbone), data.labels, Architecture.of(settings), bf16=True, mergeable=True
-    )
-    for name, parameter in built.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=1e-3)
+    options = options_of(__doc__, sentences=600, rounds=3).parse_args(words)
+    recipe = Recipe(options, use_crf=False, constrained=False)
+    data = recipe.data
+    built = recipe.tagger(mergeable=True)
     built.bf16 = False  # merged in fp32 first: the pipeline's model is made of that
     built.merge()
     theirs = pipeline_model(built, data.labels.tags)

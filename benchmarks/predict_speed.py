@@ -5,50 +5,28 @@ and beside NERTagger with its adapters left as they were trained. Adapters, head
 of the recipe's size, and take as long as trained ones.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import measure
 import torch
-import yaml
+from recipe_tagger import Recipe, options_of
 
 from ner_lightning.data.batching import EncodedDataset
-from ner_lightning.data.datamodule import CoNLLDataModule
-from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.inference.predictor import TOKENS, NERTagger
-from ner_lightning.model.architecture import Architecture
-from ner_lightning.model.build import build_tagger
-from ner_lightning.training.module import NERModule
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Measures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, default=measure.DATA)
-    parser.add_argument("--backbone", help="instead of the recipe's")
-    parser.add_argument("--sentences", type=int, default=1500, help="of the validation set")
-    parser.add_argument("--rounds", type=int, default=5)
-    measure.add_record_option(parser)
     words = list(sys.argv[1:] if args is None else args)
-    options = parser.parse_args(words)
-    recipe = yaml.safe_load(Path(measure.RECIPE).read_text(encoding="utf-8"))
-    backbone = options.backbone or recipe["model"]["backbone"]
-    data = CoNLLDataModule(dataset=str(options.data), backbone=backbone, valid_limit=options.sentences)
-    settings: Any = NERModule(**recipe["model"] | {"backbone": backbone}, types=data.types).hparams
+    options = options_of(__doc__, sentences=1500, rounds=5).parse_args(words)
+    recipe = Recipe(options)
+    data = recipe.data
 
     def tagger(merged: bool) -> NERTagger:
-        torch.manual_seed(0)
-        built, _ = build_tagger(
-            locate(backbone), data.labels, Architecture.of(settings), bf16=True, mergeable=merged
-        )
-        for name, parameter in built.named_parameters():
-            if "lora_B" in name:
-                torch.nn.init.normal_(parameter, std=1e-3)
+        built = recipe.tagger(mergeable=merged)
         if merged:
             built.merge()
         return NERTagger(built, data.encoder)

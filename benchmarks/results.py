@@ -89,12 +89,10 @@ def speedups(rows: Sequence[Row]) -> str:
 
 def ladder_table(name: str, rows: Sequence[Row]) -> str:
     """The rungs of a ladder, in the order of its file."""
-    file = Path(__file__).parent / "ladders" / f"{name}.yaml"
-    known = ladder.read_ladder(file)
-    order = list(dict.fromkeys(cell.rung for cell in known.cells))
-    found = [row for row in rows if row.get("ladder") == name and row["rung"] in order]
-    found.sort(key=lambda row: (order.index(row["rung"]), row["seed"]))
-    return ladder.table(found, known.notes) if found else "Not measured yet.\n"
+    known = ladder.read_ladder(Path(__file__).parent / "ladders" / f"{name}.yaml")
+    if not any(row.get("ladder") == name for row in rows):
+        return "Not measured yet.\n"
+    return ladder.ladder_table(known, rows)
 
 
 def _of_report(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ner_lightning.errors import UserError
+from ner_lightning.options import add_run
 from ner_lightning.progress import shown
 
 
@@ -43,12 +44,7 @@ def parser(name: str = "export") -> argparse.ArgumentParser:
         prog=f"ner-lightning {name}",
         description="Writes a trained tagger as a folder: weights, tokenizer, labels, model card.",
     )
-    found.add_argument(
-        "run",
-        nargs="?",
-        metavar="RUN",
-        help="run folder, checkpoint or exported folder (default: the last run)",
-    )
+    add_run(found)
     found.add_argument(
         "--output", metavar="DIR", required=True, help="the folder to write; it must not exist"
     )
@@ -67,5 +63,4 @@ def parser(name: str = "export") -> argparse.ArgumentParser:
     found.add_argument(
         "--temperature", type=float, metavar="T", help="divide scores by it; `predict --calibrate` finds it"
     )
-    found.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
     return found

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from ner_lightning import records
+from ner_lightning.analysis.resampling import f1
 from ner_lightning.errors import UserError
 from ner_lightning.options import shipped
 from ner_lightning.records import Row
@@ -138,7 +140,7 @@ def row_of(cell: Cell, ladder: str, run: Run) -> Row:
         "data": records.describe_data(described["origin"], described["fingerprint"]),
         "split": "valid",
         "metric": "f1",
-        "value": 2 * counts["correct"] / max(counts["predicted"] + counts["gold"], 1),
+        "value": float(f1(np.array([counts[name] for name in COUNTED]))),
         "seed": cell.seed,
         "command": " ".join(["ner-lightning", *cell.command(run.path.parent.parent)]),
         "machine": about["machine"],
@@ -150,6 +152,18 @@ def row_of(cell: Cell, ladder: str, run: Run) -> Row:
         "minutes": about.get("minutes"),
         "peak_memory_bytes": about.get("peak_memory_bytes"),
     }
+
+
+def ladder_table(ladder: Ladder, rows: Iterable[Row]) -> str:
+    """The table of a ladder, its rungs in the order of its file.
+
+    Args:
+        ladder: what its file says.
+        rows: measured figures, also those of other ladders and of rungs that the file no longer has.
+    """
+    order = list(dict.fromkeys(cell.rung for cell in ladder.cells))
+    own = [row for row in rows if row.get("ladder") == ladder.name and row["rung"] in order]
+    return table(sorted(own, key=lambda row: (order.index(row["rung"]), row["seed"])), ladder.notes)
 
 
 def table(rows: Iterable[Row], notes: Mapping[str, str] | None = None) -> str:

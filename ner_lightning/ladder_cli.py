@@ -121,14 +121,11 @@ def _watched(command: list[str], log: Path) -> int:
 def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Path) -> None:
     """Adds a cell's row and makes the table anew."""
     from ner_lightning import records
-    from ner_lightning.ladder import row_of, table
+    from ner_lightning.ladder import ladder_table, row_of
     from ner_lightning.runs import write_text
 
     records.add([row_of(cell, ladder.name, done)], results)
-    rows = [row for row in records.read(results) if row.get("ladder") == ladder.name]
-    rungs = list(dict.fromkeys(cell.rung for cell in ladder.cells))
-    rows = sorted((row for row in rows if row["rung"] in rungs), key=lambda row: rungs.index(row["rung"]))
-    write_text(page, table(rows, ladder.notes))
+    write_text(page, ladder_table(ladder, records.read(results)))
 
 
 def parser(name: str) -> argparse.ArgumentParser:

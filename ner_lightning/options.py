@@ -1,5 +1,6 @@
 """What is read off a command line before the parser sees it."""
 
+import argparse
 from pathlib import Path
 
 from ner_lightning.errors import UserError
@@ -50,3 +51,14 @@ def take(words: list[str], option: str) -> str | None:
 def peek(words: list[str], option: str) -> str | None:
     """An option's value, None if it is not there."""
     return take(list(words), option)
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Adds RUN, which any trained tagger may be, and the folder of runs for its default."""
+    parser.add_argument(
+        "run",
+        nargs="?",
+        metavar="RUN",
+        help="run folder, checkpoint or exported folder (default: the last run)",
+    )
+    parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")

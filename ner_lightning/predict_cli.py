@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ner_lightning.data.sentence import is_written_through
 from ner_lightning.errors import UserError
 from ner_lightning.inference import formats
+from ner_lightning.options import add_run
 from ner_lightning.progress import shown, stage
 
 if TYPE_CHECKING:
@@ -214,8 +215,8 @@ def parser(name: str) -> argparse.ArgumentParser:
         prog=f"ner-lightning {name}",
         description="Finds entities in text. A stopped command goes on when it is given again.",
     )
+    add_run(parser)
     add = parser.add_argument
-    add("run", nargs="?", metavar="RUN", help="run folder or checkpoint (default: the last run)")
     add("--text", action="append", help="a text; may be repeated")
     add(
         "--input",
@@ -238,6 +239,5 @@ def parser(name: str) -> argparse.ArgumentParser:
     add("--restart", action="store_true", help="begin again, though an earlier command was stopped")
     add("--calibrate", metavar="FILE", help="tagged sentences, not trained on, to make scores fit to")
     add("--temperature", type=float, metavar="T", help="what scores are divided by first (1)")
-    add("--runs", default="runs", metavar="DIR", help="the folder of run folders")
     add("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     return parser

@@ -36,7 +36,7 @@ def read(file: Path) -> list[Row]:
         return []
     try:
         rows: Any = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{file}: not JSON ({error})") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserError(f"{file}: not a list of rows")

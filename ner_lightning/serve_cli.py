@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from ner_lightning.errors import UserError
+from ner_lightning.options import add_run
 from ner_lightning.progress import shown
 
 if TYPE_CHECKING:
@@ -116,12 +117,7 @@ def parser(name: str = "serve") -> argparse.ArgumentParser:
         prog=f"ner-lightning {name}",
         description="Answers over HTTP: text in, entities out; and a page to try it.",
     )
-    found.add_argument(
-        "run",
-        nargs="?",
-        metavar="RUN",
-        help="run folder, checkpoint or exported folder (default: the last run)",
-    )
+    add_run(found)
     found.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: this machine alone, 127.0.0.1)"
     )
@@ -133,6 +129,5 @@ def parser(name: str = "serve") -> argparse.ArgumentParser:
     found.add_argument(
         "--temperature", type=float, help="divide scores by it; `predict --calibrate` finds it"
     )
-    found.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
     found.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     return found

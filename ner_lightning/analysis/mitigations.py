@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ner_lightning import records
 from ner_lightning.analysis.errors import NOISE
 from ner_lightning.analysis.failure import Analysis
 from ner_lightning.analysis.slices import CAPITALS, LENGTH, SEEN, SENTENCE
@@ -116,13 +117,13 @@ def read_ladder(file: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: the file is missing or laid out otherwise.
     """
+    if not file.is_file():
+        raise UserError(f"--ladder {file}: there is no such file")
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--ladder {file}: cannot be read as JSON ({error})") from None
-    if not isinstance(rows, list) or not all(
-        isinstance(row, dict) and row.keys() >= set(FIELDS) for row in rows
-    ):
+        rows = records.read(file)
+    except UserError as error:
+        raise UserError(f"--ladder {error}") from None
+    if not all(row.keys() >= set(FIELDS) for row in rows):
         raise UserError(f"--ladder {file}: not a list of rows with {', '.join(FIELDS)}")
     return rows
 

@@ -90,7 +90,8 @@ class NERTagger:
 
     @classmethod
     def _of(cls, held: source.Source, device: str | None) -> "NERTagger":
-        tagger = cls(held.build(device or ("cuda" if torch.cuda.is_available() else "cpu")), held.encoder())
+        encoder = held.encoder()  # before the backbone, which gives back what both read of a GGUF file
+        tagger = cls(held.build(device or ("cuda" if torch.cuda.is_available() else "cpu")), encoder)
         tagger.temperature = held.temperature
         return tagger
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ner_lightning.data.encoding import load_tokenizer
+from ner_lightning.data.gguf_once import forget, read_once
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import gguf_options
@@ -66,22 +67,24 @@ class Prompted:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         options = {"trust_remote_code": trust_remote_code, **pretrained.kwargs}
-        config = AutoConfig.from_pretrained(pretrained.name, **options)
-        if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
-            raise UserError(f"model.backbone: {pretrained.label} is an encoder, so it cannot be prompted")
-        model, info = AutoModelForCausalLM.from_pretrained(
-            pretrained.name,
-            dtype=torch.bfloat16 if bf16 else torch.float32,
-            output_loading_info=True,
-            **options,
-            **gguf_options(pretrained),
-        )
+        tokenizer = load_tokenizer(pretrained, trust_remote_code=trust_remote_code)
+        with read_once(pretrained.gguf_file is not None):
+            config = AutoConfig.from_pretrained(pretrained.name, **options)
+            if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
+                raise UserError(f"model.backbone: {pretrained.label} is an encoder, so it cannot be prompted")
+            model, info = AutoModelForCausalLM.from_pretrained(
+                pretrained.name,
+                dtype=torch.bfloat16 if bf16 else torch.float32,
+                output_loading_info=True,
+                **options,
+                **gguf_options(pretrained),
+            )
+        forget()
         if info["missing_keys"]:
             raise UserError(
                 f"model.backbone: {pretrained.label} comes without its language-model head, so it cannot be "
                 "prompted"
             )
-        tokenizer = load_tokenizer(pretrained, trust_remote_code=trust_remote_code)
         return cls(model.to(device), tokenizer)
 
     @property

@@ -28,9 +28,14 @@ WAITING = {
 
 
 class NothingWaits(TorchDispatchMode):
-    """Fails at operators whose result the host must wait for."""
+    """Fails at operators whose result the host must wait for, and counts the others."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.seen += 1
         assert func not in WAITING, f"{func} waits for the device"
         return func(*args, **(kwargs or {}))
 
@@ -71,12 +76,14 @@ def test_nothing_in_a_step_waits_for_the_device(llama, data, monkeypatch, use_cr
     trained = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, fused=True)
     batch = next(batches(data, packed=packed))
+    watch = NothingWaits()
     for attempt in range(2):  # the first step makes the optimizer's state
-        with NothingWaits() if attempt else torch.enable_grad():
+        with watch if attempt else torch.enable_grad():
             optimizer.zero_grad()
             torch.autograd.backward(module.training_step(batch))
             module.configure_gradient_clipping(optimizer, CLIP)
             optimizer.step()
+    assert watch.seen > 100  # or it looked at nothing
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT's use of transformers

@@ -1,0 +1,60 @@
+"""A tagger of the recipe's size with random adapters, head and CRF, for measurements of prediction."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import measure
+import torch
+import yaml
+
+from ner_lightning.data.datamodule import CoNLLDataModule
+from ner_lightning.data.pretrained import locate
+from ner_lightning.model.architecture import Architecture
+from ner_lightning.model.build import build_tagger
+from ner_lightning.model.tagger import Tagger
+from ner_lightning.training.module import NERModule
+
+
+def options_of(doc: str | None, *, sentences: int, rounds: int) -> argparse.ArgumentParser:
+    """The options of such a measurement, with its own defaults."""
+    parser = argparse.ArgumentParser(description=(doc or "").split("\n")[0])
+    parser.add_argument("--data", type=Path, default=measure.DATA)
+    parser.add_argument("--backbone", help="instead of the recipe's")
+    parser.add_argument("--sentences", type=int, default=sentences, help="of the validation set")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    measure.add_record_option(parser)
+    return parser
+
+
+class Recipe:
+    """The recipe, its data and its taggers.
+
+    Args:
+        options: parsed.
+        changes: settings of the model that differ from the recipe's.
+    """
+
+    def __init__(self, options: argparse.Namespace, **changes: Any) -> None:
+        recipe = yaml.safe_load(Path(measure.RECIPE).read_text(encoding="utf-8"))["model"]
+        self.backbone: str = options.backbone or recipe["backbone"]
+        self.data = CoNLLDataModule(
+            dataset=str(options.data), backbone=self.backbone, valid_limit=options.sentences
+        )
+        chosen = recipe | {"backbone": self.backbone} | changes
+        self.settings: Any = NERModule(**chosen, types=self.data.types).hparams
+
+    def tagger(self, *, mergeable: bool) -> Tagger:
+        """A tagger that runs in bf16; always the same one."""
+        torch.manual_seed(0)
+        built, _ = build_tagger(
+            locate(self.backbone),
+            self.data.labels,
+            Architecture.of(self.settings),
+            bf16=True,
+            mergeable=mergeable,
+        )
+        for name, parameter in built.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter, std=1e-3)
+        return built
