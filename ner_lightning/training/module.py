@@ -143,18 +143,10 @@ class NERModule(pl.LightningModule):
         # The mean of all ranks' gradients becomes the gradient of the mean over all ranks' words.
         words = self.trainer.strategy.reduce(batch.mask.sum().float(), reduce_op="mean")
         loss = self.built.total(parts) / words
-        if self._logs:
-            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
-            for name, part in parts.items():
-                self.log(f"train/{name}", part.detach() / words, batch_size=1)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
+        for name, part in parts.items():
+            self.log(f"train/{name}", part.detach() / words, batch_size=1)
         return loss
-
-    @property
-    def _logs(self) -> bool:
-        """Whether loggers look at this step: `log` costs more than a head's whole step."""
-        done = self.trainer.fit_loop.epoch_loop._batches_that_stepped
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        return every > 0 and (done + 1) % every == 0
 
     def validation_step(self, batch: Batch) -> Any:
         """Scores a validation batch."""
@@ -231,8 +223,7 @@ class NERModule(pl.LightningModule):
             torch.nn.utils.clip_grad_value_(trained, gradient_clip_val)
             return
         norm = torch.nn.utils.clip_grad_norm_(trained, gradient_clip_val or math.inf)
-        if self._logs:
-            self.log("train/grad_norm", norm, batch_size=1)
+        self.log("train/grad_norm", norm, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what was trained, and the name and exact weights of what was not."""
