@@ -26,6 +26,7 @@ from ner_lightning.training.metrics import COUNTED, scores
 
 METRICS = ("precision", "recall", "f1", "accuracy")
 STAGES = {"valid": "val", "test": "test"}
+FLAGS = ("--constrained",)  # options without a value
 
 
 def recount(file: Path) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
@@ -136,11 +137,11 @@ def split_command(command: Sequence[str]) -> tuple[list[str], list[str]]:
     for word in words:
         option, equals, value = word.partition("=")
         if not equals:
-            value = next(words, "")
+            value = next(words, "") if option not in FLAGS else ""
         if option in {"--config", "-c"}:
             configs.append(Path(value).stem)
         elif option not in {"--name", "--runs"}:
-            overrides.append(f"{option} {value}")
+            overrides.append(f"{option} {value}".strip())
     return configs, overrides
 
 

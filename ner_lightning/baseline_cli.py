@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from ner_lightning.runs import Run
 
 SPLITS = {"test": "test", "valid": "val"}  # the name of a split, and what its metrics begin with
-KEPT = ("shots", "split", "sentences", "prompt_seed", "max_new_tokens")  # what a run continues with
+KEPT = (
+    "shots",
+    "split",
+    "sentences",
+    "prompt_seed",
+    "max_new_tokens",
+    "constrained",
+)  # what a run continues with
 RECIPE = "recipe.yaml"
 
 
@@ -56,7 +63,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             device=options.device,
         )
         if folder is None:
-            folder = _create(Path(options.runs), f"{recipe.config.name}-{settings.shots}shot")
+            form = "-constrained" if settings.constrained else ""
+            folder = _create(Path(options.runs), f"{recipe.config.name}-{settings.shots}shot{form}")
             baseline.begin(folder, ["ner-lightning", subcommand, *args], recipe.text())
         baseline.answer(folder, options.batch_size)
         baseline.finish(folder)
@@ -74,7 +82,7 @@ def _begun(options: argparse.Namespace) -> "Run":
         raise UserError(
             f"--run {options.run} is no run of `ner-lightning baseline`; leave it out for a new one"
         )
-    vars(options).update({name: kept[name] for name in KEPT})
+    vars(options).update({"constrained": False} | {name: kept[name] for name in KEPT if name in kept})
     return folder
 
 
@@ -114,6 +122,9 @@ def parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--sentences", type=int, metavar="N", help="tag N of its sentences, drawn at random")
     parser.add_argument("--prompt_seed", type=int, default=1, help="of examples and that draw (default: 1)")
     parser.add_argument("--max_new_tokens", type=int, default=96, help="the longest answer (default: 96)")
+    parser.add_argument(
+        "--constrained", action="store_true", help="allow only lines with a type and words of the sentence"
+    )
     parser.add_argument("--batch_size", type=int, default=16, help="prompts answered together (default: 16)")
     parser.add_argument("--run", metavar="RUN", help="continue one that was stopped, with its settings")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")

@@ -24,7 +24,7 @@ COMMANDS = {
     "compare": ("ner_lightning.report_cli", "compare runs on the same sentences: RUN RUN"),
     "ladder": ("ner_lightning.ladder_cli", "run a matrix of recipes and seeds, and make their table: FILE"),
     "configs": ("ner_lightning.configs_cli", "list the shipped configs, or copy some: [NAME ...]"),
-    "completion": ("ner_lightning.completion_cli", "complete commands and options by tab: bash or zsh"),
+    "completion": ("ner_lightning.completion_cli", "complete commands and options by tab: bash, zsh or fish"),
 }
 
 

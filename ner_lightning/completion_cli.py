@@ -2,10 +2,11 @@
 
 import argparse
 import importlib
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-SHELLS = ("bash", "zsh")
+SHELLS = ("bash", "zsh", "fish")
 LIGHTNING = "ner_lightning.lightning_cli"  # commands of this module have LightningCLI's options
 STARTS = ("--config", "--run", "--ckpt_path", "--seed_everything", "--print_config", "--help", "--help-all")
 
@@ -41,17 +42,38 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.configs_cli import names
 
     shell = parser(subcommand).parse_args(args).shell
-    cases = [
-        f"        {command}) options={' '.join(option_names(command, COMMANDS))!r} ;;" for command in COMMANDS
-    ]
+    options = {command: option_names(command, COMMANDS) for command in COMMANDS}
+    configs = " ".join(f"configs/{name}.yaml" for name in names())
+    if shell == "fish":
+        whats = {command: what for command, (_, what) in COMMANDS.items()}
+        sys.stdout.write("".join(f"{line}\n" for line in _fish(whats, options, configs, " ".join(names()))))
+        return
+    cases = [f"        {command}) options={' '.join(found)!r} ;;" for command, found in options.items()]
     script = _BASH.format(
         zsh="autoload -U +X bashcompinit && bashcompinit\n" if shell == "zsh" else "",
         commands=" ".join(COMMANDS),
         cases="\n".join(cases),
-        configs=" ".join(f"configs/{name}.yaml" for name in names()),
+        configs=configs,
         names=" ".join(names()),
     )
     sys.stdout.write(script)
+
+
+def _fish(
+    commands: Mapping[str, str], options: Mapping[str, Sequence[str]], configs: str, names: str
+) -> Iterator[str]:
+    """Lines for fish: commands with what they are for, the options of each, and the shipped configs."""
+    yield "# Completion of ner-lightning; made by `ner-lightning completion`."
+    for command, what in commands.items():
+        yield f"complete -c ner-lightning -n __fish_use_subcommand -f -a {command} -d {shlex.quote(what)}"
+    having: dict[str, list[str]] = {}
+    for command, found in options.items():
+        for option in found:
+            having.setdefault(option.removeprefix("--"), []).append(command)
+    for option, those in having.items():
+        yield f"complete -c ner-lightning -n '__fish_seen_subcommand_from {' '.join(those)}' -l {option}"
+    yield f"complete -c ner-lightning -n '__fish_prev_arg_in --config -c' -a '{configs}'"
+    yield f"complete -c ner-lightning -n '__fish_seen_subcommand_from configs' -a '{names} all'"
 
 
 def option_names(command: str, commands: Mapping[str, tuple[str, str]]) -> list[str]:
@@ -74,7 +96,12 @@ def parser(name: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"ner-lightning {name}",
         description="Prints a script for the shell, which then completes commands, options and configs.",
-        epilog="ner-lightning completion bash > ~/.local/share/bash-completion/completions/ner-lightning",
+        epilog=(
+            "bash: `ner-lightning completion bash > ~/.local/share/bash-completion/completions/ner-lightning`"
+            "; zsh: `source <(ner-lightning completion zsh)`; "
+            "fish: `ner-lightning completion fish > ~/.config/fish/completions/ner-lightning.fish`. "
+            "Make the folder first if it is not there; new shells complete then."
+        ),
     )
-    parser.add_argument("shell", choices=SHELLS)
+    parser.add_argument("shell", choices=SHELLS, help="which shell")
     return parser

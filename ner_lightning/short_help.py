@@ -24,7 +24,7 @@ _EVALUATION = (
     Option("ckpt_path", None, "best, last, or a checkpoint file; without it, best"),
     Option("runs", "runs", "the folder of run folders"),
     Option("data.dataset", "eriktks/conll2003", "another data set: a Hub id, a folder, or `sample`"),
-    Option("data.{split}_file", None, "another file of sentences, CoNLL columns or JSONL"),
+    Option("data.{split}_file", None, "another file of sentences: CoNLL columns, JSONL or CSV"),
     Option("data.eval_batch_size", "32", "sentences in a batch"),
     Option("data.tokens_per_batch", None, "padded sub-tokens in a batch, instead of sentences"),
     Option("trainer.accelerator", "auto", "cpu, gpu, or auto"),

@@ -36,7 +36,7 @@ def place(tmp_path, corpus, monkeypatch):
     return tmp_path
 
 
-def answering(self, prompts, *, batch_size, limit):
+def answering(self, prompts, *, batch_size, limit, forms=None):
     """In place of the model: what it says to each sentence of the small corpus."""
     for number, ids in enumerate(prompts):
         asked = self.tokenizer.decode(ids).rpartition("Sentence: ")[2].split()[0]
@@ -91,7 +91,7 @@ def test_it_stands_in_one_table_with_a_trained_run(place, capsys, monkeypatch):
 def test_a_stopped_run_continues_where_it_was(place, capsys, monkeypatch):
     asked = []
 
-    def stopping(self, prompts, *, batch_size, limit):
+    def stopping(self, prompts, *, batch_size, limit, forms=None):
         for number, answers in enumerate(answering(self, prompts, batch_size=batch_size, limit=limit)):
             if number == 2 and not asked:
                 asked.append(len(prompts))
@@ -118,6 +118,24 @@ def test_the_real_road_from_words_to_answers(place, capsys):
     kept = read_kept(run / "answers.valid.jsonl")
     assert sorted(kept) == draw(2, 1, 1)
     assert json.loads((run / "run.json").read_text())["prompting"]["answers"] == 1
+
+
+def test_constrained_answers_are_read_as_they_are(place, capsys):
+    """A random model can say nothing else than what is in the sentence."""
+    few = ["--constrained", "--max_new_tokens", "60", "--batch_size", "2"]
+    assert main(["baseline", "--config", "recipe.yaml", "--shots", "1", *few]) == 0
+    run = place / "runs/recipe-1shot-constrained/1"
+    about = json.loads((run / "run.json").read_text())["prompting"]
+    assert about["constrained"] is True
+    assert (about["unread_lines"], about["absent"]) == (0, 0)
+    assert about["failed"] <= about["cut"]
+    assert main(["report", str(run)]) == 0
+    assert "constrained to types and words of the sentence" in (run / "report.md").read_text()
+    answers = run / "answers.test.jsonl"
+    first, *_ = whole = answers.read_text().splitlines()
+    answers.write_text(first + "\n")
+    assert main(["baseline", "--run", str(run)]) == 0  # continues with what it was asked
+    assert sorted(answers.read_text().splitlines()) == sorted(whole)
 
 
 def test_mistakes_are_explained(place, capsys):

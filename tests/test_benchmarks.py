@@ -92,6 +92,11 @@ def test_recorded_counts_are_seqevals(run, tmp_path):
     assert file.read_text() == before
 
 
+def test_a_flag_takes_no_value():
+    command = ["ner-lightning", "baseline", "--constrained", "--config", "configs/a.yaml", "--shots", "5"]
+    assert record.split_command(command) == (["a"], ["--constrained", "--shots 5"])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

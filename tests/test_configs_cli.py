@@ -1,5 +1,8 @@
 """The shipped configs are listed and copied; the completion script completes."""
 
+import os
+import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -77,6 +80,57 @@ def test_what_tab_offers(script, typed, offered, tmp_path):
     )
     done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert sorted(done.stdout.split()) == offered
+    assert done.stderr == ""
+
+
+FISH = [
+    ("f", ["fit"]),
+    ("co", ["compare", "completion", "configs"]),
+    ("fit --model.lora.r", ["--model.lora.rank", "--model.lora.rslora"]),
+    ("predict --out", ["--output"]),
+    ("configs with/soft", ["with/softmax"]),
+    ("fit --config configs/quick", ["configs/quickstart.yaml"]),
+]
+
+
+@pytest.fixture(scope="module")
+def fish(tmp_path_factory):
+    file = tmp_path_factory.mktemp("completion") / "ner-lightning.fish"
+    with pytest.MonkeyPatch.context() as patch, file.open("w") as out:
+        patch.setattr("sys.stdout", out)
+        assert main(["completion", "fish"]) == 0
+    return file
+
+
+def test_fish_is_told_every_command_and_every_option(fish):
+    lines = [shlex.split(line, comments=True) for line in fish.read_text().splitlines()]
+    lines = [line for line in lines if line]
+    assert all(line[:3] == ["complete", "-c", "ner-lightning"] for line in lines)
+    told = {command: set() for command in COMMANDS}
+    for line in lines:
+        condition = line[line.index("-n") + 1].split()
+        if "-l" in line and condition[0] == "__fish_seen_subcommand_from":
+            for command in condition[1:]:
+                told[command].add(f"--{line[line.index('-l') + 1]}")
+    assert told == {command: set(option_names(command, COMMANDS)) for command in COMMANDS}
+    firsts = {line[line.index("-a") + 1]: line[-1] for line in lines if "__fish_use_subcommand" in line}
+    assert firsts == {command: what for command, (_, what) in COMMANDS.items()}
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(("typed", "offered"), FISH)
+def test_what_tab_offers_in_fish(fish, typed, offered, tmp_path):
+    code = f"source {fish}; complete -C 'ner-lightning {typed}'"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert sorted(line.split("\t")[0] for line in done.stdout.splitlines()) == offered
     assert done.stderr == ""
 
 

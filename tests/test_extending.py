@@ -1,5 +1,6 @@
 """The examples of docs/extending.md: named in a config, they go through fit, test and predict."""
 
+import csv
 import json
 import sqlite3
 import sys
@@ -89,6 +90,25 @@ def test_a_prepared_backbone_computes_what_it_says(place, llama):
         plain.layers[1].register_forward_hook(lambda _layer, _given, output: heard.append(output))
         plain(input_ids=ids)
     torch.testing.assert_close(found, plain.norm((states[1] + heard[0]) / 2))
+
+
+@pytest.mark.slow
+def test_a_prepared_backbone_may_be_compiled(place, capsys):
+    """Its hooks run in compiled layers as well: the same losses, and the same tags afterwards."""
+    losses = []
+    for compiled in ("false", "true"):
+        options = ["--model.compile", compiled, "--model.dropout", "0", "--model.lora.dropout", "0"]
+        assert main(["fit", "--config", "recipe.yaml", "--config", "own.yaml", *options]) == 0
+        with (place / f"runs/recipe/{len(losses) + 1}/metrics.csv").open(newline="") as file:
+            losses.append([float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]])
+    assert len(losses[0]) > 2
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert main(["test"]) == 0
+    held = [
+        json.loads(line) for line in (place / "runs/recipe/2/predictions.test.jsonl").read_text().splitlines()
+    ]
+    again = NERTagger.from_run("runs/recipe/2")(words=[row["words"] for row in held])
+    assert [list(found.tags) for found in again] == [row["predicted"] for row in held]
 
 
 def test_a_loss_part_counts_by_its_weight(place):

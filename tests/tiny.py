@@ -214,3 +214,39 @@ def modernbert_config() -> transformers.ModernBertConfig:
     sizes = SMALL | {"initializer_cutoff_factor": 2.0}
     special = {"pad_token_id": 1, "cls_token_id": 0, "sep_token_id": 1, "bos_token_id": 0, "eos_token_id": 1}
     return transformers.ModernBertConfig(vocab_size=420, local_attention=8, **sizes, **special)
+
+
+TEMPLATE = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end_of_text|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def write_language_model(folder: Path, kind: str = "llama") -> Path:
+    """A small random language model whose answers vary and sometimes end."""
+    torch.manual_seed(0)
+    if kind == "llama":
+        model = transformers.LlamaForCausalLM(llama_config(initializer_range=0.4))
+    else:  # some of its layers see a window only
+        model = transformers.Gemma3ForCausalLM(
+            transformers.Gemma3TextConfig(
+                vocab_size=420,
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                head_dim=8,
+                sliding_window=16,
+                layer_types=["sliding_attention", "full_attention"],
+                eos_token_id=1,
+                bos_token_id=0,
+                pad_token_id=1,
+                initializer_range=0.4,
+            )
+        )
+    model.save_pretrained(folder)
+    tokenizer = llama3_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -23,6 +23,7 @@ def prompting(run: Experiment) -> Iterator[Block]:
     template = (
         "its tokenizer's chat template" if asked["chat_template"] else "plain text: it has no chat template"
     )
+    constrained = asked.get("constrained", False)  # older runs do not name it
     drawn = f"{asked['sentences']:,}, drawn at random" if asked["sentences"] else "all"
     rows = [
         ["examples from the training data", str(asked["shots"])],
@@ -30,6 +31,7 @@ def prompting(run: Experiment) -> Iterator[Block]:
         ["sentences", drawn],
         ["seed of examples and sentences", str(asked["prompt_seed"])],
         ["longest answer", f"{asked['max_new_tokens']} tokens"],
+        ["decoding", "constrained to types and words of the sentence" if constrained else "free"],
     ]
     if "seconds" in asked:
         rows.append(["time for all answers", f"{asked['seconds']:,.0f} s"])

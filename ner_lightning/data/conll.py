@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ner_lightning.data.jsonl import JSON_SUFFIXES, read_jsonl
 from ner_lightning.data.schemes import OUTSIDE, is_tag, split_tag
 from ner_lightning.data.sentence import DataError, Sentence, check_word, in_bio2, read_lines, replacing
+from ner_lightning.data.table import CSV_SUFFIXES, read_csv
 from ner_lightning.errors import UserError
 
 DOCSTART = "-DOCSTART-"
@@ -24,14 +25,16 @@ def read(
     document_field: str = "document",
     tagged: bool = True,
 ) -> list[Sentence]:
-    """Reads JSONL if the name ends in .jsonl, .ndjson or .json, and CoNLL columns otherwise.
+    """Reads JSONL if the name ends in .jsonl, .ndjson or .json, CSV for .csv, and CoNLL columns otherwise.
 
-    Arguments and errors are those of `read_jsonl` and `read_conll`.
+    Arguments and errors are those of `read_jsonl`, `read_csv` and `read_conll`.
     """
-    if Path(path).suffix.lower() not in JSON_SUFFIXES:
+    suffix = Path(path).suffix.lower()
+    if suffix not in (*JSON_SUFFIXES, *CSV_SUFFIXES):
         return read_conll(path, word_column=word_column, tag_column=tag_column, tagged=tagged)
+    read_named = read_csv if suffix in CSV_SUFFIXES else read_jsonl
     fields = {"words_field": words_field, "tags_field": tags_field}
-    return read_jsonl(path, **fields, document_field=document_field, tagged=tagged)
+    return read_named(path, **fields, document_field=document_field, tagged=tagged)
 
 
 def read_conll(

@@ -30,15 +30,15 @@ class CoNLLDataModule(pl.LightningDataModule):
     Tags may follow IOB1, BIO2 or BIOES, differently in each file; they are turned into BIO2.
 
     Args:
-        dataset: a Hub id, a folder with train, valid and test files (CoNLL columns or JSONL), or
+        dataset: a Hub id, a folder with train, valid and test files (CoNLL columns, JSONL or CSV), or
             `sample` for the bundled corpus.
         train_file: a file of training sentences, instead of the data set's.
         valid_file: the same for validation.
         test_file: the same for test.
         config: the Hub data set's configuration, where it has several.
         revision: the Hub data set's branch, tag or commit.
-        words_column: the Hub column or JSONL field with the words.
-        tags_column: the Hub column or JSONL field with the tags.
+        words_column: the Hub column, JSONL field or CSV column with the words.
+        tags_column: the Hub column, JSONL field or CSV column with the tags.
         document_column: the Hub column that names each sentence's document, where there is one.
         source: where sentences come from instead: a `SentenceSource` of your own, by `class_path`.
         types: the entity types; null takes them from the training data.

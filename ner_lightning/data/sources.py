@@ -10,12 +10,13 @@ from pathlib import Path
 from ner_lightning.data import conll, hub
 from ner_lightning.data.jsonl import JSON_SUFFIXES
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
+from ner_lightning.data.table import CSV_SUFFIXES
 from ner_lightning.errors import UserError
 from ner_lightning.progress import stage
 
 SAMPLE = "sample"
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
-SUFFIXES = (".txt", ".conll", ".bio", ".tsv", *JSON_SUFFIXES)
+SUFFIXES = (".txt", ".conll", ".bio", ".tsv", *CSV_SUFFIXES, *JSON_SUFFIXES)
 # Other names under which a split's file or Hub split is found.
 ALIASES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val"), "test": ("test",)}
 

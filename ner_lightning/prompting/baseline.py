@@ -20,8 +20,16 @@ from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import identity
 from ner_lightning.progress import Pace, stage
+from ner_lightning.prompting.constraint import Form, Vocabulary
 from ner_lightning.prompting.generation import Answer, Prompted
-from ner_lightning.prompting.prompt import Reading, choose_shots, instruction, messages, read_answer
+from ner_lightning.prompting.prompt import (
+    Reading,
+    choose_shots,
+    instruction,
+    messages,
+    read_answer,
+    read_lines,
+)
 from ner_lightning.runs import Run, provenance
 from ner_lightning.training.metrics import EntityF1
 from ner_lightning.training.predictions import SPLIT, describe_split
@@ -40,6 +48,7 @@ class Settings:
         sentences: how many of its sentences, drawn at random; None for all.
         prompt_seed: of examples and sentences.
         max_new_tokens: the longest answer.
+        constrained: leave the model no other answer than lines with words of the sentence.
     """
 
     shots: int
@@ -47,6 +56,7 @@ class Settings:
     sentences: int | None
     prompt_seed: int
     max_new_tokens: int
+    constrained: bool = False
 
 
 class Baseline:
@@ -122,7 +132,8 @@ class Baseline:
         pace, done, began = Pace("answers", len(left)), 0, time.monotonic()
         limit = self.settings.max_new_tokens
         with self._file(run).open("a", encoding="utf-8") as file:
-            for answers in self.model.answers(prompts, batch_size=batch_size, limit=limit):
+            forms = self._forms(left)
+            for answers in self.model.answers(prompts, batch_size=batch_size, limit=limit, forms=forms):
                 for given in answers:
                     row = given._replace(place=left[given.place])._asdict()
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -138,9 +149,10 @@ class Baseline:
         kept = read_kept(self._file(run))
         metric = EntityF1(types)
         rows, readings = [], []
+        read = read_lines if self.settings.constrained else read_answer
         for place in self.places:
             sentence, given = self.sentences[place], kept[place]
-            reading = read_answer(given.text, sentence.words, types, ended=given.ended)
+            reading = read(given.text, sentence.words, types, ended=given.ended)
             readings.append(reading)
             predicted = to_bio2(reading.entities, len(sentence.words))
             gold = list(sentence.tags or ())
@@ -160,6 +172,14 @@ class Baseline:
         run.update("metrics.json", values | {f"{STAGE[split]}/by_type": metric.by_type()})
         self._note(run, summary(readings, [kept[place] for place in self.places]))
         run.update("run.json", {"updated": _now(), "peak_memory_bytes": peak_memory()})
+
+    def _forms(self, places: Sequence[int]) -> list[Form] | None:
+        """What the answers to these sentences may look like; None for anything."""
+        if not self.settings.constrained:
+            return None
+        vocabulary = Vocabulary.of(self.model.tokenizer)
+        words = (self.sentences[place].words for place in places)
+        return [Form(vocabulary, each, self.data.types, self.model.ends) for each in words]
 
     def _file(self, run: Run) -> Path:
         return run.path / f"answers.{self.settings.split}.jsonl"

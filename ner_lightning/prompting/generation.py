@@ -13,6 +13,7 @@ from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import gguf_options
 from ner_lightning.model.masks import has_windows
+from ner_lightning.prompting.constraint import Form
 from ner_lightning.prompting.prompt import Message, plain
 
 
@@ -104,7 +105,12 @@ class Prompted:
         return ids if begin is None or ids[:1] == [begin] else [begin, *ids]
 
     def answers(
-        self, prompts: Sequence[Sequence[int]], *, batch_size: int, limit: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        batch_size: int,
+        limit: int,
+        forms: Sequence[Form] | None = None,
     ) -> Iterator[list[Answer]]:
         """Answers prompts, those of like length together.
 
@@ -112,6 +118,7 @@ class Prompted:
             prompts: token ids of each.
             batch_size: prompts that are answered together.
             limit: the most tokens of an answer.
+            forms: the form that each answer must have; None leaves the model free.
 
         Yields:
             the answers of a batch.
@@ -122,11 +129,21 @@ class Prompted:
         order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
         for begin in range(0, len(order), batch_size):
             places = order[begin : begin + batch_size]
-            found = self._greedy(past, shared, [prompts[place][shared:] for place in places], limit)
+            held = None if forms is None else [forms[place] for place in places]
+            found = self._greedy(past, shared, [prompts[place][shared:] for place in places], limit, held)
+            texts = (
+                [self._text(ids) for ids, _ in found] if held is None else [form.answer() for form in held]
+            )
             yield [
-                Answer(place, self.tokenizer.decode(ids, skip_special_tokens=True), ended)
-                for place, (ids, ended) in zip(places, found, strict=True)
+                Answer(place, text, ended)
+                for place, text, (_, ended) in zip(places, texts, found, strict=True)
             ]
+
+    def _text(self, ids: Sequence[int]) -> str:
+        # Cleaned up, "Lima ." would be "Lima.", and no words of the sentence any more.
+        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        text: str = self.tokenizer.decode(ids, **options)
+        return text
 
     @torch.inference_mode()
     def _read(self, ids: Sequence[int]) -> Any:
@@ -136,7 +153,12 @@ class Prompted:
 
     @torch.inference_mode()
     def _greedy(
-        self, past: Any, shared: int, rows: Sequence[Sequence[int]], limit: int
+        self,
+        past: Any,
+        shared: int,
+        rows: Sequence[Sequence[int]],
+        limit: int,
+        forms: Sequence[Form] | None,
     ) -> list[tuple[list[int], bool]]:
         """The most probable token again and again; rows that came to an end are taken out.
 
@@ -145,6 +167,7 @@ class Prompted:
             shared: its length, P.
             rows: what follows it in each of B prompts.
             limit: the most tokens of an answer.
+            forms: the form of each row's answer.
 
         Returns:
             for each row its tokens without the end, and whether it came to one.
@@ -174,12 +197,17 @@ class Prompted:
                 logits_to_keep=1,
             )
             cache = output.past_key_values
-            ids = output.logits[:, -1:].argmax(-1)  # (B, 1)
+            allowed = None if forms is None else [forms[row] for row in left]
+            ids = _best(output.logits[:, -1], allowed)  # (B, 1)
             going: list[int] = []
             for at, (row, token) in enumerate(zip(left, ids[:, 0].tolist(), strict=True)):
                 ended[row] = token in self.ends
                 if not ended[row]:
                     written[row].append(token)
+                if forms is not None:
+                    forms[row].push(token)
+                    ended[row] = forms[row].done
+                if not ended[row]:
                     going.append(at)
             if not going:
                 break
@@ -191,6 +219,17 @@ class Prompted:
             mask = torch.cat([mask, mask.new_ones(len(left), 1)], dim=1)
             places = places[:, -1:] + 1
         return list(zip(written, ended, strict=True))
+
+
+def _best(logits: Tensor, forms: Sequence[Form] | None) -> Tensor:
+    """The most probable token of each row that its form allows; of (B, C) logits, (B, 1) tokens."""
+    if forms is None:
+        return logits.argmax(-1, keepdim=True)
+    barred = torch.full_like(logits, -torch.inf)
+    for row, form in enumerate(forms):
+        allowed = torch.tensor(form.allowed(), device=logits.device)
+        barred[row, allowed] = logits[row, allowed]
+    return barred.argmax(-1, keepdim=True)
 
 
 def _common(prompts: Sequence[Sequence[int]]) -> int:

@@ -132,8 +132,29 @@ def read_answer(text: str, words: Sequence[str], types: Sequence[str], *, ended:
             if (kind, part) not in seen:
                 seen.add((kind, part))
                 absent += not _take(kind, part.split(), words, taken)
-    entities = sorted(set(taken.values()), key=lambda span: span.start)
-    return Reading(entities, unread, absent, failed=unread == len(lines))
+    return Reading(_in_order(taken), unread, absent, failed=unread == len(lines))
+
+
+def read_lines(text: str, words: Sequence[str], types: Sequence[str], *, ended: bool = True) -> Reading:
+    """Reads an answer that could take no other form than `Form` allows; arguments as for `read_answer`.
+
+    It passes over nothing, so that an entity may be an asterisk or the word None.
+    """
+    lines = [line for line in text.strip(" \n").split("\n") if line]
+    lines = lines if ended else lines[:-1]
+    taken: dict[int, Span] = {}
+    unread = absent = 0
+    for line in lines:
+        kind, _, said = line.partition(": ")
+        if kind in types:
+            absent += not _take(kind, said.split(" "), words, taken)
+        else:
+            unread += line != NONE
+    return Reading(_in_order(taken), unread, absent, failed=unread == len(lines))
+
+
+def _in_order(taken: Mapping[int, Span]) -> list[Span]:
+    return sorted(set(taken.values()), key=lambda span: span.start)
 
 
 def _asked(words: Sequence[str]) -> str:

@@ -3,52 +3,16 @@
 import pytest
 import tiny
 import torch
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaForCausalLM
 
 from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
 from ner_lightning.prompting.generation import Prompted
 
-TEMPLATE = (
-    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end_of_text|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-
-
-def write(folder, kind="llama"):
-    """A small random language model whose answers vary and sometimes end."""
-    torch.manual_seed(0)
-    if kind == "llama":
-        model = LlamaForCausalLM(tiny.llama_config(initializer_range=0.4))
-    else:  # some of its layers see a window only
-        model = Gemma3ForCausalLM(
-            Gemma3TextConfig(
-                vocab_size=420,
-                hidden_size=32,
-                intermediate_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                num_key_value_heads=2,
-                head_dim=8,
-                sliding_window=16,
-                layer_types=["sliding_attention", "full_attention"],
-                eos_token_id=1,
-                bos_token_id=0,
-                pad_token_id=1,
-                initializer_range=0.4,
-            )
-        )
-    model.save_pretrained(folder)
-    tokenizer = tiny.llama3_tokenizer()
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
-    return folder
-
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
 @pytest.mark.parametrize("shared", [True, False])
 def test_batched_answers_are_those_of_generate(tmp_path, kind, shared):
-    prompted = Prompted.load(locate(str(write(tmp_path / "model", kind))))
+    prompted = Prompted.load(locate(str(tiny.write_language_model(tmp_path / "model", kind))))
     begin = list(range(30, 55)) if shared else []
     generator = torch.Generator().manual_seed(3)
     draw = lambda n: torch.randint(2, 420, (n,), generator=generator).tolist()  # noqa: E731
@@ -69,7 +33,7 @@ def test_batched_answers_are_those_of_generate(tmp_path, kind, shared):
 
 
 def test_conversations_follow_the_template_or_plain_text(tmp_path):
-    prompted = Prompted.load(locate(str(write(tmp_path / "model"))))
+    prompted = Prompted.load(locate(str(tiny.write_language_model(tmp_path / "model"))))
     turns = [{"role": "user", "content": "Vera left ."}]
     assert prompted.has_template
     assert (

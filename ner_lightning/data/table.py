@@ -1,0 +1,99 @@
+"""Reads CSV with a word a row, its sentence and its tag beside it; every error says file:line."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ner_lightning.data.sentence import DataError, Sentence, check_sentence, in_bio2, read_lines
+from ner_lightning.errors import UserError
+
+CSV_SUFFIXES = (".csv",)
+# Names that serve where the header has not the one that was asked for; upper and lower case are alike.
+WORDS = ("word", "token", "words", "tokens")
+TAGS = ("tag", "label", "ner_tag", "tags", "labels", "ner_tags")
+SENTENCES = ("sentence", "sentence_id", "sentence #")
+
+
+def read_csv(
+    path: str | Path,
+    *,
+    words_field: str = "word",
+    tags_field: str = "tag",
+    document_field: str = "document",
+    tagged: bool = True,
+) -> list[Sentence]:
+    """Reads a header and one word a row; columns are separated by commas, or else by semicolons.
+
+    A sentence ends where the cell of its column changes; an empty cell continues it.
+
+    Args:
+        path: a UTF-8 file; empty lines are passed over.
+        words_field: column of words; see `WORDS`.
+        tags_field: column of tags; see `TAGS`.
+        document_field: column with a value that all sentences of a document share; may be absent.
+        tagged: whether to read tags at all.
+
+    Raises:
+        DataError: the file is missing, not UTF-8 or malformed, or lacks a column.
+    """
+    rows = _rows(path)
+    _, header = next(rows, (1, []))
+    word = _column(path, header, words_field, *WORDS)
+    tag = _column(path, header, tags_field, *TAGS) if tagged else None
+    document = header.index(document_field) if document_field in header else None
+    sentences: list[Sentence] = []
+    documents: dict[str | None, int] = {}
+    for line, group in _groups(path, rows, _column(path, header, *SENTENCES), len(header)):
+        words = tuple(row[word] for row in group)
+        tags = None if tag is None else tuple(row[tag] for row in group)
+        try:
+            check_sentence(words, tags)
+        except UserError as error:
+            raise DataError(f"{path}:{line}: {error}, in the sentence that begins here") from None
+        about = None if document is None else group[0][document]
+        sentences.append(Sentence(words, tags, documents.setdefault(about, len(documents))))
+    return in_bio2(path, sentences)
+
+
+def _groups(
+    path: str | Path, rows: Iterator[tuple[int, list[str]]], place: int, width: int
+) -> Iterator[tuple[int, list[list[str]]]]:
+    """The rows of each sentence, with the line of the first."""
+    group: list[list[str]] = []
+    begin, current = 0, ""
+    for line, row in rows:
+        if len(row) != width:
+            raise DataError(f"{path}:{line}: {len(row)} columns where the header has {width}")
+        if group and row[place] not in ("", current):
+            yield begin, group
+            group = []
+        begin = begin if group else line
+        current = row[place] or current
+        group.append(row)
+    if group:
+        yield begin, group
+
+
+def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not empty, with the line on which each ends."""
+    lines = read_lines(path)
+    delimiter = ";" if ";" in lines[0] and "," not in lines[0] else ","
+    rows = csv.reader([f"{line}\n" for line in lines], delimiter=delimiter, strict=True)
+    try:
+        for row in rows:
+            if row:
+                yield rows.line_num, row
+    except csv.Error as error:
+        raise DataError(f"{path}:{rows.line_num}: not CSV: {error}") from None
+
+
+def _column(path: str | Path, header: Sequence[str], *names: str) -> int:
+    known = [cell.strip().lower() for cell in header]
+    found = next((known.index(name.lower()) for name in names if name.lower() in known), None)
+    if found is None:
+        wanted, there = " or ".join(dict.fromkeys(names)), ", ".join(header) or "none"
+        raise DataError(
+            f"{path}:1: no column {wanted} (columns: {there});\n"
+            "CSV must have a word a row, with columns such as sentence, word and tag"
+        )
+    return found

@@ -1,0 +1,96 @@
+"""CSV with a word a row: what is read, and where errors are said to be."""
+
+import pytest
+import yaml
+
+from ner_lightning.cli import main
+from ner_lightning.data.conll import read
+from ner_lightning.data.jsonl import write_jsonl
+from ner_lightning.data.sentence import DataError
+
+PLAIN = "sentence,word,tag\n1,Vera,B-PERSON\n1,left,O\n2,Lima,B-PLACE\n"
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content, name="a.csv"):
+        path = tmp_path / name
+        path.write_text(content, encoding="utf-8", newline="")
+        return path
+
+    return write
+
+
+def pairs(sentences):
+    return [(each.words, each.tags) for each in sentences]
+
+
+WANTED = [(("Vera", "left"), ("B-PERSON", "O")), (("Lima",), ("B-PLACE",))]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN,
+        PLAIN.replace(",", ";"),
+        "\ufeff" + PLAIN.replace("\n", "\r\n"),
+        PLAIN.replace("\n2,", "\n\n2,"),
+        PLAIN.replace("sentence,word,tag", "Sentence_ID,Token,Label"),
+        PLAIN.replace("1,left", ",left").replace("sentence", "Sentence #"),  # named at its first word only
+        "tag,id,sentence,word\nB-PERSON,1,x,Vera\nO,2,x,left\nB-PLACE,3,y,Lima\n",
+        PLAIN.replace("B-", "I-"),  # IOB1
+    ],
+)
+def test_usual_tables_are_read(file, content):
+    assert pairs(read(file(content))) == WANTED
+
+
+def test_cells_may_be_quoted_and_columns_named(file):
+    path = file('sentence,form,gold\n1,"a,b",O\n1,"""",O\n')
+    found = read(path, words_field="form", tags_field="gold")
+    assert pairs(found) == [(("a,b", '"'), ("O", "O"))]
+    assert read(path, words_field="form", tagged=False)[0].tags is None
+
+
+def test_documents_are_numbered(file):
+    path = file("document,sentence,word,tag\nd,1,a,O\nd,2,b,O\ne,3,c,O\n")
+    assert [each.document for each in read(path)] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "where", "what"),
+    [
+        ("", 1, "no column tokens or word or token or words (columns: none)"),
+        ("text,label\nVera left.,PERSON\n", 1, "CSV must have a word a row"),
+        ("word,tag\na,O\n", 1, "no column sentence or sentence_id or sentence # (columns: word, tag)"),
+        (PLAIN + "2,Peru\n", 5, "2 columns where the header has 3"),
+        (
+            PLAIN + "2, ,O\n",
+            4,
+            "shows nothing; remove it or write a placeholder, in the sentence that",
+        ),
+        (PLAIN + "3,Peru,PLACE\n", 5, "'PLACE'"),
+        (PLAIN + '3,"Peru,O\n', 6, "not CSV"),
+        ("sentence,word,tag\n", 1, "no sentence in the file"),
+    ],
+)
+def test_errors_say_where(file, content, where, what):
+    path = file(content)
+    with pytest.raises(DataError) as error:
+        read(path)
+    assert str(error.value).startswith(f"{path}:{where}: ")
+    assert what in str(error.value)
+
+
+def test_a_folder_of_csv_is_a_data_set(file, tmp_path, capsys, llama, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_jsonl("valid.jsonl", [{"tokens": ["Vera"], "ner_tags": ["B-PERSON"]}])
+    file("text,label\nVera left.,PERSON\n", "train.csv")
+    data = {"dataset": "."}
+    recipe = {"model": {"backbone": str(llama)}, "data": data, "trainer": {"accelerator": "cpu"}}
+    file(yaml.safe_dump(recipe), "mine.yaml")
+    assert main(["fit", "--config", "mine.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "train.csv:1: no column" in said
+    assert "CSV must have a word a row" in said
+    assert len(said.strip().splitlines()) <= 3
