@@ -24,6 +24,7 @@ def test_every_shipped_config_is_listed_with_what_it_is_for(capsys):
         assert f"configs/{name}.yaml" in said
         assert about(name) in said
         assert len(about(name)) > 20
+        assert about(name).endswith(".")  # a sentence that is not cut
 
 
 def test_configs_are_copied_and_nothing_is_overwritten(tmp_path, monkeypatch, capsys):
