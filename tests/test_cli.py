@@ -48,7 +48,7 @@ def workplace(tmp_path_factory, llama, corpus):
     before = Path.cwd()
     os.chdir(folder)
     try:
-        file = recipe(folder, llama, corpus, trainer__max_epochs=15)
+        file = recipe(folder, llama, corpus, trainer__max_epochs=25)
         assert main(["fit", "--config", file, "--name", "first"]) == 0
         assert main(["test"]) == 0
     finally:

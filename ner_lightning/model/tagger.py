@@ -12,6 +12,7 @@ from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.crf import CRF, Segments, n_best, viterbi
 from ner_lightning.model.cut import Cut
+from ner_lightning.model.dropout import Dropout
 from ner_lightning.model.extend import LossPart
 from ner_lightning.model.loss import word_losses
 from ner_lightning.model.masks import attention_inputs
@@ -74,7 +75,7 @@ class Tagger(nn.Module):
         self.constrained = architecture.constrained
         self.weights = architecture.weights
         self.loss_parts: Sequence[LossPart] = ()  # those of a project; see `extend`
-        self.dropout = nn.Dropout(architecture.dropout)
+        self.dropout = Dropout(architecture.dropout)
         self.head = nn.Linear(hidden_size, len(labels))
         # BIO2's rules as scores: 0 where legal, minus infinity where not.
         starts = torch.tensor(labels.legal_starts()) | (not self.constrained)

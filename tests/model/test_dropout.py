@@ -1,0 +1,36 @@
+"""Dropout: the rate and scale it says, no more draws than it needs, PyTorch's own where that is better."""
+
+import pytest
+import torch
+
+from ner_lightning.model.dropout import Dropout
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_it_zeroes_at_its_rate_and_keeps_the_mean(p):
+    torch.manual_seed(0)
+    ones = torch.ones(301, 1001, requires_grad=True)
+    out = Dropout(p)(ones)
+    assert (out == 0).float().mean().item() == pytest.approx(p, abs=0.005)
+    assert out.mean().item() == pytest.approx(1, abs=0.02)
+    assert sorted(out.unique().tolist()) == pytest.approx([0, 1 / (1 - p)], rel=1e-4)
+    out.sum().backward()
+    assert torch.equal(ones.grad, out)  # the same values are dropped on the way back
+    columns, rows = (out == 0).float().mean(0), (out == 0).float().mean(1)
+    assert columns.std().item() == pytest.approx((p * (1 - p) / 301) ** 0.5, rel=0.15)
+    assert rows.std().item() == pytest.approx((p * (1 - p) / 1001) ** 0.5, rel=0.15)
+
+
+def test_draws_follow_the_seed_and_evaluation_has_none():
+    ones = torch.ones(7, 5)
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        found.append(Dropout(0.5)(ones))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    before = torch.get_rng_state()
+    assert Dropout(0.5).eval()(ones) is ones
+    assert torch.equal(Dropout(0.0)(ones), ones)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not Dropout(1.0)(ones).any()
