@@ -165,7 +165,8 @@ def _say(options: argparse.Namespace, output: "Output", rate: float) -> None:
         _count(done.entities, "entity", "entities"),
     ]
     rejected = f"; {done.rejected:,} left out" if done.rejected else ""
-    stage(f"{', '.join(parts)}{rejected}: {options.output or STANDARD_OUTPUT} ({rate:,.0f} words/s)")
+    where = "standard output" if options.output in (None, STANDARD_OUTPUT) else options.output
+    stage(f"{', '.join(parts)}{rejected}: {where} ({rate:,.0f} words/s)")
 
 
 def _count(number: int, one: str, several: str | None = None) -> str:
