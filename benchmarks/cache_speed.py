@@ -23,7 +23,7 @@ FROZEN, TOP = "configs/with/cache.yaml", "configs/with/cache_top6.yaml"
 TOP_LAYERS = 6
 OFF = ("--model.cache.enabled", "false")
 # Large batches: a step of head and CRF alone costs less than the loop around it.
-BATCH = ("--data.batch_size", "128", "--data.eval_batch_size", "256")
+BATCH = ("--data.batch_size", "256", "--data.eval_batch_size", "256")
 
 
 def fit_times(data: Path, folder: Path, *options: str) -> dict[str, float]:

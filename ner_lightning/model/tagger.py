@@ -95,7 +95,7 @@ class Tagger(nn.Module):
         """
         vectors = self.word_vectors(batch)  # (B, W, D)
         with torch.autocast(vectors.device.type, enabled=False):
-            emissions: Tensor = self.head(self.dropout(vectors.to(self.head.weight.dtype)))
+            emissions: Tensor = self.head(self.dropout(vectors, self.head.weight.dtype))
         return emissions
 
     def losses(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> dict[str, Tensor]:

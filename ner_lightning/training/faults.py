@@ -13,7 +13,7 @@ from ner_lightning.data.batching import Batch
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
 from ner_lightning.runs import LAST, Run, load_checkpoint, short
-from ner_lightning.training.loggers import logs_step
+from ner_lightning.training.vitals import logs_step
 
 _CPU_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|[Cc]annot allocate memory|bad_alloc")
 SHOWN = 20  # sentences named in a message

@@ -87,11 +87,6 @@ class TableLogger(Logger):
         self.save()
 
 
-def logs_step(trainer: Any) -> bool:
-    """Whether a trainer logs the step that it has just done."""
-    return bool(trainer.global_step % trainer.log_every_n_steps == 0)
-
-
 def wandb_without_key() -> bool:
     """Whether W&B would ask for a key: none is set, and no mode that needs none was chosen."""
     if os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY"):

@@ -16,7 +16,8 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from ner_lightning.errors import Interrupted
 from ner_lightning.runs import LAST, Run, short
 from ner_lightning.training.console import say
-from ner_lightning.training.loggers import TableLogger, logs_step
+from ner_lightning.training.loggers import TableLogger
+from ner_lightning.training.vitals import logs_step
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 VALIDATION = "epoch_loop.val_loop.batch_progress"

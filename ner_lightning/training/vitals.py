@@ -61,9 +61,10 @@ class Vitals(Callback):
         self._counts += torch.stack([batch.mask.sum(), real.sum()])
         self._slots += real.numel()
         self._trained = time.perf_counter() - self._began
-        for group in trainer.optimizers[0].param_groups:
-            if not group["name"].endswith("_no_decay"):
-                pl_module.log(f"lr/{group['name']}", group["lr"], batch_size=1)
+        if logs_step(trainer):
+            for group in trainer.optimizers[0].param_groups:
+                if not group["name"].endswith("_no_decay"):
+                    pl_module.log(f"lr/{group['name']}", group["lr"], batch_size=1)
         if trainer.is_last_batch:
             self._log_epoch(trainer)
 
@@ -80,6 +81,11 @@ class Vitals(Callback):
         }
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=trainer.global_step - 1)
+
+
+def logs_step(trainer: Any) -> bool:
+    """Whether a trainer logs the step that it has just done."""
+    return bool(trainer.global_step % trainer.log_every_n_steps == 0)
 
 
 def peak_memory() -> int:

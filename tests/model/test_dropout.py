@@ -34,3 +34,15 @@ def test_draws_follow_the_seed_and_evaluation_has_none():
     assert torch.equal(Dropout(0.0)(ones), ones)
     assert torch.equal(torch.get_rng_state(), before)
     assert not Dropout(1.0)(ones).any()
+
+
+def test_what_is_left_is_scaled_after_the_conversion():
+    values = torch.randn(64, 9).bfloat16().requires_grad_()
+    out = Dropout(0.25)(values, torch.float32)
+    assert out.dtype == torch.float32
+    kept = out != 0
+    torch.testing.assert_close(out[kept], values.detach().float()[kept] / 0.75)
+    out.sum().backward()
+    assert values.grad.dtype == torch.bfloat16
+    assert torch.equal(values.grad != 0, kept)
+    assert Dropout(0.25).eval()(values, torch.float32).dtype == torch.float32
