@@ -112,6 +112,8 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "crf": bench("crf speed"),
     "startup": bench("start-up"),
     "service": bench("service under load"),
+    "take_home": bench("take home"),
+    "calibration": bench("calibration"),
     "ladder_conll2003": partial(ladder_table, "conll2003"),
     "ladder_wnut17": partial(ladder_table, "wnut17"),
     "prompted": partial(_of_report, prompt_table.table),

@@ -16,7 +16,12 @@ LABELS = LabelSet(("PER", "ORG", "LOC", "MISC"))
 
 
 def random_tagger(
-    backbone: Path, *, seed: int = 0, max_length: int = 64, **architecture: object
+    backbone: Path,
+    *,
+    seed: int = 0,
+    max_length: int = 64,
+    context: int | None = None,
+    **architecture: object,
 ) -> NERTagger:
     """A tagger whose tags change from word to word, so that it finds entities of all types."""
     pretrained = locate(str(backbone))
@@ -26,7 +31,7 @@ def random_tagger(
     if built.crf is not None:
         for parameter in built.crf.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
-    encoder = Encoder(load_tokenizer(pretrained), max_length=max_length, overlap=16)
+    encoder = Encoder(load_tokenizer(pretrained), max_length=max_length, overlap=16, context=context)
     return NERTagger(built, encoder)
 
 

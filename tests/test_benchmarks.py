@@ -14,12 +14,14 @@ import record
 import results
 import serve_load
 import startup
+import take_home
 import torch
 import train_speed
 from seqeval.metrics import f1_score, precision_score, recall_score
 from untrained import write_checkpoint
 
 from ner_lightning import records
+from ner_lightning.cli import main
 
 ROOT = Path(__file__).parent.parent
 
@@ -379,3 +381,27 @@ def test_startup(small, monkeypatch):
     words, file = small
     assert startup.main([*words, "--rounds", "1"]) == 0
     assert recorded(file)["fit: command to first training step, seconds"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning")
+def test_what_comes_out_of_a_run(small, llama, corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words, file = small
+    model = ["--model.backbone", str(llama), "--model.lr", "0.01", "--model.head_lr", "0.03"]
+    data = ["--data.dataset", str(corpus), "--data.batch_size", "4", "--data.context", "60"]
+    assert main(["fit", *model, *data, "--trainer.max_epochs", "20", "--trainer.accelerator", "cpu"]) == 0
+    monkeypatch.setenv("NER_LIGHTNING_RUN", "")
+    run, few = "runs/run/1", ["--onnx_sentences", "4"]
+    assert take_home.main([run, *few, *words[2:]]) == 0
+    found = recorded(file)
+    assert found["entities that the run wrote"] > 0
+    assert {name: value for name, value in found.items() if "one side" in name} == {
+        "merged: entities on one side only": 0,
+        "merged, float32: entities on one side only": 0,
+        "adapter: entities on one side only": 0,
+    }
+    assert found["onnx: tags that differ in 4 sentences"] == 0
+    assert found["temperature"] > 0
+    assert "| temperature |" in results.TABLES["calibration"](results.read(file))

@@ -129,3 +129,30 @@ def test_a_reader_that_has_gone_is_no_error(place, words):
     assert done.returncode == 1
     assert "Broken" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_sentences_of_a_conll_file_have_their_documents(llama, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NER_LIGHTNING_RUN", "")
+    folder = tiny.write_corpus(Path("data"))
+    blocks = (folder / "train.txt").read_text(encoding="utf-8").strip().split("\n\n")
+    begun = ["-DOCSTART- O\n\n" * (place % 5 == 0) + block for place, block in enumerate(blocks)]
+    (folder / "valid.txt").write_text("\n\n".join(begun) + "\n", encoding="utf-8")
+    config = {
+        "trainer": {"accelerator": "cpu", "max_epochs": 3},
+        "model": {"backbone": str(llama), "lora": {"rank": 2}, "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        "data": {"dataset": "data", "batch_size": 2, "context": 100},
+    }
+    Path("small.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert main(["fit", "--config", "small.yaml", "--name", "documents"]) == 0
+    held = [
+        json.loads(line)
+        for line in Path("runs/documents/1/predictions.valid.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    words = ["--input", "data/valid.txt", "--from", "conll", "--output", "out.jsonl"]
+    assert main(["predict", "runs/documents/1", *words]) == 0
+    found = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    for one, other in zip(found, held, strict=True):
+        scores = [entity["score"] for entity in one["entities"]]
+        assert scores == pytest.approx([entity["marginal"] for entity in other["entities"]], abs=1e-3)
+    assert any(each["entities"] for each in found)

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -26,18 +27,30 @@ AT_A_TERMINAL = 5.0  # seconds between two lines about how far it is
 
 
 def blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
-    """Records in blocks."""
+    """Records in blocks; sentences of one document stay together, unless they are very many."""
     block: list[Record] = []
     size = 0
     for record in records:
+        fill = max(len(block) / BLOCK_RECORDS, size / BLOCK_CHARACTERS)
+        if fill >= (1 if _begins(record, block) else 4):
+            yield block
+            block, size = [], 0
         block.append(record)
         content = record.content
         size += len(content) if isinstance(content, str) else sum(map(len, content)) + len(content)
-        if len(block) == BLOCK_RECORDS or size >= BLOCK_CHARACTERS:
-            yield block
-            block, size = [], 0
     if block:
         yield block
+
+
+def _begins(record: Record, before: list[Record]) -> bool:
+    """Whether a text begins with a record: with any text, and with some sentences of CoNLL columns."""
+    return record.opens or isinstance(record.content, str) or not before or before[-1].source != record.source
+
+
+def _numbers(records: list[Record]) -> list[int]:
+    """The text that each is a part of."""
+    begin = (_begins(record, records[max(0, place - 1) : place]) for place, record in enumerate(records))
+    return list(accumulate(begin, initial=0))[1:]
 
 
 def check(block: list[Record]) -> None:
@@ -80,7 +93,8 @@ def tag_blocks(
         if strict:
             check(block)
         good = [record for record in block if not record.reason]
-        tagged = list(tagger.tag(record.document(tokenized=tokenized) for record in good))
+        documents = (record.document(tokenized=tokenized) for record in good)
+        tagged = list(tagger.tag(documents, _numbers(good)))
         head = "" if output.done.records else writer.head
         output.add(
             head + "".join(writer.row(record, each) for record, each in zip(good, tagged, strict=True)),

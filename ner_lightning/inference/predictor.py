@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple, overload
 
@@ -116,7 +116,12 @@ class NERTagger:
 
     @overload
     def __call__(
-        self, *, words: Sequence[Sequence[str]], marginals: bool = ..., n_best: int = ...
+        self,
+        *,
+        words: Sequence[Sequence[str]],
+        documents: Sequence[int] | None = ...,
+        marginals: bool = ...,
+        n_best: int = ...,
     ) -> list[Tagged]: ...
 
     def __call__(
@@ -124,6 +129,7 @@ class NERTagger:
         texts: str | list[str] | tuple[str, ...] | None = None,
         *,
         words: Sequence[Sequence[str]] | None = None,
+        documents: Sequence[int] | None = None,
         marginals: bool = False,
         n_best: int = 0,
     ) -> Tagged | list[Tagged]:
@@ -132,6 +138,8 @@ class NERTagger:
         Args:
             texts: any text, of any length, or several.
             words: instead of texts, the words of each sentence.
+            documents: with words, the number of each sentence's document, for a model that reads the
+                sentences of a document together; None takes each sentence by itself.
             marginals: give the probability of each tag at each word as well.
             n_best: give this many of the best tag sequences as well.
 
@@ -140,11 +148,13 @@ class NERTagger:
         """
         if (texts is None) == (words is None):
             raise TypeError("give texts or words")
+        if documents is not None and (words is None or len(documents) != len(words)):
+            raise TypeError("documents has a number for each sentence of words")
         if words is not None:
-            documents: Iterable[Document] = map(from_words, words)
+            given: Iterable[Document] = map(from_words, words)
         else:
-            documents = map(read, [texts] if isinstance(texts, str) else texts or ())
-        found = list(self.tag(documents, marginals=marginals, n_best=n_best))
+            given = map(read, [texts] if isinstance(texts, str) else texts or ())
+        found = list(self.tag(given, documents, marginals=marginals, n_best=n_best))
         return found[0] if isinstance(texts, str) else found
 
     def stream(self, texts: Iterable[str], *, marginals: bool = False, n_best: int = 0) -> Iterator[Tagged]:
@@ -155,19 +165,28 @@ class NERTagger:
         return self.tag(map(read, texts), marginals=marginals, n_best=n_best)
 
     def tag(
-        self, documents: Iterable[Document], *, marginals: bool = False, n_best: int = 0
+        self,
+        documents: Iterable[Document],
+        numbers: Iterable[int] | None = None,
+        *,
+        marginals: bool = False,
+        n_best: int = 0,
     ) -> Iterator[Tagged]:
         """Tags documents as they come, in order; `text.read` and `text.from_words` make them.
 
-        Arguments are those of a call.
+        Args:
+            documents: texts or sentences.
+            numbers: those with the same number, one after the other, are parts of one text, which a model
+                with document context reads together; None takes each by itself.
+            marginals: as in a call.
+            n_best: as in a call.
         """
-        documents = iter(documents)
-        while group := _group(documents):
-            sentences = [words for document in group for words in document.words]
-            numbers = [number for number, document in enumerate(group) for _ in document.sentences]
-            found = self._pieces(sentences, numbers, marginals=marginals, n_best=n_best)
+        for group in _groups(documents, numbers):
+            sentences = [words for document, _ in group for words in document.words]
+            places = [number for document, number in group for _ in document.sentences]
+            found = self._pieces(sentences, places, marginals=marginals, n_best=n_best)
             columns = len(self.labels) if marginals else 0
-            for document in group:
+            for document, _ in group:
                 pieces = list(islice(found, len(document.sentences)))
                 yield joined(document, pieces, n_best=n_best, columns=columns)
 
@@ -194,12 +213,14 @@ class NERTagger:
         self, sentences: Sequence[Sequence[str]], documents: Sequence[int], *, marginals: bool, n_best: int
     ) -> Iterator[Piece]:
         """What is found in each sentence, in order, a window of them at a time."""
-        for begin in range(0, len(sentences), WINDOW):
-            window = sentences[begin : begin + WINDOW]
+        begin = 0
+        while begin < len(sentences):
+            end = _window_end(documents, begin)
             found: dict[int, Piece] = {}
-            for scored in self.scores(window, documents[begin : begin + WINDOW]):
+            for scored in self.scores(sentences[begin:end], documents[begin:end]):
                 found |= self._decode(scored, marginals=marginals, n_best=n_best)
-            yield from (found[index] for index in range(len(window)))
+            yield from (found[index] for index in range(end - begin))
+            begin = end
 
     @torch.inference_mode()
     def _decode(self, scored: Scored, *, marginals: bool, n_best: int) -> dict[int, Piece]:
@@ -227,17 +248,37 @@ class NERTagger:
         return found
 
 
-def _group(documents: Iterator[Document]) -> list[Document]:
-    """The next documents: a window of sentences or a little more, and not too many documents."""
-    group: list[Document] = []
-    sentences = 0
-    while sentences < WINDOW and len(group) < GROUP:
-        document = next(documents, None)
-        if document is None:
-            break
-        group.append(document)
-        sentences += len(document.sentences)
-    return group
+def _groups(
+    documents: Iterable[Document], numbers: Iterable[int] | None
+) -> Iterator[list[tuple[Document, int]]]:
+    """Documents in groups: a window of sentences or a little more, and not too many documents.
+
+    Parts of one text stay together, unless they are very many; that takes a look at the next.
+    """
+    group: list[tuple[Document, int]] = []
+    fill = 0.0
+    for document, number in zip(documents, count() if numbers is None else numbers, strict=False):
+        if group and fill >= (1 if number != group[-1][1] else 4):
+            yield group
+            group, fill = [], 0.0
+        group.append((document, number))
+        fill += max(1 / GROUP, len(document.sentences) / WINDOW)
+        if numbers is None and fill >= 1:
+            yield group
+            group, fill = [], 0.0
+    if group:
+        yield group
+
+
+def _window_end(numbers: Sequence[int], begin: int) -> int:
+    """Where a window of sentences ends that begins there: where a text does, if that can be."""
+    end = min(begin + WINDOW, len(numbers))
+    if end == len(numbers):
+        return end
+    border = end
+    while border > begin and numbers[border - 1] == numbers[border]:
+        border -= 1
+    return border if border > begin else end
 
 
 def _encodable(words: Sequence[str]) -> Sequence[str]:

@@ -284,11 +284,11 @@ def test_a_stopped_command_goes_on_to_the_same_output(predict, tagger, monkeypat
     Path(name).unlink()
     tag, calls = tagger.tag, []
 
-    def stop_in_the_middle(documents, **options):
+    def stop_in_the_middle(*documents, **options):
         calls.append(1)
         if len(calls) == 4:
             raise Stopped
-        return tag(documents, **options)
+        return tag(*documents, **options)
 
     monkeypatch.setattr(tagger, "tag", stop_in_the_middle)
     with pytest.raises(Stopped):

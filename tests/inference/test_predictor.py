@@ -110,6 +110,29 @@ def test_streams_words_and_single_texts_agree(tagger, monkeypatch):
         tagger("a", words=[["a"]])
 
 
+def test_sentences_of_a_document_are_read_together(llama, monkeypatch):
+    tagger = taggers.random_tagger(llama, context=60)
+    words = [text.split() for text in taggers.texts()]
+    documents = [0, 0, 0, 1, 1, 2, *range(3, len(words) - 3)]
+    alone = tagger(words=words, marginals=True)
+    together = tagger(words=words, documents=documents, marginals=True)
+    moved = [
+        not np.allclose(one.marginals, other.marginals, atol=1e-5)
+        for one, other in zip(alone, together, strict=True)
+    ]
+    assert moved == [True] * 5 + [False] * (len(words) - 5)
+    assert [each.words for each in together] == [tuple(each) for each in words]
+    # Neither groups nor windows part a document where another border will do.
+    monkeypatch.setattr(predictor, "GROUP", 2)
+    monkeypatch.setattr(predictor, "WINDOW", 4)
+    for one, other in zip(together, tagger(words=words, documents=documents, marginals=True), strict=True):
+        np.testing.assert_allclose(one.marginals, other.marginals, atol=1e-5)
+    with pytest.raises(TypeError, match="a number for each"):
+        tagger(words=words, documents=[1])
+    with pytest.raises(TypeError, match="a number for each"):
+        tagger("a", documents=[1])
+
+
 def test_a_stream_is_read_as_it_is_wanted(tagger, monkeypatch):
     monkeypatch.setattr(predictor, "GROUP", 2)
     read = []

@@ -1,0 +1,128 @@
+"""A trained run against what comes out of it: python benchmarks/take_home.py RUN.
+
+Exports the run in every form, reads each folder in a process that hides the training code, tags the
+validation sentences and compares with what the run wrote; compares emissions and tags of the ONNX graph; and
+measures how well scores are calibrated before and after.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import measure
+
+from ner_lightning.data import conll
+from ner_lightning.data.schemes import spans
+from ner_lightning.data.sentence import Sentence
+from ner_lightning.inference import source
+from ner_lightning.inference.calibration import calibrate
+from ner_lightning.inference.export import export
+from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.runs import Run
+
+ALONE = """
+import json, sys
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    hidden = {"lightning", "pytorch_lightning", "wandb", "torchmetrics", "seqeval", "datasets"}
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in cls.hidden else super().find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+from ner_lightning.inference.predictor import NERTagger
+given = json.load(sys.stdin)
+tagger = NERTagger.from_pretrained(sys.argv[1], device="cpu")
+found = tagger(words=given["words"], documents=given["documents"])
+print(json.dumps([list(each.tags) for each in found]))
+"""
+Tags = list[list[str]]
+
+
+def tag_alone(folder: Path, sentences: Sequence[Sentence]) -> Tags:
+    """The tags that an exported folder gives without the training code."""
+    given = {"words": [s.words for s in sentences], "documents": [s.document for s in sentences]}
+    command = [sys.executable, "-c", ALONE, str(folder)]
+    done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, check=True)
+    tags: Tags = json.loads(done.stdout)
+    return tags
+
+
+def differing(one: Tags, other: Tags) -> int:
+    """Entities that only one of both has."""
+    return sum(len(set(spans(a)) ^ set(spans(b))) for a, b in zip(one, other, strict=True))
+
+
+def onnx_differences(run: str, folder: Path, sentences: Sequence[Sentence]) -> tuple[float, int]:
+    """The largest difference of emissions to the fp32 model, and how many tags differ."""
+    export(run, folder, form="onnx")
+    held = source.find(run, Path("runs"))
+    taggers = [NERTagger(held.build("cpu", bf16=False), held.encoder()), NERTagger.from_pretrained(folder)]
+    words, documents = [s.words for s in sentences], [s.document for s in sentences]
+    gap = 0.0
+    for one, other in zip(*(tagger.scores(words, documents) for tagger in taggers), strict=True):
+        real = one.mask
+        gap = max(gap, float((one.emissions[real] - other.emissions[real]).abs().max()))
+    tags = [[t for each in tagger(words=words, documents=documents) for t in each.tags] for tagger in taggers]
+    return gap, sum(a != b for a, b in zip(*tags, strict=True))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Measures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("run", help="a run folder with predictions on validation")
+    parser.add_argument("--data", type=Path, default=measure.DATA, help="a folder with valid.txt")
+    parser.add_argument("--onnx_sentences", type=int, default=200)
+    measure.add_record_option(parser)
+    words = list(sys.argv[1:] if args is None else args)
+    options = parser.parse_args(words)
+    sentences = conll.read(options.data / "valid.txt")
+    written = [
+        json.loads(line)["predicted"]
+        for line in (Path(options.run) / "predictions.valid.jsonl").read_text("utf-8").splitlines()
+    ]
+    shared: dict[str, Any] = {
+        "script": Path(__file__).name,
+        "words": [word for word in words if word != options.run],
+        "record": options.record,
+        "config": _configs(Run(Path(options.run))),
+        "data": measure.described(options.data, "valid"),
+    }
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        found: measure.Rounds = {"entities that the run wrote": [sum(len(spans(tags)) for tags in written)]}
+        for form, dtype in (("merged", "auto"), ("merged", "float32"), ("adapter", "auto")):
+            folder = export(options.run, place / f"{form}-{dtype}", form=form, dtype=dtype)
+            label = form if dtype == "auto" else f"{form}, {dtype}"
+            found[f"{label}: entities on one side only"] = [differing(tag_alone(folder, sentences), written)]
+        few = sentences[: options.onnx_sentences]
+        gap, tags = onnx_differences(options.run, place / "onnx", few)
+        found["onnx: largest difference of an emission, thousandths"] = [1000 * gap]
+        found[f"onnx: tags that differ in {len(few)} sentences"] = [tags]
+    measure.report(found, kind="take home", **shared)
+    result = calibrate(NERTagger.from_run(options.run), sentences)
+    calibration: measure.Rounds = {
+        "temperature": [result.temperature],
+        "calibration error before, percent": [100 * result.before],
+        "calibration error after, percent": [100 * result.after],
+    }
+    measure.report(calibration, kind="calibration", **shared)
+    return 0
+
+
+def _configs(run: Run) -> str:
+    """The names of the configs that a run was made with."""
+    command: list[str] = run.read("run.json")["command"]
+    return " ".join(Path(b).stem for a, b in pairwise(command) if a == "--config")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
