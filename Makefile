@@ -55,7 +55,7 @@ fmt: setup  ## format the code
 	$(BIN)/ruff format .
 
 test: setup  ## the default tests: offline, CPU, under three minutes
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: setup setup-browser  ## the tests that train the real small LLM, and those in a browser
 	$(BIN)/python -m pytest -m slow

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     for file in files:
         sys.stdout.write(f"{file}  {file.stat().st_size / 1e6:,.1f} MB\n")
+    sys.stderr.write(f"next: ner-lightning predict {shlex.quote(str(folder))} --text '...'\n")
 
 
 def parser(name: str = "export") -> argparse.ArgumentParser:
