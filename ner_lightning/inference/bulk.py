@@ -43,8 +43,9 @@ def blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
 
 
 def _begins(record: Record, before: list[Record]) -> bool:
-    """Whether a text begins with a record: with any text, and with some sentences of CoNLL columns."""
-    return record.opens or isinstance(record.content, str) or not before or before[-1].source != record.source
+    """Whether a text begins with a record: with any text, and with some sentences of words."""
+    text = isinstance(record.content, str) and not record.reason  # what cannot be tagged is always a string
+    return record.opens or text or not before or before[-1].source != record.source
 
 
 def _numbers(records: list[Record]) -> list[int]:
@@ -94,7 +95,8 @@ def tag_blocks(
             check(block)
         good = [record for record in block if not record.reason]
         documents = (record.document(tokenized=tokenized) for record in good)
-        tagged = list(tagger.tag(documents, _numbers(good)))
+        numbers = [n for n, record in zip(_numbers(block), block, strict=True) if not record.reason]
+        tagged = list(tagger.tag(documents, numbers))
         head = "" if output.done.records else writer.head
         output.add(
             head + "".join(writer.row(record, each) for record, each in zip(good, tagged, strict=True)),

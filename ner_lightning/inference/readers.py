@@ -22,6 +22,7 @@ from ner_lightning.inference.records import LONGEST, Record, bad, checked, lines
 STANDARD_INPUT = "-"
 MOST_ROWS = 100_000  # in a sentence of CoNLL columns
 HEAD = 1000  # lines by which the layout of CoNLL columns is recognised
+_DOCUMENT = "document"  # field of JSONL
 _OTHER_WORDS = ("tokens", "words")  # fields of JSONL that serve where there is no `text`
 
 
@@ -100,6 +101,7 @@ class Inputs:
         return whole(file, source) if self.whole_files else texts(file, source)
 
     def _jsonl(self, file: BinaryIO, source: str) -> Iterator[Record]:
+        before: object = object()  # nothing that a row can hold
         for line in lines(file, source):
             if line.reason or not str(line.content).strip():
                 if line.reason:
@@ -111,7 +113,10 @@ class Inputs:
             except UserError as error:
                 yield bad(line, str(error))
                 continue
-            yield line._replace(content=content, id=row.get(self.id_field), opens=True)
+            # As in training data, rows of words with one `document`, or all with none, are of one document.
+            opens = isinstance(content, str) or row.get(_DOCUMENT) != before
+            before = row.get(_DOCUMENT)
+            yield line._replace(content=content, id=row.get(self.id_field), opens=opens)
 
     def _content(self, row: dict[str, Any]) -> str | tuple[str, ...]:
         names = (self.field, *(_OTHER_WORDS if self.field == "text" else ()))

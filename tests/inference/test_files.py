@@ -307,5 +307,24 @@ def test_a_stopped_command_goes_on_to_the_same_output(predict, tagger, monkeypat
     assert not list(Path().glob("*.partial*"))
 
 
+def test_sentences_are_parts_of_their_document(tmp_path):
+    def numbers(name, content):
+        (tmp_path / name).write_bytes(content)
+        records = list(Inputs(str(tmp_path / name)).read())
+        return bulk._numbers(records)
+
+    start = b"-DOCSTART- O\n\n"
+    assert numbers("a.conll", start + b"a O\n\nb O\n\n" + start + b"c O\n\nd O\n") == [1, 1, 2, 2]
+    # What cannot be read opens its document, and parts none.
+    assert numbers("b.conll", start + b"a O\n\n" + start + b"\xff O\n\nc O\n") == [1, 2, 2]
+    assert numbers("c.conll", start + b"a O\n\n\xff O\n\nc O\n") == [1, 1, 1]
+    rows = [{"words": ["a"], "document": place} for place in (0, 0, 1, 1)]
+    lines = "\n".join(map(json.dumps, rows)).encode()
+    assert numbers("d.jsonl", lines) == [1, 1, 2, 2]
+    assert numbers("e.jsonl", b'{"words": ["a"]}\n{"words": ["b"]}\n') == [1, 1]
+    assert numbers("f.jsonl", b'{"text": "a"}\n{"text": "b"}\n') == [1, 2]
+    assert numbers("g.txt", b"a\nb\n") == [1, 2]
+
+
 def test_words_given_as_one_sentence_stay_one():
     assert len(from_words(["Vera", ".", "Lima", "."]).sentences) == 1
