@@ -402,6 +402,6 @@ def test_what_comes_out_of_a_run(small, llama, corpus, tmp_path, monkeypatch):
         "merged, float32: entities on one side only": 0,
         "adapter: entities on one side only": 0,
     }
-    assert found["onnx: tags that differ in 4 sentences"] == 0
+    assert [value for name, value in found.items() if name.startswith("onnx: tags")] == [0]
     assert found["temperature"] > 0
     assert "| temperature |" in results.TABLES["calibration"](results.read(file))
