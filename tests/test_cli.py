@@ -13,6 +13,7 @@ from seqeval.metrics import classification_report, f1_score
 
 from ner_lightning.cli import main
 from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.model.tagger import Tagger
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.vitals import MEASURED
 
@@ -128,6 +129,19 @@ def test_a_checkpoint_holds_what_was_trained(workplace, llama):
     assert checkpoint["hyper_parameters"]["types"] == ["PER", "ORG", "LOC", "MISC"]
     assert checkpoint["config"] == yaml.safe_load((run / "config.yaml").read_text())
     assert checkpoint["config"]["data"]["types"] == ["PER", "ORG", "LOC", "MISC"]
+
+
+def test_what_is_scored_outside_of_a_fit_is_the_merged_model(workplace, tmp_path, monkeypatch):
+    place = shutil.copytree(workplace, tmp_path / "copy", symlinks=True)
+    monkeypatch.chdir(place)
+    merged, merge = [], Tagger.merge
+    monkeypatch.setattr(Tagger, "merge", lambda tagger: merged.append(tagger) or merge(tagger))
+    for command in ("validate", "test"):
+        assert main([command, "--run", "runs/first/1"]) == 0
+        assert not any("lora_" in name for name, _ in merged[-1].named_parameters())
+    assert len(merged) == 2
+    again, before = (rows(Path(root) / "runs/first/1/predictions.test.jsonl") for root in (place, workplace))
+    assert [row["predicted"] for row in again] == [row["predicted"] for row in before]
 
 
 def test_predict_reads_words_and_text(workplace, monkeypatch, capsys):

@@ -28,6 +28,7 @@ from ner_lightning.training.randomness import State, random_states, restore_rand
 
 HALF = "bf16-mixed"
 PREFIX = "tagger."
+EVALUATIONS = ("validate", "test")  # what a trainer does outside of a fit
 
 
 class NERModule(pl.LightningModule):
@@ -109,6 +110,7 @@ class NERModule(pl.LightningModule):
         self.tagger: Tagger | None = None
         self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
         self._random_states: list[State] | None = None
+        self._merges = False  # whether adapters are about to be merged
 
     @property
     def built(self) -> Tagger:
@@ -122,6 +124,7 @@ class NERModule(pl.LightningModule):
             return
         hparams = self.hparams
         trainer = self._trainer
+        self._merges = trainer is not None and trainer.state.fn in EVALUATIONS
         self.tagger, self.weights_id = build_tagger(
             self.pretrained,
             self.labels,
@@ -132,6 +135,7 @@ class NERModule(pl.LightningModule):
             checkpointing=hparams["gradient_checkpointing"],
             compiled=hparams["compile"],
             cached=self.cache.enabled,
+            mergeable=self._merges,
             trust_remote_code=hparams["trust_remote_code"],
         )
         self.tagger.loss_parts = self.loss_parts
@@ -186,6 +190,20 @@ class NERModule(pl.LightningModule):
         metric: Any = self.metrics[stage]
         for name, value in metric.compute().items():
             self.log(f"{stage}/{name}", value, prog_bar=name == "f1", rank_zero_only=False)
+
+    def on_validation_start(self) -> None:
+        """Merges the adapters, unless this is a validation within a fit; see `_merge`."""
+        self._merge()
+
+    def on_test_start(self) -> None:
+        """Merges the adapters; see `_merge`."""
+        self._merge()
+
+    def _merge(self) -> None:
+        """Outside of a fit the model that is scored is the one that prediction and export use, and faster."""
+        if self._merges:
+            self.built.merge()
+            self._merges = False
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the counts of the epoch before."""
