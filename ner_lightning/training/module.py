@@ -133,7 +133,7 @@ class NERModule(pl.LightningModule):
             implementation=hparams["attn_implementation"],
             device_type=self.device.type if trainer is None else trainer.strategy.root_device.type,
             checkpointing=hparams["gradient_checkpointing"],
-            compiled=hparams["compile"],
+            compiled=hparams["compile"] and not self._merges,  # one pass is over before it would pay
             cached=self.cache.enabled,
             mergeable=self._merges,
             trust_remote_code=hparams["trust_remote_code"],
