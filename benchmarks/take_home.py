@@ -11,12 +11,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import measure
+from record import split_command
 
+from ner_lightning.analysis import predictions
 from ner_lightning.data import conll
 from ner_lightning.data.schemes import spans
 from ner_lightning.data.sentence import Sentence
@@ -32,6 +33,7 @@ from importlib.machinery import PathFinder
 
 class Without(PathFinder):
     hidden = {"lightning", "pytorch_lightning", "wandb", "torchmetrics", "seqeval", "datasets"}
+    hidden |= {"jsonargparse", "matplotlib"}
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
@@ -42,6 +44,7 @@ from ner_lightning.inference.predictor import NERTagger
 given = json.load(sys.stdin)
 tagger = NERTagger.from_pretrained(sys.argv[1], device="cpu")
 found = tagger(words=given["words"], documents=given["documents"])
+assert not {"lightning", "wandb", "torchmetrics", "datasets"} & set(sys.modules)
 print(json.dumps([list(each.tags) for each in found]))
 """
 Tags = list[list[str]]
@@ -85,15 +88,13 @@ def main(args: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)
     sentences = conll.read(options.data / "valid.txt")
-    written = [
-        json.loads(line)["predicted"]
-        for line in (Path(options.run) / "predictions.valid.jsonl").read_text("utf-8").splitlines()
-    ]
+    run = Run(Path(options.run))
+    written = [list(row.predicted) for row in predictions.read(run.path / "predictions.valid.jsonl").rows]
     shared: dict[str, Any] = {
         "script": Path(__file__).name,
         "words": [word for word in words if word != options.run],
         "record": options.record,
-        "config": _configs(Run(Path(options.run))),
+        "config": " ".join(split_command(run.read("run.json")["command"])[0]),
         "data": measure.described(options.data, "valid"),
     }
     with tempfile.TemporaryDirectory() as name:
@@ -116,12 +117,6 @@ def main(args: Sequence[str] | None = None) -> int:
     }
     measure.report(calibration, kind="calibration", **shared)
     return 0
-
-
-def _configs(run: Run) -> str:
-    """The names of the configs that a run was made with."""
-    command: list[str] = run.read("run.json")["command"]
-    return " ".join(Path(b).stem for a, b in pairwise(command) if a == "--config")
 
 
 if __name__ == "__main__":

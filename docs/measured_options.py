@@ -25,54 +25,48 @@ def measured_options() -> dict[str, str]:
 
 
 def _by_option(known: Ladder, rows: Sequence[Row]) -> dict[str, list[str]]:
-    first = known.cells[0]
-    base = _settings(first)
-    figures = {rung: _figures(rows, rung) for rung in dict.fromkeys(cell.rung for cell in known.cells)}
-    if figures[first.rung] is None:
+    first, base = known.cells[0], _settings(known.cells[0])
+    figures = {cell.rung: _figures([row for row in rows if row["rung"] == cell.rung]) for cell in known.cells}
+    if (start := figures.pop(first.rung)) is None:
         return {}
-    f1, minutes = figures[first.rung] or (0.0, 0.0)
+    cells = {cell.rung: cell for cell in known.cells}
     found: dict[str, list[str]] = {}
-    for rung, cell in {cell.rung: cell for cell in known.cells}.items():
-        measured = figures[rung]
-        if measured is None or rung == first.rung:
+    for rung, measured in figures.items():
+        if measured is None:
             continue
-        changed = {key: value for key, value in _settings(cell).items() if base.get(key) != value}
-        ratio = f"{measured[1] / minutes:.1f}x" if minutes else "?"
+        changed = {key: value for key, value in _settings(cells[rung]).items() if base.get(key) != value}
+        named = f" ({rung})" if len(changed) > 1 else ""
+        gain = f"{measured[0] - start[0]:+.1f} F1, {measured[1] / start[1]:.1f}x time"
         for key, value in changed.items():
-            rung_named = f" ({rung})" if len(changed) > 1 else ""
-            line = f"`{_value(value)}`{rung_named}: {measured[0] - f1:+.1f} F1, {ratio} time"
-            found.setdefault(key, []).append(line)
+            found.setdefault(key, []).append(f"`{value_text(value)}`{named}: {gain}")
     return found
 
 
-def _figures(rows: Sequence[Row], rung: str) -> tuple[float, float] | None:
-    own = [row for row in rows if row["rung"] == rung]
-    if not own:
+def _figures(rows: Sequence[Row]) -> tuple[float, float] | None:
+    """Mean F1 in points and minutes over a rung's seeds; None if it has no row."""
+    if not rows:
         return None
-    minutes = [row["minutes"] for row in own if row.get("minutes")]
-    return 100 * statistics.fmean(row["value"] for row in own), statistics.fmean(minutes) if minutes else 0.0
+    return 100 * statistics.fmean(r["value"] for r in rows), statistics.fmean(r["minutes"] for r in rows)
 
 
 def _settings(cell: Cell) -> dict[str, Any]:
     """All that a cell's files and options say, by dotted names."""
-    said: dict[str, Any] = {}
-    for config in cell.configs:
-        said |= _flat(yaml.safe_load((ROOT / config).read_text(encoding="utf-8")), "")
-    return said | dict(cell.settings)
+    files = (yaml.safe_load((ROOT / config).read_text(encoding="utf-8")) for config in cell.configs)
+    return dict(pair for tree in files for pair in _dotted(tree, "")) | dict(cell.settings)
 
 
-def _flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    def pairs() -> Iterator[tuple[str, Any]]:
-        for key, value in tree.items():
-            if isinstance(value, Mapping):
-                yield from _flat(value, f"{prefix}{key}.").items()
-            else:
-                yield f"{prefix}{key}", value
-
-    return dict(pairs())
+def _dotted(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value as it is written in YAML."""
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -18,7 +18,7 @@ from typing import Any
 
 import docstring_parser
 from lightning.pytorch import Trainer
-from measured_options import UNMEASURED, measured_options
+from measured_options import UNMEASURED, measured_options, value_text
 
 from ner_lightning.cli import COMMANDS
 from ner_lightning.completion_cli import LIGHTNING
@@ -114,7 +114,7 @@ def _of_parser() -> Iterator[Row]:
         if action.dest in {"name", "runs", "checkpoint_every_n_steps"}:
             kind = "int" if action.dest.endswith("steps") else "str"
             kind += " or null" if action.default is None else ""
-            yield action.dest, kind, _value(action.default), str(action.help)
+            yield action.dest, kind, value_text(action.default), str(action.help)
 
 
 def _of_class(cls: type, prefix: str) -> Iterator[Row]:
@@ -130,7 +130,7 @@ def _of_class(cls: type, prefix: str) -> Iterator[Row]:
             yield f"**{key}**", "", "", texts[name]
             yield from _of_class(parameter.annotation, key)
         else:
-            yield key, _type(parameter.annotation), _value(_default(cls, parameter)), texts[name]
+            yield key, _type(parameter.annotation), value_text(_default(cls, parameter)), texts[name]
 
 
 def _of_trainer() -> Iterator[Row]:
@@ -138,7 +138,7 @@ def _of_trainer() -> Iterator[Row]:
         if name == "self" or name in REFUSED:
             continue
         ours = name in TRAINER_DEFAULTS
-        default = f"**{_value(TRAINER_DEFAULTS[name])}**" if ours else _value(parameter.default)
+        default = f"**{value_text(TRAINER_DEFAULTS[name])}**" if ours else value_text(parameter.default)
         yield f"trainer.{name}", _type(parameter.annotation), default, ""
 
 
@@ -163,25 +163,15 @@ def _type(annotation: Any) -> str:
     return str(name)
 
 
-def _value(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)
-
-
 def _table(rows: Iterator[Row], *, meaning: bool = True, measured: dict[str, str] | None = None) -> str:
-    head = ["key", "type", "default", "meaning", "measured"][
-        : 3 if not meaning else 4 if measured is None else 5
-    ]
+    head = ["key", "type", "default"]
+    head += ["meaning"] if meaning else []
+    head += ["measured"] if measured is not None else []
     lines = [head, ["---"] * len(head)]
     for key, kind, default, text in rows:
         named = key if key.startswith("**") else f"`{key}`"
         cells = [named, kind, default if default.startswith("**") or not default else f"`{default}`", text]
-        if measured:
+        if measured is not None:
             cells.append("" if key.startswith("**") else measured.get(key, UNMEASURED))
         lines.append([_cell(cell) for cell in cells[: len(head)]])
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)

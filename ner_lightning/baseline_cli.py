@@ -11,14 +11,8 @@ if TYPE_CHECKING:
     from ner_lightning.runs import Run
 
 SPLITS = {"test": "test", "valid": "val"}  # the name of a split, and what its metrics begin with
-KEPT = (
-    "shots",
-    "split",
-    "sentences",
-    "prompt_seed",
-    "max_new_tokens",
-    "constrained",
-)  # what a run continues with
+# What a run continues with.
+KEPT = ("shots", "split", "sentences", "prompt_seed", "max_new_tokens", "constrained")
 RECIPE = "recipe.yaml"
 
 
@@ -82,7 +76,8 @@ def _begun(options: argparse.Namespace) -> "Run":
         raise UserError(
             f"--run {options.run} is no run of `ner-lightning baseline`; leave it out for a new one"
         )
-    vars(options).update({"constrained": False} | {name: kept[name] for name in KEPT if name in kept})
+    asked = {"constrained": False} | kept  # older runs do not name it
+    vars(options).update({name: asked[name] for name in KEPT})
     return folder
 
 

@@ -131,6 +131,12 @@ def test_a_checkpoint_holds_what_was_trained(workplace, llama):
     assert checkpoint["config"]["data"]["types"] == ["PER", "ORG", "LOC", "MISC"]
 
 
+def test_a_fit_may_log_no_step(llama, corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = recipe(tmp_path, llama, corpus, trainer__max_epochs=1, trainer__log_every_n_steps=0)
+    assert main(["fit", "--config", file]) == 0
+
+
 def test_what_is_scored_outside_of_a_fit_is_the_merged_model(workplace, tmp_path, monkeypatch):
     place = shutil.copytree(workplace, tmp_path / "copy", symlinks=True)
     monkeypatch.chdir(place)

@@ -49,13 +49,17 @@ def test_configs_are_copied_and_nothing_is_overwritten(tmp_path, monkeypatch, ca
     )
 
 
-@pytest.fixture(scope="module")
-def script(tmp_path_factory):
-    file = tmp_path_factory.mktemp("completion") / "bash"
+def written(file, shell):
+    """The script for a shell."""
     with pytest.MonkeyPatch.context() as patch, file.open("w") as out:
         patch.setattr("sys.stdout", out)
-        assert main(["completion", "bash"]) == 0
+        assert main(["completion", shell]) == 0
     return file
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("completion") / "bash", "bash")
 
 
 @pytest.mark.parametrize(
@@ -96,11 +100,7 @@ FISH = [
 
 @pytest.fixture(scope="module")
 def fish(tmp_path_factory):
-    file = tmp_path_factory.mktemp("completion") / "ner-lightning.fish"
-    with pytest.MonkeyPatch.context() as patch, file.open("w") as out:
-        patch.setattr("sys.stdout", out)
-        assert main(["completion", "fish"]) == 0
-    return file
+    return written(tmp_path_factory.mktemp("completion") / "ner-lightning.fish", "fish")
 
 
 def test_fish_is_told_every_command_and_every_option(fish):

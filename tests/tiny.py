@@ -163,15 +163,7 @@ def write_llama(folder: Path, **changes: object) -> Path:
 def write_bert(folder: Path) -> Path:
     """A two-layer random BERT and its tokenizer."""
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=220,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        pad_token_id=3,
-        initializer_range=0.2,
-    )
+    config = BertConfig(vocab_size=220, pad_token_id=3, **SMALL)
     BertModel(config).save_pretrained(folder)
     wordpiece_tokenizer().save_pretrained(folder)
     return folder
@@ -231,18 +223,12 @@ def write_language_model(folder: Path, kind: str = "llama") -> Path:
         model = transformers.Gemma3ForCausalLM(
             transformers.Gemma3TextConfig(
                 vocab_size=420,
-                hidden_size=32,
-                intermediate_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                num_key_value_heads=2,
-                head_dim=8,
                 sliding_window=16,
                 layer_types=["sliding_attention", "full_attention"],
                 eos_token_id=1,
                 bos_token_id=0,
                 pad_token_id=1,
-                initializer_range=0.4,
+                **GROUPED | {"initializer_range": 0.4},
             )
         )
     model.save_pretrained(folder)

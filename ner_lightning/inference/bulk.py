@@ -3,14 +3,14 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ner_lightning import progress
 from ner_lightning.data.sentence import DataError
+from ner_lightning.inference.grouping import grouped
 from ner_lightning.inference.growing import Done, Output
 from ner_lightning.inference.records import Record
 from ner_lightning.progress import stage
@@ -28,30 +28,29 @@ AT_A_TERMINAL = 5.0  # seconds between two lines about how far it is
 
 def blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
     """Records in blocks; sentences of one document stay together, unless they are very many."""
-    block: list[Record] = []
-    size = 0
+    return grouped(
+        (record, _shares(record), None if _is_text(record) else number)
+        for record, number in _numbered(records)
+    )
+
+
+def _shares(record: Record) -> tuple[float, float]:
+    content = record.content
+    size = len(content) if isinstance(content, str) else sum(map(len, content)) + len(content)
+    return 1 / BLOCK_RECORDS, size / BLOCK_CHARACTERS
+
+
+def _is_text(record: Record) -> bool:
+    return isinstance(record.content, str) and not record.reason  # what cannot be tagged is always a string
+
+
+def _numbered(records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
+    """Records with the number of the text that each is a part of, from 1."""
+    number, source = 0, None
     for record in records:
-        fill = max(len(block) / BLOCK_RECORDS, size / BLOCK_CHARACTERS)
-        if fill >= (1 if _begins(record, block) else 4):
-            yield block
-            block, size = [], 0
-        block.append(record)
-        content = record.content
-        size += len(content) if isinstance(content, str) else sum(map(len, content)) + len(content)
-    if block:
-        yield block
-
-
-def _begins(record: Record, before: list[Record]) -> bool:
-    """Whether a text begins with a record: with any text, and with some sentences of words."""
-    text = isinstance(record.content, str) and not record.reason  # what cannot be tagged is always a string
-    return record.opens or text or not before or before[-1].source != record.source
-
-
-def _numbers(records: list[Record]) -> list[int]:
-    """The text that each is a part of."""
-    begin = (_begins(record, records[max(0, place - 1) : place]) for place, record in enumerate(records))
-    return list(accumulate(begin, initial=0))[1:]
+        number += record.opens or _is_text(record) or record.source != source
+        source = record.source
+        yield record, number
 
 
 def check(block: list[Record]) -> None:
@@ -93,10 +92,10 @@ def tag_blocks(
     for block in found:
         if strict:
             check(block)
-        good = [record for record in block if not record.reason]
+        numbered = [(record, number) for record, number in _numbered(block) if not record.reason]
+        good = [record for record, _ in numbered]
         documents = (record.document(tokenized=tokenized) for record in good)
-        numbers = [n for n, record in zip(_numbers(block), block, strict=True) if not record.reason]
-        tagged = list(tagger.tag(documents, numbers))
+        tagged = list(tagger.tag(documents, [number for _, number in numbered]))
         head = "" if output.done.records else writer.head
         output.add(
             head + "".join(writer.row(record, each) for record, each in zip(good, tagged, strict=True)),

@@ -15,6 +15,7 @@ from ner_lightning.data.encoding import Encoder
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.inference import source
+from ner_lightning.inference.grouping import grouped
 from ner_lightning.inference.result import Piece, Tagged, joined
 from ner_lightning.inference.text import Document, from_words, read
 from ner_lightning.model.tagger import Tagger
@@ -251,23 +252,12 @@ class NERTagger:
 def _groups(
     documents: Iterable[Document], numbers: Iterable[int] | None
 ) -> Iterator[list[tuple[Document, int]]]:
-    """Documents in groups: a window of sentences or a little more, and not too many documents.
-
-    Parts of one text stay together, unless they are very many; that takes a look at the next.
-    """
-    group: list[tuple[Document, int]] = []
-    fill = 0.0
-    for document, number in zip(documents, count() if numbers is None else numbers, strict=False):
-        if group and fill >= (1 if number != group[-1][1] else 4):
-            yield group
-            group, fill = [], 0.0
-        group.append((document, number))
-        fill += max(1 / GROUP, len(document.sentences) / WINDOW)
-        if numbers is None and fill >= 1:
-            yield group
-            group, fill = [], 0.0
-    if group:
-        yield group
+    """Documents with their numbers, a window of sentences or a little more, and not too many documents."""
+    alone = numbers is None
+    numbered = zip(documents, count() if numbers is None else numbers, strict=False)
+    return grouped(
+        (pair, (1 / GROUP, len(pair[0].sentences) / WINDOW), None if alone else pair[1]) for pair in numbered
+    )
 
 
 def _window_end(numbers: Sequence[int], begin: int) -> int:

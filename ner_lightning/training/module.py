@@ -25,6 +25,7 @@ from ner_lightning.model.tagger import Tagger
 from ner_lightning.training.metrics import EntityF1
 from ner_lightning.training.optim import Schedule, parameter_groups, schedule
 from ner_lightning.training.randomness import State, random_states, restore_random_state
+from ner_lightning.training.vitals import logs_step
 
 HALF = "bf16-mixed"
 PREFIX = "tagger."
@@ -148,17 +149,11 @@ class NERModule(pl.LightningModule):
         words = self.trainer.strategy.reduce(batch.mask.sum().float(), reduce_op="mean")
         loss = self.built.total(parts) / words
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
-        if self._parts_are_seen:
+        # For loggers and an epoch's line alone: `log` costs as much as a step of a head.
+        if self.trainer.is_last_batch or logs_step(self.trainer, ahead=1):
             for name, part in parts.items():
                 self.log(f"train/{name}", part.detach() / words, batch_size=1)
         return loss
-
-    @property
-    def _parts_are_seen(self) -> bool:
-        """Whether loggers or an epoch's line look at this step; `log` costs as much as a step of a head."""
-        done = self.trainer.fit_loop.epoch_loop._batches_that_stepped
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        return self.trainer.is_last_batch or (every > 0 and (done + 1) % every == 0)
 
     def validation_step(self, batch: Batch) -> Any:
         """Scores a validation batch."""

@@ -83,9 +83,10 @@ class Vitals(Callback):
             logger.log_metrics(figures, step=trainer.global_step - 1)
 
 
-def logs_step(trainer: Any) -> bool:
-    """Whether a trainer logs the step that it has just done."""
-    return bool(trainer.global_step % trainer.log_every_n_steps == 0)
+def logs_step(trainer: Any, ahead: int = 0) -> bool:
+    """Whether loggers look at the step that a trainer has just done; with `ahead` 1, that it is doing."""
+    every = trainer.log_every_n_steps  # 0: at none
+    return bool(every > 0 and (trainer.global_step + ahead) % every == 0)
 
 
 def peak_memory() -> int:

@@ -14,6 +14,7 @@ import tiny
 import torch
 import yaml
 from safetensors.torch import load_file
+from take_home import ALONE
 from untrained import write_checkpoint
 
 from ner_lightning.cli import main
@@ -280,34 +281,12 @@ def test_broken_folders_are_explained(run, tmp_path):
         NERTagger.from_pretrained(folder)
 
 
-ALONE = """
-import sys
-from importlib.machinery import PathFinder
-
-class Without(PathFinder):
-    hidden = {"lightning", "pytorch_lightning", "wandb", "torchmetrics", "seqeval", "datasets"}
-    hidden |= {"jsonargparse", "matplotlib"}
-
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        return None if name.partition(".")[0] in cls.hidden else super().find_spec(name, path, target)
-
-sys.meta_path[sys.meta_path.index(PathFinder)] = Without
-import json
-from ner_lightning.inference.predictor import NERTagger
-words = json.loads(sys.argv[2])
-found = NERTagger.from_pretrained(sys.argv[1], device="cpu")(words=words)
-assert not {"lightning", "wandb", "torchmetrics", "datasets"} & set(sys.modules)
-print(json.dumps([list(item.tags) for item in found]))
-"""
-
-
 def test_inference_needs_none_of_the_training_code(run, tmp_path):
     folder = export(str(run), tmp_path / "out")
     written = rows(run / "predictions.test.jsonl")
-    words = json.dumps([row["words"] for row in written])
-    command = [sys.executable, "-W", "error::ImportWarning", "-c", ALONE, str(folder), words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    given = json.dumps({"words": [row["words"] for row in written], "documents": None})
+    command = [sys.executable, "-W", "error::ImportWarning", "-c", ALONE, str(folder)]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [row["predicted"] for row in written]
 
