@@ -19,7 +19,7 @@ from record import split_command
 
 from ner_lightning.analysis import predictions
 from ner_lightning.data import conll
-from ner_lightning.data.schemes import spans
+from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.inference import source
 from ner_lightning.inference.calibration import calibrate
@@ -47,21 +47,20 @@ found = tagger(words=given["words"], documents=given["documents"])
 assert not {"lightning", "wandb", "torchmetrics", "datasets"} & set(sys.modules)
 print(json.dumps([list(each.tags) for each in found]))
 """
-Tags = list[list[str]]
+Entities = list[list[Span]]
 
 
-def tag_alone(folder: Path, sentences: Sequence[Sentence]) -> Tags:
-    """The tags that an exported folder gives without the training code."""
+def found_alone(folder: Path, sentences: Sequence[Sentence]) -> Entities:
+    """The entities that an exported folder gives without the training code."""
     given = {"words": [s.words for s in sentences], "documents": [s.document for s in sentences]}
     command = [sys.executable, "-c", ALONE, str(folder)]
     done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, check=True)
-    tags: Tags = json.loads(done.stdout)
-    return tags
+    return [spans(tags) for tags in json.loads(done.stdout)]
 
 
-def differing(one: Tags, other: Tags) -> int:
+def differing(one: Entities, other: Entities) -> int:
     """Entities that only one of both has."""
-    return sum(len(set(spans(a)) ^ set(spans(b))) for a, b in zip(one, other, strict=True))
+    return sum(len(set(a) ^ set(b)) for a, b in zip(one, other, strict=True))
 
 
 def onnx_differences(run: str, folder: Path, sentences: Sequence[Sentence]) -> tuple[float, int]:
@@ -89,7 +88,7 @@ def main(args: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     sentences = conll.read(options.data / "valid.txt")
     run = Run(Path(options.run))
-    written = [list(row.predicted) for row in predictions.read(run.path / "predictions.valid.jsonl").rows]
+    written = [row.predicted for row in predictions.read(run.path / "predictions.valid.jsonl").rows]
     shared: dict[str, Any] = {
         "script": Path(__file__).name,
         "words": [word for word in words if word != options.run],
@@ -99,11 +98,11 @@ def main(args: Sequence[str] | None = None) -> int:
     }
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        found: measure.Rounds = {"entities that the run wrote": [sum(len(spans(tags)) for tags in written)]}
+        found: measure.Rounds = {"entities that the run wrote": [sum(map(len, written))]}
         for form, dtype in (("merged", "auto"), ("merged", "float32"), ("adapter", "auto")):
             folder = export(options.run, place / f"{form}-{dtype}", form=form, dtype=dtype)
             label = form if dtype == "auto" else f"{form}, {dtype}"
-            found[f"{label}: entities on one side only"] = [differing(tag_alone(folder, sentences), written)]
+            found[f"{label}: entities on one side only"] = [differing(found_alone(folder, sentences), written)]
         few = sentences[: options.onnx_sentences]
         gap, tags = onnx_differences(options.run, place / "onnx", few)
         found["onnx: largest difference of an emission, thousandths"] = [1000 * gap]

@@ -73,6 +73,7 @@ class Vitals(Callback):
         assert self._counts is not None
         seen = torch.cat([self._counts, self._counts.new_tensor([self._slots])])
         words, real, total = trainer.strategy.reduce(seen, reduce_op="sum").tolist()
+        self._trained = time.perf_counter() - self._began  # a GPU has only now done what it was told
         self.words_per_second = words / max(self._trained, 1e-9)
         figures = {
             "train/words_per_second": self.words_per_second,
