@@ -55,7 +55,7 @@ REPORT = "GPU_SPEED_REPORT"
 
 
 class Kernels(Callback):
-    """Profiles some steps of a fit, and writes where their time went to the file named in GPU_SPEED_REPORT."""
+    """Profiles some steps of a fit; where their time went is written to the file in GPU_SPEED_REPORT."""
 
     def __init__(self) -> None:
         activities = [torch.profiler.ProfilerActivity.CPU]

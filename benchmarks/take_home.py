@@ -102,7 +102,8 @@ def main(args: Sequence[str] | None = None) -> int:
         for form, dtype in (("merged", "auto"), ("merged", "float32"), ("adapter", "auto")):
             folder = export(options.run, place / f"{form}-{dtype}", form=form, dtype=dtype)
             label = form if dtype == "auto" else f"{form}, {dtype}"
-            found[f"{label}: entities on one side only"] = [differing(found_alone(folder, sentences), written)]
+            apart = differing(found_alone(folder, sentences), written)
+            found[f"{label}: entities on one side only"] = [apart]
         few = sentences[: options.onnx_sentences]
         gap, tags = onnx_differences(options.run, place / "onnx", few)
         found["onnx: largest difference of an emission, thousandths"] = [1000 * gap]
