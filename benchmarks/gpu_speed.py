@@ -1,16 +1,14 @@
 """Training speed on a GPU at Llama-3.2-1B's shape, with random weights: python benchmarks/gpu_speed.py.
 
-Whole epochs of `ner-lightning fit` at a token budget, the recipe at batches of 8, and Hugging Face's run_ner
-(run_ner.py beside this file), on the same sentences. A second, shorter fit is profiled: where the time of a
-step goes, by kinds of kernels, and the loss's share of it.
+`ner-lightning fit` at a token budget, layers compiled; the same at batches of 8, as configs/llama_crf.yaml
+has them, not compiled; and Hugging Face's run_ner (run_ner.py beside this file), on the same sentences.
+Then some steps at the token budget are profiled: where their time goes, by kinds of kernels.
 """
 
 import argparse
-import csv
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -50,8 +48,9 @@ KINDS = {
     "optimizer": ("adam", "multi_tensor"),
     "copies between host and device": ("memcpy", "memset"),
 }
-SKIPPED, PROFILED = 12, 8  # steps
+WARMUP, PROFILED = 12, 8  # steps
 REPORT = "GPU_SPEED_REPORT"
+BEGIN = "GPU_SPEED_BEGIN"
 
 
 class Kernels(Callback):
@@ -62,7 +61,7 @@ class Kernels(Callback):
         if torch.cuda.is_available():
             activities.append(torch.profiler.ProfilerActivity.CUDA)
         self._profile = torch.profiler.profile(activities=activities)
-        self._steps = 0
+        self._steps, self._begin = 0, int(os.environ[BEGIN])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Names the loss, to find it in the profile."""
@@ -76,13 +75,13 @@ class Kernels(Callback):
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Begins at the first step that counts."""
-        if self._steps == SKIPPED:
+        if self._steps == self._begin:
             self._profile.start()
         self._steps += 1
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Ends, and writes."""
-        if self._steps != SKIPPED + PROFILED:
+        if self._steps != self._begin + PROFILED:
             return
         self._profile.stop()
         events: Any = self._profile.events()
@@ -121,27 +120,12 @@ def make_backbone(folder: Path, shape: dict[str, Any], tokenizer: Any) -> int:
     return sum(p.numel() for p in model.layers.parameters())
 
 
-def fit(folder: Path, *options: str, **environment: str) -> list[dict[str, float]]:
-    """Runs a fit; what each of its epochs logged of its speed."""
-    words = ["-m", "ner_lightning", "fit", "--config", measure.RECIPE, *options]
-    words += ["--runs", str(folder / "runs"), "--name", "fit", "--data.valid_limit", "64"]
-    path = os.pathsep.join([str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [sys.executable, *words],
-        env=os.environ | {"PYTHONPATH": path} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(words)} ended with:\n{(done.stdout + done.stderr)[-3000:]}")
-    last = max(
-        (i for i in (folder / "runs/fit").iterdir() if i.name.isdecimal()), key=lambda item: int(item.name)
-    )
-    with (last / "metrics.csv").open(encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row.get("train/words_per_second")]
+def fit_words(data: Path, backbone: Path, folder: Path, *options: str) -> list[str]:
+    """The command line of a training of ours that takes turns."""
     return [
-        {name: float(row[name]) for name in row if name.startswith("train/") and row[name]} for row in rows
+        *("-m", "ner_lightning", "fit", "--config", measure.RECIPE, "--model.backbone", str(backbone)),
+        *("--data.dataset", str(data), "--data.valid_limit", "64", "--trainer.max_epochs", "100"),
+        *("--runs", str(folder), "--trainer.callbacks+=lockstep.Lockstep", *options),
     ]
 
 
@@ -152,55 +136,53 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--tokenizer", help="a folder or Hub id to take it from, instead of the recipe's backbone"
     )
-    parser.add_argument("--budgets", type=int, nargs="+", default=[16384, 32768])
-    parser.add_argument("--epochs", type=int, default=4, help="of each budget; the first one compiles")
-    parser.add_argument("--steps", type=int, default=60, help="of run_ner and of batches of 8")
+    parser.add_argument("--budget", type=int, default=16384, help="padded sub-tokens a step")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=20, help="of a round")
     parser.add_argument("--tiny", action="store_true", help="a tiny shape, to try this program")
     measure.add_record_option(parser)
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)
-    recipe = CoNLLDataModule(dataset=str(options.data), backbone=options.tokenizer or _recipes_backbone())
-    encoded = recipe.encoded("train")
-    tokens = sum(len(window) - 1 for sentence in encoded for window in sentence.windows)
-    tokens_a_word = tokens / sum(len(sentence.first) for sentence in encoded)
+    data = CoNLLDataModule(dataset=str(options.data), backbone=options.tokenizer or _recipes_backbone())
+    tokens = sum(len(window) - 1 for sentence in data.encoded("train") for window in sentence.windows)
     found: measure.Rounds = {}
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        backbone = place / "backbone"
-        weights = make_backbone(backbone, TINY if options.tiny else LLAMA, recipe.encoder.tokenizer)
-        shared = ["--model.backbone", str(backbone), "--data.dataset", str(options.data)]
-        for budget in options.budgets:
-            large = [*shared, "--data.tokens_per_batch", str(budget)]
-            epochs = fit(place, *large, "--trainer.max_epochs", str(options.epochs))[1:]
-            rates = [tokens_a_word * epoch["train/words_per_second"] for epoch in epochs]
-            label = f"budget of {budget}"
-            found[f"{label}: sub-tokens/s"] = rates
-            found[f"{label}: an epoch, seconds"] = [tokens / rate for rate in rates]
-            share = [100 * FLOPS_A_WEIGHT * weights * rate / PEAK for rate in rates]
-            found[f"{label}: share of 790 TFLOP/s, percent"] = share
-            found[f"{label}: peak memory, GiB"] = [epochs[-1]["train/peak_memory_gib"]]
-            print(label, json.dumps(found), flush=True)
-        few = ["--data.batch_size", "8", "--data.train_limit", str(8 * options.steps)]
-        epochs = fit(place, *shared, *few, "--trainer.max_epochs", "2", "--model.compile", "false")[1:]
-        found["batches of 8: words/s"] = [epochs[-1]["train/words_per_second"]]
-        found["batches of 8: peak memory, GiB"] = [epochs[-1]["train/peak_memory_gib"]]
+        backbone, report = place / "backbone", place / "report.json"
+        weights = make_backbone(backbone, TINY if options.tiny else LLAMA, data.encoder.tokenizer)
+        ours = f"fit, budget of {options.budget}"
+        budget = ["--data.tokens_per_batch", str(options.budget), "--trainer.callbacks+=gpu_speed.Kernels"]
+        eight = ["--data.batch_size", "8", "--model.compile", "false"]
+        shared = (options.data, backbone)
+        commands = {"fit, batches of 8": fit_words(*shared, place / "eight", *eight)}
         for batch in (8, 32):
-            command = [str(HERE / "run_ner.py"), "--data", str(options.data), "--batch", str(batch)]
-            worker = Worker([*command, "--backbone", str(backbone)], place / "log")
-            worker.turn(10)
-            rate = worker.turn(options.steps)[0]
-            worker.end()
-            found[f"run_ner, batches of {batch}: sub-tokens/s"] = [rate]
-            ours = statistics.median(found[f"budget of {options.budgets[0]}: sub-tokens/s"])
-            found[f"budget of {options.budgets[0]}, times run_ner at {batch}"] = [ours / rate]
-        print(json.dumps(found), flush=True)
-        report = place / "report.json"
-        large = [*shared, "--data.tokens_per_batch", str(options.budgets[0])]
-        extra = ["--trainer.callbacks+=gpu_speed.Kernels", "--trainer.max_epochs", "2"]
-        fit(place, *large, *extra, **{REPORT: str(report)})
+            theirs = [str(HERE / "run_ner.py"), "--data", str(options.data), "--batch", str(batch)]
+            commands[f"run_ner, batches of {batch}"] = [*theirs, "--backbone", str(backbone)]
+        commands[ours] = fit_words(*shared, place / "budget", *budget)
+        os.environ |= {REPORT: str(report), BEGIN: str(WARMUP + options.rounds * options.steps)}
+        workers = {label: Worker(command, place / label) for label, command in commands.items()}
+        try:
+            for label, worker in workers.items():
+                print(f"{label}, warm-up: {worker.turn(WARMUP)[0]:.0f} sub-tokens/s", flush=True)
+                rates = [worker.turn(options.steps)[0] for _ in range(options.rounds)]
+                found[f"{label}, sub-tokens/s"] = rates
+                found[f"{label}, peak memory, GiB"] = [worker.memory / 2**30]
+                print(label, rates, found[f"{label}, peak memory, GiB"], flush=True)
+            workers[ours].turn(PROFILED + 1)
+        finally:
+            for worker in workers.values():
+                worker.end()
+        rates = found[f"{ours}, sub-tokens/s"]
+        found[f"{ours}, an epoch, seconds"] = [tokens / rate for rate in rates]
+        share = [100 * FLOPS_A_WEIGHT * weights * rate / PEAK for rate in rates]
+        found[f"{ours}, share of 790 TFLOP/s, percent"] = share
+        for label in commands:
+            if label != ours:
+                other = statistics.median(found[f"{label}, sub-tokens/s"])
+                found[f"{ours}, times {label}"] = [rate / other for rate in rates]
         for kind, value in json.loads(report.read_text(encoding="utf-8")).items():
-            label = kind if "milli" in kind else f"{kind}, percent"
-            found[f"profile of a step, budget of {options.budgets[0]}: {label}"] = [value]
+            unit = "" if "milliseconds" in kind else ", percent"
+            found[f"{ours}, profiled: {kind}{unit}"] = [value]
     measure.report(
         found,
         kind="GPU speed",

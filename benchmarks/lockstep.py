@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Callback
 
 VARIABLE = "LOCKSTEP"
@@ -47,7 +48,8 @@ class Turns:
         self._left -= 1
         if self._left == 0:
             seconds = time.perf_counter() - self._began
-            self._answer.write(json.dumps([self._tokens / seconds, seconds / self._total]) + "\n")
+            memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+            self._answer.write(json.dumps([self._tokens / seconds, seconds / self._total, memory]) + "\n")
             self._answer.flush()
 
     def skip(self, seconds: float) -> None:
@@ -90,9 +92,13 @@ class Worker:
     Args:
         words: the command line of a Python program that makes its training take turns.
         log: where its output goes.
+
+    Attributes:
+        memory: the most bytes of a GPU that it had allocated by its last turn.
     """
 
     def __init__(self, words: Sequence[str], log: Path) -> None:
+        self.memory = 0
         ask, self._ask = os.pipe()
         self._answer, answer = os.pipe()
         environment = os.environ | {VARIABLE: f"{ask},{answer}", "PYTHONPATH": os.pathsep.join(_path())}
@@ -117,7 +123,7 @@ class Worker:
             tail = self._log.read_text(encoding="utf-8")[-2000:]
             code = self.process.wait()
             raise RuntimeError(f"a training ended ({code}) before its turn; its log ends with:\n{tail}")
-        rate, seconds = json.loads(line)
+        rate, seconds, self.memory = json.loads(line)
         return rate, seconds
 
     def end(self) -> None:
