@@ -131,7 +131,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def split_command(command: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The names of the config files in a command, and the options that change what is trained."""
+    """Names of the config files in a command, and options that change what is trained, but for the seed."""
     configs, overrides = [], []
     words = iter(command[2:])
     for word in words:
@@ -140,7 +140,7 @@ def split_command(command: Sequence[str]) -> tuple[list[str], list[str]]:
             value = next(words, "") if option not in FLAGS else ""
         if option in {"--config", "-c"}:
             configs.append(Path(value).stem)
-        elif option not in {"--name", "--runs"}:
+        elif option not in {"--name", "--runs", "--seed_everything"}:
             overrides.append(f"{option} {value}".strip())
     return configs, overrides
 

@@ -5,8 +5,8 @@ python benchmarks/results.py --check README.md docs/*.md docs/*/*.md   # exit 1 
 """
 
 import argparse
-import json
 import re
+import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -34,22 +34,28 @@ def add(rows: Iterable[Row], file: Path = FILE) -> None:
 
 
 def score_table(rows: Sequence[Row], recipe: str) -> str:
-    """One line for each run of a recipe on its own data: overlays, options, and scores."""
-    runs: dict[str, dict[str, Row]] = {}
+    """One line for each recipe on its own data: overlays, options, seeds, mean scores and deviation."""
+    runs: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
         elsewhere = any(re.match(r"--data\.(dataset|\w+_file|\w+_limit)\b", o) for o in row["overrides"])
-        ours = row["config"].split(" ")[0] == recipe and not elsewhere
+        ours = row["config"].split(" ")[0] == recipe and not elsewhere and "ladder" not in row
         if ours and row["split"] in {"valid", "test"}:
-            run = json.dumps([row["config"], row["overrides"], row["seed"]])
-            runs.setdefault(run, {})[f"{row['split']} {row['metric']}"] = row
+            run = " ".join([row["config"], *row["overrides"]])
+            runs.setdefault(run, {}).setdefault(f"{row['split']} {row['metric']}", []).append(row)
     body = []
-    for found in runs.values():
-        row = next(iter(found.values()))
-        options = " ".join([row["config"], *row["overrides"]])
-        scores = [f"{found[name]['value']:.4f}" if name in found else "-" for name in COLUMNS]
-        body.append([f"`{options}`", str(row["seed"]), *scores])
+    for run, found in runs.items():
+        seeds = ", ".join(map(str, sorted({row["seed"] for same in found.values() for row in same})))
+        scores = [_mean([row["value"] for row in found.get(name, ())]) for name in COLUMNS]
+        body.append([f"`{run}`", seeds, *scores])
     body.sort(key=lambda cells: cells[-1])
-    return markdown(["configs and options", "seed", *COLUMNS], body)
+    return markdown(["configs and options", "seeds", *COLUMNS], body)
+
+
+def _mean(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.4f}{spread}"
 
 
 def smollm2(rows: Sequence[Row]) -> str:
@@ -107,6 +113,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "quickstart": lambda rows: score_table(rows, "quickstart"),
     "speedups": speedups,
     "training": bench("training speed"),
+    "gpu": bench("GPU speed"),
     "prediction": bench("prediction speed"),
     "cache": bench("cache speed"),
     "crf": bench("crf speed"),
@@ -115,6 +122,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "take_home": bench("take home"),
     "calibration": bench("calibration"),
     "ladder_conll2003": partial(ladder_table, "conll2003"),
+    "ladder_conll2003_full": partial(ladder_table, "conll2003_full"),
     "ladder_wnut17": partial(ladder_table, "wnut17"),
     "prompted": partial(_of_report, prompt_table.table),
     **{name: partial(_of_report, table) for name, table in report_tables.ALL.items()},

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -18,7 +18,7 @@ UNMEASURED = "not measured"
 
 
 def measured_options() -> dict[str, str]:
-    """For each option that a rung changed: its value there, F1 to the first rung, and times its minutes."""
+    """For each option that a rung changed: its value there, F1 to the first rung, times time and memory."""
     known = read_ladder(LADDER)
     rows = [row for row in records.read(RESULTS) if row.get("ladder") == known.name]
     return {key: "; ".join(parts) for key, parts in _by_option(known, rows).items()}
@@ -36,17 +36,32 @@ def _by_option(known: Ladder, rows: Sequence[Row]) -> dict[str, list[str]]:
             continue
         changed = {key: value for key, value in _settings(cells[rung]).items() if base.get(key) != value}
         named = f" ({rung})" if len(changed) > 1 else ""
-        gain = f"{measured[0] - start[0]:+.1f} F1, {measured[1] / start[1]:.1f}x time"
+        gain = f"{measured.f1 - start.f1:+.1f} F1"
+        if measured.minutes and start.minutes:
+            gain += f", {measured.minutes / start.minutes:.1f}x time"
+        if measured.memory and start.memory:
+            gain += f", {measured.memory / start.memory:.1f}x memory"
         for key, value in changed.items():
             found.setdefault(key, []).append(f"`{value_text(value)}`{named}: {gain}")
     return found
 
 
-def _figures(rows: Sequence[Row]) -> tuple[float, float] | None:
-    """Mean F1 in points and minutes over a rung's seeds; None if it has no row."""
+class _Figures(NamedTuple):
+    """Means over a rung's seeds: F1 in points; minutes and bytes, 0 if not measured."""
+
+    f1: float
+    minutes: float
+    memory: float
+
+
+def _figures(rows: Sequence[Row]) -> _Figures | None:
+    """None if a rung has no row."""
     if not rows:
         return None
-    return 100 * statistics.fmean(r["value"] for r in rows), statistics.fmean(r["minutes"] for r in rows)
+    costs = [
+        statistics.fmean(row.get(name) or 0 for row in rows) for name in ("minutes", "peak_memory_bytes")
+    ]
+    return _Figures(100 * statistics.fmean(row["value"] for row in rows), *costs)
 
 
 def _settings(cell: Cell) -> dict[str, Any]:

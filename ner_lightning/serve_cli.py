@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ner_lightning.errors import UserError
 from ner_lightning.options import add_run
 from ner_lightning.progress import shown
+from ner_lightning.serving.memory import Trimmer, keep_few_kernels
 
 if TYPE_CHECKING:
     from ner_lightning.inference.result import Tagged
@@ -45,12 +46,12 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         raise UserError(f"--temperature {options.temperature} must be above 0")
     with listening(options.host, options.port) as door, shown("stderr"):
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        keep_few_kernels()
         # Here, not above: `--help` must not wait for torch.
         import uvicorn
 
         from ner_lightning.inference.predictor import NERTagger
         from ner_lightning.serving.app import Limits, make_app
-        from ner_lightning.serving.memory import Trimmer
 
         tagger = NERTagger.from_run(options.run, root=options.runs, device=options.device)
         if options.temperature is not None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cache_speed
 import crf
+import gpu_speed
 import lockstep
 import measure
 import pipeline_speed
@@ -153,9 +154,16 @@ def test_the_table_of_runs_has_those_of_the_recipe_on_its_own_data():
             row(**name, split="valid", value=0.9),
             row(**name, split="test", overrides=["--data.dataset sample"]),
             row(config="quickstart", metric="f1", split="test"),
+            row(**name, split="valid", value=0.99, ladder="a ladder has its own table"),
         ]
     )
     assert table.splitlines()[2:] == ["| `smollm2_conll2003` | 1 | 0.9000 | - | - | 0.8765 |"]
+
+
+def test_the_table_of_runs_has_a_mean_over_seeds():
+    shared = {"config": "smollm2_conll2003", "metric": "f1", "split": "test"}
+    table = results.TABLES["smollm2"]([row(**shared, seed=n, value=v) for n, v in ((2, 0.9), (1, 0.8))])
+    assert table.splitlines()[2:] == ["| `smollm2_conll2003` | 1, 2 | - | - | - | 0.8500 ± 0.0707 |"]
 
 
 def test_the_tables_of_the_report_are_made_of_recorded_runs():
@@ -344,6 +352,19 @@ def test_training_speed_beside_run_ner(small, monkeypatch):
     ratios = {name: value for name, value in recorded(file).items() if "times" in name}
     assert len(ratios) == 2
     assert min(ratios.values()) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_gpu_speed_runs_without_one(corpus, llama, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    file = tmp_path / "results.json"
+    few = ["--tiny", "--budget", "64", "--rounds", "1", "--steps", "2", "--tokenizer", str(llama)]
+    assert gpu_speed.main([*few, "--data", str(corpus), "--record", str(file)]) == 0
+    found = recorded(file)
+    assert {"fit, batches of 8, sub-tokens/s", "run_ner, batches of 32, sub-tokens/s"} <= found.keys()
+    assert found["fit, budget of 64, an epoch, seconds"] > 0
+    assert any(name.startswith("fit, budget of 64, profiled:") for name in found)
 
 
 @pytest.mark.slow

@@ -1,9 +1,22 @@
-"""Memory that the allocator keeps for later is given back to the system."""
+"""A service's memory stays what it is: few kernels are kept, and what the allocator holds is given back."""
 
 import ctypes
+import os
 import time
 
 EVERY = 2.0  # seconds between two times
+# Of oneDNN, and of PyTorch's layer above it. A batch needs about ten; each keeps its code and its buffers.
+CACHES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32", "LRU_CACHE_CAPACITY": "32"}
+
+
+def keep_few_kernels() -> None:
+    """Lets a CPU's kernels be forgotten; before torch is loaded, and unless the environment says otherwise.
+
+    A kernel is made for each shape of matrices, and by default a thousand are kept. Batches of a service have
+    ever other shapes, so that it would grow by half a gigabyte, and hardly ever use one again.
+    """
+    for name, most in CACHES.items():
+        os.environ.setdefault(name, most)
 
 
 class Trimmer:
