@@ -86,9 +86,8 @@ class Kernels(Callback):
         self._profile.stop()
         events: Any = self._profile.events()
         kernels = [event for event in events if event.device_type != torch.autograd.DeviceType.CPU]
-        kernels = [k for k in kernels if not k.is_user_annotation] or list(
-            events
-        )  # without a GPU: no kernels
+        # Without a GPU there are no kernels, and operations on the host stand for them.
+        kernels = [k for k in kernels if not k.is_user_annotation] or list(events)
         spent: Counter[str] = Counter()
         for kernel in kernels:
             name = kernel.name.lower()
