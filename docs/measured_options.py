@@ -36,7 +36,9 @@ def _by_option(known: Ladder, rows: Sequence[Row]) -> dict[str, list[str]]:
             continue
         changed = {key: value for key, value in _settings(cells[rung]).items() if base.get(key) != value}
         named = f" ({rung})" if len(changed) > 1 else ""
-        gain = f"{measured.f1 - start.f1:+.1f} F1"
+        gain = f"{measured.f1 - start.f1:+.1f} F1" + (
+            f" (sd {measured.spread:.1f})" if measured.spread else ""
+        )
         if measured.minutes and start.minutes:
             gain += f", {measured.minutes / start.minutes:.1f}x time"
         if measured.memory and start.memory:
@@ -47,9 +49,10 @@ def _by_option(known: Ladder, rows: Sequence[Row]) -> dict[str, list[str]]:
 
 
 class _Figures(NamedTuple):
-    """Means over a rung's seeds: F1 in points; minutes and bytes, 0 if not measured."""
+    """Means over a rung's seeds: F1 in points and its deviation; minutes and bytes, 0 if not measured."""
 
     f1: float
+    spread: float
     minutes: float
     memory: float
 
@@ -61,7 +64,9 @@ def _figures(rows: Sequence[Row]) -> _Figures | None:
     costs = [
         statistics.fmean(row.get(name) or 0 for row in rows) for name in ("minutes", "peak_memory_bytes")
     ]
-    return _Figures(100 * statistics.fmean(row["value"] for row in rows), *costs)
+    scores = [100 * row["value"] for row in rows]
+    spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
+    return _Figures(statistics.fmean(scores), spread, *costs)
 
 
 def _settings(cell: Cell) -> dict[str, Any]:

@@ -50,7 +50,9 @@ def config_page() -> str:
         "(`--model.lora.rank 8`). Several files stack, options follow files, and the last word wins; `null` "
         "is not set. `ner-lightning fit --config FILE --print_config` shows what a recipe comes to.\n\n"
         "*Measured* is what a value did on [the quality ladder](../ladder.md): SmolLM2-135M, 2,000 sentences "
-        "of CoNLL-2003, three epochs; entity F1 in points and time to the ladder's first rung.\n\n",
+        "of CoNLL-2003, three epochs; entity F1 in points, time and memory to the ladder's first rung. "
+        "Another seed moves F1 by one to three points (sd: the deviation over seeds), so less than that says "
+        "nothing.\n\n",
         "## The run\n\n",
         _table(_of_parser()),
         "\n## model\n\n",
