@@ -20,7 +20,8 @@ import lightning.pytorch as pl
 import measure
 import torch
 from lightning.pytorch.callbacks import Callback
-from lockstep import HERE, Worker
+from lockstep import Worker
+from train_speed import fit_words, run_ner_words
 
 from ner_lightning.data.datamodule import CoNLLDataModule
 
@@ -119,15 +120,6 @@ def make_backbone(folder: Path, shape: dict[str, Any], tokenizer: Any) -> int:
     return sum(p.numel() for p in model.layers.parameters())
 
 
-def fit_words(data: Path, backbone: Path, folder: Path, *options: str) -> list[str]:
-    """The command line of a training of ours that takes turns."""
-    return [
-        *("-m", "ner_lightning", "fit", "--config", measure.RECIPE, "--model.backbone", str(backbone)),
-        *("--data.dataset", str(data), "--data.valid_limit", "64", "--trainer.max_epochs", "100"),
-        *("--runs", str(folder), "--trainer.callbacks+=lockstep.Lockstep", *options),
-    ]
-
-
 def main(args: Sequence[str] | None = None) -> int:
     """Measures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -142,7 +134,9 @@ def main(args: Sequence[str] | None = None) -> int:
     measure.add_record_option(parser)
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)
-    data = CoNLLDataModule(dataset=str(options.data), backbone=options.tokenizer or _recipes_backbone())
+    data = CoNLLDataModule(
+        dataset=str(options.data), backbone=options.tokenizer or measure.recipe()["backbone"]
+    )
     tokens = sum(len(window) - 1 for sentence in data.encoded("train") for window in sentence.windows)
     found: measure.Rounds = {}
     with tempfile.TemporaryDirectory() as name:
@@ -152,12 +146,12 @@ def main(args: Sequence[str] | None = None) -> int:
         ours = f"fit, budget of {options.budget}"
         budget = ["--data.tokens_per_batch", str(options.budget), "--trainer.callbacks+=gpu_speed.Kernels"]
         eight = ["--data.batch_size", "8", "--model.compile", "false"]
-        shared = (options.data, backbone)
-        commands = {"fit, batches of 8": fit_words(*shared, place / "eight", *eight)}
+        shared = ["--model.backbone", str(backbone), "--data.valid_limit", "64"]
+        commands = {"fit, batches of 8": fit_words(options.data, place / "eight", *shared, *eight)}
         for batch in (8, 32):
-            theirs = [str(HERE / "run_ner.py"), "--data", str(options.data), "--batch", str(batch)]
-            commands[f"run_ner, batches of {batch}"] = [*theirs, "--backbone", str(backbone)]
-        commands[ours] = fit_words(*shared, place / "budget", *budget)
+            theirs = run_ner_words(options.data, batch, "--backbone", str(backbone))
+            commands[f"run_ner, batches of {batch}"] = theirs
+        commands[ours] = fit_words(options.data, place / "budget", *shared, *budget)
         os.environ |= {REPORT: str(report), BEGIN: str(WARMUP + options.rounds * options.steps)}
         workers = {label: Worker(command, place / label) for label, command in commands.items()}
         try:
@@ -191,13 +185,6 @@ def main(args: Sequence[str] | None = None) -> int:
         data=measure.described(options.data),
     )
     return 0
-
-
-def _recipes_backbone() -> str:
-    import yaml
-
-    backbone: str = yaml.safe_load(Path(measure.RECIPE).read_text(encoding="utf-8"))["model"]["backbone"]
-    return backbone
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ import shlex
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import results
+import yaml
 
 from ner_lightning import records, runs
 
@@ -14,6 +16,12 @@ Rounds = dict[str, list[float]]
 DATA = Path("data/conll2003")
 RECIPE = "configs/smollm2_conll2003.yaml"
 BUDGET = "configs/with/token_budget.yaml"
+
+
+def recipe() -> dict[str, Any]:
+    """The model's settings in the shipped recipe."""
+    model: dict[str, Any] = yaml.safe_load(Path(RECIPE).read_text(encoding="utf-8"))["model"]
+    return model
 
 
 def alternate(sides: Mapping[str, Callable[[], float]], rounds: int) -> Rounds:

@@ -6,7 +6,6 @@ from typing import Any
 
 import measure
 import torch
-import yaml
 
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.pretrained import locate
@@ -36,7 +35,7 @@ class Recipe:
     """
 
     def __init__(self, options: argparse.Namespace, **changes: Any) -> None:
-        recipe = yaml.safe_load(Path(measure.RECIPE).read_text(encoding="utf-8"))["model"]
+        recipe = measure.recipe()
         self.backbone: str = options.backbone or recipe["backbone"]
         self.data = CoNLLDataModule(
             dataset=str(options.data), backbone=self.backbone, valid_limit=options.sentences

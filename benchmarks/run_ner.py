@@ -9,10 +9,9 @@ import tempfile
 import warnings
 from typing import Any
 
+import measure
 import torch
-import yaml
 from lockstep import Turns
-from measure import RECIPE
 from peft import LoraConfig, TaskType, get_peft_model
 from transformers import (
     AutoModelForTokenClassification,
@@ -58,9 +57,8 @@ def main() -> None:
     parser.add_argument("--grouped", action="store_true", help="sentences of like length together")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    with open(RECIPE, encoding="utf-8") as stream:  # noqa: PTH123
-        recipe = yaml.safe_load(stream)
-    backbone = options.backbone or recipe["model"]["backbone"]
+    model_settings = measure.recipe()
+    backbone = options.backbone or model_settings["backbone"]
     data = CoNLLDataModule(dataset=options.data, backbone=backbone)
     rows = []
     for sentence in data.encoded("train"):
@@ -76,7 +74,7 @@ def main() -> None:
     model = AutoModelForTokenClassification.from_pretrained(
         where.name, num_labels=len(data.labels), dtype=torch.float32, **extra
     )
-    lora = recipe["model"]["lora"]
+    lora = model_settings["lora"]
     adapters = LoraConfig(
         task_type=TaskType.TOKEN_CLS,
         r=lora["rank"],

@@ -28,6 +28,11 @@ def fit_words(data: Path, folder: Path, *options: str) -> list[str]:
     ]
 
 
+def run_ner_words(data: Path, batch: int, *options: str) -> list[str]:
+    """The command line of the baseline, which takes turns as well."""
+    return [str(HERE / "run_ner.py"), "--data", str(data), "--batch", str(batch), *options]
+
+
 def take_turns(workers: dict[str, Worker], rounds: int, steps: int) -> measure.Rounds:
     """Sub-tokens a second of each training, round by round."""
     return measure.alternate(
@@ -43,8 +48,8 @@ def fastest_baselines(
     commands = {}
     for kind in ("random", "grouped"):
         for batch in (8, 32):
-            command = [str(HERE / "run_ner.py"), "--data", str(options.data), "--batch", str(batch)]
-            command += [*shared, *(["--grouped"] if kind == "grouped" else [])]
+            grouped = ["--grouped"] if kind == "grouped" else []
+            command = run_ner_words(options.data, batch, *shared, *grouped)
             commands[f"run_ner, {kind} batches of {batch}"] = command
     rates = {}
     # One at a time: grouped batches begin with the longest, which take most of a small machine's memory.

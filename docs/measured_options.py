@@ -36,9 +36,9 @@ def _by_option(known: Ladder, rows: Sequence[Row]) -> dict[str, list[str]]:
             continue
         changed = {key: value for key, value in _settings(cells[rung]).items() if base.get(key) != value}
         named = f" ({rung})" if len(changed) > 1 else ""
-        gain = f"{measured.f1 - start.f1:+.1f} F1" + (
-            f" (sd {measured.spread:.1f})" if measured.spread else ""
-        )
+        gain = f"{measured.f1 - start.f1:+.1f} F1"
+        if measured.spread:
+            gain += f" (sd {measured.spread:.1f})"
         if measured.minutes and start.minutes:
             gain += f", {measured.minutes / start.minutes:.1f}x time"
         if measured.memory and start.memory:
@@ -61,12 +61,12 @@ def _figures(rows: Sequence[Row]) -> _Figures | None:
     """None if a rung has no row."""
     if not rows:
         return None
-    costs = [
-        statistics.fmean(row.get(name) or 0 for row in rows) for name in ("minutes", "peak_memory_bytes")
-    ]
     scores = [100 * row["value"] for row in rows]
     spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
-    return _Figures(statistics.fmean(scores), spread, *costs)
+    minutes, memory = (
+        statistics.fmean(row.get(cost) or 0 for row in rows) for cost in ("minutes", "peak_memory_bytes")
+    )
+    return _Figures(statistics.fmean(scores), spread, minutes, memory)
 
 
 def _settings(cell: Cell) -> dict[str, Any]:

@@ -13,7 +13,7 @@ def keep_few_kernels() -> None:
     """Lets a CPU's kernels be forgotten; before torch is loaded, and unless the environment says otherwise.
 
     A kernel is made for each shape of matrices, and by default a thousand are kept. Batches of a service have
-    ever other shapes, so that it would grow by half a gigabyte, and hardly ever use one again.
+    ever other shapes, so that it would grow for long, and hardly ever use one again.
     """
     for name, most in CACHES.items():
         os.environ.setdefault(name, most)

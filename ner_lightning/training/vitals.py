@@ -26,7 +26,7 @@ class Vitals(Callback):
 
     def __init__(self) -> None:
         self.words_per_second = 0.0
-        self._began = self._trained = 0.0
+        self._began = 0.0
         self._counts: torch.Tensor | None = None  # words, sub-tokens
         self._slots = 0  # places for sub-tokens, padding included
 
@@ -48,7 +48,6 @@ class Vitals(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock and the counts."""
         self._began = time.perf_counter()
-        self._trained = 0.0
         self._counts = torch.zeros(2, dtype=torch.long, device=pl_module.device)
         self._slots = 0
 
@@ -60,7 +59,6 @@ class Vitals(Callback):
         real = batch.attention_mask
         self._counts += torch.stack([batch.mask.sum(), real.sum()])
         self._slots += real.numel()
-        self._trained = time.perf_counter() - self._began
         if logs_step(trainer):
             for group in trainer.optimizers[0].param_groups:
                 if not group["name"].endswith("_no_decay"):
@@ -73,8 +71,8 @@ class Vitals(Callback):
         assert self._counts is not None
         seen = torch.cat([self._counts, self._counts.new_tensor([self._slots])])
         words, real, total = trainer.strategy.reduce(seen, reduce_op="sum").tolist()
-        self._trained = time.perf_counter() - self._began  # a GPU has only now done what it was told
-        self.words_per_second = words / max(self._trained, 1e-9)
+        trained = time.perf_counter() - self._began  # read here: a GPU has only now done what it was told
+        self.words_per_second = words / max(trained, 1e-9)
         figures = {
             "train/words_per_second": self.words_per_second,
             "train/padding": 1 - real / total if total else 0.0,
