@@ -55,6 +55,8 @@ class CoNLLDataModule(pl.LightningDataModule):
             each sentence alone. `batch_size` then counts such passages.
         repeats: write the text this many times more and tag its last copy: right context for a causal model.
         prefix_space: false tokenises words without the space before them; a control, not a choice.
+        first_space: put a space before a sentence's first word too, so that a name is the same sub-tokens there
+            as inside a sentence.
         seed: of the order of training batches.
         backbone: whose tokenizer is used; set by `model.backbone`.
         backbone_revision: set by `model.revision`.
@@ -85,6 +87,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         context: int | None = None,
         repeats: int = 0,
         prefix_space: bool = True,
+        first_space: bool = False,
         seed: int = 0,
         backbone: str = "",
         backbone_revision: str | None = None,
@@ -110,6 +113,7 @@ class CoNLLDataModule(pl.LightningDataModule):
             "context": context,
             "repeats": repeats,
             "prefix_space": prefix_space,
+            "first_space": first_space,
         }
         self.seed = seed
         self.backbone, self.backbone_revision = backbone, backbone_revision

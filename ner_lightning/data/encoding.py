@@ -16,7 +16,7 @@ from ner_lightning.errors import UserError
 Ints = NDArray[np.int64]
 CHUNK = 1024  # sentences per tokenizer call: enough to amortise it, little enough to show progress
 # The settings of a data module that decide how words become sub-tokens: arguments of `Encoder`.
-ENCODING = ("max_length", "overlap", "context", "repeats", "prefix_space")
+ENCODING = ("max_length", "overlap", "context", "repeats", "prefix_space", "first_space")
 
 
 class Tokenizer(Protocol):
@@ -110,6 +110,8 @@ class Encoder:
             a causal model has seen all of it (Springer et al. 2024).
         prefix_space: false tokenises each word alone and without the space before it, as pipelines do
             that forget it.
+        first_space: put a space before a sentence's first word too, so that a name is the same sub-tokens
+            wherever it stands. No effect with tokenizers that see to this themselves.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Encoder:
         context: int | None = None,
         repeats: int = 0,
         prefix_space: bool = True,
+        first_space: bool = False,
     ) -> None:
         self.tokenizer = tokenizer
         self.prefix, self.suffix = _special_tokens(tokenizer)
@@ -134,6 +137,7 @@ class Encoder:
         self.context = context
         self.repeats = repeats
         self.prefix_space = prefix_space
+        self.lead = " " if first_space and prefix_space and _marks_first_words(tokenizer) else ""
         copies = f", for each of {repeats + 1} copies" if repeats else ""
         if self.capacity < 2 or not 0 <= overlap <= self.capacity // 2:
             raise UserError(
@@ -178,14 +182,14 @@ class Encoder:
                 for index, words in chunk:
                     yield _Tokenised(index, *self._clipped(*self._word_by_word(words)))
                 continue
-            texts = [" ".join(words) for _, words in chunk]
+            texts = [self.lead + " ".join(words) for _, words in chunk]
             coded = self.tokenizer(
                 texts, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False
             )
             for (index, words), ids, offsets in zip(
                 chunk, coded["input_ids"], coded["offset_mapping"], strict=True
             ):
-                starts = _word_starts(words, offsets)
+                starts = _word_starts(words, offsets, lead=len(self.lead))
                 pieces = (
                     self._word_by_word(words) if starts is None else (np.array(ids, dtype=np.int64), starts)
                 )
@@ -227,23 +231,31 @@ class Encoder:
         unknown = self.tokenizer.unk_token_id
         blank = [self.pad_id if unknown is None else unknown]
         space = " " if self.prefix_space else ""
-        texts = [word if place == 0 else space + word for place, word in enumerate(words)]
+        texts = [(space if place else self.lead) + word for place, word in enumerate(words)]
         coded = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         pieces = [ids or blank for ids in coded]
         starts = np.cumsum([0, *map(len, pieces)])
         return np.concatenate([np.array(piece, dtype=np.int64) for piece in pieces]), starts
 
 
-def _word_starts(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> Ints | None:
+def _marks_first_words(tokenizer: Tokenizer) -> bool:
+    """Whether a text's first word becomes other sub-tokens than it would later on, and a space mends that."""
+    first, led, both, other = (
+        list(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in ("a", " a", "b a", "b")
+    )
+    return led != first and both == other + led
+
+
+def _word_starts(words: Sequence[str], offsets: Sequence[tuple[int, int]], lead: int = 0) -> Ints | None:
     """First sub-token of each word, from character offsets; None unless each word has its own.
 
     A word's region is its characters and the space before it: byte-level tokenizers give that space
-    to the word's first sub-token, and some give it a sub-token of its own.
+    to the word's first sub-token, and some give it a sub-token of its own. `lead` spaces come first.
     """
     if not offsets:
         return None
     lengths = np.array([len(word) + 1 for word in words])
-    ends = np.cumsum(lengths) - 1  # where each word's last character ends
+    ends = np.cumsum(lengths) - 1 + lead  # where each word's last character ends
     spans = np.array(offsets, dtype=np.int64)
     word = np.searchsorted(ends, np.maximum(spans[:, 1], 1))
     steps = np.diff(word)

@@ -174,6 +174,24 @@ def test_the_space_before_words_can_be_left_off():
     assert encoder.tokenizer.decode(ids) == "Lima"
 
 
+def test_a_first_word_can_have_the_space_that_it_has_inside_a_sentence(family):
+    name, tokenizer = family
+    plain, spaced = Encoder(tokenizer), Encoder(tokenizer, first_space=True)
+    assert bool(spaced.lead) == (name == "llama3")  # the others see to it themselves
+    for words in SENTENCES:
+        (first,), (inside,) = spaced.encode([words]), plain.encode([["in", *words]])
+        expected = inside.windows[0][inside.first[1] : inside.last[-1] + 1]
+        assert first.windows[0][first.first[0] : first.last[-1] + 1].tolist() == expected.tolist()
+        assert (first.first[1:] - first.first[0]).tolist() == (inside.first[2:] - inside.first[1]).tolist()
+
+
+def test_a_space_before_the_first_word_keeps_odd_words_apart():
+    words = ["\u200b", "é́̂", "Lima"]
+    encoder = Encoder(tiny.llama3_tokenizer(), first_space=True)
+    (encoded,) = encoder.encode([words])
+    assert pieces(encoder, encoded) == words
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
