@@ -44,13 +44,14 @@ _FORMS = {
 }
 
 
-def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool) -> str:
+def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool, spaced: bool = False) -> str:
     """The card in Markdown.
 
     Args:
         manifest: what the folder's manifest holds.
         name: the model's.
         loads: whether `AutoModelForTokenClassification` loads the folder.
+        spaced: whether texts were tokenised with a space before their first word.
     """
     known = _licence(manifest["origin"].get("name", ""))
     head: dict[str, Any] = {
@@ -68,7 +69,7 @@ def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool) -> str:
         head["base_model"] = base
     blocks = [
         *_model(manifest, name),
-        *_use(manifest, loads=loads),
+        *_use(manifest, loads=loads, spaced=spaced),
         *_data(manifest),
         *_scores(manifest),
         *_limits(manifest),
@@ -101,7 +102,7 @@ def _model(manifest: Mapping[str, Any], name: str) -> Iterator[Block]:
     yield Table("The model", ["", ""], rows, prose=True)
 
 
-def _use(manifest: Mapping[str, Any], *, loads: bool) -> Iterator[Block]:
+def _use(manifest: Mapping[str, Any], *, loads: bool, spaced: bool) -> Iterator[Block]:
     yield Heading(2, "How to use it")
     extra = "[onnx]" if manifest["form"] == "onnx" else ""
     yield Code(
@@ -125,6 +126,8 @@ def _use(manifest: Mapping[str, Any], *, loads: bool) -> Iterator[Block]:
             f"Attention is {manifest['settings']['attention']}, as config.json says; older versions of "
             "transformers would make it causal.",
         ]
+        if spaced:
+            texts.append("Texts begin with a space: the first word was trained with one before it.")
         if manifest["settings"]["constrained"]:
             texts.append(
                 "The best tag of each word need not be legal BIO2; ner-lightning decodes legal tags."

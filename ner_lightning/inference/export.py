@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ner_lightning.data.encoding import Encoder
 from ner_lightning.errors import UserError
 from ner_lightning.inference import card, onnx
 from ner_lightning.inference.source import (
@@ -85,7 +86,8 @@ def export(
             settings |= {"peft": "none", "freeze_backbone": True, "unfreeze_top": 0}
             settings |= {"backbone": ".", "revision": None}
             origin["name"] = card.public_name(origin.get("name"))
-        _write_tokenizer(source, draft)
+        encoder = source.encoder()
+        _write_tokenizer(encoder, draft)
         training = run_of(source.path) if source.form == CHECKPOINT else None
         about = dict(source.about or facts(training.path if training else None))
         loads = (draft / "config.json").is_file() and "ForTokenClassification" in (
@@ -103,7 +105,8 @@ def export(
             "versions": package_versions(),
             "about": about,
         }
-        (draft / "README.md").write_text(card.model_card(held, output.name, loads=loads), encoding="utf-8")
+        page = card.model_card(held, output.name, loads=loads, spaced=bool(encoder.lead))
+        (draft / "README.md").write_text(page, encoding="utf-8")
         text = json.dumps(held, indent=2, ensure_ascii=False) + "\n"
         (draft / MANIFEST).write_text(text, encoding="utf-8")
         for file in draft.iterdir():  # safetensors lets only its writer read what it writes
@@ -200,12 +203,11 @@ def token_classifier(tagger: Tagger) -> nn.Module | None:
     return None if any(p.is_meta for p in whole.parameters()) else whole
 
 
-def _write_tokenizer(source: Source, folder: Path) -> None:
+def _write_tokenizer(encoder: Encoder, folder: Path) -> None:
     """The tokenizer, as it was used: with the BOS that some files forget, and padding on the right."""
     from tokenizers.processors import Sequence, TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    encoder = source.encoder()
     before: Any = encoder.tokenizer
     backend = before.backend_tokenizer
     bare = before("a", add_special_tokens=False)["input_ids"]

@@ -1,16 +1,19 @@
 """Dropout with fewer random numbers and passes over memory than PyTorch's on a CPU."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-STEPS = 1 << 16  # probabilities are multiples of one in so many
+BYTE = 1 << 8
 
 
 class Dropout(nn.Dropout):
-    """`torch.nn.Dropout`; on a CPU one 64-bit random number decides on four values instead of one.
+    """`torch.nn.Dropout`; on a CPU one 64-bit random number decides on eight values instead of one.
 
     With a frozen backbone, whose hidden states come from a cache, PyTorch's was half of a training step.
-    The probability is rounded to a multiple of 1/65536, and the scale is that of the rounded one.
+    A byte cannot tell most probabilities exactly: a call uses one of the two multiples of 1/256 beside `p`,
+    drawn so that over the calls each value is dropped with probability `p`.
     """
 
     def forward(self, input: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -21,10 +24,11 @@ class Dropout(nn.Dropout):
             dtype: of the result; values are zeroed before the conversion and scaled after it. None: input's.
         """
         dtype = dtype or input.dtype
-        threshold = round(self.p * STEPS)
-        if not self.training or threshold in (0, STEPS) or input.device.type != "cpu":
+        inside = 0 < self.p * BYTE <= BYTE - 1  # so that neither multiple beside it is 0 or 1 by rule
+        if not self.training or not inside or input.device.type != "cpu":
             return super().forward(input.to(dtype))
-        draws = torch.empty(-(-input.numel() // 4), dtype=torch.long).random_(-(1 << 63), None)
-        bits = draws.view(torch.int16)[: input.numel()].view(input.shape)
-        kept = bits >= threshold - STEPS // 2
-        return (input * kept).to(dtype).mul_(STEPS / (STEPS - threshold))
+        threshold = math.floor(self.p * BYTE + torch.rand(()).item())
+        draws = torch.empty(-(-input.numel() // 8), dtype=torch.long).random_(-(1 << 63), None)
+        bytes_ = draws.view(torch.int8)[: input.numel()].view(input.shape)
+        kept = bytes_ >= threshold - BYTE // 2
+        return (input * kept).to(dtype).mul_(1 / (1 - self.p))

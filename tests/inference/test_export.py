@@ -128,7 +128,7 @@ def test_a_softmax_tagger_is_transformers_own(softmax, tmp_path):
     model = AutoModelForTokenClassification.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert type(model).__name__ == "LlamaForTokenClassification"
-    texts = [" ".join(words) for words in WORDS]
+    texts = [" " + " ".join(words) for words in WORDS]  # as the card says
     coded = tokenizer(texts, padding=True, return_tensors="pt", return_offsets_mapping=True)
     offsets = coded.pop("offset_mapping")
     with torch.inference_mode():
@@ -137,7 +137,7 @@ def test_a_softmax_tagger_is_transformers_own(softmax, tmp_path):
     assert any(item.entities for item in tagged)
     for row, item in enumerate(tagged):
         ends = dict(zip(offsets[row, :, 1].tolist(), best[row].tolist(), strict=True))
-        tags = [model.config.id2label[ends[end]] for _, end in item.offsets]
+        tags = [model.config.id2label[ends[1 + end]] for _, end in item.offsets]
         assert tags == list(item.tags)
     # The direction of attention came along: the last word changes what the first one is given.
     with torch.inference_mode():
@@ -232,6 +232,7 @@ def test_the_card_says_what_the_run_came_to(run, softmax, tmp_path):
     assert head["license"] == "other"
     text = (export(str(softmax), tmp_path / "b") / "README.md").read_text(encoding="utf-8")
     assert "AutoModelForTokenClassification" in text
+    assert "- Texts begin with a space:" in text
     # A checkpoint that was taken out of its folder has no scores to tell.
     shutil.copy(run / "checkpoints" / "best.ckpt", tmp_path / "alone.ckpt")
     text = (export(str(tmp_path / "alone.ckpt"), tmp_path / "c") / "README.md").read_text(encoding="utf-8")
