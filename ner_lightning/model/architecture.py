@@ -20,6 +20,7 @@ PLAIN = (
     "unfreeze_top",
     "pooling",
     "dropout",
+    "word_dropout",
     "use_crf",
     "constrained",
 )
@@ -37,12 +38,15 @@ class Architecture:
     unfreeze_top: int = 0
     pooling: Pooling = "last"
     dropout: float = 0.1
+    word_dropout: float = 0.0
     use_crf: bool = True
     constrained: bool = True
     weights: LossWeights = field(default=LossWeights())
     prepare: Preparation | None = None
 
     def __post_init__(self) -> None:
+        if not 0 <= self.word_dropout < 1:
+            raise UserError(f"model.word_dropout is {self.word_dropout}; it must be at least 0 and below 1")
         if self.causal_below < 0 or (self.causal_below and self.attention == "causal"):
             raise UserError(
                 f"model.causal_below is {self.causal_below}; it counts the causal layers at the bottom of a "

@@ -1,9 +1,14 @@
-"""Dropout with fewer random numbers and passes over memory than PyTorch's on a CPU."""
+"""Dropout of values, with less work than PyTorch's on a CPU, and of whole words at the backbone's input."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ner_lightning.data.batching import Batch
 
 BYTE = 1 << 8
 
@@ -12,8 +17,8 @@ class Dropout(nn.Dropout):
     """`torch.nn.Dropout`; on a CPU one 64-bit random number decides on eight values instead of one.
 
     With a frozen backbone, whose hidden states come from a cache, PyTorch's was half of a training step.
-    A byte cannot tell most probabilities exactly: a call uses one of the two multiples of 1/256 beside `p`,
-    drawn so that over the calls each value is dropped with probability `p`.
+    A byte cannot tell most probabilities exactly: a call uses one of the two multiples of 1/256 beside `p`, and
+    its scale, drawn so that over the calls each value is dropped with probability `p`.
     """
 
     def forward(self, input: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -29,6 +34,36 @@ class Dropout(nn.Dropout):
             return super().forward(input.to(dtype))
         threshold = math.floor(self.p * BYTE + torch.rand(()).item())
         draws = torch.empty(-(-input.numel() // 8), dtype=torch.long).random_(-(1 << 63), None)
-        bytes_ = draws.view(torch.int8)[: input.numel()].view(input.shape)
-        kept = bytes_ >= threshold - BYTE // 2
-        return (input * kept).to(dtype).mul_(1 / (1 - self.p))
+        numbers = draws.view(torch.int8)[: input.numel()].view(input.shape)
+        kept = numbers >= threshold - BYTE // 2
+        return (input * kept).to(dtype).mul_(BYTE / (BYTE - threshold))
+
+
+@contextmanager
+def hidden_words(backbone: nn.Module, batch: Batch, p: float) -> Iterator[None]:
+    """Within it the backbone reads zeros instead of some words, drawn with probability `p` each.
+
+    What a word is must then be told from the words around it, as for a name that was never seen. Zeroing a
+    word's whole embedding is word dropout as flair and AdaSeq have it; here all its sub-tokens go.
+
+    Args:
+        backbone: a transformers model.
+        batch: what it is about to read.
+        p: from 0 to 1.
+    """
+    read = torch.ones(batch.input_ids.shape, device=batch.mask.device)  # (R, T)
+    hidden = (torch.rand(batch.mask.shape, device=batch.mask.device) < p) & batch.mask  # (B, W)
+    # Plus one where a hidden word begins and minus one behind it: sums are above zero inside. No boolean
+    # index, for which the host would wait.
+    steps = read.new_zeros(read.numel() + 1)
+    steps.index_add_(0, batch.first.flatten(), hidden.flatten().to(steps))
+    steps.index_add_(0, batch.last.flatten() + 1, -hidden.flatten().to(steps))
+    read -= steps[:-1].cumsum(0).view_as(read).clamp_(0, 1)
+    model: Any = backbone
+    hook = model.get_input_embeddings().register_forward_hook(
+        lambda module, args, output: output * read.unsqueeze(-1).to(output.dtype)
+    )
+    try:
+        yield
+    finally:
+        hook.remove()

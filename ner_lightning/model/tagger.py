@@ -1,6 +1,7 @@
 """The tagger: Batch -> emissions -> loss, tags and probabilities; usable without Lightning."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.crf import CRF, Segments, n_best, viterbi
 from ner_lightning.model.cut import Cut
-from ner_lightning.model.dropout import Dropout
+from ner_lightning.model.dropout import Dropout, hidden_words
 from ner_lightning.model.extend import LossPart
 from ner_lightning.model.loss import word_losses
 from ner_lightning.model.masks import attention_inputs
@@ -42,7 +43,7 @@ class Tagger(nn.Module):
     Args:
         backbone: a transformers model, as `adapt` leaves it.
         labels: the label set.
-        architecture: pooling, dropout, CRF, constraints and loss weights are taken from it.
+        architecture: pooling, both dropouts, CRF, constraints and loss weights are taken from it.
         hidden_size: of the backbone.
         bf16: run the backbone in bf16.
 
@@ -76,6 +77,7 @@ class Tagger(nn.Module):
         self.weights = architecture.weights
         self.loss_parts: Sequence[LossPart] = ()  # those of a project; see `extend`
         self.dropout = Dropout(architecture.dropout)
+        self.word_dropout = architecture.word_dropout
         self.head = nn.Linear(hidden_size, len(labels))
         # BIO2's rules as scores: 0 where legal, minus infinity where not.
         starts = torch.tensor(labels.legal_starts()) | (not self.constrained)
@@ -265,8 +267,10 @@ class Tagger(nn.Module):
         dtype = torch.bfloat16 if self.bf16 else next(self.backbone.parameters()).dtype
         config: Any = self.backbone.config
         inputs = attention_inputs(config, batch, dtype)
+        hides = self.training and self.word_dropout > 0
+        hiding = hidden_words(self.backbone, batch, self.word_dropout) if hides else nullcontext()
         # A bf16 backbone with fp32 adapters computes in bf16, with or without a trainer around it.
-        with torch.autocast(batch.input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+        with hiding, torch.autocast(batch.input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             output: Any = self.backbone(input_ids=batch.input_ids, **inputs)
         hidden: Tensor = output.last_hidden_state
         return hidden

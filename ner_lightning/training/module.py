@@ -48,6 +48,7 @@ class NERModule(pl.LightningModule):
         unfreeze_top: train this many of the last layers whole.
         pooling: which of a word's sub-tokens stands for it: `first`, `last`, or their `mean`.
         dropout: on word vectors.
+        word_dropout: share of words that the backbone does not get to read while training.
         use_crf: a CRF over the words; false for a softmax at each word.
         constrained: decode only legal BIO2 sequences.
         loss: weights of the loss's parts.
@@ -80,6 +81,7 @@ class NERModule(pl.LightningModule):
         unfreeze_top: int = 0,
         pooling: Pooling = "last",
         dropout: float = 0.1,
+        word_dropout: float = 0.0,
         use_crf: bool = True,
         constrained: bool = True,
         loss: LossWeights = LossWeights(),  # noqa: B008  (frozen)

@@ -33,11 +33,13 @@ class HiddenStateCache(Callback):
         """Opens the cache of the training and validation sentences, filling it first if need be.
 
         Raises:
-            UserError: no layer stays as it is, or the cache exceeds its limit.
+            UserError: no layer stays as it is, words are dropped, or the cache exceeds its limit.
         """
         assert isinstance(pl_module, NERModule)
         if not pl_module.cache.enabled:
             return
+        if pl_module.built.word_dropout:
+            raise UserError("model.cache keeps what the backbone read, so it cannot go with model.word_dropout")
         data: Any = getattr(trainer, "datamodule", None)
         depth = frozen_layers(pl_module.built.backbone)
         if depth == 0:

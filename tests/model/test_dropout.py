@@ -13,12 +13,20 @@ def test_it_zeroes_at_its_rate_and_keeps_the_mean(p):
     out = Dropout(p)(ones)
     assert (out == 0).float().mean().item() == pytest.approx(p, abs=0.005)
     assert out.mean().item() == pytest.approx(1, abs=0.02)
-    assert sorted(out.unique().tolist()) == pytest.approx([0, 1 / (1 - p)], rel=1e-4)
+    assert sorted(out.unique().tolist()) == pytest.approx([0, 1 / (1 - p)], rel=0.04)
     out.sum().backward()
     assert torch.equal(ones.grad, out)  # the same values are dropped on the way back
     columns, rows = (out == 0).float().mean(0), (out == 0).float().mean(1)
     assert columns.std().item() == pytest.approx((p * (1 - p) / 301) ** 0.5, rel=0.15)
     assert rows.std().item() == pytest.approx((p * (1 - p) / 1001) ** 0.5, rel=0.15)
+
+
+def test_over_many_calls_the_rate_is_exact():
+    torch.manual_seed(0)
+    dropout = Dropout(0.1)  # between 25 and 26 of 256
+    rates = [1 - 1 / dropout(torch.ones(16)).max().item() for _ in range(2000)]
+    assert sorted(set(rates)) == pytest.approx([25 / 256, 26 / 256], abs=1e-6)
+    assert sum(rates) / len(rates) == pytest.approx(0.1, abs=2e-4)
 
 
 def test_draws_follow_the_seed_and_evaluation_has_none():
@@ -41,7 +49,7 @@ def test_what_is_left_is_scaled_after_the_conversion():
     out = Dropout(0.25)(values, torch.float32)
     assert out.dtype == torch.float32
     kept = out != 0
-    torch.testing.assert_close(out[kept], values.detach().float()[kept] / 0.75)
+    torch.testing.assert_close(out[kept], values.detach().float()[kept] / 0.75)  # a quarter fits a byte
     out.sum().backward()
     assert values.grad.dtype == torch.bfloat16
     assert torch.equal(values.grad != 0, kept)

@@ -195,6 +195,31 @@ def test_mean_pooling_is_the_mean_of_a_words_sub_tokens(llama):
         torch.testing.assert_close(vectors[row, column], span.mean(0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_while_training_whole_words_are_hidden_at_the_input(llama, packed):
+    tagger = build(llama, word_dropout=0.3)
+    encoder = Encoder(load_tokenizer(locate(str(llama))), context=60)
+    texts = [words for words, _ in PAIRS * 20]
+    batch = collate(list(encoder.encode(texts, [0] * len(texts))), encoder.pad_id, packed=packed)
+    read = []
+    hook = find_layers(tagger.backbone)[0].register_forward_pre_hook(lambda _, args: read.append(args[0]))
+    torch.manual_seed(1)
+    tagger.train()(batch).sum().backward()
+    tagger(batch)
+    tagger.eval()(batch)
+    hook.remove()
+    first, second, none = ((out == 0).all(-1).flatten() for out in read)  # each sub-token, zeros or not
+    assert not none.any()
+    assert not torch.equal(first, second)
+    words = torch.stack([first[batch.first], first[batch.last]])[:, batch.mask]
+    assert torch.equal(words[0], words[1])  # a word goes whole
+    assert words[0].float().mean().item() == pytest.approx(0.3, abs=0.05)
+    pieces = (batch.last - batch.first + 1)[batch.mask]
+    assert first.sum() == pieces[words[0]].sum()  # and nothing else does: no line break, no padding
+    with pytest.raises(UserError, match=r"model\.word_dropout is 1\.0; it must be"):
+        build(llama, word_dropout=1.0)
+
+
 def test_windows_are_stitched_before_the_crf(llama):
     tagger = build(llama).eval()
     long = [list(itertools.chain.from_iterable(part)) for part in zip(*PAIRS, strict=True)]
