@@ -175,9 +175,15 @@ def test_a_limit_is_kept_and_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"peft": "lora", "lora": {"rank": 2}}, {"peft": "none", "freeze_backbone": False}], ids=str
+    "changes",
+    [
+        {"peft": "lora", "lora": {"rank": 2}},
+        {"peft": "none", "freeze_backbone": False},
+        {"peft": "none", "word_dropout": 0.1},
+    ],
+    ids=str,
 )
-def test_without_a_frozen_layer_there_is_nothing_to_keep(
+def test_without_a_frozen_layer_or_with_hidden_words_there_is_nothing_to_keep(
     llama, corpus, tmp_path, monkeypatch, capsys, changes
 ):
     monkeypatch.chdir(tmp_path)
