@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -69,11 +68,9 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
     folder = runs.run_of(checkpoint)
     if folder is None and address is not None and Path(address).is_dir():
         folder = Run(Path(address).resolve())  # a checkpoint that lies elsewhere continues this run
-    config: dict[str, Any] = runs.load_checkpoint(checkpoint)["config"]
-    config["data"].setdefault("first_space", False)  # as it was before there was the option
     with tempfile.TemporaryDirectory() as temporary:
         stored = Path(temporary) / "config.yaml"
-        stored.write_text(yaml.safe_dump(config), encoding="utf-8")
+        stored.write_text(yaml.safe_dump(runs.load_checkpoint(checkpoint)["config"]), encoding="utf-8")
         yield Start(["--config", str(stored), *named(words)], checkpoint, folder)
 
 

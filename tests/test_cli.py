@@ -14,7 +14,6 @@ from seqeval.metrics import classification_report, f1_score
 from ner_lightning.cli import main
 from ner_lightning.inference.predictor import NERTagger
 from ner_lightning.model.tagger import Tagger
-from ner_lightning.starts import find_start
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.vitals import MEASURED
 
@@ -203,18 +202,6 @@ def test_flags_beside_a_checkpoint_win(workplace, monkeypatch):
     assert main(["test", "--ckpt_path", best, "--model.constrained", "false", "--model.lr", "0.5"]) == 0
     assert (seen["constrained"], seen["lr"]) == (False, 0.5)
     assert seen["head_lr"] == 0.03  # the checkpoint's own, with no config given
-
-
-def test_a_checkpoint_older_than_an_option_is_read_as_it_was_trained(workplace, tmp_path):
-    content = torch.load(workplace / "runs/first/1/checkpoints/best.ckpt", weights_only=True)
-    assert content["config"]["data"].pop("first_space") is True
-    older = tmp_path / "older.ckpt"
-    torch.save(content, older)
-    with find_start("test", ["--ckpt_path", str(older)]) as start:
-        stored = yaml.safe_load(Path(start.words[1]).read_text(encoding="utf-8"))
-    assert stored["data"]["first_space"] is False
-    assert NERTagger.from_run(str(older)).encoder.lead == ""
-    assert NERTagger.from_run(str(workplace / "runs/first/1")).encoder.lead == " "
 
 
 def test_validate_and_a_checkpoint_taken_out_of_its_run(workplace, monkeypatch, tmp_path, capsys):

@@ -87,7 +87,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         context: int | None = None,
         repeats: int = 0,
         prefix_space: bool = True,
-        first_space: bool = True,
+        first_space: bool = False,
         seed: int = 0,
         backbone: str = "",
         backbone_revision: str | None = None,

@@ -32,14 +32,14 @@ pytestmark = pytest.mark.filterwarnings(
 WORDS = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]
 
 
-def train(folder, backbone, corpus, epochs=1, **model):
-    """A finished and tested run in a folder."""
+def train(folder, backbone, corpus, epochs=1, data=None, **model):
+    """A finished and tested run in a folder; `model` are its settings."""
     config = {
         "seed_everything": 3,
         "trainer": {"accelerator": "cpu", "max_epochs": epochs},
         "model": {"backbone": str(backbone), "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1, "lora": {"rank": 4}}
         | model,
-        "data": {"dataset": str(corpus), "batch_size": 4},
+        "data": {"dataset": str(corpus), "batch_size": 4} | (data or {}),
     }
     folder.mkdir(exist_ok=True)
     (folder / "small.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -62,9 +62,10 @@ def run(tmp_path_factory, llama, corpus):
 
 @pytest.fixture(scope="module")
 def softmax(tmp_path_factory, llama, corpus):
-    """With a softmax, each word's best tag for itself."""
+    """With a softmax, each word's best tag for itself, and a space before each text."""
     where = tmp_path_factory.mktemp("softmax")
-    return train(where, llama, corpus, epochs=4, use_crf=False, constrained=False, loss={"crf": 0.0})
+    model = {"use_crf": False, "constrained": False, "loss": {"crf": 0.0}}
+    return train(where, llama, corpus, epochs=4, data={"first_space": True}, **model)
 
 
 def emissions(tagger):
