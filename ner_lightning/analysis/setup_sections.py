@@ -91,6 +91,8 @@ def objective(run: Experiment) -> Iterator[Block]:
         ["attention", settings["attention"]],
         ["word vector", f"{settings['pooling']} sub-token, dropout {settings['dropout']}"],
     ]
+    if settings.get("word_dropout"):
+        rows.append(["hidden in training", f"{settings['word_dropout']:.0%} of the words"])
     if settings["peft"] == "lora":
         lora = settings["lora"]
         scale = "rank-stabilised, " if lora["rslora"] else ""
