@@ -39,9 +39,10 @@ def _by_option(known: Ladder, rows: Sequence[Row]) -> dict[str, list[str]]:
         gain = f"{measured.f1 - start.f1:+.1f} F1"
         if measured.spread:
             gain += f" (sd {measured.spread:.1f})"
-        if measured.minutes and start.minutes:
+        alike = measured.machines == start.machines  # otherwise the ratio would be that of the machines
+        if alike and measured.minutes and start.minutes:
             gain += f", {measured.minutes / start.minutes:.1f}x time"
-        if measured.memory and start.memory:
+        if alike and measured.memory and start.memory:
             gain += f", {measured.memory / start.memory:.1f}x memory"
         for key, value in changed.items():
             found.setdefault(key, []).append(f"`{value_text(value)}`{named}: {gain}")
@@ -49,12 +50,13 @@ def _by_option(known: Ladder, rows: Sequence[Row]) -> dict[str, list[str]]:
 
 
 class _Figures(NamedTuple):
-    """Means over a rung's seeds: F1 in points and its deviation; minutes and bytes, 0 if not measured."""
+    """Means over a rung's seeds: F1 in points and its deviation; minutes and bytes, 0 if not measured; where."""
 
     f1: float
     spread: float
     minutes: float
     memory: float
+    machines: frozenset[str]
 
 
 def _figures(rows: Sequence[Row]) -> _Figures | None:
@@ -66,7 +68,8 @@ def _figures(rows: Sequence[Row]) -> _Figures | None:
     minutes, memory = (
         statistics.fmean(row.get(cost) or 0 for row in rows) for cost in ("minutes", "peak_memory_bytes")
     )
-    return _Figures(statistics.fmean(scores), spread, minutes, memory)
+    machines = frozenset(row["machine"] for row in rows)
+    return _Figures(statistics.fmean(scores), spread, minutes, memory, machines)
 
 
 def _settings(cell: Cell) -> dict[str, Any]:

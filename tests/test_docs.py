@@ -86,18 +86,25 @@ def test_the_reference_has_every_key_and_every_option():
 
 
 def test_options_tell_what_they_gained_and_cost(tmp_path, monkeypatch):
-    def row(rung, value, minutes):
-        return {"ladder": "conll2003", "rung": rung, "value": value, "minutes": minutes}
+    def row(rung, value, minutes, machine="a"):
+        return {
+            "ladder": "conll2003",
+            "rung": rung,
+            "value": value,
+            "minutes": minutes,
+            "machine": machine,
+        }
 
     monkeypatch.setattr(measured_options, "RESULTS", tmp_path / "results.json")
     assert measured_options.measured_options() == {}
     first = measured_options.read_ladder(measured_options.LADDER).cells[0].rung
     rows = [row(first, 0.80, 2.0), row(first, 0.82, 2.0), row("causal", 0.70, 1.0)]
-    rows.append(row("softmax", 0.815, 2.0))
+    rows += [row("softmax", 0.815, 2.0), row("first-sub-token", 0.82, 9.0, machine="b")]
     measured_options.RESULTS.write_text(json.dumps(rows), encoding="utf-8")
     found = measured_options.measured_options()
     assert found["model.attention"] == "`causal`: -11.0 F1, 0.5x time"
     assert found["model.use_crf"] == "`false`: +0.5 F1, 1.0x time"
+    assert found["model.pooling"] == "`first`: +1.0 F1"  # elsewhere, so its time says nothing
     assert "data.context" not in found
 
 
