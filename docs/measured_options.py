@@ -50,7 +50,7 @@ def _by_option(known: Ladder, rows: Sequence[Row]) -> dict[str, list[str]]:
 
 
 class _Figures(NamedTuple):
-    """Means over a rung's seeds: F1 in points and its deviation; minutes and bytes, 0 if not measured; where."""
+    """Means over a rung's seeds: F1 in points and its deviation; minutes and bytes, 0 where not measured."""
 
     f1: float
     spread: float

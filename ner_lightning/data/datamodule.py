@@ -55,8 +55,8 @@ class CoNLLDataModule(pl.LightningDataModule):
             each sentence alone. `batch_size` then counts such passages.
         repeats: write the text this many times more and tag its last copy: right context for a causal model.
         prefix_space: false tokenises words without the space before them; a control, not a choice.
-        first_space: put a space before a sentence's first word too, so that a name is the same sub-tokens there
-            as inside a sentence.
+        first_space: put a space before a sentence's first word too, so that a name is the same sub-tokens
+            there as inside a sentence.
         seed: of the order of training batches.
         backbone: whose tokenizer is used; set by `model.backbone`.
         backbone_revision: set by `model.revision`.

@@ -17,8 +17,8 @@ class Dropout(nn.Dropout):
     """`torch.nn.Dropout`; on a CPU one 64-bit random number decides on eight values instead of one.
 
     With a frozen backbone, whose hidden states come from a cache, PyTorch's was half of a training step.
-    A byte cannot tell most probabilities exactly: a call uses one of the two multiples of 1/256 beside `p`, and
-    its scale, drawn so that over the calls each value is dropped with probability `p`.
+    A byte cannot tell most probabilities exactly: a call uses one of the two multiples of 1/256 beside `p`,
+    and its scale, drawn so that over the calls each value is dropped with probability `p`.
     """
 
     def forward(self, input: Tensor, dtype: torch.dtype | None = None) -> Tensor:

@@ -39,7 +39,7 @@ class HiddenStateCache(Callback):
         if not pl_module.cache.enabled:
             return
         if pl_module.built.word_dropout:
-            raise UserError("model.cache keeps what the backbone read, so it cannot go with model.word_dropout")
+            raise UserError("model.cache keeps what was read once, so it cannot go with model.word_dropout")
         data: Any = getattr(trainer, "datamodule", None)
         depth = frozen_layers(pl_module.built.backbone)
         if depth == 0:
