@@ -1,6 +1,5 @@
 """Dropout of values, with less work than PyTorch's on a CPU, and of whole words at the backbone's input."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,10 +31,10 @@ class Dropout(nn.Dropout):
         inside = 0 < self.p * BYTE <= BYTE - 1  # so that neither multiple beside it is 0 or 1 by rule
         if not self.training or not inside or input.device.type != "cpu":
             return super().forward(input.to(dtype))
-        threshold = math.floor(self.p * BYTE + torch.rand(()).item())
+        threshold = (torch.rand(()) + self.p * BYTE).floor()  # a tensor: reading it would be waiting for it
         draws = torch.empty(-(-input.numel() // 8), dtype=torch.long).random_(-(1 << 63), None)
         numbers = draws.view(torch.int8)[: input.numel()].view(input.shape)
-        kept = numbers >= threshold - BYTE // 2
+        kept = numbers >= (threshold - BYTE // 2).to(torch.int8)
         return (input * kept).to(dtype).mul_(BYTE / (BYTE - threshold))
 
 
