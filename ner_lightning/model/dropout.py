@@ -9,15 +9,14 @@ from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
 
-BYTE = 1 << 8
-
 
 class Dropout(nn.Dropout):
-    """`torch.nn.Dropout`; on a CPU one 64-bit random number decides on eight values instead of one.
+    """`torch.nn.Dropout`; on a CPU one 64-bit random number decides on four or eight values instead of one.
 
-    With a frozen backbone, whose hidden states come from a cache, PyTorch's was half of a training step.
-    A byte cannot tell most probabilities exactly: a call uses one of the two multiples of 1/256 beside `p`,
-    and its scale, drawn so that over the calls each value is dropped with probability `p`.
+    With a frozen backbone, whose hidden states come from a cache, PyTorch's was half of a training step. What
+    needs no gradient, as these do not, is decided on by a byte. That cannot tell most probabilities: a call
+    uses one of the two multiples of 1/256 beside `p`, and its scale, drawn so that over the calls each value
+    is dropped with probability `p`. Where a backbone learns, which takes far longer, two bytes do.
     """
 
     def forward(self, input: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -28,14 +27,19 @@ class Dropout(nn.Dropout):
             dtype: of the result; values are zeroed before the conversion and scaled after it. None: input's.
         """
         dtype = dtype or input.dtype
-        inside = 0 < self.p * BYTE <= BYTE - 1  # so that neither multiple beside it is 0 or 1 by rule
+        inside = 1 / 512 <= self.p <= 255 / 256  # so that not every value of a call has the same fate
         if not self.training or not inside or input.device.type != "cpu":
             return super().forward(input.to(dtype))
-        threshold = (torch.rand(()) + self.p * BYTE).floor()  # a tensor: reading it would be waiting for it
-        draws = torch.empty(-(-input.numel() // 8), dtype=torch.long).random_(-(1 << 63), None)
-        numbers = draws.view(torch.int8)[: input.numel()].view(input.shape)
-        kept = numbers >= (threshold - BYTE // 2).to(torch.int8)
-        return (input * kept).to(dtype).mul_(BYTE / (BYTE - threshold))
+        number = torch.int16 if input.requires_grad else torch.int8
+        steps = 1 << 8 * number.itemsize
+        # A tensor, since to read it would be to wait for it.
+        threshold = torch.tensor(self.p * steps).round()
+        if number is torch.int8:
+            threshold = (torch.rand(()) + self.p * steps).floor()
+        draws = torch.empty(-(-input.numel() * number.itemsize // 8), dtype=torch.long)
+        numbers = draws.random_(-(1 << 63), None).view(number)[: input.numel()].view(input.shape)
+        kept = numbers >= (threshold - steps // 2).to(number)
+        return (input * kept).to(dtype).mul_(steps / (steps - threshold))
 
 
 @contextmanager
