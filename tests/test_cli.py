@@ -152,16 +152,15 @@ def test_what_is_scored_outside_of_a_fit_is_the_merged_model(workplace, tmp_path
 
 def test_predict_reads_words_and_text(workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
-    known = "Vera Lindqvist joined Halden Bank in Trondheim ."  # trained on, so it does not hang on luck
-    Path("text.txt").write_text(f"{known}\n\n  The strike ended . \n", encoding="utf-8")
+    Path("text.txt").write_text("Vera Lindqvist left Lima .\n\n  Nobody answered . \n", encoding="utf-8")
     assert main(["predict", "--input", "text.txt", "--output", "out.jsonl"]) == 0
     said = capsys.readouterr()
     assert said.out == ""
     assert re.search(
-        r"^2 texts, 12 words, \d+ entit(y|ies): out.jsonl \([\d,]+ words/s\)$", said.err, flags=re.M
+        r"^2 texts, 8 words, \d+ entit(y|ies): out.jsonl \([\d,]+ words/s\)$", said.err, flags=re.M
     )
     first, second = rows(Path("out.jsonl"))
-    assert first["text"] == known
+    assert first["text"] == "Vera Lindqvist left Lima ."
     found = first["entities"][0]
     assert (found["text"], found["label"], found["start"], found["end"]) == ("Vera Lindqvist", "PER", 0, 14)
     assert (found["word_start"], found["word_end"]) == (0, 2)

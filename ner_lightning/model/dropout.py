@@ -32,10 +32,9 @@ class Dropout(nn.Dropout):
             return super().forward(input.to(dtype))
         number = torch.int16 if input.requires_grad else torch.int8
         steps = 1 << 8 * number.itemsize
+        exact = self.p * steps
         # A tensor, since to read it would be to wait for it.
-        threshold = torch.tensor(self.p * steps).round()
-        if number is torch.int8:
-            threshold = (torch.rand(()) + self.p * steps).floor()
+        threshold = torch.tensor(exact).round() if input.requires_grad else (torch.rand(()) + exact).floor()
         draws = torch.empty(-(-input.numel() * number.itemsize // 8), dtype=torch.long)
         numbers = draws.random_(-(1 << 63), None).view(number)[: input.numel()].view(input.shape)
         kept = numbers >= (threshold - steps // 2).to(number)
@@ -54,18 +53,15 @@ def hidden_words(backbone: nn.Module, batch: Batch, p: float) -> Iterator[None]:
         batch: what it is about to read.
         p: from 0 to 1.
     """
-    read = torch.ones(batch.input_ids.shape, device=batch.mask.device)  # (R, T)
     hidden = (torch.rand(batch.mask.shape, device=batch.mask.device) < p) & batch.mask  # (B, W)
-    # Plus one where a hidden word begins and minus one behind it: sums are above zero inside. No boolean
-    # index, for which the host would wait.
-    steps = read.new_zeros(read.numel() + 1)
-    steps.index_add_(0, batch.first.flatten(), hidden.flatten().to(steps))
-    steps.index_add_(0, batch.last.flatten() + 1, -hidden.flatten().to(steps))
-    read -= steps[:-1].cumsum(0).view_as(read).clamp_(0, 1)
+    # Plus one where a hidden word begins and minus one behind it: sums are zero outside. No boolean index,
+    # for which the host would wait.
+    steps = batch.input_ids.new_zeros(batch.input_ids.numel() + 1)
+    ones = hidden.flatten().to(steps.dtype)
+    steps.index_add_(0, batch.first.flatten(), ones).index_add_(0, batch.last.flatten() + 1, ones, alpha=-1)
+    read = (steps[:-1].cumsum(0) == 0).view(batch.input_ids.shape).unsqueeze(-1)  # (R, T, 1)
     model: Any = backbone
-    hook = model.get_input_embeddings().register_forward_hook(
-        lambda module, args, output: output * read.unsqueeze(-1).to(output.dtype)
-    )
+    hook = model.get_input_embeddings().register_forward_hook(lambda module, args, output: output * read)
     try:
         yield
     finally:

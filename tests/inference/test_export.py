@@ -29,6 +29,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
     "ignore:.*litlogger.*:UserWarning",
 )
+SOFTMAX = {"use_crf": False, "constrained": False, "loss": {"crf": 0.0}}
 WORDS = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]
 
 
@@ -62,10 +63,16 @@ def run(tmp_path_factory, llama, corpus):
 
 @pytest.fixture(scope="module")
 def softmax(tmp_path_factory, llama, corpus):
-    """With a softmax, each word's best tag for itself, and a space before each text."""
+    """With a softmax, each word's best tag for itself."""
     where = tmp_path_factory.mktemp("softmax")
-    model = {"use_crf": False, "constrained": False, "loss": {"crf": 0.0}}
-    return train(where, llama, corpus, epochs=4, data={"first_space": True}, **model)
+    return train(where, llama, corpus, epochs=4, **SOFTMAX)
+
+
+@pytest.fixture(scope="module")
+def spaced(tmp_path_factory, llama, corpus):
+    """The same, with a space before each text."""
+    where = tmp_path_factory.mktemp("spaced")
+    return train(where, llama, corpus, epochs=4, data={"first_space": True}, **SOFTMAX)
 
 
 def emissions(tagger):
@@ -122,14 +129,17 @@ def test_an_exported_folder_tags_as_the_run_did(run, tmp_path, form):
         assert "model.safetensors" not in held
 
 
-def test_a_softmax_tagger_is_transformers_own(softmax, tmp_path):
+@pytest.mark.parametrize(("trained", "lead"), [("softmax", ""), ("spaced", " ")])
+def test_a_softmax_tagger_is_transformers_own(request, trained, lead, tmp_path):
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-    folder = export(str(softmax), tmp_path / "out")
+    folder = export(str(request.getfixturevalue(trained)), tmp_path / "out")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert ("- Texts begin with a space:" in card) == bool(lead)
     model = AutoModelForTokenClassification.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert type(model).__name__ == "LlamaForTokenClassification"
-    texts = [" " + " ".join(words) for words in WORDS]  # as the card says
+    texts = [lead + " ".join(words) for words in WORDS]
     coded = tokenizer(texts, padding=True, return_tensors="pt", return_offsets_mapping=True)
     offsets = coded.pop("offset_mapping")
     with torch.inference_mode():
@@ -138,7 +148,7 @@ def test_a_softmax_tagger_is_transformers_own(softmax, tmp_path):
     assert any(item.entities for item in tagged)
     for row, item in enumerate(tagged):
         ends = dict(zip(offsets[row, :, 1].tolist(), best[row].tolist(), strict=True))
-        tags = [model.config.id2label[ends[1 + end]] for _, end in item.offsets]
+        tags = [model.config.id2label[ends[len(lead) + end]] for _, end in item.offsets]
         assert tags == list(item.tags)
     # The direction of attention came along: the last word changes what the first one is given.
     with torch.inference_mode():
@@ -233,7 +243,6 @@ def test_the_card_says_what_the_run_came_to(run, softmax, tmp_path):
     assert head["license"] == "other"
     text = (export(str(softmax), tmp_path / "b") / "README.md").read_text(encoding="utf-8")
     assert "AutoModelForTokenClassification" in text
-    assert "- Texts begin with a space:" in text
     # A checkpoint that was taken out of its folder has no scores to tell.
     shutil.copy(run / "checkpoints" / "best.ckpt", tmp_path / "alone.ckpt")
     text = (export(str(tmp_path / "alone.ckpt"), tmp_path / "c") / "README.md").read_text(encoding="utf-8")

@@ -14,7 +14,11 @@ def test_it_zeroes_at_its_rate_and_keeps_the_mean(p, learns):
     out = Dropout(p)(ones)
     assert (out == 0).float().mean().item() == pytest.approx(p, abs=0.005)
     assert out.mean().item() == pytest.approx(1, abs=0.02)
-    assert sorted(out.unique().tolist()) == pytest.approx([0, 1 / (1 - p)], rel=0.04)
+    byte = round(256 * (1 - p))  # of 256, or one beside it: what a call keeps where a byte decides
+    scales = [1 / (1 - p)] if learns else [256 / kept for kept in (byte - 1, byte, byte + 1)]
+    zero, scale = sorted(out.unique().tolist())
+    assert zero == 0
+    assert any(scale == pytest.approx(expected, rel=1e-4) for expected in scales)
     if learns:
         out.sum().backward()
         assert torch.equal(ones.grad, out)  # the same values are dropped on the way back
@@ -51,7 +55,7 @@ def test_what_is_left_is_scaled_after_the_conversion():
     out = Dropout(0.25)(values, torch.float32)
     assert out.dtype == torch.float32
     kept = out != 0
-    torch.testing.assert_close(out[kept], values.detach().float()[kept] / 0.75)  # a quarter fits a byte
+    torch.testing.assert_close(out[kept], values.detach().float()[kept] / 0.75)
     out.sum().backward()
     assert values.grad.dtype == torch.bfloat16
     assert torch.equal(values.grad != 0, kept)
