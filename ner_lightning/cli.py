@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": ("ner_lightning.predict_cli", "tag a file: [RUN] --input FILE --output FILE"),
     "export": ("ner_lightning.export_cli", "write a tagger that others can load: [RUN] --output DIR"),
     "serve": ("ner_lightning.serve_cli", "answer over HTTP: [RUN]"),
+    "pretrain": ("ner_lightning.pretrain_cli", "teach the backbone to fill in words first: --config FILE"),
     "baseline": ("ner_lightning.baseline_cli", "prompt the backbone instead: --config FILE --shots N"),
     "report": ("ner_lightning.report_cli", "write a run's report: [RUN ...]"),
     "compare": ("ner_lightning.report_cli", "compare runs on the same sentences: RUN RUN"),

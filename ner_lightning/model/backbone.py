@@ -43,13 +43,9 @@ def load_backbone(
     """
     from transformers import AutoModel
 
-    options: dict[str, Any] = dict(pretrained.kwargs)
-    if implementation == "auto" and device_type == "cpu" and bf16:
-        options["attn_implementation"] = "eager"  # trains 1.5 times as fast as SDPA there
-    elif implementation != "auto":
-        options["attn_implementation"] = implementation
+    options: dict[str, Any] = dict(pretrained.kwargs) | _attention(implementation, device_type, bf16)
     with read_once(pretrained.gguf_file is not None):
-        options |= gguf_options(pretrained)
+        options |= _gguf_options(pretrained)
         model: nn.Module = AutoModel.from_pretrained(
             pretrained.name, dtype=dtype, trust_remote_code=trust_remote_code, **options
         )
@@ -64,7 +60,61 @@ def load_backbone(
     return model
 
 
-def gguf_options(pretrained: Pretrained) -> dict[str, Any]:
+def load_language_model(
+    pretrained: Pretrained,
+    *,
+    dtype: torch.dtype,
+    purpose: str,
+    implementation: AttentionImplementation = "auto",
+    bf16: bool = False,
+    device_type: str = "cpu",
+    trust_remote_code: bool = False,
+) -> Any:
+    """Loads a backbone with its language-model head.
+
+    Args:
+        pretrained: where it is.
+        dtype: of its weights.
+        purpose: what it is loaded for, to say what cannot be done: it cannot `be prompted`.
+        implementation: as at `load_backbone`.
+        bf16: it will be run in bf16, whatever the type of its weights.
+        device_type: `cpu` or `cuda`, where it will run.
+        trust_remote_code: run code that comes with the weights.
+
+    Returns:
+        a transformers model whose output has `logits`.
+
+    Raises:
+        UserError: it is an encoder, or its files hold no language-model head.
+    """
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForCausalLM
+
+    options = dict(pretrained.kwargs) | {"trust_remote_code": trust_remote_code}
+    with read_once(pretrained.gguf_file is not None):
+        config = AutoConfig.from_pretrained(pretrained.name, **options)
+        if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
+            raise UserError(f"model.backbone: {pretrained.label} is an encoder, so it cannot {purpose}")
+        options |= _attention(implementation, device_type, bf16) | _gguf_options(pretrained)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            pretrained.name, dtype=dtype, output_loading_info=True, **options
+        )
+    forget()
+    if info["missing_keys"]:
+        raise UserError(
+            f"model.backbone: {pretrained.label} comes without its language-model head, "
+            f"so it cannot {purpose}"
+        )
+    return model
+
+
+def _attention(implementation: AttentionImplementation, device_type: str, bf16: bool) -> dict[str, Any]:
+    if implementation != "auto":
+        return {"attn_implementation": implementation}
+    # Eager trains 1.5 times as fast as SDPA there.
+    return {"attn_implementation": "eager"} if device_type == "cpu" and bf16 else {}
+
+
+def _gguf_options(pretrained: Pretrained) -> dict[str, Any]:
     """What `from_pretrained` must be told to read a GGUF file right; nothing for other files."""
     if pretrained.gguf_file is None:
         return {}

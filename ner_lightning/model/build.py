@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import nn
 
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.data.schemes import LabelSet
@@ -56,7 +57,7 @@ def build_tagger(
     Returns:
         the tagger, and a word for the exact weights of its backbone.
     """
-    _quiet()
+    quiet_loading()
     asks_hub = pretrained.on_hub and not pretrained.kwargs["local_files_only"]
     stage(f"Loading {pretrained.label}{', downloading what the cache lacks' if asks_hub else ''} ...")
     model = load_backbone(
@@ -70,30 +71,46 @@ def build_tagger(
     )
     weights_id = identity(pretrained)
     if architecture.prepare is not None:
-        model = architecture.prepare(model)
         weights_id += f" {architecture.prepare!r}"
+    model = set_up(model, architecture, verify=verify)
+    if checkpointing:
+        checkpoint_activations(model)
+    if compiled:
+        compile_layers(model, below=frozen_layers(model) if cached else 0)
     config: Any = model.config
-    text = config.get_text_config()
+    return Tagger(model, labels, architecture, config.get_text_config().hidden_size, bf16), weights_id
+
+
+def set_up(model: nn.Module, architecture: Architecture, *, verify: bool = True) -> nn.Module:
+    """Makes a loaded backbone what the architecture says: its layers, their attention, what is trained.
+
+    Args:
+        model: from `load_backbone`, in place.
+        architecture: what to make of it.
+        verify: prove the direction of attention first.
+
+    Returns:
+        the backbone, wrapped by PEFT if there are adapters.
+    """
+    if architecture.prepare is not None:
+        model = architecture.prepare(model)
     if architecture.layers is not None:
         keep_layers(model, architecture.layers)
     hide_right_context(model, architecture.causal_below)
     if verify:
+        config: Any = model.config
+        vocabulary = config.get_text_config().vocab_size
         stage(f"Proving that its attention is {architecture.attention} ...")
-        verify_attention(model, architecture.attention, text.vocab_size, architecture.causal_below)
-    model = adapt(
+        verify_attention(model, architecture.attention, vocabulary, architecture.causal_below)
+    return adapt(
         model,
         freeze=architecture.freeze_backbone,
         lora=architecture.lora,
         unfreeze_top=architecture.unfreeze_top,
     )
-    if checkpointing:
-        checkpoint_activations(model)
-    if compiled:
-        compile_layers(model, below=frozen_layers(model) if cached else 0)
-    return Tagger(model, labels, architecture, text.hidden_size, bf16), weights_id
 
 
-def _quiet() -> None:
+def quiet_loading() -> None:
     """Silences what transformers says of its own progress; errors and downloads stay."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils import logging

@@ -41,25 +41,40 @@ class Dropout(nn.Dropout):
         return (input * kept).to(dtype).mul_(steps / (steps - threshold))
 
 
+def hidden_words(batch: Batch, p: float, generator: torch.Generator | None = None) -> Tensor:
+    """Draws words with probability `p` each; true on all their sub-tokens.
+
+    Args:
+        batch: whose words.
+        p: from 0 to 1.
+        generator: on the CPU, for draws of their own; None takes the device's.
+
+    Returns:
+        *Shape:* (R, T)
+    """
+    device = batch.mask.device if generator is None else generator.device
+    draws = torch.rand(batch.mask.shape, device=device, generator=generator).to(batch.mask.device)
+    hidden = (draws < p) & batch.mask  # (B, W)
+    # Plus one where a hidden word begins and minus one behind it: sums are zero outside. No boolean index,
+    # for which the host would wait.
+    steps = batch.input_ids.new_zeros(batch.input_ids.numel() + 1)
+    ones = hidden.flatten().to(steps.dtype)
+    steps.index_add_(0, batch.first.flatten(), ones).index_add_(0, batch.last.flatten() + 1, ones, alpha=-1)
+    return (steps[:-1].cumsum(0) != 0).view(batch.input_ids.shape)
+
+
 @contextmanager
-def hidden_words(backbone: nn.Module, batch: Batch, p: float) -> Iterator[None]:
-    """Within it the backbone reads zeros instead of some words, drawn with probability `p` each.
+def unread(backbone: nn.Module, hidden: Tensor) -> Iterator[None]:
+    """Within it the backbone reads zeros instead of some sub-tokens.
 
     What a word is must then be told from the words around it, as for a name that was never seen. Zeroing a
     word's whole embedding is word dropout as flair and AdaSeq have it; here all its sub-tokens go.
 
     Args:
         backbone: a transformers model.
-        batch: what it is about to read.
-        p: from 0 to 1.
+        hidden: true where it reads nothing. *Shape:* (R, T)
     """
-    hidden = (torch.rand(batch.mask.shape, device=batch.mask.device) < p) & batch.mask  # (B, W)
-    # Plus one where a hidden word begins and minus one behind it: sums are zero outside. No boolean index,
-    # for which the host would wait.
-    steps = batch.input_ids.new_zeros(batch.input_ids.numel() + 1)
-    ones = hidden.flatten().to(steps.dtype)
-    steps.index_add_(0, batch.first.flatten(), ones).index_add_(0, batch.last.flatten() + 1, ones, alpha=-1)
-    read = (steps[:-1].cumsum(0) == 0).view(batch.input_ids.shape).unsqueeze(-1)  # (R, T, 1)
+    read = ~hidden.unsqueeze(-1)  # (R, T, 1)
     model: Any = backbone
     hook = model.get_input_embeddings().register_forward_hook(lambda module, args, output: output * read)
     try:

@@ -1,4 +1,4 @@
-"""What a backbone is told of who sees whom: padded rows, and sentences that share one row."""
+"""How a backbone reads a batch: who sees whom in padded rows, and in sentences that share one row."""
 
 from typing import Any
 
@@ -43,6 +43,26 @@ def attention_inputs(config: Any, batch: Batch, dtype: torch.dtype) -> dict[str,
     width = batch.attention_mask.shape[1]
     seen = batch.attention_mask.unsqueeze(1).expand(-1, width, -1)  # (R, T, T)
     return {"attention_mask": _additive(seen, config, dtype)}
+
+
+def hidden_states(backbone: nn.Module, batch: Batch, *, bf16: bool = False) -> Tensor:
+    """A backbone's last hidden states.
+
+    Args:
+        backbone: a transformers model without a head.
+        batch: padded or packed.
+        bf16: compute in bf16, with or without a trainer around it and whatever the type of its weights.
+
+    Returns:
+        *Shape:* (R, T, D)
+    """
+    config: Any = backbone.config
+    dtype = torch.bfloat16 if bf16 else next(backbone.parameters()).dtype
+    inputs = attention_inputs(config, batch, dtype)
+    with torch.autocast(batch.input_ids.device.type, dtype=torch.bfloat16, enabled=bf16):
+        output: Any = backbone(input_ids=batch.input_ids, **inputs)
+    hidden: Tensor = output.last_hidden_state
+    return hidden
 
 
 def _additive(seen: Tensor, config: Any, dtype: torch.dtype) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,10 @@ from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.crf import CRF, Segments, n_best, viterbi
 from ner_lightning.model.cut import Cut
-from ner_lightning.model.dropout import Dropout, hidden_words
+from ner_lightning.model.dropout import Dropout, hidden_words, unread
 from ner_lightning.model.extend import LossPart
 from ner_lightning.model.loss import word_losses
-from ner_lightning.model.masks import attention_inputs
+from ner_lightning.model.masks import hidden_states
 
 ILLEGAL = float("-inf")
 
@@ -264,16 +264,10 @@ class Tagger(nn.Module):
         Returns:
             *Shape:* (R, T, D)
         """
-        dtype = torch.bfloat16 if self.bf16 else next(self.backbone.parameters()).dtype
-        config: Any = self.backbone.config
-        inputs = attention_inputs(config, batch, dtype)
         hides = self.training and self.word_dropout > 0
-        hiding = hidden_words(self.backbone, batch, self.word_dropout) if hides else nullcontext()
-        # A bf16 backbone with fp32 adapters computes in bf16, with or without a trainer around it.
-        with hiding, torch.autocast(batch.input_ids.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            output: Any = self.backbone(input_ids=batch.input_ids, **inputs)
-        hidden: Tensor = output.last_hidden_state
-        return hidden
+        hidden = hidden_words(batch, self.word_dropout) if hides else None
+        with nullcontext() if hidden is None else unread(self.backbone, hidden):
+            return hidden_states(self.backbone, batch, bf16=self.bf16)
 
 
 def _scores(legal: Tensor) -> Tensor:

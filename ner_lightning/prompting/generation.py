@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from ner_lightning.data.encoding import load_tokenizer
-from ner_lightning.data.gguf_once import forget, read_once
 from ner_lightning.data.pretrained import Pretrained
-from ner_lightning.errors import UserError
-from ner_lightning.model.backbone import gguf_options
+from ner_lightning.model.backbone import load_language_model
+from ner_lightning.model.build import quiet_loading
 from ner_lightning.model.masks import has_windows
 from ner_lightning.prompting.constraint import Form
 from ner_lightning.prompting.prompt import Message, plain
@@ -62,30 +61,14 @@ class Prompted:
         Raises:
             UserError: it is an encoder, or its files hold no language-model head.
         """
-        from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForCausalLM
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        options = {"trust_remote_code": trust_remote_code, **pretrained.kwargs}
+        quiet_loading()
         tokenizer = load_tokenizer(pretrained, trust_remote_code=trust_remote_code)
-        with read_once(pretrained.gguf_file is not None):
-            config = AutoConfig.from_pretrained(pretrained.name, **options)
-            if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
-                raise UserError(f"model.backbone: {pretrained.label} is an encoder, so it cannot be prompted")
-            model, info = AutoModelForCausalLM.from_pretrained(
-                pretrained.name,
-                dtype=torch.bfloat16 if bf16 else torch.float32,
-                output_loading_info=True,
-                **options,
-                **gguf_options(pretrained),
-            )
-        forget()
-        if info["missing_keys"]:
-            raise UserError(
-                f"model.backbone: {pretrained.label} comes without its language-model head, so it cannot be "
-                "prompted"
-            )
+        model = load_language_model(
+            pretrained,
+            dtype=torch.bfloat16 if bf16 else torch.float32,
+            purpose="be prompted",
+            trust_remote_code=trust_remote_code,
+        )
         return cls(model.to(device), tokenizer)
 
     @property

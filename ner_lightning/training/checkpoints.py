@@ -18,6 +18,7 @@ from ner_lightning.runs import BEST, LAST, Run, load_checkpoint
 from ner_lightning.training.console import best_effort
 
 MONITOR = "val/f1"
+AGAIN = "ner-lightning fit --run {} --ckpt_path last"  # goes on with a run that was stopped
 
 
 def checkpoints(run: Run) -> list[Callback]:
@@ -59,10 +60,12 @@ class CheckpointFiles(TorchCheckpointIO):
 
     Args:
         run: the run folder; with its first `last`, `runs/last` comes to mean it.
+        again: the command that goes on with a run; only a fit becomes `runs/last`.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, again: str = AGAIN) -> None:
         self.run = run
+        self.again = again
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
@@ -77,8 +80,8 @@ class CheckpointFiles(TorchCheckpointIO):
             file.parent.mkdir(parents=True, exist_ok=True)
             write_checkpoint(checkpoint, file)
         except OSError as error:
-            raise UserError(_rescue(checkpoint, file, error)) from error
-        if file.name == self.run.checkpoint(LAST).name:
+            raise UserError(_rescue(checkpoint, file, error, self.again)) from error
+        if self.again == AGAIN and file.name == self.run.checkpoint(LAST).name:
             best_effort(self.run.path.parent.parent / LAST, self.run.point_last)
 
     def load_checkpoint(
@@ -128,9 +131,9 @@ class _Sink:
         self.file.flush()
 
 
-def _rescue(checkpoint: Mapping[str, Any], file: Path, error: OSError) -> str:
+def _rescue(checkpoint: Mapping[str, Any], file: Path, error: OSError, again: str) -> str:
     """Keeps a checkpoint elsewhere, and says where and how to go on."""
-    go_on = f"ner-lightning fit --run {file.parent.parent} --ckpt_path last"
+    go_on = again.format(file.parent.parent)
     failed = f"the checkpoint {file} cannot be written ({os.strerror(error.errno or errno.EIO)})"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         failed = f"no space is left for {file}"

@@ -1,6 +1,5 @@
 """NERModule: the LightningModule around a tagger; steps and logging, nothing else."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,7 +22,7 @@ from ner_lightning.model.keep import Cache
 from ner_lightning.model.loss import LossWeights
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.training.metrics import EntityF1
-from ner_lightning.training.optim import Schedule, parameter_groups, schedule
+from ner_lightning.training.optim import Schedule, clip, parameter_groups, schedule
 from ner_lightning.training.randomness import State, random_states, restore_random_state
 from ner_lightning.training.vitals import logs_step
 
@@ -236,17 +235,10 @@ class NERModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips and logs the gradient's norm.
-
-        Lightning's own way refuses fused optimizers, for the sake of fp16's scaled gradients; there
-        are none here.
-        """
-        trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if gradient_clip_algorithm == "value" and gradient_clip_val:
-            torch.nn.utils.clip_grad_value_(trained, gradient_clip_val)
-            return
-        norm = torch.nn.utils.clip_grad_norm_(trained, gradient_clip_val or math.inf)
-        self.log("train/grad_norm", norm, batch_size=1)
+        """Clips and logs the gradient's norm."""
+        norm = clip(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        if norm is not None:
+            self.log("train/grad_norm", norm, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what was trained, and the name and exact weights of what was not."""

@@ -1,10 +1,11 @@
 """Parameter groups and learning-rate schedules."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ner_lightning.model.tagger import Tagger
 
@@ -25,22 +26,49 @@ def parameter_groups(
         crf_lr: for the CRF's transitions.
         weight_decay: for matrices.
     """
-    parts: list[tuple[str, nn.Module | None, float]] = [
-        ("backbone", tagger.backbone, lr),
-        ("head", tagger.head, head_lr),
-        ("crf", tagger.crf, crf_lr),
-    ]
-    groups: list[dict[str, object]] = []
-    for name, module, rate in parts:
-        trained = [p for p in module.parameters() if p.requires_grad] if module else []
-        matrices = [p for p in trained if p.dim() > 1 and name != "crf"]
-        vectors = [p for p in trained if p.dim() <= 1 or name == "crf"]
-        if matrices:
-            groups.append({"params": matrices, "lr": rate, "weight_decay": weight_decay, "name": name})
-        if vectors:
-            label = f"{name}_no_decay" if matrices else name
-            groups.append({"params": vectors, "lr": rate, "weight_decay": 0.0, "name": label})
+    groups = decayed("backbone", tagger.backbone.parameters(), lr, weight_decay)
+    groups += decayed("head", tagger.head.parameters(), head_lr, weight_decay)
+    scores = [p for p in tagger.crf.parameters() if p.requires_grad] if tagger.crf is not None else []
+    if scores:
+        groups.append({"params": scores, "lr": crf_lr, "weight_decay": 0.0, "name": "crf"})
     return groups
+
+
+def decayed(
+    name: str, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
+) -> list[dict[str, object]]:
+    """The trained ones of some parameters as one or two groups: matrices decay, vectors do not."""
+    trained = [p for p in parameters if p.requires_grad]
+    matrices, vectors = ([p for p in trained if (p.dim() > 1) == tall] for tall in (True, False))
+    label = f"{name}_no_decay" if matrices else name
+    groups = [(matrices, weight_decay, name), (vectors, 0.0, label)]
+    return [
+        {"params": params, "lr": lr, "weight_decay": decay, "name": called}
+        for params, decay, called in groups
+        if params
+    ]
+
+
+def clip(optimizer: torch.optim.Optimizer, value: float | None, algorithm: str | None) -> Tensor | None:
+    """Clips gradients as a trainer was told to.
+
+    Lightning's own way refuses fused optimizers, for the sake of fp16's scaled gradients; there are none
+    here.
+
+    Args:
+        optimizer: whose parameters' gradients are clipped.
+        value: the largest value or norm; None or 0 leaves them as they are.
+        algorithm: `value`, or `norm`, which None means too.
+
+    Returns:
+        the gradient's norm before that, unless it is values that were clipped.
+    """
+    trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    if algorithm == "value" and value:
+        torch.nn.utils.clip_grad_value_(trained, value)
+        return None
+    norm: Tensor = torch.nn.utils.clip_grad_norm_(trained, value or math.inf)
+    return norm
 
 
 def schedule(kind: Schedule, steps: int, warmup: float) -> Callable[[int], float]:

@@ -15,6 +15,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ner_lightning.errors import Interrupted
 from ner_lightning.runs import LAST, Run, short
+from ner_lightning.training.checkpoints import AGAIN
 from ner_lightning.training.console import say
 from ner_lightning.training.loggers import TableLogger
 from ner_lightning.training.vitals import logs_step
@@ -35,10 +36,12 @@ class SafePoints(Callback):
         run: the run folder.
         table: the metrics table, a part of each checkpoint.
         every: steps between two checkpoints within an epoch; None saves after each epoch only.
+        again: the command that goes on with a run.
     """
 
-    def __init__(self, run: Run, table: TableLogger, every: int | None = None) -> None:
+    def __init__(self, run: Run, table: TableLogger, every: int | None = None, again: str = AGAIN) -> None:
         self.run = run
+        self.again = again
         self.table = table
         self.every = every
         self._asked = 0  # the signal's number
@@ -123,9 +126,7 @@ class SafePoints(Callback):
         self._release()
         if isinstance(exception, KeyboardInterrupt | Interrupted) and trainer.is_global_zero:
             if self.run.checkpoint(LAST).is_file():
-                say(
-                    f"Stopped. Continue with: ner-lightning fit --run {short(self.run.path)} --ckpt_path last"
-                )
+                say(f"Stopped. Continue with: {self.again.format(short(self.run.path))}")
             else:
                 say("Stopped before the first checkpoint.")
         if isinstance(exception, Interrupted) and exception.signal == signal.SIGUSR1:
