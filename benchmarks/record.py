@@ -17,6 +17,7 @@ import prompt_table
 import record_analysis
 import results
 import torch
+import yaml
 
 from ner_lightning import records
 from ner_lightning.data.schemes import spans
@@ -87,6 +88,8 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     """
     run = Run(folder)
     about, metrics = run.read("run.json"), run.read("metrics.json")
+    if "val_loss" in about.get("pretraining", {}):
+        return [_pretraining(folder, about)]
     if not about or not metrics:
         raise UserError(f"{folder} is not the folder of a finished run (run.json and metrics.json)")
     configs, overrides = split_command(about["command"])
@@ -128,6 +131,28 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     origin = {name: about[name] for name in ("seed", "machine", "versions", "commit")}
     rows += record_analysis.rows_of(folder, shared | origin | {"command": shlex.join(about["command"])})
     return rows
+
+
+def _pretraining(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """The row of a backbone that learned to fill in hidden words."""
+    configs, overrides = split_command(about["command"])
+    described = about["data"]["valid"]
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+    return {
+        "config": " ".join([results.PRETRAINED, *configs]),
+        "overrides": overrides,
+        "data": records.describe_data(described["origin"], described["fingerprint"]),
+        "split": "valid",
+        "metric": "cross-entropy of hidden sub-tokens",
+        "value": about["pretraining"]["val_loss"],
+        "seed": recipe["seed_everything"],
+        "command": shlex.join(about["command"]),
+        "machine": about["machine"],
+        "versions": about["versions"],
+        "commit": about["commit"],
+        "minutes": about["minutes"],
+        "peak_memory_bytes": about["peak_memory_bytes"],
+    }
 
 
 def split_command(command: Sequence[str]) -> tuple[list[str], list[str]]:

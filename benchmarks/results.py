@@ -18,6 +18,7 @@ import report_tables
 from ner_lightning import ladder, records
 from ner_lightning.records import Row, markdown
 
+PRETRAINED = "pretraining"  # before the configs of a backbone that learned to fill in hidden words
 FILE = Path(__file__).parent.parent / "docs" / "results.json"
 OPENING = re.compile(r"<!-- results: ")
 MARKED = re.compile(r"(<!-- results: (\w+) -->\n)((?:(?!<!-- results: ).)*?)(<!-- end -->)", flags=re.S)
@@ -61,6 +62,24 @@ def _mean(values: Sequence[float]) -> str:
 def smollm2(rows: Sequence[Row]) -> str:
     """The runs of SmolLM2 on CoNLL-2003."""
     return score_table(rows, "smollm2_conll2003")
+
+
+def pretraining(rows: Sequence[Row]) -> str:
+    """Backbones that learned to fill in hidden words."""
+    body = [
+        [
+            f"`{' '.join([row['config'].partition(' ')[2], *row['overrides']])}`",
+            str(row["seed"]),
+            f"{row['value']:.3f}",
+            f"{row['minutes']:.0f}",
+            f"{row['peak_memory_bytes'] / 2**30:.1f}",
+            row["machine"],
+        ]
+        for row in rows
+        if row["config"].split(" ")[0] == PRETRAINED
+    ]
+    head = ["configs and options", "seed", "cross-entropy, validation", "minutes", "peak GiB", "machine"]
+    return markdown(head, body) if body else "Not measured yet.\n"
 
 
 COLUMNS = ("valid f1", "test precision", "test recall", "test f1")
@@ -110,6 +129,7 @@ def _of_report(
 
 TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "smollm2": smollm2,
+    "pretraining": pretraining,
     "quickstart": lambda rows: score_table(rows, "quickstart"),
     "speedups": speedups,
     "training": bench("training speed"),
