@@ -64,7 +64,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         recipe = Recipe(named(words))
         refuse(recipe.config)
         folder = folder or _create(Path(options.runs), f"{recipe.config.name}-pretrained")
-        _train(folder, recipe, options.hidden, ["ner-lightning", subcommand, *args])
+        asked = {"hidden": options.hidden, "text": _add_texts(recipe, options.text)}
+        _train(folder, recipe, asked, ["ner-lightning", subcommand, *args])
 
 
 def _begun(options: argparse.Namespace) -> "Run":
@@ -79,8 +80,29 @@ def _begun(options: argparse.Namespace) -> "Run":
         )
     if "val_loss" in about:
         raise UserError(f"--run {options.run} is done: its model is {folder.path / 'model'}")
-    options.hidden = about["hidden"]
+    options.hidden, options.text = about["hidden"], [text["from"] for text in about["text"]]
     return folder
+
+
+def _add_texts(recipe: "Recipe", addresses: Sequence[str]) -> list[dict[str, Any]]:
+    """Adds texts to the training data; returns what each held."""
+    from ner_lightning.inference.bulk import check, numbered
+    from ner_lightning.inference.readers import Inputs
+
+    held = []
+    for address in addresses:
+        sentences: list[list[str]] = []
+        documents: list[int] = []
+        for record, number in numbered(Inputs(address).read()):
+            check([record])
+            words = [piece for piece in record.document().words if piece]
+            sentences += words
+            documents += [number] * len(words)
+        if not sentences:
+            raise UserError(f"--text {address} holds no words")
+        recipe.datamodule.add_text(sentences, documents)
+        held.append({"from": address, "sentences": len(sentences), "words": sum(map(len, sentences))})
+    return held
 
 
 def _create(root: Path, name: str) -> "Run":
@@ -100,7 +122,7 @@ def _create(root: Path, name: str) -> "Run":
     return folder
 
 
-def _train(folder: "Run", recipe: "Recipe", hidden: float, command: Sequence[str]) -> None:
+def _train(folder: "Run", recipe: "Recipe", asked: dict[str, Any], command: Sequence[str]) -> None:
     import sys
 
     import lightning.pytorch as pl
@@ -120,7 +142,7 @@ def _train(folder: "Run", recipe: "Recipe", hidden: float, command: Sequence[str
     callbacks: list[Any] = [
         vitals,
         SafePoints(folder, table, again=again),
-        pretraining.PretrainingFolder(folder, command, recipe.text(), table, vitals, bar=bar),
+        pretraining.PretrainingFolder(folder, command, recipe.text(), asked, table, vitals, bar=bar),
         RunCheckpoint(
             dirpath=folder.checkpoints,
             filename=LAST,
@@ -136,7 +158,7 @@ def _train(folder: "Run", recipe: "Recipe", hidden: float, command: Sequence[str
         enable_progress_bar=bar,
         **{name: recipe.config.trainer[name] for name in TRAINER},
     )
-    module = pretraining.Pretraining(recipe.model.hparams, hidden)
+    module = pretraining.Pretraining(recipe.model.hparams, asked["hidden"])
     held = folder.checkpoint(LAST)
     try:
         pl.seed_everything(int(recipe.config.seed_everything), verbose=False)
@@ -162,6 +184,13 @@ def parser(name: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--hidden", type=float, default=0.25, metavar="SHARE", help="share of words (default: 0.25)"
+    )
+    parser.add_argument(
+        "--text",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="text to learn from as well: a file or folder as `predict` reads; may be repeated",
     )
     parser.add_argument("--run", metavar="RUN", help="continue one that was stopped, with its settings")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")

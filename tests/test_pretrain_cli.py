@@ -113,6 +113,24 @@ def test_in_bf16_with_adapters_and_documents(place):
     assert all("proj" in name for name in changed)
 
 
+def test_text_without_tags_is_learned_from_as_well(place, capsys):
+    Path("notes").mkdir()
+    Path("notes/a.txt").write_text(
+        "Vera Holt left Lima. Nobody knew why.\nShe came back.\n", encoding="utf-8"
+    )
+    Path("notes/b.jsonl").write_text('{"tokens": ["Okoro", "won", "."]}\n', encoding="utf-8")
+    options = ["--text", "notes", "--data.context", "64", "--trainer.max_epochs", "1"]
+    assert main(["pretrain", "--config", "recipe.yaml", *options]) == 0
+    assert "text         4 sentences of notes" in capsys.readouterr().out
+    about = json.loads(Path("runs/recipe-pretrained/1/run.json").read_text())["pretraining"]
+    assert about["text"] == [{"from": "notes", "sentences": 4, "words": 16}]
+    assert main(["pretrain", "--config", "recipe.yaml", "--text", "nowhere.txt"]) == 2
+    assert "nowhere.txt: cannot be read" in capsys.readouterr().err
+    Path("empty.txt").write_text("\n", encoding="utf-8")
+    assert main(["pretrain", "--config", "recipe.yaml", "--text", "empty.txt"]) == 2
+    assert "--text empty.txt holds no words" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

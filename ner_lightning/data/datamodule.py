@@ -197,6 +197,17 @@ class CoNLLDataModule(pl.LightningDataModule):
             )
         return self._datasets[name]
 
+    def add_text(self, sentences: Sequence[Sequence[str]], documents: Sequence[int]) -> None:
+        """Adds sentences to the training data of which only the words are known, to learn to fill them in.
+
+        Args:
+            sentences: the words of each, at least one.
+            documents: the document of each.
+        """
+        coded = self.encoder.encode(sentences, documents)
+        more = progress.paced(coded, "sentences of text tokenised", len(sentences))
+        self._encoded["train"] = [*self.encoded("train"), *more]
+
     def use_states(self, name: str, states: States) -> None:
         """Gives a split's batches what a cache keeps of it, also those of a loader that is there already."""
         self.dataset(name).states = states

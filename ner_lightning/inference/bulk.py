@@ -30,7 +30,7 @@ def blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
     """Records in blocks; sentences of one document stay together, unless they are very many."""
     return grouped(
         (record, _shares(record), None if _is_text(record) else number)
-        for record, number in _numbered(records)
+        for record, number in numbered(records)
     )
 
 
@@ -44,7 +44,7 @@ def _is_text(record: Record) -> bool:
     return isinstance(record.content, str) and not record.reason  # what cannot be tagged is always a string
 
 
-def _numbered(records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
+def numbered(records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
     """Records with the number of the text that each is a part of, from 1."""
     number, source = 0, None
     for record in records:
@@ -92,10 +92,10 @@ def tag_blocks(
     for block in found:
         if strict:
             check(block)
-        numbered = [(record, number) for record, number in _numbered(block) if not record.reason]
-        good = [record for record, _ in numbered]
+        kept = [(record, number) for record, number in numbered(block) if not record.reason]
+        good = [record for record, _ in kept]
         documents = (record.document(tokenized=tokenized) for record in good)
-        tagged = list(tagger.tag(documents, [number for _, number in numbered]))
+        tagged = list(tagger.tag(documents, [number for _, number in kept]))
         head = "" if output.done.records else writer.head
         output.add(
             head + "".join(writer.row(record, each) for record, each in zip(good, tagged, strict=True)),

@@ -139,6 +139,7 @@ class PretrainingFolder(Callback):
         run: the folder.
         command: the command line that was typed.
         recipe: all settings as YAML, which a continued run reads.
+        asked: the share of hidden words, and the texts beside the training data.
         table: the metrics table.
         vitals: knows the words a second; it must come before this callback.
         bar: whether something else shows how far an epoch is.
@@ -149,6 +150,7 @@ class PretrainingFolder(Callback):
         run: Run,
         command: Sequence[str],
         recipe: str,
+        asked: Mapping[str, Any],
         table: TableLogger,
         vitals: Vitals,
         *,
@@ -157,6 +159,7 @@ class PretrainingFolder(Callback):
         self.run = run
         self.command = list(command)
         self.recipe = recipe
+        self.asked = dict(asked)
         self.table = table
         self.vitals = vitals
         self._bar = bar
@@ -197,11 +200,13 @@ class PretrainingFolder(Callback):
                 "parameters": sum(p.numel() for p in parameters),
                 "trained_parameters": trained,
                 "data": described,
-                "pretraining": {"hidden": module.share},
+                "pretraining": self.asked,
             },
         )
         for name, split in described.items():
             say(f"{name:<6}{split['sentences']:>8,} sentences, of which the words alone are used")
+        for text in self.asked["text"]:
+            say(f"text  {text['sentences']:>8,} sentences of {text['from']}")
         say(f"{trained:,} of {sum(p.numel() for p in parameters):,} parameters are trained")
         if module.settings["compile"]:
             say("The layers are compiled on first use, which takes a minute or two.")
