@@ -3,33 +3,18 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ner_lightning.data.alignment import Ints, Tokenizer, clip, marks_first_words, special_tokens, word_starts
 from ner_lightning.data.gguf_once import read_once
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.data.windows import owners, passages, windows
 from ner_lightning.errors import UserError
 
-Ints = NDArray[np.int64]
 CHUNK = 1024  # sentences per tokenizer call: enough to amortise it, little enough to show progress
 # The settings of a data module that decide how words become sub-tokens: arguments of `Encoder`.
 ENCODING = ("max_length", "overlap", "context", "repeats", "prefix_space", "first_space")
-
-
-class Tokenizer(Protocol):
-    """What is used of a Hugging Face fast tokenizer."""
-
-    is_fast: bool
-    bos_token_id: int | None
-    pad_token_id: int | None
-    eos_token_id: int | None
-    unk_token_id: int | None
-
-    def __call__(self, text: Any, **kwargs: Any) -> Any:
-        """Encodes texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +111,7 @@ class Encoder:
         first_space: bool = False,
     ) -> None:
         self.tokenizer = tokenizer
-        self.prefix, self.suffix = _special_tokens(tokenizer)
+        self.prefix, self.suffix = special_tokens(tokenizer)
         line = tokenizer("\n", add_special_tokens=False)["input_ids"]
         self.line = np.array([i for i in line if i != tokenizer.unk_token_id], dtype=np.int64)
         if repeats < 0:
@@ -137,7 +122,7 @@ class Encoder:
         self.context = context
         self.repeats = repeats
         self.prefix_space = prefix_space
-        self.lead = " " if first_space and prefix_space and _marks_first_words(tokenizer) else ""
+        self.lead = " " if first_space and prefix_space and marks_first_words(tokenizer) else ""
         copies = f", for each of {repeats + 1} copies" if repeats else ""
         if self.capacity < 2 or not 0 <= overlap <= self.capacity // 2:
             raise UserError(
@@ -189,14 +174,14 @@ class Encoder:
             for (index, words), ids, offsets in zip(
                 chunk, coded["input_ids"], coded["offset_mapping"], strict=True
             ):
-                starts = _word_starts(words, offsets, lead=len(self.lead))
+                starts = word_starts(words, offsets, lead=len(self.lead))
                 pieces = (
                     self._word_by_word(words) if starts is None else (np.array(ids, dtype=np.int64), starts)
                 )
                 yield _Tokenised(index, *self._clipped(*pieces))
 
     def _clipped(self, ids: Ints, starts: Ints) -> tuple[Ints, Ints]:
-        return _clip(ids, starts, self.capacity)
+        return clip(ids, starts, self.capacity)
 
     def _passage(self, sentences: Sequence[_Tokenised]) -> Encoded:
         """Puts sentences, each on a line of its own, into one window; one that is too long, into several."""
@@ -236,54 +221,3 @@ class Encoder:
         pieces = [ids or blank for ids in coded]
         starts = np.cumsum([0, *map(len, pieces)])
         return np.concatenate([np.array(piece, dtype=np.int64) for piece in pieces]), starts
-
-
-def _marks_first_words(tokenizer: Tokenizer) -> bool:
-    """Whether a text's first word becomes other sub-tokens than it would later on, and a space mends that."""
-    first, led, both, other = (
-        list(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in ("a", " a", "b a", "b")
-    )
-    return led != first and both == other + led
-
-
-def _word_starts(words: Sequence[str], offsets: Sequence[tuple[int, int]], lead: int = 0) -> Ints | None:
-    """First sub-token of each word, from character offsets; None unless each word has its own.
-
-    A word's region is its characters and the space before it: byte-level tokenizers give that space
-    to the word's first sub-token, and some give it a sub-token of its own. `lead` spaces come first.
-    """
-    if not offsets:
-        return None
-    lengths = np.array([len(word) + 1 for word in words])
-    ends = np.cumsum(lengths) - 1 + lead  # where each word's last character ends
-    spans = np.array(offsets, dtype=np.int64)
-    word = np.searchsorted(ends, np.maximum(spans[:, 1], 1))
-    steps = np.diff(word)
-    covers_all = word[0] == 0 and word[-1] == len(words) - 1 and bool((steps >= 0).all())
-    if not covers_all or (steps > 1).any() or (spans[:, 0] < (ends - lengths)[word]).any():
-        return None
-    return np.append(np.flatnonzero(np.append(1, steps)), len(word))
-
-
-def _clip(ids: Ints, starts: Ints, capacity: int) -> tuple[Ints, Ints]:
-    """Shortens words that alone exceed a window to their first `capacity` sub-tokens."""
-    lengths = np.diff(starts)
-    if int(lengths.max()) <= capacity:
-        return ids, starts
-    within = np.arange(len(ids)) - np.repeat(starts[:-1], lengths)
-    return ids[within < capacity], np.append(0, np.cumsum(np.minimum(lengths, capacity)))
-
-
-def _special_tokens(tokenizer: Tokenizer) -> tuple[Ints, Ints]:
-    """What the tokenizer puts before and after a text; a decoder that puts nothing gets its BOS.
-
-    Llama-style models park attention on the first token, so they are given one even where the
-    tokenizer's file forgot it (GGUF conversions do).
-    """
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    full = tokenizer("a", add_special_tokens=True)["input_ids"]
-    at = next((i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare), len(full))
-    prefix, suffix = full[:at], full[at + len(bare) :]
-    if not full[:at] and tokenizer.bos_token_id is not None:
-        prefix = [tokenizer.bos_token_id]
-    return np.array(prefix, dtype=np.int64), np.array(suffix, dtype=np.int64)

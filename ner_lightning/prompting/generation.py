@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ner_lightning.data.encoding import load_tokenizer
 from ner_lightning.data.pretrained import Pretrained
+from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import load_language_model
 from ner_lightning.model.build import quiet_loading
 from ner_lightning.model.masks import has_windows
@@ -59,7 +60,7 @@ class Prompted:
         """Loads a backbone with its language-model head.
 
         Raises:
-            UserError: it is an encoder, or its files hold no language-model head.
+            UserError: it is an encoder, has become like one, or its files hold no language-model head.
         """
         quiet_loading()
         tokenizer = load_tokenizer(pretrained, trust_remote_code=trust_remote_code)
@@ -69,6 +70,10 @@ class Prompted:
             purpose="be prompted",
             trust_remote_code=trust_remote_code,
         )
+        if getattr(model.config, "is_causal", True) is False:
+            raise UserError(
+                f"model.backbone: {pretrained.label} has learned to read both ways, so it cannot be prompted"
+            )
         return cls(model.to(device), tokenizer)
 
     @property

@@ -1,0 +1,73 @@
+"""Which sub-tokens are a word's, and what a tokenizer puts around a text."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+class Tokenizer(Protocol):
+    """What is used of a Hugging Face fast tokenizer."""
+
+    is_fast: bool
+    bos_token_id: int | None
+    pad_token_id: int | None
+    eos_token_id: int | None
+    unk_token_id: int | None
+
+    def __call__(self, text: Any, **kwargs: Any) -> Any:
+        """Encodes texts."""
+
+
+def marks_first_words(tokenizer: Tokenizer) -> bool:
+    """Whether a text's first word becomes other sub-tokens than it would later on, and a space mends that."""
+    first, led, both, other = (
+        list(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in ("a", " a", "b a", "b")
+    )
+    return led != first and both == other + led
+
+
+def word_starts(words: Sequence[str], offsets: Sequence[tuple[int, int]], lead: int = 0) -> Ints | None:
+    """First sub-token of each word, from character offsets; None unless each word has its own.
+
+    A word's region is its characters and the space before it: byte-level tokenizers give that space
+    to the word's first sub-token, and some give it a sub-token of its own. `lead` spaces come first.
+    """
+    if not offsets:
+        return None
+    lengths = np.array([len(word) + 1 for word in words])
+    ends = np.cumsum(lengths) - 1 + lead  # where each word's last character ends
+    spans = np.array(offsets, dtype=np.int64)
+    word = np.searchsorted(ends, np.maximum(spans[:, 1], 1))
+    steps = np.diff(word)
+    covers_all = word[0] == 0 and word[-1] == len(words) - 1 and bool((steps >= 0).all())
+    if not covers_all or (steps > 1).any() or (spans[:, 0] < (ends - lengths)[word]).any():
+        return None
+    return np.append(np.flatnonzero(np.append(1, steps)), len(word))
+
+
+def clip(ids: Ints, starts: Ints, capacity: int) -> tuple[Ints, Ints]:
+    """Shortens words that alone exceed a window to their first `capacity` sub-tokens."""
+    lengths = np.diff(starts)
+    if int(lengths.max()) <= capacity:
+        return ids, starts
+    within = np.arange(len(ids)) - np.repeat(starts[:-1], lengths)
+    return ids[within < capacity], np.append(0, np.cumsum(np.minimum(lengths, capacity)))
+
+
+def special_tokens(tokenizer: Tokenizer) -> tuple[Ints, Ints]:
+    """What the tokenizer puts before and after a text; a decoder that puts nothing gets its BOS.
+
+    Llama-style models park attention on the first token, so they are given one even where the
+    tokenizer's file forgot it (GGUF conversions do).
+    """
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full = tokenizer("a", add_special_tokens=True)["input_ids"]
+    at = next((i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare), len(full))
+    prefix, suffix = full[:at], full[at + len(bare) :]
+    if not full[:at] and tokenizer.bos_token_id is not None:
+        prefix = [tokenizer.bos_token_id]
+    return np.array(prefix, dtype=np.int64), np.array(suffix, dtype=np.int64)
