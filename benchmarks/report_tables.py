@@ -96,9 +96,17 @@ def attention(rows: Sequence[Row]) -> tuple[HEAD, list[list[str]]]:
 
 
 def _mistakes(rows: Sequence[Row], split: str = "valid") -> Row | None:
-    found = [row for row in _of(rows, "mistakes") if row["split"] == split]
-    # The run with the longest training that was recorded with its mistakes.
-    return max(found, key=lambda row: row["intervals"]["f1"][0], default=None)
+    """The mistakes of the run with the best validation F1, on either split: nothing is chosen on test."""
+    found = list(_of(rows, "mistakes"))
+    valid = [row for row in found if row["split"] == "valid"]
+    best = max(valid, key=lambda row: row["intervals"]["f1"][0], default=None)
+    if best is None or split == "valid":
+        return best
+    return next((row for row in found if row["split"] == split and _run(row) == _run(best)), None)
+
+
+def _run(row: Row) -> tuple[Any, ...]:
+    return row["config"], row["overrides"], row["seed"]
 
 
 def by_type(rows: Sequence[Row]) -> tuple[HEAD, list[list[str]]]:

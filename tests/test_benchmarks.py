@@ -209,6 +209,21 @@ def test_the_tables_of_the_report_are_made_of_recorded_runs():
     assert "| type: ORG | 20 | 50.0% | 25.0% | +25.0% | +12.5% to +37.5% |" in said["report_reasons"]
     assert "| valid | ORG | 20 | 18 | 0.5000 | 0.2500 | 0.3750 | 0.2500 to 0.5000 |" in said["report_by_type"]
     assert results.TABLES["report_errors"]([]) == "Not measured here.\n"
+    # The run is chosen on validation, for the table of the test set as well.
+    kind = [["ORG", 20, 18, 0.5, 0.25, 0.375, 0.25, 0.5]]
+    other = mistakes | {"intervals": {"f1": [0.9, 0.8, 1.0]}, "types": kind}
+    mine = mistakes | {"intervals": {"f1": [0.7, 0.6, 0.8]}}
+    rows += [
+        row(**about | {"overrides": ["--model.lr 1"]}, split="test", **other),
+        row(
+            **about | {"overrides": ["--model.lr 1"]},
+            split="valid",
+            **mistakes | {"intervals": {"f1": [0.6, 0, 1]}},
+        ),
+        row(**about, split="test", **mine),
+    ]
+    assert "| test | 0.7000 | 0.6000 to 0.8000 |" in results.TABLES["report_source"](rows)
+    assert "0.9000" not in results.TABLES["report_source"](rows)
 
 
 def test_every_recorded_row_is_whole():
