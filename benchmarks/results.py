@@ -143,6 +143,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "calibration": bench("calibration"),
     "ladder_conll2003": partial(ladder_table, "conll2003"),
     "ladder_conll2003_full": partial(ladder_table, "conll2003_full"),
+    "ladder_conll2003_few": partial(ladder_table, "conll2003_few"),
     "ladder_wnut17": partial(ladder_table, "wnut17"),
     "prompted": partial(_of_report, prompt_table.table),
     **{name: partial(_of_report, table) for name, table in report_tables.ALL.items()},
