@@ -47,3 +47,20 @@ def test_smollm2_recipe_on_the_bundled_sample(tmp_path, monkeypatch, capsys):
     other = [tag for row in held for tag in row["predicted"]]
     # Batches differ, bf16 rounds by batch, and after three steps many words are near a tie.
     assert sum(a == b for a, b in zip(one, other, strict=True)) > 0.95 * len(one)
+
+
+def test_smollm2_learns_to_fill_in_words_and_becomes_a_tagger(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    recipe = ["--config", str(ROOT / "configs/smollm2_conll2003.yaml"), "--model.compile", "false"]
+    few = ["--data.dataset", "sample", "--data.train_limit", "160", "--data.valid_limit", "64"]
+    overlay = str(ROOT / "configs/with/pretrain.yaml")
+    options = ["--config", overlay, "--trainer.max_epochs", "2"]
+    assert main(["pretrain", *recipe, *options, *few, "--model.compile", "false"]) == 0
+    said = capsys.readouterr().out
+    assert "134,515,008 of 134,515,008 parameters are trained" in said
+    losses = [float(rest.split()[0]) for rest in said.split("validation loss ")[1:]]
+    assert losses[1] < losses[0] < 7.5  # untrained, with both sides to be read, it is above seven
+    model = "runs/smollm2_conll2003-pretrained/1/model"
+    assert Path(model, "model.safetensors").stat().st_size < 3e8  # in bf16, the head tied to the embeddings
+    assert main(["fit", *recipe, *few, "--trainer.max_epochs", "1", "--model.backbone", model]) == 0
+    assert main(["test"]) == 0
