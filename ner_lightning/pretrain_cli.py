@@ -132,14 +132,17 @@ def _train(folder: "Run", recipe: "Recipe", asked: dict[str, Any], command: Sequ
     from ner_lightning.training import pretraining, ranks
     from ner_lightning.training.checkpoints import CheckpointFiles, RunCheckpoint
     from ner_lightning.training.console import say
+    from ner_lightning.training.faults import BatchWatch
     from ner_lightning.training.loggers import TableLogger
     from ner_lightning.training.safepoints import SafePoints
     from ner_lightning.training.vitals import Vitals
 
     table, vitals = TableLogger(folder.path), Vitals()
+    watch = BatchWatch(folder, again=pretraining.AGAIN)
     bar = sys.stderr.isatty()
     again = pretraining.AGAIN
     callbacks: list[Any] = [
+        watch,
         vitals,
         SafePoints(folder, table, again=again),
         pretraining.PretrainingFolder(folder, command, recipe.text(), asked, table, vitals, bar=bar),
@@ -163,8 +166,10 @@ def _train(folder: "Run", recipe: "Recipe", asked: dict[str, Any], command: Sequ
     try:
         pl.seed_everything(int(recipe.config.seed_everything), verbose=False)
         trainer.fit(module, recipe.datamodule, ckpt_path=str(held) if held.is_file() else None)
-    except BaseException:
+    except BaseException as error:
         ranks.end_children(trainer)
+        if known := watch.explained(error, recipe.datamodule):
+            raise known from error
         raise
     finally:
         remove_empty(folder)

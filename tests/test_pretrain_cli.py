@@ -169,3 +169,22 @@ def test_two_ranks_learn_what_one_does(place):
     one, other = (json.loads(row.read_text())["pretraining"] for row in rows)
     assert one["steps"] == other["steps"]
     assert one["val_loss"] == pytest.approx(other["val_loss"], abs=0.3)
+
+
+def test_what_goes_wrong_in_a_batch_is_said(place, capsys, monkeypatch):
+    before = Pretraining.training_step
+
+    def wrong(self, batch):
+        if self.trainer.global_step == 5:
+            if self.settings["lr"] == 1.0:
+                raise torch.OutOfMemoryError
+            return before(self, batch) * float("nan")
+        return before(self, batch)
+
+    monkeypatch.setattr(Pretraining, "training_step", wrong)
+    assert main(["pretrain", "--config", "recipe.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "the loss is no finite number at step 6" in said
+    assert "after step 4: ner-lightning pretrain --run runs/recipe-pretrained/1" in said
+    assert main(["pretrain", "--config", "recipe.yaml", "--model.lr", "1"]) == 2
+    assert "Lower data.batch_size (now 8)" in capsys.readouterr().err

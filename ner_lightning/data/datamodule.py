@@ -206,7 +206,9 @@ class CoNLLDataModule(pl.LightningDataModule):
         """
         coded = self.encoder.encode(sentences, documents)
         more = progress.paced(coded, "sentences of text tokenised", len(sentences))
-        self._encoded["train"] = [*self.encoded("train"), *more]
+        known = self.encoded("train")
+        places = known[-1].index[-1] + 1  # where they stand in messages: behind what is there
+        self._encoded["train"] = [*known, *(replace(each, index=each.index + places) for each in more)]
 
     def use_states(self, name: str, states: States) -> None:
         """Gives a split's batches what a cache keeps of it, also those of a loader that is there already."""

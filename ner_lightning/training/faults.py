@@ -13,6 +13,7 @@ from ner_lightning.data.batching import Batch
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
 from ner_lightning.runs import LAST, Run, load_checkpoint, short
+from ner_lightning.training.checkpoints import AGAIN
 from ner_lightning.training.vitals import logs_step
 
 _CPU_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|[Cc]annot allocate memory|bad_alloc")
@@ -36,10 +37,12 @@ class BatchWatch(Callback):
 
     Args:
         run: the run folder, to name its last good checkpoint.
+        again: the command that goes on with a run.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, again: str = AGAIN) -> None:
         self.run = run
+        self.again = again
         self._batch: Batch | None = None
         self._seen: list[_Seen] = []
 
@@ -85,7 +88,7 @@ class BatchWatch(Callback):
         seen, self._seen = self._seen, []
         wrong = next((batch for batch in seen if not bool(batch.all)), None)
         if wrong is not None:
-            raise UserError(_no_number(wrong, trainer.current_epoch, self.run))
+            raise UserError(_no_number(wrong, trainer.current_epoch) + self._go_on())
 
     def explained(self, error: BaseException, data: CoNLLDataModule) -> UserError | None:
         """What to lower if an error is a want of memory, None if it is another one.
@@ -101,7 +104,15 @@ class BatchWatch(Callback):
             return None
         if self._batch is None:
             return UserError("out of memory before the first batch: the backbone needs more than there is")
-        return UserError(_too_large(self._batch, data) + _go_on(self.run))
+        return UserError(_too_large(self._batch, data) + self._go_on())
+
+    def _go_on(self) -> str:
+        file = self.run.checkpoint(LAST)
+        if not file.is_file():
+            return "\nThere is no checkpoint yet."
+        steps = load_checkpoint(file)["global_step"]
+        go_on = self.again.format(short(self.run.path))
+        return f"\nThe last good checkpoint is {short(file)}, after step {steps}: {go_on}"
 
 
 def _too_large(batch: Batch, data: CoNLLDataModule) -> str:
@@ -119,7 +130,7 @@ def _too_large(batch: Batch, data: CoNLLDataModule) -> str:
     return f"out of memory in a batch of {shape}.\n{lower}; model.gradient_checkpointing saves memory, too."
 
 
-def _no_number(wrong: _Seen, epoch: int, run: Run) -> str:
+def _no_number(wrong: _Seen, epoch: int) -> str:
     ranks = _all_ranks((not bool(wrong.own), wrong.sentences.tolist()))
     sentences = sorted(index for bad, indices in ranks if bad for index in indices)
     sentences = sentences or sorted(index for _, indices in ranks for index in indices)
@@ -127,7 +138,7 @@ def _no_number(wrong: _Seen, epoch: int, run: Run) -> str:
     what = "the loss" if any(bad for bad, _ in ranks) else "the gradient"
     return (
         f"{what} is no finite number at step {wrong.step}, epoch {epoch}; its batch holds the training "
-        f"sentences {named} (from 0). Look at them, or lower model.lr.{_go_on(run)}"
+        f"sentences {named} (from 0). Look at them, or lower model.lr."
     )
 
 
@@ -138,12 +149,3 @@ def _all_ranks(mine: tuple[bool, list[int]]) -> list[tuple[bool, list[int]]]:
     held: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(held, mine)
     return held
-
-
-def _go_on(run: Run) -> str:
-    file = run.checkpoint(LAST)
-    if not file.is_file():
-        return "\nThere is no checkpoint yet."
-    steps = load_checkpoint(file)["global_step"]
-    go_on = f"ner-lightning fit --run {short(run.path)} --ckpt_path last"
-    return f"\nThe last good checkpoint is {short(file)}, after step {steps}: {go_on}"

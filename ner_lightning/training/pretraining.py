@@ -26,7 +26,7 @@ from ner_lightning.training.loggers import TableLogger
 from ner_lightning.training.module import HALF
 from ner_lightning.training.optim import clip, decayed, schedule
 from ner_lightning.training.predictions import describe_split
-from ner_lightning.training.randomness import random_states, restore_random_state
+from ner_lightning.training.randomness import State, random_states, restore_random_state
 from ner_lightning.training.vitals import Vitals, peak_memory
 
 MODEL = "model"  # the folder of what was learned, inside the run folder
@@ -49,7 +49,9 @@ class Pretraining(pl.LightningModule):
         self.share = share
         self.pretrained = locate(settings["backbone"], settings["revision"])
         self.masked: MaskedWords | None = None
-        self._sums: Tensor | None = None  # of an evaluation: cross-entropy, sub-tokens
+        self._sums = torch.zeros(2, dtype=torch.float64)  # of an evaluation: cross-entropy, sub-tokens
+        self._draws = torch.Generator()
+        self._random_states: list[State] = []
 
     @property
     def built(self) -> MaskedWords:
@@ -76,26 +78,23 @@ class Pretraining(pl.LightningModule):
 
     def training_step(self, batch: Batch) -> Tensor:
         """The mean cross-entropy of a batch's hidden sub-tokens, over all ranks."""
-        loss, count = self.built(batch)
+        total, count = self.built(batch)
         # The mean of all ranks' gradients becomes the gradient of the mean over all ranks' sub-tokens.
-        count = self.trainer.strategy.reduce(count, reduce_op="mean")
-        loss = loss / count.clamp(min=1)
+        loss: Tensor = total / self.trainer.strategy.reduce(count, reduce_op="mean").clamp(min=1)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
-        return loss  # type: ignore[no-any-return]
+        return loss
 
     def on_validation_epoch_start(self) -> None:
         """Starts the sums, and hides the same words as ever."""
         self._sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        self._draws = torch.Generator().manual_seed(DRAWS + self.global_rank)
+        self._draws.manual_seed(DRAWS + self.global_rank)
 
     def validation_step(self, batch: Batch) -> None:
         """Adds a batch to the sums."""
-        assert self._sums is not None
         self._sums += torch.stack(self.built(batch, self._draws)).double()
 
     def on_validation_epoch_end(self) -> None:
         """Logs the mean cross-entropy over all ranks."""
-        assert self._sums is not None
         loss, count = self.trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()
         self.log("val/loss", loss / max(count, 1), rank_zero_only=False)
 
@@ -114,8 +113,10 @@ class Pretraining(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips gradients."""
-        clip(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        """Clips and logs the gradient's norm."""
+        norm = clip(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        if norm is not None:
+            self.log("train/grad_norm", norm, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps random numbers, and what every checkpoint of ours names."""
@@ -129,7 +130,7 @@ class Pretraining(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Puts the random numbers where they were when the checkpoint was written."""
-        restore_random_state(getattr(self, "_random_states", []), self.global_rank)
+        restore_random_state(self._random_states, self.global_rank)
 
 
 class PretrainingFolder(Callback):
