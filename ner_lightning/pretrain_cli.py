@@ -138,9 +138,9 @@ def _train(folder: "Run", recipe: "Recipe", asked: dict[str, Any], command: Sequ
     from ner_lightning.training.vitals import Vitals
 
     table, vitals = TableLogger(folder.path), Vitals()
-    watch = BatchWatch(folder, again=pretraining.AGAIN)
-    bar = sys.stderr.isatty()
     again = pretraining.AGAIN
+    watch = BatchWatch(folder, again)
+    bar = sys.stderr.isatty()
     callbacks: list[Any] = [
         watch,
         vitals,
@@ -153,13 +153,14 @@ def _train(folder: "Run", recipe: "Recipe", asked: dict[str, Any], command: Sequ
             enable_version_counter=False,
         ),
     ]
+    settings = {name: recipe.config.trainer[name] for name in TRAINER}
     trainer = pl.Trainer(
         callbacks=[*callbacks, *([TQDMProgressBar()] if bar else [])],
         logger=table,
         plugins=[CheckpointFiles(folder, again)],
         default_root_dir=str(folder.path),
         enable_progress_bar=bar,
-        **{name: recipe.config.trainer[name] for name in TRAINER},
+        **settings,
     )
     module = pretraining.Pretraining(recipe.model.hparams, asked["hidden"])
     held = folder.checkpoint(LAST)

@@ -140,6 +140,11 @@ def test_text_without_tags_is_learned_from_as_well(place, capsys):
         ([], "name a recipe"),
         (["--config", "recipe.yaml", "--model.attention", "causal"], "model.attention is causal"),
         (["--config", "recipe.yaml", "--trainer.devices", "9"], "trainer.devices is 9"),
+        (
+            ["--config", "recipe.yaml", "--model.freeze_backbone", "true"],
+            "nothing of the backbone would be trained",
+        ),
+        (["--config", "recipe.yaml", "--trainer.strategy", "dd"], "trainer.strategy"),
         (["--run", "corpus"], "is no run of `ner-lightning pretrain`"),
     ],
 )

@@ -78,7 +78,8 @@ class MaskedWords(nn.Module):
         """Loads a backbone with its language-model head; arguments as of `build_tagger`.
 
         Raises:
-            UserError: it is an encoder, its files hold no language-model head, or attention is causal.
+            UserError: it is an encoder, its files hold no language-model head, its attention is causal, or
+                nothing of it is trained.
         """
         if architecture.attention == "causal":
             raise UserError(
@@ -101,6 +102,10 @@ class MaskedWords(nn.Module):
             trust_remote_code=trust_remote_code,
         )
         masked = cls(model, architecture, share=share, bf16=bf16)
+        if not any(parameter.requires_grad for parameter in masked.parameters()):
+            raise UserError(
+                "nothing of the backbone would be trained; set model.freeze_backbone false or model.peft lora"
+            )
         if checkpointing:
             checkpoint_activations(masked.backbone)
         if compiled:
