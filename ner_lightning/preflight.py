@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 import yaml
+from lightning.pytorch.strategies import StrategyRegistry
 
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 REFUSED_STRATEGIES = ("fsdp", "deepspeed", "modelparallel", "model_parallel", "xla")
 PARTS = ("loss", "accuracy", "precision", "recall", "f1")
 MONITORS = {f"val/{part}" for part in PARTS} | {
@@ -30,15 +32,13 @@ def refuse(config: Any) -> None:
         config: the parsed options of a subcommand.
 
     Raises:
-        UserError: precision, devices, strategy or a callback's monitor is not as it must be, or the
+        UserError: accelerator, precision, devices, strategy or a callback's monitor is not as it must be, or the
             backbone cannot be had.
     """
+    _accelerator(config.trainer.accelerator)
     _precision(config.trainer.precision, str(config.trainer.accelerator))
     _devices(config.trainer.devices, str(config.trainer.accelerator))
-    strategy = config.trainer.strategy
-    name = strategy if isinstance(strategy, str) else str(strategy.class_path)
-    if any(word in name.lower() for word in REFUSED_STRATEGIES):
-        raise UserError(f"trainer.strategy {name} is not supported; use auto or ddp")
+    _strategy(config.trainer.strategy)
     for callback in _callbacks(config.trainer.callbacks):
         _monitor(callback)
     _ = locate(config.model.backbone, config.model.revision).kwargs  # asks the Hub for access
@@ -125,6 +125,19 @@ def explain(message: str, keys: Collection[str]) -> str:
             hint = f"; did you mean {close[0]}?" if close else "; --help-all lists them"
             return f"there is no option {key}{hint}"
     return text if len(text) < 300 else text[:300] + " ..."
+
+
+def _strategy(strategy: Any) -> None:
+    name = strategy if isinstance(strategy, str) else str(strategy.class_path)
+    if any(word in name.lower() for word in REFUSED_STRATEGIES):
+        raise UserError(f"trainer.strategy {name} is not supported; use auto or ddp")
+    if isinstance(strategy, str) and strategy not in {"auto", *StrategyRegistry.available_strategies()}:
+        raise UserError(f"trainer.strategy is {name}, which does not exist; use auto or ddp")
+
+
+def _accelerator(accelerator: Any) -> None:
+    if isinstance(accelerator, str) and accelerator not in ACCELERATORS:
+        raise UserError(f"trainer.accelerator is {accelerator}; it must be one of {', '.join(ACCELERATORS)}")
 
 
 def _precision(precision: Any, accelerator: str) -> None:

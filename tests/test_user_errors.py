@@ -69,6 +69,8 @@ OPTIONS = {
     ),
     "a precision that would hurt": ((*FIT, "--trainer.precision", "bf16-true"), "Use bf16-mixed"),
     "a strategy that is not supported": ((*FIT, "--trainer.strategy", "fsdp"), "fsdp is not supported"),
+    "a strategy that does not exist": ((*FIT, "--trainer.strategy", "dd"), "dd, which does not exist"),
+    "an accelerator that does not exist": ((*FIT, "--trainer.accelerator", "foo"), "one of auto, cpu, gpu"),
     "more GPUs than there are": (
         (*FIT, "--trainer.accelerator", "cuda", "--trainer.devices", "9"),
         "not available",
