@@ -32,8 +32,8 @@ def refuse(config: Any) -> None:
         config: the parsed options of a subcommand.
 
     Raises:
-        UserError: accelerator, precision, devices, strategy or a callback's monitor is not as it must be, or the
-            backbone cannot be had.
+        UserError: accelerator, precision, devices, strategy or a callback's monitor is not as it must be,
+            or the backbone cannot be had.
     """
     _accelerator(config.trainer.accelerator)
     _precision(config.trainer.precision, str(config.trainer.accelerator))
