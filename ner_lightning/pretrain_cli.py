@@ -129,23 +129,24 @@ def _train(folder: "Run", recipe: "Recipe", asked: dict[str, Any], command: Sequ
     from lightning.pytorch.callbacks import TQDMProgressBar
 
     from ner_lightning.runs import LAST, remove_empty, short
-    from ner_lightning.training import pretraining, ranks
+    from ner_lightning.training import pretraining_folder, ranks
     from ner_lightning.training.checkpoints import CheckpointFiles, RunCheckpoint
     from ner_lightning.training.console import say
     from ner_lightning.training.faults import BatchWatch
     from ner_lightning.training.loggers import TableLogger
+    from ner_lightning.training.pretraining import Pretraining
     from ner_lightning.training.safepoints import SafePoints
     from ner_lightning.training.vitals import Vitals
 
     table, vitals = TableLogger(folder.path), Vitals()
-    again = pretraining.AGAIN
+    again = pretraining_folder.AGAIN
     watch = BatchWatch(folder, again)
     bar = sys.stderr.isatty()
     callbacks: list[Any] = [
         watch,
         vitals,
         SafePoints(folder, table, again=again),
-        pretraining.PretrainingFolder(folder, command, recipe.text(), asked, table, vitals, bar=bar),
+        pretraining_folder.PretrainingFolder(folder, command, recipe.text(), asked, table, vitals, bar=bar),
         RunCheckpoint(
             dirpath=folder.checkpoints,
             filename=LAST,
@@ -162,7 +163,7 @@ def _train(folder: "Run", recipe: "Recipe", asked: dict[str, Any], command: Sequ
         enable_progress_bar=bar,
         **settings,
     )
-    module = pretraining.Pretraining(recipe.model.hparams, asked["hidden"])
+    module = Pretraining(recipe.model.hparams, asked["hidden"])
     held = folder.checkpoint(LAST)
     try:
         pl.seed_everything(int(recipe.config.seed_everything), verbose=False)
@@ -174,7 +175,7 @@ def _train(folder: "Run", recipe: "Recipe", asked: dict[str, Any], command: Sequ
         raise
     finally:
         remove_empty(folder)
-    learned = short(folder.path / pretraining.MODEL)
+    learned = short(folder.path / pretraining_folder.MODEL)
     say(f"{learned} is a backbone now; next: ner-lightning fit --config FILE --model.backbone {learned}")
 
 

@@ -1,36 +1,20 @@
 """Teaches a backbone to fill in hidden words of a recipe's training text, before it becomes a tagger."""
 
-import math
-import shutil
-import time
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback
-from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.pretrained import locate
 from ner_lightning.model.architecture import Architecture
-from ner_lightning.model.backbone import identity
 from ner_lightning.model.masked import MaskedWords
-from ner_lightning.progress import Pace, stage
-from ner_lightning.runs import LAST, Run, provenance, short, write_text
-from ner_lightning.training.console import say
-from ner_lightning.training.loggers import TableLogger
 from ner_lightning.training.module import HALF
 from ner_lightning.training.optim import clip, decayed, schedule
-from ner_lightning.training.predictions import describe_split
 from ner_lightning.training.randomness import State, random_states, restore_random_state
-from ner_lightning.training.vitals import Vitals, peak_memory
 
-MODEL = "model"  # the folder of what was learned, inside the run folder
-AGAIN = "ner-lightning pretrain --run {}"  # goes on with a run that was stopped
 DRAWS = 0  # seed of the words that are hidden in validation, the same in every run
 
 
@@ -131,149 +115,3 @@ class Pretraining(pl.LightningModule):
     def on_train_start(self) -> None:
         """Puts the random numbers where they were when the checkpoint was written."""
         restore_random_state(self._random_states, self.global_rank)
-
-
-class PretrainingFolder(Callback):
-    """Shows the epochs, and writes what the run folder holds.
-
-    Args:
-        run: the folder.
-        command: the command line that was typed.
-        recipe: all settings as YAML, which a continued run reads.
-        asked: the share of hidden words, and the texts beside the training data.
-        table: the metrics table.
-        vitals: knows the words a second; it must come before this callback.
-        bar: whether something else shows how far an epoch is.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        command: Sequence[str],
-        recipe: str,
-        asked: Mapping[str, Any],
-        table: TableLogger,
-        vitals: Vitals,
-        *,
-        bar: bool = False,
-    ) -> None:
-        self.run = run
-        self.command = list(command)
-        self.recipe = recipe
-        self.asked = dict(asked)
-        self.table = table
-        self.vitals = vitals
-        self._bar = bar
-        self._rows: str | None = None
-        self._pace = Pace("", 0)
-        self._began = 0.0
-        self._losses: Any = 0.0
-        self._minutes = 0.0  # of the epochs before
-
-    def state_dict(self) -> dict[str, Any]:
-        """The metrics table, and how long it took so far."""
-        return {"table": self.table.text(), "minutes": self._minutes}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues from an earlier part of the run."""
-        self._rows, self._minutes = state_dict["table"], state_dict["minutes"]
-
-    @rank_zero_only
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes what is known before the first step, and says it."""
-        module, data = parts(trainer)
-        self.run.sweep()
-        if self._rows is not None:
-            self.table.take(self._rows)
-        write_text(self.run.path / "recipe.yaml", self.recipe)
-        parameters = list(module.built.parameters())
-        trained = sum(p.numel() for p in parameters if p.requires_grad)
-        before = self.run.read("run.json")
-        described = {name: describe_split(data, name) for name in ("train", "valid")}
-        backbone = {"name": module.settings["backbone"], "weights": identity(module.pretrained)}
-        self.run.write(
-            "run.json",
-            provenance()
-            | {
-                "command": before.get("command", self.command),
-                "started": before.get("started", _now()),
-                "backbone": backbone,
-                "parameters": sum(p.numel() for p in parameters),
-                "trained_parameters": trained,
-                "data": described,
-                "pretraining": self.asked,
-            },
-        )
-        for name, split in described.items():
-            say(f"{name:<6}{split['sentences']:>8,} sentences, of which the words alone are used")
-        for text in self.asked["text"]:
-            say(f"text  {text['sentences']:>8,} sentences of {text['from']}")
-        say(f"{trained:,} of {sum(p.numel() for p in parameters):,} parameters are trained")
-        if module.settings["compile"]:
-            say("The layers are compiled on first use, which takes a minute or two.")
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock."""
-        self._pace = Pace(f"epoch {trainer.current_epoch + 1}: batches", trainer.num_training_batches)
-        self._began = time.perf_counter()
-        self._losses = 0.0
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, index: int
-    ) -> None:
-        """Counts."""
-        self._losses += outputs["loss"].detach()
-        if not self._bar:
-            self._pace(index + 1)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints the epoch's line."""
-        minutes = (time.perf_counter() - self._began) / 60
-        self._minutes += minutes
-        loss = float(trainer.callback_metrics["val/loss"])
-        mean = float(self._losses) / max(trainer.num_training_batches, 1)
-        say(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: loss {mean:.3f}, validation loss "
-            f"{loss:.3f} (perplexity {math.exp(min(loss, 50)):,.1f}), "
-            f"{self.vitals.words_per_second:,.0f} words/s, {minutes:.1f} minutes"
-        )
-
-    @rank_zero_only
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes the model, and drops the checkpoint, which is several times its size."""
-        module, data = parts(trainer)
-        if trainer.current_epoch != trainer.max_epochs:
-            return  # it was told to stop
-        stage(f"Writing {short(self.run.path / MODEL)} ...")
-        draft = self.run.path / f".{MODEL}.tmp"
-        shutil.rmtree(draft, ignore_errors=True)
-        module.built.save(draft)
-        tokenizer: Any = data.encoder.tokenizer
-        tokenizer.save_pretrained(draft)
-        for file in draft.iterdir():  # safetensors lets only its writer read what it writes
-            file.chmod((self.run.path / "run.json").stat().st_mode)
-        draft.replace(self.run.path / MODEL)
-        about = self.run.read("run.json")
-        loss = float(trainer.callback_metrics["val/loss"])
-        learned = {"epochs": trainer.current_epoch, "steps": trainer.global_step, "val_loss": loss}
-        self.run.update(
-            "run.json",
-            {
-                "pretraining": about["pretraining"] | learned,
-                "minutes": round(self._minutes, 1),
-                "updated": _now(),
-                "peak_memory_bytes": peak_memory(),
-            },
-        )
-        self.run.checkpoint(LAST).unlink(missing_ok=True)
-
-
-def parts(trainer: pl.Trainer) -> tuple[Pretraining, CoNLLDataModule]:
-    """The module and the data module of a trainer."""
-    module: Any = trainer.lightning_module
-    data: Any = trainer.datamodule  # type: ignore[attr-defined]
-    return module, data
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
