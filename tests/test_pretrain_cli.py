@@ -121,8 +121,9 @@ def test_text_without_tags_is_learned_from_as_well(place, capsys):
         "Vera Holt left Lima. Nobody knew why.\nShe came back.\n", encoding="utf-8"
     )
     Path("notes/b.jsonl").write_text('{"tokens": ["Okoro", "won", "."]}\n', encoding="utf-8")
+    overlay = ["--config", "configs/with/pretrain.yaml"]
     options = ["--text", "notes", "--data.context", "64", "--trainer.max_epochs", "1"]
-    assert main(["pretrain", "--config", "recipe.yaml", *options]) == 0
+    assert main(["pretrain", "--config", "recipe.yaml", *overlay, *options]) == 0
     assert "text         4 sentences of notes" in capsys.readouterr().out
     about = json.loads(Path("runs/recipe-pretrained/1/run.json").read_text())["pretraining"]
     assert about["text"] == [{"from": "notes", "sentences": 4, "words": 16}]

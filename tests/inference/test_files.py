@@ -311,7 +311,7 @@ def test_sentences_are_parts_of_their_document(tmp_path):
     def numbers(name, content):
         (tmp_path / name).write_bytes(content)
         records = list(Inputs(str(tmp_path / name)).read())
-        return [number for _, number in bulk._numbered(records)]
+        return [number for _, number in bulk.numbered(records)]
 
     start = b"-DOCSTART- O\n\n"
     assert numbers("a.conll", start + b"a O\n\nb O\n\n" + start + b"c O\n\nd O\n") == [1, 1, 2, 2]
