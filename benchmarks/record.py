@@ -147,12 +147,7 @@ def _pretraining(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
         "value": about["pretraining"]["val_loss"],
         "seed": recipe["seed_everything"],
         "command": shlex.join(about["command"]),
-        "machine": about["machine"],
-        "versions": about["versions"],
-        "commit": about["commit"],
-        "minutes": about["minutes"],
-        "peak_memory_bytes": about["peak_memory_bytes"],
-    }
+    } | {name: about[name] for name in ("machine", "versions", "commit", "minutes", "peak_memory_bytes")}
 
 
 def split_command(command: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 SPLITS = {"test": "test", "valid": "val"}  # the name of a split, and what its metrics begin with
 # What a run continues with.
 KEPT = ("shots", "split", "sentences", "prompt_seed", "max_new_tokens", "constrained")
-RECIPE = "recipe.yaml"
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -30,25 +29,17 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     # Here and below: `--help` must not wait for torch and lightning.
     import warnings
 
-    from ner_lightning.options import config_files, named, shipped
-    from ner_lightning.preflight import check_config
     from ner_lightning.progress import shown
     from ner_lightning.prompting.baseline import Baseline, Settings
-    from ner_lightning.recipe import Recipe, quiet
+    from ner_lightning.recipe import Recipe, quiet, recipe_words
     from ner_lightning.training import report
 
-    words = [shipped(word) for word in rest]
     folder = None if options.run is None else _begun(options)
-    if folder is not None:
-        words = ["--config", str(folder.path / RECIPE), *words]
-    elif not config_files(words):
-        raise UserError("name a recipe, whose backbone and data are used: --config configs/quickstart.yaml")
-    for file in config_files(words):
-        check_config(file)
+    words = recipe_words(rest, folder, "configs/quickstart.yaml")
     settings = Settings(**{name: getattr(options, name) for name in KEPT})
     with warnings.catch_warnings(), shown("stdout"):
         quiet()
-        recipe = Recipe(named(words))
+        recipe = Recipe(words)
         baseline = Baseline(
             settings,
             recipe.model.hparams,
@@ -68,14 +59,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
 def _begun(options: argparse.Namespace) -> "Run":
     """The run to continue; what was asked of it is put into the options."""
-    from ner_lightning.runs import Run
+    from ner_lightning.recipe import begun_run
 
-    folder = Run(Path(options.run).expanduser().resolve())
-    kept = folder.read("run.json").get("prompting")
-    if kept is None:
-        raise UserError(
-            f"--run {options.run} is no run of `ner-lightning baseline`; leave it out for a new one"
-        )
+    folder, kept = begun_run(options.run, "baseline", "prompting")
     asked = {"constrained": False} | kept  # older runs do not name it
     vars(options).update({name: asked[name] for name in KEPT})
     return folder

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from ner_lightning.preflight import explain, refuse, refuse_types
 from ner_lightning.progress import shown
 from ner_lightning.recipe import COMMON, add_options, quiet
 from ner_lightning.runs import RUN_VARIABLE, Run
-from ner_lightning.starts import find_start
+from ner_lightning.starts import find_start, run_folder, take_part
 from ner_lightning.training import callbacks, console, ranks, report
 from ner_lightning.training.checkpoints import CheckpointFiles, checkpoints
 from ner_lightning.training.dashboard import Dashboard
@@ -98,17 +97,8 @@ class NERCLI(LightningCLI):
         self.given = config.clone()
         refuse(config)
         if self.run_folder is None:
-            # Ranks started by Lightning are told of rank 0's folder; others never write to theirs.
-            told = os.environ.get(RUN_VARIABLE)
-            if ranks.is_first():
-                self.run_folder = runs.create(Path(config.runs), config.name)
-            else:
-                self.run_folder = Run(Path(told or Path(tempfile.gettempdir(), "ner-lightning-rank")))
-        if ranks.is_first():
-            runs.check_writable(self.run_folder)
-        elif "LOCAL_RANK" in os.environ and RUN_VARIABLE in os.environ:
-            ranks.end_with_parent()
-        os.environ[RUN_VARIABLE] = str(self.run_folder.path)
+            self.run_folder = run_folder(Path(config.runs), config.name)
+        take_part(self.run_folder)
         confine(config.trainer, self.run_folder.path)
         logger = config.trainer.logger
         for one in _listed(logger):

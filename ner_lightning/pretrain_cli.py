@@ -1,6 +1,7 @@
 """`ner-lightning pretrain`: teaches a recipe's backbone to fill in words, before it becomes a tagger."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     from ner_lightning.recipe import Recipe
     from ner_lightning.runs import Run
 
-RECIPE = "recipe.yaml"
 # What of a recipe's trainer is used; its loggers and callbacks are about taggers.
 TRAINER = (
     "accelerator",
@@ -44,40 +44,28 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     # Here and below: `--help` must not wait for torch and lightning.
     import warnings
 
-    from ner_lightning.options import config_files, named, shipped
-    from ner_lightning.preflight import check_config, refuse
+    from ner_lightning.preflight import refuse
     from ner_lightning.progress import shown
-    from ner_lightning.recipe import Recipe, quiet
+    from ner_lightning.recipe import Recipe, quiet, recipe_words
+    from ner_lightning.starts import run_folder, take_part
 
-    words = [shipped(word) for word in rest]
     folder = None if options.run is None else _begun(options)
-    if folder is not None:
-        words = ["--config", str(folder.path / RECIPE), *words]
-    elif not config_files(words):
-        raise UserError(
-            "name a recipe, whose backbone and data are used: --config configs/smollm2_conll2003.yaml"
-        )
-    for file in config_files(words):
-        check_config(file)
+    words = recipe_words(rest, folder, "configs/smollm2_conll2003.yaml")
     with warnings.catch_warnings(), shown("stdout"):
         quiet()
-        recipe = Recipe(named(words))
+        recipe = Recipe(words)
         refuse(recipe.config)
-        folder = folder or _create(Path(options.runs), f"{recipe.config.name}-pretrained")
         asked = {"hidden": options.hidden, "text": _add_texts(recipe, options.text)}
+        folder = folder or run_folder(Path(options.runs), f"{recipe.config.name}-pretrained")
+        take_part(folder)
         _train(folder, recipe, asked, ["ner-lightning", subcommand, *args])
 
 
 def _begun(options: argparse.Namespace) -> "Run":
     """The run to continue; what was asked of it is put into the options."""
-    from ner_lightning.runs import Run
+    from ner_lightning.recipe import begun_run
 
-    folder = Run(Path(options.run).expanduser().resolve())
-    about = folder.read("run.json").get("pretraining")
-    if about is None:
-        raise UserError(
-            f"--run {options.run} is no run of `ner-lightning pretrain`; leave it out for a new one"
-        )
+    folder, about = begun_run(options.run, "pretrain", "pretraining")
     if "val_loss" in about:
         raise UserError(f"--run {options.run} is done: its model is {folder.path / 'model'}")
     options.hidden, options.text = about["hidden"], [text["from"] for text in about["text"]]
@@ -105,26 +93,7 @@ def _add_texts(recipe: "Recipe", addresses: Sequence[str]) -> list[dict[str, Any
     return held
 
 
-def _create(root: Path, name: str) -> "Run":
-    """A new run folder; of several ranks the first one makes it, and tells those that it starts."""
-    import os
-    import tempfile
-
-    from ner_lightning import runs
-    from ner_lightning.training import ranks
-
-    if ranks.is_first():
-        folder = runs.create(root, name)
-    else:
-        told = os.environ.get(runs.RUN_VARIABLE)
-        folder = runs.Run(Path(told or Path(tempfile.gettempdir(), "ner-lightning-rank")))
-    os.environ[runs.RUN_VARIABLE] = str(folder.path)
-    return folder
-
-
 def _train(folder: "Run", recipe: "Recipe", asked: dict[str, Any], command: Sequence[str]) -> None:
-    import sys
-
     import lightning.pytorch as pl
     from lightning.pytorch.callbacks import TQDMProgressBar
 

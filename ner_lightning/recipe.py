@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,7 +14,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
-from ner_lightning.preflight import explain
+from ner_lightning.options import config_files, named, shipped
+from ner_lightning.preflight import check_config, explain
+from ner_lightning.runs import RECIPE, Run
 from ner_lightning.training.module import NERModule
 
 TRAINER_DEFAULTS = {
@@ -69,6 +72,45 @@ class Recipe(LightningCLI):
         settings = yaml.safe_load(dumped)
         settings.pop("config", None)
         return yaml.safe_dump(settings, sort_keys=False)
+
+
+def recipe_words(rest: Sequence[str], begun: Run | None, example: str) -> list[str]:
+    """Options as of `fit` of a command that reads a recipe, or goes on with the one of a run.
+
+    Args:
+        rest: the words that are not the command's own.
+        begun: the run that is continued.
+        example: a recipe to name to a user who named none.
+
+    Raises:
+        UserError: no recipe is named, or one cannot be read.
+    """
+    words = [shipped(word) for word in rest]
+    if begun is not None:
+        words = ["--config", str(begun.path / RECIPE), *words]
+    elif not config_files(words):
+        raise UserError(f"name a recipe, whose backbone and data are used: --config {example}")
+    for file in config_files(words):
+        check_config(file)
+    return named(words)
+
+
+def begun_run(address: str, command: str, kind: str) -> tuple[Run, dict[str, Any]]:
+    """A run to continue, and what was asked of it.
+
+    Args:
+        address: its folder.
+        command: the command that made it.
+        kind: the key of run.json under which that command keeps what was asked.
+
+    Raises:
+        UserError: it is no run of that command.
+    """
+    run = Run(Path(address).expanduser().resolve())
+    asked = run.read("run.json").get(kind)
+    if asked is None:
+        raise UserError(f"--run {address} is no run of `ner-lightning {command}`; leave it out for a new one")
+    return run, asked
 
 
 def add_options(parser: LightningArgumentParser) -> None:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.files import replacing, sweep
 
 BEST, LAST = "best", "last"
+RECIPE = "recipe.yaml"  # what a run of another command than `fit` is continued with
 RUN_VARIABLE = "NER_LIGHTNING_RUN"  # the environment variable with the folder of the run at hand
 PACKAGES = (
     "ner-lightning",
@@ -191,6 +193,11 @@ def run_of(checkpoint: Path) -> Run | None:
     """The run folder that a checkpoint lies in, None if it was taken out of one."""
     folder = checkpoint.resolve().parent.parent
     return Run(folder) if (folder / "run.json").is_file() else None
+
+
+def now() -> str:
+    """The time as a run's files have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def provenance() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Where fit, validate and test start: the checkpoint, its own configuration, the folder to write to."""
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,8 @@ from ner_lightning import runs
 from ner_lightning.files import replacing
 from ner_lightning.options import config_files, named, peek, shipped, take
 from ner_lightning.preflight import check_config
-from ner_lightning.runs import BEST, LAST, Run
+from ner_lightning.runs import BEST, LAST, RUN_VARIABLE, Run
+from ner_lightning.training import ranks
 
 ALL_OPTIONS = "--help-all"  # `--help` is answered by cli.py, without importing anything
 
@@ -72,6 +74,26 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
         stored = Path(temporary) / "config.yaml"
         stored.write_text(yaml.safe_dump(runs.load_checkpoint(checkpoint)["config"]), encoding="utf-8")
         yield Start(["--config", str(stored), *named(words)], checkpoint, folder)
+
+
+def run_folder(root: Path, name: str) -> Run:
+    """A new run folder. The first rank makes it; others are told of it, and never write there."""
+    if ranks.is_first():
+        return runs.create(root, name)
+    return Run(Path(os.environ.get(RUN_VARIABLE) or Path(tempfile.gettempdir(), "ner-lightning-rank")))
+
+
+def take_part(run: Run) -> None:
+    """Names the run to the ranks that this process starts; one that was started ends with the first.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    if ranks.is_first():
+        runs.check_writable(run)
+    elif "LOCAL_RANK" in os.environ and RUN_VARIABLE in os.environ:
+        ranks.end_with_parent()
+    os.environ[RUN_VARIABLE] = str(run.path)
 
 
 def _unfinished(address: str) -> Run | None:

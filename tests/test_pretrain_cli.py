@@ -132,6 +132,7 @@ def test_text_without_tags_is_learned_from_as_well(place, capsys):
     Path("empty.txt").write_text("\n", encoding="utf-8")
     assert main(["pretrain", "--config", "recipe.yaml", "--text", "empty.txt"]) == 2
     assert "--text empty.txt holds no words" in capsys.readouterr().err
+    assert not Path("runs/recipe-pretrained/2").exists()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from ner_lightning.prompting.prompt import (
     read_answer,
     read_lines,
 )
-from ner_lightning.runs import Run, provenance
+from ner_lightning.runs import RECIPE, Run, now, provenance
 from ner_lightning.training.metrics import EntityF1
 from ner_lightning.training.predictions import SPLIT, describe_split
 from ner_lightning.training.vitals import peak_memory
@@ -104,7 +103,7 @@ class Baseline:
         split = self.settings.split
         about = provenance() | {
             "command": list(command),
-            "started": _now(),
+            "started": now(),
             "seed": self.settings.prompt_seed,
             "types": self.data.types,
             "backbone": self.backbone,
@@ -116,7 +115,7 @@ class Baseline:
         }
         run.write("run.json", about)
         run.write("train_entities.json", self.data.entity_counts())
-        runs.write_text(run.path / "recipe.yaml", recipe)
+        runs.write_text(run.path / RECIPE, recipe)
 
     def answer(self, run: Run, batch_size: int) -> None:
         """Prompts what has no answer yet; every batch is kept as soon as it is there."""
@@ -171,7 +170,7 @@ class Baseline:
         values = {f"{STAGE[split]}/{name}": value for name, value in scores.items()}
         run.update("metrics.json", values | {f"{STAGE[split]}/by_type": metric.by_type()})
         self._note(run, summary(readings, [kept[place] for place in self.places]))
-        run.update("run.json", {"updated": _now(), "peak_memory_bytes": peak_memory()})
+        run.update("run.json", {"updated": now(), "peak_memory_bytes": peak_memory()})
 
     def _forms(self, places: Sequence[int]) -> list[Form] | None:
         """What the answers to these sentences may look like; None for anything."""
@@ -233,7 +232,3 @@ def _row(
         "predicted": predicted,
         "entities": [entity._asdict() for entity in reading.entities],
     }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,7 +11,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from ner_lightning.data import conll, jsonl
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.sentence import Sentence
-from ner_lightning.runs import BEST, Run, provenance, write_text
+from ner_lightning.runs import BEST, Run, now, provenance, write_text
 from ner_lightning.training.checkpoints import MONITOR
 from ner_lightning.training.console import best_effort
 from ner_lightning.training.loggers import TableLogger
@@ -75,7 +74,7 @@ class RunFolder(Callback):
             | {
                 "command": before.get("command", self.command),
                 "continued": [*before.get("continued", []), *([self.command] if before else [])],
-                "started": before.get("started", _now()),
+                "started": before.get("started", now()),
                 "seed": self.config.get("seed_everything"),
                 "types": data.types,
                 "backbone": {"name": module.hparams["backbone"], "weights": module.weights_id},
@@ -139,7 +138,7 @@ class RunFolder(Callback):
         self._predictions(split, rows)
         self.run.update("metrics.json", values)
         if stage == "test":
-            self.run.update("run.json", {"test_command": self.command, "tested": _now()})
+            self.run.update("run.json", {"test_command": self.command, "tested": now()})
             described = self.run.read("run.json").get("data", {})
             self.run.update("run.json", {"data": described | {split: describe_split(data, split)}})
 
@@ -159,7 +158,7 @@ class RunFolder(Callback):
         progress = {
             "epochs": trainer.current_epoch + 1,
             "steps": trainer.global_step,
-            "updated": _now(),
+            "updated": now(),
             "peak_memory_bytes": peak_memory(),
         }
         best_effort(self.run.path / "run.json", lambda: self.run.update("run.json", progress))
@@ -172,7 +171,3 @@ def _parts(trainer: pl.Trainer) -> tuple[NERModule, CoNLLDataModule]:
     assert isinstance(module, NERModule)
     assert isinstance(data, CoNLLDataModule)
     return module, data
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
@@ -22,8 +21,8 @@ from ner_lightning.model.keep import Cache
 from ner_lightning.model.loss import LossWeights
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.training.metrics import EntityF1
-from ner_lightning.training.optim import Schedule, clip, parameter_groups, schedule
-from ner_lightning.training.randomness import State, random_states, restore_random_state
+from ner_lightning.training.optim import Schedule, parameter_groups
+from ner_lightning.training.steps import Steps
 from ner_lightning.training.vitals import logs_step
 
 HALF = "bf16-mixed"
@@ -31,7 +30,7 @@ PREFIX = "tagger."
 EVALUATIONS = ("validate", "test")  # what a trainer does outside of a fit
 
 
-class NERModule(pl.LightningModule):
+class NERModule(Steps):
     """A backbone with adapters, a word-level head, a CRF and a compound loss.
 
     Args:
@@ -111,7 +110,6 @@ class NERModule(pl.LightningModule):
         self.weights_id: str | None = None
         self.tagger: Tagger | None = None
         self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
-        self._random_states: list[State] | None = None
         self._merges = False  # whether adapters are about to be merged
 
     @property
@@ -220,28 +218,11 @@ class NERModule(pl.LightningModule):
             crf_lr=10 * head_lr if hparams["crf_lr"] is None else hparams["crf_lr"],
             weight_decay=hparams["weight_decay"],
         )
-        optimizer = torch.optim.AdamW(groups, fused=True)
-        steps = int(self.trainer.estimated_stepping_batches)
-        factor = schedule(hparams["schedule"], steps, hparams["warmup"])
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "lr"},
-        }
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Any,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clips and logs the gradient's norm."""
-        norm = clip(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        if norm is not None:
-            self.log("train/grad_norm", norm, batch_size=1)
+        return self.adamw(groups, hparams)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what was trained, and the name and exact weights of what was not."""
+        super().on_save_checkpoint(checkpoint)
         kept = {PREFIX + name for name in kept_names(self.built)}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in state if name in kept}
@@ -250,7 +231,6 @@ class NERModule(pl.LightningModule):
             "revision": self.hparams["revision"],
             "weights": self.weights_id,
         }
-        checkpoint["random_states"] = random_states()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks that a checkpoint belongs to this model: same backbone weights, same parameters."""
@@ -259,13 +239,7 @@ class NERModule(pl.LightningModule):
         check_types(checkpoint["hyper_parameters"]["types"], self.labels.types)
         kept = {PREFIX + name for name in kept_names(self.built)}
         check_names(checkpoint["state_dict"], kept)
-        self._random_states = checkpoint["random_states"]
-
-    def on_train_start(self) -> None:
-        """Puts dropout's random numbers where they were when the checkpoint was written."""
-        if self._random_states is not None:
-            restore_random_state(self._random_states, self.global_rank)
-            self._random_states = None
+        super().on_load_checkpoint(checkpoint)
 
 
 @dataclass(frozen=True)

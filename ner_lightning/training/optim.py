@@ -4,8 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ner_lightning.model.tagger import Tagger
 
@@ -47,28 +46,6 @@ def decayed(
         for params, decay, called in groups
         if params
     ]
-
-
-def clip(optimizer: torch.optim.Optimizer, value: float | None, algorithm: str | None) -> Tensor | None:
-    """Clips gradients as a trainer was told to.
-
-    Lightning's own way refuses fused optimizers, for the sake of fp16's scaled gradients; there are none
-    here.
-
-    Args:
-        optimizer: whose parameters' gradients are clipped.
-        value: the largest value or norm; None or 0 leaves them as they are.
-        algorithm: `value`, or `norm`, which None means too.
-
-    Returns:
-        the gradient's norm before that, unless it is values that were clipped.
-    """
-    trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    if algorithm == "value" and value:
-        torch.nn.utils.clip_grad_value_(trained, value)
-        return None
-    norm: Tensor = torch.nn.utils.clip_grad_norm_(trained, value or math.inf)
-    return norm
 
 
 def schedule(kind: Schedule, steps: int, warmup: float) -> Callable[[int], float]:

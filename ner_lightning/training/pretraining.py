@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
@@ -12,13 +11,13 @@ from ner_lightning.data.pretrained import locate
 from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.masked import MaskedWords
 from ner_lightning.training.module import HALF
-from ner_lightning.training.optim import clip, decayed, schedule
-from ner_lightning.training.randomness import State, random_states, restore_random_state
+from ner_lightning.training.optim import decayed
+from ner_lightning.training.steps import Steps
 
 DRAWS = 0  # seed of the words that are hidden in validation, the same in every run
 
 
-class Pretraining(pl.LightningModule):
+class Pretraining(Steps):
     """A backbone with its language-model head that learns to fill in hidden words.
 
     Args:
@@ -35,7 +34,6 @@ class Pretraining(pl.LightningModule):
         self.masked: MaskedWords | None = None
         self._sums = torch.zeros(2, dtype=torch.float64)  # of an evaluation: cross-entropy, sub-tokens
         self._draws = torch.Generator()
-        self._random_states: list[State] = []
 
     @property
     def built(self) -> MaskedWords:
@@ -86,32 +84,10 @@ class Pretraining(pl.LightningModule):
         """AdamW, and its schedule over the real number of steps."""
         given = self.settings
         groups = decayed("backbone", self.built.parameters(), given["lr"], given["weight_decay"])
-        optimizer = torch.optim.AdamW(groups, fused=True)
-        factor = schedule(given["schedule"], int(self.trainer.estimated_stepping_batches), given["warmup"])
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Any,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clips and logs the gradient's norm."""
-        norm = clip(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        if norm is not None:
-            self.log("train/grad_norm", norm, batch_size=1)
+        return self.adamw(groups, given)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps random numbers, and what every checkpoint of ours names."""
-        checkpoint["random_states"] = random_states()
+        super().on_save_checkpoint(checkpoint)
         checkpoint["backbone"] = {"name": self.settings["backbone"], "revision": self.settings["revision"]}
         checkpoint["config"] = {}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remembers the random numbers until training starts."""
-        self._random_states = checkpoint["random_states"]
-
-    def on_train_start(self) -> None:
-        """Puts the random numbers where they were when the checkpoint was written."""
-        restore_random_state(self._random_states, self.global_rank)

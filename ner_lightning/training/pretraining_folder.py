@@ -4,7 +4,6 @@ import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,7 +13,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.model.backbone import identity
 from ner_lightning.progress import Pace, stage
-from ner_lightning.runs import LAST, Run, provenance, short, write_text
+from ner_lightning.runs import LAST, RECIPE, Run, now, provenance, short, write_text
 from ner_lightning.training.console import say
 from ner_lightning.training.loggers import TableLogger
 from ner_lightning.training.predictions import describe_split
@@ -77,8 +76,9 @@ class PretrainingFolder(Callback):
         self.run.sweep()
         if self._rows is not None:
             self.table.take(self._rows)
-        write_text(self.run.path / "recipe.yaml", self.recipe)
+        write_text(self.run.path / RECIPE, self.recipe)
         parameters = list(module.built.parameters())
+        total = sum(p.numel() for p in parameters)
         trained = sum(p.numel() for p in parameters if p.requires_grad)
         before = self.run.read("run.json")
         described = {name: describe_split(data, name) for name in ("train", "valid")}
@@ -88,9 +88,9 @@ class PretrainingFolder(Callback):
             provenance()
             | {
                 "command": before.get("command", self.command),
-                "started": before.get("started", _now()),
+                "started": before.get("started", now()),
                 "backbone": backbone,
-                "parameters": sum(p.numel() for p in parameters),
+                "parameters": total,
                 "trained_parameters": trained,
                 "data": described,
                 "pretraining": self.asked,
@@ -100,7 +100,7 @@ class PretrainingFolder(Callback):
             say(f"{name:<6}{split['sentences']:>8,} sentences, of which the words alone are used")
         for text in self.asked["text"]:
             say(f"text  {text['sentences']:>8,} sentences of {text['from']}")
-        say(f"{trained:,} of {sum(p.numel() for p in parameters):,} parameters are trained")
+        say(f"{trained:,} of {total:,} parameters are trained")
         if module.settings["compile"]:
             say("The layers are compiled on first use, which takes a minute or two.")
 
@@ -153,7 +153,7 @@ class PretrainingFolder(Callback):
             {
                 "pretraining": about["pretraining"] | learned,
                 "minutes": round(self._minutes, 1),
-                "updated": _now(),
+                "updated": now(),
                 "peak_memory_bytes": peak_memory(),
             },
         )
@@ -165,7 +165,3 @@ def _parts(trainer: pl.Trainer) -> tuple[Pretraining, CoNLLDataModule]:
     module: Any = trainer.lightning_module
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     return module, data
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
