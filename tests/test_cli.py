@@ -69,7 +69,8 @@ def table(path):
 
 
 def weights(checkpoint):
-    return torch.load(checkpoint, weights_only=True)["state_dict"]
+    held = torch.load(checkpoint, weights_only=True)
+    return held["state_dict"] | held.get("averaged", {"weights": {}})["weights"]
 
 
 def test_a_run_folder_holds_everything(workplace):
@@ -216,12 +217,12 @@ def test_validate_and_a_checkpoint_taken_out_of_its_run(workplace, monkeypatch, 
 
 
 # Step 8 ends an epoch: that stop comes before validation.
-@pytest.mark.parametrize(("steps", "number"), [(3, 2), (8, 15), (12, 10)])
+@pytest.mark.parametrize(("steps", "number", "averaging"), [(3, 2, 0.0), (8, 15, 0.2), (12, 10, 0.2)])
 def test_a_signal_and_continue_equals_never_stopped(
-    tmp_path, llama, corpus, monkeypatch, capsys, steps, number
+    tmp_path, llama, corpus, monkeypatch, capsys, steps, number, averaging
 ):
     monkeypatch.chdir(tmp_path)
-    file = recipe(tmp_path, llama, corpus, model__dropout=0.2)
+    file = recipe(tmp_path, llama, corpus, model__dropout=0.2, model__averaging=averaging)
     assert main(["fit", "--config", file, "--name", "whole"]) == 0
     monkeypatch.delenv("NER_LIGHTNING_RUN")
     step = NERModule.training_step
@@ -253,7 +254,7 @@ def test_a_crash_and_continue_equals_never_crashed(
     tmp_path, llama, corpus, monkeypatch, capsys, failing, every
 ):
     monkeypatch.chdir(tmp_path)
-    file = recipe(tmp_path, llama, corpus, model__dropout=0.2)
+    file = recipe(tmp_path, llama, corpus, model__dropout=0.2, model__averaging=0.2)
     often = [] if every is None else ["--checkpoint_every_n_steps", str(every)]
     assert main(["fit", "--config", file, "--name", "whole", *often]) == 0
     monkeypatch.delenv("NER_LIGHTNING_RUN")
@@ -292,6 +293,24 @@ def test_a_run_killed_between_its_first_two_checkpoints_continues(workplace, tmp
     assert main(["fit", "--run", str(killed), "--ckpt_path", "last", "--trainer.max_epochs", "1"]) in (0, 2)
     one, other = (weights(killed / f"checkpoints/{name}.ckpt") for name in ("best", "last"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_average_that_a_fit_scores_is_what_it_keeps(tmp_path, llama, corpus, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    changes = {"trainer__max_epochs": 6, "model__schedule": "constant", "model__averaging": 0.3}
+    file = recipe(tmp_path, llama, corpus, **changes)
+    assert main(["fit", "--config", file, "--name", "averaged"]) == 0
+    run = tmp_path / "runs/averaged/1"
+    scored = json.loads((run / "metrics.json").read_text())
+    held = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    assert not torch.equal(
+        held["state_dict"]["tagger.head.weight"], held["averaged"]["weights"]["head.weight"]
+    )
+    monkeypatch.delenv("NER_LIGHTNING_RUN")
+    assert main(["validate", "--run", str(run)]) == 0
+    again = json.loads((run / "metrics.json").read_text())
+    assert again["val/by_type"] == scored["val/by_type"]
+    assert again["val/loss"] == pytest.approx(scored["val/loss"], rel=1e-4)
 
 
 def test_wandb_without_a_key_goes_offline_and_a_continued_run_stays_one(

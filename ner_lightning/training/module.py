@@ -20,6 +20,7 @@ from ner_lightning.model.extend import loss_parts as checked
 from ner_lightning.model.keep import Cache
 from ner_lightning.model.loss import LossWeights
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.metrics import EntityF1
 from ner_lightning.training.optim import Schedule, parameter_groups
 from ner_lightning.training.steps import Steps
@@ -56,6 +57,8 @@ class NERModule(Steps):
         weight_decay: of AdamW, on matrices.
         warmup: share of the steps in which learning rates rise.
         schedule: how they fall afterwards.
+        averaging: score and keep an average of the weights, in the mean this share of the steps so far old;
+            0 averages nothing.
         attn_implementation: of attention; `auto` takes what measured fastest.
         gradient_checkpointing: recompute activations in the backward pass: less memory, slower.
         compile: compile the backbone's layers: a minute at the start, then faster.
@@ -89,6 +92,7 @@ class NERModule(Steps):
         weight_decay: float = 0.01,
         warmup: float = 0.1,
         schedule: Schedule = "linear",
+        averaging: float = 0.0,
         attn_implementation: AttentionImplementation = "auto",
         gradient_checkpointing: bool = False,
         compile: bool = False,
@@ -103,6 +107,8 @@ class NERModule(Steps):
         if not types:
             raise UserError("model.types: there are no entity types to learn")
         self.cache = cache
+        self.average = WeightAverage(averaging)
+        self._averaged: dict[str, Any] | None = None  # of the checkpoint that is continued
         self.labels = LabelSet(tuple(types))
         self.loss_parts = checked(loss_parts)
         self.architecture = Architecture.of({**self.hparams, "prepare": prepare})
@@ -185,9 +191,30 @@ class NERModule(Steps):
         for name, value in metric.compute().items():
             self.log(f"{stage}/{name}", value, prog_bar=name == "f1", rank_zero_only=False)
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Takes a step, and counts its outcome in the average."""
+        super().optimizer_step(*args, **kwargs)
+        self.average.update(self.built)
+
     def on_validation_start(self) -> None:
-        """Merges the adapters, unless this is a validation within a fit; see `_merge`."""
+        """Merges the adapters, see `_merge`; within a fit the average is scored."""
         self._merge()
+        self.average.exchange(self.built)
+
+    def on_validation_end(self) -> None:
+        """Takes the weights up again."""
+        self.average.exchange(self.built)
+
+    def on_train_start(self) -> None:
+        """Continues weights and random numbers where they were when the checkpoint was written."""
+        super().on_train_start()
+        if self._averaged is not None:
+            self.average.restore(self.built, self._averaged)
+            self._averaged = None
+
+    def on_train_end(self) -> None:
+        """Leaves the model as it was scored."""
+        self.average.settle(self.built)
 
     def on_test_start(self) -> None:
         """Merges the adapters; see `_merge`."""
@@ -223,6 +250,7 @@ class NERModule(Steps):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what was trained, and the name and exact weights of what was not."""
         super().on_save_checkpoint(checkpoint)
+        checkpoint |= self.average.save(checkpoint["state_dict"], self.built, PREFIX)
         kept = {PREFIX + name for name in kept_names(self.built)}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in state if name in kept}
@@ -239,6 +267,7 @@ class NERModule(Steps):
         check_types(checkpoint["hyper_parameters"]["types"], self.labels.types)
         kept = {PREFIX + name for name in kept_names(self.built)}
         check_names(checkpoint["state_dict"], kept)
+        self._averaged = checkpoint.get("averaged")
         super().on_load_checkpoint(checkpoint)
 
 

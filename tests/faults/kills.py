@@ -160,7 +160,7 @@ def prepare(folder: Path) -> list[str]:
     config = {
         "seed_everything": 3,
         "trainer": {"accelerator": "cpu", "max_epochs": EPOCHS, "log_every_n_steps": 1},
-        "model": {"backbone": str(model), "lora": {"rank": 4}, "lr": 0.01, "dropout": 0.2},
+        "model": {"backbone": str(model), "lora": {"rank": 4}, "lr": 0.01, "dropout": 0.2, "averaging": 0.2},
         "data": {"dataset": str(data), "batch_size": 4, "eval_batch_size": 2},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(config))
@@ -200,6 +200,7 @@ def differences(one: Path, other: Path) -> list[str]:
             "global_step",
             "epoch",
             "random_states",
+            "averaged",
         ):
             if not equal(held[0][part], held[1][part]):
                 found.append(f"{name}.ckpt: {part}")

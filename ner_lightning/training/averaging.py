@@ -1,0 +1,102 @@
+"""WeightAverage: a running average of the trained weights, which is scored and kept in their stead."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ner_lightning.errors import UserError
+
+
+class WeightAverage:
+    """The polynomial-decay average of trained weights (Shamir & Zhang 2013).
+
+    Step t counts c / (t + c - 1) in the average, c = 1 / age - 1. However long a training is, the weights in
+    the average are `age` of its steps old in the mean; at 0.5 all steps count alike. A rate that does not
+    fall suits it, since the average itself quiets the noise of large steps.
+
+    Args:
+        age: mean age of the averaged weights, as a share of the steps so far, up to 0.5; 0 averages nothing.
+
+    Raises:
+        UserError: `age` is out of its range.
+    """
+
+    def __init__(self, age: float) -> None:
+        if not 0 <= age <= 0.5:
+            raise UserError(f"model.averaging is {age}; it must be between 0 and 0.5")
+        self.age = age
+        self.steps = 0
+        self.inside = False  # whether the model holds the average at present, and this the weights
+        self._held: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Adds the weights after an optimizer step."""
+        if not self.age:
+            return
+        self.steps += 1
+        weights = trained(model)
+        if self.steps == 1:
+            self._held = {name: weight.clone() for name, weight in weights.items()}
+            return
+        count = 1 / self.age - 1
+        held: Any = [self._held[name] for name in weights]
+        torch._foreach_lerp_(held, list(weights.values()), count / (self.steps + count - 1))
+
+    @torch.no_grad()
+    def exchange(self, model: nn.Module) -> None:
+        """Puts the average into the model and keeps its weights, or the other way round."""
+        if not self._held:
+            return
+        for name, weight in trained(model).items():
+            aside = weight.clone()
+            weight.copy_(self._held[name])
+            self._held[name].copy_(aside)
+        self.inside = not self.inside
+
+    def settle(self, model: nn.Module) -> None:
+        """Leaves the average in the model, for good."""
+        if self._held and not self.inside:
+            self.exchange(model)
+        self.steps, self.inside, self._held = 0, False, {}
+
+    def save(self, state: Mapping[str, Tensor], model: nn.Module, prefix: str = "") -> dict[str, Any]:
+        """What a checkpoint holds: the average where a model's weights are, and the weights beside them.
+
+        Args:
+            state: the checkpoint's weights.
+            model: whose weights these are.
+            prefix: of their names there.
+
+        Returns:
+            entries of the checkpoint; none if nothing is averaged.
+        """
+        if not self._held:
+            return {}
+        weights, average = trained(model), self._held
+        if self.inside:
+            weights, average = average, weights
+        averaged = {prefix + name: value for name, value in average.items()}
+        return {"state_dict": {**state, **averaged}, "averaged": {"steps": self.steps, "weights": weights}}
+
+    @torch.no_grad()
+    def restore(self, model: nn.Module, saved: Mapping[str, Any]) -> None:
+        """Continues from a checkpoint, whose average the model already holds.
+
+        Args:
+            model: to put the weights into.
+            saved: `averaged` of the checkpoint.
+        """
+        weights = trained(model)
+        if self.age:
+            self._held = {name: weight.clone() for name, weight in weights.items()}
+            self.steps = saved["steps"]
+        for name, weight in weights.items():
+            weight.copy_(saved["weights"][name])
+
+
+def trained(model: nn.Module) -> dict[str, Tensor]:
+    """The weights that are trained, by name; detached, but the same memory."""
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
