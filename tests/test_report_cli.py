@@ -89,8 +89,9 @@ def make_run(folder, seed=1, wrong=2, config=None):
             "loss": {"ce": 1.0, "crf": 0.5, "ls": 0.0},
             "lr": 0.001,
             "weight_decay": 0.01,
-            "schedule": "linear",
+            "schedule": "constant",
             "warmup": 0.1,
+            "averaging": 0.2,
         },
         "data": {"batch_size": 8, "seed": seed},
     }
@@ -120,6 +121,8 @@ def test_every_section_is_filled_from_the_run(run):
         "10 (1.00%)",  # trained parameters
         "1 · CE + 0.5 · NLL of the CRF",
         "train.txt",
+        "constant, warm-up over 10% of the steps",
+        "a running average, in the mean 20% of the steps old",
         "1,000 words/s",
         "2 (best)",
         "so no gain is named",

@@ -75,6 +75,8 @@ def _set_up(run: Experiment) -> list[list[str]]:
         rows.append(
             ["schedule", f"{run.model['schedule']}, warm-up over {run.model['warmup']:.0%} of the steps"]
         )
+        if age := run.model.get("averaging"):  # absent from older runs
+            rows.append(["weights", f"a running average, in the mean {age:.0%} of the steps old"])
     if run.data:
         tokens = run.data.get("tokens_per_batch")
         rows.append(

@@ -14,7 +14,8 @@ class WeightAverage:
 
     Step t counts c / (t + c - 1) in the average, c = 1 / age - 1. However long a training is, the weights in
     the average are `age` of its steps old in the mean; at 0.5 all steps count alike. A rate that does not
-    fall suits it, since the average itself quiets the noise of large steps.
+    fall suits it, since the average itself quiets the noise of large steps. Only what is trained is copied,
+    where Lightning's `WeightAveraging` copies the frozen backbone as well.
 
     Args:
         age: mean age of the averaged weights, as a share of the steps so far, up to 0.5; 0 averages nothing.
