@@ -92,7 +92,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
         return [_pretraining(folder, about)]
     if not about or not metrics:
         raise UserError(f"{folder} is not the folder of a finished run (run.json and metrics.json)")
-    configs, overrides = split_command(about["command"])
+    configs, overrides = recipe_of(about)
     if not configs or "config" in configs:
         # A continued run knows only its own config.yaml; what was asked for at its start is not in it.
         raise UserError(f"{folder}: no recipe is named in its command ({shlex.join(about['command'])})")
@@ -148,6 +148,26 @@ def _pretraining(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
         "seed": recipe["seed_everything"],
         "command": shlex.join(about["command"]),
     } | {name: about[name] for name in ("machine", "versions", "commit", "minutes", "peak_memory_bytes")}
+
+
+def recipe_of(about: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Names of the config files of a run, and options that change what is trained, but for the seed.
+
+    An ensemble has those of its members: once if they are seeds of one recipe, else each one's.
+    """
+    members = about.get("members")
+    if members is None:
+        return split_command(about["command"])
+    recipes = [split_command(member["command"] or ()) for member in members]
+    seeds = [str(member["seed"]) for member in members]
+    configs, overrides = recipes[0]
+    if all(recipe == recipes[0] for recipe in recipes):
+        return [*configs, "ensemble"] if configs else [], [*overrides, f"of seeds {', '.join(seeds)}"]
+    each = [
+        " ".join([*names, *options, f"seed {seed}"])
+        for (names, options), seed in zip(recipes, seeds, strict=True)
+    ]
+    return [configs[0], "ensemble"] if configs else [], [f"of {' + '.join(each)}"]
 
 
 def split_command(command: Sequence[str]) -> tuple[list[str], list[str]]:

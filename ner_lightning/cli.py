@@ -21,6 +21,7 @@ COMMANDS = {
     "serve": ("ner_lightning.serve_cli", "answer over HTTP: [RUN]"),
     "pretrain": ("ner_lightning.pretrain_cli", "teach the backbone to fill in words first: --config FILE"),
     "baseline": ("ner_lightning.baseline_cli", "prompt the backbone instead: --config FILE --shots N"),
+    "ensemble": ("ner_lightning.ensemble_cli", "make one tagger of several runs: RUN RUN ..."),
     "report": ("ner_lightning.report_cli", "write a run's report: [RUN ...]"),
     "compare": ("ner_lightning.report_cli", "compare runs on the same sentences: RUN RUN"),
     "ladder": ("ner_lightning.ladder_cli", "run a matrix of recipes and seeds, and make their table: FILE"),

@@ -112,6 +112,22 @@ def test_a_backbone_that_learned_to_fill_in_words_is_a_row(tmp_path):
     )
 
 
+def test_an_ensemble_is_named_after_its_members():
+    def member(seed, *options):
+        command = ["ner-lightning", "fit", "--config", "configs/a.yaml", *options, "--seed_everything", seed]
+        return {"run": f"runs/a/{seed}", "seed": int(seed), "command": command}
+
+    seeds = {"members": [member("1", "--model.lr", "1"), member("2", "--model.lr", "1")]}
+    assert record.recipe_of(seeds) == (["a", "ensemble"], ["--model.lr 1", "of seeds 1, 2"])
+    mixed = {"members": [member("1"), member("2", "--model.lr", "1")]}
+    assert record.recipe_of(mixed) == (["a", "ensemble"], ["of a seed 1 + a --model.lr 1 seed 2"])
+    assert record.recipe_of({"members": [member("1"), member("2") | {"command": None}]})[0] == [
+        "a",
+        "ensemble",
+    ]
+    assert record.recipe_of({"members": [member("1") | {"command": None}] * 2})[0] == []
+
+
 def test_a_flag_takes_no_value():
     command = ["ner-lightning", "baseline", "--constrained", "--config", "configs/a.yaml", "--shots", "5"]
     assert record.split_command(command) == (["a"], ["--constrained", "--shots 5"])

@@ -8,7 +8,7 @@ import torch
 
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.inference.source import SETTINGS
+from ner_lightning.model.architecture import DECIDING
 from ner_lightning.model.architecture import PLAIN, Architecture
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import kept_names
@@ -35,7 +35,7 @@ def write_checkpoint(
         "trust_remote_code": False,
     }
     settings |= changes
-    assert set(SETTINGS) <= set(settings)
+    assert set(DECIDING) <= set(settings)
     torch.manual_seed(5)
     tagger, weights = build_tagger(locate(str(backbone)), LabelSet(tuple(TYPES)), Architecture.of(settings))
     kept = kept_names(tagger)

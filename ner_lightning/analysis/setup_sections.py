@@ -58,6 +58,10 @@ def model(run: Experiment) -> Iterator[Block]:
         ]
     if run.model:
         rows.append(["what is trained", _trained(run.model)])
+        if others := run.model.get("members"):  # absent from older runs
+            rows.append(
+                ["members", f"an ensemble of {1 + len(others)} taggers; what is said here is the first's"]
+            )
     best = run.folder / "checkpoints" / "best.ckpt" if run.folder else None
     if best is not None and best.is_file():
         rows.append(["checkpoint", f"{best.stat().st_size / 1e6:,.1f} MB, with only what was trained"])

@@ -21,6 +21,9 @@ class Tokenizer(Protocol):
     def __call__(self, text: Any, **kwargs: Any) -> Any:
         """Encodes texts."""
 
+    def get_vocab(self) -> dict[str, int]:
+        """All sub-tokens, and their ids."""
+
 
 def marks_first_words(tokenizer: Tokenizer) -> bool:
     """Whether a text's first word becomes other sub-tokens than it would later on, and a space mends that."""

@@ -68,6 +68,11 @@ def export(
             f"{source.path} is {'an ONNX graph' if source.form == 'onnx' else 'a merged model'}, of which no "
             f"--format {form} can be made; name the run that it came from"
         )
+    if source.members:
+        raise UserError(
+            f"{source.path} is an ensemble: several models, where an exported folder holds one; "
+            "export a member, or use the ensemble itself with `predict` and `serve`"
+        )
     if dtype != "auto" and form != MERGED:
         raise UserError(f"--dtype is for --format merged; {form} keeps fp32")
     bf16 = form == MERGED and (source.bf16 if dtype == "auto" else dtype == "bfloat16")

@@ -1,7 +1,7 @@
 """Where a trained tagger is kept (a run, a checkpoint, an exported folder), and how it is made from there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from ner_lightning.data.encoding import ENCODING, Encoder, load_tokenizer
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
-from ner_lightning.model.architecture import PLAIN, Architecture
-from ner_lightning.model.build import build_tagger
+from ner_lightning.model.architecture import DECIDING, Architecture
+from ner_lightning.model.build import build_ensemble, build_tagger
 from ner_lightning.model.checkpoint import check_backbone, check_names, kept_names
 from ner_lightning.model.tagger import Tagger
 
@@ -25,8 +25,7 @@ ADAPTER = "adapter_model.safetensors"  # PEFT's name for its adapters
 ONNX = "model.onnx"
 CHECKPOINT, ADAPTERS, MERGED = "checkpoint", "adapter", "merged"
 FORMAT = 1  # of the manifest
-# Settings of NERModule that decide what is computed, and from what.
-SETTINGS = (*PLAIN, "prepare", "peft", "lora", "loss", "backbone", "revision", "attn_implementation")
+MEMBERS = "members"  # the setting with the other members of an ensemble
 _PREFIX = "tagger."
 
 
@@ -62,6 +61,11 @@ class Source:
     temperature: float = 1.0
     about: Mapping[str, Any] | None = None
 
+    @property
+    def members(self) -> Sequence[Mapping[str, Any]]:
+        """The settings of an ensemble's members after the first; none of a single tagger."""
+        return self.settings.get(MEMBERS) or ()
+
     def encoder(self) -> Encoder:
         """The way from words to sub-tokens."""
         return Encoder(load_tokenizer(self.pretrained, trust_remote_code=self.trust), **self.encoding)
@@ -84,16 +88,17 @@ class Source:
             tagger: Tagger = OnnxTagger(self.path / ONNX, labels, architecture)
             check_names(self.state, {name for name in kept_names(tagger) if not name.startswith("head.")})
         else:
-            tagger, weights = build_tagger(
-                self.pretrained,
-                labels,
-                architecture,
-                bf16=self.bf16 if bf16 is None else bf16,
-                implementation=self.settings["attn_implementation"],
-                device_type=torch.device(device).type,
-                mergeable=self.form != MERGED,
-                trust_remote_code=self.trust,
-            )
+            how: dict[str, Any] = {
+                "bf16": self.bf16 if bf16 is None else bf16,
+                "implementation": self.settings["attn_implementation"],
+                "device_type": torch.device(device).type,
+                "mergeable": self.form != MERGED,
+                "trust_remote_code": self.trust,
+            }
+            if self.members:
+                tagger, weights = build_ensemble([self.settings, *self.members], labels, **how)
+            else:
+                tagger, weights = build_tagger(self.pretrained, labels, architecture, **how)
             if self.form != MERGED:
                 check_backbone(self.origin, self.settings["backbone"], weights)
             check_names(self.state, kept_names(tagger))
@@ -135,7 +140,7 @@ def read_checkpoint(path: Path) -> Source:
     return Source(
         form=CHECKPOINT,
         path=path,
-        settings={name: model[name] for name in SETTINGS if name in model},
+        settings={name: model[name] for name in (*DECIDING, MEMBERS) if name in model},
         types=tuple(data["types"]),
         encoding={name: data[name] for name in ENCODING if name in data},
         bf16="bf16" in str(config["trainer"]["precision"]),

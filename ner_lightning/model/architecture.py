@@ -24,6 +24,8 @@ PLAIN = (
     "use_crf",
     "constrained",
 )
+# All of NERModule's settings that decide what is computed, and from what.
+DECIDING = (*PLAIN, "prepare", "peft", "lora", "loss", "backbone", "revision", "attn_implementation")
 
 
 @dataclass(frozen=True)

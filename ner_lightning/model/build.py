@@ -1,11 +1,13 @@
 """Loads a backbone and puts a tagger around it."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from ner_lightning.data.pretrained import Pretrained
+from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.model.adapters import adapt, frozen_layers
 from ner_lightning.model.architecture import Architecture
@@ -18,6 +20,7 @@ from ner_lightning.model.backbone import (
     keep_layers,
     load_backbone,
 )
+from ner_lightning.model.ensemble import Ensemble
 from ner_lightning.model.masks import hide_right_context
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.progress import stage
@@ -79,6 +82,37 @@ def build_tagger(
         compile_layers(model, below=frozen_layers(model) if cached else 0)
     config: Any = model.config
     return Tagger(model, labels, architecture, config.get_text_config().hidden_size, bf16), weights_id
+
+
+def build_ensemble(
+    settings: Sequence[Mapping[str, Any]], labels: LabelSet, **how: Any
+) -> tuple[Ensemble, str]:
+    """Loads the backbones of several taggers, and makes one tagger of them.
+
+    Args:
+        settings: of each member, as `Architecture.of` reads them, with its `backbone` and `revision`.
+        labels: the label set.
+        how: as for `build_tagger`.
+
+    Returns:
+        the ensemble, and a word for the exact weights of its backbones.
+    """
+    built = [
+        build_tagger(
+            locate(each["backbone"], each["revision"]),
+            labels,
+            replace(Architecture.of(each), use_crf=False),
+            **how,
+        )
+        for each in settings
+    ]
+    members, weights = zip(*built, strict=True)
+    return Ensemble(members, Architecture.of(settings[0])), joined(weights)
+
+
+def joined(weights: Sequence[str]) -> str:
+    """A word for the exact weights of several backbones."""
+    return " + ".join(weights)
 
 
 def set_up(model: nn.Module, architecture: Architecture, *, verify: bool = True) -> nn.Module:

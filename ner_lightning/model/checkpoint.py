@@ -15,7 +15,7 @@ def kept_names(tagger: nn.Module) -> set[str]:
     return {
         name
         for name, parameter in tagger.named_parameters()
-        if parameter.requires_grad or not name.startswith(BACKBONE)
+        if parameter.requires_grad or f".{BACKBONE}" not in f".{name}"
     }
 
 

@@ -13,7 +13,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.architecture import Architecture, Pooling
 from ner_lightning.model.backbone import Attention, AttentionImplementation
-from ner_lightning.model.build import build_tagger
+from ner_lightning.model.build import build_ensemble, build_tagger
 from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
 from ner_lightning.model.extend import LossPart, Preparation
 from ner_lightning.model.extend import loss_parts as checked
@@ -66,6 +66,7 @@ class NERModule(Steps):
         prepare: changes the loaded backbone first: a `Preparation` of your own, by `class_path`.
         loss_parts: parts of the loss of your own, each a `LossPart` by `class_path`.
         trust_remote_code: run Python code that comes with the backbone's weights.
+        members: the other members of an ensemble; `ner-lightning ensemble` writes them.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class NERModule(Steps):
         prepare: Preparation | None = None,
         loss_parts: list[LossPart] | None = None,
         trust_remote_code: bool = False,
+        members: list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["prepare", "loss_parts"])  # no plain values
@@ -131,19 +133,24 @@ class NERModule(Steps):
         hparams = self.hparams
         trainer = self._trainer
         self._merges = trainer is not None and trainer.state.fn in EVALUATIONS
-        self.tagger, self.weights_id = build_tagger(
-            self.pretrained,
-            self.labels,
-            self.architecture,
-            bf16=trainer is not None and trainer.precision == HALF,
-            implementation=hparams["attn_implementation"],
-            device_type=self.device.type if trainer is None else trainer.strategy.root_device.type,
-            checkpointing=hparams["gradient_checkpointing"],
-            compiled=hparams["compile"] and not self._merges,  # one pass is over before it would pay
-            cached=self.cache.enabled,
-            mergeable=self._merges,
-            trust_remote_code=hparams["trust_remote_code"],
-        )
+        how: dict[str, Any] = {
+            "bf16": trainer is not None and trainer.precision == HALF,
+            "implementation": hparams["attn_implementation"],
+            "device_type": self.device.type if trainer is None else trainer.strategy.root_device.type,
+            "checkpointing": hparams["gradient_checkpointing"],
+            "compiled": hparams["compile"] and not self._merges,  # one pass is over before it would pay
+            "cached": self.cache.enabled,
+            "mergeable": self._merges,
+            "trust_remote_code": hparams["trust_remote_code"],
+        }
+        if hparams["members"]:
+            if trainer is not None and trainer.state.fn == "fit":
+                raise UserError("an ensemble is not trained; train its members, and put them together again")
+            settings = [{**hparams, "prepare": self.architecture.prepare}, *hparams["members"]]
+            self.tagger, self.weights_id = build_ensemble(settings, self.labels, **how)
+        else:
+            built = build_tagger(self.pretrained, self.labels, self.architecture, **how)
+            self.tagger, self.weights_id = built
         self.tagger.loss_parts = self.loss_parts
 
     def training_step(self, batch: Batch) -> Tensor:
