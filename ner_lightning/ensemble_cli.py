@@ -1,6 +1,7 @@
 """`ner-lightning ensemble`: several trained taggers become one, whose scores are the mean of theirs."""
 
 import argparse
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,7 +61,11 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         check(members[0], member)
     run = runs.create(root, options.name)
     command = ["ner-lightning", subcommand, *args]
-    write(run.path, members, command)
+    try:
+        write(run.path, members, command)
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)  # nothing but what was just begun
+        raise
     run.point_last()
     where = runs.short(run.path)
     sys.stdout.write(
@@ -89,10 +94,15 @@ def check(first: Member, other: Member) -> None:
                 f"{first.address} and {other.address} differ in {name} ({one}, {two}), "
                 "so there is no mean of their scores"
             )
-    backbones = [(m.model["backbone"], m.model["revision"]) for m in (first, other)]
-    if backbones[0] != backbones[1]:
-        vocabularies = [load_tokenizer(locate(*backbone)).get_vocab() for backbone in backbones]
-        if vocabularies[0] != vocabularies[1]:
+    if any(first.model[name] != other.model[name] for name in ("backbone", "revision")):
+        one, two = (
+            load_tokenizer(
+                locate(m.model["backbone"], m.model["revision"]),
+                trust_remote_code=bool(m.model["trust_remote_code"]),
+            )
+            for m in (first, other)
+        )
+        if one.get_vocab() != two.get_vocab():
             raise UserError(
                 f"the backbones of {first.address} and {other.address} have different tokenizers, "
                 "so there is no mean of their scores"
