@@ -87,9 +87,12 @@ def metrics(folder: Path, worlds: tuple[int, ...] = (1, 2, 3)) -> dict[str, obje
 
 
 def steps(folder: Path) -> dict[str, object]:
-    """How far two ranks of half a batch are from one rank of a whole one after each of 20 steps."""
+    """How far two ranks of half a batch are from one rank of a whole one after each of 20 steps.
+
+    The weights that are compared are the averages over the steps.
+    """
     exact = ["--trainer.precision=64-true", "--model.dropout=0", "--trainer.max_epochs=3"]
-    exact += ["--trainer.limit_train_batches=7", "--trainer.max_steps=20"]
+    exact += ["--trainer.limit_train_batches=7", "--trainer.max_steps=20", "--model.averaging=0.3"]
     tables, weights = [], []
     for world in (1, 2):
         words = ["fit", "--config", "recipe.yaml", "--name", f"w{world}", f"--data.batch_size={4 // world}"]
