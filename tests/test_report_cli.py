@@ -146,7 +146,7 @@ def test_a_ladder_is_cited(run, tmp_path):
     assert main(["report", str(run), "--output", str(tmp_path), "--ladder", ladder]) == 0
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     rows = {(r["config"], r["split"]): r["value"] for r in json.loads(Path(ladder).read_text())
-            if r["metric"] == "f1" and r["overrides"] == ["--trainer.max_epochs 2"]}  # fmt: skip
+            if (r["metric"], r["seed"], r["overrides"]) == ("f1", 1, ["--trainer.max_epochs 2"])}  # fmt: skip
     gain = rows["smollm2_conll2003", "test"] - rows["smollm2_conll2003 causal", "test"]
     assert f"{gain:+.4f}" in text
 
