@@ -149,8 +149,9 @@ class NERModule(Steps):
             settings = [{**hparams, "prepare": self.architecture.prepare}, *hparams["members"]]
             self.tagger, self.weights_id = build_ensemble(settings, self.labels, **how)
         else:
-            built = build_tagger(self.pretrained, self.labels, self.architecture, **how)
-            self.tagger, self.weights_id = built
+            self.tagger, self.weights_id = build_tagger(
+                self.pretrained, self.labels, self.architecture, **how
+            )
         self.tagger.loss_parts = self.loss_parts
 
     def training_step(self, batch: Batch) -> Tensor:
