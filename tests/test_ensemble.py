@@ -11,9 +11,10 @@ import yaml
 from taggers import LABELS, random_tagger
 
 from ner_lightning.cli import main
+from ner_lightning.data.pretrained import locate
 from ner_lightning.inference.predictor import NERTagger
 from ner_lightning.model.architecture import Architecture
-from ner_lightning.model.build import build_ensemble
+from ner_lightning.model.build import build
 from ner_lightning.model.ensemble import mean_state
 
 pytestmark = pytest.mark.filterwarnings(
@@ -29,7 +30,8 @@ def ensemble(llama, seeds, **architecture):
     members = [random_tagger(llama, seed=seed, **architecture) for seed in seeds]
     settings = {**vars(Architecture(**architecture)), "peft": "none", "lora": {}, "loss": {}}
     settings |= {"backbone": str(llama), "revision": None}
-    built, weights = build_ensemble([settings] * len(seeds), LABELS)
+    others = [settings] * (len(seeds) - 1)
+    built, weights = build(locate(str(llama)), LABELS, Architecture(**architecture), others)
     built.load_state_dict(mean_state([member.tagger.state_dict() for member in members]), strict=False)
     assert weights == " + ".join([weights.partition(" + ")[0]] * len(seeds))
     return members, NERTagger(built, members[0].encoder)

@@ -15,7 +15,7 @@ from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
 from ner_lightning.model.architecture import DECIDING, Architecture
-from ner_lightning.model.build import build_ensemble, build_tagger
+from ner_lightning.model.build import build
 from ner_lightning.model.checkpoint import check_backbone, check_names, kept_names
 from ner_lightning.model.tagger import Tagger
 
@@ -88,17 +88,17 @@ class Source:
             tagger: Tagger = OnnxTagger(self.path / ONNX, labels, architecture)
             check_names(self.state, {name for name in kept_names(tagger) if not name.startswith("head.")})
         else:
-            how: dict[str, Any] = {
-                "bf16": self.bf16 if bf16 is None else bf16,
-                "implementation": self.settings["attn_implementation"],
-                "device_type": torch.device(device).type,
-                "mergeable": self.form != MERGED,
-                "trust_remote_code": self.trust,
-            }
-            if self.members:
-                tagger, weights = build_ensemble([self.settings, *self.members], labels, **how)
-            else:
-                tagger, weights = build_tagger(self.pretrained, labels, architecture, **how)
+            tagger, weights = build(
+                self.pretrained,
+                labels,
+                architecture,
+                self.members,
+                bf16=self.bf16 if bf16 is None else bf16,
+                implementation=self.settings["attn_implementation"],
+                device_type=torch.device(device).type,
+                mergeable=self.form != MERGED,
+                trust_remote_code=self.trust,
+            )
             if self.form != MERGED:
                 check_backbone(self.origin, self.settings["backbone"], weights)
             check_names(self.state, kept_names(tagger))

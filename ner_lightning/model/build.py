@@ -84,30 +84,32 @@ def build_tagger(
     return Tagger(model, labels, architecture, config.get_text_config().hidden_size, bf16), weights_id
 
 
-def build_ensemble(
-    settings: Sequence[Mapping[str, Any]], labels: LabelSet, **how: Any
-) -> tuple[Ensemble, str]:
-    """Loads the backbones of several taggers, and makes one tagger of them.
+def build(
+    pretrained: Pretrained,
+    labels: LabelSet,
+    architecture: Architecture,
+    members: Sequence[Mapping[str, Any]] | None = None,
+    **how: Any,
+) -> tuple[Tagger, str]:
+    """Makes a tagger, or an ensemble if it has further members.
 
     Args:
-        settings: of each member, as `Architecture.of` reads them, with its `backbone` and `revision`.
+        pretrained: where the backbone is, or that of the first member.
         labels: the label set.
+        architecture: what to build; an ensemble's CRF, constraints and loss weights are the first member's.
+        members: the settings of the others, as `Architecture.of` reads them, with `backbone` and `revision`.
         how: as for `build_tagger`.
 
     Returns:
-        the ensemble, and a word for the exact weights of its backbones.
+        the tagger, and a word for the exact weights of its backbones.
     """
-    built = [
-        build_tagger(
-            locate(each["backbone"], each["revision"]),
-            labels,
-            replace(Architecture.of(each), use_crf=False),
-            **how,
-        )
-        for each in settings
-    ]
-    members, weights = zip(*built, strict=True)
-    return Ensemble(members, Architecture.of(settings[0])), joined(weights)
+    if not members:
+        return build_tagger(pretrained, labels, architecture, **how)
+    parts = [(pretrained, architecture)]
+    parts += [(locate(each["backbone"], each["revision"]), Architecture.of(each)) for each in members]
+    built = [build_tagger(place, labels, replace(part, use_crf=False), **how) for place, part in parts]
+    taggers, weights = zip(*built, strict=True)
+    return Ensemble(taggers, architecture), joined(weights)
 
 
 def joined(weights: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.architecture import Architecture, Pooling
 from ner_lightning.model.backbone import Attention, AttentionImplementation
-from ner_lightning.model.build import build_ensemble, build_tagger
+from ner_lightning.model.build import build
 from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
 from ner_lightning.model.extend import LossPart, Preparation
 from ner_lightning.model.extend import loss_parts as checked
@@ -133,25 +133,22 @@ class NERModule(Steps):
         hparams = self.hparams
         trainer = self._trainer
         self._merges = trainer is not None and trainer.state.fn in EVALUATIONS
-        how: dict[str, Any] = {
-            "bf16": trainer is not None and trainer.precision == HALF,
-            "implementation": hparams["attn_implementation"],
-            "device_type": self.device.type if trainer is None else trainer.strategy.root_device.type,
-            "checkpointing": hparams["gradient_checkpointing"],
-            "compiled": hparams["compile"] and not self._merges,  # one pass is over before it would pay
-            "cached": self.cache.enabled,
-            "mergeable": self._merges,
-            "trust_remote_code": hparams["trust_remote_code"],
-        }
-        if hparams["members"]:
-            if trainer is not None and trainer.state.fn == "fit":
-                raise UserError("an ensemble is not trained; train its members, and put them together again")
-            settings = [{**hparams, "prepare": self.architecture.prepare}, *hparams["members"]]
-            self.tagger, self.weights_id = build_ensemble(settings, self.labels, **how)
-        else:
-            self.tagger, self.weights_id = build_tagger(
-                self.pretrained, self.labels, self.architecture, **how
-            )
+        if hparams["members"] and trainer is not None and trainer.state.fn == "fit":
+            raise UserError("an ensemble is not trained; train its members, and put them together again")
+        self.tagger, self.weights_id = build(
+            self.pretrained,
+            self.labels,
+            self.architecture,
+            hparams["members"],
+            bf16=trainer is not None and trainer.precision == HALF,
+            implementation=hparams["attn_implementation"],
+            device_type=self.device.type if trainer is None else trainer.strategy.root_device.type,
+            checkpointing=hparams["gradient_checkpointing"],
+            compiled=hparams["compile"] and not self._merges,  # one pass is over before it would pay
+            cached=self.cache.enabled,
+            mergeable=self._merges,
+            trust_remote_code=hparams["trust_remote_code"],
+        )
         self.tagger.loss_parts = self.loss_parts
 
     def training_step(self, batch: Batch) -> Tensor:
