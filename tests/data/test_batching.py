@@ -86,6 +86,72 @@ def test_token_budget_counts_the_windows_of_long_sentences():
     assert {len(batch) for batch in plan} == {2}
 
 
+def passages(kind, count):
+    draw = np.random.default_rng(1)
+    if kind == "documents":
+        return [fake(i, int(n)) for i, n in enumerate(draw.normal(340, 120, count).clip(20, 500))]
+    lengths = draw.lognormal(2.9, 0.6, count).astype(int) + 2
+    long = set(draw.choice(count, 5, replace=False)) if kind == "some long" else ()
+    rows = (
+        draw.integers(1, 5, count)
+        if kind == "many windows"
+        else [3 if i in long else 1 for i in range(count)]
+    )
+    return [
+        fake(i, 300 if i in long else int(n), int(r))
+        for i, (n, r) in enumerate(zip(lengths, rows, strict=True))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "budget"),
+    [
+        ("sentences", 1500, 256),
+        ("sentences", 61, 512),
+        ("documents", 300, 1536),
+        ("some long", 2000, 1536),
+        ("many windows", 300, 512),
+    ],
+)
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
+def test_every_epoch_has_as_many_batches_as_the_first(kind, count, budget, world):
+    data = passages(kind, count)
+    samplers = [
+        LengthGroupedSampler(data, batch_size=1, tokens_per_batch=budget, rank=r, world=world)
+        for r in range(world)
+    ]
+    for epoch in range(12):
+        plans = [sampler.plan(epoch) for sampler in samplers]
+        assert {len(plan) for plan in plans} == {len(samplers[0].plan(0))}
+        assert sorted(flat(map(flat, plans))) == list(range(count))
+        for batch in flat(plans):
+            assert batch, "a rank has nothing to do"
+            rows = sum(len(data[i].windows) for i in batch)
+            assert len(batch) == 1 or rows * max(data[i].longest for i in batch) <= budget
+
+
+@pytest.mark.parametrize(("count", "budget", "world"), [(5, 20, 2), (7, 20, 4), (31, 60, 3), (4, 1000, 3)])
+def test_few_passages_are_dealt_out_to_all_ranks(count, budget, world):
+    data = [fake(i, 10 + i % 9) for i in range(count)]
+    for epoch in range(6):
+        plans = [
+            LengthGroupedSampler(data, batch_size=1, tokens_per_batch=budget, rank=r, world=world).plan(epoch)
+            for r in range(world)
+        ]
+        assert len({len(plan) for plan in plans}) == 1
+        assert sorted(flat(map(flat, plans))) == list(range(count))
+        assert all(batch for plan in plans for batch in plan)
+
+
+@pytest.mark.parametrize(("count", "world"), [(64, 3), (43, 2), (22, 3), (9, 4)])
+def test_passages_left_over_are_trained_on(many, count, world):
+    plans = [
+        LengthGroupedSampler(many[:count], batch_size=7, rank=r, world=world).plan(1) for r in range(world)
+    ]
+    assert sorted(flat(map(flat, plans))) == list(range(count))
+    assert all(batch for plan in plans for batch in plan)
+
+
 def test_an_interrupted_epoch_continues_where_it_stopped(many):
     sampler = LengthGroupedSampler(many, batch_size=32)
     sampler.set_epoch(4)
