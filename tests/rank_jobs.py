@@ -3,10 +3,12 @@
 `python tests/rank_jobs.py metrics FOLDER` scores one checkpoint on data sets whose sizes do not divide.
 `python tests/rank_jobs.py steps FOLDER` trains 20 steps in float64 on one rank and on two.
 `python tests/rank_jobs.py modes FOLDER` trains a few steps in each way of training on two ranks.
+`python tests/rank_jobs.py epochs FOLDER` counts the batches, sentences and validations of eight epochs.
 """
 
 import csv
 import json
+import random
 import shutil
 import sys
 from pathlib import Path
@@ -124,10 +126,65 @@ def modes(folder: Path) -> dict[str, object]:
     return found
 
 
+def epochs(folder: Path) -> dict[str, object]:
+    """Each epoch's training batches by rank, as lists of sentences, and the epochs that were validated."""
+    sentences = (folder / "data/train.txt").read_text().strip().split("\n\n")
+    rng = random.Random(2)
+    blocks = []
+    for _ in range(40):
+        blocks.append("-DOCSTART- O")
+        blocks += [rng.choice(sentences) for _ in range(rng.randint(1, 5))]
+        if rng.random() < 0.2:  # longer than a window
+            blocks.append("\n".join(rng.sample(sentences, 5)))
+    for name, part in (("train", blocks), ("valid", blocks[:20])):
+        (folder / f"data/{name}.txt").write_text("\n\n".join(part) + "\n")
+    words = ["fit", "--config", "recipe.yaml", "--trainer.max_epochs=8", "--trainer.num_sanity_val_steps=0"]
+    words += ["--data.tokens_per_batch=120", "--data.context=40", "--data.max_length=48", "--data.overlap=8"]
+    found: dict[str, object] = {}
+    for world in (1, 2, 3):
+        forks.run(
+            folder,
+            [*words, "--name", f"epochs{world}"],
+            folder / f"epochs{world}.log",
+            world,
+            before=lambda rank, world=world: record(folder / f"{world}.{rank}.json"),
+        )
+        found[str(world)] = [json.loads((folder / f"{world}.{r}.json").read_text()) for r in range(world)]
+    return found
+
+
+def record(file: Path) -> None:
+    """Makes the fits of this process write down what they train on, and when they validate."""
+    from ner_lightning.data import sampling
+    from ner_lightning.training.module import NERModule
+
+    sampling.POOL = 4  # so that few sentences fill several pools
+    batches: list[tuple[int, list[int]]] = []
+    validated: list[int] = []
+    train, end = NERModule.training_step, NERModule.on_train_end
+
+    def training_step(self, batch):
+        batches.append((self.current_epoch, batch.index.tolist()))
+        return train(self, batch)
+
+    def on_train_end(self):
+        end(self)
+        file.write_text(json.dumps({"batches": batches, "validated": validated}))
+
+    NERModule.training_step, NERModule.on_train_end = training_step, on_train_end
+    validate = NERModule.on_validation_epoch_end
+
+    def on_validation_epoch_end(self):
+        validated.append(self.current_epoch)
+        validate(self)
+
+    NERModule.on_validation_epoch_end = on_validation_epoch_end
+
+
 if __name__ == "__main__":
     where = Path(sys.argv[2])
     shutil.rmtree(where, ignore_errors=True)
     where.mkdir(parents=True)
     prepare(where)
-    job = {"metrics": metrics, "steps": steps, "modes": modes}[sys.argv[1]]
+    job = {"metrics": metrics, "steps": steps, "modes": modes, "epochs": epochs}[sys.argv[1]]
     print(json.dumps(job(where)))

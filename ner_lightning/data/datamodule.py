@@ -250,7 +250,8 @@ class CoNLLDataModule(pl.LightningDataModule):
         encoded = self.encoded(split)
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         if len(encoded) < world:
-            raise UserError(f"{split} has {len(encoded)} sentences, fewer than the {world} devices")
+            what = "passages (sentences that are read together)" if self.encoding["context"] else "sentences"
+            raise UserError(f"{split} has {len(encoded)} {what}, fewer than the {world} devices")
         sampler = LengthGroupedSampler(
             encoded,
             batch_size=batch_size,

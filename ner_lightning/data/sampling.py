@@ -107,7 +107,7 @@ class LengthGroupedSampler(DistributedSampler[list[int]]):
         return groups
 
     def _complete(self, short: list[int], groups: list[list[int]]) -> None:
-        """Makes a group of passages that are fewer than the ranks: the largest groups give their last ones."""
+        """Makes a group of passages that are fewer than the ranks, by taking some of the largest groups."""
         while 0 < len(short) < self.num_replicas:
             largest = max(groups, key=len)
             if (

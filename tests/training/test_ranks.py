@@ -42,6 +42,21 @@ def test_two_ranks_of_half_a_batch_follow_one_of_a_whole_batch(tmp_path):
     assert found["weights"] < 1e-8
 
 
+def test_every_epoch_trains_on_each_sentence_once_and_is_validated(tmp_path):
+    found = job("epochs", tmp_path / "work")
+    for world in ("1", "2", "3"):
+        ranks = found[world]
+        assert [rank["validated"] for rank in ranks] == [list(range(8))] * int(world)
+        counts = {
+            sum(epoch == number for epoch, _ in rank["batches"]) for rank in ranks for number in range(8)
+        }
+        assert len(counts) == 1, (world, counts)
+        for number in range(8):
+            seen = [i for rank in ranks for epoch, index in rank["batches"] if epoch == number for i in index]
+            assert sorted(seen) == list(range(len(seen))), (world, number)
+            assert len(seen) > 100
+
+
 @pytest.mark.parametrize(
     ("environment", "first", "said"),
     [
