@@ -36,7 +36,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         UserError: an option or the run is not as it must be, or the address is taken.
     """
     options = parser(subcommand).parse_args(args)
-    lacking = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    lacking = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if lacking:
         raise UserError(f"serve needs {' and '.join(lacking)}, which is not installed.\nInstall: {INSTALL}")
     for name in LIMITS:

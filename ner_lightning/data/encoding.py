@@ -184,28 +184,37 @@ class Encoder:
         return clip(ids, starts, self.capacity)
 
     def _passage(self, sentences: Sequence[_Tokenised]) -> Encoded:
-        """Puts sentences, each on a line of its own, into one window; one that is too long, into several."""
-        lines = [part for sentence in sentences for part in (self.line, sentence.ids)][1:]
-        ids = np.concatenate(lines)
-        lengths = np.array([len(sentence.ids) for sentence in sentences]) + len(self.line)
-        places = np.cumsum(lengths) - lengths  # where each sentence starts
-        first = np.concatenate([s.starts[:-1] + place for s, place in zip(sentences, places, strict=True)])
-        last = np.concatenate([s.starts[1:] - 1 + place for s, place in zip(sentences, places, strict=True)])
-        cuts = [(0, len(first))]
+        """Puts sentences, each on a line of its own, into one window; one that is too long, into several.
+
+        Places of sub-tokens are counted in the passage's text first, then in each word's own window.
+        """
+        text = np.concatenate([part for s in sentences for part in (self.line, s.ids)][1:])
+        lengths = np.array([len(s.ids) + len(self.line) for s in sentences])
+        offsets = np.cumsum(lengths) - lengths  # where each sentence begins in the text. (S,)
+        numbered = list(zip(sentences, offsets, strict=True))
+        first = np.concatenate([s.starts[:-1] + offset for s, offset in numbered])  # in the text. (W,)
+        last = np.concatenate([s.starts[1:] - 1 + offset for s, offset in numbered])  # (W,)
+        ranges = [(0, len(first))]  # of words, one for each window
         if len(sentences) == 1:
-            cuts = windows(sentences[0].starts, self.capacity, self.overlap)
-        owner = owners(cuts, len(first))
-        bodies = [ids[first[low] : last[high - 1] + 1] for low, high in cuts]
-        before = [len(self.prefix) + self.repeats * (len(body) + len(self.line)) for body in bodies]
-        shift = np.array(before) - first[[low for low, _ in cuts]]
+            ranges = windows(sentences[0].starts, self.capacity, self.overlap)
+        begins = first[[low for low, _ in ranges]]  # where each window begins in the text. (windows,)
+        bodies = [text[first[low] : last[high - 1] + 1] for low, high in ranges]
+        before = np.array(
+            [self._before(body) for body in bodies]
+        )  # sub-tokens ahead of each body. (windows,)
+        owner = owners(ranges, len(first))  # the window that each word is read from. (W,)
         return Encoded(
-            index=np.array([sentence.index for sentence in sentences]),
-            counts=np.array([len(sentence.starts) - 1 for sentence in sentences]),
+            index=np.array([s.index for s in sentences]),
+            counts=np.array([len(s.starts) - 1 for s in sentences]),
             windows=tuple(map(self._window, bodies)),
             window=owner,
-            first=first + shift[owner],
-            last=last + shift[owner],
+            first=first - begins[owner] + before[owner],
+            last=last - begins[owner] + before[owner],
         )
+
+    def _before(self, body: Ints) -> int:
+        """How many sub-tokens stand before the copy of a window's text that words are read from."""
+        return len(self.prefix) + self.repeats * (len(body) + len(self.line))
 
     def _window(self, body: Ints) -> Ints:
         copies = [body, self.line] * self.repeats

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from ner_lightning.analysis.failure import bins, calibration_error
-from ner_lightning.data.schemes import spans
+from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
-from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.inference.predictor import NERTagger, Scored
 
 # From a quarter to four: twelve steps make a factor of two.
 TEMPERATURES = tuple(2 ** (step / 12) for step in range(-24, 25))
@@ -49,51 +49,59 @@ def calibrate(tagger: NERTagger, sentences: Sequence[Sentence]) -> Calibration:
     """
     if any(sentence.tags is None for sentence in sentences):
         raise UserError("calibration needs sentences with gold tags")
-    chances, right, half = _chances(tagger, sentences)
+    probabilities, correct, half = _entities(tagger, sentences)
     if min((half == 0).sum(), (half == 1).sum()) == 0:
         raise UserError("too few entities are predicted to calibrate by; name a larger file of sentences")
-    kept = chances.clamp(_TINY, 1 - _TINY)
-    losses = -torch.where(right, kept.log(), (1 - kept).log())  # (temperatures, entities)
+    inside = probabilities.clamp(_TINY, 1 - _TINY)
+    losses = -torch.where(correct, inside.log(), (1 - inside).log())  # (temperatures, E)
     best = losses.mean(1).argmin()
     other = torch.stack([losses[:, half != part].mean(1).argmin() for part in (0, 1)])  # for each half
-    crossed = chances.gather(0, other[half].unsqueeze(0)).squeeze(0)
+    crossed = probabilities.gather(0, other[half].unsqueeze(0)).squeeze(0)  # (E,)
     tagger.temperature = TEMPERATURES[int(best)]
     before, after = (
-        calibration_error(bins(zip(each.tolist(), right.tolist(), strict=True)))
-        for each in (chances[TEMPERATURES.index(1.0)], crossed)
+        calibration_error(bins(zip(each.tolist(), correct.tolist(), strict=True)))
+        for each in (probabilities[TEMPERATURES.index(1.0)], crossed)
     )
-    return Calibration(tagger.temperature, before, after, len(right))
+    return Calibration(tagger.temperature, before, after, len(correct))
 
 
-def _chances(tagger: NERTagger, sentences: Sequence[Sentence]) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each predicted entity: its probability at all temperatures, whether it is right, and its half.
+def _entities(tagger: NERTagger, sentences: Sequence[Sentence]) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each predicted entity: its probability at all temperatures, whether it is correct, and its half.
 
     Returns:
         *Shape:* (temperatures, E), (E,), (E,)
     """
-    model, types = tagger.tagger, tagger.labels.types
-    chances, right, half = [], [], []
-    before = model.temperature
-    try:
-        documents = [sentence.document for sentence in sentences]
-        for scored in tagger.scores([sentence.words for sentence in sentences], documents):
-            ids = model.decode(scored.emissions, scored.mask)
-            places = []
-            for row, (number, length) in enumerate(
-                zip(scored.numbers, scored.mask.sum(1).tolist(), strict=True)
-            ):
-                gold = set(spans(sentences[number].tags or ()))
-                for span in spans(tagger.labels.decode(ids[row, :length].tolist())):
-                    places.append((row, span.start, span.end, types.index(span.type)))
-                    right.append(span in gold)
-                    half.append(number % 2)
-            columns = torch.tensor(places, dtype=torch.long).reshape(-1, 4).to(ids.device).unbind(1)
-            found = []
-            for model.temperature in TEMPERATURES:
-                found.append(model.span_probabilities(scored.emissions, scored.mask, *columns).cpu())
-            chances.append(torch.stack(found))
-    finally:
-        model.temperature = before
-    if not chances:
-        return torch.zeros(len(TEMPERATURES), 0), torch.zeros(0, dtype=torch.bool), torch.zeros(0).long()
-    return torch.cat(chances, 1), torch.tensor(right, dtype=torch.bool), torch.tensor(half).long()
+    parts = [torch.zeros(len(TEMPERATURES), 0)]
+    correct: list[bool] = []
+    half: list[int] = []
+    documents = [sentence.document for sentence in sentences]
+    for scored in tagger.scores([sentence.words for sentence in sentences], documents):
+        tags = tagger.tagger.decode(scored.emissions, scored.mask)
+        rows = _predicted(tagger, scored, tags)
+        gold = [set(spans(sentences[number].tags or ())) for number in scored.numbers]
+        correct += [span in gold[row] for row, span in rows]
+        half += [scored.numbers[row] % 2 for row, _ in rows]
+        parts.append(_probabilities(tagger, scored, rows))
+    return torch.cat(parts, 1), torch.tensor(correct, dtype=torch.bool), torch.tensor(half).long()
+
+
+def _predicted(tagger: NERTagger, scored: Scored, tags: Tensor) -> list[tuple[int, Span]]:
+    """The row and the span of each predicted entity of a batch."""
+    lengths = scored.mask.sum(1).tolist()
+    return [
+        (row, span)
+        for row, (ids, length) in enumerate(zip(tags.tolist(), lengths, strict=True))
+        for span in spans(tagger.labels.decode(ids[:length]))
+    ]
+
+
+def _probabilities(tagger: NERTagger, scored: Scored, rows: Sequence[tuple[int, Span]]) -> Tensor:
+    """The probabilities of a batch's predicted entities. *Shape:* (temperatures, S)."""
+    types = tagger.labels.types
+    numbers = [(row, span.start, span.end, types.index(span.type)) for row, span in rows]
+    columns = torch.tensor(numbers, dtype=torch.long).reshape(-1, 4).to(scored.emissions.device).unbind(1)
+    found = [
+        tagger.tagger.span_probabilities(scored.emissions, scored.mask, *columns, temperature=temperature)
+        for temperature in TEMPERATURES
+    ]
+    return torch.stack(found).cpu()

@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 Doubles = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 # Messages of the scaled recursion stay within exp(-345) .. exp(345), so that the product of two, a
 # word's probability before it is normalised, is a normal double.
@@ -140,33 +141,69 @@ def _rescaling_period(matrix: Doubles, emission_range: float) -> int:
 def _scaled(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> Posterior | None:
     """Sums in probability space, rescaled before they could leave the range; None if unsafe.
 
-    The messages backward are those forward on the reversed chain, so that one loop takes both, a
-    stacked matrix product per word. With `both=False` it goes forward only: no nodes or edges.
+    `messages` (W + 1, way, B, K) holds the recursion forward in way 0 and, with `both`, the one backward in
+    way 1, which is the recursion forward on the reversed chain. So one loop takes both:
+
+        row       0       1     ...    W - 1      W
+        way 0   word 0  word 1  ...  word W-1  OUTSIDE    left: up to and with the word of the row
+        way 1   OUTSIDE word W-1 ...  word 1    word 0    right: down to and with the word of row W - t
+
+    With `both=False` it goes forward only: no nodes or edges.
     """
     b, w, c = emissions.shape
-    k, way = c + 1, 1 + both  # way: 2 if both, else 1
+    k, way = c + 1, 1 + both
     scores = matrix.numpy()
-    positions = np.flatnonzero(np.ascontiguousarray(mask.numpy().T))  # (words in all,), time-major
-    time, sentence = np.divmod(positions, b)
-    words = emissions.detach().numpy().reshape(-1, c).take(sentence * w + time, axis=0)
+    words, time, sentence = _gather_words(emissions, mask)
     top, low, peak = float(words.max()), float(words.min()), scores[np.isfinite(scores)].max()
     period = _rescaling_period(scores, top - low)
     if not period:
         return None
 
-    # Column w, and the columns of padding, are OUTSIDE with certainty.
     messages, right, nodes = scratch.take((w + 1, way, b, k), (w, b, k), (w, b, k))
-    messages[:, 0, :, :c] = 0
-    messages[:, 0, :, c] = 1
-    rows = np.zeros((len(words), k))  # (words in all, K)
-    np.exp(np.subtract(words, top, dtype=np.float64), out=rows[:, :c])
-    messages.reshape(-1, k)[time * (way * b) + sentence] = rows
-    messages[:, 1:] = messages[::-1, : way - 1]
+    factors = np.zeros((len(words), k))  # (N, K)
+    np.exp(np.subtract(words, top, dtype=np.float64), out=factors[:, :c])
+    _place_words(messages, factors, time, sentence)
     step = np.exp(scores - peak)  # (K, K)
-    steps = np.array((step, step.T)[:way])  # (way, K, K)
-
     messages[0, 0] *= step[c]
     log_scale = np.bincount(sentence) * top + (w + 1) * peak  # (B,)
+    _scan(messages, step, period, log_scale)
+    log_partition = torch.from_numpy(messages[w, 0, :, c]).log() + torch.from_numpy(log_scale)
+    if not both:
+        return Posterior(log_partition, emissions.new_empty(0), matrix.new_empty(0))
+
+    right[:] = messages[w - 1 :: -1, 1]
+    edges = _combine(messages[:w, 0], right, step, nodes)
+    result = emissions.new_empty(b, w, c)
+    result.copy_(torch.from_numpy(nodes[:, :, :c]).transpose(0, 1))  # a copy: nodes is scratch
+    return Posterior(log_partition, result, torch.from_numpy(edges))
+
+
+def _gather_words(emissions: Tensor, mask: Tensor) -> tuple[Doubles, Indices, Indices]:
+    """The emissions (N, C) of the N real words, all sentences' first words first; time and sentence (N,)."""
+    b, w, c = emissions.shape
+    time, sentence = np.divmod(np.flatnonzero(np.ascontiguousarray(mask.numpy().T)), b)
+    words = emissions.detach().numpy().reshape(-1, c).take(sentence * w + time, axis=0)
+    return words, time, sentence
+
+
+def _place_words(messages: Doubles, factors: Doubles, time: Indices, sentence: Indices) -> None:
+    """Puts what each word multiplies a message by into its row, both ways; padding is OUTSIDE for certain.
+
+    *Shape:* `messages` (W + 1, way, B, K); `factors` (N, K); `time`, `sentence` (N,).
+    """
+    way, b, k = messages.shape[1:]
+    messages[:, 0, :, : k - 1] = 0
+    messages[:, 0, :, k - 1] = 1
+    messages.reshape(-1, k)[time * (way * b) + sentence] = factors
+    messages[:, 1:] = messages[::-1, : way - 1]
+
+
+def _scan(messages: Doubles, step: Doubles, period: int, log_scale: Doubles) -> None:
+    """Turns factors into messages in place, and adds what they were rescaled by to `log_scale` (B,).
+
+    *Shape:* `messages` (W + 1, way, B, K); `step` (K, K), the factor of each transition (from, to).
+    """
+    steps = np.array((step, step.T)[: messages.shape[1]])  # (way, K, K)
     previous = messages[0]  # (way, B, K)
     product = np.empty_like(previous)
     for word, current in enumerate(messages[1:], 1):
@@ -178,24 +215,25 @@ def _scaled(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> P
             current /= largest
             log_scale += np.log(largest[0, :, 0])
         previous = current
-    log_partition = torch.from_numpy(messages[w, 0, :, c]).log() + torch.from_numpy(log_scale)
-    if not both:
-        return Posterior(log_partition, emissions.new_empty(0), matrix.new_empty(0))
 
-    left = messages[:w, 0]  # (W, B, K): forward up to and with word t
-    right[:] = messages[w - 1 :: -1, 1]  # (W, B, K): backward down to and with word t + 1
+
+def _combine(left: Doubles, right: Doubles, step: Doubles, nodes: Doubles) -> Doubles:
+    """Marginals of tags into `nodes`, and the expected transitions (B, K, K), from both messages.
+
+    *Shape:* `left` (W, B, K), up to and with word t; `right` (W, B, K), down to and with word t + 1, which
+    is overwritten; `step` (K, K); `nodes` (W, B, K).
+    """
+    k = len(step)
     np.matmul(right, step.T, out=nodes)  # word by word, for the reason at _MOST_PRODUCT
     nodes *= left
     total = np.matmul(nodes, np.ones((k, 1)))  # (W, B, 1)
     weight = np.divide(1, total, out=np.zeros_like(total), where=total > 0)
     nodes *= weight
     right *= weight
-    edges = np.matmul(left.transpose(1, 2, 0), right.transpose(1, 0, 2))  # (B, K, K)
+    edges: Doubles = np.matmul(left.transpose(1, 2, 0), right.transpose(1, 0, 2))  # (B, K, K)
     edges *= step
-    edges[:, c] = nodes[0]
-    result = emissions.new_empty(b, w, c)
-    result.copy_(torch.from_numpy(nodes[:, :, :c]).transpose(0, 1))  # a copy: nodes is scratch
-    return Posterior(log_partition, result, torch.from_numpy(edges))
+    edges[:, k - 1] = nodes[0]
+    return edges
 
 
 def log_messages(

@@ -137,7 +137,14 @@ class Tagger(nn.Module):
 
     @torch.no_grad()
     def span_probabilities(
-        self, emissions: Tensor, mask: Tensor, sentence: Tensor, start: Tensor, end: Tensor, kind: Tensor
+        self,
+        emissions: Tensor,
+        mask: Tensor,
+        sentence: Tensor,
+        start: Tensor,
+        end: Tensor,
+        kind: Tensor,
+        temperature: float | None = None,
     ) -> Tensor:
         """How probable each of S spans is.
 
@@ -151,15 +158,17 @@ class Tagger(nn.Module):
             start: first word. *Shape:* (S,)
             end: one past the last word. *Shape:* (S,)
             kind: entity type's number. *Shape:* (S,)
+            temperature: what scores are divided by; None takes the tagger's own.
 
         Returns:
             *Shape:* (S,)
         """
         begin, inner = 1 + 2 * kind, 2 + 2 * kind
+        temperature = self.temperature if temperature is None else temperature
         if self.crf is not None:
             segments = Segments(sentence, start, end, begin, inner, inner)
-            return self.crf.segment_log_probs(emissions, mask, segments, self.temperature).exp()
-        log_probs = self._log_softmax(emissions)
+            return self.crf.segment_log_probs(emissions, mask, segments, temperature).exp()
+        log_probs = torch.log_softmax(emissions.float() / temperature, dim=-1)
         sums = nn.functional.pad(log_probs.cumsum(1), (0, 0, 1, 0))  # (B, W + 1, C)
         inside = sums[sentence, end, inner] - sums[sentence, start + 1, inner]
         return (log_probs[sentence, start, begin] + inside).exp()

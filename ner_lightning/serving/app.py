@@ -10,6 +10,14 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -17,10 +25,10 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from ner_lightning.inference.result import Tagged
 from ner_lightning.serving.batcher import Batcher, Full
 from ner_lightning.serving.limits import BodyLimit, problem
-from ner_lightning.serving.metrics import Metrics
 from ner_lightning.serving.page import docs_page, policy, try_page
 
 _HALF = re.compile(r"[\ud800-\udfff]")
+BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
 Work = Callable[[list[str]], Sequence[Tagged]]
 
 
@@ -86,6 +94,28 @@ class Answers(BaseModel):
     results: list[Answer]
 
 
+class Counters:
+    """What the service counts since its start, for Prometheus."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        common: dict[str, Any] = {"namespace": "ner", "registry": self.registry}
+        self.requests = Counter("requests", "Requests to /extract by status.", ["status"], **common)
+        self.entities = Counter("entities", "Entities found, by label.", ["label"], **common)
+        self.characters = Counter("characters", "Characters tagged.", **common)
+        self.batches = Counter("batches", "Batches that the model worked on.", **common)
+        self.batched = Counter("batched_requests", "Requests in those batches.", **common)
+        self.waiting = Gauge("waiting_requests", "Requests that wait for the model.", **common)
+        self.seconds = Histogram(
+            "request_seconds", "Seconds from a request to its entities.", buckets=BUCKETS, **common
+        )
+
+    def count_batch(self, requests: int) -> None:
+        """Counts a batch of so many requests."""
+        self.batches.inc()
+        self.batched.inc(requests)
+
+
 class Health(BaseModel):
     """Whether the service answers, and what it finds."""
 
@@ -104,24 +134,28 @@ def make_app(work: Work, *, model: str, labels: Sequence[str], limits: Limits | 
         limits: what it takes on.
     """
     bounds = limits or Limits()
-    metrics = Metrics()
+    counters = Counters()
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        app.state.batcher = Batcher(work, waiting=bounds.waiting, characters=bounds.batch)
+        batcher: Batcher[Tagged] = Batcher(
+            work, waiting=bounds.waiting, characters=bounds.batch, on_batch=counters.count_batch
+        )
+        counters.waiting.set_function(lambda: batcher.waiting)
+        app.state.batcher = batcher
         yield
-        await app.state.batcher.close()
+        await batcher.close()
 
     app = FastAPI(title="ner-lightning", summary=model, docs_url=None, redoc_url=None, lifespan=life)
     app.add_middleware(BodyLimit, limit=bounds.body, seconds=bounds.seconds)
     _explain_errors(app)
-    _extract(app, bounds, metrics)
-    _watch(app, metrics, Health(status="ok", model=model, labels=list(labels)))
+    _extract(app, bounds, counters)
+    _watch(app, counters, Health(status="ok", model=model, labels=list(labels)))
     _pages(app, model, labels)
     return app
 
 
-def _extract(app: FastAPI, bounds: Limits, metrics: Metrics) -> None:
+def _extract(app: FastAPI, bounds: Limits, counters: Counters) -> None:
     @app.post(
         "/extract", responses={s: {"description": d} for s, d in STATUSES.items()}, response_model=Answers
     )
@@ -141,18 +175,19 @@ def _extract(app: FastAPI, bounds: Limits, metrics: Metrics) -> None:
             return problem(429, reason, **{"retry-after": "1"})
         except TimeoutError:
             return problem(504, f"it took more than {bounds.seconds:g} seconds; send less at a time")
-        metrics.characters += size
-        metrics.entities.update(e.label for tagged in found for e in tagged.entities)
-        metrics.answered(time.perf_counter() - began)
+        counters.characters.inc(size)
+        for entity in (entity for tagged in found for entity in tagged.entities):
+            counters.entities.labels(entity.label).inc()
+        counters.seconds.observe(time.perf_counter() - began)
         return Answers(results=[_answer(tagged) for tagged in found])
 
 
-def _watch(app: FastAPI, metrics: Metrics, state: Health) -> None:
+def _watch(app: FastAPI, counters: Counters, state: Health) -> None:
     @app.middleware("http")
     async def count(request: Request, call_next: Callable[[Request], Any]) -> Response:
         response: Response = await call_next(request)
         if request.url.path == "/extract":
-            metrics.requests[response.status_code] += 1
+            counters.requests.labels(response.status_code).inc()
         return response
 
     @app.get("/health")
@@ -161,10 +196,9 @@ def _watch(app: FastAPI, metrics: Metrics, state: Health) -> None:
         return state
 
     @app.get("/metrics", response_class=PlainTextResponse)
-    async def read_metrics() -> str:
+    async def read_metrics() -> Response:
         """Counts since the start, for Prometheus."""
-        batcher: Batcher[Tagged] = app.state.batcher
-        return metrics.text(waiting=batcher.waiting, batches=batcher.batches, batched=batcher.batched)
+        return Response(generate_latest(counters.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _pages(app: FastAPI, model: str, labels: Sequence[str]) -> None:

@@ -33,12 +33,19 @@ class Batcher(Generic[Result]):
         work: what is done with a batch of texts; it gives a result for each.
         waiting: how many requests may wait.
         characters: a batch is closed once it has as many.
+        on_batch: called with the number of requests of each batch that begins.
     """
 
     def __init__(
-        self, work: Callable[[list[str]], Sequence[Result]], *, waiting: int, characters: int
+        self,
+        work: Callable[[list[str]], Sequence[Result]],
+        *,
+        waiting: int,
+        characters: int,
+        on_batch: Callable[[int], None] = lambda requests: None,
     ) -> None:
         self._work = work
+        self._on_batch = on_batch
         self._most = waiting
         self._characters = characters
         self._jobs: deque[_Job[Result]] = deque()
@@ -46,8 +53,6 @@ class Batcher(Generic[Result]):
         self._closing = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tagger")
         self._loop = asyncio.create_task(self._run())
-        self.batches = 0
-        self.batched = 0  # requests in all batches so far
 
     @property
     def waiting(self) -> int:
@@ -96,8 +101,7 @@ class Batcher(Generic[Result]):
         return batch
 
     async def _do(self, batch: list[_Job[Result]]) -> None:
-        self.batches += 1
-        self.batched += len(batch)
+        self._on_batch(len(batch))
         texts = [text for job in batch for text in job.texts]
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._thread, self._work, texts)

@@ -128,7 +128,7 @@ def test_requests_that_wait_become_one_batch_and_one_too_many_is_refused():
         first = pool.submit(http.post, "/extract", json={"text": "First"})
         assert gate.begun.wait(10)
         rest = [pool.submit(http.post, "/extract", json={"texts": [f"Name{i}", "x"]}) for i in range(6)]
-        while "ner_waiting_requests 6\n" not in http.get("/metrics").text:
+        while "ner_waiting_requests 6.0\n" not in http.get("/metrics").text:
             time.sleep(0.01)
         refused = http.post("/extract", json={"text": "Late"})
         assert refused.status_code == 429
@@ -141,14 +141,14 @@ def test_requests_that_wait_become_one_batch_and_one_too_many_is_refused():
             assert [[e["text"] for e in r["entities"]] for r in results] == [[f"Name{number}"], []]
         assert [len(batch) for batch in gate.batches] == [1, 12]
         said = http.get("/metrics").text
-    assert 'ner_requests_total{status="200"} 7\n' in said
-    assert 'ner_requests_total{status="429"} 1\n' in said
-    assert 'ner_entities_total{label="PER"} 7\n' in said
-    assert "ner_batches_total 2\n" in said
-    assert "ner_batched_requests_total 7\n" in said
-    assert 'ner_request_seconds_bucket{le="+Inf"} 7\n' in said
+    assert 'ner_requests_total{status="200"} 7.0\n' in said
+    assert 'ner_requests_total{status="429"} 1.0\n' in said
+    assert 'ner_entities_total{label="PER"} 7.0\n' in said
+    assert "ner_batches_total 2.0\n" in said
+    assert "ner_batched_requests_total 7.0\n" in said
+    assert 'ner_request_seconds_bucket{le="+Inf"} 7.0\n' in said
     assert all(
-        re.fullmatch(r'# (HELP|TYPE) .+|\w+(\{\w+="[^"]*"\})? [\d.]+', line) for line in said.splitlines()
+        re.fullmatch(r'# (HELP|TYPE) .+|\w+(\{\w+="[^"]*"\})? [\d.e+-]+', line) for line in said.splitlines()
     )
 
 
@@ -161,7 +161,7 @@ def test_batches_are_no_longer_than_allowed():
             pool.submit(http.post, "/extract", json={"text": "Abcdefghij"}) for _ in range(5)
         ]  # all alike
         calls.append(pool.submit(http.post, "/extract", json={"text": "Z" * 50}))
-        while "ner_waiting_requests 6\n" not in http.get("/metrics").text:
+        while "ner_waiting_requests 6.0\n" not in http.get("/metrics").text:
             time.sleep(0.01)
         gate.open.set()
         assert {call.result().status_code for call in calls} == {200}
@@ -196,7 +196,7 @@ def test_an_error_of_ours_hits_its_own_request_alone():
         first = pool.submit(http.post, "/extract", json={"text": "First"})
         assert gate.begun.wait(10)
         calls = [pool.submit(http.post, "/extract", json={"text": t}) for t in ("Vera", "poison", "Holt")]
-        while "ner_waiting_requests 3\n" not in http.get("/metrics").text:
+        while "ner_waiting_requests 3.0\n" not in http.get("/metrics").text:
             time.sleep(0.01)
         gate.open.set()
         assert [c.result().status_code for c in (first, *calls)] == [200, 200, 500, 200]
