@@ -99,9 +99,9 @@ def _probabilities(tagger: NERTagger, scored: Scored, rows: Sequence[tuple[int, 
     """The probabilities of a batch's predicted entities. *Shape:* (temperatures, S)."""
     types = tagger.labels.types
     numbers = [(row, span.start, span.end, types.index(span.type)) for row, span in rows]
-    columns = torch.tensor(numbers, dtype=torch.long).reshape(-1, 4).to(scored.emissions.device).unbind(1)
+    places = torch.tensor(numbers, dtype=torch.long).reshape(-1, 4).to(scored.emissions.device)
     found = [
-        tagger.tagger.span_probabilities(scored.emissions, scored.mask, *columns, temperature=temperature)
+        tagger.tagger.span_probabilities(scored.emissions, scored.mask, places, temperature)
         for temperature in TEMPERATURES
     ]
     return torch.stack(found).cpu()

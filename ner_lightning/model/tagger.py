@@ -137,14 +137,7 @@ class Tagger(nn.Module):
 
     @torch.no_grad()
     def span_probabilities(
-        self,
-        emissions: Tensor,
-        mask: Tensor,
-        sentence: Tensor,
-        start: Tensor,
-        end: Tensor,
-        kind: Tensor,
-        temperature: float | None = None,
+        self, emissions: Tensor, mask: Tensor, places: Tensor, temperature: float | None = None
     ) -> Tensor:
         """How probable each of S spans is.
 
@@ -154,15 +147,14 @@ class Tagger(nn.Module):
         Args:
             emissions: *Shape:* (B, W, C)
             mask: *Shape:* (B, W)
-            sentence: the row of each span. *Shape:* (S,)
-            start: first word. *Shape:* (S,)
-            end: one past the last word. *Shape:* (S,)
-            kind: entity type's number. *Shape:* (S,)
+            places: of each span its row, first word, one past its last word, and its entity type's number.
+                *Shape:* (S, 4), long
             temperature: what scores are divided by; None takes the tagger's own.
 
         Returns:
             *Shape:* (S,)
         """
+        sentence, start, end, kind = places.unbind(1)
         begin, inner = 1 + 2 * kind, 2 + 2 * kind
         temperature = self.temperature if temperature is None else temperature
         if self.crf is not None:
@@ -222,7 +214,7 @@ class Tagger(nn.Module):
             dtype=torch.long,
             device=emissions.device,
         ).reshape(-1, 4)
-        chances = self.span_probabilities(emissions, mask, *places.unbind(1)).tolist()
+        chances = self.span_probabilities(emissions, mask, places).tolist()
         entities: list[list[Entity]] = [[] for _ in lengths]
         for (row, span), chance in zip(found, chances, strict=True):
             entities[row].append(Entity(span.type, span.start, span.end, chance))
