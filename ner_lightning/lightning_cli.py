@@ -139,9 +139,9 @@ class NERCLI(LightningCLI):
         always = [
             self.watch,
             callbacks.RunFolder(self.run_folder, *self._resolved(), command, table),
-            vitals,  # before what saves within an epoch
-            SafePoints(self.run_folder, table, every),
+            vitals,  # this and the next before what saves within an epoch
             console.EpochTable(self.run_folder, vitals, bar=bar, live=live),
+            SafePoints(self.run_folder, table, every),
             Dashboard(self.run_folder),
             *checkpoints(self.run_folder),
             HiddenStateCache(),

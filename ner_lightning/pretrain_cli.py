@@ -114,8 +114,8 @@ def _train(folder: "Run", recipe: "Recipe", asked: dict[str, Any], command: Sequ
     callbacks: list[Any] = [
         watch,
         vitals,
-        SafePoints(folder, table, again=again),
         pretraining_folder.PretrainingFolder(folder, command, recipe.text(), asked, table, vitals, bar=bar),
+        SafePoints(folder, table, again=again),
         RunCheckpoint(
             dirpath=folder.checkpoints,
             filename=LAST,

@@ -1,6 +1,7 @@
 """Where a command is: lines about its stages, shown only where the command line asks for them."""
 
 import logging
+import math
 import os
 import sys
 import time
@@ -25,11 +26,12 @@ class Pace:
 
     Args:
         what: what is counted, such as `epoch 1/4: batches`.
-        total: how many there will be.
+        total: how many there will be; infinite if that is not known.
+        before: how many of them were done before it begins.
     """
 
-    def __init__(self, what: str, total: float) -> None:
-        self.what, self.total = what, total
+    def __init__(self, what: str, total: float, before: int = 0) -> None:
+        self.what, self.total, self.before = what, total, before
         self._began = self._said = time.monotonic()
 
     def __call__(self, done: int) -> None:
@@ -42,7 +44,10 @@ class Pace:
         if now - self._said < EVERY:
             return
         self._said = now
-        left = (now - self._began) / 60 * (self.total - done) / max(done, 1)
+        if math.isinf(self.total):
+            stage(f"{self.what}: {done:,}")
+            return
+        left = (now - self._began) / 60 * (self.total - done) / max(done - self.before, 1)
         stage(f"{self.what}: {done:,} of {self.total:,}, about {left:.0f} minutes left")
 
 

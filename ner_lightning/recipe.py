@@ -141,6 +141,7 @@ def quiet() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*is not resumable.*",
         ".*litlogger.*",
+        ".*could not find the monitored key in the returned metrics.*",  # the end of the fit says it
         ".*smaller than the logging interval.*",  # each epoch has its line whatever the interval
         ".*Found .* module.* in eval mode.*",
         ".*anonymous setting.*",

@@ -162,8 +162,18 @@ def resolve(address: str | None, which: str, root: Path) -> Path:
         raise UserError(f"there is no run folder or checkpoint {address}")
     found = Run(path.resolve()).checkpoint(which)
     if not found.is_file():
-        held = ", ".join(sorted(file.stem for file in found.parent.glob("*.ckpt"))) or "none"
-        raise UserError(f"{path} has no checkpoint `{which}` (it has: {held})")
+        held = sorted(found.parent.glob("*.ckpt"))
+        has = f"it has: {', '.join(file.stem for file in held)}" if held else "it has none"
+        other = Run(path.resolve()).checkpoint(LAST)
+        raise UserError(
+            f"{path} has no checkpoint `{which}` ({has})"
+            + (
+                f".\nIt ended before a validation. Use its last one: {short(other)} in place of the run "
+                "folder, or --ckpt_path last for fit, validate and test"
+                if other in held
+                else ""
+            )
+        )
     return found
 
 

@@ -1,7 +1,7 @@
 """Trains and scores on 1, 2 and 3 gloo ranks and compares; run by tests, prints what it found as JSON.
 
 `python tests/rank_jobs.py metrics FOLDER` scores one checkpoint on data sets whose sizes do not divide.
-`python tests/rank_jobs.py steps FOLDER` trains 20 steps in float64 on one rank and on two.
+`python tests/rank_jobs.py steps FOLDER` trains 20 steps in float64 on one rank and on two, and accumulates.
 `python tests/rank_jobs.py modes FOLDER` trains a few steps in each way of training on two ranks.
 `python tests/rank_jobs.py epochs FOLDER` counts the batches, sentences and validations of eight epochs.
 """
@@ -104,12 +104,35 @@ def steps(folder: Path) -> dict[str, object]:
             tables.append([float(r["train/grad_norm"]) for r in csv.DictReader(file) if r["train/grad_norm"]])
         weights.append(torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
     one, two = weights
+    # The same sentences in one batch, in four that share a step, and in four on each of two ranks.
+    whole, parts, ranks = (
+        _accumulated(folder, f"a{number}", world, size, count, exact)
+        for number, (world, size, count) in enumerate([(1, 32, 1), (1, 8, 4), (2, 4, 4)])
+    )
+    # 24 sentences, in three batches where four were meant.
+    short, incomplete = (
+        _accumulated(folder, f"b{size}", 1, size, 4, [*exact, "--data.train_limit=24"]) for size in (24, 8)
+    )
     return {
+        "accumulated": [_distance(whole, parts), _distance(whole, ranks), _distance(short, incomplete)],
         "dtypes": sorted({str(tensor.dtype) for tensor in one.values()}),
         "steps": len(tables[0]),
         "norms": max(abs(a - b) / abs(a) for a, b in zip(*tables, strict=True)),
-        "weights": max(float((one[n] - two[n]).norm() / one[n].norm()) for n in one if float(one[n].norm())),
+        "weights": _distance(one, two),
     }
+
+
+def _distance(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
+    return max(float((one[n] - two[n]).norm() / one[n].norm()) for n in one if float(one[n].norm()))
+
+
+def _accumulated(folder: Path, name: str, world: int, size: int, count: int, options: list[str]):
+    """The weights after four epochs of one optimizer step each."""
+    words = ["fit", "--config", "recipe.yaml", "--name", name, f"--data.batch_size={size}", *options]
+    words += ["--trainer.max_epochs=4", "--trainer.limit_train_batches=1.0"]
+    words += [f"--trainer.accumulate_grad_batches={count}"]
+    forks.run(folder, words, folder / f"{name}.log", world)
+    return torch.load(folder / f"runs/{name}/1/checkpoints/last.ckpt", weights_only=True)["state_dict"]
 
 
 def modes(folder: Path) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """The report's sections on training: set-up, curves, and what the CRF has learned."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -28,12 +28,12 @@ def training(run: Experiment) -> Iterator[Block]:
     columns = ["loss", "precision", "recall", "f1"]
     best = max(row["val/f1"] for _, row in epochs)
     yield Table(
-        "Validation after each epoch; the best is marked",
+        "Validations by epoch; the best is marked",
         ["epoch", "step", "loss per word", "precision", "recall", "F1"],
         [
-            [f"{number}{' (best)' if row['val/f1'] == best else ''}", f"{step:,}"]
+            [f"{_epoch(row)}{' (best)' if row['val/f1'] == best else ''}", f"{step:,}"]
             + [f"{row[f'val/{name}']:.4f}" if f"val/{name}" in row else "" for name in columns]
-            for number, (step, row) in enumerate(epochs, 1)
+            for step, row in epochs
         ],
     )
     parts = [name for name in ("train/loss", "train/ce", "train/crf", "train/ls") if _has(run, name)]
@@ -42,9 +42,14 @@ def training(run: Experiment) -> Iterator[Block]:
         plots.svg(plots.curves(run.history, parts)),
         f"Two line plots. Left: training loss and its parts by step. Right: validation F1, precision and "
         "recall; F1 is "
-        f"{first:.4f} after the first epoch, {best:.4f} at its best and {last:.4f} after the last.",
+        f"{first:.4f} at the first validation, {best:.4f} at its best and {last:.4f} at the last.",
         "Loss per word in training (logarithmic) and entity scores on validation.",
     )
+
+
+def _epoch(row: Mapping[str, float]) -> str:
+    """The epoch that a validation belongs to, from 1; nothing where the table does not name it."""
+    return f"{row['epoch'] + 1:.0f}" if "epoch" in row else ""
 
 
 def transitions(run: Experiment) -> Iterator[Block]:

@@ -22,16 +22,19 @@ AGAIN = "ner-lightning fit --run {} --ckpt_path last"  # goes on with a run that
 
 
 def checkpoints(run: Run) -> list[Callback]:
-    """The checkpoints of a run: `best` by validation F1, and `last` after every epoch."""
+    """The checkpoints of a run: `best` by validation F1, and `last` after every epoch.
+
+    `best` holds the weights of the best of all validations, also where an epoch has several: it is saved
+    after a validation within an epoch, and otherwise at the end of the epoch.
+    """
     options: dict[str, Any] = {
         "dirpath": run.checkpoints,
         "auto_insert_metric_name": False,
         "enable_version_counter": False,
-        "save_on_train_epoch_end": True,  # after the epoch's validation
     }
     return [
         RunCheckpoint(filename=BEST, monitor=MONITOR, mode="max", save_top_k=1, **options),
-        RunCheckpoint(filename=LAST, every_n_epochs=1, **options),
+        RunCheckpoint(filename=LAST, every_n_epochs=1, save_on_train_epoch_end=True, **options),
     ]
 
 

@@ -1,7 +1,6 @@
 """What a fit shows at the terminal: what is trained on what, and its epochs; files that it can do without."""
 
 import contextlib
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -51,14 +50,35 @@ class EpochTable(Callback):
         self._live = live
         self._pace = Pace("", 0)
         self._began = 0.0
-        self._losses: Any = 0.0
+        self._losses: Any = 0.0  # of the epoch's batches so far
         self._batches = 0
+        self._before = 0.0  # seconds of the epoch before an interruption
+        self._validated = False  # whether the epoch's weights were
         self._headed = False
         self._table: LiveTable | None = None
 
-    @rank_zero_only
+    def state_dict(self) -> dict[str, Any]:
+        """What an epoch that is not over has come to."""
+        seconds = self._before + time.perf_counter() - self._began
+        return {"losses": float(self._losses), "batches": self._batches, "seconds": seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Resumes within an epoch; at the start of one all of it is reset."""
+        self._losses, self._batches = state_dict["losses"], state_dict["batches"]
+        self._before = state_dict["seconds"]
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints what is about to happen."""
+        """Starts the clock, also of an epoch that is resumed, and prints what is about to happen."""
+        self._start_clock(trainer)
+        self._introduce(trainer, pl_module)
+
+    def _start_clock(self, trainer: pl.Trainer) -> None:
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        self._pace = Pace(f"epoch {trainer.current_epoch + 1}: batches", trainer.num_training_batches, done)
+        self._began = time.perf_counter()
+
+    @rank_zero_only
+    def _introduce(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         about = self.run.read("run.json")
         for name, split in about["data"].items():
             entities = ", ".join(f"{count:,} {kind}" for kind, count in split["entities"].items())
@@ -72,22 +92,20 @@ class EpochTable(Callback):
         if pl_module.hparams["compile"]:
             say("The layers are compiled on first use, which takes a minute or two.")
         if self._live and trainer.is_global_zero:
-            steps = int(trainer.estimated_stepping_batches)
-            self._table = LiveTable(Console(), steps, trainer.global_step, trainer.max_epochs)
+            self._table = LiveTable(Console(), trainer.estimated_stepping_batches, trainer.global_step)
             self._table.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock."""
-        self._pace = Pace(f"epoch {trainer.current_epoch + 1}: batches", trainer.num_training_batches)
-        self._began = time.perf_counter()
-        self._losses = 0.0
-        self._batches = 0
+        """Starts the clock of a new epoch."""
+        self._start_clock(trainer)
+        self._losses, self._batches, self._before = 0.0, 0, 0.0
+        self._validated = False
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         """Moves the view on; in the live table losses are looked at only where they are logged anyway."""
-        self._losses += outputs["loss"].detach()
+        self._losses += outputs["shown"]
         self._batches += 1
         self._count(index + 1)
         if self._table is not None:
@@ -97,6 +115,7 @@ class EpochTable(Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Says that scoring begins, unless it is part of an epoch."""
+        self._validated = not trainer.sanity_checking
         self._pace = Pace("validation batches", sum(trainer.num_val_batches))
         if trainer.state.fn == "validate":
             stage("Validating ...")
@@ -136,11 +155,13 @@ class EpochTable(Callback):
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints the epoch's line, or adds it to the live table."""
+        """Prints the epoch's line, or adds it to the live table; only its own scores stand in it."""
         seen = _floats(trainer)
+        if not self._validated:
+            seen = {name: value for name, value in seen.items() if not name.startswith("val/")}
         seen["loss"] = float(self._losses) / max(self._batches, 1)  # one batch's alone would jump about
         seen["words"] = self.vitals.words_per_second
-        seen["minutes"] = (time.perf_counter() - self._began) / 60
+        seen["minutes"] = (self._before + time.perf_counter() - self._began) / 60
         if self._table is not None:
             self._table.add(seen, trainer.current_epoch + 1)
             return
@@ -148,10 +169,11 @@ class EpochTable(Callback):
             self._headed = True
             say(f"{'epoch':>9}" + "".join(f"{name:>{width}}" for name, width, _ in COLUMNS))
         cells = (
-            f"{seen.get(key, math.nan):>{width}.{digits}f}"
+            f"{seen[key]:>{width}.{digits}f}" if key in seen else f"{'-':>{width}}"
             for key, (_, width, digits) in zip(KEYS, COLUMNS, strict=True)
         )
-        say(f"{trainer.current_epoch + 1:>4}/{trainer.max_epochs:<4}" + "".join(cells))
+        ends = trainer.max_epochs is not None and trainer.max_epochs > 0
+        say(f"{trainer.current_epoch + 1:>4}{f'/{trainer.max_epochs}' if ends else '':<5}" + "".join(cells))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leaves the live table as it is at the end."""

@@ -1,5 +1,6 @@
 """LiveTable: a fit's epochs at a terminal, with the best so far and the time left."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 
@@ -29,16 +30,15 @@ class LiveTable:
 
     Args:
         console: where to draw.
-        steps: optimizer steps of the whole fit.
-        first: the step at which it began, not 0 for one that continues.
-        epochs: how many there will be; None or -1 if that is unknown.
+        steps: optimizer steps of the whole fit; infinite if it has no end.
+        first: the step at which it began, not 0 for one that is resumed.
 
     Attributes:
         step: the step that the fit has come to.
     """
 
-    def __init__(self, console: Console, steps: int, first: int, epochs: int | None) -> None:
-        self.steps, self.first, self.step, self.epochs = steps, first, first, epochs
+    def __init__(self, console: Console, steps: float, first: int) -> None:
+        self.steps, self.first, self.step = steps, first, first
         self._began = time.monotonic()
         self._rows: list[tuple[int, dict[str, float]]] = []
         self._now: tuple[int, dict[str, float]] | None = None
@@ -73,7 +73,7 @@ class LiveTable:
         rows = [*self._rows, *([self._now] if self._now else [])]
         seen = {key for _, row in rows for key in row}
         columns = [column for column in COLUMNS if column[1] not in PARTS or column[1] in seen]
-        best = max((row["val/f1"] for _, row in self._rows), default=None)
+        best = max((row["val/f1"] for _, row in self._rows if "val/f1" in row), default=None)
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         for name in ("epoch", *(name for name, _, _ in columns)):
             table.add_column(name, justify="right")
@@ -85,11 +85,12 @@ class LiveTable:
 
     def _status(self, best: float | None) -> Iterator[str]:
         done = self.step - self.first
-        yield f"step {self.step:,} of {self.steps:,}"
+        endless = math.isinf(self.steps)
+        yield f"step {self.step:,}" if endless else f"step {self.step:,} of {self.steps:,.0f}"
         if best is not None:
-            where = next(epoch for epoch, row in self._rows if row["val/f1"] == best)
+            where = next(epoch for epoch, row in self._rows if row.get("val/f1") == best)
             yield f"best F1 {best:.4f} (epoch {where})"
-        if done > 0 and self.step < self.steps:
+        if done > 0 and self.step < self.steps and not endless:
             left = (time.monotonic() - self._began) / done * (self.steps - self.step)
             yield f"about {_duration(left)} left"
 

@@ -151,19 +151,19 @@ class NERModule(Steps):
         )
         self.tagger.loss_parts = self.loss_parts
 
-    def training_step(self, batch: Batch) -> Tensor:
-        """One batch's loss, per word of the batch over all ranks."""
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """One batch's loss; see `Steps.step_output`."""
         assert batch.tags is not None, "training data has tags"
         parts = self.built.losses(self.built(batch), batch.tags, batch.mask)
-        # The mean of all ranks' gradients becomes the gradient of the mean over all ranks' words.
-        words = self.trainer.strategy.reduce(batch.mask.sum().float(), reduce_op="mean")
-        loss = self.built.total(parts) / words
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
+        words = batch.mask.sum()
+        output = self.step_output(self.built.total(parts), words)
         # For loggers and an epoch's line alone: `log` costs as much as a step of a head.
         if self.trainer.is_last_batch or logs_step(self.trainer, ahead=1):
-            for name, part in parts.items():
-                self.log(f"train/{name}", part.detach() / words, batch_size=1)
-        return loss
+            sums = torch.stack([words.to(output["loss"].dtype), *(part.detach() for part in parts.values())])
+            count, *means = self.trainer.strategy.reduce(sums, reduce_op="mean").unbind()
+            for name, mean in zip(parts, means, strict=True):
+                self.log(f"train/{name}", mean / count, batch_size=1)
+        return output
 
     def validation_step(self, batch: Batch) -> Any:
         """Scores a validation batch."""

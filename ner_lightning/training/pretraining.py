@@ -58,13 +58,10 @@ class Pretraining(Steps):
             trust_remote_code=given["trust_remote_code"],
         )
 
-    def training_step(self, batch: Batch) -> Tensor:
-        """The mean cross-entropy of a batch's hidden sub-tokens, over all ranks."""
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """The cross-entropy of a batch's masked sub-tokens; see `Steps.step_output`."""
         total, count = self.built(batch)
-        # The mean of all ranks' gradients becomes the gradient of the mean over all ranks' sub-tokens.
-        loss: Tensor = total / self.trainer.strategy.reduce(count, reduce_op="mean").clamp(min=1)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
-        return loss
+        return self.step_output(total, count)
 
     def on_validation_epoch_start(self) -> None:
         """Starts the sums, and hides the same words as ever."""

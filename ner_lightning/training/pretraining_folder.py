@@ -58,16 +58,22 @@ class PretrainingFolder(Callback):
         self._rows: str | None = None
         self._pace = Pace("", 0)
         self._began = 0.0
-        self._losses: Any = 0.0
+        self._losses: Any = 0.0  # of the epoch's batches so far
+        self._batches = 0
+        self._before = 0.0  # seconds of the epoch before an interruption
         self._minutes = 0.0  # of the epochs before
 
     def state_dict(self) -> dict[str, Any]:
-        """The metrics table, and how long it took so far."""
-        return {"table": self.table.text(), "minutes": self._minutes}
+        """The metrics table, how long it took so far, and what an epoch that is not over has come to."""
+        seconds = self._before + time.perf_counter() - self._began
+        epoch = {"losses": float(self._losses), "batches": self._batches, "seconds": seconds}
+        return {"table": self.table.text(), "minutes": self._minutes} | epoch
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues from an earlier part of the run."""
         self._rows, self._minutes = state_dict["table"], state_dict["minutes"]
+        self._losses, self._batches = state_dict["losses"], state_dict["batches"]
+        self._before = state_dict["seconds"]
 
     @rank_zero_only
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -104,26 +110,32 @@ class PretrainingFolder(Callback):
         if module.settings["compile"]:
             say("The layers are compiled on first use, which takes a minute or two.")
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock."""
-        self._pace = Pace(f"epoch {trainer.current_epoch + 1}: batches", trainer.num_training_batches)
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock, also of an epoch that is resumed."""
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        self._pace = Pace(f"epoch {trainer.current_epoch + 1}: batches", trainer.num_training_batches, done)
         self._began = time.perf_counter()
-        self._losses = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock of a new epoch."""
+        self.on_train_start(trainer, pl_module)
+        self._losses, self._batches, self._before = 0.0, 0, 0.0
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         """Counts."""
-        self._losses += outputs["loss"].detach()
+        self._losses += outputs["shown"]
+        self._batches += 1
         if not self._bar:
             self._pace(index + 1)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the epoch's line."""
-        minutes = (time.perf_counter() - self._began) / 60
+        minutes = (self._before + time.perf_counter() - self._began) / 60
         self._minutes += minutes
         loss = float(trainer.callback_metrics["val/loss"])
-        mean = float(self._losses) / max(trainer.num_training_batches, 1)
+        mean = float(self._losses) / max(self._batches, 1)
         say(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: loss {mean:.3f}, validation loss "
             f"{loss:.3f} (perplexity {math.exp(min(loss, 50)):,.1f}), "

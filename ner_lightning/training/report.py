@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ner_lightning.analysis.errors import all_mistakes, describe, worst
 from ner_lightning.analysis.predictions import read
-from ner_lightning.runs import LAST, Run, short
+from ner_lightning.runs import BEST, LAST, Run, short
 from ner_lightning.terminal import in_colour
 from ner_lightning.training.console import say
 from ner_lightning.training.predictions import SPLIT
@@ -20,8 +20,11 @@ def show(run: Run, stage: str, *, fitted: bool = False) -> None:
     Args:
         run: the run folder.
         stage: `val` or `test`; errors are shown for the latter.
-        fitted: whether it is the end of a fit, whose best epoch was kept.
+        fitted: whether it is the end of a fit.
     """
+    if fitted and not run.checkpoint(BEST).is_file():
+        _without_best(run)
+        return
     metrics = run.read("metrics.json")
     if f"{stage}/by_type" not in metrics:
         return
@@ -40,6 +43,19 @@ def show(run: Run, stage: str, *, fitted: bool = False) -> None:
     say(f"peak memory {peak_memory() / 2**30:.1f} GiB")
     following = _next(run, "test" if fitted else "report")
     say(f"\nEverything is in {short(run.path)}; next: {following}")
+
+
+def _without_best(run: Run) -> None:
+    """Says what a fit has that ended before a validation."""
+    where = short(run.path)
+    if run.checkpoint(LAST).is_file():
+        say(
+            "\nIt ended before a validation, so there is no checkpoint `best`. `last` is kept; "
+            f"score it with: ner-lightning validate --run {where} --ckpt_path last"
+        )
+    else:
+        say("\nNo checkpoint was kept, so there is nothing to validate, test or predict with.")
+    say(f"Everything else is in {where}")
 
 
 def _next(run: Run, command: str) -> str:

@@ -6,7 +6,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from torch import Tensor
 
+from ner_lightning.errors import UserError
 from ner_lightning.training.optim import schedule
 from ner_lightning.training.randomness import State, random_states, restore_random_state
 
@@ -17,6 +19,43 @@ class Steps(pl.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self._random_states: list[State] | None = None
+        self._accumulated: Tensor | None = None  # words in the gradients so far, as the mean of the ranks
+
+    def step_output(self, total: Tensor, count: Tensor) -> dict[str, Tensor]:
+        """What a training step returns, from a batch's loss summed over its words on this rank.
+
+        Gradients are those of the mean over all words of all ranks, and with accumulation over all words
+        of the batches that share a step: the batches are summed, and `on_before_optimizer_step` divides.
+
+        Args:
+            total: the sum.
+            count: the number of words, or of what else the loss is the mean of.
+
+        Returns:
+            `loss`, to learn from, and `shown`, the mean over this batch's words, the same on all ranks.
+        """
+        sums = torch.stack([count.to(total.dtype), total.detach()])
+        # The mean of all ranks' gradients becomes the gradient of the mean over all ranks' words.
+        words, summed = self.trainer.strategy.reduce(sums, reduce_op="mean").unbind()
+        words = words + (words == 0)  # a batch can be without masked words, and so without loss
+        shown = summed / words
+        self.log("train/loss", shown, prog_bar=True, batch_size=1)
+        if self.trainer.accumulate_grad_batches == 1:
+            return {"loss": total / words, "shown": shown}
+        self._accumulated = words if self._accumulated is None else self._accumulated + words
+        return {"loss": total, "shown": shown}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Divides accumulated gradients by the words of all their batches."""
+        if self._accumulated is None:
+            return
+        # Lightning has divided each batch's loss by their intended number.
+        factor = self.trainer.accumulate_grad_batches / self._accumulated
+        self._accumulated = None
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(factor)
 
     def adamw(self, groups: Sequence[dict[str, object]], settings: Mapping[str, Any]) -> dict[str, Any]:
         """AdamW, and its schedule over the real number of steps.
@@ -24,10 +63,19 @@ class Steps(pl.LightningModule):
         Args:
             groups: of parameters.
             settings: those of `NERModule`; of them `schedule` and `warmup` are used.
+
+        Raises:
+            UserError: the schedule depends on the number of steps, and the training has no end.
         """
         optimizer = torch.optim.AdamW(groups, fused=True)
-        steps = int(self.trainer.estimated_stepping_batches)
-        factor = schedule(settings["schedule"], steps, settings["warmup"])
+        steps = self.trainer.estimated_stepping_batches
+        if steps == math.inf and (settings["schedule"] != "constant" or settings["warmup"]):
+            raise UserError(
+                "the training has no end (trainer.max_epochs -1), so model.schedule and model.warmup cannot "
+                "follow its number of steps.\nSet trainer.max_epochs or trainer.max_steps, or "
+                "--model.schedule constant --model.warmup 0"
+            )
+        factor = schedule(settings["schedule"], 0 if steps == math.inf else int(steps), settings["warmup"])
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
             "optimizer": optimizer,

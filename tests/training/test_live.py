@@ -13,7 +13,7 @@ def drawn(table):
 
 
 def test_the_table_shows_epochs_the_best_and_the_time_left():
-    table = LiveTable(Console(file=io.StringIO()), steps=40, first=0, epochs=4)
+    table = LiveTable(Console(file=io.StringIO()), steps=40, first=0)
     epoch = {
         "loss": 0.5,
         "train/ce": 0.2,
@@ -47,7 +47,7 @@ def test_the_table_shows_epochs_the_best_and_the_time_left():
 
 def test_it_stays_when_it_stops():
     out = io.StringIO()
-    table = LiveTable(Console(file=out, force_terminal=True, width=100), steps=2, first=0, epochs=1)
+    table = LiveTable(Console(file=out, force_terminal=True, width=100), steps=2, first=0)
     table.start()
     table.add({"loss": 0.5, "val/f1": 0.25}, 1)
     table.step = 2

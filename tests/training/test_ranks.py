@@ -40,6 +40,7 @@ def test_two_ranks_of_half_a_batch_follow_one_of_a_whole_batch(tmp_path):
     assert found["steps"] == 20
     assert found["norms"] < 1e-8
     assert found["weights"] < 1e-8
+    assert max(found["accumulated"]) < 1e-9, found["accumulated"]
 
 
 def test_every_epoch_trains_on_each_sentence_once_and_is_validated(tmp_path):

@@ -1,0 +1,153 @@
+"""Fits that end early or validate rarely: what they print, keep and advise is true."""
+
+import csv
+import json
+import os
+import re
+import signal
+
+import pytest
+import torch
+import yaml
+
+from ner_lightning import progress
+from ner_lightning.cli import main
+from ner_lightning.training.module import NERModule
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The number of training batches:UserWarning",
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*litlogger.*:UserWarning",
+)
+
+
+@pytest.fixture
+def fit(tmp_path, llama, corpus, monkeypatch, capsys):
+    """Runs a small fit with more options; returns its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NER_LIGHTNING_RUN", raising=False)
+    config = {
+        "seed_everything": 3,
+        "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
+        "model": {"backbone": str(llama), "lora": {"rank": 4}, "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        "data": {"dataset": str(corpus), "batch_size": 8},
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    def run(*words):
+        code = main(["fit", "--config", "recipe.yaml", "--name", "r", *words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def epoch_lines(out):
+    return [line.split() for line in out.splitlines() if re.match(r"\s+\d+(/\d+)?\s", line)]
+
+
+def test_an_epoch_that_was_not_validated_shows_no_scores(fit, tmp_path):
+    code, out, _ = fit("--trainer.check_val_every_n_epoch=2", "--trainer.max_epochs=3")
+    assert code == 0
+    lines = epoch_lines(out)
+    assert [line[0] for line in lines] == ["1/3", "2/3", "3/3"]
+    assert [line[2:6] == ["-"] * 4 for line in lines] == [True, False, True]
+    assert "Best epoch: 2" in out
+    main(["report", "runs/r/1"])
+    table = (tmp_path / "runs/r/1/report.md").read_text(encoding="utf-8")
+    assert re.search(r"^\| 2 \(best\) \|", table, flags=re.M)
+
+
+@pytest.mark.parametrize("options", [["--trainer.max_steps=3"], ["--trainer.limit_val_batches=0"]])
+def test_a_fit_without_a_validation_names_the_way_on(fit, capsys, options):
+    code, out, err = fit(*options)
+    assert code == 0
+    assert err == ""
+    assert "nan" not in out
+    assert "no checkpoint `best`" in out
+    assert "kept as the checkpoint `best`" not in out
+    advice = re.search(r"ner-lightning (validate --run \S+ --ckpt_path last)", out)
+    for command in (["test"], ["predict", "--text", "Vera left ."], ["export", "--output", "out"]):
+        assert main(command) == 2
+        assert "--ckpt_path last" in capsys.readouterr().err
+    assert main(["predict", "runs/r/1/checkpoints/last.ckpt", "--text", "Vera left ."]) == 0
+    assert main(advice[1].split()) == 0
+
+
+def test_fast_dev_run_claims_nothing(fit, tmp_path):
+    code, out, _ = fit("--trainer.fast_dev_run=true")
+    assert code == 0
+    assert "No checkpoint was kept" in out
+    assert "next:" not in out
+    assert not list(tmp_path.glob("runs/**/*.ckpt"))
+
+
+def test_a_fit_without_an_end_needs_a_schedule_without_one(fit):
+    code, _, err = fit("--trainer.max_epochs=-1")
+    assert code == 2
+    assert "trainer.max_epochs -1" in err
+    more = ["--model.schedule=constant", "--model.warmup=0", "--trainer.max_time=00:00:00:01"]
+    code, out, _ = fit("--trainer.max_epochs=-1", *more)
+    assert code == 0
+    assert "/-1" not in out
+
+
+def test_best_predictions_and_metrics_are_of_the_same_weights(fit, tmp_path, capsys):
+    code, _, _ = fit(
+        "--trainer.val_check_interval=2", "--trainer.max_epochs=4", "--trainer.log_every_n_steps=50"
+    )
+    assert code == 0
+    folder = tmp_path / "runs/r/1"
+    with (folder / "metrics.csv").open() as file:
+        scores = {int(row["step"]): float(row["val/f1"]) for row in csv.DictReader(file) if row["val/f1"]}
+    assert len(scores) == 8
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["val/f1"] == pytest.approx(max(scores.values()))
+    best = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)
+    assert best["global_step"] == metrics["val/step"]
+    predictions = (folder / "predictions.valid.jsonl").read_text()
+    assert main(["validate", "--run", str(folder)]) == 0
+    again = json.loads((folder / "metrics.json").read_text())
+    assert again["val/by_type"] == metrics["val/by_type"]
+    words = [json.loads(line)["predicted"] for line in predictions.splitlines()]
+    rescored = (folder / "predictions.valid.jsonl").read_text().splitlines()
+    assert [json.loads(line)["predicted"] for line in rescored] == words
+
+
+def test_the_loss_shown_is_that_of_a_word_whatever_is_accumulated(fit):
+    shown = {}
+    for batches in (1, 4):
+        _, out, _ = fit(
+            f"--trainer.accumulate_grad_batches={batches}",
+            "--model.lr=1e-9",
+            "--model.head_lr=1e-9",
+            "--model.crf_lr=1e-9",
+            "--model.dropout=0",
+            "--trainer.max_epochs=1",
+        )
+        shown[batches] = float(epoch_lines(out)[0][1])
+    assert shown[4] == pytest.approx(shown[1], rel=1e-3)
+
+
+def test_an_epoch_that_is_resumed_counts_from_where_it_stopped(fit, tmp_path, capsys, monkeypatch):
+    step = NERModule.training_step
+
+    def stopped(self, batch):
+        if self.trainer.global_step == 5:  # the second of four steps of the second epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NERModule, "training_step", stopped)
+        code, out, _ = fit()
+    assert code == 143
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    assert main(["fit", "--run", "runs/r/1", "--ckpt_path", "last"]) == 0
+    out = capsys.readouterr().out
+    assert re.findall(r"epoch 2: batches: (\d+) of (\d+), about \d+ minutes left", out) == [
+        ("3", "4"),
+        ("4", "4"),
+    ]
+    assert [float(line[-1]) for line in epoch_lines(out)] == [pytest.approx(0, abs=1)]
+    whole, _ = fit("--name=whole")[1:]
+    assert epoch_lines(out)[0][1] == epoch_lines(whole)[1][1]  # the epoch's mean loss, both parts of it
