@@ -35,9 +35,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.training import report
 
     folder = None if options.run is None else _begun(options)
-    words = recipe_words(rest, folder, "configs/quickstart.yaml")
+    example = "configs/quickstart.yaml"
     settings = Settings(**{name: getattr(options, name) for name in KEPT})
-    with warnings.catch_warnings(), shown("stdout"):
+    with recipe_words(rest, folder, example) as words, warnings.catch_warnings(), shown("stdout"):
         quiet()
         recipe = Recipe(words)
         baseline = Baseline(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ner_lightning.errors import UserError
+from ner_lightning.options import add_trust
 
 # What of the first member's checkpoint an ensemble's has as well, since Lightning reads it.
 KEPT = ("epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "random_states")
@@ -58,7 +59,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         for address, path in zip(options.members, paths, strict=True)
     ]
     for member in members[1:]:
-        check(members[0], member)
+        check(members[0], member, trust=options.trust_remote_code)
     run = runs.create(root, options.name)
     command = ["ner-lightning", subcommand, *args]
     try:
@@ -73,8 +74,13 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     )
 
 
-def check(first: Member, other: Member) -> None:
+def check(first: Member, other: Member, *, trust: bool = False) -> None:
     """Checks that two taggers can be averaged: same tags, same words and sub-tokens, same kind of decoding.
+
+    Args:
+        first: one of them.
+        other: the other one.
+        trust: run code that comes with their tokenizers.
 
     Raises:
         UserError: they cannot.
@@ -98,7 +104,7 @@ def check(first: Member, other: Member) -> None:
         one, two = (
             load_tokenizer(
                 locate(m.model["backbone"], m.model["revision"]),
-                trust_remote_code=bool(m.model["trust_remote_code"]),
+                trust_remote_code=trust,
             )
             for m in (first, other)
         )
@@ -173,4 +179,5 @@ def parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("members", nargs="*", metavar="RUN", help="run folder or checkpoint, two or more")
     parser.add_argument("--name", default="ensemble", help="the run's name: RUNS/NAME/1, 2, ...")
     parser.add_argument("--runs", default="runs", help="the folder of run folders")
+    add_trust(parser)
     return parser

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ner_lightning.errors import UserError
-from ner_lightning.options import add_run
+from ner_lightning.options import add_run, add_trust
 from ner_lightning.progress import shown
 
 
@@ -33,6 +33,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             dtype=options.dtype,
             temperature=options.temperature,
             root=Path(options.runs),
+            trust=options.trust_remote_code,
         )
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     for file in files:
@@ -65,4 +66,5 @@ def parser(name: str = "export") -> argparse.ArgumentParser:
     found.add_argument(
         "--temperature", type=float, metavar="T", help="divide scores by it; `predict --calibrate` finds it"
     )
+    add_trust(found)
     return found

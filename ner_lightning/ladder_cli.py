@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ner_lightning.errors import Interrupted, UserError
+from ner_lightning.options import add_trust
 
 if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
     from ner_lightning.ladder import Cell, Ladder
@@ -26,6 +27,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         Interrupted: a cell was told to stop; the same command goes on from there.
     """
     options = parser(subcommand).parse_args(args)
+    from ner_lightning.consent import FLAG
     from ner_lightning.ladder import read_ladder, sweep
     from ner_lightning.runs import write_text
 
@@ -41,11 +43,11 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     root.mkdir(parents=True, exist_ok=True)
     words = ["ner-lightning", "ladder", str(file), "--runs", options.runs, "--results", str(results)]
     write_text(root / "sweep.yaml", sweep(ladder, words))
-    failed = []
+    failed, trust = [], [FLAG] * options.trust_remote_code
     for number, cell in enumerate(cells, start=1):
         sys.stdout.write(f"[{number}/{len(cells)}] {cell.name}\n")
         sys.stdout.flush()
-        done = _run_cell(cell, root)
+        done = _run_cell(cell, root, trust)
         if done is None:
             failed.append(cell.name)
         else:
@@ -75,7 +77,7 @@ def _state(cell: "Cell", root: Path) -> str:
     return "to do" if found is None else "done" if is_done(found) else "unfinished"
 
 
-def _run_cell(cell: "Cell", root: Path) -> "Run | None":
+def _run_cell(cell: "Cell", root: Path, trust: list[str]) -> "Run | None":
     """Runs a cell, or what is left of it; None if it failed."""
     from ner_lightning.ladder import find_run, is_done
 
@@ -84,6 +86,7 @@ def _run_cell(cell: "Cell", root: Path) -> "Run | None":
         sys.stdout.write(f"    done before: {found.path}\n")
         return found
     words = cell.command(root) if found is None else ["fit", "--run", str(found.path)]
+    words += trust
     began = time.monotonic()
     code = _watched([sys.executable, "-m", "ner_lightning", *words], root / f"{cell.name}.log")
     found = find_run(cell, root)
@@ -140,4 +143,5 @@ def parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="say which cells are done, and run none")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="runs go to DIR/FILE'S NAME/CELL")
     parser.add_argument("--results", metavar="FILE", help="the JSON file of rows (default: beside the runs)")
+    add_trust(parser)
     return parser

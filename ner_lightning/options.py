@@ -62,3 +62,12 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         help="run folder, checkpoint or exported folder (default: the last run)",
     )
     parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Adds the consent to run code that a trained tagger brings or names."""
+    parser.add_argument(
+        "--trust_remote_code",
+        action="store_true",
+        help="run Python code that comes with the backbone, or that RUN names (default: refuse it)",
+    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ner_lightning.data.sentence import is_written_through
 from ner_lightning.errors import UserError
 from ner_lightning.inference import formats
-from ner_lightning.options import add_run
+from ner_lightning.options import add_run, add_trust
 from ner_lightning.progress import shown, stage
 
 if TYPE_CHECKING:
@@ -102,7 +102,12 @@ def _calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
     from ner_lightning.inference.predictor import NERTagger
 
     sentences = conll.read(options.calibrate, word_column=options.word_column) if options.calibrate else []
-    tagger = NERTagger.from_run(options.run, root=options.runs, device=options.device)
+    tagger = NERTagger.from_run(
+        options.run,
+        root=options.runs,
+        device=options.device,
+        trust_remote_code=options.trust_remote_code,
+    )
     if options.temperature is not None:
         tagger.temperature = options.temperature
     if not options.calibrate:
@@ -241,4 +246,5 @@ def parser(name: str) -> argparse.ArgumentParser:
     add("--calibrate", metavar="FILE", help="tagged sentences, not trained on, to make scores fit to")
     add("--temperature", type=float, metavar="T", help="what scores are divided by first (1)")
     add("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
+    add_trust(parser)
     return parser

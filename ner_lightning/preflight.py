@@ -73,10 +73,18 @@ def check_config(path: str) -> None:
     Raises:
         UserError: it is not UTF-8, not YAML, or holds something other than options.
     """
-    if not Path(path).is_file():
-        return
+    if Path(path).is_file():
+        read_config(path)
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Reads a config file.
+
+    Raises:
+        UserError: it is not UTF-8, not YAML, or holds something other than options.
+    """
     try:
-        content = yaml.safe_load("\n".join(read_lines(path)))
+        content: Any = yaml.safe_load("\n".join(read_lines(path)))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
@@ -88,6 +96,7 @@ def check_config(path: str) -> None:
     for name in ("trainer", "model", "data"):
         if not isinstance(content.get(name, {}), dict):
             raise UserError(f"--config {path}: {name} must hold options, each on a line of its own below it")
+    return content
 
 
 def explain(message: str, keys: Collection[str]) -> str:

@@ -50,8 +50,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.starts import run_folder, take_part
 
     folder = None if options.run is None else _begun(options)
-    words = recipe_words(rest, folder, "configs/smollm2_conll2003.yaml")
-    with warnings.catch_warnings(), shown("stdout"):
+    example = "configs/smollm2_conll2003.yaml"
+    with recipe_words(rest, folder, example) as words, warnings.catch_warnings(), shown("stdout"):
         quiet()
         recipe = Recipe(words)
         refuse(recipe.config)

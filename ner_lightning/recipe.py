@@ -2,7 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from ner_lightning.consent import stored_options, take_consent
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
 from ner_lightning.options import config_files, named, shipped
-from ner_lightning.preflight import check_config, explain
+from ner_lightning.preflight import check_config, explain, read_config
 from ner_lightning.runs import RECIPE, Run
 from ner_lightning.training.module import NERModule
 
@@ -74,7 +76,8 @@ class Recipe(LightningCLI):
         return yaml.safe_dump(settings, sort_keys=False)
 
 
-def recipe_words(rest: Sequence[str], begun: Run | None, example: str) -> list[str]:
+@contextmanager
+def recipe_words(rest: Sequence[str], begun: Run | None, example: str) -> Iterator[list[str]]:
     """Options as of `fit` of a command that reads a recipe, or goes on with the one of a run.
 
     Args:
@@ -83,16 +86,21 @@ def recipe_words(rest: Sequence[str], begun: Run | None, example: str) -> list[s
         example: a recipe to name to a user who named none.
 
     Raises:
-        UserError: no recipe is named, or one cannot be read.
+        UserError: no recipe is named, one cannot be read, or that of the run names code of others without
+            consent.
     """
     words = [shipped(word) for word in rest]
-    if begun is not None:
-        words = ["--config", str(begun.path / RECIPE), *words]
-    elif not config_files(words):
+    consent = take_consent(words)
+    if begun is None and not config_files(words):
         raise UserError(f"name a recipe, whose backbone and data are used: --config {example}")
     for file in config_files(words):
         check_config(file)
-    return named(words)
+    if begun is None:
+        yield named(words)
+        return
+    begun_with = begun.path / RECIPE
+    with stored_options(read_config(begun_with), begun_with, consent=consent) as stored:
+        yield named([*stored, *words])
 
 
 def begun_run(address: str, command: str, kind: str) -> tuple[Run, dict[str, Any]]:

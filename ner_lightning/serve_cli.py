@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from ner_lightning.errors import UserError
-from ner_lightning.options import add_run
+from ner_lightning.options import add_run, add_trust
 from ner_lightning.progress import shown
 from ner_lightning.serving.memory import Trimmer, keep_few_kernels
 
@@ -53,7 +53,12 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         from ner_lightning.inference.predictor import NERTagger
         from ner_lightning.serving.app import Limits, make_app
 
-        tagger = NERTagger.from_run(options.run, root=options.runs, device=options.device)
+        tagger = NERTagger.from_run(
+            options.run,
+            root=options.runs,
+            device=options.device,
+            trust_remote_code=options.trust_remote_code,
+        )
         if options.temperature is not None:
             tagger.temperature = options.temperature
         place = Path(options.run or Path(options.runs) / "last").resolve()
@@ -131,4 +136,5 @@ def parser(name: str = "serve") -> argparse.ArgumentParser:
         "--temperature", type=float, help="divide scores by it; `predict --calibrate` finds it"
     )
     found.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
+    add_trust(found)
     return found

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from ner_lightning import runs
+from ner_lightning.consent import stored_options, take_consent
 from ner_lightning.files import replacing
 from ner_lightning.options import config_files, named, peek, shipped, take
-from ner_lightning.preflight import check_config
+from ner_lightning.preflight import check_config, read_config
 from ner_lightning.runs import BEST, LAST, RUN_VARIABLE, Run
 from ner_lightning.training import ranks
 
@@ -44,12 +43,13 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
         args: its options.
 
     Raises:
-        UserError: there is no such run or checkpoint.
+        UserError: there is no such run or checkpoint, or it names code of others without consent.
     """
     words = [shipped(word) for word in args]
     for file in config_files(words):
         check_config(file)
     address, which = take(words, "--run"), take(words, "--ckpt_path")
+    consent = take_consent(words)
     if ALL_OPTIONS in words:
         yield Start(["--help"], None, None)
         return
@@ -60,8 +60,12 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
     root = Path(peek(words, "--runs") or "runs")
     if subcommand == "fit" and address and which in (None, LAST) and (again := _unfinished(address)):
         sys.stderr.write(f"{again.path} has no checkpoint yet, so it begins again.\n")
-        config = [] if configured else ["--config", str(again.path / "config.yaml")]
-        yield Start([*config, *words], None, again)
+        begun = again.path / "config.yaml"
+        if configured:
+            yield Start(words, None, again)
+            return
+        with stored_options(read_config(begun), begun, consent=consent) as config:
+            yield Start([*config, *words], None, again)
         return
     checkpoint = _find(subcommand, address, which, root)
     if subcommand == "fit" and configured:
@@ -70,10 +74,8 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
     folder = runs.run_of(checkpoint)
     if folder is None and address is not None and Path(address).is_dir():
         folder = Run(Path(address).resolve())  # a checkpoint that lies elsewhere continues this run
-    with tempfile.TemporaryDirectory() as temporary:
-        stored = Path(temporary) / "config.yaml"
-        stored.write_text(yaml.safe_dump(runs.load_checkpoint(checkpoint)["config"]), encoding="utf-8")
-        yield Start(["--config", str(stored), *named(words)], checkpoint, folder)
+    with stored_options(runs.load_checkpoint(checkpoint)["config"], checkpoint, consent=consent) as config:
+        yield Start([*config, *named(words)], checkpoint, folder)
 
 
 def run_folder(root: Path, name: str) -> Run:

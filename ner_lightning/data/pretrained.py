@@ -1,6 +1,8 @@
 """Where a backbone's files are: a Hub id, a folder, a GGUF file, one in an installed package."""
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -79,6 +81,24 @@ def locate(backbone: str, revision: str | None = None) -> Pretrained:
     if backbone.count("/") > 1 or backbone.startswith((".", "/", "~")):
         raise UserError(f"model.backbone: there is no folder {backbone}")
     return Pretrained(backbone, revision=revision, on_hub=True)
+
+
+@contextmanager
+def without_its_code(pretrained: Pretrained) -> Iterator[None]:
+    """Says in a line that a backbone needs code of its own, which transformers refuses in many.
+
+    Raises:
+        UserError: it does.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise UserError(
+            f"model.backbone: {pretrained.label} comes with Python code of its own, which is not run.\n"
+            "If you trust whoever made it: --trust_remote_code, in Python trust_remote_code=True"
+        ) from None
 
 
 def _inside_package(backbone: str) -> Pretrained:

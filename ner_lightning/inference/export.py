@@ -44,6 +44,7 @@ def export(
     dtype: Precision = "auto",
     temperature: float | None = None,
     root: Path = Path("runs"),
+    trust: bool = False,
 ) -> Path:
     """Writes a trained tagger as a folder.
 
@@ -54,6 +55,7 @@ def export(
         dtype: of a merged backbone; `auto` is what it was trained to run in.
         temperature: what scores are divided by before they become probabilities; None leaves it.
         root: the folder of runs, for None.
+        trust: run code that comes with the run's backbone, or that the run names.
 
     Returns:
         the folder.
@@ -62,7 +64,7 @@ def export(
         UserError: the run cannot be used, the folder is taken, or this form cannot be had from it.
     """
     _check(output)
-    source = find(run, root)
+    source = find(run, root, trust=trust)
     if source.form == "onnx" or (form == ADAPTERS and source.form == MERGED):
         raise UserError(
             f"{source.path} is {'an ONNX graph' if source.form == 'onnx' else 'a merged model'}, of which no "
@@ -192,7 +194,7 @@ def token_classifier(tagger: Tagger) -> nn.Module | None:
     config.label2id = {tag: number for number, tag in enumerate(tagger.labels.tags)}
     try:
         with torch.device("meta"):
-            whole: Any = AutoModelForTokenClassification.from_config(config)
+            whole: Any = AutoModelForTokenClassification.from_config(config, trust_remote_code=False)
     except ValueError:  # transformers knows none
         return None
     prefix = whole.base_model_prefix

@@ -58,7 +58,12 @@ class NERTagger:
 
     @classmethod
     def from_run(
-        cls, run: str | None = None, *, root: str = "runs", device: str | None = None
+        cls,
+        run: str | None = None,
+        *,
+        root: str = "runs",
+        device: str | None = None,
+        trust_remote_code: bool = False,
     ) -> "NERTagger":
         """Loads the best checkpoint of a run.
 
@@ -66,11 +71,12 @@ class NERTagger:
             run: a run folder, a checkpoint file or an exported folder; None is the last run.
             root: the folder of runs, for None.
             device: where to run; None takes a GPU if there is one.
+            trust_remote_code: run code that comes with the backbone, or that the run names.
 
         Raises:
             UserError: there is no such run, or its checkpoint or backbone cannot be used.
         """
-        return cls._of(source.find(run, Path(root)), device)
+        return cls._of(source.find(run, Path(root), trust=trust_remote_code), device)
 
     @classmethod
     def from_pretrained(
@@ -81,7 +87,7 @@ class NERTagger:
         Args:
             folder: the folder.
             device: where to run; None takes a GPU if there is one.
-            trust_remote_code: run code that comes with the weights.
+            trust_remote_code: run code that comes with the weights, or that the folder names.
 
         Raises:
             UserError: it is no such folder, or it or its backbone cannot be used.

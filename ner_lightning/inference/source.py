@@ -43,7 +43,7 @@ class Source:
         origin: name and exact weights of the backbone that it was trained on.
         state: parameters that were trained, under the tagger's names for them.
         pretrained: where the backbone is; for ONNX, where the tokenizer is.
-        trust: run code that comes with the backbone.
+        trust: run code that comes with the backbone or is named as its preparation; never read from a file.
         temperature: what scores are divided by before they become probabilities.
         about: what an exported folder says of its training.
     """
@@ -81,7 +81,10 @@ class Source:
         Raises:
             UserError: the backbone or the parameters are not those of the training.
         """
-        labels, architecture = LabelSet(self.types), Architecture.of(self.settings)
+        labels = LabelSet(self.types)
+        # What prepared the backbone of a graph is in the graph.
+        settings = {**self.settings, "prepare": None} if self.form == "onnx" else self.settings
+        architecture = Architecture.of(settings, trust=self.trust)
         if self.form == "onnx":
             from ner_lightning.inference.onnx import OnnxTagger
 
@@ -113,28 +116,38 @@ def is_exported(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
-def find(address: str | None, root: Path) -> Source:
+def find(address: str | None, root: Path, *, trust: bool = False) -> Source:
     """Reads a trained tagger.
 
     Args:
         address: a run folder, a checkpoint file or an exported folder; None is the last run.
         root: the folder of runs, for None.
+        trust: run code that comes with it, or that it names.
 
     Raises:
         UserError: there is none, or it cannot be read.
     """
     if address is not None and is_exported(Path(address).expanduser()):
-        return read_folder(Path(address).expanduser())
-    return read_checkpoint(runs.resolve(address, runs.BEST, root))
+        return read_folder(Path(address).expanduser(), trust=trust)
+    return read_checkpoint(runs.resolve(address, runs.BEST, root), trust=trust)
 
 
-def read_checkpoint(path: Path) -> Source:
-    """Reads a checkpoint.
+def read_checkpoint(path: Path, *, trust: bool = False) -> Source:
+    """Reads a checkpoint; code that it names is run only if it is trusted, whatever its own settings say.
 
     Raises:
         UserError: it cannot be used.
     """
     checkpoint = runs.load_checkpoint(path)
+    try:
+        return _source_of(checkpoint, path, trust)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: its configuration is none of a tagger ({type(error).__name__}: {error})"
+        ) from None
+
+
+def _source_of(checkpoint: Mapping[str, Any], path: Path, trust: bool) -> Source:
     config: dict[str, Any] = checkpoint["config"]
     model, data = config["model"], config["data"]
     return Source(
@@ -147,7 +160,7 @@ def read_checkpoint(path: Path) -> Source:
         origin=checkpoint["backbone"],
         state={name.removeprefix(_PREFIX): value for name, value in checkpoint["state_dict"].items()},
         pretrained=locate(model["backbone"], model["revision"]),
-        trust=bool(model["trust_remote_code"]),
+        trust=trust,
     )
 
 

@@ -56,13 +56,21 @@ class Architecture:
             )
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> "Architecture":
-        """Reads it from `NERModule`'s settings, as objects or as the plain values of a config."""
+    def of(cls, settings: Mapping[str, Any], *, trust: bool = False) -> "Architecture":
+        """Reads it from `NERModule`'s settings, as objects or as the plain values of a config.
+
+        Args:
+            settings: those settings.
+            trust: import the class that plain values name as a preparation.
+
+        Raises:
+            UserError: there is such a class and it is not trusted, or a setting is out of its range.
+        """
         lora, weights = settings["lora"], settings["loss"]
         lora = lora if isinstance(lora, Lora) else Lora(**lora)
         return cls(
             lora=lora if settings["peft"] == "lora" else None,
             weights=weights if isinstance(weights, LossWeights) else LossWeights(**weights),
-            prepare=preparation(settings.get("prepare")),  # absent from older checkpoints
+            prepare=preparation(settings.get("prepare"), trust=trust),  # absent from older checkpoints
             **{name: settings[name] for name in PLAIN if name in settings},
         )

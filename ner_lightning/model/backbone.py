@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ner_lightning.data.gguf_once import forget, read_once
-from ner_lightning.data.pretrained import Pretrained
+from ner_lightning.data.pretrained import Pretrained, without_its_code
 from ner_lightning.errors import UserError
 
 Attention = Literal["causal", "bidirectional"]
@@ -44,7 +44,7 @@ def load_backbone(
     from transformers import AutoModel
 
     options: dict[str, Any] = dict(pretrained.kwargs) | _attention(implementation, device_type, bf16)
-    with read_once(pretrained.gguf_file is not None):
+    with read_once(pretrained.gguf_file is not None), without_its_code(pretrained):
         options |= _gguf_options(pretrained)
         model: nn.Module = AutoModel.from_pretrained(
             pretrained.name, dtype=dtype, trust_remote_code=trust_remote_code, **options
@@ -90,7 +90,7 @@ def load_language_model(
     from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 
     options = dict(pretrained.kwargs) | {"trust_remote_code": trust_remote_code}
-    with read_once(pretrained.gguf_file is not None):
+    with read_once(pretrained.gguf_file is not None), without_its_code(pretrained):
         config = AutoConfig.from_pretrained(pretrained.name, **options)
         if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
             raise UserError(f"model.backbone: {pretrained.label} is an encoder, so it cannot {purpose}")
@@ -205,7 +205,7 @@ def _llama3_rope(folder: Path, file: str) -> dict[str, Any]:
         return {}
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(folder, gguf_file=file)
+    config = AutoConfig.from_pretrained(folder, gguf_file=file, trust_remote_code=False)
     config.rope_parameters = {
         "rope_type": "llama3",
         "rope_theta": config.rope_parameters["rope_theta"],

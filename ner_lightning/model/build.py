@@ -106,7 +106,10 @@ def build(
     if not members:
         return build_tagger(pretrained, labels, architecture, **how)
     parts = [(pretrained, architecture)]
-    parts += [(locate(each["backbone"], each["revision"]), Architecture.of(each)) for each in members]
+    trust = bool(how.get("trust_remote_code"))
+    parts += [
+        (locate(each["backbone"], each["revision"]), Architecture.of(each, trust=trust)) for each in members
+    ]
     built = [build_tagger(place, labels, replace(part, use_crf=False), **how) for place, part in parts]
     taggers, weights = zip(*built, strict=True)
     return Ensemble(taggers, architecture), joined(weights)

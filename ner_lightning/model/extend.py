@@ -55,15 +55,24 @@ class LossPart(ABC):
         """
 
 
-def preparation(given: Preparation | Mapping[str, Any] | None) -> Preparation | None:
-    """A preparation from the plain values of a config, `class_path` and `init_args`.
+def preparation(given: Preparation | Mapping[str, Any] | None, *, trust: bool = False) -> Preparation | None:
+    """A preparation from the `class_path` and `init_args` of a checkpoint or an exported folder.
+
+    Args:
+        given: those values; what is a preparation already is returned as it is.
+        trust: import what they name.
 
     Raises:
-        UserError: there is no such class, or it is no `Preparation`; no other class is ever called.
+        UserError: it is not trusted, there is no such class, or it is no `Preparation`.
     """
     if given is None or isinstance(given, Preparation):
         return given
     path = str(given["class_path"])
+    if not trust:
+        raise UserError(
+            f"model.prepare is {path}, code that does not come with ner-lightning.\n"
+            "If you trust whoever made it: --trust_remote_code, in Python trust_remote_code=True"
+        )
     module, _, name = path.rpartition(".")
     try:
         found = getattr(import_module(module), name)
