@@ -8,7 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 SHELLS = ("bash", "zsh", "fish")
 LIGHTNING = "ner_lightning.lightning_cli"  # commands of this module have LightningCLI's options
-STARTS = ("--config", "--run", "--ckpt_path", "--seed_everything", "--print_config", "--help", "--help-all")
+STARTS = (
+    "--config",
+    "--run",
+    "--ckpt_path",
+    "--trust_remote_code",
+    "--seed_everything",
+    "--print_config",
+    "--help",
+    "--help-all",
+)
 
 _BASH = """\
 # Completion of ner-lightning; made by `ner-lightning completion`.

@@ -26,7 +26,7 @@ _EVALUATION = (
     Option("data.dataset", "eriktks/conll2003", "another data set: a Hub id, a folder, or `sample`"),
     Option("data.{split}_file", None, "another file of sentences: CoNLL columns, JSONL or CSV"),
     Option("data.eval_batch_size", "32", "sentences in a batch"),
-    Option("data.tokens_per_batch", None, "padded sub-tokens in a batch, instead of sentences"),
+    Option("trust_remote_code", None, "run Python code that the backbone brings, or that RUN names"),
     Option("trainer.accelerator", "auto", "cpu, gpu, or auto"),
     Option("trainer.devices", "auto", "how many GPUs or processes"),
     Option("trainer.precision", None, "bf16-mixed or 32-true; without it, that of the training"),

@@ -11,7 +11,7 @@ from ner_lightning.cli import COMMANDS, main
 from ner_lightning.lightning_cli import NERCLI
 from ner_lightning.short_help import HELPS, short_help
 
-OWN = {"config", "run", "ckpt_path"}  # read by us before the parser, or by all parsers
+OWN = {"config", "run", "ckpt_path", "trust_remote_code"}  # read by us before the parser, or by all parsers
 HEAVY = {"torch", "lightning", "transformers", "peft", "numpy", "jsonargparse", "datasets", "wandb"}
 
 

@@ -91,7 +91,7 @@ def stranger(*changes: tuple[str, object], name: str = "stranger.ckpt") -> str:
         section, _, option = key.partition(".")
         held["config"][section][option] = value
     held["config"]["data"] |= {"dataset": "data"}
-    held |= dict.fromkeys(KEPT, {}) | {"pytorch-lightning_version": lightning.__version__}
+    held |= {key: {} for key in KEPT} | {"pytorch-lightning_version": lightning.__version__}
     torch.save(held, name)
     return name
 
@@ -313,7 +313,7 @@ def test_every_option_that_may_name_a_class_is_looked_at():
         section, _, key = action.dest.partition(".")
         if section not in ("model", "data") or not key or not hasattr(action, "_typehint"):
             continue
-        names = {word for word in _names(action._typehint)}
+        names = _names(action._typehint)
         if names - plain:
             found.add((section, key.partition(".")[0]))
     looked_at = {(section, key) for section, keys in consent.CLASSES.items() for key in keys}

@@ -8,7 +8,7 @@ import numpy as np
 
 from ner_lightning.data.alignment import Ints, Tokenizer, clip, marks_first_words, special_tokens, word_starts
 from ner_lightning.data.gguf_once import read_once
-from ner_lightning.data.pretrained import Pretrained, without_its_code
+from ner_lightning.data.pretrained import Pretrained, no_foreign_code
 from ner_lightning.data.windows import owners, passages, windows
 from ner_lightning.errors import UserError
 
@@ -69,7 +69,7 @@ def load_tokenizer(pretrained: Pretrained, *, trust_remote_code: bool = False) -
     """
     from transformers import AutoTokenizer
 
-    with read_once(pretrained.gguf_file is not None), without_its_code(pretrained):
+    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
         tokenizer: Tokenizer = AutoTokenizer.from_pretrained(
             pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
         )

@@ -1,11 +1,13 @@
 """Where a backbone's files are: a Hub id, a folder, a GGUF file, one in an installed package."""
 
 import importlib.util
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from ner_lightning.errors import UserError
@@ -77,21 +79,56 @@ def locate(backbone: str, revision: str | None = None) -> Pretrained:
             held = sorted(item.name for item in path.glob("*.gguf"))
             hint = f"; name its file: {path / held[0]}" if held else ""
             raise UserError(f"model.backbone: {backbone} holds no config.json{hint}")
+        if not weight_files(path):
+            raise UserError(
+                f"model.backbone: {backbone} holds no weights: no *.safetensors and no pytorch_model*.bin"
+            )
+        if (path / "adapter_config.json").is_file():
+            raise UserError(
+                f"model.backbone: {backbone} holds an adapter (adapter_config.json); merge it into its model "
+                "first, and name that"
+            )
         return Pretrained(str(path))
     if backbone.count("/") > 1 or backbone.startswith((".", "/", "~")):
         raise UserError(f"model.backbone: there is no folder {backbone}")
     return Pretrained(backbone, revision=revision, on_hub=True)
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """Every file of a folder that transformers may load weights from, and the indices that name shards.
+
+    Raises:
+        UserError: an index cannot be read, or names a file outside of the folder.
+    """
+    indices = sorted([*folder.glob("*.safetensors.index.json"), *folder.glob("*.bin.index.json")])
+    found = [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("pytorch_model*.bin")), *indices]
+    for index in indices:
+        try:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            names = sorted(Path(shard) for shard in shards)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"model.backbone: {index} is no index of weights ({error})") from None
+        if any(name.is_absolute() or ".." in name.parts for name in names):
+            raise UserError(f"model.backbone: {index} names a file outside of its folder")
+        shard_files = [folder / name for name in names if (folder / name).is_file()]
+        found += [file for file in shard_files if file not in found]
+    return found
+
+
 @contextmanager
-def without_its_code(pretrained: Pretrained) -> Iterator[None]:
-    """Says in a line that a backbone needs code of its own, which transformers refuses in many.
+def no_foreign_code(pretrained: Pretrained) -> Iterator[None]:
+    """Says in a line that a backbone needs code of its own or pickled objects, which transformers refuses.
 
     Raises:
         UserError: it does.
     """
     try:
         yield
+    except UnpicklingError:
+        raise UserError(
+            f"model.backbone: {pretrained.label} holds more than tensors in its weight files, which is not "
+            "read; use its safetensors"
+        ) from None
     except ValueError as error:
         if "trust_remote_code" not in str(error):
             raise

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ner_lightning.data.gguf_once import forget, read_once
-from ner_lightning.data.pretrained import Pretrained, without_its_code
+from ner_lightning.data.pretrained import Pretrained, no_foreign_code, weight_files
 from ner_lightning.errors import UserError
 
 Attention = Literal["causal", "bidirectional"]
@@ -44,12 +44,14 @@ def load_backbone(
     from transformers import AutoModel
 
     options: dict[str, Any] = dict(pretrained.kwargs) | _attention(implementation, device_type, bf16)
-    with read_once(pretrained.gguf_file is not None), without_its_code(pretrained):
+    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
         options |= _gguf_options(pretrained)
         model: nn.Module = AutoModel.from_pretrained(
             pretrained.name, dtype=dtype, trust_remote_code=trust_remote_code, **options
         )
     forget()
+    if getattr(model, "_hf_peft_config_loaded", False):  # whose weights the identity would not cover
+        raise UserError(f"model.backbone: {pretrained.label} is an adapter; merge it into its model first")
     config: Any = model.config
     config.use_cache = False
     config.is_causal = attention == "causal"
@@ -90,7 +92,7 @@ def load_language_model(
     from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 
     options = dict(pretrained.kwargs) | {"trust_remote_code": trust_remote_code}
-    with read_once(pretrained.gguf_file is not None), without_its_code(pretrained):
+    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
         config = AutoConfig.from_pretrained(pretrained.name, **options)
         if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
             raise UserError(f"model.backbone: {pretrained.label} is an encoder, so it cannot {purpose}")
@@ -151,14 +153,18 @@ def keep_layers(model: nn.Module, count: int) -> None:
 
 
 def identity(pretrained: Pretrained) -> str:
-    """A word for the exact weights: the Hub's commit, or a digest of the local files."""
+    """A word for the exact weights: the Hub's commit, or a digest of config and weight files on disk.
+
+    Raises:
+        UserError: an index of weights cannot be read.
+    """
     if pretrained.on_hub:
         return f"commit:{pretrained.kwargs['revision']}"
     folder = Path(pretrained.name)
     if pretrained.gguf_file is not None:
         files = [folder / pretrained.gguf_file]
     else:
-        files = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
+        files = [folder / "config.json", *weight_files(folder)]
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:

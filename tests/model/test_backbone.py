@@ -1,3 +1,7 @@
+import json
+import os
+import shutil
+
 import gguf
 import numpy as np
 import pytest
@@ -78,6 +82,93 @@ def test_gguf_weights_are_plain_and_llama3_rope_survives(tmp_path):
     reference = LlamaModel(tiny.llama_config()).rotary_emb.inv_freq
     torch.testing.assert_close(stretched.rotary_emb.inv_freq, reference)
     assert not torch.allclose(plain.rotary_emb.inv_freq, reference)
+
+
+def saved_as_bin(folder, *, shards=1, scale=1.0):
+    """A two-layer Llama whose weights lie in one or several `.bin` files."""
+    torch.manual_seed(0)
+    config = tiny.llama_config()
+    state = {name: value * scale for name, value in LlamaModel(config).state_dict().items()}
+    config.save_pretrained(folder)
+    if shards == 1:
+        torch.save(state, folder / "pytorch_model.bin")
+        return folder
+    names, index = sorted(state), {}
+    for number in range(shards):
+        file = folder / f"parts/weights-{number}.bin"
+        file.parent.mkdir(exist_ok=True)
+        held = names[number::shards]
+        torch.save({name: state[name] for name in held}, file)
+        index |= dict.fromkeys(held, str(file.relative_to(folder)))
+    about = {"metadata": {"total_size": 0}, "weight_map": index}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(about))
+    return folder
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_identity_covers_weights_in_bin_files(tmp_path, shards):
+    """Two folders that differ in nothing else."""
+    folders = [tmp_path / name for name in "abc"]
+    for folder, scale in zip(folders, (1.0, 1.0, 2.0), strict=True):
+        folder.mkdir()
+        saved_as_bin(folder, shards=shards, scale=scale)
+    one, same, other = (identity(locate(str(folder))) for folder in folders)
+    assert one == same
+    assert one != other
+    norms = [
+        load_backbone(locate(str(folder)), attention="causal", dtype=torch.float32).norm.weight
+        for folder in (folders[0], folders[2])
+    ]
+    torch.testing.assert_close(2 * norms[0], norms[1])  # so they are loaded
+
+
+def test_identity_covers_the_index_of_shards(tmp_path):
+    """It says which of two files a weight is taken from."""
+    folder = saved_as_bin(tmp_path, shards=2)
+    before = identity(locate(str(folder)))
+    index = folder / "pytorch_model.bin.index.json"
+    index.write_text(index.read_text().replace("weights-0", "weights-1", 1))
+    assert identity(locate(str(folder))) != before
+    for name, said in (("../x.bin", "outside of its folder"), ("/x.bin", "outside of its folder")):
+        index.write_text(json.dumps({"weight_map": {"norm.weight": name}}))
+        with pytest.raises(UserError, match=said):
+            identity(locate(str(folder)))
+    index.write_text("[]")
+    with pytest.raises(UserError, match="is no index of weights"):
+        locate(str(folder))
+
+
+def test_a_folder_without_weights_and_an_adapter_are_refused(llama, tmp_path):
+    shutil.copy(llama / "config.json", tmp_path)
+    (tmp_path / "training_args.bin").touch()
+    with pytest.raises(UserError, match="holds no weights"):
+        locate(str(tmp_path))
+    shutil.copy(llama / "model.safetensors", tmp_path)
+    assert locate(str(tmp_path)).name == str(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match="merge it"):
+        locate(str(tmp_path))
+
+
+class Evil:
+    """What, when unpickled, makes a file."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.mark}",)
+
+
+def test_a_pickled_object_among_weights_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    folder = saved_as_bin(tmp_path)
+    torch.save({"norm.weight": Evil(tmp_path / "was_run")}, folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match="holds more than tensors"):
+        load_backbone(locate(str(folder)), attention="causal", dtype=torch.float32)
+    assert not (tmp_path / "was_run").exists()
+    torch.load(folder / "pytorch_model.bin", weights_only=False)
+    assert (tmp_path / "was_run").exists()  # so it would have been run
 
 
 def test_identity_changes_with_the_weights(llama, tmp_path):
