@@ -13,13 +13,13 @@ from ner_lightning.data.sentence import is_written_through
 from ner_lightning.errors import UserError
 from ner_lightning.inference import formats
 from ner_lightning.options import add_run, add_trust
+from ner_lightning.predict_checks import STANDARD_OUTPUT, check, check_files, check_first, output_format
 from ner_lightning.progress import shown, stage
 
 if TYPE_CHECKING:
     from ner_lightning.inference.growing import Output
     from ner_lightning.inference.predictor import NERTagger
 
-STANDARD_OUTPUT = "-"
 # What the outcome depends on, so that a stopped command is only gone on with by the same one.
 _DECISIVE = (
     "text input field id_field word_column whole_files tokenized source_format target_format wide strict "
@@ -34,10 +34,11 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         UserError: an option, the input, the output or the run is not as it must be.
     """
     options = parser(subcommand).parse_args(args)
-    _check(options)
+    check(options)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with shown("stderr"):
         if options.input is None and not options.text:
+            check_files(options, [], parser(subcommand).parse_args([]))
             _calibrated(options, show=True)
         else:
             _predict(options)
@@ -45,40 +46,36 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     # Here and below: `--help` must not wait for numpy and torch.
-    from ner_lightning.inference.bulk import Share, blocks, check, tag_blocks
+    from ner_lightning.inference.bulk import Share, blocks, tag_blocks
+    from ner_lightning.inference.bulk import check as check_block
     from ner_lightning.inference.readers import Inputs
     from ner_lightning.inference.records import Record
 
-    inputs = Inputs(
-        options.input or "",
-        options.source_format,
-        options.field,
-        options.id_field,
-        options.word_column,
-        options.whole_files,
-    )
+    how = ("source_format", "field", "id_field", "word_column", "whole_files")
+    inputs = Inputs(options.input or "", *(getattr(options, name) for name in how))
     files = inputs.files() if options.input else []
+    check_files(options, files, parser("predict").parse_args([]))
     share = Share.of(files)
     output = _output(options, files)
-    began, before = time.monotonic(), output.done.words
+    before = output.done.words
     try:
-        records: Iterator[Record] = (
-            inputs.read(share.opened)
-            if options.input
-            else (Record("--text", number, text) for number, text in enumerate(options.text, 1))
-        )
+        given = (Record("--text", number, text) for number, text in enumerate(options.text or (), 1))
+        records: Iterator[Record] = inputs.read(share.opened) if options.input else given
         found = blocks(islice(records, output.done.records, None))
         first = next(found, [])
         if not first and not output.done.records:
             raise UserError(f"{options.input}:1: no sentence in the file; name a file that has some")
         if options.strict:
-            check(first)  # before anything is loaded, if it is near the beginning
+            check_block(first)  # before anything is loaded, if it is near the beginning
+        check_first(options, first)
+        began = time.monotonic()
         tagger = _calibrated(options)
+        loading = time.monotonic() - began
         from ner_lightning.inference.writers import writer
 
-        made = writer(_format(options), tagger.labels.types, wide=options.wide, color=_colored(options))
+        made = writer(output_format(options), tagger.labels.types, wide=options.wide, color=_colored(options))
         stage("Tagging ...")
-        tag_blocks(
+        seconds = tag_blocks(
             tagger,
             chain([first], found) if first else iter(()),
             made,
@@ -93,7 +90,9 @@ def _predict(options: argparse.Namespace) -> None:
     except BaseException:
         output.leave()
         raise
-    _say(options, output, (output.done.words - before) / max(time.monotonic() - began, 1e-9))
+    rate = (output.done.words - before) / max(seconds, 1e-9)
+    ready = "loaded and calibrated" if options.calibrate else "loaded"
+    _say(options, output, f"{rate:,.0f} words/s; {ready} in {loading:.1f} s")
 
 
 def _calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
@@ -144,22 +143,12 @@ def _output(options: argparse.Namespace, files: list[Path]) -> "Output":
     return Growing(path, rejects or beside, wanted, restart=options.restart)
 
 
-def _format(options: argparse.Namespace) -> str:
-    if options.target_format:
-        return str(options.target_format)
-    if options.output is None:
-        return "text"
-    if options.output == STANDARD_OUTPUT:
-        return "jsonl"
-    return formats.WRITTEN.get(Path(options.output).suffix.lower(), "conll")
-
-
 def _colored(options: argparse.Namespace) -> bool:
     on_terminal = options.output in (None, STANDARD_OUTPUT) and sys.stdout.isatty()
     return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _say(options: argparse.Namespace, output: "Output", rate: float) -> None:
+def _say(options: argparse.Namespace, output: "Output", speed: str) -> None:
     """Says what was done, unless it can be seen."""
     done = output.done
     if options.output is None and not done.rejected:
@@ -171,48 +160,11 @@ def _say(options: argparse.Namespace, output: "Output", rate: float) -> None:
     ]
     rejected = f"; {done.rejected:,} left out" if done.rejected else ""
     where = "standard output" if options.output in (None, STANDARD_OUTPUT) else options.output
-    stage(f"{', '.join(parts)}{rejected}: {where} ({rate:,.0f} words/s)")
+    stage(f"{', '.join(parts)}{rejected}: {where} ({speed})")
 
 
 def _count(number: int, one: str, several: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else several or one + 's'}"
-
-
-def _check(options: argparse.Namespace) -> None:
-    """Checks options against each other, and whether the output can be written."""
-    _check_source(options)
-    format = _format(options)
-    if options.wide and format not in formats.WIDE:
-        raise UserError(f"--wide is a table: name an --output that ends in .csv or .parquet, not {format}")
-    _check_output(options.output, format)
-
-
-def _check_source(options: argparse.Namespace) -> None:
-    if options.text and options.input:
-        raise UserError("name what to tag once: --input or --text, not both")
-    if options.text and not any(text.split() for text in options.text):
-        raise UserError("--text holds no word; write a text")
-    if not (options.input or options.text or options.calibrate):
-        raise UserError("name what to tag: --input FILE, or --text 'a text'")
-    if options.temperature is not None and not 0 < options.temperature < float("inf"):
-        raise UserError(f"--temperature {options.temperature} must be above 0")
-    if options.temperature is not None and options.calibrate:
-        raise UserError("--calibrate finds the temperature: leave out --temperature")
-
-
-def _check_output(name: str | None, format: str) -> None:
-    if name in (None, STANDARD_OUTPUT):
-        if format in formats.MADE_AT_THE_END:
-            raise UserError(f"{format} needs a file: --output FILE")
-        return
-    file = Path(name or "")
-    if not file.parent.is_dir():
-        raise UserError(f"--output {file}: there is no folder {file.parent}")
-    through = is_written_through(file)
-    if file.is_dir() or not os.access(file if through else file.parent, os.W_OK):
-        raise UserError(f"--output {file}: no file can be written there")
-    if through and format in formats.MADE_AT_THE_END:
-        raise UserError(f"--output {file}: {format} needs a file, not a link, a pipe or a device")
 
 
 def parser(name: str) -> argparse.ArgumentParser:
@@ -236,7 +188,7 @@ def parser(name: str) -> argparse.ArgumentParser:
     add("--to", dest="target_format", choices=formats.OUTPUTS, help="the output's format, whatever its name")
     add("--field", default="text", help="field or column with the text, or with a list of words (text)")
     add("--id_field", default="id", metavar="FIELD", help="field or column that is handed on (id)")
-    add("--word_column", type=int, default=0, metavar="N", help="column of the words in CoNLL files (0)")
+    add("--word_column", type=int, metavar="N", help="column of the words in CoNLL files, from 0 (the first)")
     add("--whole_files", action="store_true", help="a .txt file is one text (default: each line is one)")
     add("--tokenized", action="store_true", help="words of texts are parted by spaces, signs as well")
     add("--wide", action="store_true", help="CSV, Parquet: a row a text, a column a type")

@@ -157,9 +157,8 @@ def test_predict_reads_words_and_text(workplace, monkeypatch, capsys):
     assert main(["predict", "--input", "text.txt", "--output", "out.jsonl"]) == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert re.search(
-        r"^2 texts, 8 words, \d+ entit(y|ies): out.jsonl \([\d,]+ words/s\)$", said.err, flags=re.M
-    )
+    line = r"^2 texts, 8 words, \d+ entit(y|ies): out.jsonl \([\d,]+ words/s; loaded in [\d.]+ s\)$"
+    assert re.search(line, said.err, flags=re.M)
     first, second = rows(Path("out.jsonl"))
     assert first["text"] == "Vera Lindqvist left Lima ."
     found = first["entities"][0]

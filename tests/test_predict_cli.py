@@ -57,6 +57,23 @@ BAD = {
     "no JSON": ("a.jsonl", b'{"text": "Vera"}\n{\n', "a.jsonl:2: not JSON"),
     "no such field": ("a.jsonl", b'{"body": "Vera"}\n', "a.jsonl:1: no field 'text'"),
     "no such column": ("a.csv", b"id,body\n1,Vera\n", "a.csv:1: no column 'text'"),
+    "UTF-16": ("a.txt", "Vera left .\nLima .\n".encode("utf-16"), "a.txt:1: this is UTF-16 text; convert it"),
+    "UTF-16 as JSONL": ("a.jsonl", '{"text": "x"}'.encode("utf-16-le"), "a.jsonl:1: this is UTF-16 text"),
+    "UTF-16 as CSV": ("a.csv", "text\nVera\n".encode("utf-16-be"), "a.csv:1: this is UTF-16 text"),
+    "a zip as text": ("a.txt", b"PK\x03\x04\x14\x00", "a.txt:1: this is a zip archive"),
+    "a workbook": (
+        "a.xlsx",
+        b"PK\x03\x04\x14\x00",
+        "a.xlsx:1: this is a zip archive, as .xlsx and .docx are",
+    ),
+    "PDF": ("a.pdf", b"%PDF-1.7\n", "a.pdf:1: this is PDF; take its text out first"),
+    "Parquet as columns": ("a.conll", b"PAR1\x15\x04", "a.conll:1: this is Parquet"),
+    "a header": (
+        "a.conll",
+        b"word\ttag\nVera\tO\n",
+        "a.conll:1: this is a header (word tag); remove the line",
+    ),
+    "a row without a word": ("a.conll", b"Vera\tO\n\tO\n", "a.conll:2: the word is empty"),
     "no Parquet": ("a.parquet", b"text", "a.parquet: not whole Parquet"),
     "no folder of ours": (".", b"", "--input .: no file in this folder ends in"),
 }
@@ -76,6 +93,41 @@ def test_input_that_cannot_be_tagged(place, tmp_path, monkeypatch, capsys, case)
 
 
 OPTIONS = {
+    "an output of no format": (["--text", "Vera", "--output", "x.xlsx"], "x.xlsx ends in none of .jsonl, "),
+    "an output without a suffix": (
+        ["--text", "Vera", "--output", "x"],
+        "say its format with --to (jsonl, csv, ",
+    ),
+    "an input of no format": (["--input", "m.html"], "--input m.html: .html is none of .txt, .jsonl, "),
+    "rejects of another format": (["--input", "text.txt", "--rejects", "x.csv"], "x.csv is written as JSONL"),
+    "the input as output": (["--input", "text.txt", "--output", "text.txt"], "is among the files to be read"),
+    "a file of its folder as output": (["--input", ".", "--output", "text.txt"], "is among the files"),
+    "one file for both": (
+        ["--input", "text.txt", "--output", "x.jsonl", "--rejects", "x.jsonl"],
+        "x.jsonl is the --output as well",
+    ),
+    "a field of text": (
+        ["--input", "text.txt", "--field", "body"],
+        "--field does nothing here: it is for JSONL",
+    ),
+    "an id of a text": (["--text", "Vera", "--id_field", "key"], "--id_field does nothing here"),
+    "whole files of words": (["--input", "w.conll", "--whole_files"], "--whole_files does nothing here"),
+    "words cut at spaces": (["--input", "w.conll", "--tokenized"], "the input holds words, no running text"),
+    "words of JSONL cut at spaces": (
+        ["--input", "w.jsonl", "--tokenized"],
+        "the input holds words, no running",
+    ),
+    "columns of JSONL": (["--input", "w.jsonl", "--word_column", "1"], "--word_column does nothing here"),
+    "a format of a text": (
+        ["--text", "Vera", "--from", "txt"],
+        "--from does nothing here: it is about files",
+    ),
+    "rejects of a text": (["--text", "Vera", "--strict"], "--strict does nothing here"),
+    "nothing to begin again": (["--text", "Vera", "--restart"], "--restart does nothing here: only a file"),
+    "nothing to write": (
+        ["--calibrate", "w.conll", "--to", "csv"],
+        "--to does nothing here: there is no --input",
+    ),
     "a text without words": (["--text", "", "--text", " "], "--text holds no word"),
     "a table on a terminal": (["--text", "Vera", "--wide"], "--wide is a table"),
     "Parquet on a terminal": (["--text", "Vera", "--to", "parquet"], "parquet needs a file"),
@@ -90,8 +142,14 @@ OPTIONS = {
 @pytest.mark.parametrize("case", OPTIONS)
 def test_options_that_cannot_be(place, capsys, case):
     words, expected = OPTIONS[case]
+    Path("m.html").write_text("<p>Vera</p>\n", encoding="utf-8")
+    Path("w.conll").write_text("Vera O\n", encoding="utf-8")
+    Path("w.jsonl").write_text('{"tokens": ["Vera"]}\n', encoding="utf-8")
     assert main(["predict", *words]) == 2
-    assert expected in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert expected in said
+    assert "Loading" not in said
+    assert Path("text.txt").read_text(encoding="utf-8") == TEXT
 
 
 def test_a_link_is_written_through(place, capsys):

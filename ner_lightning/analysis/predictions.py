@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ner_lightning.data import conll
+from ner_lightning.data.columns import ends_in_scores
 from ner_lightning.data.jsonl import JSON_SUFFIXES
 from ner_lightning.data.schemes import Span, spans
+from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
 
 PROBABILITIES = ("marginal", "softmax_product")
@@ -100,6 +102,8 @@ class Predictions:
 def read(file: Path, train: Mapping[str, Mapping[str, int]] | None = None) -> Predictions:
     """Reads `predictions.SPLIT.jsonl`, or CoNLL columns: word first, gold and predicted tag last.
 
+    A number behind them in each row, as flair writes, is passed over.
+
     Args:
         file: the file; its name tells which of the two it is.
         train: surface forms of training, as `train_entities.json` has them.
@@ -118,12 +122,8 @@ def read(file: Path, train: Mapping[str, Mapping[str, int]] | None = None) -> Pr
 
 
 def _jsonl(file: Path) -> list[Row]:
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from None
     rows = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(file), 1):
         if not line.strip():
             continue
         try:
@@ -138,8 +138,9 @@ def _jsonl(file: Path) -> list[Row]:
 
 
 def _columns(file: Path) -> list[Row]:
-    gold = conll.read_conll(file, tag_column=-2)
-    predicted = conll.read_conll(file, tag_column=-1)
+    last = -2 if ends_in_scores(read_lines(file)) else -1
+    gold = conll.read_conll(file, tag_column=last - 1)
+    predicted = conll.read_conll(file, tag_column=last)
     documents = len({sentence.document for sentence in gold}) > 1
     return [
         Row.of(

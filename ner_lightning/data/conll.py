@@ -3,23 +3,22 @@
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from ner_lightning.data.columns import DOCSTART, Layout, columns_of
 from ner_lightning.data.jsonl import JSON_SUFFIXES, read_jsonl
-from ner_lightning.data.schemes import OUTSIDE, is_tag, split_tag
-from ner_lightning.data.sentence import DataError, Sentence, check_word, in_bio2, read_lines, replacing
+from ner_lightning.data.schemes import OUTSIDE
+from ner_lightning.data.sentence import DataError, Sentence, in_bio2, read_lines, replacing
 from ner_lightning.data.table import CSV_SUFFIXES, read_csv
 from ner_lightning.errors import UserError
 
-DOCSTART = "-DOCSTART-"
 UNWRITABLE = re.compile(r"^$|[ \t\r\n]+")
 
 
 def read(
     path: str | Path,
     *,
-    word_column: int = 0,
-    tag_column: int = -1,
+    word_column: int | None = None,
+    tag_column: int | None = None,
     words_field: str = "tokens",
     tags_field: str = "ner_tags",
     document_field: str = "document",
@@ -38,7 +37,11 @@ def read(
 
 
 def read_conll(
-    path: str | Path, *, word_column: int = 0, tag_column: int = -1, tagged: bool = True
+    path: str | Path,
+    *,
+    word_column: int | None = None,
+    tag_column: int | None = None,
+    tagged: bool = True,
 ) -> list[Sentence]:
     """Reads columns separated by spaces or tabs, with a blank line after each sentence.
 
@@ -48,15 +51,18 @@ def read_conll(
 
     Args:
         path: a UTF-8 file; a byte order mark and CRLF are accepted.
-        word_column: index of the column that holds the words; negative ones count from the end.
-        tag_column: index of the column that holds the tags, in any scheme.
+        word_column: index of the column that holds the words; negative ones count from the end. None
+            takes the first, or the second where the first numbers the words of each sentence.
+        tag_column: index of the column that holds the tags, in any scheme; None takes the last, and
+            refuses a file with two columns of entity tags.
         tagged: whether to read tags at all.
 
     Raises:
         DataError: the file is missing, empty, not UTF-8 or malformed.
     """
-    rows = [columns_of(line) for line in read_lines(path)]
-    layout = Layout.of(path, rows, word_column, tag_column if tagged else None)
+    lines = read_lines(path)
+    rows = [columns_of(line) for line in lines]
+    layout = Layout.of(path, rows, word_column, tag_column, tagged=tagged)
     sentences: list[Sentence] = []
     cells: list[tuple[str, str]] = []
     document = 0
@@ -64,7 +70,7 @@ def read_conll(
         if row and row[0] != DOCSTART:
             try:
                 if cells or not layout.is_comment(row):
-                    cells.append(layout.cells(row))
+                    cells.append(layout.cells(row, lines[number - 1]))
             except UserError as error:
                 raise DataError(f"{path}:{number}: {error}") from None
             continue
@@ -103,66 +109,3 @@ def write_conll(path: str | Path, sentences: Iterable[Sentence], *columns: Itera
             for cells in zip(sentence.words, *beside, strict=True):
                 file.write(" ".join(UNWRITABLE.sub("_", cell) for cell in cells) + "\n")
             file.write("\n")
-
-
-class Layout(NamedTuple):
-    """Which columns to read, and the line and the width of a CoNLL file's first row."""
-
-    word: int
-    tag: int | None
-    line: int
-    width: int
-
-    @classmethod
-    def of(cls, path: str | Path, rows: list[list[str]], word: int, tag: int | None) -> "Layout":
-        """Recognises it from the first rows of a file, or from all.
-
-        Raises:
-            DataError: there are too few columns.
-        """
-        # A row that begins with # may be a comment, so it serves only if there is no other.
-        data = [
-            (row[0].startswith("#"), line, len(row))
-            for line, row in enumerate(rows, start=1)
-            if row and row[0] != DOCSTART
-            if not row[0].startswith("#") or tag is None or is_tag(row[-1])
-        ]
-        _, line, width = min(data, default=(False, 1, 0))
-        asked = {"words": word} if tag is None else {"words": word, "tags": tag}
-        if data and len({i % width for i in asked.values() if -width <= i < width}) < len(asked):
-            wanted = " and ".join(f"{name} are in column {i}" for name, i in asked.items())
-            raise DataError(
-                f"{path}:{line}: too few columns: {width}, but {wanted}; separate columns by spaces or tabs"
-            )
-        return cls(word, tag, line, width)
-
-    def is_comment(self, row: list[str]) -> bool:
-        """Whether a row at the place where a sentence could begin is no data."""
-        fits = len(row) == self.width
-        if not row[0].startswith("#"):
-            return False
-        if self.tag is None or (row[0] == "#" and not fits):
-            return not fits
-        return not is_tag(row[self.tag if fits else -1])
-
-    def cells(self, row: list[str]) -> tuple[str, str]:
-        """The word and the tag of a row.
-
-        Raises:
-            UserError: it has another width than the first row, or one of the two is malformed.
-        """
-        if len(row) != self.width:
-            raise UserError(
-                f"{len(row)} columns where line {self.line} has {self.width}; "
-                "write the same number in all rows"
-            )
-        tag = OUTSIDE if self.tag is None else row[self.tag]
-        split_tag(tag)
-        return check_word(row[self.word]), tag
-
-
-def columns_of(line: str) -> list[str]:
-    """The cells of a row; none on a blank line."""
-    # Not split(), which also splits at U+00A0 and its like: those occur inside words.
-    cells = [] if line.isspace() else line.replace("\t", " ").split(" ")
-    return [cell for cell in cells if cell]

@@ -1,5 +1,6 @@
 """Label set; IOB1, BIO2, BIOES to and from spans; which BIO2 transitions are legal."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +13,7 @@ OUTSIDE = "O"
 # BILOU writes Last and Unit, BMES writes Middle, where BIOES has End, Single and Inside.
 _ALIASES = {"L": "E", "U": "S", "M": "I"}
 _LETTERS = frozenset("BIES") | _ALIASES.keys()
+_SECOND = re.compile(r"[,;|/](?:O$|[BIESLUM]-)")  # a second tag behind the first, as in B-PER,B-LOC
 
 
 class Span(NamedTuple):
@@ -59,6 +61,8 @@ def split_tag(tag: str) -> tuple[str, str]:
             f"malformed tag {tag!r}; a tag is O, or one of B-, I-, E- and S- "
             "before an entity type, as in B-PER"
         )
+    if _SECOND.search(kind):
+        raise UserError(f"{tag!r} holds two tags; write one of them")
     return _ALIASES.get(letter, letter), kind
 
 
@@ -164,6 +168,8 @@ class LabelSet:
     types: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if isinstance(self.types, str):  # whose letters would pass for types
+            raise TypeError(f"types is the text {self.types!r}; give a sequence of entity types")
         if not self.types:
             raise UserError("no entity type: the training data hold no tag but O")
         if not all(self.types) or len(set(self.types)) < len(self.types):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ner_lightning import files
+from ner_lightning.data.filetype import not_text
 from ner_lightning.data.schemes import Scheme, convert, detect, split_tag
 from ner_lightning.errors import UserError
 
@@ -37,13 +38,16 @@ class Sentence:
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """The lines of a UTF-8 file; a byte order mark and CRLF are accepted.
+    """The lines of a UTF-8 file; a byte order mark, CRLF and CR alone (an old Mac's) are accepted.
 
     Raises:
-        DataError: it is missing or not UTF-8; the message says at which line and column.
+        DataError: it is missing, no text, or not UTF-8; the message says at which line and column.
     """
     try:
         data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+        other = not_text(data)
+        if other is not None:
+            raise DataError(f"{path}:1: this is {other}")
         text = data.decode("utf-8")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; name a file") from None
@@ -54,6 +58,8 @@ def read_lines(path: str | Path) -> list[str]:
             f"{path}:{line}:{column}: byte 0x{data[error.start]:02x} is not UTF-8; "
             "convert the file, for example with iconv -f latin1 -t utf-8"
         ) from None
+    if "\n" not in text:
+        text = text.replace("\r", "\n")
     # Not splitlines(), which also splits at U+0085 and U+2028: those occur inside words.
     return [line.removesuffix("\r") for line in text.split("\n")]
 
@@ -80,6 +86,9 @@ def check_sentence(words: Sequence[str], tags: Sequence[str] | None) -> None:
     Raises:
         UserError: there are no words, another number of tags, or one of them is malformed.
     """
+    for name, given in (("words", words), ("tags", tags)):
+        if isinstance(given, str):  # whose letters would pass for them
+            raise UserError(f"{name} are the text {given!a:.40}; write a list")
     if not words:
         raise UserError("no words in this sentence; remove the line")
     if tags is not None and len(tags) != len(words):

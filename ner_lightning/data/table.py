@@ -12,6 +12,7 @@ CSV_SUFFIXES = (".csv",)
 WORDS = ("word", "token", "words", "tokens")
 TAGS = ("tag", "label", "ner_tag", "tags", "labels", "ner_tags")
 SENTENCES = ("sentence", "sentence_id", "sentence #")
+DOCUMENTS = ("document", "document_id", "document #")
 
 
 def read_csv(
@@ -24,13 +25,15 @@ def read_csv(
 ) -> list[Sentence]:
     """Reads a header and one word a row; columns are separated by commas, or else by semicolons.
 
-    A sentence ends where the cell of its column changes; an empty cell continues it.
+    A sentence ends where the cell of its column or that of its document changes; an empty cell continues
+    it, so that numbers of sentences may begin again in each document.
 
     Args:
         path: a UTF-8 file; empty lines are passed over.
         words_field: column of words; see `WORDS`.
         tags_field: column of tags; see `TAGS`.
-        document_field: column with a value that all sentences of a document share; may be absent.
+        document_field: column with a value that all sentences of a document share; may be absent; see
+            `DOCUMENTS`.
         tagged: whether to read tags at all.
 
     Raises:
@@ -40,35 +43,38 @@ def read_csv(
     _, header = next(rows, (1, []))
     word = _column(path, header, words_field, *WORDS)
     tag = _column(path, header, tags_field, *TAGS) if tagged else None
-    document = header.index(document_field) if document_field in header else None
+    document = _find(header, document_field, *DOCUMENTS)
     sentences: list[Sentence] = []
     documents: dict[str | None, int] = {}
-    for line, group in _groups(path, rows, _column(path, header, *SENTENCES), len(header)):
+    about: str | None = None
+    borders = [_column(path, header, *SENTENCES), *([] if document is None else [document])]
+    for line, group in _groups(path, rows, borders, len(header)):
         words = tuple(row[word] for row in group)
         tags = None if tag is None else tuple(row[tag] for row in group)
         try:
             check_sentence(words, tags)
         except UserError as error:
             raise DataError(f"{path}:{line}: {error}, in the sentence that begins here") from None
-        about = None if document is None else group[0][document]
+        about = None if document is None else group[0][document] or about
         sentences.append(Sentence(words, tags, documents.setdefault(about, len(documents))))
     return in_bio2(path, sentences)
 
 
 def _groups(
-    path: str | Path, rows: Iterator[tuple[int, list[str]]], place: int, width: int
+    path: str | Path, rows: Iterator[tuple[int, list[str]]], borders: Sequence[int], width: int
 ) -> Iterator[tuple[int, list[list[str]]]]:
-    """The rows of each sentence, with the line of the first."""
+    """The rows of each sentence, with the line of the first; it ends where a cell of `borders` changes."""
     group: list[list[str]] = []
-    begin, current = 0, ""
+    begin, current = 0, [""] * len(borders)
     for line, row in rows:
         if len(row) != width:
             raise DataError(f"{path}:{line}: {len(row)} columns where the header has {width}")
-        if group and row[place] not in ("", current):
+        now = [row[place] or before for place, before in zip(borders, current, strict=True)]
+        if group and now != current:
             yield begin, group
             group = []
         begin = begin if group else line
-        current = row[place] or current
+        current = now
         group.append(row)
     if group:
         yield begin, group
@@ -88,8 +94,7 @@ def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _column(path: str | Path, header: Sequence[str], *names: str) -> int:
-    known = [cell.strip().lower() for cell in header]
-    found = next((known.index(name.lower()) for name in names if name.lower() in known), None)
+    found = _find(header, *names)
     if found is None:
         wanted, there = " or ".join(dict.fromkeys(names)), ", ".join(header) or "none"
         raise DataError(
@@ -97,3 +102,9 @@ def _column(path: str | Path, header: Sequence[str], *names: str) -> int:
             "CSV must have a word a row, with columns such as sentence, word and tag"
         )
     return found
+
+
+def _find(header: Sequence[str], *names: str) -> int | None:
+    """The column of the first of some names that is there; upper and lower case are alike."""
+    known = [cell.strip().lower() for cell in header]
+    return next((known.index(name.lower()) for name in names if name.lower() in known), None)

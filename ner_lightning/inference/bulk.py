@@ -73,7 +73,7 @@ def tag_blocks(
     strict: bool,
     tokenized: bool,
     share: "Share",
-) -> None:
+) -> float:
     """Tags blocks and adds their lines to the output.
 
     Args:
@@ -85,17 +85,23 @@ def tag_blocks(
         tokenized: words of texts are parted by white space alone.
         share: knows how much of the files is read.
 
+    Returns:
+        the seconds that the tagger was at work, reading and writing not counted.
+
     Raises:
         DataError: something cannot be tagged, and `strict`.
     """
     pace = Pace(output.done.words, share)
+    seconds = 0.0
     for block in found:
         if strict:
             check(block)
         kept = [(record, number) for record, number in numbered(block) if not record.reason]
         good = [record for record, _ in kept]
         documents = (record.document(tokenized=tokenized) for record in good)
+        began = time.monotonic()
         tagged = list(tagger.tag(documents, [number for _, number in kept]))
+        seconds += time.monotonic() - began
         head = "" if output.done.records else writer.head
         output.add(
             head + "".join(writer.row(record, each) for record, each in zip(good, tagged, strict=True)),
@@ -108,7 +114,8 @@ def tag_blocks(
                 output.done.rejected + len(block) - len(good),
             ),
         )
-        pace(output.done)
+        pace(output.done, seconds)
+    return seconds
 
 
 @dataclass
@@ -153,16 +160,20 @@ class Pace:
 
     def __init__(self, words: int, share: Share) -> None:
         self.before, self.share = words, share
-        self._began = self._said = time.monotonic()
+        self._said = time.monotonic()
 
-    def __call__(self, done: Done) -> None:
-        """Says a line if it is time for one."""
+    def __call__(self, done: Done, seconds: float) -> None:
+        """Says a line if it is time for one.
+
+        Args:
+            done: what is behind us.
+            seconds: that tagging took since the command began.
+        """
         now = time.monotonic()
         every = min(AT_A_TERMINAL, progress.EVERY) if sys.stderr.isatty() else progress.EVERY
         if now - self._said < every:
             return
         self._said = now
-        seconds = now - self._began
         share = self.share()
         of_all = "" if share is None else f", {share:.0%} of the input"
         rate = (done.words - self.before) / max(seconds, 1e-9)

@@ -5,8 +5,8 @@ from ner_lightning.data.jsonl import JSON_SUFFIXES
 _JSONL = dict.fromkeys(JSON_SUFFIXES, "jsonl")
 _TABLES = {".csv": "csv", ".parquet": "parquet"}
 READ = {".txt": "txt", **_JSONL, **_TABLES, **dict.fromkeys((".conll", ".bio", ".tsv"), "conll")}
-WRITTEN = {**_JSONL, **_TABLES, ".spacy": "spacy", ".conll": "conll"}
+WRITTEN = {**_JSONL, **_TABLES, ".spacy": "spacy", ".conll": "conll", ".txt": "text"}
 INPUTS = tuple(dict.fromkeys(READ.values()))
-OUTPUTS = (*dict.fromkeys(WRITTEN.values()), "text")
+OUTPUTS = tuple(dict.fromkeys(WRITTEN.values()))
 WIDE = ("csv", "parquet")  # can be a table with a column for each type
 MADE_AT_THE_END = ("parquet", "spacy")  # of lines of JSON

@@ -140,11 +140,12 @@ class Growing:
 
     def leave(self) -> None:
         """See `Output`."""
-        if self.done.records:
+        if self.done.texts:
             stage(f"{self._lines} holds {self.done.records:,} texts; the same command goes on from there")
         else:
             self._remove()
-            self._rejects.unlink(missing_ok=True)
+            if not self.done.records:  # else it tells why nothing could be tagged
+                self._rejects.unlink(missing_ok=True)
 
     def _parts(self, lines: str, rejects: str) -> list[tuple[Path, str]]:
         parts = [(self._lines, lines)]

@@ -12,16 +12,28 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ner_lightning.data import conll
+from ner_lightning.data.columns import DOCSTART, Layout, columns_of, holds_columns
+from ner_lightning.data.filetype import HEAD as FIRST_BYTES
+from ner_lightning.data.filetype import not_text
 from ner_lightning.data.jsonl import SURROGATE, read_object
 from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
 from ner_lightning.inference import formats
-from ner_lightning.inference.records import LONGEST, Record, bad, checked, lines, texts, whole
+from ner_lightning.inference.records import (
+    LONGEST,
+    Record,
+    bad,
+    checked,
+    lines,
+    not_blank,
+    texts,
+    whole,
+)
+from ner_lightning.progress import stage
 
 STANDARD_INPUT = "-"
 MOST_ROWS = 100_000  # in a sentence of CoNLL columns
-HEAD = 1000  # lines by which the layout of CoNLL columns is recognised
+HEAD = 1000  # lines by which CoNLL columns and their layout are recognised
 _DOCUMENT = "document"  # field of JSONL
 _OTHER_WORDS = ("tokens", "words")  # fields of JSONL that serve where there is no `text`
 
@@ -32,11 +44,11 @@ class Inputs:
 
     Attributes:
         address: a file, a folder of files, or `-` for standard input.
-        format: one of `formats.INPUTS`; None goes by each file's suffix, and takes
-            other files as lines of text.
+        format: one of `formats.INPUTS`; None goes by each file's suffix, and takes standard input and files
+            without one as lines of text. Lines of words with a tag each are then read as CoNLL.
         field: field of JSONL, column of CSV or Parquet with a text or a list of words.
         id_field: field or column that is handed on.
-        word_column: column of words in CoNLL files.
+        word_column: column of words in CoNLL files; None goes by `data.columns.Layout`.
         whole_files: a .txt file is one text; otherwise each line is one.
     """
 
@@ -44,7 +56,7 @@ class Inputs:
     format: str | None = None
     field: str = "text"
     id_field: str = "id"
-    word_column: int = 0
+    word_column: int | None = None
     whole_files: bool = False
 
     def files(self) -> list[Path]:
@@ -59,6 +71,13 @@ class Inputs:
         if not path.is_dir():
             if not path.exists():
                 raise DataError(f"{path}: cannot be read: No such file or directory; name a file")
+            if path.is_file() and path.suffix.lower() not in ("", *formats.READ) and self.format is None:
+                with path.open("rb") as file:
+                    _check_text(file, str(path))
+                raise UserError(
+                    f"--input {path}: {path.suffix} is none of {', '.join(formats.READ)};\n"
+                    f"say what it holds with --from ({', '.join(formats.INPUTS)})"
+                )
             return [path]
         known = (file for file in path.rglob("*") if self.format or file.suffix.lower() in formats.READ)
         found = sorted(file for file in known if file.is_file() and not _hidden(file.relative_to(path)))
@@ -90,15 +109,28 @@ class Inputs:
                 raise DataError(f"{path}: cannot be read: {error.strerror}; name a file") from None
 
     def _records(self, file: BinaryIO, source: str, format: str) -> Iterator[Record]:
+        if format == "parquet":
+            return self._parquet(file, source)
+        _check_text(file, source)
         if format == "jsonl":
             return self._jsonl(file, source)
         if format == "csv":
             return self._csv(file, source)
-        if format == "parquet":
-            return self._parquet(file, source)
         if format == "conll":
-            return _conll(file, source, self.word_column)
-        return whole(file, source) if self.whole_files else texts(file, source)
+            return _conll(lines(file, source), source, self.word_column)
+        if self.whole_files:
+            return whole(file, source)
+        return texts(file, source) if self.format else self._texts(file, source)
+
+    def _texts(self, file: BinaryIO, source: str) -> Iterator[Record]:
+        """Lines of text, unless they are columns."""
+        found = lines(file, source)
+        head = list(islice(found, HEAD))
+        everything = chain(head, found)
+        if not holds_columns(str(line.content) for line in head):
+            return filter(not_blank, everything)
+        stage(f"{source} holds words with a tag each, and is read as CoNLL columns (--from txt: as text).")
+        return _conll(everything, source, self.word_column)
 
     def _jsonl(self, file: BinaryIO, source: str) -> Iterator[Record]:
         before: object = object()  # nothing that a row can hold
@@ -177,16 +209,33 @@ class Inputs:
             raise DataError(f"{source}: not whole Parquet: {str(error).splitlines()[0]}") from None
 
 
-def _conll(file: BinaryIO, source: str, word_column: int) -> Iterator[Record]:
-    found = lines(file, source)
+def _check_text(file: BinaryIO, source: str) -> None:
+    """Checks that a file is none that is known to hold something other than text.
+
+    Raises:
+        DataError: it is one; the message says of what kind.
+    """
+    if file.seekable():
+        at = file.tell()
+        head = file.read(FIRST_BYTES)
+        file.seek(at)
+    else:
+        peek: Callable[[int], bytes] = getattr(file, "peek", lambda size: b"")
+        head = peek(FIRST_BYTES)
+    other = not_text(head)
+    if other is not None:
+        raise DataError(f"{source}:1: this is {other}")
+
+
+def _conll(found: Iterator[Record], source: str, word_column: int | None) -> Iterator[Record]:
     head = list(islice(found, HEAD))
-    rows = [conll.columns_of(str(line.content)) for line in head if not line.reason]
-    layout = conll.Layout.of(source, rows, word_column, None)
+    rows = [[] if line.reason else columns_of(str(line.content)) for line in head]
+    layout = Layout.of(source, rows, word_column, tagged=False)
     held: list[Record] = []
     opens = False
     for line in chain(head, found, (None,)):
-        row = [] if line is None else conll.columns_of(str(line.content))
-        starts = row[:1] == [conll.DOCSTART]
+        row = [] if line is None else columns_of(str(line.content))
+        starts = row[:1] == [DOCSTART]
         if line is not None and row and not starts and len(held) <= MOST_ROWS:
             held.append(line)
             continue
@@ -199,19 +248,19 @@ def _conll(file: BinaryIO, source: str, word_column: int) -> Iterator[Record]:
         opens = opens or starts
 
 
-def _sentence(rows: list[Record], layout: conll.Layout) -> Record | None:
+def _sentence(rows: list[Record], layout: Layout) -> Record | None:
     """A sentence of CoNLL rows; None if they are comments alone."""
     cells: list[str] = []
     first: Record | None = None
     for row in rows:
-        columns = conll.columns_of(str(row.content))
+        columns = columns_of(str(row.content))
         try:
             if row.reason:
                 raise UserError(row.reason)
             if first is None and layout.is_comment(columns):
                 continue
             first = first or row
-            cells.append(layout.cells(columns)[0])
+            cells.append(layout.cells(columns, str(row.content))[0])
             if len(cells) > MOST_ROWS:
                 raise UserError(f"no blank line in {MOST_ROWS:,} rows; end each sentence with one")
         except UserError as error:

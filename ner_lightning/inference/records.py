@@ -43,7 +43,7 @@ class Record(NamedTuple):
 
 
 def lines(file: BinaryIO, source: str) -> Iterator[Record]:
-    """The lines of a UTF-8 file, without their ends; blank ones as well."""
+    """The lines of a UTF-8 file, without their ends (LF, CRLF, or in all of it CR); blank ones as well."""
     number = 0
     while raw := file.readline(LONGEST + 1):
         number += 1
@@ -54,7 +54,13 @@ def lines(file: BinaryIO, source: str) -> Iterator[Record]:
                 raw = file.readline(LONGEST)
             yield bad(record._replace(content=shown.decode(errors="replace")), _too_long())
             continue
-        yield _decoded(record, raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw)
+        if number > 1:
+            yield _decoded(record, raw)
+            continue
+        raw = raw.removeprefix(codecs.BOM_UTF8)
+        parts = [raw] if raw.endswith(b"\n") else raw.split(b"\r")
+        for number, part in enumerate(parts, 1):  # the first line is the file
+            yield _decoded(record._replace(line=number), part)
 
 
 def _decoded(record: Record, raw: bytes) -> Record:
@@ -69,7 +75,12 @@ def _decoded(record: Record, raw: bytes) -> Record:
 
 def texts(file: BinaryIO, source: str) -> Iterator[Record]:
     """The lines that are not blank."""
-    return (line for line in lines(file, source) if line.reason or str(line.content).strip())
+    return filter(not_blank, lines(file, source))
+
+
+def not_blank(line: Record) -> bool:
+    """Whether there is something on a line."""
+    return bool(line.reason or str(line.content).strip())
 
 
 def whole(file: BinaryIO, source: str) -> Iterator[Record]:

@@ -144,6 +144,30 @@ def test_columns_may_be_many_and_separated_anyhow(file):
     assert pairs(read(swapped, word_column=2, tag_column=0)) == [("EU US", "B-A I-A", 0)]
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("0\ta\tB-A\n1\tb\tI-A\n\n0\tc\tO\n", [("a b", "B-A I-A", 0), ("c", "O", 0)]),  # an index
+        ("# id\n1 a x B-A\n2 b y O\n\n1 c z O\n", [("a b", "B-A O", 0), ("c", "O", 0)]),
+        ("1 O\n2 B-A\n", [("1 2", "O B-A", 0)]),  # words that count, since there are no others
+        ("3 a O\n1 b O\n", [("3 1", "O O", 0)]),
+        ("a NP B-NP B-A\nb VB B-VP O\n", [("a b", "B-A O", 0)]),  # phrases beside entities
+        ("a O B-A\nb O O\n", [("a b", "B-A O", 0)]),  # a column without entities is no rival
+        ("PAR1 O\n\x00 B-A\n", [("PAR1 \x00", "O B-A", 0)]),  # a word that Parquet begins with
+        ("a B-A\rb O\r\rc B-B", [("a b", "B-A O", 0), ("c", "B-B", 0)]),  # an old Mac's lines
+        ("word O\ntag B-A\n", [("word tag", "O B-A", 0)]),
+    ],
+)
+def test_columns_are_what_they_can_be_alone(file, content, expected):
+    assert pairs(read(file(content))) == expected
+
+
+def test_one_of_two_columns_of_tags_is_chosen(file):
+    path = file("# url\n1 a B-A O\n2 b O B-B\n")
+    assert pairs(read(path, tag_column=2)) == [("a b", "B-A O", 0)]
+    assert pairs(read(path, tag_column=-1)) == [("a b", "O B-B", 0)]
+
+
 def test_documents_are_counted_where_they_hold_sentences(file):
     path = file("a O\n\n-DOCSTART- -X- O\nb O\n-DOCSTART-\n\n-DOCSTART-\tO\n\nc O\n\nd O\n")
     assert [s.document for s in read(path)] == [0, 1, 2, 2]
@@ -207,7 +231,18 @@ def test_only_spaces_and_tabs_separate_and_only_newlines_end(file):
             "too few columns: 2, but words are in column 2; ",
         ),
         ("a x O\n\nb O\n", {}, "3", "2 columns where line 1 has 3"),
-        ("a O\n\tO\n", {}, "2", "1 columns where line 1 has 2"),
+        ("a O\n\tO\n", {}, "2", "the word is empty; remove the row or write a placeholder"),
+        ("a O\nb\t\n", {}, "2", "column 1 is empty"),
+        ("Vera Holt\tB-A\nin Lima\tB-B\n", {}, "1", "'Vera Holt' holds a space beside columns"),
+        ("a\tO\n+44 20\tO\n", {}, "2", "'+44 20' holds a space beside columns separated by tabs"),
+        ("a O\n\nb O\rc O\n", {}, "3", "a carriage return within the row"),
+        ("word\ttag\na\tO\n", {}, "1", "this is a header (word tag); remove the line"),
+        ("Token POS NER_tag\na X O\n", {}, "1", "this is a header (Token POS NER_tag)"),
+        ("a B-A O\nb O B-B\n", {}, "1", "columns 1 and 2 both hold tags (the first is column 0)"),
+        ("a B-A O\nb I-A O\n", {}, "1", "name one as data.tags_column"),
+        ("a O\nb B-x,B-y\n", {}, "2", "'B-x,B-y' holds two tags; write one of them"),
+        ("a O\nb B-x|O\n", {}, "2", "'B-x|O' holds two tags"),
+        ("0 a O\n1 b O\n\n0 c O\n1-2 du O\n1 d O\n2 u O\n", {}, "5", "row 1-2 spans several words"),
         ("# c\na O\nb c O\n", {}, "3", "3 columns where line 2 has 2"),
         ("a O\n\n#tag x O\n", {}, "3", "3 columns where line 1 has 2"),
         ("a O\n# in a sentence\n", {}, "2", "4 columns"),
@@ -220,7 +255,16 @@ def test_only_spaces_and_tabs_separate_and_only_newlines_end(file):
         *((f"a O\n{c}\u00a0{c} O\n", {}, "2", "shows nothing") for c in ZERO_WIDTH),
         (b"a O\n\nab\xc3\xa9\xe9 O\n", {}, "3:4", "byte 0xe9 is not UTF-8"),
         (b"\xef\xbb\xbf\xe9 O\n", {}, "1:1", "byte 0xe9 is not UTF-8"),
-        ("a O\n".encode("utf-16"), {}, "1:1", "byte 0xff is not UTF-8"),
+        ("a O\n".encode("utf-16"), {}, "1", "this is UTF-16 text; convert it: iconv -f utf-16 -t utf-8"),
+        ("Vera O\n".encode("utf-16-be"), {}, "1", "iconv -f utf-16be -t utf-8"),
+        ("Vera O\n".encode("utf-16-le"), {}, "1", "iconv -f utf-16le -t utf-8"),
+        ("a O\n".encode("utf-32"), {}, "1", "this is UTF-32 text"),
+        (b"PAR1\x15\x04\x15", {}, "1", "this is Parquet"),
+        (b"PK\x03\x04\x14\x00", {}, "1", "a zip archive, as .xlsx and .docx are; save a table as CSV"),
+        (b"\x1f\x8b\x08", {}, "1", "this is gzip"),
+        (b"%PDF-1.7\n", {}, "1", "this is PDF"),
+        (b"\xd0\xcf\x11\xe0\xa1", {}, "1", "this is an Office file"),
+        (b"\x00\x00\x00\x07abc", {}, "1", "this is binary data"),
     ],
 )
 def test_errors_in_columns_say_where(file, content, options, where, what):

@@ -57,6 +57,14 @@ def test_documents_are_numbered(file):
     assert [each.document for each in read(path)] == [0, 0, 1]
 
 
+@pytest.mark.parametrize("name", ["document", "Document_ID"])
+def test_numbers_of_sentences_may_begin_again_in_each_document(file, name):
+    rows = "d,1,a,O\n,,b,O\ne,1,c,O\nf,1,d,O\n,2,e,O\n"
+    found = read(file(f"{name},sentence,word,tag\n{rows}"))
+    assert [each.words for each in found] == [("a", "b"), ("c",), ("d",), ("e",)]
+    assert [each.document for each in found] == [0, 1, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("content", "where", "what"),
     [

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 import sys
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,7 +54,7 @@ def test_texts_of_all_formats(tmp_path, monkeypatch):
     lines = "\ufeff" + "\r\n".join([TEXTS[0], " ", TEXTS[1]])
     assert contents("a.txt", lines) == [(1, TEXTS[0], None), (3, TEXTS[1], None)]
     assert contents("a.txt", lines, whole_files=True) == [(1, lines[1:], None)]
-    assert contents("a.log", "x\u2028y") == [(1, "x\u2028y", None)]
+    assert contents("a", "x\u2028y") == [(1, "x\u2028y", None)]
     rows = [{"text": TEXTS[1], "id": 7}, {"tokens": ["Vera", "left"]}]
     jsonl = "\n\n".join(map(json.dumps, rows))
     assert contents("a.jsonl", jsonl) == [(1, TEXTS[1], 7), (3, ("Vera", "left"), None)]
@@ -67,6 +69,63 @@ def test_texts_of_all_formats(tmp_path, monkeypatch):
     assert contents("a.conll", columns) == [(2, ("Vera", "left"), None), (7, ("#", "won"), None)]
     assert [r.opens for r in Inputs("a.conll").read()] == [False, True]
     assert contents("b.conll", columns, word_column=1)[0][1] == ("X", "Y")
+
+
+def test_columns_are_no_running_text(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO")
+    columns = "Vera B-PER\nHolt I-PER\nleft O\n\nNobody O\nanswered O\n"
+    expected = [(1, ("Vera", "Holt", "left"), None), (5, ("Nobody", "answered"), None)]
+    assert contents("test.txt", columns) == expected
+    assert "test.txt holds words with a tag each" in caplog.text
+    assert contents("test", "-DOCSTART- O\n\n" + columns) == [(n + 2, words, i) for n, words, i in expected]
+    assert contents("test.txt", columns, format="txt")[0] == (1, "Vera B-PER", None)
+    for text in ("Vera took vitamin B-12\nand left\n", "Plan O\n", "one word\nand O\nmore O\n"):
+        assert [content for _, content, _ in contents("a.txt", text)] == text.splitlines()
+
+
+def test_what_is_no_word_is_not_read_as_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wide = "# id 11aa\tdomain=en\nbrinda _ _ B-PER\nsang _ _ O\n\n# id 22bb\tdomain=en\ntarvo _ _ B-LOC\n"
+    assert contents("a.conll", wide) == [(2, ("brinda", "sang"), None), (6, ("tarvo",), None)]
+    index = "0\tBrinda\tB-PER\n1\tOkafor\tI-PER\n\n0\tNobody\tO\n"
+    assert contents("a.conll", index) == [(1, ("Brinda", "Okafor"), None), (4, ("Nobody",), None)]
+    assert contents("a.conll", index, word_column=0)[0][1] == ("0", "1")
+    old = b"Brinda B-PER\rleft O\r\rTarvo B-LOC"  # line ends of an old Mac
+    assert contents("a.conll", old) == [(1, ("Brinda", "left"), None), (4, ("Tarvo",), None)]
+    assert contents("a.txt", b"\xef\xbb\xbfBrinda left.\rTarvo.\r") == [
+        (1, "Brinda left.", None),
+        (2, "Tarvo.", None),
+    ]
+    assert contents("a.txt", b"Brinda\rleft.\nTarvo.\n") == [(1, "Brinda\rleft.", None), (2, "Tarvo.", None)]
+
+
+def test_binary_input_from_a_pipe(predict, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("Vera left.\n".encode("utf-16"))))
+    assert "-:1: this is UTF-16 text" in predict("--input", "-", "--output", "-", code=2).err
+
+
+def test_text_with_brackets_is_what_a_txt_file_gets(predict, tagger):
+    predict("--text", TEXTS[0], "--output", "out.txt")
+    assert Path("out.txt").read_text(encoding="utf-8") == marked(tagger(TEXTS[0]), {}) + "\n"
+
+
+def test_the_speed_is_that_of_tagging_alone(predict, tagger, monkeypatch):
+    def slow(*args, **kwargs):
+        time.sleep(0.5)
+        return tagger
+
+    monkeypatch.setattr(NERTagger, "from_run", slow)
+    texts = taggers.texts() * 3
+    Path("a.txt").write_text("\n".join(texts), encoding="utf-8")
+    said = predict("--input", "a.txt", "--output", "out.jsonl").err
+    words, loading = re.search(r", ([\d,]+) words, .*; loaded in ([\d.]+) s\)", said).groups()
+    assert float(loading) >= 0.5
+    monkeypatch.setattr(NERTagger, "from_run", lambda *args, **kwargs: tagger)
+    clock = iter(range(0, 10**6, 7))  # seconds
+    monkeypatch.setattr(bulk.time, "monotonic", lambda: next(clock))
+    said = predict("--input", "a.txt", "--output", "other.jsonl").err
+    assert int(re.search(r"\(([\d,]+) words/s", said)[1]) == round(int(words) / 7)  # one block: 7 seconds
 
 
 def test_a_folder_is_read_in_order_of_names(tmp_path):
@@ -119,8 +178,10 @@ def test_bad_lines_are_noted_and_passed_over(predict, monkeypatch, name):
 
 def test_nothing_but_bad_lines_is_an_error(predict):
     Path("a.jsonl").write_text("no\n", encoding="utf-8")
-    assert "no text could be read" in predict("--input", "a.jsonl", "--output", "out.csv", code=2).err
-    assert not Path("out.csv").exists()
+    said = predict("--input", "a.jsonl", "--output", "out.csv", code=2).err
+    assert "no text could be read" in said
+    assert "goes on from there" not in said, "nothing was kept"
+    assert sorted(path.name for path in Path().iterdir()) == ["a.jsonl", "out.csv.rejects.jsonl"]
 
 
 def written(predict, tagger, name, *words):
