@@ -33,7 +33,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.prompting.baseline import Baseline, Settings
     from ner_lightning.recipe import Recipe, quiet, recipe_words
     from ner_lightning.training import report
+    from ner_lightning.unused_options import refuse_outside
 
+    refuse_outside(rest, subcommand)
     folder = None if options.run is None else _begun(options)
     example = "configs/quickstart.yaml"
     settings = Settings(**{name: getattr(options, name) for name in KEPT})
@@ -61,6 +63,10 @@ def _begun(options: argparse.Namespace) -> "Run":
     """The run to continue; what was asked of it is put into the options."""
     from ner_lightning.recipe import begun_run
 
+    default = parser("baseline").parse_args([])
+    for name in KEPT:
+        if getattr(options, name) != getattr(default, name):
+            raise UserError(f"--run goes on with the run's own --{name}; leave it out")
     folder, kept = begun_run(options.run, "baseline", "prompting")
     asked = {"constrained": False} | kept  # older runs do not name it
     vars(options).update({name: asked[name] for name in KEPT})

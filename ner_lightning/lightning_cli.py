@@ -34,6 +34,7 @@ from ner_lightning.training.safepoints import SafePoints
 from ner_lightning.training.states import HiddenStateCache
 from ner_lightning.training.vitals import Vitals
 from ner_lightning.training.wandb_logger import SteadyWandbLogger, finish_wandb
+from ner_lightning.unused_options import refuse_outside, say_unused
 
 
 class NERCLI(LightningCLI):
@@ -96,6 +97,10 @@ class NERCLI(LightningCLI):
         config = self.config[self.subcommand]
         self.given = config.clone()
         refuse(config)
+        if self.subcommand == "fit":
+            say_unused(self.words, config)
+        else:
+            refuse_outside(self.words, self.subcommand)
         if self.run_folder is None:
             self.run_folder = run_folder(Path(config.runs), config.name)
         take_part(self.run_folder)

@@ -12,24 +12,6 @@ if TYPE_CHECKING:
     from ner_lightning.recipe import Recipe
     from ner_lightning.runs import Run
 
-# What of a recipe's trainer is used; its loggers and callbacks are about taggers.
-TRAINER = (
-    "accelerator",
-    "strategy",
-    "devices",
-    "num_nodes",
-    "precision",
-    "max_epochs",
-    "accumulate_grad_batches",
-    "gradient_clip_val",
-    "gradient_clip_algorithm",
-    "deterministic",
-    "log_every_n_steps",
-    "use_distributed_sampler",
-    "num_sanity_val_steps",
-    "enable_model_summary",
-)
-
 
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command.
@@ -48,13 +30,16 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.progress import shown
     from ner_lightning.recipe import Recipe, quiet, recipe_words
     from ner_lightning.starts import run_folder, take_part
+    from ner_lightning.unused_options import refuse_outside, say_unused
 
+    refuse_outside(rest, subcommand)
     folder = None if options.run is None else _begun(options)
     example = "configs/smollm2_conll2003.yaml"
     with recipe_words(rest, folder, example) as words, warnings.catch_warnings(), shown("stdout"):
         quiet()
         recipe = Recipe(words)
         refuse(recipe.config)
+        say_unused(rest, recipe.config)
         asked = {"hidden": options.hidden, "text": _add_texts(recipe, options.text)}
         folder = folder or run_folder(Path(options.runs), f"{recipe.config.name}-pretrained")
         take_part(folder)
@@ -65,6 +50,9 @@ def _begun(options: argparse.Namespace) -> "Run":
     """The run to continue; what was asked of it is put into the options."""
     from ner_lightning.recipe import begun_run
 
+    default = parser("pretrain").parse_args([])
+    if (options.hidden, options.text) != (default.hidden, default.text):
+        raise UserError("--run goes on with the run's own --hidden and --text; leave them out")
     folder, about = begun_run(options.run, "pretrain", "pretraining")
     if "val_loss" in about:
         raise UserError(f"--run {options.run} is done: its model is {folder.path / 'model'}")
@@ -106,6 +94,7 @@ def _train(folder: "Run", recipe: "Recipe", asked: dict[str, Any], command: Sequ
     from ner_lightning.training.pretraining import Pretraining
     from ner_lightning.training.safepoints import SafePoints
     from ner_lightning.training.vitals import Vitals
+    from ner_lightning.unused_options import PRETRAINER
 
     table, vitals = TableLogger(folder.path), Vitals()
     again = pretraining_folder.AGAIN
@@ -123,7 +112,8 @@ def _train(folder: "Run", recipe: "Recipe", asked: dict[str, Any], command: Sequ
             enable_version_counter=False,
         ),
     ]
-    settings = {name: recipe.config.trainer[name] for name in TRAINER}
+    names = [name.removeprefix("trainer.") for name in PRETRAINER]
+    settings = {name: recipe.config.trainer[name] for name in names}
     trainer = pl.Trainer(
         callbacks=[*callbacks, *([TQDMProgressBar()] if bar else [])],
         logger=table,

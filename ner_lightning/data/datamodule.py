@@ -37,11 +37,13 @@ class CoNLLDataModule(pl.LightningDataModule):
         test_file: the same for test.
         config: the Hub data set's configuration, where it has several.
         revision: the Hub data set's branch, tag or commit.
-        words_column: the Hub column, JSONL field or CSV column with the words.
-        tags_column: the Hub column, JSONL field or CSV column with the tags.
-        document_column: the Hub column that names each sentence's document, where there is one.
+        words_column: the Hub column, JSONL field or CSV column with the words; the number, from 0, of a CoNLL
+            column.
+        tags_column: the same with the tags.
+        document_column: the Hub column, JSONL field or CSV column that names each sentence's document, where
+            there is one.
         source: where sentences come from instead: a `SentenceSource` of your own, by `class_path`.
-        types: the entity types; null takes them from the training data.
+        types: the entity types; null takes them from the training data, all of it also with `train_limit`.
         train_limit: train on the first sentences only.
         valid_limit: validate on the first sentences only.
         batch_size: sentences in a training batch, on each rank.
@@ -121,6 +123,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         self._datasets: dict[str, EncodedDataset] = {}
         self._types = types
         self._splits: dict[str, Split] = {}
+        self._whole: dict[str, Split] = {}
         self._encoded: dict[str, list[Encoded]] = {}
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if value < 1:
@@ -133,12 +136,19 @@ class CoNLLDataModule(pl.LightningDataModule):
 
     @cached_property
     def labels(self) -> LabelSet:
-        """The label set, built here and nowhere else."""
+        """The label set, built here and nowhere else: of the whole training data, whatever their limit."""
         if self._types is not None:
             return LabelSet(tuple(self._types))
-        train = self.split("train")
-        found = LabelSet.from_tags(tags for _, tags in tagged(train.sentences))
-        return LabelSet(train.types) if train.types else found
+        train, whole = self.split("train"), self._read("train")
+        found = LabelSet.from_tags(tags for _, tags in tagged(whole.sentences))
+        labels = LabelSet(train.types) if train.types else found
+        used = {span.type for _, tags in tagged(train.sentences) for span in spans(tags)}
+        if lacking := [name for name in labels.types if name not in used and name in found.types]:
+            progress.stage(
+                f"The first {len(train.sentences):,} of {len(whole.sentences):,} training sentences "
+                f"(data.train_limit) hold no {', '.join(lacking)}; the types are those of the whole."
+            )
+        return labels
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -151,7 +161,7 @@ class CoNLLDataModule(pl.LightningDataModule):
     def split(self, name: str) -> Split:
         """The sentences of train, valid or test, read once and cut to their limit."""
         if name not in self._splits:
-            split = self.source.read(name)
+            split = self._read(name)
             limit = self.limits.get(name)
             if limit is not None:
                 split = Split(
@@ -161,6 +171,12 @@ class CoNLLDataModule(pl.LightningDataModule):
                 raise UserError(f"{split.origin} holds no sentences")
             self._splits[name] = split
         return self._splits[name]
+
+    def _read(self, name: str) -> Split:
+        """A split without its limit, read once."""
+        if name not in self._whole:
+            self._whole[name] = self.source.read(name)
+        return self._whole[name]
 
     def encoded(self, name: str) -> list[Encoded]:
         """The encoded passages of a split, in data order; without `context` each is a sentence.

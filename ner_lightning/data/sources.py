@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ner_lightning.data import conll, hub
 from ner_lightning.data.jsonl import JSON_SUFFIXES
@@ -17,6 +19,7 @@ from ner_lightning.progress import stage
 SAMPLE = "sample"
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
 SUFFIXES = (".txt", ".conll", ".bio", ".tsv", *CSV_SUFFIXES, *JSON_SUFFIXES)
+WORDS_COLUMN, TAGS_COLUMN = "tokens", "ner_tags"  # unless others are named
 # Other names under which a split's file or Hub split is found.
 ALIASES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
@@ -87,8 +90,8 @@ class Source(SentenceSource):
     files: dict[str, str]
     config: str | None = None
     revision: str | None = None
-    words_column: str = "tokens"
-    tags_column: str = "ner_tags"
+    words_column: str = WORDS_COLUMN
+    tags_column: str = TAGS_COLUMN
     document_column: str | None = None
 
     def read(self, split: str) -> Split:
@@ -101,9 +104,37 @@ class Source(SentenceSource):
         path = self._path(split)
         if path is None:
             return self._from_hub(split)
-        sentences = conll.read(path, words_field=self.words_column, tags_field=self.tags_column)
+        sentences = conll.read(path, **self._columns(path))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return Split(sentences, None, str(path), f"sha256:{digest}")
+
+    def _columns(self, path: Path) -> dict[str, Any]:
+        """How the columns of a local file are named: by number in CoNLL columns, which have no names.
+
+        Raises:
+            UserError: a column of such a file is asked for by name.
+        """
+        if path.suffix.lower() in (*JSON_SUFFIXES, *CSV_SUFFIXES):
+            fields = {"words_field": self.words_column, "tags_field": self.tags_column}
+            return fields | ({} if self.document_column is None else {"document_field": self.document_column})
+        asked = {
+            "words_column": None if self.words_column == WORDS_COLUMN else self.words_column,
+            "tags_column": None if self.tags_column == TAGS_COLUMN else self.tags_column,
+            "document_column": self.document_column,
+        }
+        for name, value in asked.items():
+            if value is not None and (name == "document_column" or not re.fullmatch(r"-?\d+", value)):
+                what = (
+                    f"documents begin at {conll.DOCSTART} rows"
+                    if name == "document_column"
+                    else "give the column's number, from 0"
+                )
+                raise UserError(f"data.{name} is {value}, but the columns of {path} have no names; {what}")
+        words, tags = (asked[name] for name in ("words_column", "tags_column"))
+        return {
+            "word_column": None if words is None else int(words),
+            "tag_column": None if tags is None else int(tags),
+        }
 
     def _path(self, split: str) -> Path | None:
         """The local file of a split; None if the data set is on the Hub."""

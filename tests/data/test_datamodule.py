@@ -1,8 +1,11 @@
+import json
+
 import pytest
 import tiny
 
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.schemes import spans
+from ner_lightning.data.sources import Split
 from ner_lightning.errors import UserError
 
 
@@ -69,3 +72,45 @@ def test_the_bundled_sample_is_a_data_set(llama):
     data = CoNLLDataModule(dataset="sample", backbone=str(llama))
     assert sorted(data.types) == ["LOC", "MISC", "ORG", "PER"]
     assert len(data.split("valid").sentences) >= 100
+
+
+def test_types_are_those_of_the_whole_training_file(tmp_path, llama, caplog):
+    caplog.set_level("INFO")
+    write(tmp_path / "train.conll", [("Vera", "B-PER"), ("", ""), ("Lima", "B-LOC"), ("", ""), ("won", "O")])
+    assert CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), train_limit=2).types == ["PER", "LOC"]
+    assert "train_limit" not in caplog.text
+    data = CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), train_limit=1)
+    assert data.types == ["PER", "LOC"]
+    assert len(data.split("train").sentences) == 1
+    expected = "The first 1 of 3 training sentences (data.train_limit) hold no LOC; the types are those of"
+    assert expected in caplog.text
+
+
+def test_columns_are_named_by_number_where_they_have_no_names(tmp_path, llama):
+    write(tmp_path / "train.conll", [("x Vera B-PER", "B-DEEP"), ("y left O", "O")])
+    data = CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), words_column="1", tags_column="2")
+    (sentence,) = data.split("train").sentences
+    assert (sentence.words, sentence.tags) == (("Vera", "left"), ("B-PER", "O"))
+    for name, value, expected in (
+        ("words_column", "form", "data.words_column is form, but the columns of .* give the column's number"),
+        ("tags_column", "gold", "data.tags_column is gold"),
+        ("tags_column", "7", "too few columns: 4, but words are in column 0 and tags are in column 7"),
+        ("document_column", "d", "data.document_column is d, .* documents begin at -DOCSTART- rows"),
+    ):
+        with pytest.raises(UserError, match=expected):
+            CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), **{name: value}).split("train")
+
+
+def test_the_column_of_documents_is_read_from_local_files(tmp_path, llama):
+    rows = [{"words": ["a"], "tags": ["O"], "letter": letter} for letter in "xxy"]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (tmp_path / "valid.csv").write_text("letter,sentence,word,tag\nx,1,a,O\ny,1,b,O\n", encoding="utf-8")
+    data = CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), document_column="letter")
+    assert [sentence.document for sentence in data.split("train").sentences] == [0, 0, 1]
+    assert [sentence.document for sentence in data.split("valid").sentences] == [0, 1]
+
+
+def test_letters_are_no_words():
+    for words, tags in (("Vera", ["O"] * 4), (["a", "b"], "OO")):
+        with pytest.raises(UserError, match="are the text"):
+            Split.of([(words, tags)], "mine")

@@ -1,0 +1,117 @@
+"""Options that would do nothing are said or refused, each where it has no effect and not where it has one."""
+
+import pytest
+import tiny
+import yaml
+
+from ner_lightning.cli import main
+from ner_lightning.errors import UserError
+from ner_lightning.recipe import parser
+from ner_lightning.unused_options import RULES, refuse_outside, say_unused
+
+
+@pytest.fixture
+def recipe(tmp_path, llama, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny.write_corpus(tmp_path / "data", repeat=1)
+    config = {
+        "trainer": {"accelerator": "cpu", "max_epochs": 1},
+        "model": {"backbone": str(llama), "head_lr": 0.01, "peft": "none", "lora": {"rank": 2}},
+        "data": {"dataset": "data", "batch_size": 2, "tokens_per_batch": 128},
+    }
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    return "a.yaml"
+
+
+# Words, and words beside which they have an effect.
+IDLE = {
+    "--model.lora.rank 3": "--model.peft lora",
+    "--model.crf_lr 0.1 --model.use_crf false": None,
+    "--model.loss.crf 2 --model.use_crf false": None,
+    "--model.lr 0.1": "--model.unfreeze_top 1",
+    "--model.cache.folder x": "--model.cache.enabled true",
+    "--model.revision=main": "--model.backbone org/name",
+    "--data.batch_size 3": "--data.tokens_per_batch null",
+    "--data.dataset x --data.source.class_path ner_lightning.data.sources.Source "
+    "--data.source.init_args.dataset sample --data.source.init_args.files {}": None,
+    "--data.dataset x --data.train_file a --data.valid_file b --data.test_file c": None,
+    "--data.config en": "--data.dataset org/name",
+    "--trainer.gradient_clip_algorithm norm --trainer.gradient_clip_val 0": None,
+}
+
+
+def said(recipe, words, caplog):
+    caplog.clear()
+    caplog.set_level("INFO")
+    all_words = ["--config", recipe, *words.split()]
+    reader = parser()
+    reader.add_argument("--config", action="config")
+    say_unused(all_words, reader.parse_args(all_words))
+    return caplog.text
+
+
+@pytest.mark.parametrize("words", IDLE)
+def test_what_does_nothing_is_said(recipe, caplog, words):
+    option = words.partition(" ")[0].partition("=")[0]
+    assert f"{option} does nothing here: " in said(recipe, words, caplog)
+    effect = IDLE[words]
+    if effect is not None:
+        assert said(recipe, f"{words} {effect}", caplog) == ""
+
+
+def test_each_rule_is_tried():
+    tried = {words.partition(" ")[0].partition("=")[0].removeprefix("--") for words in IDLE}
+    for rule in RULES:
+        assert any(option.startswith(name) for option in tried for name in rule.options), rule.why
+
+
+def test_settings_of_files_alone_are_not_named(recipe, caplog):
+    assert said(recipe, "", caplog) == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("test", "--model.lr 1"),
+        ("test", "--trainer.max_epochs=3"),
+        ("test", "--data.valid_file x"),
+        ("validate", "--data.test_file x"),
+        ("validate", "--data.batch_size 3"),
+        ("baseline", "--config a.yaml --model.lora.rank 3"),
+        ("baseline", "--config a.yaml --trainer.max_epochs 3"),
+        ("pretrain", "--config a.yaml --trainer.callbacks x"),
+        ("pretrain", "--config a.yaml --model.use_crf false"),
+        ("pretrain", "--config a.yaml --model.loss.ce 2"),
+    ],
+)
+def test_options_of_other_commands_are_refused(command, words):
+    with pytest.raises(UserError, match=f"does nothing in `{command}`; leave it out"):
+        refuse_outside(words.split(), command)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("test", "--data.test_file x --data.tokens_per_batch 9 --trainer.precision 32"),
+        ("validate", "--data.valid_file x --data.eval_batch_size 3"),
+        ("baseline", "--model.backbone x --trainer.precision bf16-mixed --data.dataset y"),
+        ("pretrain", "--model.lora.rank 3 --trainer.devices 2 --model.lr 1 --data.batch_size 3"),
+    ],
+)
+def test_options_that_a_command_uses_pass(command, words):
+    refuse_outside(words.split(), command)
+
+
+@pytest.mark.parametrize(("command", "option"), [("baseline", "--shots 3"), ("pretrain", "--hidden 0.5")])
+def test_a_continued_run_keeps_its_settings(recipe, capsys, command, option):
+    assert main([command, "--run", "runs/a/1", *option.split()]) == 2
+    assert f"--run goes on with the run's own {option.split()[0]}" in capsys.readouterr().err
+
+
+def test_the_commands_say_and_refuse_it(recipe, capsys):
+    fast = ["--data.train_limit", "4", "--model.attention", "causal"]
+    assert main(["fit", "--config", recipe, "--data.batch_size", "3", *fast]) == 0
+    expected = "--data.batch_size does nothing here: data.tokens_per_batch decides how large a batch is."
+    assert expected in capsys.readouterr().out
+    assert main(["test", "--trainer.max_epochs", "3"]) == 2
+    assert "--trainer.max_epochs does nothing in `test`; leave it out" in capsys.readouterr().err
