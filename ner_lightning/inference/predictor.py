@@ -14,7 +14,7 @@ from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.encoding import Encoder
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.inference import source
+from ner_lightning.inference import given, source
 from ner_lightning.inference.grouping import grouped
 from ner_lightning.inference.result import Piece, Tagged, joined
 from ner_lightning.inference.text import Document, from_words, read
@@ -114,36 +114,36 @@ class NERTagger:
         self.tagger.temperature = value
 
     @overload
-    def __call__(self, texts: str, *, marginals: bool = ..., n_best: int = ...) -> Tagged: ...
+    def __call__(  # type: ignore[overload-overlap]  # a text is an iterable of texts, and is no list of any
+        self, texts: str, *, marginals: bool = ..., n_best: int = ...
+    ) -> Tagged: ...
 
     @overload
-    def __call__(
-        self, texts: list[str] | tuple[str, ...], *, marginals: bool = ..., n_best: int = ...
-    ) -> list[Tagged]: ...
+    def __call__(self, texts: Iterable[str], *, marginals: bool = ..., n_best: int = ...) -> list[Tagged]: ...
 
     @overload
     def __call__(
         self,
         *,
-        words: Sequence[Sequence[str]],
-        documents: Sequence[int] | None = ...,
+        words: Iterable[Iterable[str]],
+        documents: Iterable[int] | None = ...,
         marginals: bool = ...,
         n_best: int = ...,
     ) -> list[Tagged]: ...
 
     def __call__(
         self,
-        texts: str | list[str] | tuple[str, ...] | None = None,
+        texts: Iterable[str] | None = None,
         *,
-        words: Sequence[Sequence[str]] | None = None,
-        documents: Sequence[int] | None = None,
+        words: Iterable[Iterable[str]] | None = None,
+        documents: Iterable[int] | None = None,
         marginals: bool = False,
         n_best: int = 0,
     ) -> Tagged | list[Tagged]:
         """Tags a text, several texts, or sentences of words.
 
         Args:
-            texts: any text, of any length, or several.
+            texts: any text, of any length, or several: any iterable of texts, as a column of a table.
             words: instead of texts, the words of each sentence.
             documents: with words, the number of each sentence's document, for a model that reads the
                 sentences of a document together; None takes each sentence by itself.
@@ -152,16 +152,21 @@ class NERTagger:
 
         Returns:
             what was found in the text; a list of that for several texts, and for words.
+
+        Raises:
+            TypeError: an argument or an entry of it is no text, or words have no sentence around them.
         """
         if (texts is None) == (words is None):
             raise TypeError("give texts or words")
-        if documents is not None and (words is None or len(documents) != len(words)):
-            raise TypeError("documents has a number for each sentence of words")
+        numbers = None if documents is None else list(documents)
         if words is not None:
-            given: Iterable[Document] = map(from_words, words)
+            made: list[Document] = list(map(from_words, given.sentences(words)))
         else:
-            given = map(read, [texts] if isinstance(texts, str) else texts or ())
-        found = list(self.tag(given, documents, marginals=marginals, n_best=n_best))
+            assert texts is not None
+            made = list(map(read, given.texts([texts] if isinstance(texts, str) else texts)))
+        if numbers is not None and (words is None or len(numbers) != len(made)):
+            raise TypeError("documents has a number for each sentence of words")
+        found = list(self.tag(made, numbers, marginals=marginals, n_best=n_best))
         return found[0] if isinstance(texts, str) else found
 
     def stream(self, texts: Iterable[str], *, marginals: bool = False, n_best: int = 0) -> Iterator[Tagged]:
@@ -169,7 +174,7 @@ class NERTagger:
 
         Arguments are those of a call.
         """
-        return self.tag(map(read, texts), marginals=marginals, n_best=n_best)
+        return self.tag(map(read, given.texts(texts)), marginals=marginals, n_best=n_best)
 
     def tag(
         self,
@@ -188,6 +193,8 @@ class NERTagger:
             marginals: as in a call.
             n_best: as in a call.
         """
+        if n_best < 0:
+            raise ValueError(f"expected n_best to be at least 0, got {n_best}")
         for group in _groups(documents, numbers):
             sentences = [words for document, _ in group for words in document.words]
             places = [number for document, number in group for _ in document.sentences]
@@ -206,7 +213,8 @@ class NERTagger:
             sentences: the words of each.
             documents: the document of each, for a tagger that reads the sentences of one together.
         """
-        encoded = list(self.encoder.encode([_encodable(words) for words in sentences], documents))
+        checked = given.sentences(sentences, "sentences")
+        encoded = list(self.encoder.encode([_encodable(words) for words in checked], documents))
         sampler = LengthGroupedSampler(encoded, batch_size=1, tokens_per_batch=TOKENS, shuffle=False)
         dataset = EncodedDataset(encoded, self.encoder.pad_id)
         device = next(self.tagger.parameters()).device
@@ -260,7 +268,7 @@ def _groups(
 ) -> Iterator[list[tuple[Document, int]]]:
     """Documents with their numbers, a window of sentences or a little more, and not too many documents."""
     alone = numbers is None
-    numbered = zip(documents, count() if numbers is None else numbers, strict=False)
+    numbered = zip(documents, count() if numbers is None else numbers, strict=not alone)
     return grouped(
         (pair, (1 / GROUP, len(pair[0].sentences) / WINDOW), None if alone else pair[1]) for pair in numbered
     )

@@ -104,7 +104,13 @@ def from_spaces(text: str) -> Document:
 
 
 def from_words(words: Sequence[str]) -> Document:
-    """Takes the words of one sentence; the text is these words joined by single spaces."""
+    """Takes the words of one sentence; the text is these words joined by single spaces.
+
+    Raises:
+        TypeError: it is a text, whose letters would pass for words.
+    """
+    if isinstance(words, str):
+        raise TypeError(f"words is the text {words!a:.40}; give a list of words, or take `read`")
     found = []
     start = 0
     for word in words:

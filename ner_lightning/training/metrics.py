@@ -32,7 +32,22 @@ def entity_counts(predicted: Tensor, gold: Tensor, mask: Tensor, types: int) -> 
 
     Returns:
         correct, predicted and gold entities of each type. *Shape:* (types, 3)
+
+    Raises:
+        ValueError: shapes differ, tags are no ids of these types (looked at on a CPU only), or the mask is
+            not bool.
     """
+    shape = tuple(mask.shape)
+    if mask.dtype != torch.bool or len(shape) != 2:
+        raise ValueError(f"expected mask to be torch.bool (B, W), got {mask.dtype} {shape}")
+    for name, tags in (("predicted", predicted), ("gold", gold)):
+        if tags.shape != mask.shape or tags.is_floating_point() or tags.dtype == torch.bool:
+            got = f"{tags.dtype} {tuple(tags.shape)}"
+            raise ValueError(f"expected {name} to be tag ids {shape}, got {got}")
+        if tags.device.type == "cpu" and (used := tags[mask]).numel():  # others would have to be waited for
+            low, high = int(used.min()), int(used.max())
+            if low < 0 or high > 2 * types:
+                raise ValueError(f"expected {name} to be 0 to {2 * types}, got {low} to {high}")
     p_start, p_end, p_type = _chunks(predicted, mask)
     g_start, g_end, g_type = _chunks(gold, mask)
     correct = p_start & g_start & (p_type == g_type) & (p_end == g_end)
@@ -88,6 +103,8 @@ class EntityF1(Metric):
 
     def __init__(self, types: Sequence[str]) -> None:
         super().__init__()
+        if isinstance(types, str):  # whose letters would pass for types
+            raise TypeError(f"types is the text {types!r}; give a sequence of entity types")
         self.types = list(types)
         self._by_type: dict[str, dict[str, float]] = {}
         zeros = torch.zeros(len(self.types), 3, dtype=torch.long)

@@ -1,6 +1,8 @@
 """Entities of texts: where they are, and how probable."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from ner_lightning.data.schemes import Span, spans, to_bio2
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 from ner_lightning.inference import calibration, predictor
-from ner_lightning.inference.text import words
+from ner_lightning.inference.text import from_words, words
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +106,79 @@ def test_streams_words_and_single_texts_agree(tagger, monkeypatch):
             assert [e.score for e in other.entities] == pytest.approx(
                 [e.score for e in one.entities], abs=1e-5
             )
-    with pytest.raises(TypeError, match="texts or words"):
+    with pytest.raises(TypeError, match="give texts or words"):
         tagger()
     with pytest.raises(TypeError, match="texts or words"):
         tagger("a", words=[["a"]])
+
+
+def test_any_iterable_of_texts_is_tagged(tagger):
+    pandas = pytest.importorskip("pandas")
+    texts = taggers.texts()[:3]
+    expected = [each.tags for each in tagger(texts)]
+    column = pandas.Series(texts, index=[7, 7, 9])
+    for given_texts in (tuple(texts), iter(texts), np.array(texts), column, dict.fromkeys(texts).keys()):
+        assert [each.tags for each in tagger(given_texts)] == expected
+    assert [each.tags for each in tagger.stream(column)] == expected
+    sentences = [text.split() for text in texts]
+    expected = [each.tags for each in tagger(words=sentences)]
+    for given_words in (map(tuple, sentences), pandas.Series(sentences), np.array(sentences, dtype=object)):
+        assert [each.tags for each in tagger(words=given_words)] == expected
+    arrays = (np.array(sentence) for sentence in sentences)
+    assert [each.tags for each in tagger(words=arrays, documents=np.arange(3))] == expected
+    assert tagger([]) == tagger(words=[]) == []
+
+
+CALLS = {
+    "words without a sentence": (
+        {"words": ["Vera", "Holt"]},
+        "words[0] is the text 'Vera'; give each",
+    ),
+    "a text as words": (
+        {"words": "Vera Holt"},
+        "words is 'Vera Holt'; give a list, or another iterable, of se",
+    ),
+    "a word that is none": ({"words": [["Vera"], ["Holt", None]]}, "words[1][1] is None, not a text"),
+    "a sentence that is none": ({"words": [["Vera"], 5]}, "words[1] is 5; give a list, or another"),
+    "words by name": ({"words": [{"Vera": 1}]}, "words[0] is {'Vera': 1}; give a list"),
+    "no text": ({"texts": ["Vera", None]}, "texts[1] is None, not a text"),
+    "an empty cell": ({"texts": iter(["Vera", float("nan")])}, "texts[1] is nan, not a text"),
+    "a number": ({"texts": 5}, "texts is 5; give a list, or another iterable, of texts"),
+    "bytes": ({"texts": b"Vera"}, "texts is b'Vera'; give a list"),
+    "bytes in a list": ({"texts": [b"Vera"]}, "texts[0] is b'Vera', not a text"),
+    "a dict": ({"texts": {"text": "Vera"}}, "texts is {'text': 'Vera'}; give a list"),
+    "a path": ({"texts": Path("a.txt")}, "Path('a.txt'); give a list"),
+    "lists of words without words=": (
+        {"texts": [["Vera", "Holt"]]},
+        "is ['Vera', 'Holt'], not a text",
+    ),
+    "too few documents": ({"words": [["a"], ["b"]], "documents": [1]}, "documents has a number for each"),
+    "documents of texts": ({"texts": ["a"], "documents": [1]}, "documents has a number for each"),
+}
+
+
+@pytest.mark.parametrize("case", CALLS)
+def test_what_is_no_text_is_named(tagger, monkeypatch, case):
+    monkeypatch.setattr(tagger, "scores", lambda *_: pytest.fail("the model ran"))
+    arguments, expected = CALLS[case]
+    with pytest.raises(TypeError, match=re.escape(expected)):
+        tagger(**arguments)
+
+
+def test_other_calls_take_no_letters_for_texts(tagger):
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(TypeError, match="texts is a table; give one of its columns"):
+        tagger(pandas.DataFrame({"text": ["Vera"]}))
+    with pytest.raises(TypeError, match="texts is 'Vera'"):
+        tagger.stream("Vera")  # before the first is wanted
+    with pytest.raises(TypeError, match=r"sentences\[0\] is the text 'Vera'"):
+        list(tagger.scores(["Vera", "Holt"]))
+    with pytest.raises(TypeError, match="words is the text 'Vera'"):
+        from_words("Vera")
+    with pytest.raises(ValueError, match="shorter"):
+        list(tagger.tag(map(from_words, [["a"], ["b"]]), [1]))
+    with pytest.raises(ValueError, match="n_best to be at least 0"):
+        tagger("Vera", n_best=-1)
 
 
 def test_sentences_of_a_document_are_read_together(llama, monkeypatch):

@@ -1,3 +1,4 @@
+import re
 import warnings
 
 import pytest
@@ -80,3 +81,42 @@ def test_loss_is_averaged_over_words():
         metric.update(tags, tags, torch.ones(1, size, dtype=torch.bool))
         metric.add_loss(torch.tensor(loss))
     assert metric.compute()["loss"] == pytest.approx(1.5)
+
+
+IDS, MASK = torch.tensor([[1, 2, 0]]), torch.ones(1, 3, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "gold", "mask", "what"),
+    [
+        (IDS[0], IDS, MASK, "expected predicted to be tag ids (1, 3), got torch.int64 (3,)"),
+        (IDS, IDS.expand(2, 3), MASK, "expected gold to be tag ids (1, 3), got torch.int64 (2, 3)"),
+        (IDS.float(), IDS, MASK, "expected predicted to be tag ids (1, 3), got torch.float32"),
+        (
+            torch.rand(1, 3, 7),
+            IDS,
+            MASK,
+            "expected predicted to be tag ids (1, 3), got torch.float32 (1, 3, 7)",
+        ),
+        (MASK, IDS, MASK, "expected predicted to be tag ids (1, 3), got torch.bool"),
+        (IDS, IDS, MASK.long(), "expected mask to be torch.bool (B, W), got torch.int64 (1, 3)"),
+        (IDS, torch.tensor([[1, -100, 0]]), MASK, "expected gold to be 0 to 6, got -100 to 1"),
+        (IDS + 5, IDS, MASK, "expected predicted to be 0 to 6, got 5 to 7"),
+    ],
+)
+def test_what_is_no_batch_of_tags_is_refused(predicted, gold, mask, what):
+    with pytest.raises(ValueError, match=re.escape(what)):
+        EntityF1(LABELS.types).update(predicted, gold, mask)
+
+
+def test_padding_holds_anything():
+    metric = EntityF1(LABELS.types)
+    padded = torch.tensor([[True, True, False]])
+    metric.update(torch.tensor([[1, 2, -100]]), torch.tensor([[1, 2, 99]]), padded)
+    assert metric.compute()["f1"] == 1.0
+
+
+def test_letters_are_no_types():
+    for make in (EntityF1, LabelSet):
+        with pytest.raises(TypeError, match="types is the text 'PER'"):
+            make("PER")
