@@ -100,7 +100,7 @@ class NERCLI(LightningCLI):
         if self.subcommand == "fit":
             say_unused(self.words, config)
         else:
-            refuse_outside(self.words, self.subcommand)
+            refuse_outside(self.words, str(self.subcommand))
         if self.run_folder is None:
             self.run_folder = run_folder(Path(config.runs), config.name)
         take_part(self.run_folder)

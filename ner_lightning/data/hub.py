@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from ner_lightning.data.conll import DOCSTART
+from ner_lightning.data.columns import DOCSTART
 from ner_lightning.data.hub_fetch import fetch
 from ner_lightning.data.schemes import convert, detect, split_tag
 from ner_lightning.data.sentence import DataError, Sentence, shows_nothing

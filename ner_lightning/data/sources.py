@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.data import conll, hub
+from ner_lightning.data.columns import DOCSTART
 from ner_lightning.data.jsonl import JSON_SUFFIXES
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
 from ner_lightning.data.table import CSV_SUFFIXES
@@ -125,7 +126,7 @@ class Source(SentenceSource):
         for name, value in asked.items():
             if value is not None and (name == "document_column" or not re.fullmatch(r"-?\d+", value)):
                 what = (
-                    f"documents begin at {conll.DOCSTART} rows"
+                    f"documents begin at {DOCSTART} rows"
                     if name == "document_column"
                     else "give the column's number, from 0"
                 )

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data.conll import DOCSTART, UNWRITABLE
+from ner_lightning.data.columns import DOCSTART
+from ner_lightning.data.conll import UNWRITABLE
 from ner_lightning.data.schemes import OUTSIDE
 from ner_lightning.inference.records import Record
 from ner_lightning.inference.result import Entity, Tagged

@@ -12,7 +12,8 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ner_lightning.data.conll import DOCSTART, DataError, read_conll, read_jsonl
+from ner_lightning.data.columns import DOCSTART
+from ner_lightning.data.conll import DataError, read_conll, read_jsonl
 from ner_lightning.data.encoding import Encoder, windows
 from ner_lightning.data.schemes import Scheme, convert, detect, spans, to_bio2
 
