@@ -35,13 +35,13 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.training import report
     from ner_lightning.unused_options import refuse_outside
 
-    refuse_outside(rest, subcommand)
     folder = None if options.run is None else _begun(options)
     example = "configs/quickstart.yaml"
     settings = Settings(**{name: getattr(options, name) for name in KEPT})
     with recipe_words(rest, folder, example) as words, warnings.catch_warnings(), shown("stdout"):
         quiet()
         recipe = Recipe(words)
+        refuse_outside(rest, subcommand)
         baseline = Baseline(
             settings,
             recipe.model.hparams,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ner_lightning.errors import UserError
-from ner_lightning.options import add_run, add_trust
+from ner_lightning.options import add_run, add_trust, check_folder
 from ner_lightning.progress import shown
 
 
@@ -22,6 +22,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if options.temperature is not None and not 0 < options.temperature < float("inf"):
         raise UserError(f"--temperature {options.temperature} must be above 0")
+    check_folder("--output", options.output)
+    if options.dtype != "auto" and options.format != "merged":
+        raise UserError(f"--dtype is for --format merged; {options.format} keeps fp32")
     # Here, not above: `--help` must not wait for torch.
     from ner_lightning.inference.export import export
 

@@ -27,6 +27,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         Interrupted: a cell was told to stop; the same command goes on from there.
     """
     options = parser(subcommand).parse_args(args)
+    if options.results and Path(options.results).suffix.lower() != ".json":
+        raise UserError(f"--results {options.results} is written as JSON; name it .json")
     from ner_lightning.consent import FLAG
     from ner_lightning.ladder import read_ladder, sweep
     from ner_lightning.runs import write_text

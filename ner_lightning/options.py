@@ -5,6 +5,10 @@ from pathlib import Path
 
 from ner_lightning.errors import UserError
 
+# Suffixes of files that a report or a model could be taken for.
+REPORTS = (".html", ".htm", ".md", ".pdf", ".txt", ".json", ".csv", ".docx")
+MODELS = (".onnx", ".zip", ".ckpt", ".pt", ".bin", ".safetensors", ".gguf")
+
 
 def config_files(words: list[str]) -> list[str]:
     """The config files that a command line names."""
@@ -71,3 +75,13 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run Python code that comes with the backbone, or that RUN names (default: refuse it)",
     )
+
+
+def check_folder(option: str, value: str) -> None:
+    """Checks that a folder to be written is not called like a file.
+
+    Raises:
+        UserError: it is, and does not exist.
+    """
+    if Path(value).suffix.lower() in (*REPORTS, *MODELS) and not Path(value).is_dir():
+        raise UserError(f"{option} {value} is a folder for the files to be written; name it without a suffix")

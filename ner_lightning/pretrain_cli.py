@@ -32,12 +32,12 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.starts import run_folder, take_part
     from ner_lightning.unused_options import refuse_outside, say_unused
 
-    refuse_outside(rest, subcommand)
     folder = None if options.run is None else _begun(options)
     example = "configs/smollm2_conll2003.yaml"
     with recipe_words(rest, folder, example) as words, warnings.catch_warnings(), shown("stdout"):
         quiet()
         recipe = Recipe(words)
+        refuse_outside(rest, subcommand)
         refuse(recipe.config)
         say_unused(rest, recipe.config)
         asked = {"hidden": options.hidden, "text": _add_texts(recipe, options.text)}

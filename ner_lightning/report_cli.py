@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ner_lightning.errors import UserError
+from ner_lightning.options import check_folder
 
 SPLITS = ("test", "valid")
 
@@ -35,6 +36,8 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    if options.output:
+        check_folder("--output", options.output)
     from ner_lightning.analysis.experiment import find
     from ner_lightning.analysis.mitigations import read_ladder
 

@@ -199,8 +199,8 @@ def test_flags_beside_a_checkpoint_win(workplace, monkeypatch):
     best = "runs/first/1/checkpoints/best.ckpt"
     seen = {}
     monkeypatch.setattr(NERModule, "on_test_start", lambda self: seen.update(self.hparams))
-    assert main(["test", "--ckpt_path", best, "--model.constrained", "false", "--model.lr", "0.5"]) == 0
-    assert (seen["constrained"], seen["lr"]) == (False, 0.5)
+    assert main(["test", "--ckpt_path", best, "--model.constrained", "false", "--model.loss.ls", "0.5"]) == 0
+    assert (seen["constrained"], seen["loss"]["ls"]) == (False, 0.5)
     assert seen["head_lr"] == 0.03  # the checkpoint's own, with no config given
 
 

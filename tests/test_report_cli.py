@@ -132,6 +132,80 @@ def test_every_section_is_filled_from_the_run(run):
     assert not re.search(r"\b(nan|None|TODO|inf)\b", text)
 
 
+def advice(folder, tmp_path):
+    assert main(["report", str(folder), "--output", str(tmp_path / "out")]) == 0
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    return text, text.partition("## Mitigations")[2].partition("\n## ")[0]
+
+
+TODO = (
+    "Let each word see its right context",
+    "the CRF instead of a softmax",
+    "Train adapters in every layer",
+)
+AROUND = "Show the model the sentences around"
+
+
+def test_what_a_run_has_done_is_not_advised(run, tmp_path):
+    settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    _, said = advice(run, tmp_path)
+    assert not any(text in said for text in TODO)
+    assert AROUND in said
+    less = settings["model"] | {"attention": "causal", "use_crf": False, "peft": "none", "loss_parts": None}
+    _, said = advice(make_run(tmp_path / "less" / "1", config={"model": less}), tmp_path)
+    assert all(text in said for text in TODO)
+    top = settings["model"] | {"lora": settings["model"]["lora"] | {"top": 2}, "causal_below": 3, "layers": 5}
+    data = {"batch_size": 8, "context": 512, "repeats": 0}
+    text, said = advice(make_run(tmp_path / "top" / "1", config={"model": top, "data": data}), tmp_path)
+    assert [text in said for text in TODO] == [True, False, True]
+    assert AROUND not in said
+    for fact in (
+        "bidirectional, causal in the lowest 3 layers",
+        "the lowest 5",
+        "in the last 2 layers",
+        "together with its neighbours in the document up to 512 sub-tokens",
+        "the whole passage",
+    ):
+        assert fact in text
+    again = {"model": less, "data": {"batch_size": 8, "repeats": 1, "prefix_space": False}}
+    text, said = advice(make_run(tmp_path / "again" / "1", config=again), tmp_path)
+    assert TODO[0] not in said
+    assert "word by word, without the spaces" in text
+    assert "the text is written 2 times" in text
+
+
+def test_nothing_is_advised_where_nothing_is_known(tmp_path):
+    file = tmp_path / "tagged.conll"
+    file.write_text("Vera B-PER B-LOC\nleft O O\n" * 3, encoding="utf-8")
+    text, said = advice(file, tmp_path)
+    assert not any(one in said for one in (*TODO, AROUND))
+    assert "Take a larger backbone" in said
+    assert "nothing is known about sentences that played no part" not in text
+    assert "Scores are of 1 sentences (predictions)" in text
+
+
+def test_no_claim_is_made_of_what_a_run_does_not_say(run):
+    text = (run / "report.md").read_text(encoding="utf-8")
+    assert "people" not in text
+    assert "Scores are of 25 sentences (valid) and 25 sentences (test); of other text nothing was" in text
+    assert "The checkpoint was chosen by F1 on valid" in text
+
+
+def test_one_epoch_chose_nothing(tmp_path):
+    folder = make_run(tmp_path / "short" / "1")
+    lines = (folder / "metrics.csv").read_text().splitlines()
+    (folder / "metrics.csv").write_text("\n".join(lines[:3]) + "\n")
+    text, _ = advice(folder, tmp_path)
+    assert "The checkpoint was chosen" not in text
+
+
+def test_flairs_predictions_with_their_scores_are_read(tmp_path):
+    file = tmp_path / "test.tsv"
+    file.write_text("Vera B-PER B-PER 0.998\nleft O O 1.0\n\nLima B-LOC O 0.5\n", encoding="utf-8")
+    text, _ = advice(file, tmp_path)
+    assert "| missed | 1 | 0 | 1 |" in text
+
+
 def test_without_text_no_surface_string_is_left(run, tmp_path):
     assert main(["report", str(run), "--output", str(tmp_path), "--no-text"]) == 0
     for file in ("report.md", "report.html"):
@@ -141,7 +215,11 @@ def test_without_text_no_surface_string_is_left(run, tmp_path):
             assert word not in text, (file, word)
 
 
-def test_a_ladder_is_cited(run, tmp_path):
+def test_a_ladder_is_cited(tmp_path):
+    run = make_run(tmp_path / "causal" / "1")
+    settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    settings["model"]["attention"] = "causal"
+    (run / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     ladder = str(ROOT / "docs" / "results.json")
     assert main(["report", str(run), "--output", str(tmp_path), "--ladder", ladder]) == 0
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
@@ -192,6 +270,9 @@ def test_runs_are_compared(run, tmp_path, capsys):
         (["report", "here", "--ladder", "nowhere.json"], "--ladder nowhere.json"),
         (["report", "empty"], "has no predictions.valid.jsonl"),
         (["report", "broken.jsonl", "--output", "."], "broken.jsonl:1: not a sentence"),
+        (["report", "here", "--output", "out.pdf"], "--output out.pdf is a folder"),
+        (["export", "here", "--output", "model.onnx"], "--output model.onnx is a folder"),
+        (["ladder", "here", "--results", "rows.csv"], "--results rows.csv is written as JSON"),
     ],
 )
 def test_mistakes_of_users_are_named(tmp_path, monkeypatch, capsys, run, words, said):

@@ -176,13 +176,13 @@ def mitigation(run: Experiment, split: str, ladder: Sequence[Mapping[str, Any]] 
     analysis = run.splits[split]
     yield Heading(2, "Mitigations")
     rows = []
-    for one in mitigations.suitable(analysis):
+    for one in mitigations.suitable(run, analysis):
         measured = [_gain(g) for g in mitigations.gains(ladder or (), one.control)] if one.control else []
         rows.append(
             [one.text, mitigations.targets(one, analysis), "; ".join(measured) or "not measured here"]
         )
     if not rows:
-        yield Text("No class of mistakes is large enough to say what would help.")
+        yield Text("Nothing is known that fits these mistakes and that this run has not done.")
         return
     head = ["what to try", "against", "F1 gained"]
     yield Table("What may help", head if ladder is not None else head[:2], [
@@ -204,9 +204,9 @@ def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block
     """What the figures above cannot say."""
     yield Heading(2, "Limitations")
     texts = []
-    if "valid" in run.splits and run.folder:
+    if "valid" in run.splits and len(run.epochs()) > 1:
         texts.append("The checkpoint was chosen by F1 on valid, so scores there are a little too good.")
-    if "test" not in run.splits:
+    if run.folder and "test" not in run.splits:
         texts.append(
             "There are no test predictions: nothing is known about sentences that played no part in choices."
         )
@@ -216,15 +216,9 @@ def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block
             "change is not measured."
         )
     analysis = run.splits[split]
-    texts.append(
-        f"All figures are from {len(analysis.predictions.rows):,} sentences of one source; other kinds of "
-        "text were "
-        "not tried."
-    )
-    texts.append(
-        "The annotation is taken as the truth; its own mistakes lower the scores, and by how much is not "
-        "known."
-    )
+    sizes = [f"{len(a.predictions.rows):,} sentences ({name})" for name, a in run.splits.items()]
+    texts.append(f"Scores are of {' and '.join(sizes)}; of other text nothing was measured.")
+    texts.append("The annotation is taken as the truth; how much its own mistakes change is not known.")
     small = [row.name for row in analysis.slices.get(TYPE, []) if row.gold < 100]
     if small:
         texts.append(f"Fewer than 100 annotated entities of {', '.join(small)}: their scores are coarse.")

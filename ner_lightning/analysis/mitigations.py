@@ -1,19 +1,49 @@
 """What may help against which mistakes; what it gained, if a file of measured rows says so."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ner_lightning import records
 from ner_lightning.analysis.errors import NOISE
+from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.failure import Analysis
 from ner_lightning.analysis.slices import CAPITALS, LENGTH, SEEN, SENTENCE
 from ner_lightning.errors import UserError
 
 BOUNDARIES = frozenset({"too long", "too short", "shifted", "split", "merged"})
 FIELDS = ("config", "overrides", "data", "split", "metric", "value", "seed")
+
+
+def _always(run: Experiment) -> bool:
+    return True
+
+
+def _trained(run: Experiment) -> bool:
+    return not run.prompted
+
+
+def _sees_no_right_context(run: Experiment) -> bool:
+    """Whether some layer is causal, and the text is not repeated either."""
+    causal = run.model.get("attention") == "causal" or bool(run.model.get("causal_below"))
+    return causal and not run.data.get("repeats")
+
+
+def _lacks_crf(run: Experiment) -> bool:
+    return run.model.get("use_crf") is False
+
+
+def _lacks_adapters(run: Experiment) -> bool:
+    """Whether layers of the backbone are left as they are, without an adapter."""
+    if not run.model or not run.model.get("freeze_backbone", True):
+        return False
+    return run.model.get("peft") != "lora" or bool((run.model.get("lora") or {}).get("top"))
+
+
+def _reads_sentences_alone(run: Experiment) -> bool:
+    return bool(run.data) and not run.data.get("context")
 
 
 @dataclass(frozen=True)
@@ -25,12 +55,15 @@ class Mitigation:
         kinds: classes of mistakes that it is meant for.
         properties: groups by these properties that it is meant for.
         control: the config overlay that turns it off, for rows measured with and without it.
+        is_new: whether a run has not done it yet, as its settings say; where they say nothing, it is not
+            advised.
     """
 
     text: str
     kinds: frozenset[str] = frozenset()
     properties: frozenset[str] = frozenset()
     control: str | None = None
+    is_new: Callable[[Experiment], bool] = _always
 
 
 ALL = (
@@ -38,39 +71,41 @@ ALL = (
         "Let each word see its right context: bidirectional attention instead of causal.",
         kinds=frozenset({"wrong type", "type and boundary", "missed", "spurious"}),
         control="causal",
+        is_new=_sees_no_right_context,
     ),
     Mitigation(
         "Score whole tag sequences instead of single words: the CRF instead of a softmax.",
         kinds=BOUNDARIES | {"type and boundary"},
         properties=frozenset({LENGTH}),
         control="softmax",
+        is_new=_lacks_crf,
     ),
     Mitigation(
-        "Train adapters in every layer, not the head alone.",
+        "Train adapters in every layer.",
         kinds=frozenset({"missed", "wrong type"}),
         control="frozen",
+        is_new=_lacks_adapters,
     ),
     Mitigation(
         "Train on more names: annotate more text, or swap names of one type in training sentences.",
         kinds=frozenset({"missed"}),
         properties=frozenset({SEEN}),
+        is_new=_trained,
     ),
     Mitigation(
-        "Show the model the sentences around: in a document the same name often stands in clearer company.",
+        "Show the model the sentences around (`data.context`).",
         kinds=frozenset({"wrong type"}),
         properties=frozenset({SENTENCE}),
+        is_new=_reads_sentences_alone,
     ),
     Mitigation(
-        "Add copies of training sentences in other case, as headlines have it.",
+        "Add copies of training sentences in other case.",
         properties=frozenset({CAPITALS}),
+        is_new=_trained,
     ),
-    Mitigation("Read the guidelines on where an entity ends beside the sentences above.", kinds=BOUNDARIES),
-    Mitigation(
-        "Correct the annotation where it contradicts itself, then train again.", kinds=frozenset({NOISE})
-    ),
-    Mitigation(
-        "Take a larger backbone, which has read more names.", kinds=frozenset({"wrong type", "missed"})
-    ),
+    Mitigation("Read the guidelines on where an entity ends beside such mistakes.", kinds=BOUNDARIES),
+    Mitigation("Correct the annotation where it contradicts itself.", kinds=frozenset({NOISE})),
+    Mitigation("Take a larger backbone.", kinds=frozenset({"wrong type", "missed"})),
 )
 
 
@@ -92,11 +127,16 @@ class Gain(NamedTuple):
     with_: float
 
 
-def suitable(analysis: Analysis) -> list[Mitigation]:
-    """What fits the classes and the groups in which this model errs, the costliest class first."""
+def suitable(run: Experiment, analysis: Analysis) -> list[Mitigation]:
+    """What fits the classes and the groups in which this model errs, the costliest class first.
+
+    Args:
+        run: what it has done already is not advised.
+        analysis: of a split of it.
+    """
     harder = {reason.property for reason in analysis.reasons if reason.difference.value > 0}
     rank = {c.kind: place for place, c in enumerate(analysis.classes)}
-    fitting = [m for m in ALL if m.kinds & rank.keys() or m.properties & harder]
+    fitting = [m for m in ALL if m.is_new(run) and (m.kinds & rank.keys() or m.properties & harder)]
     return sorted(fitting, key=lambda m: min((rank[kind] for kind in m.kinds & rank.keys()), default=0))
 
 

@@ -88,11 +88,13 @@ def objective(run: Experiment) -> Iterator[Block]:
         return
     tags = 1 + 2 * len(run.about.get("types", ()))
     yield Text(
-        "A sentence is tokenised as running text and read by the backbone. One hidden state stands for each "
-        f"word, and a linear layer scores {tags} tags from it: O, and B- and I- of each entity type."
+        f"{_reading(run.data)} A linear layer scores {tags} tags of each word's vector: O, and B- and I- of "
+        "each entity type."
     )
+    below = settings.get("causal_below")  # absent from older runs, as what is read with `get` below
     rows = [
-        ["attention", settings["attention"]],
+        ["attention", settings["attention"] + (f", causal in the lowest {below} layers" if below else "")],
+        *([["layers", f"the lowest {settings['layers']}"]] if settings.get("layers") else []),
         ["word vector", f"{settings['pooling']} sub-token, dropout {settings['dropout']}"],
     ]
     if settings.get("word_dropout"):
@@ -106,13 +108,24 @@ def objective(run: Experiment) -> Iterator[Block]:
             [
                 "adapters",
                 f"{kind}, rank {lora['rank']}, alpha {lora['alpha']:g}, {scale}dropout {lora['dropout']:g}, "
-                f"on {where}",
+                f"on {where}{f', in the last {top} layers' if (top := lora.get('top')) else ''}",
             ]
         )
     legal = "legal BIO2 sequences only" if settings["constrained"] else "any sequence"
     rows.append(["decoding", f"{'CRF' if settings['use_crf'] else 'softmax'}, {legal}"])
     rows.append(["objective, per word", _loss(settings)])
     yield Table("Architecture", ["", ""], rows, prose=True)
+
+
+def _reading(data: Mapping[str, Any]) -> str:
+    """How a text comes to the backbone."""
+    alone = "as running text" if data.get("prefix_space", True) else "word by word, without the spaces"
+    read = f"A sentence is tokenised {alone} and read by the backbone"
+    if context := data.get("context"):
+        read += f", together with its neighbours in the document up to {context:,} sub-tokens"
+    if repeats := data.get("repeats"):
+        read += f"; the text is written {repeats + 1} times, and its last copy is tagged"
+    return f"{read}."
 
 
 def _loss(settings: Mapping[str, Any]) -> str:
@@ -122,7 +135,8 @@ def _loss(settings: Mapping[str, Any]) -> str:
         for part, name in PARTS.items()
         if weights[part] and (part != "crf" or settings["use_crf"])
     ]
-    return " + ".join(used)
+    own = [str(part["class_path"]).rpartition(".")[2] for part in settings.get("loss_parts") or ()]
+    return " + ".join([*used, *own])
 
 
 def against_language_modelling(run: Experiment) -> Iterator[Block]:
@@ -133,7 +147,8 @@ def against_language_modelling(run: Experiment) -> Iterator[Block]:
         yield Text("There is no config.yaml, so this cannot be said.")
         return
     tags = 1 + 2 * len(run.about.get("types", ()))
-    causal = settings["attention"] == "causal"
+    causal = settings["attention"] == "causal" and not run.data.get("repeats")
+    unit = "passage" if run.data.get("context") else "sentence"
     total, trained = run.about.get("parameters"), run.about.get("trained_parameters")
     share = f"{trained / total:.2%} of the parameters" if total and trained is not None else UNKNOWN
     yield Table(
@@ -142,12 +157,11 @@ def against_language_modelling(run: Experiment) -> Iterator[Block]:
         [
             ["a prediction", "the next sub-token", "the tag of each word"],
             ["out of", "the vocabulary", f"{tags} tags"],
-            ["context", "what is on the left", "what is on the left" if causal else "the whole sentence"],
+            ["context", "what is on the left", "what is on the left" if causal else f"the whole {unit}"],
             ["objective", "cross-entropy of the next sub-token", _loss(settings)],
             ["a step's unit", "sub-token", "word: how it is cut into sub-tokens changes no weight"],
             ["trained", "every weight", share],
-            ["labels", "the text itself", "annotated by people"],
-            ["output", "sampled, one sub-token after another", "decoded once for the sentence"],
+            ["output", "one sub-token after another", "decoded once for the sentence"],
             ["score", "perplexity", "F1 of whole entities"],
         ],
         prose=True,

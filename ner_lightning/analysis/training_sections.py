@@ -74,7 +74,8 @@ def transitions(run: Experiment) -> Iterator[Block]:
 def _set_up(run: Experiment) -> list[list[str]]:
     rows = []
     if run.model:
-        rates = {name: run.model.get(name) for name in ("lr", "head_lr", "crf_lr")}
+        names = ("lr", "head_lr", *(("crf_lr",) if run.model.get("use_crf") else ()))
+        rates = {name: run.model.get(name) for name in names}
         said = ", ".join(f"{name} {rate:g}" for name, rate in rates.items() if rate is not None)
         rows.append(["optimizer", f"AdamW; {said}; weight decay {run.model['weight_decay']:g}"])
         rows.append(

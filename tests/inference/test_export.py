@@ -17,10 +17,11 @@ from safetensors.torch import load_file
 from take_home import ALONE
 from untrained import write_checkpoint
 
+from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.cli import main
 from ner_lightning.data.batching import collate
 from ner_lightning.errors import UserError
-from ner_lightning.inference import source
+from ner_lightning.inference import card, source, training_facts
 from ner_lightning.inference.export import export
 from ner_lightning.inference.predictor import NERTagger
 
@@ -240,7 +241,9 @@ def test_the_card_says_what_the_run_came_to(run, softmax, tmp_path):
     assert str(run.parent.parent) not in text
     head = yaml.safe_load(text.split("---\n")[1])
     assert head["pipeline_tag"] == "token-classification"
-    assert head["license"] == "other"
+    assert "license" not in head, "which is not known"
+    assert "of the data is not known to ner-lightning" in text
+    assert "Decide nothing about persons by its PER alone." in text
     text = (export(str(softmax), tmp_path / "b") / "README.md").read_text(encoding="utf-8")
     assert "AutoModelForTokenClassification" in text
     # A checkpoint that was taken out of its folder has no scores to tell.
@@ -248,6 +251,45 @@ def test_the_card_says_what_the_run_came_to(run, softmax, tmp_path):
     text = (export(str(tmp_path / "alone.ckpt"), tmp_path / "c") / "README.md").read_text(encoding="utf-8")
     assert "Not measured." in text
     assert not re.search(r"\b(nan|None|inf)\b", text)
+
+
+def manifest(dataset, types=("Tool", "Defect"), backbone="HuggingFaceTB/SmolLM2-135M"):
+    settings = {"attention": "causal", "use_crf": True, "constrained": True, "pooling": "last"}
+    return {
+        "types": list(types),
+        "origin": {"name": backbone, "weights": "commit:1"},
+        "form": "merged",
+        "bf16": False,
+        "settings": settings,
+        "about": {"dataset": dataset},
+    }
+
+
+def test_the_card_claims_nothing_that_the_run_does_not_say():
+    text = card.model_card(manifest("tools (a local folder)"), "x", loads=False)
+    assert "A named-entity tagger for Tool, Defect" in text
+    assert "person" not in text.lower()
+    assert "people" not in text.lower()
+    assert "Backbone: SmolLM2 models are licensed under Apache-2.0." in text
+    assert "the licence of the data is not known to ner-lightning" in text
+    assert "license" not in yaml.safe_load(text.split("---\n")[1])
+    assert card.CC0 in card.model_card(manifest("sample"), "x", loads=False)
+    assert card.CC0 not in card.model_card(manifest("sample (a local folder)"), "x", loads=False)
+    assert card.REUTERS in card.model_card(manifest("conll2003 (a local folder)"), "x", loads=False)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"dataset": "sample"}, "sample"),
+        ({"dataset": "eriktks/conll2003"}, "eriktks/conll2003"),
+        ({"dataset": "eriktks/conll2003", "train_file": "/home/x/mine.csv"}, "mine.csv (a local file)"),
+        ({"dataset": "/home/x/sample"}, "sample (a local folder)"),
+        ({"dataset": "sample", "source": {"class_path": "mine.Source"}}, "mine.Source"),
+    ],
+)
+def test_the_data_of_a_run_are_those_it_read(data, expected):
+    assert training_facts._dataset(Experiment("a/1", None, config={"data": data})) == expected
 
 
 def test_what_cannot_be_exported_is_explained(run, tmp_path, capsys):
