@@ -34,8 +34,7 @@ class _Graph(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         nothing = input_ids[:, :0]
         batch = Batch(input_ids, attention_mask.bool(), nothing, nothing, nothing, None, nothing)
-        config: Any = self.backbone.config
-        inputs = attention_inputs(config, batch, torch.float32)
+        inputs = attention_inputs(self.backbone, batch, torch.float32)
         hidden: Any = self.backbone(input_ids=input_ids, **inputs)
         logits: Tensor = self.head(hidden.last_hidden_state)
         return logits

@@ -1,7 +1,8 @@
 """What of a backbone is trained: frozen weights, adapters, whole layers on top."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +48,7 @@ def adapt(model: nn.Module, *, freeze: bool, lora: Lora | None, unfreeze_top: in
         model: from `load_backbone`.
         freeze: leave the backbone's own weights as they are.
         lora: adapters to add, None for none.
-        unfreeze_top: train this many of the last layers whole, and the norm above them.
+        unfreeze_top: train this many of the last layers whole, and what follows them (a norm, in most).
 
     Returns:
         the model, wrapped by PEFT if there are adapters.
@@ -69,8 +70,7 @@ def adapt(model: nn.Module, *, freeze: bool, lora: Lora | None, unfreeze_top: in
         if not freeze:
             model.requires_grad_(True)
     if whole:
-        norms = [m for name, m in model.named_modules() if is_top_norm(name)]
-        for module in (*whole, *norms):
+        for module in (*whole, *above_layers(model)):
             module.requires_grad_(True)
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -83,17 +83,43 @@ def frozen_layers(model: nn.Module) -> int:
     layers = find_layers(model)
     still = [not any(p.requires_grad for p in layer.parameters()) for layer in layers]
     depth = still.index(False) if False in still else len(layers)
-    inside = {id(p) for layer in layers for p in layer.parameters()}
-    for name, parameter in model.named_parameters():
-        outside = parameter.requires_grad and id(parameter) not in inside
-        if outside and not is_top_norm(name.rpartition(".")[0]):
-            return 0  # embeddings, or a projection between them and the layers
+    inside = {id(p) for part in (*layers, *above_layers(model)) for p in part.parameters()}
+    if any(p.requires_grad and id(p) not in inside for p in model.parameters()):
+        return 0  # embeddings, or a projection between them and the layers
     return depth
 
 
-def is_top_norm(name: str) -> bool:
-    """Whether a module of this name is the norm above all layers."""
-    return name.split(".")[-1] in {"norm", "ln_f"}
+@contextmanager
+def find_above_layers(model: nn.Module) -> Iterator[None]:
+    """Within it the backbone is run once, whole: what of it runs after its last layer is noted in it.
+
+    Whether a norm stands above the layers, below them or beside them does not show in its name or place.
+    """
+    layers = find_layers(model)
+    stack = {id(part) for part in layers.modules()}
+    own = [
+        m for m in model.modules() if id(m) not in stack and any(True for _ in m.parameters(recurse=False))
+    ]
+    called: dict[nn.Module, None] = {}  # in order, once each
+    hooks = [
+        module.register_forward_pre_hook(lambda module, _given: called.update({module: None}))
+        for module in own
+    ]
+    if len(layers):
+        hooks.append(layers[-1].register_forward_hook(lambda _layer, _given, _output: called.clear()))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+    kept: Any = model
+    kept.above_layers = tuple(called)
+
+
+def above_layers(model: nn.Module) -> tuple[nn.Module, ...]:
+    """What runs after a backbone's last layer, as `find_above_layers` has found it: a norm, or nothing."""
+    found: tuple[nn.Module, ...] = getattr(model, "above_layers", ())
+    return found
 
 
 def merge_adapters(model: nn.Module) -> nn.Module:
@@ -126,10 +152,14 @@ def _with_adapters(model: nn.Module, lora: Lora, spared: int) -> nn.Module:
     try:
         with warnings.catch_warnings():  # PEFT asks transformers by a name that it has deprecated
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+            warnings.filterwarnings(
+                "ignore", message="fan_in_fan_out is set to False"
+            )  # it then sets it itself
             adapted: nn.Module = get_peft_model(model, config)
     except ValueError as error:
         if "not found in the base model" not in str(error):
-            raise
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"model.lora: PEFT cannot adapt {type(model).__name__}: {reason}") from None
         linear = {n.split(".")[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear)}
         raise UserError(
             f"model.lora.targets: no layer is named {lora.targets}; "

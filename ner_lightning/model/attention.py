@@ -1,71 +1,185 @@
-"""Proof that a backbone attends in the direction that was asked for."""
+"""Proof that a backbone attends as asked, on the path that training and prediction take."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
-from ner_lightning.model.backbone import Attention
+from ner_lightning.model.adapters import find_above_layers
+from ner_lightning.model.backbone import Attention, find_layers
+from ner_lightning.model.masks import check_packing, hidden_states, mask_forms, set_mask_form
+
+WIDTH = 6  # sub-tokens in a row
 
 
-def verify_attention(model: nn.Module, attention: Attention, vocabulary: int, causal_below: int = 0) -> None:
-    """Proves the direction of attention on the model itself.
+class _Probe(NamedTuple):
+    """What is run twice, and what may differ between the two runs.
 
-    A sentence's last token is changed, alone and in a padded batch; its first hidden state must
-    change if attention is bidirectional and must not if it is causal. Library versions, attention
-    kernels and sliding windows can each turn the setting into a silent no-op.
+    Attributes:
+        batch: the first run.
+        changed: the same with other sub-tokens at the end of each row. *Shape:* (R, T)
+        far: where only bidirectional attention sees the change. *Shape:* (R, T)
+        shut: where no attention may see it. *Shape:* (R, T)
+    """
+
+    batch: Batch
+    changed: Tensor
+    far: Tensor
+    shut: Tensor
+
+
+def verify_attention(
+    model: nn.Module,
+    attention: Attention,
+    *,
+    bf16: bool = False,
+    packed: bool = False,
+    causal_below: int = 0,
+) -> None:
+    """Proves the direction of attention on the model itself, and settles which mask it is given.
+
+    The end of a sentence is changed; its first hidden state must change if attention is bidirectional and
+    must not if it is causal. This is done by `hidden_states`, which training and prediction call too, on a
+    sentence alone, in a padded batch and, if asked for, in a packed row; what stands on padding or in
+    another sentence must change nothing. Library versions, attention kernels and sliding windows can each
+    turn a setting into a silent no-op, and not every backbone takes a mask of ours: the first form of
+    mask that passes is the one that is used from then on. No random number is drawn.
 
     Args:
-        model: the backbone as it will be trained.
+        model: the backbone as it will be trained; it keeps the form of mask.
         attention: the direction asked for.
-        vocabulary: number of token ids.
+        bf16: it is run in bf16.
+        packed: it will be given packed rows.
         causal_below: number of layers at the bottom that must be causal in any case.
 
     Raises:
-        UserError: the model does otherwise.
+        UserError: the model does otherwise, or cannot be run on padded batches.
     """
-    device = next(model.parameters()).device
-    ids = torch.arange(12, device=device).reshape(2, 6) % max(vocabulary - 1, 1)
-    changed = ids.clone()
-    changed[:, 4:] += 1
-    mask = torch.ones_like(ids)
-    mask[1, 5] = 0  # the second row ends in padding
+    if packed:
+        check_packing(model)
     was_training = model.training
     model.eval()
-    with torch.no_grad():
-        alone = _reach(model, ids[:1], changed[:1], mask[:1])
-        padded = _reach(model, ids, changed, mask)
-        below = _reach(model, ids, changed, mask, causal_below) if causal_below else None
-    model.train(was_training)
-    seen = [*alone.tolist(), *padded.tolist()]
-    if below is not None and below.any():
-        raise UserError(f"model.causal_below is {causal_below}, but these layers are not all causal")
-    if seen != [attention == "bidirectional"] * len(seen):
-        found = "bidirectional" if all(seen) else "causal" if not any(seen) else "mixed"
-        raise UserError(
-            f"model.attention is {attention}, but the loaded backbone's attention is {found}.\n"
-            "Use --model.attn_implementation eager, or set model.attention to what it can do."
-        )
+    try:
+        with torch.no_grad():
+            _verify(model, attention, bf16, packed, causal_below)
+    finally:
+        model.train(was_training)
 
 
-def _reach(model: nn.Module, ids: Tensor, changed: Tensor, mask: Tensor, depth: int | None = None) -> Tensor:
-    """Whether the first hidden state of each row depends on its last token. *Shape:* (R,).
+def _verify(model: nn.Module, attention: Attention, bf16: bool, packed: bool, causal_below: int) -> None:
+    device = next(model.parameters()).device
+    config: Any = model.config
+    batches = partial(_probes, config.get_text_config().vocab_size, device)
+    # Exported models are run by others, with the plain mask: that must mean the same direction.
+    set_mask_form(model, "plain")
+    with find_above_layers(model):
+        problem = _problem(model, [batches("padded")], attention, bf16, causal_below)
+    if problem is None:
+        kinds = ("alone", "padded", "packed") if packed else ("alone", "padded")
+        probes = [batches(kind) for kind in kinds]
+        for form in mask_forms(model):
+            set_mask_form(model, form)
+            found = _problem(model, probes, attention, bf16, causal_below)
+            if found is None:
+                return
+            problem = problem or found
+    raise UserError(problem)
 
-    Args:
-        model: the backbone.
-        ids: sub-tokens. *Shape:* (R, T)
-        changed: the same with other last tokens.
-        mask: of real sub-tokens.
-        depth: after this many layers; None after all.
-    """
-    one, other = (_first_states(model, tokens, mask, depth) for tokens in (ids, changed))
-    moved: Tensor = (one - other).abs().amax(-1) > 1e-6 * one.abs().amax(-1)
-    return moved
+
+def _probes(vocabulary: int, device: torch.device, kind: str) -> _Probe:
+    """A batch of a kind, `alone`, `padded` or `packed`."""
+    ids = torch.arange(2 * WIDTH, device=device).reshape(2, WIDTH) % max(vocabulary - 1, 1)
+    later = torch.arange(WIDTH, device=device) >= WIDTH - 2
+    positions, real = None, torch.ones_like(ids, dtype=torch.bool)
+    far, shut = torch.zeros_like(real), torch.zeros_like(real)
+    far[:, 0] = True
+    if kind == "alone":
+        ids, real, far, shut = ids[:1], real[:1], far[:1], shut[:1]
+        other = ids + later
+    elif kind == "padded":  # of the last row only the padding is changed
+        ids, real, far, shut = (rows[[0, 1, 1]] for rows in (ids, real, far, shut))
+        real[1:, -1] = False
+        far[2], shut[2] = False, real[2]
+        other = ids + later * torch.stack([real[0], real[1], ~real[2]])
+    else:  # two sentences in one row, of which the first is changed
+        shut[1] = True
+        far[1] = False
+        other = ids + later * ~shut
+        ids, real, far, shut, other = (rows.reshape(1, -1) for rows in (ids, real, far, shut, other))
+        positions = (torch.arange(2 * WIDTH, device=device) % WIDTH).unsqueeze(0)
+    none = ids[:, :0]
+    batch = Batch(ids, real, none, none, none, None, none, positions, padded=kind == "padded")
+    return _Probe(batch, other, far, shut)
 
 
-def _first_states(model: nn.Module, ids: Tensor, mask: Tensor, depth: int | None) -> Tensor:
-    more = {} if depth is None else {"output_hidden_states": True}
-    output: Any = model(input_ids=ids, attention_mask=mask, **more)
-    states: Tensor = output.last_hidden_state if depth is None else output.hidden_states[depth]
-    return states[:, 0].float()
+def _problem(
+    model: nn.Module, probes: list[_Probe], attention: Attention, bf16: bool, causal_below: int
+) -> str | None:
+    """What is wrong with a backbone's attention, None if nothing is."""
+    name = type(model).__name__
+    seen: list[bool] = []
+    try:
+        for probe in probes:
+            moved, below = _moved(model, probe, bf16, causal_below)
+            if below[probe.far].any():
+                return f"model.causal_below is {causal_below}, but these layers are not all causal"
+            if moved[probe.shut].any():
+                return (
+                    f"model.backbone: in {name} what stands on padding or in another sentence changes a "
+                    "word's hidden states, so a text would be tagged otherwise in another batch"
+                )
+            seen += moved[probe.far].tolist()
+    except UserError:
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        return f"model.backbone: {name} cannot be run on a batch of texts ({type(error).__name__}: {reason})"
+    if seen == [attention == "bidirectional"] * len(seen):
+        return None
+    found = "bidirectional" if all(seen) else "mixed" if any(seen) else "causal"
+    return (
+        f"model.attention is {attention}, but the loaded backbone's attention is {found}.\n"
+        "Use --model.attn_implementation eager, or set model.attention to what it can do."
+    )
+
+
+def _moved(model: nn.Module, probe: _Probe, bf16: bool, depth: int) -> tuple[Tensor, Tensor]:
+    """Which hidden states change at the end, and after the first `depth` layers. *Shape:* (R, T) each."""
+    batch = probe.batch
+    runs = []
+    for ids in (batch.input_ids, probe.changed):
+        run = replace(batch, input_ids=ids)
+        with _heard(find_layers(model)[depth - 1] if depth else None) as heard:
+            runs.append((hidden_states(model, run, bf16=bf16), heard[0] if heard else None))
+    (one, low), (other, low_changed) = runs
+    moved = _differs(one, other)
+    if low is None or low_changed is None:
+        return moved, torch.zeros_like(moved)
+    return moved, _differs(low, low_changed)
+
+
+def _differs(one: Tensor, other: Tensor) -> Tensor:
+    one, other = one.float(), other.float()
+    return (one - other).abs().amax(-1) > 1e-6 * one.abs().amax(-1)
+
+
+@contextmanager
+def _heard(layer: nn.Module | None) -> Iterator[list[Tensor]]:
+    """Within it, a layer's outputs are noted."""
+    heard: list[Tensor] = []
+    if layer is None:
+        yield heard
+        return
+    hook = layer.register_forward_hook(
+        lambda _layer, _given, output: heard.append(output[0] if isinstance(output, tuple) else output)
+    )
+    try:
+        yield heard
+    finally:
+        hook.remove()

@@ -9,6 +9,7 @@ from torch import nn
 
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import adapt, frozen_layers
 from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.attention import verify_attention
@@ -38,7 +39,7 @@ def build_tagger(
     compiled: bool = False,
     cached: bool = False,
     mergeable: bool = False,
-    verify: bool = True,
+    packed: bool = False,
     trust_remote_code: bool = False,
 ) -> tuple[Tagger, str]:
     """Loads the backbone and puts a tagger around it.
@@ -54,7 +55,7 @@ def build_tagger(
         compiled: compile each layer.
         cached: leave layers uncompiled whose outcome is kept: they run only once.
         mergeable: keep all weights in fp32, so that adapters can be merged into them; see `Tagger.merge`.
-        verify: prove the direction of attention first.
+        packed: it will be given packed rows.
         trust_remote_code: run code that comes with the weights.
 
     Returns:
@@ -75,7 +76,7 @@ def build_tagger(
     weights_id = identity(pretrained)
     if architecture.prepare is not None:
         weights_id += f" {architecture.prepare!r}"
-    model = set_up(model, architecture, verify=verify)
+    model = set_up(model, architecture, bf16=bf16, packed=packed)
     if checkpointing:
         checkpoint_activations(model)
     if compiled:
@@ -120,27 +121,38 @@ def joined(weights: Sequence[str]) -> str:
     return " + ".join(weights)
 
 
-def set_up(model: nn.Module, architecture: Architecture, *, verify: bool = True) -> nn.Module:
+def set_up(
+    model: nn.Module, architecture: Architecture, *, bf16: bool = False, packed: bool = False
+) -> nn.Module:
     """Makes a loaded backbone what the architecture says: its layers, their attention, what is trained.
 
     Args:
         model: from `load_backbone`, in place.
         architecture: what to make of it.
-        verify: prove the direction of attention first.
+        bf16: it is run in bf16.
+        packed: it will be given packed rows.
 
     Returns:
         the backbone, wrapped by PEFT if there are adapters.
+
+    Raises:
+        UserError: it is an encoder-decoder, or cannot be made what the architecture says.
     """
     if architecture.prepare is not None:
         model = architecture.prepare(model)
     if architecture.layers is not None:
         keep_layers(model, architecture.layers)
+    config: Any = model.config
+    if getattr(config, "is_encoder_decoder", False):
+        raise UserError(
+            f"model.backbone: {config.model_type} is an encoder-decoder; "
+            "a tagger needs an encoder or a decoder alone"
+        )
     hide_right_context(model, architecture.causal_below)
-    if verify:
-        config: Any = model.config
-        vocabulary = config.get_text_config().vocab_size
-        stage(f"Proving that its attention is {architecture.attention} ...")
-        verify_attention(model, architecture.attention, vocabulary, architecture.causal_below)
+    stage(f"Proving that its attention is {architecture.attention} ...")
+    verify_attention(
+        model, architecture.attention, bf16=bf16, packed=packed, causal_below=architecture.causal_below
+    )
     return adapt(
         model,
         freeze=architecture.freeze_backbone,

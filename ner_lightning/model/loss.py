@@ -1,5 +1,6 @@
 """The compound loss: cross-entropy, CRF likelihood and label smoothing, each per word."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,24 @@ class LossWeights:
                 raise UserError(f"model.loss.{name} must be zero or more, not {value}")
         if not any(values.values()):
             raise UserError("model.loss: all weights are zero, so there is nothing to train on")
+
+
+def check_objective(weights: LossWeights, use_crf: bool, parts: Sequence[float] = ()) -> None:
+    """Checks that there is something to train on.
+
+    Args:
+        weights: of our parts of the loss.
+        use_crf: whether there is a CRF, without which `crf` counts nothing.
+        parts: the weights of a project's own parts.
+
+    Raises:
+        UserError: nothing counts.
+    """
+    if not (weights.ce or weights.ls or (use_crf and weights.crf) or any(parts)):
+        raise UserError(
+            "model.loss: with model.use_crf false only ce and ls count, and both are 0.\n"
+            "Set model.loss.ce above 0, or model.use_crf true."
+        )
 
 
 def word_losses(emissions: Tensor, tags: Tensor, mask: Tensor) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from ner_lightning.model.backbone import (
 )
 from ner_lightning.model.build import quiet_loading, set_up
 from ner_lightning.model.dropout import hidden_words, unread
-from ner_lightning.model.masks import hidden_states
+from ner_lightning.model.masks import run_on
 from ner_lightning.progress import stage
 
 
@@ -36,7 +36,7 @@ class MaskedWords(nn.Module):
         architecture: its attention, layers, and what of it is trained.
         share: of the words that are hidden, from 0 to 1.
         bf16: run it in bf16.
-        verify: prove the direction of attention first.
+        packed: it will be given packed rows.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class MaskedWords(nn.Module):
         *,
         share: float,
         bf16: bool = False,
-        verify: bool = True,
+        packed: bool = False,
     ) -> None:
         super().__init__()
         whole: Any = model
@@ -54,11 +54,15 @@ class MaskedWords(nn.Module):
         whole.config.is_causal = False
         whole.config.use_cache = False
         model.requires_grad_(not architecture.freeze_backbone)
-        self.backbone = set_up(getattr(model, self.name), architecture, verify=verify)
+        self.backbone = set_up(getattr(model, self.name), architecture, bf16=bf16, packed=packed)
         self.head: nn.Module = whole.get_output_embeddings()
         self.share = share
         self.bf16 = bf16
-        # Not a submodule: its parameters are those of the two above.
+        # Layers beside the head, which some have.
+        self.beside = nn.ModuleList(
+            part for name, part in model.named_children() if name != self.name and part is not self.head
+        )
+        # Not a submodule: its parameters are those of the three above.
         self._whole = (model,)
 
     @classmethod
@@ -73,6 +77,7 @@ class MaskedWords(nn.Module):
         device_type: str = "cpu",
         checkpointing: bool = False,
         compiled: bool = False,
+        packed: bool = False,
         trust_remote_code: bool = False,
     ) -> Self:
         """Loads a backbone with its language-model head; arguments as of `build_tagger`.
@@ -101,7 +106,7 @@ class MaskedWords(nn.Module):
             device_type=device_type,
             trust_remote_code=trust_remote_code,
         )
-        masked = cls(model, architecture, share=share, bf16=bf16)
+        masked = cls(model, architecture, share=share, bf16=bf16, packed=packed)
         if not any(parameter.requires_grad for parameter in masked.parameters()):
             raise UserError(
                 "nothing of the backbone would be trained; set model.freeze_backbone false or model.peft lora"
@@ -123,8 +128,6 @@ class MaskedWords(nn.Module):
             the cross-entropy summed over hidden sub-tokens, and their number.
         """
         hidden = hidden_words(batch, self.share, generator)  # (R, T)
-        with unread(self.backbone, hidden):
-            states = hidden_states(self.backbone, batch, bf16=self.bf16)  # (R, T, D)
         # The first sub-token of a text has none before it that could tell it.
         after = (
             torch.arange(hidden.shape[1], device=hidden.device)
@@ -132,11 +135,32 @@ class MaskedWords(nn.Module):
             else batch.positions
         )
         wanted = (hidden & (after > 0)).flatten().nonzero().squeeze(1)  # (N,)
-        before = states.flatten(0, 1)[wanted - 1]  # (N, D)
-        with torch.autocast(before.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            scores = self.head(before)  # (N, V)
+        with unread(self.backbone, hidden):
+            scores = self._scores(batch, wanted - 1)  # (N, V)
         loss = cross_entropy(scores.float(), batch.input_ids.flatten()[wanted], reduction="sum")
         return loss, loss.new_tensor(len(wanted))
+
+    def _scores(self, batch: Batch, places: Tensor) -> Tensor:
+        """The language model's scores of each token after some sub-tokens, computed for these alone.
+
+        The language model's own forward is run, since what it does beside its head (scaling in Granite and
+        Cohere, a soft limit in Gemma 2) belongs to what it predicts.
+
+        Args:
+            batch: padded or packed.
+            places: flat places in R x T. *Shape:* (N,)
+
+        Returns:
+            *Shape:* (N, V)
+        """
+        hook = self.head.register_forward_pre_hook(
+            lambda _head, given: (given[0].flatten(0, 1)[places].unsqueeze(0),)
+        )
+        try:
+            scores: Tensor = run_on(self._whole[0], batch, like=self.backbone, bf16=self.bf16).logits
+        finally:
+            hook.remove()
+        return scores.squeeze(0)
 
     def save(self, folder: Path) -> None:
         """Writes the language model, adapters folded in, in the precision that it was run in."""

@@ -1,6 +1,6 @@
 """How a backbone reads a batch: who sees whom in padded rows, and in sentences that share one row."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,17 +9,38 @@ from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import find_layers
 
+# How a backbone is told of padding: by a mask of ours, a number for each pair of sub-tokens, or by none where
+# nothing is padded (spared); by such a mask in any case (full); by which sub-tokens are real (plain).
+MaskForm = Literal["spared", "full", "plain"]
 IMPLEMENTATIONS = ("eager", "sdpa")  # those that take a mask of our own
 
 
-def attention_inputs(config: Any, batch: Batch, dtype: torch.dtype) -> dict[str, Tensor | None]:
+def mask_forms(backbone: nn.Module) -> tuple[MaskForm, ...]:
+    """The forms of mask that a backbone may be given, the fastest first.
+
+    A backbone with sliding windows must make its own mask, and so must attention that takes none of ours.
+    """
+    config: Any = backbone.config
+    text = config.get_text_config()
+    if text._attn_implementation not in IMPLEMENTATIONS or has_windows(text):
+        return ("plain",)
+    return ("spared", "full", "plain")
+
+
+def set_mask_form(backbone: nn.Module, form: MaskForm) -> None:
+    """Settles which form of mask a backbone is given; `verify_attention` finds the one that it takes."""
+    kept: Any = backbone
+    kept.mask_form = form
+
+
+def attention_inputs(backbone: nn.Module, batch: Batch, dtype: torch.dtype) -> dict[str, Tensor | None]:
     """Mask and positions for a batch, made without waiting for the device.
 
     A plain mask of real sub-tokens would be looked at by transformers on the host in every step, to see
     whether there is padding at all; where the backbone permits it is spared that.
 
     Args:
-        config: the backbone's.
+        backbone: a transformers model without a head.
         batch: padded or packed.
         dtype: of the attention scores.
 
@@ -29,20 +50,19 @@ def attention_inputs(config: Any, batch: Batch, dtype: torch.dtype) -> dict[str,
     Raises:
         UserError: the batch is packed, and this backbone's positions or windows would not survive that.
     """
-    text = config.get_text_config()
-    ours = text._attn_implementation in IMPLEMENTATIONS and not has_windows(text)
+    form: MaskForm = getattr(backbone, "mask_form", None) or mask_forms(backbone)[0]
     if batch.positions is not None:
-        _check_packing(text)
+        check_packing(backbone)
         window = (batch.positions == 0).cumsum(-1)  # (1, T)
         seen = window.unsqueeze(-1) == window.unsqueeze(-2)  # (1, T, T)
-        return {"attention_mask": _additive(seen, config, dtype), "position_ids": batch.positions}
-    if not ours:
+        return {"attention_mask": _additive(seen, backbone.config, dtype), "position_ids": batch.positions}
+    if form == "plain":
         return {"attention_mask": batch.attention_mask.long()}
-    if not batch.padded:
+    if form == "spared" and not batch.padded:
         return {"attention_mask": None}
     width = batch.attention_mask.shape[1]
     seen = batch.attention_mask.unsqueeze(1).expand(-1, width, -1)  # (R, T, T)
-    return {"attention_mask": _additive(seen, config, dtype)}
+    return {"attention_mask": _additive(seen, backbone.config, dtype)}
 
 
 def hidden_states(backbone: nn.Module, batch: Batch, *, bf16: bool = False) -> Tensor:
@@ -56,13 +76,23 @@ def hidden_states(backbone: nn.Module, batch: Batch, *, bf16: bool = False) -> T
     Returns:
         *Shape:* (R, T, D)
     """
-    config: Any = backbone.config
-    dtype = torch.bfloat16 if bf16 else next(backbone.parameters()).dtype
-    inputs = attention_inputs(config, batch, dtype)
-    with torch.autocast(batch.input_ids.device.type, dtype=torch.bfloat16, enabled=bf16):
-        output: Any = backbone(input_ids=batch.input_ids, **inputs)
-    hidden: Tensor = output.last_hidden_state
+    hidden: Tensor = run_on(backbone, batch, like=backbone, bf16=bf16).last_hidden_state
     return hidden
+
+
+def run_on(model: nn.Module, batch: Batch, *, like: nn.Module, bf16: bool = False) -> Any:
+    """A model's output for a batch.
+
+    Args:
+        model: a backbone, or a language model around it.
+        batch: padded or packed.
+        like: the backbone, whose form of mask is used.
+        bf16: as at `hidden_states`.
+    """
+    dtype = torch.bfloat16 if bf16 else next(like.parameters()).dtype
+    inputs = attention_inputs(like, batch, dtype)
+    with torch.autocast(batch.input_ids.device.type, dtype=torch.bfloat16, enabled=bf16):
+        return model(input_ids=batch.input_ids, **inputs)
 
 
 def _additive(seen: Tensor, config: Any, dtype: torch.dtype) -> Tensor:
@@ -79,7 +109,14 @@ def has_windows(text: Any) -> bool:
     return sliding or getattr(text, "sliding_window", None) is not None
 
 
-def _check_packing(text: Any) -> None:
+def check_packing(backbone: nn.Module) -> None:
+    """Checks that a backbone can read several sentences from one row.
+
+    Raises:
+        UserError: its positions, windows or attention do not permit it, or it takes no mask of ours.
+    """
+    config: Any = backbone.config
+    text = config.get_text_config()
     if getattr(text, "rope_parameters", None) is None:
         raise UserError(f"data.packing needs rotary positions, which {text.model_type} does not have")
     if has_windows(text):

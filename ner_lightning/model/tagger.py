@@ -165,6 +165,7 @@ class Tagger(nn.Module):
         inside = sums[sentence, end, inner] - sums[sentence, start + 1, inner]
         return (log_probs[sentence, start, begin] + inside).exp()
 
+    @torch.no_grad()
     def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
         """Probability of each tag at each word: over legal paths with a CRF, the word's own without.
 
@@ -254,10 +255,7 @@ class Tagger(nn.Module):
             return flat[batch.first]
         if self.pooling == "last":
             return flat[batch.last]
-        with torch.autocast(hidden.device.type, enabled=False):
-            sums = hidden.float().cumsum(1).flatten(0, 1)  # (R T, D)
-            inclusive = sums[batch.last] - sums[batch.first] + flat[batch.first]
-            return inclusive / (batch.last - batch.first + 1).unsqueeze(-1)
+        return _means(flat.float(), batch)
 
     def hidden(self, batch: Batch) -> Tensor:
         """The backbone's last hidden states.
@@ -269,6 +267,28 @@ class Tagger(nn.Module):
         hidden = hidden_words(batch, self.word_dropout) if hides else None
         with nullcontext() if hidden is None else unread(self.backbone, hidden):
             return hidden_states(self.backbone, batch, bf16=self.bf16)
+
+
+def _means(flat: Tensor, batch: Batch) -> Tensor:
+    """Each word's mean over its sub-tokens, which no other word shares; without waiting for the device.
+
+    A difference of running sums would lose digits with each sub-token of a long row.
+
+    Args:
+        flat: hidden states in fp32. *Shape:* (R T, D)
+        batch: whose words.
+
+    Returns:
+        *Shape:* (B, W, D)
+    """
+    real = batch.mask.flatten().long()
+    number = real.cumsum(0) * real  # (B W,): words count from 1, in the order in which they stand in rows
+    begun, ended = (real.new_zeros(len(flat) + 1) for _ in range(2))
+    begun = begun.index_add_(0, batch.first.flatten(), real).cumsum(0)
+    ended = ended.index_add_(0, batch.last.flatten() + 1, real).cumsum(0)
+    owner = (begun * (begun > ended))[:-1]  # (R T,): the word of each sub-token, 0 where it is no word's
+    sums = flat.new_zeros(len(number) + 1, flat.shape[1]).index_add(0, owner, flat)
+    return sums[number].view(*batch.mask.shape, -1) / (batch.last - batch.first + 1).unsqueeze(-1)
 
 
 def _scores(legal: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from ner_lightning.model.checkpoint import check_backbone, check_names, check_ty
 from ner_lightning.model.extend import LossPart, Preparation
 from ner_lightning.model.extend import loss_parts as checked
 from ner_lightning.model.keep import Cache
-from ner_lightning.model.loss import LossWeights
+from ner_lightning.model.loss import LossWeights, check_objective
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.metrics import EntityF1
@@ -114,6 +114,7 @@ class NERModule(Steps):
         self.labels = LabelSet(tuple(types))
         self.loss_parts = checked(loss_parts)
         self.architecture = Architecture.of({**self.hparams, "prepare": prepare})
+        check_objective(self.architecture.weights, use_crf, [part.weight for part in self.loss_parts])
         self.pretrained = locate(backbone, revision)
         self.weights_id: str | None = None
         self.tagger: Tagger | None = None
@@ -147,6 +148,7 @@ class NERModule(Steps):
             compiled=hparams["compile"] and not self._merges,  # one pass is over before it would pay
             cached=self.cache.enabled,
             mergeable=self._merges,
+            packed=trainer is not None and getattr(trainer.datamodule, "packing", False),  # type: ignore[attr-defined]
             trust_remote_code=hparams["trust_remote_code"],
         )
         self.tagger.loss_parts = self.loss_parts

@@ -55,6 +55,7 @@ class Pretraining(Steps):
             device_type=self.trainer.strategy.root_device.type,
             checkpointing=given["gradient_checkpointing"],
             compiled=given["compile"],
+            packed=getattr(self.trainer.datamodule, "packing", False),  # type: ignore[attr-defined]
             trust_remote_code=given["trust_remote_code"],
         )
 

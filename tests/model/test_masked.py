@@ -1,10 +1,17 @@
 """Filling in hidden words: what is hidden, what is asked, and that the head goes on as it was."""
 
+import families
 import pytest
 import tiny
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
+    Gemma2Config,
+    GraniteConfig,
+    LlamaForCausalLM,
+)
 
 from ner_lightning.data.batching import collate
 from ner_lightning.data.encoding import Encoder, load_tokenizer
@@ -14,7 +21,7 @@ from ner_lightning.model.adapters import Lora
 from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.dropout import hidden_words, unread
 from ner_lightning.model.masked import MaskedWords
-from ner_lightning.model.masks import hidden_states
+from ner_lightning.model.masks import hidden_states, run_on
 
 WHOLE = Architecture(freeze_backbone=False)
 
@@ -68,6 +75,35 @@ def test_the_loss_is_that_of_hidden_sub_tokens_predicted_from_the_one_before(fol
     ]
     assert count.item() == len(expected) > 20
     torch.testing.assert_close(loss, torch.stack(expected).sum())
+
+
+@pytest.mark.parametrize(
+    ("config", "packed"),
+    [
+        (GraniteConfig(**families.GROUPED, logits_scaling=8.0), False),
+        (GraniteConfig(**families.GROUPED, logits_scaling=8.0), True),
+        (CohereConfig(**families.GROUPED, logit_scale=0.0625), False),
+        (Gemma2Config(**families.HEADS, final_logit_softcapping=2.0), False),
+        (families.DECODERS["opt"](), False),
+    ],
+    ids=lambda given: getattr(given, "model_type", None),
+)
+def test_scores_are_those_of_the_language_model_with_all_that_follows_its_head(folder, config, packed):
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    masked = MaskedWords(model, WHOLE, share=0.4, packed=packed).eval()
+    batch = batch_of(folder, packed=packed)
+    hidden = hidden_words(batch, 0.4, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        loss, count = masked(batch, torch.Generator().manual_seed(1))
+        with unread(masked.backbone, hidden):
+            scores = run_on(model, batch, like=masked.backbone).logits
+    place = torch.arange(hidden.shape[1]) if batch.positions is None else batch.positions
+    asked = hidden & (place > 0)
+    before = asked.roll(-1, 1) if packed else torch.nn.functional.pad(asked[:, 1:], (0, 1))
+    expected = cross_entropy(scores[before], batch.input_ids[asked], reduction="sum")
+    assert count == asked.sum()
+    torch.testing.assert_close(loss, expected)
 
 
 def test_what_is_hidden_is_not_read_and_what_is_on_the_right_is(folder):

@@ -17,7 +17,7 @@ from ner_lightning.model.attention import verify_attention
 from ner_lightning.model.backbone import compile_layers, find_layers, load_backbone
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
-from ner_lightning.model.loss import LossWeights
+from ner_lightning.model.loss import LossWeights, check_objective
 
 PAIRS = tiny.sentences(tiny.TRAIN)
 LABELS = LabelSet.from_tags(tags for _, tags in PAIRS)
@@ -32,7 +32,7 @@ def batch_of(folder, pairs=PAIRS, **limits):
     return collate(tagged, encoder.pad_id)
 
 
-def build(folder, verify=True, implementation="auto", bf16=False, **settings):
+def build(folder, implementation="auto", bf16=False, **settings):
     torch.manual_seed(1)
     settings = {"lora": Lora(rank=4), "dropout": 0.0} | settings
     tagger, _ = build_tagger(
@@ -41,7 +41,6 @@ def build(folder, verify=True, implementation="auto", bf16=False, **settings):
         Architecture(**settings),
         bf16=bf16,
         implementation=implementation,
-        verify=verify,
     )
     return tagger
 
@@ -56,7 +55,7 @@ def test_attention_goes_in_the_direction_asked_for(llama, implementation, attent
         pair = [batch_of(llama, [(w, ["O"] * 4), *others]) for w in (words, changed)]
         with torch.no_grad():
             one, other = (tagger(batch)[0, 0] for batch in pair)
-        assert (one - other).abs().max().item() > 1e-4 if attention == "bidirectional" else True
+        assert ((one - other).abs().max().item() > 1e-4) == (attention == "bidirectional")
         assert torch.allclose(one, other, atol=1e-6) == (attention == "causal")
 
 
@@ -66,22 +65,67 @@ def test_a_backbone_that_attends_otherwise_is_refused(llama, asked, found, imple
     model = load_backbone(
         locate(str(llama)), attention=found, dtype=torch.float32, implementation=implementation
     )
-    verify_attention(model, found, 420)
+    verify_attention(model, found)
     with pytest.raises(UserError, match=f"attention is {asked}, but the loaded .* is {found}"):
-        verify_attention(model, asked, 420)
+        verify_attention(model, asked)
 
 
-def test_a_sliding_window_is_noticed(llama, tmp_path):
+@pytest.mark.parametrize(
+    ("blind", "taken"),
+    [
+        (lambda mask: mask is None, "full"),  # some decoders are causal without a mask, whatever their config
+        (lambda mask: mask is None or mask.dim() == 4, "plain"),
+        (lambda mask: mask is None or len(mask) == 1, None),
+    ],
+)
+def test_the_proof_takes_the_path_of_training_and_settles_the_mask(llama, blind, taken):
     model = load_backbone(locate(str(llama)), attention="bidirectional", dtype=torch.float32)
     forward = model.forward
 
-    def blind_when_padded(input_ids, attention_mask):
-        model.config.is_causal = bool((attention_mask == 0).any())
-        return forward(input_ids=input_ids, attention_mask=attention_mask)
+    def sometimes_blind(input_ids, attention_mask):
+        if not blind(attention_mask):
+            return forward(input_ids=input_ids, attention_mask=attention_mask)
+        model.config.is_causal = True
+        try:
+            return forward(input_ids=input_ids)
+        finally:
+            model.config.is_causal = False
 
-    model.forward = blind_when_padded
-    with pytest.raises(UserError, match="is mixed"):
-        verify_attention(model, "bidirectional", 420)
+    model.forward = sometimes_blind
+    if taken is None:
+        with pytest.raises(UserError, match=r"attention is bidirectional, but .* is mixed"):
+            verify_attention(model, "bidirectional")
+    else:
+        verify_attention(model, "bidirectional")
+        assert model.mask_form == taken
+
+
+def test_what_stands_on_padding_must_not_matter(llama):
+    model = load_backbone(locate(str(llama)), attention="bidirectional", dtype=torch.float32)
+    forward = model.forward
+    model.forward = lambda input_ids, attention_mask: forward(input_ids=input_ids)
+    with pytest.raises(UserError, match=r"what stands on padding .* changes"):
+        verify_attention(model, "bidirectional")
+
+
+def test_the_proof_covers_packed_rows(llama):
+    model = load_backbone(locate(str(llama)), attention="bidirectional", dtype=torch.float32)
+    verify_attention(model, "bidirectional", packed=True)
+    forward = model.forward
+    model.forward = lambda input_ids, attention_mask=None, position_ids=None: forward(
+        input_ids=input_ids, attention_mask=None if position_ids is not None else attention_mask
+    )
+    verify_attention(model, "bidirectional")
+    with pytest.raises(UserError, match="in another sentence changes"):
+        verify_attention(model, "bidirectional", packed=True)
+
+
+def test_the_proof_draws_no_random_number(llama):
+    model = load_backbone(locate(str(llama)), attention="causal", dtype=torch.float32).train()
+    before = torch.get_rng_state()
+    verify_attention(model, "causal", packed=True)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.training
 
 
 def test_an_encoder_is_bidirectional_and_cannot_be_causal(bert):
@@ -113,7 +157,7 @@ def test_layers_at_the_bottom_can_stay_causal(llama, implementation, bf16):
 def test_causal_layers_are_proven_and_refused_where_they_cannot_be(llama, bert):
     model = load_backbone(locate(str(llama)), attention="bidirectional", dtype=torch.float32)
     with pytest.raises(UserError, match="these layers are not all causal"):
-        verify_attention(model, "bidirectional", 420, causal_below=1)
+        verify_attention(model, "bidirectional", causal_below=1)
     with pytest.raises(UserError, match=r"causal_below is 1; it counts the causal layers"):
         Architecture(attention="causal", causal_below=1)
     with pytest.raises(UserError, match="does not go with the layers of this backbone"):
@@ -195,6 +239,19 @@ def test_mean_pooling_is_the_mean_of_a_words_sub_tokens(llama):
         torch.testing.assert_close(vectors[row, column], span.mean(0), rtol=1e-4, atol=1e-5)
 
 
+def test_mean_pooling_loses_no_digits_in_a_long_row(llama):
+    tagger = build(llama, pooling="mean")
+    count = 5000
+    states = torch.randn(1, 2 * count, 32, generator=torch.Generator().manual_seed(1)) + 100
+    tagger.hidden = lambda _batch: states
+    place = torch.arange(count).view(2, -1)
+    batch = batch_of(llama)
+    batch.first, batch.last, batch.mask = 2 * place, 2 * place + 1, place < count - 10
+    expected = states.view(2, -1, 2, 32).double().mean(2).float()
+    vectors = tagger.word_vectors(batch)
+    torch.testing.assert_close(vectors[batch.mask], expected[batch.mask], rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_while_training_whole_words_are_hidden_at_the_input(llama, packed):
     tagger = build(llama, word_dropout=0.3)
@@ -254,8 +311,12 @@ def test_parts_of_the_loss_are_what_they_say(llama):
 @pytest.mark.parametrize("weights", [LossWeights(0, 1, 0), LossWeights(1, 0, 0), LossWeights(0, 0, 1)])
 @pytest.mark.parametrize("use_crf", [True, False])
 def test_zero_weights_leave_no_trained_parameter_idle(llama, weights, use_crf):
-    if not use_crf and weights.crf:
-        weights = LossWeights(ce=1, crf=0, ls=0)
+    if not use_crf and not (weights.ce or weights.ls):
+        with pytest.raises(UserError, match=r"model\.loss: with model\.use_crf false only ce and ls count"):
+            check_objective(weights, use_crf)
+        check_objective(weights, use_crf, [0.5])  # a project's own part of the loss
+        return
+    check_objective(weights, use_crf)
     tagger = build(llama, weights=weights, use_crf=use_crf)
     batch = batch_of(llama)
     tagger.total(tagger.losses(tagger(batch), batch.tags, batch.mask)).backward()

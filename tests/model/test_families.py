@@ -1,0 +1,150 @@
+"""Every family of backbones, small and random: a padded step of training, padding, norms, packing."""
+
+import families
+import pytest
+import torch
+import transformers
+
+from ner_lightning.data.batching import Batch
+from ner_lightning.data.schemes import LabelSet
+from ner_lightning.errors import UserError
+from ner_lightning.model.adapters import Lora, above_layers, frozen_layers
+from ner_lightning.model.architecture import Architecture
+from ner_lightning.model.build import set_up
+from ner_lightning.model.tagger import Tagger
+
+LABELS = LabelSet(("PER", "LOC"))
+IDS = torch.arange(10, 34).reshape(2, 12)
+LENGTHS = (12, 7)
+
+
+def loaded(kind):
+    """A random model, as `load_backbone` leaves it."""
+    torch.manual_seed(0)
+    config = families.CONFIGS[kind]() if isinstance(kind, str) else kind
+    model = transformers.AutoModel.from_config(config)
+    model.config.use_cache = False
+    model.config.is_causal = False
+    if getattr(model, "pooler", None) is not None:
+        model._modules["pooler"] = None
+    return model
+
+
+def tagger_of(kind, packed=False, bf16=False, **settings):
+    architecture = Architecture(dropout=0.0, **{"lora": Lora(rank=4)} | settings)
+    model = loaded(kind)
+    model.config.is_causal = architecture.attention == "causal"
+    return Tagger(set_up(model, architecture, packed=packed, bf16=bf16), LABELS, architecture, 32, bf16)
+
+
+def batch_of(rows):
+    """Sentences of one-piece words, padded together."""
+    width = max(LENGTHS[row] for row in rows)
+    real = torch.stack([torch.arange(width) < LENGTHS[row] for row in rows])
+    places = torch.arange(real.numel()).view(real.shape) * real
+    ids = IDS[rows, :width] * real
+    tags = torch.arange(width).remainder(2).mul(1).expand_as(ids) * real
+    return Batch(ids, real, places, places, real, tags, torch.tensor(rows), padded=not bool(real.all()))
+
+
+@pytest.mark.parametrize("kind", families.CONFIGS)
+def test_a_family_trains_on_padded_rows_and_padding_changes_nothing(kind):
+    tagger = tagger_of(kind)
+    both = batch_of([0, 1])
+    loss = tagger.total(tagger.losses(tagger.train()(both), both.tags, both.mask))
+    loss.backward()
+    assert [n for n, p in tagger.named_parameters() if p.requires_grad and p.grad is None] == []
+    assert all(p.grad.isfinite().all() for p in tagger.parameters() if p.grad is not None)
+    torch.optim.SGD([p for p in tagger.parameters() if p.requires_grad], lr=0.1).step()
+    tagger.eval()
+    with torch.no_grad():
+        together = tagger(both)
+        for row, length in enumerate(LENGTHS):
+            torch.testing.assert_close(
+                together[row, :length], tagger(batch_of([row]))[0], rtol=1e-3, atol=1e-4
+            )
+
+
+@pytest.mark.parametrize("kind", families.CONFIGS)
+def test_what_follows_the_layers_is_found_and_trained_with_the_top(kind):
+    tagger = tagger_of(kind, lora=None, unfreeze_top=1)
+    names = {module: name for name, module in tagger.backbone.named_modules()}
+    expected = [families.NORMS[kind]] if kind in families.NORMS else []
+    assert [names[module] for module in above_layers(tagger.backbone)] == expected
+    trained = {n for n, p in tagger.backbone.named_parameters() if p.requires_grad}
+    for name in expected:
+        assert f"{name}.weight" in trained
+    assert not any(p.requires_grad for p in tagger.backbone.get_input_embeddings().parameters())
+    if kind != "albert":  # its layers are one layer
+        assert frozen_layers(tagger.backbone) == 1
+
+
+@pytest.mark.parametrize("kind", sorted(families.DECODERS))
+def test_a_decoder_can_stay_causal(kind):
+    tagger = tagger_of(kind, attention="causal").eval()
+    one, other = batch_of([0, 1]), batch_of([0, 1])
+    other.input_ids = other.input_ids + torch.tensor([[0] * 11 + [1], [0] * 6 + [1] + [0] * 5])
+    with torch.no_grad():
+        moved = (tagger(one) - tagger(other)).abs().amax(-1) > 1e-5
+    assert moved.nonzero().tolist() == [[0, 11], [1, 6]]
+
+
+@pytest.mark.parametrize("kind", sorted(families.ENCODERS))
+def test_an_encoder_cannot_be_causal(kind):
+    with pytest.raises(UserError, match="attention is causal, but the loaded"):
+        tagger_of(kind, attention="causal")
+
+
+@pytest.mark.parametrize("kind", ["deberta-v3", "gpt2", "mpt", "gemma3", "bert"])
+def test_packing_is_refused_before_training_where_it_cannot_be(kind):
+    with pytest.raises(UserError, match=r"data\.packing (needs|does not go with)"):
+        tagger_of(kind, packed=True)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt_neox", "phi3", "granite", "stablelm"])
+def test_packed_rows_are_proven(kind):
+    tagger = tagger_of(kind, packed=True).eval()
+    padded = batch_of([0, 1])
+    real = padded.attention_mask
+    place = (real.flatten().cumsum(0) - 1).view(real.shape) * real
+    packed = Batch(
+        padded.input_ids[real][None],
+        real[real][None],
+        place,
+        place,
+        real,
+        None,
+        padded.index,
+        torch.cat([torch.arange(length) for length in LENGTHS])[None],
+        padded=False,
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(tagger(packed)[real], tagger(padded)[real], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["llama", "deberta-v3", "gpt2", "bloom", "gemma3"])
+def test_a_family_runs_in_bf16(kind):
+    tagger = tagger_of(kind, bf16=True).eval()
+    whole = tagger_of(kind).eval()
+    with torch.no_grad():
+        half, full = (t.hidden(batch_of([0, 1])).float() for t in (tagger, whole))
+    real = batch_of([0, 1]).attention_mask
+    assert (half - full)[real].abs().max() < 0.1 * full[real].abs().max()
+
+
+def test_what_cannot_be_a_tagger_is_refused_in_one_line():
+    sizes = {"vocab_size": 420, "d_model": 32}
+    t5 = transformers.T5Config(**sizes, d_ff=64, num_layers=2, num_heads=4, d_kv=8)
+    with pytest.raises(UserError, match="t5 is an encoder-decoder; a tagger needs"):
+        tagger_of(t5)
+    mamba = transformers.MambaConfig(vocab_size=420, hidden_size=32, num_hidden_layers=2, state_size=4)
+    with pytest.raises(UserError, match=r"attention is bidirectional, but .* is causal"):
+        tagger_of(mamba)
+    with pytest.raises(UserError, match=r"model\.lora: PEFT cannot adapt MambaModel"):
+        tagger_of(mamba, attention="causal")
+    tagger_of(mamba, attention="causal", lora=None)
+    gpt_neo = transformers.GPTNeoConfig(
+        vocab_size=420, hidden_size=32, num_layers=2, num_heads=4, attention_types=[[["global"], 2]]
+    )
+    with pytest.raises(UserError, match=r"attention is bidirectional, but .* is causal"):
+        tagger_of(gpt_neo)
