@@ -54,8 +54,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             folder = _create(Path(options.runs), f"{recipe.config.name}-{settings.shots}shot{form}")
             baseline.begin(folder, ["ner-lightning", subcommand, *args], recipe.text())
         baseline.answer(folder, options.batch_size)
-        baseline.finish(folder)
-        report.show(folder, SPLITS[settings.split])
+        agreement = baseline.finish(folder)
+        report.show(folder, SPLITS[settings.split], agreement=agreement)
         _say_rest(folder)
 
 

@@ -52,6 +52,7 @@ class NERCLI(LightningCLI):
         self.words = list(args)
         self.given: Any = None  # the options as they were, before folders in them were made absolute
         self.watch: BatchWatch | None = None
+        self.files: callbacks.RunFolder | None = None
         try:
             super().__init__(
                 NERModule,
@@ -141,9 +142,10 @@ class NERCLI(LightningCLI):
         self.watch = BatchWatch(self.run_folder)
         every = self.config[self.subcommand].checkpoint_every_n_steps
         command = ["ner-lightning", *self.words]
+        self.files = callbacks.RunFolder(self.run_folder, *self._resolved(), command, table)
         always = [
             self.watch,
-            callbacks.RunFolder(self.run_folder, *self._resolved(), command, table),
+            self.files,
             vitals,  # this and the next before what saves within an epoch
             console.EpochTable(self.run_folder, vitals, bar=bar, live=live),
             SafePoints(self.run_folder, table, every),
@@ -210,7 +212,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
                 runs.remove_empty(Run(Path(os.environ[RUN_VARIABLE])))
     if cli.trainer.is_global_zero and cli.run_folder is not None:
         stage = "test" if subcommand == "test" else "val"
-        report.show(cli.run_folder, stage, fitted=subcommand == "fit")
+        agreement = cli.files.agreement if cli.files else None
+        report.show(cli.run_folder, stage, fitted=subcommand == "fit", agreement=agreement)
 
 
 def _listed(given: Any) -> list[Any]:

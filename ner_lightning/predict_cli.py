@@ -14,7 +14,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.inference import formats
 from ner_lightning.options import add_run, add_trust
 from ner_lightning.predict_checks import STANDARD_OUTPUT, check, check_files, check_first, output_format
-from ner_lightning.progress import shown, stage
+from ner_lightning.progress import shown, stage, warn
 
 if TYPE_CHECKING:
     from ner_lightning.inference.growing import Output
@@ -111,8 +111,12 @@ def _calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
         tagger.temperature = options.temperature
     if not options.calibrate:
         return tagger
+    from ner_lightning.data.sentence import unknown_entities, unknown_types
     from ner_lightning.inference.calibration import calibrate
 
+    types = tagger.labels.types
+    if unknown := unknown_entities(sentences, types):
+        warn(unknown_types(options.calibrate, unknown, types))
     stage("Calibrating ...")
     found = calibrate(tagger, sentences)
     said = (

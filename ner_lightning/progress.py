@@ -21,6 +21,17 @@ def stage(line: str) -> None:
     _LOGGER.info(line)
 
 
+def warn(line: str) -> None:
+    """Says what must not be missed, once: on the first of several ranks."""
+    if _rank() == "0":
+        _LOGGER.warning(line)
+
+
+def _rank() -> str:
+    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+    return next((os.environ[name] for name in names if name in os.environ), "0")
+
+
 class Pace:
     """Says once a minute how far a loop is.
 
@@ -66,12 +77,9 @@ def shown(where: Literal["stdout", "stderr"]) -> Iterator[None]:
     Args:
         where: `stderr` for a command whose standard output is its result.
     """
-    rank = next(
-        (os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), "0"
-    )
     handler, before = _Lines(where), _LOGGER.level
     _LOGGER.addHandler(handler)
-    _LOGGER.setLevel(logging.INFO if rank == "0" else logging.WARNING)
+    _LOGGER.setLevel(logging.INFO if _rank() == "0" else logging.WARNING)
     try:
         yield
     finally:

@@ -18,7 +18,8 @@ def data(run: Experiment) -> Iterator[Block]:
     if not splits:
         yield Text("The run folder does not tell of its data.")
         return
-    types = list(run.about.get("types", ()))
+    named = [run.about.get("types", ()), *(split["entities"] for split in splits.values())]
+    types = list(dict.fromkeys(kind for kinds in named for kind in kinds))
     yield Table(
         "Sizes of the splits",
         ["split", "sentences", "words", "entities", *types],

@@ -18,7 +18,7 @@ from ner_lightning.data.encoding import Encoded, Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet, spans
-from ner_lightning.data.sentence import Sentence
+from ner_lightning.data.sentence import Sentence, unknown_entities, unknown_types
 from ner_lightning.data.sources import SentenceSource, Source, Split
 from ner_lightning.data.states import States
 from ner_lightning.errors import UserError
@@ -124,6 +124,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         self._types = types
         self._splits: dict[str, Split] = {}
         self._whole: dict[str, Split] = {}
+        self._unknown: dict[str, dict[str, int]] = {}
         self._encoded: dict[str, list[Encoded]] = {}
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if value < 1:
@@ -149,6 +150,30 @@ class CoNLLDataModule(pl.LightningDataModule):
                 f"(data.train_limit) hold no {', '.join(lacking)}; the types are those of the whole."
             )
         return labels
+
+    def unknown(self, name: str) -> dict[str, int]:
+        """How many gold entities of a split are of types that are not in the label set.
+
+        None of the training split: there such a type is an error.
+        """
+        if name not in self._unknown:
+            sentences = () if name == "train" else self.split(name).sentences
+            self._unknown[name] = unknown_entities(sentences, self.labels.types)
+        return self._unknown[name]
+
+    def scored_labels(self, name: str) -> LabelSet:
+        """The tags of a split's gold entities: the label set's, then those of types that it does not have.
+
+        No entity of the latter can be predicted, so that they are scored as missed.
+        """
+        return LabelSet((*self.labels.types, *self.unknown(name)))
+
+    def warn_of_unknown(self, name: str) -> None:
+        """Names the types that `scored_labels` adds, where there are any."""
+        if self.unknown(name):
+            limit = self.limits["train"] if self._types is None else None
+            cut = f"\nTraining took the first {limit:,} sentences only: data.train_limit." if limit else ""
+            progress.warn(unknown_types(self.split(name).origin, self.unknown(name), self.types) + cut)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -182,7 +207,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         """The encoded passages of a split, in data order; without `context` each is a sentence.
 
         Raises:
-            UserError: a tag's type is not among the label set's.
+            UserError: a type in the training data is not among those of `data.types`.
         """
         if name not in self._encoded:
             sentences = self.split(name).sentences
@@ -294,12 +319,12 @@ class CoNLLDataModule(pl.LightningDataModule):
         sentence = split.sentences[number]
         assert sentence.tags is not None, "a split is read with its tags"
         try:
-            return self.labels.encode(sentence.tags)
+            return self.scored_labels(name).encode(sentence.tags)
         except UserError as error:
             text = textwrap.shorten(" ".join(sentence.words), 60, placeholder=" ...")
             raise UserError(
                 f"{split.origin}, sentence {number + 1} ({text}): {error}.\n"
-                "Mend the tag, or name all types, before training: --data.types [PER,...]"
+                "Fix the tag, or name all types: --data.types [PER,...]"
             ) from None
 
 

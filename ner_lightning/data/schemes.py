@@ -211,7 +211,7 @@ class LabelSet:
             if kind in self.types:
                 raise ValueError(f"tag {error.args[0]!r} is not BIO2; convert it first") from None
             raise UserError(
-                f"entity type {kind!r} does not occur in the training data (types: {', '.join(self.types)})"
+                f"entity type {kind!r} is not one of the entity types {', '.join(self.types)}"
             ) from None
 
     def decode(self, ids: Iterable[int]) -> list[str]:

@@ -2,7 +2,8 @@
 
 import codecs
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import TextIOWrapper
@@ -11,7 +12,7 @@ from typing import TextIO
 
 from ner_lightning import files
 from ner_lightning.data.filetype import not_text
-from ner_lightning.data.schemes import Scheme, convert, detect, split_tag
+from ner_lightning.data.schemes import OUTSIDE, Scheme, convert, detect, spans, split_tag
 from ner_lightning.errors import UserError
 
 # Tokenisers drop such words or melt them into a neighbour, so that nothing is left to tag.
@@ -107,6 +108,30 @@ def in_bio2(path: str | Path, sentences: list[Sentence]) -> list[Sentence]:
     if scheme is Scheme.BIO2:
         return sentences
     return [replace(each, tags=tuple(convert(each.tags or (), scheme))) for each in sentences]
+
+
+def unknown_entities(sentences: Iterable[Sentence], types: Collection[str]) -> dict[str, int]:
+    """How many gold entities are of each type that is not among `types`, in order of first appearance."""
+    found: Counter[str] = Counter()
+    for sentence in sentences:
+        if any(tag != OUTSIDE and tag[2:] not in types for tag in sentence.tags or ()):
+            found.update(span.type for span in spans(sentence.tags or ()) if span.type not in types)
+    return dict(found)
+
+
+def unknown_types(origin: str, unknown: Mapping[str, int], types: Collection[str]) -> str:
+    """The warning that gold entities are of types which a tagger does not have.
+
+    Args:
+        origin: where the sentences come from.
+        unknown: from `unknown_entities`, not empty.
+        types: the entity types that the tagger has.
+    """
+    counted = ", ".join(f"{count:,} {kind}" for kind, count in unknown.items())
+    return (
+        f"{origin} has entities of types that the tagger does not know: {counted}; "
+        f"they are scored as missed (it knows {', '.join(types)})."
+    )
 
 
 def is_written_through(path: str | Path) -> bool:

@@ -30,8 +30,9 @@ from ner_lightning.prompting.prompt import (
     read_lines,
 )
 from ner_lightning.runs import RECIPE, Run, now, provenance
-from ner_lightning.training.metrics import EntityF1
+from ner_lightning.training.metrics import EntityF1, entity_counts
 from ner_lightning.training.predictions import SPLIT, describe_split
+from ner_lightning.training.second_opinion import agree
 from ner_lightning.training.vitals import peak_memory
 
 STAGE = {split: stage for stage, split in SPLIT.items()}
@@ -142,12 +143,18 @@ class Baseline:
         spent = run.read("run.json")["prompting"].get("seconds", 0.0) + time.monotonic() - began
         self._note(run, {"seconds": round(spent, 1)})
 
-    def finish(self, run: Run) -> None:
-        """Reads the answers, and writes predictions and scores as other runs do."""
+    def finish(self, run: Run) -> str | None:
+        """Reads the answers, and writes predictions and scores as other runs do.
+
+        Returns:
+            what seqeval says of the scores.
+        """
         split, types = self.settings.split, self.data.types
         kept = read_kept(self._file(run))
-        metric = EntityF1(types)
-        rows, readings = [], []
+        labels = self.data.scored_labels(split)
+        self.data.warn_of_unknown(split)
+        metric = EntityF1(labels.types)
+        rows, readings, counts = [], [], {}
         read = read_lines if self.settings.constrained else read_answer
         for place in self.places:
             sentence, given = self.sentences[place], kept[place]
@@ -155,8 +162,10 @@ class Baseline:
             readings.append(reading)
             predicted = to_bio2(reading.entities, len(sentence.words))
             gold = list(sentence.tags or ())
-            said, true = (torch.tensor([self.data.labels.encode(tags)]) for tags in (predicted, gold))
-            metric.update(said, true, torch.ones_like(true, dtype=torch.bool))
+            said, true = (torch.tensor([labels.encode(tags)]) for tags in (predicted, gold))
+            mask = torch.ones_like(true, dtype=torch.bool)
+            metric.update(said, true, mask)
+            counts[place] = entity_counts(said, true, mask, len(labels.types)).sum((0, 1)).tolist()
             rows.append(_row(place, sentence, gold, predicted, reading))
         base = run.path / f"predictions.{split}"
         jsonl.write_jsonl(base.with_name(base.name + ".jsonl"), rows)
@@ -167,10 +176,12 @@ class Baseline:
             [row["predicted"] for row in rows],
         )
         scores = {name: value for name, value in metric.compute().items() if name != "loss"}
+        agreement = agree(base, scores, metric.by_type(), counts)
         values = {f"{STAGE[split]}/{name}": value for name, value in scores.items()}
         run.update("metrics.json", values | {f"{STAGE[split]}/by_type": metric.by_type()})
         self._note(run, summary(readings, [kept[place] for place in self.places]))
         run.update("run.json", {"updated": now(), "peak_memory_bytes": peak_memory()})
+        return agreement
 
     def _forms(self, places: Sequence[int]) -> list[Form] | None:
         """What the answers to these sentences may look like; None for anything."""

@@ -1,7 +1,8 @@
 """RunFolder: what every run writes beside its checkpoints."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,6 +13,7 @@ from ner_lightning.data import conll, jsonl
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.runs import BEST, Run, now, provenance, write_text
+from ner_lightning.training import second_opinion
 from ner_lightning.training.checkpoints import MONITOR
 from ner_lightning.training.console import best_effort
 from ner_lightning.training.loggers import TableLogger
@@ -42,6 +44,8 @@ class RunFolder(Callback):
         self.best_f1 = -math.inf
         self._rows = ""
         self._seen: list[Prediction] = []
+        self.agreement: str | None = None  # what seqeval says of the scores
+        self._check: Callable[[], str | None] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """The best validation F1 so far, and the metrics table."""
@@ -125,24 +129,35 @@ class RunFolder(Callback):
             return
         split = SPLIT[stage]
         rows.sort(key=lambda row: int(row["sentence"]))
+        counts = {row["sentence"]: row.pop("counts") for row in rows}
         metric: Any = module.metrics[stage]
         values = {f"{stage}/{name}": value for name, value in metric.compute().items()} | {
             f"{stage}/by_type": metric.by_type(),
             f"{stage}/epoch": trainer.current_epoch,
             f"{stage}/step": trainer.global_step,
         }
+        base, by_type = self.run.path / f"predictions.{split}", metric.by_type()
+        scores = {name: values[f"{stage}/{name}"] for name in second_opinion.FIGURES}
+        check = partial(second_opinion.agree, base, scores, by_type, counts)
         if trainer.state.fn == "fit":  # which must not end for want of these; `validate` writes them again
-            best_effort(self.run.path / f"predictions.{split}", lambda: self._predictions(split, rows))
+            self._check = None
+            best_effort(base, lambda: self._predictions(split, rows, check))
             best_effort(self.run.path / "metrics.json", lambda: self.run.update("metrics.json", values))
             return
-        self._predictions(split, rows)
+        self._predictions(split, rows, check)
+        self.agreement = check()  # before any score is written
         self.run.update("metrics.json", values)
         if stage == "test":
             self.run.update("run.json", {"test_command": self.command, "tested": now()})
             described = self.run.read("run.json").get("data", {})
             self.run.update("run.json", {"data": described | {split: describe_split(data, split)}})
 
-    def _predictions(self, split: str, rows: list[dict[str, Any]]) -> None:
+    @rank_zero_only
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Asks seqeval about the best validation, if its predictions could be written."""
+        self.agreement = self._check() if self._check else None
+
+    def _predictions(self, split: str, rows: list[dict[str, Any]], check: Callable[[], str | None]) -> None:
         base = self.run.path / f"predictions.{split}"
         jsonl.write_jsonl(base.with_name(base.name + ".jsonl"), rows)
         conll.write_conll(
@@ -151,6 +166,7 @@ class RunFolder(Callback):
             [r["gold"] for r in rows],
             [r["predicted"] for r in rows],
         )
+        self._check = check
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -19,7 +19,7 @@ class Scores(NamedTuple):
 
 
 def entity_counts(predicted: Tensor, gold: Tensor, mask: Tensor, types: int) -> Tensor:
-    """Counts entities as the conlleval script of the CoNLL-2000 shared task does.
+    """Counts the entities of each sentence as the conlleval script of the CoNLL-2000 shared task does.
 
     An entity begins at B-, and at an I- whose type is not that of the word before; so any sequence of
     tags can be read, legal or not. It is correct if type, first and last word are.
@@ -31,7 +31,7 @@ def entity_counts(predicted: Tensor, gold: Tensor, mask: Tensor, types: int) -> 
         types: the number of entity types.
 
     Returns:
-        correct, predicted and gold entities of each type. *Shape:* (types, 3)
+        correct, predicted and gold entities of each type. *Shape:* (B, types, 3)
 
     Raises:
         ValueError: shapes differ, tags are no ids of these types (looked at on a CPU only), or the mask is
@@ -55,10 +55,10 @@ def entity_counts(predicted: Tensor, gold: Tensor, mask: Tensor, types: int) -> 
     # A scatter with a spare last row instead of bincount over a selection: no wait for the device.
     columns = []
     for hit, kind in counted:
-        place = torch.where(hit, kind, types).flatten()
-        column = torch.zeros(types + 1, dtype=torch.long, device=place.device)
-        columns.append(column.scatter_add_(0, place, torch.ones_like(place))[:types])
-    return torch.stack(columns, dim=1)
+        place = torch.where(hit, kind, types)  # (B, W)
+        column = torch.zeros(len(place), types + 1, dtype=torch.long, device=place.device)
+        columns.append(column.scatter_add_(1, place, torch.ones_like(place))[:, :types])
+    return torch.stack(columns, dim=-1)
 
 
 def _chunks(tags: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -114,7 +114,7 @@ class EntityF1(Metric):
 
     def update(self, predicted: Tensor, gold: Tensor, mask: Tensor) -> None:
         """Adds a batch; arguments as for `entity_counts`."""
-        self.counts += entity_counts(predicted, gold, mask, len(self.types))
+        self.counts += entity_counts(predicted, gold, mask, len(self.types)).sum(0)
         right = (predicted == gold) & mask
         self.words += torch.stack([right.sum(), mask.sum()])
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ner_lightning.data.batching import Batch
+from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
@@ -127,6 +128,14 @@ class NERModule(Steps):
         assert self.tagger is not None, "configure_model comes first"
         return self.tagger
 
+    def setup(self, stage: str) -> None:
+        """Lets the metrics know gold types that the model does not: their entities count as missed."""
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, CoNLLDataModule):
+            name, split = ("test", "test") if stage == "test" else ("val", "valid")
+            data.warn_of_unknown(split)
+            self.metrics[name] = EntityF1(data.scored_labels(split).types)
+
     def configure_model(self) -> None:
         """Loads the backbone and builds the tagger, in the precision that the trainer was given."""
         if self.tagger is not None:
@@ -178,7 +187,9 @@ class NERModule(Steps):
     def _evaluate(self, stage: str, batch: Batch) -> "Prediction":
         assert batch.tags is not None, "evaluation data has tags"
         emissions = self.built(batch)
-        parts = self.built.losses(emissions, batch.tags, batch.mask)
+        # To the loss, words of types that the model does not know are O: the best that it can predict.
+        known = torch.where(batch.tags < len(self.labels), batch.tags, 0)
+        parts = self.built.losses(emissions, known, batch.mask)
         tags = self.built.decode(emissions, batch.mask)
         metric: Any = self.metrics[stage]
         metric.update(tags, batch.tags, batch.mask)

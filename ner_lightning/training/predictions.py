@@ -7,6 +7,7 @@ import torch.distributed
 
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.schemes import spans
+from ner_lightning.training.metrics import entity_counts
 from ner_lightning.training.module import NERModule, Prediction
 
 SPLIT = {"val": "valid", "test": "test"}
@@ -15,9 +16,15 @@ SPLIT = {"val": "valid", "test": "test"}
 def prediction_rows(
     module: NERModule, data: CoNLLDataModule, stage: str, prediction: Prediction
 ) -> Iterator[dict[str, Any]]:
-    """One row for each sentence of a batch: words, gold, predicted, and each entity's probability."""
+    """One row for each sentence of a batch: words, gold, predicted, and each entity's probability.
+
+    Its `counts` are not for the file: correct, predicted and gold entities, as the metrics count them.
+    """
     sentences = data.split(SPLIT[stage]).sentences
     tagger, batch = module.built, prediction.batch
+    assert batch.tags is not None, "evaluation data has tags"
+    metric: Any = module.metrics[stage]
+    counts = entity_counts(prediction.tags, batch.tags, batch.mask, len(metric.types)).sum(1).tolist()
     entities = tagger.entities(prediction.emissions, batch.mask, prediction.tags)
     for row, index in enumerate(batch.index.tolist()):
         sentence = sentences[index]
@@ -27,6 +34,7 @@ def prediction_rows(
             "words": list(sentence.words),
             "gold": list(sentence.tags or ()),
             "predicted": module.labels.decode(prediction.tags[row, : len(sentence.words)].tolist()),
+            "counts": counts[row],
             "entities": [
                 {
                     "type": entity.type,

@@ -14,13 +14,14 @@ from ner_lightning.training.vitals import peak_memory
 ERRORS = 5
 
 
-def show(run: Run, stage: str, *, fitted: bool = False) -> None:
+def show(run: Run, stage: str, *, fitted: bool = False, agreement: str | None = None) -> None:
     """Prints the result of `val` or `test`, if the run has one.
 
     Args:
         run: the run folder.
         stage: `val` or `test`; errors are shown for the latter.
         fitted: whether it is the end of a fit.
+        agreement: what seqeval says of the scores.
     """
     if fitted and not run.checkpoint(BEST).is_file():
         _without_best(run)
@@ -37,6 +38,8 @@ def show(run: Run, stage: str, *, fitted: bool = False) -> None:
     for name, row in (rows | {"all": micro}).items():
         scores = f"{row['precision']:>10.4f}{row['recall']:>8.4f}{row['f1']:>8.4f}"
         say(f"{name:<16}{scores}{row['gold']:>7}")
+    if agreement:
+        say(agreement)
     say(f"word accuracy {metrics[f'{stage}/accuracy']:.4f}")
     if stage == "test":
         _errors(run)

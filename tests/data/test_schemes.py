@@ -208,7 +208,7 @@ def test_a_used_label_set_is_still_a_value():
 def test_an_unknown_type_is_named_with_the_known_ones():
     with pytest.raises(UserError) as caught:
         LabelSet(("PER", "ORG")).encode(["O", "B-GPE"])
-    message = "entity type 'GPE' does not occur in the training data (types: PER, ORG)"
+    message = "entity type 'GPE' is not one of the entity types PER, ORG"
     assert str(caught.value) == message
 
 

@@ -61,7 +61,7 @@ def test_counts_and_scores_are_seqevals(pairs):
 def test_an_entity_counts_only_whole_and_of_its_type():
     gold = ["B-PER", "I-PER", "O", "B-LOC", "B-LOC"]
     predicted = ["B-PER", "I-PER", "O", "B-ORG", "I-ORG"]
-    counts = entity_counts(*batch([(predicted, gold)]), types=3)
+    counts = entity_counts(*batch([(predicted, gold)]), types=3)[0]
     assert counts.tolist() == [[1, 1, 1], [0, 0, 2], [0, 1, 0]]
     assert scores(counts.sum(0)) == pytest.approx((1 / 2, 1 / 3, 2 / 5))
 
