@@ -49,8 +49,26 @@ def test_commands_of_the_readme_parse(line, capsys, monkeypatch):
     assert yaml.safe_load(capsys.readouterr().out)["model"]["backbone"]
 
 
-def test_the_map_names_every_module_and_nothing_else():
-    text = (ROOT / "ner_lightning" / "README.md").read_text(encoding="utf-8").split("```")[3]
-    named = set(re.findall(r"\b(\w+\.py)\b", text))
-    modules = {p.name for p in (ROOT / "ner_lightning").rglob("*.py")} - {"__init__.py", "__main__.py"}
-    assert named == modules
+def mapped(text):
+    """The paths that a tree of file names shows: two more spaces are one folder deeper."""
+    folder, found = "", []
+    for line in text.strip("\n").splitlines():
+        if re.match(r"\S+/(\s|$)", line):
+            folder = line.split()[0]
+        elif not line.startswith(" "):
+            folder = ""
+        names = re.match(r"(?: {2})?((?:[\w/]+\.py\s+)+)", line)
+        found += [folder + name for name in names[1].split()] if names else []
+    return found
+
+
+def test_the_map_names_every_module_once_and_nothing_else():
+    package = ROOT / "ner_lightning"
+    named = mapped((package / "README.md").read_text(encoding="utf-8").split("```")[3])
+    modules = [p.relative_to(package).as_posix() for p in package.rglob("*.py")]
+    assert sorted(named) == sorted(m for m in modules if not m.endswith(("__init__.py", "__main__.py")))
+
+
+def test_a_module_that_the_map_lacks_is_missed_though_another_has_its_name():
+    tree = "loose.py     a\nmodel/\n  a.py b.py   two\n  c/d.py      see e.py\ntraining/\n  a.py   one\n"
+    assert mapped(tree) == ["loose.py", "model/a.py", "model/b.py", "model/c/d.py", "training/a.py"]

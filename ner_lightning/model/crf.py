@@ -1,11 +1,11 @@
-"""A linear-chain CRF over words: likelihood, Viterbi, marginals, n best paths, segments; fp32.
+"""A linear-chain CRF over words: likelihood, Viterbi, marginals, n best paths, segments.
 
 The maxima over paths are here, the sums over paths in `chain`. Nothing here knows label names: what
 is legal comes as bool tensors. Shape legend: B sentences, W words, C tags, S segments, N paths.
 """
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -13,6 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ner_lightning.model import chain
+
+if TYPE_CHECKING:
+    import torchcrf
+
+# The parameters of a CRF, as in pytorch-crf, and how many dimensions of C each has.
+_SHAPES = {"start_transitions": 1, "end_transitions": 1, "transitions": 2}
 
 
 class Segments(NamedTuple):
@@ -153,7 +159,14 @@ class CRF(nn.Module):
     between the two, and without a legality mask so do values and gradients. With one, only legal
     paths exist: an illegal path has probability zero, whatever the parameters say.
 
-    It computes in fp32 whatever autocast and the type of its inputs say, or in fp64 if given that.
+    Emissions and parameters are taken as fp32 whatever autocast and the type of its inputs say, or as fp64
+    if they are; sums and maxima over paths are in fp64 (in fp32 on MPS, which has no other), and results
+    are rounded to the type that emissions were taken as.
+
+    Why not pytorch-crf itself: it knows no illegal transitions, neither in its sums nor in decoding; its
+    gradient goes through every step of the recursion, where this one is in closed form, and it takes four
+    times as long (docs/explanations/crf.md has the measurements). `from_pytorch_crf` and `to_pytorch_crf`
+    exchange weights with it.
 
     Args:
         num_tags: number of tags, C.
@@ -191,6 +204,56 @@ class CRF(nn.Module):
                 raise ValueError(f"expected {name} to be torch.bool {shape}, got {got}")
             self.register_buffer(name, allowed, persistent=False)
         self.reset_parameters()
+
+    @classmethod
+    def from_pytorch_crf(
+        cls,
+        other: "torchcrf.CRF",
+        legal_starts: Tensor | None = None,
+        legal_transitions: Tensor | None = None,
+        legal_ends: Tensor | None = None,
+    ) -> Self:
+        """A CRF with a copy of the weights of one of pytorch-crf, on its device and in its type.
+
+        Args:
+            other: with `batch_first` or without: that says how its inputs lie, while here sentences always
+                come first.
+            legal_starts: as at `CRF`, here and below; pytorch-crf has none, so None computes as it does.
+            legal_transitions: *Shape:* (C, C)
+            legal_ends: *Shape:* (C,)
+
+        Raises:
+            TypeError: `other` is no `torchcrf.CRF`.
+            ValueError: its weights do not have the shapes of `num_tags` tags, or a mask does not.
+        """
+        tags, parameters = getattr(other, "num_tags", None), dict(getattr(other, "named_parameters", dict)())
+        if tags is None or parameters.keys() != _SHAPES.keys():
+            raise TypeError(f"expected a torchcrf.CRF, got {type(other).__module__}.{type(other).__name__}")
+        for name, dims in _SHAPES.items():
+            if parameters[name].shape != (tags,) * dims:
+                got = tuple(parameters[name].shape)
+                raise ValueError(f"expected {name} to have shape {(tags,) * dims} for {tags} tags, got {got}")
+        crf = cls(tags, legal_starts, legal_transitions, legal_ends).to(parameters["transitions"])
+        crf.load_state_dict(parameters)
+        return crf
+
+    def to_pytorch_crf(self) -> "torchcrf.CRF":
+        """A CRF of pytorch-crf with a copy of these weights, `batch_first`, of their device and type.
+
+        It does not know what is illegal here: give illegal transitions weights such as -1e4 where it must
+        not take them.
+
+        Raises:
+            ImportError: pytorch-crf is not installed.
+        """
+        try:
+            import torchcrf
+        except ImportError as error:
+            raise ImportError("pytorch-crf is not installed: pip install pytorch-crf") from error
+
+        other = torchcrf.CRF(self.num_tags, batch_first=True).to(self.transitions)
+        other.load_state_dict(self.state_dict())
+        return other
 
     def reset_parameters(self) -> None:
         """Draw all parameters uniformly from -0.1 to 0.1."""

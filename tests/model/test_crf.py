@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 import threading
 from typing import NamedTuple
 
@@ -209,6 +210,53 @@ def test_equals_pytorch_crf(spread: float) -> None:
     paths = theirs.decode(problem.emissions.double(), problem.mask)
     found = ours.decode(problem.emissions, problem.mask)
     assert [row[: len(path)].tolist() for row, path in zip(found, paths, strict=True)] == paths
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_weights_are_exchanged_with_pytorch_crf(batch_first: bool) -> None:
+    problem = make(2, [6, 1, 9, 3], 5)
+    theirs = torchcrf.CRF(5, batch_first=batch_first).double()
+    ours = CRF.from_pytorch_crf(theirs)
+    back = ours.to_pytorch_crf()
+    assert isinstance(back, torchcrf.CRF)
+    assert (back.num_tags, back.batch_first, back.transitions.dtype) == (5, True, torch.float64)
+    for name, parameter in theirs.state_dict().items():
+        assert torch.equal(parameter, ours.state_dict()[name])
+        assert torch.equal(parameter, back.state_dict()[name])
+        assert parameter.data_ptr() not in {
+            ours.state_dict()[name].data_ptr(),
+            back.state_dict()[name].data_ptr(),
+        }
+    value = back(problem.emissions, problem.tags, problem.mask, reduction="none")
+    torch.testing.assert_close(ours.log_likelihood(problem.emissions, problem.tags, problem.mask), value)
+    paths = back.decode(problem.emissions, problem.mask)
+    found = ours.decode(problem.emissions, problem.mask)
+    assert [row[: len(path)].tolist() for row, path in zip(found, paths, strict=True)] == paths
+
+
+def test_weights_of_pytorch_crf_can_be_given_legal_transitions() -> None:
+    theirs = torchcrf.CRF(5)
+    ours = CRF.from_pytorch_crf(theirs, BIO_STARTS, BIO_MOVES)
+    emissions = torch.tensor([[[0.0, 0, 9, 0, 0], [0, 0, 0, 0, 9]]])  # I-X, then I-Y
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    assert ours.to_pytorch_crf().decode(emissions, mask) == [[2, 4]]
+    (path,) = ours.decode(emissions, mask).tolist()
+    assert BIO_STARTS[path[0]]
+    assert BIO_MOVES[path[0], path[1]]
+
+
+def test_what_is_no_crf_of_pytorch_crf_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match=r"expected a torchcrf.CRF, got torch.nn.*Linear"):
+        CRF.from_pytorch_crf(torch.nn.Linear(2, 2))
+    theirs = torchcrf.CRF(5)
+    theirs.num_tags = 4
+    with pytest.raises(ValueError, match=r"start_transitions to have shape \(4,\) for 4 tags, got \(5,\)"):
+        CRF.from_pytorch_crf(theirs)
+    with pytest.raises(ValueError, match="expected legal_starts to be"):
+        CRF.from_pytorch_crf(torchcrf.CRF(4), BIO_STARTS)
+    monkeypatch.setitem(sys.modules, "torchcrf", None)
+    with pytest.raises(ImportError, match="pip install pytorch-crf"):
+        CRF(3).to_pytorch_crf()
 
 
 def test_state_dict_moves_both_ways() -> None:

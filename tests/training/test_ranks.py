@@ -25,6 +25,7 @@ def test_scores_are_the_same_on_any_number_of_ranks(tmp_path):
     assert len(settings) == 10
     plain = {split: found[f"length-grouped, {split}, 1"] for split in ("valid", "test")}
     assert any(row["correct"] for row in plain["valid"]["counts"].values())  # there is something to count
+    assert all(split["counts"]["FIRM"]["gold"] == 1 for split in plain.values())  # unknown to training
     for setting in settings:
         one, two, three = (found[f"{setting}, {world}"] for world in (1, 2, 3))
         assert one["sentences"] == list(range(7 if "valid" in setting else 5))
