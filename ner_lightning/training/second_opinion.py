@@ -8,6 +8,7 @@ from textwrap import shorten
 from typing import Any, NamedTuple
 
 from ner_lightning.data.columns import DOCSTART
+from ner_lightning.data.conll import UNWRITABLE
 from ner_lightning.data.schemes import OUTSIDE, spans, split_tag, to_bio2
 from ner_lightning.errors import UserError
 
