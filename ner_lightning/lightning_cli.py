@@ -172,6 +172,7 @@ class NERCLI(LightningCLI):
         text: str = parser.dump(self.given, skip_none=False, skip_validation=True)
         config = yaml.safe_load(text)
         config["data"]["types"] = self.datamodule.types
+        config["data"]["max_length"] = self.datamodule.max_length
         config.pop("config", None)
         config.pop("ckpt_path", None)
         return config, yaml.safe_dump(config, sort_keys=False)

@@ -12,9 +12,11 @@ import torch
 import yaml
 from lightning.pytorch.strategies import StrategyRegistry
 
+from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
+from ner_lightning.model.loss import LossWeights, check_objective
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -33,7 +35,7 @@ def refuse(config: Any) -> None:
 
     Raises:
         UserError: accelerator, precision, devices, strategy or a callback's monitor is not as it must be,
-            or the backbone cannot be had.
+            nothing counts in the loss, or the backbone cannot be had or has too few positions.
     """
     _accelerator(config.trainer.accelerator)
     _precision(config.trainer.precision, str(config.trainer.accelerator))
@@ -41,7 +43,14 @@ def refuse(config: Any) -> None:
     _strategy(config.trainer.strategy)
     for callback in _callbacks(config.trainer.callbacks):
         _monitor(callback)
-    _ = locate(config.model.backbone, config.model.revision).kwargs  # asks the Hub for access
+    loss, parts = config.model.loss, config.model.loss_parts or ()
+    check_objective(LossWeights(loss.ce, loss.crf, loss.ls), config.model.use_crf, [1.0] * len(parts))
+    # Asks the Hub for access first.
+    window_length(
+        config.data.max_length,
+        locate(config.model.backbone, config.model.revision),
+        trust_remote_code=config.model.trust_remote_code,
+    )
 
 
 def refuse_types(config: Any, types: Collection[str]) -> None:

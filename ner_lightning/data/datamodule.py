@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from ner_lightning import progress
 from ner_lightning.data.batching import Batch, EncodedDataset
 from ner_lightning.data.encoding import Encoded, Encoder, load_tokenizer
+from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet, spans
@@ -51,7 +52,8 @@ class CoNLLDataModule(pl.LightningDataModule):
         tokens_per_batch: the most padded sub-tokens in a batch, instead of a number of sentences.
         packing: put a batch's sentences into one row without padding, each seeing itself alone; needs a
             backbone with rotary positions and attn_implementation auto, eager or sdpa.
-        max_length: the most sub-tokens in a window; longer sentences are split and stitched.
+        max_length: the most sub-tokens in a window; longer sentences are split and stitched. Null takes 512,
+            or as many as the backbone has positions where those are fewer.
         overlap: sub-tokens that the windows of a long sentence share.
         context: read consecutive sentences of a document together, up to this many sub-tokens; null reads
             each sentence alone. `batch_size` then counts such passages.
@@ -84,7 +86,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         eval_batch_size: int = 32,
         tokens_per_batch: int | None = None,
         packing: bool = False,
-        max_length: int = 512,
+        max_length: int | None = None,
         overlap: int = 64,
         context: int | None = None,
         repeats: int = 0,
@@ -181,7 +183,16 @@ class CoNLLDataModule(pl.LightningDataModule):
         tokenizer = load_tokenizer(
             locate(self.backbone, self.backbone_revision), trust_remote_code=self.trust_remote_code
         )
-        return Encoder(tokenizer, **self.encoding)
+        return Encoder(tokenizer, **self.encoding | {"max_length": self.max_length})
+
+    @cached_property
+    def max_length(self) -> int:
+        """The most sub-tokens in a window, which the backbone's positions limit."""
+        return window_length(
+            self.encoding["max_length"],
+            locate(self.backbone, self.backbone_revision),
+            trust_remote_code=self.trust_remote_code,
+        )
 
     def split(self, name: str) -> Split:
         """The sentences of train, valid or test, read once and cut to their limit."""

@@ -118,6 +118,7 @@ class Encoder:
         if repeats < 0:
             raise UserError(f"data.repeats is {repeats}; it must be 0 or more")
         special = len(self.prefix) + len(self.suffix) + repeats * len(self.line)
+        self.max_length = max_length
         self.capacity = (max_length - special) // (repeats + 1)
         self.overlap = overlap
         self.context = context

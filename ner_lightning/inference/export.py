@@ -104,7 +104,7 @@ def export(
             "format": FORMAT,
             "form": form,
             "types": list(source.types),
-            "encoding": dict(source.encoding),
+            "encoding": dict(source.encoding) | {"max_length": encoder.max_length},
             "bf16": bf16,
             "temperature": source.temperature if temperature is None else temperature,
             "settings": settings,

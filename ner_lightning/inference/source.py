@@ -1,6 +1,7 @@
 """Where a trained tagger is kept (a run, a checkpoint, an exported folder), and how it is made from there."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ner_lightning import runs
 from ner_lightning.data.encoding import ENCODING, Encoder, load_tokenizer
+from ner_lightning.data.positions import DEFAULT, positions
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
@@ -68,7 +70,12 @@ class Source:
 
     def encoder(self) -> Encoder:
         """The way from words to sub-tokens."""
-        return Encoder(load_tokenizer(self.pretrained, trust_remote_code=self.trust), **self.encoding)
+        encoding = dict(self.encoding)
+        if self.form != "onnx":  # whose folder holds no backbone, and was written with what it has
+            # A checkpoint of an earlier version may name windows that its backbone has no positions for.
+            limit = positions(self.pretrained, self.trust)
+            encoding["max_length"] = min(encoding.get("max_length") or DEFAULT, limit or sys.maxsize)
+        return Encoder(load_tokenizer(self.pretrained, trust_remote_code=self.trust), **encoding)
 
     def build(self, device: str, *, bf16: bool | None = None, merge: bool = True) -> Tagger:
         """Makes the tagger.

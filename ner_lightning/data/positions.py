@@ -1,0 +1,114 @@
+"""How many positions a backbone has, and the window length that follows from them."""
+
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ner_lightning.data.gguf_once import read_once
+from ner_lightning.data.pretrained import Pretrained
+from ner_lightning.errors import UserError
+
+DEFAULT = 512  # sub-tokens in a window, where a backbone has as many positions
+# What configurations call the number of positions.
+NAMES = ("max_position_embeddings", "n_positions", "max_seq_len")
+
+
+def window_length(asked: int | None, pretrained: Pretrained, *, trust_remote_code: bool = False) -> int:
+    """The most sub-tokens in a window.
+
+    Args:
+        asked: `data.max_length`; None takes 512, or what the backbone has where that is less.
+        pretrained: where the backbone is.
+        trust_remote_code: run code that comes with it.
+
+    Raises:
+        UserError: the backbone has fewer positions than were asked for.
+    """
+    limit = positions(pretrained, trust_remote_code)
+    if asked is None:
+        return DEFAULT if limit is None else min(DEFAULT, limit)
+    if limit is not None and asked > limit:
+        raise UserError(
+            f"data.max_length is {asked}, but {pretrained.label} has positions for {limit} sub-tokens; "
+            f"set data.max_length to {limit} or less"
+        )
+    return asked
+
+
+@cache
+def positions(pretrained: Pretrained, trust_remote_code: bool = False) -> int | None:
+    """The most sub-tokens that a backbone can read in one row; None where nothing limits them.
+
+    Rotary positions go on beyond what a configuration names, but what is beyond was never trained, so that
+    number counts for them too. For others it is found out from the backbone's own code, without weights.
+    """
+    if pretrained.gguf_file is not None:
+        return _in_gguf(Path(pretrained.name) / pretrained.gguf_file)
+    from transformers import AutoConfig
+
+    config: Any = AutoConfig.from_pretrained(
+        pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
+    )
+    text = config.get_text_config()
+    named = next((value for name in NAMES if isinstance(value := getattr(text, name, None), int)), None)
+    if named is None or named < 1:
+        return None
+    if getattr(text, "rope_parameters", None) is not None:
+        return named
+    return _of_code(config, named, trust_remote_code)
+
+
+def _in_gguf(file: Path) -> int | None:
+    with read_once():
+        import gguf
+
+        fields = gguf.GGUFReader(file).fields
+    kind = fields["general.architecture"].contents()
+    length = fields.get(f"{kind}.context_length")
+    return None if length is None else int(length.contents())
+
+
+def _of_code(config: Any, named: int, trust_remote_code: bool) -> int | None:
+    """Runs a backbone without weights, where shapes alone are computed, and sees what limits its rows.
+
+    Args:
+        config: of the backbone, whose positions are not rotary.
+        named: the number of positions that it names.
+        trust_remote_code: run code that comes with it.
+    """
+    import torch
+    from torch import nn
+    from transformers import AutoModel
+
+    rooms: list[int] = []
+
+    def look(table: nn.Embedding, _given: Any) -> None:
+        if table.num_embeddings >= named and table is not model.get_input_embeddings():
+            # Some tables begin with rows that are no positions, such as RoBERTa's, which are for padding.
+            padding = -1 if table.padding_idx is None else table.padding_idx
+            rooms.append(table.num_embeddings - int(getattr(table, "offset", padding + 1)))
+
+    def runs(length: int) -> bool:
+        ids = torch.zeros((1, length), dtype=torch.long)
+        for given in (
+            {},
+            {"attention_mask": torch.ones_like(ids)},
+        ):  # some look at values if there is no mask
+            with suppress(Exception):
+                model(input_ids=ids, **given)
+                return True
+        return False
+
+    try:
+        with torch.device("meta"), torch.no_grad():
+            model: Any = AutoModel.from_config(config, trust_remote_code=trust_remote_code).eval()
+            model.config.use_cache = False
+            for module in model.modules():
+                if isinstance(module, nn.Embedding):
+                    module.register_forward_pre_hook(look)
+            whole, more = runs(named), runs(named + 1)
+    except Exception:  # no model that is known: it is taken at its word
+        return named
+    sines = any(buffer.dim() > 1 and len(buffer) == named for buffer in model.buffers())
+    return min(rooms) if rooms else named if sines or whole > more or not whole else None
