@@ -4,12 +4,14 @@ import importlib
 import importlib.metadata
 import os
 import sys
+import time
 from collections.abc import Sequence
 
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.short_help import HELPS, short_help
 from ner_lightning.terminal import printable
-from ner_lightning.training.ranks import exit_code, lost_another, prefix
+from ner_lightning.training.launch import LaunchError, alone, own_environment
+from ner_lightning.training.ranks import GRACE, exit_code, is_first, lost_another, prefix
 
 # Subcommand, the module whose `run(subcommand, arguments)` does it, what it is for.
 COMMANDS = {
@@ -29,6 +31,8 @@ COMMANDS = {
     "completion": ("ner_lightning.completion_cli", "complete commands and options by tab: bash, zsh or fish"),
 }
 
+ON_RANKS = ("fit", "validate", "test", "pretrain")  # what works in several processes together
+
 
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the command line.
@@ -47,7 +51,15 @@ def main(args: Sequence[str] | None = None) -> int:
     command, rest = words[0], words[1:]
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a log file is a line for each step
+    with own_environment():
+        return _exit_code(command, rest)
+
+
+def _exit_code(command: str, rest: list[str]) -> int:
+    """Runs a command, and says what went wrong with it."""
     try:
+        if command not in ON_RANKS:
+            alone(command)
         _run(command, rest)
         sys.stdout.flush()  # a reader that has gone is met here, not while Python ends
     except (Interrupted, KeyboardInterrupt) as stop:
@@ -56,6 +68,9 @@ def main(args: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain of it at its end
         return 1
     except Exception as error:
+        if isinstance(error, LaunchError) and not is_first():
+            time.sleep(GRACE)  # a launcher ends all ranks when one has ended, and the first is to say why
+            return 2
         known = _known(error)
         if known is None:
             _ask_for_report()

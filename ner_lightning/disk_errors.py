@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 
 from ner_lightning.errors import UserError
-from ner_lightning.runs import LAST, RUN_VARIABLE, Run
+from ner_lightning.runs import LAST, Run
+from ner_lightning.training.launch import RUN_VARIABLE
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ALMOST_NONE = 2**20  # bytes

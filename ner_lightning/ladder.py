@@ -105,12 +105,8 @@ def read_ladder(file: Path) -> Ladder:
 
 
 def is_done(run: Run) -> bool:
-    """Whether a run went through all its epochs."""
-    about, file = run.read("run.json"), run.path / "config.yaml"
-    if not about.get("epochs") or not file.is_file():
-        return False
-    wanted = yaml.safe_load(file.read_text(encoding="utf-8"))["trainer"]["max_epochs"]
-    return bool(about["epochs"] >= wanted)
+    """Whether a run came to its regular end: all its epochs or steps, or early stopping."""
+    return "finished" in run.read("run.json")
 
 
 def find_run(cell: Cell, root: Path) -> Run | None:
@@ -118,7 +114,7 @@ def find_run(cell: Cell, root: Path) -> Run | None:
     wanted = [shipped(word) for word in cell.command(root)]
     folders = [item for item in (root / cell.name).glob("*") if item.name.isdecimal()]
     for folder in sorted(folders, key=lambda item: int(item.name), reverse=True):
-        if Run(folder).read("run.json").get("command", [])[1:] == wanted:
+        if [shipped(word) for word in Run(folder).read("run.json").get("command", [])[1:]] == wanted:
             return Run(folder)
     return None
 

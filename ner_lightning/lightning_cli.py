@@ -22,12 +22,13 @@ from ner_lightning.errors import UserError
 from ner_lightning.preflight import explain, refuse, refuse_types
 from ner_lightning.progress import shown
 from ner_lightning.recipe import COMMON, add_options, quiet
-from ner_lightning.runs import RUN_VARIABLE, Run
+from ner_lightning.runs import Run, now
 from ner_lightning.starts import find_start, run_folder, take_part
 from ner_lightning.training import callbacks, console, ranks, report
 from ner_lightning.training.checkpoints import CheckpointFiles, checkpoints
 from ner_lightning.training.dashboard import Dashboard
 from ner_lightning.training.faults import BatchWatch
+from ner_lightning.training.launch import RUN_VARIABLE, use_all_ranks
 from ner_lightning.training.loggers import TableLogger, wandb_without_key
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.safepoints import SafePoints
@@ -41,15 +42,19 @@ class NERCLI(LightningCLI):
     """LightningCLI for one model and one data module.
 
     Args:
-        args: the words after the program's name.
+        args: the words after the program's name, led by the stored configuration where the user gave none.
+        command: the same as the user typed them.
         checkpoint: to continue, validate or test from.
         run: the folder to write to; None makes a new one.
     """
 
-    def __init__(self, args: Sequence[str], checkpoint: Path | None, run: Run | None) -> None:
+    def __init__(
+        self, args: Sequence[str], command: Sequence[str], checkpoint: Path | None, run: Run | None
+    ) -> None:
         self.checkpoint = checkpoint
         self.run_folder = run
         self.words = list(args)
+        self.command = ["ner-lightning", *command]
         self.given: Any = None  # the options as they were, before folders in them were made absolute
         self.watch: BatchWatch | None = None
         self.files: callbacks.RunFolder | None = None
@@ -97,6 +102,8 @@ class NERCLI(LightningCLI):
         """Makes the run folder, and refuses what cannot work before anything is loaded."""
         config = self.config[self.subcommand]
         self.given = config.clone()
+        if said := use_all_ranks(config.trainer):
+            console.say(said)
         refuse(config)
         if self.subcommand == "fit":
             say_unused(self.words, config)
@@ -141,11 +148,17 @@ class NERCLI(LightningCLI):
         table, vitals = TableLogger(self.run_folder.path), Vitals()
         self.watch = BatchWatch(self.run_folder)
         every = self.config[self.subcommand].checkpoint_every_n_steps
+<<<<<<< HEAD
         command = ["ner-lightning", *self.words]
         self.files = callbacks.RunFolder(self.run_folder, *self._resolved(), command, table)
         always = [
             self.watch,
             self.files,
+=======
+        always = [
+            self.watch,
+            callbacks.RunFolder(self.run_folder, *self._resolved(), self.command, table),
+>>>>>>> 935eb73 (wip: ranks of torchrun and srun, environment of one command, finished in run.json)
             vitals,  # this and the next before what saves within an epoch
             console.EpochTable(self.run_folder, vitals, bar=bar, live=live),
             SafePoints(self.run_folder, table, every),
@@ -199,7 +212,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         try:
             with warnings.catch_warnings(), shown("stdout"):
                 quiet()
-                cli = NERCLI([subcommand, *start.words], start.checkpoint, start.folder)
+                cli = NERCLI([subcommand, *start.words], [subcommand, *args], start.checkpoint, start.folder)
         except MisconfigurationException as error:
             raise UserError(" ".join(str(error).split())) from None
         except SystemExit as stop:
@@ -212,6 +225,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             if RUN_VARIABLE in os.environ and ranks.is_first():
                 runs.remove_empty(Run(Path(os.environ[RUN_VARIABLE])))
     if cli.trainer.is_global_zero and cli.run_folder is not None:
+        if subcommand == "fit":
+            cli.run_folder.update("run.json", {"finished": now()})
         stage = "test" if subcommand == "test" else "val"
         agreement = cli.files.agreement if cli.files else None
         report.show(cli.run_folder, stage, fitted=subcommand == "fit", agreement=agreement)

@@ -16,7 +16,11 @@ from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
+<<<<<<< HEAD
 from ner_lightning.model.loss import LossWeights, check_objective
+=======
+from ner_lightning.training.launch import LaunchError, launch
+>>>>>>> 935eb73 (wip: ranks of torchrun and srun, environment of one command, finished in run.json)
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -175,10 +179,18 @@ def _precision(precision: Any, accelerator: str) -> None:
 
 def _devices(asked: Any, accelerator: str) -> None:
     """GPUs are counted by Lightning; without any, it would start that many processes on the CPU."""
+    launched = launch()
     if accelerator not in {"auto", "cpu"} or (accelerator == "auto" and _has_accelerator()):
+        here = torch.cuda.device_count() if torch.cuda.is_available() else 1
+        if launched is not None and launched.local > here:
+            raise LaunchError(
+                f"{launched.by} started {launched.local} processes on this machine, which has {here} GPU"
+                f"{'s' if here > 1 else ''}; start as many as there are, or train on the CPU: "
+                "--trainer.accelerator cpu"
+            )
         return
     count = len(asked) if isinstance(asked, list) else int(asked) if str(asked).isdecimal() else 1
-    if count > 1 and accelerator == "auto":
+    if count > 1 and accelerator == "auto" and launched is None:
         raise UserError(
             f"trainer.devices is {count}, but this machine has no GPU that PyTorch can use.\n"
             f"Leave it out, or train in {count} processes on the CPU: --trainer.accelerator cpu"

@@ -19,7 +19,6 @@ from ner_lightning.files import replacing, sweep
 
 BEST, LAST = "best", "last"
 RECIPE = "recipe.yaml"  # what a run of another command than `fit` is continued with
-RUN_VARIABLE = "NER_LIGHTNING_RUN"  # the environment variable with the folder of the run at hand
 PACKAGES = (
     "ner-lightning",
     "torch",

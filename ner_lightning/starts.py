@@ -13,8 +13,9 @@ from ner_lightning.consent import stored_options, take_consent
 from ner_lightning.files import replacing
 from ner_lightning.options import config_files, named, peek, shipped, take
 from ner_lightning.preflight import check_config, read_config
-from ner_lightning.runs import BEST, LAST, RUN_VARIABLE, Run
+from ner_lightning.runs import BEST, LAST, Run
 from ner_lightning.training import ranks
+from ner_lightning.training.launch import RUN_VARIABLE
 
 ALL_OPTIONS = "--help-all"  # `--help` is answered by cli.py, without importing anything
 

@@ -34,6 +34,7 @@ def start(
     log: Path,
     before: Callable[[int], None] = lambda rank: None,
     world: int = 1,
+    torchrun: bool = False,
 ) -> list[int]:
     """Starts the command on some ranks, each a process, and returns their numbers.
 
@@ -43,12 +44,13 @@ def start(
         log: a file that all that is printed goes to.
         before: called in each process with its rank, to patch things.
         world: how many ranks.
+        torchrun: whether they find the environment that torchrun sets, and no options that name them.
     """
     port = str(free_port())
-    return [_fork(folder, words, log, before, rank, world, port) for rank in range(world)]
+    return [_fork(folder, words, log, before, rank, world, port, torchrun) for rank in range(world)]
 
 
-def _fork(folder, words, log, before, rank, world, port) -> int:
+def _fork(folder, words, log, before, rank, world, port, torchrun) -> int:
     process = os.fork()
     if process:
         return process
@@ -62,12 +64,15 @@ def _fork(folder, words, log, before, rank, world, port) -> int:
         if world > 1:
             os.environ.update(
                 LOCAL_RANK=str(rank),
-                NODE_RANK="0",
                 WORLD_SIZE=str(world),
                 MASTER_ADDR="127.0.0.1",
                 MASTER_PORT=port,
             )
-            words = [*words, *RANKS, str(world)]
+            if torchrun:
+                os.environ.update(TORCHELASTIC_RUN_ID="1", RANK=str(rank), LOCAL_WORLD_SIZE=str(world))
+            else:
+                os.environ["NODE_RANK"] = "0"
+                words = [*words, *RANKS, str(world)]
             os.cpu_count = lambda: world  # more ranks than cores are slow, but right
         before(rank)
         code = main(words)
@@ -87,7 +92,9 @@ def wait(processes: list[int]) -> list[int]:
     return [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
 
 
-def run(folder: Path, words: list[str], log: Path, world: int = 1, before=lambda rank: None) -> None:
+def run(
+    folder: Path, words: list[str], log: Path, world: int = 1, before=lambda rank: None, torchrun=False
+) -> None:
     """Runs the command to its end, which must be a good one."""
-    codes = wait(start(folder, words, log, before, world))
+    codes = wait(start(folder, words, log, before, world, torchrun))
     assert codes == [0] * world, f"{words} on {world} ranks: {codes}\n{log.read_text()[-3000:]}"

@@ -3,6 +3,7 @@
 `python tests/rank_jobs.py metrics FOLDER` scores one checkpoint on data sets whose sizes do not divide.
 `python tests/rank_jobs.py steps FOLDER` trains 20 steps in float64 on one rank and on two, and accumulates.
 `python tests/rank_jobs.py modes FOLDER` trains a few steps in each way of training on two ranks.
+`python tests/rank_jobs.py torchrun FOLDER` runs commands on a recipe of one device in two ranks of torchrun's.
 `python tests/rank_jobs.py epochs FOLDER` counts the batches, sentences and validations of eight epochs.
 """
 
@@ -17,6 +18,8 @@ import forks
 import tiny
 import torch
 import yaml
+
+import ner_lightning.cli
 
 LONG = ["--data.max_length=14", "--data.overlap=4"]
 SETTINGS = {
@@ -207,10 +210,38 @@ def record(file: Path) -> None:
     NERModule.on_validation_epoch_end = on_validation_epoch_end
 
 
+def torchrun(folder: Path) -> dict[str, object]:
+    """What commands do in two processes that torchrun started, though the recipe names one device."""
+    devices = ["--trainer.devices", "1"]
+    commands = {
+        "fit": ["fit", "--config", "recipe.yaml", *devices, "--trainer.max_epochs", "1"],
+        "test": ["test", *devices],
+        "predict": ["predict", "--text", "Vera Holt"],
+        "spawn": ["fit", "--config", "recipe.yaml", "--trainer.strategy", "ddp_spawn"],
+    }
+    found: dict[str, object] = {}
+    for name, words in commands.items():
+        log = folder / f"{name}.log"
+        codes = forks.wait(forks.start(folder, words, log, _impatient, 2, torchrun=True))
+        found[name] = {"codes": codes, "log": log.read_text()}
+    run = folder / "runs/recipe/1"
+    found["runs"] = sorted(str(p.relative_to(folder)) for p in (folder / "runs/recipe").iterdir())
+    found["run.json"] = json.loads((run / "run.json").read_text())
+    found["devices"] = yaml.safe_load((run / "config.yaml").read_text())["trainer"]["devices"]
+    with (run / "metrics.csv").open() as file:
+        found["steps"] = sum(bool(row["train/loss"]) for row in csv.DictReader(file))
+    found["sentences"] = len((run / "predictions.test.jsonl").read_text().splitlines())
+    return found
+
+
+def _impatient(rank: int) -> None:
+    ner_lightning.cli.GRACE = 0.5
+
+
 if __name__ == "__main__":
     where = Path(sys.argv[2])
     shutil.rmtree(where, ignore_errors=True)
     where.mkdir(parents=True)
     prepare(where)
-    job = {"metrics": metrics, "steps": steps, "modes": modes, "epochs": epochs}[sys.argv[1]]
+    job = {"metrics": metrics, "steps": steps, "modes": modes, "epochs": epochs, "torchrun": torchrun}[sys.argv[1]]
     print(json.dumps(job(where)))

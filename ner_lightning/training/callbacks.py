@@ -82,6 +82,7 @@ class RunFolder(Callback):
                 "seed": self.config.get("seed_everything"),
                 "types": data.types,
                 "backbone": {"name": module.hparams["backbone"], "weights": module.weights_id},
+                "ranks": trainer.world_size,
                 "parameters": sum(p.numel() for p in parameters),
                 "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
                 "data": {name: describe_split(data, name) for name in ("train", "valid")},

@@ -91,6 +91,7 @@ def test_slurm_asks_for_time_and_the_job_goes_back_to_the_queue(place, whole_on_
         "SLURM_NTASKS": "2",
         "SLURM_NTASKS_PER_NODE": "2",
         "SLURM_NNODES": "1",
+        "SLURM_STEP_NUM_TASKS": "2",
         "SLURM_NODELIST": "localhost",
         "SLURM_NODEID": "0",
         "MASTER_ADDR": "127.0.0.1",

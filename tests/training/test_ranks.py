@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from ner_lightning.training.launch import LaunchError, launch, use_all_ranks
 from ner_lightning.training.ranks import exit_code, is_first, lost_another, prefix
 
 JOBS = Path(__file__).parent.parent / "rank_jobs.py"
@@ -57,6 +59,73 @@ def test_every_epoch_trains_on_each_sentence_once_and_is_validated(tmp_path):
             seen = [i for rank in ranks for epoch, index in rank["batches"] if epoch == number for i in index]
             assert sorted(seen) == list(range(len(seen))), (world, number)
             assert len(seen) > 100
+
+
+def test_torchrun_on_a_recipe_of_one_device_trains_and_tests_on_all_ranks(tmp_path):
+    found = job("torchrun", tmp_path / "work")
+    assert found["fit"]["codes"] == [0, 0]
+    assert found["fit"]["log"].count("torchrun started 2 processes: DDP uses them all") == 1
+    assert found["steps"] == 4  # 32 sentences, 2 ranks of 4 a step
+    assert found["runs"] == ["runs/recipe/1"]
+    assert found["run.json"]["ranks"] == 2
+    assert found["devices"] == 1  # the recipe as it was written
+    assert found["test"]["codes"] == [0, 0]
+    assert found["sentences"] == 5
+    for refused, text in [
+        ("predict", "`ner-lightning predict` works in one process, but torchrun started 2"),
+        ("spawn", "trainer.strategy ddp_spawn starts processes of its own"),
+    ]:
+        assert found[refused]["codes"] == [2, 2]
+        assert found[refused]["log"].count("ner-lightning: ") == 1  # on the first rank alone
+        assert text in found[refused]["log"]
+
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
+SRUN = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2", "SLURM_NTASKS_PER_NODE": "2"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        ({}, None),
+        (TORCHRUN, ("torchrun", 4, 2)),
+        (TORCHRUN | {"WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}, None),
+        (TORCHRUN | {"NER_LIGHTNING_RUN": "runs/x/1"}, None),  # within a rank
+        (SRUN, ("srun", 4, 2)),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, None),  # a batch script, without srun
+        ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_JOB_NAME": "bash"}, None),
+        (SRUN | {"SLURM_JOB_NAME": "bash"}, "name the job otherwise"),
+        ({"SLURM_STEP_NUM_TASKS": "4", "SLURM_NNODES": "2"}, "start them with --ntasks-per-node 2"),
+        (TORCHRUN | {"WORLD_SIZE": "3"}, "not the same number on each node"),
+    ],
+)
+def test_what_launched_this_process(environment, found):
+    if isinstance(found, str):
+        with pytest.raises(LaunchError, match=found):
+            launch(environment)
+    else:
+        assert launch(environment) == found
+
+
+@pytest.mark.parametrize(
+    ("devices", "nodes", "said"),
+    [(1, 1, True), (2, 1, True), (1, 2, True), (2, 2, False), ("auto", 2, False), ([0, 3], 2, False)],
+)
+def test_a_trainer_uses_the_ranks_that_there_are(monkeypatch, devices, nodes, said):
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    trainer = SimpleNamespace(strategy="auto", devices=devices, num_nodes=nodes)
+    assert (use_all_ranks(trainer) is not None) == said
+    assert trainer.devices == (devices if isinstance(devices, list) else 2)
+    assert trainer.num_nodes == 2
+
+
+def test_devices_by_number_that_are_not_as_many_as_the_ranks_are_refused(monkeypatch):
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    trainer = SimpleNamespace(strategy="auto", devices="0,1,2", num_nodes=2)
+    with pytest.raises(LaunchError, match="names 3 devices, but torchrun started 2 processes on each node"):
+        use_all_ranks(trainer)
 
 
 @pytest.mark.parametrize(
