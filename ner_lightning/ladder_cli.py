@@ -89,12 +89,12 @@ def _run_cell(cell: "Cell", root: Path, trust: list[str]) -> "Run | None":
         return found
     words = cell.command(root) if found is None else ["fit", "--run", str(found.path)]
     words += trust
+    before = 0.0 if found is None else found.read("run.json").get("minutes", 0.0)
     began = time.monotonic()
     code = _watched([sys.executable, "-m", "ner_lightning", *words], root / f"{cell.name}.log")
     found = find_run(cell, root)
     if found is not None:
-        minutes = found.read("run.json").get("minutes", 0.0) + (time.monotonic() - began) / 60
-        found.update("run.json", {"minutes": minutes})
+        found.update("run.json", {"minutes": before + (time.monotonic() - began) / 60})
     if code in STOPPED:
         raise Interrupted(STOPPED[code])
     return found if code == 0 else None

@@ -23,7 +23,7 @@ from ner_lightning.preflight import explain, refuse, refuse_types
 from ner_lightning.progress import shown
 from ner_lightning.recipe import COMMON, add_options, quiet
 from ner_lightning.runs import Run, now
-from ner_lightning.starts import find_start, run_folder, take_part
+from ner_lightning.starts import Start, find_start, run_folder, take_part
 from ner_lightning.training import callbacks, console, ranks, report
 from ner_lightning.training.checkpoints import CheckpointFiles, checkpoints
 from ner_lightning.training.dashboard import Dashboard
@@ -31,6 +31,7 @@ from ner_lightning.training.faults import BatchWatch
 from ner_lightning.training.launch import RUN_VARIABLE, use_all_ranks
 from ner_lightning.training.loggers import TableLogger, wandb_without_key
 from ner_lightning.training.module import NERModule
+from ner_lightning.training.resuming import check_data, check_settings
 from ner_lightning.training.safepoints import SafePoints
 from ner_lightning.training.states import HiddenStateCache
 from ner_lightning.training.vitals import Vitals
@@ -42,18 +43,14 @@ class NERCLI(LightningCLI):
     """LightningCLI for one model and one data module.
 
     Args:
-        args: the words after the program's name, led by the stored configuration where the user gave none.
-        command: the same as the user typed them.
-        checkpoint: to continue, validate or test from.
-        run: the folder to write to; None makes a new one.
+        start: where it starts.
+        command: the words after the program's name, as they were typed.
     """
 
-    def __init__(
-        self, args: Sequence[str], command: Sequence[str], checkpoint: Path | None, run: Run | None
-    ) -> None:
-        self.checkpoint = checkpoint
-        self.run_folder = run
-        self.words = list(args)
+    def __init__(self, start: Start, command: Sequence[str]) -> None:
+        self.start = start
+        self.run_folder = start.folder
+        self.words = [command[0], *start.words]
         self.command = ["ner-lightning", *command]
         self.given: Any = None  # the options as they were, before folders in them were made absolute
         self.watch: BatchWatch | None = None
@@ -141,6 +138,8 @@ class NERCLI(LightningCLI):
         """A trainer with the callbacks and the table that every run has."""
         assert self.run_folder is not None
         refuse_types(self.config[self.subcommand], self.datamodule.types)
+        config, text = self._resolved()
+        self._check_start(config)
         trainer = self.config_init[self.subcommand].trainer
         loggers = [one for one in _listed(trainer.logger) if not isinstance(one, bool)]
         bar = sys.stderr.isatty() and trainer.enable_progress_bar is not False
@@ -148,17 +147,10 @@ class NERCLI(LightningCLI):
         table, vitals = TableLogger(self.run_folder.path), Vitals()
         self.watch = BatchWatch(self.run_folder)
         every = self.config[self.subcommand].checkpoint_every_n_steps
-<<<<<<< HEAD
-        command = ["ner-lightning", *self.words]
-        self.files = callbacks.RunFolder(self.run_folder, *self._resolved(), command, table)
+        self.files = callbacks.RunFolder(self.run_folder, config, text, self.command, table)
         always = [
             self.watch,
             self.files,
-=======
-        always = [
-            self.watch,
-            callbacks.RunFolder(self.run_folder, *self._resolved(), self.command, table),
->>>>>>> 935eb73 (wip: ranks of torchrun and srun, environment of one command, finished in run.json)
             vitals,  # this and the next before what saves within an epoch
             console.EpochTable(self.run_folder, vitals, bar=bar, live=live),
             SafePoints(self.run_folder, table, every),
@@ -179,6 +171,15 @@ class NERCLI(LightningCLI):
             **kwargs,
         )
 
+    def _check_start(self, config: dict[str, Any]) -> None:
+        """Compares settings and data with those of the checkpoint, before the backbone is loaded."""
+        if self.start.checkpoint is None:
+            return
+        training = self.subcommand == "fit"
+        check_settings(self.start.held, config, training=training)
+        if training and (said := check_data(self.start.held, self.datamodule)):
+            console.say(said)
+
     def _resolved(self) -> tuple[dict[str, Any], str]:
         """The whole configuration, entity types included, as plain values and as YAML."""
         parser = self._parser(self.subcommand)
@@ -194,7 +195,7 @@ class NERCLI(LightningCLI):
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         if subcommand != "fit":
             kwargs["verbose"] = False  # the result table is our own
-        return kwargs | {"ckpt_path": None if self.checkpoint is None else str(self.checkpoint)}
+        return kwargs | {"ckpt_path": self.start.checkpoint and str(self.start.checkpoint)}
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -212,7 +213,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         try:
             with warnings.catch_warnings(), shown("stdout"):
                 quiet()
-                cli = NERCLI([subcommand, *start.words], [subcommand, *args], start.checkpoint, start.folder)
+                cli = NERCLI(start, [subcommand, *args])
         except MisconfigurationException as error:
             raise UserError(" ".join(str(error).split())) from None
         except SystemExit as stop:
@@ -226,7 +227,10 @@ def run(subcommand: str, args: Sequence[str]) -> None:
                 runs.remove_empty(Run(Path(os.environ[RUN_VARIABLE])))
     if cli.trainer.is_global_zero and cli.run_folder is not None:
         if subcommand == "fit":
-            cli.run_folder.update("run.json", {"finished": now()})
+            folder = cli.run_folder
+            console.best_effort(
+                folder.path / "run.json", lambda: folder.update("run.json", {"finished": now()})
+            )
         stage = "test" if subcommand == "test" else "val"
         agreement = cli.files.agreement if cli.files else None
         report.show(cli.run_folder, stage, fitted=subcommand == "fit", agreement=agreement)

@@ -16,11 +16,8 @@ from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
-<<<<<<< HEAD
 from ner_lightning.model.loss import LossWeights, check_objective
-=======
 from ner_lightning.training.launch import LaunchError, launch
->>>>>>> 935eb73 (wip: ranks of torchrun and srun, environment of one command, finished in run.json)
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")

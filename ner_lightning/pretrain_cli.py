@@ -30,25 +30,19 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.progress import shown
     from ner_lightning.recipe import Recipe, quiet, recipe_words
     from ner_lightning.starts import run_folder, take_part
-<<<<<<< HEAD
-    from ner_lightning.unused_options import refuse_outside, say_unused
-=======
     from ner_lightning.training.console import say
     from ner_lightning.training.launch import use_all_ranks
->>>>>>> 935eb73 (wip: ranks of torchrun and srun, environment of one command, finished in run.json)
+    from ner_lightning.unused_options import refuse_outside, say_unused
 
     folder = None if options.run is None else _begun(options)
     example = "configs/smollm2_conll2003.yaml"
     with recipe_words(rest, folder, example) as words, warnings.catch_warnings(), shown("stdout"):
         quiet()
         recipe = Recipe(words)
-<<<<<<< HEAD
         refuse_outside(rest, subcommand)
-=======
         text = recipe.text()
         if said := use_all_ranks(recipe.config.trainer):
             say(said)
->>>>>>> 935eb73 (wip: ranks of torchrun and srun, environment of one command, finished in run.json)
         refuse(recipe.config)
         say_unused(rest, recipe.config)
         asked = {"hidden": options.hidden, "text": _add_texts(recipe, options.text)}
@@ -92,9 +86,7 @@ def _add_texts(recipe: "Recipe", addresses: Sequence[str]) -> list[dict[str, Any
     return held
 
 
-def _train(
-    folder: "Run", recipe: "Recipe", text: str, asked: dict[str, Any], command: Sequence[str]
-) -> None:
+def _train(folder: "Run", recipe: "Recipe", text: str, asked: dict[str, Any], command: Sequence[str]) -> None:
     import lightning.pytorch as pl
     from lightning.pytorch.callbacks import TQDMProgressBar
 

@@ -3,10 +3,11 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ner_lightning import runs
 from ner_lightning.consent import stored_options, take_consent
@@ -28,11 +29,13 @@ class Start:
         words: its options, led by the stored configuration where the user gave none.
         checkpoint: to continue, validate or test from.
         folder: the run folder to write to; None makes a new one.
+        held: what the checkpoint says of its settings and data.
     """
 
     words: list[str]
     checkpoint: Path | None
     folder: Run | None
+    held: Mapping[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -69,14 +72,17 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
             yield Start([*config, *words], None, again)
         return
     checkpoint = _find(subcommand, address, which, root)
+    content = runs.load_checkpoint(checkpoint)
+    held = {name: content[name] for name in ("config", "data") if name in content}
+    del content  # all the tensors
     if subcommand == "fit" and configured:
-        yield Start(named(words), checkpoint, None)
+        yield Start(named(words), checkpoint, None, held)
         return
     folder = runs.run_of(checkpoint)
     if folder is None and address is not None and Path(address).is_dir():
         folder = Run(Path(address).resolve())  # a checkpoint that lies elsewhere continues this run
-    with stored_options(runs.load_checkpoint(checkpoint)["config"], checkpoint, consent=consent) as config:
-        yield Start([*config, *named(words)], checkpoint, folder)
+    with stored_options(held["config"], checkpoint, consent=consent) as config:
+        yield Start([*config, *named(words)], checkpoint, folder, held)
 
 
 def run_folder(root: Path, name: str) -> Run:

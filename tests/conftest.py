@@ -34,6 +34,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _no_inherited_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NER_LIGHTNING_RUN", "WANDB_MODE", "RANK", "LOCAL_RANK", "WORLD_SIZE"):
+def _no_inherited_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_MODE", "RANK", "LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)

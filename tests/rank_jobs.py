@@ -3,7 +3,7 @@
 `python tests/rank_jobs.py metrics FOLDER` scores one checkpoint on data sets whose sizes do not divide.
 `python tests/rank_jobs.py steps FOLDER` trains 20 steps in float64 on one rank and on two, and accumulates.
 `python tests/rank_jobs.py modes FOLDER` trains a few steps in each way of training on two ranks.
-`python tests/rank_jobs.py torchrun FOLDER` runs commands on a recipe of one device in two ranks of torchrun's.
+`python tests/rank_jobs.py torchrun FOLDER` runs a recipe of one device in two ranks of torchrun's.
 `python tests/rank_jobs.py epochs FOLDER` counts the batches, sentences and validations of eight epochs.
 """
 
@@ -243,5 +243,5 @@ if __name__ == "__main__":
     shutil.rmtree(where, ignore_errors=True)
     where.mkdir(parents=True)
     prepare(where)
-    job = {"metrics": metrics, "steps": steps, "modes": modes, "epochs": epochs, "torchrun": torchrun}[sys.argv[1]]
-    print(json.dumps(job(where)))
+    jobs = {"metrics": metrics, "steps": steps, "modes": modes, "epochs": epochs, "torchrun": torchrun}
+    print(json.dumps(jobs[sys.argv[1]](where)))

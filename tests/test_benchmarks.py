@@ -461,7 +461,6 @@ def test_what_comes_out_of_a_run(small, llama, corpus, tmp_path, monkeypatch):
     model = ["--model.backbone", str(llama), "--model.lr", "0.01", "--model.head_lr", "0.03"]
     data = ["--data.dataset", str(corpus), "--data.batch_size", "4", "--data.context", "60"]
     assert main(["fit", *model, *data, "--trainer.max_epochs", "20", "--trainer.accelerator", "cpu"]) == 0
-    monkeypatch.setenv("NER_LIGHTNING_RUN", "")
     run, few = "runs/run/1", ["--onnx_sentences", "4"]
     assert take_home.main([run, *few, *words[2:]]) == 0
     found = recorded(file)

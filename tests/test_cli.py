@@ -1,9 +1,11 @@
 import csv
+import errno
 import json
 import os
 import re
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import tiny
@@ -11,6 +13,7 @@ import torch
 import yaml
 from seqeval.metrics import classification_report, f1_score
 
+from ner_lightning import lightning_cli
 from ner_lightning.cli import main
 from ner_lightning.inference.predictor import NERTagger
 from ner_lightning.model.tagger import Tagger
@@ -54,7 +57,6 @@ def workplace(tmp_path_factory, llama, corpus):
         assert main(["test"]) == 0
     finally:
         os.chdir(before)
-        os.environ.pop("NER_LIGHTNING_RUN", None)
     return folder
 
 
@@ -223,7 +225,6 @@ def test_a_signal_and_continue_equals_never_stopped(
     monkeypatch.chdir(tmp_path)
     file = recipe(tmp_path, llama, corpus, model__dropout=0.2, model__averaging=averaging)
     assert main(["fit", "--config", file, "--name", "whole"]) == 0
-    monkeypatch.delenv("NER_LIGHTNING_RUN")
     step = NERModule.training_step
 
     def interrupted(self, batch):
@@ -236,7 +237,6 @@ def test_a_signal_and_continue_equals_never_stopped(
         code = main(["fit", "--config", file, "--name", "parts"])
     assert code == 128 + number
     assert "fit --run runs/parts/1 --ckpt_path last" in capsys.readouterr().out
-    monkeypatch.delenv("NER_LIGHTNING_RUN")
     assert main(["fit", "--ckpt_path", "last"]) == 0
     whole, parts = tmp_path / "runs/whole/1", tmp_path / "runs/parts/1"
     assert not (tmp_path / "runs/parts/2").exists()
@@ -256,7 +256,6 @@ def test_a_crash_and_continue_equals_never_crashed(
     file = recipe(tmp_path, llama, corpus, model__dropout=0.2, model__averaging=0.2)
     often = [] if every is None else ["--checkpoint_every_n_steps", str(every)]
     assert main(["fit", "--config", file, "--name", "whole", *often]) == 0
-    monkeypatch.delenv("NER_LIGHTNING_RUN")
     step = NERModule.training_step
 
     def crashing(self, batch):
@@ -268,7 +267,6 @@ def test_a_crash_and_continue_equals_never_crashed(
         patch.setattr(NERModule, "training_step", crashing)
         with pytest.raises(ZeroDivisionError):
             main(["fit", "--config", file, "--name", "parts", *often])
-    monkeypatch.delenv("NER_LIGHTNING_RUN")
     parts = tmp_path / "runs/parts/1"
     saved = [torch.load(c, weights_only=True)["global_step"] for c in parts.glob("checkpoints/last.ckpt")]
     assert saved == {0: [], 7: [6], 12: [8]}[failing]
@@ -309,7 +307,6 @@ def test_the_average_that_a_fit_scores_is_what_it_keeps(tmp_path, llama, corpus,
     assert not torch.equal(
         held["state_dict"]["tagger.head.weight"], held["averaged"]["weights"]["head.weight"]
     )
-    monkeypatch.delenv("NER_LIGHTNING_RUN")
     assert main(["validate", "--run", str(run)]) == 0
     again = json.loads((run / "metrics.json").read_text())
     assert again["val/by_type"] == scored["val/by_type"]
@@ -326,12 +323,11 @@ def test_wandb_without_a_key_goes_offline_and_a_continued_run_stays_one(
     logger = "--trainer.logger=lightning.pytorch.loggers.WandbLogger"
     assert main(["fit", "--config", file, logger, "--trainer.logger.project=trial"]) == 0
     assert "W&B has no key, so it logs offline" in capsys.readouterr().out
-    assert os.environ["WANDB_MODE"] == "offline"
+    assert "WANDB_MODE" not in os.environ  # a later command may have a key
     run = tmp_path / "runs/recipe/1"
     (first,) = run.glob("wandb/offline-run-*")
     identity = json.loads((run / "run.json").read_text())["wandb_id"]
     assert first.name.endswith(identity)
-    monkeypatch.delenv("NER_LIGHTNING_RUN")
     assert main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "2"]) == 0
     assert {p.name.rpartition("-")[2] for p in run.glob("wandb/offline-run-*")} == {identity}
     assert (run / "metrics.csv").is_file()
@@ -390,3 +386,31 @@ def test_every_shipped_config_parses(file, capsys):
             if not isinstance(value, dict):
                 assert printed[part][name] == value
     assert Path(file).stem not in {"causal"} or printed["model"]["attention"] == "causal"
+
+
+def test_a_command_neither_touches_nor_names_the_run_of_the_command_before(
+    tmp_path, llama, corpus, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    file = recipe(tmp_path, llama, corpus)
+    assert main(["fit", "--config", file, "--name", "first"]) == 0
+    run = tmp_path / "runs/first/1"
+    for item in [*run.rglob("*.*")]:  # so that nothing but its name tells it from a run that wrote nothing
+        item.unlink()
+    assert main(["fit", "--config", file, "--model.lr", "none"]) == 2  # ends before it has a run folder
+    assert (run / "checkpoints").is_dir()
+    full = OSError(errno.ENOSPC, "No space left on device", "somewhere")
+    (run / "checkpoints/last.ckpt").touch()
+    monkeypatch.setattr(lightning_cli, "find_start", mock.Mock(side_effect=full))
+    assert main(["fit", "--config", file]) == 2
+    assert "runs/first/1" not in capsys.readouterr().err
+
+
+def test_a_run_that_the_environment_names_is_not_the_run_of_a_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/other/1/checkpoints").mkdir(parents=True)
+    monkeypatch.setenv("NER_LIGHTNING_RUN", "runs/other/1")
+    assert main(["fit", "--no_such_option", "1"]) == 2
+    assert (tmp_path / "runs/other/1").is_dir()
+    assert os.environ["NER_LIGHTNING_RUN"] == "runs/other/1"

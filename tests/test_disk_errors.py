@@ -84,7 +84,6 @@ def test_full_before_the_first_step(disk, capsys):
 
 def test_full_at_a_checkpoint_loses_neither_the_old_one_nor_the_way_on(disk, capsys, monkeypatch):
     assert main([*FIT]) == 0
-    monkeypatch.delenv("NER_LIGHTNING_RUN")
     files = [disk / f"runs/good/1/checkpoints/{name}.ckpt" for name in ("best", "last")]
     before = [file.read_bytes() for file in files]
     fill(disk, spare=len(before[1]) // 2)
@@ -97,7 +96,6 @@ def test_full_at_a_checkpoint_loses_neither_the_old_one_nor_the_way_on(disk, cap
     assert files[1].read_bytes() == before[1]
     (disk / "ballast").unlink()
     assert not [file for file in disk.rglob(".*") if file.is_file()], "a draft was left"
-    monkeypatch.delenv("NER_LIGHTNING_RUN")
     advised = said.strip().rpartition("ner-lightning ")[2]
     assert main([*shlex.split(advised), "--trainer.max_epochs", "3"]) == 0
     assert load_checkpoint(files[1])["epoch"] == 2
@@ -118,7 +116,6 @@ def test_full_where_predictions_go(disk, capsys):
 
 def test_locked(disk, capsys, monkeypatch):
     assert main([*FIT]) == 0
-    monkeypatch.delenv("NER_LIGHTNING_RUN")
     lock(disk)
     assert "disk/runs/good cannot be written: Read-only file system" in fails(capsys, *FIT)
     said = fails(capsys, "test", "--runs", "disk/runs")

@@ -164,7 +164,6 @@ def trained(tmp_path_factory, llama, corpus):
         assert main(["test"]) == 0
     finally:
         os.chdir(before)
-        os.environ.pop("NER_LIGHTNING_RUN", None)
     return folder
 
 

@@ -82,12 +82,10 @@ def place(tmp_path_factory, llama, corpus):
         Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
         for seed in ("3", "4"):
             assert main(["fit", "--config", "recipe.yaml", "--name", "a", "--seed_everything", seed]) == 0
-            os.environ.pop("NER_LIGHTNING_RUN", None)
         assert main(["ensemble", "runs/a/1", "runs/a/2", "--name", "both"]) == 0
         assert main(["validate", "--run", "runs/both/1"]) == 0
         assert main(["test"]) == 0  # the last run
     finally:
-        os.environ.pop("NER_LIGHTNING_RUN", None)
         os.chdir(before)
     return folder
 

@@ -1,8 +1,11 @@
 """The ladder: cells are run, continued, recorded and put into one table; a failing one stops nothing."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,6 +14,7 @@ from ner_lightning import records
 from ner_lightning.cli import main
 from ner_lightning.ladder import find_run, is_done, read_ladder, table
 from ner_lightning.runs import Run
+from ner_lightning.training.module import NERModule
 
 
 @pytest.fixture
@@ -87,13 +91,55 @@ def test_a_cell_that_was_stopped_is_continued_in_its_own_folder(file, tmp_path, 
     command = [sys.executable, "-m", "ner_lightning", *cell.command(root.relative_to(tmp_path))]
     subprocess.run([*command], check=True, capture_output=True)
     run = Run(root / cell.name / "1")
-    config = yaml.safe_load((run.path / "config.yaml").read_text())
-    config["trainer"]["max_epochs"] = 2  # as if it had been stopped after the first of two epochs
-    (run.path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert is_done(run)
+    about = run.read("run.json")
+    finished = about.pop("finished")  # as if it had been stopped after its last epoch
+    run.write("run.json", about | {"minutes": 100.0})
     assert not is_done(run)
     assert main(["ladder", str(file), "--cell", cell.name]) == 0
-    assert "to do" not in capsys.readouterr().out
+    assert "done before" not in capsys.readouterr().out
     assert [item.name for item in (root / cell.name).iterdir()] == ["1"]
+    assert is_done(run)
+    about = run.read("run.json")
+    assert about["finished"] >= finished
+    assert about["continued"] == [["ner-lightning", "fit", "--run", str(run.path.relative_to(tmp_path))]]
+    assert about["minutes"] > 100  # those of the part before count
+
+
+ENDS = {
+    "early stopping": (
+        "--trainer.max_epochs=-1",
+        "--trainer.callbacks+=EarlyStopping",
+        "--trainer.callbacks.monitor=val/f1",
+        "--trainer.callbacks.mode=max",
+        "--trainer.callbacks.patience=1",
+        "--trainer.callbacks.divergence_threshold=1.1",  # reached at once
+    ),
+    "steps": ("--trainer.max_steps=1", "--trainer.max_epochs=null"),
+    "epochs": (),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_cell_is_done_at_the_regular_end_of_its_run(file, end):
+    words = read_ladder(file).cells[0].command(Path("runs"))
+    assert main([*words, *ENDS[end], "--model.schedule=constant", "--model.warmup=0"]) == 0
+    assert is_done(Run(Path("runs/base-seed1/1")))
+
+
+def test_a_cell_that_was_told_to_stop_is_not_done(file, monkeypatch):
+    words = read_ladder(file).cells[0].command(Path("runs"))
+    run = Run(Path("runs/base-seed1/1"))
+    with monkeypatch.context() as patch:
+        patch.setattr(NERModule, "on_train_epoch_start", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+        assert main([*words, "--data.batch_size", "2"]) == 143
+    assert not is_done(run)
+    assert main(["fit", "--run", str(run.path)]) == 0
+    assert is_done(run)
+    with monkeypatch.context() as patch:  # resumed for more, and stopped again
+        patch.setattr(NERModule, "on_train_epoch_start", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+        assert main(["fit", "--run", str(run.path), "--trainer.max_epochs", "3"]) == 143
+    assert not is_done(run)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,6 @@ def trained(tmp_path_factory, llama):
         assert main(["fit", "--config", "small.yaml"]) == 0
     finally:
         os.chdir(before)
-        os.environ.pop("NER_LIGHTNING_RUN", None)
     return folder
 
 
@@ -191,7 +190,6 @@ def test_a_reader_that_has_gone_is_no_error(place, words):
 
 def test_sentences_of_a_conll_file_have_their_documents(llama, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NER_LIGHTNING_RUN", "")
     folder = tiny.write_corpus(Path("data"))
     blocks = (folder / "train.txt").read_text(encoding="utf-8").strip().split("\n\n")
     begun = ["-DOCSTART- O\n\n" * (place % 5 == 0) + block for place, block in enumerate(blocks)]

@@ -43,7 +43,6 @@ def command(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
 
     def run(*words):
-        monkeypatch.delenv("NER_LIGHTNING_RUN", raising=False)
         capsys.readouterr()
         assert main(list(words)) == 0
         return capsys.readouterr()

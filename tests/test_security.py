@@ -53,7 +53,6 @@ def place(tmp_path_factory, llama):
         logger = "--trainer.logger=lightning.pytorch.loggers.WandbLogger"
         assert main(["fit", "--config", "good.yaml", logger, "--trainer.logger.project=trial"]) == 0
     os.chdir(before)
-    os.environ.pop("NER_LIGHTNING_RUN", None)
     return folder
 
 

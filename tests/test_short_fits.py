@@ -25,7 +25,6 @@ pytestmark = pytest.mark.filterwarnings(
 def fit(tmp_path, llama, corpus, monkeypatch, capsys):
     """Runs a small fit with more options; returns its exit code and what it printed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("NER_LIGHTNING_RUN", raising=False)
     config = {
         "seed_everything": 3,
         "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},

@@ -1,7 +1,7 @@
 """RunFolder: what every run writes beside its checkpoints."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from ner_lightning.training.console import best_effort
 from ner_lightning.training.loggers import TableLogger
 from ner_lightning.training.module import NERModule, Prediction
 from ner_lightning.training.predictions import SPLIT, describe_split, gather, prediction_rows
+from ner_lightning.training.resuming import SPLITS, fingerprints
 from ner_lightning.training.vitals import peak_memory
 
 
@@ -60,8 +61,9 @@ class RunFolder(Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Puts the configuration into the checkpoint, so that it can be used alone."""
+        """Puts configuration and data fingerprints into the checkpoint, so that it can be used alone."""
         checkpoint["config"] = self.config
+        checkpoint["data"] = fingerprints(_parts(trainer)[1])
 
     @rank_zero_only
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -72,9 +74,12 @@ class RunFolder(Callback):
         write_text(self.run.path / "config.yaml", self.config_text)
         parameters = list(module.built.parameters())
         before = self.run.read("run.json")
+        before.pop("finished", None)
+        described = {name: describe_split(data, name) for name in SPLITS}
         self.run.write(
             "run.json",
-            provenance()
+            before
+            | provenance()
             | {
                 "command": before.get("command", self.command),
                 "continued": [*before.get("continued", []), *([self.command] if before else [])],
@@ -85,7 +90,8 @@ class RunFolder(Callback):
                 "ranks": trainer.world_size,
                 "parameters": sum(p.numel() for p in parameters),
                 "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-                "data": {name: describe_split(data, name) for name in ("train", "valid")},
+                "data": before.get("data", {}) | described,
+                "earlier_data": [*before.get("earlier_data", []), *_earlier(before, described)],
                 "wandb_id": next(
                     (lg.version for lg in trainer.loggers if not isinstance(lg, TableLogger)), None
                 ),
@@ -181,6 +187,13 @@ class RunFolder(Callback):
         best_effort(self.run.path / "run.json", lambda: self.run.update("run.json", progress))
         for logger in trainer.loggers:
             logger.save()
+
+
+def _earlier(before: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the run was trained and validated on so far, if that is not what it goes on with."""
+    held = {name: part for name, part in before.get("data", {}).items() if name in described}
+    if any(part["fingerprint"] != described[name]["fingerprint"] for name, part in held.items()):
+        yield {"epochs": before.get("epochs", 0), "data": held}
 
 
 def _parts(trainer: pl.Trainer) -> tuple[NERModule, CoNLLDataModule]:

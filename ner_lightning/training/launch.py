@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ner_lightning.errors import UserError
 from ner_lightning.training.ranks import is_first
 
-RUN_VARIABLE = "NER_LIGHTNING_RUN"  # the environment variable with the run folder, for ranks that a fit starts
+RUN_VARIABLE = "NER_LIGHTNING_RUN"  # names the run folder in the environment of ranks that a fit starts
 # What a command and the libraries under it set for this process and the ranks that it starts.
 _OF_ONE_COMMAND = (
     RUN_VARIABLE,
@@ -71,8 +71,8 @@ def _by_slurm(environment: Mapping[str, str]) -> Launch:
     nodes = int(environment.get("SLURM_STEP_NUM_NODES", environment.get("SLURM_NNODES", "1")))
     if ranks > 1 and environment.get("SLURM_JOB_NAME") in _INTERACTIVE:
         raise LaunchError(
-            f"srun started {ranks} tasks in a job named {environment['SLURM_JOB_NAME']}, where Lightning does "
-            "not join them; name the job otherwise: --job-name ner"
+            f"srun started {ranks} tasks in a job named {environment['SLURM_JOB_NAME']}, where Lightning "
+            "does not join them; name the job otherwise: --job-name ner"
         )
     if ranks > 1 and "SLURM_NTASKS_PER_NODE" not in environment:
         raise LaunchError(
@@ -89,7 +89,7 @@ def use_all_ranks(trainer: Any) -> str | None:
         trainer: the parsed options of the trainer; `devices` and `num_nodes` in it are changed.
 
     Returns:
-        what to tell the user of the change, None if there is none.
+        what the first rank is to tell the user of the change, None if there is nothing to tell.
 
     Raises:
         LaunchError: the strategy starts processes of its own, or `devices` names other ones.
@@ -105,16 +105,16 @@ def use_all_ranks(trainer: Any) -> str | None:
         )
     asked, nodes = trainer.devices, trainer.num_nodes
     named = asked if isinstance(asked, list) else str(asked).split(",") if "," in str(asked) else None
-    if named is not None:
-        if len(named) != found.local:
-            raise LaunchError(
-                f"trainer.devices names {len(named)} devices, but {found.by} started {found.local} processes "
-                "on each node; leave trainer.devices out"
-            )
-    else:
-        trainer.devices = found.local
+    if named is not None and len(named) != found.local:
+        raise LaunchError(
+            f"trainer.devices names {len(named)} devices, but {found.by} started {found.local} processes "
+            "on each node; leave trainer.devices out"
+        )
     trainer.num_nodes = found.nodes
-    if named is not None or (str(asked), nodes) in {(str(found.local), found.nodes), ("auto", found.nodes)}:
+    if named is None:
+        trainer.devices = found.local
+    unchanged = named is not None or (str(asked) in {str(found.local), "auto"} and nodes == found.nodes)
+    if unchanged or not is_first():
         return None
     return (
         f"{found.by} started {found.ranks} processes: DDP uses them all (trainer.devices is {asked}); "

@@ -52,7 +52,6 @@ def train(folder, backbone, corpus, epochs=1, data=None, **model):
         assert main(["test"]) == 0
     finally:
         os.chdir(before)
-        os.environ.pop("NER_LIGHTNING_RUN", None)
     return folder / "runs" / "small" / "1"
 
 

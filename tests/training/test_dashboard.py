@@ -102,7 +102,6 @@ def runs(tmp_path_factory, llama, corpus):
         patch.chdir(folder)
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("WANDB_DATA_DIR", str(folder))
-        patch.delenv("NER_LIGHTNING_RUN", raising=False)
         for seed in ("3", "4"):
             assert main(["fit", "--config", "tiny.yaml", "--seed_everything", seed]) == 0
     return folder / "runs" / "tiny"

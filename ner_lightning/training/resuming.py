@@ -1,0 +1,119 @@
+"""Whether a checkpoint can be resumed, validated or tested with the settings and data at hand."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ner_lightning.data.datamodule import CoNLLDataModule
+from ner_lightning.errors import UserError
+from ner_lightning.model.checkpoint import check_types
+
+# Settings without which a checkpoint's weights are of another function.
+SHAPE = {
+    "model": (
+        "attention",
+        "causal_below",
+        "layers",
+        "freeze_backbone",
+        "unfreeze_top",
+        "pooling",
+        "use_crf",
+        "peft",
+        "prepare",
+    ),
+    "model.lora": ("rank", "alpha", "targets", "rslora", "dora", "top"),
+    "data": ("context", "repeats", "prefix_space", "first_space"),
+}
+# Settings that a resumed training must share beside them. The optimizer's own come with its state from the
+# checkpoint, so that another value would do nothing.
+OF_TRAINING = {
+    "": ("seed_everything",),
+    "model": ("constrained", "lr", "head_lr", "crf_lr", "weight_decay"),
+}
+SPLITS = ("train", "valid")
+SHOWN = 12  # characters of a fingerprint
+
+
+def check_settings(checkpoint: Mapping[str, Any], given: Mapping[str, Any], *, training: bool) -> None:
+    """Compares the settings that a checkpoint was trained with with those at hand.
+
+    Args:
+        checkpoint: with its `config`, as plain values.
+        given: the configuration at hand.
+        training: whether it is to be trained further.
+
+    Raises:
+        UserError: a setting differs that decides what the weights mean.
+    """
+    for groups in (SHAPE, OF_TRAINING) if training else (SHAPE,):
+        for key, old, new in _changed(groups, _part(checkpoint, "config"), given):
+            why = (
+                "the optimizer goes on as the checkpoint has it, so that another value would do nothing"
+                if groups is OF_TRAINING and key.endswith(("lr", "weight_decay"))
+                else "the order of its sentences follows from it"
+                if key == "seed_everything"
+                else "its weights belong to that setting"
+            )
+            raise UserError(
+                f"{key} is {new}, but the checkpoint was trained with {old}: {why}.\n"
+                f"Leave it at {old}, or train anew: `ner-lightning fit --config FILE` without a checkpoint."
+            )
+
+
+def check_data(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> str | None:
+    """Compares the data that a checkpoint was trained on with those at hand.
+
+    Args:
+        checkpoint: `config` and, where it knows them, the fingerprints of its `data`.
+        data: what would be trained on.
+
+    Returns:
+        what to tell the user if the validation data are others.
+
+    Raises:
+        UserError: the training data or the entity types are others.
+    """
+    check_types(_part(checkpoint, "config.data").get("types") or data.types, data.types)
+    held = _part(checkpoint, "data")
+    now = fingerprints(data)
+    changed = [name for name in SPLITS if held.get(name, now[name]) != now[name]]
+    if "train" in changed:
+        raise UserError(
+            f"the training data ({data.split('train').origin}) are not those that this run was trained on: "
+            f"their fingerprint is {now['train'][:SHOWN]}, not {held['train'][:SHOWN]}.\n"
+            "Restore them to resume it, or train anew: `ner-lightning fit --config FILE`, no checkpoint."
+        )
+    if "valid" in changed:
+        return (
+            f"The validation data ({data.split('valid').origin}) are not those of the epochs before: their "
+            f"fingerprint is {now['valid'][:SHOWN]}, not {held['valid'][:SHOWN]}. Scores before and after, "
+            "`best` among them, are not comparable."
+        )
+    return None
+
+
+def fingerprints(data: CoNLLDataModule) -> dict[str, str]:
+    """The fingerprints of the data that a run trains and validates on."""
+    return {name: data.split(name).fingerprint for name in SPLITS}
+
+
+def _changed(
+    groups: Mapping[str, tuple[str, ...]], held: Mapping[str, Any], given: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    for group, names in groups.items():
+        old, new = _part(held, group), _part(given, group)
+        if group == "model.lora" and _part(held, "model").get("peft") != "lora":
+            continue
+        for name in names:
+            if name in old and name in new and _plain(old[name]) != _plain(new[name]):
+                yield f"{group}.{name}".removeprefix("."), old[name], new[name]
+
+
+def _part(config: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+    for name in filter(None, group.split(".")):
+        found = config.get(name)
+        config = found if isinstance(found, Mapping) else {}
+    return config
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, list) else value

@@ -1,0 +1,143 @@
+"""What a run may not change when it is resumed, and what it writes of having been resumed."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny
+import yaml
+
+from ner_lightning.cli import main
+
+pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory, llama):
+    """A folder with data and a run of one epoch."""
+    folder = tmp_path_factory.mktemp("begun")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        tiny.write_corpus(Path("data"), repeat=1)
+        recipe = {
+            "seed_everything": 3,
+            "trainer": {"accelerator": "cpu", "max_epochs": 1},
+            "model": {"backbone": str(llama), "lora": {"rank": 4, "targets": ["q_proj", "v_proj"]}},
+            "data": {"dataset": "data", "batch_size": 4},
+        }
+        Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
+        assert main(["fit", "--config", "recipe.yaml"]) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def place(begun, tmp_path, monkeypatch):
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True, symlinks=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+RESUME = ["fit", "--ckpt_path", "last", "--trainer.max_epochs", "2"]
+
+
+def about():
+    return json.loads(Path("runs/recipe/1/run.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("model.lora.rank", "8", "model.lora.rank is 8, but the checkpoint was trained with 4: its weights"),
+        ("model.lora.alpha", "8", "model.lora.alpha is 8.0, but the checkpoint was trained with 32.0"),
+        ("model.lora.targets", "[q_proj]", "model.lora.targets is ['q_proj'], but the checkpoint was"),
+        ("model.layers", "1", "model.layers is 1, but the checkpoint was trained with None"),
+        ("model.pooling", "mean", "model.pooling is mean, but the checkpoint was trained with last"),
+        ("model.attention", "causal", "model.attention is causal, but the checkpoint was trained with bidir"),
+        (
+            "model.constrained",
+            "false",
+            "model.constrained is False, but the checkpoint was trained with True",
+        ),
+        (
+            "model.lr",
+            "0.5",
+            "model.lr is 0.5, but the checkpoint was trained with 0.0001: the optimizer goes",
+        ),
+        ("seed_everything", "4", "seed_everything is 4, but the checkpoint was trained with 3: the order of"),
+        ("data.types", "[LOC,ORG,PER,MISC]", "Set --data.types to [PER,ORG,LOC,MISC]"),
+    ],
+)
+def test_settings_that_a_resumed_run_must_share(place, capsys, monkeypatch, option, value, said):
+    monkeypatch.setattr("ner_lightning.model.build.load_backbone", lambda *_, **__: pytest.fail("loaded"))
+    before = about()
+    assert main([*RESUME, f"--{option}", value]) == 2
+    message = capsys.readouterr().err
+    assert f"ner-lightning: {said}" in message or said in message.splitlines()[-1]
+    assert len(message[message.index("ner-lightning: ") :].splitlines()) <= 3
+    assert about() == before
+
+
+def test_a_test_with_adapters_of_another_rank_is_refused(place, capsys):
+    assert main(["test", "--model.lora.rank", "8"]) == 2
+    assert "model.lora.rank is 8, but the checkpoint was trained with 4" in capsys.readouterr().err
+
+
+def test_the_order_of_targets_is_no_change_and_settings_of_the_step_may_change(place):
+    free = ["--model.lora.targets", "[v_proj,q_proj]", "--model.dropout", "0.2", "--data.batch_size", "2"]
+    assert main([*RESUME, *free]) == 0
+
+
+@pytest.mark.parametrize("where", ["in its folder", "in a new one", "from a copy of the checkpoint"])
+def test_changed_training_data_are_refused(place, capsys, where):
+    with Path("data/train.txt").open("a") as file:
+        file.write("\nOslo B-LOC\nwon O\n")
+    words = {
+        "in its folder": RESUME,
+        "in a new one": [
+            "fit",
+            "--config",
+            "recipe.yaml",
+            "--ckpt_path",
+            "runs/recipe/1/checkpoints/last.ckpt",
+        ],
+        "from a copy of the checkpoint": ["fit", "--config", "recipe.yaml", "--ckpt_path", "copy.ckpt"],
+    }[where]
+    shutil.copyfile("runs/recipe/1/checkpoints/last.ckpt", "copy.ckpt")
+    before = about()
+    assert main([*words, "--trainer.max_epochs", "2"]) == 2
+    error = capsys.readouterr().err
+    assert "the training data (data/train.txt) are not those that this run was trained on" in error
+    assert "Restore them to resume it, or train anew" in error
+    assert about() == before
+    assert [item.name for item in Path("runs/recipe").iterdir()] == ["1"]
+
+
+def test_changed_validation_data_are_said_and_the_earlier_ones_stay_in_run_json(place, capsys):
+    before = about()
+    shutil.copyfile("data/test.txt", "data/valid.txt")
+    assert main(RESUME) == 0
+    assert capsys.readouterr().out.count("The validation data (data/valid.txt) are not those of the") == 1
+    after = about()
+    assert after["earlier_data"] == [{"epochs": 1, "data": before["data"]}]
+    assert after["data"]["valid"]["fingerprint"] != before["data"]["valid"]["fingerprint"]
+    assert main([*RESUME, "--trainer.max_epochs", "3"]) == 0  # with the data of the epoch before
+    assert "validation data" not in capsys.readouterr().out
+    assert len(about()["earlier_data"]) == 1
+
+
+def test_run_json_names_the_commands_as_they_were_typed(place):
+    assert about()["command"] == ["ner-lightning", "fit", "--config", "recipe.yaml"]
+    assert main(RESUME) == 0
+    assert main(["test"]) == 0
+    again = ["fit", "--run", "runs/recipe/1", "--trainer.max_epochs", "3"]
+    assert main(again) == 0
+    after = about()
+    assert after["command"] == ["ner-lightning", "fit", "--config", "recipe.yaml"]
+    assert after["continued"] == [["ner-lightning", *RESUME], ["ner-lightning", *again]]
+    assert after["test_command"] == ["ner-lightning", "test"]
+    assert set(after["data"]) == {"train", "valid", "test"}  # a resumed run forgets nothing
