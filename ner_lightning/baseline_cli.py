@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.errors import UserError
-
 if TYPE_CHECKING:
     from ner_lightning.runs import Run
 
@@ -22,10 +20,16 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         UserError: an option, the data or the backbone is not as it must be.
     """
     options, rest = parser(subcommand).parse_known_args(args)
-    if options.shots < 0 or min(options.batch_size, options.max_new_tokens, options.sentences or 1) < 1:
-        raise UserError(
-            "--shots must be zero or more; --sentences, --max_new_tokens and --batch_size at least 1"
-        )
+    from ner_lightning.ranges import NonNegativeInt, PositiveInt, check_options
+
+    check_options(
+        options,
+        shots=NonNegativeInt,
+        sentences=PositiveInt,
+        prompt_seed=NonNegativeInt,
+        max_new_tokens=PositiveInt,
+        batch_size=PositiveInt,
+    )
     # Here and below: `--help` must not wait for torch and lightning.
     import warnings
 

@@ -20,8 +20,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     """
     options = parser(subcommand).parse_args(args)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if options.temperature is not None and not 0 < options.temperature < float("inf"):
-        raise UserError(f"--temperature {options.temperature} must be above 0")
+    from ner_lightning.ranges import PositiveFloat, check_options
+
+    check_options(options, temperature=PositiveFloat)
     check_folder("--output", options.output)
     if options.dtype != "auto" and options.format != "merged":
         raise UserError(f"--dtype is for --format merged; {options.format} keeps fp32")

@@ -143,8 +143,9 @@ def _check_source(options: argparse.Namespace) -> None:
         raise UserError("--text holds no word; write a text")
     if not (options.input or options.text or options.calibrate):
         raise UserError("name what to tag: --input FILE, or --text 'a text'")
-    if options.temperature is not None and not 0 < options.temperature < float("inf"):
-        raise UserError(f"--temperature {options.temperature} must be above 0")
+    from ner_lightning.ranges import NonNegativeInt, PositiveFloat, check_options
+
+    check_options(options, temperature=PositiveFloat, word_column=NonNegativeInt)
     if options.temperature is not None and options.calibrate:
         raise UserError("--calibrate finds the temperature: leave out --temperature")
 

@@ -117,13 +117,16 @@ def explain(message: str, keys: Collection[str]) -> str:
         keys: all keys that exist.
     """
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
-    text = " ".join(lines)
+    text = re.sub(r"^Call to compute_fn .*? failed: ", "", " ".join(lines))
     named = re.match(r'Parser key "([\w.]+)"', text)
     wrong = re.search(r"Problem with given class_path '(.+?)': (.+?) - (?:Expected|Not a valid)", text)
     if named is not None and wrong is not None:
         absent = "No module named" in wrong[2] or "not found" in wrong[2]
         hint = "; a module in this folder is found with PYTHONPATH=. before the command" if absent else ""
         return f"{named[1]}: class_path {wrong[1]}: {wrong[2]}{hint}"
+    ranged = re.search(r"Not of type [^:]+: (is .+?; it must be .+?)(?= - Expected a| Given value|$)", text)
+    if named is not None and ranged is not None:
+        return f"{named[1]} {ranged[1]}" + (", or null" if "NoneType" in text else "")
     text = re.sub(r"<class '(\w+)'>", r"\1", text).replace("typing.", "")
     text = re.sub(r"^Parser key \"config\": *", "--config: ", text)
     text = re.sub(r"^Parser key \"([\w.]+)\": *", r"\1: ", text)

@@ -21,8 +21,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         Interrupted: a signal stopped it, and it was saved.
     """
     options, rest = parser(subcommand).parse_known_args(args)
-    if not 0 < options.hidden < 1:
-        raise UserError(f"--hidden is {options.hidden}; it must be above 0 and below 1")
+    from ner_lightning.ranges import OpenUnit, check_options
+
+    check_options(options, hidden=OpenUnit)
     # Here and below: `--help` must not wait for torch and lightning.
     import warnings
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError
-from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -18,6 +17,7 @@ from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
 from ner_lightning.options import config_files, named, shipped
 from ner_lightning.preflight import check_config, explain, read_config
+from ner_lightning.ranges import PositiveInt, Seed, check
 from ner_lightning.runs import RECIPE, Run
 from ner_lightning.training.module import NERModule
 
@@ -161,6 +161,7 @@ def quiet() -> None:
 
 
 def _data_seed(seed: bool | int) -> int:
+    check("seed_everything", Seed, int(seed))
     return int(seed)
 
 

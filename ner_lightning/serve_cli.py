@@ -39,11 +39,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     lacking = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if lacking:
         raise UserError(f"serve needs {' and '.join(lacking)}, which is not installed.\nInstall: {INSTALL}")
-    for name in LIMITS:
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name} must be at least 1")
-    if options.temperature is not None and not 0 < options.temperature < float("inf"):
-        raise UserError(f"--temperature {options.temperature} must be above 0")
+    from ner_lightning.ranges import Port, PositiveFloat, PositiveInt, check_options
+
+    check_options(options, **dict.fromkeys(LIMITS, PositiveInt), temperature=PositiveFloat, port=Port)
     with listening(options.host, options.port) as door, shown("stderr"):
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         keep_few_kernels()
@@ -95,8 +93,6 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         UserError: the address is taken, or is none of this machine's.
     """
-    if not 0 <= port < 1 << 16:
-        raise UserError(f"--port {port} is none; ports are 0 to 65535")
     door = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -142,7 +142,10 @@ def test_mistakes_are_explained(place, capsys):
     for words, said in (
         ([], "name a recipe"),
         (["--config", "recipe.yaml", "--shots", "99"], "--shots is 99"),
-        (["--config", "recipe.yaml", "--shots", "-1"], "--shots must be zero or more"),
+        (
+            ["--config", "recipe.yaml", "--shots", "-1"],
+            "--shots is -1; it must be a whole number of at least 0",
+        ),
         (["--config", "recipe.yaml", "--model.lrr", "1"], "did you mean model.lr?"),
         (["--run", "nowhere"], "is no run of `ner-lightning baseline`"),
     ):

@@ -130,7 +130,10 @@ OPTIONS = {
     "a text without words": (["--text", "", "--text", " "], "--text holds no word"),
     "a table on a terminal": (["--text", "Vera", "--wide"], "--wide is a table"),
     "Parquet on a terminal": (["--text", "Vera", "--to", "parquet"], "parquet needs a file"),
-    "no temperature": (["--text", "Vera", "--temperature", "0"], "must be above 0"),
+    "no temperature": (
+        ["--text", "Vera", "--temperature", "0"],
+        "--temperature is 0.0; it must be a number above 0",
+    ),
     "two temperatures": (["--temperature", "2", "--calibrate", "x"], "leave out --temperature"),
     "no file to calibrate by": (["--calibrate", "x.conll"], "x.conll: cannot be read"),
     "no such folder": (["--text", "Vera", "--output", "no/x.jsonl"], "there is no folder no"),

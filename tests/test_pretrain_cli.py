@@ -138,7 +138,10 @@ def test_text_without_tags_is_learned_from_as_well(place, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--config", "recipe.yaml", "--hidden", "1.5"], "--hidden is 1.5; it must be above 0 and below 1"),
+        (
+            ["--config", "recipe.yaml", "--hidden", "1.5"],
+            "--hidden is 1.5; it must be a number above 0 and below 1",
+        ),
         ([], "name a recipe"),
         (["--config", "recipe.yaml", "--model.attention", "causal"], "model.attention is causal"),
         (["--config", "recipe.yaml", "--trainer.devices", "9"], "trainer.devices is 9"),

@@ -52,7 +52,7 @@ OPTIONS = {
     "a typo in an option": ((*FIT, "--model.lrr", "3"), "no option model.lrr; did you mean model.lr?"),
     "a value of the wrong type": (
         (*FIT, "--model.lr", "fast"),
-        "model.lr: Expected a float. Got value: fast",
+        "model.lr is fast; it must be a number above 0",
     ),
     "a choice that is none": ((*FIT, "--model.attention", "both"), "'causal', 'bidirectional'"),
     "no such folder of data": ((*FIT, "--data.dataset", "./nowhere"), "there is no folder ./nowhere"),
@@ -85,7 +85,10 @@ OPTIONS = {
         "all weights are zero",
     ),
     "a window that is too small": ((*FIT, "--data.max_length", "8"), "data.max_length 8"),
-    "an empty batch": ((*FIT, "--data.batch_size", "0"), "data.batch_size must be at least 1"),
+    "an empty batch": (
+        (*FIT, "--data.batch_size", "0"),
+        "data.batch_size is 0; it must be a whole number of at least 1",
+    ),
     "too many layers": ((*FIT, "--model.unfreeze_top", "9"), "the backbone has 2 layers"),
     "no such layer for adapters": ((*FIT, "--model.lora.targets", "[zz]"), "no layer is named"),
     "nothing to predict": (("predict",), "name what to tag"),
@@ -176,7 +179,10 @@ def test_devices_that_are_not_there(place, capsys, monkeypatch):
         (b"modle:\n  lr: 3\n", "no option modle.lr; did you mean model.lr?"),
         (b"model:\n  lora:\n    rnk: 3\n", "no option model.lora.rnk; did you mean model.lora.rank?"),
         (b"trainer:\n  max_epochs: many\n", "trainer.max_epochs: Expected int or null. Got value: many"),
-        (b"model:\n  lora:\n    rank: [1]\n", "model.lora.rank: Expected a int. Got value: [1]"),
+        (
+            b"model:\n  lora:\n    rank: [1]\n",
+            "model.lora.rank is [1]; it must be a whole number of at least 1",
+        ),
     ],
 )
 def test_config_files(place, capsys, content, expected):

@@ -23,6 +23,9 @@ from ner_lightning.data.sentence import Sentence, unknown_entities, unknown_type
 from ner_lightning.data.sources import SentenceSource, Source, Split
 from ner_lightning.data.states import States
 from ner_lightning.errors import UserError
+from ner_lightning.ranges import NonNegativeInt, PositiveInt, Seed, check_arguments, register
+
+register()
 
 
 class CoNLLDataModule(pl.LightningDataModule):
@@ -80,24 +83,25 @@ class CoNLLDataModule(pl.LightningDataModule):
         document_column: str | None = None,
         source: SentenceSource | None = None,
         types: list[str] | None = None,
-        train_limit: int | None = None,
-        valid_limit: int | None = None,
-        batch_size: int = 8,
-        eval_batch_size: int = 32,
-        tokens_per_batch: int | None = None,
+        train_limit: PositiveInt | None = None,
+        valid_limit: PositiveInt | None = None,
+        batch_size: PositiveInt = 8,
+        eval_batch_size: PositiveInt = 32,
+        tokens_per_batch: PositiveInt | None = None,
         packing: bool = False,
-        max_length: int | None = None,
-        overlap: int = 64,
-        context: int | None = None,
-        repeats: int = 0,
+        max_length: PositiveInt | None = None,
+        overlap: NonNegativeInt = 64,
+        context: PositiveInt | None = None,
+        repeats: NonNegativeInt = 0,
         prefix_space: bool = True,
         first_space: bool = False,
-        seed: int = 0,
+        seed: Seed = 0,
         backbone: str = "",
         backbone_revision: str | None = None,
         trust_remote_code: bool = False,
     ) -> None:
         super().__init__()
+        check_arguments(type(self), locals(), "data.")
         files = {"train": train_file, "valid": valid_file, "test": test_file}
         self.source = source or Source(
             dataset=dataset,
@@ -128,9 +132,6 @@ class CoNLLDataModule(pl.LightningDataModule):
         self._whole: dict[str, Split] = {}
         self._unknown: dict[str, dict[str, int]] = {}
         self._encoded: dict[str, list[Encoded]] = {}
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if value < 1:
-                raise UserError(f"data.{name} must be at least 1, not {value}")
 
     @property
     def types(self) -> list[str]:

@@ -11,6 +11,7 @@ from ner_lightning.data.gguf_once import read_once
 from ner_lightning.data.pretrained import Pretrained, no_foreign_code
 from ner_lightning.data.windows import owners, passages, windows
 from ner_lightning.errors import UserError
+from ner_lightning.ranges import NonNegativeInt, PositiveInt, check_arguments
 
 CHUNK = 1024  # sentences per tokenizer call: enough to amortise it, little enough to show progress
 # The settings of a data module that decide how words become sub-tokens: arguments of `Encoder`.
@@ -104,10 +105,10 @@ class Encoder:
         self,
         tokenizer: Tokenizer,
         *,
-        max_length: int = 512,
-        overlap: int = 64,
-        context: int | None = None,
-        repeats: int = 0,
+        max_length: PositiveInt = 512,
+        overlap: NonNegativeInt = 64,
+        context: PositiveInt | None = None,
+        repeats: NonNegativeInt = 0,
         prefix_space: bool = True,
         first_space: bool = False,
     ) -> None:
@@ -115,8 +116,7 @@ class Encoder:
         self.prefix, self.suffix = special_tokens(tokenizer)
         line = tokenizer("\n", add_special_tokens=False)["input_ids"]
         self.line = np.array([i for i in line if i != tokenizer.unk_token_id], dtype=np.int64)
-        if repeats < 0:
-            raise UserError(f"data.repeats is {repeats}; it must be 0 or more")
+        check_arguments(type(self), locals(), "data.")
         special = len(self.prefix) + len(self.suffix) + repeats * len(self.line)
         self.max_length = max_length
         self.capacity = (max_length - special) // (repeats + 1)

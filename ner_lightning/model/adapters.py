@@ -10,6 +10,7 @@ from torch import nn
 
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import find_layers
+from ner_lightning.ranges import BelowOne, PositiveFloat, PositiveInt, check_arguments
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,16 @@ class Lora:
         top: adapters on this many of the last layers only; null puts them on all.
     """
 
-    rank: int = 16
-    alpha: float = 32.0
-    dropout: float = 0.0
+    rank: PositiveInt = 16
+    alpha: PositiveFloat = 32.0
+    dropout: BelowOne = 0.0
     targets: str | list[str] = field(default="all-linear")
     rslora: bool = False
     dora: bool = False
-    top: int | None = None
+    top: PositiveInt | None = None
 
     def __post_init__(self) -> None:
-        if self.top is not None and self.top < 1:
-            raise UserError(f"model.lora.top is {self.top}; it must be at least 1, or null for all layers")
+        check_arguments(type(self), vars(self), "model.lora.")
 
 
 def adapt(model: nn.Module, *, freeze: bool, lora: Lora | None, unfreeze_top: int = 0) -> nn.Module:

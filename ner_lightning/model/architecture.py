@@ -9,6 +9,7 @@ from ner_lightning.model.adapters import Lora
 from ner_lightning.model.backbone import Attention
 from ner_lightning.model.extend import Preparation, preparation
 from ner_lightning.model.loss import LossWeights
+from ner_lightning.ranges import BelowOne, NonNegativeInt, PositiveInt, check_arguments
 
 Pooling = Literal["first", "last", "mean"]
 # Fields of Architecture that NERModule's settings hold under the same name, as plain values.
@@ -33,23 +34,22 @@ class Architecture:
     """Everything that decides which function a tagger computes; each field as at `NERModule`."""
 
     attention: Attention = "bidirectional"
-    causal_below: int = 0
-    layers: int | None = None
+    causal_below: NonNegativeInt = 0
+    layers: PositiveInt | None = None
     freeze_backbone: bool = True
     lora: Lora | None = None
-    unfreeze_top: int = 0
+    unfreeze_top: NonNegativeInt = 0
     pooling: Pooling = "last"
-    dropout: float = 0.1
-    word_dropout: float = 0.0
+    dropout: BelowOne = 0.1
+    word_dropout: BelowOne = 0.0
     use_crf: bool = True
     constrained: bool = True
     weights: LossWeights = field(default=LossWeights())
     prepare: Preparation | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.word_dropout < 1:
-            raise UserError(f"model.word_dropout is {self.word_dropout}; it must be at least 0 and below 1")
-        if self.causal_below < 0 or (self.causal_below and self.attention == "causal"):
+        check_arguments(type(self), vars(self), "model.")
+        if self.causal_below and self.attention == "causal":
             raise UserError(
                 f"model.causal_below is {self.causal_below}; it counts the causal layers at the bottom of a "
                 "backbone whose model.attention is bidirectional"

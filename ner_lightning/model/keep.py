@@ -13,6 +13,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import find_layers
 from ner_lightning.model.cut import Cut
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.ranges import PositiveFloat, check_arguments
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,10 @@ class Cache:
 
     enabled: bool = False
     folder: str | None = None
-    limit_gb: float = 20.0
+    limit_gb: PositiveFloat = 20.0
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self), "model.cache.")
 
     @property
     def place(self) -> Path:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ner_lightning.errors import UserError
+from ner_lightning.ranges import NonNegativeFloat, check_arguments
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,13 @@ class LossWeights:
         ls: label smoothing, the cross-entropy to the uniform distribution (Szegedy et al. 2016).
     """
 
-    ce: float = 1.0
-    crf: float = 1.0
-    ls: float = 0.0
+    ce: NonNegativeFloat = 1.0
+    crf: NonNegativeFloat = 1.0
+    ls: NonNegativeFloat = 0.0
 
     def __post_init__(self) -> None:
-        values = {"ce": self.ce, "crf": self.crf, "ls": self.ls}
-        for name, value in values.items():
-            if not 0 <= value < float("inf"):
-                raise UserError(f"model.loss.{name} must be zero or more, not {value}")
-        if not any(values.values()):
+        check_arguments(type(self), vars(self), "model.loss.")
+        if not any(vars(self).values()):
             raise UserError("model.loss: all weights are zero, so there is nothing to train on")
 
 

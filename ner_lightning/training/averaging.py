@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ner_lightning.errors import UserError
+from ner_lightning.ranges import UpToHalf, check
 
 
 class WeightAverage:
@@ -25,8 +25,7 @@ class WeightAverage:
     """
 
     def __init__(self, age: float) -> None:
-        if not 0 <= age <= 0.5:
-            raise UserError(f"model.averaging is {age}; it must be between 0 and 0.5")
+        check("model.averaging", UpToHalf, age)
         self.age = age
         self.steps = 0
         self.inside = False  # whether the model holds the average at present, and this the weights

@@ -21,12 +21,24 @@ from ner_lightning.model.extend import loss_parts as checked
 from ner_lightning.model.keep import Cache
 from ner_lightning.model.loss import LossWeights, check_objective
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.ranges import (
+    BelowOne,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    UnitInterval,
+    UpToHalf,
+    check_arguments,
+    register,
+)
 from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.metrics import EntityF1
 from ner_lightning.training.optim import Schedule, parameter_groups
 from ner_lightning.training.steps import Steps
 from ner_lightning.training.vitals import logs_step
 
+register()
 HALF = "bf16-mixed"
 PREFIX = "tagger."
 EVALUATIONS = ("validate", "test")  # what a trainer does outside of a fit
@@ -76,25 +88,25 @@ class NERModule(Steps):
         types: list[str] | None = None,
         revision: str | None = None,
         attention: Attention = "bidirectional",
-        causal_below: int = 0,
-        layers: int | None = None,
+        causal_below: NonNegativeInt = 0,
+        layers: PositiveInt | None = None,
         freeze_backbone: bool = True,
         peft: Literal["none", "lora"] = "lora",
         lora: Lora = Lora(),  # noqa: B008  (frozen, so sharing it is safe)
-        unfreeze_top: int = 0,
+        unfreeze_top: NonNegativeInt = 0,
         pooling: Pooling = "last",
-        dropout: float = 0.1,
-        word_dropout: float = 0.0,
+        dropout: BelowOne = 0.1,
+        word_dropout: BelowOne = 0.0,
         use_crf: bool = True,
         constrained: bool = True,
         loss: LossWeights = LossWeights(),  # noqa: B008  (frozen)
-        lr: float = 1e-4,
-        head_lr: float | None = None,
-        crf_lr: float | None = None,
-        weight_decay: float = 0.01,
-        warmup: float = 0.1,
+        lr: PositiveFloat = 1e-4,
+        head_lr: PositiveFloat | None = None,
+        crf_lr: PositiveFloat | None = None,
+        weight_decay: NonNegativeFloat = 0.01,
+        warmup: UnitInterval = 0.1,
         schedule: Schedule = "linear",
-        averaging: float = 0.0,
+        averaging: UpToHalf = 0.0,
         attn_implementation: AttentionImplementation = "auto",
         gradient_checkpointing: bool = False,
         compile: bool = False,
@@ -105,6 +117,7 @@ class NERModule(Steps):
         members: list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
+        check_arguments(type(self), locals(), "model.")
         self.save_hyperparameters(ignore=["prepare", "loss_parts"])  # no plain values
         self.strict_loading = False  # the frozen backbone is not in a checkpoint; see load_state_dict
         if not types:

@@ -304,7 +304,10 @@ def test_what_cannot_be_exported_is_explained(run, tmp_path, capsys):
         ([str(run), "--output", str(taken)], "is there already"),
         ([str(run), "--output", str(taken / "file" / "x")], "--output"),
         ([str(tmp_path / "nowhere"), "--output", out], "no run folder or checkpoint"),
-        ([str(run), "--output", out, "--temperature", "0"], "must be above 0"),
+        (
+            [str(run), "--output", out, "--temperature", "0"],
+            "--temperature is 0.0; it must be a number above 0",
+        ),
         ([str(merged), "--output", out, "--format", "adapter"], "is a merged model"),
         ([str(graph), "--output", out], "is an ONNX graph"),
         ([str(run), "--output", out, "--format", "onnx", "--dtype", "bfloat16"], "--dtype is for"),

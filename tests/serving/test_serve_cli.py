@@ -67,8 +67,8 @@ def test_an_address_that_is_taken_is_explained_before_anything_is_loaded(capsys)
     for words, said in (
         (["--port", "70000"], "--port 70000 is none"),
         (["--host", "192.0.2.1"], "cannot be listened on"),
-        (["--queue", "0"], "--queue must be at least 1"),
-        (["--temperature", "0"], "--temperature 0.0 must be above 0"),
+        (["--queue", "0"], "--queue is 0; it must be a whole number of at least 1"),
+        (["--temperature", "0"], "--temperature is 0.0; it must be a number above 0"),
         (["nowhere", "--port", "0"], "no run folder or checkpoint nowhere"),
     ):
         assert main(["serve", *words]) == 2
