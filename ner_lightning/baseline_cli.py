@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ner_lightning.errors import UserError
+
 if TYPE_CHECKING:
     from ner_lightning.runs import Run
 

@@ -73,7 +73,7 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
         return
     checkpoint = _find(subcommand, address, which, root)
     content = runs.load_checkpoint(checkpoint)
-    held = {name: content[name] for name in ("config", "data") if name in content}
+    held: dict[str, Any] = {name: content[name] for name in ("config", "data") if name in content}
     del content  # all the tensors
     if subcommand == "fit" and configured:
         yield Start(named(words), checkpoint, None, held)
