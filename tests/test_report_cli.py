@@ -98,8 +98,8 @@ def make_run(folder, seed=1, wrong=2, config=None):
     (folder / "config.yaml").write_text(yaml.safe_dump(settings | (config or {})))
     (folder / "train_entities.json").write_text(json.dumps({"PER": {"Vera Holt": 3}, "LOC": {"Lima": 2}}))
     (folder / "metrics.csv").write_text(
-        "step,train/ce,train/loss,train/words_per_second,val/f1,val/loss,val/precision,val/recall\n"
-        "5,2.0,2.5,,,,,\n10,1.0,1.5,900,0.5,0.9,0.5,0.5\n20,0.5,0.75,1100,0.75,0.6,0.75,0.75\n"
+        "step,epoch,train/ce,train/loss,train/words_per_second,val/f1,val/loss,val/precision,val/recall\n"
+        "5,0,2.0,2.5,,,,,\n10,0,1.0,1.5,900,0.5,0.9,0.5,0.5\n20,1,0.5,0.75,1100,0.75,0.6,0.75,0.75\n"
     )
     return folder
 
