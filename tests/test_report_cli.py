@@ -181,7 +181,7 @@ def test_nothing_is_advised_where_nothing_is_known(tmp_path):
     assert not any(one in said for one in (*TODO, AROUND))
     assert "Take a larger backbone" in said
     assert "nothing is known about sentences that played no part" not in text
-    assert "Scores are of 1 sentences (predictions)" in text
+    assert "Scores are of 1 sentence (predictions)" in text
 
 
 def test_no_claim_is_made_of_what_a_run_does_not_say(run):

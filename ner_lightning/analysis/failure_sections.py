@@ -216,7 +216,8 @@ def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block
             "change is not measured."
         )
     analysis = run.splits[split]
-    sizes = [f"{len(a.predictions.rows):,} sentences ({name})" for name, a in run.splits.items()]
+    counts = {name: len(each.predictions.rows) for name, each in run.splits.items()}
+    sizes = [f"{n:,} {'sentence' if n == 1 else 'sentences'} ({name})" for name, n in counts.items()]
     texts.append(f"Scores are of {' and '.join(sizes)}; of other text nothing was measured.")
     texts.append("The annotation is taken as the truth; how much its own mistakes change is not known.")
     small = [row.name for row in analysis.slices.get(TYPE, []) if row.gold < 100]

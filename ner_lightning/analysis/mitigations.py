@@ -93,7 +93,7 @@ ALL = (
         is_new=_trained,
     ),
     Mitigation(
-        "Show the model the sentences around (`data.context`).",
+        "Show the model the sentences around (data.context).",
         kinds=frozenset({"wrong type"}),
         properties=frozenset({SENTENCE}),
         is_new=_reads_sentences_alone,
