@@ -132,11 +132,13 @@ def _calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
 
 def _output(options: argparse.Namespace, files: list[Path]) -> "Output":
     from ner_lightning.inference.growing import Direct, Growing
+    from ner_lightning.inference.overwriting import check_overwriting
 
     rejects = Path(options.rejects) if options.rejects else None
-    if options.output in (None, STANDARD_OUTPUT):
+    path = None if options.output in (None, STANDARD_OUTPUT) else Path(options.output)
+    check_overwriting(path, rejects, [*files, *([Path(options.calibrate)] if options.calibrate else [])])
+    if path is None:
         return Direct(None, rejects)
-    path = Path(options.output)
     if is_written_through(path):
         return Direct(path, rejects)
     from ner_lightning.inference.bulk import request

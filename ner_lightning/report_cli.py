@@ -9,6 +9,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.options import check_folder
 
 SPLITS = ("test", "valid")
+MARKS = (b"Made from the files of the run", b"Made from a file of predictions alone")  # of a report of ours
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -53,6 +54,8 @@ def _report(options: argparse.Namespace) -> None:
     from ner_lightning.analysis.report import blocks
     from ner_lightning.runs import write_text
 
+    if options.output:
+        _check_foreign(folder)
     found = blocks(runs, split=options.split, text=not options.no_text, ladder=ladder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,6 +64,20 @@ def _report(options: argparse.Namespace) -> None:
     except OSError as error:
         raise UserError(f"--output {folder}: {(error.strerror or 'cannot be written').lower()}") from None
     sys.stdout.write(f"{folder / 'report.md'}\n{folder / 'report.html'}\n")
+
+
+def _check_foreign(folder: Path) -> None:
+    """Checks that nothing but an earlier report is overwritten.
+
+    Raises:
+        UserError: a file of that name is something else.
+    """
+    for name in ("report.md", "report.html"):
+        file = folder / name
+        if file.is_file() and not any(mark in file.read_bytes() for mark in MARKS):
+            raise UserError(
+                f"--output {folder}: {file} is there already and is no report of ours; move it away"
+            )
 
 
 def _report_parser() -> argparse.ArgumentParser:

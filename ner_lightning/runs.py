@@ -96,6 +96,8 @@ def create(root: Path, name: str) -> Run:
     """
     if not name or name != Path(name).name or name in {".", "..", LAST}:
         raise UserError(f"--name {name!r} cannot be the name of a folder inside {root}")
+    if (root / LAST).exists() and not (root / LAST).is_symlink():
+        raise UserError(f"{root / LAST} is no link to a run, which would take its place; move it away")
     folder = root / name
     try:
         folder.mkdir(parents=True, exist_ok=True)

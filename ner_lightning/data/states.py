@@ -186,7 +186,7 @@ def _remove_abandoned(folder: Path) -> None:
     """Removes parts that a killed process of this machine left behind."""
     for part in folder.glob(f".*.{socket.gethostname()}.*{PART}"):
         pid = part.name.removesuffix(PART).rpartition(".")[2]
-        if not is_alive(int(pid)):
+        if pid.isdecimal() and not is_alive(int(pid)):
             shutil.rmtree(part, ignore_errors=True)
 
 

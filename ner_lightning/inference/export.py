@@ -81,8 +81,8 @@ def export(
     # All sums are made in fp32, and only their results are rounded.
     tagger = source.build("cpu", bf16=False, merge=form != ADAPTERS)
     draft = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    draft.mkdir(parents=True)
     try:
-        draft.mkdir(parents=True)
         stage(f"Writing {output} ...")
         settings, origin = dict(source.settings), dict(source.origin)
         if form == ADAPTERS:

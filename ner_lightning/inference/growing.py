@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
+from ner_lightning.data.sentence import is_written_through
 from ner_lightning.errors import UserError
 from ner_lightning.files import replacing
+from ner_lightning.inference.overwriting import check_rejects
 from ner_lightning.progress import stage
 
 
@@ -58,15 +60,26 @@ class Direct:
 
     def __init__(self, path: Path | None, rejects: Path | None) -> None:
         self.done = Done()
-        self._file = sys.stdout if path is None else path.open("w", encoding="utf-8", newline="\n")
-        self._rejects = rejects
+        self._path, self._rejects = path, rejects
+        self._opened: TextIO | None = None
         if rejects is not None:
-            rejects.unlink(missing_ok=True)
+            check_rejects(rejects)
+
+    @property
+    def _file(self) -> TextIO:
+        """Opened with the first lines: until then what is there stays."""
+        if self._path is None:
+            return sys.stdout
+        if self._opened is None:
+            self._opened = self._path.open("w", encoding="utf-8", newline="\n")
+        return self._opened
 
     def add(self, lines: str, rejects: str, done: Done) -> None:
         """See `Output`."""
         self._file.write(lines)
         self._file.flush()
+        if self._rejects is not None and not self.done.records and not is_written_through(self._rejects):
+            self._rejects.unlink(missing_ok=True)  # of an earlier command
         if rejects and self._rejects is None:
             for row in map(json.loads, rejects.splitlines()):
                 stage(f"{row['file']}:{row['line']}: left out: {row['reason']}")
@@ -77,12 +90,13 @@ class Direct:
 
     def finish(self, make: Callable[[Path, Path], None] | None) -> None:
         """See `Output`."""
+        self._file.flush()
         self.leave()
 
     def leave(self) -> None:
         """See `Output`."""
-        if self._file is not sys.stdout:
-            self._file.close()
+        if self._opened is not None:
+            self._opened.close()
 
 
 class Growing:
@@ -97,7 +111,7 @@ class Growing:
         restart: begin again, whatever is there.
 
     Raises:
-        UserError: what is there was begun with another request.
+        UserError: what is there was begun with another request, or by no such command.
     """
 
     def __init__(
@@ -109,29 +123,33 @@ class Growing:
         self._lines = path.with_name(path.name + ".partial")
         self._state = path.with_name(path.name + ".partial.json")
         self._rejects = rejects
-        sizes = {} if restart else self._begun()
-        for file in (self._lines, rejects):
-            if sizes.get(file.name):
-                os.truncate(file, sizes[file.name])
-            else:
-                file.unlink(missing_ok=True)
+        if is_written_through(rejects):
+            raise UserError(
+                f"--rejects {rejects}: beside an --output that can be resumed it must be a plain file"
+            )
+        sizes = self._begun(restart)
+        if rejects.name not in sizes:
+            check_rejects(rejects)
+        self._started = bool(self.done.records)
+        if self._started:
+            self._cut(sizes)
         if self.done.records:
             stage(f"Going on after {self.done.records:,} texts that {self._lines} holds ...")
 
     def add(self, lines: str, rejects: str, done: Done) -> None:
         """See `Output`."""
         try:
+            self._start()
             sizes = {file.name: _append(file, text) for file, text in self._parts(lines, rejects)}
-            state = {"request": self._request, "done": asdict(done), "sizes": sizes}
-            with replacing(self._state) as file:
-                file.write(json.dumps(state).encode())
+            self.done = done
+            self._keep(sizes)
         except OSError as error:
             error.filename = str(self.path)
             raise
-        self.done = done
 
     def finish(self, make: Callable[[Path, Path], None] | None) -> None:
         """See `Output`."""
+        self._start()
         if make is None:
             self._lines.replace(self.path)
         else:
@@ -142,20 +160,48 @@ class Growing:
         """See `Output`."""
         if self.done.texts:
             stage(f"{self._lines} holds {self.done.records:,} texts; the same command goes on from there")
-        else:
+        elif self._started:
             self._remove()
             if not self.done.records:  # else it tells why nothing could be tagged
                 self._rejects.unlink(missing_ok=True)
+
+    def _start(self) -> None:
+        """Removes what an earlier command left, which is kept until now, and says whose lines come."""
+        if not self._started:
+            self._started = True
+            self._cut({})
+            self._keep({})
+
+    def _cut(self, sizes: Mapping[str, int]) -> None:
+        """Takes away what was written after the last block that was noted."""
+        for file in (self._lines, self._rejects):
+            if file.name in sizes:
+                os.truncate(file, sizes[file.name])
+            else:
+                file.unlink(missing_ok=True)
+
+    def _keep(self, sizes: Mapping[str, int]) -> None:
+        state = {"request": self._request, "done": asdict(self.done), "sizes": sizes}
+        with replacing(self._state) as file:
+            file.write(json.dumps(state).encode())
 
     def _parts(self, lines: str, rejects: str) -> list[tuple[Path, str]]:
         parts = [(self._lines, lines)]
         return [*parts, (self._rejects, rejects)] if rejects or self._rejects.exists() else parts
 
-    def _begun(self) -> dict[str, int]:
+    def _begun(self, restart: bool) -> dict[str, int]:
         """Reads how far an earlier command came: the sizes of its files."""
-        if not self._state.exists() or not self._lines.exists():
+        state = _state_of(self._state)
+        if state is None:
+            foreign = [file for file in (self._state, self._lines) if file.exists()]
+            if foreign:
+                raise UserError(
+                    f"{foreign[0]} is there, and is not of a command that can be resumed; "
+                    "remove it, or name another --output"
+                )
             return {}
-        state = json.loads(self._state.read_text(encoding="utf-8"))
+        if restart or not self._lines.exists():
+            return {}
         if state["request"] != self._request:
             other = [name for name, value in self._request.items() if state["request"].get(name) != value]
             raise UserError(
@@ -170,6 +216,16 @@ class Growing:
         for file in (self._lines, self._state):
             with suppress(OSError):
                 file.unlink(missing_ok=True)
+
+
+def _state_of(file: Path) -> dict[str, Any] | None:
+    """What an earlier command wrote of itself; None if there is no such file, or it is another one."""
+    try:
+        state: Any = json.loads(file.read_text(encoding="utf-8"))
+        known = {"request", "done", "sizes"} == state.keys() and set(state["done"]) == set(asdict(Done()))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+    return dict(state) if known else None
 
 
 def _append(path: Path, text: str) -> int:
