@@ -121,5 +121,5 @@ def parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", type=int, default=16, help="prompts answered together (default: 16)")
     parser.add_argument("--run", metavar="RUN", help="continue one that was stopped, with its settings")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
-    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:N or mps (default: a CUDA GPU if there is one)")
     return parser

@@ -36,6 +36,10 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     options = parser(subcommand).parse_args(args)
     check(options)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if options.device is not None:
+        from ner_lightning.model.devices import chosen_device
+
+        chosen_device(options.device)
     with shown("stderr"):
         if options.input is None and not options.text:
             check_files(options, [], parser(subcommand).parse_args([]))
@@ -203,6 +207,6 @@ def parser(name: str) -> argparse.ArgumentParser:
     add("--restart", action="store_true", help="begin again, though an earlier command was stopped")
     add("--calibrate", metavar="FILE", help="tagged sentences, not trained on, to make scores fit to")
     add("--temperature", type=float, metavar="T", help="what scores are divided by first (1)")
-    add("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
+    add("--device", help="cpu, cuda, cuda:N or mps (default: a CUDA GPU if there is one)")
     add_trust(parser)
     return parser

@@ -16,6 +16,7 @@ from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
+from ner_lightning.model.devices import has, lacking
 from ner_lightning.model.loss import LossWeights, check_objective
 from ner_lightning.training.launch import LaunchError, launch
 
@@ -160,6 +161,11 @@ def _strategy(strategy: Any) -> None:
 def _accelerator(accelerator: Any) -> None:
     if isinstance(accelerator, str) and accelerator not in ACCELERATORS:
         raise UserError(f"trainer.accelerator is {accelerator}; it must be one of {', '.join(ACCELERATORS)}")
+    kinds = {"gpu": ("cuda", "mps"), "cuda": ("cuda",), "mps": ("mps",)}.get(str(accelerator), ())
+    if kinds and not any(map(has, kinds)):
+        raise UserError(
+            f"trainer.accelerator is {accelerator}: {lacking(kinds[0])}; leave it out, or set it to cpu"
+        )
 
 
 def _precision(precision: Any, accelerator: str) -> None:
@@ -178,7 +184,7 @@ def _precision(precision: Any, accelerator: str) -> None:
 
 
 def _devices(asked: Any, accelerator: str) -> None:
-    """GPUs are counted by Lightning; without any, it would start that many processes on the CPU."""
+    """Without any GPU Lightning would start that many processes on the CPU."""
     launched = launch()
     if accelerator not in {"auto", "cpu"} or (accelerator == "auto" and _has_accelerator()):
         here = torch.cuda.device_count() if torch.cuda.is_available() else 1
@@ -188,6 +194,8 @@ def _devices(asked: Any, accelerator: str) -> None:
                 f"{'s' if here > 1 else ''}; start as many as there are, or train on the CPU: "
                 "--trainer.accelerator cpu"
             )
+        if launched is None:
+            _gpus(asked)
         return
     count = len(asked) if isinstance(asked, list) else int(asked) if str(asked).isdecimal() else 1
     if count > 1 and accelerator == "auto" and launched is None:
@@ -198,6 +206,15 @@ def _devices(asked: Any, accelerator: str) -> None:
     cores = os.cpu_count() or 1
     if count > cores:
         raise UserError(f"trainer.devices is {count}, but this machine has {cores} CPU cores")
+
+
+def _gpus(asked: Any) -> None:
+    """Stops a number of GPUs, or one of that index, that this machine has not."""
+    here = torch.cuda.device_count() if torch.cuda.is_available() else 1
+    listed = str(asked).strip("[]").split(",") if isinstance(asked, list) or "," in str(asked) else None
+    numbers = [int(word) for word in listed or [str(asked)] if str(word).strip().isdecimal()]
+    if numbers and max(numbers) >= (here if listed is not None else here + 1):
+        raise UserError(f"trainer.devices is {asked}, but this machine has {here} GPU{'s' * (here > 1)}")
 
 
 def _has_accelerator() -> bool:

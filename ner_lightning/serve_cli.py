@@ -42,9 +42,13 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.ranges import Port, PositiveFloat, PositiveInt, check_options
 
     check_options(options, **dict.fromkeys(LIMITS, PositiveInt), temperature=PositiveFloat, port=Port)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    keep_few_kernels()  # before torch is loaded
+    if options.device is not None:
+        from ner_lightning.model.devices import chosen_device
+
+        chosen_device(options.device)
     with listening(options.host, options.port) as door, shown("stderr"):
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        keep_few_kernels()
         # Here, not above: `--help` must not wait for torch.
         import uvicorn
 
@@ -131,6 +135,6 @@ def parser(name: str = "serve") -> argparse.ArgumentParser:
     found.add_argument(
         "--temperature", type=float, help="divide scores by it; `predict --calibrate` finds it"
     )
-    found.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
+    found.add_argument("--device", help="cpu, cuda, cuda:N or mps (default: a CUDA GPU if there is one)")
     add_trust(found)
     return found

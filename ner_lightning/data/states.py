@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -175,11 +175,22 @@ def make_part(folder: Path, key: str, layout: Layout, limit_gb: float) -> Path:
         part = folder / f".{key}.{socket.gethostname()}.{os.getpid()}{PART}"
         part.mkdir()
         with (part / VALUES).open("wb") as stream:
-            os.posix_fallocate(stream.fileno(), 0, max(size, 1))
-            os.ftruncate(stream.fileno(), size)
+            _reserve(stream, size)
     except OSError as error:
         raise UserError(f"model.cache.folder {folder} cannot be written: {error.strerror}") from None
     return part
+
+
+def _reserve(stream: BinaryIO, size: int) -> None:
+    """Takes the room of an empty file, so that a full disk is met now and not while it is filled."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(stream.fileno(), 0, max(size, 1))
+    else:  # macOS has no such call; what is written has its room
+        zeros = memoryview(bytes(min(size, CRC_CHUNK)))
+        for begin in range(0, size, CRC_CHUNK):
+            stream.write(zeros[: size - begin])
+        stream.flush()
+    os.ftruncate(stream.fileno(), size)
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -14,10 +14,12 @@ from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.encoding import Encoder
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.errors import UserError
 from ner_lightning.inference import given, source
 from ner_lightning.inference.grouping import grouped
 from ner_lightning.inference.result import Piece, Tagged, joined
 from ner_lightning.inference.text import Document, from_words, read
+from ner_lightning.model.devices import chosen_device
 from ner_lightning.model.tagger import Tagger
 
 WINDOW = 2048  # sentences that are sorted by length together
@@ -70,13 +72,14 @@ class NERTagger:
         Args:
             run: a run folder, a checkpoint file or an exported folder; None is the last run.
             root: the folder of runs, for None.
-            device: where to run; None takes a GPU if there is one.
+            device: where to run: `cpu`, `cuda`, `cuda:N` or `mps`; None takes a CUDA GPU if there is one.
             trust_remote_code: run code that comes with the backbone, or that the run names.
 
         Raises:
             UserError: there is no such run, or its checkpoint or backbone cannot be used.
         """
-        return cls._of(source.find(run, Path(root), trust=trust_remote_code), device)
+        where = chosen_device(device)
+        return cls._of(source.find(run, Path(root), trust=trust_remote_code), where, asked=device)
 
     @classmethod
     def from_pretrained(
@@ -86,19 +89,22 @@ class NERTagger:
 
         Args:
             folder: the folder.
-            device: where to run; None takes a GPU if there is one.
+            device: where to run: `cpu`, `cuda`, `cuda:N` or `mps`; None takes a CUDA GPU if there is one.
             trust_remote_code: run code that comes with the weights, or that the folder names.
 
         Raises:
             UserError: it is no such folder, or it or its backbone cannot be used.
         """
+        where = chosen_device(device)
         held = source.read_folder(Path(folder).expanduser(), trust=trust_remote_code)
-        return cls._of(held, device)
+        return cls._of(held, where, asked=device)
 
     @classmethod
-    def _of(cls, held: source.Source, device: str | None) -> "NERTagger":
+    def _of(cls, held: source.Source, device: str, *, asked: str | None) -> "NERTagger":
+        if held.form == "onnx" and asked not in (None, "cpu"):
+            raise UserError(f"--device {asked}: {held.path} is an ONNX graph, which runs on the CPU")
         encoder = held.encoder()  # before the backbone, which gives back what both read of a GGUF file
-        tagger = cls(held.build(device or ("cuda" if torch.cuda.is_available() else "cpu")), encoder)
+        tagger = cls(held.build(device), encoder)
         tagger.temperature = held.temperature
         return tagger
 

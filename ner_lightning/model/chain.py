@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ner_lightning.model.devices import has_float64
+
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -106,8 +108,8 @@ def check_inputs(emissions: Tensor, mask: Tensor, num_tags: int, tags: Tensor | 
 def transition_matrix(start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
     """All transition scores (from, to) in the precision of the sums. *Shape:* (K, K)."""
     # Doubles, because the sum over a sentence can be so large that a float rounds the differences
-    # between paths away. MPS has none.
-    dtype = torch.float32 if start.device.type == "mps" else torch.float64
+    # between paths away.
+    dtype = torch.float64 if has_float64(start.device) else torch.float32
     matrix = start.new_zeros(len(start) + 1, len(start) + 1, dtype=dtype)  # (K, K)
     matrix[:-1, :-1] = transitions.detach()
     matrix[-1, :-1] = start.detach()

@@ -18,6 +18,7 @@ from ner_lightning.data.schemes import to_bio2
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import identity
+from ner_lightning.model.devices import chosen_device
 from ner_lightning.progress import Pace, stage
 from ner_lightning.prompting.constraint import Form, Vocabulary
 from ner_lightning.prompting.generation import Answer, Prompted
@@ -79,6 +80,7 @@ class Baseline:
         bf16: bool = False,
         device: str | None = None,
     ) -> None:
+        where = chosen_device(device)
         self.settings = settings
         self.data = data
         self.sentences = data.split(settings.split).sentences
@@ -95,7 +97,7 @@ class Baseline:
         self.model = Prompted.load(
             pretrained,
             bf16=bf16,
-            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            device=where,
             trust_remote_code=model["trust_remote_code"],
         )
 

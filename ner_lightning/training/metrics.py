@@ -1,11 +1,14 @@
 """Entity-level precision, recall and F1, as conlleval counts them, from sums that add up over ranks."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torchmetrics import Metric
+
+from ner_lightning.model.devices import has_float64
 
 COUNTED = ("correct", "predicted", "gold")
 
@@ -90,6 +93,8 @@ def scores(counts: Tensor) -> Scores:
 class EntityF1(Metric):
     """Entity counts and word accuracy over a whole split, exact on any number of ranks.
 
+    The loss is summed in float64, on a device that has none (Apple's GPUs) by the CPU.
+
     Args:
         types: the entity types, in the label set's order.
     """
@@ -120,7 +125,14 @@ class EntityF1(Metric):
 
     def add_loss(self, total: Tensor) -> None:
         """Adds a batch's loss, summed over its words."""
-        self.loss += total.detach()
+        self.loss += total.detach().to(self.loss.device)
+
+    def _apply(self, fn: Callable[..., Any], exclude_state: Sequence[str] = "") -> Module:
+        """Moves the counts wherever the module goes, and the loss if there is float64."""
+        super()._apply(fn, exclude_state=[*exclude_state, "loss"])
+        device = self.counts.device
+        self.loss = self.loss.to(device if has_float64(device) else "cpu")
+        return self
 
     def compute(self) -> dict[str, float]:
         """`loss` and `accuracy` per word; micro `precision`, `recall`, `f1`; `f1/TYPE` for each."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from ner_lightning.data.batching import Batch
 from ner_lightning.data.pretrained import locate
 from ner_lightning.model.architecture import Architecture
+from ner_lightning.model.devices import has_float64
 from ner_lightning.model.masked import MaskedWords
 from ner_lightning.training.module import HALF
 from ner_lightning.training.optim import decayed
@@ -66,12 +67,13 @@ class Pretraining(Steps):
 
     def on_validation_epoch_start(self) -> None:
         """Starts the sums, and hides the same words as ever."""
-        self._sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        device = self.device if has_float64(self.device) else torch.device("cpu")
+        self._sums = torch.zeros(2, dtype=torch.float64, device=device)
         self._draws.manual_seed(DRAWS + self.global_rank)
 
     def validation_step(self, batch: Batch) -> None:
         """Adds a batch to the sums."""
-        self._sums += torch.stack(self.built(batch, self._draws)).double()
+        self._sums += torch.stack(self.built(batch, self._draws)).to(self._sums.device).double()
 
     def on_validation_epoch_end(self) -> None:
         """Logs the mean cross-entropy over all ranks."""

@@ -1,6 +1,7 @@
 """Vitals: words a second, padding, memory and learning rates, logged like any other metric."""
 
 import resource
+import sys
 import time
 from typing import Any
 
@@ -92,4 +93,5 @@ def peak_memory() -> int:
     """Bytes: the most GPU memory allocated, or without a GPU the most resident memory."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024  # bytes on macOS, KiB elsewhere

@@ -1,0 +1,49 @@
+"""Where a model runs: the device that was asked for, if this machine has it."""
+
+import torch
+
+from ner_lightning.errors import UserError
+
+KNOWN = ("cpu", "cuda", "mps")
+
+
+def chosen_device(asked: str | None) -> str:
+    """The device to run on.
+
+    Args:
+        asked: `cpu`, `cuda`, `cuda:N` or `mps`; None takes a CUDA GPU if there is one, else the CPU.
+
+    Raises:
+        UserError: there is no such device, or not here.
+    """
+    if asked is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = asked.partition(":")
+    if kind not in KNOWN or (number and not number.isdecimal()) or asked.endswith(":"):
+        raise UserError(f"--device {asked} does not exist; there are {', '.join(KNOWN)} and cuda:N")
+    if not has(kind):
+        raise UserError(f"--device {asked}: {lacking(kind)}; leave it out, or use --device cpu")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if int(number or 0) >= count:
+        raise UserError(f"--device {asked}: this machine has {count}, the last is {kind}:{count - 1}")
+    return asked
+
+
+def has(kind: str) -> bool:
+    """Whether PyTorch can use a device of that kind here."""
+    return {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }.get(kind, lambda: True)()
+
+
+def lacking(kind: str) -> str:
+    """Why there is none of a kind."""
+    name = {"cuda": "CUDA GPU", "mps": "Apple GPU"}.get(kind, "GPU")
+    built = kind != "cuda" or torch.version.cuda is not None or getattr(torch.version, "hip", None)
+    return f"PyTorch finds no {name} here" if built else "this PyTorch is built without CUDA"
+
+
+def has_float64(device: torch.device) -> bool:
+    """Whether a device can hold float64: Apple's GPUs cannot."""
+    return device.type != "mps"

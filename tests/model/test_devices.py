@@ -1,0 +1,132 @@
+"""A device that this machine lacks is refused before anything loads, whoever asks for it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from jsonargparse import Namespace
+from untrained import write_checkpoint
+
+from ner_lightning import preflight
+from ner_lightning.cli import main
+from ner_lightning.errors import UserError
+from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.model import build
+from ner_lightning.model.devices import chosen_device
+from ner_lightning.serving.memory import CACHES
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Makes PyTorch say that it can use these devices."""
+
+    for name, value in CACHES.items():  # `serve` sets them for its process, which is that of the tests
+        monkeypatch.setenv(name, value)
+
+    def have(cuda=0, mps=False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+    return have
+
+
+LACKING = {
+    "cuda": "--device cuda: ",
+    "cuda:1": "--device cuda:1: ",
+    "mps": "--device mps: PyTorch finds no Apple GPU here",
+    "gpu": "--device gpu does not exist; there are cpu, cuda, mps and cuda:N",
+    "meta": "--device meta does not exist",
+    "": "does not exist",
+}
+
+
+@pytest.mark.parametrize("device", LACKING)
+@pytest.mark.parametrize("command", ["predict", "predict text", "serve", "baseline", "python", "folder"])
+def test_it_is_refused_in_a_line_before_anything_loads(
+    machine, monkeypatch, capsys, tmp_path, command, device
+):
+    machine()
+    monkeypatch.chdir(tmp_path)
+    Path("in.txt").write_text("Vera left.\n")
+    words = {
+        "predict": ["predict", "nowhere", "--input", "in.txt", "--output", "out.jsonl"],
+        "predict text": ["predict", "nowhere", "--text", "Vera left."],
+        "serve": ["serve", "nowhere", "--port", "0"],
+        "baseline": ["baseline", "--config", "configs/quickstart.yaml", "--shots", "0"],
+    }
+    if command in words:
+        assert main([*words[command], f"--device={device}"]) == 2
+        said = capsys.readouterr().err
+    else:
+        load = NERTagger.from_run if command == "python" else NERTagger.from_pretrained
+        with pytest.raises(UserError) as caught:
+            load("nowhere", device=device)
+        said = str(caught.value)
+    assert LACKING[device] in said
+    assert len(said.strip().splitlines()) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["in.txt"]
+
+
+def test_what_is_there_is_taken(machine):
+    machine()
+    assert chosen_device(None) == chosen_device("cpu") == "cpu"
+    machine(cuda=2)
+    assert [chosen_device(asked) for asked in (None, "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
+    with pytest.raises(UserError, match="this machine has 2, the last is cuda:1"):
+        chosen_device("cuda:2")
+    machine(mps=True)
+    assert chosen_device("mps") == "mps"
+
+
+def test_a_graph_runs_on_the_cpu_alone(machine, llama, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(tmp_path, llama)
+    assert main(["export", "untrained.ckpt", "--output", "out"]) == 0
+    manifest = Path("out/ner_lightning.json")
+    manifest.write_text(manifest.read_text().replace('"form": "merged"', '"form": "onnx"'))
+    machine(cuda=1)
+    monkeypatch.setattr(build, "build_tagger", lambda *_: pytest.fail("something is loaded"))
+    with pytest.raises(UserError, match="ONNX graph, which runs on the CPU"):
+        NERTagger.from_run("out", device="cuda")
+
+
+TRAINERS = [
+    ({}, "gpu", 1, "trainer.accelerator is gpu: "),
+    ({}, "cuda", "auto", "trainer.accelerator is cuda: "),
+    ({}, "mps", 1, "trainer.accelerator is mps: PyTorch finds no Apple GPU here"),
+    ({"mps": True}, "cuda", 1, "trainer.accelerator is cuda: "),
+    ({"cuda": 2}, "gpu", 3, "trainer.devices is 3, but this machine has 2 GPUs"),
+    ({"cuda": 2}, "auto", [0, 2], "trainer.devices is [0, 2], but this machine has 2 GPUs"),
+    ({"cuda": 1}, "auto", "0,1", "trainer.devices is 0,1, but this machine has 1 GPU"),
+    ({"mps": True}, "auto", 2, "trainer.devices is 2, but this machine has 1 GPU"),
+    ({"cuda": 2}, "gpu", 2, None),
+    ({"cuda": 2}, "auto", [0, 1], None),
+    ({"cuda": 2}, "auto", -1, None),
+    ({"cuda": 2}, "gpu", "auto", None),
+    ({"mps": True}, "gpu", 1, None),
+]
+
+
+@pytest.mark.parametrize(("here", "accelerator", "devices", "said"), TRAINERS)
+def test_of_a_trainer_too(machine, llama, here, accelerator, devices, said):
+    machine(**here)
+    trainer = Namespace(
+        accelerator=accelerator, devices=devices, precision="32-true", strategy="auto", callbacks=None
+    )
+    config = Namespace(trainer=trainer, model=Namespace(backbone=str(llama), revision=None))
+    if said is None:
+        assert preflight.refuse(config) is None
+    else:
+        with pytest.raises(UserError) as caught:
+            preflight.refuse(config)
+        assert str(caught.value).startswith(said)
+
+
+def test_a_fit_without_its_gpu_is_refused_in_a_line(machine, capsys, tmp_path, monkeypatch):
+    machine()
+    monkeypatch.chdir(tmp_path)
+    for command in ("fit", "pretrain"):
+        assert main([command, "--config", "configs/quickstart.yaml", "--trainer.accelerator", "gpu"]) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
