@@ -174,9 +174,7 @@ class CoNLLDataModule(pl.LightningDataModule):
     def warn_of_unknown(self, name: str) -> None:
         """Names the types that `scored_labels` adds, where there are any."""
         if self.unknown(name):
-            limit = self.limits["train"] if self._types is None else None
-            cut = f"\nTraining took the first {limit:,} sentences only: data.train_limit." if limit else ""
-            progress.warn(unknown_types(self.split(name).origin, self.unknown(name), self.types) + cut)
+            progress.warn(unknown_types(self.split(name).origin, self.unknown(name), self.types))
 
     @cached_property
     def encoder(self) -> Encoder:
