@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ner_lightning.errors import UserError
+from ner_lightning.options import Parser
 
 if TYPE_CHECKING:
     from ner_lightning.runs import Run
@@ -101,14 +102,13 @@ def _say_rest(folder: "Run") -> None:
     say(f"next, beside a trained run: ner-lightning compare RUN {short(folder.path)}")
 
 
-def parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> Parser:
     """Its options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"ner-lightning {name}",
         usage="ner-lightning baseline --config FILE [--shots N] [--split SPLIT] [--OPTION VALUE ...]",
         description="Tags a split by prompting a recipe's backbone, to be compared with training it.",
         epilog="Options of `ner-lightning fit`, such as --model.backbone, override the recipe.",
-        allow_abbrev=False,
     )
     parser.add_argument("--shots", type=int, default=0, help="examples from the training data (default: 0)")
     parser.add_argument("--split", choices=SPLITS, default="test", help="what to tag (default: test)")

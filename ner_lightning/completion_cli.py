@@ -6,6 +6,8 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
+from ner_lightning.options import Parser
+
 SHELLS = ("bash", "zsh", "fish")
 LIGHTNING = "ner_lightning.lightning_cli"  # commands of this module have LightningCLI's options
 STARTS = (
@@ -100,9 +102,9 @@ def option_names(command: str, commands: Mapping[str, tuple[str, str]]) -> list[
     return [name for name in found if not name.endswith(("+", ".help"))]
 
 
-def parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> Parser:
     """Its options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"ner-lightning {name}",
         description="Prints a script for the shell, which then completes commands, options and configs.",
         epilog=(

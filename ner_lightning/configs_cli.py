@@ -1,12 +1,12 @@
 """`ner-lightning configs`: lists the shipped configs, and copies those that are to be changed."""
 
-import argparse
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ner_lightning.errors import UserError
+from ner_lightning.options import Parser
 
 FOLDER = Path(__file__).parent / "configs"
 ALL = "all"
@@ -73,9 +73,9 @@ def _listing() -> str:
     return "\n".join(lines) + "\n"
 
 
-def parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> Parser:
     """Its options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"ner-lightning {name}", description="Lists the shipped configs, or copies the named ones."
     )
     parser.add_argument(

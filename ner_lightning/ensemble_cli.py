@@ -1,6 +1,5 @@
 """`ner-lightning ensemble`: several trained taggers become one, whose scores are the mean of theirs."""
 
-import argparse
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ner_lightning.errors import UserError
-from ner_lightning.options import add_trust
+from ner_lightning.options import Parser, add_trust
 
 # What of the first member's checkpoint an ensemble's has as well, since Lightning reads it.
 KEPT = ("epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "random_states")
@@ -169,14 +168,14 @@ def write(folder: Path, members: Sequence[Member], command: Sequence[str]) -> No
     write_checkpoint(checkpoint, run.checkpoint(runs.BEST))
 
 
-def parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> Parser:
     """Its options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"ner-lightning {name}",
         description="Makes one tagger of several, such as seeds of a recipe: its scores are the mean of "
         "theirs. It is a run of its own, for validate, test, predict, serve and report.",
     )
-    parser.add_argument("members", nargs="*", metavar="RUN", help="run folder or checkpoint, two or more")
+    parser.add_run("members", "*", text="run folder or checkpoint, two or more")
     parser.add_argument("--name", default="ensemble", help="the run's name: RUNS/NAME/1, 2, ...")
     parser.add_argument("--runs", default="runs", help="the folder of run folders")
     add_trust(parser)

@@ -1,6 +1,5 @@
 """`ner-lightning export`: a trained tagger as a folder that others can load."""
 
-import argparse
 import os
 import shlex
 import sys
@@ -8,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ner_lightning.errors import UserError
-from ner_lightning.options import add_run, add_trust, check_folder
+from ner_lightning.options import Parser, add_run, add_trust, check_folder
 from ner_lightning.progress import shown
 
 
@@ -45,9 +44,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     sys.stderr.write(f"next: ner-lightning predict {shlex.quote(str(folder))} --text '...'\n")
 
 
-def parser(name: str = "export") -> argparse.ArgumentParser:
+def parser(name: str = "export") -> Parser:
     """The command's options."""
-    found = argparse.ArgumentParser(
+    found = Parser(
         prog=f"ner-lightning {name}",
         description="Writes a trained tagger as a folder: weights, tokenizer, labels, model card.",
     )

@@ -1,6 +1,5 @@
 """`ner-lightning ladder`: runs the cells of a ladder, one after the other, and makes their table."""
 
-import argparse
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ner_lightning.errors import Interrupted, UserError
-from ner_lightning.options import add_trust
+from ner_lightning.options import Parser, add_trust
 
 if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
     from ner_lightning.ladder import Cell, Ladder
@@ -133,9 +132,9 @@ def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Pa
     write_text(page, ladder_table(ladder, records.read(results)))
 
 
-def parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> Parser:
     """Its options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"ner-lightning {name}",
         description="Runs a matrix of recipes and seeds from one file, goes on where it stopped, and makes "
         "one table: mean and standard deviation over seeds, minutes, peak memory.",

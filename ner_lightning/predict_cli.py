@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ner_lightning.data.sentence import is_written_through
 from ner_lightning.errors import UserError
 from ner_lightning.inference import formats
-from ner_lightning.options import add_run, add_trust
+from ner_lightning.options import Parser, add_run, add_trust
 from ner_lightning.predict_checks import STANDARD_OUTPUT, check, check_files, check_first, output_format
 from ner_lightning.progress import shown, stage, warn
 
@@ -177,9 +177,9 @@ def _count(number: int, one: str, several: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
-def parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> Parser:
     """Its options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"ner-lightning {name}",
         description="Finds entities in text. A stopped command goes on when it is given again.",
     )

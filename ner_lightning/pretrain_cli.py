@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ner_lightning.errors import UserError
+from ner_lightning.options import Parser
 
 if TYPE_CHECKING:
     from ner_lightning.recipe import Recipe
@@ -144,15 +145,14 @@ def _train(folder: "Run", recipe: "Recipe", text: str, asked: dict[str, Any], co
     say(f"{learned} is a backbone now; next: ner-lightning fit --config FILE --model.backbone {learned}")
 
 
-def parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> Parser:
     """Its options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"ner-lightning {name}",
         usage="ner-lightning pretrain --config FILE [--hidden SHARE] [--OPTION VALUE ...]",
         description="Hides words of a recipe's training text and teaches its backbone to fill them in from "
         "both sides. What comes out is a backbone like any other.",
         epilog="Options of `ner-lightning fit`, such as --model.lr, override the recipe.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--hidden", type=float, default=0.25, metavar="SHARE", help="share of words (default: 0.25)"

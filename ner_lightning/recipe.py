@@ -35,7 +35,7 @@ COMMON: dict[str, Any] = {
     "trainer_defaults": TRAINER_DEFAULTS,
     "seed_everything_default": 42,
     "auto_configure_optimizers": False,
-    "parser_kwargs": {"exit_on_error": False},
+    "parser_kwargs": {"exit_on_error": False, "allow_abbrev": False},
 }
 
 
@@ -167,7 +167,7 @@ def _data_seed(seed: bool | int) -> int:
 
 def parser() -> LightningArgumentParser:
     """A parser of all options of a recipe, to list them."""
-    made = LightningArgumentParser(exit_on_error=False)
+    made = LightningArgumentParser(exit_on_error=False, allow_abbrev=False)
     made.add_argument("--seed_everything", type=bool | int, default=42)  # others are linked to it
     made.add_lightning_class_args(Trainer, "trainer")
     made.add_lightning_class_args(NERModule, "model")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ner_lightning.errors import UserError
-from ner_lightning.options import check_folder
+from ner_lightning.options import Parser, check_folder
 
 SPLITS = ("test", "valid")
 MARKS = (b"Made from the files of the run", b"Made from a file of predictions alone")  # of a report of ours
@@ -80,16 +80,15 @@ def _check_foreign(folder: Path) -> None:
             )
 
 
-def _report_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _report_parser() -> Parser:
+    parser = Parser(
         prog="ner-lightning report",
         description="Writes report.md and report.html: data, model, training, scores, failure cases.",
     )
-    parser.add_argument(
+    parser.add_run(
         "runs_to_report",
-        nargs="*",
-        metavar="RUN",
-        help="run folder, or a file of predictions; several are compared (default: the last run)",
+        "*",
+        text="run folder, or a file of predictions; several are compared (default: the last run)",
     )
     parser.add_argument("--output", metavar="DIR", help="where to write (default: the first run's folder)")
     parser.add_argument("--no-text", action="store_true", help="leave out all text of the data")
@@ -100,23 +99,21 @@ def _report_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _compare_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _compare_parser() -> Parser:
+    parser = Parser(
         prog="ner-lightning compare",
         description="Compares runs on the same sentences: intervals and paired tests.",
     )
-    parser.add_argument(
-        "runs_to_compare", nargs="+", metavar="RUN", help="run folder, or a file of predictions"
-    )
+    parser.add_run("runs_to_compare", "*", text="run folder, or a file of predictions")
     _shared(parser, "what to compare on (default: test if all runs have it)")
     return parser
 
 
-def _shared(parser: argparse.ArgumentParser, split: str) -> None:
+def _shared(parser: Parser, split: str) -> None:
     parser.add_argument("--split", choices=SPLITS, help=split)
     parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
 
 
-def parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> Parser:
     """Its options."""
     return _compare_parser() if name == "compare" else _report_parser()

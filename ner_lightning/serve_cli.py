@@ -1,6 +1,5 @@
 """`ner-lightning serve`: a trained tagger that answers over HTTP."""
 
-import argparse
 import os
 import signal
 import socket
@@ -12,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from ner_lightning.errors import UserError
-from ner_lightning.options import add_run, add_trust
+from ner_lightning.options import Parser, add_run, add_trust
 from ner_lightning.progress import shown
 from ner_lightning.serving.memory import Trimmer, keep_few_kernels
 
@@ -117,9 +116,9 @@ def _done(number: int, frame: FrameType | None) -> None:
     """Takes no notice of a signal that has been heeded already."""
 
 
-def parser(name: str = "serve") -> argparse.ArgumentParser:
+def parser(name: str = "serve") -> Parser:
     """The command's options."""
-    found = argparse.ArgumentParser(
+    found = Parser(
         prog=f"ner-lightning {name}",
         description="Answers over HTTP: text in, entities out; and a page to try it.",
     )

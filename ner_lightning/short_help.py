@@ -20,7 +20,7 @@ class Help(NamedTuple):
 
 
 _EVALUATION = (
-    Option("run", None, "run folder or checkpoint to score; without it, the last run"),
+    Option("run", None, "the same as RUN alone: run folder or checkpoint; without it, the last run"),
     Option("ckpt_path", None, "best, last, or a checkpoint file; without it, best"),
     Option("runs", "runs", "the folder of run folders"),
     Option("data.dataset", "eriktks/conll2003", "another data set: a Hub id, a folder, or `sample`"),
@@ -50,6 +50,7 @@ _FIT = Help(
         "ner-lightning fit --config configs/quickstart.yaml",
         "ner-lightning fit --config configs/llama_crf.yaml --model.lr 1e-4",
         "ner-lightning fit --ckpt_path last        # continue the last run",
+        "ner-lightning fit runs/quickstart/1       # continue another one",
     ),
 )
 
@@ -57,9 +58,9 @@ _FIT = Help(
 def _evaluation(command: str, split: str) -> Help:
     options = tuple(o._replace(name=o.name.format(split=split)) for o in _EVALUATION)
     return Help(
-        f"ner-lightning {command} [--run RUN] [--OPTION VALUE ...]",
+        f"ner-lightning {command} [RUN] [--OPTION VALUE ...]",
         options,
-        (f"ner-lightning {command}", f"ner-lightning {command} --run runs/quickstart/1"),
+        (f"ner-lightning {command}", f"ner-lightning {command} runs/quickstart/1"),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ner_lightning import runs
 from ner_lightning.consent import stored_options, take_consent
 from ner_lightning.files import replacing
-from ner_lightning.options import config_files, named, peek, shipped, take
+from ner_lightning.options import config_files, named, peek, shipped, take, take_run
 from ner_lightning.preflight import check_config, read_config
 from ner_lightning.runs import BEST, LAST, Run
 from ner_lightning.training import ranks
@@ -40,7 +40,7 @@ class Start:
 
 @contextmanager
 def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
-    """Takes `--run` and `--ckpt_path` out of a command's options and finds what they mean.
+    """Takes RUN, `--run` and `--ckpt_path` out of a command's options and finds what they mean.
 
     Args:
         subcommand: fit, validate or test.
@@ -52,7 +52,7 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
     words = [shipped(word) for word in args]
     for file in config_files(words):
         check_config(file)
-    address, which = take(words, "--run"), take(words, "--ckpt_path")
+    address, which = take_run(words), take(words, "--ckpt_path")
     consent = take_consent(words)
     if ALL_OPTIONS in words:
         yield Start(["--help"], None, None)

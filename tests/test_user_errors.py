@@ -283,3 +283,72 @@ def test_one_of_two_columns_of_tags_is_named_by_its_number(place, capsys):
     assert main([*FIT, "--data.tags_column", "1", "--trainer.max_steps", "1"]) == 0
     config = yaml.safe_load((place / "runs/good/1/config.yaml").read_text(encoding="utf-8"))
     assert config["data"]["types"] == ["PER", "ORG", "LOC", "MISC"]
+
+
+RUN_COMMANDS = ("predict", "export", "serve", "report", "compare", "ensemble", "fit", "validate", "test")
+WORDS = {
+    "predict": ["--text", "Vera"],
+    "export": ["--output", "out"],
+    "compare": ["runs/none/2"],
+    "ensemble": ["runs/none/2"],
+}
+
+
+@pytest.mark.parametrize("command", RUN_COMMANDS)
+def test_a_run_is_named_alone_or_by_an_option_but_not_by_both(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = WORDS.get(command, [])
+    named = [word for run in words[-1:] if command in ("compare", "ensemble") for word in ("--run", run)]
+    for given in (["runs/none/1", *words], ["--run", "runs/none/1", *(named or words)]):
+        assert "runs/none/1" in fails(capsys, command, *given)
+    for both in (["runs/none/1", "--run", "runs/none/2"], ["--run=runs/none/2", "runs/none/1"]):
+        said = fails(capsys, command, *both, *words)
+        assert said.endswith("and as --run runs/none/2; name it once\n")
+
+
+@pytest.mark.parametrize("command", sorted(set(RUN_COMMANDS) - {"report", "compare", "ensemble"}))
+def test_one_run_is_named_once(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = WORDS.get(command, [])
+    assert "named twice" in fails(capsys, command, "--run", "a", "--run", "b", *words)
+    assert "b is one word too many" in fails(capsys, command, "a", "b", *words)
+
+
+def test_a_recipe_without_its_option_is_no_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    said = fails(capsys, "fit", "configs/quickstart.yaml", "--trainer.max_epochs", "1")
+    assert "a recipe is named with --config " in said
+    assert "quickstart.yaml" in said
+
+
+ABBREVIATED = [
+    (["predict", "--tex", "Vera"], "there is no option --tex; did you mean --text?"),
+    (["export", "--out", "x", "--output", "y"], "there is no option --out; did you mean --output?"),
+    (["serve", "--por", "1"], "there is no option --por; did you mean --port?"),
+    (["report", "--spl", "test"], "there is no option --spl; did you mean --split?"),
+    (["compare", "a", "b", "--spl", "test"], "there is no option --spl; did you mean --split?"),
+    (["ensemble", "a", "b", "--nam", "x"], "there is no option --nam; did you mean --name?"),
+    (["ladder", "x.yaml", "--cel", "x"], "there is no option --cel; did you mean --cell?"),
+    (["configs", "--t", "x"], "there is no option --t; did you mean --to?"),
+    (["configs", "--zebra", "x"], "there is no option --zebra; `ner-lightning configs --help` lists them"),
+    (["baseline", "--config", "good.yaml", "--shot", "1"], "there is no option shot"),
+    (["pretrain", "--config", "good.yaml", "--hid", "0.2"], "there is no option hid"),
+    (["fit", "--config", "good.yaml", "--seed", "1"], "there is no option seed"),
+    (["fit", "--config", "good.yaml", "--model.back", "x"], "there is no option model.back"),
+    (["fit", "--config", "good.yaml", "--conf", "x.yaml"], "there is no option conf"),
+    (["validate", "--config", "good.yaml", "--check", "1"], "there is no option check"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), ABBREVIATED, ids=lambda value: " ".join(value)[:30])
+def test_no_option_is_abbreviated(place, capsys, words, said):
+    if words[0] == "validate":
+        assert main(list(FIT)) == 0
+        capsys.readouterr()
+    assert said in fails(capsys, *words)
+
+
+@pytest.mark.parametrize(("part", "name"), [("model", "back"), ("trainer", "max_ep"), ("data", "batch")])
+def test_no_key_of_a_config_is_abbreviated(place, capsys, part, name):
+    (place / "short.yaml").write_text(yaml.safe_dump({part: {name: 1}}))
+    assert f"there is no option {part}.{name}" in fails(capsys, *FIT, "--config", "short.yaml")

@@ -217,7 +217,7 @@ class Sample:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Prints the figures; with `--write`, writes the files as well."""
-    parser = argparse.ArgumentParser(description="Builds and measures the sample corpus.")
+    parser = argparse.ArgumentParser(allow_abbrev=False, description="Builds and measures the sample corpus.")
     parser.add_argument("--write", action="store_true", help="write the CoNLL files and the README's figures")
     options = parser.parse_args(args)
     sample = Sample()
