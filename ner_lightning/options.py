@@ -98,7 +98,8 @@ class Parser(argparse.ArgumentParser):
             UserError: an option is not as it must be, or runs are named in both ways.
         """
         options, rest = super().parse_known_args(args, namespace)
-        if self._run is not None and (named := vars(options).pop(_NAMED)):
+        named = getattr(options, _NAMED, None)
+        if self._run is not None and named:
             given = getattr(options, self._run)
             one = not isinstance(given, list)
             _check_once(given, named, several=not one)
