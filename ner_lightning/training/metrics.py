@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Module
 from torchmetrics import Metric
 
+from ner_lightning.analysis.resampling import f1, precision_recall
 from ner_lightning.model.devices import has_float64
 
 COUNTED = ("correct", "predicted", "gold")
@@ -83,11 +85,8 @@ def _chunks(tags: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def scores(counts: Tensor) -> Scores:
     """Precision, recall and F1 from three counts: correct, predicted and gold."""
-    correct, predicted, gold = (float(count) for count in counts)
-    precision = correct / predicted if predicted else 0.0
-    recall = correct / gold if gold else 0.0
-    f1 = 2 * correct / (predicted + gold) if predicted + gold else 0.0
-    return Scores(precision, recall, f1)
+    held = np.array(counts.tolist())
+    return Scores(*map(float, (*precision_recall(held), f1(held))))
 
 
 class EntityF1(Metric):
