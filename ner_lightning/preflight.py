@@ -16,7 +16,7 @@ from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
-from ner_lightning.model.devices import has, lacking
+from ner_lightning.model.devices import check_gpus, has, lacking
 from ner_lightning.model.loss import LossWeights, check_objective
 from ner_lightning.training.launch import LaunchError, launch
 
@@ -195,7 +195,7 @@ def _devices(asked: Any, accelerator: str) -> None:
                 "--trainer.accelerator cpu"
             )
         if launched is None:
-            _gpus(asked)
+            check_gpus(asked)
         return
     count = len(asked) if isinstance(asked, list) else int(asked) if str(asked).isdecimal() else 1
     if count > 1 and accelerator == "auto" and launched is None:
@@ -206,15 +206,6 @@ def _devices(asked: Any, accelerator: str) -> None:
     cores = os.cpu_count() or 1
     if count > cores:
         raise UserError(f"trainer.devices is {count}, but this machine has {cores} CPU cores")
-
-
-def _gpus(asked: Any) -> None:
-    """Stops a number of GPUs, or one of that index, that this machine has not."""
-    here = torch.cuda.device_count() if torch.cuda.is_available() else 1
-    listed = str(asked).strip("[]").split(",") if isinstance(asked, list) or "," in str(asked) else None
-    numbers = [int(word) for word in listed or [str(asked)] if str(word).strip().isdecimal()]
-    if numbers and max(numbers) >= (here if listed is not None else here + 1):
-        raise UserError(f"trainer.devices is {asked}, but this machine has {here} GPU{'s' * (here > 1)}")
 
 
 def _has_accelerator() -> bool:

@@ -1,13 +1,18 @@
 """What is there for contributors: workflows, templates and hooks say what is true."""
 
+import ast
 import os
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -45,6 +50,63 @@ def test_oldest_python_is_the_one_that_is_required():
     matrix = yaml.safe_load(WORKFLOWS[0].read_text(encoding="utf-8"))["jobs"]["test"]["strategy"]["matrix"]
     assert oldest in {row["python"] for row in matrix["include"]}
     assert {row["dependencies"] for row in matrix["include"]} == {"tested", "lowest", "newest"}
+
+
+def requirements():
+    """What the package and its extras ask for, those of the tests left out."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    listed = [*project["dependencies"], *(line for name in extras if name != "dev" for line in extras[name])]
+    return {canonicalize_name(found.name): found for found in map(Requirement, listed)}
+
+
+def test_what_is_imported_is_declared():
+    known, declared = packages_distributions(), requirements()
+    imported = set()
+    for file in (ROOT / "ner_lightning").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                imported.add(str(node.module).partition(".")[0])
+    foreign = imported - set(sys.stdlib_module_names) - {"ner_lightning"}
+    assert {"torch", "PIL", "tqdm", "starlette"} <= foreign
+    undeclared = [m for m in foreign if not {canonicalize_name(d) for d in known[m]} & declared.keys()]
+    # pytorch-crf is there for whoever has it; transformers asks for a tokenizers of just one version.
+    assert set(undeclared) <= {"tokenizers", "torchcrf"}
+
+
+def test_what_is_tested_satisfies_what_is_required():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    versions = {canonicalize_name(name): version for name, version in pinned.items()}
+    for name, asked in requirements().items():
+        assert asked.specifier.contains(versions[name]), name
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("lightning", ["2.6.2", "2.6.3", "2.6.5"]),
+        ("torch", ["2.9.1"]),
+        ("transformers", ["5.2.0", "5.4.0"]),
+        ("pyarrow", ["15.0.0", "23.0.0"]),
+        ("onnx", ["1.20.1"]),
+        ("pillow", ["12.1.1"]),
+        ("tqdm", ["4.66.2"]),
+        ("starlette", ["0.49.0", "1.0.0"]),
+        ("h11", ["0.14.0"]),
+    ],
+)
+def test_versions_with_a_known_fault_are_not_taken(name, bad):
+    assert not [version for version in bad if requirements()[name].specifier.contains(version)]
+
+
+def test_the_newest_dependencies_are_tried_each_week():
+    """Private names of some are used, and no upper bound keeps a release away that changes them."""
+    workflow = yaml.safe_load(WORKFLOWS[0].read_text(encoding="utf-8"))
+    assert workflow[True]["schedule"]  # YAML reads the key `on` as true
+    assert not any("<" in str(asked.specifier) for asked in requirements().values())
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import lightning
 import pytest
@@ -18,6 +19,7 @@ from ner_lightning.cli import main
 from ner_lightning.ensemble_cli import KEPT
 from ner_lightning.errors import UserError
 from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.ranges import Ranged
 from ner_lightning.serving.memory import CACHES
 
 pytestmark = pytest.mark.filterwarnings(
@@ -310,33 +312,24 @@ def test_a_stored_configuration_of_something_else_is_refused(place, capsys):
 
 def test_every_option_that_may_name_a_class_is_looked_at():
     """Of model and data; of the trainer each string is looked at."""
-    plain = {"str", "int", "float", "bool", "Literal", "None", "list", "dict"}
     found = set()
     for action in recipe.parser()._actions:
         section, _, key = action.dest.partition(".")
         if section not in ("model", "data") or not key or not hasattr(action, "_typehint"):
             continue
-        names = _names(action._typehint)
-        if names - plain:
+        if not all(issubclass(kind, str | int | float | dict | Ranged) for kind in _classes(action._typehint)):
             found.add((section, key.partition(".")[0]))
     looked_at = {(section, key) for section, keys in consent.CLASSES.items() for key in keys}
     assert ("model", "prepare") in found
     assert found <= looked_at
 
 
-def _names(kind: object) -> set[str]:
-    from typing import Any, get_args, get_origin
-
-    if kind is Any:
+def _classes(kind: Any) -> set[type]:
+    """The classes that a type is made of."""
+    if kind is Any or kind is type(None) or get_origin(kind) is Literal:
         return set()
-    if isinstance(kind, str):
-        return set()
-    arguments = get_args(kind)
-    if not arguments:
-        return {getattr(kind, "__name__", str(kind)).replace("NoneType", "None")}
-    if "Literal" in str(get_origin(kind)):
-        return {"Literal"}
-    return set().union(*map(_names, arguments))
+    inner = [_classes(part) for part in get_args(kind)]
+    return set().union(*inner) if inner else {kind}
 
 
 def test_namespaces_are_no_stored_configuration():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.data.gguf_once import read_once
-from ner_lightning.data.pretrained import Pretrained
+from ner_lightning.data.pretrained import Pretrained, no_foreign_code
 from ner_lightning.errors import UserError
 
 DEFAULT = 512  # sub-tokens in a window, where a backbone has as many positions
@@ -47,9 +47,10 @@ def positions(pretrained: Pretrained, trust_remote_code: bool = False) -> int | 
         return _in_gguf(Path(pretrained.name) / pretrained.gguf_file)
     from transformers import AutoConfig
 
-    config: Any = AutoConfig.from_pretrained(
-        pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
-    )
+    with no_foreign_code(pretrained):
+        config: Any = AutoConfig.from_pretrained(
+            pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
+        )
     text = config.get_text_config()
     named = next((value for name in NAMES if isinstance(value := getattr(text, name, None), int)), None)
     if named is None or named < 1:

@@ -1,5 +1,7 @@
 """Where a model runs: the device that was asked for, if this machine has it."""
 
+from typing import Any
+
 import torch
 
 from ner_lightning.errors import UserError
@@ -42,6 +44,22 @@ def lacking(kind: str) -> str:
     name = {"cuda": "CUDA GPU", "mps": "Apple GPU"}.get(kind, "GPU")
     built = kind != "cuda" or torch.version.cuda is not None or getattr(torch.version, "hip", None)
     return f"PyTorch finds no {name} here" if built else "this PyTorch is built without CUDA"
+
+
+def check_gpus(asked: Any) -> None:
+    """Checks that a machine has the GPUs that a trainer shall use.
+
+    Args:
+        asked: `trainer.devices`: a number of them, or indices.
+
+    Raises:
+        UserError: it has fewer.
+    """
+    here = torch.cuda.device_count() if torch.cuda.is_available() else 1
+    listed = str(asked).strip("[]").split(",") if isinstance(asked, list) or "," in str(asked) else None
+    numbers = [int(word) for word in listed or [str(asked)] if str(word).strip().isdecimal()]
+    if numbers and max(numbers) >= (here if listed is not None else here + 1):
+        raise UserError(f"trainer.devices is {asked}, but this machine has {here} GPU{'s' * (here > 1)}")
 
 
 def has_float64(device: torch.device) -> bool:
