@@ -19,11 +19,12 @@ from ner_lightning import runs
 from ner_lightning.confine import confine
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
-from ner_lightning.preflight import explain, refuse, refuse_types
+from ner_lightning.preflight import explain, refuse
 from ner_lightning.progress import shown
-from ner_lightning.recipe import COMMON, add_options, quiet
+from ner_lightning.recipe import COMMON, add_options, plain, quiet
 from ner_lightning.runs import Run, now
 from ner_lightning.starts import Start, find_start, run_folder, take_part
+from ner_lightning.trainer_options import check_monitors, check_trainer, explain_missing
 from ner_lightning.training import callbacks, console, ranks, report
 from ner_lightning.training.checkpoints import CheckpointFiles, checkpoints
 from ner_lightning.training.dashboard import Dashboard
@@ -64,7 +65,9 @@ class NERCLI(LightningCLI):
             )
         except BaseException as error:
             ranks.end_children(getattr(self, "trainer", None))
-            known = self.watch and self.watch.explained(error, self.datamodule)
+            known = explain_missing(error, self.given and self.given.trainer) or (
+                self.watch and self.watch.explained(error, self.datamodule)
+            )
             if known:
                 raise known from error
             raise
@@ -91,6 +94,7 @@ class NERCLI(LightningCLI):
             subparser = self._subcommand_parsers.get(self.words[0], parser)
             keys = [action.dest for action in subparser._actions]
             raise UserError(explain(str(error), keys)) from None
+        self.config = plain(self.config)
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: a checkpoint's settings were already given before the user's own, which win."""
@@ -101,6 +105,7 @@ class NERCLI(LightningCLI):
         self.given = config.clone()
         if said := use_all_ranks(config.trainer):
             console.say(said)
+        check_trainer(config, fits=self.subcommand == "fit")
         refuse(config)
         if self.subcommand == "fit":
             say_unused(self.words, config)
@@ -137,7 +142,8 @@ class NERCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the callbacks and the table that every run has."""
         assert self.run_folder is not None
-        refuse_types(self.config[self.subcommand], self.datamodule.types)
+        parts = [part.name for part in self.model.loss_parts]
+        check_monitors(self.config[self.subcommand], self.datamodule.types, parts)
         config, text = self._resolved()
         self._check_start(config)
         trainer = self.config_init[self.subcommand].trainer
@@ -163,7 +169,7 @@ class NERCLI(LightningCLI):
         else:
             kwargs["enable_progress_bar"] = False
         return super().instantiate_trainer(
-            callbacks=[*(trainer.callbacks or []), *always],
+            callbacks=[*_listed(trainer.callbacks), *always],
             logger=[table, *loggers],
             plugins=[*_listed(trainer.plugins), CheckpointFiles(self.run_folder)],
             default_root_dir=str(self.run_folder.path),
@@ -214,7 +220,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             with warnings.catch_warnings(), shown("stdout"):
                 quiet()
                 cli = NERCLI(start, [subcommand, *args])
-        except MisconfigurationException as error:
+        except (MisconfigurationException, ValueError) as error:
+            if isinstance(error, ValueError) and not str(error).startswith(" `val_check_interval` ("):
+                raise
             raise UserError(" ".join(str(error).split())) from None
         except SystemExit as stop:
             if stop.code == 1:  # Lightning's way out after Ctrl-C

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -23,10 +23,6 @@ from ner_lightning.training.launch import LaunchError, launch
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 REFUSED_STRATEGIES = ("fsdp", "deepspeed", "modelparallel", "model_parallel", "xla")
-PARTS = ("loss", "accuracy", "precision", "recall", "f1")
-MONITORS = {f"val/{part}" for part in PARTS} | {
-    f"train/{p}" for p in ("loss", "ce", "crf", "ls", "grad_norm")
-}
 
 
 def refuse(config: Any) -> None:
@@ -36,15 +32,13 @@ def refuse(config: Any) -> None:
         config: the parsed options of a subcommand.
 
     Raises:
-        UserError: accelerator, precision, devices, strategy or a callback's monitor is not as it must be,
+        UserError: accelerator, precision, devices, or strategy is not as it must be,
             nothing counts in the loss, or the backbone cannot be had or has too few positions.
     """
     _accelerator(config.trainer.accelerator)
     _precision(config.trainer.precision, str(config.trainer.accelerator))
     _devices(config.trainer.devices, str(config.trainer.accelerator))
     _strategy(config.trainer.strategy)
-    for callback in _callbacks(config.trainer.callbacks):
-        _monitor(callback)
     loss, parts = config.model.loss, config.model.loss_parts or ()
     check_objective(LossWeights(loss.ce, loss.crf, loss.ls), config.model.use_crf, [1.0] * len(parts))
     # Asks the Hub for access first.
@@ -53,26 +47,6 @@ def refuse(config: Any) -> None:
         locate(config.model.backbone, config.model.revision),
         trust_remote_code=config.model.trust_remote_code,
     )
-
-
-def refuse_types(config: Any, types: Collection[str]) -> None:
-    """Stops a callback that monitors the F1 of an entity type that the data do not have.
-
-    Args:
-        config: the parsed options of a subcommand.
-        types: the entity types.
-
-    Raises:
-        UserError: there is one.
-    """
-    for callback in _callbacks(config.trainer.callbacks):
-        monitor = _monitored(callback) or ""
-        kind = monitor.removeprefix("val/f1/")
-        if kind != monitor and kind not in types:
-            raise UserError(
-                f"trainer.callbacks: {_name(callback)} monitors {monitor!r}, which is never logged; "
-                f"there are {', '.join('val/f1/' + known for known in types)}"
-            )
 
 
 def check_config(path: str) -> None:
@@ -197,7 +171,11 @@ def _devices(asked: Any, accelerator: str) -> None:
         if launched is None:
             check_gpus(asked)
         return
-    count = len(asked) if isinstance(asked, list) else int(asked) if str(asked).isdecimal() else 1
+    count = (
+        len(asked) if isinstance(asked, list) else int(asked) if str(asked).isdecimal() else asked == "auto"
+    )
+    if count < 1:
+        raise UserError(f"trainer.devices is {asked}; on a CPU it must be auto or a number of processes")
     if count > 1 and accelerator == "auto" and launched is None:
         raise UserError(
             f"trainer.devices is {count}, but this machine has no GPU that PyTorch can use.\n"
@@ -210,37 +188,3 @@ def _devices(asked: Any, accelerator: str) -> None:
 
 def _has_accelerator() -> bool:
     return torch.cuda.is_available() or torch.backends.mps.is_available()
-
-
-def _callbacks(given: Any) -> Iterator[Any]:
-    if given is not None:
-        yield from given if isinstance(given, list) else [given]
-
-
-def _monitored(callback: Any) -> str | None:
-    arguments = callback.get("init_args")
-    return None if arguments is None else arguments.get("monitor")
-
-
-def _name(callback: Any) -> str:
-    return str(callback.class_path).rpartition(".")[2]
-
-
-def _monitor(callback: Any) -> None:
-    monitor, name = _monitored(callback), _name(callback)
-    if monitor is None:
-        return
-    if monitor not in MONITORS and not re.fullmatch(r"val/f1/\S+", monitor):
-        close = difflib.get_close_matches(monitor, sorted(MONITORS), n=1, cutoff=0.5)
-        raise UserError(
-            f"trainer.callbacks: {name} monitors {monitor!r}, which is never logged"
-            + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(MONITORS))}")
-        )
-    falls = monitor.rpartition("/")[2] in {"loss", "ce", "crf", "ls"}
-    mode = callback.init_args.get("mode")
-    if mode == ("max" if falls else "min"):
-        better = "lower" if falls else "higher"
-        raise UserError(
-            f"trainer.callbacks: {name} has mode {mode}, but a {better} {monitor} is better; "
-            f"set mode: {'min' if falls else 'max'}"
-        )

@@ -32,6 +32,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.progress import shown
     from ner_lightning.recipe import Recipe, quiet, recipe_words
     from ner_lightning.starts import run_folder, take_part
+    from ner_lightning.trainer_options import check_trainer
     from ner_lightning.training.console import say
     from ner_lightning.training.launch import use_all_ranks
     from ner_lightning.unused_options import refuse_outside, say_unused
@@ -45,6 +46,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         text = recipe.text()
         if said := use_all_ranks(recipe.config.trainer):
             say(said)
+        check_trainer(recipe.config)
         refuse(recipe.config)
         say_unused(rest, recipe.config)
         asked = {"hidden": options.hidden, "text": _add_texts(recipe, options.text)}

@@ -53,6 +53,7 @@ def _range(
 if TYPE_CHECKING:
     PositiveInt = int
     NonNegativeInt = int
+    AllOrSome = int
     Seed = int
     Port = int
     PositiveFloat = float
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 else:
     PositiveInt = _range(int, "int ≥ 1", "a whole number of at least 1", lambda v: v >= 1)
     NonNegativeInt = _range(int, "int ≥ 0", "a whole number of at least 0", lambda v: v >= 0)
+    AllOrSome = _range(int, "int ≥ -1", "a whole number of at least 0, or -1 for no limit", lambda v: v >= -1)
     Seed = _range(int, "0 ≤ int < 2³²", f"a whole number from 0 to {2**32 - 1}", lambda v: 0 <= v < 2**32)
     Port = _range(int, "0 ≤ int < 2¹⁶", "a whole number from 0 to 65535", lambda v: 0 <= v < 2**16)
     PositiveFloat = _range(float, "float > 0", "a number above 0", lambda v: v > 0)

@@ -4,11 +4,12 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -62,6 +63,7 @@ class Recipe(LightningCLI):
             super().parse_arguments(parser, args)
         except ArgumentError as error:
             raise UserError(explain(str(error), [action.dest for action in parser._actions])) from None
+        self.config = plain(self.config)
 
     def instantiate_classes(self) -> None:
         """Makes the data module and the settings of the model, but no trainer."""
@@ -136,6 +138,15 @@ def add_options(parser: LightningArgumentParser) -> None:
     parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
     parser.link_arguments("seed_everything", "data.seed", compute_fn=_data_seed)
     parser.link_arguments("data.types", "model.types", apply_on="instantiate")
+
+
+def plain(config: Any) -> Any:
+    """A copy of parsed options that can be written: an enumeration, some callbacks' default, by value."""
+    if isinstance(config, Namespace):
+        return Namespace(**{key: plain(value) for key, value in vars(config).items()})
+    if isinstance(config, list):
+        return [plain(value) for value in config]
+    return config.value if isinstance(config, Enum) else config
 
 
 def quiet() -> None:

@@ -17,7 +17,7 @@ from ner_lightning.data.batching import Batch, EncodedDataset
 from ner_lightning.data.encoding import Encoded, Encoder, load_tokenizer
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
-from ner_lightning.data.sampling import LengthGroupedSampler
+from ner_lightning.data.sampling import LengthGroupedSampler, RepeatedBatches
 from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.data.sentence import Sentence, unknown_entities, unknown_types
 from ner_lightning.data.sources import SentenceSource, Source, Split
@@ -303,7 +303,8 @@ class CoNLLDataModule(pl.LightningDataModule):
         if len(encoded) < world:
             what = "passages (sentences that are read together)" if self.encoding["context"] else "sentences"
             raise UserError(f"{split} has {len(encoded)} {what}, fewer than the {world} devices")
-        sampler = LengthGroupedSampler(
+        overfits = getattr(self.trainer, "overfit_batches", 0) > 0
+        sampler = (RepeatedBatches if overfits else LengthGroupedSampler)(
             encoded,
             batch_size=batch_size,
             tokens_per_batch=self.tokens_per_batch,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler, SequentialSampler
 
 from ner_lightning.data.encoding import Encoded
 
@@ -181,6 +181,17 @@ class LengthGroupedSampler(DistributedSampler[list[int]]):
             groups.remove(second)
             groups.append(both)
         return True
+
+
+class RepeatedBatches(LengthGroupedSampler, SequentialSampler):  # type: ignore[misc]
+    """The first epoch's batches in every epoch, for `trainer.overfit_batches`.
+
+    Lightning then wants a sequential sampler and puts one of its own in the place of any other, which would
+    yield single positions.
+    """
+
+    def set_epoch(self, epoch: int) -> None:
+        """Stays at the first."""
 
 
 class _Sized(Dataset[None]):
