@@ -10,6 +10,7 @@ import pytest
 from ner_lightning.cli import COMMANDS, main
 from ner_lightning.lightning_cli import NERCLI
 from ner_lightning.short_help import HELPS, short_help
+from ner_lightning.starts import Start
 
 OWN = {"config", "run", "ckpt_path", "trust_remote_code"}  # read by us before the parser, or by all parsers
 HEAVY = {"torch", "lightning", "transformers", "peft", "numpy", "jsonargparse", "datasets", "wandb"}
@@ -29,7 +30,7 @@ def parsers():
             raise Stop
 
     with pytest.raises(Stop):
-        Parsing(["fit"], None, None)
+        Parsing(Start([], None, None), ["fit"])
     return found
 
 

@@ -317,7 +317,9 @@ def test_every_option_that_may_name_a_class_is_looked_at():
         section, _, key = action.dest.partition(".")
         if section not in ("model", "data") or not key or not hasattr(action, "_typehint"):
             continue
-        if not all(issubclass(kind, str | int | float | dict | Ranged) for kind in _classes(action._typehint)):
+        if not all(
+            issubclass(kind, str | int | float | dict | Ranged) for kind in _classes(action._typehint)
+        ):
             found.add((section, key.partition(".")[0]))
     looked_at = {(section, key) for section, keys in consent.CLASSES.items() for key in keys}
     assert ("model", "prepare") in found
