@@ -89,9 +89,9 @@ def check_monitors(config: Any, types: Collection[str], parts: Collection[str]) 
     Raises:
         UserError: there is one.
     """
-    own = {f"val/f1/{name}" for name in types} | {f"train/{part}" for part in parts}
+    own = [*(f"val/f1/{name}" for name in types), *(f"train/{part}" for part in parts)]
     for callback in listed(config.trainer.callbacks):
-        _monitor(callback, MONITORS | own)
+        _monitor(callback, [*sorted(MONITORS), *own])
 
 
 def listed(given: Any) -> Iterator[Any]:
@@ -199,9 +199,9 @@ def _monitor(callback: Any, logged: Collection[str]) -> None:
     if monitor is None:
         return
     if monitor not in logged:
-        types = sorted(one for one in logged if one.startswith("val/f1/"))
-        close = difflib.get_close_matches(monitor, sorted(logged), n=1, cutoff=0.5)
-        others = types if monitor.startswith("val/f1/") else sorted(logged)
+        types = [one for one in logged if one.startswith("val/f1/")]
+        close = difflib.get_close_matches(monitor, logged, n=1, cutoff=0.5)
+        others = types if monitor.startswith("val/f1/") else logged
         close = [] if monitor.startswith("val/f1/") else close
         raise UserError(
             f"trainer.callbacks: {name} monitors {monitor!r}, which is never logged"

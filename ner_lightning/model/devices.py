@@ -33,10 +33,9 @@ def chosen_device(asked: str | None) -> str:
 
 def has(kind: str) -> bool:
     """Whether PyTorch can use a device of that kind here."""
-    return {
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-    }.get(kind, lambda: True)()
+    if kind == "cuda":
+        return torch.cuda.is_available()
+    return kind != "mps" or bool(torch.backends.mps.is_available())
 
 
 def lacking(kind: str) -> str:
