@@ -140,7 +140,7 @@ def _output(options: argparse.Namespace, files: list[Path]) -> "Output":
 
     rejects = Path(options.rejects) if options.rejects else None
     path = None if options.output in (None, STANDARD_OUTPUT) else Path(options.output)
-    check_overwriting(path, rejects, [*files, *([Path(options.calibrate)] if options.calibrate else [])])
+    check_overwriting(path, rejects, [Path(options.calibrate)] if options.calibrate else [])
     if path is None:
         return Direct(None, rejects)
     if is_written_through(path):

@@ -15,23 +15,21 @@ REJECT = {"file", "line", "reason", "text"}  # what a line about a text that was
 def check_overwriting(output: Path | None, rejects: Path | None, read: Iterable[Path]) -> None:
     """Checks that no file is read and written, and says which file will be replaced.
 
+    Files of the input are looked at with the options, before this.
+
     Args:
         output: where predictions go; None for standard output.
         rejects: where it is noted what was left out.
-        read: files that are read.
+        read: other files that are read.
 
     Raises:
-        UserError: two of them are the same file.
+        UserError: one is read and written.
     """
     sources = {file.resolve() for file in read}
     for option, file in (("--output", output), ("--rejects", rejects)):
         if file is not None and file.resolve() in sources:
             raise UserError(f"{option} {file} is a file that is read; name another one")
-    if output is None:
-        return
-    if rejects is not None and rejects.resolve() == output.resolve():
-        raise UserError(f"--output and --rejects are the same file, {output}; name two")
-    if output.is_file() and output.stat().st_size:
+    if output is not None and output.is_file() and output.stat().st_size:
         stage(f"{output} is there already; it is replaced once all is tagged")
 
 

@@ -36,21 +36,21 @@ OUTPUTS = [["--output", "out.jsonl"], ["--output", "-"], []]
 @pytest.mark.parametrize("output", OUTPUTS, ids=["file", "standard output", "terminal"])
 @pytest.mark.parametrize("content", ["my notes\n", '{"file": 1}\n', "[1]\n", "\xff"])
 def test_rejects_that_are_not_its_own_are_refused_and_stay(predict, output, content):
-    Path("notes").write_text(content, encoding="latin-1")
-    said = predict("--input", "in.txt", "--rejects", "notes", *output, code=2)
-    assert "--rejects notes is there already and holds something else" in said
-    assert Path("notes").read_text(encoding="latin-1") == content
-    assert sorted(file.name for file in Path().iterdir()) == ["in.txt", "notes", "untrained.ckpt"]
+    Path("notes.jsonl").write_text(content, encoding="latin-1")
+    said = predict("--input", "in.txt", "--rejects", "notes.jsonl", *output, code=2)
+    assert "--rejects notes.jsonl is there already and holds something else" in said
+    assert Path("notes.jsonl").read_text(encoding="latin-1") == content
+    assert sorted(file.name for file in Path().iterdir()) == ["in.txt", "notes.jsonl", "untrained.ckpt"]
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=["file", "standard output", "terminal"])
 def test_rejects_of_an_earlier_command_stay_until_there_are_new_lines(predict, output):
-    Path("noted").write_text(json.dumps(REJECT) + "\n")
-    words = ["--input", "in.txt", "--rejects", "noted", *output]
+    Path("noted.jsonl").write_text(json.dumps(REJECT) + "\n")
+    words = ["--input", "in.txt", "--rejects", "noted.jsonl", *output]
     assert main(["predict", "nowhere", *words]) == 2
-    assert Path("noted").exists()
+    assert Path("noted.jsonl").exists()
     predict(*words)
-    assert not Path("noted").exists()  # nothing was left out this time
+    assert not Path("noted.jsonl").exists()  # nothing was left out this time
 
 
 @pytest.mark.parametrize("device", ["/dev/stderr", "/dev/null"])
@@ -64,16 +64,17 @@ def test_a_device_for_rejects_stays(predict, device):
 def test_what_is_read_is_not_written(predict):
     for option in ("--output", "--rejects"):
         said = predict("--input", "in.txt", "--to", "jsonl", option, "./in.txt", code=2)
-        assert f"{option} in.txt is a file that is read" in said
-    Path("gold.conll").write_text("Vera B-PER\nleft O\n")
-    for option in ("--output", "--rejects"):
-        words = ["--input", "in.txt", "--calibrate", "gold.conll", option, "gold.conll"]
-        assert "is a file that is read" in predict(*words, code=2)
-    assert "the same file" in predict(
+        assert said.startswith("ner-lightning: --")
+    gold = {"--output": "gold.conll", "--rejects": "gold.jsonl"}
+    for option, name in gold.items():
+        Path(name).write_text("Vera B-PER\nleft O\n")
+        words = ["--input", "in.txt", "--calibrate", name, option, name]
+        assert f"{option} {name} is a file that is read" in predict(*words, code=2)
+    assert "is the --output as well" in predict(
         "--input", "in.txt", "--output", "o.jsonl", "--rejects", "o.jsonl", code=2
     )
     assert Path("in.txt").read_text() == "Vera left.\n"
-    assert Path("gold.conll").read_text() == "Vera B-PER\nleft O\n"
+    assert {Path(name).read_text() for name in gold.values()} == {"Vera B-PER\nleft O\n"}
 
 
 def test_an_output_that_is_there_is_told_before_anything_loads(predict):
