@@ -71,7 +71,7 @@ def _exit_code(command: str, rest: list[str]) -> int:
         if isinstance(error, LaunchError) and not is_first():
             time.sleep(GRACE)  # a launcher ends all ranks when one has ended, and the first is to say why
             return 2
-        known = _known(error)
+        known = _known(error, command)
         if known is None:
             _ask_for_report()
             raise
@@ -92,11 +92,11 @@ def _run(command: str, rest: list[str]) -> None:
         importlib.import_module(COMMANDS[command][0]).run(command, rest)
 
 
-def _known(error: Exception) -> tuple[int, str] | None:
+def _known(error: Exception, command: str) -> tuple[int, str] | None:
     """The exit code and what to say of an error that is no bug."""
     from ner_lightning.disk_errors import explain_disk_error
 
-    explained = error if isinstance(error, UserError) else explain_disk_error(error)
+    explained = error if isinstance(error, UserError) else explain_disk_error(error, command)
     if explained is not None:
         return 2, str(explained)
     return (1, "another rank ended; what it said tells why.") if lost_another(error) else None

@@ -85,7 +85,7 @@ def check(first: Member, other: Member, *, trust: bool = False) -> None:
         UserError: they cannot.
     """
     from ner_lightning.data.encoding import ENCODING, load_tokenizer
-    from ner_lightning.data.pretrained import locate
+    from ner_lightning.data.pretrained import locate, trained_on
 
     for member in (first, other):
         if member.model.get("members"):
@@ -102,7 +102,7 @@ def check(first: Member, other: Member, *, trust: bool = False) -> None:
     if any(first.model[name] != other.model[name] for name in ("backbone", "revision")):
         one, two = (
             load_tokenizer(
-                locate(m.model["backbone"], m.model["revision"]),
+                locate(trained_on(m.model["backbone"], m.held["backbone"]), m.model["revision"]),
                 trust_remote_code=trust,
             )
             for m in (first, other)

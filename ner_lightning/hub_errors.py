@@ -209,6 +209,8 @@ class _Text:
         else:
             why = "the Hugging Face Hub cannot be reached, or broke off"
             remedy = "Check the connection and run again; complete files are kept."
+        if self.kind == "model":
+            why = f"there is no folder of that name here, and {why}"
         return f"{self.what} cannot be loaded: {why}.\n{remedy}\n{_INSTEAD[self.kind]}"
 
 

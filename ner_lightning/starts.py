@@ -11,6 +11,7 @@ from typing import Any
 
 from ner_lightning import runs
 from ner_lightning.consent import stored_options, take_consent
+from ner_lightning.data.pretrained import trained_on
 from ner_lightning.files import replacing
 from ner_lightning.options import config_files, named, peek, shipped, take, take_run
 from ner_lightning.preflight import check_config, read_config
@@ -73,7 +74,7 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
         return
     checkpoint = _find(subcommand, address, which, root)
     content = runs.load_checkpoint(checkpoint)
-    held: dict[str, Any] = {name: content[name] for name in ("config", "data") if name in content}
+    held: dict[str, Any] = {name: content[name] for name in ("config", "data", "backbone") if name in content}
     del content  # all the tensors
     if subcommand == "fit" and configured:
         yield Start(named(words), checkpoint, None, held)
@@ -81,8 +82,19 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
     folder = runs.run_of(checkpoint)
     if folder is None and address is not None and Path(address).is_dir():
         folder = Run(Path(address).resolve())  # a checkpoint that lies elsewhere continues this run
-    with stored_options(held["config"], checkpoint, consent=consent) as config:
+    stored = held["config"]
+    if peek(words, "--model.backbone") is None:
+        stored = _with_backbone(stored, held["backbone"])
+    with stored_options(stored, checkpoint, consent=consent) as config:
         yield Start([*config, *named(words)], checkpoint, folder, held)
+
+
+def _with_backbone(config: Any, origin: Any) -> Any:
+    """A stored configuration that finds its backbone from this folder, too."""
+    model = config.get("model") if isinstance(config, Mapping) else None
+    if not isinstance(model, Mapping) or not isinstance(origin, Mapping) or not model.get("backbone"):
+        return config
+    return {**config, "model": {**model, "backbone": trained_on(str(model["backbone"]), origin)}}
 
 
 def run_folder(root: Path, name: str) -> Run:

@@ -130,11 +130,31 @@ def test_locked(disk, capsys, monkeypatch):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_the_destination_of_a_copy_is_what_is_full(number):
     error = OSError(number, os.strerror(number), "/tmp/source", None, "runs/x/1/best.ckpt")
-    assert "no space is left for runs/x/1/best.ckpt" in str(explain_disk_error(error))
-    assert "no space is left for " in str(explain_disk_error(OSError(number, "")))
+    assert "no space is left for runs/x/1/best.ckpt" in str(explain_disk_error(error, "fit"))
+    assert "no space is left for " in str(explain_disk_error(OSError(number, ""), "fit"))
 
 
 def test_other_errors_are_bugs():
-    assert explain_disk_error(OSError(errno.EIO, "broken")) is None
-    assert explain_disk_error(PermissionError(errno.EACCES, "no")) is None  # of no file: a bug of ours
-    assert explain_disk_error(ValueError("x")) is None
+    assert explain_disk_error(OSError(errno.EIO, "broken"), "fit") is None
+    assert explain_disk_error(PermissionError(errno.EACCES, "no"), "fit") is None  # of no file: a bug of ours
+    assert explain_disk_error(ValueError("x"), "fit") is None
+
+
+@pytest.mark.parametrize(
+    ("command", "kept", "advised"),
+    [
+        ("fit", True, "continue with: ner-lightning fit --run runs/x/1 --ckpt_path last"),
+        ("pretrain", True, "continue with: ner-lightning pretrain --run runs/x/1"),
+        ("fit", False, "run the command again"),
+        ("test", True, "run the command again"),  # a trained run is not to be trained further
+    ],
+)
+def test_the_way_on_is_that_of_the_command(tmp_path, monkeypatch, command, kept, advised):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NER_LIGHTNING_RUN", "runs/x/1")
+    Path("runs/x/1/checkpoints").mkdir(parents=True)
+    if kept:
+        Path("runs/x/1/checkpoints/last.ckpt").touch()
+    said = str(explain_disk_error(OSError(errno.ENOSPC, "", "runs/x/1/metrics.json"), command))
+    assert said.splitlines()[1].startswith("Free some")
+    assert advised in said

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 import yaml
 
 from ner_lightning.cli import main
+from ner_lightning.training.module import NERModule
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
 
@@ -141,3 +143,63 @@ def test_run_json_names_the_commands_as_they_were_typed(place):
     assert after["continued"] == [["ner-lightning", *RESUME], ["ner-lightning", *again]]
     assert after["test_command"] == ["ner-lightning", "test"]
     assert set(after["data"]) == {"train", "valid", "test"}  # a resumed run forgets nothing
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), torch.OutOfMemoryError("CUDA out of memory")])
+@pytest.mark.parametrize("command", ["test", "fit"])
+def test_only_a_fit_says_how_to_continue(place, capsys, monkeypatch, command, error):
+    def failing(self, batch):
+        raise error
+
+    step = {"test": "test_step", "fit": "training_step"}[command]
+    monkeypatch.setattr(NERModule, step, failing)
+    words = RESUME if command == "fit" else ["test"]
+    assert main(words) == (130 if isinstance(error, KeyboardInterrupt) else 2)
+    said = "".join(capsys.readouterr())
+    assert ("fit --run runs/recipe/1 --ckpt_path last" in said) == (command == "fit")
+
+
+@pytest.fixture(scope="module")
+def relative(begun, llama, tmp_path_factory):
+    """A folder with a backbone, and a run that names it as it is seen from there."""
+    folder = tmp_path_factory.mktemp("relative")
+    shutil.copytree(begun, folder, dirs_exist_ok=True, symlinks=True)
+    shutil.copytree(llama, folder / "bb")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main(["fit", "--config", "recipe.yaml", "--model.backbone", "bb", "--name", "near"]) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+def test_a_backbone_named_by_a_relative_path_is_found_from_elsewhere(relative, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = str(relative / "runs/near/1")
+    data = ["--data.dataset", str(relative / "data")]
+    assert main(["predict", run, "--text", "Vera Holt"]) == 0
+    assert main(["validate", run, *data]) == 0
+    assert main(["export", run, "--output", "whole"]) == 0
+    assert str(relative) not in Path("whole/ner_lightning.json").read_text()  # others are to load it
+    assert main(["fit", run, *data, "--trainer.max_epochs", "2"]) == 0
+
+
+@pytest.mark.parametrize("words", [["predict", "--text", "Vera"], ["export", "--output", "out"], ["test"]])
+def test_a_backbone_that_is_on_another_machine(relative, tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(relative / "runs", "runs", symlinks=True)
+    monkeypatch.setattr(Path, "exists", lambda self: "bb" not in self.parts and os.path.lexists(self))
+    assert main([words[0], "runs/near/1", *words[1:]]) == 2
+    said = capsys.readouterr().err
+    assert f"model.backbone: it was trained on the folder bb (then {relative / 'bb'}), which is not" in said
+    assert "export the run where the folder is" in said
+    assert "Hub" not in said
+
+
+def test_a_backbone_that_lies_elsewhere_now_is_named(relative, llama, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(relative / "runs", "runs", symlinks=True)
+    monkeypatch.setattr("ner_lightning.starts.trained_on", lambda *_: pytest.fail("the user's own wins"))
+    data = ["--data.dataset", str(relative / "data")]
+    assert main(["validate", "runs/near/1", "--model.backbone", str(llama), *data]) == 0

@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -136,6 +136,37 @@ def no_foreign_code(pretrained: Pretrained) -> Iterator[None]:
             f"model.backbone: {pretrained.label} comes with Python code of its own, which is not run.\n"
             "If you trust whoever made it: --trust_remote_code, in Python trust_remote_code=True"
         ) from None
+
+
+def folder_of(backbone: str, pretrained: Pretrained) -> str | None:
+    """The whole path of a backbone that is a file or folder named by its user; None for other ones."""
+    if pretrained.on_hub or backbone.startswith(PACKAGE_PREFIX):
+        return None
+    return str(Path(backbone).expanduser().absolute())
+
+
+def trained_on(backbone: str, origin: Mapping[str, Any]) -> str:
+    """The address of the backbone that a tagger was trained on, which may have been named from elsewhere.
+
+    Args:
+        backbone: the address as it was given.
+        origin: what its checkpoint says of it: `weights`, and the `folder` where it was then.
+
+    Raises:
+        UserError: it was a file or folder, which is not here.
+    """
+    local = str(origin.get("weights")).startswith("sha256:") and not backbone.startswith(PACKAGE_PREFIX)
+    if not local or Path(backbone).expanduser().exists():
+        return backbone
+    folder = origin.get("folder")
+    if isinstance(folder, str) and Path(folder).exists():
+        return folder
+    was = f"{backbone} (then {folder})" if folder and folder != backbone else backbone
+    raise UserError(
+        f"model.backbone: it was trained on the folder {was}, which is not here.\n"
+        "Put it back, or name it with --model.backbone (fit, validate, test); or export the run where the "
+        "folder is: `ner-lightning export RUN --output DIR`"
+    )
 
 
 def _inside_package(backbone: str) -> Pretrained:

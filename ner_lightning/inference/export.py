@@ -93,6 +93,7 @@ def export(
             settings |= {"peft": "none", "freeze_backbone": True, "unfreeze_top": 0}
             settings |= {"backbone": ".", "revision": None}
             origin["name"] = card.public_name(origin.get("name"))
+            origin.pop("folder", None)
         encoder = source.encoder()
         _write_tokenizer(encoder, draft)
         training = run_of(source.path) if source.form == CHECKPOINT else None

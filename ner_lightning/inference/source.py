@@ -13,7 +13,7 @@ from torch import Tensor
 from ner_lightning import runs
 from ner_lightning.data.encoding import ENCODING, Encoder, load_tokenizer
 from ner_lightning.data.positions import DEFAULT, positions
-from ner_lightning.data.pretrained import Pretrained, locate
+from ner_lightning.data.pretrained import Pretrained, locate, trained_on
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
 from ner_lightning.model.architecture import DECIDING, Architecture
@@ -166,7 +166,7 @@ def _source_of(checkpoint: Mapping[str, Any], path: Path, trust: bool) -> Source
         bf16="bf16" in str(config["trainer"]["precision"]),
         origin=checkpoint["backbone"],
         state={name.removeprefix(_PREFIX): value for name, value in checkpoint["state_dict"].items()},
-        pretrained=locate(model["backbone"], model["revision"]),
+        pretrained=locate(trained_on(model["backbone"], checkpoint["backbone"]), model["revision"]),
         trust=trust,
     )
 
@@ -198,7 +198,7 @@ def read_folder(folder: Path, *, trust: bool = False) -> Source:
             bf16=held["bf16"],
             origin=held["origin"],
             state=state,
-            pretrained=locate(settings["backbone"], settings["revision"])
+            pretrained=locate(trained_on(settings["backbone"], held["origin"]), settings["revision"])
             if form == ADAPTERS
             else Pretrained(str(folder)),
             trust=trust,

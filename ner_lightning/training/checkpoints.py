@@ -140,11 +140,14 @@ def _rescue(checkpoint: Mapping[str, Any], file: Path, error: OSError, again: st
     failed = f"the checkpoint {file} cannot be written ({os.strerror(error.errno or errno.EIO)})"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         failed = f"no space is left for {file}"
-    failed += "; the checkpoint before it is untouched."
+    kept = any(file.parent.glob("*.ckpt"))
+    failed += "; the checkpoint before it is untouched." if kept else "."
     try:
         spare = Path(tempfile.mkdtemp(prefix="ner-lightning-"), file.name)
         write_checkpoint(checkpoint, spare)
     except OSError:
+        if not kept:
+            return f"{failed}\nNothing of the run could be kept; mend that and start it again."
         return f"{failed}\nMend that and continue from there with: {go_on}"
     names = " and ".join(dict.fromkeys((file.name, f"{LAST}.ckpt")))
     return f"{failed}\nIt is kept as {spare}. Mend that, copy it to {names} in {file.parent},\nthen: {go_on}"

@@ -44,13 +44,14 @@ class BatchWatch(Callback):
         self.run = run
         self.again = again
         self._batch: Batch | None = None
+        self._fitting = False
         self._seen: list[_Seen] = []
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, *_: Any
     ) -> None:
-        """Remembers the batch."""
-        self._batch = batch
+        """Remembers the batch, and that there is something to continue."""
+        self._batch, self._fitting = batch, True
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, *_: Any
@@ -104,7 +105,7 @@ class BatchWatch(Callback):
             return None
         if self._batch is None:
             return UserError("out of memory before the first batch: the backbone needs more than there is")
-        return UserError(_too_large(self._batch, data) + self._go_on())
+        return UserError(_too_large(self._batch, data) + (self._go_on() if self._fitting else ""))
 
     def _go_on(self) -> str:
         file = self.run.checkpoint(LAST)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.data.datamodule import CoNLLDataModule
-from ner_lightning.data.pretrained import locate
+from ner_lightning.data.pretrained import folder_of, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
@@ -289,6 +289,7 @@ class NERModule(Steps):
             "name": self.hparams["backbone"],
             "revision": self.hparams["revision"],
             "weights": self.weights_id,
+            "folder": folder_of(self.hparams["backbone"], self.pretrained),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -124,7 +124,8 @@ class SafePoints(Callback):
     ) -> None:
         """Gives the signals back and says how to go on."""
         self._release()
-        if isinstance(exception, KeyboardInterrupt | Interrupted) and trainer.is_global_zero:
+        stopped = isinstance(exception, KeyboardInterrupt | Interrupted) and trainer.state.fn == "fit"
+        if stopped and trainer.is_global_zero:
             if self.run.checkpoint(LAST).is_file():
                 say(f"Stopped. Continue with: {self.again.format(short(self.run.path))}")
             else:
