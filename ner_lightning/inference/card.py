@@ -106,6 +106,10 @@ def _use(manifest: Mapping[str, Any], *, loads: bool, spaced: bool) -> Iterator[
             f"Attention is {manifest['settings']['attention']}, as config.json says; older versions of "
             "transformers would make it causal.",
         ]
+        texts.append(
+            "Byte-level tokenizers count the space before a word as part of it, so a pipeline's start may be "
+            "that of the space: strip the text that it cuts out."
+        )
         if spaced:
             texts.append("Texts begin with a space: the first word was trained with one before it.")
         if manifest["settings"]["constrained"]:
@@ -113,7 +117,12 @@ def _use(manifest: Mapping[str, Any], *, loads: bool, spaced: bool) -> Iterator[
                 "The best tag of each word need not be legal BIO2; ner-lightning decodes legal tags."
             )
         yield Items(texts)
-    elif manifest["settings"]["use_crf"]:
+    if manifest["form"] == "adapter" and manifest["settings"]["attention"] == "bidirectional":
+        yield Text(
+            "With PEFT alone, set is_causal to False in the backbone's config first: its own config does not "
+            "say so, and its hidden states would be others."
+        )
+    if not loads and manifest["settings"]["use_crf"]:
         yield Text("It has a CRF, so transformers alone cannot decode it.")
 
 

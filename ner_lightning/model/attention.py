@@ -139,7 +139,10 @@ def _problem(
         raise
     except Exception as error:
         reason = str(error).partition("\n")[0]
-        return f"model.backbone: {name} cannot be run on a batch of texts ({type(error).__name__}: {reason})"
+        problem = (
+            f"model.backbone: {name} cannot be run on a batch of texts ({type(error).__name__}: {reason})"
+        )
+        return f"{problem}\nIt was run in bf16; try --trainer.precision 32-true." if bf16 else problem
     if seen == [attention == "bidirectional"] * len(seen):
         return None
     found = "bidirectional" if all(seen) else "mixed" if any(seen) else "causal"

@@ -245,6 +245,10 @@ def test_the_card_says_what_the_run_came_to(run, softmax, tmp_path):
     assert "Decide nothing about persons by its PER alone." in text
     text = (export(str(softmax), tmp_path / "b") / "README.md").read_text(encoding="utf-8")
     assert "AutoModelForTokenClassification" in text
+    assert "so a pipeline's start may be that of the space" in text
+    text = (export(str(run), tmp_path / "d", form="adapter") / "README.md").read_text(encoding="utf-8")
+    assert r"set is\_causal to False in the backbone's config first" in text
+    assert "It has a CRF, so transformers alone cannot decode it" in text
     # A checkpoint that was taken out of its folder has no scores to tell.
     shutil.copy(run / "checkpoints" / "best.ckpt", tmp_path / "alone.ckpt")
     text = (export(str(tmp_path / "alone.ckpt"), tmp_path / "c") / "README.md").read_text(encoding="utf-8")

@@ -30,9 +30,9 @@ def loaded(kind):
     return model
 
 
-def tagger_of(kind, packed=False, bf16=False, **settings):
+def tagger_of(kind, packed=False, bf16=False, half=False, **settings):
     architecture = Architecture(dropout=0.0, **{"lora": Lora(rank=4)} | settings)
-    model = loaded(kind)
+    model = loaded(kind).to(torch.bfloat16 if half else torch.float32)
     model.config.is_causal = architecture.attention == "causal"
     return Tagger(set_up(model, architecture, packed=packed, bf16=bf16), LABELS, architecture, 32, bf16)
 
@@ -130,6 +130,13 @@ def test_a_family_runs_in_bf16(kind):
         half, full = (t.hidden(batch_of([0, 1])).float() for t in (tagger, whole))
     real = batch_of([0, 1]).attention_mask
     assert (half - full)[real].abs().max() < 0.1 * full[real].abs().max()
+
+
+def test_a_family_that_bf16_overflows_is_told_of_fp32():
+    with pytest.raises(
+        UserError, match=r"DebertaModel cannot be run .*overflow.*\n.*--trainer\.precision 32-true"
+    ):
+        tagger_of("deberta", bf16=True, half=True)
 
 
 def test_what_cannot_be_a_tagger_is_refused_in_one_line():
