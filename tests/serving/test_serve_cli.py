@@ -65,7 +65,7 @@ def test_an_address_that_is_taken_is_explained_before_anything_is_loaded(capsys)
         assert main(["serve", "nowhere", "--port", str(port)]) == 2
     assert f"--port {port} cannot be listened on: address already in use" in capsys.readouterr().err
     for words, said in (
-        (["--port", "70000"], "--port 70000 is none"),
+        (["--port", "70000"], "--port is 70000; it must be a whole number from 0 to 65535"),
         (["--host", "192.0.2.1"], "cannot be listened on"),
         (["--queue", "0"], "--queue is 0; it must be a whole number of at least 1"),
         (["--temperature", "0"], "--temperature is 0.0; it must be a number above 0"),
