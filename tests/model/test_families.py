@@ -6,10 +6,13 @@ import torch
 import transformers
 
 from ner_lightning.data.batching import Batch
+from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora, above_layers, frozen_layers
 from ner_lightning.model.architecture import Architecture
+from ner_lightning.model.attention import verify_attention
+from ner_lightning.model.backbone import load_backbone
 from ner_lightning.model.build import set_up
 from ner_lightning.model.tagger import Tagger
 
@@ -30,9 +33,9 @@ def loaded(kind):
     return model
 
 
-def tagger_of(kind, packed=False, bf16=False, half=False, **settings):
+def tagger_of(kind, packed=False, bf16=False, **settings):
     architecture = Architecture(dropout=0.0, **{"lora": Lora(rank=4)} | settings)
-    model = loaded(kind).to(torch.bfloat16 if half else torch.float32)
+    model = loaded(kind)
     model.config.is_causal = architecture.attention == "causal"
     return Tagger(set_up(model, architecture, packed=packed, bf16=bf16), LABELS, architecture, 32, bf16)
 
@@ -132,11 +135,13 @@ def test_a_family_runs_in_bf16(kind):
     assert (half - full)[real].abs().max() < 0.1 * full[real].abs().max()
 
 
-def test_a_family_that_bf16_overflows_is_told_of_fp32():
+def test_a_family_that_overflows_in_bf16_is_told_of_fp32(tmp_path):
+    loaded("deberta").save_pretrained(tmp_path)
+    model = load_backbone(locate(str(tmp_path)), attention="bidirectional", dtype=torch.bfloat16, bf16=True)
     with pytest.raises(
-        UserError, match=r"DebertaModel cannot be run .*overflow.*\n.*--trainer\.precision 32-true"
+        UserError, match=r"DebertaModel cannot be run .*overflow.*\n.*trainer\.precision 32-true"
     ):
-        tagger_of("deberta", bf16=True, half=True)
+        verify_attention(model, "bidirectional", bf16=True)
 
 
 def test_what_cannot_be_a_tagger_is_refused_in_one_line():
