@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.profilers import PassThroughProfiler
+
 from ner_lightning.errors import UserError
 
 PATHS = ("save_dir", "dirpath", "dir", "root_dir", "filename")  # of Lightning's loggers and callbacks
@@ -36,6 +38,18 @@ def confine(trainer: Any, folder: Path) -> None:
                     )
                 if key != "filename":
                     arguments[key] = str(path)
+
+
+def keep_profile(profiler: Any, folder: Path) -> None:
+    """Has a profiler write its report to the run folder; its own way is a logger that a run keeps quiet.
+
+    Args:
+        profiler: the trainer's.
+        folder: the run folder.
+    """
+    if not isinstance(profiler, PassThroughProfiler):
+        profiler.dirpath = profiler.dirpath or folder
+        profiler.filename = profiler.filename or "profile"
 
 
 def _listed(given: Any) -> Iterator[Any]:

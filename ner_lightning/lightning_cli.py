@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 
 from ner_lightning import runs
-from ner_lightning.confine import confine
+from ner_lightning.confine import confine, keep_profile
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
 from ner_lightning.preflight import explain, refuse
@@ -168,7 +168,7 @@ class NERCLI(LightningCLI):
             always.append(TQDMProgressBar())
         else:
             kwargs["enable_progress_bar"] = False
-        return super().instantiate_trainer(
+        made: Any = super().instantiate_trainer(
             callbacks=[*_listed(trainer.callbacks), *always],
             logger=[table, *loggers],
             plugins=[*_listed(trainer.plugins), CheckpointFiles(self.run_folder)],
@@ -176,6 +176,8 @@ class NERCLI(LightningCLI):
             enable_checkpointing=True,
             **kwargs,
         )
+        keep_profile(made.profiler, self.run_folder.path)
+        return made
 
     def _check_start(self, config: dict[str, Any]) -> None:
         """Compares settings and data with those of the checkpoint, before the backbone is loaded."""

@@ -108,9 +108,7 @@ def _set_by_the_command(trainer: Any) -> None:
             "folder; set runs and name instead"
         )
     if trainer.enable_checkpointing is False:
-        raise UserError(
-            "trainer.enable_checkpointing is false, but a run keeps its checkpoints; leave it out"
-        )
+        raise UserError("trainer.enable_checkpointing is false, but a run keeps checkpoints; leave it out")
     if trainer.barebones:
         raise UserError(
             "trainer.barebones switches off checkpoints and logging, which a run needs; leave it out"
@@ -157,31 +155,39 @@ def explain_missing(error: BaseException, trainer: Any) -> UserError | None:
     Returns:
         None if it is something else.
     """
-    deepest: BaseException | None = error  # jsonargparse wraps it, once or twice
-    while deepest is not None and not isinstance(deepest, ModuleNotFoundError):
-        deepest = deepest.__cause__ or deepest.__context__
-    if deepest is None or trainer is None:
+    if trainer is None:
         return None
-    frames = (frame for frame, _ in walk_tb(deepest.__traceback__))
-    inside = {base.__name__ for frame in frames for base in type(frame.f_locals.get("self")).__mro__}
+    if isinstance(error, ModuleNotFoundError):
+        frames = (frame for frame, _ in walk_tb(error.__traceback__))
+        inside = {base.__name__ for frame in frames for base in type(frame.f_locals.get("self")).__mro__}
+        problem, package = str(error), error.name
+    else:  # jsonargparse tells of it in words
+        told = re.search(
+            r"Problem with given class_path '([\w.]+)':\s+(.+?)(?=\n\s*- |\nGiven|$)", str(error), re.S
+        )
+        if told is None or not re.search("No module named|pip install", told[2]):
+            return None
+        inside = {told[1].rpartition(".")[2]}
+        problem, package = told[2], None
     for option in CLASSES:
         for one in listed(trainer[option]):
             name = _name(one)
             if name in inside:
                 return UserError(
                     f"trainer.{option}: {name} needs a package that is not installed.\n"
-                    f"Install it: pip install {_package(deepest, name)}"
+                    f"Install it: pip install {package or _package(problem, name)}"
                 )
     return None
 
 
-def _package(error: ModuleNotFoundError, name: str) -> str:
-    """The package that is missing: Python's own errors name it, Lightning's say it in words."""
-    if error.name is not None:
-        return error.name.partition(".")[0]
-    quoted = [word for word in re.findall(r"`([\w-]+)`", str(error)) if word != name]
-    hint = re.search(r"pip install (?:-U )?('[^']+'|[\w.-]+)", str(error))
-    return quoted[0] if quoted else hint[1] if hint is not None else str(error)
+def _package(problem: str, name: str) -> str:
+    """The package that an error of a class of this name is about."""
+    absent = re.search(r"No module named '(\w+)", problem)
+    quoted = [word for word in re.findall(r"`([\w-]+)`", problem) if word != name]
+    hint = re.search(r"pip install (?:-U )?('[^']+'|[\w.-]+)", problem)
+    return (
+        absent[1] if absent is not None else quoted[0] if quoted else hint[1] if hint is not None else problem
+    )
 
 
 def _name(one: Any) -> str:

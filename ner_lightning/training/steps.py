@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import Tensor
 
 from ner_lightning.errors import UserError
@@ -68,7 +69,7 @@ class Steps(pl.LightningModule):
             UserError: the schedule depends on the number of steps, and the training has no end.
         """
         optimizer = torch.optim.AdamW(groups, fused=True)
-        steps = self.trainer.estimated_stepping_batches
+        steps = optimizer_steps(self.trainer)
         if steps == math.inf and (settings["schedule"] != "constant" or settings["warmup"]):
             raise UserError(
                 "the training has no end (trainer.max_epochs -1), so model.schedule and model.warmup cannot "
@@ -113,3 +114,18 @@ class Steps(pl.LightningModule):
         if self._random_states is not None:
             restore_random_state(self._random_states, self.global_rank)
             self._random_states = None
+
+
+def optimizer_steps(trainer: pl.Trainer) -> float:
+    """How many optimizer steps a training takes, `inf` without an end.
+
+    Lightning's own estimate knows nothing of a `GradientAccumulationScheduler`.
+    """
+    steps: float = trainer.estimated_stepping_batches
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    changes = [one for one in callbacks if isinstance(one, GradientAccumulationScheduler)]
+    if not changes or not trainer.max_epochs or trainer.max_epochs < 0:
+        return steps
+    each = (changes[0].get_accumulate_grad_batches(epoch) for epoch in range(trainer.max_epochs))
+    total = sum(math.ceil(trainer.num_training_batches / batches) for batches in each)
+    return total if trainer.max_steps == -1 else min(total, trainer.max_steps)

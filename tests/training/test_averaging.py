@@ -112,5 +112,5 @@ def test_without_averaging_nothing_is_kept(model):
 
 @pytest.mark.parametrize("age", [-0.1, 0.6, float("nan")])
 def test_an_age_out_of_range_is_refused(age):
-    with pytest.raises(UserError, match="a number from 0 to 0.5"):
+    with pytest.raises(UserError, match=r"a number from 0 to 0\.5"):
         WeightAverage(age)
