@@ -40,13 +40,14 @@ def confine(trainer: Any, folder: Path) -> None:
                     arguments[key] = str(path)
 
 
-def keep_profile(profiler: Any, folder: Path) -> None:
+def keep_profile(trainer: Any, folder: Path) -> None:
     """Has a profiler write its report to the run folder; its own way is a logger that a run keeps quiet.
 
     Args:
-        profiler: the trainer's.
+        trainer: whose profiler it is.
         folder: the run folder.
     """
+    profiler = trainer.profiler
     if not isinstance(profiler, PassThroughProfiler):
         profiler.dirpath = profiler.dirpath or folder
         profiler.filename = profiler.filename or "profile"

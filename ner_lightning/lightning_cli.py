@@ -168,7 +168,7 @@ class NERCLI(LightningCLI):
             always.append(TQDMProgressBar())
         else:
             kwargs["enable_progress_bar"] = False
-        made: Any = super().instantiate_trainer(
+        made = super().instantiate_trainer(
             callbacks=[*_listed(trainer.callbacks), *always],
             logger=[table, *loggers],
             plugins=[*_listed(trainer.plugins), CheckpointFiles(self.run_folder)],
@@ -176,7 +176,7 @@ class NERCLI(LightningCLI):
             enable_checkpointing=True,
             **kwargs,
         )
-        keep_profile(made.profiler, self.run_folder.path)
+        keep_profile(made, self.run_folder.path)
         return made
 
     def _check_start(self, config: dict[str, Any]) -> None:
