@@ -20,7 +20,6 @@ from ner_lightning.ensemble_cli import KEPT
 from ner_lightning.errors import UserError
 from ner_lightning.inference.predictor import NERTagger
 from ner_lightning.ranges import Ranged
-from ner_lightning.serving.memory import CACHES
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",
@@ -65,8 +64,6 @@ def place(tmp_path, llama, monkeypatch, mark):
     """A folder with a checkpoint, a backbone with code of its own, a module of classes, and data."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path / "modules"))
-    for name, value in CACHES.items():  # `serve` sets them for its process, which is that of the tests
-        monkeypatch.setenv(name, value)
     modules = str(tmp_path / "cache")
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", modules)
     Path("modules").mkdir()

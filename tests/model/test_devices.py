@@ -12,15 +12,11 @@ from ner_lightning.errors import UserError
 from ner_lightning.inference.predictor import NERTagger
 from ner_lightning.model import build
 from ner_lightning.model.devices import chosen_device
-from ner_lightning.serving.memory import CACHES
 
 
 @pytest.fixture
 def machine(monkeypatch):
     """Makes PyTorch say that it can use these devices."""
-
-    for name, value in CACHES.items():  # `serve` sets them for its process, which is that of the tests
-        monkeypatch.setenv(name, value)
 
     def have(cuda=0, mps=False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
