@@ -26,7 +26,7 @@ from ner_lightning.runs import Run, now
 from ner_lightning.starts import Start, find_start, run_folder, take_part
 from ner_lightning.trainer_options import check_monitors, check_trainer, explain_missing
 from ner_lightning.training import callbacks, console, ranks, report
-from ner_lightning.training.checkpoints import CheckpointFiles, checkpoints
+from ner_lightning.training.checkpoints import Best, CheckpointFiles, Last
 from ner_lightning.training.dashboard import Dashboard
 from ner_lightning.training.faults import BatchWatch
 from ner_lightning.training.launch import RUN_VARIABLE, use_all_ranks
@@ -119,6 +119,12 @@ class NERCLI(LightningCLI):
         for one in _listed(logger):
             if not isinstance(one, bool):
                 self._prepare_wandb(one)
+        for callback in _listed(config.trainer.callbacks):
+            # Else it looks at scores where an epoch ends without a validation, too.
+            if callback.class_path.endswith("EarlyStopping") and callback.init_args.monitor.startswith(
+                "val/"
+            ):
+                callback.init_args.check_on_train_epoch_end = False
 
     def _prepare_wandb(self, logger: Any) -> None:
         if logger.class_path.rpartition(".")[2] not in (WandbLogger.__name__, SteadyWandbLogger.__name__):
@@ -153,16 +159,18 @@ class NERCLI(LightningCLI):
         table, vitals = TableLogger(self.run_folder.path), Vitals()
         self.watch = BatchWatch(self.run_folder)
         every = self.config[self.subcommand].checkpoint_every_n_steps
-        self.files = callbacks.RunFolder(self.run_folder, config, text, self.command, table)
+        best = Best(self.run_folder)
+        self.files = callbacks.RunFolder(self.run_folder, config, text, self.command, table, best)
         always = [
             self.watch,
             self.files,
             vitals,  # this and the next before what saves within an epoch
             console.EpochTable(self.run_folder, vitals, bar=bar, live=live),
             SafePoints(self.run_folder, table, every),
-            Dashboard(self.run_folder),
-            *checkpoints(self.run_folder),
+            Dashboard(self.run_folder, best),
             HiddenStateCache(),
+            best,  # these after all others
+            Last(self.run_folder),
         ]
         if bar and not live:
             always.append(TQDMProgressBar())

@@ -96,7 +96,7 @@ def _train(folder: "Run", recipe: "Recipe", text: str, asked: dict[str, Any], co
 
     from ner_lightning.runs import LAST, remove_empty, short
     from ner_lightning.training import pretraining_folder, ranks
-    from ner_lightning.training.checkpoints import CheckpointFiles, RunCheckpoint
+    from ner_lightning.training.checkpoints import CheckpointFiles, Last
     from ner_lightning.training.console import say
     from ner_lightning.training.faults import BatchWatch
     from ner_lightning.training.loggers import TableLogger
@@ -114,12 +114,7 @@ def _train(folder: "Run", recipe: "Recipe", text: str, asked: dict[str, Any], co
         vitals,
         pretraining_folder.PretrainingFolder(folder, command, text, asked, table, vitals, bar=bar),
         SafePoints(folder, table, again=again),
-        RunCheckpoint(
-            dirpath=folder.checkpoints,
-            filename=LAST,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        ),
+        Last(folder),
     ]
     names = [name.removeprefix("trainer.") for name in PRETRAINER]
     settings = {name: recipe.config.trainer[name] for name in names}

@@ -157,10 +157,9 @@ def quiet() -> None:
         ".*LightningCLI's args parameter.*",
         ".*does not have many workers.*",
         ".*isinstance.treespec, LeafSpec.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
         ".*is not resumable.*",
+        ".*hooks will not be called on every batch.*",  # an average takes steps, not batches
         ".*litlogger.*",
-        ".*could not find the monitored key in the returned metrics.*",  # the end of the fit says it
         ".*smaller than the logging interval.*",  # each epoch has its line whatever the interval
         ".*Found .* module.* in eval mode.*",
         ".*anonymous setting.*",

@@ -150,3 +150,11 @@ def test_an_epoch_that_is_resumed_counts_from_where_it_stopped(fit, tmp_path, ca
     assert [float(line[-1]) for line in epoch_lines(out)] == [pytest.approx(0, abs=1)]
     whole, _ = fit("--name=whole")[1:]
     assert epoch_lines(out)[0][1] == epoch_lines(whole)[1][1]  # the epoch's mean loss, both parts of it
+
+
+@pytest.mark.parametrize("options", [["--trainer.max_steps=3"], ["--trainer.limit_val_batches=0"]])
+def test_early_stopping_looks_at_scores_only_where_there_are_any(fit, options):
+    stopping = {"class_path": "EarlyStopping", "init_args": {"monitor": "val/f1", "mode": "max"}}
+    code, out, _ = fit(*options, f"--trainer.callbacks+={json.dumps(stopping)}")
+    assert code == 0
+    assert "no checkpoint `best`" in out

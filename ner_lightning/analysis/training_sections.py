@@ -27,11 +27,12 @@ def training(run: Experiment) -> Iterator[Block]:
         return
     columns = ["loss", "precision", "recall", "f1"]
     best = max(row["val/f1"] for _, row in epochs)
+    at = next(step for step, row in epochs if row["val/f1"] == best)  # the first of equals is kept
     yield Table(
         "Validations by epoch; the best is marked",
         ["epoch", "step", "loss per word", "precision", "recall", "F1"],
         [
-            [f"{_epoch(row)}{' (best)' if row['val/f1'] == best else ''}", f"{step:,}"]
+            [f"{_epoch(row)}{' (best)' if step == at else ''}", f"{step:,}"]
             + [f"{row[f'val/{name}']:.4f}" if f"val/{name}" in row else "" for name in columns]
             for step, row in epochs
         ],

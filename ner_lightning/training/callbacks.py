@@ -1,20 +1,20 @@
 """RunFolder: what every run writes beside its checkpoints."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ner_lightning.data import conll, jsonl
 from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.sentence import Sentence
-from ner_lightning.runs import BEST, Run, now, provenance, write_text
+from ner_lightning.runs import Run, now, provenance, write_text
 from ner_lightning.training import second_opinion
-from ner_lightning.training.checkpoints import MONITOR
+from ner_lightning.training.checkpoints import Best
 from ner_lightning.training.console import best_effort
 from ner_lightning.training.loggers import TableLogger
 from ner_lightning.training.module import NERModule, Prediction
@@ -32,31 +32,36 @@ class RunFolder(Callback):
         config_text: the same as YAML.
         command: the command line that was typed.
         table: the metrics table; checkpoints hold its rows, so that a killed run lacks none.
+        best: knows which validation is the best.
     """
 
     def __init__(
-        self, run: Run, config: Mapping[str, Any], config_text: str, command: list[str], table: TableLogger
+        self,
+        run: Run,
+        config: Mapping[str, Any],
+        config_text: str,
+        command: list[str],
+        table: TableLogger,
+        best: Best,
     ) -> None:
         self.run = run
         self.table = table
         self.config = dict(config)
         self.config_text = config_text
         self.command = command
-        self.best_f1 = -math.inf
+        self.best = best
         self._rows = ""
         self._seen: list[Prediction] = []
         self.agreement: str | None = None  # what seqeval says of the scores
         self._check: Callable[[], str | None] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The best validation F1 so far, and the metrics table."""
-        return {"best_f1": self.best_f1, "table": self.table.text()}
+        """The metrics table."""
+        return {"table": self.table.text()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues from an earlier part of the run."""
         self._rows = state_dict["table"]
-        if self.run.checkpoint(BEST).is_file():  # not where a checkpoint is continued in a new folder
-            self.best_f1 = state_dict["best_f1"]
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -105,22 +110,17 @@ class RunFolder(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
         """Keeps a batch's predictions until the split is through."""
-        self._seen.append(outputs)
+        self._seen.append(outputs.to(torch.device("cpu")))  # a device's memory is for the model
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
         """Keeps a batch's predictions until the split is through."""
-        self._seen.append(outputs)
+        self._seen.append(outputs.to(torch.device("cpu")))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the predictions of validation if they are the best so far, or were asked for."""
-        if trainer.sanity_checking:
-            self._seen.clear()
-            return
-        f1 = float(trainer.callback_metrics[MONITOR])
-        if trainer.state.fn != "fit" or f1 > self.best_f1:
-            self.best_f1 = max(f1, self.best_f1)
+        if trainer.state.fn != "fit" or self.best.improves(trainer):
             self._write(trainer, "val")
         self._seen.clear()
 

@@ -1,16 +1,18 @@
 """The checkpoints of a run, `best` and `last`, and how they are written: whole or not at all."""
 
 import errno
+import math
 import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 
 from ner_lightning.errors import UserError
 from ner_lightning.files import replacing
@@ -21,41 +23,80 @@ MONITOR = "val/f1"
 AGAIN = "ner-lightning fit --run {} --ckpt_path last"  # goes on with a run that was stopped
 
 
-def checkpoints(run: Run) -> list[Callback]:
-    """The checkpoints of a run: `best` by validation F1, and `last` after every epoch.
+class Best(Checkpoint):
+    """Saves `best`, and decides which validation that is: the first one with the highest F1.
 
-    `best` holds the weights of the best of all validations, also where an epoch has several: it is saved
-    after a validation within an epoch, and otherwise at the end of the epoch.
+    Whatever else is kept of the best validation asks this callback, so that all of it is of the same weights.
+    After an epoch's last step `best` is saved when the epoch ends, so that who resumes from it begins the
+    next one.
+
+    Args:
+        run: the run folder.
     """
-    options: dict[str, Any] = {
-        "dirpath": run.checkpoints,
-        "auto_insert_metric_name": False,
-        "enable_version_counter": False,
-    }
-    return [
-        RunCheckpoint(filename=BEST, monitor=MONITOR, mode="max", save_top_k=1, **options),
-        RunCheckpoint(filename=LAST, every_n_epochs=1, save_on_train_epoch_end=True, **options),
-    ]
 
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.score = -math.inf
+        self._due = False  # whether the epoch that is about to end was the best
 
-class RunCheckpoint(ModelCheckpoint):
-    """A ModelCheckpoint that knows its best score again after the run folder was moved."""
+    def state_dict(self) -> dict[str, Any]:
+        """The highest F1 so far."""
+        return {"score": self.score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues from an earlier part of the run; elsewhere than in its folder it starts afresh."""
-        folder = str(self.dirpath)
-        if not Path(folder, f"{BEST}.ckpt").is_file():
+        if self.run.checkpoint(BEST).is_file():
+            self.score = state_dict["score"]
+
+    def improves(self, trainer: pl.Trainer) -> bool:
+        """Whether the validation of a fit that has just ended is the best so far; the same on all ranks."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return False
+        return float(trainer.callback_metrics[MONITOR]) > self.score
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves within an epoch; checkpoint callbacks come after all others."""
+        if not self.improves(trainer):
             return
+        self.score = float(trainer.callback_metrics[MONITOR])
+        self._due = trainer.is_last_batch
+        if not self._due:
+            trainer.save_checkpoint(self.run.checkpoint(BEST))
 
-        def here(path: str) -> str:
-            return str(Path(folder, Path(path).name)) if path else path
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves at the end of an epoch."""
+        if self._due:
+            self._due = False
+            trainer.save_checkpoint(self.run.checkpoint(BEST))
 
-        moved = {
-            name: here(state_dict[name])
-            for name in ("best_model_path", "kth_best_model_path", "last_model_path")
-        }
-        models = {here(path): score for path, score in state_dict["best_k_models"].items()}
-        super().load_state_dict(state_dict | moved | {"dirpath": self.dirpath, "best_k_models": models})
+
+class Last(Checkpoint):
+    """Saves `last` at the end of each epoch, and where training ends within one.
+
+    It comes after `Best`, whose score it holds.
+
+    Args:
+        run: the run folder.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._within = False  # whether the epoch that is being saved has batches left
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves."""
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._within = not trainer.is_last_batch
+            trainer.save_checkpoint(self.run.checkpoint(LAST))
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Notes that an epoch has batches left, which Lightning takes for finished here."""
+        if self._within:
+            progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+            for counts in (progress["total"], progress["current"]):
+                counts["processed"] -= 1
 
 
 class CheckpointFiles(TorchCheckpointIO):

@@ -48,24 +48,26 @@ class EpochTable(Callback):
         self.vitals = vitals
         self._bar = bar
         self._live = live
-        self._pace = Pace("", 0)
+        self._pace = self._scoring = Pace("", 0)
         self._began = 0.0
         self._losses: Any = 0.0  # of the epoch's batches so far
         self._batches = 0
         self._before = 0.0  # seconds of the epoch before an interruption
-        self._validated = False  # whether the epoch's weights were
+        self._scores: dict[str, float] = {}  # of the epoch's last weights, once they are validated
         self._headed = False
         self._table: LiveTable | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """What an epoch that is not over has come to."""
         seconds = self._before + time.perf_counter() - self._began
-        return {"losses": float(self._losses), "batches": self._batches, "seconds": seconds}
+        return {"losses": float(self._losses), "batches": self._batches, "seconds": seconds} | {
+            "scores": self._scores
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Resumes within an epoch; at the start of one all of it is reset."""
         self._losses, self._batches = state_dict["losses"], state_dict["batches"]
-        self._before = state_dict["seconds"]
+        self._before, self._scores = state_dict["seconds"], state_dict["scores"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock, also of an epoch that is resumed, and prints what is about to happen."""
@@ -99,7 +101,7 @@ class EpochTable(Callback):
         """Starts the clock of a new epoch."""
         self._start_clock(trainer)
         self._losses, self._batches, self._before = 0.0, 0, 0.0
-        self._validated = False
+        self._scores = {}
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, index: int
@@ -107,22 +109,21 @@ class EpochTable(Callback):
         """Moves the view on; in the live table losses are looked at only where they are logged anyway."""
         self._losses += outputs["shown"]
         self._batches += 1
-        self._count(index + 1)
+        self._count(self._pace, index + 1)
         if self._table is not None:
             self._table.step = trainer.global_step
             if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-                self._table.now(_floats(trainer), trainer.current_epoch + 1)
+                self._table.now(_floats(trainer), str(trainer.current_epoch + 1))
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Says that scoring begins, unless it is part of an epoch."""
-        self._validated = not trainer.sanity_checking
-        self._pace = Pace("validation batches", sum(trainer.num_val_batches))
+        self._scoring = Pace("validation batches", sum(trainer.num_val_batches))
         if trainer.state.fn == "validate":
             stage("Validating ...")
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Says that scoring begins."""
-        self._pace = Pace("test batches", sum(trainer.num_test_batches))
+        self._scoring = Pace("test batches", sum(trainer.num_test_batches))
         stage("Testing ...")
 
     def on_validation_batch_end(
@@ -135,7 +136,7 @@ class EpochTable(Callback):
         *_: Any,
     ) -> None:
         """Counts."""
-        self._count(index + 1)
+        self._count(self._scoring, index + 1)
 
     def on_test_batch_end(
         self,
@@ -147,23 +148,44 @@ class EpochTable(Callback):
         *_: Any,
     ) -> None:
         """Counts."""
-        self._count(index + 1)
+        self._count(self._scoring, index + 1)
 
-    def _count(self, done: int) -> None:
+    def _count(self, pace: Pace, done: int) -> None:
         if not self._bar:
-            self._pace(done)
+            pace(done)
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Prints the line of a validation within an epoch; the others' scores stand in their epoch's."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        scores = {name: value for name, value in _floats(trainer).items() if name.startswith("val/")}
+        if trainer.is_last_batch:
+            self._scores = scores
+            return
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready / trainer.num_training_batches
+        self._line(trainer, f"{trainer.current_epoch + done:.2f}", scores)
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints the epoch's line, or adds it to the live table; only its own scores stand in it."""
-        seen = _floats(trainer)
-        if not self._validated:
-            seen = {name: value for name, value in seen.items() if not name.startswith("val/")}
+        """Prints the epoch's line, or adds it to the live table, with the scores of its last weights."""
+        figures = {"words": self.vitals.words_per_second} if trainer.is_last_batch else {}
+        self._line(trainer, str(trainer.current_epoch + 1), self._scores | figures)
+
+    def _line(self, trainer: pl.Trainer, epoch: str, seen: dict[str, float]) -> None:
+        """Adds what the epoch has come to, and shows it.
+
+        Args:
+            trainer: at work.
+            epoch: how far the fit is.
+            seen: scores, and what else is known.
+        """
+        trained = {name: value for name, value in _floats(trainer).items() if name.startswith("train/")}
+        seen = trained | seen
         seen["loss"] = float(self._losses) / max(self._batches, 1)  # one batch's alone would jump about
-        seen["words"] = self.vitals.words_per_second
         seen["minutes"] = (self._before + time.perf_counter() - self._began) / 60
         if self._table is not None:
-            self._table.add(seen, trainer.current_epoch + 1)
+            self._table.add(seen, epoch)
             return
         if not self._headed:
             self._headed = True
@@ -173,7 +195,7 @@ class EpochTable(Callback):
             for key, (_, width, digits) in zip(KEYS, COLUMNS, strict=True)
         )
         ends = trainer.max_epochs is not None and trainer.max_epochs > 0
-        say(f"{trainer.current_epoch + 1:>4}{f'/{trainer.max_epochs}' if ends else '':<5}" + "".join(cells))
+        say(f"{epoch:>4}{f'/{trainer.max_epochs}' if ends else '':<5}" + "".join(cells))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leaves the live table as it is at the end."""

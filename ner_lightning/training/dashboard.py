@@ -18,6 +18,7 @@ from ner_lightning.analysis.page import sentence
 from ner_lightning.analysis.predictions import Predictions, Row, read
 from ner_lightning.data.schemes import Span
 from ner_lightning.runs import BEST, Run
+from ner_lightning.training.checkpoints import Best
 from ner_lightning.training.module import NERModule
 
 ERRORS = 50  # sentences in the table of errors
@@ -35,10 +36,12 @@ class Dashboard(Callback):
 
     Args:
         run: the run folder.
+        best: knows which validation is the best.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, best: Best) -> None:
         self.run = run
+        self.best = best
         self._artifact = False
 
     @rank_zero_only
@@ -56,10 +59,10 @@ class Dashboard(Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the pictures and tables if this validation is the best so far."""
         loggers = _wandb(trainer)
-        if not loggers or trainer.state.fn != "fit":
+        if not loggers or not self.best.improves(trainer):
             return
         if self.run.read("metrics.json").get("val/step") != trainer.global_step:
-            return  # the predictions in the folder are of an earlier, better epoch
+            return  # its predictions could not be written
         assert isinstance(pl_module, NERModule)
         train = self.run.read("train_entities.json")
         predictions = read(self.run.path / "predictions.valid.jsonl", train)

@@ -40,8 +40,8 @@ class LiveTable:
     def __init__(self, console: Console, steps: float, first: int) -> None:
         self.steps, self.first, self.step = steps, first, first
         self._began = time.monotonic()
-        self._rows: list[tuple[int, dict[str, float]]] = []
-        self._now: tuple[int, dict[str, float]] | None = None
+        self._rows: list[tuple[str, dict[str, float]]] = []
+        self._now: tuple[str, dict[str, float]] | None = None
         # What others print meanwhile appears above the table.
         self._live = Live(console=console, get_renderable=self.render, refresh_per_second=2)
 
@@ -55,7 +55,7 @@ class LiveTable:
         self._now = None
         self._live.stop()
 
-    def now(self, seen: Mapping[str, float], epoch: int) -> None:
+    def now(self, seen: Mapping[str, float], epoch: str) -> None:
         """What the epoch that is under way has come to: its losses."""
         self._now = (
             epoch,
@@ -63,8 +63,8 @@ class LiveTable:
             | {"loss": seen.get("train/loss", 0.0)},
         )
 
-    def add(self, seen: Mapping[str, float], epoch: int) -> None:
-        """A finished epoch."""
+    def add(self, seen: Mapping[str, float], epoch: str) -> None:
+        """A finished epoch, or a validation within one."""
         self._now = None
         self._rows.append((epoch, dict(seen)))
 
@@ -77,10 +77,11 @@ class LiveTable:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         for name in ("epoch", *(name for name, _, _ in columns)):
             table.add_column(name, justify="right")
+        first = next((row for _, row in self._rows if row.get("val/f1") == best), None)
         for epoch, row in rows:
-            is_best = best is not None and row.get("val/f1") == best
+            is_best = best is not None and row is first
             cells = [f"{row[key]:.{digits}f}" if key in row else "" for _, key, digits in columns]
-            table.add_row(str(epoch), *cells, style="bold" if is_best else "")
+            table.add_row(epoch, *cells, style="bold" if is_best else "")
         return Group(table, Text(" · ".join(self._status(best))))
 
     def _status(self, best: float | None) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """NERModule: the LightningModule around a tagger; steps and logging, nothing else."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import torch
@@ -207,7 +207,7 @@ class NERModule(Steps):
         metric: Any = self.metrics[stage]
         metric.update(tags, batch.tags, batch.mask)
         metric.add_loss(self.built.total(parts))
-        return Prediction(batch, emissions, tags)
+        return Prediction(batch.index, batch.mask, batch.tags, emissions, tags)
 
     def on_validation_epoch_end(self) -> None:
         """Logs validation metrics."""
@@ -308,11 +308,19 @@ class Prediction:
     """What an evaluation step hands to callbacks.
 
     Attributes:
-        batch: what was predicted.
+        index: each sentence's position in its split. *Shape:* (B,)
+        mask: true on real words. *Shape:* (B, W)
+        gold: gold tag ids. *Shape:* (B, W)
         emissions: *Shape:* (B, W, C)
         tags: predicted tag ids. *Shape:* (B, W)
     """
 
-    batch: Batch
+    index: Tensor
+    mask: Tensor
+    gold: Tensor
     emissions: Tensor
     tags: Tensor
+
+    def to(self, device: torch.device) -> "Prediction":
+        """The same on another device."""
+        return Prediction(*(getattr(self, field.name).to(device) for field in fields(self)))

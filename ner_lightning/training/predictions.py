@@ -21,12 +21,12 @@ def prediction_rows(
     Its `counts` are not for the file: correct, predicted and gold entities, as the metrics count them.
     """
     sentences = data.split(SPLIT[stage]).sentences
-    tagger, batch = module.built, prediction.batch
-    assert batch.tags is not None, "evaluation data has tags"
+    tagger, prediction = module.built, prediction.to(module.device)
     metric: Any = module.metrics[stage]
-    counts = entity_counts(prediction.tags, batch.tags, batch.mask, len(metric.types)).sum(1).tolist()
-    entities = tagger.entities(prediction.emissions, batch.mask, prediction.tags)
-    for row, index in enumerate(batch.index.tolist()):
+    counts = entity_counts(prediction.tags, prediction.gold, prediction.mask, len(metric.types))
+    by_sentence = counts.sum(1).tolist()
+    entities = tagger.entities(prediction.emissions, prediction.mask, prediction.tags)
+    for row, index in enumerate(prediction.index.tolist()):
         sentence = sentences[index]
         yield {
             "sentence": index,
@@ -34,7 +34,7 @@ def prediction_rows(
             "words": list(sentence.words),
             "gold": list(sentence.tags or ()),
             "predicted": module.labels.decode(prediction.tags[row, : len(sentence.words)].tolist()),
-            "counts": counts[row],
+            "counts": by_sentence[row],
             "entities": [
                 {
                     "type": entity.type,

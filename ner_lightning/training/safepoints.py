@@ -46,6 +46,7 @@ class SafePoints(Callback):
         self.every = every
         self._asked = 0  # the signal's number
         self._saved = False
+        self._unvalidated = False  # whether a checkpoint is being saved within a validation
         self._steps = 0
         self._before: dict[int, Any] = {}
 
@@ -95,6 +96,7 @@ class SafePoints(Callback):
     def _stop_in_validation(self, trainer: pl.Trainer) -> None:
         # Ranks may differ by a batch here, so several of them could not agree on where to stop.
         if self._asked and trainer.world_size == 1:
+            self._unvalidated = True
             self._save(trainer)
             raise Interrupted(self._asked)
 
@@ -102,7 +104,7 @@ class SafePoints(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Notes in a checkpoint from within validation that validation is still to be done."""
-        if trainer.validating:
+        if self._unvalidated:
             # Lightning takes this for a crash in the first batch, and begins validation again.
             begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
             progress: dict[str, Any] = checkpoint["loops"]["fit_loop"][VALIDATION]

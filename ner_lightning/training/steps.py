@@ -21,6 +21,7 @@ class Steps(pl.LightningModule):
         super().__init__()
         self._random_states: list[State] | None = None
         self._accumulated: Tensor | None = None  # words in the gradients so far, as the mean of the ranks
+        self._resumed: dict[str, Any] | None = None  # gradients and words of a step that was begun
 
     def step_output(self, total: Tensor, count: Tensor) -> dict[str, Tensor]:
         """What a training step returns, from a batch's loss summed over its words on this rank.
@@ -38,11 +39,11 @@ class Steps(pl.LightningModule):
         sums = torch.stack([count.to(total.dtype), total.detach()])
         # The mean of all ranks' gradients becomes the gradient of the mean over all ranks' words.
         words, summed = self.trainer.strategy.reduce(sums, reduce_op="mean").unbind()
-        words = words + (words == 0)  # a batch can be without masked words, and so without loss
-        shown = summed / words
+        some = words + (words == 0)  # a batch can be without masked words, and so without loss
+        shown = summed / some
         self.log("train/loss", shown, prog_bar=True, batch_size=1)
         if self.trainer.accumulate_grad_batches == 1:
-            return {"loss": total / words, "shown": shown}
+            return {"loss": total / some, "shown": shown}
         self._accumulated = words if self._accumulated is None else self._accumulated + words
         return {"loss": total, "shown": shown}
 
@@ -51,7 +52,8 @@ class Steps(pl.LightningModule):
         if self._accumulated is None:
             return
         # Lightning has divided each batch's loss by their intended number.
-        factor = self.trainer.accumulate_grad_batches / self._accumulated
+        words = self._accumulated + (self._accumulated == 0)
+        factor = self.trainer.accumulate_grad_batches / words
         self._accumulated = None
         for group in optimizer.param_groups:
             for parameter in group["params"]:
@@ -102,15 +104,32 @@ class Steps(pl.LightningModule):
         self.log("train/grad_norm", norm, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps every rank's random numbers."""
+        """Keeps every rank's random numbers; validation may come within a step, so its gradients as well."""
         checkpoint["random_states"] = random_states()
+        if self._accumulated is not None:
+            parts = {n: p.grad for n, p in self.named_parameters() if p.grad is not None}
+            checkpoint["accumulated"] = {
+                "words": self._summed(self._accumulated / self.trainer.world_size),
+                "gradients": {name: self._summed(gradient) for name, gradient in parts.items()},
+            }
+
+    def _summed(self, value: Tensor) -> Tensor:
+        summed: Tensor = self.trainer.strategy.reduce(value.clone(), reduce_op="sum")
+        return summed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remembers the random numbers until training starts."""
+        """Remembers random numbers and gradients until training starts."""
         self._random_states = checkpoint["random_states"]
+        self._resumed = checkpoint.get("accumulated")
 
     def on_train_start(self) -> None:
-        """Puts the random numbers where they were when the checkpoint was written."""
+        """Puts random numbers and gradients where they were when the checkpoint was written."""
+        if self._resumed is not None:
+            parameters = dict(self.named_parameters())
+            for name, gradient in self._resumed["gradients"].items():
+                parameters[name].grad = gradient.to(parameters[name].device) / self.trainer.world_size
+            self._accumulated = self._resumed["words"].to(self.device)
+            self._resumed = None
         if self._random_states is not None:
             restore_random_state(self._random_states, self.global_rank)
             self._random_states = None

@@ -28,17 +28,25 @@ class Vitals(Callback):
     def __init__(self) -> None:
         self.words_per_second = 0.0
         self._began = 0.0
+        self._before = 0.0  # seconds of the epoch before an interruption
+        self._paused: float | None = None  # when validation began within an epoch
         self._counts: torch.Tensor | None = None  # words, sub-tokens
         self._slots = 0  # places for sub-tokens, padding included
 
     def state_dict(self) -> dict[str, Any]:
         """What was counted of an epoch that is not over; on several ranks the first one's."""
-        return {"counts": [] if self._counts is None else self._counts.tolist(), "slots": self._slots}
+        return {
+            "counts": [] if self._counts is None else self._counts.tolist(),
+            "slots": self._slots,
+            "seconds": self._seconds(),
+            "words_per_second": self.words_per_second,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on counting, if a run is continued within an epoch."""
         if state_dict["counts"]:
             self._counts, self._slots = torch.tensor(state_dict["counts"]), state_dict["slots"]
+        self._before, self.words_per_second = state_dict["seconds"], state_dict["words_per_second"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock, also of an epoch that was begun before."""
@@ -48,7 +56,7 @@ class Vitals(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock and the counts."""
-        self._began = time.perf_counter()
+        self._began, self._before = time.perf_counter(), 0.0
         self._counts = torch.zeros(2, dtype=torch.long, device=pl_module.device)
         self._slots = 0
 
@@ -67,12 +75,25 @@ class Vitals(Callback):
         if trainer.is_last_batch:
             self._log_epoch(trainer)
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops the clock."""
+        self._paused = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lets the clock run on."""
+        self._began, self._paused = time.perf_counter() - (self._seconds() - self._before), None
+
+    def _seconds(self) -> float:
+        """How long the epoch was trained so far."""
+        now = time.perf_counter() if self._paused is None else self._paused
+        return self._before + now - self._began
+
     def _log_epoch(self, trainer: pl.Trainer) -> None:
         """Logs the epoch's figures, before its validation: the checkpoints after that hold them as well."""
         assert self._counts is not None
         seen = torch.cat([self._counts, self._counts.new_tensor([self._slots])])
         words, real, total = trainer.strategy.reduce(seen, reduce_op="sum").tolist()
-        trained = time.perf_counter() - self._began  # read here: a GPU has only now done what it was told
+        trained = self._seconds()  # read here: a GPU has only now done what it was told
         self.words_per_second = words / max(trained, 1e-9)
         figures = {
             "train/words_per_second": self.words_per_second,

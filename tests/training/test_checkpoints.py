@@ -1,4 +1,5 @@
 import errno
+import math
 import os
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 
 from ner_lightning.errors import UserError
 from ner_lightning.runs import Run, load_checkpoint
-from ner_lightning.training.checkpoints import CheckpointFiles, checkpoints, write_checkpoint
+from ner_lightning.training.checkpoints import Best, CheckpointFiles, write_checkpoint
 
 CONTENT = {"config": {}, "backbone": {}, "state_dict": {"a": torch.arange(50_000.0)}}
 
@@ -34,17 +35,14 @@ def run(tmp_path):
 
 
 def test_a_run_that_was_moved_knows_its_best_score_only_with_its_best_checkpoint(tmp_path, run):
-    best, _ = checkpoints(Run(tmp_path / "old"))
-    path = str(tmp_path / "old/checkpoints/best.ckpt")
-    best.best_model_path = best.kth_best_model_path = path
-    best.best_k_models, best.kth_value = {path: torch.tensor(0.9)}, torch.tensor(0.9)
-    here, _ = checkpoints(run)
+    best = Best(Run(tmp_path / "old"))
+    best.score = 0.9
+    here = Best(run)
     here.load_state_dict(best.state_dict())
-    assert here.best_k_models == {}  # another run that begins from that checkpoint
+    assert here.score == -math.inf  # another run that begins from that checkpoint
     run.checkpoint("best").touch()
     here.load_state_dict(best.state_dict())
-    assert here.best_k_models == {str(run.checkpoint("best")): torch.tensor(0.9)}
-    assert here.best_model_path == here.kth_best_model_path == str(run.checkpoint("best"))
+    assert here.score == 0.9
 
 
 @pytest.mark.parametrize("after", [0, 100, 150_000])

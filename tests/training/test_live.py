@@ -22,10 +22,10 @@ def test_the_table_shows_epochs_the_best_and_the_time_left():
         "words": 1234.0,
         "minutes": 0.5,
     }
-    table.add(epoch, 1)
-    table.add(epoch | {"val/f1": 0.7}, 2)
+    table.add(epoch, "1")
+    table.add(epoch | {"val/f1": 0.7}, "2")
     table.step = 25
-    table.now({"train/loss": 0.25, "val/f1": 0.7}, 3)
+    table.now({"train/loss": 0.25, "val/f1": 0.7}, "3")
     lines = drawn(table).splitlines()
     assert lines[0].split() == [
         "epoch",
@@ -49,7 +49,7 @@ def test_it_stays_when_it_stops():
     out = io.StringIO()
     table = LiveTable(Console(file=out, force_terminal=True, width=100), steps=2, first=0)
     table.start()
-    table.add({"loss": 0.5, "val/f1": 0.25}, 1)
+    table.add({"loss": 0.5, "val/f1": 0.25}, "1")
     table.step = 2
     table.stop()
     last = out.getvalue().rsplit("val loss", 1)[1]
