@@ -163,7 +163,6 @@ def quiet() -> None:
         ".*smaller than the logging interval.*",  # each epoch has its line whatever the interval
         ".*Found .* module.* in eval mode.*",
         ".*anonymous setting.*",
-        ".*hooks will not be called on every batch.*",  # a step of ours is an optimizer step
         ".*recommended to use .self.log.*sync_dist.*",  # the metrics are summed over ranks already
         "The dirpath has changed from .*",
         r"The \.grad attribute of a Tensor that is not a leaf.*",  # torch.compile looking around
