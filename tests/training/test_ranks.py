@@ -46,6 +46,7 @@ def test_two_ranks_of_half_a_batch_follow_one_of_a_whole_batch(tmp_path):
     assert max(found["accumulated"]) < 1e-9, found["accumulated"]
 
 
+@pytest.mark.slow
 def test_every_epoch_trains_on_each_sentence_once_and_is_validated(tmp_path):
     found = job("epochs", tmp_path / "work")
     for world in ("1", "2", "3"):
@@ -61,6 +62,7 @@ def test_every_epoch_trains_on_each_sentence_once_and_is_validated(tmp_path):
             assert len(seen) > 100
 
 
+@pytest.mark.slow
 def test_torchrun_on_a_recipe_of_one_device_trains_and_tests_on_all_ranks(tmp_path):
     found = job("torchrun", tmp_path / "work")
     assert found["fit"]["codes"] == [0, 0]
