@@ -17,6 +17,7 @@ from ner_lightning.progress import Pace, stage
 from ner_lightning.runs import Run, short
 from ner_lightning.terminal import printable
 from ner_lightning.training.live import LiveTable
+from ner_lightning.training.steps import optimizer_steps
 from ner_lightning.training.vitals import Vitals
 
 KEYS = ("loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
@@ -94,7 +95,7 @@ class EpochTable(Callback):
         if pl_module.hparams["compile"]:
             say("The layers are compiled on first use, which takes a minute or two.")
         if self._live and trainer.is_global_zero:
-            self._table = LiveTable(Console(), trainer.estimated_stepping_batches, trainer.global_step)
+            self._table = LiveTable(Console(), optimizer_steps(trainer), trainer.global_step)
             self._table.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
