@@ -23,7 +23,7 @@ from lightning.pytorch.callbacks import Callback
 from lockstep import Worker
 from train_speed import fit_words, run_ner_words
 
-from ner_lightning.data.datamodule import CoNLLDataModule
+from ner_lightning.training.datamodule import CoNLLDataModule
 
 LLAMA = {
     "hidden_size": 2048,

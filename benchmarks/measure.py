@@ -10,7 +10,8 @@ from typing import Any
 import results
 import yaml
 
-from ner_lightning import records, runs
+from ner_lightning.runs import provenance
+from ner_lightning.runs import results as records
 
 Rounds = dict[str, list[float]]
 DATA = Path("data/conll2003")
@@ -78,7 +79,7 @@ def report(
         "split": kind,
         "seed": 0,
         "command": shlex.join(["python", f"benchmarks/{script}", *kept]),
-        **runs.provenance(),
+        **provenance.provenance(),
     }
     rows = [
         about

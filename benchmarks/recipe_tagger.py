@@ -7,11 +7,11 @@ from typing import Any
 import measure
 import torch
 
-from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.pretrained import locate
-from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.build import build_tagger
+from ner_lightning.model.settings import Architecture
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 
 

@@ -19,11 +19,11 @@ import results
 import torch
 import yaml
 
-from ner_lightning import records
 from ner_lightning.data.schemes import spans
 from ner_lightning.errors import UserError
-from ner_lightning.runs import Run
-from ner_lightning.training.metrics import COUNTED, scores
+from ner_lightning.metrics.functional import COUNTED, scores
+from ner_lightning.runs import results as records
+from ner_lightning.runs.folder import Run
 
 METRICS = ("precision", "recall", "f1", "accuracy")
 STAGES = {"valid": "val", "test": "test"}

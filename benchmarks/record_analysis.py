@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ner_lightning import records
 from ner_lightning.analysis.experiment import SPLITS, find
 from ner_lightning.analysis.slices import TYPE
+from ner_lightning.runs import results as records
 
 Row = dict[str, Any]
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import prompt_table
 import report_tables
 
-from ner_lightning import ladder, records
-from ner_lightning.records import Row, markdown
+from ner_lightning.runs import ladder
+from ner_lightning.runs import results as records
+from ner_lightning.runs.results import Row, markdown
 
 PRETRAINED = "pretraining"  # before the configs of a backbone that learned to fill in hidden words
 FILE = Path(__file__).parent.parent / "docs" / "results.json"

@@ -22,8 +22,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.pretrained import locate
+from ner_lightning.training.datamodule import CoNLLDataModule
 
 
 class TakesTurns(TrainerCallback):

@@ -15,7 +15,7 @@ from pathlib import Path
 import measure
 from cache_speed import fit_times
 
-from ner_lightning.cli import COMMANDS
+from ner_lightning.commands.main import COMMANDS
 
 PROGRAM = Path(sys.executable).with_name("ner-lightning")
 

@@ -17,15 +17,15 @@ from typing import Any
 import measure
 from record import split_command
 
-from ner_lightning.analysis import predictions
-from ner_lightning.data import conll
+from ner_lightning.analysis import rows as predictions
+from ner_lightning.data.readers import columns as conll
 from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sentence import Sentence
-from ner_lightning.inference import source
+from ner_lightning.export.folder import export
+from ner_lightning.inference import loading as source
 from ner_lightning.inference.calibration import calibrate
-from ner_lightning.inference.export import export
-from ner_lightning.inference.predictor import NERTagger
-from ner_lightning.runs import Run
+from ner_lightning.inference.tagger import NERTagger
+from ner_lightning.runs.folder import Run
 
 ALONE = """
 import json, sys

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ner_lightning import records
-from ner_lightning.ladder import Cell, Ladder, read_ladder
-from ner_lightning.records import Row
+from ner_lightning.runs import results as records
+from ner_lightning.runs.ladder import Cell, Ladder, read_ladder
+from ner_lightning.runs.results import Row
 
 ROOT = Path(__file__).parent.parent
 LADDER = ROOT / "benchmarks" / "ladders" / "conll2003.yaml"

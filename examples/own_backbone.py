@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ner_lightning.model.backbone import find_layers
-from ner_lightning.model.extend import Preparation
+from ner_lightning.model.extensions import Preparation
 
 
 class MeanOfLayers(Preparation):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ner_lightning.model.extend import LossPart
+from ner_lightning.model.extensions import LossPart
 
 
 class Focal(LossPart):

@@ -2,6 +2,6 @@
 
 import sys
 
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
 
 sys.exit(main())

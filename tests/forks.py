@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
 
-import ner_lightning.lightning_cli  # noqa: F401  (so that a fork need not)
-from ner_lightning.cli import main
+import ner_lightning.commands.fit  # noqa: F401  (so that a fork need not)
+from ner_lightning.commands.main import main
 
 RANKS = ["--trainer.strategy", "ddp", "--trainer.accelerator", "cpu", "--trainer.devices"]
 

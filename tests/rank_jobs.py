@@ -19,7 +19,7 @@ import tiny
 import torch
 import yaml
 
-import ner_lightning.cli
+import ner_lightning.commands.main
 
 LONG = ["--data.max_length=14", "--data.overlap=4"]
 SETTINGS = {
@@ -235,7 +235,7 @@ def torchrun(folder: Path) -> dict[str, object]:
 
 
 def _impatient(rank: int) -> None:
-    ner_lightning.cli.GRACE = 0.5
+    ner_lightning.commands.main.GRACE = 0.5
 
 
 if __name__ == "__main__":

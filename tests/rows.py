@@ -1,6 +1,6 @@
 """Rows of predictions, for tests of what is made from them."""
 
-from ner_lightning.analysis.predictions import Predictions, Row
+from ner_lightning.analysis.rows import Predictions, Row
 from ner_lightning.data.schemes import spans
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import tiny
 import torch
 
-from ner_lightning.data.encoding import Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.inference.predictor import NERTagger
-from ner_lightning.model.architecture import Architecture
+from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
+from ner_lightning.inference.tagger import NERTagger
 from ner_lightning.model.build import build_tagger
+from ner_lightning.model.settings import Architecture
 
 LABELS = LabelSet(("PER", "ORG", "LOC", "MISC"))
 

@@ -10,16 +10,16 @@ import torch
 import transformers
 import yaml
 
-from ner_lightning.cli import main
-from ner_lightning.data import conll
+from ner_lightning.commands.main import main
 from ner_lightning.data.batching import collate
-from ner_lightning.data.encoding import Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
+from ner_lightning.data.readers import columns as conll
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
-from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.build import build_tagger
+from ner_lightning.model.settings import Architecture
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,7 +9,7 @@ import yaml
 from seqeval.metrics import f1_score
 from transformers import LlamaForCausalLM
 
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
 from ner_lightning.prompting.baseline import Baseline, draw, read_kept
 from ner_lightning.prompting.generation import Answer, Prompted
 

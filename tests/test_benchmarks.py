@@ -21,8 +21,8 @@ import train_speed
 from seqeval.metrics import f1_score, precision_score, recall_score
 from untrained import write_checkpoint
 
-from ner_lightning import records
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
+from ner_lightning.runs import results as records
 
 ROOT = Path(__file__).parent.parent
 

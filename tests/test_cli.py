@@ -13,12 +13,12 @@ import torch
 import yaml
 from seqeval.metrics import classification_report, f1_score
 
-from ner_lightning import lightning_cli
-from ner_lightning.cli import main
-from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.commands import fit as lightning_cli
+from ner_lightning.commands.main import main
+from ner_lightning.inference.tagger import NERTagger
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.training.callbacks.throughput import MEASURED
 from ner_lightning.training.module import NERModule
-from ner_lightning.training.vitals import MEASURED
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -187,7 +187,7 @@ def test_predict_shows_tagged_text(workplace, monkeypatch, capsys):
 
 
 def test_a_tagger_streams_more_sentences_than_it_holds(workplace, monkeypatch):
-    monkeypatch.setattr("ner_lightning.inference.predictor.WINDOW", 3)
+    monkeypatch.setattr("ner_lightning.inference.tagger.WINDOW", 3)
     tagger = NERTagger.from_run(str(workplace / "runs" / "first" / "1"))
     texts = [" ".join(words) for words, _ in tiny.sentences(tiny.TRAIN)]
     streamed = list(tagger.stream(iter(texts)))

@@ -1,16 +1,13 @@
 """The shipped configs are listed and copied; the completion script completes."""
 
-import os
-import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from ner_lightning.cli import COMMANDS, main
-from ner_lightning.completion_cli import option_names
-from ner_lightning.configs_cli import about, names
+from ner_lightning.commands.completion import SHELLS, option_names
+from ner_lightning.commands.configs import about, names
+from ner_lightning.commands.main import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,18 +66,16 @@ def script(tmp_path_factory):
         (["co"], ["compare", "completion", "configs"]),
         (["fit", "--model.lora.r"], ["--model.lora.rank", "--model.lora.rslora"]),
         (["fit", "--trainer.max_ep"], ["--trainer.max_epochs"]),
-        (["fit", "--config", "configs/quick"], ["configs/quickstart.yaml"]),
         (["predict", "--out"], ["--output"]),
         (["baseline", "--sho"], ["--shots"]),
         (["compare", "--spl"], ["--split"]),
-        (["configs", "with/soft"], ["with/softmax"]),
         (["test", "--ru"], ["--run", "--runs"]),
     ],
 )
 def test_what_tab_offers(script, typed, offered, tmp_path):
     words = " ".join(["ner-lightning", *typed])
     code = (
-        f"source {script}; COMP_WORDS=({words}); COMP_CWORD={len(typed)}; _ner_lightning; "
+        f"source {script}; COMP_WORDS=({words}); COMP_CWORD={len(typed)}; _shtab_ner_lightning; "
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
     done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -88,62 +83,23 @@ def test_what_tab_offers(script, typed, offered, tmp_path):
     assert done.stderr == ""
 
 
-FISH = [
-    ("f", ["fit"]),
-    ("co", ["compare", "completion", "configs"]),
-    ("fit --model.lora.r", ["--model.lora.rank", "--model.lora.rslora"]),
-    ("predict --out", ["--output"]),
-    ("configs with/soft", ["with/softmax"]),
-    ("fit --config configs/quick", ["configs/quickstart.yaml"]),
-]
-
-
-@pytest.fixture(scope="module")
-def fish(tmp_path_factory):
-    return written(tmp_path_factory.mktemp("completion") / "ner-lightning.fish", "fish")
-
-
-def test_fish_is_told_every_command_and_every_option(fish):
-    lines = [shlex.split(line, comments=True) for line in fish.read_text().splitlines()]
-    lines = [line for line in lines if line]
-    assert all(line[:3] == ["complete", "-c", "ner-lightning"] for line in lines)
-    told = {command: set() for command in COMMANDS}
-    for line in lines:
-        condition = line[line.index("-n") + 1].split()
-        if "-l" in line and condition[0] == "__fish_seen_subcommand_from":
-            for command in condition[1:]:
-                told[command].add(f"--{line[line.index('-l') + 1]}")
-    assert told == {command: set(option_names(command, COMMANDS)) for command in COMMANDS}
-    firsts = {line[line.index("-a") + 1]: line[-1] for line in lines if "__fish_use_subcommand" in line}
-    assert firsts == {command: what for command, (_, what) in COMMANDS.items()}
-
-
-@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
-@pytest.mark.parametrize(("typed", "offered"), FISH)
-def test_what_tab_offers_in_fish(fish, typed, offered, tmp_path):
-    code = f"source {fish}; complete -C 'ner-lightning {typed}'"
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(
-        ["fish", "--no-config", "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert sorted(line.split("\t")[0] for line in done.stdout.splitlines()) == offered
-    assert done.stderr == ""
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_shell_has_a_script_with_every_command(shell, tmp_path):
+    script = written(tmp_path / shell, shell).read_text()
+    assert all(command in script for command in COMMANDS)
+    assert "model.lora.rank" in script
+    assert "model.lora.help" not in script
 
 
 def test_every_command_has_options_to_complete():
     for command in COMMANDS:
-        assert "--help" in option_names(command, COMMANDS)
+        assert "--help" in option_names(command)
 
 
 def test_colours_are_left_out_if_asked(monkeypatch):
     import io
 
-    from ner_lightning.terminal import in_colour
+    from ner_lightning.system.terminal import in_colour
 
     class Terminal(io.StringIO):
         def isatty(self):

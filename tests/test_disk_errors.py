@@ -15,9 +15,9 @@ import pytest
 import tiny
 import yaml
 
-from ner_lightning.cli import main
-from ner_lightning.disk_errors import explain_disk_error
-from ner_lightning.runs import load_checkpoint
+from ner_lightning.commands.disk_errors import explain_disk_error
+from ner_lightning.commands.main import main
+from ner_lightning.runs.checkpoint_file import load_checkpoint
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",

@@ -10,12 +10,12 @@ import torch
 import yaml
 from taggers import LABELS, random_tagger
 
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
 from ner_lightning.data.pretrained import locate
-from ner_lightning.inference.predictor import NERTagger
-from ner_lightning.model.architecture import Architecture
+from ner_lightning.inference.tagger import NERTagger
 from ner_lightning.model.build import build
 from ner_lightning.model.ensemble import mean_state
+from ner_lightning.model.settings import Architecture
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",

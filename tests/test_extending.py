@@ -11,13 +11,13 @@ import tiny
 import torch
 import yaml
 
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sources import Split
 from ner_lightning.errors import UserError
-from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.inference.tagger import NERTagger
 from ner_lightning.model.backbone import load_backbone
-from ner_lightning.model.extend import LossPart, loss_parts, preparation
+from ner_lightning.model.extensions import LossPart, loss_parts, preparation
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ner_lightning import records
-from ner_lightning.cli import main
-from ner_lightning.ladder import find_run, is_done, read_ladder, table
-from ner_lightning.runs import Run
+from ner_lightning.commands.main import main
+from ner_lightning.runs import results as records
+from ner_lightning.runs.folder import Run
+from ner_lightning.runs.ladder import find_run, is_done, read_ladder, table
 from ner_lightning.training.module import NERModule
 
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from ner_lightning.data import states
+from ner_lightning.data import feature_store as states
 from ner_lightning.errors import UserError
-from ner_lightning.model import chain, devices
-from ner_lightning.training import metrics, pretraining, vitals
-from ner_lightning.training.metrics import EntityF1
+from ner_lightning.metrics import float64
+from ner_lightning.metrics.entity_f1 import EntityF1
+from ner_lightning.model.crf import inputs
+from ner_lightning.training.callbacks import throughput as vitals
+from ner_lightning.training.pretraining import module as pretraining
 
 LAYOUT = states.Layout(np.array([0, 3, 5]), False, 7, torch.float32)
 LOSSES = torch.logspace(-3, 7, 200)  # of float32, whose sum in float32 is another one
@@ -41,8 +43,8 @@ def refusing(tensor: torch.Tensor) -> torch.Tensor:
 @pytest.fixture
 def no_float64(monkeypatch):
     """A machine whose device has no float64."""
-    for module in (devices, metrics, pretraining, chain):
-        monkeypatch.setattr(module, "has_float64", lambda _: False)
+    for name in ("metrics.float64", "metrics.entity_f1", "training.pretraining.module", "model.crf.inputs"):
+        monkeypatch.setattr(f"ner_lightning.{name}.has_float64", lambda _: False)
 
 
 def loss_of(metric: EntityF1) -> float:
@@ -54,7 +56,7 @@ def loss_of(metric: EntityF1) -> float:
 
 
 def test_only_apples_gpus_lack_float64():
-    kinds = {kind: devices.has_float64(torch.device(kind)) for kind in ("cpu", "cuda", "cuda:1", "mps")}
+    kinds = {kind: float64.has_float64(torch.device(kind)) for kind in ("cpu", "cuda", "cuda:1", "mps")}
     assert kinds == {"cpu": True, "cuda": True, "cuda:1": True, "mps": False}
 
 
@@ -113,7 +115,7 @@ def test_a_batch_goes_to_the_sums_before_it_is_made_double(monkeypatch):
 
 def test_transitions_are_then_in_float32(no_float64):
     with NoDoubles():
-        matrix = chain.transition_matrix(torch.zeros(3), torch.zeros(3, 3), torch.zeros(3))
+        matrix = inputs.transition_matrix(torch.zeros(3), torch.zeros(3, 3), torch.zeros(3))
     assert matrix.dtype == torch.float32
 
 

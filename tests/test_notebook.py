@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from ner_lightning.data import conll
+from ner_lightning.data.readers import columns as conll
 from ner_lightning.data.sample.corpus import entity_f1, tag_by_dictionary
 
 ROOT = Path(__file__).parent.parent

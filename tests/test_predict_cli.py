@@ -10,7 +10,7 @@ import pytest
 import tiny
 import yaml
 
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",

@@ -12,8 +12,8 @@ import yaml
 from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
 
-from ner_lightning.cli import main
-from ner_lightning.training.pretraining import Pretraining
+from ner_lightning.commands.main import main
+from ner_lightning.training.pretraining.module import Pretraining
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",

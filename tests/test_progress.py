@@ -13,9 +13,9 @@ import tiny
 import yaml
 from hub_server import HubServer
 
-from ner_lightning import progress
-from ner_lightning.cli import main
-from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.commands.main import main
+from ner_lightning.inference.tagger import NERTagger
+from ner_lightning.system import progress
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",

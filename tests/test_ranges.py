@@ -6,17 +6,17 @@ import typing
 import pytest
 from jsonargparse import ArgumentError
 
-from ner_lightning import ranges
-from ner_lightning.data.datamodule import CoNLLDataModule
+from ner_lightning.commands.parser_errors import explain
+from ner_lightning.commands.recipe import parser
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
-from ner_lightning.model.architecture import Architecture
-from ner_lightning.model.keep import Cache
+from ner_lightning.model.feature_cache import Cache
 from ner_lightning.model.loss import LossWeights
-from ner_lightning.preflight import explain
-from ner_lightning.ranges import Ranged
-from ner_lightning.recipe import parser
+from ner_lightning.model.settings import Architecture
+from ner_lightning.system import ranges
+from ner_lightning.system.ranges import Ranged
 from ner_lightning.training.averaging import WeightAverage
+from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 
 OWNERS = {

@@ -1,4 +1,3 @@
-import importlib
 import re
 import shlex
 from pathlib import Path
@@ -6,8 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ner_lightning.cli import COMMANDS, main
-from ner_lightning.completion_cli import LIGHTNING
+from ner_lightning.commands.main import COMMANDS, command_module, main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,9 +31,8 @@ def test_the_readme_shows_commands():
 def test_commands_of_the_readme_parse(line, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     command, *words = shlex.split(line)
-    module = COMMANDS[command][0]
-    if module != LIGHTNING:
-        _, rest = importlib.import_module(module).parser(command).parse_known_args(words)
+    if COMMANDS[command][0] != "fit":
+        _, rest = command_module(command).parser(command).parse_known_args(words)
         if command not in {"baseline", "pretrain"}:  # which take the options of fit as well
             assert rest == []
         return
@@ -47,28 +44,3 @@ def test_commands_of_the_readme_parse(line, capsys, monkeypatch):
         main(["fit", *options, "--print_config"])
     assert stop.value.code == 0
     assert yaml.safe_load(capsys.readouterr().out)["model"]["backbone"]
-
-
-def mapped(text):
-    """The paths that a tree of file names shows: two more spaces are one folder deeper."""
-    folder, found = "", []
-    for line in text.strip("\n").splitlines():
-        if re.match(r"\S+/(\s|$)", line):
-            folder = line.split()[0]
-        elif not line.startswith(" "):
-            folder = ""
-        names = re.match(r"(?: {2})?((?:[\w/]+\.py\s+)+)", line)
-        found += [folder + name for name in names[1].split()] if names else []
-    return found
-
-
-def test_the_map_names_every_module_once_and_nothing_else():
-    package = ROOT / "ner_lightning"
-    named = mapped((package / "README.md").read_text(encoding="utf-8").split("```")[3])
-    modules = [p.relative_to(package).as_posix() for p in package.rglob("*.py")]
-    assert sorted(named) == sorted(m for m in modules if not m.endswith(("__init__.py", "__main__.py")))
-
-
-def test_a_module_that_the_map_lacks_is_missed_though_another_has_its_name():
-    tree = "loose.py     a\nmodel/\n  a.py b.py   two\n  c/d.py      see e.py\ntraining/\n  a.py   one\n"
-    assert mapped(tree) == ["loose.py", "model/a.py", "model/b.py", "model/c/d.py", "training/a.py"]

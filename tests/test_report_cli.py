@@ -9,7 +9,7 @@ import pytest
 import yaml
 from browser import chromium
 
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
 
 HOSTILE = [
     "<script>document.title='owned'</script>",

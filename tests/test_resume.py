@@ -10,7 +10,7 @@ import tiny
 import torch
 import yaml
 
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
 from ner_lightning.training.module import NERModule
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
@@ -200,6 +200,8 @@ def test_a_backbone_that_is_on_another_machine(relative, tmp_path, monkeypatch, 
 def test_a_backbone_that_lies_elsewhere_now_is_named(relative, llama, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(relative / "runs", "runs", symlinks=True)
-    monkeypatch.setattr("ner_lightning.starts.trained_on", lambda *_: pytest.fail("the user's own wins"))
+    monkeypatch.setattr(
+        "ner_lightning.commands.start.trained_on", lambda *_: pytest.fail("the user's own wins")
+    )
     data = ["--data.dataset", str(relative / "data")]
     assert main(["validate", "runs/near/1", "--model.backbone", str(llama), *data]) == 0

@@ -10,10 +10,10 @@ import yaml
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
 
-from ner_lightning.cli import main
-from ner_lightning.training import metrics as metrics_module
-from ner_lightning.training.callbacks import RunFolder
-from ner_lightning.training.metrics import EntityF1
+from ner_lightning.commands.main import main
+from ner_lightning.metrics import functional
+from ner_lightning.metrics.entity_f1 import EntityF1
+from ner_lightning.training.callbacks.run_folder import RunFolder
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",
@@ -173,13 +173,13 @@ def test_a_prediction_file_that_was_altered_is_named(run, monkeypatch, capsys, a
 
 
 def test_counts_that_are_wrong_are_named(run, monkeypatch, capsys):
-    count = metrics_module.entity_counts
+    count = functional.entity_counts
 
     def off(predicted, gold, mask, types):
         found = count(predicted, gold, mask, types)
         return found + (mask.sum(1) == 7).long()[:, None, None] * found.new_tensor([0, 1, 0])
 
-    monkeypatch.setattr(metrics_module, "entity_counts", off)
+    monkeypatch.setattr(functional, "entity_counts", off)
     monkeypatch.setattr("ner_lightning.training.predictions.entity_counts", off)
     assert main(["test"]) == 2
     said = capsys.readouterr().err

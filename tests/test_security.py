@@ -9,10 +9,10 @@ import tiny
 import torch
 import yaml
 
-from ner_lightning.analysis.errors import describe, mistakes
-from ner_lightning.analysis.predictions import Row
-from ner_lightning.cli import main
-from ner_lightning.runs import load_checkpoint
+from ner_lightning.analysis.mistakes import describe, mistakes
+from ner_lightning.analysis.rows import Row
+from ner_lightning.commands.main import main
+from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.training.module import NERModule
 
 pytestmark = pytest.mark.filterwarnings(

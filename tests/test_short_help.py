@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from ner_lightning.cli import COMMANDS, main
-from ner_lightning.lightning_cli import NERCLI
-from ner_lightning.short_help import HELPS, short_help
-from ner_lightning.starts import Start
+from ner_lightning.commands.fit import NERCLI
+from ner_lightning.commands.help import HELPS, short_help
+from ner_lightning.commands.main import COMMANDS, main
+from ner_lightning.commands.start import Start
 
 OWN = {"config", "run", "ckpt_path", "trust_remote_code"}  # read by us before the parser, or by all parsers
 HEAVY = {"torch", "lightning", "transformers", "peft", "numpy", "jsonargparse", "datasets", "wandb"}
@@ -48,7 +48,7 @@ def test_each_option_is_the_parsers(parsers, command):
 def modules_and_seconds(*words):
     """What a command imported, and the processor's time that it took."""
     code = (
-        "import sys\nfrom ner_lightning.cli import main\n"
+        "import sys\nfrom ner_lightning.commands.main import main\n"
         f"try:\n    code = main({list(words)!r})\nexcept SystemExit as stop:\n    code = stop.code\n"
         "print(sorted(name for name in sys.modules if '.' not in name), file=sys.stderr)\nsys.exit(code)\n"
     )

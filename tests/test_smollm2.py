@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ner_lightning.cli import main
-from ner_lightning.data import conll
+from ner_lightning.commands.main import main
+from ner_lightning.data.readers import columns as conll
 
 pytestmark = [
     pytest.mark.slow,

@@ -14,12 +14,12 @@ import yaml
 from jsonargparse import Namespace
 from untrained import write_checkpoint
 
-from ner_lightning import consent, recipe
-from ner_lightning.cli import main
-from ner_lightning.ensemble_cli import KEPT
+from ner_lightning.commands import consent, recipe
+from ner_lightning.commands.ensemble import KEPT
+from ner_lightning.commands.main import main
 from ner_lightning.errors import UserError
-from ner_lightning.inference.predictor import NERTagger
-from ner_lightning.ranges import Ranged
+from ner_lightning.inference.tagger import NERTagger
+from ner_lightning.system.ranges import Ranged
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",

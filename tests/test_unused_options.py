@@ -4,10 +4,10 @@ import pytest
 import tiny
 import yaml
 
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
+from ner_lightning.commands.recipe import parser
+from ner_lightning.commands.unused_options import RULES, refuse_outside, say_unused
 from ner_lightning.errors import UserError
-from ner_lightning.recipe import parser
-from ner_lightning.unused_options import RULES, refuse_outside, say_unused
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import tiny
 import torch
 import yaml
 
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",
@@ -158,7 +158,7 @@ def test_a_fit_that_fails_at_once_leaves_no_folder(place, capsys):
 
 
 def test_devices_that_are_not_there(place, capsys, monkeypatch):
-    monkeypatch.setattr("ner_lightning.preflight.os.cpu_count", lambda: 2)
+    monkeypatch.setattr("ner_lightning.commands.preflight.os.cpu_count", lambda: 2)
     said = fails(capsys, *FIT, "--trainer.devices", "3")
     assert "trainer.devices is 3, but this machine has 2 CPU cores" in said
     said = fails(capsys, *FIT, "--trainer.accelerator", "auto", "--trainer.devices", "[0,1]")
@@ -255,12 +255,12 @@ def test_no_space_left(place, capsys, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/good/1/metrics.json")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ner_lightning.runs.Run.update", full)
+        patch.setattr("ner_lightning.runs.folder.Run.update", full)
         assert main(list(FIT)) == 0  # training can do without
         said = capsys.readouterr().out
         assert "runs/good/1/metrics.json could not be written (No space left on device)" in said
         assert "no space is left for runs/good/1/metrics.json" in fails(capsys, "test")
-    monkeypatch.setattr("ner_lightning.training.checkpoints.write_checkpoint", full)
+    monkeypatch.setattr("ner_lightning.training.callbacks.checkpoints.write_checkpoint", full)
     said = fails(capsys, *FIT)  # its first checkpoint, so there is none before it
     assert "no space is left for" in said
     assert "Nothing of the run could be kept" in said
@@ -270,7 +270,7 @@ def test_a_bug_of_ours_keeps_its_traceback_and_asks_for_a_report(place, capsys, 
     def broken(*_):
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("ner_lightning.runs.create", broken)
+    monkeypatch.setattr("ner_lightning.runs.folder.create", broken)
     with pytest.raises(ZeroDivisionError):
         main(list(FIT))
     said = capsys.readouterr().err

@@ -8,9 +8,9 @@ import torch
 
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.model.architecture import DECIDING, PLAIN, Architecture
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import kept_names
+from ner_lightning.model.settings import DECIDING, PLAIN, Architecture
 
 TYPES = ["PER", "LOC"]
 

@@ -5,9 +5,9 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ner_lightning.analysis.document import Block, Heading, Table, Text
 from ner_lightning.analysis.experiment import Experiment
-from ner_lightning.analysis.prompt_sections import failures
+from ner_lightning.analysis.render.blocks import Block, Heading, Table, Text
+from ner_lightning.analysis.report.prompting import failures
 from ner_lightning.analysis.resampling import ROUNDS, PairedTest, paired_test
 from ner_lightning.data.schemes import Span
 from ner_lightning.errors import UserError

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from ner_lightning.analysis.failure import Analysis, analyse
-from ner_lightning.analysis.predictions import read
+from ner_lightning.analysis.rows import read
 from ner_lightning.errors import UserError
-from ner_lightning.runs import LAST, Run, run_of
+from ner_lightning.runs.folder import LAST, Run, run_of
 
 SPLITS = {"valid": "val", "test": "test"}  # the name of a split, and what its metrics begin with
 

@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ner_lightning.analysis import slices
-from ner_lightning.analysis.errors import CLASSES, Mistake, all_mistakes
-from ner_lightning.analysis.predictions import Predictions
+from ner_lightning.analysis.mistakes import CLASSES, Mistake, all_mistakes
 from ner_lightning.analysis.reasons import Reason, reasons
-from ner_lightning.analysis.resampling import Counts, Interval, f1, intervals, precision_recall
+from ner_lightning.analysis.resampling import Counts, Interval, intervals
+from ner_lightning.analysis.rows import Predictions
 from ner_lightning.analysis.slices import Slice
+from ner_lightning.metrics.scores import f1, precision_recall
 
 NOTHING = "nothing"
 BINS = 10

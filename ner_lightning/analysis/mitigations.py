@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ner_lightning import records
-from ner_lightning.analysis.errors import NOISE
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.failure import Analysis
+from ner_lightning.analysis.mistakes import NOISE
 from ner_lightning.analysis.slices import CAPITALS, LENGTH, SEEN, SENTENCE
 from ner_lightning.errors import UserError
+from ner_lightning.runs import results as records
 
 BOUNDARIES = frozenset({"too long", "too short", "shifted", "split", "merged"})
 FIELDS = ("config", "overrides", "data", "split", "metric", "value", "seed")

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ner_lightning.metrics.scores import f1
+
 Counts = NDArray[np.int64]
 Score = Callable[[NDArray[Any]], NDArray[np.float64]]
 ROUNDS = 2000
@@ -30,25 +32,6 @@ class PairedTest(NamedTuple):
 
     difference: Interval
     p: float
-
-
-def f1(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """F1 from counts of correct, predicted and gold entities in the last dimension; 0 where all are."""
-    both = counts[..., 1] + counts[..., 2]
-    value: NDArray[np.float64] = np.divide(
-        2.0 * counts[..., 0], both, out=np.zeros(both.shape), where=both > 0
-    )
-    return value
-
-
-def precision_recall(counts: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Precision and recall from the same counts."""
-    correct = counts[..., 0].astype(np.float64)
-    precision, recall = (
-        np.divide(correct, total, out=np.zeros(total.shape), where=total > 0)
-        for total in (counts[..., 1], counts[..., 2])
-    )
-    return precision, recall
 
 
 def resampled(counts: Counts, rounds: int = ROUNDS, seed: int = 0) -> NDArray[np.float64]:

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ner_lightning.analysis.predictions import Predictions, Row
-from ner_lightning.analysis.resampling import Counts, Interval, intervals, precision_recall
+from ner_lightning.analysis.resampling import Counts, Interval, intervals
+from ner_lightning.analysis.rows import Predictions, Row
 from ner_lightning.data.schemes import Span
+from ner_lightning.metrics.scores import precision_recall
 
 SEEN = "seen in training"
 LENGTH = "entity length"

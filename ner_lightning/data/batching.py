@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ner_lightning.data.encoding import Encoded
-from ner_lightning.data.states import States
+from ner_lightning.data.feature_store import States
+from ner_lightning.data.tokenization.encoding import Encoded
 
 
 @dataclass(slots=True)

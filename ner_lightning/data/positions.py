@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data.gguf_once import read_once
+from ner_lightning.data.gguf import read_once
 from ner_lightning.data.pretrained import Pretrained, no_foreign_code
 from ner_lightning.errors import UserError
 

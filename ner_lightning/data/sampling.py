@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, DistributedSampler, SequentialSampler
 
-from ner_lightning.data.encoding import Encoded
+from ner_lightning.data.tokenization.encoding import Encoded
 
 # Sentences are sorted by length within pools of this many batches: large enough for little padding,
 # small enough that an epoch's batches share next to nothing with the last epoch's.

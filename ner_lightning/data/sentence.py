@@ -10,10 +10,10 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
-from ner_lightning import files
-from ner_lightning.data.filetype import not_text
+from ner_lightning.data.readers.filetype import not_text
 from ner_lightning.data.schemes import OUTSIDE, Scheme, convert, detect, spans, split_tag
 from ner_lightning.errors import UserError
+from ner_lightning.system import atomic as files
 
 # Tokenisers drop such words or melt them into a neighbour, so that nothing is left to tag.
 _INVISIBLE = re.compile(r"[\s\u200b\u200c\u200d\ufeff\u2060\u00ad]*")

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data import conll, hub
-from ner_lightning.data.columns import DOCSTART
-from ner_lightning.data.jsonl import JSON_SUFFIXES
+from ner_lightning.data.readers import columns as conll
+from ner_lightning.data.readers import hub
+from ner_lightning.data.readers.column_layout import DOCSTART
+from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
+from ner_lightning.data.readers.table import CSV_SUFFIXES
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
-from ner_lightning.data.table import CSV_SUFFIXES
 from ner_lightning.errors import UserError
-from ner_lightning.progress import stage
+from ner_lightning.system.progress import stage
 
 SAMPLE = "sample"
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ner_lightning import progress
 from ner_lightning.data.sentence import DataError
 from ner_lightning.inference.grouping import grouped
-from ner_lightning.inference.growing import Done, Output
-from ner_lightning.inference.records import Record
-from ner_lightning.progress import stage
+from ner_lightning.inference.io.records import Record
+from ner_lightning.inference.io.resumable import Done, Output
+from ner_lightning.system import progress
+from ner_lightning.system.progress import stage
 
 if TYPE_CHECKING:
-    from ner_lightning.inference.predictor import NERTagger
-    from ner_lightning.inference.writers import Writer
+    from ner_lightning.inference.io.writers import Writer
+    from ner_lightning.inference.tagger import NERTagger
 
 # A block ends at whichever comes first. It is what a stop loses, and where batches end: a command that is
 # gone on with makes the same blocks, and so the same batches and the same numbers, to the last bit.

@@ -10,7 +10,7 @@ from torch import nn
 
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import find_layers
-from ner_lightning.ranges import BelowOne, PositiveFloat, PositiveInt, check_arguments
+from ner_lightning.system.ranges import BelowOne, PositiveFloat, PositiveInt, check_arguments
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ner_lightning.data.gguf_once import forget, read_once
+from ner_lightning.data.gguf import forget, read_once
 from ner_lightning.data.pretrained import Pretrained, no_foreign_code, weight_files
 from ner_lightning.errors import UserError
 

@@ -11,7 +11,6 @@ from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import adapt, frozen_layers
-from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.attention import verify_attention
 from ner_lightning.model.backbone import (
     AttentionImplementation,
@@ -23,8 +22,9 @@ from ner_lightning.model.backbone import (
 )
 from ner_lightning.model.ensemble import Ensemble
 from ner_lightning.model.masks import hide_right_context
+from ner_lightning.model.settings import Architecture
 from ner_lightning.model.tagger import Tagger
-from ner_lightning.progress import stage
+from ner_lightning.system.progress import stage
 
 
 def build_tagger(

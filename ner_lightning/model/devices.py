@@ -59,8 +59,3 @@ def check_gpus(asked: Any) -> None:
     numbers = [int(word) for word in listed or [str(asked)] if str(word).strip().isdecimal()]
     if numbers and max(numbers) >= (here if listed is not None else here + 1):
         raise UserError(f"trainer.devices is {asked}, but this machine has {here} GPU{'s' * (here > 1)}")
-
-
-def has_float64(device: torch.device) -> bool:
-    """Whether a device can hold float64: Apple's GPUs cannot."""
-    return device.type != "mps"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.model.architecture import Architecture
+from ner_lightning.model.settings import Architecture
 from ner_lightning.model.tagger import Tagger
 
 

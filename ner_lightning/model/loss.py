@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ner_lightning.errors import UserError
-from ner_lightning.ranges import NonNegativeFloat, check_arguments
+from ner_lightning.system.ranges import NonNegativeFloat, check_arguments
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from ner_lightning.data.batching import Batch
 from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.model.adapters import merge_adapters
-from ner_lightning.model.architecture import Architecture
-from ner_lightning.model.crf import CRF, Segments, n_best, viterbi
-from ner_lightning.model.cut import Cut
+from ner_lightning.model.crf.module import CRF
+from ner_lightning.model.crf.viterbi import Segments, n_best, viterbi
 from ner_lightning.model.dropout import Dropout, hidden_words, unread
-from ner_lightning.model.extend import LossPart
+from ner_lightning.model.extensions import LossPart
+from ner_lightning.model.layer_split import Cut
 from ner_lightning.model.loss import word_losses
 from ner_lightning.model.masks import hidden_states
+from ner_lightning.model.settings import Architecture
 
 ILLEGAL = float("-inf")
 

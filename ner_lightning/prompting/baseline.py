@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
-from ner_lightning import runs
-from ner_lightning.data import conll, jsonl
-from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.pretrained import locate
+from ner_lightning.data.readers import columns as conll
+from ner_lightning.data.readers import jsonl
 from ner_lightning.data.schemes import to_bio2
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
+from ner_lightning.metrics.entity_f1 import EntityF1
+from ner_lightning.metrics.functional import entity_counts
 from ner_lightning.model.backbone import identity
 from ner_lightning.model.devices import chosen_device
-from ner_lightning.progress import Pace, stage
 from ner_lightning.prompting.constraint import Form, Vocabulary
 from ner_lightning.prompting.generation import Answer, Prompted
 from ner_lightning.prompting.prompt import (
@@ -30,11 +30,14 @@ from ner_lightning.prompting.prompt import (
     read_answer,
     read_lines,
 )
-from ner_lightning.runs import RECIPE, Run, now, provenance
-from ner_lightning.training.metrics import EntityF1, entity_counts
+from ner_lightning.runs.folder import RECIPE, Run
+from ner_lightning.runs.provenance import now, provenance
+from ner_lightning.system import atomic
+from ner_lightning.system.progress import Pace, stage
+from ner_lightning.training.callbacks.throughput import peak_memory
+from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.predictions import SPLIT, describe_split
 from ner_lightning.training.second_opinion import agree
-from ner_lightning.training.vitals import peak_memory
 
 STAGE = {split: stage for stage, split in SPLIT.items()}
 
@@ -118,7 +121,7 @@ class Baseline:
         }
         run.write("run.json", about)
         run.write("train_entities.json", self.data.entity_counts())
-        runs.write_text(run.path / RECIPE, recipe)
+        atomic.write_text(run.path / RECIPE, recipe)
 
     def answer(self, run: Run, batch_size: int) -> None:
         """Prompts what has no answer yet; every batch is kept as soon as it is there."""
@@ -215,7 +218,7 @@ def read_kept(file: Path) -> dict[int, Answer]:
     text = file.read_text(encoding="utf-8", errors="replace")
     whole = text[: text.rfind("\n") + 1]
     if len(whole) < len(text):
-        runs.write_text(file, whole)  # or the next answer would be added to half a line
+        atomic.write_text(file, whole)  # or the next answer would be added to half a line
     for line in whole.split("\n"):
         if line:
             answer = Answer(**json.loads(line))

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ner_lightning.data.encoding import load_tokenizer
 from ner_lightning.data.pretrained import Pretrained
+from ner_lightning.data.tokenization.encoding import load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import load_language_model
 from ner_lightning.model.build import quiet_loading

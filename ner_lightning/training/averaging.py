@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ner_lightning.ranges import UpToHalf, check
+from ner_lightning.system.ranges import UpToHalf, check
 
 
 class WeightAverage:

@@ -7,21 +7,21 @@ import torch
 from torch import Tensor
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.pretrained import folder_of, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
+from ner_lightning.metrics.entity_f1 import EntityF1
 from ner_lightning.model.adapters import Lora
-from ner_lightning.model.architecture import Architecture, Pooling
 from ner_lightning.model.backbone import Attention, AttentionImplementation
 from ner_lightning.model.build import build
 from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
-from ner_lightning.model.extend import LossPart, Preparation
-from ner_lightning.model.extend import loss_parts as checked
-from ner_lightning.model.keep import Cache
+from ner_lightning.model.extensions import LossPart, Preparation
+from ner_lightning.model.extensions import loss_parts as checked
+from ner_lightning.model.feature_cache import Cache
 from ner_lightning.model.loss import LossWeights, check_objective
+from ner_lightning.model.settings import Architecture, Pooling
 from ner_lightning.model.tagger import Tagger
-from ner_lightning.ranges import (
+from ner_lightning.system.ranges import (
     BelowOne,
     NonNegativeFloat,
     NonNegativeInt,
@@ -33,10 +33,10 @@ from ner_lightning.ranges import (
     register,
 )
 from ner_lightning.training.averaging import WeightAverage
-from ner_lightning.training.metrics import EntityF1
+from ner_lightning.training.callbacks.throughput import logs_step
+from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.optim import Schedule, parameter_groups
 from ner_lightning.training.steps import Steps
-from ner_lightning.training.vitals import logs_step
 
 register()
 HALF = "bf16-mixed"

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch.distributed
 
-from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.schemes import spans
-from ner_lightning.training.metrics import entity_counts
+from ner_lightning.metrics.functional import entity_counts
+from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule, Prediction
 
 SPLIT = {"val": "valid", "test": "test"}

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.errors import UserError
 from ner_lightning.model.checkpoint import check_types
+from ner_lightning.training.datamodule import CoNLLDataModule
 
 # Settings without which a checkpoint's weights are of another function.
 SHAPE = {

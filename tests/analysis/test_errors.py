@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import predictions, row
 
-from ner_lightning.analysis.errors import CLASSES, NOISE, all_mistakes, describe, mistakes, worst
 from ner_lightning.analysis.failure import confusion, error_classes
+from ner_lightning.analysis.mistakes import CLASSES, NOISE, all_mistakes, describe, mistakes, worst
 from ner_lightning.analysis.slices import totals
 
 TAGS = st.lists(st.sampled_from(["O", "B-A", "I-A", "B-B", "I-B"]), min_size=7, max_size=7)

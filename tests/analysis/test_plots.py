@@ -1,4 +1,4 @@
-from ner_lightning.analysis import plots
+from ner_lightning.analysis.render import plots
 
 
 def test_no_formula_is_left_in_a_picture(monkeypatch):

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ner_lightning.analysis.compare import holm
-from ner_lightning.analysis.resampling import f1, intervals, paired_test, precision_recall, resampled
+from ner_lightning.analysis.resampling import intervals, paired_test, resampled
+from ner_lightning.metrics.scores import f1, precision_recall
 
 COUNTS = arrays(np.int64, (8, 3), elements=st.integers(0, 5)).map(
     lambda c: np.stack([np.minimum(c[:, 0], c[:, 1:].min(1)), c[:, 1], c[:, 2]], axis=1)

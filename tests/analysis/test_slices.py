@@ -6,8 +6,8 @@ import pytest
 from rows import predictions, row
 
 from ner_lightning.analysis.failure import analyse, calibration
-from ner_lightning.analysis.predictions import Predictions, Row
 from ner_lightning.analysis.reasons import reasons
+from ner_lightning.analysis.rows import Predictions, Row
 from ner_lightning.analysis.slices import Seen, capitals, grouped, properties, slices, worst_documents
 from ner_lightning.data.schemes import Span
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner_lightning.data.conll import read, read_conll, write_conll
-from ner_lightning.data.jsonl import read_jsonl, write_jsonl
+from ner_lightning.data.readers.columns import read, read_conll, write_conll
+from ner_lightning.data.readers.jsonl import read_jsonl, write_jsonl
 from ner_lightning.data.schemes import Span, to_bio2
 from ner_lightning.data.sentence import DataError, Sentence
 from ner_lightning.errors import UserError

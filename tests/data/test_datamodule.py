@@ -3,10 +3,10 @@ import json
 import pytest
 import tiny
 
-from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.schemes import spans
 from ner_lightning.data.sources import Split
 from ner_lightning.errors import UserError
+from ner_lightning.training.datamodule import CoNLLDataModule
 
 
 def write(file, rows):

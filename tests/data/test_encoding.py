@@ -4,8 +4,8 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner_lightning.data.encoding import Encoder
-from ner_lightning.data.windows import owners, passages, windows
+from ner_lightning.data.tokenization.encoding import Encoder
+from ner_lightning.data.tokenization.windows import owners, passages, windows
 from ner_lightning.errors import UserError
 
 SENTENCES = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]

@@ -12,10 +12,10 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ner_lightning.data.columns import DOCSTART
-from ner_lightning.data.conll import DataError, read_conll, read_jsonl
-from ner_lightning.data.encoding import Encoder, windows
+from ner_lightning.data.readers.column_layout import DOCSTART
+from ner_lightning.data.readers.columns import DataError, read_conll, read_jsonl
 from ner_lightning.data.schemes import Scheme, convert, detect, spans, to_bio2
+from ner_lightning.data.tokenization.encoding import Encoder, windows
 
 SEEDS = sorted((Path(__file__).parent / "seeds").iterdir())
 PIECES = [

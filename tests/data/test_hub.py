@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from hub_server import HubServer
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from ner_lightning.hub_errors import HubUnavailableError, explain_hub_error
+from ner_lightning.system.hub import HubUnavailableError, explain_hub_error
 
 CONVERTED = "refs/convert/parquet"
 TAGS = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC"]
@@ -25,8 +25,8 @@ TEST = [(["Norvik", "sleeps"], ["B-LOC", "O"]), (["Nobody", "knows"], ["O", "O"]
 # Makes the calls that it is given as JSON, and prints what came of each.
 LOADER = """
 import dataclasses, json, logging, sys, time
-import ner_lightning.data.hub as hub
-import ner_lightning.hub_errors as hub_errors
+import ner_lightning.data.readers.hub as hub
+import ner_lightning.system.hub as hub_errors
 from ner_lightning.errors import UserError
 
 logging.basicConfig(level=logging.WARNING, stream=sys.stderr)

@@ -10,11 +10,11 @@ import torch
 import transformers
 import yaml
 
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
 from ner_lightning.data.positions import positions, window_length
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.errors import UserError
-from ner_lightning.runs import load_checkpoint
+from ner_lightning.runs.checkpoint_file import load_checkpoint
 
 FEW = {"max_position_embeddings": 40}
 LIMITS = {  # sub-tokens that each reads where its configuration names 40 positions

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from ner_lightning.data import conll
+from ner_lightning.data.readers import columns as conll
 from ner_lightning.data.sample import corpus
 from ner_lightning.data.sample.corpus import HERE, SPLITS, TYPES, Sample, entity_f1, kappa, unseen
 from ner_lightning.data.schemes import LabelSet

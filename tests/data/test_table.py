@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from ner_lightning.cli import main
-from ner_lightning.data.conll import read
-from ner_lightning.data.jsonl import write_jsonl
+from ner_lightning.commands.main import main
+from ner_lightning.data.readers.columns import read
+from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.sentence import DataError
 
 PLAIN = "sentence,word,tag\n1,Vera,B-PERSON\n1,left,O\n2,Lima,B-PLACE\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch.callbacks import Callback
 
-import ner_lightning.training.wandb_logger as wandb_logger
+import ner_lightning.training.loggers.wandb as wandb_logger
 
 
 class FillDisk(Callback):

@@ -27,10 +27,10 @@ import tiny
 import torch
 import yaml
 
-import ner_lightning.files
-from ner_lightning.training import checkpoints
+import ner_lightning.system.atomic
+from ner_lightning.training.callbacks import checkpoints
+from ner_lightning.training.callbacks.throughput import MEASURED
 from ner_lightning.training.module import NERModule
-from ner_lightning.training.vitals import MEASURED
 
 EPOCHS = 3
 KINDS = ("random", "checkpoint", "validation", "random")  # in turn
@@ -140,7 +140,7 @@ def watch(place: Place, plan: dict[str, object], told: Path) -> None:  # noqa: C
     NERModule.training_step, NERModule.validation_step = training_step, validation_step
     checkpoints.write_checkpoint = write_checkpoint
     checkpoints._Sink.write = counted
-    ner_lightning.files.os.fsync = flushed
+    ner_lightning.system.atomic.os.fsync = flushed
 
 
 def start(folder: Path, words: list[str], log: Path, place: Place, plan: dict[str, object]) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from ner_lightning.training.vitals import MEASURED
+from ner_lightning.training.callbacks.throughput import MEASURED
 
 HERE = Path(__file__).parent
 CLI = [sys.executable, "-m", "ner_lightning"]

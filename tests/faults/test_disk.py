@@ -6,7 +6,7 @@ import shutil
 import pytest
 from faults.places import same
 
-from ner_lightning.runs import load_checkpoint
+from ner_lightning.runs.checkpoint_file import load_checkpoint
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 

@@ -18,12 +18,14 @@ from take_home import ALONE
 from untrained import write_checkpoint
 
 from ner_lightning.analysis.experiment import Experiment
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
 from ner_lightning.data.batching import collate
 from ner_lightning.errors import UserError
-from ner_lightning.inference import card, source, training_facts
-from ner_lightning.inference.export import export
-from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.export import card
+from ner_lightning.export import facts as training_facts
+from ner_lightning.export.folder import export
+from ner_lightning.inference import loading as source
+from ner_lightning.inference.tagger import NERTagger
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",

@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 import taggers
 
-from ner_lightning.cli import main
-from ner_lightning.data import conll
-from ner_lightning.inference import bulk, columnar, records
-from ner_lightning.inference.predictor import NERTagger
-from ner_lightning.inference.readers import Inputs
+from ner_lightning.commands.main import main
+from ner_lightning.data.readers import columns as conll
+from ner_lightning.inference import bulk
+from ner_lightning.inference.io import columnar, records
+from ner_lightning.inference.io.readers import Inputs
+from ner_lightning.inference.io.writers import marked
+from ner_lightning.inference.tagger import NERTagger
 from ner_lightning.inference.text import from_words, read
-from ner_lightning.inference.writers import marked
 
 TEXTS = ["Vera Holt left Lima.", 'Okoro, of "Tollan Inc.", won\t6-4!', "Nobody in Oslo answered."]
 

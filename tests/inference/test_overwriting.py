@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from untrained import write_checkpoint
 
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
 from ner_lightning.errors import UserError
-from ner_lightning.inference.growing import Direct, Done, Growing
-from ner_lightning.runs import create
+from ner_lightning.inference.io.resumable import Direct, Done, Growing
+from ner_lightning.runs.folder import create
 
 REJECT = {"file": "a", "line": 1, "reason": "r", "text": "t"}
 

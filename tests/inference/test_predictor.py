@@ -15,7 +15,8 @@ from oracles import enumeration
 from ner_lightning.data.schemes import Span, spans, to_bio2
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
-from ner_lightning.inference import calibration, predictor
+from ner_lightning.inference import calibration
+from ner_lightning.inference import tagger as predictor
 from ner_lightning.inference.text import from_words, words
 
 

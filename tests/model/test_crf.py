@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from oracles import enumeration
 from torch import Tensor
 
-from ner_lightning.model import chain
-from ner_lightning.model.crf import CRF, Segments, segment_log_probs, viterbi
+from ner_lightning.model.crf import inputs, log_space, scaled, sums
+from ner_lightning.model.crf.module import CRF
+from ner_lightning.model.crf.viterbi import Segments, segment_log_probs, viterbi
 
 INF = math.inf
 # O, B-X, I-X, B-Y, I-Y: an inside tag follows its own type only.
@@ -75,7 +76,7 @@ def problems(draw: st.DrawFn) -> Problem:
 def recursion(request, monkeypatch):
     """Both recursions, where CPU tensors would otherwise often get the scaled one alone."""
     if request.param == "log space":
-        monkeypatch.setattr(chain, "_scaled", lambda *args, **options: None)
+        monkeypatch.setattr(scaled, "_scaled", lambda *args, **options: None)
     return request.param
 
 
@@ -89,10 +90,10 @@ hypothesis_settings = settings(
 def test_likelihood_and_gradient_equal_enumeration(recursion: str, problem: Problem) -> None:
     emissions, mask, tags, scores = problem
     inputs = [x.clone().requires_grad_() for x in (emissions, *scores)]
-    result = chain.log_likelihood(inputs[0], mask, tags, *inputs[1:])
+    result = sums.log_likelihood(inputs[0], mask, tags, *inputs[1:])
     result.sum().backward()
     with torch.no_grad():
-        assert torch.equal(result, chain.log_likelihood(emissions, mask, tags, *scores))
+        assert torch.equal(result, sums.log_likelihood(emissions, mask, tags, *scores))
     d_transitions = torch.zeros_like(scores[1])
     d_start, d_end = torch.zeros_like(scores[0]), torch.zeros_like(scores[2])
     for row, (words, paths) in enumerate(problem.rows()):
@@ -123,8 +124,8 @@ def test_likelihood_and_gradient_equal_enumeration(recursion: str, problem: Prob
 @given(problem=problems())
 def test_posterior_equals_enumeration(recursion: str, problem: Problem) -> None:
     emissions, mask, _, scores = problem
-    found = chain.posterior(emissions, mask, *scores)
-    torch.testing.assert_close(found.log_partition, chain.log_partition(emissions, mask, *scores))
+    found = sums.posterior(emissions, mask, *scores)
+    torch.testing.assert_close(found.log_partition, sums.log_partition(emissions, mask, *scores))
     c = len(scores[0])
     for row, (words, paths) in enumerate(problem.rows()):
         total = enumeration.log_partition(paths)
@@ -278,7 +279,7 @@ def test_gradcheck(tags: int, spread: float) -> None:
     inputs = [x.clone().requires_grad_() for x in (problem.emissions, *problem.scores)]
 
     def likelihood(emissions: Tensor, *scores: Tensor) -> Tensor:
-        return chain.log_likelihood(emissions, problem.mask, problem.tags, *scores)
+        return sums.log_likelihood(emissions, problem.mask, problem.tags, *scores)
 
     # A raw score of 200 has differences of 1e-6 in the sums' tenth digit.
     assert torch.autograd.gradcheck(likelihood, inputs, atol=1e-4 if spread > 1 else 1e-6)
@@ -287,7 +288,7 @@ def test_gradcheck(tags: int, spread: float) -> None:
 def test_gradient_cannot_be_taken_twice() -> None:
     problem = make(1, [3], 3)
     emissions = problem.emissions.requires_grad_()
-    value = chain.log_likelihood(emissions, problem.mask, problem.tags, *problem.scores)
+    value = sums.log_likelihood(emissions, problem.mask, problem.tags, *problem.scores)
     (grad,) = torch.autograd.grad((value * value).sum(), emissions, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.sum().backward()
@@ -298,9 +299,9 @@ def test_gradient_of_one_input_only(wanted: int) -> None:
     problem = make(2, [4, 2], 4)
     every = [x.clone().requires_grad_() for x in (problem.emissions, *problem.scores)]
     weights = torch.tensor([2.0, -0.5], dtype=torch.float64)
-    (chain.log_likelihood(every[0], problem.mask, problem.tags, *every[1:]) * weights).sum().backward()
+    (sums.log_likelihood(every[0], problem.mask, problem.tags, *every[1:]) * weights).sum().backward()
     one = [x.detach().requires_grad_(at == wanted) for at, x in enumerate(every)]
-    (chain.log_likelihood(one[0], problem.mask, problem.tags, *one[1:]) * weights).sum().backward()
+    (sums.log_likelihood(one[0], problem.mask, problem.tags, *one[1:]) * weights).sum().backward()
     for at, (x, right) in enumerate(zip(one, every, strict=True)):
         assert (x.grad is None) == (at != wanted)
         if at == wanted:
@@ -404,11 +405,11 @@ def test_scaled_recursion_is_exact_up_to_the_edge_of_its_range(monkeypatch, spre
     problem = make(9, [200, 3, 150], 5, "bio")
     # The worst case: at every word the score is at one end of the range or the other.
     emissions = problem.emissions.sign() * spread
-    scaled = chain.posterior(emissions, problem.mask, *problem.scores)
-    matrix = chain.transition_matrix(*problem.scores)
-    assert chain._scaled(emissions, problem.mask, matrix, both=True) is not None
-    monkeypatch.setattr(chain, "_scaled", lambda *args, **options: None)
-    right = chain.posterior(emissions, problem.mask, *problem.scores)
+    scaled = sums.posterior(emissions, problem.mask, *problem.scores)
+    matrix = inputs.transition_matrix(*problem.scores)
+    assert scaled._scaled(emissions, problem.mask, matrix, both=True) is not None
+    monkeypatch.setattr(scaled, "_scaled", lambda *args, **options: None)
+    right = sums.posterior(emissions, problem.mask, *problem.scores)
     for found, expected in zip(scaled[:2], right[:2], strict=True):
         torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-12)
     torch.testing.assert_close(scaled.edges[..., :5], right.edges[..., :5], atol=1e-8, rtol=0)
@@ -421,7 +422,7 @@ def test_tag_that_must_be_kept_from_the_start() -> None:
     scores = (torch.zeros(2), moves, torch.tensor([-INF, 0.0]))
     emissions = torch.tensor([50.0, -50.0]).expand(1, 100, 2)
     mask = torch.ones(1, 100, dtype=torch.bool)
-    assert chain.log_partition(emissions, mask, *scores).item() == -5000
+    assert sums.log_partition(emissions, mask, *scores).item() == -5000
     assert viterbi(emissions, mask, *scores).tolist() == [[1] * 100]
 
 
@@ -441,7 +442,7 @@ def test_sentence_without_a_legal_path() -> None:
     mask = torch.tensor([[True, False], [True, True]])
     scores = (torch.tensor([0.0, -INF]), torch.zeros(2, 2), torch.tensor([-INF, 0.0]))
     emissions = torch.zeros(2, 2, 2, requires_grad=True)
-    value = chain.log_likelihood(emissions, mask, torch.tensor([[0, 0], [0, 1]]), *scores)
+    value = sums.log_likelihood(emissions, mask, torch.tensor([[0, 0], [0, 1]]), *scores)
     value.sum().backward()
     assert value.tolist() == [-INF, 0]
     assert (emissions.grad == 0).all()
@@ -456,7 +457,7 @@ def test_broken_emissions_are_not_hidden(value: float) -> None:
     problem = make(10, [4, 2], 3)
     problem.emissions[1, 1, 1] = value
     emissions = problem.emissions.requires_grad_()
-    result = chain.log_likelihood(emissions, problem.mask, problem.tags, *problem.scores)
+    result = sums.log_likelihood(emissions, problem.mask, problem.tags, *problem.scores)
     result.sum().backward()
     assert result.isnan().tolist() == [False, True]
     assert not emissions.grad[0].isnan().any()
@@ -464,9 +465,9 @@ def test_broken_emissions_are_not_hidden(value: float) -> None:
 
 def test_no_gradient_means_forward_only(monkeypatch) -> None:
     calls = []
-    posterior = chain._posterior
+    posterior = sums._posterior
     monkeypatch.setattr(
-        chain, "_posterior", lambda *args, both: calls.append(both) or posterior(*args, both=both)
+        sums, "_posterior", lambda *args, both: calls.append(both) or posterior(*args, both=both)
     )
     problem = make(11, [4, 2], 3)
     crf = crf_of(problem)
@@ -481,27 +482,27 @@ def test_no_gradient_means_forward_only(monkeypatch) -> None:
 def test_blocks_of_sentences_equal_the_whole_batch(monkeypatch) -> None:
     problem = make(13, [7, 1, 9, 9, 2, 5, 8], 5, "bio")
     problem.emissions[2] *= 1000  # one block in log space, the others scaled
-    right = chain._log_posterior(
-        problem.emissions, problem.mask, chain.transition_matrix(*problem.scores), both=True
+    right = log_space._log_posterior(
+        problem.emissions, problem.mask, inputs.transition_matrix(*problem.scores), both=True
     )
-    monkeypatch.setattr(chain, "_MOST_PRODUCT", 2 * 6 * 6)
-    found = chain.posterior(problem.emissions, problem.mask, *problem.scores)
+    monkeypatch.setattr(sums, "_MOST_PRODUCT", 2 * 6 * 6)
+    found = sums.posterior(problem.emissions, problem.mask, *problem.scores)
     torch.testing.assert_close(found.nodes, right.nodes)
     torch.testing.assert_close(found.edges[..., :5], right.edges[..., :5])
     torch.testing.assert_close(found.log_partition, right.log_partition)
-    forward = chain.log_partition(problem.emissions, problem.mask, *problem.scores)
+    forward = sums.log_partition(problem.emissions, problem.mask, *problem.scores)
     torch.testing.assert_close(forward, right.log_partition)
 
 
 def test_threads_do_not_share_memory() -> None:
     batches = [make(seed, [60 - seed, 30, 5] * 8, 9) for seed in range(4)]
-    right = [chain.posterior(x.emissions, x.mask, *x.scores).nodes for x in batches]
+    right = [sums.posterior(x.emissions, x.mask, *x.scores).nodes for x in batches]
     wrong = []
 
     def work(at: int) -> None:
         x = batches[at]
         for _ in range(20):
-            if not torch.equal(chain.posterior(x.emissions, x.mask, *x.scores).nodes, right[at]):
+            if not torch.equal(sums.posterior(x.emissions, x.mask, *x.scores).nodes, right[at]):
                 wrong.append(at)
 
     threads = [threading.Thread(target=work, args=(at,)) for at in range(4)]

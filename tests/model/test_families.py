@@ -10,10 +10,10 @@ from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora, above_layers, frozen_layers
-from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.attention import verify_attention
 from ner_lightning.model.backbone import load_backbone
 from ner_lightning.model.build import set_up
+from ner_lightning.model.settings import Architecture
 from ner_lightning.model.tagger import Tagger
 
 LABELS = LabelSet(("PER", "LOC"))

@@ -14,14 +14,14 @@ from transformers import (
 )
 
 from ner_lightning.data.batching import collate
-from ner_lightning.data.encoding import Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
+from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
-from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.dropout import hidden_words, unread
-from ner_lightning.model.masked import MaskedWords
+from ner_lightning.model.masked_lm import MaskedWords
 from ner_lightning.model.masks import hidden_states, run_on
+from ner_lightning.model.settings import Architecture
 
 WHOLE = Architecture(freeze_backbone=False)
 

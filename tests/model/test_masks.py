@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from ner_lightning.data.batching import collate
-from ner_lightning.data.datamodule import CoNLLDataModule
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
-from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.build import build_tagger
+from ner_lightning.model.settings import Architecture
+from ner_lightning.training.datamodule import CoNLLDataModule
 
 LABELS = LabelSet(("PER", "ORG", "LOC", "MISC"))
 

@@ -7,17 +7,17 @@ import tiny
 import torch
 
 from ner_lightning.data.batching import collate
-from ner_lightning.data.encoding import Encoder, load_tokenizer
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
-from ner_lightning.model.architecture import Architecture
 from ner_lightning.model.attention import verify_attention
 from ner_lightning.model.backbone import compile_layers, find_layers, load_backbone
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
 from ner_lightning.model.loss import LossWeights, check_objective
+from ner_lightning.model.settings import Architecture
 
 PAIRS = tiny.sentences(tiny.TRAIN)
 LABELS = LabelSet.from_tags(tags for _, tags in PAIRS)

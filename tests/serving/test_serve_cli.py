@@ -19,7 +19,7 @@ import tiny
 from browser import chromium
 from untrained import write_checkpoint
 
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
 
 TEXT = "Vera Holt left Lima. " * 20
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
 from ner_lightning.training.steps import Steps
 
 pytestmark = pytest.mark.filterwarnings(

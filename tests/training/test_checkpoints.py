@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from ner_lightning.errors import UserError
-from ner_lightning.runs import Run, load_checkpoint
-from ner_lightning.training.checkpoints import Best, CheckpointFiles, write_checkpoint
+from ner_lightning.runs.checkpoint_file import load_checkpoint
+from ner_lightning.runs.folder import Run
+from ner_lightning.training.callbacks.checkpoints import Best, CheckpointFiles, write_checkpoint
 
 CONTENT = {"config": {}, "backbone": {}, "state_dict": {"a": torch.arange(50_000.0)}}
 
@@ -50,7 +51,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(run, monkeypatch, tmp_path, af
     files = CheckpointFiles(run)
     files.save_checkpoint(CONTENT | {"epoch": 1}, run.checkpoint("last"))
     assert (tmp_path / "runs/last").resolve() == run.path
-    monkeypatch.setattr("ner_lightning.training.checkpoints._Sink.write", full(after))
+    monkeypatch.setattr("ner_lightning.training.callbacks.checkpoints._Sink.write", full(after))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(OSError, match="No space left"):
         write_checkpoint(CONTENT | {"epoch": 2}, run.checkpoint("last"))
@@ -72,7 +73,7 @@ def test_a_checkpoint_with_no_room_is_kept_elsewhere(run, monkeypatch, tmp_path)
 
 
 def test_where_nothing_could_be_kept_no_one_is_told_to_continue(run, monkeypatch, tmp_path):
-    monkeypatch.setattr("ner_lightning.training.checkpoints._Sink.write", full(0))
+    monkeypatch.setattr("ner_lightning.training.callbacks.checkpoints._Sink.write", full(0))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(UserError, match="Nothing of the run could be kept") as caught:
         CheckpointFiles(run).save_checkpoint(CONTENT, run.checkpoint("last"))

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from wandb.proto import wandb_internal_pb2
 
-from ner_lightning.cli import main
+from ner_lightning.commands.main import main
 
 pytestmark = [
     pytest.mark.filterwarnings(

@@ -3,7 +3,7 @@ import re
 
 from rich.console import Console
 
-from ner_lightning.training.live import LiveTable, _duration
+from ner_lightning.training.callbacks.live import LiveTable, _duration
 
 
 def drawn(table):

@@ -9,7 +9,8 @@ from seqeval.metrics import classification_report
 from seqeval.metrics.sequence_labeling import get_entities
 
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.training.metrics import EntityF1, entity_counts, scores
+from ner_lightning.metrics.entity_f1 import EntityF1
+from ner_lightning.metrics.functional import entity_counts, scores
 
 LABELS = LabelSet(("PER", "LOC", "ORG"))
 PAIR = st.integers(1, 12).flatmap(

@@ -10,12 +10,12 @@ import torch
 import yaml
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-from ner_lightning.cli import main
-from ner_lightning.data import states
-from ner_lightning.data.states import Layout, Writer
+from ner_lightning.commands.main import main
+from ner_lightning.data import feature_store as states
+from ner_lightning.data.feature_store import Layout, Writer
 from ner_lightning.errors import UserError
 from ner_lightning.model.tagger import Tagger
-from ner_lightning.training.vitals import MEASURED
+from ner_lightning.training.callbacks.throughput import MEASURED
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import torch
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.training.vitals import Vitals
+from ner_lightning.training.callbacks.throughput import Vitals
 
 
 def test_an_epoch_lasts_until_the_device_has_done_it():
@@ -39,7 +39,7 @@ def batch_of(words):
 
 def test_a_resumed_epoch_counts_the_time_before_and_no_validation(monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr("ner_lightning.training.vitals.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("ner_lightning.training.callbacks.throughput.time.perf_counter", lambda: clock[0])
     trainer = SimpleNamespace(
         strategy=SimpleNamespace(reduce=lambda tensor, reduce_op: tensor),
         is_last_batch=False,

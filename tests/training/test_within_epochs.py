@@ -9,9 +9,9 @@ import pytest
 import torch
 import yaml
 
-from ner_lightning import progress
-from ner_lightning.cli import main
-from ner_lightning.training.checkpoints import CheckpointFiles
+from ner_lightning.commands.main import main
+from ner_lightning.system import progress
+from ner_lightning.training.callbacks.checkpoints import CheckpointFiles
 from ner_lightning.training.module import NERModule
 
 pytestmark = pytest.mark.filterwarnings(

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ner_lightning.data.conll import write_conll
+from ner_lightning.data.readers.columns import write_conll
 from ner_lightning.data.schemes import Span, spans, to_bio2
 from ner_lightning.data.sentence import DataError, Sentence
 

@@ -1,0 +1,1 @@
+"""Rendering: blocks of a page as Markdown, terminal text and HTML; plots."""

@@ -1,0 +1,169 @@
+"""A report as blocks, and how these look in Markdown and on a terminal; `page.py` has the HTML."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ner_lightning.analysis.mistakes import Mistake
+from ner_lightning.analysis.rows import Row
+from ner_lightning.system.terminal import printable
+
+# What Markdown or HTML inside Markdown would obey. Only text from data can hold any of it.
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
+_LONGEST = 80  # characters of a word; a longer one is cut and its length told
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading; level 1 is the title."""
+
+    level: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """Command lines or settings, as they are."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list of short sentences."""
+
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        caption: what it shows.
+        head: names of the columns.
+        rows: cells as text; the first column holds names and the others are set to the right,
+            unless `prose` says that all are text.
+        prose: whether the cells are text throughout.
+    """
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    prose: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture.
+
+    Attributes:
+        svg: the picture itself.
+        alt: what it shows, for who cannot see it.
+        caption: what stands below it.
+    """
+
+    svg: str
+    alt: str
+    caption: str
+
+
+class Fact(NamedTuple):
+    """A figure worth a large print, what it is, and a remark."""
+
+    value: str
+    name: str
+    remark: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The few figures that matter most."""
+
+    facts: Sequence[Fact]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Sentences with mistakes, to be looked through: only the HTML has them."""
+
+    cases: Sequence[tuple[Row, Sequence[Mistake]]]
+    total: int
+    types: Sequence[str] = field(default_factory=tuple)
+
+
+Block = Heading | Text | Code | Items | Table | Figure | Facts | Cases
+
+
+def shown(word: str) -> str:
+    """A word from data as a page may show it: no control or direction marks, and of bearable length."""
+    text = printable(word)
+    return text if len(text) <= _LONGEST else f"{text[:60]}… ({len(word):,} characters)"
+
+
+def markdown(blocks: Iterable[Block]) -> str:
+    """The report in Markdown: everything but pictures and the sentences to look through."""
+    return "\n\n".join(text for block in blocks if (text := _markdown(block))) + "\n"
+
+
+def _markdown(block: Block) -> str:
+    match block:
+        case Heading(level, text):
+            return f"{'#' * level} {_escaped(text)}"
+        case Text(text):
+            return _escaped(text)
+        case Code(text):
+            return f"```\n{printable(text, keep=chr(10))}\n```"
+        case Items(texts):
+            return "\n".join(f"- {_escaped(text)}" for text in texts)
+        case Facts(facts):
+            head = ("", "value", "")
+            return _rows(head, [(f.name, f.value, f.remark) for f in facts], prose=True)
+        case Table(caption, head, rows, prose):
+            return f"{_escaped(caption)}:\n\n{_rows(head, rows, prose=prose)}"
+    return ""
+
+
+def _rows(head: Sequence[str], rows: Iterable[Sequence[str]], *, prose: bool) -> str:
+    rules = ["---"] + ["---" if prose else "---:"] * (len(head) - 1)
+    lines = [head, rules, *rows]
+    return "\n".join(
+        "| " + " | ".join(cell if line is rules else _escaped(cell) for cell in line) + " |" for line in lines
+    )
+
+
+def _escaped(text: str) -> str:
+    return _MARKUP.sub(r"\\\1", printable(text))
+
+
+def terminal(blocks: Iterable[Block]) -> str:
+    """Headings, text and tables as plain text."""
+    return "\n\n".join(text for block in blocks if (text := _terminal(block))) + "\n"
+
+
+def _terminal(block: Block) -> str:
+    match block:
+        case Heading(_, text) | Text(text):
+            return printable(text)
+        case Items(texts):
+            return "\n".join(f"- {printable(text)}" for text in texts)
+        case Table(caption, head, rows, prose):
+            lines = [[printable(cell) for cell in line] for line in (head, *rows)]
+            widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+            return "\n".join(
+                [printable(caption)] + ["  ".join(_set(line, widths, prose=prose)).rstrip() for line in lines]
+            )
+    return ""
+
+
+def _set(line: Sequence[str], widths: Sequence[int], *, prose: bool) -> Iterable[str]:
+    for column, (cell, width) in enumerate(zip(line, widths, strict=True)):
+        yield cell.ljust(width) if prose or column == 0 else cell.rjust(width)

@@ -1,0 +1,189 @@
+"""A report as one HTML page that needs nothing else: no network, no account, no other file."""
+
+import base64
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from importlib.resources import files
+
+from ner_lightning.analysis.mistakes import Mistake
+from ner_lightning.analysis.render.blocks import (
+    Block,
+    Cases,
+    Code,
+    Facts,
+    Figure,
+    Heading,
+    Items,
+    Table,
+    Text,
+    shown,
+)
+from ner_lightning.analysis.rows import Row
+from ner_lightning.data.schemes import Span
+from ner_lightning.system.terminal import printable
+
+
+def html(blocks: Sequence[Block]) -> str:
+    """The page.
+
+    All text is escaped, and the page's policy lets no script or style run but its own two, so that
+    nothing in the data can act.
+    """
+    style, script = (
+        (files("ner_lightning.analysis.render") / name).read_text(encoding="utf-8")
+        for name in ("page.css", "page.js")
+    )
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{_digest(style)}'; "
+        f"script-src 'sha256-{_digest(script)}'; base-uri 'none'; form-action 'none'"
+    )
+    title = next((block.text for block in blocks if isinstance(block, Heading)), "Report")
+    return "".join(
+        [
+            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
+            f'<title>{_text(title)}</title>\n<link rel="icon" href="data:,">\n',
+            f"<style>{style}</style>\n</head>\n",
+            '<body>\n<a class="skip" href="#content">Skip to the report</a>\n',
+            _contents(blocks),
+            '<main id="content">\n',
+            *(_block(block) for block in blocks),
+            f"</main>\n<script>{script}</script>\n</body>\n</html>\n",
+        ]
+    )
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))
+
+
+def _anchor(heading: Heading) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", heading.text.lower()).strip("-")
+
+
+def _contents(blocks: Iterable[Block]) -> str:
+    links = "".join(
+        f'<li><a href="#{_anchor(block)}">{_text(block.text)}</a></li>\n'
+        for block in blocks
+        if isinstance(block, Heading) and block.level == 2
+    )
+    return f'<nav aria-label="Contents">\n<ul>\n{links}</ul>\n</nav>\n'
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Heading(level, text):
+            return f'<h{level} id="{_anchor(block)}">{_text(text)}</h{level}>\n'
+        case Text(text):
+            return f"<p>{_text(text)}</p>\n"
+        case Code(text):
+            return f'<pre tabindex="0"><code>{escape(printable(text, keep=chr(10)))}</code></pre>\n'
+        case Items(texts):
+            return "<ul>\n" + "".join(f"<li>{_text(text)}</li>\n" for text in texts) + "</ul>\n"
+        case Facts(facts):
+            cards = (
+                f"<div><dt>{_text(f.name)}</dt><dd>{_text(f.value)}<small>{_text(f.remark)}</small></dd></div>\n"
+                for f in facts
+            )
+            return f'<dl class="facts">\n{"".join(cards)}</dl>\n'
+        case Table():
+            return _table(block)
+        case Figure(svg, alt, caption):
+            data = base64.b64encode(svg.encode()).decode()
+            return (
+                f'<figure>\n<div class="scroll" tabindex="0" role="group" aria-label="{_text(caption)}">'
+                f'<img src="data:image/svg+xml;base64,{data}" alt="{_text(alt)}"></div>\n'
+                f"<figcaption>{_text(caption)}</figcaption>\n</figure>\n"
+            )
+        case Cases():
+            return "".join(_cases(block))
+
+
+def _table(table: Table) -> str:
+    kind = ' class="prose"' if table.prose else ""
+    head = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in table.head)
+    head = f"<thead><tr>{head}</tr></thead>\n" if any(table.head) else ""
+    rows = "".join(
+        f'<tr><th scope="row">{_text(first)}</th>'
+        + "".join(f"<td>{_text(cell)}</td>" for cell in rest)
+        + "</tr>\n"
+        for first, *rest in table.rows
+    )
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(table.caption)}">\n'
+        f"<table{kind}>\n<caption>{_text(table.caption)}</caption>\n{head}<tbody>\n{rows}</tbody>\n</table>\n</div>\n"
+    )
+
+
+def _cases(block: Cases) -> Iterator[str]:
+    """The sentences with mistakes, and what chooses among them by class and type."""
+    yield '<section id="cases" aria-labelledby="cases-title">\n'
+    yield '<h3 id="cases-title">Sentences with mistakes</h3>\n'
+    yield (
+        f"<p>{len(block.cases):,} of {block.total:,}, the most confidently wrong first. Each is shown "
+        "twice: as "
+        "annotated, and as predicted. Entities that both have are framed thinly, the others boldly.</p>\n"
+    )
+    kinds = Counter(kind for _, found in block.cases for kind in {m.kind for m in found})
+    types = Counter(name for _, found in block.cases for name in _types(found))
+    yield '<div class="filters">\n'
+    yield _choice("kind", "Class", [(kind, n) for kind, n in kinds.most_common()])
+    yield _choice("type", "Type", [(name, types[name]) for name in block.types if name in types])
+    yield f'<p id="count" role="status">{len(block.cases):,} shown</p>\n</div>\n'
+    yield "<noscript><p>Choosing among them needs JavaScript; all are listed.</p></noscript>\n"
+    for row, found in block.cases:
+        yield _case(row, found)
+    yield "</section>\n"
+
+
+def _choice(name: str, label: str, options: Iterable[tuple[str, int]]) -> str:
+    listed = "".join(
+        f'<option value="{escape(value)}">{_text(value)} ({n:,})</option>' for value, n in options
+    )
+    return f'<label>{label} <select id="{name}"><option value="">all</option>{listed}</select></label>\n'
+
+
+def _types(found: Iterable[Mistake]) -> set[str]:
+    return {span.type for m in found for span in (*m.gold, *m.predicted)}
+
+
+def _case(row: Row, found: Sequence[Mistake]) -> str:
+    pairs = [[m.kind, sorted(_types([m]))] for m in found]
+    said = "".join(
+        f'<li><span class="kind">{_text(m.kind)}</span>'
+        + (f" {m.probability:.0%} sure</li>" if m.probability else "</li>")
+        for m in found
+    )
+    where = f'<li class="where">document {row.document}</li>' if row.document is not None else ""
+    return (
+        f'<article data-mistakes="{escape(json.dumps(pairs))}">\n<ul class="kinds">{said}{where}</ul>\n<dl>'
+        f"<div><dt>annotated</dt><dd>{sentence(row, row.gold, set(row.predicted))}</dd></div>\n"
+        f"<div><dt>predicted</dt><dd>{sentence(row, row.predicted, set(row.gold))}</dd></div>"
+        "</dl>\n</article>\n"
+    )
+
+
+def sentence(row: Row, entities: Iterable[Span], others: set[Span]) -> str:
+    """A sentence with its entities marked, boldly where the other side has none such.
+
+    Args:
+        row: the sentence.
+        entities: what is marked.
+        others: the entities of the other side.
+    """
+    # Each word is isolated, so that one written from right to left moves none of the others.
+    words = [f"<bdi>{escape(shown(word))}</bdi>" for word in row.words]
+    for span in entities:
+        kind = "both" if span in others else "one"
+        words[span.start] = f'<mark class="{kind}">{words[span.start]}'
+        words[span.end - 1] += f" <b>{_text(span.type)}</b></mark>"
+    return " ".join(words)

@@ -1,0 +1,220 @@
+"""Plots of a run, as SVG: legible in black and white, and the same at every call."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ner_lightning.analysis.failure import NOTHING, Bin, ErrorClass
+from ner_lightning.analysis.slices import Slice
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+INK, SOFT, RULE = "#1b2a41", "#7a8ca5", "#d7dee8"
+STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
+SETTINGS: Any = {
+    "svg.hashsalt": "ner-lightning",  # else element names differ from call to call
+    "font.size": 10,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "text.parse_math": False,  # a type may hold a dollar sign
+    "hatch.linewidth": 0.6,
+    "legend.frameon": False,
+}
+Matrix = NDArray[np.float64]
+
+
+def svg(figure: "Figure") -> str:
+    """The picture as text."""
+    import matplotlib
+
+    out = io.StringIO()
+    with matplotlib.rc_context(SETTINGS):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+    return out.getvalue()
+
+
+def png(figure: "Figure") -> bytes:
+    """The picture as a PNG file."""
+    import matplotlib
+
+    out = io.BytesIO()
+    with matplotlib.rc_context(SETTINGS):
+        figure.savefig(out, format="png", dpi=120, bbox_inches="tight")
+    return out.getvalue()
+
+
+@contextmanager
+def _drawn(width: float, height: float, columns: int = 1) -> Iterator[tuple["Figure", Any]]:
+    # A Figure of its own, not pyplot's: no display, no global state, nothing to close.
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.subplots(1, columns, squeeze=False)[0]
+
+
+def curves(history: Mapping[int, Mapping[str, float]], parts: Sequence[str]) -> "Figure":
+    """Training losses by step on the left, validation scores on the right.
+
+    Args:
+        history: rows of `metrics.csv` by step.
+        parts: columns of training losses to draw.
+    """
+    with _drawn(9.2, 3.1, 2) as (figure, (left, right)):
+        for (line, _), name in zip(STYLES, parts, strict=False):
+            _series(left, history, name, name.partition("/")[2], linestyle=line)
+        _series(left, history, "val/loss", "validation loss", linestyle="none", marker="o", markersize=5)
+        left.set(title="Loss per word", xlabel="optimizer step", yscale="log")
+        left.yaxis.set_major_formatter("{x:g}")  # powers are formulas, which are switched off
+        left.yaxis.set_minor_formatter("")
+        for (line, marker), name in zip(STYLES, ("f1", "precision", "recall"), strict=False):
+            label = "F1" if name == "f1" else name
+            _series(right, history, f"val/{name}", label, linestyle=line, marker=marker, markersize=4.5)
+        right.set(title="Validation, entities", xlabel="optimizer step")
+        for axes in (left, right):
+            axes.grid(axis="y", color=RULE, linewidth=0.8)
+            axes.legend(fontsize=9)
+    return figure
+
+
+def _series(
+    axes: "Axes", history: Mapping[int, Mapping[str, float]], name: str, label: str, **style: Any
+) -> None:
+    points = [(step, row[name]) for step, row in sorted(history.items()) if name in row]
+    if points:
+        strong = name in {"train/loss", "val/f1", "val/loss"}
+        axes.plot(*zip(*points, strict=True), label=label, color=INK if strong else SOFT, **style)
+
+
+def scores_by_type(slices: Sequence[Slice]) -> "Figure":
+    """F1 of each type with its interval."""
+    with _drawn(6.4, 0.5 + 0.42 * len(slices)) as (figure, (axes,)):
+        places = range(len(slices))[::-1]
+        for place, row in zip(places, slices, strict=True):
+            low, high = max(0.0, row.f1.value - row.f1.low), max(0.0, row.f1.high - row.f1.value)
+            axes.errorbar(row.f1.value, place, xerr=[[low], [high]], fmt="o", color=INK, capsize=4)
+            axes.annotate(
+                f"{row.f1.value:.3f}", (row.f1.value, place), xytext=(0, 6), textcoords="offset points",
+                ha="center", fontsize=9,
+            )  # fmt: skip
+        axes.set_yticks(list(places), [f"{row.name} ({row.gold:,})" for row in slices])
+        axes.set(xlabel="F1 with its 95% interval (annotated entities)", ylim=(-0.6, len(slices) - 0.3))
+        axes.grid(axis="x", color=RULE, linewidth=0.8)
+    return figure
+
+
+def error_classes(classes: Sequence[ErrorClass]) -> "Figure":
+    """Wrong and lost entities of each class of mistakes."""
+    with _drawn(7.2, 0.9 + 0.36 * len(classes)) as (figure, (axes,)):
+        places = np.arange(len(classes))[::-1]
+        lost = [c.lost for c in classes]
+        axes.barh(places, lost, color=INK, label="lost (false negatives)", height=0.68)
+        axes.barh(
+            places, [c.spurious for c in classes], left=lost, color="white", edgecolor=INK, hatch="////",
+            label="wrong (false positives)", height=0.68,
+        )  # fmt: skip
+        for place, row in zip(places, classes, strict=True):
+            axes.annotate(
+                f"+{row.gain:.4f} F1", (row.lost + row.spurious, place), xytext=(5, 0),
+                textcoords="offset points", va="center", fontsize=9,
+            )  # fmt: skip
+        axes.set_yticks(places, [c.kind for c in classes])
+        axes.margins(x=0.16)
+        axes.set(xlabel="entities; at the right, what F1 gains if the class is mended")
+        axes.legend(loc="lower right", fontsize=9)
+    return figure
+
+
+def confusion(table: Mapping[tuple[str, str], int], types: Sequence[str]) -> "Figure":
+    """Annotated against predicted types, missed and spurious included."""
+    rows, columns = [*types, NOTHING], [*types, NOTHING]
+    values = np.array([[table.get((g, p), 0) for p in columns] for g in rows], dtype=np.float64)
+    share = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
+    texts = [[f"{int(v):,}" if v else "" for v in row] for row in values]
+    labels = [*types, "nothing (spurious)"], [*types, "nothing (missed)"]
+    return heat_map(share, *labels, texts, xlabel="predicted", ylabel="annotated")
+
+
+def transitions(values: Matrix, tags: Sequence[str], legal: NDArray[np.bool_]) -> "Figure":
+    """The CRF's scores of one tag after another; what is not legal is left blank."""
+    shown = np.where(legal, values, np.nan)
+    texts = [["" if np.isnan(v) else f"{v:+.1f}" for v in row] for row in shown]
+    return heat_map(shown, tags, tags, texts, xlabel="next tag", ylabel="tag")
+
+
+def heat_map(
+    values: Matrix,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    texts: Sequence[Sequence[str]],
+    *,
+    xlabel: str,
+    ylabel: str,
+) -> "Figure":
+    """A matrix in shades of grey with a text in each cell.
+
+    Args:
+        values: what is shaded, NaN for none. *Shape:* (rows, columns)
+        rows: their names.
+        columns: their names.
+        texts: what stands in each cell.
+        xlabel: what the columns are.
+        ylabel: what the rows are.
+    """
+    size = 1.6 + 0.62 * len(columns)
+    with _drawn(size + 0.9, 0.8 + 0.45 * len(rows)) as (figure, (axes,)):
+        axes.imshow(
+            values, cmap="Greys", aspect="auto", vmin=np.nanmin(values), vmax=np.nanmax(values) * 1.15
+        )
+        middle = (np.nanmin(values) + np.nanmax(values) * 1.15) / 2
+        for i, row in enumerate(texts):
+            for j, text in enumerate(row):
+                dark = values[i, j] > middle
+                axes.text(j, i, text, ha="center", va="center", fontsize=9, color="white" if dark else INK)
+        axes.set_xticks(range(len(columns)), columns, rotation=30, ha="left", rotation_mode="anchor")
+        axes.set_yticks(range(len(rows)), rows)
+        axes.xaxis.tick_top()
+        axes.xaxis.set_label_position("top")
+        axes.tick_params(length=0)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        for place in np.arange(len(rows) + 1) - 0.5:
+            axes.axhline(place, color=RULE, linewidth=0.6)
+        for place in np.arange(len(columns) + 1) - 0.5:
+            axes.axvline(place, color=RULE, linewidth=0.6)
+    return figure
+
+
+def calibration(bins: Sequence[Bin]) -> "Figure":
+    """How often entities of a probability are right, against the diagonal."""
+    with _drawn(4.6, 3.6) as (figure, (axes,)):
+        axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", label="if probabilities were true")
+        axes.plot([b.said for b in bins], [b.true for b in bins], "o-", color=INK, label="measured")
+        for bin_ in bins:
+            axes.annotate(
+                f"{bin_.size:,}", (bin_.said, bin_.true), xytext=(6, -11), textcoords="offset points",
+                fontsize=8, color=INK,
+            )  # fmt: skip
+        axes.set(
+            xlabel="mean probability of an entity",
+            ylabel="share that is right",
+            xlim=(0, 1.08),
+            ylim=(0, 1.08),
+        )
+        axes.grid(color=RULE, linewidth=0.8)
+        axes.legend(fontsize=9, loc="upper left")
+    return figure

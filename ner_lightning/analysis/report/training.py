@@ -1,0 +1,123 @@
+"""The report's sections on training: set-up, curves, and what the CRF has learned."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from ner_lightning.analysis.experiment import Experiment
+from ner_lightning.analysis.render import plots
+from ner_lightning.analysis.render.blocks import Block, Code, Figure, Heading, Table, Text
+from ner_lightning.analysis.report.setup import UNKNOWN
+from ner_lightning.data.schemes import LabelSet
+from ner_lightning.runs.checkpoint_file import load_checkpoint
+
+
+def training(run: Experiment) -> Iterator[Block]:
+    """Optimiser, schedule, machine, duration, and the curves."""
+    yield Heading(2, "Training")
+    if "command" in run.about:
+        yield Code(shlex.join(run.about["command"]))
+    rows = _set_up(run)
+    if rows:
+        yield Table("Set-up", ["", ""], rows, prose=True)
+    epochs = run.epochs()
+    if not epochs:
+        yield Text("There is no metrics.csv with a validation, so there are no curves.")
+        return
+    columns = ["loss", "precision", "recall", "f1"]
+    best = max(row["val/f1"] for _, row in epochs)
+    at = next(step for step, row in epochs if row["val/f1"] == best)  # the first of equals is kept
+    yield Table(
+        "Validations by epoch; the best is marked",
+        ["epoch", "step", "loss per word", "precision", "recall", "F1"],
+        [
+            [f"{_epoch(row)}{' (best)' if step == at else ''}", f"{step:,}"]
+            + [f"{row[f'val/{name}']:.4f}" if f"val/{name}" in row else "" for name in columns]
+            for step, row in epochs
+        ],
+    )
+    parts = [name for name in ("train/loss", "train/ce", "train/crf", "train/ls") if _has(run, name)]
+    first, last = epochs[0][1]["val/f1"], epochs[-1][1]["val/f1"]
+    yield Figure(
+        plots.svg(plots.curves(run.history, parts)),
+        f"Two line plots. Left: training loss and its parts by step. Right: validation F1, precision and "
+        "recall; F1 is "
+        f"{first:.4f} at the first validation, {best:.4f} at its best and {last:.4f} at the last.",
+        "Loss per word in training (logarithmic) and entity scores on validation.",
+    )
+
+
+def _epoch(row: Mapping[str, float]) -> str:
+    """The epoch that a validation belongs to, from 1; nothing where the table does not name it."""
+    return f"{row['epoch'] + 1:.0f}" if "epoch" in row else ""
+
+
+def transitions(run: Experiment) -> Iterator[Block]:
+    """What the CRF has learned, read from the best checkpoint."""
+    best = run.folder / "checkpoints" / "best.ckpt" if run.folder else None
+    if best is None or not best.is_file() or not run.model.get("use_crf"):
+        return
+    state = load_checkpoint(best)["state_dict"]
+    values = next(value for name, value in state.items() if name.endswith("crf.transitions"))
+    labels = LabelSet(tuple(run.about["types"]))
+    scores, legal = values.float().numpy(), np.array(labels.legal_transitions())
+    high = np.unravel_index(np.argmax(np.where(legal, scores, -np.inf)), scores.shape)
+    before, after = (labels.tags[int(place)] for place in high)
+    yield Figure(
+        plots.svg(plots.transitions(scores, labels.tags, legal)),
+        f"Matrix of the CRF's transition scores between {len(labels)} tags. The highest is that of {after} "
+        f"after {before}.",
+        "What the CRF has learned: the score of each tag (column) after each other one; blank is not legal.",
+    )
+
+
+def _set_up(run: Experiment) -> list[list[str]]:
+    rows = []
+    if run.model:
+        names = ("lr", "head_lr", *(("crf_lr",) if run.model.get("use_crf") else ()))
+        rates = {name: run.model.get(name) for name in names}
+        said = ", ".join(f"{name} {rate:g}" for name, rate in rates.items() if rate is not None)
+        rows.append(["optimizer", f"AdamW; {said}; weight decay {run.model['weight_decay']:g}"])
+        rows.append(
+            ["schedule", f"{run.model['schedule']}, warm-up over {run.model['warmup']:.0%} of the steps"]
+        )
+        if age := run.model.get("averaging"):  # absent from older runs
+            rows.append(["weights", f"a running average, in the mean {age:.0%} of the steps old"])
+    if run.data:
+        tokens = run.data.get("tokens_per_batch")
+        rows.append(
+            ["batches", f"{tokens:,} sub-tokens" if tokens else f"{run.data['batch_size']} sentences"]
+        )
+    if run.trainer:
+        rows.append(["precision", str(run.trainer.get("precision") or "32-true")])
+        clip = run.trainer.get("gradient_clip_val")
+        rows.append(["gradient norm clipped at", f"{clip:g}" if clip else "not clipped"])
+    about = run.about
+    for name, text in (
+        ("seed", str(about.get("seed", UNKNOWN))),
+        ("epochs", str(about.get("epochs", UNKNOWN))),
+        ("steps", f"{about['steps']:,}" if "steps" in about else UNKNOWN),
+        (
+            "peak memory",
+            f"{about['peak_memory_bytes'] / 2**30:.2f} GiB" if "peak_memory_bytes" in about else UNKNOWN,
+        ),
+        ("machine", str(about.get("machine", UNKNOWN))),
+        ("git commit", str(about.get("commit") or UNKNOWN)),
+        ("versions", ", ".join(f"{k} {v}" for k, v in about.get("versions", {}).items()) or UNKNOWN),
+    ):
+        if about:
+            rows.append([name, text])
+    for name, what, unit in (
+        ("train/words_per_second", "speed", "words/s in training, mean of the epochs"),
+        ("train/padding", "padding", "of the sub-tokens in batches, mean of the epochs"),
+    ):
+        values = [row[name] for row in run.history.values() if name in row]
+        if values:
+            mean = sum(values) / len(values)
+            rows.append([what, f"{mean:.1%} {unit}" if name == "train/padding" else f"{mean:,.0f} {unit}"])
+    return rows
+
+
+def _has(run: Experiment, name: str) -> bool:
+    return any(name in row for row in run.history.values())

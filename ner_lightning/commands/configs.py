@@ -1,0 +1,85 @@
+"""`ner-lightning configs`: lists the shipped configs, and copies those that are to be changed."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ner_lightning.commands.options import Parser
+from ner_lightning.errors import UserError
+
+FOLDER = Path(__file__).parent.parent / "configs"
+ALL = "all"
+
+
+def names() -> list[str]:
+    """The shipped configs as they are typed: recipes first, then overlays, such as `with/softmax`."""
+    files = [str(file.relative_to(FOLDER).with_suffix("")) for file in FOLDER.rglob("*.yaml")]
+    return sorted(files, key=lambda name: ("/" in name, name))
+
+
+def run(subcommand: str, args: Sequence[str]) -> None:
+    """Runs the command.
+
+    Raises:
+        UserError: there is no config of that name, or a file stands where it would go.
+    """
+    options = parser(subcommand).parse_args(args)
+    if not options.names:
+        sys.stdout.write(_listing())
+        return
+    wanted = names() if options.names == [ALL] else [name.removeprefix("configs/") for name in options.names]
+    wanted = [name.removesuffix(".yaml") for name in wanted]
+    unknown = [name for name in wanted if name not in names()]
+    if unknown:
+        raise UserError(f"there is no shipped config {unknown[0]}; there are {', '.join(names())}")
+    copies = [(FOLDER / f"{name}.yaml", Path(options.to) / f"{name}.yaml") for name in wanted]
+    there = [target for _, target in copies if target.exists()]
+    if there:
+        raise UserError(f"{there[0]} is there already; remove it, or copy to another folder: --to DIR")
+    try:
+        for source, target in copies:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            sys.stdout.write(f"{target}\n")
+    except OSError as error:
+        raise UserError(f"--to {options.to}: {error.strerror}") from None
+    recipe = next((target for _, target in copies if target.parent == Path(options.to)), None)
+    if recipe is not None:
+        sys.stdout.write(f"next: edit it, then ner-lightning fit --config {recipe}\n")
+
+
+def about(name: str) -> str:
+    """What a config is for: its first line."""
+    with (FOLDER / f"{name}.yaml").open(encoding="utf-8") as file:
+        return file.readline().removeprefix("# ").strip()
+
+
+def _listing() -> str:
+    width = max(map(len, names())) + len("configs/.yaml") + 2
+    recipes = [name for name in names() if "/" not in name]
+    overlays = [name for name in names() if "/" in name]
+    lines = ["Recipes, complete by themselves:"]
+    lines += [f"  {f'configs/{name}.yaml':<{width}}{about(name)}" for name in recipes]
+    lines += ["", "Overlays, on top of a recipe:"]
+    lines += [f"  {f'configs/{name}.yaml':<{width}}{about(name)}" for name in overlays]
+    lines += [
+        "",
+        "They are found by these names from any folder:",
+        "  ner-lightning fit --config configs/quickstart.yaml --config configs/with/softmax.yaml",
+        "To change one, copy it first:",
+        "  ner-lightning configs quickstart",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def parser(name: str) -> Parser:
+    """Its options."""
+    parser = Parser(
+        prog=f"ner-lightning {name}", description="Lists the shipped configs, or copies the named ones."
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="what to copy, such as quickstart or with/softmax; or all"
+    )
+    parser.add_argument("--to", default="configs", metavar="DIR", help="where to (default: configs)")
+    return parser

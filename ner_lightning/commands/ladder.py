@@ -1,0 +1,187 @@
+"""`ner-lightning ladder`: runs the cells of a ladder, one after the other, and makes their table."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ner_lightning.commands.options import Parser, add_trust
+from ner_lightning.errors import Interrupted, UserError
+
+if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
+    from ner_lightning.runs.folder import Run
+    from ner_lightning.runs.ladder import Cell, Ladder
+    from ner_lightning.runs.results import Row
+
+
+STOPPED = {130: signal.SIGINT, 143: signal.SIGTERM}  # exit codes of a fit that was told to stop, and saved
+
+
+def run(subcommand: str, args: Sequence[str]) -> None:
+    """Runs `ladder`.
+
+    Raises:
+        UserError: the file is not as it must be, or cells failed; all others are done by then.
+        Interrupted: a cell was told to stop; the same command goes on from there.
+    """
+    options = parser(subcommand).parse_args(args)
+    if options.results and Path(options.results).suffix.lower() != ".json":
+        raise UserError(f"--results {options.results} is written as JSON; name it .json")
+    from ner_lightning.commands.consent import FLAG
+    from ner_lightning.runs.ladder import read_ladder, sweep
+    from ner_lightning.system.atomic import write_text
+
+    file = Path(options.file)
+    ladder = read_ladder(file)
+    root = Path(options.runs) / ladder.name
+    results = Path(options.results) if options.results else root / "results.json"
+    cells = _chosen(ladder, options.cell, file)
+    if options.list:
+        for cell in cells:
+            sys.stdout.write(f"{_state(cell, root):<12}{cell.name}\n")
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    words = ["ner-lightning", "ladder", str(file), "--runs", options.runs, "--results", str(results)]
+    write_text(root / "sweep.yaml", sweep(ladder, words))
+    failed, trust = [], [FLAG] * options.trust_remote_code
+    for number, cell in enumerate(cells, start=1):
+        sys.stdout.write(f"[{number}/{len(cells)}] {cell.name}\n")
+        sys.stdout.flush()
+        done = _run_cell(cell, root, trust)
+        if done is None:
+            failed.append(cell.name)
+        else:
+            _record(ladder, cell, done, root / "ladder.md", results)
+    if (root / "ladder.md").is_file():
+        sys.stdout.write("\n" + (root / "ladder.md").read_text(encoding="utf-8"))
+    sys.stdout.write(f"\n{root / 'ladder.md'}\n{results}\n{root / 'sweep.yaml'} (for `wandb sweep`)\n")
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(cells)} cells failed: {', '.join(failed)}.\n"
+            f"What they said is in {root}/CELL.log; the same command tries them again."
+        )
+
+
+def _chosen(ladder: "Ladder", names: Sequence[str] | None, file: Path) -> list["Cell"]:
+    known = [cell.name for cell in ladder.cells]
+    for name in names or ():
+        if name not in known:
+            raise UserError(f"{file} has no cell {name}; there are {', '.join(known)}")
+    return [cell for cell in ladder.cells if not names or cell.name in names]
+
+
+def _state(cell: "Cell", root: Path) -> str:
+    from ner_lightning.runs.ladder import find_run, is_done
+
+    found = find_run(cell, root)
+    return "to do" if found is None else "done" if is_done(found) else "unfinished"
+
+
+def _run_cell(cell: "Cell", root: Path, trust: list[str]) -> "Run | None":
+    """Runs a cell, or what is left of it; None if it failed."""
+    from ner_lightning.runs.ladder import find_run, is_done
+
+    found = find_run(cell, root)
+    if found is not None and is_done(found):
+        sys.stdout.write(f"    done before: {found.path}\n")
+        return found
+    words = cell.command(root) if found is None else ["fit", "--run", str(found.path)]
+    words += trust
+    before = 0.0 if found is None else found.read("run.json").get("minutes", 0.0)
+    began = time.monotonic()
+    code = _watched([sys.executable, "-m", "ner_lightning", *words], root / f"{cell.name}.log")
+    found = find_run(cell, root)
+    if found is not None:
+        found.update("run.json", {"minutes": before + (time.monotonic() - began) / 60})
+    if code in STOPPED:
+        raise Interrupted(STOPPED[code])
+    return found if code == 0 else None
+
+
+def _watched(command: list[str], log: Path) -> int:
+    """Runs a command, shows what it says and keeps it in a file; returns its exit code."""
+    with (
+        log.open("a", encoding="utf-8") as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+    ):
+        assert process.stdout is not None
+        # A fit that is told to stop saves first, so it is told and then waited for.
+        before = {
+            number: signal.signal(number, lambda number, _: process.send_signal(number))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            for line in process.stdout:
+                file.write(line)
+                sys.stdout.write(f"    {line}")
+                sys.stdout.flush()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return process.returncode
+
+
+def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Path) -> None:
+    """Adds a cell's row and makes the table anew."""
+    from ner_lightning.runs import results as records
+    from ner_lightning.runs.ladder import ladder_table
+    from ner_lightning.system.atomic import write_text
+
+    records.add([_row_of(cell, ladder.name, done)], results)
+    write_text(page, ladder_table(ladder, records.read(results)))
+
+
+def parser(name: str) -> Parser:
+    """Its options."""
+    parser = Parser(
+        prog=f"ner-lightning {name}",
+        description="Runs a matrix of recipes and seeds from one file, goes on where it stopped, and makes "
+        "one table: mean and standard deviation over seeds, minutes, peak memory.",
+    )
+    parser.add_argument("file", metavar="FILE", help="YAML with configs, settings, seeds and rungs")
+    parser.add_argument("--cell", action="append", metavar="NAME", help="only this cell; may be repeated")
+    parser.add_argument("--list", action="store_true", help="say which cells are done, and run none")
+    parser.add_argument("--runs", default="runs", metavar="DIR", help="runs go to DIR/FILE'S NAME/CELL")
+    parser.add_argument("--results", metavar="FILE", help="the JSON file of rows (default: beside the runs)")
+    add_trust(parser)
+    return parser
+
+
+def _row_of(cell: "Cell", ladder: str, run: "Run") -> "Row":
+    """A finished cell as a row of measured figures: the F1 of its best epoch on validation.
+
+    Raises:
+        UserError: the run has no validation scores.
+    """
+    import numpy as np
+
+    from ner_lightning.metrics.scores import f1
+    from ner_lightning.runs.ladder import COUNTED
+    from ner_lightning.runs.results import describe_data
+
+    about, types = run.read("run.json"), run.read("metrics.json").get("val/by_type")
+    if types is None:
+        raise UserError(f"{run.path} has no validation scores in metrics.json")
+    counts = {name: sum(kind[name] for kind in types.values()) for name in COUNTED}
+    described = about["data"]["valid"]
+    return {
+        "config": " ".join(Path(config).stem for config in cell.configs),
+        "overrides": cell.overrides,
+        "data": describe_data(described["origin"], described["fingerprint"]),
+        "split": "valid",
+        "metric": "f1",
+        "value": float(f1(np.array([counts[name] for name in COUNTED]))),
+        "seed": cell.seed,
+        "command": " ".join(["ner-lightning", *cell.command(run.path.parent.parent)]),
+        "machine": about["machine"],
+        "versions": about["versions"],
+        "commit": about["commit"],
+        "entities": counts,
+        "ladder": ladder,
+        "rung": cell.rung,
+        "minutes": about.get("minutes"),
+        "peak_memory_bytes": about.get("peak_memory_bytes"),
+    }

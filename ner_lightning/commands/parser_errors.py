@@ -1,0 +1,45 @@
+"""What the parser's errors mean to a user."""
+
+import difflib
+import re
+from collections.abc import Collection
+
+
+def explain(message: str, keys: Collection[str]) -> str:
+    """A parser's error in a line or two, with the key that was probably meant.
+
+    Args:
+        message: what jsonargparse says.
+        keys: all keys that exist.
+    """
+    lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
+    text = re.sub(r"^Call to compute_fn .*? failed: ", "", " ".join(lines))
+    named = re.match(r'Parser key "([\w.]+)"', text)
+    wrong = re.search(r"Problem with given class_path '(.+?)': (.+?) - (?:Expected|Not a valid)", text)
+    if named is not None and wrong is not None:
+        absent = "No module named" in wrong[2] or "not found" in wrong[2]
+        hint = "; a module in this folder is found with PYTHONPATH=. before the command" if absent else ""
+        return f"{named[1]}: class_path {wrong[1]}: {wrong[2]}{hint}"
+    ranged = re.search(r"Not of type [^:]+: (is .+?; it must be .+?)(?= - Expected a| Given value|$)", text)
+    if named is not None and ranged is not None:
+        return f"{named[1]} {ranged[1]}" + (", or null" if "NoneType" in text else "")
+    text = re.sub(r"<class '(\w+)'>", r"\1", text).replace("typing.", "")
+    text = re.sub(r"^Parser key \"config\": *", "--config: ", text)
+    text = re.sub(r"^Parser key \"([\w.]+)\": *", r"\1: ", text)
+    text = re.sub(
+        r"Does not validate against any of .*? Subtypes: \[(.*?)\] Errors: .*Given value: (.*)",
+        lambda found: (
+            f"Expected {found[1].replace(', ', ' or ').replace('NoneType', 'null')}. Got value: {found[2]}"
+        ),
+        text,
+    )
+    unknown = re.search(r"unrecognized arguments: --([\w.]+)", text) or re.search(
+        r"(?:Key|[Oo]ption|[Kk]ey) ['\"]([\w.]+)['\"]", text
+    )
+    if unknown is not None:
+        key = unknown[1]
+        close = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
+        if key not in keys:
+            hint = f"; did you mean {close[0]}?" if close else "; --help-all lists them"
+            return f"there is no option {key}{hint}"
+    return text if len(text) < 300 else text[:300] + " ..."

@@ -1,0 +1,165 @@
+"""Options of `predict` against each other and the files: what cannot be, or would do nothing, is refused."""
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
+from ner_lightning.data.sentence import is_written_through
+from ner_lightning.errors import UserError
+from ner_lightning.inference.io import formats
+from ner_lightning.inference.io.records import Record
+
+STANDARD_OUTPUT = "-"
+_FIELDS = {"jsonl", "csv", "parquet"}
+
+
+class Case(NamedTuple):
+    """What a command does, as far as it decides which options have an effect.
+
+    Attributes:
+        read: the formats of the input; `argument` for --text; none where it only calibrates.
+        calibrates: whether it reads sentences to calibrate by.
+        resumes: whether its output is a file that a stopped command goes on with.
+    """
+
+    read: set[str]
+    calibrates: bool
+    resumes: bool
+
+
+# Options that have no effect in some commands: when they have one, and what to say where not.
+_USED: dict[str, tuple[Callable[[Case], bool], str]] = {
+    **dict.fromkeys(
+        ("output", "target_format", "wide"),
+        (lambda case: bool(case.read), "there is no --input and no --text to tag"),
+    ),
+    **dict.fromkeys(
+        ("source_format", "strict", "rejects"),
+        (lambda case: bool(case.read - {"argument"}), "it is about files: --input FILE"),
+    ),
+    **dict.fromkeys(
+        ("field", "id_field"),
+        (lambda case: bool(case.read & _FIELDS), "it is for JSONL, CSV and Parquet"),
+    ),
+    "word_column": (
+        lambda case: case.calibrates or bool(case.read & {"conll", "txt"}),
+        "it is for CoNLL columns",
+    ),
+    "whole_files": (lambda case: "txt" in case.read, "it is for .txt files"),
+    "tokenized": (lambda case: bool(case.read - {"conll"}), "the input holds words, no running text"),
+    "restart": (lambda case: case.resumes, "only a file named by --output is gone on with"),
+}
+_NAMES = {"source_format": "from", "target_format": "to"}
+
+
+def output_format(options: argparse.Namespace) -> str:
+    """One of `formats.OUTPUTS`.
+
+    Raises:
+        UserError: neither --to nor the file's name says which.
+    """
+    if options.target_format:
+        return str(options.target_format)
+    if options.output is None:
+        return "text"
+    if options.output == STANDARD_OUTPUT:
+        return "jsonl"
+    known = formats.WRITTEN.get(Path(options.output).suffix.lower())
+    if known is None:
+        raise UserError(
+            f"--output {options.output} ends in none of {', '.join(formats.WRITTEN)};\n"
+            f"name it so, or say its format with --to ({', '.join(formats.OUTPUTS)})"
+        )
+    return known
+
+
+def check(options: argparse.Namespace) -> None:
+    """Checks options against each other, and whether the output can be written.
+
+    Raises:
+        UserError: they do not go together, or it cannot.
+    """
+    _check_source(options)
+    format = output_format(options)
+    if options.wide and format not in formats.WIDE:
+        raise UserError(f"--wide is a table: name an --output that ends in .csv or .parquet, not {format}")
+    _check_output(options.output, format)
+    rejects = Path(options.rejects or "x.jsonl")
+    if rejects.suffix.lower() not in JSON_SUFFIXES and not is_written_through(rejects):
+        raise UserError(f"--rejects {rejects} is written as JSONL; name it .jsonl")
+
+
+def check_files(options: argparse.Namespace, files: Sequence[Path], default: argparse.Namespace) -> None:
+    """Checks what is written against what is read, and that every option has an effect.
+
+    Args:
+        options: those of the command.
+        files: that it reads.
+        default: the options of a command that names none.
+
+    Raises:
+        UserError: an output is among the input, or an option would do nothing.
+    """
+    for name in ("output", "rejects"):
+        file = getattr(options, name)
+        if file and Path(file).is_file() and any(Path(file).samefile(other) for other in files):
+            raise UserError(f"--{name} {file} is among the files to be read; name another one")
+    if options.rejects and options.output and Path(options.rejects) == Path(options.output):
+        raise UserError(f"--rejects {options.rejects} is the --output as well; name another file")
+    output = options.output
+    read = {options.source_format or formats.READ.get(file.suffix.lower(), "txt") for file in files}
+    if options.text:
+        read = {"argument"}
+    elif options.input and not files:  # standard input
+        read = {options.source_format or "txt"}
+    case = Case(
+        read,
+        bool(options.calibrate),
+        output not in (None, STANDARD_OUTPUT) and not is_written_through(output),
+    )
+    for name, (has_effect, why) in _USED.items():
+        if getattr(options, name) != getattr(default, name) and not has_effect(case):
+            raise UserError(f"--{_NAMES.get(name, name)} does nothing here: {why}; leave it out")
+
+
+def check_first(options: argparse.Namespace, first: Sequence[Record]) -> None:
+    """Checks options against the first records.
+
+    Raises:
+        UserError: `--tokenized` where all of them are words already.
+    """
+    good = [record for record in first if not record.reason]
+    if options.tokenized and good and not any(isinstance(record.content, str) for record in good):
+        raise UserError(f"--tokenized does nothing here: {_USED['tokenized'][1]}; leave it out")
+
+
+def _check_source(options: argparse.Namespace) -> None:
+    if options.text and options.input:
+        raise UserError("name what to tag once: --input or --text, not both")
+    if options.text and not any(text.split() for text in options.text):
+        raise UserError("--text holds no word; write a text")
+    if not (options.input or options.text or options.calibrate):
+        raise UserError("name what to tag: --input FILE, or --text 'a text'")
+    from ner_lightning.system.ranges import NonNegativeInt, PositiveFloat, check_options
+
+    check_options(options, temperature=PositiveFloat, word_column=NonNegativeInt)
+    if options.temperature is not None and options.calibrate:
+        raise UserError("--calibrate finds the temperature: leave out --temperature")
+
+
+def _check_output(name: str | None, format: str) -> None:
+    if name in (None, STANDARD_OUTPUT):
+        if format in formats.MADE_AT_THE_END:
+            raise UserError(f"{format} needs a file: --output FILE")
+        return
+    file = Path(name or "")
+    if not file.parent.is_dir():
+        raise UserError(f"--output {file}: there is no folder {file.parent}")
+    through = is_written_through(file)
+    if file.is_dir() or not os.access(file if through else file.parent, os.W_OK):
+        raise UserError(f"--output {file}: no file can be written there")
+    if through and format in formats.MADE_AT_THE_END:
+        raise UserError(f"--output {file}: {format} needs a file, not a link, a pipe or a device")

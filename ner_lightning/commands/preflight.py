@@ -1,0 +1,147 @@
+"""What is checked before anything is loaded, and what parser errors mean to a user."""
+
+import os
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch.strategies import StrategyRegistry
+
+from ner_lightning.data.positions import window_length
+from ner_lightning.data.pretrained import locate
+from ner_lightning.data.sentence import read_lines
+from ner_lightning.errors import UserError
+from ner_lightning.model.devices import check_gpus, has, lacking
+from ner_lightning.model.loss import LossWeights, check_objective
+from ner_lightning.training.launch import LaunchError, launch
+
+SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+REFUSED_STRATEGIES = ("fsdp", "deepspeed", "modelparallel", "model_parallel", "xla")
+
+
+def refuse(config: Any) -> None:
+    """Stops what cannot work.
+
+    Args:
+        config: the parsed options of a subcommand.
+
+    Raises:
+        UserError: accelerator, precision, devices, or strategy is not as it must be,
+            nothing counts in the loss, or the backbone cannot be had or has too few positions.
+    """
+    _accelerator(config.trainer.accelerator)
+    _precision(config.trainer.precision, str(config.trainer.accelerator))
+    _devices(config.trainer.devices, str(config.trainer.accelerator))
+    _strategy(config.trainer.strategy)
+    loss, parts = config.model.loss, config.model.loss_parts or ()
+    check_objective(LossWeights(loss.ce, loss.crf, loss.ls), config.model.use_crf, [1.0] * len(parts))
+    # Asks the Hub for access first.
+    window_length(
+        config.data.max_length,
+        locate(config.model.backbone, config.model.revision),
+        trust_remote_code=config.model.trust_remote_code,
+    )
+
+
+def check_config(path: str) -> None:
+    """Checks that a config file is one, before the parser says so without naming file and line.
+
+    Args:
+        path: what follows `--config`; what is no file is left to the parser.
+
+    Raises:
+        UserError: it is not UTF-8, not YAML, or holds something other than options.
+    """
+    if Path(path).is_file():
+        read_config(path)
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Reads a config file.
+
+    Raises:
+        UserError: it is not UTF-8, not YAML, or holds something other than options.
+    """
+    try:
+        content: Any = yaml.safe_load("\n".join(read_lines(path)))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or "it holds a character that YAML does not allow"
+        raise UserError(f"--config {path}{place}: not YAML: {problem}") from None
+    if not isinstance(content, dict):
+        held = "is empty" if content is None else f"holds {shorten(str(content), 40, placeholder=' ...')!r}"
+        raise UserError(f"--config {path} {held}; it must hold options, such as\nmodel:\n  lr: 1e-4")
+    for name in ("trainer", "model", "data"):
+        if not isinstance(content.get(name, {}), dict):
+            raise UserError(f"--config {path}: {name} must hold options, each on a line of its own below it")
+    return content
+
+
+def _strategy(strategy: Any) -> None:
+    name = strategy if isinstance(strategy, str) else str(strategy.class_path)
+    if any(word in name.lower() for word in REFUSED_STRATEGIES):
+        raise UserError(f"trainer.strategy {name} is not supported; use auto or ddp")
+    if isinstance(strategy, str) and strategy not in {"auto", *StrategyRegistry.available_strategies()}:
+        raise UserError(f"trainer.strategy is {name}, which does not exist; use auto or ddp")
+
+
+def _accelerator(accelerator: Any) -> None:
+    if isinstance(accelerator, str) and accelerator not in ACCELERATORS:
+        raise UserError(f"trainer.accelerator is {accelerator}; it must be one of {', '.join(ACCELERATORS)}")
+    kinds = {"gpu": ("cuda", "mps"), "cuda": ("cuda",), "mps": ("mps",)}.get(str(accelerator), ())
+    if kinds and not any(map(has, kinds)):
+        raise UserError(
+            f"trainer.accelerator is {accelerator}: {lacking(kinds[0])}; leave it out, or set it to cpu"
+        )
+
+
+def _precision(precision: Any, accelerator: str) -> None:
+    if precision is None:
+        return
+    if precision not in SUPPORTED_PRECISIONS:
+        raise UserError(
+            f"trainer.precision {precision} is not supported: what is trained must stay in fp32.\n"
+            "Use bf16-mixed (the frozen backbone is then kept in bf16 all the same) or 32-true."
+        )
+    on_gpu = torch.cuda.is_available() and accelerator in {"auto", "gpu", "cuda"}
+    if "bf16" in str(precision) and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise UserError(
+            f"trainer.precision {precision}: {torch.cuda.get_device_name()} has no bf16; use 32-true"
+        )
+
+
+def _devices(asked: Any, accelerator: str) -> None:
+    """Without any GPU Lightning would start that many processes on the CPU."""
+    launched = launch()
+    if accelerator not in {"auto", "cpu"} or (accelerator == "auto" and _has_accelerator()):
+        here = torch.cuda.device_count() if torch.cuda.is_available() else 1
+        if launched is not None and launched.local > here:
+            raise LaunchError(
+                f"{launched.by} started {launched.local} processes on this machine, which has {here} GPU"
+                f"{'s' if here > 1 else ''}; start as many as there are, or train on the CPU: "
+                "--trainer.accelerator cpu"
+            )
+        if launched is None:
+            check_gpus(asked)
+        return
+    count = (
+        len(asked) if isinstance(asked, list) else int(asked) if str(asked).isdecimal() else asked == "auto"
+    )
+    if count < 1:
+        raise UserError(f"trainer.devices is {asked}; on a CPU it must be auto or a number of processes")
+    if count > 1 and accelerator == "auto" and launched is None:
+        raise UserError(
+            f"trainer.devices is {count}, but this machine has no GPU that PyTorch can use.\n"
+            f"Leave it out, or train in {count} processes on the CPU: --trainer.accelerator cpu"
+        )
+    cores = os.cpu_count() or 1
+    if count > cores:
+        raise UserError(f"trainer.devices is {count}, but this machine has {cores} CPU cores")
+
+
+def _has_accelerator() -> bool:
+    return torch.cuda.is_available() or torch.backends.mps.is_available()

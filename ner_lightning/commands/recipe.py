@@ -1,0 +1,188 @@
+"""Recipes as LightningCLI reads them: options beside Lightning's own, and one that is read and not run."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, Namespace
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from ner_lightning.commands.consent import stored_options, take_consent
+from ner_lightning.commands.options import config_files, named
+from ner_lightning.commands.parser_errors import explain
+from ner_lightning.commands.preflight import check_config, read_config
+from ner_lightning.errors import UserError
+from ner_lightning.runs.folder import RECIPE, Run
+from ner_lightning.runs.shipped import shipped
+from ner_lightning.system.ranges import PositiveInt, Seed, check
+from ner_lightning.training.datamodule import CoNLLDataModule
+from ner_lightning.training.module import NERModule
+
+TRAINER_DEFAULTS = {
+    "use_distributed_sampler": False,  # ours deals batches of like length out to ranks
+    "num_sanity_val_steps": 0,
+    "gradient_clip_val": 1.0,
+    "enable_model_summary": False,
+    "log_every_n_steps": 10,
+    "max_epochs": 10,
+}
+# What every use of LightningCLI here has in common.
+COMMON: dict[str, Any] = {
+    "save_config_callback": None,  # the run folder keeps it
+    "trainer_defaults": TRAINER_DEFAULTS,
+    "seed_everything_default": 42,
+    "auto_configure_optimizers": False,
+    "parser_kwargs": {"exit_on_error": False, "allow_abbrev": False},
+}
+
+
+class Recipe(LightningCLI):
+    """A recipe that is read and not run: `config`, and the data module that it describes.
+
+    Args:
+        words: options as of `fit`.
+
+    Raises:
+        UserError: an option does not exist, or its value is not of its type.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__(NERModule, CoNLLDataModule, args=list(words), run=False, **COMMON)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Those of `fit`."""
+        add_options(parser)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses the words; what is wrong with them is said in a line or two."""
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            raise UserError(explain(str(error), [action.dest for action in parser._actions])) from None
+        self.config = plain(self.config)
+
+    def instantiate_classes(self) -> None:
+        """Makes the data module and the settings of the model, but no trainer."""
+        made = self.parser.instantiate_classes(self.config)
+        self.datamodule, self.model = made.data, made.model
+
+    def text(self) -> str:
+        """All its settings as YAML."""
+        dumped: str = self.parser.dump(self.config, skip_none=False, skip_validation=True)
+        settings = yaml.safe_load(dumped)
+        settings.pop("config", None)
+        return yaml.safe_dump(settings, sort_keys=False)
+
+
+@contextmanager
+def recipe_words(rest: Sequence[str], begun: Run | None, example: str) -> Iterator[list[str]]:
+    """Options as of `fit` of a command that reads a recipe, or goes on with the one of a run.
+
+    Args:
+        rest: the words that are not the command's own.
+        begun: the run that is continued.
+        example: a recipe to name to a user who named none.
+
+    Raises:
+        UserError: no recipe is named, one cannot be read, or that of the run names code of others without
+            consent.
+    """
+    words = [shipped(word) for word in rest]
+    consent = take_consent(words)
+    if begun is None and not config_files(words):
+        raise UserError(f"name a recipe, whose backbone and data are used: --config {example}")
+    for file in config_files(words):
+        check_config(file)
+    if begun is None:
+        yield named(words)
+        return
+    begun_with = begun.path / RECIPE
+    with stored_options(read_config(begun_with), begun_with, consent=consent) as stored:
+        yield named([*stored, *words])
+
+
+def begun_run(address: str, command: str, kind: str) -> tuple[Run, dict[str, Any]]:
+    """A run to continue, and what was asked of it.
+
+    Args:
+        address: its folder.
+        command: the command that made it.
+        kind: the key of run.json under which that command keeps what was asked.
+
+    Raises:
+        UserError: it is no run of that command.
+    """
+    run = Run(Path(address).expanduser().resolve())
+    asked = run.read("run.json").get(kind)
+    if asked is None:
+        raise UserError(f"--run {address} is no run of `ner-lightning {command}`; leave it out for a new one")
+    return run, asked
+
+
+def add_options(parser: LightningArgumentParser) -> None:
+    """Adds what Lightning lacks, and links model and data: backbone and types are named once."""
+    parser.add_argument("--runs", default="runs", help="the folder of run folders")
+    parser.add_argument("--name", default="run", help="the run's name: it goes to RUNS/NAME/1, 2, ...")
+    parser.add_argument(
+        "--checkpoint_every_n_steps",
+        type=PositiveInt | None,
+        default=None,
+        help="save `last` within an epoch, too, each time so many steps are done",
+    )
+    parser.link_arguments("model.backbone", "data.backbone")
+    parser.link_arguments("model.revision", "data.backbone_revision")
+    parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
+    parser.link_arguments("seed_everything", "data.seed", compute_fn=_data_seed)
+    parser.link_arguments("data.types", "model.types", apply_on="instantiate")
+
+
+def plain(config: Any) -> Any:
+    """A copy of parsed options that can be written: an enumeration, some callbacks' default, by value."""
+    if isinstance(config, Namespace):
+        return Namespace(**{key: plain(value) for key, value in vars(config).items()})
+    if isinstance(config, list):
+        return [plain(value) for value in config]
+    return config.value if isinstance(config, Enum) else config
+
+
+def quiet() -> None:
+    """Silences warnings of libraries about their own insides, each by its words."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # their tips and notes on hardware
+    for words in (
+        ".*LightningCLI's args parameter.*",
+        ".*does not have many workers.*",
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*is not resumable.*",
+        ".*hooks will not be called on every batch.*",  # an average takes steps, not batches
+        ".*litlogger.*",
+        ".*smaller than the logging interval.*",  # each epoch has its line whatever the interval
+        ".*Found .* module.* in eval mode.*",
+        ".*anonymous setting.*",
+        ".*recommended to use .self.log.*sync_dist.*",  # the metrics are summed over ranks already
+        "The dirpath has changed from .*",
+        r"The \.grad attribute of a Tensor that is not a leaf.*",  # torch.compile looking around
+    ):
+        warnings.filterwarnings("ignore", message=words)
+
+
+def _data_seed(seed: bool | int) -> int:
+    check("seed_everything", Seed, int(seed))
+    return int(seed)
+
+
+def parser() -> LightningArgumentParser:
+    """A parser of all options of a recipe, to list them."""
+    made = LightningArgumentParser(exit_on_error=False, allow_abbrev=False)
+    made.add_argument("--seed_everything", type=bool | int, default=42)  # others are linked to it
+    made.add_lightning_class_args(Trainer, "trainer")
+    made.add_lightning_class_args(NERModule, "model")
+    made.add_lightning_class_args(CoNLLDataModule, "data")
+    add_options(made)
+    return made

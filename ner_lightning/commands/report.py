@@ -1,0 +1,119 @@
+"""`ner-lightning report` and `ner-lightning compare`: what runs came to, from their files alone."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ner_lightning.commands.options import Parser, check_folder
+from ner_lightning.errors import UserError
+
+SPLITS = ("test", "valid")
+MARKS = (b"Made from the files of the run", b"Made from a file of predictions alone")  # of a report of ours
+
+
+def run(subcommand: str, args: Sequence[str]) -> None:
+    """Runs `report` or `compare`.
+
+    Raises:
+        UserError: a run, a file or an option is not as it must be.
+    """
+    if subcommand == "compare":
+        _compare(_compare_parser().parse_args(args))
+    else:
+        _report(_report_parser().parse_args(args))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    if len(options.runs_to_compare) < 2:
+        raise UserError("name two runs or more to compare")
+    # Here and below: `--help` must not wait for numpy, torch and the plots.
+    from ner_lightning.analysis.compare import comparison, shared_split
+    from ner_lightning.analysis.experiment import find
+    from ner_lightning.analysis.render.blocks import terminal
+
+    runs = [find(address, Path(options.runs)) for address in options.runs_to_compare]
+    sys.stdout.write(terminal(comparison(runs, shared_split(runs, options.split))))
+
+
+def _report(options: argparse.Namespace) -> None:
+    if options.output:
+        check_folder("--output", options.output)
+    from ner_lightning.analysis.experiment import find
+    from ner_lightning.analysis.mitigations import read_ladder
+
+    runs = [find(address, Path(options.runs)) for address in options.runs_to_report or [None]]
+    ladder = read_ladder(Path(options.ladder)) if options.ladder else None
+    folder = Path(options.output) if options.output else runs[0].folder
+    if folder is None:
+        raise UserError(
+            "a file of predictions has no run folder: name where the report goes with --output DIR"
+        )
+    from ner_lightning.analysis.render.blocks import markdown
+    from ner_lightning.analysis.render.html import html
+    from ner_lightning.analysis.report.assemble import blocks
+    from ner_lightning.system.atomic import write_text
+
+    if options.output:
+        _check_foreign(folder)
+    found = blocks(runs, split=options.split, text=not options.no_text, ladder=ladder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "report.md", markdown(found))
+        write_text(folder / "report.html", html(found))
+    except OSError as error:
+        raise UserError(f"--output {folder}: {(error.strerror or 'cannot be written').lower()}") from None
+    sys.stdout.write(f"{folder / 'report.md'}\n{folder / 'report.html'}\n")
+
+
+def _check_foreign(folder: Path) -> None:
+    """Checks that nothing but an earlier report is overwritten.
+
+    Raises:
+        UserError: a file of that name is something else.
+    """
+    for name in ("report.md", "report.html"):
+        file = folder / name
+        if file.is_file() and not any(mark in file.read_bytes() for mark in MARKS):
+            raise UserError(
+                f"--output {folder}: {file} is there already and is no report of ours; move it away"
+            )
+
+
+def _report_parser() -> Parser:
+    parser = Parser(
+        prog="ner-lightning report",
+        description="Writes report.md and report.html: data, model, training, scores, failure cases.",
+    )
+    parser.add_run(
+        "runs_to_report",
+        "*",
+        text="run folder, or a file of predictions; several are compared (default: the last run)",
+    )
+    parser.add_argument("--output", metavar="DIR", help="where to write (default: the first run's folder)")
+    parser.add_argument("--no-text", action="store_true", help="leave out all text of the data")
+    parser.add_argument(
+        "--ladder", metavar="FILE", help="measured rows, as docs/results.json, for mitigations to cite"
+    )
+    _shared(parser, "whose failures to analyse (default: valid, so that test stays unseen)")
+    return parser
+
+
+def _compare_parser() -> Parser:
+    parser = Parser(
+        prog="ner-lightning compare",
+        description="Compares runs on the same sentences: intervals and paired tests.",
+    )
+    parser.add_run("runs_to_compare", "*", text="run folder, or a file of predictions")
+    _shared(parser, "what to compare on (default: test if all runs have it)")
+    return parser
+
+
+def _shared(parser: Parser, split: str) -> None:
+    parser.add_argument("--split", choices=SPLITS, help=split)
+    parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
+
+
+def parser(name: str) -> Parser:
+    """Its options."""
+    return _compare_parser() if name == "compare" else _report_parser()

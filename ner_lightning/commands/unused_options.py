@@ -1,0 +1,194 @@
+"""Options on a command line that would do nothing there: said or refused, with what makes it so.
+
+Only what stands on the command line counts. A config may hold settings that another one turns off: that is
+how overlays work.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ner_lightning.data.sources import SAMPLE
+from ner_lightning.errors import UserError
+from ner_lightning.system.progress import stage
+
+# What of a recipe's trainer `pretrain` uses; its loggers and callbacks are about taggers.
+PRETRAINER = [
+    "trainer.accelerator",
+    "trainer.strategy",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.precision",
+    "trainer.max_epochs",
+    "trainer.accumulate_grad_batches",
+    "trainer.gradient_clip_val",
+    "trainer.gradient_clip_algorithm",
+    "trainer.deterministic",
+    "trainer.log_every_n_steps",
+    "trainer.use_distributed_sampler",
+    "trainer.num_sanity_val_steps",
+    "trainer.enable_model_summary",
+]
+# What matters while a tagger is trained, and not when it is scored.
+_TRAINING = (
+    "model.lr",
+    "model.head_lr",
+    "model.crf_lr",
+    "model.weight_decay",
+    "model.warmup",
+    "model.schedule",
+    "model.averaging",
+    "model.dropout",
+    "model.word_dropout",
+    "data.batch_size",
+    "data.train_file",
+    "data.train_limit",
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.accumulate_grad_batches",
+    "trainer.gradient_clip_val",
+    "checkpoint_every_n_steps",
+)
+_FILES = ("data.train_file", "data.valid_file", "data.test_file")
+_HUB = ("data.config", "data.revision")
+_FIELDS = ("data.words_column", "data.tags_column", "data.document_column")
+_PROMPTED = ("model.backbone", "model.revision", "model.trust_remote_code", "trainer.precision")
+# What stands on top of a backbone.
+_TAGGER = (
+    "model.pooling",
+    "model.dropout",
+    "model.use_crf",
+    "model.constrained",
+    "model.loss",
+    "model.loss_parts",
+    "model.head_lr",
+    "model.crf_lr",
+)
+
+
+class Rule(NamedTuple):
+    """Options that do nothing in some cases.
+
+    Attributes:
+        options: the options; one names all below it as well.
+        idle: whether a configuration is such a case.
+        why: what makes it one.
+    """
+
+    options: Sequence[str]
+    idle: Callable[[Any], bool]
+    why: str
+
+
+def _local(config: Any) -> bool:
+    named = all(getattr(config.data, option.removeprefix("data.")) for option in _FILES)
+    return named or config.data.dataset == SAMPLE or Path(config.data.dataset).expanduser().is_dir()
+
+
+RULES = (
+    Rule(("model.lora",), lambda c: c.model.peft == "none", "model.peft is none, so there are no adapters"),
+    Rule(
+        ("model.crf_lr", "model.loss.crf"),
+        lambda c: not c.model.use_crf,
+        "model.use_crf is false, so there is no CRF",
+    ),
+    Rule(
+        ("model.lr",),
+        lambda c: (
+            c.model.freeze_backbone
+            and c.model.peft == "none"
+            and not c.model.unfreeze_top
+            and c.model.head_lr is not None
+        ),
+        "nothing of the backbone is trained, and the head has model.head_lr",
+    ),
+    Rule(
+        ("model.cache.folder", "model.cache.limit_gb"),
+        lambda c: not c.model.cache.enabled,
+        "model.cache.enabled is false",
+    ),
+    Rule(
+        ("model.revision",),
+        lambda c: (
+            c.model.backbone.endswith(".gguf")
+            or c.model.backbone.startswith("package:")
+            or Path(c.model.backbone).expanduser().is_dir()
+        ),
+        "the backbone is not on the Hub",
+    ),
+    Rule(
+        ("data.batch_size",),
+        lambda c: c.data.tokens_per_batch is not None,
+        "data.tokens_per_batch decides how large a batch is",
+    ),
+    Rule(
+        ("data.dataset", *_FILES, *_HUB, *_FIELDS),
+        lambda c: c.data.source is not None,
+        "sentences come from data.source",
+    ),
+    Rule(
+        ("data.dataset",),
+        lambda c: all(getattr(c.data, option.removeprefix("data.")) for option in _FILES),
+        "each split has a file of its own",
+    ),
+    Rule(_HUB, _local, "the data are local files"),
+    Rule(
+        ("trainer.gradient_clip_algorithm",),
+        lambda c: not c.trainer.gradient_clip_val,
+        "trainer.gradient_clip_val is not set",
+    ),
+)
+
+
+def say_unused(words: Sequence[str], config: Any) -> None:
+    """Says which options on the command line do nothing beside the others.
+
+    They are not refused: a ladder or a sweep gives every run the same options.
+
+    Args:
+        words: the command line.
+        config: the parsed options of a subcommand.
+    """
+    for option in given(words):
+        for rule in RULES:
+            if _is_of(option, rule.options) and rule.idle(config):
+                stage(f"--{option} does nothing here: {rule.why}.")
+
+
+def refuse_outside(words: Sequence[str], command: str) -> None:
+    """Stops options that a command does not use at all.
+
+    Args:
+        words: the command line.
+        command: the command: validate, test, baseline or pretrain.
+
+    Raises:
+        UserError: there is one.
+    """
+    for option in given(words):
+        if UNUSED[command](option):
+            raise UserError(f"--{option} does nothing in `{command}`; leave it out")
+
+
+def given(words: Sequence[str]) -> list[str]:
+    """The options that a command line names."""
+    return [word[2:].partition("=")[0].rstrip("+") for word in words if word.startswith("--")]
+
+
+def _is_of(option: str, names: Collection[str]) -> bool:
+    return any(option == name or option.startswith(f"{name}.") for name in names)
+
+
+def _of_model_or_trainer(option: str) -> bool:
+    return option.startswith(("model.", "trainer."))
+
+
+# Whether an option is one that a command does not use.
+UNUSED: dict[str, Callable[[str], bool]] = {
+    "validate": lambda option: _is_of(option, [*_TRAINING, "data.test_file"]),
+    "test": lambda option: _is_of(option, [*_TRAINING, "data.valid_file", "data.valid_limit"]),
+    "baseline": lambda option: _of_model_or_trainer(option) and not _is_of(option, _PROMPTED),
+    "pretrain": lambda option: (
+        _is_of(option, _TAGGER) or (option.startswith("trainer.") and not _is_of(option, PRETRAINER))
+    ),
+}

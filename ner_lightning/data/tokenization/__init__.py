@@ -1,0 +1,1 @@
+"""Tokenization: words to sub-tokens, their alignment, windows."""

@@ -1,0 +1,241 @@
+"""From words to sub-tokens: running-text tokenisation, alignment, windows for long sentences."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+
+import numpy as np
+
+from ner_lightning.data.gguf import read_once
+from ner_lightning.data.pretrained import Pretrained, no_foreign_code
+from ner_lightning.data.tokenization.alignment import (
+    Ints,
+    Tokenizer,
+    clip,
+    marks_first_words,
+    special_tokens,
+    word_starts,
+)
+from ner_lightning.data.tokenization.windows import owners, passages, windows
+from ner_lightning.errors import UserError
+from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_arguments
+
+CHUNK = 1024  # sentences per tokenizer call: enough to amortise it, little enough to show progress
+# The settings of a data module that decide how words become sub-tokens: arguments of `Encoder`.
+ENCODING = ("max_length", "overlap", "context", "repeats", "prefix_space", "first_space")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A passage, ready to be batched: a sentence, or consecutive sentences of one document.
+
+    Attributes:
+        index: its sentences' positions in their split. *Shape:* (S,)
+        counts: how many words each sentence has. *Shape:* (S,)
+        windows: sub-token ids of each window, special tokens included.
+        window: for each word, the window that its vector is read from. *Shape:* (W,)
+        first: for each word, the place of its first sub-token in that window. *Shape:* (W,)
+        last: the same for its last sub-token. *Shape:* (W,)
+        tags: tag ids, None where the sentences have none. *Shape:* (W,)
+    """
+
+    index: Ints
+    counts: Ints
+    windows: tuple[Ints, ...]
+    window: Ints
+    first: Ints
+    last: Ints
+    tags: Ints | None = None
+
+    @property
+    def longest(self) -> int:
+        """Sub-tokens in the longest window."""
+        return max(len(ids) for ids in self.windows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokenised:
+    """A sentence's sub-tokens, special tokens not among them.
+
+    Attributes:
+        index: its position in its split.
+        ids: sub-token ids.
+        starts: each word's first sub-token, and at the end their number. *Shape:* (W + 1,)
+    """
+
+    index: int
+    ids: Ints
+    starts: Ints
+
+
+def load_tokenizer(pretrained: Pretrained, *, trust_remote_code: bool = False) -> Tokenizer:
+    """Loads a backbone's fast tokenizer.
+
+    Raises:
+        UserError: it has no fast form, without which words cannot be aligned, or needs code of its own that
+            is not trusted.
+    """
+    from transformers import AutoTokenizer
+
+    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
+        tokenizer: Tokenizer = AutoTokenizer.from_pretrained(
+            pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
+        )
+    if not tokenizer.is_fast:
+        raise UserError(f"model.backbone: {pretrained.name} has no fast tokenizer to align words with")
+    return tokenizer
+
+
+class Encoder:
+    """Encodes sentences of words as their running text would be encoded.
+
+    The words are joined by single spaces and tokenised as one text; character offsets then say which
+    word a sub-token belongs to. So every family of tokenizers (byte-level BPE with its leading space,
+    SentencePiece, WordPiece) sees what it saw in pre-training. Words that vanish or melt into a
+    neighbour in that text are tokenised one by one instead, so each word has a sub-token of its own.
+
+    Args:
+        tokenizer: a fast tokenizer.
+        max_length: the most sub-tokens in a window, special tokens included.
+        overlap: sub-tokens that consecutive windows of a long sentence share, words permitting.
+        context: read consecutive sentences of a document together, a line each, up to this many
+            sub-tokens; None reads each sentence alone.
+        repeats: write the text this many times more, a line each, and read words from the last copy, where
+            a causal model has seen all of it (Springer et al. 2024).
+        prefix_space: false tokenises each word alone and without the space before it, as pipelines do
+            that forget it.
+        first_space: put a space before a sentence's first word too, so that a name is the same sub-tokens
+            wherever it stands. No effect with tokenizers that see to this themselves.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        max_length: PositiveInt = 512,
+        overlap: NonNegativeInt = 64,
+        context: PositiveInt | None = None,
+        repeats: NonNegativeInt = 0,
+        prefix_space: bool = True,
+        first_space: bool = False,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.prefix, self.suffix = special_tokens(tokenizer)
+        line = tokenizer("\n", add_special_tokens=False)["input_ids"]
+        self.line = np.array([i for i in line if i != tokenizer.unk_token_id], dtype=np.int64)
+        check_arguments(type(self), locals(), "data.")
+        special = len(self.prefix) + len(self.suffix) + repeats * len(self.line)
+        self.max_length = max_length
+        self.capacity = (max_length - special) // (repeats + 1)
+        self.overlap = overlap
+        self.context = context
+        self.repeats = repeats
+        self.prefix_space = prefix_space
+        self.lead = " " if first_space and prefix_space and marks_first_words(tokenizer) else ""
+        copies = f", for each of {repeats + 1} copies" if repeats else ""
+        if self.capacity < 2 or not 0 <= overlap <= self.capacity // 2:
+            raise UserError(
+                f"data.max_length {max_length} and data.overlap {overlap} do not fit together: "
+                f"overlap may be at most half of max_length less {special} special tokens{copies}"
+            )
+        if context is not None and not 1 <= context <= self.capacity:
+            raise UserError(
+                f"data.context is {context}; it must be at least 1 and at most {self.capacity}, which is "
+                f"data.max_length less {special} special tokens{copies}"
+            )
+        pad = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+        self.pad_id = next(token for token in pad if token is not None)  # masked, so any id will do
+
+    def encode(
+        self, sentences: Sequence[Sequence[str]], documents: Sequence[int] | None = None
+    ) -> Iterator[Encoded]:
+        """Encodes sentences in order, none of them empty; `Encoded.tags` is None.
+
+        Args:
+            sentences: the words of each.
+            documents: the document of each, for `context`; without it each is read alone.
+
+        Yields:
+            one `Encoded` for each passage; without `context` that is each sentence.
+        """
+        tokenised = self._tokenise(sentences)
+        if self.context is None or documents is None:
+            for sentence in tokenised:
+                yield self._passage([sentence])
+            return
+        for _, members in groupby(tokenised, key=lambda sentence: documents[sentence.index]):
+            whole = list(members)
+            lengths = [len(sentence.ids) + len(self.line) for sentence in whole]
+            for begin, end in passages(lengths, self.context):
+                yield self._passage(whole[begin:end])
+
+    def _tokenise(self, sentences: Sequence[Sequence[str]]) -> Iterator[_Tokenised]:
+        numbered = enumerate(sentences)
+        while chunk := list(islice(numbered, CHUNK)):
+            if not self.prefix_space:
+                for index, words in chunk:
+                    yield _Tokenised(index, *self._clipped(*self._word_by_word(words)))
+                continue
+            texts = [self.lead + " ".join(words) for _, words in chunk]
+            coded = self.tokenizer(
+                texts, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False
+            )
+            for (index, words), ids, offsets in zip(
+                chunk, coded["input_ids"], coded["offset_mapping"], strict=True
+            ):
+                starts = word_starts(words, offsets, lead=len(self.lead))
+                pieces = (
+                    self._word_by_word(words) if starts is None else (np.array(ids, dtype=np.int64), starts)
+                )
+                yield _Tokenised(index, *self._clipped(*pieces))
+
+    def _clipped(self, ids: Ints, starts: Ints) -> tuple[Ints, Ints]:
+        return clip(ids, starts, self.capacity)
+
+    def _passage(self, sentences: Sequence[_Tokenised]) -> Encoded:
+        """Puts sentences, each on a line of its own, into one window; one that is too long, into several.
+
+        Places of sub-tokens are counted in the passage's text first, then in each word's own window.
+        """
+        text = np.concatenate([part for s in sentences for part in (self.line, s.ids)][1:])
+        lengths = np.array([len(s.ids) + len(self.line) for s in sentences])
+        offsets = np.cumsum(lengths) - lengths  # where each sentence begins in the text. (S,)
+        numbered = list(zip(sentences, offsets, strict=True))
+        first = np.concatenate([s.starts[:-1] + offset for s, offset in numbered])  # in the text. (W,)
+        last = np.concatenate([s.starts[1:] - 1 + offset for s, offset in numbered])  # (W,)
+        ranges = [(0, len(first))]  # of words, one for each window
+        if len(sentences) == 1:
+            ranges = windows(sentences[0].starts, self.capacity, self.overlap)
+        begins = first[[low for low, _ in ranges]]  # where each window begins in the text. (windows,)
+        bodies = [text[first[low] : last[high - 1] + 1] for low, high in ranges]
+        before = np.array(
+            [self._before(body) for body in bodies]
+        )  # sub-tokens ahead of each body. (windows,)
+        owner = owners(ranges, len(first))  # the window that each word is read from. (W,)
+        return Encoded(
+            index=np.array([s.index for s in sentences]),
+            counts=np.array([len(s.starts) - 1 for s in sentences]),
+            windows=tuple(map(self._window, bodies)),
+            window=owner,
+            first=first - begins[owner] + before[owner],
+            last=last - begins[owner] + before[owner],
+        )
+
+    def _before(self, body: Ints) -> int:
+        """How many sub-tokens stand before the copy of a window's text that words are read from."""
+        return len(self.prefix) + self.repeats * (len(body) + len(self.line))
+
+    def _window(self, body: Ints) -> Ints:
+        copies = [body, self.line] * self.repeats
+        return np.concatenate([self.prefix, *copies, body, self.suffix])
+
+    def _word_by_word(self, words: Sequence[str]) -> tuple[Ints, Ints]:
+        """Each word tokenised with the space before it; a word that gives nothing becomes unknown."""
+        unknown = self.tokenizer.unk_token_id
+        blank = [self.pad_id if unknown is None else unknown]
+        space = " " if self.prefix_space else ""
+        texts = [(space if place else self.lead) + word for place, word in enumerate(words)]
+        coded = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        pieces = [ids or blank for ids in coded]
+        starts = np.cumsum([0, *map(len, pieces)])
+        return np.concatenate([np.array(piece, dtype=np.int64) for piece in pieces]), starts

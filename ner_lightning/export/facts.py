@@ -1,0 +1,67 @@
+"""What an exported folder says of its training: data, scores with intervals, limitations."""
+
+from pathlib import Path
+from typing import Any
+
+from ner_lightning.analysis.experiment import Experiment, find
+from ner_lightning.analysis.render.blocks import Items
+from ner_lightning.analysis.report.failures import limitations
+from ner_lightning.analysis.slices import TYPE
+from ner_lightning.data.sources import SAMPLE
+from ner_lightning.errors import UserError
+
+SCORES = ("f1", "precision", "recall")
+
+
+def facts(folder: Path | None) -> dict[str, Any]:
+    """Reads them off a run's files; none where there is no run, or it predicted nothing.
+
+    Args:
+        folder: the run folder, None if the checkpoint lies in none.
+    """
+    if folder is None:
+        return {}
+    try:
+        run = find(str(folder), folder)
+    except UserError:
+        return {}
+    split = "test" if "test" in run.splits else next(iter(run.splits))
+    texts = [block.texts for block in limitations(run, split, several=False) if isinstance(block, Items)]
+    return {
+        "run": run.name,
+        "seed": run.seed,
+        "dataset": _dataset(run),
+        "data": {
+            name: {
+                "sentences": held.get("sentences"),
+                "words": held.get("words"),
+                "is": held.get("fingerprint"),
+            }
+            for name, held in run.about.get("data", {}).items()
+        },
+        "parameters": run.about.get("parameters"),
+        "trained_parameters": run.about.get("trained_parameters"),
+        "scores": {name: _scores(run, name) for name in run.splits},
+        "limitations": [text for part in texts for text in part],
+    }
+
+
+def _scores(run: Experiment, split: str) -> dict[str, Any]:
+    analysis = run.splits[split]
+    return {
+        "sentences": len(analysis.predictions.rows),
+        "all": {name: list(analysis.scores[name]) for name in SCORES},
+        "f1 by type": {row.name: list(row.f1) for row in analysis.slices.get(TYPE, [])},
+    }
+
+
+def _dataset(run: Experiment) -> str:
+    """What the training sentences came from: a data set, a local file or folder, or a source's class."""
+    source = run.data.get("source") or {}
+    if source:
+        return str(source["class_path"])
+    if file := run.data.get("train_file"):
+        return f"{Path(file).name} (a local file)"
+    name = str(run.data.get("dataset", ""))
+    local = name != SAMPLE and (Path(name).exists() or name.startswith(("/", ".", "~")))
+    return f"{Path(name).name} (a local folder)" if local else name

@@ -1,0 +1,1 @@
+"""Engines: what computes emissions other than PyTorch."""

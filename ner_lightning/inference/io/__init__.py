@@ -1,0 +1,1 @@
+"""Input and output of prediction: files read and written."""

@@ -1,0 +1,12 @@
+"""Which formats of files are read and written, and the suffixes by which they are known."""
+
+from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
+
+_JSONL = dict.fromkeys(JSON_SUFFIXES, "jsonl")
+_TABLES = {".csv": "csv", ".parquet": "parquet"}
+READ = {".txt": "txt", **_JSONL, **_TABLES, **dict.fromkeys((".conll", ".bio", ".tsv"), "conll")}
+WRITTEN = {**_JSONL, **_TABLES, ".spacy": "spacy", ".conll": "conll", ".txt": "text"}
+INPUTS = tuple(dict.fromkeys(READ.values()))
+OUTPUTS = tuple(dict.fromkeys(WRITTEN.values()))
+WIDE = ("csv", "parquet")  # can be a table with a column for each type
+MADE_AT_THE_END = ("parquet", "spacy")  # of lines of JSON

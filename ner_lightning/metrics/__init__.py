@@ -1,0 +1,1 @@
+"""Metrics: entity counts, precision, recall and F1."""

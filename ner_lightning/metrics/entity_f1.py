@@ -1,0 +1,78 @@
+"""EntityF1: entity-level scores as a torchmetrics Metric, summed over ranks."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torchmetrics import Metric
+
+from ner_lightning.metrics.float64 import has_float64
+from ner_lightning.metrics.functional import COUNTED, entity_counts, scores
+
+
+class EntityF1(Metric):
+    """Entity counts and word accuracy over a whole split, exact on any number of ranks.
+
+    The loss is summed in float64, on a device that has none (Apple's GPUs) by the CPU.
+
+    Args:
+        types: the entity types, in the label set's order.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    is_differentiable = False
+    counts: Tensor
+    words: Tensor
+    loss: Tensor
+
+    def __init__(self, types: Sequence[str]) -> None:
+        super().__init__()
+        if isinstance(types, str):  # whose letters would pass for types
+            raise TypeError(f"types is the text {types!r}; give a sequence of entity types")
+        self.types = list(types)
+        self._by_type: dict[str, dict[str, float]] = {}
+        zeros = torch.zeros(len(self.types), 3, dtype=torch.long)
+        self.add_state("counts", zeros, dist_reduce_fx="sum")
+        self.add_state("words", torch.zeros(2, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("loss", torch.zeros((), dtype=torch.double), dist_reduce_fx="sum")
+
+    def update(self, predicted: Tensor, gold: Tensor, mask: Tensor) -> None:
+        """Adds a batch; arguments as for `entity_counts`."""
+        self.counts += entity_counts(predicted, gold, mask, len(self.types)).sum(0)
+        right = (predicted == gold) & mask
+        self.words += torch.stack([right.sum(), mask.sum()])
+
+    def add_loss(self, total: Tensor) -> None:
+        """Adds a batch's loss, summed over its words."""
+        self.loss += total.detach().to(self.loss.device)
+
+    def _apply(self, fn: Callable[..., Any], exclude_state: Sequence[str] = "") -> Module:
+        """Moves the counts wherever the module goes, and the loss if there is float64."""
+        super()._apply(fn, exclude_state=[*exclude_state, "loss"])
+        device = self.counts.device
+        self.loss = self.loss.to(device if has_float64(device) else "cpu")
+        return self
+
+    def compute(self) -> dict[str, float]:
+        """`loss` and `accuracy` per word; micro `precision`, `recall`, `f1`; `f1/TYPE` for each."""
+        micro = scores(self.counts.sum(0))
+        right, total = self.words.tolist()
+        # Kept, because only inside `compute` the counts are those of all ranks.
+        self._by_type = {
+            name: scores(row)._asdict() | dict(zip(COUNTED, row.tolist(), strict=True))
+            for name, row in zip(self.types, self.counts, strict=True)
+        }
+        return {
+            "loss": float(self.loss) / total if total else 0.0,
+            "accuracy": right / total if total else 0.0,
+            "precision": micro.precision,
+            "recall": micro.recall,
+            "f1": micro.f1,
+        } | {f"f1/{name}": row["f1"] for name, row in self._by_type.items()}
+
+    def by_type(self) -> dict[str, dict[str, float]]:
+        """Counts and scores of each type over all ranks, as last computed."""
+        return self._by_type

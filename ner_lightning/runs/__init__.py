@@ -1,0 +1,1 @@
+"""Runs: the run folder, its checkpoints, provenance, rows of results, ladders of recipes."""

@@ -1,0 +1,161 @@
+"""The run folder: where a run's files are, and what `best` and `last` mean."""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ner_lightning.errors import UserError
+from ner_lightning.system.atomic import sweep, write_text
+
+BEST, LAST = "best", "last"
+RECIPE = "recipe.yaml"  # what a run of another command than `fit` is continued with
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder, `runs/NAME/NUMBER`.
+
+    It holds `config.yaml`, `run.json` (command, versions, data), `checkpoints/{best,last}.ckpt`,
+    `metrics.csv`, `metrics.json`, `train_entities.json` and `predictions.SPLIT.{jsonl,conll}`.
+    """
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    def checkpoint(self, which: str) -> Path:
+        """The file of checkpoint `best` or `last`."""
+        return self.checkpoints / f"{which}.ckpt"
+
+    def read(self, name: str) -> dict[str, Any]:
+        """A JSON file of the folder; empty if it is not there."""
+        file = self.path / name
+        if not file.is_file():
+            return {}
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return content
+
+    def write(self, name: str, content: Mapping[str, Any]) -> None:
+        """Writes a JSON file of the folder, whole or not at all."""
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        write_text(self.path / name, text)
+
+    def update(self, name: str, content: Mapping[str, Any]) -> None:
+        """Sets some keys of a JSON file of the folder."""
+        self.write(name, self.read(name) | dict(content))
+
+    def sweep(self) -> None:
+        """Removes what a killed process left half-written."""
+        for folder in (self.path, self.checkpoints, self.path.parent.parent):
+            sweep(folder)
+
+    def point_last(self) -> None:
+        """Makes `runs/last` mean this run."""
+        link = self.path.parent.parent / LAST
+        fresh = link.with_name(f".{LAST}.{os.getpid()}.tmp")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(self.path.relative_to(link.parent), target_is_directory=True)
+        fresh.replace(link)
+
+
+def create(root: Path, name: str) -> Run:
+    """Makes the next free folder `root/name/1`, `root/name/2`, ...
+
+    Raises:
+        UserError: the folder cannot be made, or the name would leave it.
+    """
+    if not name or name != Path(name).name or name in {".", "..", LAST}:
+        raise UserError(f"--name {name!r} cannot be the name of a folder inside {root}")
+    if (root / LAST).exists() and not (root / LAST).is_symlink():
+        raise UserError(f"{root / LAST} is no link to a run, which would take its place; move it away")
+    folder = root / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = [int(item.name) for item in folder.iterdir() if item.name.isdecimal()]
+        number = max(taken, default=0)
+        while True:
+            number += 1
+            try:
+                (folder / str(number) / "checkpoints").mkdir(parents=True)
+                return Run(folder / str(number))
+            except FileExistsError:
+                continue  # another process took this number just now
+    except OSError as error:
+        raise UserError(f"the run folder {folder} cannot be written: {error.strerror}") from None
+
+
+def check_writable(run: Run) -> None:
+    """Checks that results can be written beside a run's checkpoints.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if not os.access(run.path, os.W_OK):
+        raise UserError(
+            f"the run folder {run.path} cannot be written.\n"
+            "Mend its permissions, or copy its checkpoint and name the copy: --ckpt_path FILE"
+        )
+
+
+def short(path: Path) -> Path:
+    """A path as it would be typed: from the working folder on, if it is inside."""
+    whole = path.resolve()
+    return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else path
+
+
+def remove_empty(run: Run) -> None:
+    """Removes the folder of a run that failed before it wrote anything, and its empty parents."""
+    with suppress(OSError):  # not empty
+        for folder in (run.checkpoints, run.path, run.path.parent, run.path.parent.parent):
+            folder.rmdir()
+
+
+def resolve(address: str | None, which: str, root: Path) -> Path:
+    """Finds a checkpoint.
+
+    Args:
+        address: a run folder, a checkpoint file, or None for the last run.
+        which: `best` or `last`, for a run folder.
+        root: the folder of runs, for None.
+
+    Raises:
+        UserError: there is no such run or checkpoint.
+    """
+    path = Path(address).expanduser() if address else root / LAST
+    if path.is_file():
+        return path
+    if address is None and not path.is_dir():
+        raise UserError(
+            f"there is no last run in {root}; train one with `ner-lightning fit --config FILE`, "
+            "or name a run with --run"
+        )
+    if not path.is_dir():
+        raise UserError(f"there is no run folder or checkpoint {address}")
+    found = Run(path.resolve()).checkpoint(which)
+    if not found.is_file():
+        held = sorted(found.parent.glob("*.ckpt"))
+        has = f"it has: {', '.join(file.stem for file in held)}" if held else "it has none"
+        other = Run(path.resolve()).checkpoint(LAST)
+        raise UserError(
+            f"{path} has no checkpoint `{which}` ({has})"
+            + (
+                f".\nIt ended before a validation. Use its last one: {short(other)} in place of the run "
+                "folder, or --ckpt_path last for fit, validate and test"
+                if other in held
+                else ""
+            )
+        )
+    return found
+
+
+def run_of(checkpoint: Path) -> Run | None:
+    """The run folder that a checkpoint lies in, None if it was taken out of one."""
+    folder = checkpoint.resolve().parent.parent
+    return Run(folder) if (folder / "run.json").is_file() else None

@@ -1,0 +1,74 @@
+"""Provenance: versions, machine and git commit, for whoever wants to repeat a run."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "ner-lightning",
+    "torch",
+    "lightning",
+    "transformers",
+    "peft",
+    "tokenizers",
+    "torchmetrics",
+    "datasets",
+    "numpy",
+)
+
+
+def now() -> str:
+    """The time as a run's files have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, machine and git commit, for whoever wants to repeat a run."""
+    return {
+        "versions": {"python": platform.python_version()} | package_versions(),
+        "machine": machine(),
+        "commit": git_commit(),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of the packages that a result depends on, as far as they are installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> str:
+    """The processor and its number of cores, and the GPUs."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [ln for ln in info.read_text(encoding="utf-8").split("\n") if "model name" in ln]
+        model = names[0].partition(":")[2].strip() if names else model
+    torch = sys.modules.get("torch")  # a process that has not imported it computes on no GPU
+    gpus = [] if torch is None else [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return "; ".join([f"{model}, {os.cpu_count()} cores", *gpus])
+
+
+def git_commit() -> str | None:
+    """The commit of the working folder's repository, marked if the tree differs from it."""
+    try:
+        head, status = (
+            subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+            for command in (
+                ["git", "rev-parse", "HEAD"],
+                ["git", "status", "--porcelain", "--untracked-files=no"],
+            )
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.strip() + ("+changes" if status.strip() else "")

@@ -1,0 +1,100 @@
+"""Where a command is: lines about its stages, shown only where the command line asks for them."""
+
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Literal, TypeVar
+
+from ner_lightning.system.terminal import printable
+
+Item = TypeVar("Item")
+EVERY = 60.0  # seconds between two lines about the same loop
+_LOGGER = logging.getLogger("ner_lightning")
+
+
+def stage(line: str) -> None:
+    """Says what begins now. Whoever uses the package without its command line sees nothing of it."""
+    _LOGGER.info(line)
+
+
+def warn(line: str) -> None:
+    """Says what must not be missed, once: on the first of several ranks."""
+    if _rank() == "0":
+        _LOGGER.warning(line)
+
+
+def _rank() -> str:
+    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+    return next((os.environ[name] for name in names if name in os.environ), "0")
+
+
+class Pace:
+    """Says once a minute how far a loop is.
+
+    Args:
+        what: what is counted, such as `epoch 1/4: batches`.
+        total: how many there will be; infinite if that is not known.
+        before: how many of them were done before it begins.
+    """
+
+    def __init__(self, what: str, total: float, before: int = 0) -> None:
+        self.what, self.total, self.before = what, total, before
+        self._began = self._said = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        """Says a line if a minute has passed since the last one.
+
+        Args:
+            done: how many are done by now.
+        """
+        now = time.monotonic()
+        if now - self._said < EVERY:
+            return
+        self._said = now
+        if math.isinf(self.total):
+            stage(f"{self.what}: {done:,}")
+            return
+        left = (now - self._began) / 60 * (self.total - done) / max(done - self.before, 1)
+        stage(f"{self.what}: {done:,} of {self.total:,}, about {left:.0f} minutes left")
+
+
+def paced(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+    """The same items, with a line about them once a minute."""
+    pace = Pace(what, total)
+    for done, item in enumerate(items, start=1):
+        yield item
+        pace(done)
+
+
+@contextmanager
+def shown(where: Literal["stdout", "stderr"]) -> Iterator[None]:
+    """Shows the lines while a command runs, on the first of several ranks; warnings go to stderr.
+
+    Args:
+        where: `stderr` for a command whose standard output is its result.
+    """
+    handler, before = _Lines(where), _LOGGER.level
+    _LOGGER.addHandler(handler)
+    _LOGGER.setLevel(logging.INFO if _rank() == "0" else logging.WARNING)
+    try:
+        yield
+    finally:
+        _LOGGER.removeHandler(handler)
+        _LOGGER.setLevel(before)
+
+
+class _Lines(logging.Handler):
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Looked up each time: tests and callers may have put another stream there.
+        stream = sys.stderr if record.levelno >= logging.WARNING else getattr(sys, self.where)
+        with suppress(OSError, RuntimeError):  # a full disk, a terminal that is gone: neither stops a run
+            stream.write(printable(record.getMessage(), keep="\n") + "\n")
+            stream.flush()

@@ -1,0 +1,180 @@
+"""SafePoints: a run that is told to stop saves first, and continues later as if it never had."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+from ner_lightning.errors import Interrupted
+from ner_lightning.runs.folder import LAST, Run, short
+from ner_lightning.system.console import say
+from ner_lightning.training.callbacks.checkpoints import AGAIN
+from ner_lightning.training.callbacks.throughput import logs_step
+from ner_lightning.training.loggers.table import TableLogger
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+VALIDATION = "epoch_loop.val_loop.batch_progress"
+
+
+class SafePoints(Callback):
+    """Saves `last` between two steps: before a stop, and every so many steps if that is wished for.
+
+    Ctrl-C, SIGTERM and SIGUSR1 (which SLURM can send before a job's time is up) stop after the step at
+    hand, on all ranks after the same one. A stop during validation keeps the step before it, and the
+    continued run validates again; on several ranks it waits for the end of validation. A second Ctrl-C
+    stops at once. After SIGUSR1 a SLURM job is put back into its queue.
+
+    Args:
+        run: the run folder.
+        table: the metrics table, a part of each checkpoint.
+        every: steps between two checkpoints within an epoch; None saves after each epoch only.
+        again: the command that goes on with a run.
+    """
+
+    def __init__(self, run: Run, table: TableLogger, every: int | None = None, again: str = AGAIN) -> None:
+        self.run = run
+        self.again = again
+        self.table = table
+        self.every = every
+        self._asked = 0  # the signal's number
+        self._saved = False
+        self._unvalidated = False  # whether a checkpoint is being saved within a validation
+        self._steps = 0
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes the signals over, from Lightning as well: its own handlers save in the midst of a step."""
+        self._steps = trainer.global_step
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._asked = number
+        say("\nStopping after this step (Ctrl-C: at once) ...")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Saves if it was told to stop, or if it is time to."""
+        self._agree(trainer)
+        stepped, self._steps = trainer.global_step > self._steps, trainer.global_step
+        # Gradients that are still being accumulated are in no checkpoint, and validation comes first.
+        if not stepped or _validates_next(trainer):
+            return
+        if self._asked or (self.every and trainer.global_step % self.every == 0):
+            self._log_step(trainer)
+            self._save(trainer)
+            self._saved = self._asked > 0
+
+    def _agree(self, trainer: pl.Trainer) -> None:
+        """A signal to one rank is one to all of them."""
+        if trainer.world_size > 1:
+            asked = torch.tensor(float(self._asked), device=trainer.strategy.root_device)
+            self._asked = int(trainer.strategy.reduce(asked, reduce_op="max"))
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Stops, now that the step before is logged as well."""
+        if self._saved:
+            raise Interrupted(self._asked)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops before validation."""
+        self._stop_in_validation(trainer)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Stops within validation."""
+        self._stop_in_validation(trainer)
+
+    def _stop_in_validation(self, trainer: pl.Trainer) -> None:
+        # Ranks may differ by a batch here, so several of them could not agree on where to stop.
+        if self._asked and trainer.world_size == 1:
+            self._unvalidated = True
+            self._save(trainer)
+            raise Interrupted(self._asked)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Notes in a checkpoint from within validation that validation is still to be done."""
+        if self._unvalidated:
+            # Lightning takes this for a crash in the first batch, and begins validation again.
+            begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+            progress: dict[str, Any] = checkpoint["loops"]["fit_loop"][VALIDATION]
+            progress.update(total=begun, current=dict(begun), is_last_batch=False)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops after an epoch; checkpoint callbacks come after this."""
+        self._agree(trainer)
+        if self._asked:
+            trainer.should_stop = True
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Says that the stop came before the run's own end."""
+        if self._asked and trainer.current_epoch != trainer.max_epochs:
+            raise Interrupted(self._asked)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Gives the signals back and says how to go on."""
+        self._release()
+        stopped = isinstance(exception, KeyboardInterrupt | Interrupted) and trainer.state.fn == "fit"
+        if stopped and trainer.is_global_zero:
+            if self.run.checkpoint(LAST).is_file():
+                say(f"Stopped. Continue with: {self.again.format(short(self.run.path))}")
+            else:
+                say("Stopped before the first checkpoint.")
+        if isinstance(exception, Interrupted) and exception.signal == signal.SIGUSR1:
+            _requeue()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Gives the signals back."""
+        self._release()
+
+    def _release(self) -> None:
+        for number, handler in self._before.items():
+            if signal.getsignal(number) == self._ask:  # else Lightning has already put its own away
+                signal.signal(number, handler)
+        self._before = {}
+
+    def _log_step(self, trainer: pl.Trainer) -> None:
+        """Puts the step's own row into the table, which Lightning does only after this."""
+        if trainer.is_global_zero and logs_step(trainer):
+            logged = {
+                k: float(v) for k, v in trainer.logged_metrics.items() if k.startswith(("train/", "lr/"))
+            }
+            self.table.log_metrics(logged | {"epoch": trainer.current_epoch}, step=trainer.global_step - 1)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(self.run.checkpoint(LAST))
+
+
+def _validates_next(trainer: pl.Trainer) -> bool:
+    loop, interval = trainer.fit_loop.epoch_loop, trainer.val_check_batch
+    if trainer.is_last_batch or interval is None or interval == float("inf"):
+        return trainer.is_last_batch
+    done = loop.total_batch_idx if trainer.check_val_every_n_epoch is None else loop.batch_idx
+    return (done + 1) % int(interval) == 0
+
+
+@rank_zero_only
+def _requeue(environment: Mapping[str, str] = os.environ) -> None:
+    """Puts a SLURM job back into its queue."""
+    job = environment.get("SLURM_JOB_ID")
+    if environment.get("SLURM_ARRAY_JOB_ID"):
+        job = f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"
+    if not job:
+        return
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, timeout=60)
+        say(f"Job {job} is back in the queue.")
+    except (OSError, subprocess.SubprocessError) as error:
+        say(f"Job {job} could not be put back into the queue: {error}")

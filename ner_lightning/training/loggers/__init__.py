@@ -1,0 +1,1 @@
+"""Loggers: the metrics table and W&B."""

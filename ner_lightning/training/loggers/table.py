@@ -1,0 +1,99 @@
+"""The metrics table that every run keeps, and what W&B needs to stay out of the way."""
+
+import csv
+import io
+import netrc
+import os
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers.logger import Logger
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+from ner_lightning.system.atomic import write_text
+from ner_lightning.system.console import best_effort
+
+
+class TableLogger(Logger):
+    """Writes `metrics.csv`: a row for each step at which something was logged.
+
+    Values logged at one step by several callers share its row. Each checkpoint holds the table up to
+    its step, and a continued run takes it from there: so each step stands in it once.
+
+    Args:
+        folder: the run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.file = folder / "metrics.csv"
+        self._rows: dict[int, dict[str, float]] = {}
+        if self.file.is_file():
+            self.take(self.file.read_text(encoding="utf-8"))
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return "table"
+
+    @property
+    def version(self) -> str:
+        """A run folder has one table."""
+        return ""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> dict[int, dict[str, float]]:
+        """The rows so far, by step."""
+        return self._rows
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
+        """Nothing: the run folder holds the whole config."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Adds values to a step's row."""
+        self._rows.setdefault(step or 0, {}).update({k: float(v) for k, v in metrics.items()})
+
+    def take(self, text: str) -> None:
+        """Replaces all rows by those of a table's text."""
+        self._rows = {
+            int(row["step"]): {k: float(v) for k, v in row.items() if v and k != "step"}
+            for row in csv.DictReader(io.StringIO(text, newline=""))
+        }
+
+    def text(self) -> str:
+        """The table as the text of its file."""
+        columns = sorted({name for row in self._rows.values() for name in row})
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, ["step", *columns], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"step": at, **self._rows[at]} for at in sorted(self._rows))
+        return text.getvalue()
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Writes the table, whole or not at all; where that fails, a later save has all rows as well."""
+        if self._rows:
+            best_effort(self.file, lambda: write_text(self.file, self.text()))
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Writes the table a last time."""
+        self.save()
+
+
+def wandb_without_key() -> bool:
+    """Whether W&B would ask for a key: none is set, and no mode that needs none was chosen."""
+    if os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY"):
+        return False
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    file = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return netrc.netrc(str(file)).authenticators(host) is None
+    except (OSError, netrc.NetrcParseError):
+        return True

@@ -1,0 +1,105 @@
+"""W&B beside training: training never waits for it, and goes on without it."""
+
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import WandbLogger
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+from ner_lightning.system.console import say
+
+PATIENCE = 180.0  # seconds that W&B has at the end to upload what is left
+
+
+class SteadyWandbLogger(WandbLogger):
+    """A WandbLogger that hands its values on in a thread of its own.
+
+    If W&B cannot be reached at the start, it logs offline; if it fails later, its values are dropped;
+    if it hangs, nothing waits for it. `metrics.csv` has everything in any case.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._waiting: queue.SimpleQueue[tuple[Mapping[str, Any], int | None] | None] = queue.SimpleQueue()
+        self._worker: threading.Thread | None = None
+        self._failed = False
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The W&B run, offline if the server cannot be reached."""
+        from wandb.errors import Error
+
+        get: Any = WandbLogger.experiment.fget  # type: ignore[attr-defined]
+        if self._experiment is None and not self._failed:
+            try:
+                return get(self)
+            except Error as error:
+                say(f"W&B cannot be reached, so it logs offline ({' '.join(str(error).split()):.200}).")
+                os.environ["WANDB_MODE"] = self._wandb_init["mode"] = "offline"
+        return get(self)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Hands values on; returns at once."""
+        if self._worker is None:
+            _ = self.experiment  # in the main thread, as W&B wishes
+            self._worker = threading.Thread(target=self._work, daemon=True, name="wandb-values")
+            self._worker.start()
+        self._waiting.put((dict(metrics), step))
+
+    def _work(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            if self._failed:
+                continue
+            try:
+                super().log_metrics(*item)
+            except Exception as error:
+                self._failed = True
+                say(f"W&B failed ({type(error).__name__}: {error}); training goes on without it.")
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Waits for the values that are left, but not for ever."""
+        if self._worker is not None:
+            self._waiting.put(None)
+            self._worker.join(PATIENCE)
+            if self._worker.is_alive():
+                self._failed = True
+            self._worker = None
+        if not self._failed:
+            super().finalize(status)
+
+
+def finish_wandb(folder: str | None) -> None:
+    """Ends W&B's run, and W&B itself if it hangs.
+
+    Args:
+        folder: the run folder, to say where W&B's local files are.
+    """
+    if "wandb" not in sys.modules:
+        return
+    finish = threading.Thread(target=sys.modules["wandb"].finish, daemon=True, name="wandb-finish")
+    finish.start()
+    finish.join(PATIENCE)
+    if finish.is_alive():
+        say(f"W&B does not answer, so it is left: `wandb sync {folder}/wandb/*run-*` uploads what it has.")
+        _kill_service()
+
+
+def _kill_service() -> None:
+    """Kills W&B's own process, for which Python would wait at its end."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = stat.read_text(encoding="utf-8").partition(") ")
+        except OSError:
+            continue
+        if "(wandb" in name and int(rest.split()[1]) == os.getpid():
+            os.kill(int(stat.parent.name), signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""Pretraining: the backbone learns to fill in masked words."""

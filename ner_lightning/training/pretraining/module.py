@@ -1,0 +1,93 @@
+"""Teaches a backbone to fill in hidden words of a recipe's training text, before it becomes a tagger."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ner_lightning.data.batching import Batch
+from ner_lightning.data.pretrained import locate
+from ner_lightning.metrics.float64 import has_float64
+from ner_lightning.model.masked_lm import MaskedWords
+from ner_lightning.model.settings import Architecture
+from ner_lightning.training.module import HALF
+from ner_lightning.training.optim import decayed
+from ner_lightning.training.steps import Steps
+
+DRAWS = 0  # seed of the words that are hidden in validation, the same in every run
+
+
+class Pretraining(Steps):
+    """A backbone with its language-model head that learns to fill in hidden words.
+
+    Args:
+        settings: those of `NERModule`; of them the backbone, its attention, what of it is trained, and
+            how, are used.
+        share: of the words that are hidden.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], share: float) -> None:
+        super().__init__()
+        self.settings = settings
+        self.share = share
+        self.pretrained = locate(settings["backbone"], settings["revision"])
+        self.masked: MaskedWords | None = None
+        self._sums = torch.zeros(2, dtype=torch.float64)  # of an evaluation: cross-entropy, sub-tokens
+        self._draws = torch.Generator()
+
+    @property
+    def built(self) -> MaskedWords:
+        """The model, once `configure_model` has built it."""
+        assert self.masked is not None, "configure_model comes first"
+        return self.masked
+
+    def configure_model(self) -> None:
+        """Loads the backbone, in the precision that the trainer was given."""
+        if self.masked is not None:
+            return
+        given = self.settings
+        self.masked = MaskedWords.load(
+            self.pretrained,
+            Architecture.of(given),
+            share=self.share,
+            bf16=self.trainer.precision == HALF,
+            implementation=given["attn_implementation"],
+            device_type=self.trainer.strategy.root_device.type,
+            checkpointing=given["gradient_checkpointing"],
+            compiled=given["compile"],
+            packed=getattr(self.trainer.datamodule, "packing", False),  # type: ignore[attr-defined]
+            trust_remote_code=given["trust_remote_code"],
+        )
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """The cross-entropy of a batch's masked sub-tokens; see `Steps.step_output`."""
+        total, count = self.built(batch)
+        return self.step_output(total, count)
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts the sums, and hides the same words as ever."""
+        device = self.device if has_float64(self.device) else torch.device("cpu")
+        self._sums = torch.zeros(2, dtype=torch.float64, device=device)
+        self._draws.manual_seed(DRAWS + self.global_rank)
+
+    def validation_step(self, batch: Batch) -> None:
+        """Adds a batch to the sums."""
+        self._sums += torch.stack(self.built(batch, self._draws)).to(self._sums.device).double()
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the mean cross-entropy over all ranks."""
+        loss, count = self.trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()
+        self.log("val/loss", loss / max(count, 1), rank_zero_only=False)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, and its schedule over the real number of steps."""
+        given = self.settings
+        groups = decayed("backbone", self.built.parameters(), given["lr"], given["weight_decay"])
+        return self.adamw(groups, given)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps random numbers, and what every checkpoint of ours names."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["backbone"] = {"name": self.settings["backbone"], "revision": self.settings["revision"]}
+        checkpoint["config"] = {}

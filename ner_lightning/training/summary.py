@@ -1,0 +1,80 @@
+"""What a command prints at its end: scores by type, the worst errors, where everything is."""
+
+import sys
+from pathlib import Path
+
+from ner_lightning.analysis.mistakes import all_mistakes, describe, worst
+from ner_lightning.analysis.rows import read
+from ner_lightning.runs.folder import BEST, LAST, Run, short
+from ner_lightning.system.console import say
+from ner_lightning.system.terminal import in_colour
+from ner_lightning.training.callbacks.throughput import peak_memory
+from ner_lightning.training.predictions import SPLIT
+
+ERRORS = 5
+
+
+def show(run: Run, stage: str, *, fitted: bool = False, agreement: str | None = None) -> None:
+    """Prints the result of `val` or `test`, if the run has one.
+
+    Args:
+        run: the run folder.
+        stage: `val` or `test`; errors are shown for the latter.
+        fitted: whether it is the end of a fit.
+        agreement: what seqeval says of the scores.
+    """
+    if fitted and not run.checkpoint(BEST).is_file():
+        _without_best(run)
+        return
+    metrics = run.read("metrics.json")
+    if f"{stage}/by_type" not in metrics:
+        return
+    rows = metrics[f"{stage}/by_type"]
+    micro = {name: metrics[f"{stage}/{name}"] for name in ("precision", "recall", "f1")}
+    micro["gold"] = sum(row["gold"] for row in rows.values())
+    if fitted:
+        say(f"\nBest epoch: {metrics[f'{stage}/epoch'] + 1}, kept as the checkpoint `best`")
+    say(f"\n{stage + ' entities':<16}{'precision':>10}{'recall':>8}{'F1':>8}{'gold':>7}")
+    for name, row in (rows | {"all": micro}).items():
+        scores = f"{row['precision']:>10.4f}{row['recall']:>8.4f}{row['f1']:>8.4f}"
+        say(f"{name:<16}{scores}{row['gold']:>7}")
+    if agreement:
+        say(agreement)
+    say(f"word accuracy {metrics[f'{stage}/accuracy']:.4f}")
+    if stage == "test":
+        _errors(run)
+    say(f"peak memory {peak_memory() / 2**30:.1f} GiB")
+    following = _next(run, "test" if fitted else "report")
+    say(f"\nEverything is in {short(run.path)}; next: {following}")
+
+
+def _without_best(run: Run) -> None:
+    """Says what a fit has that ended before a validation."""
+    where = short(run.path)
+    if run.checkpoint(LAST).is_file():
+        say(
+            "\nIt ended before a validation, so there is no checkpoint `best`. `last` is kept; "
+            f"score it with: ner-lightning validate --run {where} --ckpt_path last"
+        )
+    else:
+        say("\nNo checkpoint was kept, so there is nothing to validate, test or predict with.")
+    say(f"Everything else is in {where}")
+
+
+def _next(run: Run, command: str) -> str:
+    folder = run.path.resolve()
+    if folder == Path("runs", LAST).resolve():
+        return f"ner-lightning {command}"
+    named = "--run " if command == "test" else ""
+    return f"ner-lightning {command} {named}{short(folder)}"
+
+
+def _errors(run: Run) -> None:
+    predictions = read(run.path / f"predictions.{SPLIT['test']}.jsonl", run.read("train_entities.json"))
+    shown = worst(predictions, all_mistakes(predictions), ERRORS)
+    if shown:
+        one = "\nThe most confident mistake:"
+        say(one if len(shown) == 1 else f"\nThe {len(shown)} most confident mistakes:")
+    for row, found in shown:
+        for line in describe(row, found, colour=in_colour(sys.stdout)):
+            say("  " + line, keep="\x1b")  # its words are escaped already
