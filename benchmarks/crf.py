@@ -14,7 +14,7 @@ import measure
 import torch
 import torchcrf  # type: ignore[import-untyped]
 
-from ner_lightning.model.crf.module import CRF
+from ner_lightning.model.crf.layer import CRF
 
 
 def milliseconds(work: Callable[[], object]) -> float:

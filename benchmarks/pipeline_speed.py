@@ -16,7 +16,7 @@ import measure
 import torch
 from recipe_tagger import Recipe, options_of
 
-from ner_lightning.inference.tagger import NERTagger
+from ner_lightning.inference.ner_tagger import NERTagger
 
 BATCH_SIZES = (8, 32, 128)
 PROBE = 200  # texts by which the pipeline's best settings are found

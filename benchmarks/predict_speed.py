@@ -15,7 +15,7 @@ from recipe_tagger import Recipe, options_of
 
 from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.sampling import LengthGroupedSampler
-from ner_lightning.inference.tagger import TOKENS, NERTagger
+from ner_lightning.inference.ner_tagger import TOKENS, NERTagger
 
 
 def main(args: Sequence[str] | None = None) -> int:

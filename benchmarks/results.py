@@ -15,7 +15,7 @@ from pathlib import Path
 import prompt_table
 import report_tables
 
-from ner_lightning.runs import ladder
+from ner_lightning.runs import ladder_cells as ladder
 from ner_lightning.runs import results as records
 from ner_lightning.runs.results import Row, markdown
 

@@ -23,7 +23,7 @@ from typing import Any
 import measure
 
 from ner_lightning.data.readers import columns as conll
-from ner_lightning.inference.tagger import NERTagger
+from ner_lightning.inference.ner_tagger import NERTagger
 
 # Sentences in a text, and how often.
 SIZES = {1: 50, 3: 25, 8: 15, 20: 10}

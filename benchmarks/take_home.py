@@ -21,10 +21,10 @@ from ner_lightning.analysis import rows as predictions
 from ner_lightning.data.readers import columns as conll
 from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sentence import Sentence
-from ner_lightning.export.folder import export
+from ner_lightning.export.exported import export
 from ner_lightning.inference import loading as source
 from ner_lightning.inference.calibration import calibrate
-from ner_lightning.inference.tagger import NERTagger
+from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.runs.folder import Run
 
 ALONE = """
@@ -40,7 +40,7 @@ class Without(PathFinder):
         return None if name.partition(".")[0] in cls.hidden else super().find_spec(name, path, target)
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = Without
-from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.inference.ner_tagger import NERTagger
 given = json.load(sys.stdin)
 tagger = NERTagger.from_pretrained(sys.argv[1], device="cpu")
 found = tagger(words=given["words"], documents=given["documents"])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from ner_lightning.runs import results as records
-from ner_lightning.runs.ladder import Cell, Ladder, read_ladder
+from ner_lightning.runs.ladder_cells import Cell, Ladder, read_ladder
 from ner_lightning.runs.results import Row
 
 ROOT = Path(__file__).parent.parent

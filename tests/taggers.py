@@ -8,7 +8,7 @@ import torch
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
-from ner_lightning.inference.tagger import NERTagger
+from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.settings import Architecture
 

@@ -15,7 +15,7 @@ from ner_lightning.commands.main import main
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sources import Split
 from ner_lightning.errors import UserError
-from ner_lightning.inference.tagger import NERTagger
+from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.model.backbone import load_backbone
 from ner_lightning.model.extensions import LossPart, loss_parts, preparation
 

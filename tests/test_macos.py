@@ -16,9 +16,9 @@ from ner_lightning.metrics import float64
 from ner_lightning.metrics.entity_f1 import EntityF1
 from ner_lightning.model.crf import inputs
 from ner_lightning.training.callbacks import throughput as vitals
-from ner_lightning.training.pretraining import module as pretraining
+from ner_lightning.training.pretraining import masked_words as pretraining
 
-LAYOUT = states.Layout(np.array([0, 3, 5]), False, 7, torch.float32)
+LAYOUT = states.FeatureLayout(np.array([0, 3, 5]), False, 7, torch.float32)
 LOSSES = torch.logspace(-3, 7, 200)  # of float32, whose sum in float32 is another one
 
 
@@ -148,7 +148,7 @@ def test_a_full_disk_is_met_before_the_file_is_filled(monkeypatch, tmp_path):
 def test_features_are_kept_and_read_there_too(monkeypatch, tmp_path):
     monkeypatch.delattr(os, "posix_fallocate")
     part = states.make_part(tmp_path, "key", LAYOUT, 1.0)
-    writer = states.Writer(part, LAYOUT)
+    writer = states.FeatureWriter(part, LAYOUT)
     rows = torch.randn(5, 7)
     writer.put(0, rows[:3])
     writer.put(1, rows[3:])

@@ -13,7 +13,7 @@ from ner_lightning.data.schemes import Span
 from ner_lightning.errors import UserError
 
 
-class Recipe(NamedTuple):
+class RecipeScores(NamedTuple):
     """Runs that differ by their seed alone.
 
     Attributes:
@@ -90,14 +90,14 @@ def tests(runs: Sequence[Experiment], split: str) -> list[PairedTest]:
     return [paired_test(first.splits[split].totals, other.splits[split].totals) for other in others]
 
 
-def recipes(runs: Sequence[Experiment], split: str) -> list[Recipe]:
+def recipes(runs: Sequence[Experiment], split: str) -> list[RecipeScores]:
     """The runs grouped by recipe, that is, by all of their configuration but the seed."""
     groups: dict[str, list[Experiment]] = {}
     for place, run in enumerate(runs):
         recipe = json.dumps(run.recipe(), sort_keys=True, default=str) if run.config else str(place)
         groups.setdefault(recipe, []).append(run)
     return [
-        Recipe(group[0].name, group, [run.splits[split].scores["f1"].value for run in group])
+        RecipeScores(group[0].name, group, [run.splits[split].scores["f1"].value for run in group])
         for group in groups.values()
     ]
 

@@ -13,7 +13,7 @@ from ner_lightning.analysis.reasons import Reason, reasons
 from ner_lightning.analysis.resampling import Counts, Interval, intervals
 from ner_lightning.analysis.rows import Predictions
 from ner_lightning.analysis.slices import Slice
-from ner_lightning.metrics.scores import f1, precision_recall
+from ner_lightning.metrics.from_counts import f1, precision_recall
 
 NOTHING = "nothing"
 BINS = 10
@@ -37,7 +37,7 @@ class ErrorClass(NamedTuple):
     gain: float
 
 
-class Form(NamedTuple):
+class SurfaceForm(NamedTuple):
     """A surface form that is read in another way than it is annotated.
 
     Attributes:
@@ -100,7 +100,7 @@ class Analysis:
     slices: dict[str, list[Slice]]
     reasons: list[Reason]
     contrasts: int
-    forms: list[Form]
+    forms: list[SurfaceForm]
     documents: list[tuple[int, Slice]]
     calibration: list[Bin]
 
@@ -194,7 +194,7 @@ def confusion(predictions: Predictions, found: Sequence[Sequence[Mistake]]) -> d
     return dict(table)
 
 
-def confused_forms(predictions: Predictions, found: Sequence[Sequence[Mistake]]) -> list[Form]:
+def confused_forms(predictions: Predictions, found: Sequence[Sequence[Mistake]]) -> list[SurfaceForm]:
     """Surface forms read in another way than annotated, the most frequent first."""
     counted: Counter[tuple[str, str, str]] = Counter()
     for row, those in zip(predictions.rows, found, strict=True):
@@ -204,7 +204,7 @@ def confused_forms(predictions: Predictions, found: Sequence[Sequence[Mistake]])
             counted.update(
                 (text, gold.get(text, NOTHING), predicted.get(text, NOTHING)) for text in gold | predicted
             )
-    forms = [Form(*what, count) for what, count in counted.items()]
+    forms = [SurfaceForm(*what, count) for what, count in counted.items()]
     return sorted(forms, key=lambda form: (-form.times, form.text, form.gold))
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ner_lightning.metrics.scores import f1
+from ner_lightning.metrics.from_counts import f1
 
 Counts = NDArray[np.int64]
 Score = Callable[[NDArray[Any]], NDArray[np.float64]]

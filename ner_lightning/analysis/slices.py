@@ -9,7 +9,7 @@ import numpy as np
 from ner_lightning.analysis.resampling import Counts, Interval, intervals
 from ner_lightning.analysis.rows import Predictions, Row
 from ner_lightning.data.schemes import Span
-from ner_lightning.metrics.scores import precision_recall
+from ner_lightning.metrics.from_counts import precision_recall
 
 SEEN = "seen in training"
 LENGTH = "entity length"

@@ -37,9 +37,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     # Here and below: `--help` must not wait for torch and lightning.
     import warnings
 
-    from ner_lightning.commands.recipe import Recipe, quiet, recipe_words
+    from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
     from ner_lightning.commands.unused_options import refuse_outside
-    from ner_lightning.prompting.baseline import Baseline, Settings
+    from ner_lightning.prompting.prompted_run import Baseline, Settings
     from ner_lightning.system.progress import shown
     from ner_lightning.training import summary as report
 
@@ -48,7 +48,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     settings = Settings(**{name: getattr(options, name) for name in KEPT})
     with recipe_words(rest, folder, example) as words, warnings.catch_warnings(), shown("stdout"):
         quiet()
-        recipe = Recipe(words)
+        recipe = RecipeCLI(words)
         refuse_outside(rest, subcommand)
         baseline = Baseline(
             settings,

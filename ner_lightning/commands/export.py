@@ -26,7 +26,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     if options.dtype != "auto" and options.format != "merged":
         raise UserError(f"--dtype is for --format merged; {options.format} keeps fp32")
     # Here, not above: `--help` must not wait for torch.
-    from ner_lightning.export.folder import export
+    from ner_lightning.export.exported import export
 
     with shown("stderr"):
         folder = export(

@@ -18,8 +18,8 @@ from lightning.pytorch.loggers import WandbLogger
 from ner_lightning.commands.parser_errors import explain
 from ner_lightning.commands.preflight import refuse
 from ner_lightning.commands.recipe import COMMON, add_options, plain, quiet
-from ner_lightning.commands.sandbox import confine, keep_profile
-from ner_lightning.commands.start import Start, find_start, run_folder, take_part
+from ner_lightning.commands.sandbox import keep_profile, sandbox_outputs
+from ner_lightning.commands.start import Start, find_start, join_run, run_folder
 from ner_lightning.commands.trainer_options import check_monitors, check_trainer, explain_missing
 from ner_lightning.commands.unused_options import refuse_outside, say_unused
 from ner_lightning.errors import UserError
@@ -31,15 +31,15 @@ from ner_lightning.system.progress import shown
 from ner_lightning.training import ranks
 from ner_lightning.training import summary as report
 from ner_lightning.training.callbacks import epoch_table
-from ner_lightning.training.callbacks import run_folder as callbacks
-from ner_lightning.training.callbacks.checkpoints import Best, CheckpointFiles, Last
-from ner_lightning.training.callbacks.feature_cache import HiddenStateCache
-from ner_lightning.training.callbacks.graceful_stop import SafePoints
-from ner_lightning.training.callbacks.nonfinite import BatchWatch
-from ner_lightning.training.callbacks.throughput import Vitals
+from ner_lightning.training.callbacks import run_files as callbacks
+from ner_lightning.training.callbacks.checkpoints import BestCheckpoint, CheckpointFiles, LastCheckpoint
+from ner_lightning.training.callbacks.fill_cache import FillFeatureCache
+from ner_lightning.training.callbacks.graceful_stop import GracefulStop
+from ner_lightning.training.callbacks.nonfinite import NonFiniteGuard
+from ner_lightning.training.callbacks.throughput import Throughput
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.launch import RUN_VARIABLE, use_all_ranks
-from ner_lightning.training.loggers.table import TableLogger, wandb_without_key
+from ner_lightning.training.loggers.metrics_table import TableLogger, wandb_without_key
 from ner_lightning.training.loggers.wandb import SteadyWandbLogger, finish_wandb
 from ner_lightning.training.loggers.wandb_dashboard import Dashboard
 from ner_lightning.training.module import NERModule
@@ -60,8 +60,8 @@ class NERCLI(LightningCLI):
         self.words = [command[0], *start.words]
         self.command = ["ner-lightning", *command]
         self.given: Any = None  # the options as they were, before folders in them were made absolute
-        self.watch: BatchWatch | None = None
-        self.files: callbacks.RunFolder | None = None
+        self.watch: NonFiniteGuard | None = None
+        self.files: callbacks.RunFiles | None = None
         try:
             super().__init__(
                 NERModule,
@@ -119,8 +119,8 @@ class NERCLI(LightningCLI):
             refuse_outside(self.words, str(self.subcommand))
         if self.run_folder is None:
             self.run_folder = run_folder(Path(config.runs), config.name)
-        take_part(self.run_folder)
-        confine(config.trainer, self.run_folder.path)
+        join_run(self.run_folder)
+        sandbox_outputs(config.trainer, self.run_folder.path)
         logger = config.trainer.logger
         for one in _listed(logger):
             if not isinstance(one, bool):
@@ -162,21 +162,21 @@ class NERCLI(LightningCLI):
         loggers = [one for one in _listed(trainer.logger) if not isinstance(one, bool)]
         bar = sys.stderr.isatty() and trainer.enable_progress_bar is not False
         live = bar and self.subcommand == "fit" and sys.stdout.isatty()  # a fit's own moving view
-        table, vitals = TableLogger(self.run_folder.path), Vitals()
-        self.watch = BatchWatch(self.run_folder)
+        table, vitals = TableLogger(self.run_folder.path), Throughput()
+        self.watch = NonFiniteGuard(self.run_folder)
         every = self.config[self.subcommand].checkpoint_every_n_steps
-        best = Best(self.run_folder)
-        self.files = callbacks.RunFolder(self.run_folder, config, text, self.command, table, best)
+        best = BestCheckpoint(self.run_folder)
+        self.files = callbacks.RunFiles(self.run_folder, config, text, self.command, table, best)
         always = [
             self.watch,
             self.files,
             vitals,  # this and the next before what saves within an epoch
             epoch_table.EpochTable(self.run_folder, vitals, bar=bar, live=live),
-            SafePoints(self.run_folder, table, every),
+            GracefulStop(self.run_folder, table, every),
             Dashboard(self.run_folder, best),
-            HiddenStateCache(),
+            FillFeatureCache(),
             best,  # these after all others
-            Last(self.run_folder),
+            LastCheckpoint(self.run_folder),
         ]
         if bar and not live:
             always.append(TQDMProgressBar())

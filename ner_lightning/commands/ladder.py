@@ -13,7 +13,7 @@ from ner_lightning.errors import Interrupted, UserError
 
 if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
     from ner_lightning.runs.folder import Run
-    from ner_lightning.runs.ladder import Cell, Ladder
+    from ner_lightning.runs.ladder_cells import Cell, Ladder
     from ner_lightning.runs.results import Row
 
 
@@ -31,7 +31,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     if options.results and Path(options.results).suffix.lower() != ".json":
         raise UserError(f"--results {options.results} is written as JSON; name it .json")
     from ner_lightning.commands.consent import FLAG
-    from ner_lightning.runs.ladder import read_ladder, sweep
+    from ner_lightning.runs.ladder_cells import read_ladder, sweep
     from ner_lightning.system.atomic import write_text
 
     file = Path(options.file)
@@ -74,7 +74,7 @@ def _chosen(ladder: "Ladder", names: Sequence[str] | None, file: Path) -> list["
 
 
 def _state(cell: "Cell", root: Path) -> str:
-    from ner_lightning.runs.ladder import find_run, is_done
+    from ner_lightning.runs.ladder_cells import find_run, is_done
 
     found = find_run(cell, root)
     return "to do" if found is None else "done" if is_done(found) else "unfinished"
@@ -82,7 +82,7 @@ def _state(cell: "Cell", root: Path) -> str:
 
 def _run_cell(cell: "Cell", root: Path, trust: list[str]) -> "Run | None":
     """Runs a cell, or what is left of it; None if it failed."""
-    from ner_lightning.runs.ladder import find_run, is_done
+    from ner_lightning.runs.ladder_cells import find_run, is_done
 
     found = find_run(cell, root)
     if found is not None and is_done(found):
@@ -127,7 +127,7 @@ def _watched(command: list[str], log: Path) -> int:
 def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Path) -> None:
     """Adds a cell's row and makes the table anew."""
     from ner_lightning.runs import results as records
-    from ner_lightning.runs.ladder import ladder_table
+    from ner_lightning.runs.ladder_cells import ladder_table
     from ner_lightning.system.atomic import write_text
 
     records.add([_row_of(cell, ladder.name, done)], results)
@@ -158,8 +158,8 @@ def _row_of(cell: "Cell", ladder: str, run: "Run") -> "Row":
     """
     import numpy as np
 
-    from ner_lightning.metrics.scores import f1
-    from ner_lightning.runs.ladder import COUNTED
+    from ner_lightning.metrics.from_counts import f1
+    from ner_lightning.runs.ladder_cells import COUNTED
     from ner_lightning.runs.results import describe_data
 
     about, types = run.read("run.json"), run.read("metrics.json").get("val/by_type")

@@ -24,7 +24,7 @@ from ner_lightning.system.progress import shown, stage, warn
 
 if TYPE_CHECKING:
     from ner_lightning.inference.io.resumable import Output
-    from ner_lightning.inference.tagger import NERTagger
+    from ner_lightning.inference.ner_tagger import NERTagger
 
 
 # What the outcome depends on, so that a stopped command is only gone on with by the same one.
@@ -109,7 +109,7 @@ def _predict(options: argparse.Namespace) -> None:
 def _calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
     """The tagger, at the temperature that was asked for."""
     from ner_lightning.data.readers import columns as conll
-    from ner_lightning.inference.tagger import NERTagger
+    from ner_lightning.inference.ner_tagger import NERTagger
 
     sentences = conll.read(options.calibrate, word_column=options.word_column) if options.calibrate else []
     tagger = NERTagger.from_run(
@@ -143,21 +143,21 @@ def _calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
 
 def _output(options: argparse.Namespace, files: list[Path]) -> "Output":
     from ner_lightning.inference.io.overwriting import check_overwriting
-    from ner_lightning.inference.io.resumable import Direct, Growing
+    from ner_lightning.inference.io.resumable import DirectOutput, ResumableOutput
 
     rejects = Path(options.rejects) if options.rejects else None
     path = None if options.output in (None, STANDARD_OUTPUT) else Path(options.output)
     check_overwriting(path, rejects, [Path(options.calibrate)] if options.calibrate else [])
     if path is None:
-        return Direct(None, rejects)
+        return DirectOutput(None, rejects)
     if is_written_through(path):
-        return Direct(path, rejects)
+        return DirectOutput(path, rejects)
     from ner_lightning.inference.bulk import request
 
     model = Path(options.run).expanduser() if options.run else Path(options.runs) / "last"
     wanted = {name: getattr(options, name) for name in _DECISIVE.split()} | request(files, model.resolve())
     beside = path.with_name(path.name + ".rejects.jsonl")
-    return Growing(path, rejects or beside, wanted, restart=options.restart)
+    return ResumableOutput(path, rejects or beside, wanted, restart=options.restart)
 
 
 def _colored(options: argparse.Namespace) -> bool:

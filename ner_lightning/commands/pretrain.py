@@ -10,7 +10,7 @@ from ner_lightning.commands.options import Parser
 from ner_lightning.errors import UserError
 
 if TYPE_CHECKING:
-    from ner_lightning.commands.recipe import Recipe
+    from ner_lightning.commands.recipe import RecipeCLI
     from ner_lightning.runs.folder import Run
 
 
@@ -29,8 +29,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     import warnings
 
     from ner_lightning.commands.preflight import refuse
-    from ner_lightning.commands.recipe import Recipe, quiet, recipe_words
-    from ner_lightning.commands.start import run_folder, take_part
+    from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
+    from ner_lightning.commands.start import join_run, run_folder
     from ner_lightning.commands.trainer_options import check_trainer
     from ner_lightning.commands.unused_options import refuse_outside, say_unused
     from ner_lightning.system.console import say
@@ -41,7 +41,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     example = "configs/smollm2_conll2003.yaml"
     with recipe_words(rest, folder, example) as words, warnings.catch_warnings(), shown("stdout"):
         quiet()
-        recipe = Recipe(words)
+        recipe = RecipeCLI(words)
         refuse_outside(rest, subcommand)
         text = recipe.text()
         if said := use_all_ranks(recipe.config.trainer):
@@ -51,7 +51,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         say_unused(rest, recipe.config)
         asked = {"hidden": options.hidden, "text": _add_texts(recipe, options.text)}
         folder = folder or run_folder(Path(options.runs), f"{recipe.config.name}-pretrained")
-        take_part(folder)
+        join_run(folder)
         _train(folder, recipe, text, asked, ["ner-lightning", subcommand, *args])
 
 
@@ -69,7 +69,7 @@ def _begun(options: argparse.Namespace) -> "Run":
     return folder
 
 
-def _add_texts(recipe: "Recipe", addresses: Sequence[str]) -> list[dict[str, Any]]:
+def _add_texts(recipe: "RecipeCLI", addresses: Sequence[str]) -> list[dict[str, Any]]:
     """Adds texts to the training data; returns what each held."""
     from ner_lightning.inference.bulk import check, numbered
     from ner_lightning.inference.io.readers import Inputs
@@ -90,7 +90,9 @@ def _add_texts(recipe: "Recipe", addresses: Sequence[str]) -> list[dict[str, Any
     return held
 
 
-def _train(folder: "Run", recipe: "Recipe", text: str, asked: dict[str, Any], command: Sequence[str]) -> None:
+def _train(
+    folder: "Run", recipe: "RecipeCLI", text: str, asked: dict[str, Any], command: Sequence[str]
+) -> None:
     import lightning.pytorch as pl
     from lightning.pytorch.callbacks import TQDMProgressBar
 
@@ -98,24 +100,24 @@ def _train(folder: "Run", recipe: "Recipe", text: str, asked: dict[str, Any], co
     from ner_lightning.runs.folder import LAST, remove_empty, short
     from ner_lightning.system.console import say
     from ner_lightning.training import ranks
-    from ner_lightning.training.callbacks.checkpoints import CheckpointFiles, Last
-    from ner_lightning.training.callbacks.graceful_stop import SafePoints
-    from ner_lightning.training.callbacks.nonfinite import BatchWatch
-    from ner_lightning.training.callbacks.throughput import Vitals
-    from ner_lightning.training.loggers.table import TableLogger
-    from ner_lightning.training.pretraining import run_folder as pretraining_folder
-    from ner_lightning.training.pretraining.module import Pretraining
+    from ner_lightning.training.callbacks.checkpoints import CheckpointFiles, LastCheckpoint
+    from ner_lightning.training.callbacks.graceful_stop import GracefulStop
+    from ner_lightning.training.callbacks.nonfinite import NonFiniteGuard
+    from ner_lightning.training.callbacks.throughput import Throughput
+    from ner_lightning.training.loggers.metrics_table import TableLogger
+    from ner_lightning.training.pretraining import outputs as pretraining_folder
+    from ner_lightning.training.pretraining.masked_words import Pretraining
 
-    table, vitals = TableLogger(folder.path), Vitals()
+    table, vitals = TableLogger(folder.path), Throughput()
     again = pretraining_folder.AGAIN
-    watch = BatchWatch(folder, again)
+    watch = NonFiniteGuard(folder, again)
     bar = sys.stderr.isatty()
     callbacks: list[Any] = [
         watch,
         vitals,
         pretraining_folder.PretrainingFolder(folder, command, text, asked, table, vitals, bar=bar),
-        SafePoints(folder, table, again=again),
-        Last(folder),
+        GracefulStop(folder, table, again=again),
+        LastCheckpoint(folder),
     ]
     names = [name.removeprefix("trainer.") for name in PRETRAINER]
     settings = {name: recipe.config.trainer[name] for name in names}

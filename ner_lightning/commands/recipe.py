@@ -42,7 +42,7 @@ COMMON: dict[str, Any] = {
 }
 
 
-class Recipe(LightningCLI):
+class RecipeCLI(LightningCLI):
     """A recipe that is read and not run: `config`, and the data module that it describes.
 
     Args:

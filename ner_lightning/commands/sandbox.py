@@ -11,7 +11,7 @@ from ner_lightning.errors import UserError
 PATHS = ("save_dir", "dirpath", "dir", "root_dir", "filename")  # of Lightning's loggers and callbacks
 
 
-def confine(trainer: Any, folder: Path) -> None:
+def sandbox_outputs(trainer: Any, folder: Path) -> None:
     """Puts what loggers, callbacks and the profiler write into the run folder.
 
     Args:

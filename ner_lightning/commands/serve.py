@@ -52,7 +52,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         # Here, not above: `--help` must not wait for torch.
         import uvicorn
 
-        from ner_lightning.inference.tagger import NERTagger
+        from ner_lightning.inference.ner_tagger import NERTagger
         from ner_lightning.serving.app import Limits, make_app
 
         tagger = NERTagger.from_run(

@@ -106,7 +106,7 @@ def run_folder(root: Path, name: str) -> Run:
     return Run(Path(os.environ.get(RUN_VARIABLE) or Path(tempfile.gettempdir(), "ner-lightning-rank")))
 
 
-def take_part(run: Run) -> None:
+def join_run(run: Run) -> None:
     """Names the run to the ranks that this process starts; one that was started ends with the first.
 
     Raises:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ner_lightning.data.feature_store import States
+from ner_lightning.data.feature_store import FeatureStore
 from ner_lightning.data.tokenization.encoding import Encoded
 
 
@@ -104,7 +104,7 @@ def collate(passages: Sequence[Encoded], pad_id: int, *, packed: bool = False) -
     )
 
 
-def _kept(places: Sequence[int], states: States, real: Tensor) -> Tensor:
+def _kept(places: Sequence[int], states: FeatureStore, real: Tensor) -> Tensor:
     """The rows of passages in a cache, padded like a batch. *Shape:* `real` (N, M); (N, M, D)."""
     spans = [(states.starts[place], states.starts[place + 1]) for place in places]
     rows = torch.zeros(real.shape, dtype=torch.long)  # row 0 on padding, where anything will do
@@ -126,7 +126,7 @@ class EncodedDataset(Dataset[Batch]):
         self,
         passages: Sequence[Encoded],
         pad_id: int,
-        states: States | None = None,
+        states: FeatureStore | None = None,
         *,
         packed: bool = False,
     ) -> None:

@@ -30,7 +30,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class States:
+class FeatureStore:
     """What is kept of a split, read-only.
 
     Attributes:
@@ -46,12 +46,12 @@ class States:
 
 
 @dataclass(frozen=True)
-class Layout:
+class FeatureLayout:
     """What a file of hidden states holds.
 
     Attributes:
-        starts: as in `States`.
-        words: as in `States`.
+        starts: as in `FeatureStore`.
+        words: as in `FeatureStore`.
         width: D.
         dtype: bf16, fp32 or fp64.
     """
@@ -62,7 +62,9 @@ class Layout:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, sentences: Sequence[Encoded], *, words: bool, width: int, dtype: torch.dtype) -> "Layout":
+    def of(
+        cls, sentences: Sequence[Encoded], *, words: bool, width: int, dtype: torch.dtype
+    ) -> "FeatureLayout":
         """The layout for a split's sentences; the arguments are the fields."""
         rows = [len(s.first) if words else sum(map(len, s.windows)) for s in sentences]
         return cls(np.cumsum([0, *rows]), words, width, dtype)
@@ -89,7 +91,7 @@ def key_of(depends: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def load(folder: Path, key: str, layout: Layout) -> States | None:
+def load(folder: Path, key: str, layout: FeatureLayout) -> FeatureStore | None:
     """Maps kept hidden states into memory.
 
     Returns:
@@ -110,10 +112,12 @@ def load(folder: Path, key: str, layout: Layout) -> States | None:
     if not whole:
         shutil.rmtree(kept, ignore_errors=True)
         return None
-    return States(torch.from_numpy(_map(values, layout, "c")).view(layout.dtype), layout.starts, layout.words)
+    return FeatureStore(
+        torch.from_numpy(_map(values, layout, "c")).view(layout.dtype), layout.starts, layout.words
+    )
 
 
-class Writer:
+class FeatureWriter:
     """Fills a file that becomes visible under its key only when it is whole.
 
     Several processes may fill one file: each opens the same part, one of them made it and finishes it.
@@ -123,7 +127,7 @@ class Writer:
         layout: what it will hold.
     """
 
-    def __init__(self, part: Path, layout: Layout) -> None:
+    def __init__(self, part: Path, layout: FeatureLayout) -> None:
         self.part = part
         self.layout = layout
         self._values = _map(part / VALUES, layout, "r+")
@@ -152,8 +156,8 @@ class Writer:
             shutil.rmtree(self.part, ignore_errors=True)
 
 
-def make_part(folder: Path, key: str, layout: Layout, limit_gb: float) -> Path:
-    """Makes the folder that a `Writer` fills, with room for all of it.
+def make_part(folder: Path, key: str, layout: FeatureLayout, limit_gb: float) -> Path:
+    """Makes the folder that a `FeatureWriter` fills, with room for all of it.
 
     Raises:
         UserError: it would be larger than the limit or than what is free, or cannot be made.
@@ -201,7 +205,7 @@ def _remove_abandoned(folder: Path) -> None:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _map(file: Path, layout: Layout, mode: Any) -> "np.memmap[Any, Any]":
+def _map(file: Path, layout: FeatureLayout, mode: Any) -> "np.memmap[Any, Any]":
     shape = (int(layout.starts[-1]), layout.width)
     return np.memmap(file, dtype=BITS[layout.dtype], mode=mode, shape=shape)
 

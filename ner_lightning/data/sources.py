@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.data.readers import columns as conll
-from ner_lightning.data.readers import hub
+from ner_lightning.data.readers import hub_dataset as hub
 from ner_lightning.data.readers.column_layout import DOCSTART
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
 from ner_lightning.data.readers.table import CSV_SUFFIXES

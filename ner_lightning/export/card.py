@@ -87,7 +87,7 @@ def _use(manifest: Mapping[str, Any], *, loads: bool, spaced: bool) -> Iterator[
     extra = "[onnx]" if manifest["form"] == "onnx" else ""
     yield Code(
         f"# pip install 'ner-lightning{extra}'\n"
-        "from ner_lightning.inference.tagger import NERTagger\n\n"
+        "from ner_lightning.inference.ner_tagger import NERTagger\n\n"
         'tagger = NERTagger.from_pretrained("path/to/this/folder")\n'
         'for entity in tagger("Vera Holt left Lima.").entities:\n'
         "    print(entity.text, entity.label, entity.start, entity.end, entity.score)"

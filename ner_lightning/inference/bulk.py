@@ -17,7 +17,7 @@ from ner_lightning.system.progress import stage
 
 if TYPE_CHECKING:
     from ner_lightning.inference.io.writers import Writer
-    from ner_lightning.inference.tagger import NERTagger
+    from ner_lightning.inference.ner_tagger import NERTagger
 
 # A block ends at whichever comes first. It is what a stop loses, and where batches end: a command that is
 # gone on with makes the same blocks, and so the same batches and the same numbers, to the last bit.

@@ -10,7 +10,7 @@ from ner_lightning.analysis.failure import bins, calibration_error
 from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
-from ner_lightning.inference.tagger import NERTagger, Scored
+from ner_lightning.inference.ner_tagger import NERTagger, Scored
 
 # From a quarter to four: twelve steps make a factor of two.
 TEMPERATURES = tuple(2 ** (step / 12) for step in range(-24, 25))

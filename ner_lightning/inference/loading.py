@@ -33,7 +33,7 @@ _PREFIX = "tagger."
 
 
 @dataclass(frozen=True)
-class Source:
+class TaggerFiles:
     """A trained tagger as it is kept.
 
     Attributes:
@@ -124,7 +124,7 @@ def is_exported(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
-def find(address: str | None, root: Path, *, trust: bool = False) -> Source:
+def find(address: str | None, root: Path, *, trust: bool = False) -> TaggerFiles:
     """Reads a trained tagger.
 
     Args:
@@ -140,7 +140,7 @@ def find(address: str | None, root: Path, *, trust: bool = False) -> Source:
     return read_checkpoint(runs.resolve(address, runs.BEST, root), trust=trust)
 
 
-def read_checkpoint(path: Path, *, trust: bool = False) -> Source:
+def read_checkpoint(path: Path, *, trust: bool = False) -> TaggerFiles:
     """Reads a checkpoint; code that it names is run only if it is trusted, whatever its own settings say.
 
     Raises:
@@ -155,10 +155,10 @@ def read_checkpoint(path: Path, *, trust: bool = False) -> Source:
         ) from None
 
 
-def _source_of(checkpoint: Mapping[str, Any], path: Path, trust: bool) -> Source:
+def _source_of(checkpoint: Mapping[str, Any], path: Path, trust: bool) -> TaggerFiles:
     config: dict[str, Any] = checkpoint["config"]
     model, data = config["model"], config["data"]
-    return Source(
+    return TaggerFiles(
         form=CHECKPOINT,
         path=path,
         settings={name: model[name] for name in (*DECIDING, MEMBERS) if name in model},
@@ -172,7 +172,7 @@ def _source_of(checkpoint: Mapping[str, Any], path: Path, trust: bool) -> Source
     )
 
 
-def read_folder(folder: Path, *, trust: bool = False) -> Source:
+def read_folder(folder: Path, *, trust: bool = False) -> TaggerFiles:
     """Reads an exported folder; code that lies in it is run only if it is trusted.
 
     Raises:
@@ -190,7 +190,7 @@ def read_folder(folder: Path, *, trust: bool = False) -> Source:
         state = load_file(folder / WEIGHTS)
         if (folder / ADAPTER).is_file():
             state |= {ours(name): value for name, value in load_file(folder / ADAPTER).items()}
-        return Source(
+        return TaggerFiles(
             form=form,
             path=folder,
             settings=settings,

@@ -6,8 +6,8 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.util import filter_spans, minibatch
 
+from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.result import Tagged
-from ner_lightning.inference.tagger import NERTagger
 
 SCORE = "ner_score"  # an entity's probability, as `span._.ner_score`
 

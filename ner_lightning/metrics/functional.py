@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ner_lightning.metrics.scores import f1, precision_recall
+from ner_lightning.metrics.from_counts import f1, precision_recall
 
 COUNTED = ("correct", "predicted", "gold")
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ner_lightning.model.backbone import find_layers
 
 
-class _Reached(Exception):  # noqa: N818  (no error: the way out)
+class _SplitReached(Exception):  # noqa: N818  (no error: the way out)
     """Leaves a forward pass at the cut, with the hidden states there."""
 
     def __init__(self, hidden: Tensor) -> None:
@@ -17,7 +17,7 @@ class _Reached(Exception):  # noqa: N818  (no error: the way out)
         self.hidden = hidden
 
 
-class Cut:
+class LayerSplit:
     """Cuts a backbone above its first `depth` layers, whatever its architecture.
 
     The layers below get a forward of their own, and everything else stays the backbone's code: while
@@ -46,7 +46,7 @@ class Cut:
             output = whole(hidden_states, *args, **kwargs)
             self._tuples = isinstance(output, tuple)
             if last and self._stops:
-                raise _Reached(output[0] if self._tuples else output)
+                raise _SplitReached(output[0] if self._tuples else output)
             return output
 
         layer.forward = forward
@@ -63,7 +63,7 @@ class Cut:
         self._stops = True
         try:
             run()
-        except _Reached as reached:
+        except _SplitReached as reached:
             return reached.hidden
         finally:
             self._stops = False

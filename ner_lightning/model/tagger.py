@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from ner_lightning.data.batching import Batch
 from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.model.adapters import merge_adapters
-from ner_lightning.model.crf.module import CRF
+from ner_lightning.model.crf.layer import CRF
 from ner_lightning.model.crf.viterbi import Segments, n_best, viterbi
 from ner_lightning.model.dropout import Dropout, hidden_words, unread
 from ner_lightning.model.extensions import LossPart
-from ner_lightning.model.layer_split import Cut
+from ner_lightning.model.layer_split import LayerSplit
 from ner_lightning.model.loss import word_losses
 from ner_lightning.model.masks import hidden_states
 from ner_lightning.model.settings import Architecture
@@ -22,7 +22,7 @@ from ner_lightning.model.settings import Architecture
 ILLEGAL = float("-inf")
 
 
-class Entity(NamedTuple):
+class EntitySpan(NamedTuple):
     """An entity in a sentence.
 
     Attributes:
@@ -70,7 +70,7 @@ class Tagger(nn.Module):
         self.bf16 = bf16
         self.temperature = 1.0
         self.hidden_size = hidden_size
-        self.cut: Cut | None = None  # where kept hidden states enter; see `Keeper`
+        self.cut: LayerSplit | None = None  # where kept hidden states enter; see `FeatureCache`
         self.labels = labels
         self.pooling = architecture.pooling
         self.causal_below = architecture.causal_below
@@ -193,7 +193,7 @@ class Tagger(nn.Module):
         return torch.log_softmax(emissions.float() / self.temperature, dim=-1)
 
     @torch.no_grad()
-    def entities(self, emissions: Tensor, mask: Tensor, tags: Tensor) -> list[list["Entity"]]:
+    def entities(self, emissions: Tensor, mask: Tensor, tags: Tensor) -> list[list["EntitySpan"]]:
         """The entities that decoded tags spell, and how probable each is.
 
         Args:
@@ -217,9 +217,9 @@ class Tagger(nn.Module):
             device=emissions.device,
         ).reshape(-1, 4)
         chances = self.span_probabilities(emissions, mask, places).tolist()
-        entities: list[list[Entity]] = [[] for _ in lengths]
+        entities: list[list[EntitySpan]] = [[] for _ in lengths]
         for (row, span), chance in zip(found, chances, strict=True):
-            entities[row].append(Entity(span.type, span.start, span.end, chance))
+            entities[row].append(EntitySpan(span.type, span.start, span.end, chance))
         return entities
 
     @property

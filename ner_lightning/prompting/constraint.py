@@ -59,14 +59,14 @@ class Vocabulary(NamedTuple):
         )
 
 
-class Run(NamedTuple):
+class TokenRange(NamedTuple):
     """A text that may be written on, and the places in it at which a line may end."""
 
     text: bytes
     ends: frozenset[int]
 
 
-class Form:
+class AnswerForm:
     """The answer to one sentence while it is written: lines `TYPE: words`, or `NONE`.
 
     The words of a line are a run of whole words that no line before has taken. A text is followed and not
@@ -127,13 +127,13 @@ class Form:
         """What was written, without the blank line at its end; half a character at a cut is left out."""
         return self.text.decode(errors="ignore").strip(" \n")
 
-    def _going_on(self, line: bytes) -> Iterator[tuple[Run, int]]:
+    def _going_on(self, line: bytes) -> Iterator[tuple[TokenRange, int]]:
         """The texts that the line can become, with the place that it has come to in them."""
         head, colon, rest = line.partition(_HEAD)
         started, runs = (rest, self._runs) if colon else (head, self._heads)
         return ((run, len(started)) for run in runs if run.text.startswith(started))
 
-    def _steps(self, run: Run, at: int) -> Iterator[int]:
+    def _steps(self, run: TokenRange, at: int) -> Iterator[int]:
         """The tokens that lead on in one of the texts, or end the line there."""
         for end in range(at, min(len(run.text), at + LONGEST) + 1):
             piece = run.text[at:end]
@@ -147,21 +147,21 @@ class Form:
     def _lookup(self, text: bytes) -> Sequence[int]:
         return self.vocabulary.ids.get(text, ())
 
-    def _first_heads(self) -> list[Run]:
+    def _first_heads(self) -> list[TokenRange]:
         """What the first line begins with; SentencePiece models put a space before it."""
-        heads = [*self._type_heads(), Run(NONE.encode(), frozenset({len(NONE)}))]
-        spaced = [Run(b" " + head.text, frozenset(end + 1 for end in head.ends)) for head in heads]
+        heads = [*self._type_heads(), TokenRange(NONE.encode(), frozenset({len(NONE)}))]
+        spaced = [TokenRange(b" " + head.text, frozenset(end + 1 for end in head.ends)) for head in heads]
         return heads + spaced if self._lookup(b" ") else heads
 
-    def _type_heads(self) -> list[Run]:
-        return [Run(f"{name}:".encode(), frozenset()) for name in self.types if self._runs]
+    def _type_heads(self) -> list[TokenRange]:
+        return [TokenRange(f"{name}:".encode(), frozenset()) for name in self.types if self._runs]
 
-    def _free_runs(self) -> list[Run]:
+    def _free_runs(self) -> list[TokenRange]:
         """From each free word on, the words up to the next that is taken or cannot be written."""
         taken: set[int] = set()
         for span in self._entities():
             taken.update(range(span.start, span.end))
-        runs: list[Run] = []
+        runs: list[TokenRange] = []
         text, ends = b"", frozenset[int]()
         for place in reversed(range(len(self.words))):
             word = self.words[place]
@@ -170,7 +170,7 @@ class Form:
                 continue
             before = f" {word}".encode()
             text, ends = before + text, frozenset({len(before), *(end + len(before) for end in ends)})
-            runs.append(Run(text, ends))
+            runs.append(TokenRange(text, ends))
         return runs
 
     def _entities(self) -> list[Span]:

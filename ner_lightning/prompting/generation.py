@@ -13,11 +13,11 @@ from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import load_language_model
 from ner_lightning.model.build import quiet_loading
 from ner_lightning.model.masks import has_windows
-from ner_lightning.prompting.constraint import Form
+from ner_lightning.prompting.constraint import AnswerForm
 from ner_lightning.prompting.prompt import Message, plain
 
 
-class Answer(NamedTuple):
+class GeneratedAnswer(NamedTuple):
     """What the model wrote.
 
     Attributes:
@@ -98,8 +98,8 @@ class Prompted:
         *,
         batch_size: int,
         limit: int,
-        forms: Sequence[Form] | None = None,
-    ) -> Iterator[list[Answer]]:
+        forms: Sequence[AnswerForm] | None = None,
+    ) -> Iterator[list[GeneratedAnswer]]:
         """Answers prompts, those of like length together.
 
         Args:
@@ -123,7 +123,7 @@ class Prompted:
                 [self._text(ids) for ids, _ in found] if held is None else [form.answer() for form in held]
             )
             yield [
-                Answer(place, text, ended)
+                GeneratedAnswer(place, text, ended)
                 for place, text, (_, ended) in zip(places, texts, found, strict=True)
             ]
 
@@ -146,7 +146,7 @@ class Prompted:
         shared: int,
         rows: Sequence[Sequence[int]],
         limit: int,
-        forms: Sequence[Form] | None,
+        forms: Sequence[AnswerForm] | None,
     ) -> list[tuple[list[int], bool]]:
         """The most probable token again and again; rows that came to an end are taken out.
 
@@ -209,7 +209,7 @@ class Prompted:
         return list(zip(written, ended, strict=True))
 
 
-def _best(logits: Tensor, forms: Sequence[Form] | None) -> Tensor:
+def _best(logits: Tensor, forms: Sequence[AnswerForm] | None) -> Tensor:
     """The most probable token of each row that its form allows; of (B, C) logits, (B, 1) tokens."""
     if forms is None:
         return logits.argmax(-1, keepdim=True)

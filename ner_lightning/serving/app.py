@@ -72,7 +72,7 @@ class Query(BaseModel):
         return [self.text] if self.text is not None else list(self.texts or ())
 
 
-class Found(BaseModel):
+class FoundEntity(BaseModel):
     """An entity. Offsets count characters (Unicode code points) of the text as it was sent."""
 
     text: str
@@ -82,16 +82,16 @@ class Found(BaseModel):
     score: Annotated[float, Field(description="how probable exactly this entity is")]
 
 
-class Answer(BaseModel):
+class Extraction(BaseModel):
     """What was found in one text, in order of appearance."""
 
-    entities: list[Found]
+    entities: list[FoundEntity]
 
 
-class Answers(BaseModel):
+class Extractions(BaseModel):
     """What was found in each text, in the order in which they were sent."""
 
-    results: list[Answer]
+    results: list[Extraction]
 
 
 class Counters:
@@ -157,7 +157,7 @@ def make_app(work: Work, *, model: str, labels: Sequence[str], limits: Limits | 
 
 def _extract(app: FastAPI, bounds: Limits, counters: Counters) -> None:
     @app.post(
-        "/extract", responses={s: {"description": d} for s, d in STATUSES.items()}, response_model=Answers
+        "/extract", responses={s: {"description": d} for s, d in STATUSES.items()}, response_model=Extractions
     )
     async def extract(query: Query) -> Any:
         """Finds the entities of a text, or of several."""
@@ -179,7 +179,7 @@ def _extract(app: FastAPI, bounds: Limits, counters: Counters) -> None:
         for entity in (entity for tagged in found for entity in tagged.entities):
             counters.entities.labels(entity.label).inc()
         counters.seconds.observe(time.perf_counter() - began)
-        return Answers(results=[_answer(tagged) for tagged in found])
+        return Extractions(results=[_answer(tagged) for tagged in found])
 
 
 def _watch(app: FastAPI, counters: Counters, state: Health) -> None:
@@ -192,7 +192,7 @@ def _watch(app: FastAPI, counters: Counters, state: Health) -> None:
 
     @app.get("/health")
     async def health() -> Health:
-        """Answers as long as the service does."""
+        """Extractions as long as the service does."""
         return state
 
     @app.get("/metrics", response_class=PlainTextResponse)
@@ -223,10 +223,10 @@ STATUSES: dict[int | str, str] = {
 }
 
 
-def _answer(tagged: Tagged) -> Answer:
-    return Answer(
+def _answer(tagged: Tagged) -> Extraction:
+    return Extraction(
         entities=[
-            Found(text=e.text, label=e.label, start=e.start, end=e.end, score=round(e.score, 6))
+            FoundEntity(text=e.text, label=e.label, start=e.start, end=e.end, score=round(e.score, 6))
             for e in tagged.entities
         ]
     )

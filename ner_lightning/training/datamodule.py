@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ner_lightning.data.batching import Batch, EncodedDataset
-from ner_lightning.data.feature_store import States
+from ner_lightning.data.feature_store import FeatureStore
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sampling import LengthGroupedSampler, RepeatedBatches
@@ -261,7 +261,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         places = known[-1].index[-1] + 1  # where they stand in messages: behind what is there
         self._encoded["train"] = [*known, *(replace(each, index=each.index + places) for each in more)]
 
-    def use_states(self, name: str, states: States) -> None:
+    def use_states(self, name: str, states: FeatureStore) -> None:
         """Gives a split's batches what a cache keeps of it, also those of a loader that is there already."""
         self.dataset(name).states = states
 

@@ -17,7 +17,7 @@ from ner_lightning.model.build import build
 from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
 from ner_lightning.model.extensions import LossPart, Preparation
 from ner_lightning.model.extensions import loss_parts as checked
-from ner_lightning.model.feature_cache import Cache
+from ner_lightning.model.features import CacheSettings
 from ner_lightning.model.loss import LossWeights, check_objective
 from ner_lightning.model.settings import Architecture, Pooling
 from ner_lightning.model.tagger import Tagger
@@ -110,7 +110,7 @@ class NERModule(Steps):
         attn_implementation: AttentionImplementation = "auto",
         gradient_checkpointing: bool = False,
         compile: bool = False,
-        cache: Cache = Cache(),  # noqa: B008  (frozen)
+        cache: CacheSettings = CacheSettings(),  # noqa: B008  (frozen)
         prepare: Preparation | None = None,
         loss_parts: list[LossPart] | None = None,
         trust_remote_code: bool = False,

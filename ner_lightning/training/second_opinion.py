@@ -17,7 +17,7 @@ _AGAIN = "Trust none of these scores; give the command again, and report it if i
 FIGURES = ("precision", "recall", "f1")
 
 
-class Tagged(NamedTuple):
+class TaggedSentence(NamedTuple):
     """A sentence of a prediction file: its index in the split, its words and tags."""
 
     sentence: int
@@ -74,7 +74,7 @@ class _Recount:
     Types are numbered for it, since it drops hyphens at the ends of their names.
     """
 
-    def __init__(self, lines: Sequence[Tagged], strict: bool) -> None:
+    def __init__(self, lines: Sequence[TaggedSentence], strict: bool) -> None:
         # seqeval imports scikit-learn, which takes a second.
         from seqeval.metrics.sequence_labeling import get_entities, precision_recall_fscore_support
         from seqeval.metrics.v1 import precision_recall_fscore_support as strict_scores
@@ -143,7 +143,7 @@ def _numbered(tags: Sequence[str], numbers: dict[str, str]) -> list[str]:
     ]
 
 
-def _read(base: Path) -> list[Tagged]:
+def _read(base: Path) -> list[TaggedSentence]:
     """The sentences of `.jsonl`, after a check that `.conll` holds the same.
 
     Raises:
@@ -152,7 +152,7 @@ def _read(base: Path) -> list[Tagged]:
     file, columns = (base.with_name(base.name + suffix) for suffix in (".jsonl", ".conll"))
     try:
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
-        lines = [Tagged(row["sentence"], row["words"], row["gold"], row["predicted"]) for row in rows]
+        lines = [TaggedSentence(row["sentence"], row["words"], row["gold"], row["predicted"]) for row in rows]
         blocks = iter([*columns.read_text(encoding="utf-8").split("\n\n"), ""])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{file} was changed since it was written: {error!r}") from None

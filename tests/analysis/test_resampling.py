@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from ner_lightning.analysis.compare import holm
 from ner_lightning.analysis.resampling import intervals, paired_test, resampled
-from ner_lightning.metrics.scores import f1, precision_recall
+from ner_lightning.metrics.from_counts import f1, precision_recall
 
 COUNTS = arrays(np.int64, (8, 3), elements=st.integers(0, 5)).map(
     lambda c: np.stack([np.minimum(c[:, 0], c[:, 1:].min(1)), c[:, 1], c[:, 2]], axis=1)

@@ -74,7 +74,7 @@ texts = ["Vera Holt left Lima.", "The strike ended."]
 one = [[(s.text, s.label_) for s in nlp(text).ents] for text in texts]
 many = [[(s.text, s.label_) for s in doc.ents] for doc in nlp.pipe(texts)]
 assert one == many
-from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.inference.ner_tagger import NERTagger
 own = [[(e.text, e.label) for e in t.entities] for t in NERTagger.from_run(sys.argv[1], device="cpu")(texts)]
 print(json.dumps([one, own]))
 """

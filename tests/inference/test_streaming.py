@@ -15,8 +15,8 @@ PEAK = """
 import resource, sys
 sys.path[:0] = {paths!r}
 import taggers
-from ner_lightning.cli import main
-from ner_lightning.inference.predictor import NERTagger
+from ner_lightning.commands.main import main
+from ner_lightning.inference.ner_tagger import NERTagger
 tagger = taggers.random_tagger({backbone!r})
 tagger.tagger.head.bias.data[0] += 3  # as few entities as texts have
 NERTagger.from_run = lambda *args, **kwargs: tagger

@@ -12,7 +12,7 @@ from transformers import LlamaModel
 from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import checkpoint_activations, find_layers, identity, load_backbone
-from ner_lightning.system.hub import ModelAccess
+from ner_lightning.system.hub_errors import ModelAccess
 
 
 def write_gguf(path, *, factor):

@@ -9,7 +9,7 @@ from untrained import write_checkpoint
 from ner_lightning.commands import preflight
 from ner_lightning.commands.main import main
 from ner_lightning.errors import UserError
-from ner_lightning.inference.tagger import NERTagger
+from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.model import build
 from ner_lightning.model.devices import chosen_device
 

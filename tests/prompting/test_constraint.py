@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
-from ner_lightning.prompting.constraint import Form, Vocabulary
+from ner_lightning.prompting.constraint import AnswerForm, Vocabulary
 from ner_lightning.prompting.generation import Prompted
 from ner_lightning.prompting.prompt import read_lines
 
@@ -61,7 +61,7 @@ def test_any_choice_among_the_allowed_gives_lines_of_the_sentence(kind):
     seen = set()
     for seed in range(150):
         draw = random.Random(seed)
-        form = Form(vocabulary, WORDS, TYPES, [end])
+        form = AnswerForm(vocabulary, WORDS, TYPES, [end])
         tokens = written(form, draw.choice)
         assert form.done
         answer = form.answer()
@@ -84,7 +84,7 @@ def test_every_right_answer_can_be_written(kind):
     tokenizer = KINDS[kind]()
     vocabulary = Vocabulary.of(tokenizer)
     for answer in ("NONE", "PER: Vera * Holt\nLOC: São 🦜", "PERSON: Holt\nLOC: 10:30 São\nPER: ."):
-        form = Form(vocabulary, WORDS, TYPES, [tokenizer.eos_token_id])
+        form = AnswerForm(vocabulary, WORDS, TYPES, [tokenizer.eos_token_id])
         for token in tokenizer(answer.replace(" ", "▁") if kind == "bytes" else answer)["input_ids"]:
             if token != tokenizer.bos_token_id:
                 assert token in form.allowed(), answer
@@ -100,7 +100,7 @@ def test_words_are_named_once_and_a_blank_line_ends():
     vocabulary = Vocabulary.of(tokenizer)
 
     def after(text):
-        form = Form(vocabulary, ["Lima", "or", "Lima"], TYPES, [1])
+        form = AnswerForm(vocabulary, ["Lima", "or", "Lima"], TYPES, [1])
         for byte in text.encode():
             form.push(vocabulary.ids[bytes([byte])][0])
         return form, {vocabulary.written.get(token, b"END") for token in form.allowed()}
@@ -133,7 +133,7 @@ def test_answers_of_any_model_have_the_form_in_batches_as_one_by_one(tmp_path):
     prompts = [prompted.encode([{"role": "user", "content": " ".join(words)}]) for words in sentences]
 
     def ask(places, size, limit=60):
-        forms = [Form(vocabulary, sentences[place], TYPES, prompted.ends) for place in places]
+        forms = [AnswerForm(vocabulary, sentences[place], TYPES, prompted.ends) for place in places]
         options = {"batch_size": size, "limit": limit, "forms": forms}
         parts = prompted.answers([prompts[place] for place in places], **options)
         return {places[a.place]: a for part in parts for a in part}
@@ -153,12 +153,12 @@ def test_answers_of_any_model_have_the_form_in_batches_as_one_by_one(tmp_path):
 def test_what_cannot_be_constrained_is_said():
     vocabulary = Vocabulary.of(tiny.llama3_tokenizer())
     with pytest.raises(UserError, match="the type 'a:b'"):
-        Form(vocabulary, WORDS, ["a:b"], [1])
+        AnswerForm(vocabulary, WORDS, ["a:b"], [1])
     with pytest.raises(UserError, match="neither byte-level nor SentencePiece"):
         Vocabulary.of(tiny.wordpiece_tokenizer())
     with pytest.raises(UserError, match="cannot write NONE"):
-        Form(Vocabulary.of(tiny.sentencepiece_tokenizer()), WORDS, [], [2])
-    form = Form(vocabulary, [], ["PER"], [1])  # nothing to name
+        AnswerForm(Vocabulary.of(tiny.sentencepiece_tokenizer()), WORDS, [], [2])
+    form = AnswerForm(vocabulary, [], ["PER"], [1])  # nothing to name
     assert written(form, lambda allowed: allowed[-1])
     assert form.answer() == "NONE"
 

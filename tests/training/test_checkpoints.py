@@ -8,7 +8,7 @@ import torch
 from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.runs.folder import Run
-from ner_lightning.training.callbacks.checkpoints import Best, CheckpointFiles, write_checkpoint
+from ner_lightning.training.callbacks.checkpoints import BestCheckpoint, CheckpointFiles, write_checkpoint
 
 CONTENT = {"config": {}, "backbone": {}, "state_dict": {"a": torch.arange(50_000.0)}}
 
@@ -36,9 +36,9 @@ def run(tmp_path):
 
 
 def test_a_run_that_was_moved_knows_its_best_score_only_with_its_best_checkpoint(tmp_path, run):
-    best = Best(Run(tmp_path / "old"))
+    best = BestCheckpoint(Run(tmp_path / "old"))
     best.score = 0.9
-    here = Best(run)
+    here = BestCheckpoint(run)
     here.load_state_dict(best.state_dict())
     assert here.score == -math.inf  # another run that begins from that checkpoint
     run.checkpoint("best").touch()

@@ -12,7 +12,7 @@ from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.build import build_tagger
-from ner_lightning.model.crf import scaled
+from ner_lightning.model.crf import sums
 from ner_lightning.model.settings import Architecture
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
@@ -69,7 +69,7 @@ def batches(data, *, packed=False):
 @pytest.mark.parametrize("use_crf", [True, False])
 def test_nothing_in_a_step_waits_for_the_device(llama, data, monkeypatch, use_crf, packed):
     # As on a GPU: the recursion in log space, and no look at values to check them.
-    monkeypatch.setattr(scaled, "_scaled", lambda *_, **__: None)
+    monkeypatch.setattr(sums, "scaled_posterior", lambda *_, **__: None)
     module = NERModule(backbone=str(llama), types=data.types, use_crf=use_crf, lora=Lora(rank=4))
     module.configure_model()
     monkeypatch.setattr(NERModule, "trainer", OneRank())

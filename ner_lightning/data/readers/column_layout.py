@@ -19,7 +19,7 @@ _PHRASES = {"ADJP", "ADVP", "CONJP", "INTJ", "LST", "NC", "NP", "PC", "PP", "PRT
 _NUMBER = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
 
 
-class Layout(NamedTuple):
+class ColumnLayout(NamedTuple):
     """Which columns to read, and the line and the width of a CoNLL file's first row.
 
     Attributes:
@@ -47,7 +47,7 @@ class Layout(NamedTuple):
         tag: int | None = None,
         *,
         tagged: bool = True,
-    ) -> "Layout":
+    ) -> "ColumnLayout":
         """Recognises it from the first rows of a file, or from all.
 
         Args:

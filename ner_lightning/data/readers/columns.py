@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ner_lightning.data.readers.column_layout import DOCSTART, Layout, columns_of
+from ner_lightning.data.readers.column_layout import DOCSTART, ColumnLayout, columns_of
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES, read_jsonl
 from ner_lightning.data.readers.table import CSV_SUFFIXES, read_csv
 from ner_lightning.data.schemes import OUTSIDE
@@ -62,7 +62,7 @@ def read_conll(
     """
     lines = read_lines(path)
     rows = [columns_of(line) for line in lines]
-    layout = Layout.of(path, rows, word_column, tag_column, tagged=tagged)
+    layout = ColumnLayout.of(path, rows, word_column, tag_column, tagged=tagged)
     sentences: list[Sentence] = []
     cells: list[tuple[str, str]] = []
     document = 0

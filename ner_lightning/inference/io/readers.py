@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ner_lightning.data.readers.column_layout import DOCSTART, Layout, columns_of, holds_columns
+from ner_lightning.data.readers.column_layout import DOCSTART, ColumnLayout, columns_of, holds_columns
 from ner_lightning.data.readers.filetype import HEAD as FIRST_BYTES
 from ner_lightning.data.readers.filetype import not_text
 from ner_lightning.data.readers.jsonl import SURROGATE, read_object
@@ -39,7 +39,7 @@ class Inputs:
             without one as lines of text. Lines of words with a tag each are then read as CoNLL.
         field: field of JSONL, column of CSV or Parquet with a text or a list of words.
         id_field: field or column that is handed on.
-        word_column: column of words in CoNLL files; None goes by `data.columns.Layout`.
+        word_column: column of words in CoNLL files; None goes by `data.columns.ColumnLayout`.
         whole_files: a .txt file is one text; otherwise each line is one.
     """
 
@@ -221,7 +221,7 @@ def _check_text(file: BinaryIO, source: str) -> None:
 def _conll(found: Iterator[Record], source: str, word_column: int | None) -> Iterator[Record]:
     head = list(islice(found, HEAD))
     rows = [[] if line.reason else columns_of(str(line.content)) for line in head]
-    layout = Layout.of(source, rows, word_column, tagged=False)
+    layout = ColumnLayout.of(source, rows, word_column, tagged=False)
     held: list[Record] = []
     opens = False
     for line in chain(head, found, (None,)):
@@ -239,7 +239,7 @@ def _conll(found: Iterator[Record], source: str, word_column: int | None) -> Ite
         opens = opens or starts
 
 
-def _sentence(rows: list[Record], layout: Layout) -> Record | None:
+def _sentence(rows: list[Record], layout: ColumnLayout) -> Record | None:
     """A sentence of CoNLL rows; None if they are comments alone."""
     cells: list[str] = []
     first: Record | None = None

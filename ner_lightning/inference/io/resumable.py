@@ -50,7 +50,7 @@ class Output(Protocol):
         """Says that no more will be added, although there is more."""
 
 
-class Direct:
+class DirectOutput:
     """Lines that go straight to standard output, or through a link, a pipe or a device.
 
     Args:
@@ -99,7 +99,7 @@ class Direct:
             self._opened.close()
 
 
-class Growing:
+class ResumableOutput:
     """Lines that are gathered in FILE.partial, which becomes FILE at the end.
 
     After each block FILE.partial.json says how far it is, so that the same command goes on from there.

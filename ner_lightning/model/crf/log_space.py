@@ -11,7 +11,7 @@ from ner_lightning.model.crf.inputs import _EDGE_CHUNK, _MOST_SCRATCH, Posterior
 def log_messages(
     emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The recursion of `_scaled` in log space: log-partition, messages forward and backward.
+    """The recursion of `scaled_posterior` in log space: log-partition, messages forward and backward.
 
     *Shape:* (B,); (W + 1, B, K), which include the word itself; the second is empty without `both`.
     """
@@ -35,8 +35,8 @@ def log_messages(
     return log_partition, messages[0], messages[1:].squeeze(0).flip(0)
 
 
-def _log_posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> Posterior:
-    """What `_scaled` gives, whatever the range of the scores."""
+def log_posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> Posterior:
+    """What `scaled_posterior` gives, whatever the range of the scores."""
     log_partition, left, right = log_messages(emissions, mask, matrix, both=both)
     if not both:
         return Posterior(log_partition, emissions.new_empty(0), matrix.new_empty(0))

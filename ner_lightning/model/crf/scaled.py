@@ -65,7 +65,7 @@ def _rescaling_period(matrix: Doubles, emission_range: float) -> int:
     return max(0, int(_LOG_RANGE / reach) - mixing - 2)
 
 
-def _scaled(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> Posterior | None:
+def scaled_posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> Posterior | None:
     """Sums in probability space, rescaled before they could leave the range; None if unsafe.
 
     `messages` (W + 1, way, B, K) holds the recursion forward in way 0 and, with `both`, the one backward in

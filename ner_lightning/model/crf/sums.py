@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ner_lightning.model.crf.inputs import Posterior, check_inputs, transition_matrix
-from ner_lightning.model.crf.log_space import _log_posterior
-from ner_lightning.model.crf.scaled import _scaled
+from ner_lightning.model.crf.log_space import log_posterior
+from ner_lightning.model.crf.scaled import scaled_posterior
 
 # Multiplications above which numpy's OpenBLAS takes all cores for one product, whatever torch's number
 # of threads: on a busy machine that is many times slower than staying on one.
@@ -36,10 +36,10 @@ _MOST_PRODUCT = 1 << 18
 def _posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> Posterior:
     """The scaled recursion where it is exact, else log space."""
     if emissions.device.type != "cpu":
-        return _log_posterior(emissions, mask, matrix, both=both)
+        return log_posterior(emissions, mask, matrix, both=both)
     rows = max(1, _MOST_PRODUCT // matrix.numel())
     parts = [
-        _scaled(scores, words, matrix, both=both) or _log_posterior(scores, words, matrix, both=both)
+        scaled_posterior(scores, words, matrix, both=both) or log_posterior(scores, words, matrix, both=both)
         for scores, words in zip(torch.split(emissions, rows), torch.split(mask, rows), strict=True)
     ]
     return parts[0] if len(parts) == 1 else Posterior(*map(torch.cat, zip(*parts, strict=True)))

@@ -24,7 +24,7 @@ MONITOR = "val/f1"
 AGAIN = "ner-lightning fit --run {} --ckpt_path last"  # goes on with a run that was stopped
 
 
-class Best(Checkpoint):
+class BestCheckpoint(Checkpoint):
     """Saves `best`, and decides which validation that is: the first one with the highest F1.
 
     Whatever else is kept of the best validation asks this callback, so that all of it is of the same weights.
@@ -71,10 +71,10 @@ class Best(Checkpoint):
             trainer.save_checkpoint(self.run.checkpoint(BEST))
 
 
-class Last(Checkpoint):
+class LastCheckpoint(Checkpoint):
     """Saves `last` at the end of each epoch, and where training ends within one.
 
-    It comes after `Best`, whose score it holds.
+    It comes after `BestCheckpoint`, whose score it holds.
 
     Args:
         run: the run folder.

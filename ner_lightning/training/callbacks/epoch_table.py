@@ -14,7 +14,7 @@ from ner_lightning.runs.folder import Run, short
 from ner_lightning.system.console import say
 from ner_lightning.system.progress import Pace, stage
 from ner_lightning.training.callbacks.live import LiveTable
-from ner_lightning.training.callbacks.throughput import Vitals
+from ner_lightning.training.callbacks.throughput import Throughput
 from ner_lightning.training.steps import optimizer_steps
 
 KEYS = ("loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
@@ -41,7 +41,7 @@ class EpochTable(Callback):
         live: whether to draw the live table.
     """
 
-    def __init__(self, run: Run, vitals: Vitals, *, bar: bool = False, live: bool = False) -> None:
+    def __init__(self, run: Run, vitals: Throughput, *, bar: bool = False, live: bool = False) -> None:
         self.run = run
         self.vitals = vitals
         self._bar = bar

@@ -1,4 +1,4 @@
-"""SafePoints: a run that is told to stop saves first, and continues later as if it never had."""
+"""GracefulStop: a run that is told to stop saves first, and continues later as if it never had."""
 
 import os
 import signal
@@ -18,13 +18,13 @@ from ner_lightning.runs.folder import LAST, Run, short
 from ner_lightning.system.console import say
 from ner_lightning.training.callbacks.checkpoints import AGAIN
 from ner_lightning.training.callbacks.throughput import logs_step
-from ner_lightning.training.loggers.table import TableLogger
+from ner_lightning.training.loggers.metrics_table import TableLogger
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 VALIDATION = "epoch_loop.val_loop.batch_progress"
 
 
-class SafePoints(Callback):
+class GracefulStop(Callback):
     """Saves `last` between two steps: before a stop, and every so many steps if that is wished for.
 
     Ctrl-C, SIGTERM and SIGUSR1 (which SLURM can send before a job's time is up) stop after the step at

@@ -30,7 +30,7 @@ class _Seen(NamedTuple):
     sentences: Tensor
 
 
-class BatchWatch(Callback):
+class NonFiniteGuard(Callback):
     """Stops at a loss or gradient that is no number, and explains a want of memory.
 
     It comes before everything that saves. On a GPU the loss is looked at where it is read anyway, at

@@ -1,4 +1,4 @@
-"""Vitals: words a second, padding, memory and learning rates, logged like any other metric."""
+"""Throughput: words a second, padding, memory and learning rates, logged like any other metric."""
 
 import resource
 import sys
@@ -14,7 +14,7 @@ from ner_lightning.data.batching import Batch
 MEASURED = ("train/words_per_second", "train/peak_memory_gib")  # no two runs have the same
 
 
-class Vitals(Callback):
+class Throughput(Callback):
     """Logs what a fit does beside learning.
 
     `lr/backbone`, `lr/head`, `lr/crf` with the other training metrics; at each epoch's end

@@ -18,7 +18,7 @@ from ner_lightning.analysis.render.html import sentence
 from ner_lightning.analysis.rows import Predictions, Row, read
 from ner_lightning.data.schemes import Span
 from ner_lightning.runs.folder import BEST, Run
-from ner_lightning.training.callbacks.checkpoints import Best
+from ner_lightning.training.callbacks.checkpoints import BestCheckpoint
 from ner_lightning.training.module import NERModule
 
 ERRORS = 50  # sentences in the table of errors
@@ -39,7 +39,7 @@ class Dashboard(Callback):
         best: knows which validation is the best.
     """
 
-    def __init__(self, run: Run, best: Best) -> None:
+    def __init__(self, run: Run, best: BestCheckpoint) -> None:
         self.run = run
         self.best = best
         self._artifact = False

@@ -1,0 +1,183 @@
+"""Fetches a commit of a data set from the Hugging Face Hub, or from the local cache offline."""
+
+import json
+import logging
+import textwrap
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ner_lightning.errors import UserError
+from ner_lightning.system.hub_errors import HubUnavailableError, explain_hub_error, inspect_repo
+from ner_lightning.system.progress import stage
+
+# The branch on which the Hub keeps its own Parquet copy of a data set: CONFIG/SPLIT/0000.parquet.
+CONVERTED = "refs/convert/parquet"
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A commit of a data set, the revision that led to it, and the files there or in the cache."""
+
+    id: str
+    revision: str
+    commit: str
+    files: tuple[str, ...]
+    cached: bool = False
+
+    def arguments(self, config: str | None) -> dict[str, Any]:
+        """What load_dataset has to be told besides the name and the commit.
+
+        In the Hub's Parquet copy a folder stands for a configuration, which datasets does not know:
+        it would read all of them as one, and a split "test_2020" as part of "test". So unless there
+        is nothing to mistake, every split is spelt out.
+        """
+        if self.revision not in (CONVERTED, CONVERTED.removeprefix("refs/")):
+            return {} if config is None else {"name": config}
+        found: dict[str, dict[str, str]] = {}
+        for parts in (Path(file).parts for file in sorted(self.files)):
+            if len(parts) == 3 and parts[2].endswith(".parquet"):
+                folder, split, _ = parts
+                found.setdefault(folder, {})[split] = f"{folder}/{split}/*.parquet"
+        if config is None:
+            config = next(iter(found)) if len(found) == 1 else "default"
+        if config not in found:
+            raise UserError(f"data.config: {self.id} has {', '.join(found)}; name one of them")
+        plain = len(found) == 1 and found[config].keys() <= {"train", "validation", "test"}
+        return {} if plain else {"data_files": found[config]}
+
+
+@lru_cache
+def fetch(name: str, config: str | None, revision: str | None) -> tuple[Version, dict[str, Any]]:
+    """Loads all splits; once, so that they are of the same commit."""
+    try:
+        version = _find(name, revision)
+        return version, _from_hub(version, config)
+    except HubUnavailableError as error:
+        for asked in (revision,) if revision else ("main", CONVERTED):
+            copy = _from_cache(name, config, asked)
+            if copy is not None:
+                why = str(error).partition("\n")[0]
+                _LOGGER.warning("%s\nUsing commit %s from the local cache.", why, copy[0].commit)
+                return copy
+        raise
+
+
+def _find(name: str, revision: str | None) -> Version:
+    """Looks up on the Hub what to load."""
+    state = inspect_repo(name, "dataset", revision)
+    script = state.id.rpartition("/")[2] + ".py"
+    if script not in state.files:
+        return Version(state.id, revision or "main", state.commit, state.files)
+    problem = f"data.dataset: {state.id} is a loading script ({script}), which datasets no longer runs"
+    if revision is not None:
+        raise UserError(f"{problem}.\nLeave data.revision out, or set it to {CONVERTED}")
+    try:
+        state = inspect_repo(state.id, "dataset", CONVERTED)
+    except HubUnavailableError:
+        raise
+    except UserError as error:
+        raise UserError(
+            f"{problem}, and the Hub has no Parquet copy of it.\n"
+            "Name local files: --data.train_file, --data.valid_file, --data.test_file."
+        ) from error
+    return Version(state.id, CONVERTED, state.commit, state.files)
+
+
+def _from_hub(version: Version, config: str | None) -> dict[str, Any]:
+    """Downloads all splits, or takes what the cache has of this very commit."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    arguments = version.arguments(config)
+    stage(f"Fetching {version.id} (commit {version.commit[:8]}) unless the cache has it ...")
+    try:
+        # Leaves in the cache which commit the revision stands for, whether or not the file is there.
+        with suppress(EntryNotFoundError):
+            hf_hub_download(version.id, "README.md", repo_type="dataset", revision=version.revision)
+        # By commit: a branch may move, and for "main" datasets asks yet another server.
+        splits = dict(load_dataset(version.id, revision=version.commit, **arguments))
+    except Exception as error:
+        explained = explain_hub_error(error, version.id, "dataset")
+        if explained is None and isinstance(error, DatasetsError | ValueError | FileNotFoundError):
+            told = str(error.__cause__ or error).partition("Example of usage")[0]
+            told = textwrap.shorten(told, 400, placeholder=" ...")
+            explained = UserError(f"data.dataset: {version.id}: {told}\nCheck data.config and data.revision.")
+        if explained is None:
+            raise
+        raise explained from error
+    # If the Hub fails half-way, load_dataset takes the latest of the cache, of whatever commit.
+    built = {Path(file["filename"]).parent for rows in splits.values() for file in rows.cache_files}
+    if any(folder.name != version.commit for folder in built):
+        raise HubUnavailableError(
+            f"data.dataset: {version.id} cannot be loaded: the Hugging Face Hub broke off.\nTry again later."
+        )
+    return splits
+
+
+def _snapshot(name: str, revision: str) -> Path | None:
+    """The folder of the commit for which a revision stood when it was last looked up."""
+    from huggingface_hub import constants
+
+    repo = Path(constants.HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}"
+    reference = repo / "refs" / revision
+    commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
+    folder = repo / "snapshots" / commit
+    return folder if folder.is_dir() else None
+
+
+def _from_cache(name: str, config: str | None, revision: str) -> tuple[Version, dict[str, Any]] | None:
+    """Takes what load_dataset once made of a commit; such a folder appears only when complete."""
+    from datasets import config as settings
+    from datasets.naming import camelcase_to_snakecase
+
+    snapshot = _snapshot(name, revision)
+    if snapshot is None:
+        return None
+    files = tuple(path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*.parquet"))
+    version = Version(name, revision, snapshot.name, files, cached=True)
+    organisation, _, short = name.rpartition("/")
+    root = Path(settings.HF_DATASETS_CACHE) / f"{organisation}___{camelcase_to_snakecase(short)}"
+    found = [
+        (path.parent, json.loads(path.read_text(encoding="utf-8")))
+        for path in root.glob(f"*/*/{version.commit}/dataset_info.json")
+    ]
+    try:
+        arguments = version.arguments(config)
+    except UserError:  # Its list would be that of the cache.
+        return None
+    if "data_files" in arguments:
+        # Such a folder is named with a hash of more than is known here, so go by what went into it.
+        patterns = arguments["data_files"]
+        size = sum(path.stat().st_size for each in patterns.values() for path in snapshot.glob(each))
+        fitting = [
+            (folder, info)
+            for folder, info in found
+            if info["splits"].keys() == patterns.keys() and info["download_size"] == size
+        ]
+    else:
+        # Another name than that of a configuration stands for a part of the data set's files.
+        whole = {
+            info["config_name"]: (folder, info)
+            for folder, info in found
+            if info["config_name"] == folder.parent.parent.name
+        }
+        # Online the data set tells its default; here it is clear if there is but one.
+        default = next(iter(whole)) if len(whole) == 1 else "default"
+        fitting = [whole[key] for key in [config or default] if key in whole]
+    if len(fitting) != 1:
+        return None  # Rather none than another configuration's.
+    folder, info = fitting[0]
+    return version, {split: _arrow(folder, split) for split in info["splits"]}
+
+
+def _arrow(folder: Path, split: str) -> Any:
+    from datasets import Dataset, concatenate_datasets
+
+    files = [*folder.glob(f"*-{split}.arrow"), *sorted(folder.glob(f"*-{split}-*-of-*.arrow"))]
+    return concatenate_datasets([Dataset.from_file(str(file)) for file in files])

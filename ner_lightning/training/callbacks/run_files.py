@@ -1,0 +1,206 @@
+"""RunFiles: what every run writes beside its checkpoints."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+from ner_lightning.data.readers import columns as conll
+from ner_lightning.data.readers import jsonl
+from ner_lightning.data.sentence import Sentence
+from ner_lightning.runs.folder import Run
+from ner_lightning.runs.provenance import now, provenance
+from ner_lightning.system.atomic import write_text
+from ner_lightning.system.console import best_effort
+from ner_lightning.training import second_opinion
+from ner_lightning.training.callbacks.checkpoints import BestCheckpoint
+from ner_lightning.training.callbacks.throughput import peak_memory
+from ner_lightning.training.datamodule import CoNLLDataModule
+from ner_lightning.training.loggers.metrics_table import TableLogger
+from ner_lightning.training.module import NERModule, Prediction
+from ner_lightning.training.predictions import SPLIT, describe_split, gather, prediction_rows
+from ner_lightning.training.resuming import SPLITS, fingerprints
+
+
+class RunFiles(Callback):
+    """Writes what a run folder holds beside checkpoints and `metrics.csv`.
+
+    Args:
+        run: the folder.
+        config: the resolved configuration, also kept in every checkpoint.
+        config_text: the same as YAML.
+        command: the command line that was typed.
+        table: the metrics table; checkpoints hold its rows, so that a killed run lacks none.
+        best: knows which validation is the best.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        config: Mapping[str, Any],
+        config_text: str,
+        command: list[str],
+        table: TableLogger,
+        best: BestCheckpoint,
+    ) -> None:
+        self.run = run
+        self.table = table
+        self.config = dict(config)
+        self.config_text = config_text
+        self.command = command
+        self.best = best
+        self._rows = ""
+        self._seen: list[Prediction] = []
+        self.agreement: str | None = None  # what seqeval says of the scores
+        self._check: Callable[[], str | None] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The metrics table."""
+        return {"table": self.table.text()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues from an earlier part of the run."""
+        self._rows = state_dict["table"]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Puts configuration and data fingerprints into the checkpoint, so that it can be used alone."""
+        checkpoint["config"] = self.config
+        checkpoint["data"] = fingerprints(_parts(trainer)[1])
+
+    @rank_zero_only
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes what is known before the first step, and puts the table where the checkpoint was."""
+        module, data = _parts(trainer)
+        self.run.sweep()
+        self.table.take(self._rows)
+        write_text(self.run.path / "config.yaml", self.config_text)
+        parameters = list(module.built.parameters())
+        before = self.run.read("run.json")
+        before.pop("finished", None)
+        described = {name: describe_split(data, name) for name in SPLITS}
+        self.run.write(
+            "run.json",
+            before
+            | provenance()
+            | {
+                "command": before.get("command", self.command),
+                "continued": [*before.get("continued", []), *([self.command] if before else [])],
+                "started": before.get("started", now()),
+                "seed": self.config.get("seed_everything"),
+                "types": data.types,
+                "backbone": {"name": module.hparams["backbone"], "weights": module.weights_id},
+                "ranks": trainer.world_size,
+                "parameters": sum(p.numel() for p in parameters),
+                "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+                "data": before.get("data", {}) | described,
+                "earlier_data": [*before.get("earlier_data", []), *_earlier(before, described)],
+                "wandb_id": next(
+                    (lg.version for lg in trainer.loggers if not isinstance(lg, TableLogger)), None
+                ),
+            },
+        )
+        self.run.write("train_entities.json", data.entity_counts())
+        for logger in trainer.loggers:
+            logger.log_hyperparams({"config": self.config})
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Keeps a batch's predictions until the split is through."""
+        self._seen.append(outputs.to(torch.device("cpu")))  # a device's memory is for the model
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Keeps a batch's predictions until the split is through."""
+        self._seen.append(outputs.to(torch.device("cpu")))
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the predictions of validation if they are the best so far, or were asked for."""
+        if trainer.state.fn != "fit" or self.best.improves(trainer):
+            self._write(trainer, "val")
+        self._seen.clear()
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the predictions of the test set."""
+        self._write(trainer, "test")
+        self._seen.clear()
+
+    def _write(self, trainer: pl.Trainer, stage: str) -> None:
+        module, data = _parts(trainer)
+        rows = gather([row for p in self._seen for row in prediction_rows(module, data, stage, p)])
+        if not trainer.is_global_zero:
+            return
+        split = SPLIT[stage]
+        rows.sort(key=lambda row: int(row["sentence"]))
+        counts = {row["sentence"]: row.pop("counts") for row in rows}
+        metric: Any = module.metrics[stage]
+        values = {f"{stage}/{name}": value for name, value in metric.compute().items()} | {
+            f"{stage}/by_type": metric.by_type(),
+            f"{stage}/epoch": trainer.current_epoch,
+            f"{stage}/step": trainer.global_step,
+        }
+        base, by_type = self.run.path / f"predictions.{split}", metric.by_type()
+        scores = {name: values[f"{stage}/{name}"] for name in second_opinion.FIGURES}
+        check = partial(second_opinion.agree, base, scores, by_type, counts)
+        if trainer.state.fn == "fit":  # which must not end for want of these; `validate` writes them again
+            self._check = None
+            best_effort(base, lambda: self._predictions(split, rows, check))
+            best_effort(self.run.path / "metrics.json", lambda: self.run.update("metrics.json", values))
+            return
+        self._predictions(split, rows, check)
+        self.agreement = check()  # before any score is written
+        self.run.update("metrics.json", values)
+        if stage == "test":
+            self.run.update("run.json", {"test_command": self.command, "tested": now()})
+            described = self.run.read("run.json").get("data", {})
+            self.run.update("run.json", {"data": described | {split: describe_split(data, split)}})
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Asks seqeval about the best validation, if its predictions could be written."""
+        self.agreement = self._check() if self._check else None
+
+    def _predictions(self, split: str, rows: list[dict[str, Any]], check: Callable[[], str | None]) -> None:
+        base = self.run.path / f"predictions.{split}"
+        jsonl.write_jsonl(base.with_name(base.name + ".jsonl"), rows)
+        conll.write_conll(
+            base.with_name(base.name + ".conll"),
+            [Sentence(tuple(r["words"]), None, r["document"]) for r in rows],
+            [r["gold"] for r in rows],
+            [r["predicted"] for r in rows],
+        )
+        self._check = check
+
+    @rank_zero_only
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves the table and how far the run is; checkpoint callbacks come after this."""
+        progress = {
+            "epochs": trainer.current_epoch + 1,
+            "steps": trainer.global_step,
+            "updated": now(),
+            "peak_memory_bytes": peak_memory(),
+        }
+        best_effort(self.run.path / "run.json", lambda: self.run.update("run.json", progress))
+        for logger in trainer.loggers:
+            logger.save()
+
+
+def _earlier(before: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the run was trained and validated on so far, if that is not what it goes on with."""
+    held = {name: part for name, part in before.get("data", {}).items() if name in described}
+    if any(part["fingerprint"] != described[name]["fingerprint"] for name, part in held.items()):
+        yield {"epochs": before.get("epochs", 0), "data": held}
+
+
+def _parts(trainer: pl.Trainer) -> tuple[NERModule, CoNLLDataModule]:
+    module, data = trainer.lightning_module, getattr(trainer, "datamodule", None)
+    assert isinstance(module, NERModule)
+    assert isinstance(data, CoNLLDataModule)
+    return module, data

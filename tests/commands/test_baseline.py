@@ -1,0 +1,160 @@
+"""`ner-lightning baseline`: its run folder, its continuation, and the comparison with a trained run."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+import yaml
+from seqeval.metrics import f1_score
+from transformers import LlamaForCausalLM
+
+from ner_lightning.commands.main import main
+from ner_lightning.prompting.generation import GeneratedAnswer, Prompted
+from ner_lightning.prompting.prompted_run import Baseline, draw, read_kept
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The number of training batches:UserWarning",
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*litlogger.*:UserWarning",
+)
+SAID = {"Vera": "PER: Vera Holt\nORG: Nowhere Ltd", "The": "I see.", "Nobody": "NONE"}
+
+
+@pytest.fixture
+def place(tmp_path, corpus, monkeypatch):
+    """A folder with a recipe whose backbone is a language model."""
+    monkeypatch.chdir(tmp_path)
+    LlamaForCausalLM(tiny.llama_config()).save_pretrained("model")
+    tiny.llama3_tokenizer().save_pretrained("model")
+    recipe = {
+        "trainer": {"accelerator": "cpu", "max_epochs": 1},
+        "model": {"backbone": "model", "lora": {"rank": 2}},
+        "data": {"dataset": str(corpus), "batch_size": 8},
+    }
+    Path("recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    return tmp_path
+
+
+def answering(self, prompts, *, batch_size, limit, forms=None):
+    """In place of the model: what it says to each sentence of the small corpus."""
+    for number, ids in enumerate(prompts):
+        asked = self.tokenizer.decode(ids).rpartition("Sentence: ")[2].split()[0]
+        yield [GeneratedAnswer(number, SAID.get(asked, "NONE"), True)]
+
+
+def rows(file):
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_split_is_tagged_scored_and_reported(place, capsys, monkeypatch):
+    monkeypatch.setattr(Prompted, "answers", answering)
+    assert main(["baseline", "--config", "recipe.yaml", "--shots", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "1 of 3 answers could not be read; 1 lines are of another form, 1 entities are not in" in said
+    assert "next, beside a trained run: ner-lightning compare RUN runs/recipe-2shot/1" in said
+    run = place / "runs/recipe-2shot/1"
+    held = rows(run / "predictions.test.jsonl")
+    assert [row["predicted"][:2] for row in held] == [["B-PER", "I-PER"], ["O", "O"], ["O", "O"]]
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["test/f1"] == pytest.approx(
+        f1_score([r["gold"] for r in held], [r["predicted"] for r in held])
+    )
+    about = json.loads((run / "run.json").read_text())
+    assert about["trained_parameters"] == 0
+    assert about["prompting"]["failed"] == 1
+    assert not (place / "runs/last").exists()
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.md").read_text()
+    assert "## Prompt" in page
+    assert "What could not be read" in page
+    assert "## Training" not in page
+
+
+def test_it_stands_in_one_table_with_a_trained_run(place, capsys, monkeypatch):
+    assert main(["fit", "--config", "recipe.yaml"]) == 0
+    assert main(["test"]) == 0
+    monkeypatch.setattr(Prompted, "answers", answering)
+    assert main(["baseline", "--config", "recipe.yaml"]) == 0
+    assert main(["baseline", "--config", "recipe.yaml", "--sentences", "2"]) == 0
+    capsys.readouterr()
+    runs = ["runs/recipe/1", "runs/recipe-0shot/1"]
+    assert main(["compare", *runs]) == 0
+    said = capsys.readouterr().out
+    assert "Against recipe/1, on the same sentences" in said
+    assert "recipe-0shot/1" in said
+    assert "not in the sentence" in said
+    assert main(["compare", *runs, "runs/recipe-0shot/2"]) == 0
+    assert "All scores are on the 2 sentences that every run has." in capsys.readouterr().out
+
+
+def test_a_stopped_run_continues_where_it_was(place, capsys, monkeypatch):
+    asked = []
+
+    def stopping(self, prompts, *, batch_size, limit, forms=None):
+        for number, answers in enumerate(answering(self, prompts, batch_size=batch_size, limit=limit)):
+            if number == 2 and not asked:
+                asked.append(len(prompts))
+                raise KeyboardInterrupt
+            yield answers
+        asked.append(len(prompts))
+
+    monkeypatch.setattr(Prompted, "answers", stopping)
+    assert main(["baseline", "--config", "recipe.yaml", "--shots", "1"]) == 130
+    run = place / "runs/recipe-1shot/1"
+    with (run / "answers.test.jsonl").open("a") as file:
+        file.write('{"place": 2, "te')  # the power went
+    assert main(["baseline", "--run", str(run)]) == 0
+    assert asked == [3, 1]
+    assert [row["place"] for row in rows(run / "answers.test.jsonl")] == [0, 1, 2]
+    assert len(rows(run / "predictions.test.jsonl")) == 3
+
+
+def test_the_real_road_from_words_to_answers(place, capsys):
+    """A random model says nothing that can be read, and that is what is reported."""
+    few = ["--max_new_tokens", "4", "--batch_size", "2", "--split", "valid", "--sentences", "1"]
+    assert main(["baseline", "--config", "recipe.yaml", "--shots", "1", *few]) == 0
+    (run,) = (place / "runs/recipe-1shot").iterdir()
+    kept = read_kept(run / "answers.valid.jsonl")
+    assert sorted(kept) == draw(2, 1, 1)
+    assert json.loads((run / "run.json").read_text())["prompting"]["answers"] == 1
+
+
+def test_constrained_answers_are_read_as_they_are(place, capsys):
+    """A random model can say nothing else than what is in the sentence."""
+    few = ["--constrained", "--max_new_tokens", "60", "--batch_size", "2"]
+    assert main(["baseline", "--config", "recipe.yaml", "--shots", "1", *few]) == 0
+    run = place / "runs/recipe-1shot-constrained/1"
+    about = json.loads((run / "run.json").read_text())["prompting"]
+    assert about["constrained"] is True
+    assert (about["unread_lines"], about["absent"]) == (0, 0)
+    assert about["failed"] <= about["cut"]
+    assert main(["report", str(run)]) == 0
+    assert "constrained to types and words of the sentence" in (run / "report.md").read_text()
+    answers = run / "answers.test.jsonl"
+    first, *_ = whole = answers.read_text().splitlines()
+    answers.write_text(first + "\n")
+    assert main(["baseline", "--run", str(run)]) == 0  # continues with what it was asked
+    assert sorted(answers.read_text().splitlines()) == sorted(whole)
+
+
+def test_mistakes_are_explained(place, capsys):
+    for words, said in (
+        ([], "name a recipe"),
+        (["--config", "recipe.yaml", "--shots", "99"], "--shots is 99"),
+        (
+            ["--config", "recipe.yaml", "--shots", "-1"],
+            "--shots is -1; it must be a whole number of at least 0",
+        ),
+        (["--config", "recipe.yaml", "--model.lrr", "1"], "did you mean model.lr?"),
+        (["--run", "nowhere"], "is no run of `ner-lightning baseline`"),
+    ):
+        assert main(["baseline", *words]) == 2, words
+        assert said in capsys.readouterr().err
+
+
+def test_draws_are_fixed():
+    assert draw(10, None, 1) == draw(10, 20, 1) == list(range(10))
+    assert draw(100, 5, 1) == draw(100, 5, 1) != draw(100, 5, 2)
+    assert draw(100, 5, 1) == sorted(set(draw(100, 5, 1)))
+    assert Baseline.__doc__

@@ -1,0 +1,112 @@
+"""The shipped configs are listed and copied; the completion script completes."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ner_lightning.commands.completion import SHELLS, option_names
+from ner_lightning.commands.configs import about, names
+from ner_lightning.commands.main import COMMANDS, main
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_shipped_config_is_listed_with_what_it_is_for(capsys):
+    assert main(["configs"]) == 0
+    said = capsys.readouterr().out
+    files = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "configs").rglob("*.yaml"))
+    assert sorted(f"configs/{name}.yaml" for name in names()) == files
+    for name in names():
+        assert f"configs/{name}.yaml" in said
+        assert about(name) in said
+        assert len(about(name)) > 20
+        assert about(name).endswith(".")  # a sentence that is not cut
+
+
+def test_configs_are_copied_and_nothing_is_overwritten(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["configs", "quickstart", "configs/with/softmax.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "next: edit it, then ner-lightning fit --config configs/quickstart.yaml" in said
+    for name in ("quickstart", "with/softmax"):
+        file = Path("configs", f"{name}.yaml")
+        assert file.read_bytes() == (ROOT / file).read_bytes()
+        assert not file.is_symlink()
+    Path("configs/quickstart.yaml").write_text("mine", encoding="utf-8")
+    assert main(["configs", "causal", "quickstart"]) == 2
+    assert "unknown" not in (said := capsys.readouterr().err)
+    assert "there is no shipped config causal" in said
+    assert main(["configs", "quickstart"]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert Path("configs/quickstart.yaml").read_text(encoding="utf-8") == "mine"
+    assert main(["configs", "all", "--to", "mine"]) == 0
+    assert {str(file.relative_to("mine").with_suffix("")) for file in Path("mine").rglob("*.yaml")} == set(
+        names()
+    )
+
+
+def written(file, shell):
+    """The script for a shell."""
+    with pytest.MonkeyPatch.context() as patch, file.open("w") as out:
+        patch.setattr("sys.stdout", out)
+        assert main(["completion", shell]) == 0
+    return file
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("completion") / "bash", "bash")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["f"], ["fit"]),
+        (["co"], ["compare", "completion", "configs"]),
+        (["fit", "--model.lora.r"], ["--model.lora.rank", "--model.lora.rslora"]),
+        (["fit", "--trainer.max_ep"], ["--trainer.max_epochs"]),
+        (["predict", "--out"], ["--output"]),
+        (["baseline", "--sho"], ["--shots"]),
+        (["compare", "--spl"], ["--split"]),
+        (["test", "--ru"], ["--run", "--runs"]),
+    ],
+)
+def test_what_tab_offers(script, typed, offered, tmp_path):
+    words = " ".join(["ner-lightning", *typed])
+    code = (
+        f"source {script}; COMP_WORDS=({words}); COMP_CWORD={len(typed)}; _shtab_ner_lightning; "
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert sorted(done.stdout.split()) == offered
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_shell_has_a_script_with_every_command(shell, tmp_path):
+    script = written(tmp_path / shell, shell).read_text()
+    assert all(command in script for command in COMMANDS)
+    assert "model.lora.rank" in script
+    assert "model.lora.help" not in script
+
+
+def test_every_command_has_options_to_complete():
+    for command in COMMANDS:
+        assert "--help" in option_names(command)
+
+
+def test_colours_are_left_out_if_asked(monkeypatch):
+    import io
+
+    from ner_lightning.system.terminal import in_colour
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert in_colour(Terminal())
+    assert not in_colour(io.StringIO())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not in_colour(Terminal())

