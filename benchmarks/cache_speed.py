@@ -23,7 +23,7 @@ FROZEN, TOP = "configs/with/cache.yaml", "configs/with/cache_top6.yaml"
 TOP_LAYERS = 6
 OFF = ("--model.cache.enabled", "false")
 # Large batches: a step of head and CRF alone costs less than the loop around it.
-BATCH = ("--data.batch_size", "256", "--data.eval_batch_size", "256")
+BATCH = ("--data.batches.size", "256", "--data.batches.eval_size", "256")
 
 
 def fit_times(data: Path, folder: Path, *options: str) -> dict[str, float]:
@@ -32,7 +32,7 @@ def fit_times(data: Path, folder: Path, *options: str) -> dict[str, float]:
     file.unlink(missing_ok=True)
     words = [
         *("-m", "ner_lightning", "fit", "--config", measure.RECIPE, *options),
-        *("--data.dataset", str(data), "--runs", str(folder / "runs"), "--model.compile", "false"),
+        *("--data.dataset", str(data), "--runs", str(folder / "runs"), "--model.runtime.compile", "false"),
         *("--trainer.callbacks+=stopwatch.Stopwatch", "--trainer.callbacks.file", str(file)),
     ]
     environment = os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"}

@@ -144,9 +144,9 @@ def main(args: Sequence[str] | None = None) -> int:
         backbone, report = place / "backbone", place / "report.json"
         weights = make_backbone(backbone, TINY if options.tiny else LLAMA, data.encoder.tokenizer)
         ours = f"fit, budget of {options.budget}"
-        budget = ["--data.tokens_per_batch", str(options.budget), "--trainer.callbacks+=gpu_speed.Kernels"]
-        eight = ["--data.batch_size", "8", "--model.compile", "false"]
-        shared = ["--model.backbone", str(backbone), "--data.valid_limit", "64"]
+        budget = ["--data.batches.tokens", str(options.budget), "--trainer.callbacks+=gpu_speed.Kernels"]
+        eight = ["--data.batches.size", "8", "--model.runtime.compile", "false"]
+        shared = ["--model.backbone", str(backbone), "--data.limits.valid", "64"]
         commands = {"fit, batches of 8": fit_words(options.data, place / "eight", *shared, *eight)}
         for batch in (8, 32):
             theirs = run_ner_words(options.data, batch, "--backbone", str(backbone))

@@ -46,7 +46,7 @@ def main(args: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             began = time.time()
             times = fit_times(
-                options.data, Path(folder), *more, "--trainer.max_steps", "1", "--data.valid_limit", "8"
+                options.data, Path(folder), *more, "--trainer.max_steps", "1", "--data.limits.valid", "8"
             )
             return times["step"] - began
 

@@ -81,7 +81,7 @@ def main(args: Sequence[str] | None = None) -> int:
         ours += ["--model.backbone", options.backbone]
         shared = ["--backbone", options.backbone]
     if options.no_compile:
-        ours += ["--model.compile", "false"]
+        ours += ["--model.runtime.compile", "false"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         commands, found = fastest_baselines(options, shared, folder)

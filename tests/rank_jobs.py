@@ -21,25 +21,25 @@ import yaml
 
 import ner_lightning.commands.main
 
-LONG = ["--data.max_length=14", "--data.overlap=4"]
+LONG = ["--data.encoding.max_length=14", "--data.encoding.overlap=4"]
 SETTINGS = {
-    "length-grouped": ["--data.eval_batch_size=2"],
-    "token budget": ["--data.tokens_per_batch=60"],
-    "long sentences": [*LONG, "--data.eval_batch_size=3"],
-    "long sentences, token budget": [*LONG, "--data.tokens_per_batch=45"],
-    "one batch": ["--data.eval_batch_size=99"],  # so that ranks get single sentences
+    "length-grouped": ["--data.batches.eval_size=2"],
+    "token budget": ["--data.batches.tokens=60"],
+    "long sentences": [*LONG, "--data.batches.eval_size=3"],
+    "long sentences, token budget": [*LONG, "--data.batches.tokens=45"],
+    "one batch": ["--data.batches.eval_size=99"],  # so that ranks get single sentences
 }
 MODES = {
     "lora": [],
     "frozen": ["--model.peft=none"],
     "full": ["--model.peft=none", "--model.freeze_backbone=false"],
     "lora and full": ["--model.freeze_backbone=false"],
-    "top layer": ["--model.unfreeze_top=1"],
-    "checkpointing": ["--model.gradient_checkpointing=true"],
+    "top layer": ["--model.architecture.unfreeze_top=1"],
+    "checkpointing": ["--model.runtime.gradient_checkpointing=true"],
     "full, checkpointing": [
         "--model.peft=none",
         "--model.freeze_backbone=false",
-        "--model.gradient_checkpointing=true",
+        "--model.runtime.gradient_checkpointing=true",
     ],
     "no crf loss": ["--model.loss.crf=0"],
     "no ce loss": ["--model.loss.ce=0"],
@@ -99,11 +99,11 @@ def steps(folder: Path) -> dict[str, object]:
 
     The weights that are compared are the averages over the steps.
     """
-    exact = ["--trainer.precision=64-true", "--model.dropout=0", "--trainer.max_epochs=3"]
-    exact += ["--trainer.limit_train_batches=7", "--trainer.max_steps=20", "--model.averaging=0.3"]
+    exact = ["--trainer.precision=64-true", "--model.architecture.dropout=0", "--trainer.max_epochs=3"]
+    exact += ["--trainer.limit_train_batches=7", "--trainer.max_steps=20", "--model.optimizer.averaging=0.3"]
     tables, weights = [], []
     for world in (1, 2):
-        words = ["fit", "--config", "recipe.yaml", "--name", f"w{world}", f"--data.batch_size={4 // world}"]
+        words = ["fit", "--config", "recipe.yaml", "--name", f"w{world}", f"--data.batches.size={4 // world}"]
         forks.run(folder, [*words, *exact], folder / f"w{world}.log", world)
         run = folder / f"runs/w{world}/1"
         with (run / "metrics.csv").open() as file:
@@ -117,7 +117,7 @@ def steps(folder: Path) -> dict[str, object]:
     )
     # 24 sentences, in three batches where four were meant.
     short, incomplete = (
-        _accumulated(folder, f"b{size}", 1, size, 4, [*exact, "--data.train_limit=24"]) for size in (24, 8)
+        _accumulated(folder, f"b{size}", 1, size, 4, [*exact, "--data.limits.train=24"]) for size in (24, 8)
     )
     return {
         "accumulated": [_distance(whole, parts), _distance(whole, ranks), _distance(short, incomplete)],
@@ -134,7 +134,7 @@ def _distance(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> flo
 
 def _accumulated(folder: Path, name: str, world: int, size: int, count: int, options: list[str]):
     """The weights after four epochs of one optimizer step each."""
-    words = ["fit", "--config", "recipe.yaml", "--name", name, f"--data.batch_size={size}", *options]
+    words = ["fit", "--config", "recipe.yaml", "--name", name, f"--data.batches.size={size}", *options]
     words += ["--trainer.max_epochs=4", "--trainer.limit_train_batches=1.0"]
     words += [f"--trainer.accumulate_grad_batches={count}"]
     forks.run(folder, words, folder / f"{name}.log", world)
@@ -168,7 +168,7 @@ def epochs(folder: Path) -> dict[str, object]:
     for name, part in (("train", blocks), ("valid", blocks[:20])):
         (folder / f"data/{name}.txt").write_text("\n\n".join(part) + "\n")
     words = ["fit", "--config", "recipe.yaml", "--trainer.max_epochs=8", "--trainer.num_sanity_val_steps=0"]
-    words += ["--data.tokens_per_batch=120", "--data.context=40", "--data.max_length=48", "--data.overlap=8"]
+    words += ["--data.batches.tokens=120", "--data.encoding.context=40", "--data.encoding.max_length=48", "--data.encoding.overlap=8"]
     found: dict[str, object] = {}
     for world in (1, 2, 3):
         forks.run(

@@ -52,7 +52,7 @@ def run(tmp_path):
     }
     (tmp_path / "metrics.json").write_text(json.dumps(noted))
     about = {
-        "command": ["ner-lightning", "fit", "--name=x", "--config", "configs/a.yaml", "--model.lr", "1"],
+        "command": ["ner-lightning", "fit", "--name=x", "--config", "configs/a.yaml", "--model.optimizer.lr", "1"],
         "seed": 1,
         "machine": "here",
         "versions": {},
@@ -84,7 +84,7 @@ def test_recorded_counts_are_seqevals(run, tmp_path):
     assert rows["recall"]["value"] == pytest.approx(recall_score(gold, predicted))
     assert rows["f1"]["entities"] == {"correct": 2, "predicted": 4, "gold": 3}
     assert rows["f1"]["config"] == "a"
-    assert rows["f1"]["overrides"] == ["--model.lr 1"]
+    assert rows["f1"]["overrides"] == ["--model.optimizer.lr 1"]
     assert rows["f1"]["data"] == "test.txt sha256:0123456789abcdef"
     # Beside scores: what the run was trained on and with, and its mistakes by class.
     assert rows["sentences"]["by_type"] == {"PER": 1, "ORG": 1, "LOC": 1}
@@ -117,10 +117,10 @@ def test_an_ensemble_is_named_after_its_members():
         command = ["ner-lightning", "fit", "--config", "configs/a.yaml", *options, "--seed_everything", seed]
         return {"run": f"runs/a/{seed}", "seed": int(seed), "command": command}
 
-    seeds = {"members": [member("1", "--model.lr", "1"), member("2", "--model.lr", "1")]}
-    assert record.recipe_of(seeds) == (["a", "ensemble"], ["--model.lr 1", "of seeds 1, 2"])
-    mixed = {"members": [member("1"), member("2", "--model.lr", "1")]}
-    assert record.recipe_of(mixed) == (["a", "ensemble"], ["of a seed 1 + a --model.lr 1 seed 2"])
+    seeds = {"members": [member("1", "--model.optimizer.lr", "1"), member("2", "--model.optimizer.lr", "1")]}
+    assert record.recipe_of(seeds) == (["a", "ensemble"], ["--model.optimizer.lr 1", "of seeds 1, 2"])
+    mixed = {"members": [member("1"), member("2", "--model.optimizer.lr", "1")]}
+    assert record.recipe_of(mixed) == (["a", "ensemble"], ["of a seed 1 + a --model.optimizer.lr 1 seed 2"])
     assert record.recipe_of({"members": [member("1"), member("2") | {"command": None}]})[0] == [
         "a",
         "ensemble",
@@ -230,9 +230,9 @@ def test_the_tables_of_the_report_are_made_of_recorded_runs():
     other = mistakes | {"intervals": {"f1": [0.9, 0.8, 1.0]}, "types": kind}
     mine = mistakes | {"intervals": {"f1": [0.7, 0.6, 0.8]}}
     rows += [
-        row(**about | {"overrides": ["--model.lr 1"]}, split="test", **other),
+        row(**about | {"overrides": ["--model.optimizer.lr 1"]}, split="test", **other),
         row(
-            **about | {"overrides": ["--model.lr 1"]},
+            **about | {"overrides": ["--model.optimizer.lr 1"]},
             split="valid",
             **mistakes | {"intervals": {"f1": [0.6, 0, 1]}},
         ),
@@ -458,8 +458,8 @@ def test_startup(small, monkeypatch):
 def test_what_comes_out_of_a_run(small, llama, corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words, file = small
-    model = ["--model.backbone", str(llama), "--model.lr", "0.01", "--model.head_lr", "0.03"]
-    data = ["--data.dataset", str(corpus), "--data.batch_size", "4", "--data.context", "60"]
+    model = ["--model.backbone", str(llama), "--model.optimizer.lr", "0.01", "--model.optimizer.head_lr", "0.03"]
+    data = ["--data.dataset", str(corpus), "--data.batches.size", "4", "--data.encoding.context", "60"]
     assert main(["fit", *model, *data, "--trainer.max_epochs", "20", "--trainer.accelerator", "cpu"]) == 0
     run, few = "runs/run/1", ["--onnx_sentences", "4"]
     assert take_home.main([run, *few, *words[2:]]) == 0

@@ -104,8 +104,8 @@ def test_options_tell_what_they_gained_and_cost(tmp_path, monkeypatch):
     found = measured_options.measured_options()
     assert found["model.attention"] == "`causal`: -11.0 F1, 0.5x time"
     assert found["model.use_crf"] == "`false`: +0.5 F1, 1.0x time"
-    assert found["model.pooling"] == "`first`: +1.0 F1"  # elsewhere, so its time says nothing
-    assert "data.context" not in found
+    assert found["model.architecture.pooling"] == "`first`: +1.0 F1"  # elsewhere, so its time says nothing
+    assert "data.encoding.context" not in found
 
 
 def test_every_page_is_in_the_index():

@@ -75,8 +75,8 @@ def test_an_own_source_loss_and_backbone_go_through_everything(place, capsys):
         ]
         assert again == [row["predicted"] for row in held], tagger
     capsys.readouterr()
-    assert main(["test", trusting, "--model.prepare.init_args.layers", "1"]) == 2
-    assert "model.prepare is" in capsys.readouterr().err
+    assert main(["test", trusting, "--model.architecture.prepare.init_args.layers", "1"]) == 2
+    assert "model.architecture.prepare is" in capsys.readouterr().err
 
 
 def test_a_prepared_backbone_computes_what_it_says(place, llama):
@@ -99,7 +99,7 @@ def test_a_prepared_backbone_may_be_compiled(place, capsys):
     """Its hooks run in compiled layers as well: the same losses, and the same tags afterwards."""
     losses = []
     for compiled in ("false", "true"):
-        options = ["--model.compile", compiled, "--model.dropout", "0", "--model.lora.dropout", "0"]
+        options = ["--model.runtime.compile", compiled, "--model.architecture.dropout", "0", "--model.lora.dropout", "0"]
         assert main(["fit", "--config", "recipe.yaml", "--config", "own.yaml", *options]) == 0
         with (place / f"runs/recipe/{len(losses) + 1}/metrics.csv").open(newline="") as file:
             losses.append([float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]])

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 def test_smollm2_recipe_on_the_bundled_sample(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     recipe = str(ROOT / "configs/smollm2_conll2003.yaml")
-    few = ["--data.dataset", "sample", "--data.train_limit", "96", "--data.valid_limit", "64"]
+    few = ["--data.dataset", "sample", "--data.limits.train", "96", "--data.limits.valid", "64"]
     assert main(["fit", "--config", recipe, *few, "--trainer.max_epochs", "1"]) == 0
     assert "4,889,772 of 139,404,780 parameters are trained" in capsys.readouterr().out
     assert main(["test"]) == 0
@@ -51,11 +51,11 @@ def test_smollm2_recipe_on_the_bundled_sample(tmp_path, monkeypatch, capsys):
 
 def test_smollm2_learns_to_fill_in_words_and_becomes_a_tagger(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    recipe = ["--config", str(ROOT / "configs/smollm2_conll2003.yaml"), "--model.compile", "false"]
-    few = ["--data.dataset", "sample", "--data.train_limit", "160", "--data.valid_limit", "64"]
+    recipe = ["--config", str(ROOT / "configs/smollm2_conll2003.yaml"), "--model.runtime.compile", "false"]
+    few = ["--data.dataset", "sample", "--data.limits.train", "160", "--data.limits.valid", "64"]
     overlay = str(ROOT / "configs/with/pretrain.yaml")
     options = ["--config", overlay, "--trainer.max_epochs", "2"]
-    assert main(["pretrain", *recipe, *options, *few, "--model.compile", "false"]) == 0
+    assert main(["pretrain", *recipe, *options, *few, "--model.runtime.compile", "false"]) == 0
     said = capsys.readouterr().out
     assert "134,515,008 of 134,515,008 parameters are trained" in said
     losses = [float(rest.split()[0]) for rest in said.split("validation loss ")[1:]]

@@ -61,7 +61,7 @@ def test_the_quickstart_from_the_wheel_alone(wheel, llama, tmp_path):
     where = run("-c", "import ner_lightning; print(ner_lightning.__file__)").stdout
     assert where.startswith(str(installed)), "the tree was found, not the wheel"
     small = ["--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--model.backbone", str(llama)]
-    limits = ["--data.train_limit", "32", "--data.valid_limit", "8"]
+    limits = ["--data.limits.train", "32", "--data.limits.valid", "8"]
     overlay = ["--config", "configs/with/softmax.yaml"]
     command = ["-m", "ner_lightning", "fit", "--config", "configs/quickstart.yaml"]
     done = run(*command, *overlay, *small, *limits)

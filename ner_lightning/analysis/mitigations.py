@@ -27,8 +27,10 @@ def _trained(run: Experiment) -> bool:
 
 def _sees_no_right_context(run: Experiment) -> bool:
     """Whether some layer is causal, and the text is not repeated either."""
-    causal = run.model.get("attention") == "causal" or bool(run.model.get("causal_below"))
-    return causal and not run.data.get("repeats")
+    causal = run.model.get("attention") == "causal" or bool(
+        run.model.get("architecture", {}).get("causal_below")
+    )
+    return causal and not run.data.get("encoding", {}).get("repeats")
 
 
 def _lacks_crf(run: Experiment) -> bool:
@@ -43,7 +45,7 @@ def _lacks_adapters(run: Experiment) -> bool:
 
 
 def _reads_sentences_alone(run: Experiment) -> bool:
-    return bool(run.data) and not run.data.get("context")
+    return bool(run.data) and not run.data.get("encoding", {}).get("context")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ ALL = (
         is_new=_trained,
     ),
     Mitigation(
-        "Show the model the sentences around (data.context).",
+        "Show the model the sentences around (data.encoding.context).",
         kinds=frozenset({"wrong type"}),
         properties=frozenset({SENTENCE}),
         is_new=_reads_sentences_alone,

@@ -52,7 +52,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         refuse_outside(rest, subcommand)
         baseline = Baseline(
             settings,
-            recipe.model.hparams,
+            recipe.model.settings,
             recipe.datamodule,
             bf16="bf16" in str(recipe.config.trainer.precision),
             device=options.device,

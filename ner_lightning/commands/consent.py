@@ -14,16 +14,18 @@ from ner_lightning.commands.options import peek
 from ner_lightning.errors import UserError
 
 FLAG = "--trust_remote_code"
-OPTION = "--model.trust_remote_code"
+OPTION = "--model.runtime.trust_remote_code"
 # Classes that a stored configuration may name: all of them come with this package or with Lightning.
 SHIPPED = re.compile(
     r"(ner_lightning|lightning\.pytorch\.(callbacks|loggers|profilers|strategies|plugins|accelerators))"
     r"(\.[a-z_]\w*)*\.[A-Z]\w*"
 )
 # Where a string may be the name of a class, or of a file with one. In all other places it is plain text.
-CLASSES = {
-    "model": ("prepare", "loss_parts", "lora", "loss", "cache"),
-    "data": ("source",),
+CLASSES = {"model": ("architecture.prepare", "loss.parts"), "data": ("source",)}
+# Settings that are groups of others: a string in their place would be read as a file.
+GROUPS = {
+    "model": ("architecture", "lora", "loss", "optimizer", "runtime", "cache", "members"),
+    "data": ("files", "encoding", "batches", "limits"),
 }
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")  # what can be imported
 
@@ -69,8 +71,9 @@ def stored_config(config: Any, where: Path, *, consent: bool) -> dict[str, Any]:
             f"Lightning.\nIf you trust whoever made it, and the code of that name: {FLAG}"
         )
     kept = {name: value for name, value in config.items() if name != "config"}  # would read one more file
-    if kept.get("model", {}).get("trust_remote_code"):
-        kept["model"] = {**kept["model"], "trust_remote_code": False}
+    model = kept.get("model", {})
+    if isinstance(model.get("runtime"), Mapping):
+        kept["model"] = {**model, "runtime": {**model["runtime"], "trust_remote_code": False}}
     return kept
 
 
@@ -90,12 +93,13 @@ def stored_options(config: Any, where: Path, *, consent: bool) -> Iterator[list[
 def _foreign(config: Mapping[str, Any]) -> Iterator[str]:
     """What a configuration names that would be imported and is not shipped."""
     yield from _named(config.get("trainer", {}))
-    for section, keys in CLASSES.items():
-        for key in keys:
-            yield from _named(config.get(section, {}).get(key))
-    members = config.get("model", {}).get("members")
-    if isinstance(members, str):  # it would be read as a file; what they are is told by class paths alone
-        yield members
+    for section, keys in GROUPS.items():
+        values = config.get(section, {})
+        yield from (values[key] for key in keys if isinstance(values.get(key), str))
+        for key in CLASSES[section]:
+            group, _, name = key.rpartition(".")
+            inside = values.get(group) if group else values
+            yield from _named(inside.get(name) if isinstance(inside, Mapping) else None)
     yield from _class_paths(config)
 
 

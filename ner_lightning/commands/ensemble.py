@@ -86,14 +86,19 @@ def check(first: Member, other: Member, *, trust: bool = False) -> None:
         UserError: they cannot.
     """
     from ner_lightning.data.pretrained import locate, trained_on
-    from ner_lightning.data.tokenization.encoding import ENCODING, load_tokenizer
+    from ner_lightning.data.tokenization.encoding import load_tokenizer
 
     for member in (first, other):
         if member.model.get("members"):
             raise UserError(f"{member.address} is an ensemble; name its members")
     pairs = [("data.types", first.data["types"], other.data["types"])]
-    pairs += [(f"data.{name}", first.data.get(name), other.data.get(name)) for name in ENCODING]
-    pairs += [(f"model.{name}", first.model[name], other.model[name]) for name in ("use_crf", "constrained")]
+    pairs += [
+        (f"data.encoding.{name}", value, other.data["encoding"].get(name))
+        for name, value in first.data["encoding"].items()
+    ]
+    pairs += [("model.use_crf", first.model["use_crf"], other.model["use_crf"])]
+    constrained = (member.model["architecture"]["constrained"] for member in (first, other))
+    pairs += [("model.architecture.constrained", *constrained)]
     for name, one, two in pairs:
         if one != two:
             raise UserError(
@@ -122,19 +127,19 @@ def write(folder: Path, members: Sequence[Member], command: Sequence[str]) -> No
     import yaml
 
     from ner_lightning.model.build import joined
-    from ner_lightning.model.ensemble import mean_state
-    from ner_lightning.model.settings import DECIDING
+    from ner_lightning.model.checkpoint import mean_state
+    from ner_lightning.model.settings import TaggerSettings
     from ner_lightning.runs import folder as runs
     from ner_lightning.runs import provenance
     from ner_lightning.system import atomic
+    from ner_lightning.system.settings import select
     from ner_lightning.training.callbacks.checkpoints import write_checkpoint
     from ner_lightning.training.module import PREFIX
 
     first = members[0]
     config = copy.deepcopy(dict(first.held["config"]))
-    config["model"]["members"] = [
-        {name: member.model[name] for name in DECIDING if name in member.model} for member in members[1:]
-    ]
+    chosen = [select(TaggerSettings, member.model) for member in members]
+    config["model"]["members"] = chosen[1:]
     config["model"]["cache"] = {**config["model"].get("cache", {}), "enabled": False}
     states = [
         {name.removeprefix(PREFIX): value for name, value in member.held["state_dict"].items()}
@@ -144,7 +149,7 @@ def write(folder: Path, members: Sequence[Member], command: Sequence[str]) -> No
     checkpoint = {name: first.held[name] for name in KEPT} | {
         "config": config,
         "backbone": backbone,
-        "state_dict": {PREFIX + name: value for name, value in mean_state(states).items()},
+        "state_dict": {PREFIX + name: value for name, value in mean_state(states, chosen).items()},
     }
     run = runs.Run(folder)
     origins = [runs.run_of(member.path) for member in members]

@@ -154,7 +154,7 @@ class NERCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the callbacks and the table that every run has."""
         assert self.run_folder is not None
-        parts = [part.name for part in self.model.loss_parts]
+        parts = [part.name for part in self.model.settings.loss.parts or ()]
         check_monitors(self.config[self.subcommand], self.datamodule.types, parts)
         config, text = self._resolved()
         self._check_start(config)
@@ -208,7 +208,7 @@ class NERCLI(LightningCLI):
         text: str = parser.dump(self.given, skip_none=False, skip_validation=True)
         config = yaml.safe_load(text)
         config["data"]["types"] = self.datamodule.types
-        config["data"]["max_length"] = self.datamodule.max_length
+        config["data"]["encoding"]["max_length"] = self.datamodule.corpus.max_length
         config.pop("config", None)
         config.pop("ckpt_path", None)
         return config, yaml.safe_dump(config, sort_keys=False)

@@ -14,7 +14,7 @@ from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
 from ner_lightning.model.devices import check_gpus, has, lacking
-from ner_lightning.model.loss import LossWeights, check_objective
+from ner_lightning.model.loss import Loss
 from ner_lightning.training.launch import LaunchError, launch
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
@@ -36,13 +36,14 @@ def refuse(config: Any) -> None:
     _precision(config.trainer.precision, str(config.trainer.accelerator))
     _devices(config.trainer.devices, str(config.trainer.accelerator))
     _strategy(config.trainer.strategy)
-    loss, parts = config.model.loss, config.model.loss_parts or ()
-    check_objective(LossWeights(loss.ce, loss.crf, loss.ls), config.model.use_crf, [1.0] * len(parts))
+    loss = config.model.loss
+    if not loss.parts:  # which are not made yet, and would count
+        Loss(loss.ce, loss.crf, loss.ls).check_objective(config.model.use_crf)
     # Asks the Hub for access first.
     window_length(
-        config.data.max_length,
+        config.data.encoding.max_length,
         locate(config.model.backbone, config.model.revision),
-        trust_remote_code=config.model.trust_remote_code,
+        trust_remote_code=config.model.runtime.trust_remote_code,
     )
 
 
@@ -74,7 +75,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         raise UserError(f"--config {path}{place}: not YAML: {problem}") from None
     if not isinstance(content, dict):
         held = "is empty" if content is None else f"holds {shorten(str(content), 40, placeholder=' ...')!r}"
-        raise UserError(f"--config {path} {held}; it must hold options, such as\nmodel:\n  lr: 1e-4")
+        raise UserError(f"--config {path} {held}; it must hold options, such as\nmodel:\n  attention: causal")
     for name in ("trainer", "model", "data"):
         if not isinstance(content.get(name, {}), dict):
             raise UserError(f"--config {path}: {name} must hold options, each on a line of its own below it")

@@ -85,7 +85,7 @@ def _add_texts(recipe: "RecipeCLI", addresses: Sequence[str]) -> list[dict[str, 
             documents += [number] * len(words)
         if not sentences:
             raise UserError(f"--text {address} holds no words")
-        recipe.datamodule.add_text(sentences, documents)
+        recipe.datamodule.corpus.add_text(sentences, documents)
         held.append({"from": address, "sentences": len(sentences), "words": sum(map(len, sentences))})
     return held
 
@@ -129,7 +129,7 @@ def _train(
         enable_progress_bar=bar,
         **settings,
     )
-    module = Pretraining(recipe.model.hparams, asked["hidden"])
+    module = Pretraining(recipe.model.settings, recipe.model.optimizer_settings, asked["hidden"])
     held = folder.checkpoint(LAST)
     try:
         pl.seed_everything(int(recipe.config.seed_everything), verbose=False)
@@ -152,7 +152,7 @@ def parser(name: str) -> Parser:
         usage="ner-lightning pretrain --config FILE [--hidden SHARE] [--OPTION VALUE ...]",
         description="Hides words of a recipe's training text and teaches its backbone to fill them in from "
         "both sides. What comes out is a backbone like any other.",
-        epilog="Options of `ner-lightning fit`, such as --model.lr, override the recipe.",
+        epilog="Options of `ner-lightning fit`, such as --model.optimizer.lr, override the recipe.",
     )
     parser.add_argument(
         "--hidden", type=float, default=0.25, metavar="SHARE", help="share of words (default: 0.25)"

@@ -137,7 +137,7 @@ def add_options(parser: LightningArgumentParser) -> None:
     )
     parser.link_arguments("model.backbone", "data.backbone")
     parser.link_arguments("model.revision", "data.backbone_revision")
-    parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
+    parser.link_arguments("model.runtime.trust_remote_code", "data.trust_remote_code")
     parser.link_arguments("seed_everything", "data.seed", compute_fn=_data_seed)
     parser.link_arguments("data.types", "model.types", apply_on="instantiate")
 

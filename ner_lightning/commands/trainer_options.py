@@ -35,7 +35,7 @@ REFUSED: Mapping[type, str] = {
     Precision: "set trainer.precision instead",
     CheckpointIO: "a run writes its checkpoints itself",
     ProgressBar: "a run shows its progress itself",
-    BaseFinetuning: "model.freeze_backbone, model.peft and model.unfreeze_top say what is trained",
+    BaseFinetuning: "settings of the model say what is trained (freeze_backbone, peft, unfreeze_top)",
     ModelPruning: "its masks are no part of a checkpoint",
 }
 RISE = ("accuracy", "precision", "recall", "f1")  # scores that are better when higher
@@ -66,7 +66,7 @@ def check_trainer(config: Any, *, fits: bool = True) -> None:
     if fits and trainer.limit_train_batches == 0 and not trainer.overfit_batches:
         raise UserError("trainer.limit_train_batches is 0, so there is nothing to train")
     _loops(trainer)
-    open_ends = r"val/f1/\S+|train/\w+" if config.model.loss_parts else r"val/f1/\S+"
+    open_ends = r"val/f1/\S+|train/\w+" if config.model.loss.parts else r"val/f1/\S+"
     for callback in listed(trainer.callbacks):
         if not re.fullmatch(open_ends, _monitored(callback) or ""):  # `check_monitors` sees to those
             _monitor(callback, MONITORS)

@@ -31,38 +31,36 @@ PRETRAINER = [
 ]
 # What matters while a tagger is trained, and not when it is scored.
 _TRAINING = (
-    "model.lr",
-    "model.head_lr",
-    "model.crf_lr",
-    "model.weight_decay",
-    "model.warmup",
-    "model.schedule",
-    "model.averaging",
-    "model.dropout",
-    "model.word_dropout",
-    "data.batch_size",
-    "data.train_file",
-    "data.train_limit",
+    "model.optimizer.lr",
+    "model.optimizer.head_lr",
+    "model.optimizer.crf_lr",
+    "model.optimizer.weight_decay",
+    "model.optimizer.warmup",
+    "model.optimizer.schedule",
+    "model.optimizer.averaging",
+    "model.architecture.dropout",
+    "data.batches.size",
+    "data.train",
+    "data.limits.train",
     "trainer.max_epochs",
     "trainer.max_steps",
     "trainer.accumulate_grad_batches",
     "trainer.gradient_clip_val",
     "checkpoint_every_n_steps",
 )
-_FILES = ("data.train_file", "data.valid_file", "data.test_file")
-_HUB = ("data.config", "data.revision")
-_FIELDS = ("data.words_column", "data.tags_column", "data.document_column")
-_PROMPTED = ("model.backbone", "model.revision", "model.trust_remote_code", "trainer.precision")
+_FILES = ("data.train", "data.valid", "data.test")
+_HUB = ("data.files.config", "data.files.revision")
+_FIELDS = ("data.files.words_column", "data.files.tags_column", "data.files.document_column")
+_PROMPTED = ("model.backbone", "model.revision", "model.runtime.trust_remote_code", "trainer.precision")
 # What stands on top of a backbone.
 _TAGGER = (
-    "model.pooling",
-    "model.dropout",
+    "model.architecture.pooling",
+    "model.architecture.dropout",
     "model.use_crf",
-    "model.constrained",
+    "model.architecture.constrained",
     "model.loss",
-    "model.loss_parts",
-    "model.head_lr",
-    "model.crf_lr",
+    "model.optimizer.head_lr",
+    "model.optimizer.crf_lr",
 )
 
 
@@ -88,19 +86,19 @@ def _local(config: Any) -> bool:
 RULES = (
     Rule(("model.lora",), lambda c: c.model.peft == "none", "model.peft is none, so there are no adapters"),
     Rule(
-        ("model.crf_lr", "model.loss.crf"),
+        ("model.optimizer.crf_lr", "model.loss.crf"),
         lambda c: not c.model.use_crf,
         "model.use_crf is false, so there is no CRF",
     ),
     Rule(
-        ("model.lr",),
+        ("model.optimizer.lr",),
         lambda c: (
             c.model.freeze_backbone
             and c.model.peft == "none"
-            and not c.model.unfreeze_top
-            and c.model.head_lr is not None
+            and not c.model.architecture.unfreeze_top
+            and c.model.optimizer.head_lr is not None
         ),
-        "nothing of the backbone is trained, and the head has model.head_lr",
+        "nothing of the backbone is trained, and the head has model.optimizer.head_lr",
     ),
     Rule(
         ("model.cache.folder", "model.cache.limit_gb"),
@@ -117,9 +115,9 @@ RULES = (
         "the backbone is not on the Hub",
     ),
     Rule(
-        ("data.batch_size",),
-        lambda c: c.data.tokens_per_batch is not None,
-        "data.tokens_per_batch decides how large a batch is",
+        ("data.batches.size",),
+        lambda c: c.data.batches.tokens is not None,
+        "data.batches.tokens decides how large a batch is",
     ),
     Rule(
         ("data.dataset", *_FILES, *_HUB, *_FIELDS),
@@ -185,8 +183,8 @@ def _of_model_or_trainer(option: str) -> bool:
 
 # Whether an option is one that a command does not use.
 UNUSED: dict[str, Callable[[str], bool]] = {
-    "validate": lambda option: _is_of(option, [*_TRAINING, "data.test_file"]),
-    "test": lambda option: _is_of(option, [*_TRAINING, "data.valid_file", "data.valid_limit"]),
+    "validate": lambda option: _is_of(option, [*_TRAINING, "data.test"]),
+    "test": lambda option: _is_of(option, [*_TRAINING, "data.valid", "data.limits.valid"]),
     "baseline": lambda option: _of_model_or_trainer(option) and not _is_of(option, _PROMPTED),
     "pretrain": lambda option: (
         _is_of(option, _TAGGER) or (option.startswith("trainer.") and not _is_of(option, PRETRAINER))

@@ -18,7 +18,7 @@ def window_length(asked: int | None, pretrained: Pretrained, *, trust_remote_cod
     """The most sub-tokens in a window.
 
     Args:
-        asked: `data.max_length`; None takes 512, or what the backbone has where that is less.
+        asked: `data.encoding.max_length`; None takes 512, or what the backbone has where that is less.
         pretrained: where the backbone is.
         trust_remote_code: run code that comes with it.
 
@@ -30,8 +30,8 @@ def window_length(asked: int | None, pretrained: Pretrained, *, trust_remote_cod
         return DEFAULT if limit is None else min(DEFAULT, limit)
     if limit is not None and asked > limit:
         raise UserError(
-            f"data.max_length is {asked}, but {pretrained.label} has positions for {limit} sub-tokens; "
-            f"set data.max_length to {limit} or less"
+            f"data.encoding.max_length is {asked}, but {pretrained.label} has positions for {limit} "
+            f"sub-tokens; set data.encoding.max_length to {limit} or less"
         )
     return asked
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ from ner_lightning.data.readers.column_layout import DOCSTART
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
 from ner_lightning.data.readers.table import CSV_SUFFIXES
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
+from ner_lightning.data.settings import TAGS_COLUMN, WORDS_COLUMN, Files
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
 
 SAMPLE = "sample"
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
 SUFFIXES = (".txt", ".conll", ".bio", ".tsv", *CSV_SUFFIXES, *JSON_SUFFIXES)
-WORDS_COLUMN, TAGS_COLUMN = "tokens", "ner_tags"  # unless others are named
 # Other names under which a split's file or Hub split is found.
 ALIASES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
@@ -86,15 +86,17 @@ class SentenceSource(ABC):
 
 @dataclass(frozen=True)
 class Source(SentenceSource):
-    """Finds and reads splits; each argument is described at `CoNLLDataModule`."""
+    """Finds and reads splits; each argument is described at `CoNLLDataModule`.
+
+    Args:
+        dataset: a Hub id, a folder, or `sample`.
+        paths: the file of a split that is not the data set's, by the split's name.
+        files: how they are read.
+    """
 
     dataset: str
-    files: dict[str, str]
-    config: str | None = None
-    revision: str | None = None
-    words_column: str = WORDS_COLUMN
-    tags_column: str = TAGS_COLUMN
-    document_column: str | None = None
+    paths: Mapping[str, str]
+    files: Files = Files()
 
     def read(self, split: str) -> Split:
         """Reads one of train, valid and test.
@@ -117,12 +119,14 @@ class Source(SentenceSource):
             UserError: a column of such a file is asked for by name.
         """
         if path.suffix.lower() in (*JSON_SUFFIXES, *CSV_SUFFIXES):
-            fields = {"words_field": self.words_column, "tags_field": self.tags_column}
-            return fields | ({} if self.document_column is None else {"document_field": self.document_column})
+            fields = {"words_field": self.files.words_column, "tags_field": self.files.tags_column}
+            return fields | (
+                {} if self.files.document_column is None else {"document_field": self.files.document_column}
+            )
         asked = {
-            "words_column": None if self.words_column == WORDS_COLUMN else self.words_column,
-            "tags_column": None if self.tags_column == TAGS_COLUMN else self.tags_column,
-            "document_column": self.document_column,
+            "words_column": None if self.files.words_column == WORDS_COLUMN else self.files.words_column,
+            "tags_column": None if self.files.tags_column == TAGS_COLUMN else self.files.tags_column,
+            "document_column": self.files.document_column,
         }
         for name, value in asked.items():
             if value is not None and (name == "document_column" or not re.fullmatch(r"-?\d+", value)):
@@ -131,7 +135,9 @@ class Source(SentenceSource):
                     if name == "document_column"
                     else "give the column's number, from 0"
                 )
-                raise UserError(f"data.{name} is {value}, but the columns of {path} have no names; {what}")
+                raise UserError(
+                    f"data.files.{name} is {value}, but the columns of {path} have no names; {what}"
+                )
         words, tags = (asked[name] for name in ("words_column", "tags_column"))
         return {
             "word_column": None if words is None else int(words),
@@ -140,8 +146,8 @@ class Source(SentenceSource):
 
     def _path(self, split: str) -> Path | None:
         """The local file of a split; None if the data set is on the Hub."""
-        if split in self.files:
-            return Path(self.files[split]).expanduser()
+        if split in self.paths:
+            return Path(self.paths[split]).expanduser()
         if self.dataset == SAMPLE:
             return SAMPLE_FOLDER / f"{split}.conll"
         folder = Path(self.dataset).expanduser()
@@ -149,7 +155,7 @@ class Source(SentenceSource):
             if folder.exists():
                 raise UserError(
                     f"data.dataset: {self.dataset} is a file; name a folder with train, valid and "
-                    "test files, or set data.train_file, data.valid_file and data.test_file"
+                    "test files, or set data.train, data.valid and data.test"
                 )
             return None
         names = [alias + suffix for alias in ALIASES[split] for suffix in SUFFIXES]
@@ -158,9 +164,9 @@ class Source(SentenceSource):
             return found[0]
         if found:
             both = " and ".join(str(path) for path in found)
-            raise UserError(f"data.dataset: {both} both look like the {split} split; set data.{split}_file")
+            raise UserError(f"data.dataset: {both} both look like the {split} split; set data.{split}")
         raise UserError(
-            f"data.dataset: {self.dataset} has no {split} file; set data.{split}_file.\n"
+            f"data.dataset: {self.dataset} has no {split} file; set data.{split}.\n"
             f"Looked for {' or '.join(ALIASES[split])} with {', '.join(SUFFIXES)}"
         )
 
@@ -169,12 +175,12 @@ class Source(SentenceSource):
             raise UserError(f"data.dataset: there is no folder {self.dataset}")
         loaded = hub.load_hub(
             self.dataset,
-            config=self.config,
-            revision=self.revision,
+            config=self.files.config,
+            revision=self.files.revision,
             splits=ALIASES[split],
-            words_column=self.words_column,
-            tags_column=self.tags_column,
-            document_column=self.document_column,
+            words_column=self.files.words_column,
+            tags_column=self.files.tags_column,
+            document_column=self.files.document_column,
         )
         where = loaded.provenance
         return Split(

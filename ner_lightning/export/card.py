@@ -30,14 +30,13 @@ _FORMS = {
 }
 
 
-def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool, spaced: bool = False) -> str:
+def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool) -> str:
     """The card in Markdown.
 
     Args:
         manifest: what the folder's manifest holds.
         name: the model's.
         loads: whether `AutoModelForTokenClassification` loads the folder.
-        spaced: whether texts were tokenised with a space before their first word.
     """
     head: dict[str, Any] = {
         "library_name": "transformers" if loads else "ner-lightning",
@@ -53,7 +52,7 @@ def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool, spaced: b
         head["base_model"] = base
     blocks = [
         *_model(manifest, name),
-        *_use(manifest, loads=loads, spaced=spaced),
+        *_use(manifest, loads=loads),
         *_data(manifest),
         *_scores(manifest),
         *_limits(manifest),
@@ -71,7 +70,12 @@ def _model(manifest: Mapping[str, Any], name: str) -> Iterator[Block]:
         ["backbone", f"{public_name(manifest['origin'].get('name'))} ({manifest['origin'].get('weights')})"],
         ["attention", str(settings["attention"])],
         ["on top", "linear head and CRF" if settings["use_crf"] else "linear head, softmax"],
-        ["decoding", "best legal BIO2 sequence" if settings["constrained"] else "not constrained to BIO2"],
+        [
+            "decoding",
+            "best legal BIO2 sequence"
+            if settings["architecture"]["constrained"]
+            else "not constrained to BIO2",
+        ],
         ["form", _FORMS[manifest["form"]]],
         ["precision", "bf16" if manifest["bf16"] else "fp32"],
     ]
@@ -82,7 +86,7 @@ def _model(manifest: Mapping[str, Any], name: str) -> Iterator[Block]:
     yield Table("The model", ["", ""], rows, prose=True)
 
 
-def _use(manifest: Mapping[str, Any], *, loads: bool, spaced: bool) -> Iterator[Block]:
+def _use(manifest: Mapping[str, Any], *, loads: bool) -> Iterator[Block]:
     yield Heading(2, "How to use it")
     extra = "[onnx]" if manifest["form"] == "onnx" else ""
     yield Code(
@@ -110,9 +114,7 @@ def _use(manifest: Mapping[str, Any], *, loads: bool, spaced: bool) -> Iterator[
             "Byte-level tokenizers count the space before a word as part of it, so a pipeline's start may be "
             "that of the space: strip the text that it cuts out."
         )
-        if spaced:
-            texts.append("Texts begin with a space: the first word was trained with one before it.")
-        if manifest["settings"]["constrained"]:
+        if manifest["settings"]["architecture"]["constrained"]:
             texts.append(
                 "The best tag of each word need not be legal BIO2; ner-lightning decodes legal tags."
             )

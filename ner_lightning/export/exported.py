@@ -27,11 +27,13 @@ from ner_lightning.inference.loading import (
     TaggerFiles,
     find,
 )
-from ner_lightning.model.checkpoint import BACKBONE, kept_names
+from ner_lightning.model.checkpoint import BACKBONE, EMITTER, kept_names
+from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.runs.folder import run_of
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.progress import stage
+from ner_lightning.system.settings import plain
 
 Format = Literal["merged", "adapter", "onnx"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -91,8 +93,8 @@ def export(
             _write_adapter(tagger, source, draft)
         else:
             _write_whole(tagger, source, draft, form, bf16)
-            settings |= {"peft": "none", "freeze_backbone": True, "unfreeze_top": 0}
-            settings |= {"backbone": ".", "revision": None}
+            settings |= {"peft": "none", "freeze_backbone": True, "backbone": ".", "revision": None}
+            settings["architecture"] = {**settings["architecture"], "unfreeze_top": 0}
             origin["name"] = card.public_name(origin.get("name"))
             origin.pop("folder", None)
         encoder = source.encoder()
@@ -106,7 +108,7 @@ def export(
             "format": FORMAT,
             "form": form,
             "types": list(source.types),
-            "encoding": dict(source.encoding) | {"max_length": encoder.max_length},
+            "encoding": plain(source.encoding) | {"max_length": encoder.max_length},
             "bf16": bf16,
             "temperature": source.temperature if temperature is None else temperature,
             "settings": settings,
@@ -114,7 +116,7 @@ def export(
             "versions": package_versions(),
             "about": about,
         }
-        page = card.model_card(held, output.name, loads=loads, spaced=bool(encoder.lead))
+        page = card.model_card(held, output.name, loads=loads)
         (draft / "README.md").write_text(page, encoding="utf-8")
         text = json.dumps(held, indent=2, ensure_ascii=False) + "\n"
         (draft / MANIFEST).write_text(text, encoding="utf-8")
@@ -144,11 +146,13 @@ def _write_adapter(tagger: Tagger, source: TaggerFiles, folder: Path) -> None:
         raise UserError("the whole backbone was trained, so there is no small form of it: --format merged")
     state = tagger.state_dict()
     kept = {name: state[name] for name in kept_names(tagger) if ".lora_" not in name}
-    peft: Any = getattr(tagger.backbone, "peft_config", None)
+    assert isinstance(tagger.emitter, BackboneEmitter)
+    model = tagger.emitter.backbone.model
+    peft: Any = getattr(model, "peft_config", None)
     if peft is not None:
         from peft import get_peft_model_state_dict
 
-        adapters = get_peft_model_state_dict(tagger.backbone, save_embedding_layers=False)
+        adapters = get_peft_model_state_dict(model, save_embedding_layers=False)
         _save(adapters, folder / ADAPTER)
         config = copy.copy(peft["default"])
         config.base_model_name_or_path = str(source.settings["backbone"])
@@ -159,21 +163,25 @@ def _write_adapter(tagger: Tagger, source: TaggerFiles, folder: Path) -> None:
 
 def _write_whole(tagger: Tagger, source: TaggerFiles, folder: Path, form: str, bf16: bool) -> None:
     """The backbone with its adapters folded in, and what stands on top of it."""
-    state = {name: value for name, value in tagger.state_dict().items() if not name.startswith(BACKBONE)}
+    emitter = tagger.emitter
+    assert isinstance(emitter, BackboneEmitter)
+    whole_backbone = EMITTER + BACKBONE
+    state = {
+        name: value for name, value in tagger.state_dict().items() if not name.startswith(whole_backbone)
+    }
     if form == "onnx":
-        graph.write(tagger, folder / ONNX)
-        _save(
-            {name: value for name, value in state.items() if not name.startswith("head.")}, folder / WEIGHTS
-        )
+        graph.write(emitter, folder / ONNX)
+        _save({k: v for k, v in state.items() if not k.startswith(EMITTER)}, folder / WEIGHTS)
         return
     _save(state, folder / WEIGHTS)
-    backbone: Any = tagger.backbone
+    model = emitter.backbone.model
     if bf16:
-        backbone.to(torch.bfloat16)
-    plain = not source.encoding.get("repeats") and source.encoding.get("prefix_space", True)
-    plain = plain and source.settings.get("prepare") is None  # which only ours would do again
-    whole: Any = token_classifier(tagger) if plain and tagger.crf is None else None
-    (backbone if whole is None else whole).save_pretrained(folder)
+        model.to(torch.bfloat16)
+    architecture = source.settings["architecture"]
+    # Copies of the text, and what prepared or masked the backbone, only this package does again.
+    usual = not (source.encoding.repeats or architecture.get("prepare") or architecture.get("causal_below"))
+    whole: Any = token_classifier(tagger) if usual and tagger.decoder.crf is None else None
+    (model if whole is None else whole).save_pretrained(folder)
 
 
 def token_classifier(tagger: Tagger) -> nn.Module | None:
@@ -183,14 +191,12 @@ def token_classifier(tagger: Tagger) -> nn.Module | None:
         tagger: its adapters merged.
 
     Returns:
-        None where transformers has none for this backbone, puts more than one linear layer on top, or could
-        not make only the lower layers causal.
+        None where transformers has none for this backbone, or puts more than one linear layer on top.
     """
-    if tagger.causal_below:
-        return None
     from transformers import AutoModelForTokenClassification
 
-    backbone: Any = tagger.backbone
+    assert isinstance(tagger.emitter, BackboneEmitter)
+    backbone = tagger.emitter.backbone.model
     config = copy.deepcopy(backbone.config)
     config.id2label = dict(enumerate(tagger.labels.tags))
     config.label2id = {tag: number for number, tag in enumerate(tagger.labels.tags)}
@@ -208,7 +214,7 @@ def token_classifier(tagger: Tagger) -> nn.Module | None:
     if len(on_top) != 1 or type(getattr(whole, prefix, None)) is not type(backbone):
         return None
     setattr(whole, prefix, backbone)
-    whole.set_submodule(on_top[0], tagger.head)
+    whole.set_submodule(on_top[0], tagger.emitter.head)
     return None if any(p.is_meta for p in whole.parameters()) else whole
 
 

@@ -60,7 +60,7 @@ def _dataset(run: Experiment) -> str:
     source = run.data.get("source") or {}
     if source:
         return str(source["class_path"])
-    if file := run.data.get("train_file"):
+    if file := run.data.get("train"):
         return f"{Path(file).name} (a local file)"
     name = str(run.data.get("dataset", ""))
     local = name != SAMPLE and (Path(name).exists() or name.startswith(("/", ".", "~")))

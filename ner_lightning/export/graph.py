@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.inference.engines.onnx import INPUTS, OUTPUT, _need, _quiet
+from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.masks import attention_inputs
-from ner_lightning.model.tagger import Tagger
 
 
 class _Graph(nn.Module):
@@ -18,26 +18,26 @@ class _Graph(nn.Module):
     The head is linear, so that pooling its scores over a word is the same as scoring the pooled vector.
     """
 
-    def __init__(self, tagger: Tagger) -> None:
+    def __init__(self, emitter: BackboneEmitter) -> None:
         super().__init__()
-        self.backbone, self.head = tagger.backbone, tagger.head
+        self.backbone, self.head = emitter.backbone, emitter.head
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         nothing = input_ids[:, :0]
         batch = Batch(input_ids, attention_mask.bool(), nothing, nothing, nothing, None, nothing)
         inputs = attention_inputs(self.backbone, batch, torch.float32)
-        hidden: Any = self.backbone(input_ids=input_ids, **inputs)
+        hidden: Any = self.backbone.model(input_ids=input_ids, **inputs)
         logits: Tensor = self.head(hidden.last_hidden_state)
         return logits
 
 
-def write(tagger: Tagger, file: Path) -> None:
+def write(emitter: BackboneEmitter, file: Path) -> None:
     """Writes the graph; its weights are in the file, or beside it where they exceed 2 GB.
 
     Inputs `input_ids` and `attention_mask`, *shape:* (R, T), long; output `logits`, *shape:* (R, T, C).
 
     Args:
-        tagger: in fp32, its adapters merged.
+        emitter: in fp32, its adapters merged.
         file: where to.
 
     Raises:
@@ -48,10 +48,10 @@ def write(tagger: Tagger, file: Path) -> None:
     mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
     axes = {name: {0: rows, 1: tokens} for name in INPUTS}
-    size = sum(p.numel() * p.element_size() for p in tagger.parameters())
+    size = sum(p.numel() * p.element_size() for p in emitter.parameters())
     with _quiet():
         torch.onnx.export(
-            _Graph(tagger).eval(),
+            _Graph(emitter).eval(),
             (ids, mask),
             file,
             input_names=list(INPUTS),

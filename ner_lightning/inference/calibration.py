@@ -76,7 +76,7 @@ def _entities(tagger: NERTagger, sentences: Sequence[Sentence]) -> tuple[Tensor,
     half: list[int] = []
     documents = [sentence.document for sentence in sentences]
     for scored in tagger.scores([sentence.words for sentence in sentences], documents):
-        tags = tagger.tagger.decode(scored.emissions, scored.mask)
+        tags = tagger.tagger.decoder.decode(scored.emissions, scored.mask)
         rows = _predicted(tagger, scored, tags)
         gold = [set(spans(sentences[number].tags or ())) for number in scored.numbers]
         correct += [span in gold[row] for row, span in rows]
@@ -101,7 +101,7 @@ def _probabilities(tagger: NERTagger, scored: Scored, rows: Sequence[tuple[int, 
     numbers = [(row, span.start, span.end, types.index(span.type)) for row, span in rows]
     places = torch.tensor(numbers, dtype=torch.long).reshape(-1, 4).to(scored.emissions.device)
     found = [
-        tagger.tagger.span_probabilities(scored.emissions, scored.mask, places, temperature)
+        tagger.tagger.decoder.span_probabilities(scored.emissions, scored.mask, places, temperature)
         for temperature in TEMPERATURES
     ]
     return torch.stack(found).cpu()

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,23 @@ from torch import Tensor
 from ner_lightning.data.positions import DEFAULT, positions
 from ner_lightning.data.pretrained import Pretrained, locate, trained_on
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.data.tokenization.encoding import ENCODING, Encoder, load_tokenizer
+from ner_lightning.data.settings import Encoding
+from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
-from ner_lightning.model.build import build
-from ner_lightning.model.checkpoint import check_backbone, check_names, kept_names
-from ner_lightning.model.settings import DECIDING, Architecture
+from ner_lightning.model.build import Target, build_tagger
+from ner_lightning.model.checkpoint import (
+    BACKBONE,
+    EMITTER,
+    check_backbone,
+    check_names,
+    kept_names,
+)
+from ner_lightning.model.decoder import Decoder
+from ner_lightning.model.settings import TaggerSettings
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.runs import checkpoint_file
 from ner_lightning.runs import folder as runs
+from ner_lightning.system.settings import build, select
 
 MANIFEST = "ner_lightning.json"  # what makes a folder an exported one
 WEIGHTS = "tagger.safetensors"  # head and CRF, and whole layers that were trained
@@ -39,9 +48,9 @@ class TaggerFiles:
     Attributes:
         form: `checkpoint`, or that of an exported folder: `adapter`, `merged`, `onnx`.
         path: the checkpoint or the folder.
-        settings: those of `NERModule` that decide what is computed.
+        settings: those of `TaggerSettings`, as plain values.
         types: the entity types.
-        encoding: the settings that decide how words become sub-tokens.
+        encoding: how words become sub-tokens.
         bf16: whether the backbone runs in bf16.
         origin: name and exact weights of the backbone that it was trained on.
         state: parameters that were trained, under the tagger's names for them.
@@ -55,7 +64,7 @@ class TaggerFiles:
     path: Path
     settings: Mapping[str, Any]
     types: tuple[str, ...]
-    encoding: Mapping[str, Any]
+    encoding: Encoding
     bf16: bool
     origin: Mapping[str, Any]
     state: Mapping[str, Tensor]
@@ -71,12 +80,13 @@ class TaggerFiles:
 
     def encoder(self) -> Encoder:
         """The way from words to sub-tokens."""
-        encoding = dict(self.encoding)
+        encoding = self.encoding
         if self.form != "onnx":  # whose folder holds no backbone, and was written with what it has
             # A checkpoint of an earlier version may name windows that its backbone has no positions for.
             limit = positions(self.pretrained, self.trust)
-            encoding["max_length"] = min(encoding.get("max_length") or DEFAULT, limit or sys.maxsize)
-        return Encoder(load_tokenizer(self.pretrained, trust_remote_code=self.trust), **encoding)
+            length = min(encoding.max_length or DEFAULT, limit or sys.maxsize)
+            encoding = replace(encoding, max_length=length)
+        return Encoder(load_tokenizer(self.pretrained, trust_remote_code=self.trust), encoding)
 
     def build(self, device: str, *, bf16: bool | None = None, merge: bool = True) -> Tagger:
         """Makes the tagger.
@@ -90,33 +100,40 @@ class TaggerFiles:
             UserError: the backbone or the parameters are not those of the training.
         """
         labels = LabelSet(self.types)
-        # What prepared the backbone of a graph is in the graph.
-        settings = {**self.settings, "prepare": None} if self.form == "onnx" else self.settings
-        architecture = Architecture.of(settings, trust=self.trust)
         if self.form == "onnx":
-            from ner_lightning.inference.engines.onnx import OnnxTagger
-
-            tagger: Tagger = OnnxTagger(self.path / ONNX, labels, architecture)
-            check_names(self.state, {name for name in kept_names(tagger) if not name.startswith("head.")})
+            tagger = self._graph(labels)
         else:
-            tagger, weights = build(
-                self.pretrained,
-                labels,
-                architecture,
-                self.members,
+            settings = TaggerSettings.read(self.settings, trust=self.trust)
+            target = Target(
                 bf16=self.bf16 if bf16 is None else bf16,
-                implementation=self.settings["attn_implementation"],
                 device_type=torch.device(device).type,
                 mergeable=self.form != MERGED,
-                trust_remote_code=self.trust,
+            )
+            members = [TaggerSettings.read(member, trust=self.trust) for member in self.members]
+            tagger, identity = build_tagger(
+                settings, labels, target, members=members, pretrained=self.pretrained
             )
             if self.form != MERGED:
-                check_backbone(self.origin, self.settings["backbone"], weights)
-            check_names(self.state, kept_names(tagger))
+                check_backbone(self.origin, settings.backbone, identity)
+        check_names(self.state, kept_names(tagger))
         tagger.load_state_dict(self.state, strict=False)
         if merge:
-            tagger.merge()
+            tagger.emitter.merge()
         return tagger.to("cpu" if self.form == "onnx" else device).eval()
+
+    def _graph(self, labels: LabelSet) -> Tagger:
+        from ner_lightning.inference.engines.onnx import GraphEmitter
+
+        # What prepared the backbone of a graph is in the graph.
+        architecture = {**self.settings["architecture"], "prepare": None}
+        settings = TaggerSettings.read({**self.settings, "architecture": architecture})
+        decoder = Decoder(
+            labels,
+            use_crf=settings.use_crf,
+            constrained=settings.architecture.constrained,
+            loss=settings.loss,
+        )
+        return Tagger(GraphEmitter(self.path / ONNX, settings.architecture.pooling), decoder)
 
 
 def is_exported(path: Path) -> bool:
@@ -161,9 +178,9 @@ def _source_of(checkpoint: Mapping[str, Any], path: Path, trust: bool) -> Tagger
     return TaggerFiles(
         form=CHECKPOINT,
         path=path,
-        settings={name: model[name] for name in (*DECIDING, MEMBERS) if name in model},
+        settings=select(TaggerSettings, model) | {MEMBERS: model.get(MEMBERS)},
         types=tuple(data["types"]),
-        encoding={name: data[name] for name in ENCODING if name in data},
+        encoding=build(Encoding, data["encoding"]),
         bf16="bf16" in str(config["trainer"]["precision"]),
         origin=checkpoint["backbone"],
         state={name.removeprefix(_PREFIX): value for name, value in checkpoint["state_dict"].items()},
@@ -195,7 +212,7 @@ def read_folder(folder: Path, *, trust: bool = False) -> TaggerFiles:
             path=folder,
             settings=settings,
             types=tuple(held["types"]),
-            encoding=held["encoding"],
+            encoding=build(Encoding, held["encoding"]),
             bf16=held["bf16"],
             origin=held["origin"],
             state=state,
@@ -218,4 +235,4 @@ def ours(name: str) -> str:
     """The tagger's name for a parameter of an adapter, from PEFT's name for it on disk."""
     stem = name.removesuffix(".weight")
     whole = stem != name or stem.endswith("lora_magnitude_vector")  # which some versions write without it
-    return f"backbone.{stem}.default{'.weight' if whole else ''}"
+    return f"{EMITTER}{BACKBONE}model.{stem}.default{'.weight' if whole else ''}"

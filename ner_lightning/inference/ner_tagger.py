@@ -112,13 +112,13 @@ class NERTagger:
     @property
     def temperature(self) -> float:
         """What all scores are divided by before they become probabilities; see `calibration.calibrate`."""
-        return self.tagger.temperature
+        return self.tagger.decoder.temperature
 
     @temperature.setter
     def temperature(self, value: float) -> None:
         if not 0 < value < float("inf"):
             raise ValueError(f"expected a temperature above 0, got {value}")
-        self.tagger.temperature = value
+        self.tagger.decoder.temperature = value
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a text is an iterable of texts, and is no list of any
@@ -247,10 +247,10 @@ class NERTagger:
     @torch.inference_mode()
     def _decode(self, scored: Scored, *, marginals: bool, n_best: int) -> dict[int, Piece]:
         numbers, emissions, mask = scored
-        ids = self.tagger.decode(emissions, mask)
-        entities = self.tagger.entities(emissions, mask, ids)
-        chances = self.tagger.marginals(emissions, mask).cpu().numpy() if marginals else None
-        paths, log_probs = self.tagger.n_best(emissions, mask, n_best) if n_best else (None, None)
+        ids = self.tagger.decoder.decode(emissions, mask)
+        entities = self.tagger.decoder.entities(emissions, mask, ids)
+        chances = self.tagger.decoder.marginals(emissions, mask).cpu().numpy() if marginals else None
+        paths, log_probs = self.tagger.decoder.n_best(emissions, mask, n_best) if n_best else (None, None)
         found = {}
         for row, (place, length) in enumerate(zip(numbers, mask.sum(1).tolist(), strict=True)):
             found[place] = Piece(

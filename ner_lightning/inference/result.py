@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ner_lightning.inference.text import Document, Offsets
 
 if TYPE_CHECKING:
-    from ner_lightning.model.tagger import EntitySpan as WordEntity
+    from ner_lightning.model.decoder import EntitySpan as WordEntity
 
 Path = tuple[Sequence[str], float]  # a tag sequence and its log-probability
 

@@ -4,16 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
-from ner_lightning.model.adapters import find_above_layers
-from ner_lightning.model.backbone import Attention, find_layers
-from ner_lightning.model.masks import check_packing, hidden_states, mask_forms, set_mask_form
+from ner_lightning.model.backbone import Attention, Backbone
+from ner_lightning.model.masks import check_packing, hidden_states, mask_forms
 
 WIDTH = 6  # sub-tokens in a row
 
@@ -35,10 +34,9 @@ class _Probe(NamedTuple):
 
 
 def verify_attention(
-    model: nn.Module,
+    backbone: Backbone,
     attention: Attention,
     *,
-    bf16: bool = False,
     packed: bool = False,
     causal_below: int = 0,
 ) -> None:
@@ -52,9 +50,8 @@ def verify_attention(
     mask that passes is the one that is used from then on. No random number is drawn.
 
     Args:
-        model: the backbone as it will be trained; it keeps the form of mask.
+        backbone: as it will be trained; it keeps the form of mask and its final norm.
         attention: the direction asked for.
-        bf16: it is run in bf16.
         packed: it will be given packed rows.
         causal_below: number of layers at the bottom that must be causal in any case.
 
@@ -62,30 +59,29 @@ def verify_attention(
         UserError: the model does otherwise, or cannot be run on padded batches.
     """
     if packed:
-        check_packing(model)
-    was_training = model.training
-    model.eval()
+        check_packing(backbone)
+    was_training = backbone.training
+    backbone.eval()
     try:
         with torch.no_grad():
-            _verify(model, attention, bf16, packed, causal_below)
+            _verify(backbone, attention, packed, causal_below)
     finally:
-        model.train(was_training)
+        backbone.train(was_training)
 
 
-def _verify(model: nn.Module, attention: Attention, bf16: bool, packed: bool, causal_below: int) -> None:
-    device = next(model.parameters()).device
-    config: Any = model.config
-    batches = partial(_probes, config.get_text_config().vocab_size, device)
+def _verify(backbone: Backbone, attention: Attention, packed: bool, causal_below: int) -> None:
+    device = next(backbone.parameters()).device
+    batches = partial(_probes, backbone.text_config.vocab_size, device)
     # Exported models are run by others, with the plain mask: that must mean the same direction.
-    set_mask_form(model, "plain")
-    with find_above_layers(model):
-        problem = _problem(model, [batches("padded")], attention, bf16, causal_below)
+    backbone.mask_form = "plain"
+    with _noting_final_norm(backbone):
+        problem = _problem(backbone, [batches("padded")], attention, causal_below)
     if problem is None:
         kinds = ("alone", "padded", "packed") if packed else ("alone", "padded")
         probes = [batches(kind) for kind in kinds]
-        for form in mask_forms(model):
-            set_mask_form(model, form)
-            found = _problem(model, probes, attention, bf16, causal_below)
+        for form in mask_forms(backbone):
+            backbone.mask_form = form
+            found = _problem(backbone, probes, attention, causal_below)
             if found is None:
                 return
             problem = problem or found
@@ -118,17 +114,17 @@ def _probes(vocabulary: int, device: torch.device, kind: str) -> _Probe:
     return _Probe(batch, other, far, shut)
 
 
-def _problem(
-    model: nn.Module, probes: list[_Probe], attention: Attention, bf16: bool, causal_below: int
-) -> str | None:
+def _problem(backbone: Backbone, probes: list[_Probe], attention: Attention, causal_below: int) -> str | None:
     """What is wrong with a backbone's attention, None if nothing is."""
-    name = type(model).__name__
+    name = type(backbone.model).__name__
     seen: list[bool] = []
     try:
         for probe in probes:
-            moved, below = _moved(model, probe, bf16, causal_below)
+            moved, below = _moved(backbone, probe, causal_below)
             if below[probe.far].any():
-                return f"model.causal_below is {causal_below}, but these layers are not all causal"
+                return (
+                    f"model.architecture.causal_below is {causal_below}, but these layers are not all causal"
+                )
             if moved[probe.shut].any():
                 return (
                     f"model.backbone: in {name} what stands on padding or in another sentence changes a "
@@ -142,24 +138,26 @@ def _problem(
         problem = (
             f"model.backbone: {name} cannot be run on a batch of texts ({type(error).__name__}: {reason})"
         )
-        return f"{problem}\nIt was run in bf16; try --trainer.precision 32-true." if bf16 else problem
+        return (
+            f"{problem}\nIt was run in bf16; try --trainer.precision 32-true." if backbone.bf16 else problem
+        )
     if seen == [attention == "bidirectional"] * len(seen):
         return None
     found = "bidirectional" if all(seen) else "mixed" if any(seen) else "causal"
     return (
         f"model.attention is {attention}, but the loaded backbone's attention is {found}.\n"
-        "Use --model.attn_implementation eager, or set model.attention to what it can do."
+        "Use --model.runtime.attn_implementation eager, or set model.attention to what it can do."
     )
 
 
-def _moved(model: nn.Module, probe: _Probe, bf16: bool, depth: int) -> tuple[Tensor, Tensor]:
+def _moved(backbone: Backbone, probe: _Probe, depth: int) -> tuple[Tensor, Tensor]:
     """Which hidden states change at the end, and after the first `depth` layers. *Shape:* (R, T) each."""
     batch = probe.batch
     runs = []
     for ids in (batch.input_ids, probe.changed):
         run = replace(batch, input_ids=ids)
-        with _heard(find_layers(model)[depth - 1] if depth else None) as heard:
-            runs.append((hidden_states(model, run, bf16=bf16), heard[0] if heard else None))
+        with _heard(backbone.layers[depth - 1] if depth else None) as heard:
+            runs.append((hidden_states(backbone, run), heard[0] if heard else None))
     (one, low), (other, low_changed) = runs
     moved = _differs(one, other)
     if low is None or low_changed is None:
@@ -170,6 +168,33 @@ def _moved(model: nn.Module, probe: _Probe, bf16: bool, depth: int) -> tuple[Ten
 def _differs(one: Tensor, other: Tensor) -> Tensor:
     one, other = one.float(), other.float()
     return (one - other).abs().amax(-1) > 1e-6 * one.abs().amax(-1)
+
+
+@contextmanager
+def _noting_final_norm(backbone: Backbone) -> Iterator[None]:
+    """Within it the backbone is run once, whole: `final_norm` becomes what runs after its last layer.
+
+    Whether a norm stands above the layers, below them or beside them does not show in its name or place.
+    """
+    inside = {id(part) for part in backbone.layers.modules()}
+    outside = [
+        module
+        for module in backbone.model.modules()
+        if id(module) not in inside and any(True for _ in module.parameters(recurse=False))
+    ]
+    called: dict[nn.Module, None] = {}  # in order, once each
+    hooks = [
+        module.register_forward_pre_hook(lambda module, _args: called.update({module: None}))
+        for module in outside
+    ]
+    if len(backbone.layers):
+        hooks.append(backbone.layers[-1].register_forward_hook(lambda *_: called.clear()))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+    backbone.final_norm = tuple(called)
 
 
 @contextmanager

@@ -1,130 +1,127 @@
-"""Any Hugging Face backbone: load it, set its attention, find and compile its layers."""
+"""Backbone: a transformers model, and what the tagger needs to know of it."""
 
 import hashlib
-import mmap
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
-from ner_lightning.data.gguf import forget, read_once
-from ner_lightning.data.pretrained import Pretrained, no_foreign_code, weight_files
+from ner_lightning.data.positions import positions
+from ner_lightning.data.pretrained import Pretrained, weight_files
 from ner_lightning.errors import UserError
 
 Attention = Literal["causal", "bidirectional"]
 AttentionImplementation = Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"]
-ROPE = "rope_freqs.weight"  # Llama 3's divisors of RoPE's frequencies, in GGUF files
+# How a backbone is told of padding: by a mask of ours, a number for each pair of sub-tokens, or by none where
+# nothing is padded (spared); by such a mask in any case (full); by which sub-tokens are real (plain).
+MaskForm = Literal["spared", "full", "plain"]
 
 
-def load_backbone(
-    pretrained: Pretrained,
-    *,
-    attention: Attention,
-    dtype: torch.dtype,
-    implementation: AttentionImplementation = "auto",
-    bf16: bool = False,
-    device_type: str = "cpu",
-    trust_remote_code: bool = False,
-) -> nn.Module:
-    """Loads a backbone without any head.
+class Backbone(nn.Module):
+    """A transformers model without a head, and what the tagger needs to know of it.
 
     Args:
-        pretrained: where it is.
-        attention: the direction that is asked of it; `verify_attention` proves it.
-        dtype: of its weights.
-        implementation: of attention; `auto` takes what measured fastest for device and precision.
-        bf16: it will be run in bf16, whatever the type of its weights.
-        device_type: `cpu` or `cuda`, for that choice.
-        trust_remote_code: run code that comes with the weights.
+        model: the transformers model.
+        bf16: it is run in bf16, whatever the type of its weights.
+        pretrained: where its weights are; None for a model that was made in memory.
 
-    Returns:
-        a transformers model whose output has `last_hidden_state`. *Shape:* (R, T, D)
+    Attributes:
+        model: the transformers model, wrapped by PEFT if there are adapters.
+        bf16: as above.
+        layers: its stack of transformer layers, found by structure.
+        final_norm: what runs after the last layer: a norm in most, nothing in some. `verify_attention`
+            finds it, since it does not show in names or places.
+        mask_form: how it is told of padding; None until `verify_attention` has found a form that works.
     """
-    from transformers import AutoModel
 
-    options: dict[str, Any] = dict(pretrained.kwargs) | _attention(implementation, device_type, bf16)
-    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
-        options |= _gguf_options(pretrained)
-        model: nn.Module = AutoModel.from_pretrained(
-            pretrained.name, dtype=dtype, trust_remote_code=trust_remote_code, **options
-        )
-    forget()
-    if getattr(model, "_hf_peft_config_loaded", False):  # whose weights the identity would not cover
-        raise UserError(f"model.backbone: {pretrained.label} is an adapter; merge it into its model first")
-    config: Any = model.config
-    config.use_cache = False
-    config.is_causal = attention == "causal"
-    if getattr(model, "pooler", None) is not None:
-        model._modules["pooler"] = (
-            None  # BERT's sentence vector: never used here, and DDP minds idle parameters
-        )
-    return model
+    model: Any
 
+    def __init__(self, model: nn.Module, *, bf16: bool = False, pretrained: Pretrained | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.bf16 = bf16
+        self.pretrained = pretrained
+        self.mask_form: MaskForm | None = None
+        # Tuples, since modules that are attributes themselves would be in the state dict twice.
+        self._layers = (find_layers(model),)
+        self.final_norm: tuple[nn.Module, ...] = ()
 
-def load_language_model(
-    pretrained: Pretrained,
-    *,
-    dtype: torch.dtype,
-    purpose: str,
-    implementation: AttentionImplementation = "auto",
-    bf16: bool = False,
-    device_type: str = "cpu",
-    trust_remote_code: bool = False,
-) -> Any:
-    """Loads a backbone with its language-model head.
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The stack of transformer layers."""
+        return self._layers[0]
 
-    Args:
-        pretrained: where it is.
-        dtype: of its weights.
-        purpose: what it is loaded for, to say what cannot be done: it cannot `be prompted`.
-        implementation: as at `load_backbone`.
-        bf16: it will be run in bf16, whatever the type of its weights.
-        device_type: `cpu` or `cuda`, where it will run.
-        trust_remote_code: run code that comes with the weights.
+    @property
+    def config(self) -> Any:
+        """The transformers configuration."""
+        return self.model.config
 
-    Returns:
-        a transformers model whose output has `logits`.
+    @property
+    def text_config(self) -> Any:
+        """The part of the configuration that is about text."""
+        return self.model.config.get_text_config()
 
-    Raises:
-        UserError: it is an encoder, or its files hold no language-model head.
-    """
-    from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForCausalLM
+    @property
+    def hidden_size(self) -> int:
+        """The size D of a hidden state."""
+        size: int = self.text_config.hidden_size
+        return size
 
-    options = dict(pretrained.kwargs) | {"trust_remote_code": trust_remote_code}
-    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
-        config = AutoConfig.from_pretrained(pretrained.name, **options)
-        if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
-            raise UserError(f"model.backbone: {pretrained.label} is an encoder, so it cannot {purpose}")
-        options |= _attention(implementation, device_type, bf16) | _gguf_options(pretrained)
-        model, info = AutoModelForCausalLM.from_pretrained(
-            pretrained.name, dtype=dtype, output_loading_info=True, **options
-        )
-    forget()
-    if info["missing_keys"]:
-        raise UserError(
-            f"model.backbone: {pretrained.label} comes without its language-model head, "
-            f"so it cannot {purpose}"
-        )
-    return model
+    @property
+    def positions(self) -> int | None:
+        """The most sub-tokens in one row; None where nothing limits them."""
+        return None if self.pretrained is None else positions(self.pretrained)
 
+    @cached_property
+    def identity(self) -> str:
+        """The fingerprint of its pretrained weights; see `fingerprint`."""
+        assert self.pretrained is not None, "a model that was made in memory has no pretrained weights"
+        return fingerprint(self.pretrained)
 
-def _attention(implementation: AttentionImplementation, device_type: str, bf16: bool) -> dict[str, Any]:
-    if implementation != "auto":
-        return {"attn_implementation": implementation}
-    # Eager trains 1.5 times as fast as SDPA there.
-    return {"attn_implementation": "eager"} if device_type == "cpu" and bf16 else {}
+    def keep_layers(self, count: int) -> None:
+        """Drops all layers above the first `count`: an early exit, faster and smaller.
 
+        The norm above the layers stays, although it was trained for the last of them.
 
-def _gguf_options(pretrained: Pretrained) -> dict[str, Any]:
-    """What `from_pretrained` must be told to read a GGUF file right; nothing for other files."""
-    if pretrained.gguf_file is None:
-        return {}
-    from transformers import GgufConfig
+        Raises:
+            UserError: the backbone has fewer layers.
+        """
+        if not 1 <= count <= len(self.layers):
+            raise UserError(
+                f"model.architecture.layers is {count}; the backbone has {len(self.layers)} layers"
+            )
+        del self.layers[count:]
+        text = self.text_config
+        text.num_hidden_layers = count
+        if getattr(text, "layer_types", None):
+            text.layer_types = text.layer_types[:count]
 
-    # Without dequantisation the weights stay packed: nothing could be trained or saved.
-    packed = {"quantization_config": GgufConfig(dequantize=True)}
-    return packed | _llama3_rope(Path(pretrained.name), pretrained.gguf_file)
+    def frozen_depth(self) -> int:
+        """How many layers at the bottom are not trained, together with all below them."""
+        frozen = [not any(p.requires_grad for p in layer.parameters()) for layer in self.layers]
+        depth = frozen.index(False) if False in frozen else len(frozen)
+        above = {id(p) for part in (*self.layers, *self.final_norm) for p in part.parameters()}
+        if any(p.requires_grad and id(p) not in above for p in self.parameters()):
+            return 0  # embeddings, or a projection between them and the layers
+        return depth
+
+    def compile_layers(self, below: int = 0) -> None:
+        """Compiles each transformer layer by itself: one compilation serves them all, for any length.
+
+        Args:
+            below: leave this many layers at the bottom as they are.
+        """
+        for layer in self.layers[below:]:
+            layer.compile(dynamic=True)
+
+    def checkpoint_activations(self) -> None:
+        """Recomputes activations in the backward pass instead of keeping them."""
+        enable: Any = getattr(self.model, "activation_checkpointing_enable", None)
+        if enable is not None:
+            enable(activation_checkpointing_kwargs={"use_reentrant": False})
+        else:  # transformers before 5.20
+            self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def find_layers(model: nn.Module) -> nn.ModuleList:
@@ -133,27 +130,8 @@ def find_layers(model: nn.Module) -> nn.ModuleList:
     return max(stacks, key=len, default=nn.ModuleList())
 
 
-def keep_layers(model: nn.Module, count: int) -> None:
-    """Drops all layers above the first `count`: an early exit, faster and smaller.
-
-    The norm above the layers stays, although it was made for the last of them.
-
-    Raises:
-        UserError: the backbone has fewer layers.
-    """
-    layers = find_layers(model)
-    if not 1 <= count <= len(layers):
-        raise UserError(f"model.layers is {count}; the backbone has {len(layers)} layers")
-    del layers[count:]
-    config: Any = model.config
-    text = config.get_text_config()
-    text.num_hidden_layers = count
-    if getattr(text, "layer_types", None):
-        text.layer_types = text.layer_types[:count]
-
-
-def identity(pretrained: Pretrained) -> str:
-    """A word for the exact weights: the Hub's commit, or a digest of config and weight files on disk.
+def fingerprint(pretrained: Pretrained) -> str:
+    """A fingerprint of pretrained weights: the Hub's commit, or a digest of config and weight files on disk.
 
     Raises:
         UserError: an index of weights cannot be read.
@@ -170,54 +148,3 @@ def identity(pretrained: Pretrained) -> str:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return f"sha256:{digest.hexdigest()}"
-
-
-def compile_layers(model: nn.Module, below: int = 0) -> None:
-    """Compiles each transformer layer by itself: one compilation serves them all, for any length.
-
-    Args:
-        model: the backbone.
-        below: leave this many layers at the bottom as they are.
-    """
-    for layer in find_layers(model)[below:]:
-        layer.compile(dynamic=True)
-
-
-def checkpoint_activations(model: nn.Module) -> None:
-    """Recomputes activations in the backward pass instead of keeping them."""
-    enable: Any = getattr(model, "activation_checkpointing_enable", None)
-    if enable is not None:
-        enable(activation_checkpointing_kwargs={"use_reentrant": False})
-    else:  # transformers before 5.20
-        enable = getattr(model, "gradient_checkpointing_enable", None)
-        assert enable is not None, "every transformers model can checkpoint"
-        enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-
-
-def _llama3_rope(folder: Path, file: str) -> dict[str, Any]:
-    """Restores Llama 3's stretched RoPE, which transformers loses when it reads a GGUF file.
-
-    The file keeps the per-frequency divisors as a tensor; their maximum is the scaling factor. The
-    other three numbers are the same for every Llama 3.1, 3.2 and 3.3.
-    """
-    with (folder / file).open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as held:
-        if held.find(ROPE.encode()) < 0:  # the reader below takes seconds for the vocabulary alone
-            return {}
-    import gguf
-
-    tensors = gguf.GGUFReader(folder / file).tensors
-    found = [tensor for tensor in tensors if tensor.name == ROPE]
-    if not found:
-        return {}
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(folder, gguf_file=file, trust_remote_code=False)
-    config.rope_parameters = {
-        "rope_type": "llama3",
-        "rope_theta": config.rope_parameters["rope_theta"],
-        "factor": float(found[0].data.max()),
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    }
-    return {"config": config}

@@ -1,174 +1,216 @@
-"""Loads a backbone and puts a tagger around it."""
+"""Builds a tagger, or an ensemble, around its backbone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
-from ner_lightning.model.adapters import adapt, frozen_layers
+from ner_lightning.model.adapters import adapt, add_adapter
 from ner_lightning.model.attention import verify_attention
-from ner_lightning.model.backbone import (
-    AttentionImplementation,
-    checkpoint_activations,
-    compile_layers,
-    identity,
-    keep_layers,
-    load_backbone,
-)
-from ner_lightning.model.ensemble import Ensemble
+from ner_lightning.model.backbone import Backbone
+from ner_lightning.model.decoder import Decoder
+from ner_lightning.model.emitter import BackboneEmitter, EnsembleEmitter
 from ner_lightning.model.masks import hide_right_context
-from ner_lightning.model.settings import Architecture
+from ner_lightning.model.settings import TaggerSettings
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.model.weights import load_backbone
 from ner_lightning.system.progress import stage
+from ner_lightning.system.settings import plain
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a tagger is built for.
+
+    Args:
+        bf16: run the backbone in bf16, and keep in bf16 what of it is not trained.
+        device_type: `cpu` or `cuda`, where it will run.
+        packed: it will be given packed rows.
+        mergeable: keep all weights in fp32, so that adapters can be merged into them; see
+            `BackboneEmitter.merge`.
+        compiled: compile each layer.
+        cached: leave frozen layers uncompiled: their output is cached, so that they run only once.
+    """
+
+    bf16: bool = False
+    device_type: str = "cpu"
+    packed: bool = False
+    mergeable: bool = False
+    compiled: bool = False
+    cached: bool = False
 
 
 def build_tagger(
-    pretrained: Pretrained,
+    settings: TaggerSettings,
     labels: LabelSet,
-    architecture: Architecture,
+    target: Target = Target(),
     *,
-    bf16: bool = False,
-    implementation: AttentionImplementation = "auto",
-    device_type: str = "cpu",
-    checkpointing: bool = False,
-    compiled: bool = False,
-    cached: bool = False,
-    mergeable: bool = False,
-    packed: bool = False,
-    trust_remote_code: bool = False,
+    members: Sequence[TaggerSettings] = (),
+    pretrained: Pretrained | None = None,
 ) -> tuple[Tagger, str]:
-    """Loads the backbone and puts a tagger around it.
+    """Loads the backbone and builds a tagger, or an ensemble if it has further members.
+
+    Members that share a frozen backbone hold it once, each with adapters of its own in it.
 
     Args:
-        pretrained: where the backbone is.
+        settings: those of the tagger, or of an ensemble's first member, whose decoder is used.
         labels: the label set.
-        architecture: what to build.
-        bf16: run the backbone in bf16, and keep in bf16 what of it is not trained.
-        implementation: of attention.
-        device_type: `cpu` or `cuda`, where it will run.
-        checkpointing: recompute activations in the backward pass.
-        compiled: compile each layer.
-        cached: leave layers uncompiled whose outcome is kept: they run only once.
-        mergeable: keep all weights in fp32, so that adapters can be merged into them; see `Tagger.merge`.
-        packed: it will be given packed rows.
-        trust_remote_code: run code that comes with the weights.
+        target: what it is built for.
+        members: the settings of an ensemble's other members.
+        pretrained: where the backbone is, or that of the first member; None looks it up.
 
     Returns:
-        the tagger, and a word for the exact weights of its backbone.
+        the tagger, and the fingerprint of its backbone, or of each member's joined by `joined`.
+
+    Raises:
+        UserError: a backbone cannot be had, or cannot be made what its settings say.
     """
-    quiet_loading()
-    asks_hub = pretrained.on_hub and not pretrained.kwargs["local_files_only"]
-    stage(f"Loading {pretrained.label}{', downloading what the cache lacks' if asks_hub else ''} ...")
-    model = load_backbone(
-        pretrained,
-        attention=architecture.attention,
-        dtype=torch.bfloat16 if bf16 and not mergeable else torch.float32,
-        implementation=implementation,
-        bf16=bf16,
-        device_type=device_type,
-        trust_remote_code=trust_remote_code,
+    first = pretrained or locate(settings.backbone, settings.revision)
+    every = [settings, *members]
+    places = [first, *(locate(member.backbone, member.revision) for member in members)]
+    backbones: dict[int, Backbone] = {}
+    emitters: list[BackboneEmitter] = []
+    identities: list[str] = []
+    shares = owners(list(map(plain, every)))
+    for number, owner in enumerate(shares):
+        member, shared = every[number], shares.count(owner) > 1
+        adapter = adapter_name(number) if shared and member.adapters is not None else None
+        if number == owner:
+            backbones[owner] = _backbone(places[number], member, target, shared)
+        backbone = backbones[owner]
+        if adapter is not None:
+            assert member.adapters is not None
+            _add_shared(backbone, member, adapter)
+        emitters.append(BackboneEmitter(backbone, len(labels), member.architecture, adapter))
+        prepared = member.architecture.prepare
+        identities.append(backbone.identity + ("" if prepared is None else f" {prepared!r}"))
+    decoder = Decoder(
+        labels,
+        use_crf=settings.use_crf,
+        constrained=settings.architecture.constrained,
+        loss=settings.loss,
     )
-    weights_id = identity(pretrained)
-    if architecture.prepare is not None:
-        weights_id += f" {architecture.prepare!r}"
-    model = set_up(model, architecture, bf16=bf16, packed=packed)
-    if checkpointing:
-        checkpoint_activations(model)
-    if compiled:
-        compile_layers(model, below=frozen_layers(model) if cached else 0)
-    config: Any = model.config
-    return Tagger(model, labels, architecture, config.get_text_config().hidden_size, bf16), weights_id
+    emitter = EnsembleEmitter(emitters) if members else emitters[0]
+    return Tagger(emitter, decoder), joined(identities)
 
 
-def build(
-    pretrained: Pretrained,
-    labels: LabelSet,
-    architecture: Architecture,
-    members: Sequence[Mapping[str, Any]] | None = None,
-    **how: Any,
-) -> tuple[Tagger, str]:
-    """Makes a tagger, or an ensemble if it has further members.
+def owners(members: Sequence[Mapping[str, Any]]) -> list[int]:
+    """For each member of an ensemble, the first one with which it shares its backbone; often itself.
+
+    A backbone can be shared where nothing of it is trained but adapters.
 
     Args:
-        pretrained: where the backbone is, or that of the first member.
-        labels: the label set.
-        architecture: what to build; an ensemble's CRF, constraints and loss weights are the first member's.
-        members: the settings of the others, as `Architecture.of` reads them, with `backbone` and `revision`.
-        how: as for `build_tagger`.
-
-    Returns:
-        the tagger, and a word for the exact weights of its backbones.
+        members: `TaggerSettings` of each, as plain values.
     """
-    if not members:
-        return build_tagger(pretrained, labels, architecture, **how)
-    parts = [(pretrained, architecture)]
-    trust = bool(how.get("trust_remote_code"))
-    parts += [
-        (locate(each["backbone"], each["revision"]), Architecture.of(each, trust=trust)) for each in members
-    ]
-    built = [build_tagger(place, labels, replace(part, use_crf=False), **how) for place, part in parts]
-    taggers, weights = zip(*built, strict=True)
-    return Ensemble(taggers, architecture), joined(weights)
+    parts = [_shared_part(member) for member in members]
+    return [number if part is None else parts.index(part) for number, part in enumerate(parts)]
 
 
-def joined(weights: Sequence[str]) -> str:
-    """A word for the exact weights of several backbones."""
-    return " + ".join(weights)
+def adapter_name(number: int) -> str:
+    """PEFT's name for the adapters of a member that shares its backbone."""
+    return f"member{number}"
+
+
+def joined(identities: Sequence[str]) -> str:
+    """The fingerprints of several backbones as one."""
+    return " + ".join(identities)
 
 
 def set_up(
-    model: nn.Module, architecture: Architecture, *, bf16: bool = False, packed: bool = False
-) -> nn.Module:
-    """Makes a loaded backbone what the architecture says: its layers, their attention, what is trained.
+    backbone: Backbone, settings: TaggerSettings, *, packed: bool = False, adapted: bool = True
+) -> None:
+    """Makes a loaded backbone what the settings say: its layers, their attention, what is trained.
 
     Args:
-        model: from `load_backbone`, in place.
-        architecture: what to make of it.
-        bf16: it is run in bf16.
+        backbone: from `load_backbone`, in place.
+        settings: what to make of it.
         packed: it will be given packed rows.
-
-    Returns:
-        the backbone, wrapped by PEFT if there are adapters.
+        adapted: decide what is trained, and add adapters.
 
     Raises:
-        UserError: it is an encoder-decoder, or cannot be made what the architecture says.
+        UserError: it is an encoder-decoder, or cannot be made what the settings say.
     """
-    if architecture.prepare is not None:
-        model = architecture.prepare(model)
+    architecture = settings.architecture
     if architecture.layers is not None:
-        keep_layers(model, architecture.layers)
-    config: Any = model.config
-    if getattr(config, "is_encoder_decoder", False):
+        backbone.keep_layers(architecture.layers)
+    if getattr(backbone.config, "is_encoder_decoder", False):
         raise UserError(
-            f"model.backbone: {config.model_type} is an encoder-decoder; "
+            f"model.backbone: {backbone.config.model_type} is an encoder-decoder; "
             "a tagger needs an encoder or a decoder alone"
         )
-    hide_right_context(model, architecture.causal_below)
-    stage(f"Proving that its attention is {architecture.attention} ...")
-    verify_attention(
-        model, architecture.attention, bf16=bf16, packed=packed, causal_below=architecture.causal_below
-    )
-    return adapt(
-        model,
-        freeze=architecture.freeze_backbone,
-        lora=architecture.lora,
+    hide_right_context(backbone, architecture.causal_below)
+    stage(f"Checking that its attention is {settings.attention} ...")
+    verify_attention(backbone, settings.attention, packed=packed, causal_below=architecture.causal_below)
+    adapt(
+        backbone,
+        freeze=settings.freeze_backbone,
+        lora=settings.adapters if adapted else None,
         unfreeze_top=architecture.unfreeze_top,
     )
 
 
 def quiet_loading() -> None:
-    """Silences what transformers says of its own progress; errors and downloads stay."""
+    """Silences transformers' own progress bars and warnings; errors and downloads stay."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils import logging
 
     downloads = not are_progress_bars_disabled()
 
     logging.set_verbosity_error()
-    logging.disable_progress_bar()  # the Hub's as well, so those are taken back
+    logging.disable_progress_bar()  # the Hub's as well, so those are enabled again
     if downloads:
         enable_progress_bars()
+
+
+def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, shared: bool) -> Backbone:
+    quiet_loading()
+    asks_hub = pretrained.on_hub and not pretrained.kwargs["local_files_only"]
+    stage(f"Loading {pretrained.label}{', downloading what the cache lacks' if asks_hub else ''} ...")
+    mergeable = target.mergeable and not shared
+    backbone = load_backbone(
+        pretrained,
+        attention=settings.attention,
+        dtype=torch.bfloat16 if target.bf16 and not mergeable else torch.float32,
+        implementation=settings.runtime.attn_implementation,
+        bf16=target.bf16,
+        device_type=target.device_type,
+        trust_remote_code=settings.runtime.trust_remote_code,
+    )
+    prepare = settings.architecture.prepare
+    if prepare is not None:
+        backbone = Backbone(prepare(backbone.model), bf16=target.bf16, pretrained=pretrained)
+    set_up(backbone, settings, packed=target.packed, adapted=not shared)
+    if settings.runtime.gradient_checkpointing:
+        backbone.checkpoint_activations()
+    if target.compiled:
+        backbone.compile_layers(below=backbone.frozen_depth() if target.cached else 0)
+    return backbone
+
+
+def _shared_part(settings: Mapping[str, Any]) -> list[Any] | None:
+    """What members that share a backbone have in common; None if this one needs its own."""
+    architecture = settings["architecture"]
+    if not settings["freeze_backbone"] or architecture["unfreeze_top"]:
+        return None
+    return [
+        *(settings[name] for name in ("backbone", "revision", "attention")),
+        *(architecture[name] for name in ("layers", "causal_below", "prepare")),
+        settings["runtime"]["attn_implementation"],
+    ]
+
+
+def _add_shared(backbone: Backbone, member: TaggerSettings, name: str) -> None:
+    assert member.adapters is not None
+    before = {id(parameter) for parameter in backbone.parameters()}
+    trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    add_adapter(backbone, member.adapters, name=name)
+    for parameter in backbone.parameters():
+        if id(parameter) not in before:
+            parameter.data = parameter.data.float()
+            trained.append(parameter)
+    for parameter in trained:  # PEFT trains the active adapters alone
+        parameter.requires_grad_(True)

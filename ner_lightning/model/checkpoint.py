@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ner_lightning.errors import UserError
+from ner_lightning.model.build import adapter_name, owners
 
 BACKBONE = "backbone."
+EMITTER, CRF = "emitter.", "decoder.crf."
 
 
 def kept_names(tagger: nn.Module) -> set[str]:
@@ -25,7 +28,7 @@ def check_backbone(origin: Mapping[str, Any], name: str, weights: str | None) ->
     Args:
         origin: `name` and `weights` from the checkpoint.
         name: the loaded backbone's address.
-        weights: a word for its exact weights.
+        weights: the fingerprint of its weights.
 
     Raises:
         UserError: they differ.
@@ -38,26 +41,26 @@ def check_backbone(origin: Mapping[str, Any], name: str, weights: str | None) ->
         )
 
 
-def check_types(held: Sequence[str], wanted: Sequence[str]) -> None:
+def check_types(known: Sequence[str], wanted: Sequence[str]) -> None:
     """Compares a checkpoint's entity types with the model's.
 
     Raises:
         UserError: they differ, or stand in another order.
     """
-    if list(held) != list(wanted):
+    if list(known) != list(wanted):
         raise UserError(
-            f"the checkpoint knows the entity types {', '.join(held)}, the data {', '.join(wanted)}.\n"
-            f"Set --data.types to [{','.join(held)}], or train anew."
+            f"the checkpoint knows the entity types {', '.join(known)}, the data {', '.join(wanted)}.\n"
+            f"Set --data.types to [{','.join(known)}], or train anew."
         )
 
 
-def check_names(held: Iterable[str], wanted: Iterable[str]) -> None:
+def check_names(names: Iterable[str], wanted: Iterable[str]) -> None:
     """Compares the parameters in a checkpoint with those that the model trained.
 
     Raises:
         UserError: some are missing or left over.
     """
-    lacks, extra = sorted(set(wanted) - set(held)), sorted(set(held) - set(wanted))
+    lacks, extra = sorted(set(wanted) - set(names)), sorted(set(names) - set(wanted))
     if not lacks and not extra:
         return
     parts = [f"lacks {len(lacks)} (such as {lacks[0]})"] if lacks else []
@@ -66,3 +69,36 @@ def check_names(held: Iterable[str], wanted: Iterable[str]) -> None:
         f"the checkpoint's parameters are not this model's: it {' and '.join(parts)}.\n"
         "Settings such as peft, lora, unfreeze_top and use_crf must be those of its training."
     )
+
+
+def mean_state(
+    states: Sequence[Mapping[str, Tensor]], members: Sequence[Mapping[str, Any]]
+) -> dict[str, Tensor]:
+    """An ensemble's parameters, from those of its members.
+
+    Args:
+        states: what each tagger's checkpoint holds, under the tagger's own names.
+        members: `TaggerSettings` of each, as plain values.
+
+    Returns:
+        each member's parameters under the ensemble's names, and the mean of the CRFs.
+    """
+    shared = owners(members)
+    named = {
+        _in_ensemble(name, number, shared): value
+        for number, state in enumerate(states)
+        for name, value in state.items()
+        if not name.startswith(CRF)
+    }
+    crf = [name for name in states[0] if name.startswith(CRF)]
+    return named | {name: torch.stack([state[name] for state in states]).mean(0) for name in crf}
+
+
+def _in_ensemble(name: str, number: int, owners: Sequence[int]) -> str:
+    """The ensemble's name for a parameter of one of its members."""
+    inner = name.removeprefix(EMITTER)
+    owner = owners[number]
+    if not inner.startswith(BACKBONE) or owners.count(owner) == 1:
+        return f"{EMITTER}members.{number}.{inner}"
+    parts = [adapter_name(number) if part == "default" else part for part in inner.split(".")]
+    return f"{EMITTER}members.{owner}.{'.'.join(parts)}"

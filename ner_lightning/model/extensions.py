@@ -70,7 +70,7 @@ def preparation(given: Preparation | Mapping[str, Any] | None, *, trust: bool = 
     path = str(given["class_path"])
     if not trust:
         raise UserError(
-            f"model.prepare is {path}, code that does not come with ner-lightning.\n"
+            f"model.architecture.prepare is {path}, code that does not come with ner-lightning.\n"
             "If you trust whoever made it: --trust_remote_code, in Python trust_remote_code=True"
         )
     module, _, name = path.rpartition(".")
@@ -78,24 +78,24 @@ def preparation(given: Preparation | Mapping[str, Any] | None, *, trust: bool = 
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError):
         raise UserError(
-            f"model.prepare: there is no {path}; put its folder where Python looks: "
+            f"model.architecture.prepare: there is no {path}; put its folder where Python looks: "
             "PYTHONPATH=FOLDER ner-lightning ..."
         ) from None
     if not (isinstance(found, type) and issubclass(found, Preparation)):
-        raise UserError(f"model.prepare: {path} is no subclass of {Preparation.__module__}.Preparation")
+        raise UserError(
+            f"model.architecture.prepare: {path} is no subclass of {Preparation.__module__}.Preparation"
+        )
     made: Preparation = found(**(given.get("init_args") or {}))
     return made
 
 
-def loss_parts(given: Sequence[LossPart] | None) -> tuple[LossPart, ...]:
-    """A project's parts of the loss.
+def check_names(parts: Sequence[LossPart]) -> None:
+    """Checks the names of a project's parts of the loss.
 
     Raises:
         UserError: two of them, or one and one of ours, have the same name.
     """
-    parts = tuple(given or ())
     names = [*TAKEN, *(part.name for part in parts)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UserError(f"model.loss_parts: there are two parts named {twice}; give the class another name")
-    return parts
+        raise UserError(f"model.loss.parts: there are two parts named {twice}; give the class another name")

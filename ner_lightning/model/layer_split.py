@@ -1,16 +1,16 @@
-"""A backbone in two parts: layers that stay as they are, whose outcome can be kept, and those above."""
+"""LayerSplit: a backbone cut between frozen layers, whose output can be cached, and those above."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from ner_lightning.model.backbone import find_layers
+from ner_lightning.model.backbone import Backbone
 
 
 class _SplitReached(Exception):  # noqa: N818  (no error: the way out)
-    """Leaves a forward pass at the cut, with the hidden states there."""
+    """Leaves a forward pass at the split, with the hidden states there."""
 
     def __init__(self, hidden: Tensor) -> None:
         super().__init__()
@@ -18,23 +18,23 @@ class _SplitReached(Exception):  # noqa: N818  (no error: the way out)
 
 
 class LayerSplit:
-    """Cuts a backbone above its first `depth` layers, whatever its architecture.
+    """Splits a backbone above its first `depth` layers, whatever its architecture.
 
     The layers below get a forward of their own, and everything else stays the backbone's code: while
     hidden states are given, they do nothing but hand these to the layer above.
 
     Args:
-        model: the backbone, in place.
+        backbone: in place.
         depth: how many layers are below, at least 1.
     """
 
-    def __init__(self, model: nn.Module, depth: int) -> None:
+    def __init__(self, backbone: Backbone, depth: int) -> None:
         self.depth = depth
         self._given: Tensor | None = None
         self._stops = False
         self._tuples = False
-        for place, layer in enumerate(find_layers(model)[:depth], start=1):
-            self._take_over(layer, last=place == depth)
+        for number, layer in enumerate(backbone.layers[:depth], start=1):
+            self._take_over(layer, last=number == depth)
 
     def _take_over(self, layer: Any, last: bool) -> None:
         whole: Callable[..., Any] = layer.forward
@@ -52,7 +52,7 @@ class LayerSplit:
         layer.forward = forward
 
     def below(self, run: Callable[[], object]) -> Tensor:
-        """Hidden states at the cut; the layers above are not run.
+        """Hidden states at the split; the layers above are not run.
 
         Args:
             run: calls the backbone on a batch.
@@ -67,11 +67,11 @@ class LayerSplit:
             return reached.hidden
         finally:
             self._stops = False
-        raise AssertionError("the backbone never came to its own layers")
+        raise AssertionError("the backbone did not run its own layers")
 
     @contextmanager
     def given(self, hidden: Tensor) -> Iterator[None]:
-        """Within it the backbone starts at the cut, from these hidden states. *Shape:* (R, T, D)."""
+        """Within it the backbone starts at the split, from these hidden states. *Shape:* (R, T, D)."""
         self._given = hidden
         try:
             yield

@@ -1,51 +1,49 @@
 """The compound loss: cross-entropy, CRF likelihood and label smoothing, each per word."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ner_lightning.errors import UserError
+from ner_lightning.model.extensions import LossPart, check_names
 from ner_lightning.system.ranges import NonNegativeFloat, check_arguments
 
 
 @dataclass(frozen=True)
-class LossWeights:
+class Loss:
     """What each part of the loss counts; zero skips it.
 
     Args:
         ce: cross-entropy of each word's own softmax.
         crf: the CRF's negative log-likelihood; not used with `use_crf: false`.
         ls: label smoothing, the cross-entropy to the uniform distribution (Szegedy et al. 2016).
+        parts: parts of the loss of your own, each a `LossPart` by `class_path`.
     """
 
     ce: NonNegativeFloat = 1.0
     crf: NonNegativeFloat = 1.0
     ls: NonNegativeFloat = 0.0
+    parts: list[LossPart] | None = None
 
     def __post_init__(self) -> None:
         check_arguments(type(self), vars(self), "model.loss.")
-        if not any(vars(self).values()):
+        check_names(self.parts or ())
+        if not (self.ce or self.crf or self.ls or any(part.weight for part in self.parts or ())):
             raise UserError("model.loss: all weights are zero, so there is nothing to train on")
 
+    def check_objective(self, use_crf: bool) -> None:
+        """Checks that something is left to train on without a CRF, where `crf` counts nothing.
 
-def check_objective(weights: LossWeights, use_crf: bool, parts: Sequence[float] = ()) -> None:
-    """Checks that there is something to train on.
-
-    Args:
-        weights: of our parts of the loss.
-        use_crf: whether there is a CRF, without which `crf` counts nothing.
-        parts: the weights of a project's own parts.
-
-    Raises:
-        UserError: nothing counts.
-    """
-    if not (weights.ce or weights.ls or (use_crf and weights.crf) or any(parts)):
-        raise UserError(
-            "model.loss: with model.use_crf false only ce and ls count, and both are 0.\n"
-            "Set model.loss.ce above 0, or model.use_crf true."
-        )
+        Raises:
+            UserError: nothing is.
+        """
+        own = any(part.weight for part in self.parts or ())
+        if not (self.ce or self.ls or (use_crf and self.crf) or own):
+            raise UserError(
+                "model.loss: with model.use_crf false only ce and ls count, and both are 0.\n"
+                "Set model.loss.ce above 0, or model.use_crf true."
+            )
 
 
 def word_losses(emissions: Tensor, tags: Tensor, mask: Tensor) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
-"""A backbone that is taught to fill in hidden words, which makes it read both ways before it is a tagger."""
+"""MaskedWords: a backbone learns to predict masked words, and so to read in both directions."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,30 +13,25 @@ from ner_lightning.data.batching import Batch
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import merge_adapters
-from ner_lightning.model.backbone import (
-    AttentionImplementation,
-    checkpoint_activations,
-    compile_layers,
-    load_language_model,
-)
-from ner_lightning.model.build import quiet_loading, set_up
-from ner_lightning.model.dropout import hidden_words, unread
+from ner_lightning.model.backbone import Backbone
+from ner_lightning.model.build import Target, quiet_loading, set_up
 from ner_lightning.model.masks import run_on
-from ner_lightning.model.settings import Architecture
+from ner_lightning.model.settings import TaggerSettings
+from ner_lightning.model.weights import load_language_model
 from ner_lightning.system.progress import stage
 
 
 class MaskedWords(nn.Module):
-    """Masked next-token prediction (BehnamGhader et al. 2024, LLM2Vec), with whole words hidden.
+    """Masked next-token prediction (BehnamGhader et al. 2024, LLM2Vec), with whole words masked.
 
-    A language model that was trained to read from left to right is shown text with some words hidden, and
-    all the rest on both sides. Each hidden sub-token is predicted from the hidden state before it, as
-    in its own training, so that its language-model head goes on as it is.
+    A language model that was trained from left to right sees text on both sides of the masked words. Each
+    masked sub-token is predicted from the hidden state before it, as in its own training, so that its
+    language-model head is used unchanged.
 
     Args:
         model: a transformers model with a language-model head.
-        architecture: its attention, layers, and what of it is trained.
-        share: of the words that are hidden, from 0 to 1.
+        settings: its attention, layers, and what of it is trained.
+        mask_ratio: share of the words that are masked, from 0 to 1.
         bf16: run it in bf16.
         packed: it will be given packed rows.
     """
@@ -42,9 +39,9 @@ class MaskedWords(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        architecture: Architecture,
+        settings: TaggerSettings,
         *,
-        share: float,
+        mask_ratio: float,
         bf16: bool = False,
         packed: bool = False,
     ) -> None:
@@ -53,11 +50,11 @@ class MaskedWords(nn.Module):
         self.name: str = whole.base_model_prefix
         whole.config.is_causal = False
         whole.config.use_cache = False
-        model.requires_grad_(not architecture.freeze_backbone)
-        self.backbone = set_up(getattr(model, self.name), architecture, bf16=bf16, packed=packed)
+        model.requires_grad_(not settings.freeze_backbone)
+        self.backbone = Backbone(getattr(model, self.name), bf16=bf16)
+        set_up(self.backbone, settings, packed=packed)
         self.head: nn.Module = whole.get_output_embeddings()
-        self.share = share
-        self.bf16 = bf16
+        self.mask_ratio = mask_ratio
         # Layers beside the head, which some have.
         self.beside = nn.ModuleList(
             part for name, part in model.named_children() if name != self.name and part is not self.head
@@ -67,18 +64,7 @@ class MaskedWords(nn.Module):
 
     @classmethod
     def load(
-        cls,
-        pretrained: Pretrained,
-        architecture: Architecture,
-        *,
-        share: float,
-        bf16: bool = False,
-        implementation: AttentionImplementation = "auto",
-        device_type: str = "cpu",
-        checkpointing: bool = False,
-        compiled: bool = False,
-        packed: bool = False,
-        trust_remote_code: bool = False,
+        cls, pretrained: Pretrained, settings: TaggerSettings, target: Target, *, mask_ratio: float
     ) -> Self:
         """Loads a backbone with its language-model head; arguments as of `build_tagger`.
 
@@ -86,14 +72,15 @@ class MaskedWords(nn.Module):
             UserError: it is an encoder, its files hold no language-model head, its attention is causal, or
                 nothing of it is trained.
         """
-        if architecture.attention == "causal":
+        if settings.attention == "causal":
             raise UserError(
-                "model.attention is causal; hidden words are filled in from both sides, so it must be "
+                "model.attention is causal; masked words are predicted from both sides, so it must be "
                 "bidirectional"
             )
-        if architecture.prepare is not None:
+        if settings.architecture.prepare is not None:
             raise UserError(
-                "model.prepare: what is written could not be told from what is still to be prepared"
+                "model.architecture.prepare does not go with pretraining: the model that it writes could not "
+                "be told from one that is still to be prepared"
             )
         quiet_loading()
         stage(f"Loading {pretrained.label} with its language-model head ...")
@@ -101,46 +88,46 @@ class MaskedWords(nn.Module):
             pretrained,
             dtype=torch.float32,
             purpose="learn to fill in words",
-            implementation=implementation,
-            bf16=bf16,
-            device_type=device_type,
-            trust_remote_code=trust_remote_code,
+            implementation=settings.runtime.attn_implementation,
+            bf16=target.bf16,
+            device_type=target.device_type,
+            trust_remote_code=settings.runtime.trust_remote_code,
         )
-        masked = cls(model, architecture, share=share, bf16=bf16, packed=packed)
+        masked = cls(model, settings, mask_ratio=mask_ratio, bf16=target.bf16, packed=target.packed)
         if not any(parameter.requires_grad for parameter in masked.parameters()):
             raise UserError(
                 "nothing of the backbone would be trained; set model.freeze_backbone false or model.peft lora"
             )
-        if checkpointing:
-            checkpoint_activations(masked.backbone)
-        if compiled:
-            compile_layers(masked.backbone)
+        if settings.runtime.gradient_checkpointing:
+            masked.backbone.checkpoint_activations()
+        if target.compiled:
+            masked.backbone.compile_layers()
         return masked
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Hides words and predicts them.
+        """Masks words and predicts them.
 
         Args:
             batch: padded or packed.
             generator: of the draws, on the CPU; None takes the device's own.
 
         Returns:
-            the cross-entropy summed over hidden sub-tokens, and their number.
+            the cross-entropy summed over masked sub-tokens, and their number.
         """
-        hidden = hidden_words(batch, self.share, generator)  # (R, T)
+        masked = masked_words(batch, self.mask_ratio, generator)  # (R, T)
         # The first sub-token of a text has none before it that could tell it.
         after = (
-            torch.arange(hidden.shape[1], device=hidden.device)
+            torch.arange(masked.shape[1], device=masked.device)
             if batch.positions is None
             else batch.positions
         )
-        wanted = (hidden & (after > 0)).flatten().nonzero().squeeze(1)  # (N,)
-        with unread(self.backbone, hidden):
+        wanted = (masked & (after > 0)).flatten().nonzero().squeeze(1)  # (N,)
+        with zeroed(self.backbone, masked):
             scores = self._scores(batch, wanted - 1)  # (N, V)
         loss = cross_entropy(scores.float(), batch.input_ids.flatten()[wanted], reduction="sum")
         return loss, loss.new_tensor(len(wanted))
 
-    def _scores(self, batch: Batch, places: Tensor) -> Tensor:
+    def _scores(self, batch: Batch, indices: Tensor) -> Tensor:
         """The language model's scores of each token after some sub-tokens, computed for these alone.
 
         The language model's own forward is run, since what it does beside its head (scaling in Granite and
@@ -148,16 +135,16 @@ class MaskedWords(nn.Module):
 
         Args:
             batch: padded or packed.
-            places: flat places in R x T. *Shape:* (N,)
+            indices: flat indices into R x T. *Shape:* (N,)
 
         Returns:
             *Shape:* (N, V)
         """
         hook = self.head.register_forward_pre_hook(
-            lambda _head, given: (given[0].flatten(0, 1)[places].unsqueeze(0),)
+            lambda _head, given: (given[0].flatten(0, 1)[indices].unsqueeze(0),)
         )
         try:
-            scores: Tensor = run_on(self._whole[0], batch, like=self.backbone, bf16=self.bf16).logits
+            scores: Tensor = run_on(self._whole[0], batch, self.backbone).logits
         finally:
             hook.remove()
         return scores.squeeze(0)
@@ -165,5 +152,45 @@ class MaskedWords(nn.Module):
     def save(self, folder: Path) -> None:
         """Writes the language model, adapters folded in, in the precision that it was run in."""
         whole: Any = self._whole[0]
-        setattr(whole, self.name, merge_adapters(self.backbone))
-        whole.to(torch.bfloat16 if self.bf16 else torch.float32).save_pretrained(folder)
+        merge_adapters(self.backbone)
+        setattr(whole, self.name, self.backbone.model)
+        whole.to(torch.bfloat16 if self.backbone.bf16 else torch.float32).save_pretrained(folder)
+
+
+def masked_words(batch: Batch, p: float, generator: torch.Generator | None = None) -> Tensor:
+    """Draws words with probability `p` each; true on all their sub-tokens.
+
+    Args:
+        batch: whose words.
+        p: from 0 to 1.
+        generator: on the CPU, for draws of their own; None takes the device's.
+
+    Returns:
+        *Shape:* (R, T)
+    """
+    device = batch.mask.device if generator is None else generator.device
+    draws = torch.rand(batch.mask.shape, device=device, generator=generator).to(batch.mask.device)
+    masked = (draws < p) & batch.mask  # (B, W)
+    # Plus one where a masked word begins and minus one behind it: sums are zero outside. No boolean index,
+    # for which the host would wait.
+    steps = batch.input_ids.new_zeros(batch.input_ids.numel() + 1)
+    ones = masked.flatten().to(steps.dtype)
+    steps.index_add_(0, batch.first.flatten(), ones).index_add_(0, batch.last.flatten() + 1, ones, alpha=-1)
+    return (steps[:-1].cumsum(0) != 0).view(batch.input_ids.shape)
+
+
+@contextmanager
+def zeroed(backbone: Backbone, masked: Tensor) -> Iterator[None]:
+    """Within it the embeddings of some sub-tokens are zero, so that a word must be told from its context.
+
+    Args:
+        backbone: any.
+        masked: true where the embedding is zero. *Shape:* (R, T)
+    """
+    visible = ~masked.unsqueeze(-1)  # (R, T, 1)
+    embeddings = backbone.model.get_input_embeddings()
+    hook = embeddings.register_forward_hook(lambda module, args, output: output * visible)
+    try:
+        yield
+    finally:
+        hook.remove()

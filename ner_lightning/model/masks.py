@@ -1,46 +1,36 @@
 """How a backbone reads a batch: who sees whom in padded rows, and in sentences that share one row."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
-from ner_lightning.model.backbone import find_layers
+from ner_lightning.model.backbone import Backbone, MaskForm
 
-# How a backbone is told of padding: by a mask of ours, a number for each pair of sub-tokens, or by none where
-# nothing is padded (spared); by such a mask in any case (full); by which sub-tokens are real (plain).
-MaskForm = Literal["spared", "full", "plain"]
 IMPLEMENTATIONS = ("eager", "sdpa")  # those that take a mask of our own
 
 
-def mask_forms(backbone: nn.Module) -> tuple[MaskForm, ...]:
+def mask_forms(backbone: Backbone) -> tuple[MaskForm, ...]:
     """The forms of mask that a backbone may be given, the fastest first.
 
     A backbone with sliding windows must make its own mask, and so must attention that takes none of ours.
     """
-    config: Any = backbone.config
-    text = config.get_text_config()
+    text = backbone.text_config
     if text._attn_implementation not in IMPLEMENTATIONS or has_windows(text):
         return ("plain",)
     return ("spared", "full", "plain")
 
 
-def set_mask_form(backbone: nn.Module, form: MaskForm) -> None:
-    """Settles which form of mask a backbone is given; `verify_attention` finds the one that it takes."""
-    kept: Any = backbone
-    kept.mask_form = form
-
-
-def attention_inputs(backbone: nn.Module, batch: Batch, dtype: torch.dtype) -> dict[str, Tensor | None]:
+def attention_inputs(backbone: Backbone, batch: Batch, dtype: torch.dtype) -> dict[str, Tensor | None]:
     """Mask and positions for a batch, made without waiting for the device.
 
     A plain mask of real sub-tokens would be looked at by transformers on the host in every step, to see
     whether there is padding at all; where the backbone permits it is spared that.
 
     Args:
-        backbone: a transformers model without a head.
+        backbone: whose form of mask is used.
         batch: padded or packed.
         dtype: of the attention scores.
 
@@ -50,7 +40,7 @@ def attention_inputs(backbone: nn.Module, batch: Batch, dtype: torch.dtype) -> d
     Raises:
         UserError: the batch is packed, and this backbone's positions or windows would not survive that.
     """
-    form: MaskForm = getattr(backbone, "mask_form", None) or mask_forms(backbone)[0]
+    form = backbone.mask_form or mask_forms(backbone)[0]
     if batch.positions is not None:
         check_packing(backbone)
         window = (batch.positions == 0).cumsum(-1)  # (1, T)
@@ -65,33 +55,31 @@ def attention_inputs(backbone: nn.Module, batch: Batch, dtype: torch.dtype) -> d
     return {"attention_mask": _additive(seen, backbone.config, dtype)}
 
 
-def hidden_states(backbone: nn.Module, batch: Batch, *, bf16: bool = False) -> Tensor:
-    """A backbone's last hidden states.
+def hidden_states(backbone: Backbone, batch: Batch) -> Tensor:
+    """A backbone's last hidden states, computed in bf16 if `backbone.bf16`.
 
     Args:
-        backbone: a transformers model without a head.
+        backbone: any.
         batch: padded or packed.
-        bf16: compute in bf16, with or without a trainer around it and whatever the type of its weights.
 
     Returns:
         *Shape:* (R, T, D)
     """
-    hidden: Tensor = run_on(backbone, batch, like=backbone, bf16=bf16).last_hidden_state
+    hidden: Tensor = run_on(backbone.model, batch, backbone).last_hidden_state
     return hidden
 
 
-def run_on(model: nn.Module, batch: Batch, *, like: nn.Module, bf16: bool = False) -> Any:
-    """A model's output for a batch.
+def run_on(model: nn.Module, batch: Batch, backbone: Backbone) -> Any:
+    """A model's output for a batch, in bf16 if `backbone.bf16`, with or without a trainer around it.
 
     Args:
-        model: a backbone, or a language model around it.
+        model: the backbone's own, or a language model around it.
         batch: padded or packed.
-        like: the backbone, whose form of mask is used.
-        bf16: as at `hidden_states`.
+        backbone: whose form of mask and precision are used.
     """
-    dtype = torch.bfloat16 if bf16 else next(like.parameters()).dtype
-    inputs = attention_inputs(like, batch, dtype)
-    with torch.autocast(batch.input_ids.device.type, dtype=torch.bfloat16, enabled=bf16):
+    dtype = torch.bfloat16 if backbone.bf16 else next(backbone.parameters()).dtype
+    inputs = attention_inputs(backbone, batch, dtype)
+    with torch.autocast(batch.input_ids.device.type, dtype=torch.bfloat16, enabled=backbone.bf16):
         return model(input_ids=batch.input_ids, **inputs)
 
 
@@ -109,43 +97,41 @@ def has_windows(text: Any) -> bool:
     return sliding or getattr(text, "sliding_window", None) is not None
 
 
-def check_packing(backbone: nn.Module) -> None:
+def check_packing(backbone: Backbone) -> None:
     """Checks that a backbone can read several sentences from one row.
 
     Raises:
         UserError: its positions, windows or attention do not permit it, or it takes no mask of ours.
     """
-    config: Any = backbone.config
-    text = config.get_text_config()
+    text = backbone.text_config
     if getattr(text, "rope_parameters", None) is None:
-        raise UserError(f"data.packing needs rotary positions, which {text.model_type} does not have")
+        raise UserError(f"data.batches.packing needs rotary positions, which {text.model_type} does not have")
     if has_windows(text):
-        raise UserError(f"data.packing does not go with the sliding windows of {text.model_type}")
+        raise UserError(f"data.batches.packing does not go with the sliding windows of {text.model_type}")
     if text._attn_implementation not in IMPLEMENTATIONS:
         raise UserError(
-            f"data.packing needs model.attn_implementation {' or '.join(IMPLEMENTATIONS)}, "
+            f"data.batches.packing needs model.runtime.attn_implementation {' or '.join(IMPLEMENTATIONS)}, "
             f"not {text._attn_implementation}"
         )
 
 
-def hide_right_context(model: nn.Module, below: int) -> None:
+def hide_right_context(backbone: Backbone, below: int) -> None:
     """Makes the first layers of a bidirectional backbone causal, as they were in pre-training.
 
     Args:
-        model: the backbone, in place.
+        backbone: in place.
         below: how many layers.
 
     Raises:
         UserError: its attention takes no mask of our own.
     """
-    config: Any = model.config
-    implementation = config.get_text_config()._attn_implementation
+    implementation = backbone.text_config._attn_implementation
     if below and implementation not in IMPLEMENTATIONS:
         raise UserError(
-            f"model.causal_below needs model.attn_implementation {' or '.join(IMPLEMENTATIONS)}, "
-            f"not {implementation}"
+            "model.architecture.causal_below needs model.runtime.attn_implementation "
+            f"{' or '.join(IMPLEMENTATIONS)}, not {implementation}"
         )
-    for layer in find_layers(model)[:below]:
+    for layer in backbone.layers[:below]:
         layer.register_forward_pre_hook(_without_right_context, with_kwargs=True)
 
 
@@ -154,7 +140,9 @@ def _without_right_context(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Adds the causal mask to what a layer is called with; its first argument is the hidden states."""
     if "attention_mask" not in kwargs:
-        raise UserError(f"model.causal_below does not go with the layers of this backbone ({type(layer)})")
+        raise UserError(
+            f"model.architecture.causal_below does not go with the layers of this backbone ({type(layer)})"
+        )
     hidden: Tensor = args[0] if args else kwargs["hidden_states"]
     mask: Tensor | None = kwargs["attention_mask"]
     right = torch.ones(hidden.shape[1], hidden.shape[1], dtype=torch.bool, device=hidden.device).triu(1)

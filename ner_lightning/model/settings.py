@@ -1,76 +1,137 @@
-"""Everything that decides which function a tagger computes."""
+"""Settings of a tagger: what decides which function it computes, and how it is run."""
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
-from ner_lightning.model.backbone import Attention
+from ner_lightning.model.backbone import Attention, AttentionImplementation
 from ner_lightning.model.extensions import Preparation, preparation
-from ner_lightning.model.loss import LossWeights
-from ner_lightning.system.ranges import BelowOne, NonNegativeInt, PositiveInt, check_arguments
+from ner_lightning.model.loss import Loss
+from ner_lightning.system.ranges import BelowOne, NonNegativeInt, PositiveFloat, PositiveInt, check_arguments
+from ner_lightning.system.settings import build, fixed
 
+Peft = Literal["none", "lora"]
 Pooling = Literal["first", "last", "mean"]
-# Fields of Architecture that NERModule's settings hold under the same name, as plain values.
-PLAIN = (
-    "attention",
-    "causal_below",
-    "layers",
-    "freeze_backbone",
-    "unfreeze_top",
-    "pooling",
-    "dropout",
-    "word_dropout",
-    "use_crf",
-    "constrained",
-)
-# All of NERModule's settings that decide what is computed, and from what.
-DECIDING = (*PLAIN, "prepare", "peft", "lora", "loss", "backbone", "revision", "attn_implementation")
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that decides which function a tagger computes; each field as at `NERModule`."""
+    """What the tagger is made of, beside the settings that are used daily.
 
-    attention: Attention = "bidirectional"
-    causal_below: NonNegativeInt = 0
-    layers: PositiveInt | None = None
-    freeze_backbone: bool = True
-    lora: Lora | None = None
-    unfreeze_top: NonNegativeInt = 0
-    pooling: Pooling = "last"
+    Args:
+        layers: use only this many layers, from the bottom; null uses all.
+        causal_below: layers at the bottom that stay causal when the others are bidirectional.
+        unfreeze_top: train this many of the last layers whole.
+        pooling: which of a word's sub-tokens represents it: `first`, `last`, or their `mean`.
+        dropout: on word vectors.
+        constrained: decode only legal BIO2 sequences.
+        prepare: changes the loaded backbone first: a `Preparation` of your own, by `class_path`.
+    """
+
+    layers: PositiveInt | None = fixed("weights", None)
+    causal_below: NonNegativeInt = fixed("weights", 0)
+    unfreeze_top: NonNegativeInt = fixed("weights", 0)
+    pooling: Pooling = fixed("weights", "last")
     dropout: BelowOne = 0.1
-    word_dropout: BelowOne = 0.0
-    use_crf: bool = True
-    constrained: bool = True
-    weights: LossWeights = field(default=LossWeights())
-    prepare: Preparation | None = None
+    constrained: bool = fixed("training", True)
+    prepare: Preparation | None = fixed("weights", None)
 
     def __post_init__(self) -> None:
-        check_arguments(type(self), vars(self), "model.")
-        if self.causal_below and self.attention == "causal":
+        check_arguments(type(self), vars(self), "model.architecture.")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How the backbone is run; none of it changes what is computed, but for rounding.
+
+    Args:
+        attn_implementation: of attention; `auto` takes what measured fastest.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, slower.
+        compile: compile the backbone's layers: a minute at the start, then faster.
+        trust_remote_code: run Python code that comes with the backbone's weights.
+    """
+
+    attn_implementation: AttentionImplementation = "auto"
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Keeps on disk what the frozen layers compute, for every epoch and every later run.
+
+    Args:
+        enabled: use it; needs a frozen backbone, with adapters (if any) on the top layers only.
+        folder: the cache's folder; null is `ner-lightning` in the user's cache folder.
+        limit_gb: the most that one split may take, in GB.
+    """
+
+    enabled: bool = False
+    folder: str | None = None
+    limit_gb: PositiveFloat = 20.0
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self), "model.cache.")
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+        return Path(self.folder or base / "ner-lightning").expanduser()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggerSettings:
+    """Everything that decides which function a tagger computes; defaults and meanings are `NERModule`'s."""
+
+    backbone: str
+    revision: str | None = None
+    attention: Attention = fixed("weights")
+    freeze_backbone: bool = fixed("weights")
+    peft: Peft = fixed("weights")
+    use_crf: bool = fixed("weights")
+    lora: Lora = Lora()
+    architecture: Architecture = Architecture()
+    loss: Loss = Loss()
+    runtime: Runtime = Runtime()
+
+    def __post_init__(self) -> None:
+        below = self.architecture.causal_below
+        if below and self.attention == "causal":
             raise UserError(
-                f"model.causal_below is {self.causal_below}; it counts the causal layers at the bottom of a "
+                f"model.architecture.causal_below is {below}; it counts the causal layers at the bottom of a "
                 "backbone whose model.attention is bidirectional"
             )
 
+    @property
+    def adapters(self) -> Lora | None:
+        """The adapters to add; None for none."""
+        return self.lora if self.peft == "lora" else None
+
     @classmethod
-    def of(cls, settings: Mapping[str, Any], *, trust: bool = False) -> "Architecture":
-        """Reads it from `NERModule`'s settings, as objects or as the plain values of a config.
+    def read(cls, values: Mapping[str, Any], *, trust: bool = False) -> "TaggerSettings":
+        """Reads plain values, as a config, a checkpoint or an exported folder has them.
 
         Args:
-            settings: those settings.
-            trust: import the class that plain values name as a preparation.
+            values: those of `NERModule`; others are passed over, and the parts of the loss that are a
+                project's own, since only training uses them.
+            trust: import the class that they name as a preparation, and run code that comes with the
+                backbone; what the values say of trust counts nothing.
 
         Raises:
             UserError: there is such a class and it is not trusted, or a setting is out of its range.
         """
-        lora, weights = settings["lora"], settings["loss"]
-        lora = lora if isinstance(lora, Lora) else Lora(**lora)
-        return cls(
-            lora=lora if settings["peft"] == "lora" else None,
-            weights=weights if isinstance(weights, LossWeights) else LossWeights(**weights),
-            prepare=preparation(settings.get("prepare"), trust=trust),  # absent from older checkpoints
-            **{name: settings[name] for name in PLAIN if name in settings},
-        )
+        architecture, loss = values.get("architecture") or {}, values.get("loss") or {}
+        prepared = preparation(architecture.get("prepare"), trust=trust)
+        known = {
+            **values,
+            "architecture": {**architecture, "prepare": prepared},
+            "loss": {**loss, "parts": None},
+            "runtime": {**(values.get("runtime") or {}), "trust_remote_code": trust},
+        }
+        return build(cls, known)

@@ -18,8 +18,9 @@ from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 from ner_lightning.metrics.entity_f1 import EntityF1
 from ner_lightning.metrics.functional import entity_counts
-from ner_lightning.model.backbone import identity
+from ner_lightning.model.backbone import fingerprint
 from ner_lightning.model.devices import chosen_device
+from ner_lightning.model.settings import TaggerSettings
 from ner_lightning.prompting.constraint import AnswerForm, Vocabulary
 from ner_lightning.prompting.generation import GeneratedAnswer, Prompted
 from ner_lightning.prompting.prompt import (
@@ -68,7 +69,7 @@ class Baseline:
 
     Args:
         settings: what is asked.
-        model: the settings of `NERModule`; of them the backbone is used.
+        model: of it the backbone is used.
         data: where sentences and types come from.
         bf16: run the backbone in bf16.
         device: where to run; None takes a GPU if there is one.
@@ -77,7 +78,7 @@ class Baseline:
     def __init__(
         self,
         settings: Settings,
-        model: Mapping[str, Any],
+        model: TaggerSettings,
         data: CoNLLDataModule,
         *,
         bf16: bool = False,
@@ -86,22 +87,22 @@ class Baseline:
         where = chosen_device(device)
         self.settings = settings
         self.data = data
-        self.sentences = data.split(settings.split).sentences
+        self.sentences = data.corpus.split(settings.split).sentences
         self.places = draw(len(self.sentences), settings.sentences, settings.prompt_seed)
-        train = data.split("train").sentences
+        train = data.corpus.split("train").sentences
         self.shots = choose_shots(train, data.types, settings.shots, settings.prompt_seed)
         if len(self.shots) < settings.shots:
             raise UserError(
                 f"--shots is {settings.shots}; the training data has {len(self.shots)} short sentences"
             )
-        pretrained = locate(model["backbone"], model["revision"])
-        self.backbone = {"name": model["backbone"], "weights": identity(pretrained)}
+        pretrained = locate(model.backbone, model.revision)
+        self.backbone = {"name": model.backbone, "weights": fingerprint(pretrained)}
         stage(f"Loading {pretrained.label} with its language-model head ...")
         self.model = Prompted.load(
             pretrained,
             bf16=bf16,
             device=where,
-            trust_remote_code=model["trust_remote_code"],
+            trust_remote_code=model.runtime.trust_remote_code,
         )
 
     def begin(self, run: Run, command: Sequence[str], recipe: str) -> None:
@@ -120,7 +121,7 @@ class Baseline:
             | {"instruction": instruction(self.data.types), "chat_template": self.model.has_template},
         }
         run.write("run.json", about)
-        run.write("train_entities.json", self.data.entity_counts())
+        run.write("train_entities.json", self.data.corpus.entity_counts())
         atomic.write_text(run.path / RECIPE, recipe)
 
     def answer(self, run: Run, batch_size: int) -> None:
@@ -156,8 +157,8 @@ class Baseline:
         """
         split, types = self.settings.split, self.data.types
         kept = read_kept(self._file(run))
-        labels = self.data.scored_labels(split)
-        self.data.warn_of_unknown(split)
+        labels = self.data.corpus.scored_labels(split)
+        self.data.corpus.warn_of_unknown(split)
         metric = EntityF1(labels.types)
         rows, readings, counts = [], [], {}
         read = read_lines if self.settings.constrained else read_answer

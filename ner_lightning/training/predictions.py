@@ -20,12 +20,12 @@ def prediction_rows(
 
     Its `counts` are not for the file: correct, predicted and gold entities, as the metrics count them.
     """
-    sentences = data.split(SPLIT[stage]).sentences
-    tagger, prediction = module.built, prediction.to(module.device)
+    sentences = data.corpus.split(SPLIT[stage]).sentences
+    decoder, prediction = module.built.decoder, prediction.to(module.device)
     metric: Any = module.metrics[stage]
     counts = entity_counts(prediction.tags, prediction.gold, prediction.mask, len(metric.types))
     by_sentence = counts.sum(1).tolist()
-    entities = tagger.entities(prediction.emissions, prediction.mask, prediction.tags)
+    entities = decoder.entities(prediction.emissions, prediction.mask, prediction.tags)
     for row, index in enumerate(prediction.index.tolist()):
         sentence = sentences[index]
         yield {
@@ -40,7 +40,7 @@ def prediction_rows(
                     "type": entity.type,
                     "start": entity.start,
                     "end": entity.end,
-                    tagger.probability_name: round(entity.probability, 6),
+                    decoder.probability_name: round(entity.probability, 6),
                 }
                 for entity in entities[row]
             ],
@@ -59,7 +59,7 @@ def gather(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def describe_split(data: CoNLLDataModule, name: str) -> dict[str, Any]:
     """Origin, fingerprint and sizes of a split."""
-    split = data.split(name)
+    split = data.corpus.split(name)
     counts = dict.fromkeys(data.types, 0)
     for sentence in split.sentences:
         for span in spans(sentence.tags or ()):

@@ -1,33 +1,28 @@
 """Whether a checkpoint can be resumed, validated or tested with the settings and data at hand."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ner_lightning.data.settings import Encoding
 from ner_lightning.errors import UserError
 from ner_lightning.model.checkpoint import check_types
+from ner_lightning.model.settings import TaggerSettings
+from ner_lightning.system.settings import fixed_keys
 from ner_lightning.training.datamodule import CoNLLDataModule
+from ner_lightning.training.optim import Optimizer
 
-# Settings without which a checkpoint's weights are of another function.
-SHAPE = {
-    "model": (
-        "attention",
-        "causal_below",
-        "layers",
-        "freeze_backbone",
-        "unfreeze_top",
-        "pooling",
-        "use_crf",
-        "peft",
-        "prepare",
-    ),
-    "model.lora": ("rank", "alpha", "targets", "rslora", "dora", "top"),
-    "data": ("context", "repeats", "prefix_space", "first_space"),
-}
-# Settings that a resumed training must share beside them. The optimizer's own come with its state from the
-# checkpoint, so that another value would do nothing.
-OF_TRAINING = {
-    "": ("seed_everything",),
-    "model": ("constrained", "lr", "head_lr", "crf_lr", "weight_decay"),
+# The settings that a checkpoint fixes: those of its weights, and those that a resumed training must share as
+# well. The optimizer's own come with its state from the checkpoint, so that another value would do nothing.
+FIXED = {
+    "weights": [
+        *fixed_keys(TaggerSettings, "weights", "model."),
+        *fixed_keys(Encoding, "weights", "data.encoding."),
+    ],
+    "training": [
+        "seed_everything",
+        *fixed_keys(TaggerSettings, "training", "model."),
+        *fixed_keys(Optimizer, "training", "model.optimizer."),
+    ],
 }
 SPLITS = ("train", "valid")
 SHOWN = 12  # characters of a fingerprint
@@ -44,11 +39,12 @@ def check_settings(checkpoint: Mapping[str, Any], given: Mapping[str, Any], *, t
     Raises:
         UserError: a setting differs that decides what the weights mean.
     """
-    for groups in (SHAPE, OF_TRAINING) if training else (SHAPE,):
-        for key, old, new in _changed(groups, _part(checkpoint, "config"), given):
+    trained = _part(checkpoint, "config")
+    for level in ("weights", "training") if training else ("weights",):
+        for key, old, new in _changed(FIXED[level], trained, given):
             why = (
                 "the optimizer goes on as the checkpoint has it, so that another value would do nothing"
-                if groups is OF_TRAINING and key.endswith(("lr", "weight_decay"))
+                if key.startswith("model.optimizer.")
                 else "the order of its sentences follows from it"
                 if key == "seed_everything"
                 else "its weights belong to that setting"
@@ -78,34 +74,36 @@ def check_data(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> str | No
     changed = [name for name in SPLITS if held.get(name, now[name]) != now[name]]
     if "train" in changed:
         raise UserError(
-            f"the training data ({data.split('train').origin}) are not those that this run was trained on: "
-            f"their fingerprint is {now['train'][:SHOWN]}, not {held['train'][:SHOWN]}.\n"
+            f"the training data ({data.corpus.split('train').origin}) are not those that this run was "
+            f"trained on: their fingerprint is {now['train'][:SHOWN]}, not {held['train'][:SHOWN]}.\n"
             "Restore them to resume it, or train anew: `ner-lightning fit --config FILE`, no checkpoint."
         )
     if "valid" in changed:
         return (
-            f"The validation data ({data.split('valid').origin}) are not those of the epochs before: their "
-            f"fingerprint is {now['valid'][:SHOWN]}, not {held['valid'][:SHOWN]}. Scores before and after, "
-            "`best` among them, are not comparable."
+            f"The validation data ({data.corpus.split('valid').origin}) are not those of the epochs "
+            f"before: their fingerprint is {now['valid'][:SHOWN]}, not {held['valid'][:SHOWN]}. "
+            "Scores before and after, `best` among them, are not comparable."
         )
     return None
 
 
 def fingerprints(data: CoNLLDataModule) -> dict[str, str]:
     """The fingerprints of the data that a run trains and validates on."""
-    return {name: data.split(name).fingerprint for name in SPLITS}
+    return {name: data.corpus.split(name).fingerprint for name in SPLITS}
 
 
 def _changed(
-    groups: Mapping[str, tuple[str, ...]], held: Mapping[str, Any], given: Mapping[str, Any]
+    keys: Sequence[str], trained: Mapping[str, Any], given: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, Any]]:
-    for group, names in groups.items():
-        old, new = _part(held, group), _part(given, group)
-        if group == "model.lora" and _part(held, "model").get("peft") != "lora":
+    """The keys whose values differ, with both values."""
+    adapted = _part(trained, "model").get("peft") == "lora"
+    for key in keys:
+        group, _, name = key.rpartition(".")
+        if group == "model.lora" and not adapted:
             continue
-        for name in names:
-            if name in old and name in new and _plain(old[name]) != _plain(new[name]):
-                yield f"{group}.{name}".removeprefix("."), old[name], new[name]
+        old, new = _part(trained, group), _part(given, group)
+        if name in old and name in new and _plain(old[name]) != _plain(new[name]):
+            yield key, old[name], new[name]
 
 
 def _part(config: Mapping[str, Any], group: str) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """What our LightningModules have in common: AdamW, clipping, random numbers that continue exactly."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import Tensor
 
 from ner_lightning.errors import UserError
-from ner_lightning.training.optim import schedule
+from ner_lightning.training.optim import Optimizer, schedule
 from ner_lightning.training.randomness import State, random_states, restore_random_state
 
 
@@ -60,25 +60,25 @@ class Steps(pl.LightningModule):
                 if parameter.grad is not None:
                     parameter.grad.mul_(factor)
 
-    def adamw(self, groups: Sequence[dict[str, object]], settings: Mapping[str, Any]) -> dict[str, Any]:
+    def adamw(self, groups: Sequence[dict[str, object]], settings: Optimizer) -> dict[str, Any]:
         """AdamW, and its schedule over the real number of steps.
 
         Args:
             groups: of parameters.
-            settings: those of `NERModule`; of them `schedule` and `warmup` are used.
+            settings: of them `schedule` and `warmup` are used.
 
         Raises:
             UserError: the schedule depends on the number of steps, and the training has no end.
         """
         optimizer = torch.optim.AdamW(groups, fused=True)
         steps = optimizer_steps(self.trainer)
-        if steps == math.inf and (settings["schedule"] != "constant" or settings["warmup"]):
+        if steps == math.inf and (settings.schedule != "constant" or settings.warmup):
             raise UserError(
-                "the training has no end (trainer.max_epochs -1), so model.schedule and model.warmup cannot "
-                "follow its number of steps.\nSet trainer.max_epochs or trainer.max_steps, or "
-                "--model.schedule constant --model.warmup 0"
+                "the training has no end (trainer.max_epochs -1), so model.optimizer.schedule and warmup "
+                "cannot follow its number of steps.\nSet trainer.max_epochs or trainer.max_steps, or "
+                "--model.optimizer.schedule constant --model.optimizer.warmup 0"
             )
-        factor = schedule(settings["schedule"], 0 if steps == math.inf else int(steps), settings["warmup"])
+        factor = schedule(settings.schedule, 0 if steps == math.inf else int(steps), settings.warmup)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
             "optimizer": optimizer,

@@ -146,7 +146,7 @@ def test_mistakes_are_explained(place, capsys):
             ["--config", "recipe.yaml", "--shots", "-1"],
             "--shots is -1; it must be a whole number of at least 0",
         ),
-        (["--config", "recipe.yaml", "--model.lrr", "1"], "did you mean model.lr?"),
+        (["--config", "recipe.yaml", "--model.lrr", "1"], "did you mean model.optimizer.lr?"),
         (["--run", "nowhere"], "is no run of `ner-lightning baseline`"),
     ):
         assert main(["baseline", *words]) == 2, words

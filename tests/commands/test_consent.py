@@ -98,8 +98,8 @@ def stranger(*changes: tuple[str, object], name: str = "stranger.ckpt") -> str:
     return name
 
 
-CODE = [("model.backbone", "strange"), ("model.trust_remote_code", True)]
-PREPARE = ("model.prepare", {"class_path": "strange_classes.Same", "init_args": {}})
+CODE = [("model.backbone", "strange"), ("model.runtime.trust_remote_code", True)]
+PREPARE = ("model.architecture.prepare", {"class_path": "strange_classes.Same", "init_args": {}})
 COMMANDS = {
     "predict": ["predict", "{}", "--text", "x", "--device", "cpu"],
     "export": ["export", "{}", "--output", "out"],
@@ -223,9 +223,9 @@ NAMED = {
     ),
     "a file with a class": ("trainer.callbacks", ["callback.yaml"]),
     "a source": ("data.source", OWN),
-    "a part of the loss": ("model.loss_parts", [OWN]),
-    "a preparation in a word": ("model.prepare", "strange_classes.Same"),
-    "a preparation in a file": ("model.prepare", "callback.yaml"),
+    "a part of the loss": ("model.loss.parts", [OWN]),
+    "a preparation in a word": ("model.architecture.prepare", "strange_classes.Same"),
+    "a preparation in a file": ("model.architecture.prepare", "callback.yaml"),
     "adapters of a class": ("model.lora", OWN),
     "something in a member": ("model.members", [{"anything": OWN}]),
     "members in a file": ("model.members", "callback.yaml"),

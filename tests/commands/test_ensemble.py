@@ -142,7 +142,7 @@ def test_its_scores_are_between_those_of_its_members(here):
         (["runs/a/1", "runs/both/1"], "runs/both/1 is an ensemble; name its members"),
         (["runs/both/1", "runs/a/1"], "runs/both/1 is an ensemble; name its members"),
         (["runs/a/1", "other types"], "differ in data.types"),
-        (["runs/a/1", "other context"], "differ in data.context (None, 64)"),
+        (["runs/a/1", "other context"], "differ in data.encoding.context (None, 64)"),
         (["runs/a/1", "softmax"], "differ in model.use_crf (True, False)"),
         (["runs/a/1", "other tokenizer"], "different tokenizers"),
     ],

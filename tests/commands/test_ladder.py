@@ -29,7 +29,7 @@ def file(llama, corpus, tmp_path, monkeypatch):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     ladder = {
         "configs": ["recipe.yaml"],
-        "settings": {"model.compile": False},
+        "settings": {"model.runtime.compile": False},
         "seeds": [1],
         "rungs": {
             "base": {"note": "as it is", "seeds": [1, 2]},
@@ -80,7 +80,7 @@ def test_a_ladder_runs_all_cells_and_survives_one_that_fails(file, tmp_path, cap
 
     # A cell whose settings were changed in the file is another run.
     content = yaml.safe_load(file.read_text())
-    content["rungs"]["base"]["settings"] = {"model.lr": 1e-3}
+    content["rungs"]["base"]["settings"] = {"model.optimizer.lr": 1e-3}
     file.write_text(yaml.safe_dump(content, sort_keys=False))
     assert find_run(read_ladder(file).cells[0], root) is None
 
@@ -123,7 +123,7 @@ ENDS = {
 @pytest.mark.parametrize("end", ENDS)
 def test_a_cell_is_done_at_the_regular_end_of_its_run(file, end):
     words = read_ladder(file).cells[0].command(Path("runs"))
-    assert main([*words, *ENDS[end], "--model.schedule=constant", "--model.warmup=0"]) == 0
+    assert main([*words, *ENDS[end], "--model.optimizer.schedule=constant", "--model.optimizer.warmup=0"]) == 0
     assert is_done(Run(Path("runs/base-seed1/1")))
 
 
@@ -132,7 +132,7 @@ def test_a_cell_that_was_told_to_stop_is_not_done(file, monkeypatch):
     run = Run(Path("runs/base-seed1/1"))
     with monkeypatch.context() as patch:
         patch.setattr(NERModule, "on_train_epoch_start", lambda self: os.kill(os.getpid(), signal.SIGTERM))
-        assert main([*words, "--data.batch_size", "2"]) == 143
+        assert main([*words, "--data.batches.size", "2"]) == 143
     assert not is_done(run)
     assert main(["fit", "--run", str(run.path)]) == 0
     assert is_done(run)
@@ -166,10 +166,10 @@ def test_a_file_that_makes_no_sense_is_refused(tmp_path, capsys, content, said):
 
 def test_settings_are_written_as_on_a_command_line(file):
     content = yaml.safe_load(file.read_text())
-    content["settings"] = {"model.lora.targets": ["q", "v"], "model.lr": 0.0003, "data.context": None}
+    content["settings"] = {"model.lora.targets": ["q", "v"], "model.optimizer.lr": 0.0003, "data.encoding.context": None}
     file.write_text(yaml.safe_dump(content))
     assert read_ladder(file).cells[0].overrides == [
-        *("--data.context null", "--model.lora.targets [q, v]", "--model.lr 0.0003")
+        *("--data.encoding.context null", "--model.lora.targets [q, v]", "--model.optimizer.lr 0.0003")
     ]
 
 

@@ -101,7 +101,7 @@ def test_one_that_was_stopped_ends_with_the_same_weights(place, capsys, monkeypa
 
 
 def test_in_bf16_with_adapters_and_documents(place):
-    options = ["--model.peft", "lora", "--model.freeze_backbone", "true", "--data.context", "64"]
+    options = ["--model.peft", "lora", "--model.freeze_backbone", "true", "--data.encoding.context", "64"]
     assert main(["pretrain", "--config", "recipe.yaml", *options, "--trainer.precision", "bf16-mixed"]) == 0
     held = weights()
     assert {tensor.dtype for tensor in held.values()} == {torch.bfloat16}
@@ -122,7 +122,7 @@ def test_text_without_tags_is_learned_from_as_well(place, capsys):
     )
     Path("notes/b.jsonl").write_text('{"tokens": ["Okoro", "won", "."]}\n', encoding="utf-8")
     overlay = ["--config", "configs/with/pretrain.yaml"]
-    options = ["--text", "notes", "--data.context", "64", "--trainer.max_epochs", "1"]
+    options = ["--text", "notes", "--data.encoding.context", "64", "--trainer.max_epochs", "1"]
     assert main(["pretrain", "--config", "recipe.yaml", *overlay, *options]) == 0
     assert "text         4 sentences of notes" in capsys.readouterr().out
     about = json.loads(Path("runs/recipe-pretrained/1/run.json").read_text())["pretraining"]
@@ -173,10 +173,10 @@ def test_a_run_that_is_done_is_left_alone(place, capsys):
 def test_two_ranks_learn_what_one_does(place):
     # Which words are hidden differs, so there must be many for the losses to be close.
     tiny.write_corpus(Path("large"), repeat=64)
-    large = ["--data.train_file", "large/train.txt", "--data.valid_file", "large/train.txt"]
+    large = ["--data.train", "large/train.txt", "--data.valid", "large/train.txt"]
     options = ["--config", "recipe.yaml", *large, "--trainer.max_epochs", "1"]
     command = [sys.executable, "-m", "ner_lightning", "pretrain", *options]
-    ranks = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.batch_size", "4"]
+    ranks = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.batches.size", "4"]
     subprocess.run([*command, *ranks], check=True, timeout=300)
     assert main(["pretrain", *options]) == 0
     rows = [Path(f"runs/recipe-pretrained/{run}/run.json") for run in (1, 2)]
@@ -200,5 +200,5 @@ def test_what_goes_wrong_in_a_batch_is_said(place, capsys, monkeypatch):
     said = capsys.readouterr().err
     assert "the loss is no finite number at step 6" in said
     assert "after step 4: ner-lightning pretrain --run runs/recipe-pretrained/1" in said
-    assert main(["pretrain", "--config", "recipe.yaml", "--model.lr", "1"]) == 2
-    assert "Lower data.batch_size (now 8)" in capsys.readouterr().err
+    assert main(["pretrain", "--config", "recipe.yaml", "--model.optimizer.lr", "1"]) == 2
+    assert "Lower data.batches.size (now 8)" in capsys.readouterr().err

@@ -57,18 +57,18 @@ def about():
         ("model.lora.rank", "8", "model.lora.rank is 8, but the checkpoint was trained with 4: its weights"),
         ("model.lora.alpha", "8", "model.lora.alpha is 8.0, but the checkpoint was trained with 32.0"),
         ("model.lora.targets", "[q_proj]", "model.lora.targets is ['q_proj'], but the checkpoint was"),
-        ("model.layers", "1", "model.layers is 1, but the checkpoint was trained with None"),
-        ("model.pooling", "mean", "model.pooling is mean, but the checkpoint was trained with last"),
+        ("model.architecture.layers", "1", "model.architecture.layers is 1, but the checkpoint was trained with None"),
+        ("model.architecture.pooling", "mean", "model.architecture.pooling is mean, but the checkpoint was trained with last"),
         ("model.attention", "causal", "model.attention is causal, but the checkpoint was trained with bidir"),
         (
-            "model.constrained",
+            "model.architecture.constrained",
             "false",
-            "model.constrained is False, but the checkpoint was trained with True",
+            "model.architecture.constrained is False, but the checkpoint was trained with True",
         ),
         (
-            "model.lr",
+            "model.optimizer.lr",
             "0.5",
-            "model.lr is 0.5, but the checkpoint was trained with 0.0001: the optimizer goes",
+            "model.optimizer.lr is 0.5, but the checkpoint was trained with 0.0001: the optimizer goes",
         ),
         ("seed_everything", "4", "seed_everything is 4, but the checkpoint was trained with 3: the order of"),
         ("data.types", "[LOC,ORG,PER,MISC]", "Set --data.types to [PER,ORG,LOC,MISC]"),
@@ -90,7 +90,7 @@ def test_a_test_with_adapters_of_another_rank_is_refused(place, capsys):
 
 
 def test_the_order_of_targets_is_no_change_and_settings_of_the_step_may_change(place):
-    free = ["--model.lora.targets", "[v_proj,q_proj]", "--model.dropout", "0.2", "--data.batch_size", "2"]
+    free = ["--model.lora.targets", "[v_proj,q_proj]", "--model.architecture.dropout", "0.2", "--data.batches.size", "2"]
     assert main([*RESUME, *free]) == 0
 
 

@@ -85,7 +85,7 @@ def test_a_fit_without_an_end_needs_a_schedule_without_one(fit):
     code, _, err = fit("--trainer.max_epochs=-1")
     assert code == 2
     assert "trainer.max_epochs -1" in err
-    more = ["--model.schedule=constant", "--model.warmup=0", "--trainer.max_time=00:00:00:01"]
+    more = ["--model.optimizer.schedule=constant", "--model.optimizer.warmup=0", "--trainer.max_time=00:00:00:01"]
     code, out, _ = fit("--trainer.max_epochs=-1", *more)
     assert code == 0
     assert "/-1" not in out
@@ -118,10 +118,10 @@ def test_the_loss_shown_is_that_of_a_word_whatever_is_accumulated(fit):
     for batches in (1, 4):
         _, out, _ = fit(
             f"--trainer.accumulate_grad_batches={batches}",
-            "--model.lr=1e-9",
-            "--model.head_lr=1e-9",
-            "--model.crf_lr=1e-9",
-            "--model.dropout=0",
+            "--model.optimizer.lr=1e-9",
+            "--model.optimizer.head_lr=1e-9",
+            "--model.optimizer.crf_lr=1e-9",
+            "--model.architecture.dropout=0",
             "--trainer.max_epochs=1",
         )
         shown[batches] = float(epoch_lines(out)[0][1])

@@ -26,16 +26,16 @@ def recipe(tmp_path, llama, monkeypatch):
 # Words, and words beside which they have an effect.
 IDLE = {
     "--model.lora.rank 3": "--model.peft lora",
-    "--model.crf_lr 0.1 --model.use_crf false": None,
+    "--model.optimizer.crf_lr 0.1 --model.use_crf false": None,
     "--model.loss.crf 2 --model.use_crf false": None,
-    "--model.lr 0.1": "--model.unfreeze_top 1",
+    "--model.optimizer.lr 0.1": "--model.architecture.unfreeze_top 1",
     "--model.cache.folder x": "--model.cache.enabled true",
     "--model.revision=main": "--model.backbone org/name",
-    "--data.batch_size 3": "--data.tokens_per_batch null",
+    "--data.batches.size 3": "--data.batches.tokens null",
     "--data.dataset x --data.source.class_path ner_lightning.data.sources.Source "
     "--data.source.init_args.dataset sample --data.source.init_args.files {}": None,
-    "--data.dataset x --data.train_file a --data.valid_file b --data.test_file c": None,
-    "--data.config en": "--data.dataset org/name",
+    "--data.dataset x --data.train a --data.valid b --data.test c": None,
+    "--data.files.config en": "--data.dataset org/name",
     "--trainer.gradient_clip_algorithm norm --trainer.gradient_clip_val 0": None,
 }
 
@@ -72,11 +72,11 @@ def test_settings_of_files_alone_are_not_named(recipe, caplog):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("test", "--model.lr 1"),
+        ("test", "--model.optimizer.lr 1"),
         ("test", "--trainer.max_epochs=3"),
-        ("test", "--data.valid_file x"),
-        ("validate", "--data.test_file x"),
-        ("validate", "--data.batch_size 3"),
+        ("test", "--data.valid x"),
+        ("validate", "--data.test x"),
+        ("validate", "--data.batches.size 3"),
         ("baseline", "--config a.yaml --model.lora.rank 3"),
         ("baseline", "--config a.yaml --trainer.max_epochs 3"),
         ("pretrain", "--config a.yaml --trainer.callbacks x"),
@@ -92,10 +92,10 @@ def test_options_of_other_commands_are_refused(command, words):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("test", "--data.test_file x --data.tokens_per_batch 9 --trainer.precision 32"),
-        ("validate", "--data.valid_file x --data.eval_batch_size 3"),
+        ("test", "--data.test x --data.batches.tokens 9 --trainer.precision 32"),
+        ("validate", "--data.valid x --data.batches.eval_size 3"),
         ("baseline", "--model.backbone x --trainer.precision bf16-mixed --data.dataset y"),
-        ("pretrain", "--model.lora.rank 3 --trainer.devices 2 --model.lr 1 --data.batch_size 3"),
+        ("pretrain", "--model.lora.rank 3 --trainer.devices 2 --model.optimizer.lr 1 --data.batches.size 3"),
     ],
 )
 def test_options_that_a_command_uses_pass(command, words):
@@ -109,9 +109,9 @@ def test_a_continued_run_keeps_its_settings(recipe, capsys, command, option):
 
 
 def test_the_commands_say_and_refuse_it(recipe, capsys):
-    fast = ["--data.train_limit", "4", "--model.attention", "causal"]
-    assert main(["fit", "--config", recipe, "--data.batch_size", "3", *fast]) == 0
-    expected = "--data.batch_size does nothing here: data.tokens_per_batch decides how large a batch is."
+    fast = ["--data.limits.train", "4", "--model.attention", "causal"]
+    assert main(["fit", "--config", recipe, "--data.batches.size", "3", *fast]) == 0
+    expected = "--data.batches.size does nothing here: data.batches.tokens decides how large a batch is."
     assert expected in capsys.readouterr().out
     assert main(["test", "--trainer.max_epochs", "3"]) == 2
     assert "--trainer.max_epochs does nothing in `test`; leave it out" in capsys.readouterr().err

@@ -49,14 +49,14 @@ FIT = ("fit", "--config", "good.yaml")
 OPTIONS = {
     "no such command": (("fitt",), "there is no command 'fitt'"),
     "no such config": (("fit", "--config", "nope.yaml"), "nope.yaml"),
-    "a typo in an option": ((*FIT, "--model.lrr", "3"), "no option model.lrr; did you mean model.lr?"),
+    "a typo in an option": ((*FIT, "--model.lrr", "3"), "no option model.lrr; did you mean model.optimizer.lr?"),
     "a value of the wrong type": (
-        (*FIT, "--model.lr", "fast"),
-        "model.lr is fast; it must be a number above 0",
+        (*FIT, "--model.optimizer.lr", "fast"),
+        "model.optimizer.lr is fast; it must be a number above 0",
     ),
     "a choice that is none": ((*FIT, "--model.attention", "both"), "'causal', 'bidirectional'"),
     "no such folder of data": ((*FIT, "--data.dataset", "./nowhere"), "there is no folder ./nowhere"),
-    "no such file of data": ((*FIT, "--data.train_file", "nowhere.conll"), "nowhere.conll"),
+    "no such file of data": ((*FIT, "--data.train", "nowhere.conll"), "nowhere.conll"),
     "no such backbone file": ((*FIT, "--model.backbone", "m/x.gguf"), "there is no file m/x.gguf"),
     "a backbone without config": ((*FIT, "--model.backbone", "data"), "data holds no config.json"),
     "the wheel is missing": (
@@ -84,12 +84,12 @@ OPTIONS = {
         (*FIT, "--model.loss.ce", "0", "--model.loss.crf", "0"),
         "all weights are zero",
     ),
-    "a window that is too small": ((*FIT, "--data.max_length", "8"), "data.max_length 8"),
+    "a window that is too small": ((*FIT, "--data.encoding.max_length", "8"), "data.encoding.max_length 8"),
     "an empty batch": (
-        (*FIT, "--data.batch_size", "0"),
-        "data.batch_size is 0; it must be a whole number of at least 1",
+        (*FIT, "--data.batches.size", "0"),
+        "data.batches.size is 0; it must be a whole number of at least 1",
     ),
-    "too many layers": ((*FIT, "--model.unfreeze_top", "9"), "the backbone has 2 layers"),
+    "too many layers": ((*FIT, "--model.architecture.unfreeze_top", "9"), "the backbone has 2 layers"),
     "no such layer for adapters": ((*FIT, "--model.lora.targets", "[zz]"), "no layer is named"),
     "nothing to predict": (("predict",), "name what to tag"),
     "two things to predict": (("predict", "--text", "a", "--input", "x.txt"), "not both"),
@@ -141,13 +141,13 @@ def test_two_files_for_one_split_with_other_columns(place, capsys):
     (place / "data/train.conll").write_text("Vera NNP B-PER\n", encoding="utf-8")
     said = fails(capsys, *FIT)
     assert "data/train.txt and data/train.conll both look like the train split" in said
-    assert "set data.train_file" in said
+    assert "set data.train" in said
 
 
 def test_a_missing_split(place, capsys):
     (place / "data/valid.txt").unlink()
     said = fails(capsys, *FIT)
-    assert "data has no valid file; set data.valid_file" in said
+    assert "data has no valid file; set data.valid" in said
     assert "validation or valid or dev or val" in said
 
 
@@ -177,7 +177,7 @@ def test_devices_that_are_not_there(place, capsys, monkeypatch):
         (b"# nothing\n", "--config bad.yaml is empty"),
         (b"data: sample\n", "--config bad.yaml: data must hold options"),
         (b"model:\n  backbon: x\n", "no option model.backbon; did you mean model.backbone?"),
-        (b"modle:\n  lr: 3\n", "no option modle.lr; did you mean model.lr?"),
+        (b"modle:\n  lr: 3\n", "no option modle.lr; did you mean model.optimizer.lr?"),
         (b"model:\n  lora:\n    rnk: 3\n", "no option model.lora.rnk; did you mean model.lora.rank?"),
         (b"trainer:\n  max_epochs: many\n", "trainer.max_epochs: Expected int or null. Got value: many"),
         (
@@ -283,7 +283,7 @@ def test_one_of_two_columns_of_tags_is_named_by_its_number(place, capsys):
     deeper = [f"{row} B-DEEP" if row else "" for row in rows]
     (place / "data/train.txt").write_text("\n".join(deeper) + "\n", encoding="utf-8")
     assert "columns 1 and 2 both hold tags" in fails(capsys, *FIT)
-    assert main([*FIT, "--data.tags_column", "1", "--trainer.max_steps", "1"]) == 0
+    assert main([*FIT, "--data.files.tags_column", "1", "--trainer.max_steps", "1"]) == 0
     config = yaml.safe_load((place / "runs/good/1/config.yaml").read_text(encoding="utf-8"))
     assert config["data"]["types"] == ["PER", "ORG", "LOC", "MISC"]
 

@@ -40,7 +40,7 @@ VARIANTS = {
     "every step, accumulating": [
         "--checkpoint_every_n_steps=1",
         "--trainer.accumulate_grad_batches=3",
-        "--data.batch_size=2",
+        "--data.batches.size=2",
     ],
 }
 RUN_KEYS = ("epochs", "steps", "seed", "types", "parameters", "trained_parameters", "wandb_id")

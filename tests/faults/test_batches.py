@@ -10,11 +10,11 @@ def test_out_of_memory_names_the_batch_and_what_to_lower(place, data):
     text = (data / "train.txt").read_text()
     (place.folder / "train.txt").write_text("\n\n".join([text.strip(), *[long] * 40]) + "\n")
     limit = {"name": "LimitMemory", "step": 15, "more": 30_000_000}
-    options = ("--data.train_file", "train.txt", "--data.batch_size", "20", "--trainer.max_epochs", "9")
+    options = ("--data.train", "train.txt", "--data.batches.size", "20", "--trainer.max_epochs", "9")
     done = place.fit(limit, options=options)
     assert done.code == 2, done.said
     assert "out of memory in a batch of 20 sentences of up to 400 words" in done.said
-    assert "Lower data.batch_size (now 20) or set data.tokens_per_batch below" in done.said
+    assert "Lower data.batches.size (now 20) or set data.batches.tokens below" in done.said
     assert "The last good checkpoint is runs/recipe/1/checkpoints/last.ckpt, after step" in done.said
     assert "Traceback" not in done.said
 

@@ -175,7 +175,7 @@ def test_an_early_exit_is_the_lower_part_of_the_backbone(llama):
         found = part.hidden(batch)
     torch.testing.assert_close(found[batch.attention_mask], expected[batch.attention_mask])
     for count, said in ((0, "it must be a whole number of at least 1"), (3, "the backbone has 2 layers")):
-        with pytest.raises(UserError, match=f"model.layers is {count}; {said}"):
+        with pytest.raises(UserError, match=f"model.architecture.layers is {count}; {said}"):
             build(llama, layers=count)
 
 

@@ -82,7 +82,7 @@ def test_types_are_those_of_the_whole_training_file(tmp_path, llama, caplog):
     data = CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), train_limit=1)
     assert data.types == ["PER", "LOC"]
     assert len(data.split("train").sentences) == 1
-    expected = "The first 1 of 3 training sentences (data.train_limit) hold no LOC; the types are those of"
+    expected = "The first 1 of 3 training sentences (data.limits.train) hold no LOC; the types are those of"
     assert expected in caplog.text
 
 
@@ -92,10 +92,10 @@ def test_columns_are_named_by_number_where_they_have_no_names(tmp_path, llama):
     (sentence,) = data.split("train").sentences
     assert (sentence.words, sentence.tags) == (("Vera", "left"), ("B-PER", "O"))
     for name, value, expected in (
-        ("words_column", "form", "data.words_column is form, but the columns of .* give the column's number"),
-        ("tags_column", "gold", "data.tags_column is gold"),
+        ("words_column", "form", "data.files.words_column is form, but the columns of .* give the column's number"),
+        ("tags_column", "gold", "data.files.tags_column is gold"),
         ("tags_column", "7", "too few columns: 4, but words are in column 0 and tags are in column 7"),
-        ("document_column", "d", "data.document_column is d, .* documents begin at -DOCSTART- rows"),
+        ("document_column", "d", "data.files.document_column is d, .* documents begin at -DOCSTART- rows"),
     ):
         with pytest.raises(UserError, match=expected):
             CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), **{name: value}).split("train")

@@ -116,14 +116,14 @@ def test_whatever_changes_the_states_changes_the_key(fit, llama, bert):
         (FROZEN | {"pooling": "first"}, []),
         (FROZEN | {"attn_implementation": "eager"}, []),
         (FROZEN, ["--trainer.precision", "bf16-mixed"]),
-        (FROZEN, ["--data.max_length", "32"]),
-        (FROZEN, ["--data.train_limit", "9"]),
+        (FROZEN, ["--data.encoding.max_length", "32"]),
+        (FROZEN, ["--data.limits.train", "9"]),
         (TOP, []),
     ):
         before = len(list(Path("cache").rglob("about.json")))
         fit(llama, changes, *words, enabled=True)
         new = len(list(Path("cache").rglob("about.json"))) - before
-        assert new == (1 if "--data.train_limit" in words else 2)  # train and valid
+        assert new == (1 if "--data.limits.train" in words else 2)  # train and valid
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "unsealed"])

@@ -145,7 +145,7 @@ def test_validation_after_every_batch_keeps_the_best_of_all(workplace, tmp_path)
 @pytest.mark.parametrize("steps", [2, 7])  # within the first epoch of four steps, and within the second
 def test_a_fit_that_ended_within_an_epoch_is_resumed_there(workplace, tmp_path, steps):
     options = ["--config", "recipe.yaml", "--trainer.val_check_interval=1.0"]
-    options += ["--model.schedule=constant", "--model.warmup=0"]
+    options += ["--model.optimizer.schedule=constant", "--model.optimizer.warmup=0"]
     assert main(["fit", *options, "--runs", "whole/runs", "--trainer.max_steps=8"]) == 0
     assert main(["fit", *options, "--runs", "parts/runs", f"--trainer.max_steps={steps}"]) == 0
     (run,) = tmp_path.glob("parts/runs/*/1")

@@ -75,8 +75,8 @@ def _trained(settings: Mapping[str, Any]) -> str:
         parts.append("adapters")
     if not settings.get("freeze_backbone", True):
         parts.append("the whole backbone")
-    if settings.get("unfreeze_top"):
-        parts.append(f"the backbone's last {settings['unfreeze_top']} layers")
+    if top := settings.get("architecture", {}).get("unfreeze_top"):
+        parts.append(f"the backbone's last {top} layers")
     return ", ".join([*parts, "the head"] + (["the CRF"] if settings.get("use_crf") else []))
 
 
@@ -92,14 +92,13 @@ def objective(run: Experiment) -> Iterator[Block]:
         f"{_reading(run.data)} A linear layer scores {tags} tags of each word's vector: O, and B- and I- of "
         "each entity type."
     )
-    below = settings.get("causal_below")  # absent from older runs, as what is read with `get` below
+    architecture = settings["architecture"]
+    below, layers = architecture["causal_below"], architecture["layers"]
     rows = [
         ["attention", settings["attention"] + (f", causal in the lowest {below} layers" if below else "")],
-        *([["layers", f"the lowest {settings['layers']}"]] if settings.get("layers") else []),
-        ["word vector", f"{settings['pooling']} sub-token, dropout {settings['dropout']}"],
+        *([["layers", f"the lowest {layers}"]] if layers else []),
+        ["word vector", f"{architecture['pooling']} sub-token, dropout {architecture['dropout']}"],
     ]
-    if settings.get("word_dropout"):
-        rows.append(["hidden in training", f"{settings['word_dropout']:.0%} of the words"])
     if settings["peft"] == "lora":
         lora = settings["lora"]
         scale = "rank-stabilised, " if lora["rslora"] else ""
@@ -112,7 +111,7 @@ def objective(run: Experiment) -> Iterator[Block]:
                 f"on {where}{f', in the last {top} layers' if (top := lora.get('top')) else ''}",
             ]
         )
-    legal = "legal BIO2 sequences only" if settings["constrained"] else "any sequence"
+    legal = "legal BIO2 sequences only" if architecture["constrained"] else "any sequence"
     rows.append(["decoding", f"{'CRF' if settings['use_crf'] else 'softmax'}, {legal}"])
     rows.append(["objective, per word", _loss(settings)])
     yield Table("Architecture", ["", ""], rows, prose=True)
@@ -120,11 +119,11 @@ def objective(run: Experiment) -> Iterator[Block]:
 
 def _reading(data: Mapping[str, Any]) -> str:
     """How a text comes to the backbone."""
-    alone = "as running text" if data.get("prefix_space", True) else "word by word, without the spaces"
-    read = f"A sentence is tokenised {alone} and read by the backbone"
-    if context := data.get("context"):
+    read = "A sentence is tokenised as running text and read by the backbone"
+    encoding = data.get("encoding", {})
+    if context := encoding.get("context"):
         read += f", together with its neighbours in the document up to {context:,} sub-tokens"
-    if repeats := data.get("repeats"):
+    if repeats := encoding.get("repeats"):
         read += f"; the text is written {repeats + 1} times, and its last copy is tagged"
     return f"{read}."
 
@@ -136,7 +135,7 @@ def _loss(settings: Mapping[str, Any]) -> str:
         for part, name in PARTS.items()
         if weights[part] and (part != "crf" or settings["use_crf"])
     ]
-    own = [str(part["class_path"]).rpartition(".")[2] for part in settings.get("loss_parts") or ()]
+    own = [str(part["class_path"]).rpartition(".")[2] for part in weights.get("parts") or ()]
     return " + ".join([*used, *own])
 
 
@@ -148,8 +147,9 @@ def against_language_modelling(run: Experiment) -> Iterator[Block]:
         yield Text("There is no config.yaml, so this cannot be said.")
         return
     tags = 1 + 2 * len(run.about.get("types", ()))
-    causal = settings["attention"] == "causal" and not run.data.get("repeats")
-    unit = "passage" if run.data.get("context") else "sentence"
+    encoding = run.data.get("encoding", {})
+    causal = settings["attention"] == "causal" and not encoding.get("repeats")
+    unit = "passage" if encoding.get("context") else "sentence"
     total, trained = run.about.get("parameters"), run.about.get("trained_parameters")
     share = f"{trained / total:.2%} of the parameters" if total and trained is not None else UNKNOWN
     yield Table(

@@ -76,19 +76,19 @@ def _set_up(run: Experiment) -> list[list[str]]:
     rows = []
     if run.model:
         names = ("lr", "head_lr", *(("crf_lr",) if run.model.get("use_crf") else ()))
-        rates = {name: run.model.get(name) for name in names}
+        optimizer = run.model["optimizer"]
+        rates = {name: optimizer[name] for name in names}
         said = ", ".join(f"{name} {rate:g}" for name, rate in rates.items() if rate is not None)
-        rows.append(["optimizer", f"AdamW; {said}; weight decay {run.model['weight_decay']:g}"])
+        rows.append(["optimizer", f"AdamW; {said}; weight decay {optimizer['weight_decay']:g}"])
         rows.append(
-            ["schedule", f"{run.model['schedule']}, warm-up over {run.model['warmup']:.0%} of the steps"]
+            ["schedule", f"{optimizer['schedule']}, warm-up over {optimizer['warmup']:.0%} of the steps"]
         )
-        if age := run.model.get("averaging"):  # absent from older runs
+        if age := optimizer["averaging"]:
             rows.append(["weights", f"a running average, in the mean {age:.0%} of the steps old"])
     if run.data:
-        tokens = run.data.get("tokens_per_batch")
-        rows.append(
-            ["batches", f"{tokens:,} sub-tokens" if tokens else f"{run.data['batch_size']} sentences"]
-        )
+        batches = run.data["batches"]
+        tokens = batches["tokens"]
+        rows.append(["batches", f"{tokens:,} sub-tokens" if tokens else f"{batches['size']} sentences"])
     if run.trainer:
         rows.append(["precision", str(run.trainer.get("precision") or "32-true")])
         clip = run.trainer.get("gradient_clip_val")

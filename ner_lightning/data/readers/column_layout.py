@@ -208,5 +208,5 @@ def _misread(rows: Sequence[list[str]], word: int, *, last: bool) -> str | None:
         return None
     return (
         f"columns {rival} and {len(names) - 1} both hold tags (the first is column 0);\n"
-        "name one as data.tags_column, or leave the other out of the file"
+        "name one as data.files.tags_column, or leave the other out of the file"
     )

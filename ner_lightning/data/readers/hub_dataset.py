@@ -105,7 +105,7 @@ def load_hub(
         rows=len(rows),
         cached=version.cached,
     )
-    types = None if names is None else _types(names)
+    types = None if names is None else types_of(names)
     return HubSplit(_sentences(rows, columns, names, where), types, provenance)
 
 
@@ -114,20 +114,20 @@ def _tag_names(rows: Any, columns: Mapping[str, str], where: str) -> tuple[str, 
     for option, column in columns.items():
         if column not in rows.features:
             raise UserError(
-                f"data.{option}: {where} has no column {column!r}; it has: {', '.join(rows.features)}"
+                f"data.files.{option}: {where} has no column {column!r}; it has: {', '.join(rows.features)}"
             )
     for option in ("words_column", "tags_column"):
         held = getattr(rows.features[columns[option]], "feature", None)
         names = getattr(held, "names", None) if option == "tags_column" else None
         if names is None and "string" not in str(getattr(held, "dtype", "")):
             raise UserError(
-                f"data.{option}: {where}: column {columns[option]!r} must hold a list of strings "
+                f"data.files.{option}: {where}: column {columns[option]!r} must hold a list of strings "
                 f"in each row, not {rows.features[columns[option]]}"
             )
     return None if names is None else tuple(names)
 
 
-def _types(names: Sequence[str]) -> tuple[str, ...]:
+def types_of(names: Sequence[str]) -> tuple[str, ...]:
     """Entity types in the order of their first tag; a name that is no tag may yet be unused."""
     kinds = []
     for name in names:
@@ -153,7 +153,7 @@ def _sentences(
             except UserError as error:
                 raise DataError(
                     f"{where}, row {number}: {error}\n"
-                    "Set data.revision to a better one, or mend local files: --data.train_file ..."
+                    "Set data.files.revision to a better one, or fix local files: --data.train ..."
                 ) from None
             if key:
                 document = documents.setdefault(str(key[0]), len(documents))

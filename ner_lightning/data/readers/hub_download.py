@@ -45,7 +45,7 @@ class Version:
         if config is None:
             config = next(iter(found)) if len(found) == 1 else "default"
         if config not in found:
-            raise UserError(f"data.config: {self.id} has {', '.join(found)}; name one of them")
+            raise UserError(f"data.files.config: {self.id} has {', '.join(found)}; name one of them")
         plain = len(found) == 1 and found[config].keys() <= {"train", "validation", "test"}
         return {} if plain else {"data_files": found[config]}
 
@@ -74,7 +74,7 @@ def _find(name: str, revision: str | None) -> Version:
         return Version(state.id, revision or "main", state.commit, state.files)
     problem = f"data.dataset: {state.id} is a loading script ({script}), which datasets no longer runs"
     if revision is not None:
-        raise UserError(f"{problem}.\nLeave data.revision out, or set it to {CONVERTED}")
+        raise UserError(f"{problem}.\nLeave data.files.revision out, or set it to {CONVERTED}")
     try:
         state = inspect_repo(state.id, "dataset", CONVERTED)
     except HubUnavailableError:
@@ -82,7 +82,7 @@ def _find(name: str, revision: str | None) -> Version:
     except UserError as error:
         raise UserError(
             f"{problem}, and the Hub has no Parquet copy of it.\n"
-            "Name local files: --data.train_file, --data.valid_file, --data.test_file."
+            "Name local files: --data.train, --data.valid, --data.test."
         ) from error
     return Version(state.id, CONVERTED, state.commit, state.files)
 
@@ -107,7 +107,9 @@ def _from_hub(version: Version, config: str | None) -> dict[str, Any]:
         if explained is None and isinstance(error, DatasetsError | ValueError | FileNotFoundError):
             told = str(error.__cause__ or error).partition("Example of usage")[0]
             told = textwrap.shorten(told, 400, placeholder=" ...")
-            explained = UserError(f"data.dataset: {version.id}: {told}\nCheck data.config and data.revision.")
+            explained = UserError(
+                f"data.dataset: {version.id}: {told}\nCheck config and revision in data.files."
+            )
         if explained is None:
             raise
         raise explained from error

@@ -25,24 +25,16 @@ class Tokenizer(Protocol):
         """All sub-tokens, and their ids."""
 
 
-def marks_first_words(tokenizer: Tokenizer) -> bool:
-    """Whether a text's first word becomes other sub-tokens than it would later on, and a space mends that."""
-    first, led, both, other = (
-        list(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in ("a", " a", "b a", "b")
-    )
-    return led != first and both == other + led
-
-
-def word_starts(words: Sequence[str], offsets: Sequence[tuple[int, int]], lead: int = 0) -> Ints | None:
+def word_starts(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> Ints | None:
     """First sub-token of each word, from character offsets; None unless each word has its own.
 
     A word's region is its characters and the space before it: byte-level tokenizers give that space
-    to the word's first sub-token, and some give it a sub-token of its own. `lead` spaces come first.
+    to the word's first sub-token, and some give it a sub-token of its own.
     """
     if not offsets:
         return None
     lengths = np.array([len(word) + 1 for word in words])
-    ends = np.cumsum(lengths) - 1 + lead  # where each word's last character ends
+    ends = np.cumsum(lengths) - 1  # where each word's last character ends
     spans = np.array(offsets, dtype=np.int64)
     word = np.searchsorted(ends, np.maximum(spans[:, 1], 1))
     steps = np.diff(word)

@@ -7,22 +7,20 @@ from itertools import groupby, islice
 import numpy as np
 
 from ner_lightning.data.gguf import read_once
+from ner_lightning.data.positions import DEFAULT
 from ner_lightning.data.pretrained import Pretrained, no_foreign_code
+from ner_lightning.data.settings import Encoding
 from ner_lightning.data.tokenization.alignment import (
     Ints,
     Tokenizer,
     clip,
-    marks_first_words,
     special_tokens,
     word_starts,
 )
 from ner_lightning.data.tokenization.windows import owners, passages, windows
 from ner_lightning.errors import UserError
-from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_arguments
 
 CHUNK = 1024  # sentences per tokenizer call: enough to amortise it, little enough to show progress
-# The settings of a data module that decide how words become sub-tokens: arguments of `Encoder`.
-ENCODING = ("max_length", "overlap", "context", "repeats", "prefix_space", "first_space")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,52 +94,32 @@ class Encoder:
 
     Args:
         tokenizer: a fast tokenizer.
-        max_length: the most sub-tokens in a window, special tokens included.
-        overlap: sub-tokens that consecutive windows of a long sentence share, words permitting.
-        context: read consecutive sentences of a document together, a line each, up to this many
-            sub-tokens; None reads each sentence alone.
-        repeats: write the text this many times more, a line each, and read words from the last copy, where
-            a causal model has seen all of it (Springer et al. 2024).
-        prefix_space: false tokenises each word alone and without the space before it, as pipelines do
-            that forget it.
-        first_space: put a space before a sentence's first word too, so that a name is the same sub-tokens
-            wherever it stands. No effect with tokenizers that see to this themselves.
+        settings: windows, context and copies; without `max_length`, 512.
+
+    Raises:
+        UserError: `max_length`, `overlap` and `context` do not fit together.
     """
 
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        *,
-        max_length: PositiveInt = 512,
-        overlap: NonNegativeInt = 64,
-        context: PositiveInt | None = None,
-        repeats: NonNegativeInt = 0,
-        prefix_space: bool = True,
-        first_space: bool = False,
-    ) -> None:
+    def __init__(self, tokenizer: Tokenizer, settings: Encoding = Encoding()) -> None:
         self.tokenizer = tokenizer
         self.prefix, self.suffix = special_tokens(tokenizer)
         line = tokenizer("\n", add_special_tokens=False)["input_ids"]
         self.line = np.array([i for i in line if i != tokenizer.unk_token_id], dtype=np.int64)
-        check_arguments(type(self), locals(), "data.")
-        special = len(self.prefix) + len(self.suffix) + repeats * len(self.line)
-        self.max_length = max_length
-        self.capacity = (max_length - special) // (repeats + 1)
-        self.overlap = overlap
-        self.context = context
-        self.repeats = repeats
-        self.prefix_space = prefix_space
-        self.lead = " " if first_space and prefix_space and marks_first_words(tokenizer) else ""
-        copies = f", for each of {repeats + 1} copies" if repeats else ""
-        if self.capacity < 2 or not 0 <= overlap <= self.capacity // 2:
+        self.max_length = settings.max_length or DEFAULT
+        self.overlap, self.context, self.repeats = settings.overlap, settings.context, settings.repeats
+        special = len(self.prefix) + len(self.suffix) + self.repeats * len(self.line)
+        self.capacity = (self.max_length - special) // (self.repeats + 1)
+        copies = f", for each of {self.repeats + 1} copies" if self.repeats else ""
+        if self.capacity < 2 or not 0 <= self.overlap <= self.capacity // 2:
             raise UserError(
-                f"data.max_length {max_length} and data.overlap {overlap} do not fit together: "
-                f"overlap may be at most half of max_length less {special} special tokens{copies}"
+                f"data.encoding.max_length {self.max_length} and data.encoding.overlap {self.overlap} do not "
+                f"fit together: overlap may be at most half of max_length less {special} special "
+                f"tokens{copies}"
             )
-        if context is not None and not 1 <= context <= self.capacity:
+        if self.context is not None and not 1 <= self.context <= self.capacity:
             raise UserError(
-                f"data.context is {context}; it must be at least 1 and at most {self.capacity}, which is "
-                f"data.max_length less {special} special tokens{copies}"
+                f"data.encoding.context is {self.context}; it must be at least 1 and at most "
+                f"{self.capacity}, which is data.encoding.max_length less {special} special tokens{copies}"
             )
         pad = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
         self.pad_id = next(token for token in pad if token is not None)  # masked, so any id will do
@@ -172,18 +150,14 @@ class Encoder:
     def _tokenise(self, sentences: Sequence[Sequence[str]]) -> Iterator[_Tokenised]:
         numbered = enumerate(sentences)
         while chunk := list(islice(numbered, CHUNK)):
-            if not self.prefix_space:
-                for index, words in chunk:
-                    yield _Tokenised(index, *self._clipped(*self._word_by_word(words)))
-                continue
-            texts = [self.lead + " ".join(words) for _, words in chunk]
+            texts = [" ".join(words) for _, words in chunk]
             coded = self.tokenizer(
                 texts, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False
             )
             for (index, words), ids, offsets in zip(
                 chunk, coded["input_ids"], coded["offset_mapping"], strict=True
             ):
-                starts = word_starts(words, offsets, lead=len(self.lead))
+                starts = word_starts(words, offsets)
                 pieces = (
                     self._word_by_word(words) if starts is None else (np.array(ids, dtype=np.int64), starts)
                 )
@@ -233,8 +207,7 @@ class Encoder:
         """Each word tokenised with the space before it; a word that gives nothing becomes unknown."""
         unknown = self.tokenizer.unk_token_id
         blank = [self.pad_id if unknown is None else unknown]
-        space = " " if self.prefix_space else ""
-        texts = [(space if place else self.lead) + word for place, word in enumerate(words)]
+        texts = [(" " if number else "") + word for number, word in enumerate(words)]
         coded = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         pieces = [ids or blank for ids in coded]
         starts = np.cumsum([0, *map(len, pieces)])

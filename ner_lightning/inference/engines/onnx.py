@@ -1,4 +1,4 @@
-"""A tagger's backbone and head as an ONNX graph, for CPUs: how it is written, and how it is run."""
+"""GraphEmitter: runs a tagger's backbone and head as an ONNX graph, for CPUs."""
 
 import logging
 import warnings
@@ -7,40 +7,35 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
-from ner_lightning.model.settings import Architecture
-from ner_lightning.model.tagger import Tagger
+from ner_lightning.model.emitter import Emitter
+from ner_lightning.model.settings import Pooling
+from ner_lightning.model.word_vectors import pool
 
 INPUTS, OUTPUT = ("input_ids", "attention_mask"), "logits"
 INSTALL = "pip install 'ner-lightning[onnx]'"
 
 
-class OnnxTagger(Tagger):
-    """A tagger whose backbone and head are run by ONNX Runtime; pooling and decoding stay here.
-
-    What comes out of the graph stands for hidden states of size C, which the head leaves as they are.
+class GraphEmitter(Emitter):
+    """An emitter whose backbone and head are run by ONNX Runtime; pooling stays here.
 
     Args:
         file: the graph.
-        labels: the label set.
-        architecture: pooling, CRF and constraints are taken from it.
+        pooling: which of a word's sub-tokens represents it.
 
     Raises:
         UserError: ONNX Runtime is not installed, or the file is not whole.
     """
 
-    def __init__(self, file: Path, labels: LabelSet, architecture: Architecture) -> None:
+    def __init__(self, file: Path, pooling: Pooling) -> None:
         _need("onnxruntime")
         import onnxruntime
 
-        super().__init__(nn.Identity(), labels, architecture, hidden_size=len(labels))
-        with torch.no_grad():
-            self.head.weight.copy_(torch.eye(len(labels)))
-            self.head.bias.zero_()
+        super().__init__()
+        self.pooling = pooling
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
@@ -52,13 +47,13 @@ class OnnxTagger(Tagger):
             reason = str(error).partition("\n")[0]
             raise UserError(f"{file} cannot be read by ONNX Runtime: {reason}") from None
 
-    def hidden(self, batch: Batch) -> Tensor:
-        """The graph's scores of each sub-token. *Shape:* (R, T, C)."""
-        feed = (batch.input_ids, batch.attention_mask.long())
+    def forward(self, batch: Batch) -> Tensor:
+        """The graph's scores of each sub-token, pooled by word. *Shape:* (B, W, C)."""
+        inputs = (batch.input_ids, batch.attention_mask.long())
         (logits,) = self.session.run(
-            [OUTPUT], {name: tensor.numpy() for name, tensor in zip(INPUTS, feed, strict=True)}
+            [OUTPUT], {name: tensor.numpy() for name, tensor in zip(INPUTS, inputs, strict=True)}
         )
-        return torch.from_numpy(logits)
+        return pool(torch.from_numpy(logits), batch, self.pooling)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from ner_lightning.system.console import say
 from ner_lightning.system.progress import Pace, stage
 from ner_lightning.training.callbacks.live import LiveTable
 from ner_lightning.training.callbacks.throughput import Throughput
+from ner_lightning.training.module import NERModule
 from ner_lightning.training.steps import optimizer_steps
 
 KEYS = ("loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
@@ -87,9 +88,11 @@ class EpochTable(Callback):
             say(f"{name:<6}{split['sentences']:>8,} sentences: {entities}   ({origin})")
         share = f"{about['trained_parameters']:,} of {about['parameters']:,} parameters"
         say(f"{share} are trained; everything goes to {short(self.run.path)}")
-        if pl_module.hparams["peft"] == "lora" and not pl_module.hparams["freeze_backbone"]:
+        assert isinstance(pl_module, NERModule)
+        settings = pl_module.settings
+        if settings.adapters is not None and not settings.freeze_backbone:
             say("Adapters and the whole backbone are trained together, which is unusual.")
-        if pl_module.hparams["compile"]:
+        if settings.runtime.compile:
             say("The layers are compiled on first use, which takes a minute or two.")
         if self._live and trainer.is_global_zero:
             self._table = LiveTable(Console(), optimizer_steps(trainer), trainer.global_step)

@@ -14,7 +14,7 @@ from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.feature_store import FeatureLayout, FeatureStore, FeatureWriter
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.errors import UserError
-from ner_lightning.model.adapters import frozen_layers
+from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.features import FeatureCache
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.progress import paced, stage
@@ -33,20 +33,20 @@ class FillFeatureCache(Callback):
         """Opens the cache of the training and validation sentences, filling it first if need be.
 
         Raises:
-            UserError: no layer stays as it is, words are dropped, or the cache exceeds its limit.
+            UserError: no layer is frozen, or the cache exceeds its limit.
         """
         assert isinstance(pl_module, NERModule)
         if not pl_module.cache.enabled:
             return
-        if pl_module.built.word_dropout:
-            raise UserError("model.cache keeps what was read once, so it cannot go with model.word_dropout")
         data: Any = getattr(trainer, "datamodule", None)
-        depth = frozen_layers(pl_module.built.backbone)
+        emitter = pl_module.built.emitter
+        assert isinstance(emitter, BackboneEmitter), "an ensemble is not trained"
+        depth = emitter.backbone.frozen_depth()
         if depth == 0:
-            raise UserError("model.cache: the backbone has no layer that stays as it is in training")
-        keeper = FeatureCache(pl_module.built, depth)
+            raise UserError("model.cache: the backbone has no frozen layer")
+        keeper = FeatureCache(emitter, depth, pl_module.settings.architecture.causal_below)
         for split in ("train", "valid"):
-            data.use_states(split, _states(trainer, pl_module, keeper, data, split))
+            data.use_features(split, _states(trainer, pl_module, keeper, data, split))
 
 
 def _states(
@@ -54,9 +54,9 @@ def _states(
 ) -> FeatureStore:
     """What is kept of a split, from the cache or computed into it by all ranks together."""
     settings = module.cache
-    sentences = data.encoded(split)
+    sentences = data.corpus.encoded(split)
     layout = FeatureLayout.of(
-        sentences, words=keeper.words, width=module.built.hidden_size, dtype=keeper.dtype
+        sentences, words=keeper.words, width=keeper.emitter.backbone.hidden_size, dtype=keeper.dtype
     )
     depends = keeper.describe() | {
         "weights": module.weights_id,
@@ -65,7 +65,7 @@ def _states(
         "versions": {name: package_versions().get(name) for name in PACKAGES},
     }
     key = states.key_of(depends)
-    folder = settings.place
+    folder = settings.path
     found = states.load(folder, key, layout) if trainer.is_global_zero else None
     if trainer.strategy.broadcast(found is not None):
         if trainer.is_global_zero:
@@ -98,8 +98,8 @@ def _fill(
     writer: FeatureWriter, keeper: FeatureCache, data: CoNLLDataModule, split: str, trainer: pl.Trainer
 ) -> None:
     """Computes this rank's share of a split."""
-    sentences = data.encoded(split)
-    dataset = EncodedDataset(sentences, data.encoder.pad_id)
+    sentences = data.corpus.encoded(split)
+    dataset = EncodedDataset(sentences, data.corpus.encoder.pad_id)
     sampler = LengthGroupedSampler(
         sentences,
         batch_size=1,
@@ -108,8 +108,8 @@ def _fill(
         rank=trainer.global_rank,
         world=trainer.world_size,
     )
-    was_training = keeper.tagger.training
-    keeper.tagger.eval()  # what is kept has no dropout
+    was_training = keeper.emitter.training
+    keeper.emitter.eval()  # what is kept has no dropout
     what = f"Hidden states of {split}: batches"
     bar = tqdm(sampler, desc=what, leave=False, disable=None if trainer.is_global_zero else True)
     for places in paced(bar, what, len(sampler)) if bar.disable else bar:
@@ -120,4 +120,4 @@ def _fill(
         counts = np.diff(writer.layout.starts)[places]
         for place, part in zip(places, torch.split(rows, counts.tolist()), strict=True):
             writer.put(place, part)
-    keeper.tagger.train(was_training)
+    keeper.emitter.train(was_training)

@@ -122,14 +122,15 @@ def _too_large(batch: Batch, data: CoNLLDataModule) -> str:
     rows, width = batch.input_ids.shape
     shape = f"{sentences} sentences of up to {words} words, {rows} x {width} sub-tokens"
     training = torch.is_grad_enabled()
-    key = "batch_size" if training else "eval_batch_size"
-    size = data.batch_size if training else data.eval_batch_size
-    if data.tokens_per_batch is not None:
-        key, size = "tokens_per_batch", data.tokens_per_batch
-    lower = f"Lower data.{key} (now {size})"
-    if data.tokens_per_batch is None:
-        lower += f" or set data.tokens_per_batch below {rows * width}"
-    return f"out of memory in a batch of {shape}.\n{lower}; model.gradient_checkpointing saves memory, too."
+    batches = data.batches
+    key, size = ("size", batches.size) if training else ("eval_size", batches.eval_size)
+    if batches.tokens is not None:
+        key, size = "tokens", batches.tokens
+    lower = f"Lower data.batches.{key} (now {size})"
+    if batches.tokens is None:
+        lower += f" or set data.batches.tokens below {rows * width}"
+    lower += "; model.runtime.gradient_checkpointing saves memory, too."
+    return f"out of memory in a batch of {shape}.\n{lower}"
 
 
 def _no_number(wrong: _Seen, epoch: int) -> str:
@@ -140,7 +141,7 @@ def _no_number(wrong: _Seen, epoch: int) -> str:
     what = "the loss" if any(bad for bad, _ in ranks) else "the gradient"
     return (
         f"{what} is no finite number at step {wrong.step}, epoch {epoch}; its batch holds the training "
-        f"sentences {named} (from 0). Look at them, or lower model.lr."
+        f"sentences {named} (from 0). Look at them, or lower model.optimizer.lr."
     )
 
 

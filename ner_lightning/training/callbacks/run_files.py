@@ -94,7 +94,7 @@ class RunFiles(Callback):
                 "started": before.get("started", now()),
                 "seed": self.config.get("seed_everything"),
                 "types": data.types,
-                "backbone": {"name": module.hparams["backbone"], "weights": module.weights_id},
+                "backbone": {"name": module.settings.backbone, "weights": module.weights_id},
                 "ranks": trainer.world_size,
                 "parameters": sum(p.numel() for p in parameters),
                 "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
@@ -105,7 +105,7 @@ class RunFiles(Callback):
                 ),
             },
         )
-        self.run.write("train_entities.json", data.entity_counts())
+        self.run.write("train_entities.json", data.corpus.entity_counts())
         for logger in trainer.loggers:
             logger.log_hyperparams({"config": self.config})
 

@@ -153,7 +153,7 @@ def _calibration(predictions: Predictions) -> dict[str, Any]:
 
 
 def _transitions(module: NERModule) -> dict[str, Any]:
-    crf = module.built.crf
+    crf = module.built.decoder.crf
     if crf is None:
         return {}
     values = crf.transitions.detach().float().cpu().numpy().astype(np.float64)

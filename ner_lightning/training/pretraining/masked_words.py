@@ -1,6 +1,5 @@
 """Teaches a backbone to fill in hidden words of a recipe's training text, before it becomes a tagger."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,10 +8,11 @@ from torch import Tensor
 from ner_lightning.data.batching import Batch
 from ner_lightning.data.pretrained import locate
 from ner_lightning.metrics.float64 import has_float64
+from ner_lightning.model.build import Target
 from ner_lightning.model.masked_lm import MaskedWords
-from ner_lightning.model.settings import Architecture
+from ner_lightning.model.settings import TaggerSettings
 from ner_lightning.training.module import HALF
-from ner_lightning.training.optim import decayed
+from ner_lightning.training.optim import Optimizer, decayed
 from ner_lightning.training.steps import Steps
 
 DRAWS = 0  # seed of the words that are hidden in validation, the same in every run
@@ -22,16 +22,17 @@ class Pretraining(Steps):
     """A backbone with its language-model head that learns to fill in hidden words.
 
     Args:
-        settings: those of `NERModule`; of them the backbone, its attention, what of it is trained, and
-            how, are used.
-        share: of the words that are hidden.
+        settings: of them the backbone, its attention, what of it is trained, and how it is run, are used.
+        optimizer: of it the backbone's rate, weight decay and schedule are used.
+        mask_ratio: share of the words that are masked.
     """
 
-    def __init__(self, settings: Mapping[str, Any], share: float) -> None:
+    def __init__(self, settings: TaggerSettings, optimizer: Optimizer, mask_ratio: float) -> None:
         super().__init__()
         self.settings = settings
-        self.share = share
-        self.pretrained = locate(settings["backbone"], settings["revision"])
+        self.optimizer_settings = optimizer
+        self.mask_ratio = mask_ratio
+        self.pretrained = locate(settings.backbone, settings.revision)
         self.masked: MaskedWords | None = None
         self._sums = torch.zeros(2, dtype=torch.float64)  # of an evaluation: cross-entropy, sub-tokens
         self._draws = torch.Generator()
@@ -46,19 +47,14 @@ class Pretraining(Steps):
         """Loads the backbone, in the precision that the trainer was given."""
         if self.masked is not None:
             return
-        given = self.settings
-        self.masked = MaskedWords.load(
-            self.pretrained,
-            Architecture.of(given),
-            share=self.share,
+        batches = getattr(self.trainer.datamodule, "batches", None)  # type: ignore[attr-defined]
+        target = Target(
             bf16=self.trainer.precision == HALF,
-            implementation=given["attn_implementation"],
             device_type=self.trainer.strategy.root_device.type,
-            checkpointing=given["gradient_checkpointing"],
-            compiled=given["compile"],
-            packed=getattr(self.trainer.datamodule, "packing", False),  # type: ignore[attr-defined]
-            trust_remote_code=given["trust_remote_code"],
+            packed=batches is not None and batches.packing,
+            compiled=self.settings.runtime.compile,
         )
+        self.masked = MaskedWords.load(self.pretrained, self.settings, target, mask_ratio=self.mask_ratio)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The cross-entropy of a batch's masked sub-tokens; see `Steps.step_output`."""
@@ -82,12 +78,12 @@ class Pretraining(Steps):
 
     def configure_optimizers(self) -> Any:
         """AdamW, and its schedule over the real number of steps."""
-        given = self.settings
-        groups = decayed("backbone", self.built.parameters(), given["lr"], given["weight_decay"])
-        return self.adamw(groups, given)
+        settings = self.optimizer_settings
+        groups = decayed("backbone", self.built.parameters(), settings.lr, settings.weight_decay)
+        return self.adamw(groups, settings)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps random numbers, and what every checkpoint of ours names."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["backbone"] = {"name": self.settings["backbone"], "revision": self.settings["revision"]}
+        checkpoint["backbone"] = {"name": self.settings.backbone, "revision": self.settings.revision}
         checkpoint["config"] = {}

@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from ner_lightning.model.backbone import identity
+from ner_lightning.model.backbone import fingerprint
 from ner_lightning.runs.folder import LAST, RECIPE, Run, short
 from ner_lightning.runs.provenance import now, provenance
 from ner_lightning.system.atomic import write_text
@@ -90,7 +90,7 @@ class PretrainingFolder(Callback):
         trained = sum(p.numel() for p in parameters if p.requires_grad)
         before = self.run.read("run.json")
         described = {name: describe_split(data, name) for name in ("train", "valid")}
-        backbone = {"name": module.settings["backbone"], "weights": identity(module.pretrained)}
+        backbone = {"name": module.settings.backbone, "weights": fingerprint(module.pretrained)}
         self.run.write(
             "run.json",
             provenance()
@@ -109,7 +109,7 @@ class PretrainingFolder(Callback):
         for text in self.asked["text"]:
             say(f"text  {text['sentences']:>8,} sentences of {text['from']}")
         say(f"{trained:,} of {total:,} parameters are trained")
-        if module.settings["compile"]:
+        if module.settings.runtime.compile:
             say("The layers are compiled on first use, which takes a minute or two.")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -154,7 +154,7 @@ class PretrainingFolder(Callback):
         draft = self.run.path / f".{MODEL}.tmp"
         shutil.rmtree(draft, ignore_errors=True)
         module.built.save(draft)
-        tokenizer: Any = data.encoder.tokenizer
+        tokenizer: Any = data.corpus.encoder.tokenizer
         tokenizer.save_pretrained(draft)
         for file in draft.iterdir():  # safetensors lets only its writer read what it writes
             file.chmod((self.run.path / "run.json").stat().st_mode)

@@ -239,7 +239,7 @@ def test_only_spaces_and_tabs_separate_and_only_newlines_end(file):
         ("word\ttag\na\tO\n", {}, "1", "this is a header (word tag); remove the line"),
         ("Token POS NER_tag\na X O\n", {}, "1", "this is a header (Token POS NER_tag)"),
         ("a B-A O\nb O B-B\n", {}, "1", "columns 1 and 2 both hold tags (the first is column 0)"),
-        ("a B-A O\nb I-A O\n", {}, "1", "name one as data.tags_column"),
+        ("a B-A O\nb I-A O\n", {}, "1", "name one as data.files.tags_column"),
         ("a O\nb B-x,B-y\n", {}, "2", "'B-x,B-y' holds two tags; write one of them"),
         ("a O\nb B-x|O\n", {}, "2", "'B-x|O' holds two tags"),
         ("0 a O\n1 b O\n\n0 c O\n1-2 du O\n1 d O\n2 u O\n", {}, "5", "row 1-2 spans several words"),

@@ -335,7 +335,7 @@ class TestWrongData:
     @pytest.mark.parametrize(
         ("key", "expected"),
         [
-            ("blank", ["lab/blank, split train, row 1: ", "word 1 ", "invisible", "--data.train_file"]),
+            ("blank", ["lab/blank, split train, row 1: ", "word 1 ", "invisible", "--data.train"]),
             ("uneven", ["lab/uneven, split train, row 0: ", "2 words but 1 tags"]),
             ("untagged", ["row 0: ", "tag -1 "]),
             ("malformed", ["row 1: ", "malformed tag 'person'"]),
@@ -350,8 +350,8 @@ class TestWrongData:
     @pytest.mark.parametrize(
         ("key", "expected"),
         [
-            ("no column", ["data.words_column", "'tokens'", "words, labels, doc"]),
-            ("no list", ["data.words_column", "'doc'", "list of strings"]),
+            ("no column", ["data.files.words_column", "'tokens'", "words, labels, doc"]),
+            ("no list", ["data.files.words_column", "'doc'", "list of strings"]),
             ("no split", ["no split 'dev' or 'devel'", "train, validation, test"]),
             ("no config", ["'large'", "'default'"]),
             ("nothing", ["lab/nothing", "data files"]),
@@ -371,9 +371,9 @@ class TestRefusals:
             ("gated403", ["https://huggingface.co/datasets/lab/gated403,", "HF_TOKEN", "not on its list"]),
             ("missing", ["lab/missing", "hf auth login"]),
             ("hidden", ["lab/hidden", "hf auth login"]),
-            ("no revision", ["lab/tagged", "no such revision", "--data.revision"]),
-            ("down", ["lab/down", "503", "--data.train_file"]),
-            ("dropped", ["lab/dropped", "broke off", "--data.train_file"]),
+            ("no revision", ["lab/tagged", "no such revision", "--data.files.revision"]),
+            ("down", ["lab/down", "503", "--data.train"]),
+            ("dropped", ["lab/dropped", "broke off", "--data.train"]),
         ],
     )
     def test_data_set(self, results, key, expected):
@@ -525,7 +525,7 @@ model = AutoModel.from_pretrained("lab/tiny", **where)
 words = tokenizer("Oda sees Norvik")["input_ids"]
 results = {
     "class": type(model).__name__,
-    "layers": len(model.layers),
+    "layers": len(model.architecture.layers),
     "weight": model.embed_tokens.weight[5].tolist(),
     "text": tokenizer.decode(words),
     "tokens": len(words),

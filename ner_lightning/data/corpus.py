@@ -1,0 +1,209 @@
+"""Corpus: the splits of a data set, their labels, and their sentences as sub-tokens."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ner_lightning.data.positions import window_length
+from ner_lightning.data.pretrained import Pretrained, locate
+from ner_lightning.data.schemes import LabelSet, spans
+from ner_lightning.data.sentence import Sentence, unknown_entities, unknown_types
+from ner_lightning.data.settings import Encoding, Limits
+from ner_lightning.data.sources import SentenceSource, Split
+from ner_lightning.data.tokenization.encoding import Encoded, Encoder, load_tokenizer
+from ner_lightning.errors import UserError
+from ner_lightning.system import progress
+
+
+@dataclass(frozen=True)
+class TokenizerSource:
+    """Where a tokenizer comes from.
+
+    Args:
+        backbone: the backbone's address; see `NERModule`.
+        revision: its branch, tag or commit on the Hub.
+        trust_remote_code: run Python code that comes with it.
+    """
+
+    backbone: str
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+    @property
+    def pretrained(self) -> Pretrained:
+        """Where its files are."""
+        return locate(self.backbone, self.revision)
+
+
+class Corpus:
+    """The splits of a data set, read and encoded once each, when they are first asked for.
+
+    Args:
+        source: reads train, valid and test.
+        tokenizer: whose sub-tokens are used.
+        encoding: how words become rows of sub-tokens.
+        limits: how many sentences of a split are used.
+        types: the entity types; None takes them from the whole training data.
+    """
+
+    def __init__(
+        self,
+        source: SentenceSource,
+        tokenizer: TokenizerSource,
+        encoding: Encoding = Encoding(),
+        limits: Limits = Limits(),
+        types: Sequence[str] | None = None,
+    ) -> None:
+        self.source = source
+        self.tokenizer = tokenizer
+        self.encoding = encoding
+        self.limits = {"train": limits.train, "valid": limits.valid}
+        self._types = types
+        self._splits: dict[str, Split] = {}
+        self._whole: dict[str, Split] = {}
+        self._unknown: dict[str, dict[str, int]] = {}
+        self._encoded: dict[str, list[Encoded]] = {}
+
+    @cached_property
+    def labels(self) -> LabelSet:
+        """The label set, built here and nowhere else: of the whole training data, whatever their limit."""
+        if self._types is not None:
+            return LabelSet(tuple(self._types))
+        train, whole = self.split("train"), self._read("train")
+        found = LabelSet.from_tags(tags for _, tags in tagged(whole.sentences))
+        labels = LabelSet(train.types) if train.types else found
+        used = {span.type for _, tags in tagged(train.sentences) for span in spans(tags)}
+        if lacking := [name for name in labels.types if name not in used and name in found.types]:
+            progress.stage(
+                f"The first {len(train.sentences):,} of {len(whole.sentences):,} training sentences "
+                f"(data.limits.train) hold no {', '.join(lacking)}; the types are those of the whole."
+            )
+        return labels
+
+    def unknown(self, name: str) -> dict[str, int]:
+        """How many gold entities of a split are of types that are not in the label set.
+
+        None of the training split: there such a type is an error.
+        """
+        if name not in self._unknown:
+            sentences = () if name == "train" else self.split(name).sentences
+            self._unknown[name] = unknown_entities(sentences, self.labels.types)
+        return self._unknown[name]
+
+    def scored_labels(self, name: str) -> LabelSet:
+        """The tags of a split's gold entities: the label set's, then those of types that it does not have.
+
+        No entity of the latter can be predicted, so that they are scored as missed.
+        """
+        return LabelSet((*self.labels.types, *self.unknown(name)))
+
+    def warn_of_unknown(self, name: str) -> None:
+        """Names the types that `scored_labels` adds, where there are any."""
+        if self.unknown(name):
+            progress.warn(unknown_types(self.split(name).origin, self.unknown(name), list(self.labels.types)))
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder around the backbone's tokenizer, with windows that the backbone's positions permit."""
+        pretrained, trust = self.tokenizer.pretrained, self.tokenizer.trust_remote_code
+        tokenizer = load_tokenizer(pretrained, trust_remote_code=trust)
+        return Encoder(tokenizer, replace(self.encoding, max_length=self.max_length))
+
+    @cached_property
+    def max_length(self) -> int:
+        """The most sub-tokens in a window, which the backbone's positions limit."""
+        return window_length(
+            self.encoding.max_length,
+            self.tokenizer.pretrained,
+            trust_remote_code=self.tokenizer.trust_remote_code,
+        )
+
+    def split(self, name: str) -> Split:
+        """The sentences of train, valid or test, read once and cut to their limit."""
+        if name not in self._splits:
+            split = self._read(name)
+            limit = self.limits.get(name)
+            if limit is not None:
+                split = Split(
+                    split.sentences[:limit], split.types, split.origin, f"{split.fingerprint}[:{limit}]"
+                )
+            if not split.sentences:
+                raise UserError(f"{split.origin} holds no sentences")
+            self._splits[name] = split
+        return self._splits[name]
+
+    def _read(self, name: str) -> Split:
+        """A split without its limit, read once."""
+        if name not in self._whole:
+            self._whole[name] = self.source.read(name)
+        return self._whole[name]
+
+    def encoded(self, name: str) -> list[Encoded]:
+        """The encoded passages of a split, in data order; without `context` each is a sentence.
+
+        Raises:
+            UserError: a type in the training data is not among those of `data.types`.
+        """
+        if name not in self._encoded:
+            sentences = self.split(name).sentences
+            tags = [np.array(self._tag_ids(name, number)) for number in range(len(sentences))]
+            coded = self.encoder.encode([s.words for s in sentences], self._documents(name))
+            encoded = progress.paced(coded, f"{name} sentences tokenised", len(sentences))
+            self._encoded[name] = [
+                replace(e, tags=np.concatenate([tags[i] for i in e.index])) for e in encoded
+            ]
+            for e in self._encoded[name]:
+                words = [len(sentences[i].words) for i in e.index]
+                assert len(e.first) == sum(words), "a word was lost in encoding"
+        return self._encoded[name]
+
+    def _documents(self, name: str) -> list[int]:
+        """The document of each sentence of a split."""
+        split = self.split(name)
+        documents = [sentence.document for sentence in split.sentences]
+        if self.encoding.context and len(set(documents)) == 1:
+            progress.stage(f"{split.origin} names no documents: all its sentences are read as one.")
+        return documents
+
+    def add_text(self, sentences: Sequence[Sequence[str]], documents: Sequence[int]) -> None:
+        """Adds sentences to the training data of which only the words are known, to learn to fill them in.
+
+        Args:
+            sentences: the words of each, at least one.
+            documents: the document of each.
+        """
+        coded = self.encoder.encode(sentences, documents)
+        more = progress.paced(coded, "sentences of text tokenised", len(sentences))
+        known = self.encoded("train")
+        places = known[-1].index[-1] + 1  # where they stand in messages: behind what is there
+        self._encoded["train"] = [*known, *(replace(each, index=each.index + places) for each in more)]
+
+    def entity_counts(self) -> dict[str, dict[str, int]]:
+        """How often each surface form is an entity of each type in the training data."""
+        counts: dict[str, Counter[str]] = {name: Counter() for name in self.labels.types}
+        for words, tags in tagged(self.split("train").sentences):
+            for span in spans(tags):
+                counts[span.type][" ".join(words[span.start : span.end])] += 1
+        return {name: dict(counter.most_common()) for name, counter in counts.items()}
+
+    def _tag_ids(self, name: str, number: int) -> list[int]:
+        split = self.split(name)
+        sentence = split.sentences[number]
+        assert sentence.tags is not None, "a split is read with its tags"
+        try:
+            return self.scored_labels(name).encode(sentence.tags)
+        except UserError as error:
+            text = textwrap.shorten(" ".join(sentence.words), 60, placeholder=" ...")
+            raise UserError(
+                f"{split.origin}, sentence {number + 1} ({text}): {error}.\n"
+                "Fix the tag, or name all types: --data.types [PER,...]"
+            ) from None
+
+
+def tagged(sentences: Sequence[Sentence]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Words and tags of tagged sentences."""
+    return [(s.words, s.tags) for s in sentences if s.tags is not None]

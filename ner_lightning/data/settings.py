@@ -1,0 +1,89 @@
+"""Settings of the data: how files are read, how words are encoded, how batches are made."""
+
+from dataclasses import dataclass
+
+from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_arguments
+from ner_lightning.system.settings import fixed
+
+WORDS_COLUMN, TAGS_COLUMN = "tokens", "ner_tags"  # unless others are named
+
+
+@dataclass(frozen=True)
+class Files:
+    """How a data set's files are read.
+
+    Args:
+        config: the Hub data set's configuration, where it has several.
+        revision: the Hub data set's branch, tag or commit.
+        words_column: the Hub column, JSONL field or CSV column with the words; the number, from 0, of a CoNLL
+            column.
+        tags_column: the same with the tags.
+        document_column: the Hub column, JSONL field or CSV column that names each sentence's document, where
+            there is one.
+    """
+
+    config: str | None = None
+    revision: str | None = None
+    words_column: str = WORDS_COLUMN
+    tags_column: str = TAGS_COLUMN
+    document_column: str | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many sentences of a split are used.
+
+    Args:
+        train: train on the first sentences only; the entity types are those of all of them.
+        valid: validate on the first sentences only.
+    """
+
+    train: PositiveInt | None = None
+    valid: PositiveInt | None = None
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self), "data.limits.")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How words become rows of sub-tokens.
+
+    Args:
+        max_length: the most sub-tokens in a window, special tokens included; longer sentences are split and
+            stitched. Null takes 512, or as many as the backbone has positions where those are fewer.
+        overlap: sub-tokens that consecutive windows of a long sentence share, words permitting.
+        context: read consecutive sentences of a document together, a line each, up to this many sub-tokens;
+            null reads each sentence alone. `batches.size` then counts such passages.
+        repeats: write the text this many times more, a line each, and tag its last copy: right context for a
+            causal model (Springer et al. 2024).
+    """
+
+    max_length: PositiveInt | None = None
+    overlap: NonNegativeInt = 64
+    context: PositiveInt | None = fixed("weights", None)
+    repeats: NonNegativeInt = fixed("weights", 0)
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self), "data.encoding.")
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How sentences are put into batches.
+
+    Args:
+        size: sentences in a training batch, on each rank.
+        eval_size: sentences in a validation or test batch.
+        tokens: the most padded sub-tokens in a batch, instead of a number of sentences.
+        packing: put a batch's sentences into one row without padding, each seeing itself alone; needs a
+            backbone with rotary positions and attn_implementation auto, eager or sdpa.
+    """
+
+    size: PositiveInt = 8
+    eval_size: PositiveInt = 32
+    tokens: PositiveInt | None = None
+    packing: bool = False
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self), "data.batches.")

@@ -1,0 +1,196 @@
+"""Decoder: from emissions to loss, tags, entities and probabilities, with a CRF or a softmax."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ner_lightning.data.schemes import LabelSet, spans
+from ner_lightning.model.crf.layer import CRF
+from ner_lightning.model.crf.viterbi import Segments, n_best, viterbi
+from ner_lightning.model.loss import Loss, word_losses
+
+ILLEGAL = float("-inf")
+
+
+class EntitySpan(NamedTuple):
+    """An entity in a sentence.
+
+    Attributes:
+        type: the entity type.
+        start: its first word.
+        end: one past its last word.
+        probability: see `Decoder.span_probabilities`.
+    """
+
+    type: str
+    start: int
+    end: int
+    probability: float
+
+
+class Decoder(nn.Module):
+    """From emissions to loss, tags, entities and probabilities, with a CRF or a softmax at each word.
+
+    Args:
+        labels: the label set.
+        use_crf: a CRF over the words; otherwise a softmax at each word.
+        constrained: decode only legal BIO2 sequences.
+        loss: the weights of the loss's parts, and a project's own parts.
+
+    Attributes:
+        temperature: what scores are divided by before they become the probabilities of spans, tags and
+            sequences; it does not change the loss and the best tags.
+    """
+
+    start_scores: Tensor
+    move_scores: Tensor
+    end_scores: Tensor
+
+    def __init__(
+        self, labels: LabelSet, *, use_crf: bool = True, constrained: bool = True, loss: Loss | None = None
+    ) -> None:
+        super().__init__()
+        self.labels = labels
+        self.constrained = constrained
+        self.loss = loss or Loss()
+        self.temperature = 1.0
+        # BIO2's rules as scores: 0 where legal, minus infinity where not.
+        starts = torch.tensor(labels.legal_starts()) | (not constrained)
+        moves = torch.tensor(labels.legal_transitions()) | (not constrained)
+        self.register_buffer("start_scores", _scores(starts), persistent=False)
+        self.register_buffer("move_scores", _scores(moves), persistent=False)
+        self.register_buffer("end_scores", torch.zeros(len(labels)), persistent=False)
+        self.crf = CRF(len(labels), starts, moves) if use_crf else None
+        if self.crf is not None and self.loss.crf == 0:
+            self.crf.requires_grad_(False)  # no gradient reaches it, and DDP refuses such parameters
+
+    def losses(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """The loss's parts, summed over words; those of weight zero are left out.
+
+        Args:
+            emissions: *Shape:* (B, W, C)
+            tags: gold tag ids. *Shape:* (B, W)
+            mask: true on real words. *Shape:* (B, W)
+        """
+        parts: dict[str, Tensor] = {}
+        if self.loss.ce or self.loss.ls:
+            softmax = word_losses(emissions, tags, mask)
+            parts |= {name: softmax[name] for name in softmax if getattr(self.loss, name)}
+        if self.crf is not None and self.loss.crf:
+            parts["crf"] = -self.crf.log_likelihood(emissions, tags, mask).sum()
+        return parts | {own.name: own(emissions, tags, mask) for own in self.loss.parts or ()}
+
+    def total(self, parts: dict[str, Tensor]) -> Tensor:
+        """The weighted sum of the parts."""
+        weights = vars(self.loss) | {own.name: own.weight for own in self.loss.parts or ()}
+        return torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+
+    @torch.no_grad()
+    def decode(self, emissions: Tensor, mask: Tensor) -> Tensor:
+        """The best tag sequence: Viterbi over legal paths, or the plain argmax if unconstrained.
+
+        Returns:
+            tag ids, 0 on padding. *Shape:* (B, W)
+        """
+        if self.crf is not None:
+            return self.crf.decode(emissions, mask)
+        if not self.constrained:
+            return torch.where(mask, emissions.argmax(-1), 0)
+        scores = self._log_softmax(emissions)
+        return viterbi(scores, mask, self.start_scores, self.move_scores, self.end_scores)
+
+    @torch.no_grad()
+    def span_probabilities(
+        self, emissions: Tensor, mask: Tensor, indices: Tensor, temperature: float | None = None
+    ) -> Tensor:
+        """The probability of each of S spans.
+
+        With a CRF: the marginal probability, over legal paths, that exactly this entity is there.
+        With a softmax: the product of its words' tag probabilities.
+
+        Args:
+            emissions: *Shape:* (B, W, C)
+            mask: *Shape:* (B, W)
+            indices: of each span its row, first word, one past its last word, and entity type.
+                *Shape:* (S, 4), long
+            temperature: what scores are divided by; None takes the decoder's own.
+
+        Returns:
+            *Shape:* (S,)
+        """
+        sentence, start, end, kind = indices.unbind(1)
+        begin, inner = 1 + 2 * kind, 2 + 2 * kind
+        temperature = self.temperature if temperature is None else temperature
+        if self.crf is not None:
+            segments = Segments(sentence, start, end, begin, inner, inner)
+            return self.crf.segment_log_probs(emissions, mask, segments, temperature).exp()
+        log_probs = torch.log_softmax(emissions.float() / temperature, dim=-1)
+        sums = nn.functional.pad(log_probs.cumsum(1), (0, 0, 1, 0))  # (B, W + 1, C)
+        inside = sums[sentence, end, inner] - sums[sentence, start + 1, inner]
+        return (log_probs[sentence, start, begin] + inside).exp()
+
+    @torch.no_grad()
+    def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
+        """Probability of each tag at each word: over legal paths with a CRF, the word's own without.
+
+        Returns:
+            probabilities, 0 on padding. *Shape:* (B, W, C)
+        """
+        if self.crf is not None:
+            return self.crf.marginals(emissions, mask, self.temperature)
+        return self._log_softmax(emissions).exp().masked_fill(~mask.unsqueeze(-1), 0)
+
+    @torch.no_grad()
+    def n_best(self, emissions: Tensor, mask: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """The n most probable tag sequences, best first; only legal ones if constrained.
+
+        Returns:
+            tags *Shape:* (B, N, W) and log-probabilities *Shape:* (B, N); -inf: no such sequence.
+        """
+        if self.crf is not None:
+            return self.crf.n_best(emissions, mask, n, self.temperature)
+        scores = self._log_softmax(emissions)
+        return n_best(scores, mask, n, self.start_scores, self.move_scores, self.end_scores)
+
+    def _log_softmax(self, emissions: Tensor) -> Tensor:
+        return torch.log_softmax(emissions.float() / self.temperature, dim=-1)
+
+    @torch.no_grad()
+    def entities(self, emissions: Tensor, mask: Tensor, tags: Tensor) -> list[list[EntitySpan]]:
+        """The entities that decoded tags spell, each with its probability.
+
+        Args:
+            emissions: *Shape:* (B, W, C)
+            mask: *Shape:* (B, W)
+            tags: from `decode`. *Shape:* (B, W)
+
+        Returns:
+            a list for each sentence, in order of appearance.
+        """
+        lengths = mask.sum(1).tolist()
+        found = [
+            (row, span)
+            for row, (ids, length) in enumerate(zip(tags.tolist(), lengths, strict=True))
+            for span in spans(self.labels.decode(ids[:length]))
+        ]
+        kinds = {name: number for number, name in enumerate(self.labels.types)}
+        indices = torch.tensor(
+            [(row, s.start, s.end, kinds[s.type]) for row, s in found],
+            dtype=torch.long,
+            device=emissions.device,
+        ).reshape(-1, 4)
+        probabilities = self.span_probabilities(emissions, mask, indices).tolist()
+        entities: list[list[EntitySpan]] = [[] for _ in lengths]
+        for (row, span), probability in zip(found, probabilities, strict=True):
+            entities[row].append(EntitySpan(span.type, span.start, span.end, probability))
+        return entities
+
+    @property
+    def probability_name(self) -> str:
+        """What the probability of an entity is."""
+        return "softmax_product" if self.crf is None else "marginal"
+
+
+def _scores(legal: Tensor) -> Tensor:
+    return torch.zeros(legal.shape).masked_fill(~legal, ILLEGAL)

@@ -1,0 +1,78 @@
+"""Settings as frozen dataclasses: to and from plain values, and what a checkpoint fixes."""
+
+import dataclasses
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeVar
+
+Level = Literal["weights", "training"]
+T = TypeVar("T")
+
+
+def fixed(by: Level, default: Any = dataclasses.MISSING) -> Any:
+    """A field whose value a checkpoint fixes.
+
+    Args:
+        by: `weights` where another value would give the weights another meaning; `training` where it
+            matters to a resumed training alone.
+        default: the field's default; without one the field must be given.
+    """
+    return dataclasses.field(default=default, metadata={"fixed": by})
+
+
+def fixed_keys(kind: type, by: Level, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of a dataclass, and of those inside it, that a checkpoint fixes."""
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        key = prefix + field.name
+        if field.metadata.get("fixed") == by:
+            yield key
+        elif dataclasses.is_dataclass(hints[field.name]):
+            yield from fixed_keys(typing.cast(type, hints[field.name]), by, f"{key}.")
+
+
+def plain(value: Any) -> Any:
+    """Settings as dicts, lists, numbers and strings: what YAML, JSON and `weights_only` loading can hold.
+
+    An object that is no dataclass becomes `class_path` and `init_args`, as a config names it.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    kind = type(value)
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": plain(vars(value))}
+
+
+def select(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those entries of plain values that are fields of a dataclass, and of the dataclasses inside it."""
+    hints = typing.get_type_hints(kind)
+    return {
+        field.name: select(typing.cast(type, hints[field.name]), values[field.name])
+        if dataclasses.is_dataclass(hints[field.name])
+        else values[field.name]
+        for field in dataclasses.fields(kind)
+        if field.name in values
+    }
+
+
+def build(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass from plain values; entries that are no fields of it are passed over.
+
+    Raises:
+        TypeError: a field without default is missing.
+        UserError: a value is outside its range.
+    """
+    hints = typing.get_type_hints(kind)
+    arguments = {
+        name: build(typing.cast(type, hints[name]), value)
+        if dataclasses.is_dataclass(hints[name]) and isinstance(value, Mapping)
+        else value
+        for name, value in values.items()
+        if name in hints
+    }
+    return kind(**arguments)
