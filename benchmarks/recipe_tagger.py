@@ -8,6 +8,7 @@ import measure
 import torch
 
 from ner_lightning.data.pretrained import locate
+from ner_lightning.data.settings import Limits
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.settings import Architecture
 from ner_lightning.model.tagger import Tagger
@@ -38,7 +39,7 @@ class Recipe:
         recipe = measure.recipe()
         self.backbone: str = options.backbone or recipe["backbone"]
         self.data = CoNLLDataModule(
-            dataset=str(options.data), backbone=self.backbone, valid_limit=options.sentences
+            dataset=str(options.data), backbone=self.backbone, limits=Limits(valid=options.sentences)
         )
         chosen = recipe | {"backbone": self.backbone} | changes
         self.settings: Any = NERModule(**chosen, types=self.data.types).hparams

@@ -62,8 +62,12 @@ def prepare(folder: Path, valid: int = 7, test: int = 5) -> Path:
     config = {
         "seed_everything": 3,
         "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
-        "model": {"backbone": str(model), "lora": {"rank": 4}, "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
-        "data": {"dataset": str(data), "batch_size": 4},
+        "model": {
+            "backbone": str(model),
+            "lora": {"rank": 4},
+            "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        },
+        "data": {"dataset": str(data), "batches": {"size": 4}},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(config))
     return folder
@@ -168,7 +172,12 @@ def epochs(folder: Path) -> dict[str, object]:
     for name, part in (("train", blocks), ("valid", blocks[:20])):
         (folder / f"data/{name}.txt").write_text("\n\n".join(part) + "\n")
     words = ["fit", "--config", "recipe.yaml", "--trainer.max_epochs=8", "--trainer.num_sanity_val_steps=0"]
-    words += ["--data.batches.tokens=120", "--data.encoding.context=40", "--data.encoding.max_length=48", "--data.encoding.overlap=8"]
+    words += [
+        "--data.batches.tokens=120",
+        "--data.encoding.context=40",
+        "--data.encoding.max_length=48",
+        "--data.encoding.overlap=8",
+    ]
     found: dict[str, object] = {}
     for world in (1, 2, 3):
         forks.run(

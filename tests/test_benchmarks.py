@@ -52,7 +52,15 @@ def run(tmp_path):
     }
     (tmp_path / "metrics.json").write_text(json.dumps(noted))
     about = {
-        "command": ["ner-lightning", "fit", "--name=x", "--config", "configs/a.yaml", "--model.optimizer.lr", "1"],
+        "command": [
+            "ner-lightning",
+            "fit",
+            "--name=x",
+            "--config",
+            "configs/a.yaml",
+            "--model.optimizer.lr",
+            "1",
+        ],
         "seed": 1,
         "machine": "here",
         "versions": {},
@@ -458,7 +466,14 @@ def test_startup(small, monkeypatch):
 def test_what_comes_out_of_a_run(small, llama, corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words, file = small
-    model = ["--model.backbone", str(llama), "--model.optimizer.lr", "0.01", "--model.optimizer.head_lr", "0.03"]
+    model = [
+        "--model.backbone",
+        str(llama),
+        "--model.optimizer.lr",
+        "0.01",
+        "--model.optimizer.head_lr",
+        "0.03",
+    ]
     data = ["--data.dataset", str(corpus), "--data.batches.size", "4", "--data.encoding.context", "60"]
     assert main(["fit", *model, *data, "--trainer.max_epochs", "20", "--trainer.accelerator", "cpu"]) == 0
     run, few = "runs/run/1", ["--onnx_sentences", "4"]

@@ -151,8 +151,12 @@ def trained(tmp_path_factory, llama, corpus):
     folder = tmp_path_factory.mktemp("docs")
     recipe = {
         "trainer": {"accelerator": "cpu", "max_epochs": 8},
-        "model": {"backbone": str(llama), "lora": {"rank": 4}, "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
-        "data": {"dataset": str(corpus), "batch_size": 4},
+        "model": {
+            "backbone": str(llama),
+            "lora": {"rank": 4},
+            "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        },
+        "data": {"dataset": str(corpus), "batches": {"size": 4}},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     (folder / "backbone").symlink_to(llama)

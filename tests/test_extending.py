@@ -16,8 +16,8 @@ from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sources import Split
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
-from ner_lightning.model.backbone import load_backbone
 from ner_lightning.model.extensions import LossPart, loss_parts, preparation
+from ner_lightning.model.weights import load_backbone
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -45,7 +45,7 @@ def place(tmp_path, llama, monkeypatch):
     own["model"]["prepare"]["init_args"]["layers"] = 2
     recipe = {
         "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
-        "model": {"backbone": str(llama), "lora": {"rank": 4}, "lr": 0.01},
+        "model": {"backbone": str(llama), "lora": {"rank": 4}, "optimizer": {"lr": 0.01}},
     }
     Path("recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     Path("own.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
@@ -99,7 +99,14 @@ def test_a_prepared_backbone_may_be_compiled(place, capsys):
     """Its hooks run in compiled layers as well: the same losses, and the same tags afterwards."""
     losses = []
     for compiled in ("false", "true"):
-        options = ["--model.runtime.compile", compiled, "--model.architecture.dropout", "0", "--model.lora.dropout", "0"]
+        options = [
+            "--model.runtime.compile",
+            compiled,
+            "--model.architecture.dropout",
+            "0",
+            "--model.lora.dropout",
+            "0",
+        ]
         assert main(["fit", "--config", "recipe.yaml", "--config", "own.yaml", *options]) == 0
         with (place / f"runs/recipe/{len(losses) + 1}/metrics.csv").open(newline="") as file:
             losses.append([float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]])

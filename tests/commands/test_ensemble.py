@@ -8,13 +8,13 @@ import pytest
 import tiny
 import torch
 import yaml
+from ner_lightning.model.ensemble import mean_state
 from taggers import LABELS, random_tagger
 
 from ner_lightning.commands.main import main
 from ner_lightning.data.pretrained import locate
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.model.build import build
-from ner_lightning.model.ensemble import mean_state
 from ner_lightning.model.settings import Architecture
 
 pytestmark = pytest.mark.filterwarnings(
@@ -73,8 +73,12 @@ def place(tmp_path_factory, llama, corpus):
     folder = tmp_path_factory.mktemp("ensemble")
     recipe = {
         "trainer": {"accelerator": "cpu", "max_epochs": 12},
-        "model": {"backbone": str(llama), "lora": {"rank": 4}, "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
-        "data": {"dataset": str(corpus), "batch_size": 4},
+        "model": {
+            "backbone": str(llama),
+            "lora": {"rank": 4},
+            "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        },
+        "data": {"dataset": str(corpus), "batches": {"size": 4}},
     }
     before = Path.cwd()
     os.chdir(folder)

@@ -34,8 +34,12 @@ def recipe(folder, llama, corpus, **changes):
     config = {
         "seed_everything": 3,
         "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
-        "model": {"backbone": str(llama), "lora": {"rank": 4}, "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
-        "data": {"dataset": str(corpus), "batch_size": 4},
+        "model": {
+            "backbone": str(llama),
+            "lora": {"rank": 4},
+            "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        },
+        "data": {"dataset": str(corpus), "batches": {"size": 4}},
     }
     for dotted, value in changes.items():
         part, _, name = dotted.partition("__")
@@ -201,7 +205,20 @@ def test_flags_beside_a_checkpoint_win(workplace, monkeypatch):
     best = "runs/first/1/checkpoints/best.ckpt"
     seen = {}
     monkeypatch.setattr(NERModule, "on_test_start", lambda self: seen.update(self.hparams))
-    assert main(["test", "--ckpt_path", best, "--model.architecture.constrained", "false", "--model.loss.ls", "0.5"]) == 0
+    assert (
+        main(
+            [
+                "test",
+                "--ckpt_path",
+                best,
+                "--model.architecture.constrained",
+                "false",
+                "--model.loss.ls",
+                "0.5",
+            ]
+        )
+        == 0
+    )
     assert (seen["constrained"], seen["loss"]["ls"]) == (False, 0.5)
     assert seen["head_lr"] == 0.03  # the checkpoint's own, with no config given
 
@@ -398,7 +415,9 @@ def test_a_command_neither_touches_nor_names_the_run_of_the_command_before(
     run = tmp_path / "runs/first/1"
     for item in [*run.rglob("*.*")]:  # so that nothing but its name tells it from a run that wrote nothing
         item.unlink()
-    assert main(["fit", "--config", file, "--model.optimizer.lr", "none"]) == 2  # ends before it has a run folder
+    assert (
+        main(["fit", "--config", file, "--model.optimizer.lr", "none"]) == 2
+    )  # ends before it has a run folder
     assert (run / "checkpoints").is_dir()
     full = OSError(errno.ENOSPC, "No space left on device", "somewhere")
     (run / "checkpoints/last.ckpt").touch()

@@ -24,7 +24,7 @@ def file(llama, corpus, tmp_path, monkeypatch):
     recipe = {
         "trainer": {"accelerator": "cpu", "max_epochs": 1, "precision": "32-true"},
         "model": {"backbone": str(llama), "lora": {"rank": 2}},
-        "data": {"dataset": str(corpus), "train_limit": 4, "valid_limit": 2},
+        "data": {"dataset": str(corpus), "limits": {"train": 4, "valid": 2}},
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     ladder = {
@@ -123,7 +123,9 @@ ENDS = {
 @pytest.mark.parametrize("end", ENDS)
 def test_a_cell_is_done_at_the_regular_end_of_its_run(file, end):
     words = read_ladder(file).cells[0].command(Path("runs"))
-    assert main([*words, *ENDS[end], "--model.optimizer.schedule=constant", "--model.optimizer.warmup=0"]) == 0
+    assert (
+        main([*words, *ENDS[end], "--model.optimizer.schedule=constant", "--model.optimizer.warmup=0"]) == 0
+    )
     assert is_done(Run(Path("runs/base-seed1/1")))
 
 
@@ -166,7 +168,11 @@ def test_a_file_that_makes_no_sense_is_refused(tmp_path, capsys, content, said):
 
 def test_settings_are_written_as_on_a_command_line(file):
     content = yaml.safe_load(file.read_text())
-    content["settings"] = {"model.lora.targets": ["q", "v"], "model.optimizer.lr": 0.0003, "data.encoding.context": None}
+    content["settings"] = {
+        "model.lora.targets": ["q", "v"],
+        "model.optimizer.lr": 0.0003,
+        "data.encoding.context": None,
+    }
     file.write_text(yaml.safe_dump(content))
     assert read_ladder(file).cells[0].overrides == [
         *("--data.encoding.context null", "--model.lora.targets [q, v]", "--model.optimizer.lr 0.0003")

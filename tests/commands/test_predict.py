@@ -199,8 +199,12 @@ def test_sentences_of_a_conll_file_have_their_documents(llama, tmp_path, monkeyp
     (folder / "valid.txt").write_text("\n\n".join(begun) + "\n", encoding="utf-8")
     config = {
         "trainer": {"accelerator": "cpu", "max_epochs": 3},
-        "model": {"backbone": str(llama), "lora": {"rank": 2}, "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
-        "data": {"dataset": "data", "batch_size": 2, "context": 100},
+        "model": {
+            "backbone": str(llama),
+            "lora": {"rank": 2},
+            "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        },
+        "data": {"dataset": "data", "batches": {"size": 2}, "encoding": {"context": 100}},
     }
     Path("small.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     assert main(["fit", "--config", "small.yaml", "--name", "documents"]) == 0

@@ -33,8 +33,8 @@ def place(tmp_path, corpus, monkeypatch):
     recipe = {
         "seed_everything": 1,
         "trainer": {"accelerator": "cpu", "max_epochs": 3},
-        "model": {"backbone": "model", "peft": "none", "freeze_backbone": False, "lr": 3e-3},
-        "data": {"dataset": str(corpus), "batch_size": 8},
+        "model": {"backbone": "model", "peft": "none", "freeze_backbone": False, "optimizer": {"lr": 3e-3}},
+        "data": {"dataset": str(corpus), "batches": {"size": 8}},
     }
     Path("recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     return tmp_path

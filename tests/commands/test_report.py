@@ -72,8 +72,7 @@ def make_run(folder, seed=1, wrong=2, config=None):
         "trainer": {"precision": "bf16-mixed", "gradient_clip_val": 1.0},
         "model": {
             "attention": "bidirectional",
-            "pooling": "last",
-            "dropout": 0.1,
+            "architecture": {"pooling": "last", "dropout": 0.1, "constrained": True},
             "peft": "lora",
             "lora": {
                 "rank": 4,
@@ -85,15 +84,16 @@ def make_run(folder, seed=1, wrong=2, config=None):
             },
             "freeze_backbone": True,
             "use_crf": True,
-            "constrained": True,
             "loss": {"ce": 1.0, "crf": 0.5, "ls": 0.0},
-            "lr": 0.001,
-            "weight_decay": 0.01,
-            "schedule": "constant",
-            "warmup": 0.1,
-            "averaging": 0.2,
+            "optimizer": {
+                "lr": 0.001,
+                "weight_decay": 0.01,
+                "schedule": "constant",
+                "warmup": 0.1,
+                "averaging": 0.2,
+            },
         },
-        "data": {"batch_size": 8, "seed": seed},
+        "data": {"batches": {"size": 8}, "seed": seed},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(settings | (config or {})))
     (folder / "train_entities.json").write_text(json.dumps({"PER": {"Vera Holt": 3}, "LOC": {"Lima": 2}}))
@@ -167,7 +167,10 @@ def test_what_a_run_has_done_is_not_advised(run, tmp_path):
         "the whole passage",
     ):
         assert fact in text
-    again = {"model": less, "data": {"batch_size": 8, "repeats": 1, "prefix_space": False}}
+    again = {
+        "model": less,
+        "data": {"batches": {"size": 8}, "encoding": {"repeats": 1}, "prefix_space": False},
+    }
     text, said = advice(make_run(tmp_path / "again" / "1", config=again), tmp_path)
     assert TODO[0] not in said
     assert "word by word, without the spaces" in text

@@ -28,7 +28,7 @@ def begun(tmp_path_factory, llama):
             "seed_everything": 3,
             "trainer": {"accelerator": "cpu", "max_epochs": 1},
             "model": {"backbone": str(llama), "lora": {"rank": 4, "targets": ["q_proj", "v_proj"]}},
-            "data": {"dataset": "data", "batch_size": 4},
+            "data": {"dataset": "data", "batches": {"size": 4}},
         }
         Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
         assert main(["fit", "--config", "recipe.yaml"]) == 0
@@ -57,8 +57,16 @@ def about():
         ("model.lora.rank", "8", "model.lora.rank is 8, but the checkpoint was trained with 4: its weights"),
         ("model.lora.alpha", "8", "model.lora.alpha is 8.0, but the checkpoint was trained with 32.0"),
         ("model.lora.targets", "[q_proj]", "model.lora.targets is ['q_proj'], but the checkpoint was"),
-        ("model.architecture.layers", "1", "model.architecture.layers is 1, but the checkpoint was trained with None"),
-        ("model.architecture.pooling", "mean", "model.architecture.pooling is mean, but the checkpoint was trained with last"),
+        (
+            "model.architecture.layers",
+            "1",
+            "model.architecture.layers is 1, but the checkpoint was trained with None",
+        ),
+        (
+            "model.architecture.pooling",
+            "mean",
+            "model.architecture.pooling is mean, but the checkpoint was trained with last",
+        ),
         ("model.attention", "causal", "model.attention is causal, but the checkpoint was trained with bidir"),
         (
             "model.architecture.constrained",
@@ -90,7 +98,14 @@ def test_a_test_with_adapters_of_another_rank_is_refused(place, capsys):
 
 
 def test_the_order_of_targets_is_no_change_and_settings_of_the_step_may_change(place):
-    free = ["--model.lora.targets", "[v_proj,q_proj]", "--model.architecture.dropout", "0.2", "--data.batches.size", "2"]
+    free = [
+        "--model.lora.targets",
+        "[v_proj,q_proj]",
+        "--model.architecture.dropout",
+        "0.2",
+        "--data.batches.size",
+        "2",
+    ]
     assert main([*RESUME, *free]) == 0
 
 

@@ -28,8 +28,12 @@ def fit(tmp_path, llama, corpus, monkeypatch, capsys):
     config = {
         "seed_everything": 3,
         "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
-        "model": {"backbone": str(llama), "lora": {"rank": 4}, "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
-        "data": {"dataset": str(corpus), "batch_size": 8},
+        "model": {
+            "backbone": str(llama),
+            "lora": {"rank": 4},
+            "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        },
+        "data": {"dataset": str(corpus), "batches": {"size": 8}},
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
@@ -85,7 +89,11 @@ def test_a_fit_without_an_end_needs_a_schedule_without_one(fit):
     code, _, err = fit("--trainer.max_epochs=-1")
     assert code == 2
     assert "trainer.max_epochs -1" in err
-    more = ["--model.optimizer.schedule=constant", "--model.optimizer.warmup=0", "--trainer.max_time=00:00:00:01"]
+    more = [
+        "--model.optimizer.schedule=constant",
+        "--model.optimizer.warmup=0",
+        "--trainer.max_time=00:00:00:01",
+    ]
     code, out, _ = fit("--trainer.max_epochs=-1", *more)
     assert code == 0
     assert "/-1" not in out

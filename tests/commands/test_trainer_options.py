@@ -35,7 +35,7 @@ def fit(tmp_path, llama, monkeypatch, capsys):
     config = {
         "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
         "model": {"backbone": str(llama), "lora": {"rank": 2}},
-        "data": {"dataset": "data", "batch_size": 4, "eval_batch_size": 1},
+        "data": {"dataset": "data", "batches": {"size": 4, "eval_size": 1}},
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 

@@ -16,8 +16,13 @@ def recipe(tmp_path, llama, monkeypatch):
     tiny.write_corpus(tmp_path / "data", repeat=1)
     config = {
         "trainer": {"accelerator": "cpu", "max_epochs": 1},
-        "model": {"backbone": str(llama), "head_lr": 0.01, "peft": "none", "lora": {"rank": 2}},
-        "data": {"dataset": "data", "batch_size": 2, "tokens_per_batch": 128},
+        "model": {
+            "backbone": str(llama),
+            "optimizer": {"head_lr": 0.01},
+            "peft": "none",
+            "lora": {"rank": 2},
+        },
+        "data": {"dataset": "data", "batches": {"size": 2, "tokens": 128}},
     }
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     return "a.yaml"

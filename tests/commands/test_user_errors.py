@@ -49,7 +49,10 @@ FIT = ("fit", "--config", "good.yaml")
 OPTIONS = {
     "no such command": (("fitt",), "there is no command 'fitt'"),
     "no such config": (("fit", "--config", "nope.yaml"), "nope.yaml"),
-    "a typo in an option": ((*FIT, "--model.lrr", "3"), "no option model.lrr; did you mean model.optimizer.lr?"),
+    "a typo in an option": (
+        (*FIT, "--model.lrr", "3"),
+        "no option model.lrr; did you mean model.optimizer.lr?",
+    ),
     "a value of the wrong type": (
         (*FIT, "--model.optimizer.lr", "fast"),
         "model.optimizer.lr is fast; it must be a number above 0",

@@ -5,6 +5,7 @@ import torch
 
 from ner_lightning.data.batching import EncodedDataset, collate
 from ner_lightning.data.sampling import LengthGroupedSampler
+from ner_lightning.data.settings import Encoding
 from ner_lightning.data.tokenization.encoding import Encoded, Encoder
 
 
@@ -163,7 +164,7 @@ def test_an_interrupted_epoch_continues_where_it_stopped(many):
 
 
 def test_collate_points_each_word_at_its_own_sub_tokens():
-    encoder = Encoder(tiny.llama3_tokenizer(), max_length=12, overlap=3)
+    encoder = Encoder(tiny.llama3_tokenizer(), Encoding(max_length=12, overlap=3))
     texts = [words for words, _ in tiny.sentences(tiny.TRAIN)]
     batch = collate(list(encoder.encode(texts)), encoder.pad_id)
     assert batch.input_ids.shape[0] > len(texts)  # some sentences have several windows
@@ -189,7 +190,7 @@ def test_a_data_set_hands_out_batches():
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_sentences_of_a_passage_are_rows_of_words(packed):
-    encoder = Encoder(tiny.llama3_tokenizer(), context=500)
+    encoder = Encoder(tiny.llama3_tokenizer(), Encoding(context=500))
     texts = [words for words, _ in tiny.sentences(tiny.TRAIN)]
     passages = list(encoder.encode(texts, [0, 0, 0, 1, 1, 2, 2, 2]))
     batch = collate([passages[2], passages[0]], encoder.pad_id, packed=packed)

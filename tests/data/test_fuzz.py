@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ner_lightning.data.readers.column_layout import DOCSTART
 from ner_lightning.data.readers.columns import DataError, read_conll, read_jsonl
 from ner_lightning.data.schemes import Scheme, convert, detect, spans, to_bio2
+from ner_lightning.data.settings import Encoding
 from ner_lightning.data.tokenization.encoding import Encoder, windows
 
 SEEDS = sorted((Path(__file__).parent / "seeds").iterdir())
@@ -185,7 +186,7 @@ def test_windows_cover_every_word_and_make_progress(lengths, capacity, data):
 
 
 ENCODERS = {
-    (length, overlap): Encoder(tiny.llama3_tokenizer(), max_length=length, overlap=overlap)
+    (length, overlap): Encoder(tiny.llama3_tokenizer(), Encoding(max_length=length, overlap=overlap))
     for length, overlap in ((9, 0), (9, 4), (14, 4), (40, 10))
 }
 WORD = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)

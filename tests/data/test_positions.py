@@ -85,7 +85,7 @@ def recipe(tmp_path, corpus, monkeypatch):
     settings = {
         "trainer": {"accelerator": "cpu", "max_epochs": 1},
         "model": {"backbone": "gpt2", "lora": {"rank": 4}},
-        "data": {"dataset": str(corpus), "overlap": 8},
+        "data": {"dataset": str(corpus), "encoding": {"overlap": 8}},
     }
     Path("recipe.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
 
@@ -117,7 +117,10 @@ def test_the_default_follows_the_backbone_into_checkpoint_prediction_and_export(
 
 
 def test_more_than_there_are_is_refused_before_anything_is_loaded(recipe, capsys):
-    assert main(["fit", "--config", "recipe.yaml", "--data.encoding.max_length", "41", "--data.dataset", "none"]) == 2
+    assert (
+        main(["fit", "--config", "recipe.yaml", "--data.encoding.max_length", "41", "--data.dataset", "none"])
+        == 2
+    )
     error = capsys.readouterr().err
     assert "data.encoding.max_length is 41, but gpt2 has positions for 40 sub-tokens" in error
     assert "Traceback" not in error

@@ -160,8 +160,13 @@ def prepare(folder: Path) -> list[str]:
     config = {
         "seed_everything": 3,
         "trainer": {"accelerator": "cpu", "max_epochs": EPOCHS, "log_every_n_steps": 1},
-        "model": {"backbone": str(model), "lora": {"rank": 4}, "lr": 0.01, "dropout": 0.2, "averaging": 0.2},
-        "data": {"dataset": str(data), "batch_size": 4, "eval_batch_size": 2},
+        "model": {
+            "backbone": str(model),
+            "lora": {"rank": 4},
+            "optimizer": {"lr": 0.01, "averaging": 0.2},
+            "architecture": {"dropout": 0.2},
+        },
+        "data": {"dataset": str(data), "batches": {"size": 4, "eval_size": 2}},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(config))
     return ["fit", "--config", "recipe.yaml"]

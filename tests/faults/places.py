@@ -35,8 +35,13 @@ class Place:
         config = {
             "seed_everything": 3,
             "trainer": {"accelerator": "cpu", "max_epochs": 3, "log_every_n_steps": 1},
-            "model": {"backbone": str(llama), "lora": {"rank": 4}, "lr": 0.01, "dropout": 0.2},
-            "data": {"dataset": str(data), "batch_size": 4, "eval_batch_size": 2},
+            "model": {
+                "backbone": str(llama),
+                "lora": {"rank": 4},
+                "optimizer": {"lr": 0.01},
+                "architecture": {"dropout": 0.2},
+            },
+            "data": {"dataset": str(data), "batches": {"size": 4, "eval_size": 2}},
         }
         (folder / "recipe.yaml").write_text(yaml.safe_dump(config))
 

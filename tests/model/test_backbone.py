@@ -11,7 +11,8 @@ from transformers import LlamaModel
 
 from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
-from ner_lightning.model.backbone import checkpoint_activations, find_layers, identity, load_backbone
+from ner_lightning.model.backbone import find_layers, fingerprint
+from ner_lightning.model.weights import load_backbone
 from ner_lightning.system.hub_errors import ModelAccess
 
 
@@ -63,7 +64,7 @@ def write_gguf(path, *, factor):
 
 
 def load(path):
-    return load_backbone(locate(str(path)), attention="causal", dtype=torch.float32)
+    return load_backbone(locate(str(path)), attention="causal", dtype=torch.float32).model
 
 
 def test_gguf_weights_are_plain_and_llama3_rope_survives(tmp_path):
@@ -112,11 +113,11 @@ def test_identity_covers_weights_in_bin_files(tmp_path, shards):
     for folder, scale in zip(folders, (1.0, 1.0, 2.0), strict=True):
         folder.mkdir()
         saved_as_bin(folder, shards=shards, scale=scale)
-    one, same, other = (identity(locate(str(folder))) for folder in folders)
+    one, same, other = (fingerprint(locate(str(folder))) for folder in folders)
     assert one == same
     assert one != other
     norms = [
-        load_backbone(locate(str(folder)), attention="causal", dtype=torch.float32).norm.weight
+        load_backbone(locate(str(folder)), attention="causal", dtype=torch.float32).model.norm.weight
         for folder in (folders[0], folders[2])
     ]
     torch.testing.assert_close(2 * norms[0], norms[1])  # so they are loaded
@@ -125,14 +126,14 @@ def test_identity_covers_weights_in_bin_files(tmp_path, shards):
 def test_identity_covers_the_index_of_shards(tmp_path):
     """It says which of two files a weight is taken from."""
     folder = saved_as_bin(tmp_path, shards=2)
-    before = identity(locate(str(folder)))
+    before = fingerprint(locate(str(folder)))
     index = folder / "pytorch_model.bin.index.json"
     index.write_text(index.read_text().replace("weights-0", "weights-1", 1))
-    assert identity(locate(str(folder))) != before
+    assert fingerprint(locate(str(folder))) != before
     for name, said in (("../x.bin", "outside of its folder"), ("/x.bin", "outside of its folder")):
         index.write_text(json.dumps({"weight_map": {"norm.weight": name}}))
         with pytest.raises(UserError, match=said):
-            identity(locate(str(folder)))
+            fingerprint(locate(str(folder)))
     index.write_text("[]")
     with pytest.raises(UserError, match="is no index of weights"):
         locate(str(folder))
@@ -172,10 +173,10 @@ def test_a_pickled_object_among_weights_is_not_run(tmp_path, monkeypatch):
 
 
 def test_identity_changes_with_the_weights(llama, tmp_path):
-    first = identity(locate(str(llama)))
-    assert first == identity(locate(str(llama)))
+    first = fingerprint(locate(str(llama)))
+    assert first == fingerprint(locate(str(llama)))
     other = tiny.write_llama(tmp_path / "other", initializer_range=0.3)
-    assert identity(locate(str(other))) != first
+    assert fingerprint(locate(str(other))) != first
     assert first.startswith("sha256:")
 
 
@@ -183,9 +184,10 @@ def test_activation_checkpointing_gives_the_same_gradients(llama):
     ids = torch.arange(8).reshape(1, 8)
     gradients = []
     for checkpointing in (False, True):
-        model = load(llama).train()
+        backbone = load_backbone(locate(str(llama)), attention="causal", dtype=torch.float32).train()
         if checkpointing:
-            checkpoint_activations(model)
+            backbone.checkpoint_activations()
+        model = backbone.model
         model(input_ids=ids).last_hidden_state.sum().backward()
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
     assert len(gradients[0]) == len(gradients[1]) > 10

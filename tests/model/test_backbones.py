@@ -48,13 +48,12 @@ def through(backbone, corpus, precision="bf16-mixed"):
     """Fits, tests, exports and predicts in the folder at hand; the tags of the test set by each way."""
     recipe = {
         "trainer": {"accelerator": "cpu", "max_epochs": 6, "precision": precision},
-        "model": {
-            "backbone": str(backbone),
-            "lora": {"rank": 4},
-            "lr": 0.01,
-            "head_lr": 0.05,
+        "model": {"backbone": str(backbone), "lora": {"rank": 4}, "optimizer": {"lr": 0.01, "head_lr": 0.05}},
+        "data": {
+            "dataset": str(corpus),
+            "batches": {"size": 4},
+            "encoding": {"max_length": 24, "overlap": 4},
         },
-        "data": {"dataset": str(corpus), "batch_size": 4, "max_length": 24, "overlap": 4},
     }
     Path("recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     assert main(["fit", "--config", "recipe.yaml"]) == 0

@@ -4,17 +4,20 @@ import families
 import pytest
 import torch
 import transformers
+from taggers import settings_of
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
-from ner_lightning.model.adapters import Lora, above_layers, frozen_layers
+from ner_lightning.model.adapters import Lora
 from ner_lightning.model.attention import verify_attention
-from ner_lightning.model.backbone import load_backbone
+from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import set_up
-from ner_lightning.model.settings import Architecture
+from ner_lightning.model.decoder import Decoder
+from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.model.weights import load_backbone
 
 LABELS = LabelSet(("PER", "LOC"))
 IDS = torch.arange(10, 34).reshape(2, 12)
@@ -34,10 +37,11 @@ def loaded(kind):
 
 
 def tagger_of(kind, packed=False, bf16=False, **settings):
-    architecture = Architecture(dropout=0.0, **{"lora": Lora(rank=4)} | settings)
-    model = loaded(kind)
-    model.config.is_causal = architecture.attention == "causal"
-    return Tagger(set_up(model, architecture, packed=packed, bf16=bf16), LABELS, architecture, 32, bf16)
+    chosen = settings_of(dropout=0.0, **{"lora": Lora(rank=4)} | settings)
+    backbone = Backbone(loaded(kind), bf16=bf16)
+    backbone.config.is_causal = chosen.attention == "causal"
+    set_up(backbone, chosen, packed=packed)
+    return Tagger(BackboneEmitter(backbone, len(LABELS), chosen.architecture), Decoder(LABELS))
 
 
 def batch_of(rows):
@@ -54,7 +58,7 @@ def batch_of(rows):
 def test_a_family_trains_on_padded_rows_and_padding_changes_nothing(kind):
     tagger = tagger_of(kind)
     both = batch_of([0, 1])
-    loss = tagger.total(tagger.losses(tagger.train()(both), both.tags, both.mask))
+    loss = tagger.decoder.total(tagger.decoder.losses(tagger.train()(both), both.tags, both.mask))
     loss.backward()
     assert [n for n, p in tagger.named_parameters() if p.requires_grad and p.grad is None] == []
     assert all(p.grad.isfinite().all() for p in tagger.parameters() if p.grad is not None)
@@ -71,15 +75,15 @@ def test_a_family_trains_on_padded_rows_and_padding_changes_nothing(kind):
 @pytest.mark.parametrize("kind", families.CONFIGS)
 def test_what_follows_the_layers_is_found_and_trained_with_the_top(kind):
     tagger = tagger_of(kind, lora=None, unfreeze_top=1)
-    names = {module: name for name, module in tagger.backbone.named_modules()}
+    names = {module: name for name, module in tagger.emitter.backbone.model.named_modules()}
     expected = [families.NORMS[kind]] if kind in families.NORMS else []
-    assert [names[module] for module in above_layers(tagger.backbone)] == expected
-    trained = {n for n, p in tagger.backbone.named_parameters() if p.requires_grad}
+    assert [names[module] for module in tagger.emitter.backbone.final_norm] == expected
+    trained = {n for n, p in tagger.emitter.backbone.model.named_parameters() if p.requires_grad}
     for name in expected:
         assert f"{name}.weight" in trained
-    assert not any(p.requires_grad for p in tagger.backbone.get_input_embeddings().parameters())
+    assert not any(p.requires_grad for p in tagger.emitter.backbone.model.get_input_embeddings().parameters())
     if kind != "albert":  # its layers are one layer
-        assert frozen_layers(tagger.backbone) == 1
+        assert tagger.emitter.backbone.frozen_depth() == 1
 
 
 @pytest.mark.parametrize("kind", sorted(families.DECODERS))
@@ -100,7 +104,7 @@ def test_an_encoder_cannot_be_causal(kind):
 
 @pytest.mark.parametrize("kind", ["deberta-v3", "gpt2", "mpt", "gemma3", "bert"])
 def test_packing_is_refused_before_training_where_it_cannot_be(kind):
-    with pytest.raises(UserError, match=r"data\.packing (needs|does not go with)"):
+    with pytest.raises(UserError, match=r"data\.batches\.packing (needs|does not go with)"):
         tagger_of(kind, packed=True)
 
 
@@ -130,7 +134,7 @@ def test_a_family_runs_in_bf16(kind):
     tagger = tagger_of(kind, bf16=True).eval()
     whole = tagger_of(kind).eval()
     with torch.no_grad():
-        half, full = (t.hidden(batch_of([0, 1])).float() for t in (tagger, whole))
+        half, full = (t.emitter.hidden(batch_of([0, 1])).float() for t in (tagger, whole))
     real = batch_of([0, 1]).attention_mask
     assert (half - full)[real].abs().max() < 0.1 * full[real].abs().max()
 
@@ -141,7 +145,7 @@ def test_a_family_that_overflows_in_bf16_is_told_of_fp32(tmp_path):
     with pytest.raises(
         UserError, match=r"DebertaModel cannot be run .*overflow.*\n.*trainer\.precision 32-true"
     ):
-        verify_attention(model, "bidirectional", bf16=True)
+        verify_attention(model, "bidirectional")
 
 
 def test_what_cannot_be_a_tagger_is_refused_in_one_line():

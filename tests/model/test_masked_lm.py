@@ -4,6 +4,7 @@ import families
 import pytest
 import tiny
 import torch
+from taggers import settings_of
 from torch.nn.functional import cross_entropy
 from transformers import (
     AutoModelForCausalLM,
@@ -15,15 +16,15 @@ from transformers import (
 
 from ner_lightning.data.batching import collate
 from ner_lightning.data.pretrained import locate
+from ner_lightning.data.settings import Encoding
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
-from ner_lightning.model.dropout import hidden_words, unread
-from ner_lightning.model.masked_lm import MaskedWords
+from ner_lightning.model.build import Target
+from ner_lightning.model.masked_lm import MaskedWords, masked_words, zeroed
 from ner_lightning.model.masks import hidden_states, run_on
-from ner_lightning.model.settings import Architecture
 
-WHOLE = Architecture(freeze_backbone=False)
+WHOLE = settings_of(freeze_backbone=False)
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +37,21 @@ def folder(tmp_path_factory):
 
 
 def batch_of(folder, *, packed=False, **options):
-    encoder = Encoder(load_tokenizer(locate(str(folder), None)), **options)
+    encoder = Encoder(load_tokenizer(locate(str(folder), None)), Encoding(**options))
     passages = list(encoder.encode([words for words, _ in tiny.sentences(tiny.TRAIN)], [0] * 8))
     return collate(passages, encoder.pad_id, packed=packed)
 
 
-def loaded(folder, architecture=WHOLE, share=0.4, **options):
-    return MaskedWords.load(locate(str(folder), None), architecture, share=share, **options).eval()
+def loaded(folder, settings=WHOLE, mask_ratio=0.4, **target):
+    return MaskedWords.load(
+        locate(str(folder), None), settings, Target(**target), mask_ratio=mask_ratio
+    ).eval()
 
 
 @pytest.mark.parametrize("context", [None, 64])
 def test_whole_words_are_hidden_and_nothing_else(folder, context):
     batch = batch_of(folder, context=context)
-    hidden = hidden_words(batch, 0.5, torch.Generator().manual_seed(3))
+    hidden = masked_words(batch, 0.5, torch.Generator().manual_seed(3))
     flat = hidden.flatten()
     of_words = torch.zeros_like(flat)
     shares = []
@@ -58,14 +61,14 @@ def test_whole_words_are_hidden_and_nothing_else(folder, context):
         shares.append(flat[first].item())
     assert not (flat & ~of_words).any()
     assert 0.3 < sum(shares) / len(shares) < 0.7
-    assert torch.equal(hidden, hidden_words(batch, 0.5, torch.Generator().manual_seed(3)))
+    assert torch.equal(hidden, masked_words(batch, 0.5, torch.Generator().manual_seed(3)))
 
 
 def test_the_loss_is_that_of_hidden_sub_tokens_predicted_from_the_one_before(folder):
     batch, masked = batch_of(folder), loaded(folder)
     loss, count = masked(batch, torch.Generator().manual_seed(1))
-    hidden = hidden_words(batch, 0.4, torch.Generator().manual_seed(1))
-    with unread(masked.backbone, hidden):
+    hidden = masked_words(batch, 0.4, torch.Generator().manual_seed(1))
+    with zeroed(masked.backbone, hidden):
         states = hidden_states(masked.backbone, batch)
     scores = masked.head(states)
     expected = [
@@ -91,13 +94,13 @@ def test_the_loss_is_that_of_hidden_sub_tokens_predicted_from_the_one_before(fol
 def test_scores_are_those_of_the_language_model_with_all_that_follows_its_head(folder, config, packed):
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config).eval()
-    masked = MaskedWords(model, WHOLE, share=0.4, packed=packed).eval()
+    masked = MaskedWords(model, WHOLE, mask_ratio=0.4, packed=packed).eval()
     batch = batch_of(folder, packed=packed)
-    hidden = hidden_words(batch, 0.4, torch.Generator().manual_seed(1))
+    hidden = masked_words(batch, 0.4, torch.Generator().manual_seed(1))
     with torch.no_grad():
         loss, count = masked(batch, torch.Generator().manual_seed(1))
-        with unread(masked.backbone, hidden):
-            scores = run_on(model, batch, like=masked.backbone).logits
+        with zeroed(masked.backbone, hidden):
+            scores = run_on(model, batch, masked.backbone).logits
     place = torch.arange(hidden.shape[1]) if batch.positions is None else batch.positions
     asked = hidden & (place > 0)
     before = asked.roll(-1, 1) if packed else torch.nn.functional.pad(asked[:, 1:], (0, 1))
@@ -114,9 +117,9 @@ def test_what_is_hidden_is_not_read_and_what_is_on_the_right_is(folder):
     def first_states(place):
         ids = batch.input_ids.clone()
         ids[0, place] += 1
-        with unread(masked.backbone, hidden), torch.no_grad():
-            changed = masked.backbone(input_ids=ids).last_hidden_state
-            before = masked.backbone(input_ids=batch.input_ids).last_hidden_state
+        with zeroed(masked.backbone, hidden), torch.no_grad():
+            changed = masked.backbone.model(input_ids=ids).last_hidden_state
+            before = masked.backbone.model(input_ids=batch.input_ids).last_hidden_state
         return changed[0, 1], before[0, 1]
 
     assert torch.equal(*first_states(2))
@@ -132,10 +135,10 @@ def test_rows_that_share_one_row_are_asked_the_same(folder):
     torch.testing.assert_close(padded[0], packed[0])
 
 
-@pytest.mark.parametrize("architecture", [WHOLE, Architecture(lora=Lora(rank=4))])
-def test_it_learns_and_is_written_with_its_head(folder, tmp_path, architecture):
+@pytest.mark.parametrize("settings", [WHOLE, settings_of(lora=Lora(rank=4))])
+def test_it_learns_and_is_written_with_its_head(folder, tmp_path, settings):
     torch.manual_seed(0)
-    batch, masked = batch_of(folder), loaded(folder, architecture).train()
+    batch, masked = batch_of(folder), loaded(folder, settings).train()
     trained = [p for p in masked.parameters() if p.requires_grad]
     head = masked.head.weight.clone()
     optimizer = torch.optim.AdamW(trained, lr=1e-2)
@@ -147,18 +150,18 @@ def test_it_learns_and_is_written_with_its_head(folder, tmp_path, architecture):
         optimizer.zero_grad()
         losses.append((loss / count).item())
     assert losses[-1] < 0.6 * losses[0]
-    assert torch.equal(head, masked.head.weight) == architecture.freeze_backbone
+    assert torch.equal(head, masked.head.weight) == settings.freeze_backbone
     states = hidden_states(masked.eval().backbone, batch)
     masked.save(tmp_path)
     read = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert not read.config.is_causal
-    again = MaskedWords(read, WHOLE, share=0.4).eval()
+    again = MaskedWords(read, WHOLE, mask_ratio=0.4).eval()
     torch.testing.assert_close(hidden_states(again.backbone, batch), states, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(again.head.weight, masked.head.weight)
 
 
 def test_an_early_exit_is_written_as_it_is(folder, tmp_path):
-    loaded(folder, Architecture(freeze_backbone=False, layers=1)).save(tmp_path)
+    loaded(folder, settings_of(freeze_backbone=False, layers=1)).save(tmp_path)
     assert AutoModelForCausalLM.from_pretrained(tmp_path).config.num_hidden_layers == 1
 
 
@@ -168,4 +171,4 @@ def test_only_language_models_that_look_both_ways(folder, llama, bert):
     with pytest.raises(UserError, match="comes without its language-model head"):
         loaded(llama)
     with pytest.raises(UserError, match=r"model\.attention is causal"):
-        loaded(folder, Architecture(attention="causal"))
+        loaded(folder, settings_of(attention="causal"))

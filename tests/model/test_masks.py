@@ -2,14 +2,13 @@
 
 import pytest
 import torch
+from taggers import build
 
 from ner_lightning.data.batching import collate
-from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.data.settings import Encoding
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
-from ner_lightning.model.build import build_tagger
-from ner_lightning.model.settings import Architecture
 from ner_lightning.training.datamodule import CoNLLDataModule
 
 LABELS = LabelSet(("PER", "ORG", "LOC", "MISC"))
@@ -17,15 +16,16 @@ LABELS = LabelSet(("PER", "ORG", "LOC", "MISC"))
 
 def batches(backbone, corpus):
     """The same sentences padded and packed, some of them in several windows."""
-    data = CoNLLDataModule(dataset=str(corpus), backbone=str(backbone), max_length=12, overlap=4)
-    sentences, pad = data.encoded("train")[:8], data.encoder.pad_id
+    data = CoNLLDataModule(
+        dataset=str(corpus), backbone=str(backbone), encoding=Encoding(max_length=12, overlap=4)
+    )
+    sentences, pad = data.corpus.encoded("train")[:8], data.corpus.encoder.pad_id
     return collate(sentences, pad), collate(sentences, pad, packed=True)
 
 
 def tagger_of(backbone, **options):
     torch.manual_seed(0)
-    architecture = Architecture(attention=options.pop("attention"), lora=Lora(rank=4), dropout=0.0)
-    return build_tagger(locate(str(backbone)), LABELS, architecture, **options)[0]
+    return build(backbone, LABELS, lora=Lora(rank=4), dropout=0.0, **options)
 
 
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
@@ -36,10 +36,10 @@ def test_losses_and_gradients_equal_those_of_padded_batches(llama, corpus, atten
     for batch in batches(llama, corpus):
         tagger.zero_grad()
         emissions = tagger(batch)
-        parts = tagger.losses(emissions, batch.tags, batch.mask)
-        torch.autograd.backward(tagger.total(parts))
+        parts = tagger.decoder.losses(emissions, batch.tags, batch.mask)
+        torch.autograd.backward(tagger.decoder.total(parts))
         grads = [p.grad.clone() for p in tagger.parameters() if p.requires_grad]
-        found.append((emissions[batch.mask], tagger.total(parts), grads))
+        found.append((emissions[batch.mask], tagger.decoder.total(parts), grads))
     (padded, loss, grads), (packed, packed_loss, packed_grads) = found
     torch.testing.assert_close(packed, padded, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(packed_loss, loss)
@@ -59,14 +59,16 @@ def test_our_mask_is_the_one_that_transformers_makes(llama, corpus, attention, i
     for batch in (padded, whole):
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             mask = batch.attention_mask.long()
-            expected = tagger.backbone(input_ids=batch.input_ids, attention_mask=mask).last_hidden_state
-            found = tagger.hidden(batch)
+            expected = tagger.emitter.backbone.model(
+                input_ids=batch.input_ids, attention_mask=mask
+            ).last_hidden_state
+            found = tagger.emitter.hidden(batch)
         torch.testing.assert_close(found[batch.attention_mask], expected[batch.attention_mask])
 
 
 def collate_one(backbone, corpus):
     data = CoNLLDataModule(dataset=str(corpus), backbone=str(backbone))
-    return collate(data.encoded("train")[:1], data.encoder.pad_id)
+    return collate(data.corpus.encoded("train")[:1], data.corpus.encoder.pad_id)
 
 
 def test_a_packed_row_has_no_padding(llama, corpus):
@@ -83,26 +85,26 @@ def test_sentences_in_a_row_do_not_see_each_other(llama, corpus, attention):
     changed = batch.input_ids.clone()
     changed[0, ends + 1 :] = (changed[0, ends + 1 :] + 1) % 400
     with torch.no_grad():
-        before = tagger.hidden(batch)
+        before = tagger.emitter.hidden(batch)
         batch.input_ids = changed
-        after = tagger.hidden(batch)
+        after = tagger.emitter.hidden(batch)
     assert torch.equal(before[0, :ends], after[0, :ends])
     assert not torch.equal(before[0, ends:], after[0, ends:])
 
 
 def test_learned_positions_are_refused(bert, corpus):
     tagger = tagger_of(bert, attention="bidirectional")
-    with pytest.raises(UserError, match=r"data\.packing needs rotary positions"):
+    with pytest.raises(UserError, match=r"data\.batches\.packing needs rotary positions"):
         tagger(batches(bert, corpus)[1])
 
 
 def test_sliding_windows_and_other_attention_are_refused(llama, corpus):
     tagger = tagger_of(llama, attention="bidirectional")
     _, packed = batches(llama, corpus)
-    tagger.backbone.config.layer_types = ["full_attention", "sliding_attention"]
+    tagger.emitter.backbone.config.layer_types = ["full_attention", "sliding_attention"]
     with pytest.raises(UserError, match="sliding windows"):
         tagger(packed)
-    tagger.backbone.config.layer_types = None
-    tagger.backbone.config._attn_implementation = "flex_attention"
+    tagger.emitter.backbone.config.layer_types = None
+    tagger.emitter.backbone.config._attn_implementation = "flex_attention"
     with pytest.raises(UserError, match="eager or sdpa"):
         tagger(packed)

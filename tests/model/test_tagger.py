@@ -3,28 +3,29 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import taggers
 import tiny
 import torch
 
 from ner_lightning.data.batching import collate
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.data.settings import Encoding
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.attention import verify_attention
-from ner_lightning.model.backbone import compile_layers, find_layers, load_backbone
-from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
-from ner_lightning.model.loss import LossWeights, check_objective
-from ner_lightning.model.settings import Architecture
+from ner_lightning.model.extensions import LossPart
+from ner_lightning.model.loss import Loss
+from ner_lightning.model.weights import load_backbone
 
 PAIRS = tiny.sentences(tiny.TRAIN)
 LABELS = LabelSet.from_tags(tags for _, tags in PAIRS)
 
 
 def batch_of(folder, pairs=PAIRS, **limits):
-    encoder = Encoder(load_tokenizer(locate(str(folder))), **limits)
+    encoder = Encoder(load_tokenizer(locate(str(folder))), Encoding(**limits))
     encoded = encoder.encode([words for words, _ in pairs])
     tagged = [
         replace(e, tags=np.array(LABELS.encode(tags))) for e, (_, tags) in zip(encoded, pairs, strict=True)
@@ -32,17 +33,9 @@ def batch_of(folder, pairs=PAIRS, **limits):
     return collate(tagged, encoder.pad_id)
 
 
-def build(folder, implementation="auto", bf16=False, **settings):
+def build(folder, **settings):
     torch.manual_seed(1)
-    settings = {"lora": Lora(rank=4), "dropout": 0.0} | settings
-    tagger, _ = build_tagger(
-        locate(str(folder)),
-        LABELS,
-        Architecture(**settings),
-        bf16=bf16,
-        implementation=implementation,
-    )
-    return tagger
+    return taggers.build(folder, LABELS, **{"lora": Lora(rank=4), "dropout": 0.0} | settings)
 
 
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
@@ -80,7 +73,7 @@ def test_a_backbone_that_attends_otherwise_is_refused(llama, asked, found, imple
 )
 def test_the_proof_takes_the_path_of_training_and_settles_the_mask(llama, blind, taken):
     model = load_backbone(locate(str(llama)), attention="bidirectional", dtype=torch.float32)
-    forward = model.forward
+    forward = model.model.forward
 
     def sometimes_blind(input_ids, attention_mask):
         if not blind(attention_mask):
@@ -91,7 +84,7 @@ def test_the_proof_takes_the_path_of_training_and_settles_the_mask(llama, blind,
         finally:
             model.config.is_causal = False
 
-    model.forward = sometimes_blind
+    model.model.forward = sometimes_blind
     if taken is None:
         with pytest.raises(UserError, match=r"attention is bidirectional, but .* is mixed"):
             verify_attention(model, "bidirectional")
@@ -102,8 +95,8 @@ def test_the_proof_takes_the_path_of_training_and_settles_the_mask(llama, blind,
 
 def test_what_stands_on_padding_must_not_matter(llama):
     model = load_backbone(locate(str(llama)), attention="bidirectional", dtype=torch.float32)
-    forward = model.forward
-    model.forward = lambda input_ids, attention_mask: forward(input_ids=input_ids)
+    forward = model.model.forward
+    model.model.forward = lambda input_ids, attention_mask: forward(input_ids=input_ids)
     with pytest.raises(UserError, match=r"what stands on padding .* changes"):
         verify_attention(model, "bidirectional")
 
@@ -111,8 +104,8 @@ def test_what_stands_on_padding_must_not_matter(llama):
 def test_the_proof_covers_packed_rows(llama):
     model = load_backbone(locate(str(llama)), attention="bidirectional", dtype=torch.float32)
     verify_attention(model, "bidirectional", packed=True)
-    forward = model.forward
-    model.forward = lambda input_ids, attention_mask=None, position_ids=None: forward(
+    forward = model.model.forward
+    model.model.forward = lambda input_ids, attention_mask=None, position_ids=None: forward(
         input_ids=input_ids, attention_mask=None if position_ids is not None else attention_mask
     )
     verify_attention(model, "bidirectional")
@@ -145,7 +138,9 @@ def test_layers_at_the_bottom_can_stay_causal(llama, implementation, bf16):
         for batch in batches:
             mask = batch.attention_mask.long()
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                out = tagger.backbone(batch.input_ids, attention_mask=mask, output_hidden_states=True)
+                out = tagger.emitter.backbone.model(
+                    batch.input_ids, attention_mask=mask, output_hidden_states=True
+                )
                 emissions = tagger(batch)
             states.append((*(h[0, 1].float() for h in out.hidden_states), emissions[0, 0]))
         (_, low, high, one), (_, low_changed, high_changed, other) = states
@@ -159,20 +154,20 @@ def test_causal_layers_are_proven_and_refused_where_they_cannot_be(llama, bert):
     with pytest.raises(UserError, match="these layers are not all causal"):
         verify_attention(model, "bidirectional", causal_below=1)
     with pytest.raises(UserError, match=r"causal_below is 1; it counts the causal layers"):
-        Architecture(attention="causal", causal_below=1)
+        taggers.settings_of(attention="causal", causal_below=1)
     with pytest.raises(UserError, match="does not go with the layers of this backbone"):
         build(bert, causal_below=1)
 
 
 def test_an_early_exit_is_the_lower_part_of_the_backbone(llama):
     whole, part = build(llama, lora=None), build(llama, lora=None, layers=1)
-    assert (len(find_layers(whole.backbone)), len(find_layers(part.backbone))) == (2, 1)
+    assert (len(whole.emitter.backbone.layers), len(part.emitter.backbone.layers)) == (2, 1)
     batch = batch_of(llama)
     mask = batch.attention_mask.long()
     with torch.no_grad():
-        hidden = whole.backbone(batch.input_ids, attention_mask=mask, output_hidden_states=True)
-        expected = whole.backbone.norm(hidden.hidden_states[1])
-        found = part.hidden(batch)
+        hidden = whole.emitter.backbone.model(batch.input_ids, attention_mask=mask, output_hidden_states=True)
+        expected = whole.emitter.backbone.model.norm(hidden.hidden_states[1])
+        found = part.emitter.hidden(batch)
     torch.testing.assert_close(found[batch.attention_mask], expected[batch.attention_mask])
     for count, said in ((0, "it must be a whole number of at least 1"), (3, "the backbone has 2 layers")):
         with pytest.raises(UserError, match=f"model.architecture.layers is {count}; {said}"):
@@ -182,7 +177,7 @@ def test_an_early_exit_is_the_lower_part_of_the_backbone(llama):
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_passage_gives_each_sentence_the_context_of_the_others(llama, packed):
     tagger = build(llama).eval()
-    encoder = Encoder(load_tokenizer(locate(str(llama))), context=200)
+    encoder = Encoder(load_tokenizer(locate(str(llama))), Encoding(context=200))
     texts = [words for words, _ in PAIRS]
     with torch.no_grad():
         together = tagger(
@@ -202,7 +197,7 @@ def test_a_causal_model_sees_the_right_context_in_a_second_copy(llama):
     tagger = build(llama, attention="causal").eval()
     found = []
     for repeats in (0, 1):
-        encoder = Encoder(load_tokenizer(locate(str(llama))), repeats=repeats)
+        encoder = Encoder(load_tokenizer(locate(str(llama))), Encoding(repeats=repeats))
         texts = (["Vera", "joined", last] for last in ("Halden", "Lima"))
         with torch.no_grad():
             one, other = (tagger(collate(list(encoder.encode([t])), encoder.pad_id))[0, 0] for t in texts)
@@ -217,7 +212,7 @@ def test_padding_and_order_change_nothing(llama, pooling, use_crf):
     whole = batch_of(llama)
     with torch.no_grad():
         together = tagger(whole)
-        tags = tagger.decode(together, whole.mask)
+        tags = tagger.decoder.decode(together, whole.mask)
         backwards = tagger(batch_of(llama, PAIRS[::-1])).flip(0)
         for row, pair in enumerate(PAIRS):
             alone = batch_of(llama, [pair])
@@ -225,15 +220,15 @@ def test_padding_and_order_change_nothing(llama, pooling, use_crf):
             count = len(pair[0])
             torch.testing.assert_close(together[row, :count], emissions[0], rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(backwards[row, :count], emissions[0], rtol=1e-4, atol=1e-5)
-            assert tagger.decode(emissions, alone.mask)[0].tolist() == tags[row, :count].tolist()
+            assert tagger.decoder.decode(emissions, alone.mask)[0].tolist() == tags[row, :count].tolist()
             assert not tags[row, count:].any()
 
 
 def test_mean_pooling_is_the_mean_of_a_words_sub_tokens(llama):
     tagger = build(llama, pooling="mean")
     batch = batch_of(llama)
-    flat = tagger.hidden(batch).flatten(0, 1)
-    vectors = tagger.word_vectors(batch)
+    flat = tagger.emitter.hidden(batch).flatten(0, 1)
+    vectors = tagger.emitter.word_vectors(batch)
     for row, column in batch.mask.nonzero().tolist():
         span = flat[batch.first[row, column] : batch.last[row, column] + 1]
         torch.testing.assert_close(vectors[row, column], span.mean(0), rtol=1e-4, atol=1e-5)
@@ -243,38 +238,13 @@ def test_mean_pooling_loses_no_digits_in_a_long_row(llama):
     tagger = build(llama, pooling="mean")
     count = 5000
     states = torch.randn(1, 2 * count, 32, generator=torch.Generator().manual_seed(1)) + 100
-    tagger.hidden = lambda _batch: states
+    tagger.emitter.hidden = lambda _batch: states
     place = torch.arange(count).view(2, -1)
     batch = batch_of(llama)
     batch.first, batch.last, batch.mask = 2 * place, 2 * place + 1, place < count - 10
     expected = states.view(2, -1, 2, 32).double().mean(2).float()
-    vectors = tagger.word_vectors(batch)
+    vectors = tagger.emitter.word_vectors(batch)
     torch.testing.assert_close(vectors[batch.mask], expected[batch.mask], rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_while_training_whole_words_are_hidden_at_the_input(llama, packed):
-    tagger = build(llama, word_dropout=0.3)
-    encoder = Encoder(load_tokenizer(locate(str(llama))), context=60)
-    texts = [words for words, _ in PAIRS * 20]
-    batch = collate(list(encoder.encode(texts, [0] * len(texts))), encoder.pad_id, packed=packed)
-    read = []
-    hook = find_layers(tagger.backbone)[0].register_forward_pre_hook(lambda _, args: read.append(args[0]))
-    torch.manual_seed(1)
-    tagger.train()(batch).sum().backward()
-    tagger(batch)
-    tagger.eval()(batch)
-    hook.remove()
-    first, second, none = ((out == 0).all(-1).flatten() for out in read)  # each sub-token, zeros or not
-    assert not none.any()
-    assert not torch.equal(first, second)
-    words = torch.stack([first[batch.first], first[batch.last]])[:, batch.mask]
-    assert torch.equal(words[0], words[1])  # a word goes whole
-    assert words[0].float().mean().item() == pytest.approx(0.3, abs=0.05)
-    pieces = (batch.last - batch.first + 1)[batch.mask]
-    assert first.sum() == pieces[words[0]].sum()  # and nothing else does: no line break, no padding
-    with pytest.raises(UserError, match=r"model\.word_dropout is 1\.0; it must be"):
-        build(llama, word_dropout=1.0)
 
 
 def test_windows_are_stitched_before_the_crf(llama):
@@ -285,22 +255,22 @@ def test_windows_are_stitched_before_the_crf(llama):
     emissions = tagger(batch)
     assert emissions.shape[:2] == (1, len(long[0]))
     assert int(batch.mask.sum()) == len(long[0])
-    parts = tagger.losses(emissions, batch.tags, batch.mask)
-    expected = -tagger.crf.log_likelihood(emissions, batch.tags, batch.mask).sum()
+    parts = tagger.decoder.losses(emissions, batch.tags, batch.mask)
+    expected = -tagger.decoder.crf.log_likelihood(emissions, batch.tags, batch.mask).sum()
     assert torch.allclose(parts["crf"], expected)
 
 
 def test_parts_of_the_loss_are_what_they_say(llama):
-    tagger = build(llama, weights=LossWeights(ce=0.5, crf=2.0, ls=0.1))
+    tagger = build(llama, loss=Loss(ce=0.5, crf=2.0, ls=0.1))
     batch = batch_of(llama)
     emissions = tagger(batch)
-    parts = tagger.losses(emissions, batch.tags, batch.mask)
+    parts = tagger.decoder.losses(emissions, batch.tags, batch.mask)
     real = emissions[batch.mask]
     ce = torch.nn.functional.cross_entropy(real, batch.tags[batch.mask], reduction="sum")
     ls = -torch.log_softmax(real, -1).mean(-1).sum()
     torch.testing.assert_close(parts["ce"], ce)
     torch.testing.assert_close(parts["ls"], ls)
-    torch.testing.assert_close(tagger.total(parts), 0.5 * ce + 2.0 * parts["crf"] + 0.1 * ls)
+    torch.testing.assert_close(tagger.decoder.total(parts), 0.5 * ce + 2.0 * parts["crf"] + 0.1 * ls)
     # PyTorch's own label smoothing is this mixture of the two.
     smoothed = torch.nn.functional.cross_entropy(
         real, batch.tags[batch.mask], label_smoothing=0.2, reduction="sum"
@@ -308,18 +278,25 @@ def test_parts_of_the_loss_are_what_they_say(llama):
     torch.testing.assert_close(0.8 * ce + 0.2 * ls, smoothed)
 
 
-@pytest.mark.parametrize("weights", [LossWeights(0, 1, 0), LossWeights(1, 0, 0), LossWeights(0, 0, 1)])
+class Own(LossPart):
+    """A project's own part of the loss."""
+
+    def __call__(self, emissions, tags, mask):
+        return emissions.sum()
+
+
+@pytest.mark.parametrize("weights", [Loss(0, 1, 0), Loss(1, 0, 0), Loss(0, 0, 1)])
 @pytest.mark.parametrize("use_crf", [True, False])
 def test_zero_weights_leave_no_trained_parameter_idle(llama, weights, use_crf):
     if not use_crf and not (weights.ce or weights.ls):
         with pytest.raises(UserError, match=r"model\.loss: with model\.use_crf false only ce and ls count"):
-            check_objective(weights, use_crf)
-        check_objective(weights, use_crf, [0.5])  # a project's own part of the loss
+            weights.check_objective(use_crf)
+        replace(weights, parts=[Own()]).check_objective(use_crf)
         return
-    check_objective(weights, use_crf)
-    tagger = build(llama, weights=weights, use_crf=use_crf)
+    weights.check_objective(use_crf)
+    tagger = build(llama, loss=weights, use_crf=use_crf)
     batch = batch_of(llama)
-    tagger.total(tagger.losses(tagger(batch), batch.tags, batch.mask)).backward()
+    tagger.decoder.total(tagger.decoder.losses(tagger(batch), batch.tags, batch.mask)).backward()
     assert [n for n, p in tagger.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
@@ -340,10 +317,10 @@ def test_each_way_of_training_trains_what_it_says(request, kind):
     for way, settings in ways.items():
         tagger = build(folder, **settings)
         batch = batch_of(folder)
-        tagger.total(tagger.losses(tagger(batch), batch.tags, batch.mask)).backward()
+        tagger.decoder.total(tagger.decoder.losses(tagger(batch), batch.tags, batch.mask)).backward()
         names = [n for n, p in tagger.named_parameters() if p.requires_grad]
         assert [n for n, p in tagger.named_parameters() if p.requires_grad and p.grad is None] == []
-        trained[way] = [n for n in names if n.startswith("backbone.")]
+        trained[way] = [n for n in names if n.startswith("emitter.backbone.")]
     assert trained["frozen"] == []
     assert trained["adapters"]
     assert all("lora_" in name for name in trained["adapters"])
@@ -366,8 +343,10 @@ def test_bf16_keeps_what_is_trained_in_fp32_and_the_crf_exact(llama):
     assert other.dtype == torch.float32
     assert (one - other).abs().max() < 0.05 * one.abs().max()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = half.crf.log_likelihood(other, batch.tags, batch.mask)
-    torch.testing.assert_close(inside, half.crf.log_likelihood(other, batch.tags, batch.mask), rtol=0, atol=0)
+        inside = half.decoder.crf.log_likelihood(other, batch.tags, batch.mask)
+    torch.testing.assert_close(
+        inside, half.decoder.crf.log_likelihood(other, batch.tags, batch.mask), rtol=0, atol=0
+    )
 
 
 def test_adapters_take_their_input_as_it_is_with_equal_gradients(llama):
@@ -381,7 +360,7 @@ def test_adapters_take_their_input_as_it_is_with_equal_gradients(llama):
             if hasattr(module, "lora_B"):
                 torch.nn.init.normal_(module.lora_B["default"].weight, std=0.1)
         torch.manual_seed(3)
-        tagger.total(tagger.losses(tagger(batch), batch.tags, batch.mask)).backward()
+        tagger.decoder.total(tagger.decoder.losses(tagger(batch), batch.tags, batch.mask)).backward()
         gradients.append([p.grad for p in tagger.parameters() if p.grad is not None])
     assert len(gradients[0]) > 10
     for one, other in zip(*gradients, strict=True):
@@ -392,7 +371,7 @@ def test_softmax_decoding_is_legal_and_best_among_legal(llama):
     tagger = build(llama, use_crf=False).eval()
     batch = batch_of(llama, [(["Vera", "left", "Lima"], ["O"] * 3)])
     emissions = torch.randn(1, 3, len(LABELS), generator=torch.Generator().manual_seed(2)) * 3
-    found = tagger.decode(emissions, batch.mask)[0].tolist()
+    found = tagger.decoder.decode(emissions, batch.mask)[0].tolist()
     scores = torch.log_softmax(emissions[0], -1)
     legal, starts = LABELS.legal_transitions(), LABELS.legal_starts()
     best = max(
@@ -405,7 +384,7 @@ def test_softmax_decoding_is_legal_and_best_among_legal(llama):
     )
     assert found == list(best)
     free = build(llama, use_crf=False, constrained=False)
-    assert free.decode(emissions, batch.mask)[0].tolist() == emissions[0].argmax(-1).tolist()
+    assert free.decoder.decode(emissions, batch.mask)[0].tolist() == emissions[0].argmax(-1).tolist()
 
 
 def test_probability_of_an_entity(llama):
@@ -414,8 +393,8 @@ def test_probability_of_an_entity(llama):
     emissions = torch.zeros(2, 3, len(LABELS))
     for row, column, tag in ((0, 0, 1), (0, 1, 2), (1, 0, 3)):
         emissions[row, column, tag] = 9.0
-    tags = soft.decode(emissions, batch.mask)
-    first, second = soft.entities(emissions, batch.mask, tags)
+    tags = soft.decoder.decode(emissions, batch.mask)
+    first, second = soft.decoder.entities(emissions, batch.mask, tags)
     p = torch.softmax(emissions, -1)
     assert [(e.type, e.start, e.end) for e in first + second] == [
         (LABELS.types[0], 0, 2),
@@ -423,17 +402,19 @@ def test_probability_of_an_entity(llama):
     ]
     assert first[0].probability == pytest.approx(float(p[0, 0, 1] * p[0, 1, 2]), rel=1e-4)
     crf = build(llama).eval()
-    assert crf.probability_name == "marginal"
+    assert crf.decoder.probability_name == "marginal"
     # All paths that begin B-PER I-PER and do not go on with I-PER, by enumeration.
     weights = {
-        path: torch.exp(crf.crf.log_likelihood(emissions[:1], torch.tensor([path]), batch.mask[:1])).item()
+        path: torch.exp(
+            crf.decoder.crf.log_likelihood(emissions[:1], torch.tensor([path]), batch.mask[:1])
+        ).item()
         for path in itertools.product(range(len(LABELS)), repeat=3)
     }
     assert sum(weights.values()) == pytest.approx(1.0, rel=1e-4)
     exact = sum(w for path, w in weights.items() if path[:2] == (1, 2) and path[2] != 2)
-    (entity,), _ = crf.entities(emissions, batch.mask, tags)
+    (entity,), _ = crf.decoder.entities(emissions, batch.mask, tags)
     assert entity.probability == pytest.approx(float(exact), rel=1e-4)
-    assert soft.entities(emissions, batch.mask, torch.zeros_like(tags)) == [[], []]
+    assert soft.decoder.entities(emissions, batch.mask, torch.zeros_like(tags)) == [[], []]
 
 
 @pytest.mark.slow
@@ -442,9 +423,9 @@ def test_compiled_layers_compute_the_same(llama):
     batch = batch_of(llama)
     with torch.no_grad():
         plain = tagger(batch)
-        compile_layers(tagger.backbone)
+        tagger.emitter.backbone.compile_layers()
         compiled = tagger(batch)
-    assert len(find_layers(tagger.backbone)) == 2
+    assert len(tagger.emitter.backbone.layers) == 2
     torch.testing.assert_close(plain, compiled, rtol=1e-4, atol=1e-5)
 
 
@@ -452,26 +433,25 @@ def test_compiled_layers_compute_the_same(llama):
 def test_merged_adapters_compute_the_same(llama, bf16):
     torch.manual_seed(3)
     apart, whole = (
-        build_tagger(locate(str(llama)), LABELS, Architecture(lora=Lora(rank=4)), bf16=bf16, mergeable=m)[0]
-        for m in (False, True)
+        taggers.build(llama, LABELS, lora=Lora(rank=4), bf16=bf16, mergeable=m) for m in (False, True)
     )
     for name, parameter in apart.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     state = {n: p.detach() for n, p in apart.named_parameters() if p.requires_grad}
     whole.load_state_dict(state, strict=False)
-    whole.merge()
+    whole.emitter.merge()
     assert not any("lora_" in name for name, _ in whole.named_parameters())
     batch = batch_of(llama)
     with torch.no_grad():
         one, other = (tagger.eval()(batch)[batch.mask] for tagger in (apart, whole))
     tolerance = 0.1 if bf16 else 1e-5  # bf16 rounds at other places
     torch.testing.assert_close(other, one, rtol=tolerance, atol=tolerance * one.abs().max().item())
-    kinds = {p.dtype for p in whole.backbone.parameters()}
+    kinds = {p.dtype for p in whole.emitter.backbone.parameters()}
     assert kinds == {torch.bfloat16 if bf16 else torch.float32}
     # The frequencies of RoPE are no weights: rounded to bf16 they would turn far words to other angles.
-    buffers = dict(whole.backbone.named_buffers())
-    for name, exact in apart.backbone.base_model.model.named_buffers():
+    buffers = dict(whole.emitter.backbone.model.named_buffers())
+    for name, exact in apart.emitter.backbone.model.base_model.model.named_buffers():
         assert torch.equal(buffers[name], exact), name
     assert buffers
 
@@ -486,19 +466,19 @@ def test_unusable_settings_are_explained(llama):
     with pytest.raises(UserError, match=r"lora\.top is 0"):
         Lora(top=0)
     with pytest.raises(UserError, match="all weights are zero"):
-        LossWeights(0, 0, 0)
+        Loss(0, 0, 0)
     with pytest.raises(UserError, match=r"model\.loss\.ce is -?\S+; it must be a number of at least 0"):
-        LossWeights(ce=-1)
+        Loss(ce=-1)
 
 
 def test_checkpoints_of_other_models_are_refused(llama):
     tagger = build(llama)
     names = kept_names(tagger)
-    assert {"head.weight", "head.bias", "crf.transitions"} < names
-    assert all("lora_" in n for n in names if n.startswith("backbone."))
+    assert {"emitter.head.weight", "emitter.head.bias", "decoder.crf.transitions"} < names
+    assert all("lora_" in n for n in names if n.startswith("emitter.backbone."))
     check_names(names, names)
-    with pytest.raises(UserError, match=r"lacks 1 \(such as head\.bias\) and has 1 .*extra"):
-        check_names(names - {"head.bias"} | {"extra"}, names)
+    with pytest.raises(UserError, match=r"lacks 1 \(such as emitter\.head\.bias\) and has 1 .*extra"):
+        check_names(names - {"emitter.head.bias"} | {"extra"}, names)
     with pytest.raises(UserError, match="trained on other"):
         check_backbone({"name": "other", "weights": "a"}, "this", "b")
     with pytest.raises(UserError, match=r"knows the entity types A, the data A, B"):

@@ -30,7 +30,7 @@ def place(tmp_path_factory, llama):
     config = {
         "trainer": {"accelerator": "cpu", "max_epochs": 2},
         "model": {"backbone": str(llama), "lora": {"rank": 2}},
-        "data": {"dataset": str(tiny.write_corpus(folder / "data")), "batch_size": 8},
+        "data": {"dataset": str(tiny.write_corpus(folder / "data")), "batches": {"size": 8}},
     }
     (folder / "small.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     (folder / "text.txt").write_text("Vera Holt left Lima .\nNobody answered .\n", encoding="utf-8")

@@ -8,6 +8,7 @@ from jsonargparse import ArgumentError
 
 from ner_lightning.commands.parser_errors import explain
 from ner_lightning.commands.recipe import parser
+from ner_lightning.data.settings import Batches, Limits
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.features import CacheSettings
@@ -18,6 +19,7 @@ from ner_lightning.system.ranges import Ranged
 from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
+from ner_lightning.training.optim import Optimizer
 
 OWNERS = {
     "model": NERModule,
@@ -82,12 +84,30 @@ def test_the_parser_holds_ranges(options, key, kind, optional):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: NERModule(types=["PER"], lr=-1), r"model\.lr is -1; it must be a number above 0$"),
-        (lambda: NERModule(types=["PER"], warmup=2), r"model\.warmup is 2; .* from 0 to 1$"),
-        (lambda: NERModule(types=["PER"], layers=0), r"model\.layers is 0; .* at least 1, or null$"),
-        (lambda: CoNLLDataModule(train_limit=-1), r"data\.train_limit is -1; .* at least 1, or null$"),
-        (lambda: CoNLLDataModule(batch_size=2.5), r"data\.batch_size is 2\.5; it must be a whole number"),
-        (lambda: CoNLLDataModule(batch_size=True), r"data\.batch_size is True; it must be a whole number"),
+        (
+            lambda: NERModule(types=["PER"], optimizer=Optimizer(lr=-1)),
+            r"model\.lr is -1; it must be a number above 0$",
+        ),
+        (
+            lambda: NERModule(types=["PER"], optimizer=Optimizer(warmup=2)),
+            r"model\.warmup is 2; .* from 0 to 1$",
+        ),
+        (
+            lambda: NERModule(types=["PER"], architecture=Architecture(layers=0)),
+            r"model\.layers is 0; .* at least 1, or null$",
+        ),
+        (
+            lambda: CoNLLDataModule(limits=Limits(train=-1)),
+            r"data\.train_limit is -1; .* at least 1, or null$",
+        ),
+        (
+            lambda: CoNLLDataModule(batches=Batches(size=2.5)),
+            r"data\.batch_size is 2\.5; it must be a whole number",
+        ),
+        (
+            lambda: CoNLLDataModule(batches=Batches(size=True)),
+            r"data\.batch_size is True; it must be a whole number",
+        ),
         (lambda: Lora(rank=0), r"model\.lora\.rank is 0"),
         (lambda: Lora(dropout="0.1"), r"model\.lora\.dropout is '0\.1'"),
         (lambda: LossWeights(ls=-0.1), r"model\.loss\.ls is -0\.1; it must be a number of at least 0"),

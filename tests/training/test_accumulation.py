@@ -43,8 +43,12 @@ def test_a_schedule_of_accumulation_follows_one_large_batch(llama, corpus, tmp_p
     monkeypatch.chdir(tmp_path)
     config = {
         "trainer": {"accelerator": "cpu", "max_epochs": 2, "precision": "64-true"},
-        "model": {"backbone": str(llama), "lr": 0.01, "dropout": 0.0, "schedule": "constant", "warmup": 0.0},
-        "data": {"dataset": str(corpus), "batch_size": 32},
+        "model": {
+            "backbone": str(llama),
+            "optimizer": {"lr": 0.01, "schedule": "constant", "warmup": 0.0},
+            "architecture": {"dropout": 0.0},
+        },
+        "data": {"dataset": str(corpus), "batches": {"size": 32}},
     }
     parts = {"class_path": "GradientAccumulationScheduler", "init_args": {"scheduling": {0: 4, 1: 8}}}
     weights = []

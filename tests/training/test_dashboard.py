@@ -94,8 +94,8 @@ def runs(tmp_path_factory, llama, corpus):
                 "init_args": {"project": "tests", "log_model": True},
             },
         },
-        "model": {"backbone": str(llama), "lr": 0.01, "head_lr": 0.03, "loss": {"ls": 0.1}},
-        "data": {"dataset": str(corpus), "batch_size": 5},
+        "model": {"backbone": str(llama), "optimizer": {"lr": 0.01, "head_lr": 0.03}, "loss": {"ls": 0.1}},
+        "data": {"dataset": str(corpus), "batches": {"size": 5}},
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:

@@ -4,6 +4,7 @@ import pytest
 import tiny
 
 from ner_lightning.data.schemes import spans
+from ner_lightning.data.settings import Encoding, Files, Limits
 from ner_lightning.data.sources import Split
 from ner_lightning.errors import UserError
 from ner_lightning.training.datamodule import CoNLLDataModule
@@ -47,7 +48,7 @@ def test_types_given_need_no_training_data(mixed, llama):
 
 
 def test_limits_cut_a_split_and_mark_its_fingerprint(corpus, llama):
-    data = CoNLLDataModule(dataset=str(corpus), backbone=str(llama), train_limit=3)
+    data = CoNLLDataModule(dataset=str(corpus), backbone=str(llama), limits=Limits(train=3))
     whole = CoNLLDataModule(dataset=str(corpus), backbone=str(llama))
     assert len(data.split("train").sentences) == 3
     assert data.split("train").fingerprint == whole.split("train").fingerprint + "[:3]"
@@ -55,7 +56,9 @@ def test_limits_cut_a_split_and_mark_its_fingerprint(corpus, llama):
 
 
 def test_batches_carry_gold_tags_and_every_word(corpus, llama):
-    data = CoNLLDataModule(dataset=str(corpus), backbone=str(llama), max_length=14, overlap=4)
+    data = CoNLLDataModule(
+        dataset=str(corpus), backbone=str(llama), encoding=Encoding(max_length=14, overlap=4)
+    )
     seen = {}
     for batch in data.test_dataloader():
         for row, index in enumerate(batch.index.tolist()):
@@ -77,9 +80,12 @@ def test_the_bundled_sample_is_a_data_set(llama):
 def test_types_are_those_of_the_whole_training_file(tmp_path, llama, caplog):
     caplog.set_level("INFO")
     write(tmp_path / "train.conll", [("Vera", "B-PER"), ("", ""), ("Lima", "B-LOC"), ("", ""), ("won", "O")])
-    assert CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), train_limit=2).types == ["PER", "LOC"]
+    assert CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), limits=Limits(train=2)).types == [
+        "PER",
+        "LOC",
+    ]
     assert "train_limit" not in caplog.text
-    data = CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), train_limit=1)
+    data = CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), limits=Limits(train=1))
     assert data.types == ["PER", "LOC"]
     assert len(data.split("train").sentences) == 1
     expected = "The first 1 of 3 training sentences (data.limits.train) hold no LOC; the types are those of"
@@ -88,11 +94,17 @@ def test_types_are_those_of_the_whole_training_file(tmp_path, llama, caplog):
 
 def test_columns_are_named_by_number_where_they_have_no_names(tmp_path, llama):
     write(tmp_path / "train.conll", [("x Vera B-PER", "B-DEEP"), ("y left O", "O")])
-    data = CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), words_column="1", tags_column="2")
+    data = CoNLLDataModule(
+        dataset=str(tmp_path), backbone=str(llama), files=Files(words_column="1", tags_column="2")
+    )
     (sentence,) = data.split("train").sentences
     assert (sentence.words, sentence.tags) == (("Vera", "left"), ("B-PER", "O"))
     for name, value, expected in (
-        ("words_column", "form", "data.files.words_column is form, but the columns of .* give the column's number"),
+        (
+            "words_column",
+            "form",
+            "data.files.words_column is form, but the columns of .* give the column's number",
+        ),
         ("tags_column", "gold", "data.files.tags_column is gold"),
         ("tags_column", "7", "too few columns: 4, but words are in column 0 and tags are in column 7"),
         ("document_column", "d", "data.files.document_column is d, .* documents begin at -DOCSTART- rows"),
@@ -105,7 +117,7 @@ def test_the_column_of_documents_is_read_from_local_files(tmp_path, llama):
     rows = [{"words": ["a"], "tags": ["O"], "letter": letter} for letter in "xxy"]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     (tmp_path / "valid.csv").write_text("letter,sentence,word,tag\nx,1,a,O\ny,1,b,O\n", encoding="utf-8")
-    data = CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), document_column="letter")
+    data = CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), files=Files(document_column="letter"))
     assert [sentence.document for sentence in data.split("train").sentences] == [0, 0, 1]
     assert [sentence.document for sentence in data.split("valid").sentences] == [0, 1]
 

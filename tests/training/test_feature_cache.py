@@ -39,7 +39,11 @@ def fit(tmp_path, corpus, monkeypatch):
             "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
             "model": {"backbone": str(backbone), "lr": 0.01, "cache": {"enabled": enabled}} | changes,
             # Short windows, so that sentences have several.
-            "data": {"dataset": str(corpus), "batch_size": 4, "max_length": 12, "overlap": 4},
+            "data": {
+                "dataset": str(corpus),
+                "batches": {"size": 4},
+                "encoding": {"max_length": 12, "overlap": 4},
+            },
         }
         Path("recipe.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         assert main(["fit", "--config", "recipe.yaml", *words]) == 0

@@ -42,8 +42,12 @@ def workplace(tmp_path_factory, llama):
     config = {
         "seed_everything": 3,
         "trainer": {"accelerator": "cpu", "max_epochs": 12},
-        "model": {"backbone": str(llama), "lora": {"rank": 4}, "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
-        "data": {"dataset": str(data), "batch_size": 4},
+        "model": {
+            "backbone": str(llama),
+            "lora": {"rank": 4},
+            "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        },
+        "data": {"dataset": str(data), "batches": {"size": 4}},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     before = Path.cwd()

@@ -10,6 +10,7 @@ from transformers import AutoModel
 from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sampling import LengthGroupedSampler
+from ner_lightning.data.settings import Encoding
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.crf import sums
@@ -53,7 +54,9 @@ class OneRank:
 
 @pytest.fixture
 def data(llama, corpus):
-    return CoNLLDataModule(dataset=str(corpus), backbone=str(llama), max_length=24, overlap=4)
+    return CoNLLDataModule(
+        dataset=str(corpus), backbone=str(llama), encoding=Encoding(max_length=24, overlap=4)
+    )
 
 
 def batches(data, *, packed=False):

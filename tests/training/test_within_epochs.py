@@ -39,13 +39,10 @@ def whole(tmp_path_factory, llama, corpus):
         "model": {
             "backbone": str(llama),
             "lora": {"rank": 4},
-            "lr": 0.01,
-            "head_lr": 0.03,
-            "crf_lr": 0.1,
-            "dropout": 0.2,
-            "averaging": 0.2,
+            "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1, "averaging": 0.2},
+            "architecture": {"dropout": 0.2},
         },
-        "data": {"dataset": str(corpus), "batch_size": 4},
+        "data": {"dataset": str(corpus), "batches": {"size": 4}},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     save, kept = CheckpointFiles.save_checkpoint, []

@@ -4,6 +4,7 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ner_lightning.data.settings import Encoding
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.data.tokenization.windows import owners, passages, windows
 from ner_lightning.errors import UserError
@@ -61,8 +62,8 @@ def test_no_word_is_lost_whatever_it_holds(family, word):
 def test_windows_of_long_sentences_hold_every_word_once(family, limit):
     _, tokenizer = family
     long = [word for words in SENTENCES for word in words]
-    whole = Encoder(tokenizer, max_length=512)
-    split = Encoder(tokenizer, max_length=limit, overlap=1)
+    whole = Encoder(tokenizer, Encoding(max_length=512))
+    split = Encoder(tokenizer, Encoding(max_length=limit, overlap=1))
     (one,), (many,) = whole.encode([long]), split.encode([long])
     assert len(one.windows) == 1
     assert len(many.windows) > 1
@@ -74,7 +75,7 @@ def test_windows_of_long_sentences_hold_every_word_once(family, limit):
 
 
 def test_a_word_longer_than_the_window_is_shortened_not_dropped():
-    encoder = Encoder(tiny.llama3_tokenizer(), max_length=10, overlap=2)
+    encoder = Encoder(tiny.llama3_tokenizer(), Encoding(max_length=10, overlap=2))
     (encoded,) = encoder.encode([["a", "qz" * 500, "b"]])
     assert len(encoded.first) == 3
     assert max(map(len, encoded.windows)) <= 10
@@ -106,12 +107,12 @@ def test_a_decoder_without_special_tokens_gets_its_bos():
 
 def test_limits_that_contradict_each_other_are_refused():
     with pytest.raises(UserError, match=r"max_length 8 and data\.overlap 5"):
-        Encoder(tiny.llama3_tokenizer(), max_length=8, overlap=5)
+        Encoder(tiny.llama3_tokenizer(), Encoding(max_length=8, overlap=5))
 
 
 def test_sentences_of_a_document_are_read_together_a_line_each(family):
     _, tokenizer = family
-    alone, together = Encoder(tokenizer), Encoder(tokenizer, context=500)
+    alone, together = Encoder(tokenizer), Encoder(tokenizer, Encoding(context=500))
     documents = [0, 0, 0, 1, 1, 2, *[3] * (len(SENTENCES) - 6)]
     passages_ = list(together.encode(SENTENCES, documents))
     assert [e.index.tolist() for e in passages_] == [[0, 1, 2], [3, 4], [5], list(range(6, len(SENTENCES)))]
@@ -128,12 +129,12 @@ def test_sentences_of_a_document_are_read_together_a_line_each(family):
 
 
 def test_without_documents_each_sentence_is_read_alone():
-    encoder = Encoder(tiny.llama3_tokenizer(), context=500)
+    encoder = Encoder(tiny.llama3_tokenizer(), Encoding(context=500))
     assert [len(e.index) for e in encoder.encode(SENTENCES)] == [1] * len(SENTENCES)
 
 
 def test_a_sentence_too_long_for_a_passage_is_a_passage_of_several_windows():
-    encoder = Encoder(tiny.llama3_tokenizer(), max_length=24, overlap=4, context=16)
+    encoder = Encoder(tiny.llama3_tokenizer(), Encoding(max_length=24, overlap=4, context=16))
     long = [word for words in SENTENCES[:4] for word in words]
     found = list(encoder.encode([["a", "b"], ["c"], long, ["d"]], [0, 0, 0, 0]))
     assert [e.index.tolist() for e in found] == [[0, 1], [2], [3]]
@@ -156,7 +157,7 @@ def test_a_document_is_cut_into_passages_of_like_length():
 @pytest.mark.parametrize("limits", [{}, {"max_length": 40, "overlap": 3}])
 def test_repeated_text_is_read_from_its_last_copy(family, limits):
     _, tokenizer = family
-    once, twice = Encoder(tokenizer), Encoder(tokenizer, repeats=2, **limits)
+    once, twice = Encoder(tokenizer), Encoder(tokenizer, Encoding(repeats=2, **limits))
     for one, many in zip(once.encode(SENTENCES), twice.encode(SENTENCES), strict=True):
         assert pieces(twice, many) == pieces(once, one)
         assert max(map(len, many.windows)) <= limits.get("max_length", 512)
@@ -168,7 +169,7 @@ def test_repeated_text_is_read_from_its_last_copy(family, limits):
 
 
 def test_the_space_before_words_can_be_left_off():
-    encoder = Encoder(tiny.llama3_tokenizer(), prefix_space=False)
+    encoder = Encoder(tiny.llama3_tokenizer(), Encoding(prefix_space=False))
     (encoded,) = encoder.encode([["in", "Lima"]])
     ids = encoded.windows[0][encoded.first[1] : encoded.last[1] + 1]
     assert encoder.tokenizer.decode(ids) == "Lima"
@@ -176,7 +177,7 @@ def test_the_space_before_words_can_be_left_off():
 
 def test_a_first_word_can_have_the_space_that_it_has_inside_a_sentence(family):
     name, tokenizer = family
-    plain, spaced = Encoder(tokenizer), Encoder(tokenizer, first_space=True)
+    plain, spaced = Encoder(tokenizer), Encoder(tokenizer, Encoding(first_space=True))
     assert bool(spaced.lead) == (name == "llama3")  # the others see to it themselves
     for words in SENTENCES:
         (first,), (inside,) = spaced.encode([words]), plain.encode([["in", *words]])
@@ -187,7 +188,7 @@ def test_a_first_word_can_have_the_space_that_it_has_inside_a_sentence(family):
 
 def test_a_space_before_the_first_word_keeps_odd_words_apart():
     words = ["\u200b", "é́̂", "Lima"]
-    encoder = Encoder(tiny.llama3_tokenizer(), first_space=True)
+    encoder = Encoder(tiny.llama3_tokenizer(), Encoding(first_space=True))
     (encoded,) = encoder.encode([words])
     assert pieces(encoder, encoded) == words
 
@@ -203,4 +204,4 @@ def test_a_space_before_the_first_word_keeps_odd_words_apart():
 )
 def test_impossible_contexts_and_repeats_are_refused(settings, said):
     with pytest.raises(UserError, match=said):
-        Encoder(tiny.llama3_tokenizer(), **settings)
+        Encoder(tiny.llama3_tokenizer(), Encoding(**settings))

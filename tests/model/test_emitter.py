@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ner_lightning.model.dropout import Dropout
+from ner_lightning.model.emitter import Dropout
 
 
 @pytest.mark.parametrize("learns", [False, True])
@@ -14,25 +14,15 @@ def test_it_zeroes_at_its_rate_and_keeps_the_mean(p, learns):
     out = Dropout(p)(ones)
     assert (out == 0).float().mean().item() == pytest.approx(p, abs=0.005)
     assert out.mean().item() == pytest.approx(1, abs=0.02)
-    byte = round(256 * (1 - p))  # of 256, or one beside it: what a call keeps where a byte decides
-    scales = [1 / (1 - p)] if learns else [256 / kept for kept in (byte - 1, byte, byte + 1)]
     zero, scale = sorted(out.unique().tolist())
     assert zero == 0
-    assert any(scale == pytest.approx(expected, rel=1e-4) for expected in scales)
+    assert scale == pytest.approx(1 / (1 - p), rel=1e-4)
     if learns:
         out.sum().backward()
         assert torch.equal(ones.grad, out)  # the same values are dropped on the way back
     columns, rows = (out == 0).float().mean(0), (out == 0).float().mean(1)
     assert columns.std().item() == pytest.approx((p * (1 - p) / 301) ** 0.5, rel=0.15)
     assert rows.std().item() == pytest.approx((p * (1 - p) / 1001) ** 0.5, rel=0.15)
-
-
-def test_over_many_calls_the_rate_is_exact():
-    torch.manual_seed(0)
-    dropout = Dropout(0.1)  # between 25 and 26 of 256
-    rates = [1 - 1 / dropout(torch.ones(16)).max().item() for _ in range(2000)]
-    assert sorted(set(rates)) == pytest.approx([25 / 256, 26 / 256], abs=1e-6)
-    assert sum(rates) / len(rates) == pytest.approx(0.1, abs=2e-4)
 
 
 def test_draws_follow_the_seed_and_evaluation_has_none():
