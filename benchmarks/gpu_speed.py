@@ -137,12 +137,12 @@ def main(args: Sequence[str] | None = None) -> int:
     data = CoNLLDataModule(
         dataset=str(options.data), backbone=options.tokenizer or measure.recipe()["backbone"]
     )
-    tokens = sum(len(window) - 1 for sentence in data.encoded("train") for window in sentence.windows)
+    tokens = sum(len(window) - 1 for sentence in data.corpus.encoded("train") for window in sentence.windows)
     found: measure.Rounds = {}
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         backbone, report = place / "backbone", place / "report.json"
-        weights = make_backbone(backbone, TINY if options.tiny else LLAMA, data.encoder.tokenizer)
+        weights = make_backbone(backbone, TINY if options.tiny else LLAMA, data.corpus.encoder.tokenizer)
         ours = f"fit, budget of {options.budget}"
         budget = ["--data.batches.tokens", str(options.budget), "--trainer.callbacks+=gpu_speed.Kernels"]
         eight = ["--data.batches.size", "8", "--model.runtime.compile", "false"]

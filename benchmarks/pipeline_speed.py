@@ -27,18 +27,18 @@ def main(args: Sequence[str] | None = None) -> int:
     """Measures."""
     words = list(sys.argv[1:] if args is None else args)
     options = options_of(__doc__, sentences=600, rounds=3).parse_args(words)
-    recipe = Recipe(options, use_crf=False, constrained=False)
+    recipe = Recipe(options, use_crf=False, architecture={"constrained": False})
     data = recipe.data
     built = recipe.tagger(mergeable=True)
-    built.bf16 = False  # merged in fp32 first: the pipeline's model is made of that
-    built.merge()
-    theirs = pipeline_model(built, data.labels.tags)
-    built.bf16 = True
-    built.merge()
-    ours = NERTagger(built, data.encoder)
-    tokenizer: Any = data.encoder.tokenizer
+    built.emitter.backbone.bf16 = False  # merged in fp32 first: the pipeline's model is made of that
+    built.emitter.merge()
+    theirs = pipeline_model(built, data.corpus.labels.tags)
+    built.emitter.backbone.bf16 = True
+    built.emitter.merge()
+    ours = NERTagger(built, data.corpus.encoder)
+    tokenizer: Any = data.corpus.encoder.tokenizer
 
-    sentences = [sentence.words for sentence in data.split("valid").sentences]
+    sentences = [sentence.words for sentence in data.corpus.split("valid").sentences]
     texts = [" ".join(sentence) for sentence in sentences]
     halved = copy.deepcopy(theirs).to(torch.bfloat16)
     best, settled = fastest(theirs, halved, tokenizer, texts[:PROBE])
@@ -68,13 +68,13 @@ def pipeline_model(tagger: Any, tags: Sequence[str]) -> Any:
     """A model for token classification with a tagger's merged backbone and its linear layer."""
     from transformers import AutoModelForTokenClassification
 
-    config = copy.deepcopy(tagger.backbone.config)
+    config = copy.deepcopy(tagger.emitter.backbone.config)
     config.id2label = dict(enumerate(tags))
     config.label2id = {tag: number for number, tag in enumerate(tags)}
     model: Any = AutoModelForTokenClassification.from_config(config, dtype=torch.float32)
-    getattr(model, model.base_model_prefix).load_state_dict(tagger.backbone.state_dict())
+    getattr(model, model.base_model_prefix).load_state_dict(tagger.emitter.backbone.model.state_dict())
     head = model.score if hasattr(model, "score") else model.classifier
-    head.load_state_dict(tagger.head.state_dict())
+    head.load_state_dict(tagger.emitter.head.state_dict())
     return model.eval()
 
 

@@ -28,21 +28,21 @@ def main(args: Sequence[str] | None = None) -> int:
     def tagger(merged: bool) -> NERTagger:
         built = recipe.tagger(mergeable=merged)
         if merged:
-            built.merge()
-        return NERTagger(built, data.encoder)
+            built.emitter.merge()
+        return NERTagger(built, data.corpus.encoder)
 
-    sentences = [sentence.words for sentence in data.split("valid").sentences]
-    encoded = data.encoded("valid")
-    special = len(data.encoder.prefix) + len(data.encoder.suffix)
+    sentences = [sentence.words for sentence in data.corpus.split("valid").sentences]
+    encoded = data.corpus.encoded("valid")
+    special = len(data.corpus.encoder.prefix) + len(data.corpus.encoder.suffix)
     tokens = sum(len(ids) - special for sentence in encoded for ids in sentence.windows)
     merged, unmerged = tagger(True), tagger(False)
     sampler = LengthGroupedSampler(encoded, batch_size=1, tokens_per_batch=TOKENS, shuffle=False)
-    dataset = EncodedDataset(encoded, data.encoder.pad_id)
+    dataset = EncodedDataset(encoded, data.corpus.encoder.pad_id)
 
     def backbone_alone() -> None:
         with torch.inference_mode():
             for places in sampler:
-                merged.tagger.hidden(dataset[places])
+                merged.tagger.emitter.hidden(dataset[places])
 
     def rate(work: Callable[[], object]) -> Callable[[], float]:
         def timed() -> float:

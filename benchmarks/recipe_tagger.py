@@ -7,13 +7,11 @@ from typing import Any
 import measure
 import torch
 
-from ner_lightning.data.pretrained import locate
 from ner_lightning.data.settings import Limits
-from ner_lightning.model.build import build_tagger
-from ner_lightning.model.settings import Architecture
+from ner_lightning.model.build import Target, build_tagger
+from ner_lightning.model.settings import TaggerSettings
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.training.datamodule import CoNLLDataModule
-from ner_lightning.training.module import NERModule
 
 
 def options_of(doc: str | None, *, sentences: int, rounds: int) -> argparse.ArgumentParser:
@@ -25,6 +23,10 @@ def options_of(doc: str | None, *, sentences: int, rounds: int) -> argparse.Argu
     parser.add_argument("--rounds", type=int, default=rounds)
     measure.add_record_option(parser)
     return parser
+
+
+# What `NERModule` takes where the recipe is silent.
+DAILY = {"attention": "bidirectional", "freeze_backbone": True, "peft": "lora", "use_crf": True}
 
 
 class Recipe:
@@ -41,19 +43,14 @@ class Recipe:
         self.data = CoNLLDataModule(
             dataset=str(options.data), backbone=self.backbone, limits=Limits(valid=options.sentences)
         )
-        chosen = recipe | {"backbone": self.backbone} | changes
-        self.settings: Any = NERModule(**chosen, types=self.data.types).hparams
+        groups = {"architecture": {}, "loss": {}, "lora": {}, "runtime": {}}
+        self.settings = TaggerSettings.read(DAILY | groups | recipe | {"backbone": self.backbone} | changes)
 
     def tagger(self, *, mergeable: bool) -> Tagger:
         """A tagger that runs in bf16; always the same one."""
         torch.manual_seed(0)
-        built, _ = build_tagger(
-            locate(self.backbone),
-            self.data.labels,
-            Architecture.of(self.settings),
-            bf16=True,
-            mergeable=mergeable,
-        )
+        target = Target(bf16=True, mergeable=mergeable)
+        built, _ = build_tagger(self.settings, self.data.corpus.labels, target)
         for name, parameter in built.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(parameter, std=1e-3)

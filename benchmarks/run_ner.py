@@ -61,7 +61,7 @@ def main() -> None:
     backbone = options.backbone or model_settings["backbone"]
     data = CoNLLDataModule(dataset=options.data, backbone=backbone)
     rows = []
-    for sentence in data.encoded("train"):
+    for sentence in data.corpus.encoded("train"):
         assert sentence.tags is not None
         labels = torch.full((len(sentence.windows[0]),), -100)
         labels[sentence.first] = torch.from_numpy(sentence.tags)
@@ -72,7 +72,7 @@ def main() -> None:
     if where.gguf_file is not None:
         extra["quantization_config"] = GgufConfig(dequantize=True)
     model = AutoModelForTokenClassification.from_pretrained(
-        where.name, num_labels=len(data.labels), dtype=torch.float32, **extra
+        where.name, num_labels=len(data.corpus.labels), dtype=torch.float32, **extra
     )
     lora = model_settings["lora"]
     adapters = LoraConfig(
@@ -84,7 +84,7 @@ def main() -> None:
     )
     model = get_peft_model(model, adapters)
     print(f"{sum(p.numel() for p in model.parameters() if p.requires_grad)} trained parameters", flush=True)
-    tokenizer: Any = data.encoder.tokenizer
+    tokenizer: Any = data.corpus.encoder.tokenizer
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(

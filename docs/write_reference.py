@@ -19,6 +19,7 @@ from typing import Any
 import docstring_parser
 from lightning.pytorch import Trainer
 from measured_options import UNMEASURED, measured_options, value_text
+from recipe_schema import schema_text
 
 from ner_lightning.commands.help import HELPS
 from ner_lightning.commands.main import COMMANDS, command_module
@@ -146,6 +147,7 @@ def pages() -> dict[Path, str]:
     found[map_page] = with_tree(map_page.read_text(encoding="utf-8"))
     found[DOCS / "reference" / "config.md"] = config_page()
     found[DOCS / "reference" / "cli.md"] = cli_page()
+    found[DOCS / "reference" / "recipe.schema.json"] = schema_text()
     return found
 
 

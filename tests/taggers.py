@@ -21,7 +21,7 @@ LABELS = LabelSet(("PER", "ORG", "LOC", "MISC"))
 def settings_of(
     backbone: Path | str = "", lora: Lora | None = None, implementation: str = "auto", **values: object
 ) -> TaggerSettings:
-    """Settings of a tagger, without adapters unless some are given; `values` may be those of `Architecture`."""
+    """Settings of a tagger, without adapters unless some are given; `values` also as of `Architecture`."""
     architecture = {name: values.pop(name) for name in vars(Architecture()) if name in values}
     chosen = {"attention": "bidirectional", "freeze_backbone": True, "use_crf": True} | values
     return TaggerSettings(

@@ -16,7 +16,8 @@ from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sources import Split
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
-from ner_lightning.model.extensions import LossPart, loss_parts, preparation
+from ner_lightning.model.extensions import LossPart, preparation
+from ner_lightning.model.loss import Loss
 from ner_lightning.model.weights import load_backbone
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +43,7 @@ def place(tmp_path, llama, monkeypatch):
                 database.executemany("INSERT INTO words VALUES (?, ?, ?, ?, ?)", rows)
     database.close()
     own = yaml.safe_load((EXAMPLES / "own.yaml").read_text(encoding="utf-8"))
-    own["model"]["prepare"]["init_args"]["layers"] = 2
+    own["model"]["architecture"]["prepare"]["init_args"]["layers"] = 2
     recipe = {
         "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
         "model": {"backbone": str(llama), "lora": {"rank": 4}, "optimizer": {"lr": 0.01}},
@@ -139,7 +140,7 @@ class Ce(LossPart):
 
 def test_what_cannot_be_used_is_refused(place, capsys):
     with pytest.raises(UserError, match="two parts named ce"):
-        loss_parts([Ce()])
+        Loss(parts=[Ce()])
     for path in ("nowhere.At", "own_source.Missing", "os"):
         with pytest.raises(UserError, match=r"there is no .*PYTHONPATH"):
             preparation({"class_path": path}, trust=True)

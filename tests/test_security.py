@@ -91,7 +91,7 @@ def test_yaml_builds_no_objects(place, monkeypatch, capsys, tmp_path):
 
 
 def test_code_of_a_backbone_is_off_unless_asked_for(llama):
-    assert NERModule(types=["PER"], backbone=str(llama)).hparams["trust_remote_code"] is False
+    assert NERModule(types=["PER"], backbone=str(llama)).settings.runtime.trust_remote_code is False
 
 
 OUTSIDE = {

@@ -50,9 +50,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
 
 def about(name: str) -> str:
-    """What a config is for: its first line."""
-    with (FOLDER / f"{name}.yaml").open(encoding="utf-8") as file:
-        return file.readline().removeprefix("# ").strip()
+    """What a config is for: its first line after the one that names its schema."""
+    lines = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if "$schema=" not in line).removeprefix("# ").strip()
 
 
 def _listing() -> str:

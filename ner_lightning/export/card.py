@@ -97,7 +97,7 @@ def _use(manifest: Mapping[str, Any], *, loads: bool) -> Iterator[Block]:
         "    print(entity.text, entity.label, entity.start, entity.end, entity.score)"
     )
     if loads:
-        pooling = manifest["settings"]["pooling"]
+        pooling = manifest["settings"]["architecture"]["pooling"]
         yield Text("Without ner-lightning, with transformers 5.2 or later, which heeds is_causal:")
         yield Code(
             "from transformers import AutoModelForTokenClassification, AutoTokenizer\n\n"

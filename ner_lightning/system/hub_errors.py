@@ -21,6 +21,7 @@ _INSTEAD = {
     "dataset": "Or name local files: --data.train, --data.valid, --data.test.",
 }
 _OPTION = {"model": "model.backbone", "dataset": "data.dataset"}
+_REVISION = {"model": "model.revision", "dataset": "data.files.revision"}
 
 
 class HubUnavailableError(UserError):
@@ -175,10 +176,9 @@ class _Text:
         )
 
     def no_revision(self) -> str:
-        section = _OPTION[self.kind].partition(".")[0]
         return (
             f"{self.what} has no such revision.\n"
-            f"Set --{section}.revision to one of its branches, tags or commits: {self.page}/tree/main"
+            f"Set --{_REVISION[self.kind]} to one of its branches, tags or commits: {self.page}/tree/main"
         )
 
     def no_file(self, url: str) -> str:

@@ -60,6 +60,11 @@ def select(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def coerced(kind: type[T], value: T | Mapping[str, Any]) -> T:
+    """A dataclass that was given as one, or as plain values: so Lightning's `load_from_checkpoint` gives it."""
+    return build(kind, value) if isinstance(value, Mapping) else value
+
+
 def build(kind: type[T], values: Mapping[str, Any]) -> T:
     """A dataclass from plain values; entries that are no fields of it are passed over.
 

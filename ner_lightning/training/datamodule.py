@@ -17,7 +17,7 @@ from ner_lightning.data.sources import SentenceSource, Source
 from ner_lightning.errors import UserError
 from ner_lightning.system import progress
 from ner_lightning.system.ranges import Seed, check_arguments, register
-from ner_lightning.system.settings import plain
+from ner_lightning.system.settings import coerced, plain
 
 register()
 SPLITS = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",), "predict": ("test",)}
@@ -67,6 +67,8 @@ class CoNLLDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         check_arguments(type(self), locals(), "data.")
+        files, encoding = coerced(Files, files), coerced(Encoding, encoding)
+        batches, limits = coerced(Batches, batches), coerced(Limits, limits)
         given = {"train": train, "valid": valid, "test": test}
         paths = {name: str(value) for name, value in given.items() if isinstance(value, str | Path)}
         memory = {name: value for name, value in given.items() if value is not None and name not in paths}

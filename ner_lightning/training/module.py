@@ -1,6 +1,6 @@
 """NERModule: the LightningModule around a tagger; steps and logging, nothing else."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -9,17 +9,20 @@ from torch import Tensor
 from ner_lightning.data.batching import Batch
 from ner_lightning.data.pretrained import folder_of, locate
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.data.settings import Encoding
 from ner_lightning.errors import UserError
 from ner_lightning.metrics.entity_f1 import EntityF1
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.backbone import Attention
 from ner_lightning.model.build import Target, build_tagger
 from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
+from ner_lightning.model.emitter import BackboneEmitter
+from ner_lightning.model.extensions import preparation
 from ner_lightning.model.loss import Loss
 from ner_lightning.model.settings import Architecture, Cache, Peft, Runtime, TaggerSettings
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.system.ranges import check_arguments, register
-from ner_lightning.system.settings import plain
+from ner_lightning.system.settings import coerced, plain
 from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.callbacks.throughput import logs_step
 from ner_lightning.training.datamodule import CoNLLDataModule
@@ -96,6 +99,12 @@ class NERModule(Steps):
         check_arguments(type(self), locals(), "model.")
         if not types:
             raise UserError("model.types: there are no entity types to learn")
+        runtime = coerced(Runtime, runtime)
+        architecture = coerced(Architecture, architecture)
+        prepared = preparation(architecture.prepare, trust=runtime.trust_remote_code)
+        architecture = replace(architecture, prepare=prepared)
+        lora, loss = coerced(Lora, lora), coerced(Loss, loss)
+        optimizer, cache = coerced(Optimizer, optimizer), coerced(Cache, cache)
         loss.check_objective(use_crf)
         self.settings = TaggerSettings(
             backbone=backbone,
@@ -265,7 +274,9 @@ class NERModule(Steps):
 
     def configure_optimizers(self) -> Any:
         """AdamW with a rate for each part, and its schedule over the real number of steps."""
-        groups = parameter_groups(self.built, self.optimizer_settings)
+        emitter, decoder = self.built.emitter, self.built.decoder
+        assert isinstance(emitter, BackboneEmitter), "an ensemble is not trained"
+        groups = parameter_groups(emitter.backbone, emitter.head, decoder.crf, self.optimizer_settings)
         return self.adamw(groups, self.optimizer_settings)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -280,6 +291,21 @@ class NERModule(Steps):
             "revision": self.settings.revision,
             "weights": self.weights_id,
             "folder": folder_of(self.settings.backbone, self.pretrained),
+        }
+        checkpoint.setdefault("config", self._config())
+
+    def _config(self) -> dict[str, Any]:
+        """The configuration of a checkpoint that a plain `Trainer` writes; the command writes its own."""
+        linked = {"types", "members"}
+        data = getattr(self.trainer, "datamodule", None)
+        described = (
+            dict(data.hparams) if isinstance(data, CoNLLDataModule) else {"encoding": plain(Encoding())}
+        )
+        described.pop("seed", None)  # which the command takes from seed_everything
+        return {
+            "trainer": {"precision": self.trainer.precision},
+            "model": {name: value for name, value in self.hparams.items() if name not in linked},
+            "data": described | {"types": list(self.labels.types)},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -7,8 +7,6 @@ from typing import Literal
 
 from torch import nn
 
-from ner_lightning.model.emitter import BackboneEmitter
-from ner_lightning.model.tagger import Tagger
 from ner_lightning.system.ranges import (
     NonNegativeFloat,
     PositiveFloat,
@@ -54,16 +52,16 @@ class Optimizer:
         return self.lr, head, 10 * head if self.crf_lr is None else self.crf_lr
 
 
-def parameter_groups(tagger: Tagger, settings: Optimizer) -> list[dict[str, object]]:
+def parameter_groups(
+    backbone: nn.Module, head: nn.Module, crf: nn.Module | None, settings: Optimizer
+) -> list[dict[str, object]]:
     """AdamW's groups: backbone or adapters, head, and CRF, each with its own rate.
 
     Biases, norms and the CRF's scores are not decayed. Groups that would be empty are left out.
     """
     lr, head_lr, crf_lr = settings.rates
-    emitter, crf = tagger.emitter, tagger.decoder.crf
-    assert isinstance(emitter, BackboneEmitter), "an ensemble is not trained"
-    groups = decayed("backbone", emitter.backbone.parameters(), lr, settings.weight_decay)
-    groups += decayed("head", emitter.head.parameters(), head_lr, settings.weight_decay)
+    groups = decayed("backbone", backbone.parameters(), lr, settings.weight_decay)
+    groups += decayed("head", head.parameters(), head_lr, settings.weight_decay)
     scores = [p for p in crf.parameters() if p.requires_grad] if crf is not None else []
     if scores:
         groups.append({"params": scores, "lr": crf_lr, "weight_decay": 0.0, "name": "crf"})

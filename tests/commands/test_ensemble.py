@@ -8,14 +8,13 @@ import pytest
 import tiny
 import torch
 import yaml
-from ner_lightning.model.ensemble import mean_state
-from taggers import LABELS, random_tagger
+from taggers import LABELS, random_tagger, settings_of
 
 from ner_lightning.commands.main import main
-from ner_lightning.data.pretrained import locate
 from ner_lightning.inference.ner_tagger import NERTagger
-from ner_lightning.model.build import build
-from ner_lightning.model.settings import Architecture
+from ner_lightning.model.build import build_tagger
+from ner_lightning.model.checkpoint import mean_state
+from ner_lightning.system.settings import plain
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",
@@ -28,11 +27,11 @@ WORDS = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]
 def ensemble(llama, seeds, **architecture):
     """Random taggers, and the ensemble of them."""
     members = [random_tagger(llama, seed=seed, **architecture) for seed in seeds]
-    settings = {**vars(Architecture(**architecture)), "peft": "none", "lora": {}, "loss": {}}
-    settings |= {"backbone": str(llama), "revision": None}
-    others = [settings] * (len(seeds) - 1)
-    built, weights = build(locate(str(llama)), LABELS, Architecture(**architecture), others)
-    built.load_state_dict(mean_state([member.tagger.state_dict() for member in members]), strict=False)
+    settings = settings_of(llama, **architecture)
+    built, weights = build_tagger(settings, LABELS, members=[settings] * (len(seeds) - 1))
+    states = [member.tagger.state_dict() for member in members]
+    state = mean_state(states, [plain(settings)] * len(seeds))
+    built.load_state_dict(state, strict=False)
     assert weights == " + ".join([weights.partition(" + ")[0]] * len(seeds))
     return members, NERTagger(built, members[0].encoder)
 
@@ -43,7 +42,7 @@ def path_scores(tagger, scored, row, paths):
     tags = torch.tensor(paths)
     emissions = scored.emissions[row, :length].expand(len(paths), -1, -1)
     mask = torch.ones(tags.shape, dtype=torch.bool)
-    log_probs = tagger.crf.log_likelihood(emissions, tags, mask)
+    log_probs = tagger.decoder.crf.log_likelihood(emissions, tags, mask)
     return log_probs - log_probs[0]  # the partition is gone
 
 
@@ -154,7 +153,10 @@ def test_its_scores_are_between_those_of_its_members(here):
 def test_what_does_not_go_together(here, capsys, words, said):
     changes = {
         "other types": ("data", {"types": ["PER"]}),
-        "other context": ("data", {"context": 64}),
+        "other context": (
+            "data",
+            {"encoding": {"max_length": 512, "overlap": 64, "context": 64, "repeats": 0}},
+        ),
         "softmax": ("model", {"use_crf": False}),
         "other tokenizer": ("model", {"backbone": str(here / "bert")}),
     }

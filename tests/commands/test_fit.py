@@ -131,7 +131,7 @@ def test_a_checkpoint_holds_what_was_trained(workplace, llama):
     run = workplace / "runs" / "first" / "1"
     checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
     names = set(checkpoint["state_dict"])
-    assert all("lora_" in n or n.startswith(("tagger.head", "tagger.crf")) for n in names)
+    assert all("lora_" in n or n.startswith(("tagger.emitter.head", "tagger.decoder.crf")) for n in names)
     assert checkpoint["backbone"]["name"] == str(llama)
     assert checkpoint["hyper_parameters"]["types"] == ["PER", "ORG", "LOC", "MISC"]
     assert checkpoint["config"] == yaml.safe_load((run / "config.yaml").read_text())
@@ -219,8 +219,8 @@ def test_flags_beside_a_checkpoint_win(workplace, monkeypatch):
         )
         == 0
     )
-    assert (seen["constrained"], seen["loss"]["ls"]) == (False, 0.5)
-    assert seen["head_lr"] == 0.03  # the checkpoint's own, with no config given
+    assert (seen["architecture"]["constrained"], seen["loss"]["ls"]) == (False, 0.5)
+    assert seen["optimizer"]["head_lr"] == 0.03  # the checkpoint's own, with no config given
 
 
 def test_validate_and_a_checkpoint_taken_out_of_its_run(workplace, monkeypatch, tmp_path, capsys):
@@ -322,7 +322,7 @@ def test_the_average_that_a_fit_scores_is_what_it_keeps(tmp_path, llama, corpus,
     scored = json.loads((run / "metrics.json").read_text())
     held = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
     assert not torch.equal(
-        held["state_dict"]["tagger.head.weight"], held["averaged"]["weights"]["head.weight"]
+        held["state_dict"]["tagger.emitter.head.weight"], held["averaged"]["weights"]["emitter.head.weight"]
     )
     assert main(["validate", "--run", str(run)]) == 0
     again = json.loads((run / "metrics.json").read_text())
@@ -366,7 +366,7 @@ def test_overlays_run(tmp_path, llama, corpus, monkeypatch, capsys, overlay):
     assert (share == 1) == (overlay.stem == "full")
     names = set(weights(tmp_path / "runs/last/checkpoints/best.ckpt"))
     assert any("lora_" in name for name in names) == (overlay.stem not in {"frozen", "full", "cache"})
-    assert ("tagger.crf.transitions" in names) == (overlay.stem != "softmax")
+    assert ("tagger.decoder.crf.transitions" in names) == (overlay.stem != "softmax")
 
 
 def test_adapters_on_an_unfrozen_backbone_are_called_unusual(tmp_path, llama, corpus, monkeypatch, capsys):

@@ -190,7 +190,7 @@ def test_what_goes_wrong_in_a_batch_is_said(place, capsys, monkeypatch):
 
     def wrong(self, batch):
         if self.trainer.global_step == 5:
-            if self.settings["lr"] == 1.0:
+            if self.optimizer_settings.lr == 1.0:
                 raise torch.OutOfMemoryError
             return {name: value * float("nan") for name, value in before(self, batch).items()}
         return before(self, batch)

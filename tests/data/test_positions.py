@@ -63,9 +63,11 @@ def test_a_window_is_no_longer_than_that(tmp_path):
     few, many = (Pretrained(str(tmp_path / name)) for name in ("few", "many"))
     assert (window_length(None, few), window_length(None, many)) == (38, 512)
     assert (window_length(38, few), window_length(2048, many)) == (38, 2048)
-    with pytest.raises(UserError, match=r"data\.max_length is 39, .* few has .* set .* to 38 or less"):
+    with pytest.raises(
+        UserError, match=r"data\.encoding\.max_length is 39, .* few has .* set .* to 38 or less"
+    ):
         window_length(39, few)
-    with pytest.raises(UserError, match=r"data\.max_length is 4096, .* to 2048 or less"):
+    with pytest.raises(UserError, match=r"data\.encoding\.max_length is 4096, .* to 2048 or less"):
         window_length(4096, many)
 
 
@@ -97,14 +99,14 @@ def recipe(tmp_path, corpus, monkeypatch):
 )
 def test_the_default_follows_the_backbone_into_checkpoint_prediction_and_export(recipe, capsys):
     assert main(["fit", "--config", "recipe.yaml"]) == 0
-    assert yaml.safe_load(Path("runs/last/config.yaml").read_text())["data"]["max_length"] == 40
+    assert yaml.safe_load(Path("runs/last/config.yaml").read_text())["data"]["encoding"]["max_length"] == 40
     best = Path("runs/last/checkpoints/best.ckpt")
-    assert load_checkpoint(best)["config"]["data"]["max_length"] == 40
+    assert load_checkpoint(best)["config"]["data"]["encoding"]["max_length"] == 40
     long = " ".join(["Vera joined Halden Bank in Trondheim"] * 30)
     Path("long.txt").write_text(long + "\n", encoding="utf-8")
     # As an earlier version wrote it, whose windows no sentence of the training set filled.
     checkpoint = torch.load(best, weights_only=True)
-    checkpoint["config"]["data"]["max_length"] = 512
+    checkpoint["config"]["data"]["encoding"]["max_length"] = 512
     torch.save(checkpoint, "earlier.ckpt")
     assert main(["export", "earlier.ckpt", "--output", "exported"]) == 0
     assert json.loads(Path("exported/ner_lightning.json").read_text())["encoding"]["max_length"] == 40

@@ -32,18 +32,18 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
     "ignore:.*litlogger.*:UserWarning",
 )
-SOFTMAX = {"use_crf": False, "constrained": False, "loss": {"crf": 0.0}}
+SOFTMAX = {"use_crf": False, "architecture": {"constrained": False}, "loss": {"crf": 0.0}}
+OPTIMIZER = {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1}
 WORDS = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]
 
 
-def train(folder, backbone, corpus, epochs=1, data=None, **model):
+def train(folder, backbone, corpus, epochs=1, **model):
     """A finished and tested run in a folder; `model` are its settings."""
     config = {
         "seed_everything": 3,
         "trainer": {"accelerator": "cpu", "max_epochs": epochs},
-        "model": {"backbone": str(backbone), "lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1, "lora": {"rank": 4}}
-        | model,
-        "data": {"dataset": str(corpus), "batch_size": 4} | (data or {}),
+        "model": {"backbone": str(backbone), "optimizer": OPTIMIZER, "lora": {"rank": 4}} | model,
+        "data": {"dataset": str(corpus), "batches": {"size": 4}},
     }
     folder.mkdir(exist_ok=True)
     (folder / "small.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -68,13 +68,6 @@ def softmax(tmp_path_factory, llama, corpus):
     """With a softmax, each word's best tag for itself."""
     where = tmp_path_factory.mktemp("softmax")
     return train(where, llama, corpus, epochs=4, **SOFTMAX)
-
-
-@pytest.fixture(scope="module")
-def spaced(tmp_path_factory, llama, corpus):
-    """The same, with a space before each text."""
-    where = tmp_path_factory.mktemp("spaced")
-    return train(where, llama, corpus, epochs=4, data={"first_space": True}, **SOFTMAX)
 
 
 def emissions(tagger):
@@ -131,17 +124,14 @@ def test_an_exported_folder_tags_as_the_run_did(run, tmp_path, form):
         assert "model.safetensors" not in held
 
 
-@pytest.mark.parametrize(("trained", "lead"), [("softmax", ""), ("spaced", " ")])
-def test_a_softmax_tagger_is_transformers_own(request, trained, lead, tmp_path):
+def test_a_softmax_tagger_is_transformers_own(softmax, tmp_path):
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-    folder = export(str(request.getfixturevalue(trained)), tmp_path / "out")
-    card = (folder / "README.md").read_text(encoding="utf-8")
-    assert ("- Texts begin with a space:" in card) == bool(lead)
+    folder = export(str(softmax), tmp_path / "out")
     model = AutoModelForTokenClassification.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert type(model).__name__ == "LlamaForTokenClassification"
-    texts = [lead + " ".join(words) for words in WORDS]
+    texts = [" ".join(words) for words in WORDS]
     coded = tokenizer(texts, padding=True, return_tensors="pt", return_offsets_mapping=True)
     offsets = coded.pop("offset_mapping")
     with torch.inference_mode():
@@ -150,7 +140,7 @@ def test_a_softmax_tagger_is_transformers_own(request, trained, lead, tmp_path):
     assert any(item.entities for item in tagged)
     for row, item in enumerate(tagged):
         ends = dict(zip(offsets[row, :, 1].tolist(), best[row].tolist(), strict=True))
-        tags = [model.config.id2label[ends[len(lead) + end]] for _, end in item.offsets]
+        tags = [model.config.id2label[ends[end]] for _, end in item.offsets]
         assert tags == list(item.tags)
     # The direction of attention came along: the last word changes what the first one is given.
     with torch.inference_mode():
@@ -179,7 +169,7 @@ def test_encoders_and_both_directions_come_along(bert, llama, tmp_path, attentio
 @pytest.mark.parametrize("form", ["merged", "adapter", SLOW])
 def test_what_was_read_and_how_far_comes_along(llama, tmp_path, form):
     """Early exit, causal lower layers, several copies, documents."""
-    encoding = {"context": 40, "repeats": 1, "prefix_space": False}
+    encoding = {"context": 40, "repeats": 1}
     peft = {"peft": "lora", "lora": {"rank": 2}}
     run = write_checkpoint(tmp_path, llama, encoding=encoding, layers=2, causal_below=1, **peft)
     before, texts = NERTagger.from_run(str(run)), ["Vera left. Ilse stayed.\n\nNobody answered."]
@@ -226,8 +216,8 @@ def test_sums_are_made_in_fp32_and_cast_afterwards(run, tmp_path):
     assert main(["export", str(run), "--output", str(tmp_path / "warm"), "--temperature", "2"]) == 0
     assert NERTagger.from_pretrained(tmp_path / "warm").temperature == 2
     tagger = NERTagger.from_pretrained(folders["bfloat16"]).tagger
-    assert {p.dtype for p in tagger.backbone.parameters()} == {torch.bfloat16}
-    assert tagger.head.weight.dtype == tagger.crf.transitions.dtype == torch.float32
+    assert {p.dtype for p in tagger.emitter.backbone.parameters()} == {torch.bfloat16}
+    assert tagger.emitter.head.weight.dtype == tagger.decoder.crf.transitions.dtype == torch.float32
 
 
 def test_the_card_says_what_the_run_came_to(run, softmax, tmp_path):
@@ -259,7 +249,11 @@ def test_the_card_says_what_the_run_came_to(run, softmax, tmp_path):
 
 
 def manifest(dataset, types=("Tool", "Defect"), backbone="HuggingFaceTB/SmolLM2-135M"):
-    settings = {"attention": "causal", "use_crf": True, "constrained": True, "pooling": "last"}
+    settings = {
+        "attention": "causal",
+        "use_crf": True,
+        "architecture": {"constrained": True, "pooling": "last"},
+    }
     return {
         "types": list(types),
         "origin": {"name": backbone, "weights": "commit:1"},
@@ -288,7 +282,7 @@ def test_the_card_claims_nothing_that_the_run_does_not_say():
     [
         ({"dataset": "sample"}, "sample"),
         ({"dataset": "eriktks/conll2003"}, "eriktks/conll2003"),
-        ({"dataset": "eriktks/conll2003", "train_file": "/home/x/mine.csv"}, "mine.csv (a local file)"),
+        ({"dataset": "eriktks/conll2003", "train": "/home/x/mine.csv"}, "mine.csv (a local file)"),
         ({"dataset": "/home/x/sample"}, "sample (a local folder)"),
         ({"dataset": "sample", "source": {"class_path": "mine.Source"}}, "mine.Source"),
     ],

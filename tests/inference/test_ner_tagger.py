@@ -230,10 +230,10 @@ def test_probabilities_are_those_of_all_legal_sequences(llama, use_crf, temperat
     model = tagger.tagger
     emissions = scored.emissions[0].double()
     if use_crf:
-        _, (start, moves, end) = model.crf._inputs(scored.emissions)
+        _, (start, moves, end) = model.decoder.crf._inputs(scored.emissions)
     else:
         emissions = torch.log_softmax(emissions / temperature, -1) * temperature
-        start, moves, end = model.start_scores, model.move_scores, model.end_scores
+        start, moves, end = model.decoder.start_scores, model.decoder.move_scores, model.decoder.end_scores
     scores = [(each.double() / temperature).tolist() for each in (emissions, start, moves, end)]
     paths = enumeration.legal_paths(*scores)
     tagged = tagger(text, marginals=True, n_best=5)

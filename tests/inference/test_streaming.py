@@ -18,7 +18,7 @@ import taggers
 from ner_lightning.commands.main import main
 from ner_lightning.inference.ner_tagger import NERTagger
 tagger = taggers.random_tagger({backbone!r})
-tagger.tagger.head.bias.data[0] += 3  # as few entities as texts have
+tagger.tagger.emitter.head.bias.data[0] += 3  # as few entities as texts have
 NERTagger.from_run = lambda *args, **kwargs: tagger
 assert main(["predict", "--input", sys.argv[1], "--output", sys.argv[2]]) == 0
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -54,12 +54,12 @@ def command(place, monkeypatch, capsys):
 
 def test_stages_in_a_log_file(command):
     said = command("fit", "--config", "small.yaml").out
-    assert STAGES.findall(said) == ["Reading", "Reading", "Tokenising", "Loading", "Proving"]
+    assert STAGES.findall(said) == ["Reading", "Reading", "Tokenising", "Loading", "Checking"]
     assert "Tokenising 34 sentences ..." in said
     assert [line.split()[0] for line in said.splitlines() if re.match(r" +\d/2 ", line)] == ["1/2", "2/2"]
     assert "Best epoch: " in said
     assert "next: ner-lightning test" in said
-    stages = ["Reading", "Tokenising", "Loading", "Proving"]
+    stages = ["Reading", "Tokenising", "Loading", "Checking"]
     assert STAGES.findall(command("test").out) == [*stages, "Testing"]
     assert STAGES.findall(command("validate").out) == [*stages, "Validating"]
 
@@ -67,7 +67,7 @@ def test_stages_in_a_log_file(command):
 def test_the_result_of_predict_stays_alone_on_standard_output(command):
     said = command("predict", "--text", "Vera Holt left Lima .")
     assert said.out.count("\n") == 1
-    assert STAGES.findall(said.err) == ["Loading", "Proving", "Tagging"]
+    assert STAGES.findall(said.err) == ["Loading", "Checking", "Tagging"]
 
 
 def test_long_loops_say_how_far_they_are(command, monkeypatch):

@@ -8,12 +8,11 @@ from jsonargparse import ArgumentError
 
 from ner_lightning.commands.parser_errors import explain
 from ner_lightning.commands.recipe import parser
-from ner_lightning.data.settings import Batches, Limits
+from ner_lightning.data.settings import Batches, Encoding, Limits
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
-from ner_lightning.model.features import CacheSettings
-from ner_lightning.model.loss import LossWeights
-from ner_lightning.model.settings import Architecture
+from ner_lightning.model.loss import Loss
+from ner_lightning.model.settings import Architecture, Cache
 from ner_lightning.system import ranges
 from ner_lightning.system.ranges import Ranged
 from ner_lightning.training.averaging import WeightAverage
@@ -24,9 +23,14 @@ from ner_lightning.training.optim import Optimizer
 OWNERS = {
     "model": NERModule,
     "model.lora": Lora,
-    "model.loss": LossWeights,
-    "model.cache": CacheSettings,
+    "model.loss": Loss,
+    "model.cache": Cache,
+    "model.architecture": Architecture,
+    "model.optimizer": Optimizer,
     "data": CoNLLDataModule,
+    "data.limits": Limits,
+    "data.encoding": Encoding,
+    "data.batches": Batches,
 }
 # Nearest values outside of each range, and some inside it.
 EDGES = {
@@ -86,37 +90,40 @@ def test_the_parser_holds_ranges(options, key, kind, optional):
     [
         (
             lambda: NERModule(types=["PER"], optimizer=Optimizer(lr=-1)),
-            r"model\.lr is -1; it must be a number above 0$",
+            r"model\.optimizer\.lr is -1; it must be a number above 0$",
         ),
         (
             lambda: NERModule(types=["PER"], optimizer=Optimizer(warmup=2)),
-            r"model\.warmup is 2; .* from 0 to 1$",
+            r"model\.optimizer\.warmup is 2; .* from 0 to 1$",
         ),
         (
             lambda: NERModule(types=["PER"], architecture=Architecture(layers=0)),
-            r"model\.layers is 0; .* at least 1, or null$",
+            r"model\.architecture\.layers is 0; .* at least 1, or null$",
         ),
         (
             lambda: CoNLLDataModule(limits=Limits(train=-1)),
-            r"data\.train_limit is -1; .* at least 1, or null$",
+            r"data\.limits\.train is -1; .* at least 1, or null$",
         ),
         (
             lambda: CoNLLDataModule(batches=Batches(size=2.5)),
-            r"data\.batch_size is 2\.5; it must be a whole number",
+            r"data\.batches\.size is 2\.5; it must be a whole number",
         ),
         (
             lambda: CoNLLDataModule(batches=Batches(size=True)),
-            r"data\.batch_size is True; it must be a whole number",
+            r"data\.batches\.size is True; it must be a whole number",
         ),
         (lambda: Lora(rank=0), r"model\.lora\.rank is 0"),
         (lambda: Lora(dropout="0.1"), r"model\.lora\.dropout is '0\.1'"),
-        (lambda: LossWeights(ls=-0.1), r"model\.loss\.ls is -0\.1; it must be a number of at least 0"),
-        (lambda: CacheSettings(limit_gb=0), r"model\.cache\.limit_gb is 0"),
+        (lambda: Loss(ls=-0.1), r"model\.loss\.ls is -0\.1; it must be a number of at least 0"),
+        (lambda: Cache(limit_gb=0), r"model\.cache\.limit_gb is 0"),
         (
             lambda: Architecture(dropout=1),
-            r"model\.dropout is 1; it must be a number of at least 0 and below 1",
+            r"model\.architecture\.dropout is 1; it must be a number of at least 0 and below 1",
         ),
-        (lambda: WeightAverage(0.6), r"model\.averaging is 0\.6; it must be a number from 0 to 0\.5"),
+        (
+            lambda: WeightAverage(0.6),
+            r"model\.optimizer\.averaging is 0\.6; it must be a number from 0 to 0\.5",
+        ),
     ],
 )
 def test_constructors_hold_ranges(make, said):

@@ -53,7 +53,7 @@ def test_a_schedule_of_accumulation_follows_one_large_batch(llama, corpus, tmp_p
     parts = {"class_path": "GradientAccumulationScheduler", "init_args": {"scheduling": {0: 4, 1: 8}}}
     weights = []
     for size, callbacks in ((32, []), (8, [parts])):
-        config["data"]["batch_size"] = size
+        config["data"]["batches"]["size"] = size
         config["trainer"]["callbacks"] = callbacks
         (tmp_path / f"b{size}.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         assert main(["fit", "--config", f"b{size}.yaml"]) == 0

@@ -33,16 +33,16 @@ def test_each_split_may_follow_its_own_scheme(mixed, llama):
     assert data.types == ["PER", "LOC"]
     for stage in ("fit", "test"):
         data.setup(stage)
-    tags = [data.encoded(split)[0].tags.tolist() for split in ("train", "valid", "test")]
+    tags = [data.corpus.encoded(split)[0].tags.tolist() for split in ("train", "valid", "test")]
     assert tags == [[1, 2, 0, 3]] * 3
-    assert data.entity_counts() == {"PER": {"Vera Holt": 1}, "LOC": {"Lima": 1}}
+    assert data.corpus.entity_counts() == {"PER": {"Vera Holt": 1}, "LOC": {"Lima": 1}}
 
 
 def test_types_given_need_no_training_data(mixed, llama):
     (mixed / "train.conll").unlink()
     data = CoNLLDataModule(dataset=str(mixed), backbone=str(llama), types=["LOC", "PER"])
     data.setup("test")
-    assert data.encoded("test")[0].tags.tolist() == [3, 4, 0, 1]
+    assert data.corpus.encoded("test")[0].tags.tolist() == [3, 4, 0, 1]
     with pytest.raises(UserError, match="has no train file"):
         data.setup("fit")
 
@@ -50,8 +50,8 @@ def test_types_given_need_no_training_data(mixed, llama):
 def test_limits_cut_a_split_and_mark_its_fingerprint(corpus, llama):
     data = CoNLLDataModule(dataset=str(corpus), backbone=str(llama), limits=Limits(train=3))
     whole = CoNLLDataModule(dataset=str(corpus), backbone=str(llama))
-    assert len(data.split("train").sentences) == 3
-    assert data.split("train").fingerprint == whole.split("train").fingerprint + "[:3]"
+    assert len(data.corpus.split("train").sentences) == 3
+    assert data.corpus.split("train").fingerprint == whole.corpus.split("train").fingerprint + "[:3]"
     assert sum(batch.index.numel() for batch in data.train_dataloader()) == 3
 
 
@@ -64,9 +64,9 @@ def test_batches_carry_gold_tags_and_every_word(corpus, llama):
         for row, index in enumerate(batch.index.tolist()):
             seen[index] = batch.tags[row][batch.mask[row]].tolist()
     expected = [tags for _, tags in tiny.sentences(tiny.TEST)]
-    assert [data.labels.decode(seen[i]) for i in range(len(expected))] == expected
+    assert [data.corpus.labels.decode(seen[i]) for i in range(len(expected))] == expected
     assert all(
-        spans(data.labels.decode(ids)) == spans(tags)
+        spans(data.corpus.labels.decode(ids)) == spans(tags)
         for ids, tags in zip(seen.values(), [expected[i] for i in seen], strict=True)
     )
 
@@ -74,7 +74,7 @@ def test_batches_carry_gold_tags_and_every_word(corpus, llama):
 def test_the_bundled_sample_is_a_data_set(llama):
     data = CoNLLDataModule(dataset="sample", backbone=str(llama))
     assert sorted(data.types) == ["LOC", "MISC", "ORG", "PER"]
-    assert len(data.split("valid").sentences) >= 100
+    assert len(data.corpus.split("valid").sentences) >= 100
 
 
 def test_types_are_those_of_the_whole_training_file(tmp_path, llama, caplog):
@@ -84,10 +84,10 @@ def test_types_are_those_of_the_whole_training_file(tmp_path, llama, caplog):
         "PER",
         "LOC",
     ]
-    assert "train_limit" not in caplog.text
+    assert "limits.train" not in caplog.text
     data = CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), limits=Limits(train=1))
     assert data.types == ["PER", "LOC"]
-    assert len(data.split("train").sentences) == 1
+    assert len(data.corpus.split("train").sentences) == 1
     expected = "The first 1 of 3 training sentences (data.limits.train) hold no LOC; the types are those of"
     assert expected in caplog.text
 
@@ -97,7 +97,7 @@ def test_columns_are_named_by_number_where_they_have_no_names(tmp_path, llama):
     data = CoNLLDataModule(
         dataset=str(tmp_path), backbone=str(llama), files=Files(words_column="1", tags_column="2")
     )
-    (sentence,) = data.split("train").sentences
+    (sentence,) = data.corpus.split("train").sentences
     assert (sentence.words, sentence.tags) == (("Vera", "left"), ("B-PER", "O"))
     for name, value, expected in (
         (
@@ -110,7 +110,9 @@ def test_columns_are_named_by_number_where_they_have_no_names(tmp_path, llama):
         ("document_column", "d", "data.files.document_column is d, .* documents begin at -DOCSTART- rows"),
     ):
         with pytest.raises(UserError, match=expected):
-            CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), **{name: value}).split("train")
+            CoNLLDataModule(
+                dataset=str(tmp_path), backbone=str(llama), files=Files(**{name: value})
+            ).corpus.split("train")
 
 
 def test_the_column_of_documents_is_read_from_local_files(tmp_path, llama):
@@ -118,8 +120,8 @@ def test_the_column_of_documents_is_read_from_local_files(tmp_path, llama):
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     (tmp_path / "valid.csv").write_text("letter,sentence,word,tag\nx,1,a,O\ny,1,b,O\n", encoding="utf-8")
     data = CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), files=Files(document_column="letter"))
-    assert [sentence.document for sentence in data.split("train").sentences] == [0, 0, 1]
-    assert [sentence.document for sentence in data.split("valid").sentences] == [0, 1]
+    assert [sentence.document for sentence in data.corpus.split("train").sentences] == [0, 0, 1]
+    assert [sentence.document for sentence in data.corpus.split("valid").sentences] == [0, 1]
 
 
 def test_letters_are_no_words():

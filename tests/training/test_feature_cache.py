@@ -14,7 +14,7 @@ from ner_lightning.commands.main import main
 from ner_lightning.data import feature_store as states
 from ner_lightning.data.feature_store import FeatureLayout, FeatureWriter
 from ner_lightning.errors import UserError
-from ner_lightning.model.tagger import Tagger
+from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.training.callbacks.throughput import MEASURED
 
 pytestmark = pytest.mark.filterwarnings(
@@ -24,7 +24,11 @@ pytestmark = pytest.mark.filterwarnings(
 )
 FROZEN = {"peft": "none"}
 TOP = {"peft": "lora", "lora": {"rank": 4, "top": 1}}
-WHOLE_TOP = {"peft": "none", "unfreeze_top": 1}
+WHOLE_TOP = {"peft": "none", "architecture": {"unfreeze_top": 1}}
+
+
+def pooled(pooling):
+    return FROZEN | {"architecture": {"pooling": pooling}}
 
 
 @pytest.fixture
@@ -37,7 +41,8 @@ def fit(tmp_path, corpus, monkeypatch):
         config = {
             "seed_everything": 3,
             "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
-            "model": {"backbone": str(backbone), "lr": 0.01, "cache": {"enabled": enabled}} | changes,
+            "model": {"backbone": str(backbone), "optimizer": {"lr": 0.01}, "cache": {"enabled": enabled}}
+            | changes,
             # Short windows, so that sentences have several.
             "data": {
                 "dataset": str(corpus),
@@ -56,7 +61,7 @@ def fit(tmp_path, corpus, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("changes", [FROZEN, TOP, WHOLE_TOP, FROZEN | {"pooling": "mean"}], ids=str)
+@pytest.mark.parametrize("changes", [FROZEN, TOP, WHOLE_TOP, pooled("mean")], ids=str)
 def test_a_cached_fit_is_the_uncached_one(fit, llama, changes, capsys):
     plain, weights = fit(llama, changes, enabled=False)
     filled, first = fit(llama, changes, enabled=True)
@@ -75,7 +80,7 @@ def test_a_cached_fit_is_the_uncached_one(fit, llama, changes, capsys):
 def test_kept_layers_are_not_run_again(fit, llama, changes, monkeypatch):
     fit(llama, changes, enabled=True)
     runs, given = [], []
-    hidden, layer = Tagger.hidden, LlamaDecoderLayer.forward
+    hidden, layer = BackboneEmitter.hidden, LlamaDecoderLayer.forward
 
     def spy(self, *args, **kwargs):
         given.append(1)
@@ -85,7 +90,7 @@ def test_kept_layers_are_not_run_again(fit, llama, changes, monkeypatch):
         runs.append(self.self_attn.layer_idx)
         return layer(self, *args, **kwargs)
 
-    monkeypatch.setattr(Tagger, "hidden", spy)
+    monkeypatch.setattr(BackboneEmitter, "hidden", spy)
     monkeypatch.setattr(LlamaDecoderLayer, "forward", spy_layer)
     fit(llama, changes, enabled=True)
     batches = 2 * (8 + 1)  # two epochs of training and validation
@@ -117,8 +122,8 @@ def test_whatever_changes_the_states_changes_the_key(fit, llama, bert):
     for changes, words in (
         (FROZEN, []),
         (FROZEN | {"attention": "causal"}, []),
-        (FROZEN | {"pooling": "first"}, []),
-        (FROZEN | {"attn_implementation": "eager"}, []),
+        (pooled("first"), []),
+        (FROZEN | {"runtime": {"attn_implementation": "eager"}}, []),
         (FROZEN, ["--trainer.precision", "bf16-mixed"]),
         (FROZEN, ["--data.encoding.max_length", "32"]),
         (FROZEN, ["--data.limits.train", "9"]),
@@ -183,11 +188,10 @@ def test_a_limit_is_kept_and_said(tmp_path):
     [
         {"peft": "lora", "lora": {"rank": 2}},
         {"peft": "none", "freeze_backbone": False},
-        {"peft": "none", "word_dropout": 0.1},
     ],
     ids=str,
 )
-def test_without_a_frozen_layer_or_with_hidden_words_there_is_nothing_to_keep(
+def test_without_a_frozen_layer_there_is_nothing_to_keep(
     llama, corpus, tmp_path, monkeypatch, capsys, changes
 ):
     monkeypatch.chdir(tmp_path)

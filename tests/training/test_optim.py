@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from ner_lightning.training.optim import parameter_groups, schedule
+from ner_lightning.training.optim import Optimizer, parameter_groups, schedule
 
 
 def test_schedule_rises_then_falls():
@@ -15,15 +15,10 @@ def test_schedule_rises_then_falls():
 
 
 def test_each_part_has_its_own_rate_and_only_matrices_decay():
-    class Parts(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.backbone = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
-            self.backbone[0].bias.requires_grad_(False)
-            self.head = nn.Linear(2, 3)
-            self.crf = nn.Linear(3, 3)
-
-    groups = parameter_groups(Parts(), lr=1.0, head_lr=2.0, crf_lr=3.0, weight_decay=0.5)
+    backbone = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+    backbone[0].bias.requires_grad_(False)
+    settings = Optimizer(lr=1.0, head_lr=2.0, crf_lr=3.0, weight_decay=0.5)
+    groups = parameter_groups(backbone, nn.Linear(2, 3), nn.Linear(3, 3), settings)
     seen = {g["name"]: (g["lr"], g["weight_decay"], len(g["params"])) for g in groups}
     assert seen == {
         "backbone": (1.0, 0.5, 1),
@@ -36,13 +31,12 @@ def test_each_part_has_its_own_rate_and_only_matrices_decay():
 
 
 def test_a_softmax_tagger_has_no_crf_group():
-    class Parts(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.backbone = nn.Linear(2, 2).requires_grad_(False)
-            self.head = nn.Linear(2, 3)
-            self.crf = None
-
-    groups = parameter_groups(Parts(), lr=1.0, head_lr=2.0, crf_lr=3.0, weight_decay=0.5)
+    backbone = nn.Linear(2, 2).requires_grad_(False)
+    groups = parameter_groups(backbone, nn.Linear(2, 3), None, Optimizer())
     assert [g["name"] for g in groups] == ["head", "head_no_decay"]
     torch.optim.AdamW(groups)
+
+
+def test_rates_that_are_not_given_follow_from_the_others():
+    assert Optimizer(lr=1e-3).rates == (1e-3, 1e-3, 1e-2)
+    assert Optimizer(lr=1e-3, head_lr=2e-3).rates == pytest.approx((1e-3, 2e-3, 2e-2))

@@ -4,20 +4,18 @@ import pytest
 import torch
 import torchcrf
 from peft import LoraConfig, TaskType, get_peft_model
+from taggers import build
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel
 
 from ner_lightning.data.batching import EncodedDataset
-from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.settings import Encoding
 from ner_lightning.model.adapters import Lora
-from ner_lightning.model.build import build_tagger
 from ner_lightning.model.crf import sums
-from ner_lightning.model.settings import Architecture
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
-from ner_lightning.training.optim import parameter_groups
+from ner_lightning.training.optim import Optimizer, parameter_groups
 
 STEPS, LR, CLIP = 50, 2e-3, 1.0
 WAITING = {
@@ -60,9 +58,9 @@ def data(llama, corpus):
 
 
 def batches(data, *, packed=False):
-    encoded = data.encoded("train")
+    encoded = data.corpus.encoded("train")
     sampler = LengthGroupedSampler(encoded, batch_size=4, seed=1)
-    dataset = EncodedDataset(encoded, data.encoder.pad_id, packed=packed)
+    dataset = EncodedDataset(encoded, data.corpus.encoder.pad_id, packed=packed)
     for step in range(STEPS):
         sampler.set_epoch(step // len(sampler))
         yield dataset[sampler.plan(sampler.epoch)[step % len(sampler)]]
@@ -96,22 +94,32 @@ def test_the_fast_step_follows_the_plain_one(llama, data, attention):
     """Packed rows, SDPA, our CRF and a fused optimizer; against padding, eager attention, torchcrf, none."""
     lora = Lora(rank=4)
     torch.manual_seed(0)
-    architecture = Architecture(attention=attention, lora=lora, dropout=0.0, constrained=False)
-    fast, _ = build_tagger(locate(str(llama)), data.labels, architecture, implementation="sdpa")
+    fast = build(
+        llama,
+        data.corpus.labels,
+        attention=attention,
+        lora=lora,
+        dropout=0.0,
+        constrained=False,
+        implementation="sdpa",
+    )
     backbone = AutoModel.from_pretrained(llama, attn_implementation="eager")
     backbone.config.is_causal = attention == "causal"
     config = LoraConfig(
         task_type=TaskType.FEATURE_EXTRACTION, r=4, lora_alpha=lora.alpha, target_modules="all-linear"
     )
     plain = get_peft_model(backbone, config)
-    crf, head = torchcrf.CRF(len(data.labels), batch_first=True), torch.nn.Linear(32, len(data.labels))
-    plain.load_state_dict(fast.backbone.state_dict())
-    head.load_state_dict(fast.head.state_dict())
-    crf.load_state_dict(fast.crf.state_dict())
+    crf, head = (
+        torchcrf.CRF(len(data.corpus.labels), batch_first=True),
+        torch.nn.Linear(32, len(data.corpus.labels)),
+    )
+    plain.load_state_dict(fast.emitter.backbone.model.state_dict())
+    head.load_state_dict(fast.emitter.head.state_dict())
+    crf.load_state_dict(fast.decoder.crf.state_dict())
 
     def fast_loss(batch):
-        parts = fast.losses(fast(batch), batch.tags, batch.mask)
-        return fast.total(parts) / batch.mask.sum()
+        parts = fast.decoder.losses(fast(batch), batch.tags, batch.mask)
+        return fast.decoder.total(parts) / batch.mask.sum()
 
     def plain_loss(batch):
         hidden = plain(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long())
@@ -119,7 +127,12 @@ def test_the_fast_step_follows_the_plain_one(llama, data, attention):
         ce = torch.nn.functional.cross_entropy(scores[batch.mask], batch.tags[batch.mask])
         return ce - crf(scores, batch.tags, batch.mask, reduction="token_mean")
 
-    groups = parameter_groups(fast, lr=LR, head_lr=LR, crf_lr=LR, weight_decay=0.0)
+    groups = parameter_groups(
+        fast.emitter.backbone,
+        fast.emitter.head,
+        fast.decoder.crf,
+        Optimizer(lr=LR, head_lr=LR, crf_lr=LR, weight_decay=0.0),
+    )
     others = [p for m in (plain, head, crf) for p in m.parameters() if p.requires_grad]
     sides = (
         (fast_loss, torch.optim.AdamW(groups, fused=True), batches(data, packed=True)),

@@ -106,7 +106,7 @@ def test_a_decoder_without_special_tokens_gets_its_bos():
 
 
 def test_limits_that_contradict_each_other_are_refused():
-    with pytest.raises(UserError, match=r"max_length 8 and data\.overlap 5"):
+    with pytest.raises(UserError, match=r"max_length 8 and data\.encoding\.overlap 5"):
         Encoder(tiny.llama3_tokenizer(), Encoding(max_length=8, overlap=5))
 
 
@@ -168,37 +168,12 @@ def test_repeated_text_is_read_from_its_last_copy(family, limits):
             assert many.last[-1] == len(expected) - len(once.suffix) - 1
 
 
-def test_the_space_before_words_can_be_left_off():
-    encoder = Encoder(tiny.llama3_tokenizer(), Encoding(prefix_space=False))
-    (encoded,) = encoder.encode([["in", "Lima"]])
-    ids = encoded.windows[0][encoded.first[1] : encoded.last[1] + 1]
-    assert encoder.tokenizer.decode(ids) == "Lima"
-
-
-def test_a_first_word_can_have_the_space_that_it_has_inside_a_sentence(family):
-    name, tokenizer = family
-    plain, spaced = Encoder(tokenizer), Encoder(tokenizer, Encoding(first_space=True))
-    assert bool(spaced.lead) == (name == "llama3")  # the others see to it themselves
-    for words in SENTENCES:
-        (first,), (inside,) = spaced.encode([words]), plain.encode([["in", *words]])
-        expected = inside.windows[0][inside.first[1] : inside.last[-1] + 1]
-        assert first.windows[0][first.first[0] : first.last[-1] + 1].tolist() == expected.tolist()
-        assert (first.first[1:] - first.first[0]).tolist() == (inside.first[2:] - inside.first[1]).tolist()
-
-
-def test_a_space_before_the_first_word_keeps_odd_words_apart():
-    words = ["\u200b", "é́̂", "Lima"]
-    encoder = Encoder(tiny.llama3_tokenizer(), Encoding(first_space=True))
-    (encoded,) = encoder.encode([words])
-    assert pieces(encoder, encoded) == words
-
-
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"context": 600}, r"data\.context is 600; it must be at least 1 and at most 511"),
-        ({"context": 0}, r"data\.context is 0"),
-        ({"repeats": -1}, r"data\.repeats is -1"),
+        ({"context": 600}, r"data\.encoding\.context is 600; it must be at least 1 and at most 511"),
+        ({"context": 0}, r"data\.encoding\.context is 0"),
+        ({"repeats": -1}, r"data\.encoding\.repeats is -1"),
         ({"repeats": 300}, "301 copies"),
     ],
 )
