@@ -83,7 +83,7 @@ def test_a_pickled_object_is_refused_and_not_run(place, monkeypatch, capsys, tmp
 def test_yaml_builds_no_objects(place, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(place)
     mark = tmp_path / "was_run"
-    for name, value in (("model", "lr"), ("data", "dataset")):
+    for name, value in (("model", "backbone"), ("data", "dataset")):
         text = f"{name}:\n  {value}: !!python/object/apply:os.system ['touch {mark}']\n"
         Path("evil.yaml").write_text(text, encoding="utf-8")
         assert main(["fit", "--config", "good.yaml", "--config", "evil.yaml"]) == 2

@@ -38,8 +38,19 @@ def explain(message: str, keys: Collection[str]) -> str:
     )
     if unknown is not None:
         key = unknown[1]
-        close = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
         if key not in keys:
-            hint = f"; did you mean {close[0]}?" if close else "; --help-all lists them"
+            close = closest(key, keys)
+            hint = f"; did you mean {close}?" if close else "; --help-all lists them"
             return f"there is no option {key}{hint}"
     return text if len(text) < 300 else text[:300] + " ..."
+
+
+def closest(key: str, keys: Collection[str]) -> str | None:
+    """The key that was probably meant: the one whose last part, and then the whole, is most like it."""
+
+    def likeness(other: str) -> tuple[float, float]:
+        last = difflib.SequenceMatcher(None, key.rpartition(".")[2], other.rpartition(".")[2]).ratio()
+        return round(last, 2), difflib.SequenceMatcher(None, key, other).ratio()
+
+    best = max(keys, key=likeness, default=None)
+    return best if best is not None and max(likeness(best)) >= 0.6 else None

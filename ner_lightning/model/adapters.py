@@ -140,6 +140,10 @@ def add_adapter(backbone: Backbone, lora: Lora, spared: int = 0, name: str = "de
 
 
 def _linear_names(model: nn.Module, layers: Sequence[nn.Module]) -> list[str]:
-    """Names of the linear layers inside some transformer layers."""
+    """Names of the linear layers inside some transformer layers, as they were before any adapter."""
     inside = {id(part) for layer in layers for part in layer.modules()}
-    return [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and id(m) in inside]
+    return [
+        name.removesuffix(".base_layer")
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and id(module) in inside and ".lora_" not in name
+    ]

@@ -90,8 +90,11 @@ def stranger(*changes: tuple[str, object], name: str = "stranger.ckpt") -> str:
     """The checkpoint with settings of its own, each `section.key` and a value."""
     held = torch.load("untrained.ckpt", weights_only=True)
     for key, value in changes:
-        section, _, option = key.partition(".")
-        held["config"][section][option] = value
+        *sections, option = key.split(".")
+        part = held["config"]
+        for section in sections:
+            part = part.setdefault(section, {})
+        part[option] = value
     held["config"]["data"] |= {"dataset": "data"}
     held |= {key: {} for key in KEPT} | {"pytorch-lightning_version": lightning.__version__}
     torch.save(held, name)
@@ -149,7 +152,8 @@ def test_a_preparation_that_a_checkpoint_names_needs_it_too(place, mark, capsys,
 @pytest.mark.parametrize("command", ["predict", "export", "test"])
 def test_a_member_of_an_ensemble_needs_it_too(place, mark, capsys, command):
     held = torch.load("untrained.ckpt", weights_only=True)
-    member = {**held["config"]["model"], "prepare": PREPARE[1]}
+    model = held["config"]["model"]
+    member = {**model, "architecture": {**model["architecture"], "prepare": PREPARE[1]}}
     run = stranger(("model.members", [member]))
     assert main(words(command, run)) == 2
     assert command == "export" or FLAG in capsys.readouterr().err
@@ -286,7 +290,7 @@ def test_what_is_shipped_needs_no_flag(place, mark):
         "name": "strange_classes.Own",
     }
     kept = consent.stored_config(config, Path("x.ckpt"), consent=False)
-    assert kept == config | {"model": config["model"] | {"trust_remote_code": False}}
+    assert kept == config | {"model": config["model"] | {"runtime": {"trust_remote_code": False}}}
     assert consent.stored_config(config, Path("x.ckpt"), consent=True) == config
 
 

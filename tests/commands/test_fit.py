@@ -16,7 +16,7 @@ from seqeval.metrics import classification_report, f1_score
 from ner_lightning.commands import fit as lightning_cli
 from ner_lightning.commands.main import main
 from ner_lightning.inference.ner_tagger import NERTagger
-from ner_lightning.model.tagger import Tagger
+from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.training.callbacks.throughput import MEASURED
 from ner_lightning.training.module import NERModule
 
@@ -42,8 +42,11 @@ def recipe(folder, llama, corpus, **changes):
         "data": {"dataset": str(corpus), "batches": {"size": 4}},
     }
     for dotted, value in changes.items():
-        part, _, name = dotted.partition("__")
-        config[part][name] = value
+        *sections, name = dotted.split("__")
+        part = config
+        for section in sections:
+            part = part.setdefault(section, {})
+        part[name] = value
     file = folder / "recipe.yaml"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
     return str(file)
@@ -147,8 +150,8 @@ def test_a_fit_may_log_no_step(llama, corpus, tmp_path, monkeypatch):
 def test_what_is_scored_outside_of_a_fit_is_the_merged_model(workplace, tmp_path, monkeypatch):
     place = shutil.copytree(workplace, tmp_path / "copy", symlinks=True)
     monkeypatch.chdir(place)
-    merged, merge = [], Tagger.merge
-    monkeypatch.setattr(Tagger, "merge", lambda tagger: merged.append(tagger) or merge(tagger))
+    merged, merge = [], BackboneEmitter.merge
+    monkeypatch.setattr(BackboneEmitter, "merge", lambda own: merged.append(own) or merge(own))
     for command in ("validate", "test"):
         assert main([command, "--run", "runs/first/1"]) == 0
         assert not any("lora_" in name for name, _ in merged[-1].named_parameters())
@@ -240,7 +243,7 @@ def test_a_signal_and_continue_equals_never_stopped(
     tmp_path, llama, corpus, monkeypatch, capsys, steps, number, averaging
 ):
     monkeypatch.chdir(tmp_path)
-    file = recipe(tmp_path, llama, corpus, model__dropout=0.2, model__averaging=averaging)
+    file = recipe(tmp_path, llama, corpus, model__architecture__dropout=0.2, model__optimizer__averaging=averaging)
     assert main(["fit", "--config", file, "--name", "whole"]) == 0
     step = NERModule.training_step
 
@@ -270,7 +273,7 @@ def test_a_crash_and_continue_equals_never_crashed(
     tmp_path, llama, corpus, monkeypatch, capsys, failing, every
 ):
     monkeypatch.chdir(tmp_path)
-    file = recipe(tmp_path, llama, corpus, model__dropout=0.2, model__averaging=0.2)
+    file = recipe(tmp_path, llama, corpus, model__architecture__dropout=0.2, model__optimizer__averaging=0.2)
     often = [] if every is None else ["--checkpoint_every_n_steps", str(every)]
     assert main(["fit", "--config", file, "--name", "whole", *often]) == 0
     step = NERModule.training_step
@@ -315,7 +318,7 @@ def test_a_run_killed_between_its_first_two_checkpoints_continues(workplace, tmp
 
 def test_the_average_that_a_fit_scores_is_what_it_keeps(tmp_path, llama, corpus, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    changes = {"trainer__max_epochs": 6, "model__schedule": "constant", "model__averaging": 0.3}
+    changes = {"trainer__max_epochs": 6, "model__optimizer__schedule": "constant", "model__optimizer__averaging": 0.3}
     file = recipe(tmp_path, llama, corpus, **changes)
     assert main(["fit", "--config", file, "--name", "averaged"]) == 0
     run = tmp_path / "runs/averaged/1"
@@ -387,7 +390,9 @@ def test_shipped_configs_work_in_any_folder(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda f: str(f.relative_to(ROOT / "configs")))
 def test_every_shipped_config_parses(file, capsys):
     assert len(CONFIGS) > 5
-    text = file.read_text(encoding="utf-8")
+    schema, text = file.read_text(encoding="utf-8").split("\n", 1)
+    path = schema.removeprefix("# yaml-language-server: $schema=")
+    assert (file.parent / path).resolve() == ROOT / "docs/reference/recipe.schema.json"
     assert text.startswith("# ")
     files = [file] if file.parent.name == "configs" else [ROOT / "configs/llama_crf.yaml", file]
     if len(files) == 2:

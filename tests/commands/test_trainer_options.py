@@ -167,7 +167,7 @@ def test_a_callback_alone_and_no_logger(fit):
     assert len(logged("val/f1")) == 1
 
 
-LOSS = {"loss_parts": [{"class_path": "own_loss.Focal"}]}
+LOSS = {"loss": {"parts": [{"class_path": "own_loss.Focal"}]}}
 
 
 def stopper(monitor, mode):

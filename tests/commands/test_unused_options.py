@@ -38,7 +38,7 @@ IDLE = {
     "--model.revision=main": "--model.backbone org/name",
     "--data.batches.size 3": "--data.batches.tokens null",
     "--data.dataset x --data.source.class_path ner_lightning.data.sources.Source "
-    "--data.source.init_args.dataset sample --data.source.init_args.files {}": None,
+    "--data.source.init_args.dataset sample --data.source.init_args.paths {}": None,
     "--data.dataset x --data.train a --data.valid b --data.test c": None,
     "--data.files.config en": "--data.dataset org/name",
     "--trainer.gradient_clip_algorithm norm --trainer.gradient_clip_val 0": None,

@@ -1,9 +1,23 @@
-"""Dropout: the rate and scale it says, no more draws than it needs, PyTorch's own where that is better."""
+"""Emitters: dropout at its rate, and members of an ensemble that share a backbone."""
 
 import pytest
+import tiny
 import torch
+from taggers import LABELS, settings_of
 
+from ner_lightning.data.batching import collate
+from ner_lightning.data.pretrained import locate
+from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
+from ner_lightning.model.adapters import Lora
+from ner_lightning.model.build import build_tagger
+from ner_lightning.model.checkpoint import kept_names, mean_state
 from ner_lightning.model.emitter import Dropout
+from ner_lightning.system.settings import plain
+
+
+def batch_of(folder):
+    encoder = Encoder(load_tokenizer(locate(str(folder))))
+    return collate(list(encoder.encode([words for words, _ in tiny.sentences(tiny.TEST)])), encoder.pad_id)
 
 
 @pytest.mark.parametrize("learns", [False, True])
@@ -50,3 +64,53 @@ def test_what_is_left_is_scaled_after_the_conversion():
     assert values.grad.dtype == torch.bfloat16
     assert torch.equal(values.grad != 0, kept)
     assert Dropout(0.25).eval()(values, torch.float32).dtype == torch.float32
+
+
+def shared_and_apart(llama, *loras, **settings):
+    """Members with adapters that say something, and the ensemble of them."""
+    members = [settings_of(llama, lora=lora, dropout=0.0, **settings) for lora in loras]
+    apart = []
+    for number, member in enumerate(members):
+        torch.manual_seed(number)
+        tagger, _ = build_tagger(member, LABELS)
+        for name, parameter in tagger.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter, std=0.1)
+        apart.append(tagger.eval())
+    together, _ = build_tagger(members[0], LABELS, members=members[1:])
+    kept = [{n: v for n, v in t.state_dict().items() if n in kept_names(t)} for t in apart]
+    state = mean_state(kept, list(map(plain, members)))
+    assert set(state) == kept_names(together)
+    together.load_state_dict(state, strict=False)
+    return apart, together.eval()
+
+
+def test_members_with_a_frozen_backbone_hold_it_once(llama):
+    apart, together = shared_and_apart(llama, Lora(rank=4), Lora(rank=2, top=1), Lora(rank=4, dora=True))
+    batch = batch_of(llama)
+    with torch.no_grad():
+        mean = torch.stack([tagger(batch) for tagger in apart]).mean(0)
+        for _ in range(2):  # the second pass begins with another adapter
+            torch.testing.assert_close(together(batch), mean, rtol=1e-4, atol=1e-5)
+        together.emitter.merge()
+        torch.testing.assert_close(together(batch), mean, rtol=1e-4, atol=1e-5)
+    backbones = {id(member.backbone) for member in together.emitter.members}
+    assert len(backbones) == 1
+    adapters = sum(p.numel() for t in apart for n, p in t.named_parameters() if "lora_" in n)
+    one = sum(p.numel() for n, p in apart[0].emitter.backbone.named_parameters() if "lora_" not in n)
+    heads = sum(p.numel() for t in apart for p in t.emitter.head.parameters())
+    crf = sum(p.numel() for p in together.decoder.parameters())
+    assert sum(p.numel() for p in together.parameters()) == one + adapters + heads + crf
+
+
+@pytest.mark.parametrize(
+    "change", [{"freeze_backbone": False}, {"unfreeze_top": 1}, {"attention": "causal"}], ids=str
+)
+def test_a_backbone_that_differs_is_not_shared(llama, change):
+    usual = settings_of(llama, lora=Lora(rank=2))
+    other = settings_of(llama, lora=Lora(rank=2), **change)
+    together, _ = build_tagger(usual, LABELS, members=[other, usual, other])
+    backbones = [id(member.backbone) for member in together.emitter.members]
+    assert backbones[0] == backbones[2]
+    assert backbones[0] not in (backbones[1], backbones[3])
+    assert (backbones[1] == backbones[3]) == (change == {"attention": "causal"})
