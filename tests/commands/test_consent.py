@@ -181,9 +181,9 @@ def test_an_exported_folder_needs_it_too(place, mark, capsys, form, what):
     held = json.loads(manifest.read_text())
     held |= {"trust": True, "trust_remote_code": True}
     if what == "prepare":
-        held["settings"] |= {"prepare": PREPARE[1]}
+        held["settings"]["architecture"] |= {"prepare": PREPARE[1]}
     elif form == "adapter":
-        held["settings"] |= {"backbone": "strange", "trust_remote_code": True}
+        held["settings"] |= {"backbone": "strange", "runtime": {"trust_remote_code": True}}
     else:
         for file in ("config.json", "strange.py"):
             shutil.copy(f"strange/{file}", "out")
@@ -316,15 +316,25 @@ def test_every_option_that_may_name_a_class_is_looked_at():
     found = set()
     for action in recipe.parser()._actions:
         section, _, key = action.dest.partition(".")
-        if section not in ("model", "data") or not key or not hasattr(action, "_typehint"):
+        own = section in ("model", "data") and not key.endswith(".help")
+        if not own or not key or not hasattr(action, "_typehint"):
             continue
         if not all(
             issubclass(kind, str | int | float | dict | Ranged) for kind in _classes(action._typehint)
         ):
-            found.add((section, key.partition(".")[0]))
+            found.add((section, key))
     looked_at = {(section, key) for section, keys in consent.CLASSES.items() for key in keys}
-    assert ("model", "prepare") in found
+    assert ("model", "architecture.prepare") in found
     assert found <= looked_at
+
+
+def test_every_group_of_settings_is_looked_at():
+    """A string in its place would be read as a file."""
+    keys = [action.dest.split(".") for action in recipe.parser()._actions]
+    groups = {(parts[0], parts[1]) for parts in keys if len(parts) > 2 and parts[0] in ("model", "data")}
+    looked_at = {(section, key) for section, keys in consent.GROUPS.items() for key in keys}
+    assert ("data", "encoding") in groups
+    assert groups - {("data", "source")} <= looked_at
 
 
 def _classes(kind: Any) -> set[type]:

@@ -243,7 +243,9 @@ def test_a_signal_and_continue_equals_never_stopped(
     tmp_path, llama, corpus, monkeypatch, capsys, steps, number, averaging
 ):
     monkeypatch.chdir(tmp_path)
-    file = recipe(tmp_path, llama, corpus, model__architecture__dropout=0.2, model__optimizer__averaging=averaging)
+    file = recipe(
+        tmp_path, llama, corpus, model__architecture__dropout=0.2, model__optimizer__averaging=averaging
+    )
     assert main(["fit", "--config", file, "--name", "whole"]) == 0
     step = NERModule.training_step
 
@@ -318,7 +320,11 @@ def test_a_run_killed_between_its_first_two_checkpoints_continues(workplace, tmp
 
 def test_the_average_that_a_fit_scores_is_what_it_keeps(tmp_path, llama, corpus, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    changes = {"trainer__max_epochs": 6, "model__optimizer__schedule": "constant", "model__optimizer__averaging": 0.3}
+    changes = {
+        "trainer__max_epochs": 6,
+        "model__optimizer__schedule": "constant",
+        "model__optimizer__averaging": 0.3,
+    }
     file = recipe(tmp_path, llama, corpus, **changes)
     assert main(["fit", "--config", file, "--name", "averaged"]) == 0
     run = tmp_path / "runs/averaged/1"

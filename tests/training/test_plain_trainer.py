@@ -1,0 +1,147 @@
+"""NERModule and CoNLLDataModule with a plain Trainer, as in a notebook; what it saves is a checkpoint as any other."""
+
+import json
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+import tiny
+import torch
+
+from ner_lightning.commands.main import main
+from ner_lightning.data.settings import Batches, Encoding, Files
+from ner_lightning.errors import UserError
+from ner_lightning.export.exported import export
+from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.model.adapters import Lora
+from ner_lightning.training.datamodule import CoNLLDataModule
+from ner_lightning.training.module import NERModule, Prediction
+from ner_lightning.training.optim import Optimizer
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The number of training batches:UserWarning",
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*litlogger.*:UserWarning",
+    "ignore:.*does not have many workers.*:UserWarning",
+    "ignore:.*sync_dist.*:UserWarning",
+    "ignore:.*in eval mode.*:UserWarning",
+)
+TRAIN, TEST = tiny.sentences(tiny.TRAIN), tiny.sentences(tiny.TEST)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, llama):
+    """A folder with the checkpoint of a plain trainer, which was trained on sentences from memory."""
+    folder = tmp_path_factory.mktemp("plain")
+    data = CoNLLDataModule(train=TRAIN, valid=TRAIN, test=TEST, backbone=str(llama), batches=Batches(size=4))
+    module = NERModule(
+        backbone=str(llama),
+        types=data.types,
+        lora=Lora(rank=4),
+        optimizer=Optimizer(lr=0.01, head_lr=0.03, crf_lr=0.1),
+    )
+    trainer = pl.Trainer(
+        max_epochs=10, accelerator="cpu", logger=False, default_root_dir=folder, enable_progress_bar=False,
+        enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    trainer.save_checkpoint(folder / "plain.ckpt")
+    (folder / "tags.json").write_text(json.dumps(predicted(trainer.predict(module, data), module)))
+    return folder
+
+
+def predicted(batches, module):
+    """The tags of each sentence, in the order of the split."""
+    tags = {}
+    for batch in batches:
+        assert isinstance(batch, Prediction)
+        for row, index in enumerate(batch.index.tolist()):
+            tags[index] = module.labels.decode(batch.tags[row, batch.mask[row]].tolist())
+    return [tags[index] for index in sorted(tags)]
+
+
+def test_every_loader_reads_what_a_plain_trainer_saves(place, corpus, tmp_path, monkeypatch):
+    expected = json.loads((place / "tags.json").read_text())
+    assert {tag for tags in expected for tag in tags} > {"O"}
+    tagger = NERTagger.from_run(str(place / "plain.ckpt"), device="cpu")
+    words = [words for words, _ in TEST]
+    assert [list(found.tags) for found in tagger(words=words)] == expected
+    export(str(place / "plain.ckpt"), tmp_path / "out")
+    again = NERTagger.from_pretrained(tmp_path / "out", device="cpu")
+    assert [list(found.tags) for found in again(words=words)] == expected
+    monkeypatch.chdir(tmp_path)
+    options = ["--data.dataset", str(corpus), "--trainer.accelerator", "cpu"]
+    assert main(["test", "--ckpt_path", str(place / "plain.ckpt"), *options]) == 0
+    rows = Path("runs/run/1/predictions.test.jsonl").read_text().splitlines()
+    assert [json.loads(row)["predicted"] for row in rows] == expected
+
+
+def test_its_hyper_parameters_are_plain_values(place):
+    held = torch.load(place / "plain.ckpt", weights_only=True)
+    assert held["hyper_parameters"]["optimizer"]["head_lr"] == 0.03
+    assert held["datamodule_hyper_parameters"]["batches"]["size"] == 4
+    module = NERModule.load_from_checkpoint(place / "plain.ckpt", map_location="cpu", weights_only=True)
+    assert module.optimizer_settings.head_lr == 0.03
+    state = held["state_dict"]
+    assert all(
+        torch.equal(value, state[name]) for name, value in module.state_dict().items() if name in state
+    )
+
+
+def frame(pandas):
+    columns = list(zip(*TRAIN, strict=True))
+    return pandas.DataFrame({"tokens": columns[0], "ner_tags": columns[1]})
+
+
+def hub(datasets):
+    names = ["O", *(f"{part}-{kind}" for kind in ("PER", "ORG", "LOC", "MISC") for part in "BI")]
+    features = datasets.Features(
+        {
+            "tokens": datasets.List(datasets.Value("string")),
+            "ner_tags": datasets.List(datasets.ClassLabel(names=names)),
+        }
+    )
+    rows = {
+        "tokens": [w for w, _ in TRAIN],
+        "ner_tags": [[names.index(t) for t in tags] for _, tags in TRAIN],
+    }
+    return datasets.Dataset.from_dict(rows, features=features)
+
+
+@pytest.mark.parametrize("kind", ["pairs", "dicts", "pandas", "datasets"])
+def test_sentences_come_from_memory(llama, kind):
+    given = TRAIN
+    if kind == "dicts":
+        given = [{"tokens": words, "ner_tags": tags} for words, tags in TRAIN]
+    elif kind == "pandas":
+        given = frame(pytest.importorskip("pandas"))
+    elif kind == "datasets":
+        given = hub(pytest.importorskip("datasets"))
+    data = CoNLLDataModule(train=given, backbone=str(llama))
+    found = [(list(s.words), list(s.tags)) for s in data.corpus.split("train").sentences]
+    assert found == [(list(words), list(tags)) for words, tags in TRAIN]
+    assert sorted(data.types) == ["LOC", "MISC", "ORG", "PER"]
+    if kind == "datasets":
+        assert data.types == ["PER", "ORG", "LOC", "MISC"]  # in the data set's own order
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"words": ["a"], "tags": ["O"]}], "there is no 'tokens' in words, tags; name the columns"),
+        ([("Vera left", "B-PER O")], "expected lists of words and of tags, got text"),
+        (["Vera"], "expected words and tags, got 'Vera'"),
+        ([(["a"], ["O", "O"])], "1 words but 2 tags"),
+        ([], "holds no sentence"),
+    ],
+)
+def test_what_is_no_sentence_is_named(llama, rows, said):
+    with pytest.raises(UserError, match=said):
+        CoNLLDataModule(train=rows, backbone=str(llama)).corpus.split("train")
+
+
+def test_columns_have_names(llama):
+    files = Files(words_column="w", tags_column="t")
+    rows = [{"w": ["Vera"], "t": ["B-PER"]}]
+    data = CoNLLDataModule(train=rows, files=files, backbone=str(llama), encoding=Encoding(max_length=20))
+    assert data.types == ["PER"]
