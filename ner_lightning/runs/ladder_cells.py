@@ -9,9 +9,8 @@ from typing import Any
 import yaml
 
 from ner_lightning.errors import UserError
-from ner_lightning.runs import results as records
 from ner_lightning.runs.folder import Run
-from ner_lightning.runs.results import Row
+from ner_lightning.runs.results import Row, markdown_table
 from ner_lightning.runs.shipped import shipped
 
 COUNTED = ("correct", "predicted", "gold")
@@ -161,7 +160,7 @@ def table(rows: Iterable[Row], notes: Mapping[str, str] | None = None) -> str:
             ]
         )
     head = ["rung", "F1", "sd", "seeds", "to the first", "minutes", "peak GiB", ""]
-    return records.markdown(head, body)
+    return markdown_table(head, body)
 
 
 def sweep(ladder: Ladder, words: Sequence[str]) -> str:
