@@ -22,7 +22,7 @@ import yaml
 from ner_lightning.data.schemes import spans
 from ner_lightning.errors import UserError
 from ner_lightning.metrics.functional import COUNTED, scores
-from ner_lightning.runs.folder import STAGE_OF, Run
+from ner_lightning.runs.folder import STAGES, Run
 from ner_lightning.runs.results import add_rows, describe_data
 
 METRICS = ("precision", "recall", "f1", "accuracy")
@@ -99,7 +99,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     if prompting is not None:
         configs = [prompt_table.PROMPTED, *configs]
     rows = []
-    for split, stage in STAGE_OF.items():
+    for split, stage in STAGES.items():
         file = folder / f"predictions.{split}.jsonl"
         if not file.is_file():
             continue

@@ -11,7 +11,7 @@ import yaml
 from ner_lightning.analysis.failure import Analysis, analyse
 from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import BEST, LAST, STAGE_OF, Run, read_metrics, run_of
+from ner_lightning.runs.folder import BEST, LAST, STAGES, Run, read_metrics_table, run_of
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def find_experiment(address: str | None, root: Path) -> Experiment:
         path = run.path
     if path.is_file():
         split = path.stem.rpartition(".")[2]
-        return Experiment(path.name, None, files={split if split in STAGE_OF else "predictions": path})
+        return Experiment(path.name, None, files={split if split in STAGES else "predictions": path})
     if not path.is_dir():
         what = f"there is no run folder or prediction file {address}" if address else f"no last run in {root}"
         raise UserError(f"{what}; train one with `ner-lightning fit --config FILE`")
@@ -129,7 +129,7 @@ def find_experiment(address: str | None, root: Path) -> Experiment:
 
 def _of_folder(folder: Path) -> Experiment:
     run = Run(folder)
-    files = {split: file for split in STAGE_OF if (file := folder / f"predictions.{split}.jsonl").is_file()}
+    files = {split: file for split in STAGES if (file := folder / f"predictions.{split}.jsonl").is_file()}
     if not files:
         raise UserError(
             f"{folder} has no predictions.valid.jsonl or predictions.test.jsonl: it is not the folder of a "
@@ -142,6 +142,6 @@ def _of_folder(folder: Path) -> Experiment:
         about=run.read("run.json"),
         config=yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {},
         metrics=run.read("metrics.json"),
-        history=read_metrics(table.read_text(encoding="utf-8")) if table.is_file() else {},
+        history=read_metrics_table(table.read_text(encoding="utf-8")) if table.is_file() else {},
         files=files,
     )

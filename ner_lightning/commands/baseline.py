@@ -22,7 +22,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         UserError: an option, the data or the backbone is not as it must be.
     """
     options, rest = parser(subcommand).parse_known_args(args)
-    from ner_lightning.runs.folder import STAGE_OF
+    from ner_lightning.runs.folder import STAGES
     from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_options
 
     check_options(
@@ -62,7 +62,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             baseline.begin(folder, ["ner-lightning", subcommand, *args], recipe.text())
         baseline.answer(folder, options.batch_size)
         agreement = baseline.finish(folder)
-        report.show(folder, STAGE_OF[settings.split], agreement=agreement)
+        report.show(folder, STAGES[settings.split], agreement=agreement)
         _say_rest(folder)
 
 

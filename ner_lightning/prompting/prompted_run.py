@@ -29,7 +29,7 @@ from ner_lightning.prompting.prompt import (
     read_answer,
     read_lines,
 )
-from ner_lightning.runs.folder import RECIPE, STAGE_OF, Run
+from ner_lightning.runs.folder import RECIPE, STAGES, Run
 from ner_lightning.runs.provenance import now, provenance
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.progress import Pace, stage
@@ -190,7 +190,7 @@ class Baseline:
         scores = {name: value for name, value in metric.compute().items() if name != "loss"}
         agreement = agree(base, scores, metric.by_type(), counts)
         values = scores | {"by_type": metric.by_type()}
-        run.update("metrics.json", {f"{STAGE_OF[split]}/{name}": value for name, value in values.items()})
+        run.update("metrics.json", {f"{STAGES[split]}/{name}": value for name, value in values.items()})
         self._note(run, unread_counts(readings, [answers[index] for index in self.indices]))
         run.update("run.json", {"updated": now(), "peak_memory_bytes": peak_memory()})
         return agreement

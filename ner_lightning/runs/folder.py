@@ -14,11 +14,8 @@ from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import sweep, write_text
 
 BEST, LAST = "best", "last"
-STAGE_OF = {
-    "valid": "val",
-    "test": "test",
-}  # by split: the stage that its metrics are named after
-SPLIT_OF = {stage: split for split, stage in STAGE_OF.items()}
+STAGES = {"valid": "val", "test": "test"}  # by split: Lightning's stage, with which its metrics' names begin
+SPLITS = {stage: split for split, stage in STAGES.items()}
 RECIPE = "recipe.yaml"  # the recipe of a run of another command than `fit`, to resume it
 
 
@@ -98,14 +95,6 @@ def create(root: Path, name: str) -> Run:
         raise UserError(f"the run folder {folder} cannot be written: {error.strerror}") from None
 
 
-def read_metrics(text: str) -> dict[int, dict[str, float]]:
-    """The rows of `metrics.csv` by step, without empty cells."""
-    return {
-        int(row["step"]): {name: float(value) for name, value in row.items() if value and name != "step"}
-        for row in csv.DictReader(io.StringIO(text, newline=""))
-    }
-
-
 def check_writable(run: Run) -> None:
     """Checks that results can be written beside a run's checkpoints.
 
@@ -174,3 +163,11 @@ def run_of(checkpoint: Path) -> Run | None:
     """The run folder of a checkpoint; None if it is not in one."""
     folder = checkpoint.resolve().parent.parent
     return Run(folder) if (folder / "run.json").is_file() else None
+
+
+def read_metrics_table(text: str) -> dict[int, dict[str, float]]:
+    """The rows of a `metrics.csv` by step, without empty cells."""
+    return {
+        int(row["step"]): {name: float(value) for name, value in row.items() if value and name != "step"}
+        for row in csv.DictReader(io.StringIO(text, newline=""))
+    }
