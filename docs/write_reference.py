@@ -24,6 +24,7 @@ from ner_lightning.commands.help import HELPS
 from ner_lightning.commands.main import COMMANDS, command_module
 from ner_lightning.commands.preflight import REFUSED_STRATEGIES, SUPPORTED_PRECISIONS
 from ner_lightning.commands.recipe import TRAINER_DEFAULTS, parser
+from ner_lightning.runs.results import markdown_table
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 
@@ -57,17 +58,17 @@ REFUSED = {  # keys of the trainer that the command sets by itself
 
 
 def config_page() -> str:
-    """Every key of a config: type, default, meaning, and what it gained where that was measured."""
+    """Every key of a config: type, default, meaning, and its measured gain where there is one."""
     measured = measured_options()
     parts = [
         "# Configuration reference\n\n" + NOTE,
-        "A config is a YAML file with the keys below; each is an option of the command line as well "
-        "(`--model.lora.rank 8`). Several files stack, options follow files, and the last word wins; `null` "
-        "is not set. `ner-lightning fit --config FILE --print_config` shows what a recipe comes to.\n\n"
-        "*Measured* is what a value did on [the quality ladder](../ladder.md): SmolLM2-135M, 2,000 sentences "
-        "of CoNLL-2003, three epochs; entity F1 in points, time and memory to the ladder's first rung. "
-        "Another seed moves F1 by one to three points (sd: the deviation over seeds), so less than that says "
-        "nothing.\n\n",
+        "A config is a YAML file with the keys below; each is also an option of the command line "
+        "(`--model.lora.rank 8`). Several files stack, options come after files, and later values win; "
+        "`null` means not set. `ner-lightning fit --config FILE --print_config` shows the resulting config.\n\n"
+        "*Measured* is the effect of a value on [the quality ladder](../ladder.md): SmolLM2-135M, 2,000 "
+        "sentences of CoNLL-2003, three epochs; entity F1 in points, time and memory relative to the first rung. "
+        "Another seed moves F1 by one to three points (sd: the deviation over seeds), so smaller differences "
+        "mean nothing.\n\n",
         "## The run\n\n",
         _table(_of_parser()),
         "\n## model\n\n",
@@ -75,9 +76,9 @@ def config_page() -> str:
         "\n## data\n\n",
         _table(_of_class(CoNLLDataModule, "data"), measured=measured),
         "\n## trainer\n\n",
-        "The arguments of Lightning's Trainer, whose meaning is told "
-        f"[there]({TRAINER}). In bold: defaults that differ from Lightning's. Loggers, callbacks and "
-        "profilers are named by `class_path` and `init_args`, and write inside the run folder.\n\n",
+        "The arguments of [Lightning's Trainer]"
+        f"({TRAINER}). In bold: defaults that differ from Lightning's. Loggers, callbacks and "
+        "profilers are given by `class_path` and `init_args`, and write inside the run folder.\n\n",
         f"`precision` may be {_words(sorted({str(p) for p in SUPPORTED_PRECISIONS}))}; strategies named "
         f"{_words(REFUSED_STRATEGIES)} are refused. Set by the command: {_words(sorted(REFUSED))}.\n\n",
         _table(_of_trainer(), meaning=False),
@@ -87,12 +88,12 @@ def config_page() -> str:
 
 def cli_page() -> str:
     """Every command and its options."""
-    parts = ["# Command line reference\n\n" + NOTE, "| command | what it does |\n| --- | --- |\n"]
-    parts += [f"| [`{name}`](#{name}) | {_cell(what)} |\n" for name, (_, what) in COMMANDS.items()]
+    rows = [[f"[`{name}`](#{name})", _cell(what)] for name, (_, what) in COMMANDS.items()]
+    parts = ["# Command line reference\n\n" + NOTE, markdown_table(["command", "what it does"], rows)]
     parts.append(
-        "\nExit codes: 0; 1 where another rank failed; 2 after a mistake that the user can mend, told in a "
-        "few lines; 130 after Ctrl-C, 143 after SIGTERM. Anything else is a bug, and its traceback asks for "
-        "a report. `NO_COLOR` turns colours off.\n"
+        "\nExit codes: 0; 1 where another rank failed; 2 after an error that the user can fix, explained "
+        "in a few lines; 130 after Ctrl-C, 143 after SIGTERM. Anything else is a bug, and its traceback asks "
+        "for a report. `NO_COLOR` turns colours off.\n"
     )
     for name, (module, _) in COMMANDS.items():
         parts.append(f"\n## {name}\n\n")
@@ -101,7 +102,7 @@ def cli_page() -> str:
 
 
 def included(text: str) -> str:
-    """A page with the files that it shows put in anew."""
+    """A page with its included files renewed."""
 
     def block(found: re.Match[str]) -> str:
         file = ROOT / found[2]
@@ -135,7 +136,7 @@ def _about(module: Path) -> str:
 
 
 def with_tree(text: str) -> str:
-    """A page with the package's tree put in anew."""
+    """A page with the package's tree renewed."""
     return TREE.sub(lambda found: f"{found[1]}```\n{package_tree()}```\n{found[2]}", text)
 
 
@@ -211,14 +212,14 @@ def _table(rows: Iterator[Row], *, meaning: bool = True, measured: dict[str, str
     head = ["key", "type", "default"]
     head += ["meaning"] if meaning else []
     head += ["measured"] if measured is not None else []
-    lines = [head, ["---"] * len(head)]
+    body = []
     for key, kind, default, text in rows:
         named = key if key.startswith("**") else f"`{key}`"
         cells = [named, kind, default if default.startswith("**") or not default else f"`{default}`", text]
         if measured is not None:
             cells.append("" if key.startswith("**") else measured.get(key, UNMEASURED))
-        lines.append([_cell(cell) for cell in cells[: len(head)]])
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+        body.append([_cell(cell) for cell in cells[: len(head)]])
+    return markdown_table(head, body)
 
 
 def _cell(text: str) -> str:
@@ -231,10 +232,11 @@ def _words(names: Any) -> str:
 
 def _lightning(command: str) -> str:
     usage, options, examples = HELPS[command]
-    lines = [f"```\n{usage}\n```\n\n", "| option | default | meaning |\n| --- | --- | --- |\n"]
-    for option in options:
-        default = "" if option.default is None else f"`{option.default}`"
-        lines.append(f"| `--{option.name}` | {default} | {_cell(option.text)} |\n")
+    rows = [
+        [f"`--{option.name}`", "" if option.default is None else f"`{option.default}`", _cell(option.text)]
+        for option in options
+    ]
+    lines = [f"```\n{usage}\n```\n\n", markdown_table(["option", "default", "meaning"], rows)]
     more = f"\nAll others: [the configuration](config.md), and `ner-lightning {command} --help-all`.\n"
     return "".join([*lines, more, "\n```bash\n", *(f"{example}\n" for example in examples), "```\n"])
 
@@ -244,7 +246,7 @@ def _argparse(own: argparse.ArgumentParser) -> str:
     if own.epilog:
         epilog = f"`{own.epilog}`" if own.epilog.startswith("ner-lightning ") else own.epilog
         lines.append(f"{epilog}\n\n")
-    lines.append("| option | meaning |\n| --- | --- |\n")
+    rows = []
     for action in own._actions:
         if isinstance(action, argparse._HelpAction):
             continue
@@ -252,8 +254,8 @@ def _argparse(own: argparse.ArgumentParser) -> str:
             ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.metavar or action.dest}`"
         )
         chosen = f" ({', '.join(map(str, action.choices))})" if action.choices else ""
-        lines.append(f"| {names} | {_cell((action.help or '').replace('%%', '%'))}{chosen} |\n")
-    return "".join(lines)
+        rows.append([names, _cell((action.help or "").replace("%%", "%")) + chosen])
+    return "".join([*lines, markdown_table(["option", "meaning"], rows)])
 
 
 def main() -> int:
