@@ -33,28 +33,15 @@ ROOT = DOCS.parent
 PACKAGE = ROOT / "ner_lightning"
 INCLUDED = re.compile(r"(<!-- file: (\S+) -->\n).*?(<!-- end -->)", flags=re.S)
 LAYERS = (
-    "commands",
-    "training",
-    "inference",
-    "export",
-    "serving",
-    "prompting",
-    "analysis",
-    "model",
-    "metrics",
-    "data",
-    "runs",
-    "system",
+    *("commands", "training", "inference", "export", "serving", "prompting"),
+    *("analysis", "model", "metrics", "data", "runs", "system"),
 )
 TREE = re.compile(r"(<!-- tree -->\n).*?(<!-- end -->)", flags=re.S)
 TRAINER = "https://lightning.ai/docs/pytorch/stable/common/trainer.html#trainer-class-api"
 NOTE = "<!-- Made by docs/write_reference.py; change the code that it is made from. -->\n\n"
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".sbatch": "bash"}
 LINKED = {"model.types", "data.backbone", "data.backbone_revision", "data.trust_remote_code", "data.seed"}
-REFUSED = {  # keys of the trainer that the command sets by itself
-    "enable_checkpointing",
-    "default_root_dir",
-}
+REFUSED = {"enable_checkpointing", "default_root_dir"}  # keys of the trainer that the command sets itself
 
 
 def config_page() -> str:
@@ -64,11 +51,11 @@ def config_page() -> str:
         "# Configuration reference\n\n" + NOTE,
         "A config is a YAML file with the keys below; each is also an option of the command line "
         "(`--model.lora.rank 8`). Several files stack, options come after files, and later values win; "
-        "`null` means not set. `ner-lightning fit --config FILE --print_config` shows the resulting config.\n\n"
+        "`null` means not set. `ner-lightning fit --config FILE --print_config` prints the result.\n\n"
         "*Measured* is the effect of a value on [the quality ladder](../ladder.md): SmolLM2-135M, 2,000 "
-        "sentences of CoNLL-2003, three epochs; entity F1 in points, time and memory relative to the first rung. "
-        "Another seed moves F1 by one to three points (sd: the deviation over seeds), so smaller differences "
-        "mean nothing.\n\n",
+        "sentences of CoNLL-2003, three epochs; entity F1 in points, time and memory relative to the first "
+        "rung. Another seed moves F1 by one to three points (sd: the deviation over seeds), so smaller "
+        "differences mean nothing.\n\n",
         "## The run\n\n",
         _table(_of_parser()),
         "\n## model\n\n",
