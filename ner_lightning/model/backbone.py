@@ -1,4 +1,4 @@
-"""Any Hugging Face backbone: load it, set its attention, find and compile its layers."""
+"""Loads a Hugging Face backbone with causal or bidirectional attention; finds and compiles its layers."""
 
 import hashlib
 import mmap

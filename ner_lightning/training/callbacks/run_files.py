@@ -1,4 +1,4 @@
-"""RunFiles: what every run writes beside its checkpoints."""
+"""RunFiles: writes run.json, metrics.json, and predictions as JSONL and as CoNLL columns."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
