@@ -3,33 +3,13 @@
 import json
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.render.blocks import Block, Heading, Table, Text
 from ner_lightning.analysis.report.prompting import unread_answers
-from ner_lightning.analysis.resampling import ROUNDS, PairedTest, paired_test
+from ner_lightning.analysis.resampling import ROUNDS, paired_test
 from ner_lightning.data.schemes import Span
 from ner_lightning.errors import UserError
-
-
-class RecipeScores(NamedTuple):
-    """Runs that differ only by their seed.
-
-    Attributes:
-        name: the first run's name.
-        runs: the runs.
-        f1: F1 of each run.
-    """
-
-    name: str
-    runs: list[Experiment]
-    f1: list[float]
-
-    @property
-    def deviation(self) -> float | None:
-        """The standard deviation of F1 over runs; None with fewer than two."""
-        return statistics.stdev(self.f1) if len(self.f1) > 1 else None
 
 
 def shared_split(runs: Sequence[Experiment], requested: str | None = None) -> str:
@@ -79,22 +59,13 @@ def _indices(wanted: Sequence[object], items: Sequence[object]) -> list[int] | N
     return None if None in indices else [index for index in indices if index is not None]
 
 
-def tests(runs: Sequence[Experiment], split: str) -> list[PairedTest]:
-    """The first run against each of the others, all on the same sentences."""
-    first, *others = runs
-    return [paired_test(first.splits[split].totals, other.splits[split].totals) for other in others]
-
-
-def recipes(runs: Sequence[Experiment], split: str) -> list[RecipeScores]:
+def recipes(runs: Sequence[Experiment]) -> list[list[Experiment]]:
     """The runs grouped by recipe: by their configuration without the seed."""
     groups: dict[str, list[Experiment]] = {}
     for index, run in enumerate(runs):
         recipe = json.dumps(run.recipe(), sort_keys=True, default=str) if run.config else str(index)
         groups.setdefault(recipe, []).append(run)
-    return [
-        RecipeScores(group[0].name, group, [run.splits[split].scores["f1"].value for run in group])
-        for group in groups.values()
-    ]
+    return list(groups.values())
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -125,13 +96,13 @@ def comparison(runs: Sequence[Experiment], split: str) -> Iterator[Block]:
         [
             [run.name, str(run.seed if run.seed is not None else "")]
             + [f"{run.splits[split].scores[name].value:.4f}" for name in ("precision", "recall", "f1")]
-            + ["{1:.4f} to {2:.4f}".format(*run.splits[split].scores["f1"])]
+            + [run.splits[split].scores["f1"].bounds]
             for run in runs
         ],
     )
     yield from unread_answers(runs)
-    yield _recipe_table(recipes(runs, split))
-    yield _test_table(runs, tests(runs, split))
+    yield _recipe_table(runs, split)
+    yield _test_table(runs, split)
     yield Text(
         f"p: two-sided, by approximate randomisation over sentences ({ROUNDS:,} rounds); adjusted p: for "
         "multiple comparisons, after Holm. It tells whether two sets of predictions differ beyond chance, "
@@ -139,35 +110,29 @@ def comparison(runs: Sequence[Experiment], split: str) -> Iterator[Block]:
     )
 
 
-def _recipe_table(groups: Sequence[RecipeScores]) -> Table:
-    return Table(
-        "Recipes: runs that differ only by their seed",
-        ["recipe (first run)", "runs", "mean F1", "standard deviation"],
-        [
-            [
-                group.name,
-                str(len(group.runs)),
-                f"{statistics.mean(group.f1):.4f}",
-                f"{group.deviation:.4f}" if group.deviation is not None else "one run: none",
-            ]
-            for group in groups
-        ],
-    )
+def _recipe_table(runs: Sequence[Experiment], split: str) -> Table:
+    rows = []
+    for group in recipes(runs):
+        f1 = [run.splits[split].scores["f1"].value for run in group]
+        deviation = f"{statistics.stdev(f1):.4f}" if len(f1) > 1 else "one run: none"
+        rows.append([group[0].name, str(len(group)), f"{statistics.mean(f1):.4f}", deviation])
+    head = ["recipe (first run)", "runs", "mean F1", "standard deviation"]
+    return Table("Recipes: runs that differ only by their seed", head, rows)
 
 
-def _test_table(runs: Sequence[Experiment], results: Sequence[PairedTest]) -> Table:
-    adjusted = holm([test.p for test in results])
-    return Table(
-        f"Against {runs[0].name}, on the same sentences",
-        ["run", "difference in F1", "95% interval", "p", "adjusted p"],
+def _test_table(runs: Sequence[Experiment], split: str) -> Table:
+    """The first run against each of the others."""
+    first, *others = (run.splits[split].totals for run in runs)
+    results = [paired_test(first, other) for other in others]
+    rows = [
         [
-            [
-                run.name,
-                f"{test.difference.value:+.4f}",
-                f"{test.difference.low:+.4f} to {test.difference.high:+.4f}",
-                f"{test.p:.4f}",
-                f"{p:.4f}",
-            ]
-            for run, test, p in zip(runs[1:], results, adjusted, strict=True)
-        ],
-    )
+            run.name,
+            f"{test.difference.value:+.4f}",
+            f"{test.difference.low:+.4f} to {test.difference.high:+.4f}",
+            f"{test.p:.4f}",
+            f"{p:.4f}",
+        ]
+        for run, test, p in zip(runs[1:], results, holm([test.p for test in results]), strict=True)
+    ]
+    head = ["run", "difference in F1", "95% interval", "p", "adjusted p"]
+    return Table(f"Against {runs[0].name}, on the same sentences", head, rows)

@@ -17,22 +17,10 @@ BOUNDARIES = frozenset({"too long", "too short", "shifted", "split", "merged"})
 FIELDS = ("config", "overrides", "data", "split", "metric", "value", "seed")
 
 
-def _always(run: Experiment) -> bool:
-    return True
-
-
-def _trained(run: Experiment) -> bool:
-    return not run.prompted
-
-
 def _sees_no_right_context(run: Experiment) -> bool:
     """Whether a layer is causal and the text is not repeated."""
     causal = run.model.get("attention") == "causal" or bool(run.model.get("causal_below"))
     return causal and not run.data.get("repeats")
-
-
-def _lacks_crf(run: Experiment) -> bool:
-    return run.model.get("use_crf") is False
 
 
 def _lacks_adapters(run: Experiment) -> bool:
@@ -40,10 +28,6 @@ def _lacks_adapters(run: Experiment) -> bool:
     if not run.model or not run.model.get("freeze_backbone", True):
         return False
     return run.model.get("peft") != "lora" or bool((run.model.get("lora") or {}).get("top"))
-
-
-def _reads_sentences_alone(run: Experiment) -> bool:
-    return bool(run.data) and not run.data.get("context")
 
 
 @dataclass(frozen=True)
@@ -62,7 +46,7 @@ class Mitigation:
     kinds: frozenset[str] = frozenset()
     properties: frozenset[str] = frozenset()
     control: str | None = None
-    applies: Callable[[Experiment], bool] = _always
+    applies: Callable[[Experiment], bool] = lambda run: True
 
 
 ALL = (
@@ -77,7 +61,7 @@ ALL = (
         kinds=BOUNDARIES | {"type and boundary"},
         properties=frozenset({LENGTH}),
         control="softmax",
-        applies=_lacks_crf,
+        applies=lambda run: run.model.get("use_crf") is False,
     ),
     Mitigation(
         "Train adapters in every layer.",
@@ -89,18 +73,18 @@ ALL = (
         "Train on more names: annotate more text, or swap names of one type in training sentences.",
         kinds=frozenset({"missed"}),
         properties=frozenset({SEEN}),
-        applies=_trained,
+        applies=lambda run: not run.prompted,
     ),
     Mitigation(
         "Show the model the surrounding sentences (data.context).",
         kinds=frozenset({"wrong type"}),
         properties=frozenset({SENTENCE}),
-        applies=_reads_sentences_alone,
+        applies=lambda run: bool(run.data) and not run.data.get("context"),
     ),
     Mitigation(
         "Add copies of training sentences in upper or lower case.",
         properties=frozenset({CAPITALS}),
-        applies=_trained,
+        applies=lambda run: not run.prompted,
     ),
     Mitigation("Check these mistakes against the annotation guidelines on boundaries.", kinds=BOUNDARIES),
     Mitigation("Correct the annotation where it contradicts itself.", kinds=frozenset({NOISE})),

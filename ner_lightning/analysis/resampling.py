@@ -15,11 +15,16 @@ _CHUNK = 200  # rounds at a time: bounds memory to a few MB for a split of some 
 
 
 class Interval(NamedTuple):
-    """A value and the bounds of its interval."""
+    """A value and the bounds of its 95% interval."""
 
     value: float
     low: float
     high: float
+
+    @property
+    def bounds(self) -> str:
+        """The bounds as text."""
+        return f"{self.low:.4f} to {self.high:.4f}"
 
 
 class PairedTest(NamedTuple):

@@ -118,21 +118,10 @@ def read_answer(text: str, words: Sequence[str], types: Sequence[str], *, ended:
     """
     known = {name.lower(): name for name in types}
     lines = text.split("\n\n")[0].strip().split("\n") if text.strip() else []
-    lines = lines if ended else lines[:-1]
-    taken: dict[int, Span] = {}
-    seen: set[tuple[str, str]] = set()
-    unread = absent = 0
-    for line in lines:
-        parsed = _line(line, known)
-        if parsed is None:
-            unread += 1
-            continue
-        kind, text = parsed
-        for part in _parts(text, words):
-            if (kind, part) not in seen:
-                seen.add((kind, part))
-                absent += not _take(kind, part.split(), words, taken)
-    return Reading(_in_order(taken), unread, absent, failed=unread == len(lines))
+    parsed = [_line(line, known) for line in (lines if ended else lines[:-1])]
+    entities = ((kind, part) for kind, text in filter(None, parsed) for part in _parts(text, words))
+    named = [(kind, part.split()) for kind, part in dict.fromkeys(entities)]
+    return _reading(named, words, unread=parsed.count(None), lines=len(parsed))
 
 
 def read_lines(text: str, words: Sequence[str], types: Sequence[str], *, ended: bool = True) -> Reading:
@@ -142,19 +131,19 @@ def read_lines(text: str, words: Sequence[str], types: Sequence[str], *, ended: 
     """
     lines = [line for line in text.strip(" \n").split("\n") if line]
     lines = lines if ended else lines[:-1]
+    parsed = [line.partition(": ") for line in lines if line != NONE]
+    named = [(kind, text.split(" ")) for kind, _, text in parsed if kind in types]
+    return _reading(named, words, unread=len(parsed) - len(named), lines=len(lines))
+
+
+def _reading(
+    named: Sequence[tuple[str, Sequence[str]]], words: Sequence[str], *, unread: int, lines: int
+) -> Reading:
+    """Finds the named entities in the sentence."""
     taken: dict[int, Span] = {}
-    unread = absent = 0
-    for line in lines:
-        kind, _, text = line.partition(": ")
-        if kind in types:
-            absent += not _take(kind, text.split(" "), words, taken)
-        else:
-            unread += line != NONE
-    return Reading(_in_order(taken), unread, absent, failed=unread == len(lines))
-
-
-def _in_order(taken: Mapping[int, Span]) -> list[Span]:
-    return sorted(set(taken.values()), key=lambda span: span.start)
+    absent = sum(not _take(kind, target, words, taken) for kind, target in named)
+    entities = sorted(set(taken.values()), key=lambda span: span.start)
+    return Reading(entities, unread, absent, failed=unread == lines)
 
 
 def _question(words: Sequence[str]) -> str:

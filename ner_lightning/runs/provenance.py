@@ -31,13 +31,13 @@ def provenance() -> dict[str, Any]:
 
 def package_versions() -> dict[str, str]:
     """The versions of the installed packages that a result depends on."""
-    found = {}
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def machine() -> str:

@@ -171,7 +171,7 @@ def test_what_a_run_has_done_is_not_advised(run, tmp_path):
     text, said = advice(make_run(tmp_path / "again" / "1", config=again), tmp_path)
     assert TODO[0] not in said
     assert "word by word, without spaces" in text
-    assert "the text is repeated 2 times" in text
+    assert "the text is given 2 times" in text
 
 
 def test_nothing_is_advised_where_nothing_is_known(tmp_path):

@@ -39,21 +39,20 @@ Matrix = NDArray[np.float64]
 
 def svg(figure: "Figure") -> str:
     """The picture as SVG text."""
-    import matplotlib
-
-    out = io.StringIO()
-    with matplotlib.rc_context(SETTINGS):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
-    return out.getvalue()
+    return _saved(figure, format="svg", metadata={"Date": None, "Creator": None}).decode("utf-8")
 
 
 def png(figure: "Figure") -> bytes:
     """The picture as a PNG file."""
+    return _saved(figure, format="png", dpi=120)
+
+
+def _saved(figure: "Figure", **options: Any) -> bytes:
     import matplotlib
 
     out = io.BytesIO()
     with matplotlib.rc_context(SETTINGS):
-        figure.savefig(out, format="png", dpi=120, bbox_inches="tight")
+        figure.savefig(out, bbox_inches="tight", **options)
     return out.getvalue()
 
 

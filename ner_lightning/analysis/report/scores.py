@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.render import plots
 from ner_lightning.analysis.render.blocks import Block, Fact, Facts, Figure, Heading, Table, Text
-from ner_lightning.analysis.resampling import ROUNDS, Interval
+from ner_lightning.analysis.resampling import ROUNDS
 from ner_lightning.analysis.slices import CORRECT, GOLD, PREDICTED, TYPE, Slice
 
 NAMES = {"precision": "precision", "recall": "recall", "f1": "F1"}
@@ -19,7 +19,7 @@ def key_figures(run: Experiment) -> Iterator[Block]:
         Fact(
             f"{analysis.scores[name].value:.4f}",
             f"{label}, {split}",
-            f"95%: {_bounds(analysis.scores[name])}",
+            f"95%: {analysis.scores[name].bounds}",
         )
         for name, label in (("f1", "F1"), ("precision", "precision"), ("recall", "recall"))
     ]
@@ -50,7 +50,7 @@ def scores(run: Experiment) -> Iterator[Block]:
             for split, a in run.splits.items()
             for line in (
                 *(
-                    [split, NAMES[name], f"{a.scores[name].value:.4f}", _bounds(a.scores[name])]
+                    [split, NAMES[name], f"{a.scores[name].value:.4f}", a.scores[name].bounds]
                     for name in NAMES
                 ),
                 [split, "word accuracy", f"{a.accuracy:.4f}", ""],
@@ -92,16 +92,8 @@ def slice_table(caption: str, name: str, rows: Sequence[Slice]) -> Table:
                 f"{row.predicted:,}",
                 f"{row.precision:.4f}",
                 f"{row.recall:.4f}",
-                _with_bounds(row.f1),
+                f"{row.f1.value:.4f} ({row.f1.bounds})",
             ]
             for row in rows
         ],
     )
-
-
-def _with_bounds(value: Interval) -> str:
-    return f"{value.value:.4f} ({_bounds(value)})"
-
-
-def _bounds(value: Interval) -> str:
-    return f"{value.low:.4f} to {value.high:.4f}"

@@ -48,7 +48,7 @@ def model(run: Experiment) -> Iterator[Block]:
     backbone: Mapping[str, Any] = run.about.get("backbone", {})
     rows = [
         ["backbone", _last(backbone.get("name", UNKNOWN))],
-        ["its weights", str(backbone.get("weights", UNKNOWN))[:40]],
+        ["fingerprint", str(backbone.get("weights", UNKNOWN))[:40]],
     ]
     if run.parameters:
         total, trained = run.parameters
@@ -126,7 +126,7 @@ def _reading(data: Mapping[str, Any]) -> str:
     if context := data.get("context"):
         text += f", together with its neighbours in the document up to {context:,} sub-tokens"
     if repeats := data.get("repeats"):
-        text += f"; the text is repeated {repeats + 1} times, and the last copy is tagged"
+        text += f"; the text is given {repeats + 1} times, and the last copy is tagged"
     return f"{text}."
 
 

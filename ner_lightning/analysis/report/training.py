@@ -37,7 +37,8 @@ def training(run: Experiment) -> Iterator[Block]:
             for step, row in epochs
         ],
     )
-    parts = [name for name in ("train/loss", "train/ce", "train/crf", "train/ls") if _has(run, name)]
+    logged = set().union(*run.history.values())
+    parts = [name for name in ("train/loss", "train/ce", "train/crf", "train/ls") if name in logged]
     first, last = epochs[0][1]["val/f1"], epochs[-1][1]["val/f1"]
     yield Figure(
         plots.svg(plots.curves(run.history, parts)),
@@ -92,31 +93,22 @@ def _set_up(run: Experiment) -> list[list[str]]:
         rows.append(["precision", str(run.trainer.get("precision") or "32-true")])
         clip = run.trainer.get("gradient_clip_val")
         rows.append(["gradient norm clipped at", f"{clip:g}" if clip else "not clipped"])
-    about = run.about
-    for name, text in (
-        ("seed", str(about.get("seed", UNKNOWN))),
-        ("epochs", str(about.get("epochs", UNKNOWN))),
-        ("steps", f"{about['steps']:,}" if "steps" in about else UNKNOWN),
-        (
-            "peak memory",
-            f"{about['peak_memory_bytes'] / 2**30:.2f} GiB" if "peak_memory_bytes" in about else UNKNOWN,
-        ),
-        ("machine", str(about.get("machine", UNKNOWN))),
-        ("git commit", str(about.get("commit") or UNKNOWN)),
-        ("versions", ", ".join(f"{k} {v}" for k, v in about.get("versions", {}).items()) or UNKNOWN),
-    ):
-        if about:
-            rows.append([name, text])
-    for name, what, unit in (
-        ("train/words_per_second", "speed", "words/s in training, mean of the epochs"),
-        ("train/padding", "padding", "of the sub-tokens in batches, mean of the epochs"),
+    if about := run.about:
+        memory, steps = about.get("peak_memory_bytes"), about.get("steps")
+        rows += [
+            ["seed", str(about.get("seed", UNKNOWN))],
+            ["epochs", str(about.get("epochs", UNKNOWN))],
+            ["steps", UNKNOWN if steps is None else f"{steps:,}"],
+            ["peak memory", UNKNOWN if memory is None else f"{memory / 2**30:.2f} GiB"],
+            ["machine", str(about.get("machine", UNKNOWN))],
+            ["git commit", str(about.get("commit") or UNKNOWN)],
+            ["versions", ", ".join(f"{k} {v}" for k, v in about.get("versions", {}).items()) or UNKNOWN],
+        ]
+    for name, what, form in (
+        ("train/words_per_second", "speed", "{:,.0f} words/s in training, mean of the epochs"),
+        ("train/padding", "padding", "{:.1%} of the sub-tokens in batches, mean of the epochs"),
     ):
         values = [row[name] for row in run.history.values() if name in row]
         if values:
-            mean = sum(values) / len(values)
-            rows.append([what, f"{mean:.1%} {unit}" if name == "train/padding" else f"{mean:,.0f} {unit}"])
+            rows.append([what, form.format(sum(values) / len(values))])
     return rows
-
-
-def _has(run: Experiment, name: str) -> bool:
-    return any(name in row for row in run.history.values())
