@@ -5,7 +5,6 @@ python docs/write_reference.py --check   # exit 1 if something is
 """
 
 import argparse
-import ast
 import dataclasses
 import inspect
 import re
@@ -19,6 +18,7 @@ from typing import Any
 import docstring_parser
 from lightning.pytorch import Trainer
 from measured_options import UNMEASURED, measured_options, value_text
+from package_map import PACKAGE, with_tree
 
 from ner_lightning.commands.help import HELPS
 from ner_lightning.commands.main import COMMANDS, command_module
@@ -30,13 +30,7 @@ from ner_lightning.training.module import NERModule
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-PACKAGE = ROOT / "ner_lightning"
 INCLUDED = re.compile(r"(<!-- file: (\S+) -->\n).*?(<!-- end -->)", flags=re.S)
-LAYERS = (
-    *("commands", "training", "inference", "export", "serving", "prompting"),
-    *("analysis", "model", "metrics", "data", "runs", "system"),
-)
-TREE = re.compile(r"(<!-- tree -->\n).*?(<!-- end -->)", flags=re.S)
 TRAINER = "https://lightning.ai/docs/pytorch/stable/common/trainer.html#trainer-class-api"
 NOTE = "<!-- Made by docs/write_reference.py; change the code that it is made from. -->\n\n"
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".sbatch": "bash"}
@@ -96,35 +90,6 @@ def included(text: str) -> str:
         return f"{found[1]}```{LANGUAGES[file.suffix]}\n{file.read_text(encoding='utf-8')}```\n{found[3]}"
 
     return INCLUDED.sub(block, text)
-
-
-def package_tree() -> str:
-    """The package's folders and modules, upper layers first, each with the first line of its docstring."""
-    folders = sorted({module.parent for module in PACKAGE.rglob("*.py")}, key=_layer)
-    lines = []
-    for folder in folders:
-        path = folder.relative_to(PACKAGE).as_posix()
-        indent = "" if path == "." else "  "
-        if path != ".":
-            lines.append(f"{path + '/':<24}{_about(folder / '__init__.py')}\n")
-        for module in sorted(folder.glob("*.py")):
-            if module.name not in {"__init__.py", "__main__.py"}:
-                lines.append(f"{indent + module.name:<24}{_about(module)}\n")
-    return "".join(lines)
-
-
-def _layer(folder: Path) -> tuple[int, str]:
-    parts = folder.relative_to(PACKAGE).parts
-    return (LAYERS.index(parts[0]) if parts else -1, "/".join(parts))
-
-
-def _about(module: Path) -> str:
-    return (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").split("\n")[0]
-
-
-def with_tree(text: str) -> str:
-    """A page with the package's tree renewed."""
-    return TREE.sub(lambda found: f"{found[1]}```\n{package_tree()}```\n{found[2]}", text)
 
 
 def pages() -> dict[Path, str]:
