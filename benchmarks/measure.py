@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import results
 import yaml
 
 from ner_lightning.runs import provenance
-from ner_lightning.runs import results as records
+from ner_lightning.runs.results import add_rows, describe_data
 
 Rounds = dict[str, list[float]]
 DATA = Path("data/conll2003")
@@ -91,7 +90,7 @@ def report(
         }
         for name, values in found.items()
     ]
-    results.add(rows, record)
+    add_rows(rows, record)
 
 
 def described(folder: Path, split: str = "train") -> str:
@@ -99,4 +98,4 @@ def described(folder: Path, split: str = "train") -> str:
     import hashlib
 
     file = folder / f"{split}.txt"
-    return records.describe_data(str(file), f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}")
+    return describe_data(str(file), f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}")

@@ -22,11 +22,10 @@ import yaml
 from ner_lightning.data.schemes import spans
 from ner_lightning.errors import UserError
 from ner_lightning.metrics.functional import COUNTED, scores
-from ner_lightning.runs import results as records
-from ner_lightning.runs.folder import Run
+from ner_lightning.runs.folder import STAGES, Run
+from ner_lightning.runs.results import add_rows, describe_data
 
 METRICS = ("precision", "recall", "f1", "accuracy")
-STAGES = {"valid": "val", "test": "test"}
 FLAGS = ("--constrained",)  # options without a value
 
 
@@ -109,7 +108,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
         shared = {
             "config": " ".join(configs),
             "overrides": overrides,
-            "data": records.describe_data(described["origin"], described["fingerprint"]),
+            "data": describe_data(described["origin"], described["fingerprint"]),
             "split": split,
         }
         source = {
@@ -141,7 +140,7 @@ def _pretraining(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     return {
         "config": " ".join([results.PRETRAINED, *configs]),
         "overrides": overrides,
-        "data": records.describe_data(described["origin"], described["fingerprint"]),
+        "data": describe_data(described["origin"], described["fingerprint"]),
         "split": "valid",
         "metric": "cross-entropy of hidden sub-tokens",
         "value": about["pretraining"]["val_loss"],
@@ -197,7 +196,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     for run, rows in found.items():  # all of them or none
-        results.add(rows, options.file)
+        add_rows(rows, options.file)
         print(f"{run}: {len(rows)} rows")
     return 0
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.analysis.experiment import SPLITS, find
+from ner_lightning.analysis.experiment import find_experiment
+from ner_lightning.analysis.failure import calibration_error
 from ner_lightning.analysis.slices import TYPE
-from ner_lightning.runs import results as records
+from ner_lightning.runs.results import describe_data
 
 Row = dict[str, Any]
 
@@ -18,14 +19,14 @@ def rows_of(folder: Path, shared: Mapping[str, Any]) -> list[Row]:
         folder: the run folder.
         shared: what all rows of the run have: config, overrides, seed, command, machine, ...
     """
-    run = find(str(folder), folder)
+    run = find_experiment(str(folder), folder)
     about, rows = run.about, []
     for split, described in about.get("data", {}).items():
-        data = records.describe_data(described["origin"], described["fingerprint"])
+        data = describe_data(described["origin"], described["fingerprint"])
         size = {"metric": "sentences", "value": described["sentences"]}
         more = {"words": described["words"], "by_type": described["entities"]}
         rows.append({**shared, "data": data, "split": split, **size, **more})
-        if split in SPLITS and split in run.splits:
+        if split in run.splits:
             rows.append({**shared, "data": data, "split": split, **_mistakes(run.splits[split])})
     if "parameters" in about:
         fit = {"data": "", "split": "fit"}
@@ -48,11 +49,13 @@ def _mistakes(analysis: Any) -> Row:
     """The mistakes of a split: classes, reasons, intervals, calibration; no text of the data."""
     return {
         "metric": "mistakes",
-        "value": sum(map(len, analysis.found)),
+        "value": sum(map(len, analysis.mistakes)),
         "classes": [list(c) for c in analysis.classes],
-        "reasons": [[r.property, r.group, r.size, r.lost, r.others, *r.difference] for r in analysis.reasons],
+        "reasons": [
+            [r.property, r.group, r.size, r.rate, r.rate_elsewhere, *r.difference] for r in analysis.reasons
+        ],
         "contrasts": analysis.contrasts,
         "intervals": {name: list(value) for name, value in analysis.scores.items()},
         "types": [[s.name, s.gold, s.predicted, s.precision, s.recall, *s.f1] for s in analysis.slices[TYPE]],
-        "calibration_error": analysis.calibration_error,
+        "calibration_error": calibration_error(analysis.calibration),
     }

@@ -119,34 +119,34 @@ def by_type(rows: Sequence[Row]) -> tuple[HEAD, list[list[str]]]:
             body.append(
                 [*counts, f"{precision:.4f}", f"{recall:.4f}", f"{f1:.4f}", f"{low:.4f} to {high:.4f}"]
             )
-    return ["split", "type", "annotated", "predicted", "precision", "recall", "F1", "95% interval"], body
+    return ["split", "type", "gold", "predicted", "precision", "recall", "F1", "95% interval"], body
 
 
 def errors(rows: Sequence[Row]) -> tuple[HEAD, list[list[str]]]:
     """Classes of mistakes on CoNLL-2003 validation."""
     row = _mistakes(rows)
     body = [
-        [kind, f"{mistakes:,}", f"{wrong:,}", f"{lost:,}", f"{gain:+.4f}"]
-        for kind, mistakes, wrong, lost, gain in (row["classes"] if row else ())
+        [kind, f"{mistakes:,}", f"{spurious:,}", f"{missed:,}", f"{gain:+.4f}"]
+        for kind, mistakes, spurious, missed, gain in (row["classes"] if row else ())
     ]
-    return ["class", "mistakes", "wrong entities", "lost entities", "F1 gained if mended"], body
+    return ["class", "mistakes", "false positives", "false negatives", "F1 gained if fixed"], body
 
 
 def reasons(rows: Sequence[Row]) -> tuple[HEAD, list[list[str]]]:
-    """Groups that are lost more or less often than the rest on CoNLL-2003 validation, beyond chance."""
+    """Groups that are missed more or less often than the rest on CoNLL-2003 validation, beyond chance."""
     row = _mistakes(rows)
     body = [
         [
             f"{name}: {group}",
             f"{size:,}",
-            f"{lost:.1%}",
-            f"{others:.1%}",
+            f"{rate:.1%}",
+            f"{elsewhere:.1%}",
             f"{by:+.1%}",
             f"{low:+.1%} to {high:+.1%}",
         ]
-        for name, group, size, lost, others, by, low, high in (row["reasons"] if row else ())
+        for name, group, size, rate, elsewhere, by, low, high in (row["reasons"] if row else ())
     ]
-    return ["group", "entities", "lost", "of all others", "difference", "interval"], body
+    return ["group", "gold", "false negatives", "among all others", "difference", "interval"], body
 
 
 def source(rows: Sequence[Row]) -> tuple[HEAD, list[list[str]]]:

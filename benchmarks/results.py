@@ -8,31 +8,20 @@ import argparse
 import re
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import prompt_table
 import report_tables
 
-from ner_lightning.runs import ladder_cells as ladder
-from ner_lightning.runs import results as records
-from ner_lightning.runs.results import Row, markdown
+from ner_lightning.runs.ladder_cells import ladder_table, read_ladder
+from ner_lightning.runs.results import Row, markdown_table, read_rows
 
-PRETRAINED = "pretraining"  # before the configs of a backbone that learned to fill in hidden words
+PRETRAINED = "pretraining"  # before the configs of a backbone that learned to fill in masked words
 FILE = Path(__file__).parent.parent / "docs" / "results.json"
 OPENING = re.compile(r"<!-- results: ")
 MARKED = re.compile(r"(<!-- results: (\w+) -->\n)((?:(?!<!-- results: ).)*?)(<!-- end -->)", flags=re.S)
-
-
-def read(file: Path = FILE) -> list[Row]:
-    """All rows; none if there is no file yet."""
-    return records.read(file)
-
-
-def add(rows: Iterable[Row], file: Path = FILE) -> None:
-    """Adds rows or replaces those of the same key."""
-    records.add(rows, file)
 
 
 def score_table(rows: Sequence[Row], recipe: str) -> str:
@@ -50,7 +39,7 @@ def score_table(rows: Sequence[Row], recipe: str) -> str:
         scores = [_mean([row["value"] for row in found.get(name, ())]) for name in COLUMNS]
         body.append([f"`{run}`", seeds, *scores])
     body.sort(key=lambda cells: cells[-1])
-    return markdown(["configs and options", "seeds", *COLUMNS], body)
+    return markdown_table(["configs and options", "seeds", *COLUMNS], body)
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -66,7 +55,7 @@ def smollm2(rows: Sequence[Row]) -> str:
 
 
 def pretraining(rows: Sequence[Row]) -> str:
-    """Backbones that learned to fill in hidden words."""
+    """Backbones that learned to fill in masked words."""
     body = [
         [
             f"`{' '.join([row['config'].partition(' ')[2], *row['overrides']])}`",
@@ -80,7 +69,7 @@ def pretraining(rows: Sequence[Row]) -> str:
         if row["config"].split(" ")[0] == PRETRAINED
     ]
     head = ["configs and options", "seed", "cross-entropy, validation", "minutes", "peak GiB", "machine"]
-    return markdown(head, body) if body else "Not measured yet.\n"
+    return markdown_table(head, body) if body else "Not measured yet.\n"
 
 
 COLUMNS = ("valid f1", "test precision", "test recall", "test f1")
@@ -96,7 +85,7 @@ def bench(kind: str) -> Callable[[Sequence[Row]], str]:
             if r["split"] == kind
         ]
         head = ["measured", "median", "least to most", "rounds", "machine"]
-        return markdown(head, body) if body else "Not measured yet.\n"
+        return markdown_table(head, body) if body else "Not measured yet.\n"
 
     return table
 
@@ -110,22 +99,24 @@ def speedups(rows: Sequence[Row]) -> str:
         for r in rows
         if r["split"] == kind and ("times" in r["metric"] or "share" in r["metric"])
     ]
-    return markdown(["", "measured", "median", "least to most"], body) if body else "Not measured yet.\n"
+    return (
+        markdown_table(["", "measured", "median", "least to most"], body) if body else "Not measured yet.\n"
+    )
 
 
-def ladder_table(name: str, rows: Sequence[Row]) -> str:
+def ladder(name: str, rows: Sequence[Row]) -> str:
     """The rungs of a ladder, in the order of its file."""
-    known = ladder.read_ladder(Path(__file__).parent / "ladders" / f"{name}.yaml")
+    known = read_ladder(Path(__file__).parent / "ladders" / f"{name}.yaml")
     if not any(row.get("ladder") == name for row in rows):
         return "Not measured yet.\n"
-    return ladder.ladder_table(known, rows)
+    return ladder_table(known, rows)
 
 
 def _of_report(
     table: Callable[[Sequence[Row]], tuple[list[str], list[list[str]]]], rows: Sequence[Row]
 ) -> str:
     head, body = table(rows)
-    return markdown(head, body) if body else "Not measured here.\n"
+    return markdown_table(head, body) if body else "Not measured here.\n"
 
 
 TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
@@ -142,10 +133,10 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "service": bench("service under load"),
     "take_home": bench("take home"),
     "calibration": bench("calibration"),
-    "ladder_conll2003": partial(ladder_table, "conll2003"),
-    "ladder_conll2003_full": partial(ladder_table, "conll2003_full"),
-    "ladder_conll2003_few": partial(ladder_table, "conll2003_few"),
-    "ladder_wnut17": partial(ladder_table, "wnut17"),
+    "ladder_conll2003": partial(ladder, "conll2003"),
+    "ladder_conll2003_full": partial(ladder, "conll2003_full"),
+    "ladder_conll2003_few": partial(ladder, "conll2003_few"),
+    "ladder_wnut17": partial(ladder, "wnut17"),
     "prompted": partial(_of_report, prompt_table.table),
     **{name: partial(_of_report, table) for name, table in report_tables.ALL.items()},
 }
@@ -174,7 +165,7 @@ def main(args: Sequence[str] | None = None) -> int:
     how.add_argument("--write", action="store_true")
     how.add_argument("--check", action="store_true")
     options = parser.parse_args(args)
-    rows = read()
+    rows = read_rows(FILE)
     stale = []
     for page in options.pages:
         text = page.read_text(encoding="utf-8")

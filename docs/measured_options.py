@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ner_lightning.runs import results as records
 from ner_lightning.runs.ladder_cells import Cell, Ladder, read_ladder
-from ner_lightning.runs.results import Row
+from ner_lightning.runs.results import Row, read_rows
 
 ROOT = Path(__file__).parent.parent
 LADDER = ROOT / "benchmarks" / "ladders" / "conll2003.yaml"
@@ -20,7 +19,7 @@ UNMEASURED = "not measured"
 def measured_options() -> dict[str, str]:
     """For each option that a rung changed: its value there, F1 to the first rung, times time and memory."""
     known = read_ladder(LADDER)
-    rows = [row for row in records.read(RESULTS) if row.get("ladder") == known.name]
+    rows = [row for row in read_rows(RESULTS) if row.get("ladder") == known.name]
     return {key: "; ".join(parts) for key, parts in _by_option(known, rows).items()}
 
 

@@ -5,7 +5,6 @@ python docs/write_reference.py --check   # exit 1 if something is
 """
 
 import argparse
-import ast
 import dataclasses
 import inspect
 import re
@@ -19,56 +18,39 @@ from typing import Any
 import docstring_parser
 from lightning.pytorch import Trainer
 from measured_options import UNMEASURED, measured_options, value_text
+from package_map import PACKAGE, with_tree
 from recipe_schema import schema_text
 
 from ner_lightning.commands.help import HELPS
 from ner_lightning.commands.main import COMMANDS, command_module
 from ner_lightning.commands.preflight import REFUSED_STRATEGIES, SUPPORTED_PRECISIONS
 from ner_lightning.commands.recipe import TRAINER_DEFAULTS, parser
+from ner_lightning.runs.results import markdown_table
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-PACKAGE = ROOT / "ner_lightning"
 INCLUDED = re.compile(r"(<!-- file: (\S+) -->\n).*?(<!-- end -->)", flags=re.S)
-LAYERS = (
-    "commands",
-    "training",
-    "inference",
-    "export",
-    "serving",
-    "prompting",
-    "analysis",
-    "model",
-    "metrics",
-    "data",
-    "runs",
-    "system",
-)
-TREE = re.compile(r"(<!-- tree -->\n).*?(<!-- end -->)", flags=re.S)
 TRAINER = "https://lightning.ai/docs/pytorch/stable/common/trainer.html#trainer-class-api"
 NOTE = "<!-- Made by docs/write_reference.py; change the code that it is made from. -->\n\n"
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".sbatch": "bash"}
 LINKED = {"model.types", "data.backbone", "data.backbone_revision", "data.trust_remote_code", "data.seed"}
-REFUSED = {  # keys of the trainer that the command sets by itself
-    "enable_checkpointing",
-    "default_root_dir",
-}
+REFUSED = {"enable_checkpointing", "default_root_dir"}  # keys of the trainer that the command sets itself
 
 
 def config_page() -> str:
-    """Every key of a config: type, default, meaning, and what it gained where that was measured."""
+    """Every key of a config: type, default, meaning, and its measured gain where there is one."""
     measured = measured_options()
     parts = [
         "# Configuration reference\n\n" + NOTE,
-        "A config is a YAML file with the keys below; each is an option of the command line as well "
-        "(`--model.lora.rank 8`). Several files stack, options follow files, and the last word wins; `null` "
-        "is not set. `ner-lightning fit --config FILE --print_config` shows what a recipe comes to.\n\n"
-        "*Measured* is what a value did on [the quality ladder](../ladder.md): SmolLM2-135M, 2,000 sentences "
-        "of CoNLL-2003, three epochs; entity F1 in points, time and memory to the ladder's first rung. "
-        "Another seed moves F1 by one to three points (sd: the deviation over seeds), so less than that says "
-        "nothing.\n\n",
+        "A config is a YAML file with the keys below; each is also an option of the command line "
+        "(`--model.lora.rank 8`). Several files stack, options come after files, and later values win; "
+        "`null` means not set. `ner-lightning fit --config FILE --print_config` prints the result.\n\n"
+        "*Measured* is the effect of a value on [the quality ladder](../ladder.md): SmolLM2-135M, 2,000 "
+        "sentences of CoNLL-2003, three epochs; entity F1 in points, time and memory relative to the first "
+        "rung. Another seed moves F1 by one to three points (sd: the deviation over seeds), so smaller "
+        "differences mean nothing.\n\n",
         "## The run\n\n",
         _table(_of_parser()),
         "\n## model\n\n",
@@ -76,9 +58,9 @@ def config_page() -> str:
         "\n## data\n\n",
         _table(_of_class(CoNLLDataModule, "data"), measured=measured),
         "\n## trainer\n\n",
-        "The arguments of Lightning's Trainer, whose meaning is told "
-        f"[there]({TRAINER}). In bold: defaults that differ from Lightning's. Loggers, callbacks and "
-        "profilers are named by `class_path` and `init_args`, and write inside the run folder.\n\n",
+        "The arguments of [Lightning's Trainer]"
+        f"({TRAINER}). In bold: defaults that differ from Lightning's. Loggers, callbacks and "
+        "profilers are given by `class_path` and `init_args`, and write inside the run folder.\n\n",
         f"`precision` may be {_words(sorted({str(p) for p in SUPPORTED_PRECISIONS}))}; strategies named "
         f"{_words(REFUSED_STRATEGIES)} are refused. Set by the command: {_words(sorted(REFUSED))}.\n\n",
         _table(_of_trainer(), meaning=False),
@@ -88,12 +70,12 @@ def config_page() -> str:
 
 def cli_page() -> str:
     """Every command and its options."""
-    parts = ["# Command line reference\n\n" + NOTE, "| command | what it does |\n| --- | --- |\n"]
-    parts += [f"| [`{name}`](#{name}) | {_cell(what)} |\n" for name, (_, what) in COMMANDS.items()]
+    rows = [[f"[`{name}`](#{name})", _cell(what)] for name, (_, what) in COMMANDS.items()]
+    parts = ["# Command line reference\n\n" + NOTE, markdown_table(["command", "what it does"], rows)]
     parts.append(
-        "\nExit codes: 0; 1 where another rank failed; 2 after a mistake that the user can mend, told in a "
-        "few lines; 130 after Ctrl-C, 143 after SIGTERM. Anything else is a bug, and its traceback asks for "
-        "a report. `NO_COLOR` turns colours off.\n"
+        "\nExit codes: 0; 1 where another rank failed; 2 after an error that the user can fix, explained "
+        "in a few lines; 130 after Ctrl-C, 143 after SIGTERM. Anything else is a bug, and its traceback asks "
+        "for a report. `NO_COLOR` turns colours off.\n"
     )
     for name, (module, _) in COMMANDS.items():
         parts.append(f"\n## {name}\n\n")
@@ -102,42 +84,13 @@ def cli_page() -> str:
 
 
 def included(text: str) -> str:
-    """A page with the files that it shows put in anew."""
+    """A page with its included files renewed."""
 
     def block(found: re.Match[str]) -> str:
         file = ROOT / found[2]
         return f"{found[1]}```{LANGUAGES[file.suffix]}\n{file.read_text(encoding='utf-8')}```\n{found[3]}"
 
     return INCLUDED.sub(block, text)
-
-
-def package_tree() -> str:
-    """The package's folders and modules, upper layers first, each with the first line of its docstring."""
-    folders = sorted({module.parent for module in PACKAGE.rglob("*.py")}, key=_layer)
-    lines = []
-    for folder in folders:
-        path = folder.relative_to(PACKAGE).as_posix()
-        indent = "" if path == "." else "  "
-        if path != ".":
-            lines.append(f"{path + '/':<24}{_about(folder / '__init__.py')}\n")
-        for module in sorted(folder.glob("*.py")):
-            if module.name not in {"__init__.py", "__main__.py"}:
-                lines.append(f"{indent + module.name:<24}{_about(module)}\n")
-    return "".join(lines)
-
-
-def _layer(folder: Path) -> tuple[int, str]:
-    parts = folder.relative_to(PACKAGE).parts
-    return (LAYERS.index(parts[0]) if parts else -1, "/".join(parts))
-
-
-def _about(module: Path) -> str:
-    return (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").split("\n")[0]
-
-
-def with_tree(text: str) -> str:
-    """A page with the package's tree put in anew."""
-    return TREE.sub(lambda found: f"{found[1]}```\n{package_tree()}```\n{found[2]}", text)
 
 
 def pages() -> dict[Path, str]:
@@ -213,14 +166,14 @@ def _table(rows: Iterator[Row], *, meaning: bool = True, measured: dict[str, str
     head = ["key", "type", "default"]
     head += ["meaning"] if meaning else []
     head += ["measured"] if measured is not None else []
-    lines = [head, ["---"] * len(head)]
+    body = []
     for key, kind, default, text in rows:
         named = key if key.startswith("**") else f"`{key}`"
         cells = [named, kind, default if default.startswith("**") or not default else f"`{default}`", text]
         if measured is not None:
             cells.append("" if key.startswith("**") else measured.get(key, UNMEASURED))
-        lines.append([_cell(cell) for cell in cells[: len(head)]])
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+        body.append([_cell(cell) for cell in cells[: len(head)]])
+    return markdown_table(head, body)
 
 
 def _cell(text: str) -> str:
@@ -233,10 +186,11 @@ def _words(names: Any) -> str:
 
 def _lightning(command: str) -> str:
     usage, options, examples = HELPS[command]
-    lines = [f"```\n{usage}\n```\n\n", "| option | default | meaning |\n| --- | --- | --- |\n"]
-    for option in options:
-        default = "" if option.default is None else f"`{option.default}`"
-        lines.append(f"| `--{option.name}` | {default} | {_cell(option.text)} |\n")
+    rows = [
+        [f"`--{option.name}`", "" if option.default is None else f"`{option.default}`", _cell(option.text)]
+        for option in options
+    ]
+    lines = [f"```\n{usage}\n```\n\n", markdown_table(["option", "default", "meaning"], rows)]
     more = f"\nAll others: [the configuration](config.md), and `ner-lightning {command} --help-all`.\n"
     return "".join([*lines, more, "\n```bash\n", *(f"{example}\n" for example in examples), "```\n"])
 
@@ -246,7 +200,7 @@ def _argparse(own: argparse.ArgumentParser) -> str:
     if own.epilog:
         epilog = f"`{own.epilog}`" if own.epilog.startswith("ner-lightning ") else own.epilog
         lines.append(f"{epilog}\n\n")
-    lines.append("| option | meaning |\n| --- | --- |\n")
+    rows = []
     for action in own._actions:
         if isinstance(action, argparse._HelpAction):
             continue
@@ -254,8 +208,8 @@ def _argparse(own: argparse.ArgumentParser) -> str:
             ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.metavar or action.dest}`"
         )
         chosen = f" ({', '.join(map(str, action.choices))})" if action.choices else ""
-        lines.append(f"| {names} | {_cell((action.help or '').replace('%%', '%'))}{chosen} |\n")
-    return "".join(lines)
+        rows.append([names, _cell((action.help or "").replace("%%", "%")) + chosen])
+    return "".join([*lines, markdown_table(["option", "meaning"], rows)])
 
 
 def main() -> int:

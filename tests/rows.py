@@ -4,7 +4,7 @@ from ner_lightning.analysis.rows import Predictions, Row
 from ner_lightning.data.schemes import spans
 
 
-def row(gold, predicted, chance=None, words=None, document=0):
+def row(gold, predicted, probability=None, words=None, document=0):
     """A line of a prediction file; every predicted entity has the same probability."""
     line = {
         "words": words or [f"w{i}" for i in range(len(gold))],
@@ -12,10 +12,10 @@ def row(gold, predicted, chance=None, words=None, document=0):
         "predicted": predicted,
         "document": document,
     }
-    if chance is not None:
-        line["entities"] = [s._asdict() | {"marginal": chance} for s in spans(predicted)]
+    if probability is not None:
+        line["entities"] = [s._asdict() | {"marginal": probability} for s in spans(predicted)]
     return Row.of(line)
 
 
-def predictions(rows, train=None, chances=True):
-    return Predictions(rows, "marginal" if chances else None, train or {})
+def predictions(rows, train=None, probabilities=True):
+    return Predictions(rows, "marginal" if probabilities else None, train or {})

@@ -22,7 +22,7 @@ from seqeval.metrics import f1_score, precision_score, recall_score
 from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
-from ner_lightning.runs import results as records
+from ner_lightning.runs.results import FIELDS, add_rows, describe_data, read_rows, row_key
 
 ROOT = Path(__file__).parent.parent
 
@@ -84,7 +84,7 @@ def run(tmp_path):
 def test_recorded_counts_are_seqevals(run, tmp_path):
     file = tmp_path / "results.json"
     assert record.main([str(run), "--file", str(file)]) == 0
-    rows = {row["metric"]: row for row in results.read(file)}
+    rows = {row["metric"]: row for row in read_rows(file)}
     held = [json.loads(line) for line in (run / "predictions.test.jsonl").read_text().splitlines()]
     gold, predicted = [r["gold"] for r in held], [r["predicted"] for r in held]
     assert rows["f1"]["value"] == pytest.approx(f1_score(gold, predicted))
@@ -115,9 +115,7 @@ def test_a_backbone_that_learned_to_fill_in_words_is_a_row(tmp_path):
     about["pretraining"]["val_loss"] = 3.25
     (tmp_path / "run.json").write_text(json.dumps(about), encoding="utf-8")
     assert record.main([str(tmp_path), "--file", str(file)]) == 0
-    assert "| `a --hidden 0.3` | 7 | 3.250 | 25 | 2.0 | m |" in results.TABLES["pretraining"](
-        results.read(file)
-    )
+    assert "| `a --hidden 0.3` | 7 | 3.250 | 25 | 2.0 | m |" in results.TABLES["pretraining"](read_rows(file))
 
 
 def test_an_ensemble_is_named_after_its_members():
@@ -178,13 +176,13 @@ def test_a_run_without_a_recipe_in_its_command_is_refused(run, tmp_path, capsys)
 
 
 def test_a_cut_split_is_not_named_as_the_whole():
-    whole = records.describe_data("/x/valid.txt", "sha256:" + "a" * 64)
-    cut = records.describe_data("/x/valid.txt", "sha256:" + "a" * 64 + "[:64]")
+    whole = describe_data("/x/valid.txt", "sha256:" + "a" * 64)
+    cut = describe_data("/x/valid.txt", "sha256:" + "a" * 64 + "[:64]")
     assert (whole, cut) == ("valid.txt sha256:aaaaaaaaaaaaaaaa", "valid.txt sha256:aaaaaaaaaaaaaaaa[:64]")
 
 
 def row(**changes):
-    return dict.fromkeys(records.FIELDS, "") | {"overrides": [], "seed": 1, "value": 0.5} | changes
+    return dict.fromkeys(FIELDS, "") | {"overrides": [], "seed": 1, "value": 0.5} | changes
 
 
 def test_the_table_of_runs_has_those_of_the_recipe_on_its_own_data():
@@ -251,12 +249,12 @@ def test_the_tables_of_the_report_are_made_of_recorded_runs():
 
 
 def test_every_recorded_row_is_whole():
-    rows = results.read()
+    rows = read_rows(results.FILE)
     assert rows
     for row in rows:
-        assert set(records.FIELDS) <= set(row)
+        assert set(FIELDS) <= set(row)
         assert not re.search(r"(?<![\w./])/\w+/", json.dumps(row))  # no folder of whoever measured
-    assert len({records.key(row) for row in rows}) == len(rows)
+    assert len({row_key(row) for row in rows}) == len(rows)
 
 
 def test_tables_of_the_docs_are_those_of_the_results():
@@ -294,7 +292,7 @@ def test_a_wrong_marker_is_an_error(tmp_path, capsys, text, said):
 
 def test_a_row_without_its_commit_is_refused(tmp_path):
     with pytest.raises(ValueError, match="lacks commit"):
-        results.add([dict.fromkeys(set(records.FIELDS) - {"commit"})], tmp_path / "r.json")
+        add_rows([dict.fromkeys(set(FIELDS) - {"commit"})], tmp_path / "r.json")
 
 
 def test_rounds_alternate_and_ratios_go_round_by_round(capsys):
@@ -322,7 +320,7 @@ def test_a_measurement_is_recorded_with_its_rounds(tmp_path, capsys):
         words=["--rounds", "3", "--record", str(file)],
         record=file,
     )
-    (found,) = results.read(file)
+    (found,) = read_rows(file)
     assert (found["value"], found["spread"], found["rounds"]) == (2.0, "1.00 to 3.00", [3.0, 1.0, 2.0])
     assert found["command"] == "python benchmarks/train_speed.py --rounds 3"
     assert "| x, times as fast | 2.00 | 1.00 to 3.00 | 3 |" in results.TABLES["training"]([found])
@@ -369,7 +367,7 @@ def small(llama, corpus, tmp_path):
 
 
 def recorded(file):
-    return {row["metric"]: row["value"] for row in results.read(file)}
+    return {row["metric"]: row["value"] for row in read_rows(file)}
 
 
 def test_prediction_speed(small, monkeypatch):
@@ -448,7 +446,7 @@ def test_the_service_under_load(small, llama, corpus, tmp_path, monkeypatch):
     assert found["malformed bodies"] > 0
     assert found["answers that should not be"] == 0
     assert found["p50, ms"] <= found["p95, ms"] <= found["p99, ms"]
-    assert "| p99, ms |" in results.TABLES["service"](results.read(file))
+    assert "| p99, ms |" in results.TABLES["service"](read_rows(file))
 
 
 @pytest.mark.slow
@@ -487,4 +485,4 @@ def test_what_comes_out_of_a_run(small, llama, corpus, tmp_path, monkeypatch):
     }
     assert [value for name, value in found.items() if name.startswith("onnx: tags")] == [0]
     assert found["temperature"] > 0
-    assert "| temperature |" in results.TABLES["calibration"](results.read(file))
+    assert "| temperature |" in results.TABLES["calibration"](read_rows(file))

@@ -44,3 +44,63 @@ def test_commands_of_the_readme_parse(line, capsys, monkeypatch):
         main(["fit", *options, "--print_config"])
     assert stop.value.code == 0
     assert yaml.safe_load(capsys.readouterr().out)["model"]["backbone"]
+
+
+MAP = (ROOT / "ner_lightning" / "README.md").read_text(encoding="utf-8")
+QUESTIONS = [
+    ("Where is a batch padded?", "batch, pad", "data/batching.py", "def collate("),
+    (
+        "Where is a checkpoint written?",
+        "checkpoint, write",
+        "training/callbacks/checkpoints.py",
+        "def write_checkpoint(",
+    ),
+    (
+        "Where is a word aligned with its sub-tokens?",
+        "align, sub-token",
+        "data/tokenization/alignment.py",
+        "def word_starts(",
+    ),
+    ("Where is F1 counted?", "f1, count", "metrics/from_counts.py", "def f1("),
+    ("Where is the learning-rate schedule?", "learning-rate, schedule", "training/optim.py", "def schedule("),
+    ("Where is a CoNLL file read?", "conll, reads", "data/readers/columns.py", "def read_conll("),
+    (
+        "Where does attention become bidirectional?",
+        "attention, bidirectional",
+        "model/backbone.py",
+        "config.is_causal =",
+    ),
+    ("Where is the best path decoded?", "best path, decode", "model/crf/viterbi.py", "def viterbi("),
+    (
+        "Where are predictions written as JSONL?",
+        "predictions, write, jsonl",
+        "training/callbacks/run_files.py",
+        "write_jsonl(",
+    ),
+    (
+        "Where is the terminal's epoch table?",
+        "terminal, epoch, table",
+        "training/callbacks/epoch_table.py",
+        "class EpochTable(",
+    ),
+]
+
+
+def package_map():
+    """The files of the package's tree, each with its line."""
+    folder = ""
+    for line in MAP.partition("<!-- tree -->\n```\n")[2].partition("```")[0].splitlines():
+        name, _, text = line.strip().partition(" ")
+        if name.endswith("/"):
+            folder = name
+        else:
+            yield (folder if line.startswith(" ") else "") + name, f"{name} {text}".lower()
+
+
+@pytest.mark.parametrize(("question", "keywords", "file", "code"), QUESTIONS, ids=[q[0] for q in QUESTIONS])
+def test_the_map_of_the_package_answers(question, keywords, file, code):
+    """One line of the map has all keywords of a newcomer's question, and its file has the code."""
+    assert [name for name, line in package_map() if all(word in line for word in keywords.split(", "))] == [
+        file
+    ]
+    assert code in (ROOT / "ner_lightning" / file).read_text(encoding="utf-8")

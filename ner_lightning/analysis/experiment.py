@@ -1,6 +1,5 @@
-"""What a run's files say of it, and of a prediction file that stands alone."""
+"""Reads a run from its files, or a prediction file without a run."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,20 +9,18 @@ from typing import Any
 import yaml
 
 from ner_lightning.analysis.failure import Analysis, analyse
-from ner_lightning.analysis.rows import read
+from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import LAST, Run, run_of
-
-SPLITS = {"valid": "val", "test": "test"}  # the name of a split, and what its metrics begin with
+from ner_lightning.runs.folder import BEST, LAST, STAGES, Run, read_metrics_table, run_of
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A run, as its files tell of it.
+    """A run as its files describe it.
 
     Attributes:
         name: what the run is called, such as `quickstart/1`.
-        folder: its folder; None for a prediction file that stands alone.
+        folder: its folder; None for a prediction file without a run.
         about: `run.json`.
         config: `config.yaml`.
         metrics: `metrics.json`.
@@ -43,57 +40,68 @@ class Experiment:
     def splits(self) -> dict[str, Analysis]:
         """The analysis of each split that was predicted."""
         train = Run(self.folder).read("train_entities.json") if self.folder else {}
-        return {split: analyse(read(file, train)) for split, file in self.files.items()}
+        return {split: analyse(read_predictions(file, train)) for split, file in self.files.items()}
 
     @property
     def seed(self) -> Any:
-        """The seed; None if it is unknown."""
+        """The seed; None if unknown."""
         return self.about.get("seed")
 
     @property
     def model(self) -> Mapping[str, Any]:
         """The settings of the model."""
-        found: Mapping[str, Any] = self.config.get("model") or {}
-        return found
+        return self._section("model")
 
     @property
     def trainer(self) -> Mapping[str, Any]:
         """The settings of the trainer."""
-        found: Mapping[str, Any] = self.config.get("trainer") or {}
-        return found
+        return self._section("trainer")
 
     @property
     def data(self) -> Mapping[str, Any]:
         """The settings of the data."""
-        found: Mapping[str, Any] = self.config.get("data") or {}
-        return found
+        return self._section("data")
+
+    def _section(self, name: str) -> Mapping[str, Any]:
+        return self.config.get(name) or {}
 
     @property
     def prompted(self) -> Mapping[str, Any]:
-        """What a baseline was asked and how its answers were read; empty for a trained run."""
-        found: Mapping[str, Any] = self.about.get("prompting") or {}
-        return found
+        """How a baseline was prompted and its answers were read; empty for a trained run."""
+        return self.about.get("prompting") or {}
 
-    def only(self, split: str, places: Sequence[int]) -> "Experiment":
-        """The same run on some of a split's sentences."""
+    @property
+    def parameters(self) -> tuple[int, int] | None:
+        """The numbers of all and of trained parameters; None if unknown."""
+        total, trained = self.about.get("parameters"), self.about.get("trained_parameters")
+        return (total, trained) if total and trained is not None else None
+
+    @property
+    def best_checkpoint(self) -> Path | None:
+        """The file of the best checkpoint; None if there is none."""
+        file = Run(self.folder).checkpoint(BEST) if self.folder else None
+        return file if file is not None and file.is_file() else None
+
+    def only(self, split: str, indices: Sequence[int]) -> "Experiment":
+        """The same run on a selection of a split's sentences."""
         whole = self.splits[split].predictions
-        part = replace(whole, rows=[whole.rows[place] for place in places])
+        part = replace(whole, rows=[whole.rows[index] for index in indices])
         run = replace(self, files={split: self.files[split]})
         run.__dict__["splits"] = {split: analyse(part)}  # instead of reading the file
         return run
 
     def epochs(self) -> list[tuple[int, Mapping[str, float]]]:
-        """The rows of the table that hold a validation, each with its step."""
+        """The rows of `metrics.csv` with a validation, each with its step."""
         return [(step, row) for step, row in sorted(self.history.items()) if "val/f1" in row]
 
     def recipe(self) -> dict[str, Any]:
-        """The configuration without what tells seeds of one recipe apart."""
-        kept = {k: v for k, v in self.config.items() if k not in {"seed_everything", "runs", "name"}}
+        """The configuration without what differs between seeds of a recipe."""
+        config = {k: v for k, v in self.config.items() if k not in {"seed_everything", "runs", "name"}}
         trainer = {k: v for k, v in self.trainer.items() if k not in {"logger", "callbacks"}}
-        return kept | {"trainer": trainer, "data": {k: v for k, v in self.data.items() if k != "seed"}}
+        return config | {"trainer": trainer, "data": {k: v for k, v in self.data.items() if k != "seed"}}
 
 
-def find(address: str | None, root: Path) -> Experiment:
+def find_experiment(address: str | None, root: Path) -> Experiment:
     """Reads a run.
 
     Args:
@@ -108,11 +116,11 @@ def find(address: str | None, root: Path) -> Experiment:
     if path.is_file() and path.suffix == ".ckpt":
         run = run_of(path)
         if run is None:
-            raise UserError(f"{path} lies in no run folder, so there are no predictions to report on")
+            raise UserError(f"{path} is not in a run folder, so there are no predictions to report on")
         path = run.path
     if path.is_file():
         split = path.stem.rpartition(".")[2]
-        return Experiment(path.name, None, files={split if split in SPLITS else "predictions": path})
+        return Experiment(path.name, None, files={split if split in STAGES else "predictions": path})
     if not path.is_dir():
         what = f"there is no run folder or prediction file {address}" if address else f"no last run in {root}"
         raise UserError(f"{what}; train one with `ner-lightning fit --config FILE`")
@@ -121,29 +129,19 @@ def find(address: str | None, root: Path) -> Experiment:
 
 def _of_folder(folder: Path) -> Experiment:
     run = Run(folder)
-    files = {split: file for split in SPLITS if (file := folder / f"predictions.{split}.jsonl").is_file()}
+    files = {split: file for split in STAGES if (file := folder / f"predictions.{split}.jsonl").is_file()}
     if not files:
         raise UserError(
             f"{folder} has no predictions.valid.jsonl or predictions.test.jsonl: it is not the folder of a "
             "run that finished an epoch"
         )
-    config = folder / "config.yaml"
+    config, table = folder / "config.yaml", folder / "metrics.csv"
     return Experiment(
         name="/".join(folder.parts[-2:]),
         folder=folder,
         about=run.read("run.json"),
         config=yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {},
         metrics=run.read("metrics.json"),
-        history=_table(folder / "metrics.csv"),
+        history=read_metrics_table(table.read_text(encoding="utf-8")) if table.is_file() else {},
         files=files,
     )
-
-
-def _table(file: Path) -> dict[int, dict[str, float]]:
-    if not file.is_file():
-        return {}
-    with file.open(encoding="utf-8", newline="") as stream:
-        return {
-            int(row["step"]): {k: float(v) for k, v in row.items() if v and k != "step"}
-            for row in csv.DictReader(stream)
-        }

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ner_lightning.analysis import slices
-from ner_lightning.analysis.mistakes import CLASSES, Mistake, all_mistakes
+from ner_lightning.analysis.mistakes import CLASSES, Mistake, Mistakes, all_mistakes
 from ner_lightning.analysis.reasons import Reason, reasons
 from ner_lightning.analysis.resampling import Counts, Interval, intervals
 from ner_lightning.analysis.rows import Predictions
@@ -23,27 +23,27 @@ class ErrorClass(NamedTuple):
     """A class of mistakes.
 
     Attributes:
-        kind: its name, one of `errors.CLASSES`.
+        kind: its name, one of `mistakes.CLASSES`.
         mistakes: how many.
-        spurious: predicted entities in them that are wrong: false positives.
-        lost: annotated entities in them that were not found: false negatives.
-        gain: how much higher F1 were without them.
+        false_positives: predicted entities in them.
+        false_negatives: gold entities in them.
+        gain: how much higher F1 would be without them.
     """
 
     kind: str
     mistakes: int
-    spurious: int
-    lost: int
+    false_positives: int
+    false_negatives: int
     gain: float
 
 
-class SurfaceForm(NamedTuple):
-    """A surface form that is read in another way than it is annotated.
+class ConfusedForm(NamedTuple):
+    """A surface form that is predicted otherwise than annotated.
 
     Attributes:
         text: the words.
-        gold: the type it is annotated as, or `nothing`.
-        predicted: the type it is predicted as, or `nothing`.
+        gold: its gold type, or `nothing`.
+        predicted: its predicted type, or `nothing`.
         times: how often.
     """
 
@@ -54,39 +54,39 @@ class SurfaceForm(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """Predicted entities of like probability.
+    """Predicted entities of similar probability.
 
     Attributes:
         low, high: bounds of the probability.
         size: how many entities.
-        said: their mean probability.
-        true: the share of them that is right.
+        probability: their mean probability.
+        precision: the share of them that is correct.
     """
 
     low: float
     high: float
     size: int
-    said: float
-    true: float
+    probability: float
+    precision: float
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What predictions say about a model.
+    """What the predictions of a split say about a model.
 
     Attributes:
         predictions: what was analysed.
         totals: correct, predicted and gold entities of each sentence. *Shape:* (S, 3)
         scores: micro `precision`, `recall` and `f1` with their intervals.
-        accuracy: the share of words with the right tag.
-        found: the mistakes of each sentence.
+        accuracy: the share of words with the gold tag.
+        mistakes: the mistakes of each sentence.
         classes: classes of mistakes, the one that costs most F1 first.
-        confusion: for (annotated, predicted) type, how many entities; `nothing` is missed or spurious.
+        confusion: for (gold, predicted) type, how many entities; `nothing` is missed or spurious.
         slices: for each property, its groups.
         reasons: groups that are harder or easier than the rest beyond chance.
-        contrasts: how many groups were looked at for that.
+        contrasts: how many groups were tested for that.
         forms: the most confused surface forms.
-        documents: those with most errors, and how many.
+        documents: those with most false positives and false negatives.
         calibration: of entity probabilities; empty if there are none.
     """
 
@@ -94,20 +94,15 @@ class Analysis:
     totals: Counts
     scores: dict[str, Interval]
     accuracy: float
-    found: list[list[Mistake]]
+    mistakes: list[list[Mistake]]
     classes: list[ErrorClass]
     confusion: dict[tuple[str, str], int]
     slices: dict[str, list[Slice]]
     reasons: list[Reason]
     contrasts: int
-    forms: list[SurfaceForm]
-    documents: list[tuple[int, Slice]]
+    forms: list[ConfusedForm]
+    documents: list[Slice]
     calibration: list[Bin]
-
-    @property
-    def calibration_error(self) -> float:
-        """Expected calibration error: the mean distance of probability and truth, by size of bins."""
-        return calibration_error(self.calibration)
 
 
 def analyse(predictions: Predictions, *, top: int = 15) -> Analysis:
@@ -118,25 +113,25 @@ def analyse(predictions: Predictions, *, top: int = 15) -> Analysis:
         top: how many surface forms and documents to list at most.
     """
     counts = slices.totals(predictions)
-    found = all_mistakes(predictions)
+    mistakes = all_mistakes(predictions)
     groups = {
         name: slices.grouped(predictions, of) for name, of in slices.properties(predictions.train).items()
     }
     order = {slices.TYPE: predictions.types, **slices.ORDERS}
-    contrasted, looked_at = reasons(groups)
+    differing, contrasts = reasons(groups)
     words = sum(len(row.words) for row in predictions.rows)
     return Analysis(
         predictions=predictions,
         totals=counts,
         scores=scores(counts),
-        accuracy=sum(row.right for row in predictions.rows) / words if words else 0.0,
-        found=found,
-        classes=error_classes(found, counts),
-        confusion=confusion(predictions, found),
+        accuracy=sum(row.correct_words for row in predictions.rows) / words if words else 0.0,
+        mistakes=mistakes,
+        classes=error_classes(mistakes, counts),
+        confusion=confusion(predictions, mistakes),
         slices={name: slices.slices(group, order.get(name, ())) for name, group in groups.items()},
-        reasons=contrasted,
-        contrasts=looked_at,
-        forms=confused_forms(predictions, found)[:top],
+        reasons=differing,
+        contrasts=contrasts,
+        forms=confused_forms(predictions, mistakes)[:top],
         documents=slices.worst_documents(predictions, top) if predictions.has_documents else [],
         calibration=calibration(predictions),
     )
@@ -144,99 +139,96 @@ def analyse(predictions: Predictions, *, top: int = 15) -> Analysis:
 
 def scores(counts: Counts) -> dict[str, Interval]:
     """Micro precision, recall and F1 with intervals, from counts of each sentence; (S, 3)."""
-    found = {}
-    for name, score in (
-        ("precision", lambda c: precision_recall(c)[0]),
-        ("recall", lambda c: precision_recall(c)[1]),
-        ("f1", f1),
-    ):
-        (found[name],) = intervals(counts[:, None], score)
-    return found
+    score_of = {
+        "precision": lambda c: precision_recall(c)[0],
+        "recall": lambda c: precision_recall(c)[1],
+        "f1": f1,
+    }
+    return {name: intervals(counts[:, None], score)[0] for name, score in score_of.items()}
 
 
-def error_classes(found: Sequence[Sequence[Mistake]], counts: Counts) -> list[ErrorClass]:
-    """Classes of mistakes with counts and the F1 that mending each would gain.
+def error_classes(mistakes: Mistakes, counts: Counts) -> list[ErrorClass]:
+    """Classes of mistakes with counts and the F1 that fixing each would gain.
 
-    To mend a class is to predict what is annotated in its place, all else as it is.
+    Fixing a class means predicting gold in place of its mistakes, all else unchanged.
     """
     total = counts.sum(0)
     before = float(f1(total))
-    held: dict[str, list[Mistake]] = defaultdict(list)
-    for mistake in (m for those in found for m in those):
-        held[mistake.kind].append(mistake)
+    by_kind: dict[str, list[Mistake]] = defaultdict(list)
+    for mistake in (m for row_mistakes in mistakes for m in row_mistakes):
+        by_kind[mistake.kind].append(mistake)
     classes = []
-    for kind in CLASSES.keys() & held.keys():
-        spurious = sum(len(m.predicted) for m in held[kind])
-        lost = sum(len(m.gold) for m in held[kind])
-        after = float(f1(total + np.array([lost, lost - spurious, 0])))
-        classes.append(ErrorClass(kind, len(held[kind]), spurious, lost, after - before))
+    for kind in CLASSES.keys() & by_kind.keys():
+        spurious = sum(len(m.predicted) for m in by_kind[kind])
+        missed = sum(len(m.gold) for m in by_kind[kind])
+        after = float(f1(total + np.array([missed, missed - spurious, 0])))
+        classes.append(ErrorClass(kind, len(by_kind[kind]), spurious, missed, after - before))
     return sorted(classes, key=lambda c: (-c.gain, c.kind))
 
 
-def confusion(predictions: Predictions, found: Sequence[Sequence[Mistake]]) -> dict[tuple[str, str], int]:
-    """Entities by annotated and predicted type.
+def confusion(predictions: Predictions, mistakes: Mistakes) -> dict[tuple[str, str], int]:
+    """Entities by gold and predicted type.
 
-    Every annotated entity is in a row of its type and every predicted one in a column of its own. In a
-    mistake with as many annotated as predicted entities these are paired in reading order; of a
-    mistake with more of one side, the rest is paired with nothing.
+    Every gold entity is in a row of its type and every predicted one in a column of its own. In a
+    mistake with as many gold as predicted entities these are paired in reading order; where one side
+    has more, the rest is paired with nothing.
     """
     table: Counter[tuple[str, str]] = Counter()
-    for row, those in zip(predictions.rows, found, strict=True):
-        table.update((span.type, span.type) for span in set(row.gold) & set(row.predicted))
-        for mistake in those:
-            pairs = max(len(mistake.gold), len(mistake.predicted))
-            for place in range(pairs):
+    for row, row_mistakes in zip(predictions.rows, mistakes, strict=True):
+        table.update((span.type, span.type) for span in row.correct)
+        for mistake in row_mistakes:
+            for index in range(max(len(mistake.gold), len(mistake.predicted))):
                 gold, predicted = (
-                    side[place].type if place < len(side) else NOTHING
+                    side[index].type if index < len(side) else NOTHING
                     for side in (mistake.gold, mistake.predicted)
                 )
                 table[gold, predicted] += 1
     return dict(table)
 
 
-def confused_forms(predictions: Predictions, found: Sequence[Sequence[Mistake]]) -> list[SurfaceForm]:
-    """Surface forms read in another way than annotated, the most frequent first."""
-    counted: Counter[tuple[str, str, str]] = Counter()
-    for row, those in zip(predictions.rows, found, strict=True):
-        for mistake in those:
+def confused_forms(predictions: Predictions, mistakes: Mistakes) -> list[ConfusedForm]:
+    """Surface forms predicted otherwise than annotated, the most frequent first."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for row, row_mistakes in zip(predictions.rows, mistakes, strict=True):
+        for mistake in row_mistakes:
             gold = {row.text(span): span.type for span in mistake.gold}
             predicted = {row.text(span): span.type for span in mistake.predicted}
-            counted.update(
+            counts.update(
                 (text, gold.get(text, NOTHING), predicted.get(text, NOTHING)) for text in gold | predicted
             )
-    forms = [SurfaceForm(*what, count) for what, count in counted.items()]
+    forms = [ConfusedForm(*form, count) for form, count in counts.items()]
     return sorted(forms, key=lambda form: (-form.times, form.text, form.gold))
 
 
 def calibration(predictions: Predictions) -> list[Bin]:
-    """How often predicted entities of like probability are right, in bins of a tenth."""
+    """How often predicted entities of similar probability are correct, in bins of a tenth."""
     return bins(
-        (chance, span in gold)
+        (probability, span in gold)
         for row in predictions.rows
         for gold in [set(row.gold)]
-        for span, chance in row.chances.items()
+        for span, probability in row.probabilities.items()
     )
 
 
-def bins(chances: Iterable[tuple[float, bool]]) -> list[Bin]:
-    """Probabilities, and whether what they speak of is so, in bins of a tenth; empty bins are left out."""
-    held: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
-    for chance, true in chances:
-        held[min(int(chance * BINS), BINS - 1)].append((chance, true))
+def bins(predicted: Iterable[tuple[float, bool]]) -> list[Bin]:
+    """Probabilities, and whether each prediction is correct, in bins of a tenth; empty bins are left out."""
+    members: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
+    for probability, correct in predicted:
+        members[min(int(probability * BINS), BINS - 1)].append((probability, correct))
     return [
         Bin(
-            place / BINS,
-            (place + 1) / BINS,
+            index / BINS,
+            (index + 1) / BINS,
             len(pairs),
-            sum(chance for chance, _ in pairs) / len(pairs),
-            sum(right for _, right in pairs) / len(pairs),
+            sum(probability for probability, _ in pairs) / len(pairs),
+            sum(correct for _, correct in pairs) / len(pairs),
         )
-        for place, pairs in enumerate(held)
+        for index, pairs in enumerate(members)
         if pairs
     ]
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """Expected calibration error: the mean distance of probability and truth, by size of bins."""
-    total = sum(each.size for each in bins)
-    return sum(each.size * abs(each.said - each.true) for each in bins) / total if total else 0.0
+    """Expected calibration error: the mean distance of probability and precision, weighted by bin size."""
+    total = sum(b.size for b in bins)
+    return sum(b.size * abs(b.probability - b.precision) for b in bins) / total if total else 0.0

@@ -1,4 +1,4 @@
-"""What may help against which mistakes; what it gained, if a file of measured rows says so."""
+"""Mitigations: what may help against which mistakes, and the gain where measured rows are given."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -11,41 +11,24 @@ from ner_lightning.analysis.failure import Analysis
 from ner_lightning.analysis.mistakes import NOISE
 from ner_lightning.analysis.slices import CAPITALS, LENGTH, SEEN, SENTENCE
 from ner_lightning.errors import UserError
-from ner_lightning.runs import results as records
+from ner_lightning.runs.results import read_rows
 
 BOUNDARIES = frozenset({"too long", "too short", "shifted", "split", "merged"})
 FIELDS = ("config", "overrides", "data", "split", "metric", "value", "seed")
 
 
-def _always(run: Experiment) -> bool:
-    return True
-
-
-def _trained(run: Experiment) -> bool:
-    return not run.prompted
-
-
 def _sees_no_right_context(run: Experiment) -> bool:
-    """Whether some layer is causal, and the text is not repeated either."""
-    causal = run.model.get("attention") == "causal" or bool(
-        run.model.get("architecture", {}).get("causal_below")
-    )
+    """Whether a layer is causal and the text is not repeated."""
+    below = run.model.get("architecture", {}).get("causal_below")
+    causal = run.model.get("attention") == "causal" or bool(below)
     return causal and not run.data.get("encoding", {}).get("repeats")
 
 
-def _lacks_crf(run: Experiment) -> bool:
-    return run.model.get("use_crf") is False
-
-
 def _lacks_adapters(run: Experiment) -> bool:
-    """Whether layers of the backbone are left as they are, without an adapter."""
+    """Whether a layer of the backbone is frozen and has no adapter."""
     if not run.model or not run.model.get("freeze_backbone", True):
         return False
     return run.model.get("peft") != "lora" or bool((run.model.get("lora") or {}).get("top"))
-
-
-def _reads_sentences_alone(run: Experiment) -> bool:
-    return bool(run.data) and not run.data.get("encoding", {}).get("context")
 
 
 @dataclass(frozen=True)
@@ -53,19 +36,18 @@ class Mitigation:
     """Something to try.
 
     Attributes:
-        text: what.
-        kinds: classes of mistakes that it is meant for.
-        properties: groups by these properties that it is meant for.
+        text: the advice.
+        kinds: classes of mistakes that it addresses.
+        properties: properties whose harder groups it addresses.
         control: the config overlay that turns it off, for rows measured with and without it.
-        is_new: whether a run has not done it yet, as its settings say; where they say nothing, it is not
-            advised.
+        applies: whether a run does not do it yet; False if its settings do not tell.
     """
 
     text: str
     kinds: frozenset[str] = frozenset()
     properties: frozenset[str] = frozenset()
     control: str | None = None
-    is_new: Callable[[Experiment], bool] = _always
+    applies: Callable[[Experiment], bool] = lambda run: True
 
 
 ALL = (
@@ -73,51 +55,51 @@ ALL = (
         "Let each word see its right context: bidirectional attention instead of causal.",
         kinds=frozenset({"wrong type", "type and boundary", "missed", "spurious"}),
         control="causal",
-        is_new=_sees_no_right_context,
+        applies=_sees_no_right_context,
     ),
     Mitigation(
         "Score whole tag sequences instead of single words: the CRF instead of a softmax.",
         kinds=BOUNDARIES | {"type and boundary"},
         properties=frozenset({LENGTH}),
         control="softmax",
-        is_new=_lacks_crf,
+        applies=lambda run: run.model.get("use_crf") is False,
     ),
     Mitigation(
         "Train adapters in every layer.",
         kinds=frozenset({"missed", "wrong type"}),
         control="frozen",
-        is_new=_lacks_adapters,
+        applies=_lacks_adapters,
     ),
     Mitigation(
         "Train on more names: annotate more text, or swap names of one type in training sentences.",
         kinds=frozenset({"missed"}),
         properties=frozenset({SEEN}),
-        is_new=_trained,
+        applies=lambda run: not run.prompted,
     ),
     Mitigation(
-        "Show the model the sentences around (data.encoding.context).",
+        "Show the model the surrounding sentences (data.encoding.context).",
         kinds=frozenset({"wrong type"}),
         properties=frozenset({SENTENCE}),
-        is_new=_reads_sentences_alone,
+        applies=lambda run: bool(run.data) and not run.data.get("encoding", {}).get("context"),
     ),
     Mitigation(
-        "Add copies of training sentences in other case.",
+        "Add copies of training sentences in upper or lower case.",
         properties=frozenset({CAPITALS}),
-        is_new=_trained,
+        applies=lambda run: not run.prompted,
     ),
-    Mitigation("Read the guidelines on where an entity ends beside such mistakes.", kinds=BOUNDARIES),
+    Mitigation("Check these mistakes against the annotation guidelines on boundaries.", kinds=BOUNDARIES),
     Mitigation("Correct the annotation where it contradicts itself.", kinds=frozenset({NOISE})),
     Mitigation("Take a larger backbone.", kinds=frozenset({"wrong type", "missed"})),
 )
 
 
 class Gain(NamedTuple):
-    """F1 measured with something and without it, all else equal.
+    """F1 measured with a mitigation and without it, all else equal.
 
     Attributes:
         recipe: config files and options of the row with it.
-        split: what was scored.
-        seed: of both.
+        split: the split that was scored.
+        seed: of both rows.
         without: F1 without it.
         with_: F1 with it.
     """
@@ -130,20 +112,20 @@ class Gain(NamedTuple):
 
 
 def suitable(run: Experiment, analysis: Analysis) -> list[Mitigation]:
-    """What fits the classes and the groups in which this model errs, the costliest class first.
+    """Mitigations for the mistakes of a run, those for the costliest class first.
 
     Args:
-        run: what it has done already is not advised.
-        analysis: of a split of it.
+        run: the run; what it does already is not advised.
+        analysis: of one of its splits.
     """
     harder = {reason.property for reason in analysis.reasons if reason.difference.value > 0}
-    rank = {c.kind: place for place, c in enumerate(analysis.classes)}
-    fitting = [m for m in ALL if m.is_new(run) and (m.kinds & rank.keys() or m.properties & harder)]
+    rank = {c.kind: index for index, c in enumerate(analysis.classes)}
+    fitting = [m for m in ALL if m.applies(run) and (m.kinds & rank.keys() or m.properties & harder)]
     return sorted(fitting, key=lambda m: min((rank[kind] for kind in m.kinds & rank.keys()), default=0))
 
 
 def targets(mitigation: Mitigation, analysis: Analysis) -> str:
-    """What a mitigation is meant for, of that which this model shows."""
+    """The classes and groups of this analysis that a mitigation addresses."""
     kinds = [c.kind for c in analysis.classes if c.kind in mitigation.kinds]
     harder = [
         f"{r.property}: {r.group}"
@@ -154,15 +136,15 @@ def targets(mitigation: Mitigation, analysis: Analysis) -> str:
 
 
 def read_ladder(file: Path) -> list[dict[str, Any]]:
-    """Reads measured rows, laid out as in `docs/results.json`.
+    """Reads measured rows in the format of `docs/results.json`.
 
     Raises:
-        UserError: the file is missing or laid out otherwise.
+        UserError: the file is missing or has another format.
     """
     if not file.is_file():
         raise UserError(f"--ladder {file}: there is no such file")
     try:
-        rows = records.read(file)
+        rows = read_rows(file)
     except UserError as error:
         raise UserError(f"--ladder {error}") from None
     if not all(row.keys() >= set(FIELDS) for row in rows):
@@ -171,17 +153,17 @@ def read_ladder(file: Path) -> list[dict[str, Any]]:
 
 
 def gains(rows: Iterable[Mapping[str, Any]], control: str) -> list[Gain]:
-    """What something gained, from pairs of F1 rows that differ by the overlay that turns it off alone."""
-    held = {_key(row, row["config"].split()): row for row in rows if row["metric"] == "f1"}
-    found = []
-    for row in held.values():
+    """Gains of a mitigation, from pairs of F1 rows that differ only by the overlay that turns it off."""
+    by_key = {_key(row, row["config"].split()): row for row in rows if row["metric"] == "f1"}
+    pairs = []
+    for row in by_key.values():
         configs = row["config"].split()
         if control in configs:
-            other = held.get(_key(row, [name for name in configs if name != control]))
+            other = by_key.get(_key(row, [name for name in configs if name != control]))
             if other is not None:
                 recipe = " ".join([other["config"], *other["overrides"]])
-                found.append(Gain(recipe, row["split"], row["seed"], row["value"], other["value"]))
-    return found
+                pairs.append(Gain(recipe, row["split"], row["seed"], row["value"], other["value"]))
+    return pairs
 
 
 def _key(row: Mapping[str, Any], configs: Collection[str]) -> str:

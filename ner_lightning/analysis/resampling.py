@@ -1,4 +1,4 @@
-"""Intervals by resampling sentences, and a paired test: how far a score may be luck of the sample."""
+"""Confidence intervals by resampling sentences, and a paired test of two runs."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,19 +15,24 @@ _CHUNK = 200  # rounds at a time: bounds memory to a few MB for a split of some 
 
 
 class Interval(NamedTuple):
-    """A value and the bounds of its interval."""
+    """A value and the bounds of its 95% interval."""
 
     value: float
     low: float
     high: float
+
+    @property
+    def bounds(self) -> str:
+        """The bounds as text."""
+        return f"{self.low:.4f} to {self.high:.4f}"
 
 
 class PairedTest(NamedTuple):
     """A difference between two runs on the same sentences.
 
     Attributes:
-        difference: of the second run's F1 to the first's, with its 95% interval.
-        p: how often chance alone gives a difference at least as large.
+        difference: F1 of the second run minus that of the first, with its 95% interval.
+        p: the probability of a difference at least as large if both runs were equally good.
     """
 
     difference: Interval
@@ -40,7 +45,7 @@ def resampled(counts: Counts, rounds: int = ROUNDS, seed: int = 0) -> NDArray[np
     Args:
         counts: of each sentence. *Shape:* (S, ...)
         rounds: number of draws R.
-        seed: of the draws; two arrays of as many sentences get the same draws.
+        seed: of the draws; arrays with the same number of sentences get the same draws.
 
     Returns:
         sums. *Shape:* (R, ...)
@@ -52,8 +57,8 @@ def resampled(counts: Counts, rounds: int = ROUNDS, seed: int = 0) -> NDArray[np
     for start in range(0, rounds, _CHUNK):
         size = min(_CHUNK, rounds - start)
         drawn = rng.integers(sentences, size=(size, sentences))
-        places = (drawn + np.arange(size)[:, None] * sentences).ravel()
-        weights = np.bincount(places, minlength=size * sentences).reshape(size, sentences)
+        indices = (drawn + np.arange(size)[:, None] * sentences).ravel()
+        weights = np.bincount(indices, minlength=size * sentences).reshape(size, sentences)
         sums.append(weights.astype(np.float64) @ flat)
     return np.concatenate(sums).reshape(rounds, *counts.shape[1:])
 
@@ -75,21 +80,21 @@ def paired_test(first: Counts, second: Counts, seed: int = 0) -> PairedTest:
     """Compares two runs on the same sentences.
 
     The p-value is that of approximate randomisation (Noreen 1989): each sentence's predictions are
-    swapped between the runs or not, by a coin; p is the share of such swaps, the true one included,
-    with a difference in F1 at least as large as the one found. Two-sided.
+    swapped between the runs or not, at random; p is the share of such permutations, the observed one
+    included, with a difference in F1 at least as large as the observed one. Two-sided.
 
     Args:
         first: correct, predicted and gold entities of each sentence. *Shape:* (S, 3)
         second: the same of the other run.
-        seed: of the coins.
+        seed: of the permutations.
     """
-    found = float(f1(second.sum(0)) - f1(first.sum(0)))
+    observed = float(f1(second.sum(0)) - f1(first.sum(0)))
     drawn = f1(resampled(second, seed=seed)) - f1(resampled(first, seed=seed))
     low, high = np.percentile(drawn, [2.5, 97.5])
     differing = np.any(first != second, axis=1)
     a, b = first[differing].astype(np.float64), second[differing].astype(np.float64)
-    coins = np.random.default_rng(seed).random((ROUNDS, len(a))) < 0.5
-    moved = coins @ (b - a)
+    swapped = np.random.default_rng(seed).random((ROUNDS, len(a))) < 0.5
+    moved = swapped @ (b - a)
     one, other = first.sum(0) + moved, second.sum(0) - moved
-    extreme = np.abs(f1(other) - f1(one)) >= abs(found) - 1e-12
-    return PairedTest(Interval(found, float(low), float(high)), (1 + int(extreme.sum())) / (ROUNDS + 1))
+    extreme = np.abs(f1(other) - f1(one)) >= abs(observed) - 1e-12
+    return PairedTest(Interval(observed, float(low), float(high)), (1 + int(extreme.sum())) / (ROUNDS + 1))

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ner_lightning.data.readers import columns as conll
 from ner_lightning.data.readers.column_layout import ends_in_scores
+from ner_lightning.data.readers.columns import read_conll
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
 from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
 
-PROBABILITIES = ("marginal", "softmax_product")
+PROBABILITY_NAMES = ("marginal", "softmax_product")
 
 
 class Row(NamedTuple):
@@ -21,39 +21,45 @@ class Row(NamedTuple):
 
     Attributes:
         words: its words.
-        gold: the annotated entities, in order.
-        predicted: the predicted ones, in order.
-        document: index of its document; None if that is unknown.
-        chances: the probability of each predicted entity; empty if unknown.
-        right: how many words have the gold tag.
+        gold: the gold entities, in order.
+        predicted: the predicted entities, in order.
+        document: index of its document; None if unknown.
+        probabilities: the probability of each predicted entity; empty if unknown.
+        correct_words: how many words have the gold tag.
     """
 
     words: Sequence[str]
     gold: list[Span]
     predicted: list[Span]
     document: int | None
-    chances: Mapping[Span, float]
-    right: int
+    probabilities: Mapping[Span, float]
+    correct_words: int
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> "Row":
         """Reads a line of `predictions.SPLIT.jsonl`."""
-        chances = {}
-        for entity in line.get("entities", ()):
-            name = next((name for name in PROBABILITIES if name in entity), None)
-            if name is not None:
-                chances[Span(entity["type"], entity["start"], entity["end"])] = float(entity[name])
-        right = sum(a == b for a, b in zip(line["gold"], line["predicted"], strict=True))
+        probabilities = {
+            Span(entity["type"], entity["start"], entity["end"]): float(entity[name])
+            for entity in line.get("entities", ())
+            for name in PROBABILITY_NAMES
+            if name in entity
+        }
+        correct = sum(a == b for a, b in zip(line["gold"], line["predicted"], strict=True))
         gold, predicted = spans(line["gold"]), spans(line["predicted"])
-        return cls(line["words"], gold, predicted, line.get("document"), chances, right)
+        return cls(line["words"], gold, predicted, line.get("document"), probabilities, correct)
+
+    @property
+    def correct(self) -> set[Span]:
+        """Entities that are both gold and predicted: the true positives."""
+        return set(self.gold) & set(self.predicted)
 
     def text(self, span: Span) -> str:
         """The words of an entity."""
         return " ".join(self.words[span.start : span.end])
 
-    def chance(self, span: Span) -> float:
-        """The probability of a predicted entity, 0 if it is unknown."""
-        return self.chances.get(span, 0.0)
+    def probability(self, span: Span) -> float:
+        """The probability of a predicted entity, 0 if unknown."""
+        return self.probabilities.get(span, 0.0)
 
 
 @dataclass(frozen=True)
@@ -84,40 +90,40 @@ class Predictions:
 
     @property
     def has_documents(self) -> bool:
-        """Whether more than one document is told apart."""
+        """Whether the rows belong to more than one document."""
         return len({row.document for row in self.rows}) > 1
 
     def missing(self) -> list[str]:
-        """What cannot be said for want of data, each with its reason."""
-        lacks = []
+        """Analyses that the data does not allow, each with the reason."""
+        missing = []
         if self.probability_name is None:
-            lacks.append("calibration and likely annotation noise: the file has no probabilities")
+            missing.append("calibration and likely annotation noise: the file has no probabilities")
         if not self.train:
-            lacks.append("seen in training or not: there is no train_entities.json beside the file")
+            missing.append("seen in training or not: there is no train_entities.json beside the file")
         if not self.has_documents:
-            lacks.append("documents: the file tells no documents apart")
-        return lacks
+            missing.append("documents: the file does not separate documents")
+        return missing
 
 
-def read(file: Path, train: Mapping[str, Mapping[str, int]] | None = None) -> Predictions:
+def read_predictions(file: Path, train: Mapping[str, Mapping[str, int]] | None = None) -> Predictions:
     """Reads `predictions.SPLIT.jsonl`, or CoNLL columns: word first, gold and predicted tag last.
 
-    A number behind them in each row, as flair writes, is passed over.
+    A score in a last column, as flair writes it, is ignored.
 
     Args:
-        file: the file; its name tells which of the two it is.
+        file: the file; its suffix decides the format.
         train: surface forms of training, as `train_entities.json` has them.
 
     Raises:
-        UserError: the file is missing, empty, or no file of predictions.
+        UserError: the file is missing, empty, or holds no predictions.
     """
     rows = _jsonl(file) if file.suffix.lower() in JSON_SUFFIXES else _columns(file)
     if not rows:
         raise UserError(f"{file} holds no sentence")
     name = None
-    if any(row.chances for row in rows):
-        first = file.read_text(encoding="utf-8")
-        name = next(name for name in PROBABILITIES if f'"{name}"' in first)
+    if any(row.probabilities for row in rows):
+        text = file.read_text(encoding="utf-8")
+        name = next(name for name in PROBABILITY_NAMES if f'"{name}"' in text)
     return Predictions(rows, name, train or {})
 
 
@@ -139,17 +145,17 @@ def _jsonl(file: Path) -> list[Row]:
 
 def _columns(file: Path) -> list[Row]:
     last = -2 if ends_in_scores(read_lines(file)) else -1
-    gold = conll.read_conll(file, tag_column=last - 1)
-    predicted = conll.read_conll(file, tag_column=last)
-    documents = len({sentence.document for sentence in gold}) > 1
+    gold = read_conll(file, tag_column=last - 1)
+    predicted = read_conll(file, tag_column=last)
+    has_documents = len({sentence.document for sentence in gold}) > 1
     return [
         Row.of(
             {
-                "words": list(one.words),
-                "gold": one.tags,
-                "predicted": other.tags,
-                "document": one.document if documents else None,
+                "words": list(sentence.words),
+                "gold": sentence.tags,
+                "predicted": tagged.tags,
+                "document": sentence.document if has_documents else None,
             }
         )
-        for one, other in zip(gold, predicted, strict=True)
+        for sentence, tagged in zip(gold, predicted, strict=True)
     ]

@@ -18,6 +18,7 @@ CAPITALS = "capitalisation"
 TYPE = "type"
 UNSEEN = "none of its words"
 CORRECT, PREDICTED, GOLD = range(3)
+ERRORS = np.array([-2, 1, 1])  # false positives + false negatives = predicted + gold - 2 * correct
 
 # Groups that have an order of their own.
 ORDERS = {
@@ -54,22 +55,27 @@ class Slice(NamedTuple):
     recall: float
     f1: Interval
 
+    @property
+    def errors(self) -> int:
+        """False positives and false negatives."""
+        return self.predicted + self.gold - 2 * self.correct
+
 
 def properties(train: Mapping[str, Mapping[str, int]]) -> dict[str, Property]:
-    """What entities are told apart by; whether one was seen, only if training's entities are known."""
-    found: dict[str, Property] = {
+    """What entities are grouped by; seen in training or not only if training's entities are known."""
+    groupings: dict[str, Property] = {
         TYPE: lambda row, span: span.type,
         LENGTH: lambda row, span: _words(span.end - span.start, (1, 2, 3), "word"),
         SENTENCE: lambda row, span: _range(len(row.words), (5, 10, 20, 40)),
         CAPITALS: lambda row, span: capitals(row.words[span.start : span.end]),
     }
     if train:
-        found[SEEN] = Seen(train)
-    return found
+        groupings[SEEN] = Seen(train)
+    return groupings
 
 
 class Seen:
-    """Whether training had an entity.
+    """Groups entities by whether training had them.
 
     Args:
         train: how often each surface form is an entity of each type there.
@@ -132,20 +138,18 @@ def grouped(predictions: Predictions, of: Property) -> dict[str, Counts]:
     Returns:
         for each group, correct, predicted and gold. *Shape:* (S, 3)
     """
-    found: dict[str, Counts] = defaultdict(lambda: np.zeros((len(predictions.rows), 3), dtype=np.int64))
+    counts: dict[str, Counts] = defaultdict(lambda: np.zeros((len(predictions.rows), 3), dtype=np.int64))
     for index, row in enumerate(predictions.rows):
-        right = set(row.gold) & set(row.predicted)
-        for column, those in ((GOLD, row.gold), (PREDICTED, row.predicted), (CORRECT, right)):
-            for span in those:
-                found[of(row, span)][index, column] += 1
-    return dict(found)
+        for column, entities in ((GOLD, row.gold), (PREDICTED, row.predicted), (CORRECT, row.correct)):
+            for span in entities:
+                counts[of(row, span)][index, column] += 1
+    return dict(counts)
 
 
 def totals(predictions: Predictions) -> Counts:
     """Correct, predicted and gold entities of each sentence. *Shape:* (S, 3)."""
     return np.array(
-        [(len(set(r.gold) & set(r.predicted)), len(r.predicted), len(r.gold)) for r in predictions.rows],
-        dtype=np.int64,
+        [(len(row.correct), len(row.predicted), len(row.gold)) for row in predictions.rows], dtype=np.int64
     )
 
 
@@ -156,21 +160,17 @@ def slices(groups: Mapping[str, Counts], order: Sequence[str] = ()) -> list[Slic
     names += sorted(groups.keys() - set(names), key=lambda name: (-int(sums[name][GOLD]), name))
     if not names:
         return []
-    bounds = intervals(np.stack([groups[name] for name in names], axis=1))
-    found = []
-    for name, f1 in zip(names, bounds, strict=True):
-        precision, recall = precision_recall(sums[name])
-        correct, predicted, gold = map(int, sums[name])
-        found.append(Slice(name, correct, predicted, gold, float(precision), float(recall), f1))
-    return found
+    f1 = intervals(np.stack([groups[name] for name in names], axis=1))
+    summed = np.stack([sums[name] for name in names])
+    precision, recall = precision_recall(summed)
+    return [
+        Slice(name, int(counts[0]), int(counts[1]), int(counts[2]), float(p), float(r), interval)
+        for name, counts, p, r, interval in zip(names, summed, precision, recall, f1, strict=True)
+    ]
 
 
-def worst_documents(predictions: Predictions, count: int) -> list[tuple[int, Slice]]:
-    """The documents with most wrong or lost entities: how many these are, and the document's scores."""
+def worst_documents(predictions: Predictions, count: int) -> list[Slice]:
+    """The documents with most false positives and false negatives."""
     groups = grouped(predictions, lambda row, span: str(row.document))
-    wrong = {}
-    for name, counts in groups.items():
-        correct, predicted, gold = map(int, counts.sum(0))
-        wrong[name] = predicted + gold - 2 * correct
-    worst = sorted(groups, key=lambda name: (-wrong[name], name))[:count]
-    return [(wrong[s.name], s) for s in slices({name: groups[name] for name in worst}, worst)]
+    worst = sorted(groups, key=lambda name: (-int(groups[name].sum(0) @ ERRORS), name))[:count]
+    return slices({name: groups[name] for name in worst}, worst)

@@ -11,8 +11,6 @@ from ner_lightning.errors import UserError
 if TYPE_CHECKING:
     from ner_lightning.runs.folder import Run
 
-
-SPLITS = {"test": "test", "valid": "val"}  # the name of a split, and what its metrics begin with
 # What a run continues with.
 KEPT = ("shots", "split", "sentences", "prompt_seed", "max_new_tokens", "constrained")
 
@@ -24,6 +22,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         UserError: an option, the data or the backbone is not as it must be.
     """
     options, rest = parser(subcommand).parse_known_args(args)
+    from ner_lightning.runs.folder import STAGES
     from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_options
 
     check_options(
@@ -63,7 +62,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             baseline.begin(folder, ["ner-lightning", subcommand, *args], recipe.text())
         baseline.answer(folder, options.batch_size)
         agreement = baseline.finish(folder)
-        report.show(folder, SPLITS[settings.split], agreement=agreement)
+        report.show(folder, STAGES[settings.split], agreement=agreement)
         _say_rest(folder)
 
 
@@ -112,7 +111,9 @@ def parser(name: str) -> Parser:
         epilog="Options of `ner-lightning fit`, such as --model.backbone, override the recipe.",
     )
     parser.add_argument("--shots", type=int, default=0, help="examples from the training data (default: 0)")
-    parser.add_argument("--split", choices=SPLITS, default="test", help="what to tag (default: test)")
+    parser.add_argument(
+        "--split", choices=("test", "valid"), default="test", help="what to tag (default: test)"
+    )
     parser.add_argument("--sentences", type=int, metavar="N", help="tag N of its sentences, drawn at random")
     parser.add_argument("--prompt_seed", type=int, default=1, help="of examples and that draw (default: 1)")
     parser.add_argument("--max_new_tokens", type=int, default=96, help="the longest answer (default: 96)")

@@ -126,12 +126,12 @@ def _watched(command: list[str], log: Path) -> int:
 
 def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Path) -> None:
     """Adds a cell's row and makes the table anew."""
-    from ner_lightning.runs import results as records
     from ner_lightning.runs.ladder_cells import ladder_table
+    from ner_lightning.runs.results import add_rows, read_rows
     from ner_lightning.system.atomic import write_text
 
-    records.add([_row_of(cell, ladder.name, done)], results)
-    write_text(page, ladder_table(ladder, records.read(results)))
+    add_rows([_row_of(cell, ladder.name, done)], results)
+    write_text(page, ladder_table(ladder, read_rows(results)))
 
 
 def parser(name: str) -> Parser:

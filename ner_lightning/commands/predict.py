@@ -17,9 +17,9 @@ from ner_lightning.commands.predict_checks import (
     check_first,
     output_format,
 )
-from ner_lightning.data.sentence import is_written_through
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import formats
+from ner_lightning.system.atomic import is_written_through
 from ner_lightning.system.progress import shown, stage, warn
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
-from ner_lightning.data.sentence import is_written_through
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import formats
 from ner_lightning.inference.io.records import Record
+from ner_lightning.system.atomic import is_written_through
 
 STANDARD_OUTPUT = "-"
 _FIELDS = {"jsonl", "csv", "parquet"}

@@ -29,20 +29,20 @@ def _compare(options: argparse.Namespace) -> None:
         raise UserError("name two runs or more to compare")
     # Here and below: `--help` must not wait for numpy, torch and the plots.
     from ner_lightning.analysis.compare import comparison, shared_split
-    from ner_lightning.analysis.experiment import find
+    from ner_lightning.analysis.experiment import find_experiment
     from ner_lightning.analysis.render.blocks import terminal
 
-    runs = [find(address, Path(options.runs)) for address in options.runs_to_compare]
+    runs = [find_experiment(address, Path(options.runs)) for address in options.runs_to_compare]
     sys.stdout.write(terminal(comparison(runs, shared_split(runs, options.split))))
 
 
 def _report(options: argparse.Namespace) -> None:
     if options.output:
         check_folder("--output", options.output)
-    from ner_lightning.analysis.experiment import find
+    from ner_lightning.analysis.experiment import find_experiment
     from ner_lightning.analysis.mitigations import read_ladder
 
-    runs = [find(address, Path(options.runs)) for address in options.runs_to_report or [None]]
+    runs = [find_experiment(address, Path(options.runs)) for address in options.runs_to_report or [None]]
     ladder = read_ladder(Path(options.ladder)) if options.ladder else None
     folder = Path(options.output) if options.output else runs[0].folder
     if folder is None:
@@ -51,12 +51,12 @@ def _report(options: argparse.Namespace) -> None:
         )
     from ner_lightning.analysis.render.blocks import markdown
     from ner_lightning.analysis.render.html import html
-    from ner_lightning.analysis.report.assemble import blocks
+    from ner_lightning.analysis.report.assemble import report_blocks
     from ner_lightning.system.atomic import write_text
 
     if options.output:
         _check_foreign(folder)
-    found = blocks(runs, split=options.split, text=not options.no_text, ladder=ladder)
+    found = report_blocks(runs, split=options.split, text=not options.no_text, ladder=ladder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "report.md", markdown(found))

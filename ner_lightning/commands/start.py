@@ -1,4 +1,4 @@
-"""Where fit, validate and test start: the checkpoint, its own configuration, the folder to write to."""
+"""Where fit, validate and test start: checkpoint, stored configuration, run folder."""
 
 import os
 import sys

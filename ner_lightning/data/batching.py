@@ -1,4 +1,4 @@
-"""Batch, and its collation: padded rows, or one packed row."""
+"""Batch, and `collate`: pads the sentences of a batch to rows, or packs them into one row."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace

@@ -1,19 +1,15 @@
-"""Sentence, and what all files of sentences share: lines, errors, checks, writing in one step."""
+"""Sentence, and what all readers share: lines, errors with file and line, checks."""
 
 import codecs
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from io import TextIOWrapper
 from pathlib import Path
-from typing import TextIO
 
 from ner_lightning.data.readers.filetype import not_text
 from ner_lightning.data.schemes import OUTSIDE, Scheme, convert, detect, spans, split_tag
 from ner_lightning.errors import UserError
-from ner_lightning.system import atomic as files
 
 # Tokenisers drop such words or melt them into a neighbour, so that nothing is left to tag.
 _INVISIBLE = re.compile(r"[\s\u200b\u200c\u200d\ufeff\u2060\u00ad]*")
@@ -132,27 +128,3 @@ def unknown_types(origin: str, unknown: Mapping[str, int], types: Collection[str
         f"{origin} has entities of types that the tagger does not know: {counted}; "
         f"they are scored as missed (it knows {', '.join(types)})."
     )
-
-
-def is_written_through(path: str | Path) -> bool:
-    """Whether a file is a link, a pipe or a device such as /dev/stdout, which is not ours to replace."""
-    path = Path(path)
-    return path.is_symlink() or (path.exists() and not path.is_file())
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[TextIO]:
-    """Opens a draft beside the file, which takes its place when all is written.
-
-    What `is_written_through` is written directly.
-    """
-    if is_written_through(path):
-        with Path(path).open("w", encoding="utf-8", newline="\n") as direct:
-            yield direct
-        return
-    with files.replacing(path) as file:
-        text = TextIOWrapper(file, encoding="utf-8", newline="\n")
-        try:
-            yield text
-        finally:
-            text.detach()

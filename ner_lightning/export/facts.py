@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.analysis.experiment import Experiment, find
+from ner_lightning.analysis.experiment import Experiment, find_experiment
 from ner_lightning.analysis.render.blocks import Items
 from ner_lightning.analysis.report.failures import limitations
 from ner_lightning.analysis.slices import TYPE
@@ -22,7 +22,7 @@ def facts(folder: Path | None) -> dict[str, Any]:
     if folder is None:
         return {}
     try:
-        run = find(str(folder), folder)
+        run = find_experiment(str(folder), folder)
     except UserError:
         return {}
     split = "test" if "test" in run.splits else next(iter(run.splits))

@@ -1,4 +1,4 @@
-"""Precision, recall and F1 from counts: the one place where they are computed."""
+"""F1, precision and recall from counts: the only place where they are computed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Entity-level precision, recall and F1, as conlleval counts them, from sums that add up over ranks."""
+"""Entity counts as conlleval defines them: correct, predicted and gold, by type; and their scores."""
 
 from typing import NamedTuple
 

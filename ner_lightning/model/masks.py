@@ -1,4 +1,4 @@
-"""How a backbone reads a batch: who sees whom in padded rows, and in sentences that share one row."""
+"""Attention masks: which sub-tokens attend to which, in padded rows and in packed ones."""
 
 from typing import Any
 

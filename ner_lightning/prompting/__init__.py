@@ -1,1 +1,1 @@
-"""The generative baseline: the backbone, prompted for entities instead of trained to tag them."""
+"""Prompting: the generative baseline, which asks the backbone for entities instead of training it."""

@@ -1,4 +1,4 @@
-"""A language model that answers prompts: greedy, in batches, what all prompts begin with is read once."""
+"""A language model that answers prompts greedily, in batches; their shared prefix is computed once."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -18,20 +18,20 @@ from ner_lightning.prompting.prompt import Message, plain
 
 
 class GeneratedAnswer(NamedTuple):
-    """What the model wrote.
+    """An answer of the model.
 
     Attributes:
-        place: which prompt it answers.
+        sentence: index of the sentence, or prompt, that it answers.
         text: without special tokens.
-        ended: whether the model came to an end, and not to the limit.
+        ended: whether the model ended it, rather than the token limit.
     """
 
-    place: int
+    sentence: int
     text: str
     ended: bool
 
 
-class Prompted:
+class PromptedModel:
     """A causal language model and its tokenizer.
 
     Args:
@@ -56,11 +56,11 @@ class Prompted:
         bf16: bool = False,
         device: str = "cpu",
         trust_remote_code: bool = False,
-    ) -> "Prompted":
+    ) -> "PromptedModel":
         """Loads a backbone with its language-model head.
 
         Raises:
-            UserError: it is an encoder, has become like one, or its files hold no language-model head.
+            UserError: it is an encoder, reads bidirectionally, or its files have no language-model head.
         """
         quiet_loading()
         tokenizer = load_tokenizer(pretrained, trust_remote_code=trust_remote_code)
@@ -72,17 +72,17 @@ class Prompted:
         )
         if getattr(model.config, "is_causal", True) is False:
             raise UserError(
-                f"model.backbone: {pretrained.label} has learned to read both ways, so it cannot be prompted"
+                f"model.backbone: {pretrained.label} attends bidirectionally, so it cannot be prompted"
             )
         return cls(model.to(device), tokenizer)
 
     @property
     def has_template(self) -> bool:
-        """Whether the tokenizer says how a conversation is written."""
+        """Whether the tokenizer has a chat template."""
         return bool(getattr(self.tokenizer, "chat_template", None))
 
     def encode(self, turns: Sequence[Message]) -> list[int]:
-        """A conversation as token ids, up to where the answer begins."""
+        """A conversation as token ids, up to the beginning of the answer."""
         if self.has_template:
             options = {"tokenize": False, "add_generation_prompt": True}
             text = self.tokenizer.apply_chat_template(list(turns), **options)
@@ -100,42 +100,44 @@ class Prompted:
         limit: int,
         forms: Sequence[AnswerForm] | None = None,
     ) -> Iterator[list[GeneratedAnswer]]:
-        """Answers prompts, those of like length together.
+        """Answers prompts, those of similar length together.
 
         Args:
             prompts: token ids of each.
             batch_size: prompts that are answered together.
             limit: the most tokens of an answer.
-            forms: the form that each answer must have; None leaves the model free.
+            forms: the form that each answer must have; None for no constraint.
 
         Yields:
             the answers of a batch.
         """
-        # Padding stands after the beginning, where it would use up the reach of a sliding window.
+        # Padding comes after the shared prefix, where it would fill up a sliding window.
         shared = 0 if has_windows(self.model.config.get_text_config()) else _common(prompts)
         past = self._read(prompts[0][:shared]) if shared else None
-        order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
+        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
         for begin in range(0, len(order), batch_size):
-            places = order[begin : begin + batch_size]
-            held = None if forms is None else [forms[place] for place in places]
-            found = self._greedy(past, shared, [prompts[place][shared:] for place in places], limit, held)
-            texts = (
-                [self._text(ids) for ids, _ in found] if held is None else [form.answer() for form in held]
-            )
+            indices = order[begin : begin + batch_size]
+            rows = [prompts[index][shared:] for index in indices]
+            row_forms = None if forms is None else [forms[index] for index in indices]
+            answers = self._greedy(past, shared, rows, limit, row_forms)
+            if row_forms is None:
+                texts = [self._text(ids) for ids, _ in answers]
+            else:
+                texts = [form.answer() for form in row_forms]
             yield [
-                GeneratedAnswer(place, text, ended)
-                for place, text, (_, ended) in zip(places, texts, found, strict=True)
+                GeneratedAnswer(index, text, ended)
+                for index, text, (_, ended) in zip(indices, texts, answers, strict=True)
             ]
 
     def _text(self, ids: Sequence[int]) -> str:
-        # Cleaned up, "Lima ." would be "Lima.", and no words of the sentence any more.
+        # With clean-up "Lima ." would become "Lima.", which is not in the sentence.
         options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
         text: str = self.tokenizer.decode(ids, **options)
         return text
 
     @torch.inference_mode()
     def _read(self, ids: Sequence[int]) -> Any:
-        """Keys and values of what all prompts begin with."""
+        """Keys and values of the shared prefix."""
         tokens = torch.tensor([list(ids)], device=self.model.device)
         return self.model(input_ids=tokens, use_cache=True, logits_to_keep=1).past_key_values
 
@@ -148,84 +150,84 @@ class Prompted:
         limit: int,
         forms: Sequence[AnswerForm] | None,
     ) -> list[tuple[list[int], bool]]:
-        """The most probable token again and again; rows that came to an end are taken out.
+        """Greedy decoding; rows that have ended leave the batch.
 
         Args:
-            past: keys and values of the shared beginning, None if there is none.
+            past: keys and values of the shared prefix, None if there is none.
             shared: its length, P.
-            rows: what follows it in each of B prompts.
+            rows: the rest of each of B prompts.
             limit: the most tokens of an answer.
             forms: the form of each row's answer.
 
         Returns:
-            for each row its tokens without the end, and whether it came to one.
+            for each row its tokens without the end token, and whether it has ended.
         """
-        device = self.model.device
-        width = max(map(len, rows))
-        ids = torch.full((len(rows), width), self.pad, device=device)
-        real = torch.zeros(len(rows), width, dtype=torch.long, device=device)
-        for row, tokens in enumerate(rows):  # padding stands between beginning and sentence
-            ids[row, width - len(tokens) :] = torch.tensor(tokens, device=device)
-            real[row, width - len(tokens) :] = 1
+        ids, real = self._padded(rows)  # (B, T)
         mask = torch.cat([real.new_ones(len(rows), shared), real], dim=1)  # (B, P + T)
-        places = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]  # (B, T)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]  # (B, T)
         cache = copy.deepcopy(past)
         if cache is not None:
             cache.batch_repeat_interleave(len(rows))
         written: list[list[int]] = [[] for _ in rows]
         ended = [False] * len(rows)
-        left = list(range(len(rows)))
+        active = list(range(len(rows)))
         for _ in range(limit):
-            output = self.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=places,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
+            inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+            output = self.model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = output.past_key_values
-            allowed = None if forms is None else [forms[row] for row in left]
+            allowed = None if forms is None else [forms[row] for row in active]
             ids = _best(output.logits[:, -1], allowed)  # (B, 1)
-            going: list[int] = []
-            for at, (row, token) in enumerate(zip(left, ids[:, 0].tolist(), strict=True)):
-                ended[row] = token in self.ends
-                if not ended[row]:
-                    written[row].append(token)
-                if forms is not None:
-                    forms[row].push(token)
-                    ended[row] = forms[row].done
-                if not ended[row]:
-                    going.append(at)
+            for row, token in zip(active, ids[:, 0].tolist(), strict=True):
+                ended[row] = self._write(token, written[row], None if forms is None else forms[row])
+            going = [index for index, row in enumerate(active) if not ended[row]]
             if not going:
                 break
-            if len(going) < len(left):
-                kept: Tensor = torch.tensor(going, device=device)
-                cache.batch_select_indices(kept)
-                ids, mask, places = ids[kept], mask[kept], places[kept]
-                left = [left[at] for at in going]
-            mask = torch.cat([mask, mask.new_ones(len(left), 1)], dim=1)
-            places = places[:, -1:] + 1
+            if len(going) < len(active):
+                selected = torch.tensor(going, device=ids.device)
+                cache.batch_select_indices(selected)
+                ids, mask, positions = ids[selected], mask[selected], positions[selected]
+                active = [active[index] for index in going]
+            mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
+            positions = positions[:, -1:] + 1
         return list(zip(written, ended, strict=True))
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids with padding on the left, between the shared prefix and each row; and their mask."""
+        width = max(map(len, rows))
+        ids = torch.full((len(rows), width), self.pad, device=self.model.device)
+        mask = torch.zeros_like(ids)
+        for row, tokens in enumerate(rows):
+            ids[row, width - len(tokens) :] = torch.tensor(tokens, device=ids.device)
+            mask[row, width - len(tokens) :] = 1
+        return ids, mask
+
+    def _write(self, token: int, written: list[int], form: AnswerForm | None) -> bool:
+        """Adds a token to a row's answer; whether the answer has ended."""
+        if token not in self.ends:
+            written.append(token)
+        if form is None:
+            return token in self.ends
+        form.push(token)
+        return form.done
 
 
 def _best(logits: Tensor, forms: Sequence[AnswerForm] | None) -> Tensor:
-    """The most probable token of each row that its form allows; of (B, C) logits, (B, 1) tokens."""
+    """The most probable token of each row that its form allows; (B, C) logits to (B, 1) tokens."""
     if forms is None:
         return logits.argmax(-1, keepdim=True)
-    barred = torch.full_like(logits, -torch.inf)
+    masked = torch.full_like(logits, -torch.inf)
     for row, form in enumerate(forms):
         allowed = torch.tensor(form.allowed(), device=logits.device)
-        barred[row, allowed] = logits[row, allowed]
-    return barred.argmax(-1, keepdim=True)
+        masked[row, allowed] = logits[row, allowed]
+    return masked.argmax(-1, keepdim=True)
 
 
 def _common(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with; each keeps one of its own at least."""
+    """The length of the shared prefix; each prompt keeps at least one token of its own."""
     rows = [list(prompt) for prompt in prompts]
-    first, last = min(rows), max(rows)  # what these two share, all in between share as well
+    first, last = min(rows), max(rows)  # a prefix of these two is a prefix of all in between
     most = min(map(len, rows)) - 1
-    same = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), most)
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), most)
     return min(same, most)
 
 

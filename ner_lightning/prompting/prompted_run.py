@@ -1,4 +1,4 @@
-"""The baseline's run: prompts a split, keeps each answer at once, and writes what other runs write."""
+"""The baseline's run: prompts a split, saves answers at once, and writes the files of any other run."""
 
 import json
 import random
@@ -11,10 +11,9 @@ from typing import Any
 import torch
 
 from ner_lightning.data.pretrained import locate
-from ner_lightning.data.readers import columns as conll
-from ner_lightning.data.readers import jsonl
+from ner_lightning.data.readers.columns import write_conll
+from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.schemes import to_bio2
-from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 from ner_lightning.metrics.entity_f1 import EntityF1
 from ner_lightning.metrics.functional import entity_counts
@@ -22,7 +21,7 @@ from ner_lightning.model.backbone import fingerprint
 from ner_lightning.model.devices import chosen_device
 from ner_lightning.model.settings import TaggerSettings
 from ner_lightning.prompting.constraint import AnswerForm, Vocabulary
-from ner_lightning.prompting.generation import GeneratedAnswer, Prompted
+from ner_lightning.prompting.generation import GeneratedAnswer, PromptedModel
 from ner_lightning.prompting.prompt import (
     Reading,
     choose_shots,
@@ -31,29 +30,27 @@ from ner_lightning.prompting.prompt import (
     read_answer,
     read_lines,
 )
-from ner_lightning.runs.folder import RECIPE, Run
+from ner_lightning.runs.folder import RECIPE, STAGES, Run
 from ner_lightning.runs.provenance import now, provenance
-from ner_lightning.system import atomic
+from ner_lightning.system.atomic import write_text
 from ner_lightning.system.progress import Pace, stage
 from ner_lightning.training.callbacks.throughput import peak_memory
 from ner_lightning.training.datamodule import CoNLLDataModule
-from ner_lightning.training.predictions import SPLIT, describe_split
+from ner_lightning.training.predictions import describe_split
 from ner_lightning.training.second_opinion import agree
-
-STAGE = {split: stage for stage, split in SPLIT.items()}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is asked of a baseline.
+    """Settings of a baseline.
 
     Attributes:
         shots: examples from the training data.
-        split: what is tagged, `test` or `valid`.
+        split: the split to tag, `test` or `valid`.
         sentences: how many of its sentences, drawn at random; None for all.
-        prompt_seed: of examples and sentences.
+        prompt_seed: the seed of examples and sentences.
         max_new_tokens: the longest answer.
-        constrained: leave the model no other answer than lines with words of the sentence.
+        constrained: restrict answers to lines with words of the sentence.
     """
 
     shots: int
@@ -68,9 +65,9 @@ class Baseline:
     """A backbone that is prompted, the data that it tags, and the settings.
 
     Args:
-        settings: what is asked.
-        model: of it the backbone is used.
-        data: where sentences and types come from.
+        settings: of the baseline.
+        model: settings of a tagger, of which the backbone is used.
+        data: the source of sentences and types.
         bf16: run the backbone in bf16.
         device: where to run; None takes a GPU if there is one.
     """
@@ -84,11 +81,10 @@ class Baseline:
         bf16: bool = False,
         device: str | None = None,
     ) -> None:
-        where = chosen_device(device)
         self.settings = settings
         self.data = data
         self.sentences = data.corpus.split(settings.split).sentences
-        self.places = draw(len(self.sentences), settings.sentences, settings.prompt_seed)
+        self.indices = draw(len(self.sentences), settings.sentences, settings.prompt_seed)
         train = data.corpus.split("train").sentences
         self.shots = choose_shots(train, data.types, settings.shots, settings.prompt_seed)
         if len(self.shots) < settings.shots:
@@ -98,15 +94,15 @@ class Baseline:
         pretrained = locate(model.backbone, model.revision)
         self.backbone = {"name": model.backbone, "weights": fingerprint(pretrained)}
         stage(f"Loading {pretrained.label} with its language-model head ...")
-        self.model = Prompted.load(
+        self.model = PromptedModel.load(
             pretrained,
             bf16=bf16,
-            device=where,
+            device=chosen_device(device),
             trust_remote_code=model.runtime.trust_remote_code,
         )
 
     def begin(self, run: Run, command: Sequence[str], recipe: str) -> None:
-        """Writes what is known before the first answer."""
+        """Writes the files that do not depend on answers."""
         split = self.settings.split
         about = provenance() | {
             "command": list(command),
@@ -122,26 +118,26 @@ class Baseline:
         }
         run.write("run.json", about)
         run.write("train_entities.json", self.data.corpus.entity_counts())
-        atomic.write_text(run.path / RECIPE, recipe)
+        write_text(run.path / RECIPE, recipe)
 
     def answer(self, run: Run, batch_size: int) -> None:
-        """Prompts what has no answer yet; every batch is kept as soon as it is there."""
-        kept = read_kept(self._file(run))
-        left = [place for place in self.places if place not in kept]
-        if not left:
+        """Prompts for the sentences without an answer; every batch is saved at once."""
+        answered = read_saved(self._file(run))
+        remaining = [index for index in self.indices if index not in answered]
+        if not remaining:
             return
-        if kept:
-            stage(f"{len(kept):,} answers are there already.")
-        stage(f"Prompting for {len(left):,} sentences, {self.settings.shots} examples each ...")
+        if answered:
+            stage(f"{len(answered):,} answers are there already.")
+        stage(f"Prompting for {len(remaining):,} sentences, {self.settings.shots} examples each ...")
         types = self.data.types
-        prompts = [self.model.encode(messages(types, self.shots, self.sentences[p].words)) for p in left]
-        pace, done, began = Pace("answers", len(left)), 0, time.monotonic()
+        prompts = [self.model.encode(messages(types, self.shots, self.sentences[i].words)) for i in remaining]
+        pace, done, began = Pace("answers", len(remaining)), 0, time.monotonic()
         limit = self.settings.max_new_tokens
         with self._file(run).open("a", encoding="utf-8") as file:
-            forms = self._forms(left)
+            forms = self._forms(remaining)
             for answers in self.model.answers(prompts, batch_size=batch_size, limit=limit, forms=forms):
-                for given in answers:
-                    row = given._replace(place=left[given.place])._asdict()
+                for answer in answers:
+                    row = answer._replace(sentence=remaining[answer.sentence])._asdict()
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 file.flush()
                 done += len(answers)
@@ -150,52 +146,63 @@ class Baseline:
         self._note(run, {"seconds": round(spent, 1)})
 
     def finish(self, run: Run) -> str | None:
-        """Reads the answers, and writes predictions and scores as other runs do.
+        """Parses the answers, and writes predictions and scores like any other run.
 
         Returns:
-            what seqeval says of the scores.
+            the comparison of the scores with seqeval's.
         """
         split, types = self.settings.split, self.data.types
-        kept = read_kept(self._file(run))
+        answers = read_saved(self._file(run))
         labels = self.data.corpus.scored_labels(split)
         self.data.corpus.warn_of_unknown(split)
         metric = EntityF1(labels.types)
-        rows, readings, counts = [], [], {}
+        rows: list[dict[str, Any]] = []
+        readings, counts = [], {}
         read = read_lines if self.settings.constrained else read_answer
-        for place in self.places:
-            sentence, given = self.sentences[place], kept[place]
-            reading = read(given.text, sentence.words, types, ended=given.ended)
+        for index in self.indices:
+            sentence, answer = self.sentences[index], answers[index]
+            reading = read(answer.text, sentence.words, types, ended=answer.ended)
             readings.append(reading)
-            predicted = to_bio2(reading.entities, len(sentence.words))
-            gold = list(sentence.tags or ())
-            said, true = (torch.tensor([labels.encode(tags)]) for tags in (predicted, gold))
-            mask = torch.ones_like(true, dtype=torch.bool)
-            metric.update(said, true, mask)
-            counts[place] = entity_counts(said, true, mask, len(labels.types)).sum((0, 1)).tolist()
-            rows.append(_row(place, sentence, gold, predicted, reading))
+            predicted_tags, gold_tags = (
+                to_bio2(reading.entities, len(sentence.words)),
+                list(sentence.tags or ()),
+            )
+            predicted, gold = (torch.tensor([labels.encode(tags)]) for tags in (predicted_tags, gold_tags))
+            mask = torch.ones_like(gold, dtype=torch.bool)
+            metric.update(predicted, gold, mask)
+            counts[index] = entity_counts(predicted, gold, mask, len(labels.types)).sum((0, 1)).tolist()
+            rows.append(
+                {
+                    "sentence": index,
+                    "document": sentence.document,
+                    "words": list(sentence.words),
+                    "gold": gold_tags,
+                    "predicted": predicted_tags,
+                    "entities": [entity._asdict() for entity in reading.entities],
+                }
+            )
         base = run.path / f"predictions.{split}"
-        jsonl.write_jsonl(base.with_name(base.name + ".jsonl"), rows)
-        conll.write_conll(
+        write_jsonl(base.with_name(base.name + ".jsonl"), rows)
+        write_conll(
             base.with_name(base.name + ".conll"),
-            [self.sentences[place] for place in self.places],
-            [row["gold"] for row in rows],
-            [row["predicted"] for row in rows],
+            [self.sentences[index] for index in self.indices],
+            *([row[side] for row in rows] for side in ("gold", "predicted")),
         )
         scores = {name: value for name, value in metric.compute().items() if name != "loss"}
         agreement = agree(base, scores, metric.by_type(), counts)
-        values = {f"{STAGE[split]}/{name}": value for name, value in scores.items()}
-        run.update("metrics.json", values | {f"{STAGE[split]}/by_type": metric.by_type()})
-        self._note(run, summary(readings, [kept[place] for place in self.places]))
+        values = scores | {"by_type": metric.by_type()}
+        run.update("metrics.json", {f"{STAGES[split]}/{name}": value for name, value in values.items()})
+        self._note(run, unread_counts(readings, [answers[index] for index in self.indices]))
         run.update("run.json", {"updated": now(), "peak_memory_bytes": peak_memory()})
         return agreement
 
-    def _forms(self, places: Sequence[int]) -> list[AnswerForm] | None:
-        """What the answers to these sentences may look like; None for anything."""
+    def _forms(self, indices: Sequence[int]) -> list[AnswerForm] | None:
+        """The forms of the answers to these sentences; None for no constraint."""
         if not self.settings.constrained:
             return None
         vocabulary = Vocabulary.of(self.model.tokenizer)
-        words = (self.sentences[place].words for place in places)
-        return [AnswerForm(vocabulary, each, self.data.types, self.model.ends) for each in words]
+        types, ends = self.data.types, self.model.ends
+        return [AnswerForm(vocabulary, self.sentences[index].words, types, ends) for index in indices]
 
     def _file(self, run: Run) -> Path:
         return run.path / f"answers.{self.settings.split}.jsonl"
@@ -205,47 +212,30 @@ class Baseline:
 
 
 def draw(count: int, limit: int | None, seed: int) -> list[int]:
-    """The places of `limit` out of `count` sentences, in order; the same ones for the same seed."""
+    """The indices of `limit` out of `count` sentences, sorted; the same ones for the same seed."""
     if limit is None or limit >= count:
         return list(range(count))
     return sorted(random.Random(seed).sample(range(count), limit))
 
 
-def read_kept(file: Path) -> dict[int, GeneratedAnswer]:
-    """The answers that are kept, by sentence; a line that was cut short counts as none."""
-    kept: dict[int, GeneratedAnswer] = {}
+def read_saved(file: Path) -> dict[int, GeneratedAnswer]:
+    """The saved answers by sentence; an incomplete last line is removed."""
     if not file.is_file():
-        return kept
+        return {}
     text = file.read_text(encoding="utf-8", errors="replace")
     whole = text[: text.rfind("\n") + 1]
     if len(whole) < len(text):
-        atomic.write_text(file, whole)  # or the next answer would be added to half a line
-    for line in whole.split("\n"):
-        if line:
-            answer = GeneratedAnswer(**json.loads(line))
-            kept[answer.place] = answer
-    return kept
+        write_text(file, whole)  # otherwise the next answer would be appended to it
+    answers = (GeneratedAnswer(**json.loads(line)) for line in whole.split("\n") if line)
+    return {answer.sentence: answer for answer in answers}
 
 
-def summary(readings: Sequence[Reading], answers: Sequence[GeneratedAnswer]) -> dict[str, int]:
+def unread_counts(readings: Sequence[Reading], answers: Sequence[GeneratedAnswer]) -> dict[str, int]:
     """How many answers and parts of answers could not be read."""
     return {
         "answers": len(readings),
         "failed": sum(reading.failed for reading in readings),
-        "unread_lines": sum(reading.lines for reading in readings),
+        "unread_lines": sum(reading.unread_lines for reading in readings),
         "absent": sum(reading.absent for reading in readings),
         "cut": sum(not answer.ended for answer in answers),
-    }
-
-
-def _row(
-    place: int, sentence: Sentence, gold: list[str], predicted: list[str], reading: Reading
-) -> dict[str, Any]:
-    return {
-        "sentence": place,
-        "document": sentence.document,
-        "words": list(sentence.words),
-        "gold": gold,
-        "predicted": predicted,
-        "entities": [entity._asdict() for entity in reading.entities],
     }

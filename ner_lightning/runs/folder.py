@@ -1,5 +1,7 @@
-"""The run folder: where a run's files are, and what `best` and `last` mean."""
+"""The run folder: where a run's files are, and how a run or its `best` or `last` checkpoint is found."""
 
+import csv
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -12,7 +14,9 @@ from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import sweep, write_text
 
 BEST, LAST = "best", "last"
-RECIPE = "recipe.yaml"  # what a run of another command than `fit` is continued with
+STAGES = {"valid": "val", "test": "test"}  # by split: Lightning's stage, with which its metrics' names begin
+SPLITS = {stage: split for split, stage in STAGES.items()}
+RECIPE = "recipe.yaml"  # the recipe of a run of another command than `fit`, to resume it
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,12 @@ class Run:
         self.write(name, self.read(name) | dict(content))
 
     def sweep(self) -> None:
-        """Removes what a killed process left half-written."""
+        """Removes the partly written files of killed processes."""
         for folder in (self.path, self.checkpoints, self.path.parent.parent):
             sweep(folder)
 
     def point_last(self) -> None:
-        """Makes `runs/last` mean this run."""
+        """Lets the link `runs/last` point to this run."""
         link = self.path.parent.parent / LAST
         fresh = link.with_name(f".{LAST}.{os.getpid()}.tmp")
         fresh.unlink(missing_ok=True)
@@ -66,15 +70,15 @@ class Run:
 
 
 def create(root: Path, name: str) -> Run:
-    """Makes the next free folder `root/name/1`, `root/name/2`, ...
+    """Creates the next free folder `root/name/1`, `root/name/2`, ...
 
     Raises:
-        UserError: the folder cannot be made, or the name would leave it.
+        UserError: the folder cannot be created, or the name leads out of it.
     """
     if not name or name != Path(name).name or name in {".", "..", LAST}:
         raise UserError(f"--name {name!r} cannot be the name of a folder inside {root}")
     if (root / LAST).exists() and not (root / LAST).is_symlink():
-        raise UserError(f"{root / LAST} is no link to a run, which would take its place; move it away")
+        raise UserError(f"{root / LAST} is not a link to a run, and would be replaced by one; move it away")
     folder = root / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,12 +104,12 @@ def check_writable(run: Run) -> None:
     if not os.access(run.path, os.W_OK):
         raise UserError(
             f"the run folder {run.path} cannot be written.\n"
-            "Mend its permissions, or copy its checkpoint and name the copy: --ckpt_path FILE"
+            "Fix its permissions, or copy its checkpoint and name the copy: --ckpt_path FILE"
         )
 
 
 def short(path: Path) -> Path:
-    """A path as it would be typed: from the working folder on, if it is inside."""
+    """A path relative to the working folder, if it is inside."""
     whole = path.resolve()
     return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else path
 
@@ -138,24 +142,32 @@ def resolve(address: str | None, which: str, root: Path) -> Path:
         )
     if not path.is_dir():
         raise UserError(f"there is no run folder or checkpoint {address}")
-    found = Run(path.resolve()).checkpoint(which)
-    if not found.is_file():
-        held = sorted(found.parent.glob("*.ckpt"))
-        has = f"it has: {', '.join(file.stem for file in held)}" if held else "it has none"
-        other = Run(path.resolve()).checkpoint(LAST)
+    checkpoint = Run(path.resolve()).checkpoint(which)
+    if not checkpoint.is_file():
+        others = sorted(checkpoint.parent.glob("*.ckpt"))
+        has = f"it has: {', '.join(file.stem for file in others)}" if others else "it has none"
+        last = Run(path.resolve()).checkpoint(LAST)
         raise UserError(
             f"{path} has no checkpoint `{which}` ({has})"
             + (
-                f".\nIt ended before a validation. Use its last one: {short(other)} in place of the run "
+                f".\nIt ended before a validation. Use its last one: {short(last)} in place of the run "
                 "folder, or --ckpt_path last for fit, validate and test"
-                if other in held
+                if last in others
                 else ""
             )
         )
-    return found
+    return checkpoint
 
 
 def run_of(checkpoint: Path) -> Run | None:
-    """The run folder that a checkpoint lies in, None if it was taken out of one."""
+    """The run folder of a checkpoint; None if it is not in one."""
     folder = checkpoint.resolve().parent.parent
     return Run(folder) if (folder / "run.json").is_file() else None
+
+
+def read_metrics_table(text: str) -> dict[int, dict[str, float]]:
+    """The rows of a `metrics.csv` by step, without empty cells."""
+    return {
+        int(row["step"]): {name: float(value) for name, value in row.items() if value and name != "step"}
+        for row in csv.DictReader(io.StringIO(text, newline=""))
+    }

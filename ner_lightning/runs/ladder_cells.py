@@ -1,4 +1,4 @@
-"""A ladder of recipes: one file names rungs and seeds; each cell is a run, and all of them one table."""
+"""Ladders of recipes: one file lists rungs and seeds; each cell is a run, all of them make one table."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,9 +9,8 @@ from typing import Any
 import yaml
 
 from ner_lightning.errors import UserError
-from ner_lightning.runs import results as records
 from ner_lightning.runs.folder import Run
-from ner_lightning.runs.results import Row
+from ner_lightning.runs.results import Row, markdown_table
 from ner_lightning.runs.shipped import shipped
 
 COUNTED = ("correct", "predicted", "gold")
@@ -41,10 +40,10 @@ class Cell:
     @property
     def overrides(self) -> list[str]:
         """Its settings as options, one string each."""
-        return [f"--{key} {_written(value)}" for key, value in self.settings.items()]
+        return [f"--{key} {_as_option(value)}" for key, value in self.settings.items()]
 
     def command(self, root: Path) -> list[str]:
-        """The words of the `ner-lightning fit` that makes it, without the program's name."""
+        """The `ner-lightning fit` command of this cell, without the program's name."""
         words = [word for config in self.configs for word in ("--config", config)]
         words += [word for option in self.overrides for word in option.split(" ", 1)]
         return ["fit", *words, "--seed_everything", str(self.seed), "--runs", str(root), "--name", self.name]
@@ -52,12 +51,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Ladder:
-    """What a ladder's file says.
+    """The content of a ladder file.
 
     Attributes:
-        name: the file's, without its ending.
+        name: the file's name without suffix.
         cells: all runs, rung by rung.
-        notes: a line on each rung, where the file has one.
+        notes: a line about a rung, where the file has one.
     """
 
     name: str
@@ -66,13 +65,13 @@ class Ladder:
 
 
 def read_ladder(file: Path) -> Ladder:
-    """Reads a ladder's file.
+    """Reads a ladder file.
 
-    It names `configs` and `settings` that all rungs share, `seeds`, and `rungs`: each with what it adds
-    to them (`configs`, `settings`), `seeds` of its own if it needs others, and a `note` for the table.
+    It has `configs` and `settings` that all rungs share, `seeds`, and `rungs`: each with its additional
+    `configs` and `settings`, its own `seeds` if they differ, and a `note` for the table.
 
     Raises:
-        UserError: it cannot be read, or says something else.
+        UserError: it cannot be read, or has another structure.
     """
     try:
         content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -103,12 +102,12 @@ def read_ladder(file: Path) -> Ladder:
 
 
 def is_done(run: Run) -> bool:
-    """Whether a run came to its regular end: all its epochs or steps, or early stopping."""
+    """Whether a run has finished: all its epochs or steps, or early stopping."""
     return "finished" in run.read("run.json")
 
 
 def find_run(cell: Cell, root: Path) -> Run | None:
-    """The latest run of a cell that was made by the same command; None if there is none."""
+    """The latest run of a cell with the same command; None if there is none."""
     wanted = [shipped(word) for word in cell.command(root)]
     folders = [item for item in (root / cell.name).glob("*") if item.name.isdecimal()]
     for folder in sorted(folders, key=lambda item: int(item.name), reverse=True):
@@ -121,8 +120,8 @@ def ladder_table(ladder: Ladder, rows: Iterable[Row]) -> str:
     """The table of a ladder, its rungs in the order of its file.
 
     Args:
-        ladder: what its file says.
-        rows: measured figures, also those of other ladders and of rungs that the file no longer has.
+        ladder: the ladder.
+        rows: measured figures; those of other ladders, or of rungs no longer in the file, are ignored.
     """
     order = list(dict.fromkeys(cell.rung for cell in ladder.cells))
     own = [row for row in rows if row.get("ladder") == ladder.name and row["rung"] in order]
@@ -133,21 +132,21 @@ def table(rows: Iterable[Row], notes: Mapping[str, str] | None = None) -> str:
     """Rungs as a table in Markdown: mean and standard deviation over seeds, minutes, peak memory.
 
     Args:
-        rows: of one ladder, rung by rung; the first rung is what the others are compared with.
-        notes: a line on each rung.
+        rows: of one ladder, rung by rung; the others are compared with the first rung.
+        notes: a line about each rung.
     """
     rungs: dict[str, list[Row]] = {}
     for row in rows:
         rungs.setdefault(row["rung"], []).append(row)
     body: list[list[str]] = []
     base: float | None = None
-    for name, found in rungs.items():
-        values = [100 * row["value"] for row in found]
+    for name, members in rungs.items():
+        values = [100 * row["value"] for row in members]
         mean = statistics.fmean(values)
         base = mean if base is None else base
         spread = f"{statistics.stdev(values):.2f}" if len(values) > 1 else "-"
-        minutes = [row["minutes"] for row in found if row["minutes"] is not None]
-        memory = [row["peak_memory_bytes"] for row in found if row["peak_memory_bytes"] is not None]
+        minutes = [row["minutes"] for row in members if row["minutes"] is not None]
+        memory = [row["peak_memory_bytes"] for row in members if row["peak_memory_bytes"] is not None]
         body.append(
             [
                 name,
@@ -161,14 +160,14 @@ def table(rows: Iterable[Row], notes: Mapping[str, str] | None = None) -> str:
             ]
         )
     head = ["rung", "F1", "sd", "seeds", "to the first", "minutes", "peak GiB", ""]
-    return records.markdown(head, body)
+    return markdown_table(head, body)
 
 
 def sweep(ladder: Ladder, words: Sequence[str]) -> str:
-    """The same matrix as a W&B sweep: each agent takes a cell at a time.
+    """The ladder as a W&B sweep: each agent takes one cell at a time.
 
     Args:
-        ladder: the matrix.
+        ladder: the ladder.
         words: the command line that runs the ladder, such as `ner-lightning ladder FILE`.
     """
     content = {
@@ -181,8 +180,8 @@ def sweep(ladder: Ladder, words: Sequence[str]) -> str:
     return yaml.safe_dump(content, sort_keys=False)
 
 
-def _written(value: Any) -> str:
-    """A setting as it is written on a command line."""
+def _as_option(value: Any) -> str:
+    """A setting in the form of the command line."""
     if isinstance(value, str):
         return value
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6)
@@ -190,10 +189,10 @@ def _written(value: Any) -> str:
 
 
 def _checked(content: Any, kinds: Mapping[str, type], where: str) -> dict[str, Any]:
-    """A mapping with all keys of `kinds`, empty where it lacks one.
+    """A mapping with all keys of `kinds`, with empty values for missing ones.
 
     Raises:
-        UserError: it is no mapping, or has another key, or a value of another kind.
+        UserError: it is not a mapping, or has an unknown key or a value of another type.
     """
     if not isinstance(content, dict):
         raise UserError(f"{where}: expected {', '.join(kinds)}")

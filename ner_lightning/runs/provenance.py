@@ -1,4 +1,4 @@
-"""Provenance: versions, machine and git commit, for whoever wants to repeat a run."""
+"""Provenance: versions, machine and git commit, to reproduce a run."""
 
 import os
 import platform
@@ -10,25 +10,18 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    "ner-lightning",
-    "torch",
-    "lightning",
-    "transformers",
-    "peft",
-    "tokenizers",
-    "torchmetrics",
-    "datasets",
-    "numpy",
+    *("ner-lightning", "torch", "lightning", "transformers", "peft"),
+    *("tokenizers", "torchmetrics", "datasets", "numpy"),
 )
 
 
 def now() -> str:
-    """The time as a run's files have it."""
+    """The time in the format of a run's files."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def provenance() -> dict[str, Any]:
-    """Versions, machine and git commit, for whoever wants to repeat a run."""
+    """Versions, machine and git commit."""
     return {
         "versions": {"python": platform.python_version()} | package_versions(),
         "machine": machine(),
@@ -37,14 +30,14 @@ def provenance() -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """The versions of the packages that a result depends on, as far as they are installed."""
-    found = {}
+    """The versions of the installed packages that a result depends on."""
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def machine() -> str:
@@ -54,13 +47,13 @@ def machine() -> str:
     if info.is_file():
         names = [ln for ln in info.read_text(encoding="utf-8").split("\n") if "model name" in ln]
         model = names[0].partition(":")[2].strip() if names else model
-    torch = sys.modules.get("torch")  # a process that has not imported it computes on no GPU
+    torch = sys.modules.get("torch")  # a process that has not imported it uses no GPU
     gpus = [] if torch is None else [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return "; ".join([f"{model}, {os.cpu_count()} cores", *gpus])
 
 
 def git_commit() -> str | None:
-    """The commit of the working folder's repository, marked if the tree differs from it."""
+    """The commit of the working folder's repository, with `+changes` if the tree differs from it."""
     try:
         head, status = (
             subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout

@@ -9,24 +9,12 @@ from typing import Any
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import replacing
 
-FIELDS = (
-    "config",
-    "overrides",
-    "data",
-    "split",
-    "metric",
-    "value",
-    "seed",
-    "command",
-    "machine",
-    "versions",
-    "commit",
-)
 KEY = ("config", "overrides", "data", "split", "metric", "seed")
+FIELDS = (*KEY, "value", "command", "machine", "versions", "commit")
 Row = dict[str, Any]
 
 
-def read(file: Path) -> list[Row]:
+def read_rows(file: Path) -> list[Row]:
     """All rows; none if there is no file yet.
 
     Raises:
@@ -43,13 +31,13 @@ def read(file: Path) -> list[Row]:
     return rows
 
 
-def key(row: Row) -> str:
-    """What a row measures: a new row with the same key takes the old one's place."""
+def row_key(row: Row) -> str:
+    """What a row measures; a new row replaces the old one with the same key."""
     return json.dumps([row[name] for name in KEY], sort_keys=True)
 
 
-def add(rows: Iterable[Row], file: Path) -> None:
-    """Adds rows or replaces those of the same key; the file is rewritten whole.
+def add_rows(rows: Iterable[Row], file: Path) -> None:
+    """Adds rows or replaces those with the same key; the file is rewritten whole.
 
     Several processes may add at the same time.
 
@@ -61,24 +49,30 @@ def add(rows: Iterable[Row], file: Path) -> None:
         missing = [name for name in FIELDS if name not in row]
         if missing:
             raise ValueError(f"a row lacks {', '.join(missing)}")
-    with file.with_name(f".{file.name}.lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        table = {key(row): row for row in [*read(file), *rows]}
+    with file.with_name(f".{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        table = {row_key(row): row for row in [*read_rows(file), *rows]}
         lines = ",\n".join(json.dumps(table[k], ensure_ascii=False) for k in sorted(table))
         with replacing(file) as stream:
             stream.write(f"[\n{lines}\n]\n".encode())
 
 
 def describe_data(origin: str, fingerprint: str) -> str:
-    """A word for a split of a data set: its name without folders, and the start of its fingerprint.
+    """A split of a data set: its file name without folders, and the start of its fingerprint.
 
-    What follows the digest says that only the first sentences were used, so it is kept.
+    What follows the digest, such as `[:64]`, tells that only the first sentences were used; it stays.
     """
     digest, bracket, limit = fingerprint.partition("[")
     return f"{Path(origin).name} {digest[:23]}{bracket}{limit}"
 
 
-def markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body)]
-    return "\n".join(lines) + "\n"
+def markdown_table(head: Sequence[str], body: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
+    """A table in Markdown.
+
+    Args:
+        head: names of the columns.
+        body: cells of each row.
+        numbers: whether all columns but the first are aligned to the right.
+    """
+    rule = ["---"] + ["---:" if numbers else "---"] * (len(head) - 1)
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in (head, rule, *body))

@@ -1,10 +1,10 @@
-"""Where the shipped configs are: `configs/...` is found from any folder."""
+"""Finds shipped configs: `configs/...` works in any folder."""
 
 from pathlib import Path
 
 
 def shipped(word: str) -> str:
-    """A config of ours where the folder at hand has none of that name: `configs/...` works anywhere."""
+    """A word of a command line, with `configs/...` replaced by the shipped file unless it exists here."""
     option, equals, value = word.rpartition("=")
     if not value.startswith("configs/") or Path(value).exists():
         return word

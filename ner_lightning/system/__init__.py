@@ -1,1 +1,1 @@
-"""System: files replaced whole, the terminal, progress, the disk and the Hub, and what their errors mean."""
+"""System: atomic files, terminal text, progress, ranges of numbers, access to the Hub and its errors."""

@@ -1,4 +1,4 @@
-"""Lines for the person at the terminal; files that a command can do without."""
+"""Lines for the user at the terminal, on rank 0; files whose failure stops no training."""
 
 import contextlib
 import sys
@@ -12,13 +12,13 @@ from ner_lightning.system.terminal import printable
 
 @rank_zero_only
 def say(line: str, keep: str = "\n") -> None:
-    """Prints a line for the person at the terminal, on rank 0.
+    """Prints a line for the user, on rank 0.
 
-    A terminal that is gone, or a log file on a full disk, stops no training.
+    A closed terminal, or a log file on a full disk, stops no training.
 
     Args:
-        line: text, from data in part.
-        keep: characters that a terminal may obey.
+        line: the text, which may contain data.
+        keep: control characters that are not escaped.
     """
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: a signal came while printing
         sys.stdout.write(printable(line, keep) + "\n")
@@ -26,8 +26,8 @@ def say(line: str, keep: str = "\n") -> None:
 
 
 def best_effort(file: Path, write: Callable[[], None]) -> None:
-    """Writes a file that training can do without: where that fails it says so and goes on."""
+    """Writes a file that training does not need; a failure is reported and training continues."""
     try:
         write()
     except OSError as error:
-        say(f"{file} could not be written ({error.strerror or error}); training goes on, without it so far.")
+        say(f"{file} could not be written ({error.strerror or error}); training continues without it.")

@@ -99,7 +99,7 @@ def check_model_access(
         file: where the Hub is of no help, the cache counts as having the model if it has this file.
 
     Raises:
-        UserError: the model cannot be had, neither from the Hub nor from the cache.
+        UserError: the model is available neither from the Hub nor from the cache.
     """
     from huggingface_hub import try_to_load_from_cache
 

@@ -1,4 +1,4 @@
-"""Where a command is: lines about its stages, shown only where the command line asks for them."""
+"""Progress: lines about the stages of a command, printed only if a command asks for them."""
 
 import logging
 import math
@@ -17,12 +17,12 @@ _LOGGER = logging.getLogger("ner_lightning")
 
 
 def stage(line: str) -> None:
-    """Says what begins now. Whoever uses the package without its command line sees nothing of it."""
+    """Names the stage that begins; used as a library, the package prints nothing."""
     _LOGGER.info(line)
 
 
 def warn(line: str) -> None:
-    """Says what must not be missed, once: on the first of several ranks."""
+    """Prints a warning, on the first of several ranks."""
     if _rank() == "0":
         _LOGGER.warning(line)
 
@@ -33,37 +33,37 @@ def _rank() -> str:
 
 
 class Pace:
-    """Says once a minute how far a loop is.
+    """Prints the progress of a loop once a minute.
 
     Args:
         what: what is counted, such as `epoch 1/4: batches`.
-        total: how many there will be; infinite if that is not known.
-        before: how many of them were done before it begins.
+        total: how many there will be; infinite if unknown.
+        before: how many were done before the start.
     """
 
     def __init__(self, what: str, total: float, before: int = 0) -> None:
         self.what, self.total, self.before = what, total, before
-        self._began = self._said = time.monotonic()
+        self._start = self._last = time.monotonic()
 
     def __call__(self, done: int) -> None:
-        """Says a line if a minute has passed since the last one.
+        """Prints a line if a minute has passed since the last one.
 
         Args:
-            done: how many are done by now.
+            done: how many are done.
         """
         now = time.monotonic()
-        if now - self._said < EVERY:
+        if now - self._last < EVERY:
             return
-        self._said = now
+        self._last = now
         if math.isinf(self.total):
             stage(f"{self.what}: {done:,}")
             return
-        left = (now - self._began) / 60 * (self.total - done) / max(done - self.before, 1)
-        stage(f"{self.what}: {done:,} of {self.total:,}, about {left:.0f} minutes left")
+        minutes = (now - self._start) / 60 * (self.total - done) / max(done - self.before, 1)
+        stage(f"{self.what}: {done:,} of {self.total:,}, about {minutes:.0f} minutes left")
 
 
 def paced(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
-    """The same items, with a line about them once a minute."""
+    """Iterates over items, with a line about the progress once a minute."""
     pace = Pace(what, total)
     for done, item in enumerate(items, start=1):
         yield item
@@ -72,7 +72,7 @@ def paced(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
 
 @contextmanager
 def shown(where: Literal["stdout", "stderr"]) -> Iterator[None]:
-    """Shows the lines while a command runs, on the first of several ranks; warnings go to stderr.
+    """Prints the lines while a command runs, on the first of several ranks; warnings go to stderr.
 
     Args:
         where: `stderr` for a command whose standard output is its result.
@@ -93,8 +93,8 @@ class _Lines(logging.Handler):
         self.where = where
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Looked up each time: tests and callers may have put another stream there.
+        # Looked up each time: tests and callers may replace the stream.
         stream = sys.stderr if record.levelno >= logging.WARNING else getattr(sys, self.where)
-        with suppress(OSError, RuntimeError):  # a full disk, a terminal that is gone: neither stops a run
+        with suppress(OSError, RuntimeError):  # neither a full disk nor a closed terminal stops a run
             stream.write(printable(record.getMessage(), keep="\n") + "\n")
             stream.flush()

@@ -1,4 +1,4 @@
-"""Numbers that have a range: types of settings, read by the parser, by constructors and by the reference."""
+"""Number types with a range, for settings: used by the parser, by constructors and by the reference."""
 
 import argparse
 import inspect
@@ -12,18 +12,18 @@ from ner_lightning.errors import UserError
 
 
 class RangeError(ValueError):
-    """A value that is no number of a range. Its text goes after the name of what has the value."""
+    """A value outside its range; the message follows the name of the setting."""
 
 
 class Ranged:
-    """Turns a value into a plain number of a range.
+    """Converts a value to a plain number within a range; base of the types below.
 
-    The types below are made of it. Those of `jsonargparse.typing` would turn numbers into instances of
-    their own, which a checkpoint that is loaded with `weights_only` cannot hold.
+    The types of `jsonargparse.typing` would make instances of their own, which a checkpoint loaded
+    with `weights_only` cannot hold.
     """
 
     base: ClassVar[type[int] | type[float]]
-    holds: ClassVar[Callable[[float], bool]]
+    contains: ClassVar[Callable[[float], bool]]
     label: ClassVar[str]  # in the reference
     words: ClassVar[str]  # in messages
 
@@ -31,22 +31,22 @@ class Ranged:
         """The plain number.
 
         Raises:
-            RangeError: it is none, or outside the range.
+            RangeError: it is not a number, or outside the range.
         """
         try:
             number = None if isinstance(value, bool) else cls.base(value)
         except (TypeError, ValueError, OverflowError):
             number = None
-        cut = cls.base is int and isinstance(value, float) and value != number
-        if number is None or cut or not math.isfinite(number) or not cls.holds(number):
+        truncated = cls.base is int and isinstance(value, float) and value != number
+        if number is None or truncated or not math.isfinite(number) or not cls.contains(number):
             raise RangeError(f"is {value}; it must be {cls.words}")
         return number
 
 
 def _range(
-    base: type[int] | type[float], label: str, words: str, holds: Callable[[float], bool]
+    base: type[int] | type[float], label: str, words: str, contains: Callable[[float], bool]
 ) -> type[Ranged]:
-    attributes = {"base": base, "holds": staticmethod(holds), "label": label, "words": words}
+    attributes = {"base": base, "contains": staticmethod(contains), "label": label, "words": words}
     return type(label, (Ranged,), attributes)
 
 
@@ -77,30 +77,30 @@ else:
 
 
 def register() -> None:
-    """Tells jsonargparse of the types above; a module calls it whose classes LightningCLI reads."""
-    from jsonargparse.typing import register_type  # inference does without it
+    """Registers the types above with jsonargparse, for modules whose classes LightningCLI reads."""
+    from jsonargparse.typing import register_type  # not needed for inference
 
     for kind in Ranged.__subclasses__():
         register_type(kind, kind.base, type_check=_is_plain)
 
 
 def _is_plain(value: Any, kind: type[Ranged]) -> bool:
-    return type(value) is kind.base and math.isfinite(value) and kind.holds(value)
+    return type(value) is kind.base and math.isfinite(value) and kind.contains(value)
 
 
 def check(key: str, kind: Any, value: Any) -> None:
-    """Checks a value against the type of a setting; what has no range passes.
+    """Checks a value against the type of a setting; types without a range accept everything.
 
     Args:
         key: the setting, as a user writes it.
-        kind: one of the types above, alone or in a union with None, or anything else.
-        value: what was given.
+        kind: one of the types above, alone or in a union with None, or any other type.
+        value: the value.
 
     Raises:
         UserError: the value is outside the range.
     """
     kinds = typing.get_args(kind) or (kind,)
-    ranged = [one for one in kinds if isinstance(one, type) and issubclass(one, Ranged)]
+    ranged = [k for k in kinds if isinstance(k, type) and issubclass(k, Ranged)]
     optional = type(None) in kinds
     if not ranged or (optional and value is None):
         return
@@ -114,11 +114,11 @@ def check(key: str, kind: Any, value: Any) -> None:
 
 
 def check_options(options: argparse.Namespace, **kinds: Any) -> None:
-    """Checks those options of a command that were given.
+    """Checks the given options of a command.
 
     Args:
-        options: as argparse reads them.
-        kinds: the type of each that has a range, by name.
+        options: as parsed by argparse.
+        kinds: the types of options with a range, by name.
 
     Raises:
         UserError: a value is outside its range.
@@ -130,11 +130,11 @@ def check_options(options: argparse.Namespace, **kinds: Any) -> None:
 
 
 def check_arguments(owner: Callable[..., Any], values: Mapping[str, Any], prefix: str) -> None:
-    """Checks what a constructor was given against the ranges in its signature.
+    """Checks the arguments of a constructor against the ranges in its signature.
 
     Args:
         owner: the class.
-        values: its arguments by name; names that it does not have are passed over.
+        values: its arguments by name; unknown names are ignored.
         prefix: of the settings in a config, such as `model.`.
 
     Raises:

@@ -61,7 +61,7 @@ def select(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def coerced(kind: type[T], value: T | Mapping[str, Any]) -> T:
-    """A dataclass that was given as one, or as plain values: so Lightning's `load_from_checkpoint` gives it."""
+    """A dataclass, given as one or as plain values, which `load_from_checkpoint` gives."""
     return build(kind, value) if isinstance(value, Mapping) else value
 
 

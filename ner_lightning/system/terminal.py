@@ -1,17 +1,22 @@
-"""Text from data, made safe for a terminal; whether that may be coloured."""
+"""Text from data, made safe for a terminal; bold text; whether a stream may be coloured."""
 
 import os
 from typing import TextIO
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""A text with nothing in it that a terminal would obey: such characters become \x1b and the like.
+    r"""A text with its control characters escaped, as \x1b and the like.
 
     Args:
-        text: a word, a type's name or a message that may hold them.
+        text: a word, a type's name or a message.
         keep: characters to leave as they are, such as a line break.
     """
     return "".join(c if c.isprintable() or c in keep else f"\\x{ord(c):02x}" for c in text)
+
+
+def bold(text: str) -> str:
+    """A text in bold, for a terminal."""
+    return f"\x1b[1m{text}\x1b[0m"
 
 
 def in_colour(stream: TextIO) -> bool:

@@ -4,12 +4,11 @@ import sys
 from pathlib import Path
 
 from ner_lightning.analysis.mistakes import all_mistakes, describe, worst
-from ner_lightning.analysis.rows import read
+from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.runs.folder import BEST, LAST, Run, short
 from ner_lightning.system.console import say
 from ner_lightning.system.terminal import in_colour
 from ner_lightning.training.callbacks.throughput import peak_memory
-from ner_lightning.training.predictions import SPLIT
 
 ERRORS = 5
 
@@ -70,7 +69,7 @@ def _next(run: Run, command: str) -> str:
 
 
 def _errors(run: Run) -> None:
-    predictions = read(run.path / f"predictions.{SPLIT['test']}.jsonl", run.read("train_entities.json"))
+    predictions = read_predictions(run.path / "predictions.test.jsonl", run.read("train_entities.json"))
     shown = worst(predictions, all_mistakes(predictions), ERRORS)
     if shown:
         one = "\nThe most confident mistake:"

@@ -38,15 +38,15 @@ def test_a_chain_of_overlaps_is_one_mistake():
 def test_classes_add_up_to_false_positives_and_negatives(pairs):
     held = predictions([row(*pair) for pair in pairs])
     found = all_mistakes(held)
-    wrong = lost = 0
+    spurious = missed = 0
     for each, those in zip(held.rows, found, strict=True):
         assert sorted(s for m in those for s in m.gold) == sorted(set(each.gold) - set(each.predicted))
         assert sorted(s for m in those for s in m.predicted) == sorted(set(each.predicted) - set(each.gold))
-        wrong += len(set(each.predicted) - set(each.gold))
-        lost += len(set(each.gold) - set(each.predicted))
+        spurious += len(set(each.predicted) - set(each.gold))
+        missed += len(set(each.gold) - set(each.predicted))
     classes = error_classes(found, totals(held))
-    assert sum(c.spurious for c in classes) == wrong
-    assert sum(c.lost for c in classes) == lost
+    assert sum(c.false_positives for c in classes) == spurious
+    assert sum(c.false_negatives for c in classes) == missed
     assert sum(c.mistakes for c in classes) == sum(map(len, found))
     assert all(c.gain >= 0 for c in classes)
 
@@ -62,7 +62,7 @@ def test_the_confusion_holds_every_entity_once(pairs):
         assert sum(n for (_, p), n in table.items() if p == kind) == predicted
 
 
-def test_mending_every_class_gains_all_of_f1():
+def test_fixing_every_class_gains_all_of_f1():
     held = predictions([row(["B-A", "O", "B-B"], ["B-A", "B-A", "O"], 0.5)])
     (missed, spurious) = sorted(error_classes(all_mistakes(held), totals(held)))
     assert (missed.kind, spurious.kind) == ("missed", "spurious")
@@ -72,19 +72,19 @@ def test_mending_every_class_gains_all_of_f1():
 
 
 def test_noise_is_sure_consistent_and_never_annotated_as_here():
-    def kind(train, chance=0.99, gold=("O", "O"), others=()):
-        held = predictions([row(list(gold), ["B-A", "O"], chance, ["Oslo", "x"]), *others], train)
+    def kind(train, probability=0.99, gold=("O", "O"), others=()):
+        held = predictions([row(list(gold), ["B-A", "O"], probability, ["Oslo", "x"]), *others], train)
         return all_mistakes(held)[0][0].kind
 
     often = {"A": {"Oslo": 3}}
     assert kind(often) == NOISE
-    assert kind(often, chance=0.9) == "spurious"
+    assert kind(often, probability=0.9) == "spurious"
     assert kind({"A": {"Oslo": 1}}) == "spurious"
     assert kind(often, gold=("B-B", "O")) == NOISE
     assert kind(often | {"B": {"Oslo": 1}}, gold=("B-B", "O")) == "wrong type"
     plain = row(["O", "O"], ["O", "O"], 0.5, ["y", "Oslo"])
     assert kind(often, others=[plain]) == "spurious"
-    silent = predictions([row(["O"], ["B-A"], None, ["Oslo"])], often, chances=False)
+    silent = predictions([row(["O"], ["B-A"], None, ["Oslo"])], often, probabilities=False)
     assert all_mistakes(silent)[0][0].kind == "spurious"
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from rows import predictions, row
 
-from ner_lightning.analysis.failure import analyse, calibration
+from ner_lightning.analysis.failure import analyse, calibration, calibration_error
 from ner_lightning.analysis.reasons import reasons
 from ner_lightning.analysis.rows import Predictions, Row
 from ner_lightning.analysis.slices import Seen, capitals, grouped, properties, slices, worst_documents
@@ -48,8 +48,10 @@ def test_slices_add_up():
         assert sum(s.gold for s in found) == sum(len(r.gold) for r in held.rows)
         assert sum(s.predicted for s in found) == sum(len(r.predicted) for r in held.rows)
         assert sum(s.correct for s in found) == sum(len({*r.gold} & {*r.predicted}) for r in held.rows)
-    count, document = worst_documents(held, 1)[0]
-    assert count == document.gold + document.predicted - 2 * document.correct
+    (document,) = worst_documents(held, 1)
+    assert document.errors == document.gold + document.predicted - 2 * document.correct
+    others = slices(grouped(held, lambda row, span: str(row.document)))
+    assert document.errors == max(other.errors for other in others)
     assert set(properties({})) == set(properties(TRAIN)) - {"seen in training"}
 
 
@@ -64,13 +66,13 @@ def test_a_reason_is_shown_only_beyond_chance():
     same = {"x": _counts(rng, 300, 0.8), "y": _counts(rng, 300, 0.8), "few": _counts(rng, 300, 0.8) * 0}
     assert reasons({"property": same}) == ([], 2)
     differing = {"x": _counts(rng, 300, 0.6), "y": _counts(rng, 300, 0.9)}
-    (harder, easier), looked_at = reasons({"property": differing})
-    assert looked_at == 2
+    (harder, easier), tested = reasons({"property": differing})
+    assert tested == 2
     assert {harder.group, easier.group} == {"x", "y"}
     by_name = {r.group: r for r in (harder, easier)}
     assert by_name["x"].difference.low > 0
     assert by_name["y"].difference.high < 0
-    assert by_name["x"].lost == pytest.approx(1 - differing["x"][:, 0].mean())
+    assert by_name["x"].rate == pytest.approx(1 - differing["x"][:, 0].mean())
 
 
 def test_false_reasons_are_rare():
@@ -88,9 +90,9 @@ def test_false_reasons_are_rare():
 def test_calibration_has_every_entity_once():
     held = predictions([row(["B-A", "O"], ["B-A", "B-A"], chance) for chance in (0.05, 0.95, 1.0)])
     bins = calibration(held)
-    assert [(b.size, b.true) for b in bins] == [(2, 0.5), (4, 0.5)]
-    assert analyse(held).calibration_error == pytest.approx((2 * 0.45 + 4 * 0.475) / 6)
-    assert calibration(predictions([row(["O"], ["B-A"])], chances=False)) == []
+    assert [(b.size, b.precision) for b in bins] == [(2, 0.5), (4, 0.5)]
+    assert calibration_error(analyse(held).calibration) == pytest.approx((2 * 0.45 + 4 * 0.475) / 6)
+    assert calibration(predictions([row(["O"], ["B-A"])], probabilities=False)) == []
 
 
 def test_the_analysis_of_a_split_as_large_as_conll_takes_seconds():
@@ -106,4 +108,4 @@ def test_the_analysis_of_a_split_as_large_as_conll_takes_seconds():
     began = time.process_time()
     found = analyse(Predictions(rows, "marginal", train))
     assert time.process_time() - began < 5
-    assert sum(c.lost for c in found.classes) > 100
+    assert sum(c.false_negatives for c in found.classes) > 100

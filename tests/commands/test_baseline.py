@@ -10,8 +10,8 @@ from seqeval.metrics import f1_score
 from transformers import LlamaForCausalLM
 
 from ner_lightning.commands.main import main
-from ner_lightning.prompting.generation import GeneratedAnswer, Prompted
-from ner_lightning.prompting.prompted_run import Baseline, draw, read_kept
+from ner_lightning.prompting.generation import GeneratedAnswer, PromptedModel
+from ner_lightning.prompting.prompted_run import Baseline, draw, read_saved
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",
@@ -48,7 +48,7 @@ def rows(file):
 
 
 def test_a_split_is_tagged_scored_and_reported(place, capsys, monkeypatch):
-    monkeypatch.setattr(Prompted, "answers", answering)
+    monkeypatch.setattr(PromptedModel, "answers", answering)
     assert main(["baseline", "--config", "recipe.yaml", "--shots", "2"]) == 0
     said = capsys.readouterr().out
     assert "1 of 3 answers could not be read; 1 lines are of another form, 1 entities are not in" in said
@@ -74,7 +74,7 @@ def test_a_split_is_tagged_scored_and_reported(place, capsys, monkeypatch):
 def test_it_stands_in_one_table_with_a_trained_run(place, capsys, monkeypatch):
     assert main(["fit", "--config", "recipe.yaml"]) == 0
     assert main(["test"]) == 0
-    monkeypatch.setattr(Prompted, "answers", answering)
+    monkeypatch.setattr(PromptedModel, "answers", answering)
     assert main(["baseline", "--config", "recipe.yaml"]) == 0
     assert main(["baseline", "--config", "recipe.yaml", "--sentences", "2"]) == 0
     capsys.readouterr()
@@ -99,14 +99,14 @@ def test_a_stopped_run_continues_where_it_was(place, capsys, monkeypatch):
             yield answers
         asked.append(len(prompts))
 
-    monkeypatch.setattr(Prompted, "answers", stopping)
+    monkeypatch.setattr(PromptedModel, "answers", stopping)
     assert main(["baseline", "--config", "recipe.yaml", "--shots", "1"]) == 130
     run = place / "runs/recipe-1shot/1"
     with (run / "answers.test.jsonl").open("a") as file:
-        file.write('{"place": 2, "te')  # the power went
+        file.write('{"sentence": 2, "te')  # the power went
     assert main(["baseline", "--run", str(run)]) == 0
     assert asked == [3, 1]
-    assert [row["place"] for row in rows(run / "answers.test.jsonl")] == [0, 1, 2]
+    assert [row["sentence"] for row in rows(run / "answers.test.jsonl")] == [0, 1, 2]
     assert len(rows(run / "predictions.test.jsonl")) == 3
 
 
@@ -115,7 +115,7 @@ def test_the_real_road_from_words_to_answers(place, capsys):
     few = ["--max_new_tokens", "4", "--batch_size", "2", "--split", "valid", "--sentences", "1"]
     assert main(["baseline", "--config", "recipe.yaml", "--shots", "1", *few]) == 0
     (run,) = (place / "runs/recipe-1shot").iterdir()
-    kept = read_kept(run / "answers.valid.jsonl")
+    kept = read_saved(run / "answers.valid.jsonl")
     assert sorted(kept) == draw(2, 1, 1)
     assert json.loads((run / "run.json").read_text())["prompting"]["answers"] == 1
 

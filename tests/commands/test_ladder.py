@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from ner_lightning.commands.main import main
-from ner_lightning.runs import results as records
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.ladder_cells import find_run, is_done, read_ladder, table
+from ner_lightning.runs.results import FIELDS, read_rows
 from ner_lightning.training.module import NERModule
 
 
@@ -48,10 +48,10 @@ def test_a_ladder_runs_all_cells_and_survives_one_that_fails(file, tmp_path, cap
     assert "1 of 4 cells failed: broken-seed1" in err
     root = tmp_path / "runs/small"
     assert "no layer is named" in (root / "broken-seed1.log").read_text()
-    rows = records.read(root / "results.json")
+    rows = read_rows(root / "results.json")
     assert sorted((row["rung"], row["seed"]) for row in rows) == [("base", 1), ("base", 2), ("softmax", 1)]
     for row in rows:
-        assert set(records.FIELDS) <= set(row)
+        assert set(FIELDS) <= set(row)
         assert row["minutes"] > 0
         assert row["data"].endswith("[:2]")
         noted = json.loads((root / f"{row['rung']}-seed{row['seed']}/1/metrics.json").read_text())

@@ -240,9 +240,9 @@ def test_checkpoints_that_do_not_fit(place, capsys, llama, tmp_path_factory):
     best = place / "runs/good/1/checkpoints/best.ckpt"
     cut = place / "cut.ckpt"
     cut.write_bytes(best.read_bytes()[:5000])
-    assert "is not a whole checkpoint" in fails(capsys, "test", "--ckpt_path", "cut.ckpt")
+    assert "is not a complete checkpoint" in fails(capsys, "test", "--ckpt_path", "cut.ckpt")
     torch.save({"state_dict": {}}, cut)
-    assert "not a checkpoint of ner-lightning's" in fails(capsys, "test", "--ckpt_path", "cut.ckpt")
+    assert "not a checkpoint of ner-lightning" in fails(capsys, "test", "--ckpt_path", "cut.ckpt")
     other = tiny.write_llama(tmp_path_factory.mktemp("other") / "llama", hidden_size=48)
     assert "was trained on" in fails(capsys, "test", "--model.backbone", str(other))
     assert "knows the entity types" in fails(capsys, "test", "--data.types", "[PER,LOC,ORG,MISC,GPE]")

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
 from ner_lightning.prompting.constraint import AnswerForm, Vocabulary
-from ner_lightning.prompting.generation import Prompted
+from ner_lightning.prompting.generation import PromptedModel
 from ner_lightning.prompting.prompt import read_lines
 
 TYPES = ("PER", "PERSON", "LOC")
@@ -70,7 +70,7 @@ def test_any_choice_among_the_allowed_gives_lines_of_the_sentence(kind):
         )
         assert text.strip(" \n") == answer
         reading = read_lines(answer, WORDS, TYPES)
-        assert (reading.lines, reading.absent, reading.failed) == (0, 0, False)
+        assert (reading.unread_lines, reading.absent, reading.failed) == (0, 0, False)
         seen.update((e.type, " ".join(WORDS[e.start : e.end])) for e in reading.entities)
         assert answer == "NONE" or reading.entities
     assert {kind for kind, _ in seen} == set(TYPES)
@@ -126,7 +126,7 @@ def lean_towards_types(prompted, vocabulary):
 
 
 def test_answers_of_any_model_have_the_form_in_batches_as_one_by_one(tmp_path):
-    prompted = Prompted.load(locate(str(tiny.write_language_model(tmp_path / "model"))))
+    prompted = PromptedModel.load(locate(str(tiny.write_language_model(tmp_path / "model"))))
     vocabulary = Vocabulary.of(prompted.tokenizer)
     lean_towards_types(prompted, vocabulary)
     sentences = [words for words, _ in tiny.sentences(tiny.TRAIN)]
@@ -136,7 +136,7 @@ def test_answers_of_any_model_have_the_form_in_batches_as_one_by_one(tmp_path):
         forms = [AnswerForm(vocabulary, sentences[place], TYPES, prompted.ends) for place in places]
         options = {"batch_size": size, "limit": limit, "forms": forms}
         parts = prompted.answers([prompts[place] for place in places], **options)
-        return {places[a.place]: a for part in parts for a in part}
+        return {places[a.sentence]: a for part in parts for a in part}
 
     together = ask(range(len(sentences)), 3)
     assert len({answer.text for answer in together.values()}) > 3
@@ -145,7 +145,7 @@ def test_answers_of_any_model_have_the_form_in_batches_as_one_by_one(tmp_path):
         alone = ask([place], 1)[place]
         assert (answer.text, answer.ended) == (alone.text, alone.ended)
         reading = read_lines(answer.text, words, TYPES, ended=answer.ended)
-        assert (reading.lines, reading.absent) == (0, 0)
+        assert (reading.unread_lines, reading.absent) == (0, 0)
         assert not (reading.failed and answer.ended)
     assert not any(answer.ended for answer in ask([0, 1], 2, limit=1).values())
 
@@ -172,7 +172,7 @@ def test_answers_keep_the_space_before_signs():
     model.eval = lambda: model
     ids = tokenizer("Lima .", add_special_tokens=False)["input_ids"]
     assert tokenizer.decode(ids) == "Lima."
-    assert Prompted(model, tokenizer)._text(ids) == "Lima ."
+    assert PromptedModel(model, tokenizer)._text(ids) == "Lima ."
 
 
 def test_bytes_of_a_character_may_be_apart():

@@ -6,18 +6,18 @@ import torch
 
 from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
-from ner_lightning.prompting.generation import Prompted
+from ner_lightning.prompting.generation import PromptedModel
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
 @pytest.mark.parametrize("shared", [True, False])
 def test_batched_answers_are_those_of_generate(tmp_path, kind, shared):
-    prompted = Prompted.load(locate(str(tiny.write_language_model(tmp_path / "model", kind))))
+    prompted = PromptedModel.load(locate(str(tiny.write_language_model(tmp_path / "model", kind))))
     begin = list(range(30, 55)) if shared else []
     generator = torch.Generator().manual_seed(3)
     draw = lambda n: torch.randint(2, 420, (n,), generator=generator).tolist()  # noqa: E731
     prompts = [[*begin, 2 + place, *draw(3 + 4 * place % 11)] for place in range(7)]
-    found = {a.place: a for part in prompted.answers(prompts, batch_size=3, limit=24) for a in part}
+    found = {a.sentence: a for part in prompted.answers(prompts, batch_size=3, limit=24) for a in part}
     assert sorted(found) == list(range(7))
     ends = set()
     for place, ids in enumerate(prompts):
@@ -33,7 +33,7 @@ def test_batched_answers_are_those_of_generate(tmp_path, kind, shared):
 
 
 def test_conversations_follow_the_template_or_plain_text(tmp_path):
-    prompted = Prompted.load(locate(str(tiny.write_language_model(tmp_path / "model"))))
+    prompted = PromptedModel.load(locate(str(tiny.write_language_model(tmp_path / "model"))))
     turns = [{"role": "user", "content": "Vera left ."}]
     assert prompted.has_template
     assert (
@@ -47,6 +47,6 @@ def test_conversations_follow_the_template_or_plain_text(tmp_path):
 
 def test_what_cannot_write_cannot_be_prompted(bert, llama):
     with pytest.raises(UserError, match="is an encoder"):
-        Prompted.load(locate(str(bert)))
+        PromptedModel.load(locate(str(bert)))
     with pytest.raises(UserError, match="without its language-model head"):
-        Prompted.load(locate(str(llama)))
+        PromptedModel.load(locate(str(llama)))

@@ -1,4 +1,4 @@
-"""NERModule and CoNLLDataModule with a plain Trainer, as in a notebook; what it saves is a checkpoint as any other."""
+"""NERModule and CoNLLDataModule with a plain Trainer; what it saves is a checkpoint as any other."""
 
 import json
 from pathlib import Path

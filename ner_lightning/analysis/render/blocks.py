@@ -1,4 +1,4 @@
-"""A report as blocks, and how these look in Markdown and on a terminal; `page.py` has the HTML."""
+"""A report as blocks, and their rendering as Markdown and terminal text; `html.py` renders HTML."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from ner_lightning.analysis.mistakes import Mistake
 from ner_lightning.analysis.rows import Row
+from ner_lightning.runs.results import markdown_table
 from ner_lightning.system.terminal import printable
 
-# What Markdown or HTML inside Markdown would obey. Only text from data can hold any of it.
+# Characters with a meaning in Markdown or in HTML inside it; only text from data can hold them.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
-_LONGEST = 80  # characters of a word; a longer one is cut and its length told
+_LONGEST = 80  # characters of a word; a longer one is truncated and its length given
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Code:
-    """Command lines or settings, as they are."""
+    """Command lines or settings, verbatim."""
 
     text: str
 
@@ -50,9 +51,8 @@ class Table:
     Attributes:
         caption: what it shows.
         head: names of the columns.
-        rows: cells as text; the first column holds names and the others are set to the right,
-            unless `prose` says that all are text.
-        prose: whether the cells are text throughout.
+        rows: cells as text; the first column holds names, the others numbers, aligned to the right.
+        prose: whether all columns are text, aligned to the left.
     """
 
     caption: str
@@ -67,8 +67,8 @@ class Figure:
 
     Attributes:
         svg: the picture itself.
-        alt: what it shows, for who cannot see it.
-        caption: what stands below it.
+        alt: a description for readers who cannot see it.
+        caption: the text below it.
     """
 
     svg: str
@@ -77,7 +77,7 @@ class Figure:
 
 
 class Fact(NamedTuple):
-    """A figure worth a large print, what it is, and a remark."""
+    """A key figure, its name, and a remark."""
 
     value: str
     name: str
@@ -86,14 +86,14 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """The few figures that matter most."""
+    """The most important figures."""
 
     facts: Sequence[Fact]
 
 
 @dataclass(frozen=True)
 class Cases:
-    """Sentences with mistakes, to be looked through: only the HTML has them."""
+    """Sentences with mistakes to browse; only in the HTML."""
 
     cases: Sequence[tuple[Row, Sequence[Mistake]]]
     total: int
@@ -104,13 +104,13 @@ Block = Heading | Text | Code | Items | Table | Figure | Facts | Cases
 
 
 def shown(word: str) -> str:
-    """A word from data as a page may show it: no control or direction marks, and of bearable length."""
+    """A word from data for a page: control and direction marks escaped, and truncated if too long."""
     text = printable(word)
     return text if len(text) <= _LONGEST else f"{text[:60]}… ({len(word):,} characters)"
 
 
 def markdown(blocks: Iterable[Block]) -> str:
-    """The report in Markdown: everything but pictures and the sentences to look through."""
+    """The report in Markdown, without pictures and sentences."""
     return "\n\n".join(text for block in blocks if (text := _markdown(block))) + "\n"
 
 
@@ -125,19 +125,15 @@ def _markdown(block: Block) -> str:
         case Items(texts):
             return "\n".join(f"- {_escaped(text)}" for text in texts)
         case Facts(facts):
-            head = ("", "value", "")
-            return _rows(head, [(f.name, f.value, f.remark) for f in facts], prose=True)
+            return _table(("", "value", ""), [(f.name, f.value, f.remark) for f in facts])
         case Table(caption, head, rows, prose):
-            return f"{_escaped(caption)}:\n\n{_rows(head, rows, prose=prose)}"
+            return f"{_escaped(caption)}:\n\n{_table(head, rows, numbers=not prose)}"
     return ""
 
 
-def _rows(head: Sequence[str], rows: Iterable[Sequence[str]], *, prose: bool) -> str:
-    rules = ["---"] + ["---" if prose else "---:"] * (len(head) - 1)
-    lines = [head, rules, *rows]
-    return "\n".join(
-        "| " + " | ".join(cell if line is rules else _escaped(cell) for cell in line) + " |" for line in lines
-    )
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
+    escaped_head, *body = ([_escaped(cell) for cell in line] for line in (head, *rows))
+    return markdown_table(escaped_head, body, numbers=numbers).rstrip("\n")
 
 
 def _escaped(text: str) -> str:
@@ -159,11 +155,12 @@ def _terminal(block: Block) -> str:
             lines = [[printable(cell) for cell in line] for line in (head, *rows)]
             widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
             return "\n".join(
-                [printable(caption)] + ["  ".join(_set(line, widths, prose=prose)).rstrip() for line in lines]
+                [printable(caption)]
+                + ["  ".join(_aligned(line, widths, prose=prose)).rstrip() for line in lines]
             )
     return ""
 
 
-def _set(line: Sequence[str], widths: Sequence[int], *, prose: bool) -> Iterable[str]:
+def _aligned(line: Sequence[str], widths: Sequence[int], *, prose: bool) -> Iterable[str]:
     for column, (cell, width) in enumerate(zip(line, widths, strict=True)):
         yield cell.ljust(width) if prose or column == 0 else cell.rjust(width)

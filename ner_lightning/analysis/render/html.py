@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no network, no account, no other file."""
+"""A report as one self-contained HTML page: no network, no account, no other file."""
 
 import base64
 import hashlib
@@ -30,8 +30,8 @@ from ner_lightning.system.terminal import printable
 def html(blocks: Sequence[Block]) -> str:
     """The page.
 
-    All text is escaped, and the page's policy lets no script or style run but its own two, so that
-    nothing in the data can act.
+    All text is escaped, and the page's content policy allows only its own script and style, so that
+    nothing in the data can run.
     """
     style, script = (
         (files("ner_lightning.analysis.render") / name).read_text(encoding="utf-8")
@@ -125,23 +125,22 @@ def _table(table: Table) -> str:
 
 
 def _cases(block: Cases) -> Iterator[str]:
-    """The sentences with mistakes, and what chooses among them by class and type."""
+    """The sentences with mistakes, and filters by class and type."""
     yield '<section id="cases" aria-labelledby="cases-title">\n'
     yield '<h3 id="cases-title">Sentences with mistakes</h3>\n'
     yield (
-        f"<p>{len(block.cases):,} of {block.total:,}, the most confidently wrong first. Each is shown "
-        "twice: as "
-        "annotated, and as predicted. Entities that both have are framed thinly, the others boldly.</p>\n"
+        f"<p>{len(block.cases):,} of {block.total:,}, most confident first. Each is shown twice, "
+        "with gold and with predicted entities. Correct ones have a thin frame, others a bold one.</p>\n"
     )
-    kinds = Counter(kind for _, found in block.cases for kind in {m.kind for m in found})
-    types = Counter(name for _, found in block.cases for name in _types(found))
+    kinds = Counter(kind for _, mistakes in block.cases for kind in {m.kind for m in mistakes})
+    types = Counter(name for _, mistakes in block.cases for name in _types(mistakes))
     yield '<div class="filters">\n'
     yield _choice("kind", "Class", [(kind, n) for kind, n in kinds.most_common()])
     yield _choice("type", "Type", [(name, types[name]) for name in block.types if name in types])
     yield f'<p id="count" role="status">{len(block.cases):,} shown</p>\n</div>\n'
-    yield "<noscript><p>Choosing among them needs JavaScript; all are listed.</p></noscript>\n"
-    for row, found in block.cases:
-        yield _case(row, found)
+    yield "<noscript><p>The filters need JavaScript; all sentences are listed.</p></noscript>\n"
+    for row, mistakes in block.cases:
+        yield _case(row, mistakes)
     yield "</section>\n"
 
 
@@ -152,35 +151,35 @@ def _choice(name: str, label: str, options: Iterable[tuple[str, int]]) -> str:
     return f'<label>{label} <select id="{name}"><option value="">all</option>{listed}</select></label>\n'
 
 
-def _types(found: Iterable[Mistake]) -> set[str]:
-    return {span.type for m in found for span in (*m.gold, *m.predicted)}
+def _types(mistakes: Iterable[Mistake]) -> set[str]:
+    return {span.type for m in mistakes for span in (*m.gold, *m.predicted)}
 
 
-def _case(row: Row, found: Sequence[Mistake]) -> str:
-    pairs = [[m.kind, sorted(_types([m]))] for m in found]
-    said = "".join(
+def _case(row: Row, mistakes: Sequence[Mistake]) -> str:
+    pairs = [[m.kind, sorted(_types([m]))] for m in mistakes]
+    kinds = "".join(
         f'<li><span class="kind">{_text(m.kind)}</span>'
         + (f" {m.probability:.0%} sure</li>" if m.probability else "</li>")
-        for m in found
+        for m in mistakes
     )
     where = f'<li class="where">document {row.document}</li>' if row.document is not None else ""
     return (
-        f'<article data-mistakes="{escape(json.dumps(pairs))}">\n<ul class="kinds">{said}{where}</ul>\n<dl>'
-        f"<div><dt>annotated</dt><dd>{sentence(row, row.gold, set(row.predicted))}</dd></div>\n"
+        f'<article data-mistakes="{escape(json.dumps(pairs))}">\n<ul class="kinds">{kinds}{where}</ul>\n<dl>'
+        f"<div><dt>gold</dt><dd>{sentence(row, row.gold, set(row.predicted))}</dd></div>\n"
         f"<div><dt>predicted</dt><dd>{sentence(row, row.predicted, set(row.gold))}</dd></div>"
         "</dl>\n</article>\n"
     )
 
 
 def sentence(row: Row, entities: Iterable[Span], others: set[Span]) -> str:
-    """A sentence with its entities marked, boldly where the other side has none such.
+    """A sentence as HTML with its entities marked, in bold where the other side lacks them.
 
     Args:
         row: the sentence.
-        entities: what is marked.
+        entities: gold or predicted entities, which are marked.
         others: the entities of the other side.
     """
-    # Each word is isolated, so that one written from right to left moves none of the others.
+    # Each word is isolated, so that a right-to-left word does not reorder the others.
     words = [f"<bdi>{escape(shown(word))}</bdi>" for word in row.words]
     for span in entities:
         kind = "both" if span in others else "one"

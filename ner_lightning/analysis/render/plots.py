@@ -1,4 +1,4 @@
-"""Plots of a run, as SVG: legible in black and white, and the same at every call."""
+"""Plots of a run as SVG: legible in black and white, and identical at every call."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 INK, SOFT, RULE = "#1b2a41", "#7a8ca5", "#d7dee8"
 STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
 SETTINGS: Any = {
-    "svg.hashsalt": "ner-lightning",  # else element names differ from call to call
+    "svg.hashsalt": "ner-lightning",  # otherwise element names differ between calls
     "font.size": 10,
     "axes.edgecolor": SOFT,
     "axes.labelcolor": INK,
@@ -38,22 +38,21 @@ Matrix = NDArray[np.float64]
 
 
 def svg(figure: "Figure") -> str:
-    """The picture as text."""
-    import matplotlib
-
-    out = io.StringIO()
-    with matplotlib.rc_context(SETTINGS):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
-    return out.getvalue()
+    """The picture as SVG text."""
+    return _saved(figure, format="svg", metadata={"Date": None, "Creator": None}).decode("utf-8")
 
 
 def png(figure: "Figure") -> bytes:
     """The picture as a PNG file."""
+    return _saved(figure, format="png", dpi=120)
+
+
+def _saved(figure: "Figure", **options: Any) -> bytes:
     import matplotlib
 
     out = io.BytesIO()
     with matplotlib.rc_context(SETTINGS):
-        figure.savefig(out, format="png", dpi=120, bbox_inches="tight")
+        figure.savefig(out, bbox_inches="tight", **options)
     return out.getvalue()
 
 
@@ -104,54 +103,54 @@ def _series(
 def scores_by_type(slices: Sequence[Slice]) -> "Figure":
     """F1 of each type with its interval."""
     with _drawn(6.4, 0.5 + 0.42 * len(slices)) as (figure, (axes,)):
-        places = range(len(slices))[::-1]
-        for place, row in zip(places, slices, strict=True):
+        heights = range(len(slices))[::-1]
+        for height, row in zip(heights, slices, strict=True):
             low, high = max(0.0, row.f1.value - row.f1.low), max(0.0, row.f1.high - row.f1.value)
-            axes.errorbar(row.f1.value, place, xerr=[[low], [high]], fmt="o", color=INK, capsize=4)
+            axes.errorbar(row.f1.value, height, xerr=[[low], [high]], fmt="o", color=INK, capsize=4)
             axes.annotate(
-                f"{row.f1.value:.3f}", (row.f1.value, place), xytext=(0, 6), textcoords="offset points",
+                f"{row.f1.value:.3f}", (row.f1.value, height), xytext=(0, 6), textcoords="offset points",
                 ha="center", fontsize=9,
             )  # fmt: skip
-        axes.set_yticks(list(places), [f"{row.name} ({row.gold:,})" for row in slices])
-        axes.set(xlabel="F1 with its 95% interval (annotated entities)", ylim=(-0.6, len(slices) - 0.3))
+        axes.set_yticks(list(heights), [f"{row.name} ({row.gold:,})" for row in slices])
+        axes.set(xlabel="F1 with its 95% interval (gold entities)", ylim=(-0.6, len(slices) - 0.3))
         axes.grid(axis="x", color=RULE, linewidth=0.8)
     return figure
 
 
 def error_classes(classes: Sequence[ErrorClass]) -> "Figure":
-    """Wrong and lost entities of each class of mistakes."""
+    """False negatives and false positives of each class of mistakes."""
     with _drawn(7.2, 0.9 + 0.36 * len(classes)) as (figure, (axes,)):
-        places = np.arange(len(classes))[::-1]
-        lost = [c.lost for c in classes]
-        axes.barh(places, lost, color=INK, label="lost (false negatives)", height=0.68)
+        heights = np.arange(len(classes))[::-1]
+        missed, spurious = [c.false_negatives for c in classes], [c.false_positives for c in classes]
+        axes.barh(heights, missed, color=INK, label="false negatives (missed)", height=0.68)
         axes.barh(
-            places, [c.spurious for c in classes], left=lost, color="white", edgecolor=INK, hatch="////",
-            label="wrong (false positives)", height=0.68,
+            heights, spurious, left=missed, color="white", edgecolor=INK, hatch="////",
+            label="false positives (spurious)", height=0.68,
         )  # fmt: skip
-        for place, row in zip(places, classes, strict=True):
+        for height, row in zip(heights, classes, strict=True):
             axes.annotate(
-                f"+{row.gain:.4f} F1", (row.lost + row.spurious, place), xytext=(5, 0),
+                f"+{row.gain:.4f} F1", (row.false_negatives + row.false_positives, height), xytext=(5, 0),
                 textcoords="offset points", va="center", fontsize=9,
             )  # fmt: skip
-        axes.set_yticks(places, [c.kind for c in classes])
+        axes.set_yticks(heights, [c.kind for c in classes])
         axes.margins(x=0.16)
-        axes.set(xlabel="entities; at the right, what F1 gains if the class is mended")
+        axes.set(xlabel="entities; at the right, the F1 gained if the class is fixed")
         axes.legend(loc="lower right", fontsize=9)
     return figure
 
 
 def confusion(table: Mapping[tuple[str, str], int], types: Sequence[str]) -> "Figure":
-    """Annotated against predicted types, missed and spurious included."""
+    """Gold against predicted types, missed and spurious included."""
     rows, columns = [*types, NOTHING], [*types, NOTHING]
     values = np.array([[table.get((g, p), 0) for p in columns] for g in rows], dtype=np.float64)
     share = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
     texts = [[f"{int(v):,}" if v else "" for v in row] for row in values]
     labels = [*types, "nothing (spurious)"], [*types, "nothing (missed)"]
-    return heat_map(share, *labels, texts, xlabel="predicted", ylabel="annotated")
+    return heat_map(share, *labels, texts, xlabel="predicted", ylabel="gold")
 
 
 def transitions(values: Matrix, tags: Sequence[str], legal: NDArray[np.bool_]) -> "Figure":
-    """The CRF's scores of one tag after another; what is not legal is left blank."""
+    """The CRF's transition scores; illegal ones are blank."""
     shown = np.where(legal, values, np.nan)
     texts = [["" if np.isnan(v) else f"{v:+.1f}" for v in row] for row in shown]
     return heat_map(shown, tags, tags, texts, xlabel="next tag", ylabel="tag")
@@ -169,12 +168,12 @@ def heat_map(
     """A matrix in shades of grey with a text in each cell.
 
     Args:
-        values: what is shaded, NaN for none. *Shape:* (rows, columns)
-        rows: their names.
-        columns: their names.
-        texts: what stands in each cell.
-        xlabel: what the columns are.
-        ylabel: what the rows are.
+        values: decide the shade, NaN for none. *Shape:* (rows, columns)
+        rows: names of the rows.
+        columns: names of the columns.
+        texts: the text of each cell.
+        xlabel: label of the columns' axis.
+        ylabel: label of the rows' axis.
     """
     size = 1.6 + 0.62 * len(columns)
     with _drawn(size + 0.9, 0.8 + 0.45 * len(rows)) as (figure, (axes,)):
@@ -192,26 +191,27 @@ def heat_map(
         axes.xaxis.set_label_position("top")
         axes.tick_params(length=0)
         axes.set(xlabel=xlabel, ylabel=ylabel)
-        for place in np.arange(len(rows) + 1) - 0.5:
-            axes.axhline(place, color=RULE, linewidth=0.6)
-        for place in np.arange(len(columns) + 1) - 0.5:
-            axes.axvline(place, color=RULE, linewidth=0.6)
+        for y in np.arange(len(rows) + 1) - 0.5:
+            axes.axhline(y, color=RULE, linewidth=0.6)
+        for x in np.arange(len(columns) + 1) - 0.5:
+            axes.axvline(x, color=RULE, linewidth=0.6)
     return figure
 
 
 def calibration(bins: Sequence[Bin]) -> "Figure":
-    """How often entities of a probability are right, against the diagonal."""
+    """Precision of predicted entities by their probability, against the diagonal."""
     with _drawn(4.6, 3.6) as (figure, (axes,)):
-        axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", label="if probabilities were true")
-        axes.plot([b.said for b in bins], [b.true for b in bins], "o-", color=INK, label="measured")
-        for bin_ in bins:
+        axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", label="perfectly calibrated")
+        points = [(b.probability, b.precision) for b in bins]
+        axes.plot(*zip(*points, strict=True), "o-", color=INK, label="measured")
+        for bin_, point in zip(bins, points, strict=True):
             axes.annotate(
-                f"{bin_.size:,}", (bin_.said, bin_.true), xytext=(6, -11), textcoords="offset points",
+                f"{bin_.size:,}", point, xytext=(6, -11), textcoords="offset points",
                 fontsize=8, color=INK,
             )  # fmt: skip
         axes.set(
             xlabel="mean probability of an entity",
-            ylabel="share that is right",
+            ylabel="precision",
             xlim=(0, 1.08),
             ylim=(0, 1.08),
         )

@@ -1,4 +1,4 @@
-"""The report's sections on what was trained: data, model, objective, and what is unlike a language model."""
+"""The report's sections on data, model and objective, and how they differ from language modelling."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ def data(run: Experiment) -> Iterator[Block]:
     splits: Mapping[str, Any] = run.about.get("data", {})
     yield Heading(2, "Data")
     if not splits:
-        yield Text("The run folder does not tell of its data.")
+        yield Text("run.json does not describe the data.")
         return
     named = [run.about.get("types", ()), *(split["entities"] for split in splits.values())]
     types = list(dict.fromkeys(kind for kinds in named for kind in kinds))
@@ -33,39 +33,36 @@ def data(run: Experiment) -> Iterator[Block]:
         ],
     )
     yield Table(
-        "Where they come from",
+        "Sources of the splits",
         ["split", "origin", "fingerprint"],
         [[name, Path(s["origin"]).name, s["fingerprint"][:23]] for name, s in splits.items()],
         prose=True,
     )
     if "test" not in splits:
-        yield Text("This run was not tested, so nothing is said about a test set.")
+        yield Text("This run was not tested, so its test set is unknown.")
 
 
 def model(run: Experiment) -> Iterator[Block]:
     """Sizes, and what is frozen and trained."""
     yield Heading(2, "Model")
-    total, trained = run.about.get("parameters"), run.about.get("trained_parameters")
     backbone: Mapping[str, Any] = run.about.get("backbone", {})
     rows = [
         ["backbone", _last(backbone.get("name", UNKNOWN))],
-        ["its weights", str(backbone.get("weights", UNKNOWN))[:40]],
+        ["fingerprint", str(backbone.get("weights", UNKNOWN))[:40]],
     ]
-    if total and trained is not None:
+    if run.parameters:
+        total, trained = run.parameters
         rows += [
             ["parameters", f"{total:,}"],
-            ["of them trained", f"{trained:,} ({trained / total:.2%})"],
-            ["left as they are", f"{total - trained:,}"],
+            ["trained parameters", f"{trained:,} ({trained / total:.2%})"],
+            ["frozen parameters", f"{total - trained:,}"],
         ]
     if run.model:
         rows.append(["what is trained", _trained(run.model)])
         if others := run.model.get("members"):  # absent from older runs
-            rows.append(
-                ["members", f"an ensemble of {1 + len(others)} taggers; what is said here is the first's"]
-            )
-    best = run.folder / "checkpoints" / "best.ckpt" if run.folder else None
-    if best is not None and best.is_file():
-        rows.append(["checkpoint", f"{best.stat().st_size / 1e6:,.1f} MB, with only what was trained"])
+            rows.append(["members", f"an ensemble of {1 + len(others)}; this table describes the first"])
+    if best := run.best_checkpoint:
+        rows.append(["checkpoint", f"{best.stat().st_size / 1e6:,.1f} MB, only what was trained"])
     yield Table("The model", ["", ""], rows, prose=True)
 
 
@@ -87,10 +84,9 @@ def objective(run: Experiment) -> Iterator[Block]:
     if not settings:
         yield Text("There is no config.yaml, so the architecture is unknown.")
         return
-    tags = 1 + 2 * len(run.about.get("types", ()))
     yield Text(
-        f"{_reading(run.data)} A linear layer scores {tags} tags of each word's vector: O, and B- and I- of "
-        "each entity type."
+        f"{_reading(run.data)} A linear layer maps each word vector to the scores of {_tags(run)} tags: O, "
+        "and B- and I- of each entity type."
     )
     architecture = settings["architecture"]
     below, layers = architecture["causal_below"], architecture["layers"]
@@ -117,15 +113,20 @@ def objective(run: Experiment) -> Iterator[Block]:
     yield Table("Architecture", ["", ""], rows, prose=True)
 
 
+def _tags(run: Experiment) -> int:
+    """The number of BIO2 tags."""
+    return 1 + 2 * len(run.about.get("types", ()))
+
+
 def _reading(data: Mapping[str, Any]) -> str:
-    """How a text comes to the backbone."""
-    read = "A sentence is tokenised as running text and read by the backbone"
+    """How text is tokenised and what the backbone reads at once."""
+    text = "A sentence is tokenised as running text and read by the backbone"
     encoding = data.get("encoding", {})
     if context := encoding.get("context"):
-        read += f", together with its neighbours in the document up to {context:,} sub-tokens"
+        text += f", together with its neighbours in the document up to {context:,} sub-tokens"
     if repeats := encoding.get("repeats"):
-        read += f"; the text is written {repeats + 1} times, and its last copy is tagged"
-    return f"{read}."
+        text += f"; the text is given {repeats + 1} times, and the last copy is tagged"
+    return f"{text}."
 
 
 def _loss(settings: Mapping[str, Any]) -> str:
@@ -140,29 +141,30 @@ def _loss(settings: Mapping[str, Any]) -> str:
 
 
 def against_language_modelling(run: Experiment) -> Iterator[Block]:
-    """How this training differs from the one that made the backbone."""
+    """How this training differs from pretraining."""
     yield Heading(2, "Training against ordinary language modelling")
     settings = run.model
     if not settings:
-        yield Text("There is no config.yaml, so this cannot be said.")
+        yield Text("There is no config.yaml, so this is unknown.")
         return
-    tags = 1 + 2 * len(run.about.get("types", ()))
     encoding = run.data.get("encoding", {})
     causal = settings["attention"] == "causal" and not encoding.get("repeats")
     unit = "passage" if encoding.get("context") else "sentence"
-    total, trained = run.about.get("parameters"), run.about.get("trained_parameters")
-    share = f"{trained / total:.2%} of the parameters" if total and trained is not None else UNKNOWN
+    share = UNKNOWN
+    if run.parameters:
+        total, trained = run.parameters
+        share = f"{trained / total:.2%} of the parameters"
     yield Table(
         "What differs",
         ["", "language modelling", "this run"],
         [
-            ["a prediction", "the next sub-token", "the tag of each word"],
-            ["out of", "the vocabulary", f"{tags} tags"],
-            ["context", "what is on the left", "what is on the left" if causal else f"the whole {unit}"],
+            ["prediction", "the next sub-token", "the tag of each word"],
+            ["out of", "the vocabulary", f"{_tags(run)} tags"],
+            ["context", "on the left", "on the left" if causal else f"the whole {unit}"],
             ["objective", "cross-entropy of the next sub-token", _loss(settings)],
-            ["a step's unit", "sub-token", "word: how it is cut into sub-tokens changes no weight"],
-            ["trained", "every weight", share],
-            ["output", "one sub-token after another", "decoded once for the sentence"],
+            ["unit of the loss", "sub-token", "word, however many sub-tokens it has"],
+            ["trained", "all weights", share],
+            ["output", "one sub-token after another", "one decoding of the whole sentence"],
             ["score", "perplexity", "F1 of whole entities"],
         ],
         prose=True,

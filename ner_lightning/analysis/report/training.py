@@ -1,4 +1,4 @@
-"""The report's sections on training: set-up, curves, and what the CRF has learned."""
+"""The report's sections on training: set-up, curves, and the CRF's transitions."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ def training(run: Experiment) -> Iterator[Block]:
         return
     columns = ["loss", "precision", "recall", "f1"]
     best = max(row["val/f1"] for _, row in epochs)
-    at = next(step for step, row in epochs if row["val/f1"] == best)  # the first of equals is kept
+    at = next(step for step, row in epochs if row["val/f1"] == best)  # the first of equal ones
     yield Table(
         "Validations by epoch; the best is marked",
         ["epoch", "step", "loss per word", "precision", "recall", "F1"],
@@ -37,38 +37,38 @@ def training(run: Experiment) -> Iterator[Block]:
             for step, row in epochs
         ],
     )
-    parts = [name for name in ("train/loss", "train/ce", "train/crf", "train/ls") if _has(run, name)]
+    logged = set().union(*run.history.values())
+    parts = [name for name in ("train/loss", "train/ce", "train/crf", "train/ls") if name in logged]
     first, last = epochs[0][1]["val/f1"], epochs[-1][1]["val/f1"]
     yield Figure(
         plots.svg(plots.curves(run.history, parts)),
-        f"Two line plots. Left: training loss and its parts by step. Right: validation F1, precision and "
-        "recall; F1 is "
-        f"{first:.4f} at the first validation, {best:.4f} at its best and {last:.4f} at the last.",
+        "Two line plots. Left: training loss and its parts by step. Right: validation F1, precision and "
+        f"recall; F1 is {first:.4f} at the first validation, {best:.4f} at best and {last:.4f} at the last.",
         "Loss per word in training (logarithmic) and entity scores on validation.",
     )
 
 
 def _epoch(row: Mapping[str, float]) -> str:
-    """The epoch that a validation belongs to, from 1; nothing where the table does not name it."""
+    """The epoch of a validation, from 1; empty where the table does not have it."""
     return f"{row['epoch'] + 1:.0f}" if "epoch" in row else ""
 
 
 def transitions(run: Experiment) -> Iterator[Block]:
-    """What the CRF has learned, read from the best checkpoint."""
-    best = run.folder / "checkpoints" / "best.ckpt" if run.folder else None
-    if best is None or not best.is_file() or not run.model.get("use_crf"):
+    """The CRF's transition scores, read from the best checkpoint."""
+    best = run.best_checkpoint
+    if best is None or not run.model.get("use_crf"):
         return
     state = load_checkpoint(best)["state_dict"]
     values = next(value for name, value in state.items() if name.endswith("crf.transitions"))
     labels = LabelSet(tuple(run.about["types"]))
     scores, legal = values.float().numpy(), np.array(labels.legal_transitions())
     high = np.unravel_index(np.argmax(np.where(legal, scores, -np.inf)), scores.shape)
-    before, after = (labels.tags[int(place)] for place in high)
+    before, after = (labels.tags[int(index)] for index in high)
     yield Figure(
         plots.svg(plots.transitions(scores, labels.tags, legal)),
         f"Matrix of the CRF's transition scores between {len(labels)} tags. The highest is that of {after} "
         f"after {before}.",
-        "What the CRF has learned: the score of each tag (column) after each other one; blank is not legal.",
+        "The CRF's transition scores from each tag (row) to the next (column); illegal ones are blank.",
     )
 
 
@@ -78,13 +78,13 @@ def _set_up(run: Experiment) -> list[list[str]]:
         names = ("lr", "head_lr", *(("crf_lr",) if run.model.get("use_crf") else ()))
         optimizer = run.model["optimizer"]
         rates = {name: optimizer[name] for name in names}
-        said = ", ".join(f"{name} {rate:g}" for name, rate in rates.items() if rate is not None)
-        rows.append(["optimizer", f"AdamW; {said}; weight decay {optimizer['weight_decay']:g}"])
+        text = ", ".join(f"{name} {rate:g}" for name, rate in rates.items() if rate is not None)
+        rows.append(["optimizer", f"AdamW; {text}; weight decay {optimizer['weight_decay']:g}"])
         rows.append(
             ["schedule", f"{optimizer['schedule']}, warm-up over {optimizer['warmup']:.0%} of the steps"]
         )
         if age := optimizer["averaging"]:
-            rows.append(["weights", f"a running average, in the mean {age:.0%} of the steps old"])
+            rows.append(["weights", f"a running average, mean age {age:.0%} of the steps"])
     if run.data:
         batches = run.data["batches"]
         tokens = batches["tokens"]
@@ -93,31 +93,22 @@ def _set_up(run: Experiment) -> list[list[str]]:
         rows.append(["precision", str(run.trainer.get("precision") or "32-true")])
         clip = run.trainer.get("gradient_clip_val")
         rows.append(["gradient norm clipped at", f"{clip:g}" if clip else "not clipped"])
-    about = run.about
-    for name, text in (
-        ("seed", str(about.get("seed", UNKNOWN))),
-        ("epochs", str(about.get("epochs", UNKNOWN))),
-        ("steps", f"{about['steps']:,}" if "steps" in about else UNKNOWN),
-        (
-            "peak memory",
-            f"{about['peak_memory_bytes'] / 2**30:.2f} GiB" if "peak_memory_bytes" in about else UNKNOWN,
-        ),
-        ("machine", str(about.get("machine", UNKNOWN))),
-        ("git commit", str(about.get("commit") or UNKNOWN)),
-        ("versions", ", ".join(f"{k} {v}" for k, v in about.get("versions", {}).items()) or UNKNOWN),
-    ):
-        if about:
-            rows.append([name, text])
-    for name, what, unit in (
-        ("train/words_per_second", "speed", "words/s in training, mean of the epochs"),
-        ("train/padding", "padding", "of the sub-tokens in batches, mean of the epochs"),
+    if about := run.about:
+        memory, steps = about.get("peak_memory_bytes"), about.get("steps")
+        rows += [
+            ["seed", str(about.get("seed", UNKNOWN))],
+            ["epochs", str(about.get("epochs", UNKNOWN))],
+            ["steps", UNKNOWN if steps is None else f"{steps:,}"],
+            ["peak memory", UNKNOWN if memory is None else f"{memory / 2**30:.2f} GiB"],
+            ["machine", str(about.get("machine", UNKNOWN))],
+            ["git commit", str(about.get("commit") or UNKNOWN)],
+            ["versions", ", ".join(f"{k} {v}" for k, v in about.get("versions", {}).items()) or UNKNOWN],
+        ]
+    for name, what, form in (
+        ("train/words_per_second", "speed", "{:,.0f} words/s in training, mean of the epochs"),
+        ("train/padding", "padding", "{:.1%} of the sub-tokens in batches, mean of the epochs"),
     ):
         values = [row[name] for row in run.history.values() if name in row]
         if values:
-            mean = sum(values) / len(values)
-            rows.append([what, f"{mean:.1%} {unit}" if name == "train/padding" else f"{mean:,.0f} {unit}"])
+            rows.append([what, form.format(sum(values) / len(values))])
     return rows
-
-
-def _has(run: Experiment, name: str) -> bool:
-    return any(name in row for row in run.history.values())

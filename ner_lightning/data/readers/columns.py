@@ -8,8 +8,9 @@ from ner_lightning.data.readers.column_layout import DOCSTART, ColumnLayout, col
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES, read_jsonl
 from ner_lightning.data.readers.table import CSV_SUFFIXES, read_csv
 from ner_lightning.data.schemes import OUTSIDE
-from ner_lightning.data.sentence import DataError, Sentence, in_bio2, read_lines, replacing
+from ner_lightning.data.sentence import DataError, Sentence, in_bio2, read_lines
 from ner_lightning.errors import UserError
+from ner_lightning.system.atomic import replacing_text
 
 UNWRITABLE = re.compile(r"^$|[ \t\r\n]+")
 
@@ -101,7 +102,7 @@ def write_conll(path: str | Path, sentences: Iterable[Sentence], *columns: Itera
     rows = list(zip(sentences, *columns, strict=True))
     several = len({sentence.document for sentence, *_ in rows}) > 1
     document = None
-    with replacing(path) as file:
+    with replacing_text(path) as file:
         for sentence, *beside in rows:
             if several and sentence.document != document:
                 document = sentence.document

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data.sentence import DataError, Sentence, check_sentence, in_bio2, read_lines, replacing
+from ner_lightning.data.sentence import DataError, Sentence, check_sentence, in_bio2, read_lines
 from ner_lightning.errors import UserError
+from ner_lightning.system.atomic import replacing_text
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -53,7 +54,7 @@ def read_jsonl(
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes one JSON object a line; the file is replaced in one step."""
-    with replacing(path) as file:
+    with replacing_text(path) as file:
         file.writelines(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows)
 
 

@@ -1,4 +1,4 @@
-"""Which sub-tokens are a word's, and what a tokenizer puts around a text."""
+"""Aligns words with their sub-tokens by character offsets."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

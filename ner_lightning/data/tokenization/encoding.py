@@ -1,4 +1,4 @@
-"""From words to sub-tokens: running-text tokenisation, alignment, windows for long sentences."""
+"""Encoder: tokenises sentences as running text, in overlapping windows where they are long."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from ner_lightning.data.sentence import is_written_through
 from ner_lightning.errors import UserError
+from ner_lightning.system.atomic import is_written_through
 from ner_lightning.system.progress import stage
 
 REJECT = {"file", "line", "reason", "text"}  # what a line about a text that was left out holds

@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from ner_lightning.data.sentence import is_written_through
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io.overwriting import check_rejects
-from ner_lightning.system.atomic import replacing
+from ner_lightning.system.atomic import is_written_through, replacing
 from ner_lightning.system.progress import stage
 
 

@@ -1,4 +1,4 @@
-"""A linear-chain CRF over words: likelihood, Viterbi, marginals, n best paths, segments.
+"""Viterbi: decodes the best path and the n best paths of a CRF; log-probabilities of segments.
 
 The maxima over paths are here, the sums over paths in `chain`. Nothing here knows label names: what
 is legal comes as bool tensors. Shape legend: B sentences, W words, C tags, S segments, N paths.

@@ -1,4 +1,4 @@
-"""The checkpoints of a run, `best` and `last`, and how they are written: whole or not at all."""
+"""Writes the checkpoints of a run, `best` and `last`, in one step each."""
 
 import errno
 import math

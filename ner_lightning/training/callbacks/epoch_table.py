@@ -1,4 +1,4 @@
-"""What a fit shows at the terminal: what is trained on what, and its epochs; files that it can do without."""
+"""EpochTable: the table of epochs that a fit prints at the terminal."""
 
 import time
 from pathlib import Path

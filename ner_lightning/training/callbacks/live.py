@@ -1,4 +1,4 @@
-"""LiveTable: a fit's epochs at a terminal, with the best so far and the time left."""
+"""LiveTable: redraws the rows of a fit in place, with the best so far and the time left."""
 
 import math
 import time

@@ -13,6 +13,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers.logger import Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
+from ner_lightning.runs.folder import read_metrics_table
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.console import best_effort
 
@@ -61,10 +62,7 @@ class TableLogger(Logger):
 
     def take(self, text: str) -> None:
         """Replaces all rows by those of a table's text."""
-        self._rows = {
-            int(row["step"]): {k: float(v) for k, v in row.items() if v and k != "step"}
-            for row in csv.DictReader(io.StringIO(text, newline=""))
-        }
+        self._rows = read_metrics_table(text)
 
     def text(self) -> str:
         """The table as the text of its file."""

@@ -15,7 +15,7 @@ from ner_lightning.analysis.failure import calibration, confusion
 from ner_lightning.analysis.mistakes import Mistake, all_mistakes, worst
 from ner_lightning.analysis.render import plots
 from ner_lightning.analysis.render.html import sentence
-from ner_lightning.analysis.rows import Predictions, Row, read
+from ner_lightning.analysis.rows import Predictions, Row, read_predictions
 from ner_lightning.data.schemes import Span
 from ner_lightning.runs.folder import BEST, Run
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint
@@ -65,7 +65,7 @@ class Dashboard(Callback):
             return  # its predictions could not be written
         assert isinstance(pl_module, NERModule)
         train = self.run.read("train_entities.json")
-        predictions = read(self.run.path / "predictions.valid.jsonl", train)
+        predictions = read_predictions(self.run.path / "predictions.valid.jsonl", train)
         found = all_mistakes(predictions)
         shown = _confusion(predictions, found) | _errors(predictions, found) | _calibration(predictions)
         shown |= _transitions(pl_module)
