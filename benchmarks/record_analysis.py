@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.analysis.experiment import SPLITS, find
+from ner_lightning.analysis.experiment import find
 from ner_lightning.analysis.slices import TYPE
 from ner_lightning.runs import results as records
+from ner_lightning.runs.folder import STAGES
 
 Row = dict[str, Any]
 
@@ -25,7 +26,7 @@ def rows_of(folder: Path, shared: Mapping[str, Any]) -> list[Row]:
         size = {"metric": "sentences", "value": described["sentences"]}
         more = {"words": described["words"], "by_type": described["entities"]}
         rows.append({**shared, "data": data, "split": split, **size, **more})
-        if split in SPLITS and split in run.splits:
+        if split in STAGES and split in run.splits:
             rows.append({**shared, "data": data, "split": split, **_mistakes(run.splits[split])})
     if "parameters" in about:
         fit = {"data": "", "split": "fit"}

@@ -1,6 +1,5 @@
 """What a run's files say of it, and of a prediction file that stands alone."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,9 +11,7 @@ import yaml
 from ner_lightning.analysis.failure import Analysis, analyse
 from ner_lightning.analysis.rows import read
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import LAST, Run, run_of
-
-SPLITS = {"valid": "val", "test": "test"}  # the name of a split, and what its metrics begin with
+from ner_lightning.runs.folder import LAST, STAGES, Run, read_metrics_table, run_of
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ def find(address: str | None, root: Path) -> Experiment:
         path = run.path
     if path.is_file():
         split = path.stem.rpartition(".")[2]
-        return Experiment(path.name, None, files={split if split in SPLITS else "predictions": path})
+        return Experiment(path.name, None, files={split if split in STAGES else "predictions": path})
     if not path.is_dir():
         what = f"there is no run folder or prediction file {address}" if address else f"no last run in {root}"
         raise UserError(f"{what}; train one with `ner-lightning fit --config FILE`")
@@ -121,29 +118,19 @@ def find(address: str | None, root: Path) -> Experiment:
 
 def _of_folder(folder: Path) -> Experiment:
     run = Run(folder)
-    files = {split: file for split in SPLITS if (file := folder / f"predictions.{split}.jsonl").is_file()}
+    files = {split: file for split in STAGES if (file := folder / f"predictions.{split}.jsonl").is_file()}
     if not files:
         raise UserError(
             f"{folder} has no predictions.valid.jsonl or predictions.test.jsonl: it is not the folder of a "
             "run that finished an epoch"
         )
-    config = folder / "config.yaml"
+    config, history = folder / "config.yaml", folder / "metrics.csv"
     return Experiment(
         name="/".join(folder.parts[-2:]),
         folder=folder,
         about=run.read("run.json"),
         config=yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {},
         metrics=run.read("metrics.json"),
-        history=_table(folder / "metrics.csv"),
+        history=read_metrics_table(history.read_text(encoding="utf-8")) if history.is_file() else {},
         files=files,
     )
-
-
-def _table(file: Path) -> dict[int, dict[str, float]]:
-    if not file.is_file():
-        return {}
-    with file.open(encoding="utf-8", newline="") as stream:
-        return {
-            int(row["step"]): {k: float(v) for k, v in row.items() if v and k != "step"}
-            for row in csv.DictReader(stream)
-        }

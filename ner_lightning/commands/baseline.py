@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from ner_lightning.commands.options import Parser
 from ner_lightning.errors import UserError
+from ner_lightning.runs.folder import STAGES
 
 if TYPE_CHECKING:
     from ner_lightning.runs.folder import Run
 
 
-SPLITS = {"test": "test", "valid": "val"}  # the name of a split, and what its metrics begin with
 # What a run continues with.
 KEPT = ("shots", "split", "sentences", "prompt_seed", "max_new_tokens", "constrained")
 
@@ -35,8 +35,6 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         batch_size=PositiveInt,
     )
     # Here and below: `--help` must not wait for torch and lightning.
-    import warnings
-
     from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
     from ner_lightning.commands.unused_options import refuse_outside
     from ner_lightning.prompting.prompted_run import Baseline, Settings
@@ -46,8 +44,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     folder = None if options.run is None else _begun(options)
     example = "configs/quickstart.yaml"
     settings = Settings(**{name: getattr(options, name) for name in KEPT})
-    with recipe_words(rest, folder, example) as words, warnings.catch_warnings(), shown("stdout"):
-        quiet()
+    with recipe_words(rest, folder, example) as words, quiet(), shown("stdout"):
         recipe = RecipeCLI(words)
         refuse_outside(rest, subcommand)
         baseline = Baseline(
@@ -63,7 +60,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             baseline.begin(folder, ["ner-lightning", subcommand, *args], recipe.text())
         baseline.answer(folder, options.batch_size)
         agreement = baseline.finish(folder)
-        report.show(folder, SPLITS[settings.split], agreement=agreement)
+        report.show(folder, STAGES[settings.split], agreement=agreement)
         _say_rest(folder)
 
 
@@ -112,7 +109,7 @@ def parser(name: str) -> Parser:
         epilog="Options of `ner-lightning fit`, such as --model.backbone, override the recipe.",
     )
     parser.add_argument("--shots", type=int, default=0, help="examples from the training data (default: 0)")
-    parser.add_argument("--split", choices=SPLITS, default="test", help="what to tag (default: test)")
+    parser.add_argument("--split", choices=STAGES, default="test", help="what to tag (default: test)")
     parser.add_argument("--sentences", type=int, metavar="N", help="tag N of its sentences, drawn at random")
     parser.add_argument("--prompt_seed", type=int, default=1, help="of examples and that draw (default: 1)")
     parser.add_argument("--max_new_tokens", type=int, default=96, help="the longest answer (default: 96)")

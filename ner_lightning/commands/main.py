@@ -11,7 +11,7 @@ from typing import Any
 from ner_lightning.commands.help import HELPS, short_help
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.system.terminal import printable
-from ner_lightning.training.launch import LaunchError, alone, own_environment
+from ner_lightning.training.launch import LaunchError, alone, isolated
 from ner_lightning.training.ranks import GRACE, exit_code, is_first, lost_another, prefix
 
 # Subcommand, the module of this folder whose `run(subcommand, arguments)` does it, what it is for.
@@ -50,9 +50,9 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.write(_help())
         return 0
     command, rest = words[0], words[1:]
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a log file is a line for each step
-    with own_environment():
+    with isolated():
+        if not sys.stderr.isatty():
+            os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a log file is a line for each step
         return _exit_code(command, rest)
 
 

@@ -1,6 +1,7 @@
-"""What is checked before anything is loaded, and what parser errors mean to a user."""
+"""What is checked before anything is loaded: config files, accelerator, precision, devices, strategy."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -9,12 +10,14 @@ import torch
 import yaml
 from lightning.pytorch.strategies import StrategyRegistry
 
+from ner_lightning.commands.options import config_files
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
 from ner_lightning.model.devices import check_gpus, has, lacking
 from ner_lightning.model.loss import LossWeights, check_objective
+from ner_lightning.runs.shipped import shipped
 from ner_lightning.training.launch import LaunchError, launch
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
@@ -46,17 +49,17 @@ def refuse(config: Any) -> None:
     )
 
 
-def check_config(path: str) -> None:
-    """Checks that a config file is one, before the parser says so without naming file and line.
-
-    Args:
-        path: what follows `--config`; what is no file is left to the parser.
+def find_configs(args: Sequence[str]) -> list[str]:
+    """A command line whose `configs/...` are found from any folder.
 
     Raises:
-        UserError: it is not UTF-8, not YAML, or holds something other than options.
+        UserError: a config file is not UTF-8, not YAML, or holds something other than options; the parser
+            would name neither file nor line.
     """
-    if Path(path).is_file():
-        read_config(path)
+    words = [shipped(word) for word in args]
+    for file in filter(os.path.isfile, config_files(words)):  # the parser reports a missing file
+        read_config(file)
+    return words
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

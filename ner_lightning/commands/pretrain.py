@@ -26,8 +26,6 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     check_options(options, hidden=OpenUnit)
     # Here and below: `--help` must not wait for torch and lightning.
-    import warnings
-
     from ner_lightning.commands.preflight import refuse
     from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
     from ner_lightning.commands.start import join_run, run_folder
@@ -39,8 +37,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     folder = None if options.run is None else _begun(options)
     example = "configs/smollm2_conll2003.yaml"
-    with recipe_words(rest, folder, example) as words, warnings.catch_warnings(), shown("stdout"):
-        quiet()
+    with recipe_words(rest, folder, example) as words, quiet(), shown("stdout"):
         recipe = RecipeCLI(words)
         refuse_outside(rest, subcommand)
         text = recipe.text()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ner_lightning.commands.options import Parser, check_folder
 from ner_lightning.errors import UserError
+from ner_lightning.runs.folder import STAGES
 
-SPLITS = ("test", "valid")
 MARKS = (b"Made from the files of the run", b"Made from a file of predictions alone")  # of a report of ours
 
 
@@ -110,7 +110,7 @@ def _compare_parser() -> Parser:
 
 
 def _shared(parser: Parser, split: str) -> None:
-    parser.add_argument("--split", choices=SPLITS, help=split)
+    parser.add_argument("--split", choices=STAGES, help=split)
     parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
 
 

@@ -1,11 +1,11 @@
 """What loggers, callbacks and profilers write goes into the run folder, or is refused."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.profilers import PassThroughProfiler
 
+from ner_lightning.commands.trainer_options import listed
 from ner_lightning.errors import UserError
 
 PATHS = ("save_dir", "dirpath", "dir", "root_dir", "filename")  # of Lightning's loggers and callbacks
@@ -23,8 +23,8 @@ def sandbox_outputs(trainer: Any, folder: Path) -> None:
     """
     root = folder.resolve()
     for part in ("logger", "callbacks", "profiler"):
-        for one in _listed(trainer.get(part)):
-            arguments: Any = one.get("init_args") if hasattr(one, "class_path") else None
+        for one in listed(trainer.get(part)):
+            arguments: Any = one.get("init_args")
             for key in PATHS if arguments is not None else ():
                 value: Any = arguments.get(key)
                 if key not in arguments or (value is None and key != "save_dir"):
@@ -51,8 +51,3 @@ def keep_profile(trainer: Any, folder: Path) -> None:
     if not isinstance(profiler, PassThroughProfiler):
         profiler.dirpath = profiler.dirpath or folder
         profiler.filename = profiler.filename or "profile"
-
-
-def _listed(given: Any) -> Iterator[Any]:
-    if given is not None and not isinstance(given, bool | str):
-        yield from given if isinstance(given, list) else [given]

@@ -30,16 +30,14 @@ from ner_lightning.prompting.prompt import (
     read_answer,
     read_lines,
 )
-from ner_lightning.runs.folder import RECIPE, Run
+from ner_lightning.runs.folder import RECIPE, STAGES, Run
 from ner_lightning.runs.provenance import now, provenance
 from ner_lightning.system import atomic
 from ner_lightning.system.progress import Pace, stage
 from ner_lightning.training.callbacks.throughput import peak_memory
 from ner_lightning.training.datamodule import CoNLLDataModule
-from ner_lightning.training.predictions import SPLIT, describe_split
+from ner_lightning.training.predictions import describe_split
 from ner_lightning.training.second_opinion import agree
-
-STAGE = {split: stage for stage, split in SPLIT.items()}
 
 
 @dataclass(frozen=True)
@@ -182,8 +180,8 @@ class Baseline:
         )
         scores = {name: value for name, value in metric.compute().items() if name != "loss"}
         agreement = agree(base, scores, metric.by_type(), counts)
-        values = {f"{STAGE[split]}/{name}": value for name, value in scores.items()}
-        run.update("metrics.json", values | {f"{STAGE[split]}/by_type": metric.by_type()})
+        values = {f"{STAGES[split]}/{name}": value for name, value in scores.items()}
+        run.update("metrics.json", values | {f"{STAGES[split]}/by_type": metric.by_type()})
         self._note(run, summary(readings, [kept[place] for place in self.places]))
         run.update("run.json", {"updated": now(), "peak_memory_bytes": peak_memory()})
         return agreement

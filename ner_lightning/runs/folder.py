@@ -1,5 +1,7 @@
 """The run folder: where a run's files are, and what `best` and `last` mean."""
 
+import csv
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -12,6 +14,8 @@ from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import sweep, write_text
 
 BEST, LAST = "best", "last"
+STAGES = {"valid": "val", "test": "test"}  # by split: Lightning's stage, with which its metrics' names begin
+SPLITS = {stage: split for split, stage in STAGES.items()}
 RECIPE = "recipe.yaml"  # what a run of another command than `fit` is continued with
 
 
@@ -159,3 +163,11 @@ def run_of(checkpoint: Path) -> Run | None:
     """The run folder that a checkpoint lies in, None if it was taken out of one."""
     folder = checkpoint.resolve().parent.parent
     return Run(folder) if (folder / "run.json").is_file() else None
+
+
+def read_metrics_table(text: str) -> dict[int, dict[str, float]]:
+    """The rows of a `metrics.csv` by step, without empty cells."""
+    return {
+        int(row["step"]): {name: float(value) for name, value in row.items() if value and name != "step"}
+        for row in csv.DictReader(io.StringIO(text, newline=""))
+    }

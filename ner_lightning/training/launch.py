@@ -1,6 +1,8 @@
 """Ranks that a launcher (torchrun, srun) started: how many there are, and a trainer that uses all of them."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -9,12 +11,6 @@ from ner_lightning.errors import UserError
 from ner_lightning.training.ranks import is_first
 
 RUN_VARIABLE = "NER_LIGHTNING_RUN"  # names the run folder in the environment of ranks that a fit starts
-# What a command and the libraries under it set for this process and the ranks that it starts.
-_OF_ONE_COMMAND = (
-    RUN_VARIABLE,
-    "WANDB_MODE",
-    *("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "RANK", "LOCAL_RANK", "WORLD_SIZE"),
-)
 _INTERACTIVE = ("bash", "interactive")  # names of SLURM jobs in which Lightning starts processes itself
 
 
@@ -137,19 +133,22 @@ def alone(command: str) -> None:
 
 
 @contextmanager
-def own_environment() -> Iterator[None]:
-    """What a command sets in the environment for its ranks is gone when it ends, as is what it found there.
+def isolated() -> Iterator[None]:
+    """Restores environment variables and signal handlers that a command and its libraries change.
 
-    A rank that another process started keeps the run that this process told it.
+    A rank that another process started keeps the run that this process named; any other starts without one.
     """
-    before = {name: os.environ.get(name) for name in _OF_ONE_COMMAND}
+    environment = dict(os.environ)
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     if is_first():
         os.environ.pop(RUN_VARIABLE, None)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                if handler is not None and signal.getsignal(number) != handler:
+                    signal.signal(number, handler)

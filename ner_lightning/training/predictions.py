@@ -7,10 +7,9 @@ import torch.distributed
 
 from ner_lightning.data.schemes import spans
 from ner_lightning.metrics.functional import entity_counts
+from ner_lightning.runs.folder import SPLITS
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule, Prediction
-
-SPLIT = {"val": "valid", "test": "test"}
 
 
 def prediction_rows(
@@ -20,7 +19,7 @@ def prediction_rows(
 
     Its `counts` are not for the file: correct, predicted and gold entities, as the metrics count them.
     """
-    sentences = data.split(SPLIT[stage]).sentences
+    sentences = data.split(SPLITS[stage]).sentences
     tagger, prediction = module.built, prediction.to(module.device)
     metric: Any = module.metrics[stage]
     counts = entity_counts(prediction.tags, prediction.gold, prediction.mask, len(metric.types))

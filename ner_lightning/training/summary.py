@@ -1,7 +1,9 @@
 """What a command prints at its end: scores by type, the worst errors, where everything is."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ner_lightning.analysis.mistakes import all_mistakes, describe, worst
 from ner_lightning.analysis.rows import read
@@ -9,7 +11,7 @@ from ner_lightning.runs.folder import BEST, LAST, Run, short
 from ner_lightning.system.console import say
 from ner_lightning.system.terminal import in_colour
 from ner_lightning.training.callbacks.throughput import peak_memory
-from ner_lightning.training.predictions import SPLIT
+from ner_lightning.training.second_opinion import FIGURES
 
 ERRORS = 5
 
@@ -29,13 +31,10 @@ def show(run: Run, stage: str, *, fitted: bool = False, agreement: str | None = 
     metrics = run.read("metrics.json")
     if f"{stage}/by_type" not in metrics:
         return
-    rows = metrics[f"{stage}/by_type"]
-    micro = {name: metrics[f"{stage}/{name}"] for name in ("precision", "recall", "f1")}
-    micro["gold"] = sum(row["gold"] for row in rows.values())
     if fitted:
         say(f"\nBest epoch: {metrics[f'{stage}/epoch'] + 1}, kept as the checkpoint `best`")
     say(f"\n{stage + ' entities':<16}{'precision':>10}{'recall':>8}{'F1':>8}{'gold':>7}")
-    for name, row in (rows | {"all": micro}).items():
+    for name, row in by_type_and_all(metrics, stage).items():
         scores = f"{row['precision']:>10.4f}{row['recall']:>8.4f}{row['f1']:>8.4f}"
         say(f"{name:<16}{scores}{row['gold']:>7}")
     if agreement:
@@ -46,6 +45,13 @@ def show(run: Run, stage: str, *, fitted: bool = False, agreement: str | None = 
     say(f"peak memory {peak_memory() / 2**30:.1f} GiB")
     following = _next(run, "test" if fitted else "report")
     say(f"\nEverything is in {short(run.path)}; next: {following}")
+
+
+def by_type_and_all(metrics: Mapping[str, Any], stage: str) -> dict[str, dict[str, Any]]:
+    """Precision, recall, F1 and the number of gold entities, of each type and of `all`."""
+    by_type: dict[str, dict[str, Any]] = metrics[f"{stage}/by_type"]
+    micro = {name: metrics[f"{stage}/{name}"] for name in FIGURES}
+    return by_type | {"all": micro | {"gold": sum(row["gold"] for row in by_type.values())}}
 
 
 def _without_best(run: Run) -> None:
@@ -70,7 +76,7 @@ def _next(run: Run, command: str) -> str:
 
 
 def _errors(run: Run) -> None:
-    predictions = read(run.path / f"predictions.{SPLIT['test']}.jsonl", run.read("train_entities.json"))
+    predictions = read(run.path / "predictions.test.jsonl", run.read("train_entities.json"))
     shown = worst(predictions, all_mistakes(predictions), ERRORS)
     if shown:
         one = "\nThe most confident mistake:"

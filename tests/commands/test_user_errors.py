@@ -270,7 +270,7 @@ def test_a_bug_of_ours_keeps_its_traceback_and_asks_for_a_report(place, capsys, 
     def broken(*_):
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("ner_lightning.runs.folder.create", broken)
+    monkeypatch.setattr("ner_lightning.commands.start.create", broken)
     with pytest.raises(ZeroDivisionError):
         main(list(FIT))
     said = capsys.readouterr().err

@@ -12,7 +12,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from ner_lightning.data.readers import columns as conll
 from ner_lightning.data.readers import jsonl
 from ner_lightning.data.sentence import Sentence
-from ner_lightning.runs.folder import Run
+from ner_lightning.runs.folder import SPLITS, Run
 from ner_lightning.runs.provenance import now, provenance
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.console import best_effort
@@ -22,8 +22,8 @@ from ner_lightning.training.callbacks.throughput import peak_memory
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.loggers.metrics_table import TableLogger
 from ner_lightning.training.module import NERModule, Prediction
-from ner_lightning.training.predictions import SPLIT, describe_split, gather, prediction_rows
-from ner_lightning.training.resuming import SPLITS, fingerprints
+from ner_lightning.training.predictions import describe_split, gather, prediction_rows
+from ner_lightning.training.resuming import fingerprints
 
 
 class RunFiles(Callback):
@@ -83,7 +83,7 @@ class RunFiles(Callback):
         parameters = list(module.built.parameters())
         before = self.run.read("run.json")
         before.pop("finished", None)
-        described = {name: describe_split(data, name) for name in SPLITS}
+        described = {name: describe_split(data, name) for name in ("train", "valid")}
         self.run.write(
             "run.json",
             before
@@ -137,7 +137,7 @@ class RunFiles(Callback):
         rows = gather([row for p in self._seen for row in prediction_rows(module, data, stage, p)])
         if not trainer.is_global_zero:
             return
-        split = SPLIT[stage]
+        split = SPLITS[stage]
         rows.sort(key=lambda row: int(row["sentence"]))
         counts = {row["sentence"]: row.pop("counts") for row in rows}
         metric: Any = module.metrics[stage]

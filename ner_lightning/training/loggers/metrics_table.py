@@ -1,18 +1,16 @@
-"""The metrics table that every run keeps, and what W&B needs to stay out of the way."""
+"""TableLogger: writes `metrics.csv`, the metrics of every logged step."""
 
 import csv
 import io
-import netrc
-import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers.logger import Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
+from ner_lightning.runs.folder import read_metrics_table
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.console import best_effort
 
@@ -61,10 +59,7 @@ class TableLogger(Logger):
 
     def take(self, text: str) -> None:
         """Replaces all rows by those of a table's text."""
-        self._rows = {
-            int(row["step"]): {k: float(v) for k, v in row.items() if v and k != "step"}
-            for row in csv.DictReader(io.StringIO(text, newline=""))
-        }
+        self._rows = read_metrics_table(text)
 
     def text(self) -> str:
         """The table as the text of its file."""
@@ -85,15 +80,3 @@ class TableLogger(Logger):
     def finalize(self, status: str) -> None:
         """Writes the table a last time."""
         self.save()
-
-
-def wandb_without_key() -> bool:
-    """Whether W&B would ask for a key: none is set, and no mode that needs none was chosen."""
-    if os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY"):
-        return False
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    file = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    try:
-        return netrc.netrc(str(file)).authenticators(host) is None
-    except (OSError, netrc.NetrcParseError):
-        return True

@@ -1,5 +1,6 @@
 """W&B beside training: training never waits for it, and goes on without it."""
 
+import netrc
 import os
 import queue
 import signal
@@ -8,11 +9,13 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
+from ner_lightning.runs.folder import Run
 from ner_lightning.system.console import say
 
 PATIENCE = 180.0  # seconds that W&B has at the end to upload what is left
@@ -76,6 +79,43 @@ class SteadyWandbLogger(WandbLogger):
             self._worker = None
         if not self._failed:
             super().finalize(status)
+
+
+def prepare_wandb(logger: Any, run: Run, seed: Any) -> None:
+    """Completes the options of a W&B logger; without a key it logs offline.
+
+    Args:
+        logger: the parsed options of any logger, changed where it is W&B's.
+        run: the run: a resumed one keeps its W&B run, and its seeds form a group.
+        seed: a part of the W&B run's name.
+    """
+    if logger.class_path.rpartition(".")[2] not in (WandbLogger.__name__, SteadyWandbLogger.__name__):
+        return
+    logger.class_path = f"{SteadyWandbLogger.__module__}.{SteadyWandbLogger.__name__}"
+    arguments = logger.init_args
+    arguments.id = arguments.id or run.read("run.json").get("wandb_id")
+    recipe, number = run.path.parts[-2:]
+    if arguments.name is None:
+        arguments.name = f"{recipe}/{number} seed {seed}"
+    arguments.group = arguments.group or recipe
+    if _without_key():
+        os.environ["WANDB_MODE"] = "offline"
+        say(
+            "W&B has no key, so it logs offline; `wandb login`, then "
+            f"`wandb sync {run.path}/wandb/*run-*` uploads it later."
+        )
+
+
+def _without_key() -> bool:
+    """Whether W&B would ask for a key: none is set, and no mode that needs none was chosen."""
+    if os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY"):
+        return False
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    file = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return netrc.netrc(str(file)).authenticators(host) is None
+    except (OSError, netrc.NetrcParseError):
+        return True
 
 
 def finish_wandb(folder: str | None) -> None:
