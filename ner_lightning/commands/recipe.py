@@ -1,4 +1,4 @@
-"""Recipes as LightningCLI reads them: options beside Lightning's own, and one that is read and not run."""
+"""Recipes: options beside Lightning's own, and RecipeCLI, which reads a recipe without running it."""
 
 import logging
 import warnings
@@ -94,45 +94,46 @@ class RecipeCLI(LightningCLI):
 
 
 @contextmanager
-def recipe_words(rest: Sequence[str], begun: Run | None, example: str) -> Iterator[list[str]]:
-    """Options as of `fit` of a command that reads a recipe, or goes on with the one of a run.
+def recipe_words(rest: Sequence[str], resumed: Run | None, example: str) -> Iterator[list[str]]:
+    """Options as of `fit` for a command that reads a recipe, or resumes a run with its own recipe.
 
     Args:
         rest: the words that are not the command's own.
-        begun: the run that is continued.
+        resumed: the run that is resumed.
         example: a recipe to name to a user who named none.
 
     Raises:
-        UserError: no recipe is named, one cannot be read, or that of the run names code of others without
-            consent.
+        UserError: no recipe is named, one cannot be read, or the run names foreign code without consent.
     """
     words = find_configs(rest)
     consent = take_consent(words)
-    if begun is None and not config_files(words):
+    if resumed is None and not config_files(words):
         raise UserError(f"name a recipe, whose backbone and data are used: --config {example}")
-    if begun is None:
+    if resumed is None:
         yield named(words)
         return
-    begun_with = begun.path / RECIPE
-    with stored_options(read_config(begun_with), begun_with, consent=consent) as stored:
+    file = resumed.path / RECIPE
+    with stored_options(read_config(file), file, consent=consent) as stored:
         yield named([*stored, *words])
 
 
-def begun_run(address: str, command: str, kind: str) -> tuple[Run, dict[str, Any]]:
-    """A run to continue, and what was asked of it.
+def find_resumed(address: str, command: str, kind: str) -> tuple[Run, dict[str, Any]]:
+    """A run to resume, and what was asked of it.
 
     Args:
         address: its folder.
         command: the command that made it.
-        kind: the key of run.json under which that command keeps what was asked.
+        kind: the key of run.json under which that command stores what was asked.
 
     Raises:
-        UserError: it is no run of that command.
+        UserError: it is not a run of that command.
     """
     run = Run(Path(address).expanduser().resolve())
     asked = run.read("run.json").get(kind)
     if asked is None:
-        raise UserError(f"--run {address} is no run of `ner-lightning {command}`; leave it out for a new one")
+        raise UserError(
+            f"--run {address} is not a run of `ner-lightning {command}`; leave it out for a new one"
+        )
     return run, asked
 
 

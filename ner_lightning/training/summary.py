@@ -1,4 +1,4 @@
-"""What a command prints at its end: scores by type, the worst errors, where everything is."""
+"""What fit, validate and test print at their end: scores by type, the worst errors, what to do next."""
 
 import sys
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ ERRORS = 5
 
 
 def show(run: Run, stage: str, *, fitted: bool = False, agreement: str | None = None) -> None:
-    """Prints the result of `val` or `test`, if the run has one.
+    """Prints the scores of `val` or `test`, if the run has them.
 
     Args:
         run: the run folder.
@@ -32,7 +32,7 @@ def show(run: Run, stage: str, *, fitted: bool = False, agreement: str | None = 
     if f"{stage}/by_type" not in metrics:
         return
     if fitted:
-        say(f"\nBest epoch: {metrics[f'{stage}/epoch'] + 1}, kept as the checkpoint `best`")
+        say(f"\nBest epoch: {metrics[f'{stage}/epoch'] + 1}, saved as the checkpoint `best`")
     say(f"\n{stage + ' entities':<16}{'precision':>10}{'recall':>8}{'F1':>8}{'gold':>7}")
     for name, row in by_type_and_all(metrics, stage).items():
         scores = f"{row['precision']:>10.4f}{row['recall']:>8.4f}{row['f1']:>8.4f}"
@@ -55,15 +55,15 @@ def by_type_and_all(metrics: Mapping[str, Any], stage: str) -> dict[str, dict[st
 
 
 def _without_best(run: Run) -> None:
-    """Says what a fit has that ended before a validation."""
+    """Prints what there is of a fit that ended before a validation."""
     where = short(run.path)
     if run.checkpoint(LAST).is_file():
         say(
-            "\nIt ended before a validation, so there is no checkpoint `best`. `last` is kept; "
+            "\nIt ended before a validation, so there is no checkpoint `best`. `last` is saved; "
             f"score it with: ner-lightning validate --run {where} --ckpt_path last"
         )
     else:
-        say("\nNo checkpoint was kept, so there is nothing to validate, test or predict with.")
+        say("\nNo checkpoint was saved, so there is nothing to validate, test or predict with.")
     say(f"Everything else is in {where}")
 
 
@@ -81,6 +81,6 @@ def _errors(run: Run) -> None:
     if shown:
         one = "\nThe most confident mistake:"
         say(one if len(shown) == 1 else f"\nThe {len(shown)} most confident mistakes:")
-    for row, found in shown:
-        for line in describe(row, found, colour=in_colour(sys.stdout)):
+    for row, mistakes in shown:
+        for line in describe(row, mistakes, colour=in_colour(sys.stdout)):
             say("  " + line, keep="\x1b")  # its words are escaped already

@@ -102,10 +102,10 @@ def test_options_that_a_command_uses_pass(command, words):
     refuse_outside(words.split(), command)
 
 
-@pytest.mark.parametrize(("command", "option"), [("baseline", "--shots 3"), ("pretrain", "--hidden 0.5")])
+@pytest.mark.parametrize(("command", "option"), [("baseline", "--shots 3"), ("pretrain", "--mask_ratio 0.5")])
 def test_a_continued_run_keeps_its_settings(recipe, capsys, command, option):
     assert main([command, "--run", "runs/a/1", *option.split()]) == 2
-    assert f"--run goes on with the run's own {option.split()[0]}" in capsys.readouterr().err
+    assert f"--run resumes with the run's own {option.split()[0]}" in capsys.readouterr().err
 
 
 def test_the_commands_say_and_refuse_it(recipe, capsys):
