@@ -1,4 +1,4 @@
-"""What loggers, callbacks and profilers write goes into the run folder, or is refused."""
+"""Sandbox: loggers, callbacks and profilers write inside the run folder only."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ PATHS = ("save_dir", "dirpath", "dir", "root_dir", "filename")  # of Lightning's
 
 
 def sandbox_outputs(trainer: Any, folder: Path) -> None:
-    """Puts what loggers, callbacks and the profiler write into the run folder.
+    """Moves the outputs of loggers, callbacks and the profiler into the run folder.
 
     Args:
         trainer: the parsed options of the trainer; folders in it are changed.
@@ -23,15 +23,15 @@ def sandbox_outputs(trainer: Any, folder: Path) -> None:
     """
     root = folder.resolve()
     for part in ("logger", "callbacks", "profiler"):
-        for one in listed(trainer.get(part)):
-            arguments: Any = one.get("init_args")
+        for spec in listed(trainer.get(part)):
+            arguments: Any = spec.get("init_args")
             for key in PATHS if arguments is not None else ():
                 value: Any = arguments.get(key)
                 if key not in arguments or (value is None and key != "save_dir"):
                     continue
                 path = root / ("" if value in (None, ".") else str(value))
                 if not path.resolve().is_relative_to(root):
-                    name = str(one.class_path).rpartition(".")[2]
+                    name = str(spec.class_path).rpartition(".")[2]
                     raise UserError(
                         f"trainer.{part}: {name} has {key} {value}, which leads out of the run folder "
                         f"{folder}; leave it out, or name a folder inside"
@@ -41,12 +41,7 @@ def sandbox_outputs(trainer: Any, folder: Path) -> None:
 
 
 def keep_profile(trainer: Any, folder: Path) -> None:
-    """Has a profiler write its report to the run folder; its own way is a logger that a run keeps quiet.
-
-    Args:
-        trainer: whose profiler it is.
-        folder: the run folder.
-    """
+    """Makes a trainer's profiler write its report to the run folder, not to a logger that is silenced."""
     profiler = trainer.profiler
     if not isinstance(profiler, PassThroughProfiler):
         profiler.dirpath = profiler.dirpath or folder

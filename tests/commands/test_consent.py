@@ -239,7 +239,7 @@ def test_classes_that_a_stored_configuration_names_are_not_imported(place, mark,
     assert main(words("test", run)) == 2
     said = capsys.readouterr().err
     assert FLAG in said
-    assert "comes neither with ner-lightning nor with Lightning" in said
+    assert "is part of neither ner-lightning nor Lightning" in said
     assert len(said.strip().splitlines()) <= 3
     assert not mark.exists()
 

@@ -91,7 +91,7 @@ OPTIONS = {
     ),
     "too many layers": ((*FIT, "--model.unfreeze_top", "9"), "the backbone has 2 layers"),
     "no such layer for adapters": ((*FIT, "--model.lora.targets", "[zz]"), "no layer is named"),
-    "nothing to predict": (("predict",), "name what to tag"),
+    "nothing to predict": (("predict",), "name the input"),
     "two things to predict": (("predict", "--text", "a", "--input", "x.txt"), "not both"),
     "no such input": (
         ("predict", "--input", "x.txt", "--output", "y.jsonl"),

@@ -18,8 +18,8 @@ from ner_lightning.system.console import best_effort
 class TableLogger(Logger):
     """Writes `metrics.csv`: a row for each step at which something was logged.
 
-    Values logged at one step by several callers share its row. Each checkpoint holds the table up to
-    its step, and a continued run takes it from there: so each step stands in it once.
+    Values logged at one step by several callers share its row. Each checkpoint holds the table up to its
+    step, from which a resumed run takes it, so that each step is in it once.
 
     Args:
         folder: the run folder.
@@ -72,7 +72,7 @@ class TableLogger(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Writes the table, whole or not at all; where that fails, a later save has all rows as well."""
+        """Writes the table completely or not at all; if that fails, a later save has all rows as well."""
         if self._rows:
             best_effort(self.file, lambda: write_text(self.file, self.text()))
 
