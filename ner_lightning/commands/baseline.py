@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs the command.
-
-    Raises:
-        UserError: an option, the data or the backbone is not as it must be.
-    """
+    """Runs the command; raises UserError at a user's mistake."""
     options, rest = parser(subcommand).parse_known_args(args)
     from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_options
 

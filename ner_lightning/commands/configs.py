@@ -19,11 +19,7 @@ def names() -> list[str]:
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs the command.
-
-    Raises:
-        UserError: there is no config of that name, or a file stands where it would go.
-    """
+    """Runs the command; raises UserError at a user's mistake."""
     options = parser(subcommand).parse_args(args)
     if not options.names:
         sys.stdout.write(_listing())

@@ -30,11 +30,7 @@ class Member(NamedTuple):
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs the command.
-
-    Raises:
-        UserError: a run cannot be used, or the runs do not go together.
-    """
+    """Runs the command; raises UserError at a user's mistake."""
     options = parser(subcommand).parse_args(args)
     if len(options.members) < 2:
         raise UserError("name two runs or more")

@@ -12,11 +12,7 @@ from ner_lightning.system.progress import shown
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs the command.
-
-    Raises:
-        UserError: the run or the folder is not as it must be.
-    """
+    """Runs the command; raises UserError at a user's mistake."""
     options = parser(subcommand).parse_args(args)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from ner_lightning.system.ranges import PositiveFloat, check_options

@@ -21,12 +21,7 @@ STOPPED = {130: signal.SIGINT, 143: signal.SIGTERM}  # exit codes of a fit that 
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs `ladder`.
-
-    Raises:
-        UserError: the file is not as it must be, or cells failed; all others are done by then.
-        Interrupted: a cell was stopped; the same command resumes it.
-    """
+    """Runs the command; raises UserError at a user's mistake, or after all other cells if some failed."""
     options = parser(subcommand).parse_args(args)
     if options.results and Path(options.results).suffix.lower() != ".json":
         raise UserError(f"--results {options.results} is written as JSON; name it .json")

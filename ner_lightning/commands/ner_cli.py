@@ -14,7 +14,7 @@ from ner_lightning.commands.parser_errors import user_errors
 from ner_lightning.commands.preflight import refuse
 from ner_lightning.commands.recipe import COMMON, add_options, plain
 from ner_lightning.commands.sandbox import keep_profile, sandbox_outputs
-from ner_lightning.commands.start import Start, join_run, run_folder
+from ner_lightning.commands.start import Start, join_run
 from ner_lightning.commands.trainer_options import check_monitors, check_trainer, explain_missing, listed
 from ner_lightning.commands.unused_options import refuse_outside, say_unused
 from ner_lightning.system.console import say
@@ -82,11 +82,7 @@ class NERCLI(LightningCLI):
         add_options(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parses the words.
-
-        Raises:
-            UserError: an option does not exist, or its value is not of its type.
-        """
+        """Parses the words; raises UserError at an option that does not exist or is not of its type."""
         with user_errors(self._subcommand_parsers.get(self.words[0], parser)):
             super().parse_arguments(parser, args)
         self.config = plain(self.config)
@@ -106,9 +102,7 @@ class NERCLI(LightningCLI):
             say_unused(self.words, config)
         else:
             refuse_outside(self.words, str(self.subcommand))
-        if self.run_folder is None:
-            self.run_folder = run_folder(Path(config.runs), config.name)
-        join_run(self.run_folder)
+        self.run_folder = join_run(self.run_folder, Path(config.runs), config.name)
         sandbox_outputs(config.trainer, self.run_folder.path)
         for logger in listed(config.trainer.logger):
             prepare_wandb(logger, self.run_folder, config.seed_everything)

@@ -35,11 +35,7 @@ _DECISIVE = (
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs the command.
-
-    Raises:
-        UserError: an option, the input, the output or the run is not as it must be.
-    """
+    """Runs the command; raises UserError at a user's mistake."""
     options = parser(subcommand).parse_args(args)
     check(options)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs the command.
-
-    Raises:
-        UserError: an option, the data or the backbone is not as it must be.
-        Interrupted: a signal stopped it, and it was saved.
-    """
+    """Runs the command; raises UserError at a user's mistake."""
     options, rest = parser(subcommand).parse_known_args(args)
     from ner_lightning.system.ranges import OpenUnit, check_options
 
@@ -30,7 +25,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     # Here and below: `--help` must not wait for torch and lightning.
     from ner_lightning.commands.preflight import refuse
     from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
-    from ner_lightning.commands.start import join_run, run_folder
+    from ner_lightning.commands.start import join_run
     from ner_lightning.commands.trainer_options import check_trainer
     from ner_lightning.commands.unused_options import refuse_outside, say_unused
     from ner_lightning.system.console import say
@@ -49,8 +44,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         refuse(recipe.config)
         say_unused(rest, recipe.config)
         asked = {"mask_ratio": options.mask_ratio, "text": _add_texts(recipe, options.text)}
-        folder = folder or run_folder(Path(options.runs), f"{recipe.config.name}-pretrained")
-        join_run(folder)
+        folder = join_run(folder, Path(options.runs), f"{recipe.config.name}-pretrained")
         _train(folder, recipe, text, asked, ["ner-lightning", subcommand, *args])
 
 

@@ -13,11 +13,7 @@ MARKS = (b"Made from the files of the run", b"Made from a file of predictions al
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs `report` or `compare`.
-
-    Raises:
-        UserError: a run, a file or an option is not as it must be.
-    """
+    """Runs `report` or `compare`; raises UserError at a user's mistake."""
     if subcommand == "compare":
         _compare(_compare_parser().parse_args(args))
     else:

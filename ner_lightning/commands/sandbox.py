@@ -12,14 +12,10 @@ PATHS = ("save_dir", "dirpath", "dir", "root_dir", "filename")  # of Lightning's
 
 
 def sandbox_outputs(trainer: Any, folder: Path) -> None:
-    """Moves the outputs of loggers, callbacks and the profiler into the run folder.
-
-    Args:
-        trainer: the parsed options of the trainer; folders in it are changed.
-        folder: the run folder.
+    """Changes the parsed options of a trainer, so that its outputs go into the run folder.
 
     Raises:
-        UserError: a path leads out of it.
+        UserError: a path of a logger, callback or profiler leads out of it.
     """
     root = folder.resolve()
     for part in ("logger", "callbacks", "profiler"):

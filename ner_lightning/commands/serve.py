@@ -30,11 +30,7 @@ LIMITS = {
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs the service until it is told to stop.
-
-    Raises:
-        UserError: an option or the run is not as it must be, or the address is taken.
-    """
+    """Runs the service until it is told to stop; raises UserError at a user's mistake."""
     options = parser(subcommand).parse_args(args)
     missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if missing:

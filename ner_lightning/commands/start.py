@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ner_lightning.commands.consent import stored_options, take_consent
 from ner_lightning.commands.options import config_files, named, peek, take, take_run
@@ -39,30 +39,18 @@ class Start:
     trained: Mapping[str, Any] = field(default_factory=dict)
 
 
-class _Stored(NamedTuple):
-    """A configuration that a run folder or a checkpoint holds, and that file."""
-
-    config: Any
-    file: Path
+_Stored = tuple[Any, Path]  # a configuration that a run folder or a checkpoint holds, and that file
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What a command line asks for.
+    """What a command line asks for."""
 
-    Attributes:
-        words: its options, without those below.
-        training: whether it is a fit.
-        address: RUN or `--run`.
-        which: `--ckpt_path`: `best`, `last` or a file.
-        consent: whether code may run that a stored configuration names.
-    """
-
-    words: list[str]
-    training: bool
-    address: str | None
-    which: str | None
-    consent: bool
+    words: list[str]  # options, without those below
+    training: bool  # whether it is a fit
+    address: str | None  # RUN or `--run`
+    which: str | None  # `--ckpt_path`: `best`, `last` or a file
+    consent: bool  # to run code that a stored configuration names
 
     @property
     def configured(self) -> bool:
@@ -86,7 +74,7 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
     if stored is None:
         yield start
         return
-    with stored_options(stored.config, stored.file, consent=request.consent) as options:
+    with stored_options(*stored, consent=request.consent) as options:
         yield replace(start, words=[*options, *start.words])
 
 
@@ -122,7 +110,7 @@ def _restart(request: _Request, run: Run) -> tuple[Start, _Stored | None]:
     """Starts a run again in its own folder, with its own configuration unless another is named."""
     sys.stderr.write(f"{run.path} has no checkpoint yet, so it starts again.\n")
     file = run.path / "config.yaml"
-    stored = None if request.configured else _Stored(read_config(file), file)
+    stored = None if request.configured else (read_config(file), file)
     return Start(request.words, run=run), stored
 
 
@@ -141,7 +129,7 @@ def _from_checkpoint(request: _Request) -> tuple[Start, _Stored | None]:
     run = run_of(checkpoint)
     if run is None and request.address is not None and Path(request.address).is_dir():
         run = Run(Path(request.address).resolve())  # a checkpoint from elsewhere resumes this run
-    return Start(request.words, checkpoint, run, trained), _Stored(config, checkpoint)
+    return Start(request.words, checkpoint, run, trained), (config, checkpoint)
 
 
 def _find_checkpoint(request: _Request) -> Path:
@@ -174,21 +162,21 @@ def _with_backbone(config: Any, origin: Any) -> Any:
     return {**config, "model": {**model, "backbone": trained_on(str(model["backbone"]), origin)}}
 
 
-def run_folder(root: Path, name: str) -> Run:
-    """A new run folder. Only the first rank makes one and writes to it."""
-    if ranks.is_first():
-        return create(root, name)
-    return Run(Path(os.environ.get(RUN_VARIABLE) or Path(tempfile.gettempdir(), "ner-lightning-rank")))
+def join_run(run: Run | None, root: Path, name: str) -> Run:
+    """The run to write to, a new one `root/name/NUMBER` for None, which is named to ranks that are started.
 
-
-def join_run(run: Run) -> None:
-    """Names the run to the ranks that this process starts; a rank that was started ends with the first.
+    Only the first rank makes a folder and writes to it; a rank that it started ends with it.
 
     Raises:
         UserError: the folder cannot be written.
     """
     if ranks.is_first():
+        run = run or create(root, name)
         check_writable(run)
-    elif "LOCAL_RANK" in os.environ and RUN_VARIABLE in os.environ:
-        ranks.end_with_parent()
+    else:
+        known = os.environ.get(RUN_VARIABLE)
+        run = run or Run(Path(known or Path(tempfile.gettempdir(), "ner-lightning-rank")))
+        if known and "LOCAL_RANK" in os.environ:
+            ranks.end_with_parent()
     os.environ[RUN_VARIABLE] = str(run.path)
+    return run

@@ -73,16 +73,7 @@ def check_trainer(config: Any, *, fits: bool = True) -> None:
 
 
 def check_monitors(config: Any, types: Collection[str], parts: Collection[str]) -> None:
-    """Refuses a callback that monitors an entity type or a part of the loss that does not exist.
-
-    Args:
-        config: the parsed options of a subcommand.
-        types: the entity types.
-        parts: names of the project's own parts of the loss.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Raises UserError at a callback that monitors an unknown entity type or part of the loss."""
     own = [*(f"val/f1/{name}" for name in types), *(f"train/{part}" for part in parts)]
     for callback in listed(config.trainer.callbacks):
         _monitor(callback, [*sorted(MONITORS), *own])

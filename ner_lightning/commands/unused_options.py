@@ -139,13 +139,9 @@ RULES = (
 
 
 def say_unused(words: Sequence[str], config: Any) -> None:
-    """Prints which options on the command line have no effect beside the others.
+    """Prints which options on the command line have no effect beside the others in `config`.
 
     They are not refused: a ladder or a sweep gives every run the same options.
-
-    Args:
-        words: the command line.
-        config: the parsed options of a subcommand.
     """
     for option in given(words):
         for rule in RULES:
@@ -154,15 +150,7 @@ def say_unused(words: Sequence[str], config: Any) -> None:
 
 
 def refuse_outside(words: Sequence[str], command: str) -> None:
-    """Refuses options that a command does not use at all.
-
-    Args:
-        words: the command line.
-        command: the command: validate, test, baseline or pretrain.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Raises UserError at an option that validate, test, baseline or pretrain does not use at all."""
     for option in given(words):
         if UNUSED[command](option):
             raise UserError(f"--{option} has no effect in `{command}`; leave it out")

@@ -56,6 +56,13 @@ def gather(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for part in parts for row in part] if parts is not None else rows
 
 
+def describe_parameters(module: torch.nn.Module) -> dict[str, int]:
+    """Numbers of all and of trained parameters, as `run.json` holds them."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in module.parameters()]
+    trained = sum(size for size, is_trained in sizes if is_trained)
+    return {"parameters": sum(size for size, _ in sizes), "trained_parameters": trained}
+
+
 def describe_split(data: CoNLLDataModule, name: str) -> dict[str, Any]:
     """Origin, fingerprint and sizes of a split."""
     split = data.split(name)

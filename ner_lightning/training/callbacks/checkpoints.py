@@ -88,9 +88,7 @@ class LastCheckpoint(Checkpoint):
             self._within = not trainer.is_last_batch
             trainer.save_checkpoint(self.run.checkpoint(LAST))
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Notes that an epoch has batches left, which Lightning takes for finished here."""
         if self._within:
             progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]

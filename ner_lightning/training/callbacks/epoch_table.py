@@ -89,14 +89,12 @@ class EpochTable(Callback):
         self._epoch.start(trainer)
         self._scores = {}
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, index: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, index: int) -> None:
         """Counts; the live table reads losses only at steps at which they are logged anyway."""
         self._epoch.add(outputs["shown"], index)
         if self._table is not None:
             self._table.step = trainer.global_step
-            if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            if trainer.global_step % trainer.log_every_n_steps == 0:
                 self._table.now(_floats(trainer), str(trainer.current_epoch + 1))
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

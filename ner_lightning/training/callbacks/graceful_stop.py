@@ -94,9 +94,7 @@ class GracefulStop(Callback):
 
     on_validation_batch_end = on_validation_start  # and within it
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Notes in a checkpoint from within validation that validation is still to be done."""
         if self._unvalidated:
             # Lightning takes this for a crash in the first batch, and begins validation again.
@@ -115,9 +113,7 @@ class GracefulStop(Callback):
         if self._asked and trainer.current_epoch != trainer.max_epochs:
             raise Interrupted(self._asked)
 
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
         """Gives the signals back and prints how to resume."""
         self._release()
         stopped = isinstance(exception, KeyboardInterrupt | Interrupted) and trainer.state.fn == "fit"

@@ -59,9 +59,7 @@ class NonFiniteGuard(Callback):
 
     on_test_batch_start = on_validation_batch_start
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
         """Notes whether loss and gradient are finite."""
         own = torch.isfinite(outputs["loss"].detach())
         norm = trainer.callback_metrics.get("train/grad_norm")

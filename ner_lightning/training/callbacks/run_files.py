@@ -21,7 +21,12 @@ from ner_lightning.training.callbacks.throughput import peak_memory
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.loggers.metrics_table import TableLogger
 from ner_lightning.training.module import NERModule, Prediction
-from ner_lightning.training.predictions import describe_split, gather, prediction_rows
+from ner_lightning.training.predictions import (
+    describe_parameters,
+    describe_split,
+    gather,
+    prediction_rows,
+)
 from ner_lightning.training.resuming import fingerprints
 from ner_lightning.training.second_opinion import FIGURES, agree
 
@@ -66,9 +71,7 @@ class RunFiles(Callback):
         """Resumes the run."""
         self._rows = state_dict["table"]
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Adds configuration and data fingerprints, so that the checkpoint can be used by itself."""
         checkpoint["config"] = self.config
         checkpoint["data"] = fingerprints(_parts(trainer)[1])
@@ -76,36 +79,28 @@ class RunFiles(Callback):
     @rank_zero_only
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes what is known before the first step, and resumes the table at the checkpoint."""
-        module, data = _parts(trainer)
+        module, datamodule = _parts(trainer)
         self.run.sweep()
         self.table.take(self._rows)
         write_text(self.run.path / "config.yaml", self.config_text)
-        parameters = list(module.built.parameters())
         before = self.run.read("run.json")
         before.pop("finished", None)
-        described = {name: describe_split(data, name) for name in ("train", "valid")}
-        self.run.write(
-            "run.json",
-            before
-            | provenance()
-            | {
-                "command": before.get("command", self.command),
-                "continued": [*before.get("continued", []), *([self.command] if before else [])],
-                "started": before.get("started", now()),
-                "seed": self.config.get("seed_everything"),
-                "types": data.types,
-                "backbone": {"name": module.hparams["backbone"], "weights": module.weights_id},
-                "ranks": trainer.world_size,
-                "parameters": sum(p.numel() for p in parameters),
-                "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-                "data": before.get("data", {}) | described,
-                "earlier_data": [*before.get("earlier_data", []), *_earlier(before, described)],
-                "wandb_id": next(
-                    (lg.version for lg in trainer.loggers if not isinstance(lg, TableLogger)), None
-                ),
-            },
-        )
-        self.run.write("train_entities.json", data.entity_counts())
+        data = {name: describe_split(datamodule, name) for name in ("train", "valid")}
+        wandb_ids = [logger.version for logger in trainer.loggers if not isinstance(logger, TableLogger)]
+        about = provenance() | {
+            "command": before.get("command", self.command),
+            "continued": [*before.get("continued", []), *([self.command] if before else [])],
+            "started": before.get("started", now()),
+            "seed": self.config.get("seed_everything"),
+            "types": datamodule.types,
+            "backbone": {"name": module.hparams["backbone"], "weights": module.weights_id},
+            "ranks": trainer.world_size,
+            "data": before.get("data", {}) | data,
+            "earlier_data": [*before.get("earlier_data", []), *_earlier(before, data)],
+            "wandb_id": next(iter(wandb_ids), None),
+        }
+        self.run.write("run.json", before | about | describe_parameters(module.built))
+        self.run.write("train_entities.json", datamodule.entity_counts())
         for logger in trainer.loggers:
             logger.log_hyperparams({"config": self.config})
 

@@ -60,9 +60,7 @@ class Throughput(Callback):
         self._counts = torch.zeros(2, dtype=torch.long, device=pl_module.device)
         self._padded = 0
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
         """Counts on the device, so that nothing waits for it."""
         assert self._counts is not None
         real = batch.attention_mask

@@ -19,7 +19,7 @@ from ner_lightning.training.callbacks.epoch_progress import EpochProgress
 from ner_lightning.training.callbacks.throughput import Throughput, peak_memory
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.loggers.metrics_table import TableLogger
-from ner_lightning.training.predictions import describe_split
+from ner_lightning.training.predictions import describe_parameters, describe_split
 from ner_lightning.training.pretraining.masked_words import Pretraining
 
 MODEL = "model"  # the folder of the trained backbone, inside the run folder
@@ -76,30 +76,22 @@ class PretrainingFolder(Callback):
         if self._rows is not None:
             self.table.take(self._rows)
         write_text(self.run.path / RECIPE, self.recipe)
-        parameters = list(module.built.parameters())
-        total = sum(p.numel() for p in parameters)
-        trained = sum(p.numel() for p in parameters if p.requires_grad)
         before = self.run.read("run.json")
         described = {name: describe_split(data, name) for name in ("train", "valid")}
-        backbone = {"name": module.settings["backbone"], "weights": identity(module.pretrained)}
-        self.run.write(
-            "run.json",
-            provenance()
-            | {
-                "command": before.get("command", self.command),
-                "started": before.get("started", now()),
-                "backbone": backbone,
-                "parameters": total,
-                "trained_parameters": trained,
-                "data": described,
-                "pretraining": self.asked,
-            },
-        )
+        sizes = describe_parameters(module.built)
+        about = provenance() | {
+            "command": before.get("command", self.command),
+            "started": before.get("started", now()),
+            "backbone": {"name": module.settings["backbone"], "weights": identity(module.pretrained)},
+            "data": described,
+            "pretraining": self.asked,
+        }
+        self.run.write("run.json", about | sizes)
         for name, split in described.items():
             say(f"{name:<6}{split['sentences']:>8,} sentences; their tags are not used")
         for text in self.asked["text"]:
             say(f"text  {text['sentences']:>8,} sentences of {text['from']}")
-        say(f"{trained:,} of {total:,} parameters are trained")
+        say(f"{sizes['trained_parameters']:,} of {sizes['parameters']:,} parameters are trained")
         if module.settings["compile"]:
             say("The layers are compiled on first use, which takes a minute or two.")
 
@@ -111,9 +103,7 @@ class PretrainingFolder(Callback):
         """Starts the clock of a new epoch."""
         self._epoch.start(trainer)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, index: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, index: int) -> None:
         """Counts."""
         self._epoch.add(outputs["shown"], index)
 
