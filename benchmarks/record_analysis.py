@@ -7,6 +7,7 @@ from typing import Any
 from ner_lightning.analysis.experiment import find_experiment
 from ner_lightning.analysis.failure import calibration_error
 from ner_lightning.analysis.slices import TYPE
+from ner_lightning.runs.folder import STAGES
 from ner_lightning.runs.results import describe_data
 
 Row = dict[str, Any]
@@ -26,7 +27,7 @@ def rows_of(folder: Path, shared: Mapping[str, Any]) -> list[Row]:
         size = {"metric": "sentences", "value": described["sentences"]}
         more = {"words": described["words"], "by_type": described["entities"]}
         rows.append({**shared, "data": data, "split": split, **size, **more})
-        if split in run.splits:
+        if split in STAGES and split in run.splits:
             rows.append({**shared, "data": data, "split": split, **_mistakes(run.splits[split])})
     if "parameters" in about:
         fit = {"data": "", "split": "fit"}

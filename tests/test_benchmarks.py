@@ -104,10 +104,10 @@ def test_recorded_counts_are_seqevals(run, tmp_path):
 
 
 def test_a_backbone_that_learned_to_fill_in_words_is_a_row(tmp_path):
-    about = {"command": ["ner-lightning", "pretrain", "--config", "configs/a.yaml", "--hidden", "0.3"]}
+    about = {"command": ["ner-lightning", "pretrain", "--config", "configs/a.yaml", "--mask_ratio", "0.3"]}
     about |= {"machine": "m", "versions": {}, "commit": "c", "minutes": 25.4, "peak_memory_bytes": 2**31}
     about["data"] = {"valid": {"origin": "data/x/valid.txt", "fingerprint": "sha256:0123"}}
-    about["pretraining"] = {"hidden": 0.3}
+    about["pretraining"] = {"mask_ratio": 0.3}
     (tmp_path / "recipe.yaml").write_text("seed_everything: 7\n", encoding="utf-8")
     (tmp_path / "run.json").write_text(json.dumps(about), encoding="utf-8")
     file = tmp_path / "results.json"
@@ -115,7 +115,9 @@ def test_a_backbone_that_learned_to_fill_in_words_is_a_row(tmp_path):
     about["pretraining"]["val_loss"] = 3.25
     (tmp_path / "run.json").write_text(json.dumps(about), encoding="utf-8")
     assert record.main([str(tmp_path), "--file", str(file)]) == 0
-    assert "| `a --hidden 0.3` | 7 | 3.250 | 25 | 2.0 | m |" in results.TABLES["pretraining"](read_rows(file))
+    assert "| `a --mask_ratio 0.3` | 7 | 3.250 | 25 | 2.0 | m |" in results.TABLES["pretraining"](
+        read_rows(file)
+    )
 
 
 def test_an_ensemble_is_named_after_its_members():

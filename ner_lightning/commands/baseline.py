@@ -2,51 +2,35 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ner_lightning.commands.options import Parser
 from ner_lightning.errors import UserError
+from ner_lightning.runs.folder import STAGES, Run, create, short
 
 if TYPE_CHECKING:
-    from ner_lightning.runs.folder import Run
-
-# What a run continues with.
-KEPT = ("shots", "split", "sentences", "prompt_seed", "max_new_tokens", "constrained")
+    from ner_lightning.prompting.prompted_run import Settings
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs the command.
-
-    Raises:
-        UserError: an option, the data or the backbone is not as it must be.
-    """
+    """Runs the command; raises UserError at a user's mistake."""
     options, rest = parser(subcommand).parse_known_args(args)
     from ner_lightning.runs.folder import STAGES
     from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_options
 
-    check_options(
-        options,
-        shots=NonNegativeInt,
-        sentences=PositiveInt,
-        prompt_seed=NonNegativeInt,
-        max_new_tokens=PositiveInt,
-        batch_size=PositiveInt,
-    )
+    positive = dict.fromkeys(("sentences", "max_new_tokens", "batch_size"), PositiveInt)
+    check_options(options, shots=NonNegativeInt, prompt_seed=NonNegativeInt, **positive)
     # Here and below: `--help` must not wait for torch and lightning.
-    import warnings
-
     from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
     from ner_lightning.commands.unused_options import refuse_outside
-    from ner_lightning.prompting.prompted_run import Baseline, Settings
+    from ner_lightning.prompting.prompted_run import Baseline
     from ner_lightning.system.progress import shown
-    from ner_lightning.training import summary as report
+    from ner_lightning.training.summary import show
 
-    folder = None if options.run is None else _begun(options)
-    example = "configs/quickstart.yaml"
-    settings = Settings(**{name: getattr(options, name) for name in KEPT})
-    with recipe_words(rest, folder, example) as words, warnings.catch_warnings(), shown("stdout"):
-        quiet()
+    settings, folder = _settings(options)
+    with recipe_words(rest, folder, "configs/quickstart.yaml") as words, quiet(), shown("stdout"):
         recipe = RecipeCLI(words)
         refuse_outside(rest, subcommand)
         baseline = Baseline(
@@ -58,46 +42,40 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         )
         if folder is None:
             form = "-constrained" if settings.constrained else ""
-            folder = _create(Path(options.runs), f"{recipe.config.name}-{settings.shots}shot{form}")
+            folder = create(Path(options.runs), f"{recipe.config.name}-{settings.shots}shot{form}")
+            folder.checkpoints.rmdir()  # nothing is trained
             baseline.begin(folder, ["ner-lightning", subcommand, *args], recipe.text())
         baseline.answer(folder, options.batch_size)
         agreement = baseline.finish(folder)
-        report.show(folder, STAGES[settings.split], agreement=agreement)
-        _say_rest(folder)
+        show(folder, STAGES[settings.split], agreement=agreement)
+        _print_unparsed(folder)
 
 
-def _begun(options: argparse.Namespace) -> "Run":
-    """The run to continue; what was asked of it is put into the options."""
-    from ner_lightning.commands.recipe import begun_run
+def _settings(options: argparse.Namespace) -> tuple["Settings", Run | None]:
+    """What is asked, and the run to resume, whose settings are its own."""
+    from ner_lightning.commands.recipe import find_resumed
+    from ner_lightning.prompting.prompted_run import Settings
 
+    names = [field.name for field in fields(Settings)]
+    if options.run is None:
+        return Settings(**{name: getattr(options, name) for name in names}), None
     default = parser("baseline").parse_args([])
-    for name in KEPT:
+    for name in names:
         if getattr(options, name) != getattr(default, name):
-            raise UserError(f"--run goes on with the run's own --{name}; leave it out")
-    folder, kept = begun_run(options.run, "baseline", "prompting")
-    asked = {"constrained": False} | kept  # older runs do not name it
-    vars(options).update({name: asked[name] for name in KEPT})
-    return folder
+            raise UserError(f"--run resumes with the run's own --{name}; leave it out")
+    folder, asked = find_resumed(options.run, "baseline", "prompting")
+    return Settings(**{name: asked[name] for name in names}), folder
 
 
-def _create(root: Path, name: str) -> "Run":
-    from ner_lightning.runs import folder as runs
-
-    folder = runs.create(root, name)
-    folder.checkpoints.rmdir()  # nothing is trained
-    return folder
-
-
-def _say_rest(folder: "Run") -> None:
-    """What could not be read, and what to do next."""
-    from ner_lightning.runs.folder import short
+def _print_unparsed(folder: Run) -> None:
+    """Prints which answers could not be parsed, and what to do next."""
     from ner_lightning.system.console import say
 
-    said = folder.read("run.json")["prompting"]
+    counts = folder.read("run.json")["prompting"]
     say(
-        f"{said['failed']:,} of {said['answers']:,} answers could not be read; "
-        f"{said['unread_lines']:,} lines are of another form, {said['absent']:,} entities are not in their "
-        f"sentence, {said['cut']:,} answers were cut at {said['max_new_tokens']} tokens"
+        f"{counts['failed']:,} of {counts['answers']:,} answers could not be parsed; "
+        f"{counts['unread_lines']:,} lines are of another form, {counts['absent']:,} entities are not in "
+        f"their sentence, {counts['cut']:,} answers were cut at {counts['max_new_tokens']} tokens"
     )
     say(f"next, beside a trained run: ner-lightning compare RUN {short(folder.path)}")
 
@@ -105,23 +83,19 @@ def _say_rest(folder: "Run") -> None:
 def parser(name: str) -> Parser:
     """Its options."""
     parser = Parser(
-        prog=f"ner-lightning {name}",
+        name,
+        "Tags a split by prompting a recipe's backbone, to be compared with training it.",
         usage="ner-lightning baseline --config FILE [--shots N] [--split SPLIT] [--OPTION VALUE ...]",
-        description="Tags a split by prompting a recipe's backbone, to be compared with training it.",
         epilog="Options of `ner-lightning fit`, such as --model.backbone, override the recipe.",
     )
-    parser.add_argument("--shots", type=int, default=0, help="examples from the training data (default: 0)")
-    parser.add_argument(
-        "--split", choices=("test", "valid"), default="test", help="what to tag (default: test)"
-    )
-    parser.add_argument("--sentences", type=int, metavar="N", help="tag N of its sentences, drawn at random")
-    parser.add_argument("--prompt_seed", type=int, default=1, help="of examples and that draw (default: 1)")
-    parser.add_argument("--max_new_tokens", type=int, default=96, help="the longest answer (default: 96)")
-    parser.add_argument(
-        "--constrained", action="store_true", help="allow only lines with a type and words of the sentence"
-    )
-    parser.add_argument("--batch_size", type=int, default=16, help="prompts answered together (default: 16)")
-    parser.add_argument("--run", metavar="RUN", help="continue one that was stopped, with its settings")
-    parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
-    parser.add_argument("--device", help="cpu, cuda, cuda:N or mps (default: a CUDA GPU if there is one)")
+    add = parser.add_argument
+    add("--shots", type=int, default=0, help="examples from the training data (default: 0)")
+    add("--split", choices=STAGES, default="test", help="what to tag (default: test)")
+    add("--sentences", type=int, metavar="N", help="tag N of its sentences, drawn at random")
+    add("--prompt_seed", type=int, default=1, help="seed of examples and of that draw (default: 1)")
+    add("--max_new_tokens", type=int, default=96, help="length limit of an answer (default: 96)")
+    add("--constrained", action="store_true", help="allow only lines with a type and words of the sentence")
+    add("--batch_size", type=int, default=16, help="prompts answered together (default: 16)")
+    parser.add_resumed_run()
+    parser.add_device()
     return parser

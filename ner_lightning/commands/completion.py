@@ -1,4 +1,4 @@
-"""completion: a script that completes commands, options and file names in the shell, made by shtab."""
+"""`ner-lightning completion`: a script by which a shell completes commands, options and file names."""
 
 import argparse
 import sys
@@ -30,12 +30,12 @@ def actions(command: str) -> list[argparse.Action]:
     """A command's options and arguments."""
     if COMMANDS[command][0] != "fit":
         return list(command_module(command).parser(command)._actions)
-    from ner_lightning.commands.recipe import parser as recipe_parser
+    from ner_lightning.commands import recipe
 
     before = argparse.ArgumentParser(add_help=False)
     for option in BEFORE_THE_PARSER:
         before.add_argument(option)
-    return [*before._actions, *recipe_parser()._actions]
+    return [*before._actions, *recipe.parser()._actions]
 
 
 def option_names(command: str) -> list[str]:
@@ -53,8 +53,8 @@ def _is_internal(action: argparse.Action) -> bool:
 def parser(name: str) -> Parser:
     """Its options."""
     parser = Parser(
-        prog=f"ner-lightning {name}",
-        description="Prints a script for the shell, which then completes commands, options and file names.",
+        name,
+        "Prints a script for the shell, which then completes commands, options and file names.",
         epilog=(
             "bash: `ner-lightning completion bash > ~/.local/share/bash-completion/completions/ner-lightning`"
             "; zsh: `source <(ner-lightning completion zsh)`; "

@@ -1,4 +1,4 @@
-"""`ner-lightning configs`: lists the shipped configs, and copies those that are to be changed."""
+"""`ner-lightning configs`: lists the shipped configs, and copies some."""
 
 import shutil
 import sys
@@ -19,11 +19,7 @@ def names() -> list[str]:
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs the command.
-
-    Raises:
-        UserError: there is no config of that name, or a file stands where it would go.
-    """
+    """Runs the command; raises UserError at a user's mistake."""
     options = parser(subcommand).parse_args(args)
     if not options.names:
         sys.stdout.write(_listing())
@@ -34,9 +30,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     if unknown:
         raise UserError(f"there is no shipped config {unknown[0]}; there are {', '.join(names())}")
     copies = [(FOLDER / f"{name}.yaml", Path(options.to) / f"{name}.yaml") for name in wanted]
-    there = [target for _, target in copies if target.exists()]
-    if there:
-        raise UserError(f"{there[0]} is there already; remove it, or copy to another folder: --to DIR")
+    existing = [target for _, target in copies if target.exists()]
+    if existing:
+        raise UserError(f"{existing[0]} exists already; remove it, or copy to another folder: --to DIR")
     try:
         for source, target in copies:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -57,27 +53,22 @@ def about(name: str) -> str:
 
 def _listing() -> str:
     width = max(map(len, names())) + len("configs/.yaml") + 2
-    recipes = [name for name in names() if "/" not in name]
-    overlays = [name for name in names() if "/" in name]
-    lines = ["Recipes, complete by themselves:"]
-    lines += [f"  {f'configs/{name}.yaml':<{width}}{about(name)}" for name in recipes]
-    lines += ["", "Overlays, on top of a recipe:"]
-    lines += [f"  {f'configs/{name}.yaml':<{width}}{about(name)}" for name in overlays]
-    lines += [
-        "",
-        "They are found by these names from any folder:",
-        "  ner-lightning fit --config configs/quickstart.yaml --config configs/with/softmax.yaml",
-        "To change one, copy it first:",
-        "  ner-lightning configs quickstart",
-    ]
-    return "\n".join(lines) + "\n"
+    rows = {name: f"  {f'configs/{name}.yaml':<{width}}{about(name)}\n" for name in names()}
+    recipes = "".join(row for name, row in rows.items() if "/" not in name)
+    overlays = "".join(row for name, row in rows.items() if "/" in name)
+    return (
+        f"Recipes, complete by themselves:\n{recipes}\n"
+        f"Overlays, on top of a recipe:\n{overlays}\n"
+        "They are found by these names from any folder:\n"
+        "  ner-lightning fit --config configs/quickstart.yaml --config configs/with/softmax.yaml\n"
+        "To change one, copy it first:\n"
+        "  ner-lightning configs quickstart\n"
+    )
 
 
 def parser(name: str) -> Parser:
     """Its options."""
-    parser = Parser(
-        prog=f"ner-lightning {name}", description="Lists the shipped configs, or copies the named ones."
-    )
+    parser = Parser(name, "Lists the shipped configs, or copies the named ones.")
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="what to copy, such as quickstart or with/softmax; or all"
     )

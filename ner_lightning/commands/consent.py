@@ -1,4 +1,4 @@
-"""Code that a stored configuration names: it runs only with the consent of whoever gives the command."""
+"""Consent: code that a stored configuration names runs only if the command line allows it."""
 
 import re
 import tempfile
@@ -20,7 +20,7 @@ SHIPPED = re.compile(
     r"(ner_lightning|lightning\.pytorch\.(callbacks|loggers|profilers|strategies|plugins|accelerators))"
     r"(\.[a-z_]\w*)*\.[A-Z]\w*"
 )
-# Where a string may be the name of a class, or of a file with one. In all other places it is plain text.
+# Where a string may name a class, or a file with one. Elsewhere it is plain text.
 CLASSES = {"model": ("architecture.prepare", "loss.parts"), "data": ("source",)}
 # Settings that are groups of others: a string in their place would be read as a file.
 GROUPS = {
@@ -31,16 +31,16 @@ _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")  # what can be imported
 
 
 def take_consent(words: list[str]) -> bool:
-    """Whether a command line allows code of others, by the flag or by the model's setting.
+    """Whether a command line allows foreign code, by the flag or by the model's setting.
 
     Args:
-        words: in which the flag becomes that setting.
+        words: the command line, in which the flag becomes that setting.
     """
-    given = FLAG in words
+    flagged = FLAG in words
     words[:] = [word for word in words if word != FLAG]
-    if given and peek(words, OPTION) is None:
+    if flagged and peek(words, OPTION) is None:
         words.append(f"{OPTION}=true")
-    return given or str(peek(words, OPTION)).lower() == "true"
+    return flagged or str(peek(words, OPTION)).lower() == "true"
 
 
 def stored_config(config: Any, where: Path, *, consent: bool) -> dict[str, Any]:
@@ -52,46 +52,46 @@ def stored_config(config: Any, where: Path, *, consent: bool) -> dict[str, Any]:
         consent: the command allows code that the file names.
 
     Returns:
-        a configuration that runs no code of others unless the command allows it.
+        a configuration that runs no foreign code unless the command allows it.
 
     Raises:
-        UserError: it is none, or names a class from outside of this package and Lightning.
+        UserError: it is not a configuration, or names a class from outside of this package and Lightning.
     """
     sections = ("trainer", "model", "data")
     if not isinstance(config, MutableMapping) or not all(
         isinstance(config.get(name, {}), Mapping) for name in sections
     ):
-        raise UserError(f"{where} holds no configuration of ner-lightning's")
+        raise UserError(f"{where} holds no configuration of ner-lightning")
     if consent:
         return dict(config)
     foreign = next(_foreign(config), None)
     if foreign is not None:
         raise UserError(
-            f"{where}: its configuration names {foreign}, which comes neither with ner-lightning nor with "
-            f"Lightning.\nIf you trust whoever made it, and the code of that name: {FLAG}"
+            f"{where}: its configuration names {foreign}, which is part of neither ner-lightning nor "
+            f"Lightning.\nIf you trust the file's author and that code, allow it: {FLAG}"
         )
-    kept = {name: value for name, value in config.items() if name != "config"}  # would read one more file
-    model = kept.get("model", {})
+    safe = {name: value for name, value in config.items() if name != "config"}  # would read another file
+    model = safe.get("model", {})
     if isinstance(model.get("runtime"), Mapping):
-        kept["model"] = {**model, "runtime": {**model["runtime"], "trust_remote_code": False}}
-    return kept
+        safe["model"] = {**model, "runtime": {**model["runtime"], "trust_remote_code": False}}
+    return safe
 
 
 @contextmanager
 def stored_options(config: Any, where: Path, *, consent: bool) -> Iterator[list[str]]:
-    """Options that read `stored_config`, as long as the block runs; arguments and errors are the same."""
-    kept = stored_config(config, where, consent=consent)
+    """Options that name a file with `stored_config`, as long as the block runs; same arguments and errors."""
+    safe = stored_config(config, where, consent=consent)
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "config.yaml"
         try:
-            file.write_text(yaml.safe_dump(kept), encoding="utf-8")
+            file.write_text(yaml.safe_dump(safe), encoding="utf-8")
         except yaml.YAMLError:
             raise UserError(f"{where}: its configuration holds more than plain values") from None
         yield ["--config", str(file)]
 
 
 def _foreign(config: Mapping[str, Any]) -> Iterator[str]:
-    """What a configuration names that would be imported and is not shipped."""
+    """Names in a configuration that would be imported and are not shipped."""
     yield from _named(config.get("trainer", {}))
     for section, keys in GROUPS.items():
         values = config.get(section, {})
@@ -106,22 +106,22 @@ def _foreign(config: Mapping[str, Any]) -> Iterator[str]:
 def _named(value: Any) -> Iterator[str]:
     """Strings that name something to import, or a file in which more is named."""
     if isinstance(value, Mapping):
-        for each in value.values():
-            yield from _named(each)
+        for item in value.values():
+            yield from _named(item)
     elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _named(each)
+        for item in value:
+            yield from _named(item)
     elif isinstance(value, str) and not SHIPPED.fullmatch(value) and (_imports(value) or _is_file(value)):
         yield value
 
 
 def _imports(value: str) -> bool:
-    """Whether it names something in a module that is there; nothing is imported to find out."""
+    """Whether it names something in an installed module; nothing is imported to find out."""
     if not _PATH.fullmatch(value):
         return False
     try:
         return find_spec(value.partition(".")[0]) is not None
-    except ValueError:  # a module that was made by hand, such as __main__
+    except ValueError:  # a module without a spec, such as __main__
         return True
 
 
@@ -137,8 +137,8 @@ def _class_paths(value: Any) -> Iterator[str]:
         path = value.get("class_path")
         if path is not None and not SHIPPED.fullmatch(str(path)):
             yield str(path)
-        for each in value.values():
-            yield from _class_paths(each)
+        for item in value.values():
+            yield from _class_paths(item)
     elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _class_paths(each)
+        for item in value:
+            yield from _class_paths(item)

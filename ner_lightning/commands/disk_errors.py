@@ -1,4 +1,4 @@
-"""What a full or locked disk means to a user, in one to three lines that say what to do about it."""
+"""Errors of a full or write-protected disk, in one to three lines that say what to do."""
 
 import errno
 import os
@@ -7,14 +7,9 @@ import tempfile
 from pathlib import Path
 
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import LAST, Run
+from ner_lightning.runs.folder import LAST, RESUME, Run
 from ner_lightning.training.launch import RUN_VARIABLE
 
-# The commands that go on with a run.
-AGAIN = {
-    "fit": "ner-lightning fit --run {} --ckpt_path last",
-    "pretrain": "ner-lightning pretrain --run {}",
-}
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ALMOST_NONE = 2**20  # bytes
 LOCKED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -35,25 +30,25 @@ def explain_disk_error(error: BaseException, command: str) -> UserError | None:
     # A failed copy names its source first and its destination second.
     file = error.filename2 or error.filename
     if error.errno in FULL:
-        return UserError(f"no space is left for {file or _fullest()}.\n{_way_on(command)}")
+        return UserError(f"no space is left for {file or _fullest()}.\n{_advice(command)}")
     if error.errno in LOCKED and file is not None:
         return UserError(
-            f"{file}: {(error.strerror or '').lower()}; mend its permissions, or name another place"
+            f"{file}: {(error.strerror or '').lower()}; fix its permissions, or name another file"
         )
     return None
 
 
 def _fullest() -> str:
-    """The folder that has no space, of those that a command writes to; the error named no file."""
+    """The full one of the folders that a command writes to; for an error that names no file."""
     hub = os.environ.get("HF_HOME", "~/.cache")
     written = [os.environ.get(RUN_VARIABLE, "."), tempfile.gettempdir(), str(Path(hub).expanduser())]
-    found = {path: shutil.disk_usage(path).free for path in written if Path(path).exists()}
-    path = min(found, key=found.__getitem__)
-    return path if found[path] < ALMOST_NONE else "what the command writes"
+    free = {path: shutil.disk_usage(path).free for path in written if Path(path).exists()}
+    path = min(free, key=free.__getitem__)
+    return path if free[path] < ALMOST_NONE else "what the command writes"
 
 
-def _way_on(command: str) -> str:
+def _advice(command: str) -> str:
     run = Run(Path(os.environ.get(RUN_VARIABLE, "")))
-    if command in AGAIN and run.checkpoint(LAST).is_file():
-        return f"Free some, then continue with: {AGAIN[command].format(run.path)}"
-    return "Free some and run the command again (--runs, TMPDIR and HF_HOME name other places)."
+    if command in RESUME and run.checkpoint(LAST).is_file():
+        return f"Free some, then resume with: {RESUME[command].format(run.path)}"
+    return "Free some and run the command again (--runs, TMPDIR and HF_HOME name other disks)."

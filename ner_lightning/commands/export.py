@@ -6,17 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ner_lightning.commands.options import Parser, add_run, add_trust, check_folder
+from ner_lightning.commands.options import Parser, check_folder
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import shown
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs the command.
-
-    Raises:
-        UserError: the run or the folder is not as it must be.
-    """
+    """Runs the command; raises UserError at a user's mistake."""
     options = parser(subcommand).parse_args(args)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from ner_lightning.system.ranges import PositiveFloat, check_options
@@ -38,36 +34,29 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             root=Path(options.runs),
             trust=options.trust_remote_code,
         )
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    for file in files:
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
         sys.stdout.write(f"{file}  {file.stat().st_size / 1e6:,.1f} MB\n")
     sys.stderr.write(f"next: ner-lightning predict {shlex.quote(str(folder))} --text '...'\n")
 
 
 def parser(name: str = "export") -> Parser:
     """The command's options."""
-    found = Parser(
-        prog=f"ner-lightning {name}",
-        description="Writes a trained tagger as a folder: weights, tokenizer, labels, model card.",
-    )
-    add_run(found)
-    found.add_argument(
-        "--output", metavar="DIR", required=True, help="the folder to write; it must not exist"
-    )
-    found.add_argument(
+    parser = Parser(name, "Writes a trained tagger as a folder: weights, tokenizer, labels, model card.")
+    parser.add_run()
+    add = parser.add_argument
+    add("--output", metavar="DIR", required=True, help="the folder to write; it must not exist")
+    add(
         "--format",
         choices=("merged", "adapter", "onnx"),
         default="merged",
         help="merged: the whole model; adapter: only what was trained; onnx: a graph for CPUs",
     )
-    found.add_argument(
+    add(
         "--dtype",
         choices=("auto", "float32", "bfloat16"),
         default="auto",
         help="of a merged model (default: what it was trained to run in)",
     )
-    found.add_argument(
-        "--temperature", type=float, metavar="T", help="divide scores by it; `predict --calibrate` finds it"
-    )
-    add_trust(found)
-    return found
+    add("--temperature", type=float, metavar="T", help="divide scores by it; `predict --calibrate` finds it")
+    parser.add_trust()
+    return parser

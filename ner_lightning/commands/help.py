@@ -1,4 +1,4 @@
-"""What `--help` shows: the ten options that one needs first. It imports nothing, so it is there at once."""
+"""Short help: the ten options that one needs first. It imports nothing heavy."""
 
 from typing import NamedTuple
 
@@ -20,16 +20,16 @@ class Help(NamedTuple):
 
 
 _EVALUATION = (
-    Option("run", None, "the same as RUN alone: run folder or checkpoint; without it, the last run"),
+    Option("run", None, "same as RUN: run folder or checkpoint; without it, the last run"),
     Option("ckpt_path", None, "best, last, or a checkpoint file; without it, best"),
     Option("runs", "runs", "the folder of run folders"),
     Option("data.dataset", "eriktks/conll2003", "another data set: a Hub id, a folder, or `sample`"),
-    Option("data.{split}", None, "another file of sentences: CoNLL columns, JSONL or CSV"),
+    Option("data.{split}_file", None, "another file of sentences: CoNLL columns, JSONL or CSV"),
     Option("data.batches.eval_size", "32", "sentences in a batch"),
-    Option("trust_remote_code", None, "run Python code that the backbone brings, or that RUN names"),
+    Option("trust_remote_code", None, "run Python code that comes with the backbone, or that RUN names"),
     Option("trainer.accelerator", "auto", "cpu, gpu, or auto"),
     Option("trainer.devices", "auto", "how many GPUs or processes"),
-    Option("trainer.precision", None, "bf16-mixed or 32-true; without it, that of the training"),
+    Option("trainer.precision", None, "bf16-mixed or 32-true; without it, as in training"),
 )
 
 _FIT = Help(
@@ -41,7 +41,7 @@ _FIT = Help(
         Option("model.backbone", "meta-llama/Llama-3.2-1B-Instruct", "Hub id, folder, or GGUF file"),
         Option("model.optimizer.lr", "0.0001", "peak learning rate of adapters or backbone"),
         Option("data.dataset", "eriktks/conll2003", "Hub id, folder of files, or `sample`"),
-        Option("data.batches.size", "8", "sentences in a batch, on each device"),
+        Option("data.batches.size", "8", "sentences in a batch on each device"),
         Option("trainer.max_epochs", "10", "epochs"),
         Option("trainer.devices", "auto", "how many GPUs or processes"),
         Option("trainer.precision", None, "bf16-mixed or 32-true"),
@@ -49,8 +49,8 @@ _FIT = Help(
     (
         "ner-lightning fit --config configs/quickstart.yaml",
         "ner-lightning fit --config configs/llama_crf.yaml --model.optimizer.lr 1e-4",
-        "ner-lightning fit --ckpt_path last        # continue the last run",
-        "ner-lightning fit runs/quickstart/1       # continue another one",
+        "ner-lightning fit --ckpt_path last        # resume the last run",
+        "ner-lightning fit runs/quickstart/1       # resume another one",
     ),
 )
 

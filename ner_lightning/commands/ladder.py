@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.commands.options import Parser, add_trust
+from ner_lightning.commands.options import Parser
 from ner_lightning.errors import Interrupted, UserError
 
 if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
@@ -17,16 +17,11 @@ if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
     from ner_lightning.runs.results import Row
 
 
-STOPPED = {130: signal.SIGINT, 143: signal.SIGTERM}  # exit codes of a fit that was told to stop, and saved
+STOPPED = {130: signal.SIGINT, 143: signal.SIGTERM}  # exit codes of a fit that was stopped, and saved
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs `ladder`.
-
-    Raises:
-        UserError: the file is not as it must be, or cells failed; all others are done by then.
-        Interrupted: a cell was told to stop; the same command goes on from there.
-    """
+    """Runs the command; raises UserError at a user's mistake, or after all other cells if some failed."""
     options = parser(subcommand).parse_args(args)
     if options.results and Path(options.results).suffix.lower() != ".json":
         raise UserError(f"--results {options.results} is written as JSON; name it .json")
@@ -61,7 +56,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     if failed:
         raise UserError(
             f"{len(failed)} of {len(cells)} cells failed: {', '.join(failed)}.\n"
-            f"What they said is in {root}/CELL.log; the same command tries them again."
+            f"Their output is in {root}/CELL.log; the same command tries them again."
         )
 
 
@@ -76,40 +71,39 @@ def _chosen(ladder: "Ladder", names: Sequence[str] | None, file: Path) -> list["
 def _state(cell: "Cell", root: Path) -> str:
     from ner_lightning.runs.ladder_cells import find_run, is_done
 
-    found = find_run(cell, root)
-    return "to do" if found is None else "done" if is_done(found) else "unfinished"
+    run = find_run(cell, root)
+    return "to do" if run is None else "done" if is_done(run) else "unfinished"
 
 
 def _run_cell(cell: "Cell", root: Path, trust: list[str]) -> "Run | None":
-    """Runs a cell, or what is left of it; None if it failed."""
+    """Runs or resumes a cell; None if it failed."""
     from ner_lightning.runs.ladder_cells import find_run, is_done
 
-    found = find_run(cell, root)
-    if found is not None and is_done(found):
-        sys.stdout.write(f"    done before: {found.path}\n")
-        return found
-    words = cell.command(root) if found is None else ["fit", "--run", str(found.path)]
-    words += trust
-    before = 0.0 if found is None else found.read("run.json").get("minutes", 0.0)
+    run = find_run(cell, root)
+    if run is not None and is_done(run):
+        sys.stdout.write(f"    done before: {run.path}\n")
+        return run
+    words = cell.command(root) if run is None else ["fit", "--run", str(run.path)]
+    earlier = 0.0 if run is None else run.read("run.json").get("minutes", 0.0)
     began = time.monotonic()
-    code = _watched([sys.executable, "-m", "ner_lightning", *words], root / f"{cell.name}.log")
-    found = find_run(cell, root)
-    if found is not None:
-        found.update("run.json", {"minutes": before + (time.monotonic() - began) / 60})
+    code = _run_logged([sys.executable, "-m", "ner_lightning", *words, *trust], root / f"{cell.name}.log")
+    run = find_run(cell, root)
+    if run is not None:
+        run.update("run.json", {"minutes": earlier + (time.monotonic() - began) / 60})
     if code in STOPPED:
         raise Interrupted(STOPPED[code])
-    return found if code == 0 else None
+    return run if code == 0 else None
 
 
-def _watched(command: list[str], log: Path) -> int:
-    """Runs a command, shows what it says and keeps it in a file; returns its exit code."""
+def _run_logged(command: list[str], log: Path) -> int:
+    """Runs a command, prints its output and appends it to a file; returns its exit code."""
     with (
         log.open("a", encoding="utf-8") as file,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
     ):
         assert process.stdout is not None
-        # A fit that is told to stop saves first, so it is told and then waited for.
-        before = {
+        # A fit that is told to stop saves first, so signals are passed on, and its end is waited for.
+        handlers = {
             number: signal.signal(number, lambda number, _: process.send_signal(number))
             for number in (signal.SIGINT, signal.SIGTERM)
         }
@@ -119,13 +113,13 @@ def _watched(command: list[str], log: Path) -> int:
                 sys.stdout.write(f"    {line}")
                 sys.stdout.flush()
         finally:
-            for number, handler in before.items():
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
     return process.returncode
 
 
 def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Path) -> None:
-    """Adds a cell's row and makes the table anew."""
+    """Adds a cell's row and renews the table."""
     from ner_lightning.runs.ladder_cells import ladder_table
     from ner_lightning.runs.results import add_rows, read_rows
     from ner_lightning.system.atomic import write_text
@@ -137,16 +131,16 @@ def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Pa
 def parser(name: str) -> Parser:
     """Its options."""
     parser = Parser(
-        prog=f"ner-lightning {name}",
-        description="Runs a matrix of recipes and seeds from one file, goes on where it stopped, and makes "
-        "one table: mean and standard deviation over seeds, minutes, peak memory.",
+        name,
+        "Runs a matrix of recipes and seeds from one file, resumes where it stopped, and makes one table: "
+        "mean and standard deviation over seeds, minutes, peak memory.",
     )
     parser.add_argument("file", metavar="FILE", help="YAML with configs, settings, seeds and rungs")
     parser.add_argument("--cell", action="append", metavar="NAME", help="only this cell; may be repeated")
-    parser.add_argument("--list", action="store_true", help="say which cells are done, and run none")
+    parser.add_argument("--list", action="store_true", help="list the cells and whether they are done")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="runs go to DIR/FILE'S NAME/CELL")
     parser.add_argument("--results", metavar="FILE", help="the JSON file of rows (default: beside the runs)")
-    add_trust(parser)
+    parser.add_trust()
     return parser
 
 
@@ -166,11 +160,11 @@ def _row_of(cell: "Cell", ladder: str, run: "Run") -> "Row":
     if types is None:
         raise UserError(f"{run.path} has no validation scores in metrics.json")
     counts = {name: sum(kind[name] for kind in types.values()) for name in COUNTED}
-    described = about["data"]["valid"]
+    data = about["data"]["valid"]
     return {
         "config": " ".join(Path(config).stem for config in cell.configs),
         "overrides": cell.overrides,
-        "data": describe_data(described["origin"], described["fingerprint"]),
+        "data": describe_data(data["origin"], data["fingerprint"]),
         "split": "valid",
         "metric": "f1",
         "value": float(f1(np.array([counts[name] for name in COUNTED]))),

@@ -1,4 +1,4 @@
-"""The `ner-lightning` command: picks the subcommand, and turns a user's mistakes into a few lines."""
+"""The `ner-lightning` command: picks the subcommand, and prints a user's mistakes in a few lines."""
 
 import importlib
 import importlib.metadata
@@ -11,35 +11,35 @@ from typing import Any
 from ner_lightning.commands.help import HELPS, short_help
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.system.terminal import printable
-from ner_lightning.training.launch import LaunchError, alone, own_environment
+from ner_lightning.training.launch import LaunchError, alone, isolated
 from ner_lightning.training.ranks import GRACE, exit_code, is_first, lost_another, prefix
 
-# Subcommand, the module of this folder whose `run(subcommand, arguments)` does it, what it is for.
+# Subcommand, the module of this folder whose `run(subcommand, arguments)` does it, and its help.
 COMMANDS = {
     "fit": ("fit", "train a tagger: --config FILE"),
     "validate": ("fit", "score a trained tagger on the validation set"),
     "test": ("fit", "score a trained tagger on the test set"),
     "predict": ("predict", "tag a file: [RUN] --input FILE --output FILE"),
     "export": ("export", "write a tagger that others can load: [RUN] --output DIR"),
-    "serve": ("serve", "answer over HTTP: [RUN]"),
-    "pretrain": ("pretrain", "teach the backbone to fill in words first: --config FILE"),
+    "serve": ("serve", "serve a tagger over HTTP: [RUN]"),
+    "pretrain": ("pretrain", "train the backbone on masked words first: --config FILE"),
     "baseline": ("baseline", "prompt the backbone instead: --config FILE --shots N"),
-    "ensemble": ("ensemble", "make one tagger of several runs: RUN RUN ..."),
+    "ensemble": ("ensemble", "combine several runs into one tagger: RUN RUN ..."),
     "report": ("report", "write a run's report: [RUN ...]"),
     "compare": ("report", "compare runs on the same sentences: RUN RUN"),
     "ladder": ("ladder", "run a matrix of recipes and seeds, and make their table: FILE"),
     "configs": ("configs", "list the shipped configs, or copy some: [NAME ...]"),
-    "completion": ("completion", "complete commands and options by tab: bash, zsh or fish"),
+    "completion": ("completion", "print a shell's completion script: bash, zsh, fish, ..."),
 }
 
-ON_RANKS = ("fit", "validate", "test", "pretrain")  # what works in several processes together
+ON_RANKS = ("fit", "validate", "test", "pretrain")  # commands that can run in several processes
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Args:
-        args: its words, without the program's name; those of the process if None.
+        args: the words after the program's name; those of the process if None.
 
     Returns:
         the exit code: 0, 1 where another rank failed, 2 after a user's mistake, 130 after Ctrl-C, 143
@@ -50,33 +50,33 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.write(_help())
         return 0
     command, rest = words[0], words[1:]
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a log file is a line for each step
-    with own_environment():
+    with isolated():
+        if not sys.stderr.isatty():
+            os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a log file is a line for each step
         return _exit_code(command, rest)
 
 
 def _exit_code(command: str, rest: list[str]) -> int:
-    """Runs a command, and says what went wrong with it."""
+    """Runs a command; prints what went wrong with it."""
     try:
         if command not in ON_RANKS:
             alone(command)
         _run(command, rest)
-        sys.stdout.flush()  # a reader that has gone is met here, not while Python ends
+        sys.stdout.flush()  # raises BrokenPipeError here, not while Python ends
     except (Interrupted, KeyboardInterrupt) as stop:
         return exit_code(stop)
     except BrokenPipeError:  # as in `ner-lightning test | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain of it at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would print an error at its end
         return 1
     except Exception as error:
         if isinstance(error, LaunchError) and not is_first():
-            time.sleep(GRACE)  # a launcher ends all ranks when one has ended, and the first is to say why
+            time.sleep(GRACE)  # a launcher ends all ranks when one has ended, and the first one explains
             return 2
-        known = _known(error, command)
-        if known is None:
+        explained = _explained(error, command)
+        if explained is None:
             _ask_for_report()
             raise
-        code, message = known
+        code, message = explained
         sys.stderr.write(f"ner-lightning: {prefix()}{printable(message, keep=chr(10))}\n")
         return code
     return 0
@@ -98,18 +98,18 @@ def command_module(command: str) -> Any:
     return importlib.import_module(f"ner_lightning.commands.{COMMANDS[command][0]}")
 
 
-def _known(error: Exception, command: str) -> tuple[int, str] | None:
-    """The exit code and what to say of an error that is no bug."""
+def _explained(error: Exception, command: str) -> tuple[int, str] | None:
+    """The exit code and the message of an error that is not a bug."""
     from ner_lightning.commands.disk_errors import explain_disk_error
 
     explained = error if isinstance(error, UserError) else explain_disk_error(error, command)
     if explained is not None:
         return 2, str(explained)
-    return (1, "another rank ended; what it said tells why.") if lost_another(error) else None
+    return (1, "another rank ended; see its message.") if lost_another(error) else None
 
 
 def _ask_for_report() -> None:
-    """Says before the traceback that it is no fault of the user's."""
+    """Prints before the traceback that this is a bug."""
     from ner_lightning.runs.provenance import package_versions
 
     versions = ", ".join(f"{name} {number}" for name, number in package_versions().items())

@@ -1,21 +1,23 @@
-"""What is read off a command line before the parser sees it."""
+"""Options: what is read off a command line before any parser, and the parser of our own commands."""
 
 import argparse
 import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ner_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from ner_lightning.inference.ner_tagger import NERTagger
 
 # Suffixes of files that a report or a model could be taken for.
 REPORTS = (".html", ".htm", ".md", ".pdf", ".txt", ".json", ".csv", ".docx")
 MODELS = (".onnx", ".zip", ".ckpt", ".pt", ".bin", ".safetensors", ".gguf")
-
-_NAMED = "named_runs"  # the attribute of `--run`
 # Options of fit, validate and test that have no value.
 FLAGS = ("-h", "--help", "--help-all", "--print_config", "--trust_remote_code")
+_NAMED = "named_runs"  # the attribute of `--run`
 
 
 def config_files(words: list[str]) -> list[str]:
@@ -35,51 +37,113 @@ def named(words: list[str]) -> list[str]:
 
 
 def take(words: list[str], option: str) -> str | None:
-    """Removes an option and its value from a command line; returns the value, None if it is not there.
+    """Removes an option and its value from a command line; returns the value, None without the option.
 
     Raises:
         UserError: the option is the last word.
     """
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         if word == option:
-            if place + 1 == len(words):
+            if index + 1 == len(words):
                 raise UserError(f"{option} lacks its value")
-            del words[place]
-            return words.pop(place)
+            del words[index]
+            return words.pop(index)
         if word.startswith(option + "="):
-            return words.pop(place).partition("=")[2]
+            return words.pop(index).partition("=")[2]
     return None
 
 
 def peek(words: list[str], option: str) -> str | None:
-    """An option's value, None if it is not there."""
+    """An option's value, None without the option."""
     return take(list(words), option)
 
 
-class Parser(argparse.ArgumentParser):
-    """A command's options: none is abbreviated, and a mistake is said in a line.
+def take_run(words: list[str]) -> str | None:
+    """Removes RUN from a command line of fit, validate or test, where it stands by itself or after `--run`.
 
     Args:
+        words: the options; all but flags have a value, after `=` or as the next word.
+
+    Raises:
+        UserError: there are several, or the word by itself is a recipe.
+    """
+    runs = []
+    while (run := take(words, "--run")) is not None:
+        runs.append(run)
+    positional, rest = [], []
+    remaining = iter(words)
+    for word in remaining:
+        if not word.startswith("-"):
+            positional.append(word)
+            continue
+        rest.append(word)
+        if "=" not in word and word not in FLAGS:
+            rest += [value for value in [next(remaining, None)] if value is not None]
+    words[:] = rest
+    if positional and Path(positional[0]).suffix in {".yaml", ".yml"}:
+        raise UserError(f"{positional[0]} is not a run; name a recipe with --config {positional[0]}")
+    if len(positional) > 1:
+        raise UserError(f"unexpected argument {positional[1]}: the run is {positional[0]} already")
+    _check_once(positional, runs)
+    return next(iter(positional + runs), None)
+
+
+def _check_once(positional: list[str], runs: Sequence[str], *, several: bool = False) -> None:
+    """Checks that a run is named in one way, and once where `several` are not allowed."""
+    if positional and runs:
+        raise UserError(f"the run is named twice, as {positional[0]} and as --run {runs[0]}; name it once")
+    if len(runs) > 1 and not several:
+        raise UserError(f"the run is named twice, as --run {runs[0]} and --run {runs[1]}; name it once")
+
+
+class Parser(argparse.ArgumentParser):
+    """The options of one of our commands: no abbreviations, and errors of one line.
+
+    Args:
+        command: its name.
+        description: what it does.
         settings: as for argparse.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
-        self._run: str | None = None  # where the run is put that is named without an option
+    def __init__(self, command: str, description: str, **settings: Any) -> None:
+        prog = f"ner-lightning {command}"
+        super().__init__(prog=prog, description=description, allow_abbrev=False, **settings)
+        self._run: str | None = None  # the attribute of a run that is named without an option
 
-    def add_run(self, where: str = "run", nargs: str = "?", *, text: str) -> None:
-        """Adds RUN, as a word of its own or after `--run`.
+    def add_run(self, where: str = "run", nargs: str = "?", text: str | None = None) -> None:
+        """Adds RUN, as a word of its own or after `--run`, and the folder of runs.
 
         Args:
             where: the attribute that gets it.
             nargs: `?` for one at most, `*` for any number.
-            text: its help.
+            text: its help; None for any trained tagger.
         """
         self._run = where
+        text = text or "run folder, checkpoint or exported folder (default: the last run)"
         self.add_argument(where, nargs=nargs, metavar="RUN", help=text)
         several = "; may be repeated" if nargs == "*" else ""
+        self.add_argument("--run", action="append", dest=_NAMED, metavar="RUN", help=f"same as RUN{several}")
+        self.add_runs()
+
+    def add_runs(self) -> None:
+        """Adds the folder of runs."""
+        self.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
+
+    def add_resumed_run(self) -> None:
+        """Adds a run to resume, and the folder of runs."""
+        self.add_argument("--run", metavar="RUN", help="resume a stopped run, with its own settings")
+        self.add_runs()
+
+    def add_device(self) -> None:
+        """Adds where the model runs."""
+        self.add_argument("--device", help="cpu, cuda, cuda:N or mps (default: a CUDA GPU if there is one)")
+
+    def add_trust(self) -> None:
+        """Adds the consent to run code that a trained tagger brings or names."""
         self.add_argument(
-            "--run", action="append", dest=_NAMED, metavar="RUN", help=f"the same as RUN alone{several}"
+            "--trust_remote_code",
+            action="store_true",
+            help="run Python code that comes with the backbone, or that RUN names (default: refuse it)",
         )
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
@@ -89,16 +153,16 @@ class Parser(argparse.ArgumentParser):
             UserError: an option is not as it must be, or runs are named in both ways.
         """
         options, rest = super().parse_known_args(args, namespace)
-        named = getattr(options, _NAMED, None)
-        if self._run is not None and named:
-            given = getattr(options, self._run)
-            one = not isinstance(given, list)
-            _check_once(given, named, several=not one)
-            setattr(options, self._run, named[0] if one else named)
+        runs = getattr(options, _NAMED, None)
+        if self._run is not None and runs:
+            positional = getattr(options, self._run)
+            several = isinstance(positional, list)
+            _check_once(positional if several or not positional else [positional], runs, several=several)
+            setattr(options, self._run, runs if several else runs[0])
         return options, rest
 
     def error(self, message: str) -> NoReturn:
-        """Says what is wrong.
+        """Turns an error of the parser into one that says what to do.
 
         Raises:
             UserError: always.
@@ -108,74 +172,43 @@ class Parser(argparse.ArgumentParser):
             raise UserError(message)
         word = unknown[1].partition("=")[0]
         if not word.startswith("-"):
-            raise UserError(f"{word} is one word too many; `{self.prog} --help` says what there is")
+            raise UserError(f"unexpected argument {word}; see `{self.prog} --help`")
         known = [name for action in self._actions for name in action.option_strings]
         close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-        hint = f"did you mean {close[0]}?" if close else f"`{self.prog} --help` lists them"
+        hint = f"did you mean {close[0]}?" if close else f"see `{self.prog} --help`"
         raise UserError(f"there is no option {word}; {hint}")
 
 
-def add_run(parser: Parser) -> None:
-    """Adds RUN, which any trained tagger may be, and the folder of runs for its default."""
-    parser.add_run(text="run folder, checkpoint or exported folder (default: the last run)")
-    parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
-
-
-def take_run(words: list[str]) -> str | None:
-    """Removes RUN from a command line of fit, validate or test, where it may stand alone or after `--run`.
-
-    Args:
-        words: the options; all but flags have a value, after `=` or as the next word.
+def check_device(options: argparse.Namespace) -> None:
+    """Checks `--device` before anything is loaded.
 
     Raises:
-        UserError: there are several, or what stands alone is a recipe.
+        UserError: this machine has no such device.
     """
-    named = []
-    while (run := take(words, "--run")) is not None:
-        named.append(run)
-    alone: list[str] = []
-    rest: list[str] = []
-    remaining = iter(words)
-    for word in remaining:
-        if not word.startswith("-"):
-            alone.append(word)
-            continue
-        rest.append(word)
-        if "=" not in word and word not in FLAGS:
-            rest += [value for value in [next(remaining, None)] if value is not None]
-    words[:] = rest
-    if alone and Path(alone[0]).suffix in {".yaml", ".yml"}:
-        raise UserError(f"{alone[0]} is no run; a recipe is named with --config {alone[0]}")
-    if len(alone) > 1:
-        raise UserError(f"{alone[1]} is one word too many: {alone[0]} is the run already")
-    _check_once(alone, named)
-    return next(iter(alone + named), None)
+    if options.device is not None:
+        from ner_lightning.model.devices import chosen_device
+
+        chosen_device(options.device)
 
 
-def _check_once(alone: Any, named: Sequence[str], *, several: bool = False) -> None:
-    """Checks that a run is named in one way.
+def load_tagger(options: argparse.Namespace) -> "NERTagger":
+    """Loads the tagger of RUN, at the temperature of `--temperature`.
 
     Raises:
-        UserError: it is named in both, or twice where one is wanted.
+        UserError: there is no such run, or its checkpoint or backbone cannot be used.
     """
-    if alone and named:
-        first = alone if isinstance(alone, str) else alone[0]
-        raise UserError(f"the run is named twice, as {first} and as --run {named[0]}; name it once")
-    if len(named) > 1 and not several:
-        raise UserError(f"the run is named twice, as --run {named[0]} and --run {named[1]}; name it once")
+    from ner_lightning.inference.ner_tagger import NERTagger
 
-
-def add_trust(parser: argparse.ArgumentParser) -> None:
-    """Adds the consent to run code that a trained tagger brings or names."""
-    parser.add_argument(
-        "--trust_remote_code",
-        action="store_true",
-        help="run Python code that comes with the backbone, or that RUN names (default: refuse it)",
+    tagger = NERTagger.from_run(
+        options.run, root=options.runs, device=options.device, trust_remote_code=options.trust_remote_code
     )
+    if options.temperature is not None:
+        tagger.temperature = options.temperature
+    return tagger
 
 
 def check_folder(option: str, value: str) -> None:
-    """Checks that a folder to be written is not called like a file.
+    """Checks that a folder to be written is not named like a file.
 
     Raises:
         UserError: it is, and does not exist.

@@ -1,8 +1,23 @@
-"""What the parser's errors mean to a user."""
+"""Errors of the options' parser, in a line or two that name the key and what to do."""
 
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from jsonargparse import ArgumentError
+
+from ner_lightning.errors import UserError
+
+
+@contextmanager
+def user_errors(parser: Any) -> Iterator[None]:
+    """Turns a parser's errors into `UserError`s that name the key."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise UserError(explain(str(error), [action.dest for action in parser._actions])) from None
 
 
 def explain(message: str, keys: Collection[str]) -> str:

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.commands.options import Parser, add_run, add_trust
+from ner_lightning.commands.options import Parser, check_device, load_tagger
 from ner_lightning.commands.predict_checks import (
     STANDARD_OUTPUT,
     check,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ner_lightning.inference.ner_tagger import NERTagger
 
 
-# What the outcome depends on, so that a stopped command is only gone on with by the same one.
+# What the output depends on: a stopped command is only resumed by one that shares these.
 _DECISIVE = (
     "text input field id_field word_column whole_files tokenized source_format target_format wide strict "
     "rejects temperature calibrate"
@@ -35,18 +35,11 @@ _DECISIVE = (
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs the command.
-
-    Raises:
-        UserError: an option, the input, the output or the run is not as it must be.
-    """
+    """Runs the command; raises UserError at a user's mistake."""
     options = parser(subcommand).parse_args(args)
     check(options)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if options.device is not None:
-        from ner_lightning.model.devices import chosen_device
-
-        chosen_device(options.device)
+    check_device(options)
     with shown("stderr"):
         if options.input is None and not options.text:
             check_files(options, [], parser(subcommand).parse_args([]))
@@ -62,18 +55,18 @@ def _predict(options: argparse.Namespace) -> None:
     from ner_lightning.inference.io.readers import Inputs
     from ner_lightning.inference.io.records import Record
 
-    how = ("source_format", "field", "id_field", "word_column", "whole_files")
-    inputs = Inputs(options.input or "", *(getattr(options, name) for name in how))
+    reading = ("source_format", "field", "id_field", "word_column", "whole_files")
+    inputs = Inputs(options.input or "", *(getattr(options, name) for name in reading))
     files = inputs.files() if options.input else []
     check_files(options, files, parser("predict").parse_args([]))
     share = Share.of(files)
     output = _output(options, files)
-    before = output.done.words
+    words_before = output.done.words
     try:
-        given = (Record("--text", number, text) for number, text in enumerate(options.text or (), 1))
-        records: Iterator[Record] = inputs.read(share.opened) if options.input else given
-        found = blocks(islice(records, output.done.records, None))
-        first = next(found, [])
+        texts = (Record("--text", number, text) for number, text in enumerate(options.text or (), 1))
+        records: Iterator[Record] = inputs.read(share.opened) if options.input else texts
+        remaining = blocks(islice(records, output.done.records, None))
+        first = next(remaining, [])
         if not first and not output.done.records:
             raise UserError(f"{options.input}:1: no sentence in the file; name a file that has some")
         if options.strict:
@@ -84,12 +77,13 @@ def _predict(options: argparse.Namespace) -> None:
         loading = time.monotonic() - began
         from ner_lightning.inference.io.writers import writer
 
-        made = writer(output_format(options), tagger.labels.types, wide=options.wide, color=_colored(options))
+        color = _colored(options)
+        written = writer(output_format(options), tagger.labels.types, wide=options.wide, color=color)
         stage("Tagging ...")
         seconds = tag_blocks(
             tagger,
-            chain([first], found) if first else iter(()),
-            made,
+            chain([first], remaining) if first else iter(()),
+            written,
             output,
             strict=options.strict,
             tokenized=options.tokenized,
@@ -97,47 +91,39 @@ def _predict(options: argparse.Namespace) -> None:
         )
         if output.done.rejected and not output.done.texts:
             raise UserError(f"{options.input}: no text could be read of {output.done.rejected:,}")
-        output.finish(made.finish)
+        output.finish(written.finish)
     except BaseException:
         output.leave()
         raise
-    rate = (output.done.words - before) / max(seconds, 1e-9)
+    rate = (output.done.words - words_before) / max(seconds, 1e-9)
     ready = "loaded and calibrated" if options.calibrate else "loaded"
-    _say(options, output, f"{rate:,.0f} words/s; {ready} in {loading:.1f} s")
+    _summarize(options, output, f"{rate:,.0f} words/s; {ready} in {loading:.1f} s")
 
 
 def _calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
-    """The tagger, at the temperature that was asked for."""
-    from ner_lightning.data.readers import columns as conll
-    from ner_lightning.inference.ner_tagger import NERTagger
-
-    sentences = conll.read(options.calibrate, word_column=options.word_column) if options.calibrate else []
-    tagger = NERTagger.from_run(
-        options.run,
-        root=options.runs,
-        device=options.device,
-        trust_remote_code=options.trust_remote_code,
-    )
-    if options.temperature is not None:
-        tagger.temperature = options.temperature
+    """The tagger at `--temperature`, or at the one that `--calibrate` finds."""
     if not options.calibrate:
-        return tagger
+        return load_tagger(options)
+    from ner_lightning.data.readers import columns
     from ner_lightning.data.sentence import unknown_entities, unknown_types
+
+    sentences = columns.read(options.calibrate, word_column=options.word_column)
+    tagger = load_tagger(options)
     from ner_lightning.inference.calibration import calibrate
 
     types = tagger.labels.types
     if unknown := unknown_entities(sentences, types):
         warn(unknown_types(options.calibrate, unknown, types))
     stage("Calibrating ...")
-    found = calibrate(tagger, sentences)
-    said = (
-        f"temperature {found.temperature:.3f}: calibration error {found.before:.4f} before, "
-        f"{found.after:.4f} after, on {found.entities:,} predicted entities"
+    result = calibrate(tagger, sentences)
+    line = (
+        f"temperature {result.temperature:.3f}: calibration error {result.before:.4f} before, "
+        f"{result.after:.4f} after, on {result.entities:,} predicted entities"
     )
     if show:
-        sys.stdout.write(said + "\n")
+        sys.stdout.write(line + "\n")
     else:
-        stage(said)
+        stage(line)
     return tagger
 
 
@@ -148,9 +134,7 @@ def _output(options: argparse.Namespace, files: list[Path]) -> "Output":
     rejects = Path(options.rejects) if options.rejects else None
     path = None if options.output in (None, STANDARD_OUTPUT) else Path(options.output)
     check_overwriting(path, rejects, [Path(options.calibrate)] if options.calibrate else [])
-    if path is None:
-        return DirectOutput(None, rejects)
-    if is_written_through(path):
+    if path is None or is_written_through(path):
         return DirectOutput(path, rejects)
     from ner_lightning.inference.bulk import request
 
@@ -165,19 +149,16 @@ def _colored(options: argparse.Namespace) -> bool:
     return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _say(options: argparse.Namespace, output: "Output", speed: str) -> None:
-    """Says what was done, unless it can be seen."""
+def _summarize(options: argparse.Namespace, output: "Output", speed: str) -> None:
+    """Prints what was done, unless the output shows it."""
     done = output.done
     if options.output is None and not done.rejected:
         return
-    parts = [
-        _count(done.texts, "text"),
-        _count(done.words, "word"),
-        _count(done.entities, "entity", "entities"),
-    ]
+    counts = f"{_count(done.texts, 'text')}, {_count(done.words, 'word')}, "
+    counts += _count(done.entities, "entity", "entities")
     rejected = f"; {done.rejected:,} left out" if done.rejected else ""
     where = "standard output" if options.output in (None, STANDARD_OUTPUT) else options.output
-    stage(f"{', '.join(parts)}{rejected}: {where} ({speed})")
+    stage(f"{counts}{rejected}: {where} ({speed})")
 
 
 def _count(number: int, one: str, several: str | None = None) -> str:
@@ -186,11 +167,8 @@ def _count(number: int, one: str, several: str | None = None) -> str:
 
 def parser(name: str) -> Parser:
     """Its options."""
-    parser = Parser(
-        prog=f"ner-lightning {name}",
-        description="Finds entities in text. A stopped command goes on when it is given again.",
-    )
-    add_run(parser)
+    parser = Parser(name, "Finds entities in text. A stopped command resumes when it is given again.")
+    parser.add_run()
     add = parser.add_argument
     add("--text", action="append", help="a text; may be repeated")
     add(
@@ -201,19 +179,19 @@ def parser(name: str) -> Parser:
     add(
         "--output", metavar="FILE", help=f"{', '.join(formats.WRITTEN)}; - for JSONL (default: show the text)"
     )
-    add("--from", dest="source_format", choices=formats.INPUTS, help="the input's format, whatever its name")
-    add("--to", dest="target_format", choices=formats.OUTPUTS, help="the output's format, whatever its name")
+    add("--from", dest="source_format", choices=formats.INPUTS, help="format of the input")
+    add("--to", dest="target_format", choices=formats.OUTPUTS, help="format of the output")
     add("--field", default="text", help="field or column with the text, or with a list of words (text)")
-    add("--id_field", default="id", metavar="FIELD", help="field or column that is handed on (id)")
+    add("--id_field", default="id", metavar="FIELD", help="field or column to copy to the output (id)")
     add("--word_column", type=int, metavar="N", help="column of the words in CoNLL files, from 0 (the first)")
     add("--whole_files", action="store_true", help="a .txt file is one text (default: each line is one)")
-    add("--tokenized", action="store_true", help="words of texts are parted by spaces, signs as well")
+    add("--tokenized", action="store_true", help="words and punctuation are separated by spaces already")
     add("--wide", action="store_true", help="CSV, Parquet: a row a text, a column a type")
-    add("--strict", action="store_true", help="stop at what cannot be read (default: note it, and go on)")
-    add("--rejects", metavar="FILE", help="where that is noted (default: OUTPUT.rejects.jsonl)")
-    add("--restart", action="store_true", help="begin again, though an earlier command was stopped")
-    add("--calibrate", metavar="FILE", help="tagged sentences, not trained on, to make scores fit to")
-    add("--temperature", type=float, metavar="T", help="what scores are divided by first (1)")
-    add("--device", help="cpu, cuda, cuda:N or mps (default: a CUDA GPU if there is one)")
-    add_trust(parser)
+    add("--strict", action="store_true", help="stop at the first unreadable text (default: skip and log it)")
+    add("--rejects", metavar="FILE", help="log of skipped texts (default: OUTPUT.rejects.jsonl)")
+    add("--restart", action="store_true", help="start anew instead of resuming a stopped command")
+    add("--calibrate", metavar="FILE", help="tagged sentences, not trained on, to find the temperature by")
+    add("--temperature", type=float, metavar="T", help="divide scores by it (1)")
+    parser.add_device()
+    parser.add_trust()
     return parser

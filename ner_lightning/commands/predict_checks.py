@@ -1,4 +1,4 @@
-"""Options of `predict` against each other and the files: what cannot be, or would do nothing, is refused."""
+"""Checks of the options of `predict` against each other and the files, before anything is loaded."""
 
 import argparse
 import os
@@ -17,20 +17,14 @@ _FIELDS = {"jsonl", "csv", "parquet"}
 
 
 class Case(NamedTuple):
-    """What a command does, as far as it decides which options have an effect.
+    """What decides which options have an effect."""
 
-    Attributes:
-        read: the formats of the input; `argument` for --text; none where it only calibrates.
-        calibrates: whether it reads sentences to calibrate by.
-        resumes: whether its output is a file that a stopped command goes on with.
-    """
-
-    read: set[str]
+    read: set[str]  # formats of the input; `argument` for --text; none where the command only calibrates
     calibrates: bool
-    resumes: bool
+    resumable: bool  # whether the output is a file that a stopped command can continue
 
 
-# Options that have no effect in some commands: when they have one, and what to say where not.
+# Options with an effect in some cases only: which, and the reason in the others.
 _USED: dict[str, tuple[Callable[[Case], bool], str]] = {
     **dict.fromkeys(
         ("output", "target_format", "wide"),
@@ -38,7 +32,7 @@ _USED: dict[str, tuple[Callable[[Case], bool], str]] = {
     ),
     **dict.fromkeys(
         ("source_format", "strict", "rejects"),
-        (lambda case: bool(case.read - {"argument"}), "it is about files: --input FILE"),
+        (lambda case: bool(case.read - {"argument"}), "it is for files: --input FILE"),
     ),
     **dict.fromkeys(
         ("field", "id_field"),
@@ -49,8 +43,8 @@ _USED: dict[str, tuple[Callable[[Case], bool], str]] = {
         "it is for CoNLL columns",
     ),
     "whole_files": (lambda case: "txt" in case.read, "it is for .txt files"),
-    "tokenized": (lambda case: bool(case.read - {"conll"}), "the input holds words, no running text"),
-    "restart": (lambda case: case.resumes, "only a file named by --output is gone on with"),
+    "tokenized": (lambda case: bool(case.read - {"conll"}), "the input holds words, not running text"),
+    "restart": (lambda case: case.resumable, "only a file named by --output can be resumed"),
 }
 _NAMES = {"source_format": "from", "target_format": "to"}
 
@@ -71,7 +65,7 @@ def output_format(options: argparse.Namespace) -> str:
     if known is None:
         raise UserError(
             f"--output {options.output} ends in none of {', '.join(formats.WRITTEN)};\n"
-            f"name it so, or say its format with --to ({', '.join(formats.OUTPUTS)})"
+            f"rename it, or name its format with --to ({', '.join(formats.OUTPUTS)})"
         )
     return known
 
@@ -85,7 +79,7 @@ def check(options: argparse.Namespace) -> None:
     _check_source(options)
     format = output_format(options)
     if options.wide and format not in formats.WIDE:
-        raise UserError(f"--wide is a table: name an --output that ends in .csv or .parquet, not {format}")
+        raise UserError(f"--wide writes a table: name an --output in .csv or .parquet, not {format}")
     _check_output(options.output, format)
     rejects = Path(options.rejects or "x.jsonl")
     if rejects.suffix.lower() not in JSON_SUFFIXES and not is_written_through(rejects):
@@ -115,14 +109,11 @@ def check_files(options: argparse.Namespace, files: Sequence[Path], default: arg
         read = {"argument"}
     elif options.input and not files:  # standard input
         read = {options.source_format or "txt"}
-    case = Case(
-        read,
-        bool(options.calibrate),
-        output not in (None, STANDARD_OUTPUT) and not is_written_through(output),
-    )
-    for name, (has_effect, why) in _USED.items():
+    resumable = output not in (None, STANDARD_OUTPUT) and not is_written_through(output)
+    case = Case(read, bool(options.calibrate), resumable)
+    for name, (has_effect, reason) in _USED.items():
         if getattr(options, name) != getattr(default, name) and not has_effect(case):
-            raise UserError(f"--{_NAMES.get(name, name)} does nothing here: {why}; leave it out")
+            raise UserError(f"--{_NAMES.get(name, name)} has no effect here: {reason}; leave it out")
 
 
 def check_first(options: argparse.Namespace, first: Sequence[Record]) -> None:
@@ -131,18 +122,18 @@ def check_first(options: argparse.Namespace, first: Sequence[Record]) -> None:
     Raises:
         UserError: `--tokenized` where all of them are words already.
     """
-    good = [record for record in first if not record.reason]
-    if options.tokenized and good and not any(isinstance(record.content, str) for record in good):
-        raise UserError(f"--tokenized does nothing here: {_USED['tokenized'][1]}; leave it out")
+    readable = [record for record in first if not record.reason]
+    if options.tokenized and readable and not any(isinstance(record.content, str) for record in readable):
+        raise UserError(f"--tokenized has no effect here: {_USED['tokenized'][1]}; leave it out")
 
 
 def _check_source(options: argparse.Namespace) -> None:
     if options.text and options.input:
-        raise UserError("name what to tag once: --input or --text, not both")
+        raise UserError("name the input once: --input or --text, not both")
     if options.text and not any(text.split() for text in options.text):
-        raise UserError("--text holds no word; write a text")
+        raise UserError("--text holds no words")
     if not (options.input or options.text or options.calibrate):
-        raise UserError("name what to tag: --input FILE, or --text 'a text'")
+        raise UserError("name the input: --input FILE, or --text 'a text'")
     from ner_lightning.system.ranges import NonNegativeInt, PositiveFloat, check_options
 
     check_options(options, temperature=PositiveFloat, word_column=NonNegativeInt)

@@ -1,6 +1,7 @@
-"""What is checked before anything is loaded, and what parser errors mean to a user."""
+"""What is checked before anything is loaded: config files, accelerator, precision, devices, strategy."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -9,12 +10,14 @@ import torch
 import yaml
 from lightning.pytorch.strategies import StrategyRegistry
 
+from ner_lightning.commands.options import config_files
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
 from ner_lightning.model.devices import check_gpus, has, lacking
 from ner_lightning.model.loss import Loss
+from ner_lightning.runs.shipped import shipped
 from ner_lightning.training.launch import LaunchError, launch
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
@@ -23,14 +26,14 @@ REFUSED_STRATEGIES = ("fsdp", "deepspeed", "modelparallel", "model_parallel", "x
 
 
 def refuse(config: Any) -> None:
-    """Stops what cannot work.
+    """Refuses what cannot work.
 
     Args:
         config: the parsed options of a subcommand.
 
     Raises:
-        UserError: accelerator, precision, devices, or strategy is not as it must be,
-            nothing counts in the loss, or the backbone cannot be had or has too few positions.
+        UserError: accelerator, precision, devices, or strategy cannot be used, all weights of the loss are
+            zero, or the backbone cannot be loaded or has too few positions.
     """
     _accelerator(config.trainer.accelerator)
     _precision(config.trainer.precision, str(config.trainer.accelerator))
@@ -47,17 +50,17 @@ def refuse(config: Any) -> None:
     )
 
 
-def check_config(path: str) -> None:
-    """Checks that a config file is one, before the parser says so without naming file and line.
-
-    Args:
-        path: what follows `--config`; what is no file is left to the parser.
+def find_configs(args: Sequence[str]) -> list[str]:
+    """A command line whose `configs/...` are found from any folder.
 
     Raises:
-        UserError: it is not UTF-8, not YAML, or holds something other than options.
+        UserError: a config file is not UTF-8, not YAML, or holds something other than options; the parser
+            would name neither file nor line.
     """
-    if Path(path).is_file():
-        read_config(path)
+    words = [shipped(word) for word in args]
+    for file in filter(os.path.isfile, config_files(words)):  # the parser reports a missing file
+        read_config(file)
+    return words
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -70,12 +73,14 @@ def read_config(path: str | Path) -> dict[str, Any]:
         content: Any = yaml.safe_load("\n".join(read_lines(path)))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
+        position = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or "it holds a character that YAML does not allow"
-        raise UserError(f"--config {path}{place}: not YAML: {problem}") from None
+        raise UserError(f"--config {path}{position}: not YAML: {problem}") from None
     if not isinstance(content, dict):
-        held = "is empty" if content is None else f"holds {shorten(str(content), 40, placeholder=' ...')!r}"
-        raise UserError(f"--config {path} {held}; it must hold options, such as\nmodel:\n  attention: causal")
+        found = "is empty" if content is None else f"holds {shorten(str(content), 40, placeholder=' ...')!r}"
+        raise UserError(
+            f"--config {path} {found}; it must hold options, such as\nmodel:\n  attention: causal"
+        )
     for name in ("trainer", "model", "data"):
         if not isinstance(content.get(name, {}), dict):
             raise UserError(f"--config {path}: {name} must hold options, each on a line of its own below it")
@@ -105,8 +110,8 @@ def _precision(precision: Any, accelerator: str) -> None:
         return
     if precision not in SUPPORTED_PRECISIONS:
         raise UserError(
-            f"trainer.precision {precision} is not supported: what is trained must stay in fp32.\n"
-            "Use bf16-mixed (the frozen backbone is then kept in bf16 all the same) or 32-true."
+            f"trainer.precision {precision} is not supported: trained weights must stay in fp32.\n"
+            "Use bf16-mixed (which also loads a frozen backbone in bf16) or 32-true."
         )
     on_gpu = torch.cuda.is_available() and accelerator in {"auto", "gpu", "cuda"}
     if "bf16" in str(precision) and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
@@ -116,7 +121,7 @@ def _precision(precision: Any, accelerator: str) -> None:
 
 
 def _devices(asked: Any, accelerator: str) -> None:
-    """Without any GPU Lightning would start that many processes on the CPU."""
+    """Without a GPU Lightning would start that many processes on the CPU."""
     launched = launch()
     if accelerator not in {"auto", "cpu"} or (accelerator == "auto" and _has_accelerator()):
         here = torch.cuda.device_count() if torch.cuda.is_available() else 1
@@ -129,9 +134,10 @@ def _devices(asked: Any, accelerator: str) -> None:
         if launched is None:
             check_gpus(asked)
         return
-    count = (
-        len(asked) if isinstance(asked, list) else int(asked) if str(asked).isdecimal() else asked == "auto"
-    )
+    if isinstance(asked, list):
+        count = len(asked)
+    else:
+        count = int(asked) if str(asked).isdecimal() else asked == "auto"
     if count < 1:
         raise UserError(f"trainer.devices is {asked}; on a CPU it must be auto or a number of processes")
     if count > 1 and accelerator == "auto" and launched is None:

@@ -1,4 +1,4 @@
-"""Recipes as LightningCLI reads them: options beside Lightning's own, and one that is read and not run."""
+"""Recipes: options beside Lightning's own, and RecipeCLI, which reads a recipe without running it."""
 
 import logging
 import warnings
@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ner_lightning.commands.consent import stored_options, take_consent
 from ner_lightning.commands.options import config_files, named
-from ner_lightning.commands.parser_errors import explain
-from ner_lightning.commands.preflight import check_config, read_config
+from ner_lightning.commands.parser_errors import user_errors
+from ner_lightning.commands.preflight import find_configs, read_config
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import RECIPE, Run
-from ner_lightning.runs.shipped import shipped
 from ner_lightning.system.ranges import PositiveInt, Seed, check
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
@@ -41,6 +40,22 @@ COMMON: dict[str, Any] = {
     "parser_kwargs": {"exit_on_error": False, "allow_abbrev": False},
 }
 
+# Warnings of libraries that a user can do nothing about.
+_INTERNAL = (
+    ".*LightningCLI's args parameter.*",
+    ".*does not have many workers.*",
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*is not resumable.*",
+    ".*hooks will not be called on every batch.*",  # an average takes steps, not batches
+    ".*litlogger.*",
+    ".*smaller than the logging interval.*",  # each epoch has its line whatever the interval
+    ".*Found .* module.* in eval mode.*",
+    ".*anonymous setting.*",
+    ".*recommended to use .self.log.*sync_dist.*",  # the metrics are summed over ranks already
+    "The dirpath has changed from .*",
+    r"The \.grad attribute of a Tensor that is not a leaf.*",  # torch.compile looking around
+)
+
 
 class RecipeCLI(LightningCLI):
     """A recipe that is read and not run: `config`, and the data module that it describes.
@@ -60,11 +75,9 @@ class RecipeCLI(LightningCLI):
         add_options(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parses the words; what is wrong with them is said in a line or two."""
-        try:
+        """Parses the words."""
+        with user_errors(parser):
             super().parse_arguments(parser, args)
-        except ArgumentError as error:
-            raise UserError(explain(str(error), [action.dest for action in parser._actions])) from None
         self.config = plain(self.config)
 
     def instantiate_classes(self) -> None:
@@ -81,47 +94,46 @@ class RecipeCLI(LightningCLI):
 
 
 @contextmanager
-def recipe_words(rest: Sequence[str], begun: Run | None, example: str) -> Iterator[list[str]]:
-    """Options as of `fit` of a command that reads a recipe, or goes on with the one of a run.
+def recipe_words(rest: Sequence[str], resumed: Run | None, example: str) -> Iterator[list[str]]:
+    """Options as of `fit` for a command that reads a recipe, or resumes a run with its own recipe.
 
     Args:
         rest: the words that are not the command's own.
-        begun: the run that is continued.
+        resumed: the run that is resumed.
         example: a recipe to name to a user who named none.
 
     Raises:
-        UserError: no recipe is named, one cannot be read, or that of the run names code of others without
-            consent.
+        UserError: no recipe is named, one cannot be read, or the run names foreign code without consent.
     """
-    words = [shipped(word) for word in rest]
+    words = find_configs(rest)
     consent = take_consent(words)
-    if begun is None and not config_files(words):
+    if resumed is None and not config_files(words):
         raise UserError(f"name a recipe, whose backbone and data are used: --config {example}")
-    for file in config_files(words):
-        check_config(file)
-    if begun is None:
+    if resumed is None:
         yield named(words)
         return
-    begun_with = begun.path / RECIPE
-    with stored_options(read_config(begun_with), begun_with, consent=consent) as stored:
+    file = resumed.path / RECIPE
+    with stored_options(read_config(file), file, consent=consent) as stored:
         yield named([*stored, *words])
 
 
-def begun_run(address: str, command: str, kind: str) -> tuple[Run, dict[str, Any]]:
-    """A run to continue, and what was asked of it.
+def find_resumed(address: str, command: str, kind: str) -> tuple[Run, dict[str, Any]]:
+    """A run to resume, and what was asked of it.
 
     Args:
         address: its folder.
         command: the command that made it.
-        kind: the key of run.json under which that command keeps what was asked.
+        kind: the key of run.json under which that command stores what was asked.
 
     Raises:
-        UserError: it is no run of that command.
+        UserError: it is not a run of that command.
     """
     run = Run(Path(address).expanduser().resolve())
     asked = run.read("run.json").get(kind)
     if asked is None:
-        raise UserError(f"--run {address} is no run of `ner-lightning {command}`; leave it out for a new one")
+        raise UserError(
+            f"--run {address} is not a run of `ner-lightning {command}`; leave it out for a new one"
+        )
     return run, asked
 
 
@@ -151,25 +163,21 @@ def plain(config: Any) -> Any:
     return config.value if isinstance(config, Enum) else config
 
 
-def quiet() -> None:
-    """Silences warnings of libraries about their own insides, each by its words."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # their tips and notes on hardware
-    for words in (
-        ".*LightningCLI's args parameter.*",
-        ".*does not have many workers.*",
-        ".*isinstance.treespec, LeafSpec.*",
-        ".*is not resumable.*",
-        ".*hooks will not be called on every batch.*",  # an average takes steps, not batches
-        ".*litlogger.*",
-        ".*smaller than the logging interval.*",  # each epoch has its line whatever the interval
-        ".*Found .* module.* in eval mode.*",
-        ".*anonymous setting.*",
-        ".*recommended to use .self.log.*sync_dist.*",  # the metrics are summed over ranks already
-        "The dirpath has changed from .*",
-        r"The \.grad attribute of a Tensor that is not a leaf.*",  # torch.compile looking around
-    ):
-        warnings.filterwarnings("ignore", message=words)
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences what libraries say about their own internals, as long as the block runs."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in _INTERNAL:
+            warnings.filterwarnings("ignore", message=message)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)  # no tips and notes on hardware
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def _data_seed(seed: bool | int) -> int:

@@ -1,4 +1,4 @@
-"""`ner-lightning report` and `ner-lightning compare`: what runs came to, from their files alone."""
+"""`ner-lightning report` and `ner-lightning compare`: reports on runs, made from their files."""
 
 import argparse
 import sys
@@ -7,17 +7,13 @@ from pathlib import Path
 
 from ner_lightning.commands.options import Parser, check_folder
 from ner_lightning.errors import UserError
+from ner_lightning.runs.folder import STAGES
 
-SPLITS = ("test", "valid")
 MARKS = (b"Made from the files of the run", b"Made from a file of predictions alone")  # of a report of ours
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs `report` or `compare`.
-
-    Raises:
-        UserError: a run, a file or an option is not as it must be.
-    """
+    """Runs `report` or `compare`; raises UserError at a user's mistake."""
     if subcommand == "compare":
         _compare(_compare_parser().parse_args(args))
     else:
@@ -56,62 +52,52 @@ def _report(options: argparse.Namespace) -> None:
 
     if options.output:
         _check_foreign(folder)
-    found = report_blocks(runs, split=options.split, text=not options.no_text, ladder=ladder)
+    report = report_blocks(runs, split=options.split, text=not options.no_text, ladder=ladder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "report.md", markdown(found))
-        write_text(folder / "report.html", html(found))
+        write_text(folder / "report.md", markdown(report))
+        write_text(folder / "report.html", html(report))
     except OSError as error:
         raise UserError(f"--output {folder}: {(error.strerror or 'cannot be written').lower()}") from None
     sys.stdout.write(f"{folder / 'report.md'}\n{folder / 'report.html'}\n")
 
 
 def _check_foreign(folder: Path) -> None:
-    """Checks that nothing but an earlier report is overwritten.
-
-    Raises:
-        UserError: a file of that name is something else.
-    """
+    """Checks that nothing but an earlier report is overwritten."""
     for name in ("report.md", "report.html"):
         file = folder / name
         if file.is_file() and not any(mark in file.read_bytes() for mark in MARKS):
-            raise UserError(
-                f"--output {folder}: {file} is there already and is no report of ours; move it away"
-            )
+            raise UserError(f"--output {folder}: {file} exists and is not one of our reports; move it away")
 
 
 def _report_parser() -> Parser:
-    parser = Parser(
-        prog="ner-lightning report",
-        description="Writes report.md and report.html: data, model, training, scores, failure cases.",
-    )
+    description = "Writes report.md and report.html: data, model, training, scores, failure cases."
+    parser = Parser("report", description)
     parser.add_run(
         "runs_to_report",
         "*",
-        text="run folder, or a file of predictions; several are compared (default: the last run)",
+        "run folder, or a file of predictions; several are compared (default: the last run)",
     )
     parser.add_argument("--output", metavar="DIR", help="where to write (default: the first run's folder)")
     parser.add_argument("--no-text", action="store_true", help="leave out all text of the data")
     parser.add_argument(
         "--ladder", metavar="FILE", help="measured rows, as docs/results.json, for mitigations to cite"
     )
-    _shared(parser, "whose failures to analyse (default: valid, so that test stays unseen)")
+    parser.add_argument(
+        "--split",
+        choices=STAGES,
+        help="whose failures to analyse (default: valid; test stays unseen)",
+    )
     return parser
 
 
 def _compare_parser() -> Parser:
-    parser = Parser(
-        prog="ner-lightning compare",
-        description="Compares runs on the same sentences: intervals and paired tests.",
+    parser = Parser("compare", "Compares runs on the same sentences: intervals and paired tests.")
+    parser.add_run("runs_to_compare", "*", "run folder, or a file of predictions")
+    parser.add_argument(
+        "--split", choices=STAGES, help="what to compare on (default: test if all runs have it)"
     )
-    parser.add_run("runs_to_compare", "*", text="run folder, or a file of predictions")
-    _shared(parser, "what to compare on (default: test if all runs have it)")
     return parser
-
-
-def _shared(parser: Parser, split: str) -> None:
-    parser.add_argument("--split", choices=SPLITS, help=split)
-    parser.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
 
 
 def parser(name: str) -> Parser:

@@ -1,37 +1,33 @@
-"""What loggers, callbacks and profilers write goes into the run folder, or is refused."""
+"""Sandbox: loggers, callbacks and profilers write inside the run folder only."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.profilers import PassThroughProfiler
 
+from ner_lightning.commands.trainer_options import listed
 from ner_lightning.errors import UserError
 
 PATHS = ("save_dir", "dirpath", "dir", "root_dir", "filename")  # of Lightning's loggers and callbacks
 
 
 def sandbox_outputs(trainer: Any, folder: Path) -> None:
-    """Puts what loggers, callbacks and the profiler write into the run folder.
-
-    Args:
-        trainer: the parsed options of the trainer; folders in it are changed.
-        folder: the run folder.
+    """Changes the parsed options of a trainer, so that its outputs go into the run folder.
 
     Raises:
-        UserError: a path leads out of it.
+        UserError: a path of a logger, callback or profiler leads out of it.
     """
     root = folder.resolve()
     for part in ("logger", "callbacks", "profiler"):
-        for one in _listed(trainer.get(part)):
-            arguments: Any = one.get("init_args") if hasattr(one, "class_path") else None
+        for spec in listed(trainer.get(part)):
+            arguments: Any = spec.get("init_args")
             for key in PATHS if arguments is not None else ():
                 value: Any = arguments.get(key)
                 if key not in arguments or (value is None and key != "save_dir"):
                     continue
                 path = root / ("" if value in (None, ".") else str(value))
                 if not path.resolve().is_relative_to(root):
-                    name = str(one.class_path).rpartition(".")[2]
+                    name = str(spec.class_path).rpartition(".")[2]
                     raise UserError(
                         f"trainer.{part}: {name} has {key} {value}, which leads out of the run folder "
                         f"{folder}; leave it out, or name a folder inside"
@@ -41,18 +37,8 @@ def sandbox_outputs(trainer: Any, folder: Path) -> None:
 
 
 def keep_profile(trainer: Any, folder: Path) -> None:
-    """Has a profiler write its report to the run folder; its own way is a logger that a run keeps quiet.
-
-    Args:
-        trainer: whose profiler it is.
-        folder: the run folder.
-    """
+    """Makes a trainer's profiler write its report to the run folder, not to a logger that is silenced."""
     profiler = trainer.profiler
     if not isinstance(profiler, PassThroughProfiler):
         profiler.dirpath = profiler.dirpath or folder
         profiler.filename = profiler.filename or "profile"
-
-
-def _listed(given: Any) -> Iterator[Any]:
-    if given is not None and not isinstance(given, bool | str):
-        yield from given if isinstance(given, list) else [given]

@@ -5,23 +5,21 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ner_lightning.commands.consent import stored_options, take_consent
 from ner_lightning.commands.options import config_files, named, peek, take, take_run
-from ner_lightning.commands.preflight import check_config, read_config
+from ner_lightning.commands.preflight import find_configs, read_config
 from ner_lightning.data.pretrained import trained_on
-from ner_lightning.runs import checkpoint_file
-from ner_lightning.runs import folder as runs
-from ner_lightning.runs.folder import BEST, LAST, Run
-from ner_lightning.runs.shipped import shipped
+from ner_lightning.runs.checkpoint_file import load_checkpoint
+from ner_lightning.runs.folder import BEST, LAST, Run, check_writable, create, resolve, run_of
 from ner_lightning.system.atomic import replacing
 from ner_lightning.training import ranks
 from ner_lightning.training.launch import RUN_VARIABLE
 
-ALL_OPTIONS = "--help-all"  # `--help` is answered by cli.py, without importing anything
+ALL_OPTIONS = "--help-all"  # `--help` is answered by main.py, without importing anything
 
 
 @dataclass(frozen=True)
@@ -29,115 +27,124 @@ class Start:
     """Where a command starts.
 
     Attributes:
-        words: its options, led by the stored configuration where the user gave none.
-        checkpoint: to continue, validate or test from.
-        folder: the run folder to write to; None makes a new one.
-        held: what the checkpoint says of its settings and data.
+        words: its options, led by the stored configuration where one is used.
+        checkpoint: the checkpoint to resume, validate or test.
+        run: the run to write to; None makes a new one.
+        trained: `config`, `data` and `backbone` of the checkpoint, without its tensors.
     """
 
     words: list[str]
-    checkpoint: Path | None
-    folder: Run | None
-    held: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: Path | None = None
+    run: Run | None = None
+    trained: Mapping[str, Any] = field(default_factory=dict)
+
+
+_Stored = tuple[Any, Path]  # a configuration that a run folder or a checkpoint holds, and that file
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a command line asks for."""
+
+    words: list[str]  # options, without those below
+    training: bool  # whether it is a fit
+    address: str | None  # RUN or `--run`
+    which: str | None  # `--ckpt_path`: `best`, `last` or a file
+    consent: bool  # to run code that a stored configuration names
+
+    @property
+    def configured(self) -> bool:
+        """Whether it names a config file."""
+        return bool(config_files(self.words))
 
 
 @contextmanager
 def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
-    """Takes RUN, `--run` and `--ckpt_path` out of a command's options and finds what they mean.
+    """Finds what RUN, `--run` and `--ckpt_path` mean, and where the command starts.
 
     Args:
         subcommand: fit, validate or test.
         args: its options.
 
     Raises:
-        UserError: there is no such run or checkpoint, or it names code of others without consent.
+        UserError: there is no such run or checkpoint, or it names foreign code without consent.
     """
-    words = [shipped(word) for word in args]
-    for file in config_files(words):
-        check_config(file)
+    request = _read_request(subcommand, args)
+    start, stored = _find_start(request)
+    if stored is None:
+        yield start
+        return
+    with stored_options(*stored, consent=request.consent) as options:
+        yield replace(start, words=[*options, *start.words])
+
+
+def _read_request(subcommand: str, args: Sequence[str]) -> _Request:
+    words = find_configs(args)
     address, which = take_run(words), take(words, "--ckpt_path")
     consent = take_consent(words)
-    if ALL_OPTIONS in words:
-        yield Start(["--help"], None, None)
-        return
-    if subcommand == "fit" and address is None and which is None:
-        yield Start(named(words), None, None)
-        return
-    configured = bool(config_files(words))
-    root = Path(peek(words, "--runs") or "runs")
-    if subcommand == "fit" and address and which in (None, LAST) and (again := _unfinished(address)):
-        sys.stderr.write(f"{again.path} has no checkpoint yet, so it begins again.\n")
-        begun = again.path / "config.yaml"
-        if configured:
-            yield Start(words, None, again)
-            return
-        with stored_options(read_config(begun), begun, consent=consent) as config:
-            yield Start([*config, *words], None, again)
-        return
-    checkpoint = _find(subcommand, address, which, root)
-    content = checkpoint_file.load_checkpoint(checkpoint)
-    held: dict[str, Any] = {name: content[name] for name in ("config", "data", "backbone") if name in content}
-    del content  # all the tensors
-    if subcommand == "fit" and configured:
-        yield Start(named(words), checkpoint, None, held)
-        return
-    folder = runs.run_of(checkpoint)
-    if folder is None and address is not None and Path(address).is_dir():
-        folder = Run(Path(address).resolve())  # a checkpoint that lies elsewhere continues this run
-    stored = held["config"]
-    if peek(words, "--model.backbone") is None:
-        stored = _with_backbone(stored, held["backbone"])
-    with stored_options(stored, checkpoint, consent=consent) as config:
-        yield Start([*config, *named(words)], checkpoint, folder, held)
+    return _Request(named(words), subcommand == "fit", address, which, consent)
 
 
-def _with_backbone(config: Any, origin: Any) -> Any:
-    """A stored configuration that finds its backbone from this folder, too."""
-    model = config.get("model") if isinstance(config, Mapping) else None
-    if not isinstance(model, Mapping) or not isinstance(origin, Mapping) or not model.get("backbone"):
-        return config
-    return {**config, "model": {**model, "backbone": trained_on(str(model["backbone"]), origin)}}
+def _find_start(request: _Request) -> tuple[Start, _Stored | None]:
+    """The start, and the stored configuration that leads its options."""
+    if ALL_OPTIONS in request.words:
+        return Start(["--help"]), None
+    if request.training and request.address is None and request.which is None:
+        return Start(request.words), None
+    unfinished = _without_checkpoint(request)
+    if unfinished is not None:
+        return _restart(request, unfinished)
+    return _from_checkpoint(request)
 
 
-def run_folder(root: Path, name: str) -> Run:
-    """A new run folder. The first rank makes it; others are told of it, and never write there."""
-    if ranks.is_first():
-        return runs.create(root, name)
-    return Run(Path(os.environ.get(RUN_VARIABLE) or Path(tempfile.gettempdir(), "ner-lightning-rank")))
-
-
-def join_run(run: Run) -> None:
-    """Names the run to the ranks that this process starts; one that was started ends with the first.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
-    if ranks.is_first():
-        runs.check_writable(run)
-    elif "LOCAL_RANK" in os.environ and RUN_VARIABLE in os.environ:
-        ranks.end_with_parent()
-    os.environ[RUN_VARIABLE] = str(run.path)
-
-
-def _unfinished(address: str) -> Run | None:
-    """A run that ended before its first checkpoint."""
-    run = Run(Path(address).expanduser().resolve())
+def _without_checkpoint(request: _Request) -> Run | None:
+    """The run to resume, if it was stopped before its first checkpoint."""
+    if not (request.training and request.address and request.which in (None, LAST)):
+        return None
+    run = Run(Path(request.address).expanduser().resolve())
     begun = (run.path / "config.yaml").is_file() and not list(run.checkpoints.glob("*.ckpt"))
     return run if begun else None
 
 
-def _find(subcommand: str, address: str | None, which: str | None, root: Path) -> Path:
-    if which is not None and which not in (BEST, LAST):
-        return runs.resolve(which, BEST, root)
-    which = which or (LAST if subcommand == "fit" else BEST)
-    folder = Path(address) if address else root / LAST
-    if subcommand == "fit" and which == LAST and folder.is_dir():
+def _restart(request: _Request, run: Run) -> tuple[Start, _Stored | None]:
+    """Starts a run again in its own folder, with its own configuration unless another is named."""
+    sys.stderr.write(f"{run.path} has no checkpoint yet, so it starts again.\n")
+    file = run.path / "config.yaml"
+    stored = None if request.configured else (read_config(file), file)
+    return Start(request.words, run=run), stored
+
+
+def _from_checkpoint(request: _Request) -> tuple[Start, _Stored | None]:
+    """Starts from a checkpoint: in its own run, or in a new one where a fit names a config file."""
+    checkpoint = _find_checkpoint(request)
+    content = load_checkpoint(checkpoint)
+    trained: dict[str, Any] = {
+        name: content[name] for name in ("config", "data", "backbone") if name in content
+    }
+    if request.training and request.configured:
+        return Start(request.words, checkpoint, None, trained), None
+    config = trained["config"]
+    if peek(request.words, "--model.backbone") is None:
+        config = _with_backbone(config, trained["backbone"])
+    run = run_of(checkpoint)
+    if run is None and request.address is not None and Path(request.address).is_dir():
+        run = Run(Path(request.address).resolve())  # a checkpoint from elsewhere resumes this run
+    return Start(request.words, checkpoint, run, trained), (config, checkpoint)
+
+
+def _find_checkpoint(request: _Request) -> Path:
+    root = Path(peek(request.words, "--runs") or "runs")
+    if request.which is not None and request.which not in (BEST, LAST):
+        return resolve(request.which, BEST, root)
+    which = request.which or (LAST if request.training else BEST)
+    folder = Path(request.address) if request.address else root / LAST
+    if request.training and which == LAST and folder.is_dir():
         _complete(Run(folder.resolve()))
-    return runs.resolve(address, which, root)
+    return resolve(request.address, which, root)
 
 
 def _complete(run: Run) -> None:
-    """Gives a run that was killed between its first two checkpoints the second one.
+    """Writes `last` for a run that was killed between its first two checkpoints.
 
     After an epoch `best` is written before `last`, and holds all that `last` would.
     """
@@ -145,3 +152,31 @@ def _complete(run: Run) -> None:
     if best.is_file() and not last.exists():
         with replacing(last) as file:
             file.write(best.read_bytes())
+
+
+def _with_backbone(config: Any, origin: Any) -> Any:
+    """A stored configuration whose backbone is found from the working folder, too."""
+    model = config.get("model") if isinstance(config, Mapping) else None
+    if not isinstance(model, Mapping) or not isinstance(origin, Mapping) or not model.get("backbone"):
+        return config
+    return {**config, "model": {**model, "backbone": trained_on(str(model["backbone"]), origin)}}
+
+
+def join_run(run: Run | None, root: Path, name: str) -> Run:
+    """The run to write to, a new one `root/name/NUMBER` for None, which is named to ranks that are started.
+
+    Only the first rank makes a folder and writes to it; a rank that it started ends with it.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    if ranks.is_first():
+        run = run or create(root, name)
+        check_writable(run)
+    else:
+        known = os.environ.get(RUN_VARIABLE)
+        run = run or Run(Path(known or Path(tempfile.gettempdir(), "ner-lightning-rank")))
+        if known and "LOCAL_RANK" in os.environ:
+            ranks.end_with_parent()
+    os.environ[RUN_VARIABLE] = str(run.path)
+    return run

@@ -1,4 +1,4 @@
-"""Options of Lightning's Trainer that cannot work, refused in a line before anything loads."""
+"""Checks of the options of Lightning's Trainer, before anything is loaded."""
 
 import difflib
 import os
@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import BaseFinetuning, ModelPruning, ProgressBa
 from ner_lightning.errors import UserError
 from ner_lightning.system.ranges import AllOrSome, NonNegativeFloat, NonNegativeInt, PositiveInt, check
 
-# Lightning's own types are wider; outside of these it divides by zero, loops, or says nothing.
+# Lightning's own types are wider; outside of these it divides by zero, loops, or ignores the value.
 RANGES: Mapping[str, Any] = {
     "num_nodes": PositiveInt,
     "min_epochs": NonNegativeInt | None,
@@ -28,15 +28,15 @@ RANGES: Mapping[str, Any] = {
     "gradient_clip_val": NonNegativeFloat | None,
     "reload_dataloaders_every_n_epochs": NonNegativeInt,
 }
-# Where a launcher says which machines there are.
+# Variables by which a launcher names the machines.
 LAUNCHERS = ("MASTER_ADDR", "SLURM_NTASKS", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE", "KUBERNETES_PORT")
 CLASSES = ("logger", "callbacks", "profiler", "plugins")  # options that name classes
 REFUSED: Mapping[type, str] = {
     Precision: "set trainer.precision instead",
-    CheckpointIO: "a run writes its checkpoints itself",
-    ProgressBar: "a run shows its progress itself",
-    BaseFinetuning: "settings of the model say what is trained (freeze_backbone, peft, unfreeze_top)",
-    ModelPruning: "its masks are no part of a checkpoint",
+    CheckpointIO: "a run writes its own checkpoints",
+    ProgressBar: "a run shows its own progress",
+    BaseFinetuning: "settings of the model decide what is trained (freeze_backbone, peft, unfreeze_top)",
+    ModelPruning: "checkpoints do not hold its masks",
 }
 RISE = ("accuracy", "precision", "recall", "f1")  # scores that are better when higher
 GRAD_NORM = "train/grad_norm"
@@ -47,15 +47,15 @@ MONITORS = {f"val/{part}" for part in ("loss", *RISE)} | {
 
 
 def check_trainer(config: Any, *, fits: bool = True) -> None:
-    """Stops what cannot work.
+    """Refuses what cannot work.
 
     Args:
         config: the parsed options of a subcommand.
         fits: whether it trains.
 
     Raises:
-        UserError: an option of the trainer is outside its range, is set by the command itself, or names
-            a plugin that has no place or a score that is never logged.
+        UserError: an option of the trainer is outside its range, is set by the command itself, or names a
+            class that cannot be used or a score that is never logged.
     """
     trainer = config.trainer
     for name, kind in RANGES.items():
@@ -66,33 +66,24 @@ def check_trainer(config: Any, *, fits: bool = True) -> None:
     if fits and trainer.limit_train_batches == 0 and not trainer.overfit_batches:
         raise UserError("trainer.limit_train_batches is 0, so there is nothing to train")
     _loops(trainer)
-    open_ends = r"val/f1/\S+|train/\w+" if config.model.loss.parts else r"val/f1/\S+"
+    unknown_yet = r"val/f1/\S+|train/\w+" if config.model.loss.parts else r"val/f1/\S+"
     for callback in listed(trainer.callbacks):
-        if not re.fullmatch(open_ends, _monitored(callback) or ""):  # `check_monitors` sees to those
+        if not re.fullmatch(unknown_yet, _monitored(callback) or ""):  # `check_monitors` checks those
             _monitor(callback, MONITORS)
 
 
 def check_monitors(config: Any, types: Collection[str], parts: Collection[str]) -> None:
-    """Stops a callback that monitors an entity type or a part of the loss that is not there.
-
-    Args:
-        config: the parsed options of a subcommand.
-        types: the entity types.
-        parts: names of the project's own parts of the loss.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Raises UserError at a callback that monitors an unknown entity type or part of the loss."""
     own = [*(f"val/f1/{name}" for name in types), *(f"train/{part}" for part in parts)]
     for callback in listed(config.trainer.callbacks):
         _monitor(callback, [*sorted(MONITORS), *own])
 
 
 def listed(given: Any) -> Iterator[Any]:
-    """Classes that an option names, one or several, without plain values such as true or a name."""
-    for one in given if isinstance(given, list) else [given]:
-        if hasattr(one, "class_path"):
-            yield one
+    """The classes that an option names, one or several; plain values such as true are left out."""
+    for value in given if isinstance(given, list) else [given]:
+        if hasattr(value, "class_path"):
+            yield value
 
 
 def _set_by_the_command(trainer: Any) -> None:
@@ -102,11 +93,9 @@ def _set_by_the_command(trainer: Any) -> None:
             "folder; set runs and name instead"
         )
     if trainer.enable_checkpointing is False:
-        raise UserError("trainer.enable_checkpointing is false, but a run keeps checkpoints; leave it out")
+        raise UserError("trainer.enable_checkpointing is false, but a run needs checkpoints; leave it out")
     if trainer.barebones:
-        raise UserError(
-            "trainer.barebones switches off checkpoints and logging, which a run needs; leave it out"
-        )
+        raise UserError("trainer.barebones switches off checkpoints and logging; leave it out")
     if trainer.model_registry is not None:
         raise UserError(
             f"trainer.model_registry is {trainer.model_registry}, but checkpoints stay in the run's folder; "
@@ -115,9 +104,9 @@ def _set_by_the_command(trainer: Any) -> None:
 
 
 def _classes(option: str, given: Any) -> None:
-    """Refuses classes that go round what is checked, or that a run has already."""
-    for one in listed(given):
-        module, _, name = str(one.class_path).rpartition(".")
+    """Refuses classes that bypass the checks, or that a run has already."""
+    for spec in listed(given):
+        module, _, name = str(spec.class_path).rpartition(".")
         kind = getattr(import_module(module), name)
         for base, reason in REFUSED.items():
             if isinstance(kind, type) and issubclass(kind, base):
@@ -125,7 +114,7 @@ def _classes(option: str, given: Any) -> None:
 
 
 def _loops(trainer: Any) -> None:
-    """Refuses loops that would not begin."""
+    """Refuses loops that would not start."""
     interval = trainer.val_check_interval
     if isinstance(interval, int | float) and not interval:
         raise UserError(
@@ -134,20 +123,20 @@ def _loops(trainer: Any) -> None:
         )
     if trainer.num_nodes > 1 and not trainer.plugins and not any(name in os.environ for name in LAUNCHERS):
         raise UserError(
-            f"trainer.num_nodes is {trainer.num_nodes}, but nothing says which machines these are.\n"
+            f"trainer.num_nodes is {trainer.num_nodes}, but no launcher names the machines.\n"
             "Start the command on each with srun or torchrun, or set MASTER_ADDR and NODE_RANK"
         )
 
 
 def explain_missing(error: BaseException, trainer: Any) -> UserError | None:
-    """What to say of a package that a logger, callback, profiler or plugin needs and that is not installed.
+    """Explains an error about a package that a logger, callback, profiler or plugin needs.
 
     Args:
         error: what ended the command.
         trainer: the parsed options of the trainer, None if they were not read.
 
     Returns:
-        None if it is something else.
+        None for any other error.
     """
     if trainer is None:
         return None
@@ -155,17 +144,15 @@ def explain_missing(error: BaseException, trainer: Any) -> UserError | None:
         frames = (frame for frame, _ in walk_tb(error.__traceback__))
         inside = {base.__name__ for frame in frames for base in type(frame.f_locals.get("self")).__mro__}
         problem, package = str(error), error.name
-    else:  # jsonargparse tells of it in words
-        told = re.search(
-            r"Problem with given class_path '([\w.]+)':\s+(.+?)(?=\n\s*- |\nGiven|$)", str(error), re.S
-        )
-        if told is None or not re.search("No module named|pip install", told[2]):
+    else:  # jsonargparse has put it into a message
+        pattern = r"Problem with given class_path '([\w.]+)':\s+(.+?)(?=\n\s*- |\nGiven|$)"
+        match = re.search(pattern, str(error), re.S)
+        if match is None or not re.search("No module named|pip install", match[2]):
             return None
-        inside = {told[1].rpartition(".")[2]}
-        problem, package = told[2], None
+        inside = {match[1].rpartition(".")[2]}
+        problem, package = match[2], None
     for option in CLASSES:
-        for one in listed(trainer[option]):
-            name = _name(one)
+        for name in map(_name, listed(trainer[option])):
             if name in inside:
                 return UserError(
                     f"trainer.{option}: {name} needs a package that is not installed.\n"
@@ -176,16 +163,16 @@ def explain_missing(error: BaseException, trainer: Any) -> UserError | None:
 
 def _package(problem: str, name: str) -> str:
     """The package that an error of a class of this name is about."""
-    absent = re.search(r"No module named '(\w+)", problem)
-    quoted = [word for word in re.findall(r"`([\w-]+)`", problem) if word != name]
+    if missing := re.search(r"No module named '(\w+)", problem):
+        return missing[1]
+    if quoted := [word for word in re.findall(r"`([\w-]+)`", problem) if word != name]:
+        return str(quoted[0])
     hint = re.search(r"pip install (?:-U )?('[^']+'|[\w.-]+)", problem)
-    return (
-        absent[1] if absent is not None else quoted[0] if quoted else hint[1] if hint is not None else problem
-    )
+    return hint[1] if hint else problem
 
 
-def _name(one: Any) -> str:
-    return str(one.class_path).rpartition(".")[2]
+def _name(spec: Any) -> str:
+    return str(spec.class_path).rpartition(".")[2]
 
 
 def _monitored(callback: Any) -> str | None:
@@ -194,19 +181,16 @@ def _monitored(callback: Any) -> str | None:
 
 
 def _monitor(callback: Any, logged: Collection[str]) -> None:
-    """Checks that what a callback monitors is logged, and that its mode is the right way round."""
+    """Checks that what a callback monitors is logged, and that its mode fits."""
     monitor, name = _monitored(callback), _name(callback)
     if monitor is None:
         return
     if monitor not in logged:
-        types = [one for one in logged if one.startswith("val/f1/")]
-        close = difflib.get_close_matches(monitor, logged, n=1, cutoff=0.5)
-        others = types if monitor.startswith("val/f1/") else logged
-        close = [] if monitor.startswith("val/f1/") else close
-        raise UserError(
-            f"trainer.callbacks: {name} monitors {monitor!r}, which is never logged"
-            + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(others)}")
-        )
+        of_type = monitor.startswith("val/f1/")
+        close = [] if of_type else difflib.get_close_matches(monitor, logged, n=1, cutoff=0.5)
+        others = [score for score in logged if score.startswith("val/f1/")] if of_type else logged
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(others)}"
+        raise UserError(f"trainer.callbacks: {name} monitors {monitor!r}, which is never logged; {hint}")
     mode = callback.init_args.get("mode")
     rises = monitor.startswith("val/f1/") or monitor.rpartition("/")[2] in RISE
     if monitor != GRAD_NORM and mode == ("min" if rises else "max"):  # of a norm neither is better

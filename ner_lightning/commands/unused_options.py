@@ -1,6 +1,6 @@
-"""Options on a command line that would do nothing there: said or refused, with what makes it so.
+"""Options that have no effect in a command: reported or refused, with the reason.
 
-Only what stands on the command line counts. A config may hold settings that another one turns off: that is
+Only options on the command line are checked. A config may hold settings that another one turns off: that is
 how overlays work.
 """
 
@@ -12,7 +12,7 @@ from ner_lightning.data.sources import SAMPLE
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
 
-# What of a recipe's trainer `pretrain` uses; its loggers and callbacks are about taggers.
+# The options of a recipe's trainer that `pretrain` uses; its loggers and callbacks are about taggers.
 PRETRAINER = [
     "trainer.accelerator",
     "trainer.strategy",
@@ -30,7 +30,7 @@ PRETRAINER = [
     "trainer.enable_model_summary",
 ]
 # What matters while a tagger is trained, and not when it is scored.
-_TRAINING = (
+_TRAINING = [
     "model.optimizer.lr",
     "model.optimizer.head_lr",
     "model.optimizer.crf_lr",
@@ -47,13 +47,13 @@ _TRAINING = (
     "trainer.accumulate_grad_batches",
     "trainer.gradient_clip_val",
     "checkpoint_every_n_steps",
-)
+]
 _FILES = ("data.train", "data.valid", "data.test")
 _HUB = ("data.files.config", "data.files.revision")
 _FIELDS = ("data.files.words_column", "data.files.tags_column", "data.files.document_column")
 _PROMPTED = ("model.backbone", "model.revision", "model.runtime.trust_remote_code", "trainer.precision")
-# What stands on top of a backbone.
-_TAGGER = (
+# What a tagger adds to its backbone.
+_TAGGER = [
     "model.architecture.pooling",
     "model.architecture.dropout",
     "model.use_crf",
@@ -61,26 +61,24 @@ _TAGGER = (
     "model.loss",
     "model.optimizer.head_lr",
     "model.optimizer.crf_lr",
-)
+]
 
 
 class Rule(NamedTuple):
-    """Options that do nothing in some cases.
-
-    Attributes:
-        options: the options; one names all below it as well.
-        idle: whether a configuration is such a case.
-        why: what makes it one.
-    """
+    """Options, and all below them, that have no effect where `unused` is true of a configuration."""
 
     options: Sequence[str]
-    idle: Callable[[Any], bool]
-    why: str
+    unused: Callable[[Any], bool]
+    reason: str
+
+
+def _all_files(config: Any) -> bool:
+    return all(getattr(config.data, option.removeprefix("data.")) for option in _FILES)
 
 
 def _local(config: Any) -> bool:
-    named = all(getattr(config.data, option.removeprefix("data.")) for option in _FILES)
-    return named or config.data.dataset == SAMPLE or Path(config.data.dataset).expanduser().is_dir()
+    dataset = config.data.dataset
+    return _all_files(config) or dataset == SAMPLE or Path(dataset).expanduser().is_dir()
 
 
 RULES = (
@@ -126,7 +124,7 @@ RULES = (
     ),
     Rule(
         ("data.dataset",),
-        lambda c: all(getattr(c.data, option.removeprefix("data.")) for option in _FILES),
+        _all_files,
         "each split has a file of its own",
     ),
     Rule(_HUB, _local, "the data are local files"),
@@ -139,33 +137,21 @@ RULES = (
 
 
 def say_unused(words: Sequence[str], config: Any) -> None:
-    """Says which options on the command line do nothing beside the others.
+    """Prints which options on the command line have no effect beside the others in `config`.
 
     They are not refused: a ladder or a sweep gives every run the same options.
-
-    Args:
-        words: the command line.
-        config: the parsed options of a subcommand.
     """
     for option in given(words):
         for rule in RULES:
-            if _is_of(option, rule.options) and rule.idle(config):
-                stage(f"--{option} does nothing here: {rule.why}.")
+            if _is_of(option, rule.options) and rule.unused(config):
+                stage(f"--{option} has no effect here: {rule.reason}.")
 
 
 def refuse_outside(words: Sequence[str], command: str) -> None:
-    """Stops options that a command does not use at all.
-
-    Args:
-        words: the command line.
-        command: the command: validate, test, baseline or pretrain.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Raises UserError at an option that validate, test, baseline or pretrain does not use at all."""
     for option in given(words):
         if UNUSED[command](option):
-            raise UserError(f"--{option} does nothing in `{command}`; leave it out")
+            raise UserError(f"--{option} has no effect in `{command}`; leave it out")
 
 
 def given(words: Sequence[str]) -> list[str]:

@@ -16,7 +16,9 @@ from ner_lightning.system.atomic import sweep, write_text
 BEST, LAST = "best", "last"
 STAGES = {"valid": "val", "test": "test"}  # by split: Lightning's stage, with which its metrics' names begin
 SPLITS = {stage: split for split, stage in STAGES.items()}
-RECIPE = "recipe.yaml"  # the recipe of a run of another command than `fit`, to resume it
+# How a stopped run is resumed, by the command that made it.
+RESUME = {"fit": "ner-lightning fit --run {} --ckpt_path last", "pretrain": "ner-lightning pretrain --run {}"}
+RECIPE = "recipe.yaml"  # what a run of another command than `fit` is resumed with
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
-"""Ranks that a launcher (torchrun, srun) started: how many there are, and a trainer that uses all of them."""
+"""Launch: ranks that torchrun or srun started, a trainer that uses them all, and an isolated process."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -9,40 +11,23 @@ from ner_lightning.errors import UserError
 from ner_lightning.training.ranks import is_first
 
 RUN_VARIABLE = "NER_LIGHTNING_RUN"  # names the run folder in the environment of ranks that a fit starts
-# What a command and the libraries under it set for this process and the ranks that it starts.
-_OF_ONE_COMMAND = (
-    RUN_VARIABLE,
-    "WANDB_MODE",
-    *("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "RANK", "LOCAL_RANK", "WORLD_SIZE"),
-)
 _INTERACTIVE = ("bash", "interactive")  # names of SLURM jobs in which Lightning starts processes itself
 
 
 class LaunchError(UserError):
-    """A user's mistake that all ranks meet alike, so that the first alone says it."""
+    """A user's mistake that all ranks meet alike, so that only the first one reports it."""
 
 
 class Launch(NamedTuple):
-    """Processes that were started together.
+    """Processes that were started together."""
 
-    Attributes:
-        by: the launcher's command.
-        ranks: how many processes there are on all nodes.
-        local: how many of them are on each node.
-    """
-
-    by: str
-    ranks: int
-    local: int
-
-    @property
-    def nodes(self) -> int:
-        """How many nodes there are."""
-        return self.ranks // self.local
+    by: str  # the launcher's command
+    ranks: int  # processes on all nodes
+    local: int  # processes on each node
 
 
 def launch(environment: Mapping[str, str] = os.environ) -> Launch | None:
-    """How this process was launched: with others, or None if it is alone or a fit of ours started it.
+    """How this process was launched with others; None if it runs by itself, or a fit of ours started it.
 
     Raises:
         LaunchError: the processes are not the same number on each node, or Lightning would not join them.
@@ -51,19 +36,19 @@ def launch(environment: Mapping[str, str] = os.environ) -> Launch | None:
         return None
     if "TORCHELASTIC_RUN_ID" in environment:
         ranks = int(environment.get("WORLD_SIZE", "1"))
-        found = Launch("torchrun", ranks, int(environment.get("LOCAL_WORLD_SIZE", ranks)))
-    elif "SLURM_STEP_NUM_TASKS" in environment:  # srun sets it; a batch script without srun is one process
-        found = _by_slurm(environment)
+        launched = Launch("torchrun", ranks, int(environment.get("LOCAL_WORLD_SIZE", ranks)))
+    elif "SLURM_STEP_NUM_TASKS" in environment:  # set by srun only
+        launched = _by_slurm(environment)
     else:
         return None
-    if found.ranks == 1:
+    if launched.ranks == 1:
         return None
-    if found.ranks % found.local:
+    if launched.ranks % launched.local:
         raise LaunchError(
-            f"{found.by} started {found.ranks} processes, not the same number on each node, which is not "
-            "supported; start as many on each"
+            f"{launched.by} started {launched.ranks} processes, not the same number on each node; "
+            "start as many on each"
         )
-    return found
+    return launched
 
 
 def _by_slurm(environment: Mapping[str, str]) -> Launch:
@@ -89,35 +74,35 @@ def use_all_ranks(trainer: Any) -> str | None:
         trainer: the parsed options of the trainer; `devices` and `num_nodes` in it are changed.
 
     Returns:
-        what the first rank is to tell the user of the change, None if there is nothing to tell.
+        a line about the change for the first rank to print, or None.
 
     Raises:
         LaunchError: the strategy starts processes of its own, or `devices` names other ones.
     """
-    found = launch()
-    if found is None:
+    launched = launch()
+    if launched is None:
         return None
     strategy = trainer.strategy if isinstance(trainer.strategy, str) else str(trainer.strategy.class_path)
     if any(word in strategy for word in ("spawn", "fork", "notebook")):
         raise LaunchError(
-            f"trainer.strategy {strategy} starts processes of its own, but {found.by} started "
-            f"{found.ranks} already; use auto or ddp"
+            f"trainer.strategy {strategy} starts processes of its own, but {launched.by} started "
+            f"{launched.ranks} already; use auto or ddp"
         )
-    asked, nodes = trainer.devices, trainer.num_nodes
+    asked, asked_nodes, nodes = trainer.devices, trainer.num_nodes, launched.ranks // launched.local
     named = asked if isinstance(asked, list) else str(asked).split(",") if "," in str(asked) else None
-    if named is not None and len(named) != found.local:
+    if named is not None and len(named) != launched.local:
         raise LaunchError(
-            f"trainer.devices names {len(named)} devices, but {found.by} started {found.local} processes "
-            "on each node; leave trainer.devices out"
+            f"trainer.devices names {len(named)} devices, but {launched.by} started {launched.local} "
+            "processes on each node; leave trainer.devices out"
         )
-    trainer.num_nodes = found.nodes
+    trainer.num_nodes = nodes
     if named is None:
-        trainer.devices = found.local
-    unchanged = named is not None or (str(asked) in {str(found.local), "auto"} and nodes == found.nodes)
+        trainer.devices = launched.local
+    unchanged = named is not None or (str(asked) in {str(launched.local), "auto"} and asked_nodes == nodes)
     if unchanged or not is_first():
         return None
     return (
-        f"{found.by} started {found.ranks} processes: DDP uses them all (trainer.devices is {asked}); "
+        f"{launched.by} started {launched.ranks} processes: DDP uses them all (trainer.devices is {asked}); "
         "each takes batches of its own."
     )
 
@@ -128,28 +113,31 @@ def alone(command: str) -> None:
     Raises:
         LaunchError: it was.
     """
-    found = launch()
-    if found is not None:
+    launched = launch()
+    if launched is not None:
         raise LaunchError(
-            f"`ner-lightning {command}` works in one process, but {found.by} started {found.ranks}; "
-            f"run it without {found.by}"
+            f"`ner-lightning {command}` works in one process, but {launched.by} started {launched.ranks}; "
+            f"run it without {launched.by}"
         )
 
 
 @contextmanager
-def own_environment() -> Iterator[None]:
-    """What a command sets in the environment for its ranks is gone when it ends, as is what it found there.
+def isolated() -> Iterator[None]:
+    """Restores environment variables and signal handlers that a command and its libraries change.
 
-    A rank that another process started keeps the run that this process told it.
+    A rank that another process started keeps the run that this process named; any other starts without one.
     """
-    before = {name: os.environ.get(name) for name in _OF_ONE_COMMAND}
+    environment = dict(os.environ)
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     if is_first():
         os.environ.pop(RUN_VARIABLE, None)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                if handler is not None and signal.getsignal(number) != handler:
+                    signal.signal(number, handler)

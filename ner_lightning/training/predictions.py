@@ -1,4 +1,4 @@
-"""Predictions of a whole split as rows, gathered from all ranks, and what the split holds."""
+"""Predictions of a split as rows, gathered from all ranks, and a description of the split."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +15,9 @@ from ner_lightning.training.module import NERModule, Prediction
 def prediction_rows(
     module: NERModule, data: CoNLLDataModule, stage: str, prediction: Prediction
 ) -> Iterator[dict[str, Any]]:
-    """One row for each sentence of a batch: words, gold, predicted, and each entity's probability.
+    """A row for each sentence of a batch: words, gold, predicted, and each entity's probability.
 
-    Its `counts` are not for the file: correct, predicted and gold entities, as the metrics count them.
+    `counts` is not for the file: correct, predicted and gold entities, as the metrics count them.
     """
     sentences = data.corpus.split(SPLITS[stage]).sentences
     decoder, prediction = module.built.decoder, prediction.to(module.device)
@@ -47,13 +47,20 @@ def prediction_rows(
 
 
 def gather(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All ranks' rows on rank 0; on others, and without ranks, their own."""
+    """All ranks' rows on rank 0, each other rank's own elsewhere."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return rows
     first = torch.distributed.get_rank() == 0
     parts: list[Any] | None = [None] * torch.distributed.get_world_size() if first else None
     torch.distributed.gather_object(rows, parts)
     return [row for part in parts for row in part] if parts is not None else rows
+
+
+def describe_parameters(module: torch.nn.Module) -> dict[str, int]:
+    """Numbers of all and of trained parameters, as `run.json` holds them."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in module.parameters()]
+    trained = sum(size for size, is_trained in sizes if is_trained)
+    return {"parameters": sum(size for size, _ in sizes), "trained_parameters": trained}
 
 
 def describe_split(data: CoNLLDataModule, name: str) -> dict[str, Any]:

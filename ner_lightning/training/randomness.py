@@ -1,4 +1,4 @@
-"""The state of dropout's random numbers on every rank, for checkpoints that continue exactly."""
+"""States of the random generators on every rank, for checkpoints that resume exactly."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ State = dict[str, Tensor]
 
 
 def random_states() -> list[State]:
-    """Each rank's state, in order of rank; all ranks must ask together."""
+    """Each rank's state, by rank; all ranks must call this together."""
     mine = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         mine["cuda"] = torch.cuda.get_rng_state()
@@ -22,10 +22,7 @@ def random_states() -> list[State]:
 
 
 def restore_random_state(states: list[State], rank: int) -> None:
-    """Puts this rank's random numbers where they were.
-
-    A run that continues on more ranks than before leaves the new ones as they are.
-    """
+    """Restores this rank's state; additional ranks of a resumed run keep theirs."""
     if rank >= len(states):
         return
     torch.set_rng_state(states[rank]["cpu"])

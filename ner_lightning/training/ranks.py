@@ -1,4 +1,4 @@
-"""Several ranks: which one this is, and that none is left waiting for one that ended."""
+"""Several ranks: which one this is, and that none waits for one that ended."""
 
 import os
 import re
@@ -10,13 +10,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-# A rank that ended shows itself to the others as an error of the library between them.
+# Errors of the communication library by which other ranks learn that a rank has ended.
 _LOST = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset)|[Bb]roken pipe|TCPStore|recvValue|sendBytes")
-GRACE = 10.0  # seconds that a rank has to end by itself
+GRACE = 10.0  # seconds for a rank to end by itself
 
 
 def is_first(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process is rank 0, or will be: before the ranks have met, from what launched them."""
+    """Whether this process is rank 0, from the launcher's variables, before the process group exists."""
     for keys in (("RANK",), ("LOCAL_RANK", "NODE_RANK"), ("SLURM_PROCID",)):
         if keys[0] in environment:
             return all(int(environment.get(key, "0")) == 0 for key in keys)
@@ -24,7 +24,7 @@ def is_first(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def prefix(environment: Mapping[str, str] = os.environ) -> str:
-    """What goes before an error message, to tell ranks apart; nothing on the first."""
+    """The prefix of error messages of all ranks but the first."""
     if is_first(environment):
         return ""
     keys = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
@@ -32,9 +32,9 @@ def prefix(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def exit_code(stop: BaseException) -> int:
-    """The exit code after a signal: 128 and its number, as shells count.
+    """The exit code after a signal: 128 and its number, as in shells.
 
-    Other ranks end with 0, or a launcher would take it for their failure and end the first one.
+    Other ranks end with 0; otherwise a launcher would take it for a failure and end the first one.
     """
     number: int = getattr(stop, "signal", signal.SIGINT)
     return 128 + number if is_first() else 0
@@ -48,7 +48,7 @@ def lost_another(error: BaseException) -> bool:
 
 
 def end_with_parent() -> None:
-    """Ends this process if the one that started it is gone: a rank inside a collective would wait on."""
+    """Ends this process if its parent is gone; a rank inside a collective would wait forever."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -64,7 +64,7 @@ def end_with_parent() -> None:
 def end_children(trainer: Any) -> None:
     """Ends the ranks that this process started, which may wait for it inside a collective.
 
-    Lightning's observer of them, which would kill this process before it has said why, is put to rest.
+    Lightning's observer of them, which would kill this process before it prints its error, is disabled.
 
     Args:
         trainer: a Lightning trainer, or None.

@@ -1,4 +1,4 @@
-"""Scores counted again by seqeval, from the prediction files that a command has written."""
+"""Second opinion: seqeval counts the scores again, from the prediction files of a command."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +12,8 @@ from ner_lightning.data.readers.columns import UNWRITABLE
 from ner_lightning.data.schemes import OUTSIDE, spans, split_tag, to_bio2
 from ner_lightning.errors import UserError
 
-TOLERANCE = 1e-9  # of rounding alone: both sides divide the same integers
-_AGAIN = "Trust none of these scores; give the command again, and report it if it ends so once more."
+TOLERANCE = 1e-9  # for rounding; both sides divide the same integers
+_ADVICE = "Do not trust these scores; run the command again, and report it if this happens once more."
 FIGURES = ("precision", "recall", "f1")
 
 
@@ -45,10 +45,10 @@ def agree(
             counted them.
 
     Returns:
-        what to say of it; None of a split without sentences.
+        a line that says that they agree; None for a split without sentences.
 
     Raises:
-        UserError: a figure differs, or the two files do; the message names the first sentence in question.
+        UserError: a figure differs, or the two files do; the message names the first such sentence.
     """
     lines = _read(base)
     if not lines:
@@ -56,22 +56,22 @@ def agree(
     strict = all(to_bio2(spans(line.predicted), len(line.predicted)) == line.predicted for line in lines)
     reading = "strict IOB2" if strict else "its default mode, since some predicted tags are not legal IOB2"
     recount = _Recount(lines, strict)
-    figures, where = recount.differences(metrics, by_type), recount.first_difference(counts)
-    if figures or where:
-        said = [
-            f"{name} is {ours:.6g} by the metrics, {theirs:.6g} by seqeval" for name, ours, theirs in figures
-        ]
+    figures, sentence = recount.differences(metrics, by_type), recount.first_difference(counts)
+    if figures or sentence:
+        problem = "the sums agree, the sentences do not"
+        if figures:
+            problem = "{} is {:.6g} by the metrics, {:.6g} by seqeval".format(*figures[0])
         raise UserError(
-            f"{base.name}.jsonl: {said[0] if said else 'the sums agree, the sentences do not'} ({reading}).\n"
-            f"{where or 'Each sentence agrees by itself: the sums over them are wrong.'}\n{_AGAIN}"
+            f"{base.name}.jsonl: {problem} ({reading}).\n"
+            f"{sentence or 'Each sentence agrees by itself: the sums over them are wrong.'}\n{_ADVICE}"
         )
     return f"seqeval agrees ({reading})"
 
 
 class _Recount:
-    """Entities, and scores of them, as seqeval has them.
+    """Entities and their scores according to seqeval.
 
-    Types are numbered for it, since it drops hyphens at the ends of their names.
+    Types are numbered, since seqeval drops hyphens at the ends of their names.
     """
 
     def __init__(self, lines: Sequence[TaggedSentence], strict: bool) -> None:
@@ -88,27 +88,25 @@ class _Recount:
         if strict:
             sides = [Entities(tags, IOB2) for tags in (gold, predicted)]
             score = partial(strict_scores, scheme=IOB2, entities_true=sides[0], entities_pred=sides[1])
-            found = [[{e.to_tuple()[1:] for e in those} for those in side.entities] for side in sides]
+            entities = [[{e.to_tuple()[1:] for e in row} for row in side.entities] for side in sides]
         else:
             score = precision_recall_fscore_support
-            found = [[set(get_entities(tags)) for tags in side] for side in (gold, predicted)]
-        self.gold, self.predicted = found
+            entities = [[set(get_entities(tags)) for tags in side] for side in (gold, predicted)]
+        self.gold, self.predicted = entities
         micro = score(gold, predicted, average="micro", zero_division=0)
-        each = score(gold, predicted, average=None, zero_division=0)
-        names = sorted(
-            {entity[0] for side in (self.gold, self.predicted) for those in side for entity in those}
-        )
+        columns = score(gold, predicted, average=None, zero_division=0)
+        names = sorted({entity[0] for side in entities for row in side for entity in row})
         kinds = {number: kind for kind, number in numbers.items()}
         self.micro = dict(zip(FIGURES, map(float, micro), strict=False))
         self.by_type = {
             kinds[name]: dict(zip((*FIGURES, "gold"), map(float, row), strict=True))
-            for name, row in zip(names, zip(*each, strict=True), strict=True)
+            for name, row in zip(names, zip(*columns, strict=True), strict=True)
         }
 
     def differences(
         self, metrics: Mapping[str, Any], by_type: Mapping[str, Mapping[str, float]]
     ) -> list[tuple[str, float, float]]:
-        """Each figure that differs: its name, that of the metrics, that of seqeval."""
+        """The figures that differ: name, value by the metrics, value by seqeval."""
         nothing = dict.fromkeys((*FIGURES, "gold"), 0.0)
         pairs = [(name, metrics[name], self.micro[name]) for name in FIGURES]
         for kind in dict.fromkeys((*by_type, *self.by_type)):
@@ -124,12 +122,12 @@ class _Recount:
             ours = tuple(counts.get(line.sentence, ()))
             theirs = (len(gold & predicted), len(predicted), len(gold))
             text = shorten(" ".join(line.words), 60, placeholder=" ...")
-            place = f"First at sentence {line.sentence + 1} ({text})"
+            first = f"First at sentence {line.sentence + 1} ({text})"
             if line.sentence in seen:
-                return f"{place}, which is there twice."
+                return f"{first}, which is there twice."
             if ours != theirs:
-                metrics = form.format(*ours) if ours else "none of it"
-                return f"{place}: {metrics} by the metrics, {form.format(*theirs)} by seqeval."
+                metrics = form.format(*ours) if ours else "none"
+                return f"{first}: {metrics} by the metrics, {form.format(*theirs)} by seqeval."
             seen.add(line.sentence)
         missing = sorted(counts.keys() - seen)
         return f"First at sentence {missing[0] + 1}, which the file lacks." if missing else None
@@ -165,6 +163,6 @@ def _read(base: Path) -> list[TaggedSentence]:
         if block != expected:
             raise UserError(
                 f"{file.name} and {columns.name} differ, first at sentence {line.sentence + 1}: "
-                f"one of them was changed since it was written.\n{_AGAIN}"
+                f"one of them was changed since it was written.\n{_ADVICE}"
             )
     return lines

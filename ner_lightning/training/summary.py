@@ -1,7 +1,9 @@
-"""What a command prints at its end: scores by type, the worst errors, where everything is."""
+"""What fit, validate and test print at their end: scores by type, the worst errors, what to do next."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ner_lightning.analysis.mistakes import all_mistakes, describe, worst
 from ner_lightning.analysis.rows import read_predictions
@@ -9,12 +11,13 @@ from ner_lightning.runs.folder import BEST, LAST, Run, short
 from ner_lightning.system.console import say
 from ner_lightning.system.terminal import in_colour
 from ner_lightning.training.callbacks.throughput import peak_memory
+from ner_lightning.training.second_opinion import FIGURES
 
 ERRORS = 5
 
 
 def show(run: Run, stage: str, *, fitted: bool = False, agreement: str | None = None) -> None:
-    """Prints the result of `val` or `test`, if the run has one.
+    """Prints the scores of `val` or `test`, if the run has them.
 
     Args:
         run: the run folder.
@@ -28,13 +31,10 @@ def show(run: Run, stage: str, *, fitted: bool = False, agreement: str | None = 
     metrics = run.read("metrics.json")
     if f"{stage}/by_type" not in metrics:
         return
-    rows = metrics[f"{stage}/by_type"]
-    micro = {name: metrics[f"{stage}/{name}"] for name in ("precision", "recall", "f1")}
-    micro["gold"] = sum(row["gold"] for row in rows.values())
     if fitted:
-        say(f"\nBest epoch: {metrics[f'{stage}/epoch'] + 1}, kept as the checkpoint `best`")
+        say(f"\nBest epoch: {metrics[f'{stage}/epoch'] + 1}, saved as the checkpoint `best`")
     say(f"\n{stage + ' entities':<16}{'precision':>10}{'recall':>8}{'F1':>8}{'gold':>7}")
-    for name, row in (rows | {"all": micro}).items():
+    for name, row in by_type_and_all(metrics, stage).items():
         scores = f"{row['precision']:>10.4f}{row['recall']:>8.4f}{row['f1']:>8.4f}"
         say(f"{name:<16}{scores}{row['gold']:>7}")
     if agreement:
@@ -47,16 +47,23 @@ def show(run: Run, stage: str, *, fitted: bool = False, agreement: str | None = 
     say(f"\nEverything is in {short(run.path)}; next: {following}")
 
 
+def by_type_and_all(metrics: Mapping[str, Any], stage: str) -> dict[str, dict[str, Any]]:
+    """Precision, recall, F1 and the number of gold entities, of each type and of `all`."""
+    by_type: dict[str, dict[str, Any]] = metrics[f"{stage}/by_type"]
+    micro = {name: metrics[f"{stage}/{name}"] for name in FIGURES}
+    return by_type | {"all": micro | {"gold": sum(row["gold"] for row in by_type.values())}}
+
+
 def _without_best(run: Run) -> None:
-    """Says what a fit has that ended before a validation."""
+    """Prints what there is of a fit that ended before a validation."""
     where = short(run.path)
     if run.checkpoint(LAST).is_file():
         say(
-            "\nIt ended before a validation, so there is no checkpoint `best`. `last` is kept; "
+            "\nIt ended before a validation, so there is no checkpoint `best`. `last` is saved; "
             f"score it with: ner-lightning validate --run {where} --ckpt_path last"
         )
     else:
-        say("\nNo checkpoint was kept, so there is nothing to validate, test or predict with.")
+        say("\nNo checkpoint was saved, so there is nothing to validate, test or predict with.")
     say(f"Everything else is in {where}")
 
 
@@ -74,6 +81,6 @@ def _errors(run: Run) -> None:
     if shown:
         one = "\nThe most confident mistake:"
         say(one if len(shown) == 1 else f"\nThe {len(shown)} most confident mistakes:")
-    for row, found in shown:
-        for line in describe(row, found, colour=in_colour(sys.stdout)):
+    for row, mistakes in shown:
+        for line in describe(row, mistakes, colour=in_colour(sys.stdout)):
             say("  " + line, keep="\x1b")  # its words are escaped already

@@ -51,7 +51,7 @@ def test_a_split_is_tagged_scored_and_reported(place, capsys, monkeypatch):
     monkeypatch.setattr(PromptedModel, "answers", answering)
     assert main(["baseline", "--config", "recipe.yaml", "--shots", "2"]) == 0
     said = capsys.readouterr().out
-    assert "1 of 3 answers could not be read; 1 lines are of another form, 1 entities are not in" in said
+    assert "1 of 3 answers could not be parsed; 1 lines are of another form, 1 entities are not in" in said
     assert "next, beside a trained run: ner-lightning compare RUN runs/recipe-2shot/1" in said
     run = place / "runs/recipe-2shot/1"
     held = rows(run / "predictions.test.jsonl")
@@ -147,7 +147,7 @@ def test_mistakes_are_explained(place, capsys):
             "--shots is -1; it must be a whole number of at least 0",
         ),
         (["--config", "recipe.yaml", "--model.lrr", "1"], "did you mean model.optimizer.lr?"),
-        (["--run", "nowhere"], "is no run of `ner-lightning baseline`"),
+        (["--run", "nowhere"], "is not a run of `ner-lightning baseline`"),
     ):
         assert main(["baseline", *words]) == 2, words
         assert said in capsys.readouterr().err

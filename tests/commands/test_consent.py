@@ -15,7 +15,7 @@ from jsonargparse import Namespace
 from untrained import write_checkpoint
 
 from ner_lightning.commands import consent, recipe
-from ner_lightning.commands.ensemble import KEPT
+from ner_lightning.commands.ensemble import SHARED
 from ner_lightning.commands.main import main
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
@@ -96,7 +96,7 @@ def stranger(*changes: tuple[str, object], name: str = "stranger.ckpt") -> str:
             part = part.setdefault(section, {})
         part[option] = value
     held["config"]["data"] |= {"dataset": "data"}
-    held |= {key: {} for key in KEPT} | {"pytorch-lightning_version": lightning.__version__}
+    held |= {key: {} for key in SHARED} | {"pytorch-lightning_version": lightning.__version__}
     torch.save(held, name)
     return name
 
@@ -243,7 +243,7 @@ def test_classes_that_a_stored_configuration_names_are_not_imported(place, mark,
     assert main(words("test", run)) == 2
     said = capsys.readouterr().err
     assert FLAG in said
-    assert "comes neither with ner-lightning nor with Lightning" in said
+    assert "is part of neither ner-lightning nor Lightning" in said
     assert len(said.strip().splitlines()) <= 3
     assert not mark.exists()
 
@@ -265,14 +265,12 @@ def test_the_stored_configuration_of_a_run_that_had_no_checkpoint_yet(place, mar
 def test_the_recipe_of_a_run_of_another_command(place, mark, llama, capsys, command, key):
     folder = Path("runs/strange/1")
     folder.mkdir(parents=True)
-    asked = {"hidden": 0.25, "text": []} if command == "pretrain" else {}
+    asked = {"mask_ratio": 0.25, "text": [], "shots": 0, "split": "test", "sentences": None}
+    asked |= {"prompt_seed": 1, "max_new_tokens": 96, "constrained": False}
     (folder / "run.json").write_text(json.dumps({key: asked}))
     config = {"model": {"backbone": str(llama)}, "data": {"dataset": "data", "source": OWN}}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(config))
-    options = [] if command == "pretrain" else ["--shots", "0"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(f"ner_lightning.commands.{command}._begun", lambda _: recipe.Run(folder.resolve()))
-        assert main([command, "--run", str(folder), *options]) == 2
+    assert main([command, "--run", str(folder)]) == 2
     assert FLAG in capsys.readouterr().err
     assert not mark.exists()
 

@@ -143,8 +143,8 @@ def test_other_errors_are_bugs():
 @pytest.mark.parametrize(
     ("command", "kept", "advised"),
     [
-        ("fit", True, "continue with: ner-lightning fit --run runs/x/1 --ckpt_path last"),
-        ("pretrain", True, "continue with: ner-lightning pretrain --run runs/x/1"),
+        ("fit", True, "resume with: ner-lightning fit --run runs/x/1 --ckpt_path last"),
+        ("pretrain", True, "resume with: ner-lightning pretrain --run runs/x/1"),
         ("fit", False, "run the command again"),
         ("test", True, "run the command again"),  # a trained run is not to be trained further
     ],

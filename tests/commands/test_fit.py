@@ -296,7 +296,7 @@ def test_a_crash_and_continue_equals_never_crashed(
     (parts / "checkpoints/.last.ckpt.999999999.tmp").write_bytes(b"half")  # as a killed process leaves it
     capsys.readouterr()
     assert main(["fit", "--run", str(parts), "--ckpt_path", "last"]) == 0
-    assert ("begins again" in capsys.readouterr().err) == (failing == 0)
+    assert ("starts again" in capsys.readouterr().err) == (failing == 0)
     whole = tmp_path / "runs/whole/1"
     one, other = (weights(run / "checkpoints/last.ckpt") for run in (whole, parts))
     assert all(torch.equal(one[name], other[name]) for name in one)

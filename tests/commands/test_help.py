@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from ner_lightning.commands.fit import NERCLI
 from ner_lightning.commands.help import HELPS, short_help
 from ner_lightning.commands.main import COMMANDS, main
+from ner_lightning.commands.ner_cli import NERCLI
 from ner_lightning.commands.start import Start
 
 OWN = {"config", "run", "ckpt_path", "trust_remote_code"}  # read by us before the parser, or by all parsers
@@ -30,7 +30,7 @@ def parsers():
             raise Stop
 
     with pytest.raises(Stop):
-        Parsing(Start([], None, None), ["fit"])
+        Parsing(Start([]), ["fit"])
     return found
 
 

@@ -59,7 +59,7 @@ def test_what_it_learns_is_a_backbone(place, capsys):
     ]  # fmt: skip
     about = json.loads((run / "run.json").read_text())
     assert about["trained_parameters"] == about["parameters"] > 0
-    assert about["pretraining"]["hidden"] == 0.25
+    assert about["pretraining"]["mask_ratio"] == 0.25
     assert about["pretraining"]["steps"] == 12
     losses = [float(word.split()[0]) for word in said.split("validation loss ")[1:]]
     assert losses[-1] < losses[0]
@@ -90,7 +90,7 @@ def test_one_that_was_stopped_ends_with_the_same_weights(place, capsys, monkeypa
     monkeypatch.setattr(Pretraining, "training_step", stopped)
     assert main(["pretrain", "--config", "recipe.yaml"]) == 143
     second = "runs/recipe-pretrained/2"
-    assert f"Stopped. Continue with: ner-lightning pretrain --run {second}" in capsys.readouterr().out
+    assert f"Stopped. Resume with: ner-lightning pretrain --run {second}" in capsys.readouterr().out
     assert not Path(second, "model").exists()
     monkeypatch.undo()
     monkeypatch.chdir(place)
@@ -139,8 +139,8 @@ def test_text_without_tags_is_learned_from_as_well(place, capsys):
     ("words", "message"),
     [
         (
-            ["--config", "recipe.yaml", "--hidden", "1.5"],
-            "--hidden is 1.5; it must be a number above 0 and below 1",
+            ["--config", "recipe.yaml", "--mask_ratio", "1.5"],
+            "--mask_ratio is 1.5; it must be a number above 0 and below 1",
         ),
         ([], "name a recipe"),
         (["--config", "recipe.yaml", "--model.attention", "causal"], "model.attention is causal"),
@@ -150,7 +150,7 @@ def test_text_without_tags_is_learned_from_as_well(place, capsys):
             "nothing of the backbone would be trained",
         ),
         (["--config", "recipe.yaml", "--trainer.strategy", "dd"], "trainer.strategy"),
-        (["--run", "corpus"], "is no run of `ner-lightning pretrain`"),
+        (["--run", "corpus"], "is not a run of `ner-lightning pretrain`"),
     ],
 )
 def test_mistakes_take_a_line_or_two(place, capsys, words, message):
@@ -198,7 +198,7 @@ def test_what_goes_wrong_in_a_batch_is_said(place, capsys, monkeypatch):
     monkeypatch.setattr(Pretraining, "training_step", wrong)
     assert main(["pretrain", "--config", "recipe.yaml"]) == 2
     said = capsys.readouterr().err
-    assert "the loss is no finite number at step 6" in said
+    assert "the loss is NaN or infinite at step 6" in said
     assert "after step 4: ner-lightning pretrain --run runs/recipe-pretrained/1" in said
     assert main(["pretrain", "--config", "recipe.yaml", "--model.optimizer.lr", "1"]) == 2
     assert "Lower data.batches.size (now 8)" in capsys.readouterr().err

@@ -68,7 +68,7 @@ def test_a_fit_without_a_validation_names_the_way_on(fit, capsys, options):
     assert err == ""
     assert "nan" not in out
     assert "no checkpoint `best`" in out
-    assert "kept as the checkpoint `best`" not in out
+    assert "saved as the checkpoint `best`" not in out
     advice = re.search(r"ner-lightning (validate --run \S+ --ckpt_path last)", out)
     for command in (["test"], ["predict", "--text", "Vera left ."], ["export", "--output", "out"]):
         assert main(command) == 2
@@ -80,7 +80,7 @@ def test_a_fit_without_a_validation_names_the_way_on(fit, capsys, options):
 def test_fast_dev_run_claims_nothing(fit, tmp_path):
     code, out, _ = fit("--trainer.fast_dev_run=true")
     assert code == 0
-    assert "No checkpoint was kept" in out
+    assert "No checkpoint was saved" in out
     assert "next:" not in out
     assert not list(tmp_path.glob("runs/**/*.ckpt"))
 

@@ -58,7 +58,7 @@ def said(recipe, words, caplog):
 @pytest.mark.parametrize("words", IDLE)
 def test_what_does_nothing_is_said(recipe, caplog, words):
     option = words.partition(" ")[0].partition("=")[0]
-    assert f"{option} does nothing here: " in said(recipe, words, caplog)
+    assert f"{option} has no effect here: " in said(recipe, words, caplog)
     effect = IDLE[words]
     if effect is not None:
         assert said(recipe, f"{words} {effect}", caplog) == ""
@@ -90,7 +90,7 @@ def test_settings_of_files_alone_are_not_named(recipe, caplog):
     ],
 )
 def test_options_of_other_commands_are_refused(command, words):
-    with pytest.raises(UserError, match=f"does nothing in `{command}`; leave it out"):
+    with pytest.raises(UserError, match=f"has no effect in `{command}`; leave it out"):
         refuse_outside(words.split(), command)
 
 
@@ -107,16 +107,16 @@ def test_options_that_a_command_uses_pass(command, words):
     refuse_outside(words.split(), command)
 
 
-@pytest.mark.parametrize(("command", "option"), [("baseline", "--shots 3"), ("pretrain", "--hidden 0.5")])
+@pytest.mark.parametrize(("command", "option"), [("baseline", "--shots 3"), ("pretrain", "--mask_ratio 0.5")])
 def test_a_continued_run_keeps_its_settings(recipe, capsys, command, option):
     assert main([command, "--run", "runs/a/1", *option.split()]) == 2
-    assert f"--run goes on with the run's own {option.split()[0]}" in capsys.readouterr().err
+    assert f"--run resumes with the run's own {option.split()[0]}" in capsys.readouterr().err
 
 
 def test_the_commands_say_and_refuse_it(recipe, capsys):
     fast = ["--data.limits.train", "4", "--model.attention", "causal"]
     assert main(["fit", "--config", recipe, "--data.batches.size", "3", *fast]) == 0
-    expected = "--data.batches.size does nothing here: data.batches.tokens decides how large a batch is."
+    expected = "--data.batches.size has no effect here: data.batches.tokens decides how large a batch is."
     assert expected in capsys.readouterr().out
     assert main(["test", "--trainer.max_epochs", "3"]) == 2
-    assert "--trainer.max_epochs does nothing in `test`; leave it out" in capsys.readouterr().err
+    assert "--trainer.max_epochs has no effect in `test`; leave it out" in capsys.readouterr().err

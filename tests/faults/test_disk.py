@@ -22,7 +22,7 @@ def test_no_room_for_a_checkpoint(place, small, whole):
     assert load_checkpoint(run / "checkpoints/last.ckpt")["epoch"] == 0
     assert load_checkpoint(run / "checkpoints/best.ckpt")["epoch"] == 0
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}  # no draft
-    spare = re.search(r"It is kept as (\S+)\.", done.said)[1]
+    spare = re.search(r"It is saved as (\S+)\.", done.said)[1]
     assert load_checkpoint(spare)["epoch"] == 1
     (small / "filling").unlink()
     for name in re.search(r"copy it to (.*) in ", done.said)[1].split(" and "):

@@ -70,7 +70,7 @@ def test_sigterm_stops_all_ranks_after_the_same_step(place, whole_on_two, launch
         time.sleep(1.5)
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=60)
-    assert "Stopped. Continue with: ner-lightning fit --run runs/recipe/1 --ckpt_path last" in said
+    assert "Stopped. Resume with: ner-lightning fit --run runs/recipe/1 --ckpt_path last" in said
     assert process.returncode != 0
     assert "Traceback" not in said or launcher == "torchrun"  # torchrun shows its own
     done = place.run("fit", "--run", "runs/recipe/1", "--ckpt_path", "last", "--trainer.callbacks", "null")
@@ -106,7 +106,7 @@ def test_slurm_asks_for_time_and_the_job_goes_back_to_the_queue(place, whole_on_
     for task in tasks:
         task.send_signal(signal.SIGUSR1)
     said = [task.communicate(timeout=60)[0] for task in tasks]
-    assert "Job 77 is back in the queue." in said[0]
+    assert "Job 77 is requeued." in said[0]
     assert "Stopp" not in said[1]
     assert (place.folder / "requeued").read_text() == "requeue 77\n"
     assert [p.name for p in place.first.parent.iterdir()] == ["1"]

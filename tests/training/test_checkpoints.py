@@ -65,17 +65,17 @@ def test_a_checkpoint_with_no_room_is_kept_elsewhere(run, monkeypatch, tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     run.checkpoints.rmdir()
     run.checkpoints.write_text("a file where the folder should be")
-    with pytest.raises(UserError, match="It is kept as") as caught:
+    with pytest.raises(UserError, match="It is saved as") as caught:
         CheckpointFiles(run).save_checkpoint(CONTENT, run.checkpoint("best"))
     (spare,) = tmp_path.glob("ner-lightning-*/best.ckpt")
-    assert f"It is kept as {spare}. Mend that, copy it to best.ckpt and last.ckpt in" in str(caught.value)
+    assert f"It is saved as {spare}. Fix that, copy it to best.ckpt and last.ckpt in" in str(caught.value)
     assert torch.equal(load_checkpoint(spare)["state_dict"]["a"], CONTENT["state_dict"]["a"])
 
 
 def test_where_nothing_could_be_kept_no_one_is_told_to_continue(run, monkeypatch, tmp_path):
     monkeypatch.setattr("ner_lightning.training.callbacks.checkpoints._Sink.write", full(0))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(UserError, match="Nothing of the run could be kept") as caught:
+    with pytest.raises(UserError, match="Nothing of the run could be saved") as caught:
         CheckpointFiles(run).save_checkpoint(CONTENT, run.checkpoint("last"))
     assert "fit --run" not in str(caught.value)
     assert "untouched" not in str(caught.value)

@@ -160,13 +160,13 @@ def lose_one(run):
     ],
 )
 def test_a_prediction_file_that_was_altered_is_named(run, monkeypatch, capsys, alter, message):
-    write = RunFiles._predictions
+    write = RunFiles._write_predictions
 
     def altered(self, *args):
         write(self, *args)
         alter(run)
 
-    monkeypatch.setattr(RunFiles, "_predictions", altered)
+    monkeypatch.setattr(RunFiles, "_write_predictions", altered)
     scores = (run / "metrics.json").read_text()
     assert main(["test"]) == 2
     said = capsys.readouterr()

@@ -16,20 +16,18 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint
-from ner_lightning.runs.folder import BEST, LAST, Run
+from ner_lightning.runs.folder import BEST, LAST, RESUME, Run
 from ner_lightning.system.atomic import replacing
 from ner_lightning.system.console import best_effort
 
 MONITOR = "val/f1"
-AGAIN = "ner-lightning fit --run {} --ckpt_path last"  # goes on with a run that was stopped
 
 
 class BestCheckpoint(Checkpoint):
     """Saves `best`, and decides which validation that is: the first one with the highest F1.
 
-    Whatever else is kept of the best validation asks this callback, so that all of it is of the same weights.
-    After an epoch's last step `best` is saved when the epoch ends, so that who resumes from it begins the
-    next one.
+    Whatever else is written of the best validation asks this callback, so that all of it is of the same
+    weights. After an epoch's last step `best` is saved when the epoch ends; resuming it begins the next one.
 
     Args:
         run: the run folder.
@@ -45,7 +43,7 @@ class BestCheckpoint(Checkpoint):
         return {"score": self.score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues from an earlier part of the run; elsewhere than in its folder it starts afresh."""
+        """Resumes the run; outside its own folder no score counts."""
         if self.run.checkpoint(BEST).is_file():
             self.score = state_dict["score"]
 
@@ -90,9 +88,7 @@ class LastCheckpoint(Checkpoint):
             self._within = not trainer.is_last_batch
             trainer.save_checkpoint(self.run.checkpoint(LAST))
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Notes that an epoch has batches left, which Lightning takes for finished here."""
         if self._within:
             progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
@@ -101,16 +97,16 @@ class LastCheckpoint(Checkpoint):
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Writes a checkpoint through a draft that is flushed and renamed; reads tensors and plain values.
+    """Writes a checkpoint to a draft that is flushed and renamed; reads tensors and plain values.
 
     Args:
         run: the run folder; with its first `last`, `runs/last` comes to mean it.
-        again: the command that goes on with a run; only a fit becomes `runs/last`.
+        command: the command that writes the run; only a fit becomes `runs/last`.
     """
 
-    def __init__(self, run: Run, again: str = AGAIN) -> None:
+    def __init__(self, run: Run, command: str = "fit") -> None:
         self.run = run
-        self.again = again
+        self.command = command
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
@@ -118,15 +114,15 @@ class CheckpointFiles(TorchCheckpointIO):
         """Writes a checkpoint; where that fails the file before is left as it was.
 
         Raises:
-            UserError: it cannot be written; where possible it is kept in the folder of temporary files.
+            UserError: it cannot be written; if possible it is saved in the folder of temporary files.
         """
         file = Path(path)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_checkpoint(checkpoint, file)
         except OSError as error:
-            raise UserError(_rescue(checkpoint, file, error, self.again)) from error
-        if self.again == AGAIN and file.name == self.run.checkpoint(LAST).name:
+            raise UserError(_rescue(checkpoint, file, error, self.command)) from error
+        if self.command == "fit" and file.name == self.run.checkpoint(LAST).name:
             best_effort(self.run.path.parent.parent / LAST, self.run.point_last)
 
     def load_checkpoint(
@@ -135,7 +131,7 @@ class CheckpointFiles(TorchCheckpointIO):
         """Reads a checkpoint to the CPU, and never runs code that it may hold.
 
         Raises:
-            UserError: it is not a whole checkpoint of ner-lightning's.
+            UserError: it is not a complete checkpoint of ner-lightning.
         """
         return load_checkpoint(Path(path))
 
@@ -144,7 +140,7 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Replaces a checkpoint file in one step.
 
     Raises:
-        OSError: it cannot be written, for want of space for example.
+        OSError: it cannot be written, for example since the disk is full.
     """
     with replacing(path) as file:
         sink: Any = _Sink(file)
@@ -176,20 +172,20 @@ class _Sink:
         self.file.flush()
 
 
-def _rescue(checkpoint: Mapping[str, Any], file: Path, error: OSError, again: str) -> str:
-    """Keeps a checkpoint elsewhere, and says where and how to go on."""
-    go_on = again.format(file.parent.parent)
+def _rescue(checkpoint: Mapping[str, Any], file: Path, error: OSError, command: str) -> str:
+    """Saves a checkpoint elsewhere; returns a message that says where, and how to resume."""
+    resume = RESUME[command].format(file.parent.parent)
     failed = f"the checkpoint {file} cannot be written ({os.strerror(error.errno or errno.EIO)})"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         failed = f"no space is left for {file}"
-    kept = any(file.parent.glob("*.ckpt"))
-    failed += "; the checkpoint before it is untouched." if kept else "."
+    has_earlier = any(file.parent.glob("*.ckpt"))
+    failed += "; the checkpoint before it is untouched." if has_earlier else "."
     try:
         spare = Path(tempfile.mkdtemp(prefix="ner-lightning-"), file.name)
         write_checkpoint(checkpoint, spare)
     except OSError:
-        if not kept:
-            return f"{failed}\nNothing of the run could be kept; mend that and start it again."
-        return f"{failed}\nMend that and continue from there with: {go_on}"
+        if not has_earlier:
+            return f"{failed}\nNothing of the run could be saved; fix that and start it again."
+        return f"{failed}\nFix that and resume from there with: {resume}"
     names = " and ".join(dict.fromkeys((file.name, f"{LAST}.ckpt")))
-    return f"{failed}\nIt is kept as {spare}. Mend that, copy it to {names} in {file.parent},\nthen: {go_on}"
+    return f"{failed}\nIt is saved as {spare}. Fix that, copy it to {names} in {file.parent},\nthen: {resume}"

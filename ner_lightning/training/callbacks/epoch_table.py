@@ -1,6 +1,5 @@
 """EpochTable: the table of epochs that a fit prints at the terminal."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,70 +12,60 @@ from ner_lightning.data.sources import SAMPLE_FOLDER
 from ner_lightning.runs.folder import Run, short
 from ner_lightning.system.console import say
 from ner_lightning.system.progress import Pace, stage
+from ner_lightning.training.callbacks.epoch_progress import EpochProgress
 from ner_lightning.training.callbacks.live import LiveTable
 from ner_lightning.training.callbacks.throughput import Throughput
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.steps import optimizer_steps
 
-KEYS = ("loss", "val/loss", "val/precision", "val/recall", "val/f1", "words", "minutes")
+# Title, key, width and digits of a column.
 COLUMNS = (
-    ("loss", 9, 4),
-    ("val loss", 9, 4),
-    ("val P", 8, 4),
-    ("val R", 8, 4),
-    ("val F1", 8, 4),
-    ("words/s", 9, 0),
-    ("minutes", 9, 1),
+    ("loss", "loss", 9, 4),
+    ("val loss", "val/loss", 9, 4),
+    ("val P", "val/precision", 8, 4),
+    ("val R", "val/recall", 8, 4),
+    ("val F1", "val/f1", 8, 4),
+    ("words/s", "words", 9, 0),
+    ("minutes", "minutes", 9, 1),
 )
 
 
 class EpochTable(Callback):
-    """Shows what is trained on what, then the epochs: at a terminal a live table, else a line each.
+    """Prints what is trained on what, then the epochs: at a terminal a live table, otherwise a line each.
 
     Where there is no bar, as in a log file, a line a minute says how far a long epoch is.
 
     Args:
         run: the run folder, to name it.
-        vitals: knows the words a second; it must come before this callback.
+        throughput: measures words/s; it must come before this callback.
         bar: whether something else shows how far an epoch is.
         live: whether to draw the live table.
     """
 
-    def __init__(self, run: Run, vitals: Throughput, *, bar: bool = False, live: bool = False) -> None:
+    def __init__(self, run: Run, throughput: Throughput, *, bar: bool = False, live: bool = False) -> None:
         self.run = run
-        self.vitals = vitals
+        self.throughput = throughput
         self._bar = bar
         self._live = live
-        self._pace = self._scoring = Pace("", 0)
-        self._began = 0.0
-        self._losses: Any = 0.0  # of the epoch's batches so far
-        self._batches = 0
-        self._before = 0.0  # seconds of the epoch before an interruption
+        self._epoch = EpochProgress(bar=bar)
+        self._pace = Pace("", 0)  # of an evaluation
         self._scores: dict[str, float] = {}  # of the epoch's last weights, once they are validated
         self._headed = False
         self._table: LiveTable | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What an epoch that is not over has come to."""
-        seconds = self._before + time.perf_counter() - self._began
-        return {"losses": float(self._losses), "batches": self._batches, "seconds": seconds} | {
-            "scores": self._scores
-        }
+        """Sums and scores of an epoch that is not over."""
+        return self._epoch.state_dict() | {"scores": self._scores}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Resumes within an epoch; at the start of one all of it is reset."""
-        self._losses, self._batches = state_dict["losses"], state_dict["batches"]
-        self._before, self._scores = state_dict["seconds"], state_dict["scores"]
+        self._epoch.load_state_dict(state_dict)
+        self._scores = state_dict["scores"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock, also of an epoch that is resumed, and prints what is about to happen."""
-        self._start_clock(trainer)
+        """Starts the clock and prints what is about to happen."""
+        self._epoch.resume(trainer)
         self._introduce(trainer, pl_module)
-
-    def _start_clock(self, trainer: pl.Trainer) -> None:
-        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        self._pace = Pace(f"epoch {trainer.current_epoch + 1}: batches", trainer.num_training_batches, done)
-        self._began = time.perf_counter()
 
     @rank_zero_only
     def _introduce(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -100,64 +89,40 @@ class EpochTable(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock of a new epoch."""
-        self._start_clock(trainer)
-        self._losses, self._batches, self._before = 0.0, 0, 0.0
+        self._epoch.start(trainer)
         self._scores = {}
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, index: int
-    ) -> None:
-        """Moves the view on; in the live table losses are looked at only where they are logged anyway."""
-        self._losses += outputs["shown"]
-        self._batches += 1
-        self._count(self._pace, index + 1)
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, index: int) -> None:
+        """Counts; the live table reads losses only at steps at which they are logged anyway."""
+        self._epoch.add(outputs["shown"], index)
         if self._table is not None:
             self._table.step = trainer.global_step
-            if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            if trainer.global_step % trainer.log_every_n_steps == 0:
                 self._table.now(_floats(trainer), str(trainer.current_epoch + 1))
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Says that scoring begins, unless it is part of an epoch."""
-        self._scoring = Pace("validation batches", sum(trainer.num_val_batches))
+        """Prints that scoring begins, unless it is part of an epoch."""
+        self._pace = Pace("validation batches", sum(trainer.num_val_batches))
         if trainer.state.fn == "validate":
             stage("Validating ...")
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Says that scoring begins."""
-        self._scoring = Pace("test batches", sum(trainer.num_test_batches))
+        """Prints that scoring begins."""
+        self._pace = Pace("test batches", sum(trainer.num_test_batches))
         stage("Testing ...")
 
     def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        index: int,
-        *_: Any,
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any, **__: Any
     ) -> None:
         """Counts."""
-        self._count(self._scoring, index + 1)
-
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        index: int,
-        *_: Any,
-    ) -> None:
-        """Counts."""
-        self._count(self._scoring, index + 1)
-
-    def _count(self, pace: Pace, done: int) -> None:
         if not self._bar:
-            pace(done)
+            self._pace(batch_idx + 1)
+
+    on_test_batch_end = on_validation_batch_end
 
     @rank_zero_only
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints the line of a validation within an epoch; the others' scores stand in their epoch's."""
+        """Prints the line of a validation within an epoch; later scores are part of the epoch's line."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         scores = {name: value for name, value in _floats(trainer).items() if name.startswith("val/")}
@@ -170,48 +135,34 @@ class EpochTable(Callback):
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the epoch's line, or adds it to the live table, with the scores of its last weights."""
-        figures = {"words": self.vitals.words_per_second} if trainer.is_last_batch else {}
+        figures = {"words": self.throughput.words_per_second} if trainer.is_last_batch else {}
         self._line(trainer, str(trainer.current_epoch + 1), self._scores | figures)
 
-    def _line(self, trainer: pl.Trainer, epoch: str, seen: dict[str, float]) -> None:
-        """Adds what the epoch has come to, and shows it.
-
-        Args:
-            trainer: at work.
-            epoch: how far the fit is.
-            seen: scores, and what else is known.
-        """
+    def _line(self, trainer: pl.Trainer, epoch: str, figures: dict[str, float]) -> None:
+        """Shows an epoch, or the part of it up to a validation, with further figures."""
         trained = {name: value for name, value in _floats(trainer).items() if name.startswith("train/")}
-        seen = trained | seen
-        seen["loss"] = float(self._losses) / max(self._batches, 1)  # one batch's alone would jump about
-        seen["minutes"] = (self._before + time.perf_counter() - self._began) / 60
+        # The mean, since the loss of one batch would jump about.
+        row = trained | figures | {"loss": self._epoch.loss, "minutes": self._epoch.minutes}
         if self._table is not None:
-            self._table.add(seen, epoch)
+            self._table.add(row, epoch)
             return
         if not self._headed:
             self._headed = True
-            say(f"{'epoch':>9}" + "".join(f"{name:>{width}}" for name, width, _ in COLUMNS))
+            say(f"{'epoch':>9}" + "".join(f"{title:>{width}}" for title, _, width, _ in COLUMNS))
         cells = (
-            f"{seen[key]:>{width}.{digits}f}" if key in seen else f"{'-':>{width}}"
-            for key, (_, width, digits) in zip(KEYS, COLUMNS, strict=True)
+            f"{row[key]:>{width}.{digits}f}" if key in row else f"{'-':>{width}}"
+            for _, key, width, digits in COLUMNS
         )
         ends = trainer.max_epochs is not None and trainer.max_epochs > 0
         say(f"{epoch:>4}{f'/{trainer.max_epochs}' if ends else '':<5}" + "".join(cells))
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_end(self, *_: Any, **__: Any) -> None:
         """Leaves the live table as it is at the end."""
-        self._stop()
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Gives the terminal back."""
-        self._stop()
-
-    def _stop(self) -> None:
         if self._table is not None:
             self._table.stop()
             self._table = None
+
+    on_exception = on_train_end
 
 
 def _floats(trainer: pl.Trainer) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Fills and opens the cache of hidden states at the start of a fit."""
+"""FillFeatureCache: computes and opens the cached features of the frozen layers at the start of a fit."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,16 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
-from ner_lightning.data import feature_store as states
 from ner_lightning.data.batching import EncodedDataset
-from ner_lightning.data.feature_store import FeatureLayout, FeatureStore, FeatureWriter
+from ner_lightning.data.feature_store import (
+    FeatureLayout,
+    FeatureStore,
+    FeatureWriter,
+    fingerprint,
+    key_of,
+    load,
+    make_part,
+)
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.errors import UserError
 from ner_lightning.model.emitter import BackboneEmitter
@@ -22,12 +29,12 @@ from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 
 TOKENS = 2048  # padded sub-tokens in a batch of the pass that fills the cache
-# Packages whose version can move a hidden state; the tokenizer's work is in the data's fingerprint.
+# Packages whose version can change features; the tokenizer's effect is in the data's fingerprint.
 PACKAGES = ("torch", "transformers")
 
 
 class FillFeatureCache(Callback):
-    """Gives the data module the hidden states below what is trained, computed at most once."""
+    """Gives the data module the features below the trained layers, computed at most once."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the cache of the training and validation sentences, filling it first if need be.
@@ -44,41 +51,41 @@ class FillFeatureCache(Callback):
         depth = emitter.backbone.frozen_depth()
         if depth == 0:
             raise UserError("model.cache: the backbone has no frozen layer")
-        keeper = FeatureCache(emitter, depth, pl_module.settings.architecture.causal_below)
+        features = FeatureCache(emitter, depth, pl_module.settings.architecture.causal_below)
         for split in ("train", "valid"):
-            data.use_features(split, _states(trainer, pl_module, keeper, data, split))
+            data.use_features(split, _open(trainer, pl_module, features, data, split))
 
 
-def _states(
-    trainer: pl.Trainer, module: NERModule, keeper: FeatureCache, data: CoNLLDataModule, split: str
+def _open(
+    trainer: pl.Trainer, module: NERModule, features: FeatureCache, data: CoNLLDataModule, split: str
 ) -> FeatureStore:
-    """What is kept of a split, from the cache or computed into it by all ranks together."""
+    """The features of a split, from the cache or computed into it by all ranks together."""
     settings = module.cache
     sentences = data.corpus.encoded(split)
     layout = FeatureLayout.of(
-        sentences, words=keeper.words, width=keeper.emitter.backbone.hidden_size, dtype=keeper.dtype
+        sentences, words=features.words, width=features.emitter.backbone.hidden_size, dtype=features.dtype
     )
-    depends = keeper.describe() | {
+    depends = features.describe() | {
         "weights": module.weights_id,
         "device": trainer.strategy.root_device.type,
-        "data": states.fingerprint(sentences),
+        "data": fingerprint(sentences),
         "versions": {name: package_versions().get(name) for name in PACKAGES},
     }
-    key = states.key_of(depends)
+    key = key_of(depends)
     folder = settings.path
-    found = states.load(folder, key, layout) if trainer.is_global_zero else None
-    if trainer.strategy.broadcast(found is not None):
+    store = load(folder, key, layout) if trainer.is_global_zero else None
+    if trainer.strategy.broadcast(store is not None):
         if trainer.is_global_zero:
-            stage(f"Hidden states of {split}: {layout.size / 1e6:,.0f} MB from {folder / key}")
-        return found or _load(folder, key, layout)
+            stage(f"Features of {split}: {layout.size / 1e6:,.0f} MB from {folder / key}")
+        return store or _load(folder, key, layout)
     part: Path | None = None
     if trainer.is_global_zero:
-        stage(f"Hidden states of {split}: {layout.size / 1e6:,.0f} MB go to {folder / key}")
-        part = states.make_part(folder, key, layout, settings.limit_gb)
+        stage(f"Features of {split}: {layout.size / 1e6:,.0f} MB go to {folder / key}")
+        part = make_part(folder, key, layout, settings.limit_gb)
     part = trainer.strategy.broadcast(part)
     assert part is not None
     writer = FeatureWriter(part, layout)
-    _fill(writer, keeper, data, split, trainer)
+    _fill(writer, features, data, split, trainer)
     writer.flush()
     trainer.strategy.barrier()
     if trainer.is_global_zero:
@@ -88,14 +95,14 @@ def _states(
 
 
 def _load(folder: Path, key: str, layout: FeatureLayout) -> FeatureStore:
-    found = states.load(folder, key, layout)
-    if found is None:
+    store = load(folder, key, layout)
+    if store is None:
         raise UserError(f"model.cache.folder {folder} must be one that all processes share")
-    return found
+    return store
 
 
 def _fill(
-    writer: FeatureWriter, keeper: FeatureCache, data: CoNLLDataModule, split: str, trainer: pl.Trainer
+    writer: FeatureWriter, features: FeatureCache, data: CoNLLDataModule, split: str, trainer: pl.Trainer
 ) -> None:
     """Computes this rank's share of a split."""
     sentences = data.corpus.encoded(split)
@@ -108,16 +115,16 @@ def _fill(
         rank=trainer.global_rank,
         world=trainer.world_size,
     )
-    was_training = keeper.emitter.training
-    keeper.emitter.eval()  # what is kept has no dropout
-    what = f"Hidden states of {split}: batches"
+    was_training = features.emitter.training
+    features.emitter.eval()  # features are computed without dropout
+    what = f"Features of {split}: batches"
     bar = tqdm(sampler, desc=what, leave=False, disable=None if trainer.is_global_zero else True)
-    for places in paced(bar, what, len(sampler)) if bar.disable else bar:
-        batch = dataset[places]
-        kept = keeper(batch.to(trainer.strategy.root_device)).cpu()
+    for indices in paced(bar, what, len(sampler)) if bar.disable else bar:
+        batch = dataset[indices]
+        values = features(batch.to(trainer.strategy.root_device)).cpu()
         # Both come in the order of the sentences: words by row, sub-tokens by window.
-        rows = kept[batch.mask if keeper.words else batch.attention_mask]  # (rows of all, D)
-        counts = np.diff(writer.layout.starts)[places]
-        for place, part in zip(places, torch.split(rows, counts.tolist()), strict=True):
-            writer.put(place, part)
-    keeper.emitter.train(was_training)
+        rows = values[batch.mask if features.words else batch.attention_mask]  # (rows of all, D)
+        counts = np.diff(writer.layout.starts)[indices]
+        for index, part in zip(indices, torch.split(rows, counts.tolist()), strict=True):
+            writer.put(index, part)
+    features.emitter.train(was_training)

@@ -1,4 +1,4 @@
-"""GracefulStop: a run that is told to stop saves first, and continues later as if it never had."""
+"""GracefulStop: a run that is told to stop saves first, and can be resumed with the same result."""
 
 import os
 import signal
@@ -14,9 +14,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ner_lightning.errors import Interrupted
-from ner_lightning.runs.folder import LAST, Run, short
+from ner_lightning.runs.folder import LAST, RESUME, Run, short
 from ner_lightning.system.console import say
-from ner_lightning.training.callbacks.checkpoints import AGAIN
 from ner_lightning.training.callbacks.throughput import logs_step
 from ner_lightning.training.loggers.metrics_table import TableLogger
 
@@ -25,23 +24,23 @@ VALIDATION = "epoch_loop.val_loop.batch_progress"
 
 
 class GracefulStop(Callback):
-    """Saves `last` between two steps: before a stop, and every so many steps if that is wished for.
+    """Saves `last` between two steps: before a stop, and at regular intervals if asked.
 
-    Ctrl-C, SIGTERM and SIGUSR1 (which SLURM can send before a job's time is up) stop after the step at
-    hand, on all ranks after the same one. A stop during validation keeps the step before it, and the
-    continued run validates again; on several ranks it waits for the end of validation. A second Ctrl-C
-    stops at once. After SIGUSR1 a SLURM job is put back into its queue.
+    Ctrl-C, SIGTERM and SIGUSR1 (which SLURM can send before a job's time is up) stop after the current
+    step, on all ranks after the same one. A stop during validation saves the step before it, and the
+    resumed run validates again; on several ranks it waits for the end of validation. A second Ctrl-C
+    stops at once. After SIGUSR1 a SLURM job is requeued.
 
     Args:
         run: the run folder.
         table: the metrics table, a part of each checkpoint.
         every: steps between two checkpoints within an epoch; None saves after each epoch only.
-        again: the command that goes on with a run.
+        command: the command that writes the run.
     """
 
-    def __init__(self, run: Run, table: TableLogger, every: int | None = None, again: str = AGAIN) -> None:
+    def __init__(self, run: Run, table: TableLogger, every: int | None = None, command: str = "fit") -> None:
         self.run = run
-        self.again = again
+        self.command = command
         self.table = table
         self.every = every
         self._asked = 0  # the signal's number
@@ -51,7 +50,7 @@ class GracefulStop(Callback):
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes the signals over, from Lightning as well: its own handlers save in the midst of a step."""
+        """Takes the signals over, also from Lightning, whose handlers save in the middle of a step."""
         self._steps = trainer.global_step
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
@@ -63,7 +62,7 @@ class GracefulStop(Callback):
         say("\nStopping after this step (Ctrl-C: at once) ...")
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Saves if it was told to stop, or if it is time to."""
+        """Saves if it was told to stop, or if an interval is over."""
         self._agree(trainer)
         stepped, self._steps = trainer.global_step > self._steps, trainer.global_step
         # Gradients that are still being accumulated are in no checkpoint, and validation comes first.
@@ -71,7 +70,7 @@ class GracefulStop(Callback):
             return
         if self._asked or (self.every and trainer.global_step % self.every == 0):
             self._log_step(trainer)
-            self._save(trainer)
+            trainer.save_checkpoint(self.run.checkpoint(LAST))
             self._saved = self._asked > 0
 
     def _agree(self, trainer: pl.Trainer) -> None:
@@ -85,24 +84,17 @@ class GracefulStop(Callback):
         if self._saved:
             raise Interrupted(self._asked)
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: Any, *_: Any, **__: Any) -> None:
         """Stops before validation."""
-        self._stop_in_validation(trainer)
-
-    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Stops within validation."""
-        self._stop_in_validation(trainer)
-
-    def _stop_in_validation(self, trainer: pl.Trainer) -> None:
         # Ranks may differ by a batch here, so several of them could not agree on where to stop.
         if self._asked and trainer.world_size == 1:
             self._unvalidated = True
-            self._save(trainer)
+            trainer.save_checkpoint(self.run.checkpoint(LAST))
             raise Interrupted(self._asked)
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    on_validation_batch_end = on_validation_start  # and within it
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Notes in a checkpoint from within validation that validation is still to be done."""
         if self._unvalidated:
             # Lightning takes this for a crash in the first batch, and begins validation again.
@@ -117,19 +109,17 @@ class GracefulStop(Callback):
             trainer.should_stop = True
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Says that the stop came before the run's own end."""
+        """Raises if the stop came before the run's own end."""
         if self._asked and trainer.current_epoch != trainer.max_epochs:
             raise Interrupted(self._asked)
 
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Gives the signals back and says how to go on."""
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Gives the signals back and prints how to resume."""
         self._release()
         stopped = isinstance(exception, KeyboardInterrupt | Interrupted) and trainer.state.fn == "fit"
         if stopped and trainer.is_global_zero:
             if self.run.checkpoint(LAST).is_file():
-                say(f"Stopped. Continue with: {self.again.format(short(self.run.path))}")
+                say(f"Stopped. Resume with: {RESUME[self.command].format(short(self.run.path))}")
             else:
                 say("Stopped before the first checkpoint.")
         if isinstance(exception, Interrupted) and exception.signal == signal.SIGUSR1:
@@ -153,9 +143,6 @@ class GracefulStop(Callback):
             }
             self.table.log_metrics(logged | {"epoch": trainer.current_epoch}, step=trainer.global_step - 1)
 
-    def _save(self, trainer: pl.Trainer) -> None:
-        trainer.save_checkpoint(self.run.checkpoint(LAST))
-
 
 def _validates_next(trainer: pl.Trainer) -> bool:
     loop, interval = trainer.fit_loop.epoch_loop, trainer.val_check_batch
@@ -167,7 +154,7 @@ def _validates_next(trainer: pl.Trainer) -> bool:
 
 @rank_zero_only
 def _requeue(environment: Mapping[str, str] = os.environ) -> None:
-    """Puts a SLURM job back into its queue."""
+    """Requeues a SLURM job."""
     job = environment.get("SLURM_JOB_ID")
     if environment.get("SLURM_ARRAY_JOB_ID"):
         job = f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"
@@ -175,6 +162,6 @@ def _requeue(environment: Mapping[str, str] = os.environ) -> None:
         return
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, timeout=60)
-        say(f"Job {job} is back in the queue.")
+        say(f"Job {job} is requeued.")
     except (OSError, subprocess.SubprocessError) as error:
-        say(f"Job {job} could not be put back into the queue: {error}")
+        say(f"Job {job} could not be requeued: {error}")

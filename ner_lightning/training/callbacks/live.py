@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-# Name, key, digits; a part of the loss that is not used has no column.
+# Title, key, digits; an unused part of the loss has no column.
 COLUMNS = (
     ("loss", "loss", 4),
     ("ce", "train/ce", 4),
@@ -26,15 +26,15 @@ PARTS = ("train/ce", "train/crf", "train/ls")
 
 
 class LiveTable:
-    """Draws itself a few times a second until it is stopped, and then stays.
+    """A table that is redrawn twice a second until it is stopped, and then stays.
 
     Args:
         console: where to draw.
         steps: optimizer steps of the whole fit; infinite if it has no end.
-        first: the step at which it began, not 0 for one that is resumed.
+        first: the step at which it starts, not 0 for a resumed one.
 
     Attributes:
-        step: the step that the fit has come to.
+        step: the current step.
     """
 
     def __init__(self, console: Console, steps: float, first: int) -> None:
@@ -55,42 +55,37 @@ class LiveTable:
         self._now = None
         self._live.stop()
 
-    def now(self, seen: Mapping[str, float], epoch: str) -> None:
-        """What the epoch that is under way has come to: its losses."""
-        self._now = (
-            epoch,
-            {key: value for key, value in seen.items() if key in PARTS}
-            | {"loss": seen.get("train/loss", 0.0)},
-        )
+    def now(self, figures: Mapping[str, float], epoch: str) -> None:
+        """Sets the losses of the current epoch."""
+        parts = {key: value for key, value in figures.items() if key in PARTS}
+        self._now = (epoch, parts | {"loss": figures.get("train/loss", 0.0)})
 
-    def add(self, seen: Mapping[str, float], epoch: str) -> None:
-        """A finished epoch, or a validation within one."""
+    def add(self, figures: Mapping[str, float], epoch: str) -> None:
+        """Adds a finished epoch, or a validation within one."""
         self._now = None
-        self._rows.append((epoch, dict(seen)))
+        self._rows.append((epoch, dict(figures)))
 
     def render(self) -> Group:
-        """The table, and a line on the best so far and the time left."""
+        """The table, and a line with the best F1 so far and the time left."""
         rows = [*self._rows, *([self._now] if self._now else [])]
-        seen = {key for _, row in rows for key in row}
-        columns = [column for column in COLUMNS if column[1] not in PARTS or column[1] in seen]
-        best = max((row["val/f1"] for _, row in self._rows if "val/f1" in row), default=None)
+        keys = {key for _, row in rows for key in row}
+        columns = [column for column in COLUMNS if column[1] not in PARTS or column[1] in keys]
+        validated = [(epoch, row) for epoch, row in self._rows if "val/f1" in row]
+        best = max(validated, key=lambda row: row[1]["val/f1"], default=None)  # the first of equal ones
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for name in ("epoch", *(name for name, _, _ in columns)):
-            table.add_column(name, justify="right")
-        first = next((row for _, row in self._rows if row.get("val/f1") == best), None)
+        for title in ("epoch", *(title for title, _, _ in columns)):
+            table.add_column(title, justify="right")
         for epoch, row in rows:
-            is_best = best is not None and row is first
             cells = [f"{row[key]:.{digits}f}" if key in row else "" for _, key, digits in columns]
-            table.add_row(epoch, *cells, style="bold" if is_best else "")
+            table.add_row(epoch, *cells, style="bold" if best is not None and row is best[1] else "")
         return Group(table, Text(" · ".join(self._status(best))))
 
-    def _status(self, best: float | None) -> Iterator[str]:
+    def _status(self, best: tuple[str, dict[str, float]] | None) -> Iterator[str]:
         done = self.step - self.first
         endless = math.isinf(self.steps)
         yield f"step {self.step:,}" if endless else f"step {self.step:,} of {self.steps:,.0f}"
         if best is not None:
-            where = next(epoch for epoch, row in self._rows if row.get("val/f1") == best)
-            yield f"best F1 {best:.4f} (epoch {where})"
+            yield f"best F1 {best[1]['val/f1']:.4f} (epoch {best[0]})"
         if done > 0 and self.step < self.steps and not endless:
             left = (time.monotonic() - self._began) / done * (self.steps - self.step)
             yield f"about {_duration(left)} left"

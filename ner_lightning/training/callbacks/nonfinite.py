@@ -1,4 +1,4 @@
-"""What goes wrong in a batch, said so that a user can mend it: out of memory, a loss that is no number."""
+"""NonFiniteGuard: stops at a NaN or infinite loss or gradient, and explains out-of-memory errors."""
 
 import re
 from typing import Any, NamedTuple
@@ -12,8 +12,7 @@ from torch import Tensor
 from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint
-from ner_lightning.runs.folder import LAST, Run, short
-from ner_lightning.training.callbacks.checkpoints import AGAIN
+from ner_lightning.runs.folder import LAST, RESUME, Run, short
 from ner_lightning.training.callbacks.throughput import logs_step
 from ner_lightning.training.datamodule import CoNLLDataModule
 
@@ -21,83 +20,73 @@ _CPU_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|[Cc]annot alloc
 SHOWN = 20  # sentences named in a message
 
 
-class _Seen(NamedTuple):
-    """A training batch that may have gone wrong."""
+class _Step(NamedTuple):
+    """A training step whose loss and gradient are still to be checked."""
 
-    step: int
-    own: Tensor  # whether this rank's loss is a number
-    all: Tensor  # whether the gradient of all ranks is one as well
+    number: int
+    loss_is_finite: Tensor  # on this rank
+    all_is_finite: Tensor  # loss and gradient, on all ranks
     sentences: Tensor
 
 
 class NonFiniteGuard(Callback):
-    """Stops at a loss or gradient that is no number, and explains a want of memory.
+    """Stops at a loss or gradient that is NaN or infinite, and explains out-of-memory errors.
 
-    It comes before everything that saves. On a GPU the loss is looked at where it is read anyway, at
+    It comes before everything that saves. On a GPU the loss is checked where it is read anyway, at
     logged steps and epoch ends, so that no step waits for it.
 
     Args:
         run: the run folder, to name its last good checkpoint.
-        again: the command that goes on with a run.
+        command: the command that writes the run.
     """
 
-    def __init__(self, run: Run, again: str = AGAIN) -> None:
+    def __init__(self, run: Run, command: str = "fit") -> None:
         self.run = run
-        self.again = again
+        self.command = command
         self._batch: Batch | None = None
         self._fitting = False
-        self._seen: list[_Seen] = []
+        self._unchecked: list[_Step] = []
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, *_: Any
-    ) -> None:
-        """Remembers the batch, and that there is something to continue."""
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Batch, *_: Any) -> None:
+        """Remembers the batch, and that there is something to resume."""
         self._batch, self._fitting = batch, True
 
     def on_validation_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, *_: Any
+        self, trainer: pl.Trainer, pl_module: Any, batch: Batch, *_: Any, **__: Any
     ) -> None:
         """Remembers the batch."""
         self._batch = batch
 
-    def on_test_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, *_: Any
-    ) -> None:
-        """Remembers the batch."""
-        self._batch = batch
+    on_test_batch_start = on_validation_batch_start
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
-        """Looks whether loss and gradient are numbers."""
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
+        """Notes whether loss and gradient are finite."""
         own = torch.isfinite(outputs["loss"].detach())
         norm = trainer.callback_metrics.get("train/grad_norm")
         if norm is None:  # clipped by value
             everywhere = trainer.strategy.reduce((~own).float(), reduce_op="sum") == 0
         else:
             everywhere = own & torch.isfinite(norm)
-        self._seen.append(_Seen(trainer.global_step, own, everywhere, batch.index))
+        self._unchecked.append(_Step(trainer.global_step, own, everywhere, batch.index))
         if own.device.type == "cpu" or trainer.is_last_batch or logs_step(trainer):
-            self._look(trainer)
+            self._check(trainer)
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Lets no weights be saved that are no numbers."""
-        self._look(trainer)
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Prevents saving weights that are NaN or infinite."""
+        self._check(trainer)
 
-    def _look(self, trainer: pl.Trainer) -> None:
-        seen, self._seen = self._seen, []
-        wrong = next((batch for batch in seen if not bool(batch.all)), None)
-        if wrong is not None:
-            raise UserError(_no_number(wrong, trainer.current_epoch) + self._go_on())
+    def _check(self, trainer: pl.Trainer) -> None:
+        steps, self._unchecked = self._unchecked, []
+        bad = next((step for step in steps if not bool(step.all_is_finite)), None)
+        if bad is not None:
+            raise UserError(_not_finite(bad, trainer.current_epoch) + self._how_to_resume())
 
     def explained(self, error: BaseException, data: CoNLLDataModule) -> UserError | None:
-        """What to lower if an error is a want of memory, None if it is another one.
+        """Explains an out-of-memory error, and names the settings to lower; None for any other error.
 
         Args:
             error: what was raised.
-            data: for the sizes that were set.
+            data: for its batch sizes.
         """
         memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or (
             isinstance(error, RuntimeError) and _CPU_MEMORY.search(str(error)) is not None
@@ -105,16 +94,16 @@ class NonFiniteGuard(Callback):
         if not memory:
             return None
         if self._batch is None:
-            return UserError("out of memory before the first batch: the backbone needs more than there is")
-        return UserError(_too_large(self._batch, data) + (self._go_on() if self._fitting else ""))
+            return UserError("out of memory before the first batch: the backbone does not fit")
+        return UserError(_too_large(self._batch, data) + (self._how_to_resume() if self._fitting else ""))
 
-    def _go_on(self) -> str:
+    def _how_to_resume(self) -> str:
         file = self.run.checkpoint(LAST)
         if not file.is_file():
             return "\nThere is no checkpoint yet."
         steps = load_checkpoint(file)["global_step"]
-        go_on = self.again.format(short(self.run.path))
-        return f"\nThe last good checkpoint is {short(file)}, after step {steps}: {go_on}"
+        resume = RESUME[self.command].format(short(self.run.path))
+        return f"\nThe last good checkpoint is {short(file)}, after step {steps}: {resume}"
 
 
 def _too_large(batch: Batch, data: CoNLLDataModule) -> str:
@@ -133,22 +122,22 @@ def _too_large(batch: Batch, data: CoNLLDataModule) -> str:
     return f"out of memory in a batch of {shape}.\n{lower}"
 
 
-def _no_number(wrong: _Seen, epoch: int) -> str:
-    ranks = _all_ranks((not bool(wrong.own), wrong.sentences.tolist()))
+def _not_finite(step: _Step, epoch: int) -> str:
+    ranks = _all_ranks((not bool(step.loss_is_finite), step.sentences.tolist()))
     sentences = sorted(index for bad, indices in ranks if bad for index in indices)
     sentences = sentences or sorted(index for _, indices in ranks for index in indices)
     named = ", ".join(map(str, sentences[:SHOWN])) + (" ..." if len(sentences) > SHOWN else "")
     what = "the loss" if any(bad for bad, _ in ranks) else "the gradient"
     return (
-        f"{what} is no finite number at step {wrong.step}, epoch {epoch}; its batch holds the training "
+        f"{what} is NaN or infinite at step {step.number}, epoch {epoch}; its batch holds the training "
         f"sentences {named} (from 0). Look at them, or lower model.optimizer.lr."
     )
 
 
 def _all_ranks(mine: tuple[bool, list[int]]) -> list[tuple[bool, list[int]]]:
-    """What each rank has; a gradient that is no number is so on all ranks, so all of them ask."""
+    """What each rank found; a gradient that is not finite is so on all ranks, so all of them ask."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [mine]
-    held: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(held, mine)
-    return held
+    ranks: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(ranks, mine)
+    return ranks

@@ -9,21 +9,26 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from ner_lightning.data.readers import columns as conll
-from ner_lightning.data.readers import jsonl
+from ner_lightning.data.readers.columns import write_conll
+from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.runs.folder import SPLITS, Run
 from ner_lightning.runs.provenance import now, provenance
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.console import best_effort
-from ner_lightning.training import second_opinion
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint
 from ner_lightning.training.callbacks.throughput import peak_memory
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.loggers.metrics_table import TableLogger
 from ner_lightning.training.module import NERModule, Prediction
-from ner_lightning.training.predictions import describe_split, gather, prediction_rows
+from ner_lightning.training.predictions import (
+    describe_parameters,
+    describe_split,
+    gather,
+    prediction_rows,
+)
 from ner_lightning.training.resuming import fingerprints
+from ner_lightning.training.second_opinion import FIGURES, agree
 
 
 class RunFiles(Callback):
@@ -31,11 +36,11 @@ class RunFiles(Callback):
 
     Args:
         run: the folder.
-        config: the resolved configuration, also kept in every checkpoint.
+        config: the resolved configuration, which every checkpoint holds as well.
         config_text: the same as YAML.
-        command: the command line that was typed.
-        table: the metrics table; checkpoints hold its rows, so that a killed run lacks none.
-        best: knows which validation is the best.
+        command: the command line as it was typed.
+        table: the metrics table; checkpoints hold its rows, so that a killed run loses none.
+        best: decides which validation is the best.
     """
 
     def __init__(
@@ -54,7 +59,7 @@ class RunFiles(Callback):
         self.command = command
         self.best = best
         self._rows = ""
-        self._seen: list[Prediction] = []
+        self._predictions: list[Prediction] = []
         self.agreement: str | None = None  # what seqeval says of the scores
         self._check: Callable[[], str | None] | None = None
 
@@ -63,78 +68,62 @@ class RunFiles(Callback):
         return {"table": self.table.text()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues from an earlier part of the run."""
+        """Resumes the run."""
         self._rows = state_dict["table"]
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Puts configuration and data fingerprints into the checkpoint, so that it can be used alone."""
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Adds configuration and data fingerprints, so that the checkpoint can be used by itself."""
         checkpoint["config"] = self.config
         checkpoint["data"] = fingerprints(_parts(trainer)[1])
 
     @rank_zero_only
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes what is known before the first step, and puts the table where the checkpoint was."""
-        module, data = _parts(trainer)
+        """Writes what is known before the first step, and resumes the table at the checkpoint."""
+        module, datamodule = _parts(trainer)
         self.run.sweep()
         self.table.take(self._rows)
         write_text(self.run.path / "config.yaml", self.config_text)
-        parameters = list(module.built.parameters())
         before = self.run.read("run.json")
         before.pop("finished", None)
-        described = {name: describe_split(data, name) for name in ("train", "valid")}
-        self.run.write(
-            "run.json",
-            before
-            | provenance()
-            | {
-                "command": before.get("command", self.command),
-                "continued": [*before.get("continued", []), *([self.command] if before else [])],
-                "started": before.get("started", now()),
-                "seed": self.config.get("seed_everything"),
-                "types": data.types,
-                "backbone": {"name": module.settings.backbone, "weights": module.weights_id},
-                "ranks": trainer.world_size,
-                "parameters": sum(p.numel() for p in parameters),
-                "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-                "data": before.get("data", {}) | described,
-                "earlier_data": [*before.get("earlier_data", []), *_earlier(before, described)],
-                "wandb_id": next(
-                    (lg.version for lg in trainer.loggers if not isinstance(lg, TableLogger)), None
-                ),
-            },
-        )
-        self.run.write("train_entities.json", data.corpus.entity_counts())
+        data = {name: describe_split(datamodule, name) for name in ("train", "valid")}
+        wandb_ids = [logger.version for logger in trainer.loggers if not isinstance(logger, TableLogger)]
+        about = provenance() | {
+            "command": before.get("command", self.command),
+            "continued": [*before.get("continued", []), *([self.command] if before else [])],
+            "started": before.get("started", now()),
+            "seed": self.config.get("seed_everything"),
+            "types": datamodule.types,
+            "backbone": {"name": module.settings.backbone, "weights": module.weights_id},
+            "ranks": trainer.world_size,
+            "data": before.get("data", {}) | data,
+            "earlier_data": [*before.get("earlier_data", []), *_earlier(before, data)],
+            "wandb_id": next(iter(wandb_ids), None),
+        }
+        self.run.write("run.json", before | about | describe_parameters(module.built))
+        self.run.write("train_entities.json", datamodule.corpus.entity_counts())
         for logger in trainer.loggers:
             logger.log_hyperparams({"config": self.config})
 
-    def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
-    ) -> None:
-        """Keeps a batch's predictions until the split is through."""
-        self._seen.append(outputs.to(torch.device("cpu")))  # a device's memory is for the model
+    def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any, **__: Any) -> None:
+        """Collects a batch's predictions until the end of the split."""
+        self._predictions.append(outputs.to(torch.device("cpu")))  # a device's memory is for the model
 
-    def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
-    ) -> None:
-        """Keeps a batch's predictions until the split is through."""
-        self._seen.append(outputs.to(torch.device("cpu")))
+    on_test_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes the predictions of validation if they are the best so far, or were asked for."""
+        """Writes the predictions of a validation that is the best so far, or was asked for."""
         if trainer.state.fn != "fit" or self.best.improves(trainer):
             self._write(trainer, "val")
-        self._seen.clear()
+        self._predictions.clear()
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the predictions of the test set."""
         self._write(trainer, "test")
-        self._seen.clear()
+        self._predictions.clear()
 
     def _write(self, trainer: pl.Trainer, stage: str) -> None:
         module, data = _parts(trainer)
-        rows = gather([row for p in self._seen for row in prediction_rows(module, data, stage, p)])
+        rows = gather([r for p in self._predictions for r in prediction_rows(module, data, stage, p)])
         if not trainer.is_global_zero:
             return
         split = SPLITS[stage]
@@ -147,14 +136,14 @@ class RunFiles(Callback):
             f"{stage}/step": trainer.global_step,
         }
         base, by_type = self.run.path / f"predictions.{split}", metric.by_type()
-        scores = {name: values[f"{stage}/{name}"] for name in second_opinion.FIGURES}
-        check = partial(second_opinion.agree, base, scores, by_type, counts)
-        if trainer.state.fn == "fit":  # which must not end for want of these; `validate` writes them again
+        scores = {name: values[f"{stage}/{name}"] for name in FIGURES}
+        check = partial(agree, base, scores, by_type, counts)
+        if trainer.state.fn == "fit":  # these must not end it, since `validate` writes them again
             self._check = None
-            best_effort(base, lambda: self._predictions(split, rows, check))
+            best_effort(base, lambda: self._write_predictions(split, rows, check))
             best_effort(self.run.path / "metrics.json", lambda: self.run.update("metrics.json", values))
             return
-        self._predictions(split, rows, check)
+        self._write_predictions(split, rows, check)
         self.agreement = check()  # before any score is written
         self.run.update("metrics.json", values)
         if stage == "test":
@@ -164,13 +153,15 @@ class RunFiles(Callback):
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Asks seqeval about the best validation, if its predictions could be written."""
+        """Compares the best validation with seqeval, if its predictions could be written."""
         self.agreement = self._check() if self._check else None
 
-    def _predictions(self, split: str, rows: list[dict[str, Any]], check: Callable[[], str | None]) -> None:
+    def _write_predictions(
+        self, split: str, rows: list[dict[str, Any]], check: Callable[[], str | None]
+    ) -> None:
         base = self.run.path / f"predictions.{split}"
-        jsonl.write_jsonl(base.with_name(base.name + ".jsonl"), rows)
-        conll.write_conll(
+        write_jsonl(base.with_name(base.name + ".jsonl"), rows)
+        write_conll(
             base.with_name(base.name + ".conll"),
             [Sentence(tuple(r["words"]), None, r["document"]) for r in rows],
             [r["gold"] for r in rows],
@@ -180,7 +171,7 @@ class RunFiles(Callback):
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves the table and how far the run is; checkpoint callbacks come after this."""
+        """Saves the table and the run's progress; checkpoint callbacks come after this."""
         progress = {
             "epochs": trainer.current_epoch + 1,
             "steps": trainer.global_step,
@@ -193,10 +184,10 @@ class RunFiles(Callback):
 
 
 def _earlier(before: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What the run was trained and validated on so far, if that is not what it goes on with."""
-    held = {name: part for name, part in before.get("data", {}).items() if name in described}
-    if any(part["fingerprint"] != described[name]["fingerprint"] for name, part in held.items()):
-        yield {"epochs": before.get("epochs", 0), "data": held}
+    """What the run was trained and validated on before it was resumed, if that has changed."""
+    data = {name: part for name, part in before.get("data", {}).items() if name in described}
+    if any(part["fingerprint"] != described[name]["fingerprint"] for name, part in data.items()):
+        yield {"epochs": before.get("epochs", 0), "data": data}
 
 
 def _parts(trainer: pl.Trainer) -> tuple[NERModule, CoNLLDataModule]:

@@ -1,4 +1,4 @@
-"""Throughput: words a second, padding, memory and learning rates, logged like any other metric."""
+"""Throughput: words/s, padding, peak memory and learning rates, logged like any other metric."""
 
 import resource
 import sys
@@ -11,15 +11,15 @@ from lightning.pytorch.callbacks import Callback
 
 from ner_lightning.data.batching import Batch
 
-MEASURED = ("train/words_per_second", "train/peak_memory_gib")  # no two runs have the same
+MEASURED = ("train/words_per_second", "train/peak_memory_gib")  # differ between any two runs
 
 
 class Throughput(Callback):
-    """Logs what a fit does beside learning.
+    """Logs speed, memory and learning rates of a fit.
 
     `lr/backbone`, `lr/head`, `lr/crf` with the other training metrics; at each epoch's end
-    `train/words_per_second` of all ranks together, `train/padding`, the share of sub-tokens in batches
-    that are padding, and `train/peak_memory_gib`.
+    `train/words_per_second` over all ranks, `train/padding`, the share of padding among the sub-tokens of
+    batches, and `train/peak_memory_gib`.
 
     Attributes:
         words_per_second: of the last epoch, over all ranks; validation is not counted.
@@ -28,46 +28,44 @@ class Throughput(Callback):
     def __init__(self) -> None:
         self.words_per_second = 0.0
         self._began = 0.0
-        self._before = 0.0  # seconds of the epoch before an interruption
+        self._earlier = 0.0  # seconds of the epoch before an interruption
         self._paused: float | None = None  # when validation began within an epoch
         self._counts: torch.Tensor | None = None  # words, sub-tokens
-        self._slots = 0  # places for sub-tokens, padding included
+        self._padded = 0  # sub-tokens, padding included
 
     def state_dict(self) -> dict[str, Any]:
-        """What was counted of an epoch that is not over; on several ranks the first one's."""
+        """Counts of an epoch that is not over; on several ranks those of the first one."""
         return {
             "counts": [] if self._counts is None else self._counts.tolist(),
-            "slots": self._slots,
+            "padded": self._padded,
             "seconds": self._seconds(),
             "words_per_second": self.words_per_second,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on counting, if a run is continued within an epoch."""
+        """Resumes counting within an epoch."""
         if state_dict["counts"]:
-            self._counts, self._slots = torch.tensor(state_dict["counts"]), state_dict["slots"]
-        self._before, self.words_per_second = state_dict["seconds"], state_dict["words_per_second"]
+            self._counts, self._padded = torch.tensor(state_dict["counts"]), state_dict["padded"]
+        self._earlier, self.words_per_second = state_dict["seconds"], state_dict["words_per_second"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock, also of an epoch that was begun before."""
+        """Starts the clock, also of a resumed epoch."""
         self._began = time.perf_counter()
-        before = torch.zeros(2, dtype=torch.long) if self._counts is None else self._counts
-        self._counts = before.to(pl_module.device)
+        counts = torch.zeros(2, dtype=torch.long) if self._counts is None else self._counts
+        self._counts = counts.to(pl_module.device)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock and the counts."""
-        self._began, self._before = time.perf_counter(), 0.0
+        self._began, self._earlier = time.perf_counter(), 0.0
         self._counts = torch.zeros(2, dtype=torch.long, device=pl_module.device)
-        self._slots = 0
+        self._padded = 0
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
-        """Counts on the device, where the batch is, so that nothing waits for it."""
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
+        """Counts on the device, so that nothing waits for it."""
         assert self._counts is not None
         real = batch.attention_mask
         self._counts += torch.stack([batch.mask.sum(), real.sum()])
-        self._slots += real.numel()
+        self._padded += real.numel()
         if logs_step(trainer):
             for group in trainer.optimizers[0].param_groups:
                 if not group["name"].endswith("_no_decay"):
@@ -80,21 +78,21 @@ class Throughput(Callback):
         self._paused = time.perf_counter()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lets the clock run on."""
-        self._began, self._paused = time.perf_counter() - (self._seconds() - self._before), None
+        """Starts the clock again."""
+        self._began, self._paused = time.perf_counter() - (self._seconds() - self._earlier), None
 
     def _seconds(self) -> float:
-        """How long the epoch was trained so far."""
+        """Duration of the epoch so far, without validation."""
         now = time.perf_counter() if self._paused is None else self._paused
-        return self._before + now - self._began
+        return self._earlier + now - self._began
 
     def _log_epoch(self, trainer: pl.Trainer) -> None:
-        """Logs the epoch's figures, before its validation: the checkpoints after that hold them as well."""
+        """Logs the epoch's figures before its validation, so that the checkpoints after it hold them."""
         assert self._counts is not None
-        seen = torch.cat([self._counts, self._counts.new_tensor([self._slots])])
-        words, real, total = trainer.strategy.reduce(seen, reduce_op="sum").tolist()
-        trained = self._seconds()  # read here: a GPU has only now done what it was told
-        self.words_per_second = words / max(trained, 1e-9)
+        counts = torch.cat([self._counts, self._counts.new_tensor([self._padded])])
+        words, real, total = trainer.strategy.reduce(counts, reduce_op="sum").tolist()
+        # The clock is read after the sums, for which a GPU must have finished its work.
+        self.words_per_second = words / max(self._seconds(), 1e-9)
         figures = {
             "train/words_per_second": self.words_per_second,
             "train/padding": 1 - real / total if total else 0.0,
@@ -105,7 +103,7 @@ class Throughput(Callback):
 
 
 def logs_step(trainer: Any, ahead: int = 0) -> bool:
-    """Whether loggers look at the step that a trainer has just done; with `ahead` 1, that it is doing."""
+    """Whether the step that a trainer has just done is logged; with `ahead` 1, the current one."""
     every = trainer.log_every_n_steps  # 0: at none
     return bool(every > 0 and (trainer.global_step + ahead) % every == 0)
 

@@ -1,13 +1,10 @@
-"""The metrics table that every run keeps, and what W&B needs to stay out of the way."""
+"""TableLogger: writes `metrics.csv`, the metrics of every logged step."""
 
 import csv
 import io
-import netrc
-import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers.logger import Logger
@@ -21,8 +18,8 @@ from ner_lightning.system.console import best_effort
 class TableLogger(Logger):
     """Writes `metrics.csv`: a row for each step at which something was logged.
 
-    Values logged at one step by several callers share its row. Each checkpoint holds the table up to
-    its step, and a continued run takes it from there: so each step stands in it once.
+    Values logged at one step by several callers share its row. Each checkpoint holds the table up to its
+    step, from which a resumed run takes it, so that each step is in it once.
 
     Args:
         folder: the run folder.
@@ -75,7 +72,7 @@ class TableLogger(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Writes the table, whole or not at all; where that fails, a later save has all rows as well."""
+        """Writes the table completely or not at all; if that fails, a later save has all rows as well."""
         if self._rows:
             best_effort(self.file, lambda: write_text(self.file, self.text()))
 
@@ -83,15 +80,3 @@ class TableLogger(Logger):
     def finalize(self, status: str) -> None:
         """Writes the table a last time."""
         self.save()
-
-
-def wandb_without_key() -> bool:
-    """Whether W&B would ask for a key: none is set, and no mode that needs none was chosen."""
-    if os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY"):
-        return False
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    file = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    try:
-        return netrc.netrc(str(file)).authenticators(host) is None
-    except (OSError, netrc.NetrcParseError):
-        return True

@@ -1,5 +1,6 @@
-"""W&B beside training: training never waits for it, and goes on without it."""
+"""SteadyWandbLogger: a W&B logger for which training neither waits nor stops."""
 
+import netrc
 import os
 import queue
 import signal
@@ -8,18 +9,20 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
+from ner_lightning.runs.folder import Run
 from ner_lightning.system.console import say
 
-PATIENCE = 180.0  # seconds that W&B has at the end to upload what is left
+PATIENCE = 180.0  # seconds for W&B to finish its uploads at the end
 
 
 class SteadyWandbLogger(WandbLogger):
-    """A WandbLogger that hands its values on in a thread of its own.
+    """A WandbLogger that logs in a thread of its own.
 
     If W&B cannot be reached at the start, it logs offline; if it fails later, its values are dropped;
     if it hangs, nothing waits for it. `metrics.csv` has everything in any case.
@@ -27,7 +30,7 @@ class SteadyWandbLogger(WandbLogger):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._waiting: queue.SimpleQueue[tuple[Mapping[str, Any], int | None] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Mapping[str, Any], int | None] | None] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
         self._failed = False
 
@@ -48,34 +51,71 @@ class SteadyWandbLogger(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Hands values on; returns at once."""
+        """Queues values; returns at once."""
         if self._worker is None:
-            _ = self.experiment  # in the main thread, as W&B wishes
+            _ = self.experiment  # in the main thread, as W&B requires
             self._worker = threading.Thread(target=self._work, daemon=True, name="wandb-values")
             self._worker.start()
-        self._waiting.put((dict(metrics), step))
+        self._queue.put((dict(metrics), step))
 
     def _work(self) -> None:
-        while (item := self._waiting.get()) is not None:
+        while (item := self._queue.get()) is not None:
             if self._failed:
                 continue
             try:
                 super().log_metrics(*item)
             except Exception as error:
                 self._failed = True
-                say(f"W&B failed ({type(error).__name__}: {error}); training goes on without it.")
+                say(f"W&B failed ({type(error).__name__}: {error}); training continues without it.")
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Waits for the values that are left, but not for ever."""
+        """Waits for the queued values, up to a limit."""
         if self._worker is not None:
-            self._waiting.put(None)
+            self._queue.put(None)
             self._worker.join(PATIENCE)
             if self._worker.is_alive():
                 self._failed = True
             self._worker = None
         if not self._failed:
             super().finalize(status)
+
+
+def prepare_wandb(logger: Any, run: Run, seed: Any) -> None:
+    """Completes the options of a W&B logger; without a key it logs offline.
+
+    Args:
+        logger: the parsed options of any logger, changed where it is W&B's.
+        run: the run: a resumed one keeps its W&B run, and its seeds form a group.
+        seed: a part of the W&B run's name.
+    """
+    if logger.class_path.rpartition(".")[2] not in (WandbLogger.__name__, SteadyWandbLogger.__name__):
+        return
+    logger.class_path = f"{SteadyWandbLogger.__module__}.{SteadyWandbLogger.__name__}"
+    arguments = logger.init_args
+    arguments.id = arguments.id or run.read("run.json").get("wandb_id")
+    recipe, number = run.path.parts[-2:]
+    if arguments.name is None:
+        arguments.name = f"{recipe}/{number} seed {seed}"
+    arguments.group = arguments.group or recipe
+    if _without_key():
+        os.environ["WANDB_MODE"] = "offline"
+        say(
+            "W&B has no key, so it logs offline; `wandb login`, then "
+            f"`wandb sync {run.path}/wandb/*run-*` uploads it later."
+        )
+
+
+def _without_key() -> bool:
+    """Whether W&B would ask for a key: none is set, and the mode needs one."""
+    if os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY"):
+        return False
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    file = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return netrc.netrc(str(file)).authenticators(host) is None
+    except (OSError, netrc.NetrcParseError):
+        return True
 
 
 def finish_wandb(folder: str | None) -> None:
@@ -90,12 +130,12 @@ def finish_wandb(folder: str | None) -> None:
     finish.start()
     finish.join(PATIENCE)
     if finish.is_alive():
-        say(f"W&B does not answer, so it is left: `wandb sync {folder}/wandb/*run-*` uploads what it has.")
+        say(f"W&B does not respond; `wandb sync {folder}/wandb/*run-*` uploads its local files later.")
         _kill_service()
 
 
 def _kill_service() -> None:
-    """Kills W&B's own process, for which Python would wait at its end."""
+    """Kills W&B's own process, for which Python would wait at its exit."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             name, _, rest = stat.read_text(encoding="utf-8").partition(") ")

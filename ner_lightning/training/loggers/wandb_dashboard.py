@@ -1,4 +1,4 @@
-"""Dashboard: what W&B shows beside the logged metrics, written at the ends of epochs by rank 0."""
+"""Dashboard: tables and plots for W&B beside the logged metrics, written after best epochs."""
 
 import io
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from ner_lightning.analysis.failure import calibration, confusion
 from ner_lightning.analysis.mistakes import Mistake, all_mistakes, worst
 from ner_lightning.analysis.render import plots
 from ner_lightning.analysis.render.html import sentence
-from ner_lightning.analysis.rows import Predictions, Row, read_predictions
+from ner_lightning.analysis.rows import Predictions, Row
 from ner_lightning.data.schemes import Span
 from ner_lightning.runs.folder import BEST, Run
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint
@@ -27,7 +27,7 @@ ABOUT = ("versions", "machine", "commit", "seed", "data", "backbone", "parameter
 
 
 class Dashboard(Callback):
-    """Adds to a W&B run what its charts of metrics do not hold; does nothing without W&B.
+    """Adds tables and plots to a W&B run; does nothing without W&B.
 
     At the start: versions, data fingerprints, numbers of parameters; the highest `val/f1` as summary.
     After each validation that is the best so far: entity-level confusion with missed and spurious,
@@ -36,7 +36,7 @@ class Dashboard(Callback):
 
     Args:
         run: the run folder.
-        best: knows which validation is the best.
+        best: decides which validation is the best.
     """
 
     def __init__(self, run: Run, best: BestCheckpoint) -> None:
@@ -57,7 +57,7 @@ class Dashboard(Callback):
 
     @rank_zero_only
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes the pictures and tables if this validation is the best so far."""
+        """Writes plots and tables if this validation is the best so far."""
         loggers = _wandb(trainer)
         if not loggers or not self.best.improves(trainer):
             return
@@ -66,15 +66,15 @@ class Dashboard(Callback):
         assert isinstance(pl_module, NERModule)
         train = self.run.read("train_entities.json")
         predictions = read_predictions(self.run.path / "predictions.valid.jsonl", train)
-        found = all_mistakes(predictions)
-        shown = _confusion(predictions, found) | _errors(predictions, found) | _calibration(predictions)
-        shown |= _transitions(pl_module)
+        mistakes = all_mistakes(predictions)
+        media = _confusion(predictions, mistakes) | _errors(predictions, mistakes)
+        media |= _calibration(predictions) | _transitions(pl_module)
         for logger in loggers:
-            logger.log_metrics(shown, trainer.global_step)
+            logger.log_metrics(media, trainer.global_step)
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keeps the best checkpoint as an artifact, where that was asked for."""
+        """Uploads the best checkpoint as an artifact, if asked."""
         best = self.run.checkpoint(BEST)
         for logger in _wandb(trainer) if self._artifact and best.is_file() else ():
             import wandb
@@ -98,12 +98,12 @@ def _picture(figure: Any, caption: str) -> Any:
     return wandb.Image(Image.open(io.BytesIO(plots.png(figure))), caption=caption)
 
 
-def _confusion(predictions: Predictions, found: list[list[Mistake]]) -> dict[str, Any]:
+def _confusion(predictions: Predictions, mistakes: list[list[Mistake]]) -> dict[str, Any]:
     import wandb
 
-    table = confusion(predictions, found)
+    table = confusion(predictions, mistakes)
     types = predictions.types
-    rows = [[gold, said, count] for (gold, said), count in sorted(table.items())]
+    rows = [[gold, predicted, count] for (gold, predicted), count in sorted(table.items())]
     caption = "annotated (rows) against predicted types, missed and spurious included"
     return {
         "analysis/confusion": wandb.Table(columns=["annotated", "predicted", "entities"], data=rows),
@@ -111,21 +111,21 @@ def _confusion(predictions: Predictions, found: list[list[Mistake]]) -> dict[str
     }
 
 
-def _errors(predictions: Predictions, found: list[list[Mistake]]) -> dict[str, Any]:
+def _errors(predictions: Predictions, mistakes: list[list[Mistake]]) -> dict[str, Any]:
     import wandb
 
     columns = ["classes", "probability", "annotated", "predicted", "sentence"]
-    data = [list(_error(row, those)) for row, those in worst(predictions, found, ERRORS)]
+    data = [list(_error(row, some)) for row, some in worst(predictions, mistakes, ERRORS)]
     return {"analysis/errors": wandb.Table(columns=columns, data=data)}
 
 
-def _error(row: Row, found: Any) -> Iterator[Any]:
+def _error(row: Row, mistakes: Any) -> Iterator[Any]:
     import wandb
 
-    yield ", ".join(mistake.kind for mistake in found)
-    yield max(mistake.probability for mistake in found)
+    yield ", ".join(mistake.kind for mistake in mistakes)
+    yield max(mistake.probability for mistake in mistakes)
     for side in ("gold", "predicted"):
-        entities: list[Span] = [span for mistake in found for span in getattr(mistake, side)]
+        entities: list[Span] = [span for mistake in mistakes for span in getattr(mistake, side)]
         yield ", ".join(f"{span.type} {row.text(span)}" for span in entities) or "nothing"
     both = [
         f"<p>{name}: {sentence(row, entities, set(others))}</p>"
@@ -143,11 +143,11 @@ def _calibration(predictions: Predictions) -> dict[str, Any]:
     bins = calibration(predictions)
     if not bins:
         return {}
-    columns = ["probability from", "to", "entities", "mean probability", "share right"]
+    columns = ["probability from", "to", "entities", "mean probability", "share correct"]
     return {
         "analysis/calibration": wandb.Table(columns=columns, data=[list(bin_) for bin_ in bins]),
         "analysis/calibration_plot": _picture(
-            plots.calibration(bins), "share of right entities by their probability"
+            plots.calibration(bins), "share of correct entities by their probability"
         ),
     }
 

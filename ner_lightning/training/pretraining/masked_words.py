@@ -1,4 +1,4 @@
-"""Teaches a backbone to fill in hidden words of a recipe's training text, before it becomes a tagger."""
+"""Pretraining: the LightningModule that trains a backbone to predict masked words of a recipe's text."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ from ner_lightning.training.module import HALF
 from ner_lightning.training.optim import Optimizer, decayed
 from ner_lightning.training.steps import Steps
 
-DRAWS = 0  # seed of the words that are hidden in validation, the same in every run
+VALIDATION_SEED = 0  # of the words that are masked in validation, the same in every run
 
 
 class Pretraining(Steps):
-    """A backbone with its language-model head that learns to fill in hidden words.
+    """A backbone with its language-model head that learns to predict masked words.
 
     Args:
         settings: of them the backbone, its attention, what of it is trained, and how it is run, are used.
@@ -35,7 +35,7 @@ class Pretraining(Steps):
         self.pretrained = locate(settings.backbone, settings.revision)
         self.masked: MaskedWords | None = None
         self._sums = torch.zeros(2, dtype=torch.float64)  # of an evaluation: cross-entropy, sub-tokens
-        self._draws = torch.Generator()
+        self._generator = torch.Generator()
 
     @property
     def built(self) -> MaskedWords:
@@ -62,14 +62,14 @@ class Pretraining(Steps):
         return self.step_output(total, count)
 
     def on_validation_epoch_start(self) -> None:
-        """Starts the sums, and hides the same words as ever."""
+        """Starts the sums; the same words are masked in every epoch."""
         device = self.device if has_float64(self.device) else torch.device("cpu")
         self._sums = torch.zeros(2, dtype=torch.float64, device=device)
-        self._draws.manual_seed(DRAWS + self.global_rank)
+        self._generator.manual_seed(VALIDATION_SEED + self.global_rank)
 
     def validation_step(self, batch: Batch) -> None:
         """Adds a batch to the sums."""
-        self._sums += torch.stack(self.built(batch, self._draws)).to(self._sums.device).double()
+        self._sums += torch.stack(self.built(batch, self._generator)).to(self._sums.device).double()
 
     def on_validation_epoch_end(self) -> None:
         """Logs the mean cross-entropy over all ranks."""
@@ -83,7 +83,7 @@ class Pretraining(Steps):
         return self.adamw(groups, settings)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps random numbers, and what every checkpoint of ours names."""
+        """Adds random states, and what every checkpoint of ours names."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["backbone"] = {"name": self.settings.backbone, "revision": self.settings.revision}
         checkpoint["config"] = {}

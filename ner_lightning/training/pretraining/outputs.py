@@ -1,8 +1,7 @@
-"""What a run of `pretrain` shows and writes: its epochs, its facts, and in the end the model."""
+"""PretrainingFolder: prints the epochs of `pretrain`, and writes its run folder and model."""
 
 import math
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,15 +14,15 @@ from ner_lightning.runs.folder import LAST, RECIPE, Run, short
 from ner_lightning.runs.provenance import now, provenance
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.console import say
-from ner_lightning.system.progress import Pace, stage
+from ner_lightning.system.progress import stage
+from ner_lightning.training.callbacks.epoch_progress import EpochProgress
 from ner_lightning.training.callbacks.throughput import Throughput, peak_memory
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.loggers.metrics_table import TableLogger
-from ner_lightning.training.predictions import describe_split
+from ner_lightning.training.predictions import describe_parameters, describe_split
 from ner_lightning.training.pretraining.masked_words import Pretraining
 
-MODEL = "model"  # the folder of what was learned, inside the run folder
-AGAIN = "ner-lightning pretrain --run {}"  # goes on with a run that was stopped
+MODEL = "model"  # the folder of the trained backbone, inside the run folder
 
 
 class PretrainingFolder(Callback):
@@ -32,10 +31,10 @@ class PretrainingFolder(Callback):
     Args:
         run: the folder.
         command: the command line that was typed.
-        recipe: all settings as YAML, which a continued run reads.
-        asked: the share of hidden words, and the texts beside the training data.
+        recipe: all settings as YAML, which a resumed run reads.
+        asked: `mask_ratio`, and `text`: the texts beside the training data.
         table: the metrics table.
-        vitals: knows the words a second; it must come before this callback.
+        throughput: measures words/s; it must come before this callback.
         bar: whether something else shows how far an epoch is.
     """
 
@@ -46,7 +45,7 @@ class PretrainingFolder(Callback):
         recipe: str,
         asked: Mapping[str, Any],
         table: TableLogger,
-        vitals: Throughput,
+        throughput: Throughput,
         *,
         bar: bool = False,
     ) -> None:
@@ -55,93 +54,68 @@ class PretrainingFolder(Callback):
         self.recipe = recipe
         self.asked = dict(asked)
         self.table = table
-        self.vitals = vitals
-        self._bar = bar
+        self.throughput = throughput
         self._rows: str | None = None
-        self._pace = Pace("", 0)
-        self._began = 0.0
-        self._losses: Any = 0.0  # of the epoch's batches so far
-        self._batches = 0
-        self._before = 0.0  # seconds of the epoch before an interruption
+        self._epoch = EpochProgress(bar=bar)
         self._minutes = 0.0  # of the epochs before
 
     def state_dict(self) -> dict[str, Any]:
-        """The metrics table, how long it took so far, and what an epoch that is not over has come to."""
-        seconds = self._before + time.perf_counter() - self._began
-        epoch = {"losses": float(self._losses), "batches": self._batches, "seconds": seconds}
-        return {"table": self.table.text(), "minutes": self._minutes} | epoch
+        """The metrics table, minutes so far, and sums of an epoch that is not over."""
+        return {"table": self.table.text(), "minutes": self._minutes} | self._epoch.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues from an earlier part of the run."""
+        """Resumes the run."""
         self._rows, self._minutes = state_dict["table"], state_dict["minutes"]
-        self._losses, self._batches = state_dict["losses"], state_dict["batches"]
-        self._before = state_dict["seconds"]
+        self._epoch.load_state_dict(state_dict)
 
     @rank_zero_only
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes what is known before the first step, and says it."""
+        """Writes and prints what is known before the first step."""
         module, data = _parts(trainer)
         self.run.sweep()
         if self._rows is not None:
             self.table.take(self._rows)
         write_text(self.run.path / RECIPE, self.recipe)
-        parameters = list(module.built.parameters())
-        total = sum(p.numel() for p in parameters)
-        trained = sum(p.numel() for p in parameters if p.requires_grad)
         before = self.run.read("run.json")
         described = {name: describe_split(data, name) for name in ("train", "valid")}
-        backbone = {"name": module.settings.backbone, "weights": fingerprint(module.pretrained)}
-        self.run.write(
-            "run.json",
-            provenance()
-            | {
-                "command": before.get("command", self.command),
-                "started": before.get("started", now()),
-                "backbone": backbone,
-                "parameters": total,
-                "trained_parameters": trained,
-                "data": described,
-                "pretraining": self.asked,
-            },
-        )
+        sizes = describe_parameters(module.built)
+        about = provenance() | {
+            "command": before.get("command", self.command),
+            "started": before.get("started", now()),
+            "backbone": {"name": module.settings.backbone, "weights": fingerprint(module.pretrained)},
+            "data": described,
+            "pretraining": self.asked,
+        }
+        self.run.write("run.json", about | sizes)
         for name, split in described.items():
-            say(f"{name:<6}{split['sentences']:>8,} sentences, of which the words alone are used")
+            say(f"{name:<6}{split['sentences']:>8,} sentences; their tags are not used")
         for text in self.asked["text"]:
             say(f"text  {text['sentences']:>8,} sentences of {text['from']}")
-        say(f"{trained:,} of {total:,} parameters are trained")
+        say(f"{sizes['trained_parameters']:,} of {sizes['parameters']:,} parameters are trained")
         if module.settings.runtime.compile:
             say("The layers are compiled on first use, which takes a minute or two.")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock, also of an epoch that is resumed."""
-        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        self._pace = Pace(f"epoch {trainer.current_epoch + 1}: batches", trainer.num_training_batches, done)
-        self._began = time.perf_counter()
+        self._epoch.resume(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock of a new epoch."""
-        self.on_train_start(trainer, pl_module)
-        self._losses, self._batches, self._before = 0.0, 0, 0.0
+        self._epoch.start(trainer)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, index: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, index: int) -> None:
         """Counts."""
-        self._losses += outputs["shown"]
-        self._batches += 1
-        if not self._bar:
-            self._pace(index + 1)
+        self._epoch.add(outputs["shown"], index)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the epoch's line."""
-        minutes = (self._before + time.perf_counter() - self._began) / 60
+        minutes = self._epoch.minutes
         self._minutes += minutes
         loss = float(trainer.callback_metrics["val/loss"])
-        mean = float(self._losses) / max(self._batches, 1)
         say(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: loss {mean:.3f}, validation loss "
-            f"{loss:.3f} (perplexity {math.exp(min(loss, 50)):,.1f}), "
-            f"{self.vitals.words_per_second:,.0f} words/s, {minutes:.1f} minutes"
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: loss {self._epoch.loss:.3f}, "
+            f"validation loss {loss:.3f} (perplexity {math.exp(min(loss, 50)):,.1f}), "
+            f"{self.throughput.words_per_second:,.0f} words/s, {minutes:.1f} minutes"
         )
 
     @rank_zero_only
@@ -149,7 +123,7 @@ class PretrainingFolder(Callback):
         """Writes the model, and drops the checkpoint, which is several times its size."""
         module, data = _parts(trainer)
         if trainer.current_epoch != trainer.max_epochs:
-            return  # it was told to stop
+            return  # it was stopped
         stage(f"Writing {short(self.run.path / MODEL)} ...")
         draft = self.run.path / f".{MODEL}.tmp"
         shutil.rmtree(draft, ignore_errors=True)
@@ -161,11 +135,11 @@ class PretrainingFolder(Callback):
         draft.replace(self.run.path / MODEL)
         about = self.run.read("run.json")
         loss = float(trainer.callback_metrics["val/loss"])
-        learned = {"epochs": trainer.current_epoch, "steps": trainer.global_step, "val_loss": loss}
+        result = {"epochs": trainer.current_epoch, "steps": trainer.global_step, "val_loss": loss}
         self.run.update(
             "run.json",
             {
-                "pretraining": about["pretraining"] | learned,
+                "pretraining": about["pretraining"] | result,
                 "minutes": round(self._minutes, 1),
                 "updated": now(),
                 "peak_memory_bytes": peak_memory(),

@@ -149,7 +149,7 @@ def test_a_report_takes_the_place_of_reports_alone(tmp_path, monkeypatch, capsys
         folder.mkdir()
         (folder / name).write_text("my thesis")
         assert main([*words, str(folder)]) == 2
-        assert "is no report of ours" in capsys.readouterr().err
+        assert "is not one of our reports" in capsys.readouterr().err
         assert (folder / name).read_text() == "my thesis"
     for _ in range(2):
         assert main([*words, "again"]) == 0

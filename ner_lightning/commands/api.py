@@ -1,0 +1,144 @@
+"""`train` and `evaluate`: what `fit`, `validate` and `test` do, for Python code and notebooks."""
+
+import json
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ner_lightning.commands import fit
+from ner_lightning.commands.consent import FLAG
+from ner_lightning.commands.disk_errors import explain_disk_error
+from ner_lightning.errors import Interrupted, UserError
+from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.runs.folder import STAGES, Run, short
+from ner_lightning.training.launch import isolated
+from ner_lightning.training.second_opinion import FIGURES
+from ner_lightning.training.summary import by_type_and_all
+
+COMMANDS = {"valid": "validate", "test": "test"}  # what scores a split
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        path: its folder, with checkpoints, metrics and predictions.
+        metrics: its `metrics.json`: `val/f1` and the other scores of the best epoch on validation, by type
+            under `val/by_type`; empty if nothing was validated.
+    """
+
+    path: Path
+    metrics: Mapping[str, Any]
+    _trust: bool = field(default=False, repr=False)
+
+    @cached_property
+    def tagger(self) -> NERTagger:
+        """A tagger of the best checkpoint, loaded when it is first used.
+
+        Raises:
+            UserError: there is no best checkpoint, since nothing was validated.
+        """
+        return NERTagger.from_run(str(self.path), trust_remote_code=self._trust)
+
+    def __repr__(self) -> str:
+        names = [name for name in ("val/precision", "val/recall", "val/f1") if name in self.metrics]
+        scores = ", ".join(f"{name} {self.metrics[name]:.4f}" for name in names)
+        return f"RunResult({short(self.path)}: {scores or 'not validated'})"
+
+    def _repr_html_(self) -> str:
+        place = f"<p><code>{escape(str(short(self.path)))}</code></p>"
+        if "val/by_type" not in self.metrics:
+            return f"{place}<p>not validated</p>"
+        lines = [["validation", "precision", "recall", "F1", "gold"]]
+        for name, row in by_type_and_all(self.metrics, "val").items():
+            lines.append([name, *(f"{row[figure]:.4f}" for figure in FIGURES), str(row["gold"])])
+        cells = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in lines)
+        return f"{place}<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+
+
+def train(
+    config: str | Path | Sequence[str | Path],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    trust_remote_code: bool = False,
+) -> RunResult:
+    """Trains a tagger, as `ner-lightning fit --config CONFIG` does, and prints what that prints.
+
+    Args:
+        config: a recipe, or a recipe and overlays on top of it; `configs/...` are shipped with the package.
+        overrides: options by their dotted keys, such as `{"data.dataset": "folder"}`. They win over the files.
+        trust_remote_code: run Python code that comes with the backbone.
+
+    Returns:
+        the run: its folder, its scores on validation, and a tagger of its best checkpoint.
+
+    Raises:
+        UserError: an option, a file or a setting is not as it must be; the message says what to do.
+        KeyboardInterrupt: Ctrl-C; the run was saved first.
+    """
+    files = [config] if isinstance(config, str | Path) else config
+    run = _run("fit", [f"--config={file}" for file in files], overrides, trust_remote_code)
+    return RunResult(run.path.resolve(), run.read("metrics.json"), trust_remote_code)
+
+
+def evaluate(
+    run: RunResult | str | Path | None = None,
+    split: str = "test",
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    trust_remote_code: bool = False,
+) -> dict[str, Any]:
+    """Scores a run's best checkpoint, as `ner-lightning test` or `validate` does, and prints what they print.
+
+    Args:
+        run: what `train` returned, a run folder, or a checkpoint; None is the last run.
+        split: `test` or `valid`.
+        overrides: options by their dotted keys, such as `{"data.test": "other.conll"}`.
+        trust_remote_code: run Python code that comes with the backbone, or that the run names.
+
+    Returns:
+        the scores by the names that `metrics.json` has for them: `test/f1`, `test/by_type`, ...; those of
+        `valid` begin with `val/`.
+
+    Raises:
+        UserError: there is no such run or split, or an option is not as it must be.
+    """
+    if split not in COMMANDS:
+        raise UserError(f"split is {split!r}; it must be one of {', '.join(COMMANDS)}")
+    path = run.path if isinstance(run, RunResult) else run
+    words = [] if path is None else [f"--run={path}"]
+    metrics = _run(COMMANDS[split], words, overrides, trust_remote_code).read("metrics.json")
+    return {name: value for name, value in metrics.items() if name.startswith(f"{STAGES[split]}/")}
+
+
+def _run(command: str, words: list[str], overrides: Mapping[str, Any] | None, trust: bool) -> Run:
+    """Runs a command in the caller's process, which it leaves as it was."""
+    options = [f"--{key}={_text(key, value)}" for key, value in (overrides or {}).items()]
+    with isolated():
+        try:
+            return fit.run(command, [*words, *options, *[FLAG] * trust])
+        except OSError as error:
+            raise explain_disk_error(error, command) or error from error
+        except Interrupted as stop:
+            if stop.signal == signal.SIGINT:
+                raise KeyboardInterrupt from stop
+            raise
+        except SystemExit:
+            raise UserError(f"an override asks for help, which only prints: {', '.join(options)}") from None
+
+
+def _text(key: str, value: Any) -> str:
+    """A value as it is written after an option."""
+    if isinstance(value, str | Path):
+        return str(value)
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except TypeError:
+        raise UserError(
+            f"overrides: {key} is {value!r}; it must be a plain value, or a list or dict of plain values"
+        ) from None

@@ -1,0 +1,191 @@
+"""NERCLI: LightningCLI for one model and one data module, with run folders that hold everything."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from ner_lightning.commands.parser_errors import user_errors
+from ner_lightning.commands.preflight import refuse
+from ner_lightning.commands.recipe import COMMON, add_options, plain
+from ner_lightning.commands.sandbox import keep_profile, sandbox_outputs
+from ner_lightning.commands.start import Start, join_run
+from ner_lightning.commands.trainer_options import check_monitors, check_trainer, explain_missing, listed
+from ner_lightning.commands.unused_options import refuse_outside, say_unused
+from ner_lightning.system.console import say
+from ner_lightning.training import ranks
+from ner_lightning.training.callbacks.checkpoints import BestCheckpoint, CheckpointFiles, LastCheckpoint
+from ner_lightning.training.callbacks.epoch_table import EpochTable
+from ner_lightning.training.callbacks.fill_cache import FillFeatureCache
+from ner_lightning.training.callbacks.graceful_stop import GracefulStop
+from ner_lightning.training.callbacks.nonfinite import NonFiniteGuard
+from ner_lightning.training.callbacks.run_files import RunFiles
+from ner_lightning.training.callbacks.throughput import Throughput
+from ner_lightning.training.datamodule import CoNLLDataModule
+from ner_lightning.training.launch import use_all_ranks
+from ner_lightning.training.loggers.metrics_table import TableLogger
+from ner_lightning.training.loggers.wandb import prepare_wandb
+from ner_lightning.training.loggers.wandb_dashboard import Dashboard
+from ner_lightning.training.module import NERModule
+from ner_lightning.training.resuming import check_data, check_settings
+
+
+class NERCLI(LightningCLI):
+    """Fits, validates or tests while it is constructed, as every LightningCLI does.
+
+    Args:
+        start: where the command starts.
+        command: the words after the program's name, as they were typed.
+
+    Attributes:
+        run_folder: the run's folder, once the options are parsed.
+        agreement: what seqeval says of the scores.
+    """
+
+    def __init__(self, start: Start, command: Sequence[str]) -> None:
+        self.start = start
+        self.run_folder = start.run
+        self.words = [command[0], *start.words]
+        self.command = ["ner-lightning", *command]
+        self.given: Any = None  # the options as they were, before folders in them were made absolute
+        self.guard: NonFiniteGuard | None = None
+        self.files: RunFiles | None = None
+        try:
+            super().__init__(NERModule, CoNLLDataModule, args=self.words, **COMMON)
+        except BaseException as error:
+            ranks.end_children(getattr(self, "trainer", None))
+            known = explain_missing(error, self.given and self.given.trainer) or (
+                self.guard and self.guard.explained(error, self.datamodule)
+            )
+            if known:
+                raise known from error
+            raise
+
+    @property
+    def agreement(self) -> str | None:
+        """What seqeval says of the scores; None if it was not asked."""
+        return self.files.agreement if self.files else None
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """fit, validate and test; predict is a command of our own."""
+        known = LightningCLI.subcommands()
+        return {name: known[name] for name in ("fit", "validate", "test")}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Links model and data, so that backbone and entity types are named once."""
+        add_options(parser)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses the words; raises UserError at an option that does not exist or is not of its type."""
+        with user_errors(self._subcommand_parsers.get(self.words[0], parser)):
+            super().parse_arguments(parser, args)
+        self.config = plain(self.config)
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: a checkpoint's settings were already given before the user's own, which win."""
+
+    def before_instantiate_classes(self) -> None:
+        """Makes the run folder, and refuses what cannot work before anything is loaded."""
+        config = self.config[self.subcommand]
+        self.given = config.clone()
+        if change := use_all_ranks(config.trainer):
+            say(change)
+        check_trainer(config, fits=self.subcommand == "fit")
+        refuse(config)
+        if self.subcommand == "fit":
+            say_unused(self.words, config)
+        else:
+            refuse_outside(self.words, str(self.subcommand))
+        self.run_folder = join_run(self.run_folder, Path(config.runs), config.name)
+        sandbox_outputs(config.trainer, self.run_folder.path)
+        for logger in listed(config.trainer.logger):
+            prepare_wandb(logger, self.run_folder, config.seed_everything)
+        for callback in listed(config.trainer.callbacks):
+            # Otherwise it also looks at scores where an epoch ends without a validation.
+            if callback.class_path.endswith("EarlyStopping") and callback.init_args.monitor.startswith(
+                "val/"
+            ):
+                callback.init_args.check_on_train_epoch_end = False
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer with the callbacks and the table that every run has."""
+        assert self.run_folder is not None
+        folder, trainer = self.run_folder.path, self.config_init[self.subcommand].trainer
+        loss_parts = [part.name for part in self.model.settings.loss.parts or ()]
+        check_monitors(self.config[self.subcommand], self.datamodule.types, loss_parts)
+        config, text = self._resolved()
+        self._check_checkpoint(config)
+        bar = sys.stderr.isatty() and trainer.enable_progress_bar is not False
+        live = bar and self.subcommand == "fit" and sys.stdout.isatty()  # a fit's own moving view
+        table = TableLogger(folder)
+        callbacks = [*_as_list(trainer.callbacks), *self._callbacks(table, config, text, bar=bar, live=live)]
+        if bar and not live:
+            callbacks.append(TQDMProgressBar())
+        else:
+            kwargs["enable_progress_bar"] = False
+        made = super().instantiate_trainer(
+            callbacks=callbacks,
+            logger=[table, *(one for one in _as_list(trainer.logger) if not isinstance(one, bool))],
+            plugins=[*_as_list(trainer.plugins), CheckpointFiles(self.run_folder)],
+            default_root_dir=str(folder),
+            enable_checkpointing=True,
+            **kwargs,
+        )
+        keep_profile(made, folder)
+        return made
+
+    def _callbacks(
+        self, table: TableLogger, config: dict[str, Any], text: str, *, bar: bool, live: bool
+    ) -> list[Any]:
+        """What every run has, in the order in which it must come."""
+        assert self.run_folder is not None
+        run, throughput, best = self.run_folder, Throughput(), BestCheckpoint(self.run_folder)
+        self.guard = NonFiniteGuard(run)
+        self.files = RunFiles(run, config, text, self.command, table, best)
+        return [
+            self.guard,
+            self.files,
+            throughput,  # this and the next before what saves within an epoch
+            EpochTable(run, throughput, bar=bar, live=live),
+            GracefulStop(run, table, self.config[self.subcommand].checkpoint_every_n_steps),
+            Dashboard(run, best),
+            FillFeatureCache(),
+            best,  # these after all others
+            LastCheckpoint(run),
+        ]
+
+    def _check_checkpoint(self, config: dict[str, Any]) -> None:
+        """Compares settings and data with those of the checkpoint, before the backbone is loaded."""
+        if self.start.checkpoint is None:
+            return
+        training = self.subcommand == "fit"
+        check_settings(self.start.trained, config, training=training)
+        if training and (warning := check_data(self.start.trained, self.datamodule)):
+            say(warning)
+
+    def _resolved(self) -> tuple[dict[str, Any], str]:
+        """The whole configuration, entity types included, as plain values and as YAML."""
+        parser = self._parser(self.subcommand)
+        text: str = parser.dump(self.given, skip_none=False, skip_validation=True)
+        config = yaml.safe_load(text)
+        config["data"]["types"] = self.datamodule.types
+        config["data"]["encoding"]["max_length"] = self.datamodule.corpus.max_length
+        config.pop("config", None)
+        config.pop("ckpt_path", None)
+        return config, yaml.safe_dump(config, sort_keys=False)
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        if subcommand != "fit":
+            kwargs["verbose"] = False  # the result table is our own
+        return kwargs | {"ckpt_path": self.start.checkpoint and str(self.start.checkpoint)}
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]

@@ -1,0 +1,104 @@
+"""`train` and `evaluate`: what the commands do, in the caller's process."""
+
+import json
+import os
+import signal
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ner_lightning import evaluate, train
+from ner_lightning.errors import UserError
+
+pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
+SETTINGS = {
+    "seed_everything": 3,
+    "trainer": {"accelerator": "cpu", "max_epochs": 25, "log_every_n_steps": 1},
+    "model": {"lora": {"rank": 4}, "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1}},
+    "data": {"batches": {"size": 4}},
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.yaml").write_text(yaml.safe_dump(SETTINGS), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def overrides(llama, corpus):
+    return {"model.backbone": llama, "data.dataset": corpus}
+
+
+def test_train_and_evaluate(folder, overrides, capsys):
+    run = train("recipe.yaml", overrides)
+    assert run.path == folder / "runs/recipe/1"
+    assert run.metrics == json.loads((run.path / "metrics.json").read_text())
+    assert repr(run).startswith("RunResult(runs/recipe/1: val/precision 1.0000")
+    assert "<td>PER</td>" in run._repr_html_()
+    assert "epoch" in capsys.readouterr().out  # what `fit` prints
+    assert run.tagger is run.tagger
+    assert len(run.tagger("Vera Lindqvist joined Halden Bank in Trondheim .").entities) == 3
+    scores = evaluate(run)
+    assert set(scores) == {name for name in scores if name.startswith("test/")} > {"test/f1", "test/by_type"}
+    assert (run.path / "predictions.test.jsonl").is_file()
+    assert evaluate(run.path, "valid")["val/f1"] == run.metrics["val/f1"]
+    few = evaluate(split="valid", overrides={"data.limits.valid": 1})  # of the last run
+    assert few["val/by_type"]["MISC"]["gold"] < run.metrics["val/by_type"]["MISC"]["gold"]
+
+
+def test_overlays_and_values_of_all_kinds(folder, overrides):
+    overrides |= {
+        "trainer.max_epochs": 1,
+        "model.lora": {"rank": 2},
+        "data.types": ["PER", "LOC", "ORG", "MISC"],
+    }
+    run = train(
+        ["recipe.yaml", "configs/with/softmax.yaml"],
+        overrides | {"model.optimizer.crf_lr": None, "model.runtime.compile": False, "name": "other"},
+    )
+    config = yaml.safe_load((run.path / "config.yaml").read_text())
+    assert run.path == folder / "runs/other/1"
+    assert config["model"]["lora"]["rank"] == 2
+    assert config["model"]["use_crf"] is False
+    assert config["model"]["crf_lr"] is None
+    assert config["data"]["types"] == ["PER", "LOC", "ORG", "MISC"]
+
+
+def test_the_caller_is_left_as_it_was(folder, overrides):
+    numbers = signal.valid_signals()
+
+    def state():
+        handlers = [signal.getsignal(number) for number in numbers]
+        return dict(os.environ), list(warnings.filters), handlers
+
+    before = state()
+    train("recipe.yaml", overrides | {"trainer.max_epochs": 1})
+    assert state() == before
+    with pytest.raises(UserError):
+        train("recipe.yaml", overrides | {"model.optimizer.lr": -1})
+    assert state() == before
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: train("no.yaml"), "no.yaml"),
+        (
+            lambda: train("recipe.yaml", {"model.lrr": 1}),
+            "there is no option model.lrr; did you mean model.optimizer.lr?",
+        ),
+        (lambda: train("recipe.yaml", {"trainer.callbacks": [print]}), "must be a plain value, or a list or"),
+        (lambda: train("recipe.yaml", {"print_config": ""}), "an override asks for help"),
+        (lambda: evaluate("runs/9"), "there is no run folder or checkpoint runs/9"),
+        (lambda: evaluate(split="val"), "split is 'val'; it must be one of valid, test"),
+    ],
+)
+def test_mistakes_are_user_errors(folder, capsys, call, message):
+    with pytest.raises(UserError) as caught:
+        call()
+    assert message in str(caught.value)
+    assert not capsys.readouterr().err
