@@ -71,7 +71,7 @@ def train(
 
     Args:
         config: a recipe, or a recipe and overlays on top of it; `configs/...` are shipped with the package.
-        overrides: options by their dotted keys, such as `{"data.dataset": "folder"}`. They win over the files.
+        overrides: options by their dotted keys, such as `{"data.dataset": "folder"}`; they win over files.
         trust_remote_code: run Python code that comes with the backbone.
 
     Returns:

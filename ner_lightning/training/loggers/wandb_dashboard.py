@@ -15,7 +15,7 @@ from ner_lightning.analysis.failure import calibration, confusion
 from ner_lightning.analysis.mistakes import Mistake, all_mistakes, worst
 from ner_lightning.analysis.render import plots
 from ner_lightning.analysis.render.html import sentence
-from ner_lightning.analysis.rows import Predictions, Row
+from ner_lightning.analysis.rows import Predictions, Row, read_predictions
 from ner_lightning.data.schemes import Span
 from ner_lightning.runs.folder import BEST, Run
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint
