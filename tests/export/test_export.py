@@ -4,8 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -14,7 +12,6 @@ import tiny
 import torch
 import yaml
 from safetensors.torch import load_file
-from take_home import ALONE
 from untrained import write_checkpoint
 
 from ner_lightning.analysis.experiment import Experiment
@@ -340,16 +337,6 @@ def test_broken_folders_are_explained(run, tmp_path):
     (folder / loading.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="not a complete exported folder"):
         NERTagger.from_pretrained(folder)
-
-
-def test_inference_needs_none_of_the_training_code(run, tmp_path):
-    folder = export(str(run), tmp_path / "out")
-    written = rows(run / "predictions.test.jsonl")
-    given = json.dumps({"words": [row["words"] for row in written], "documents": None})
-    command = [sys.executable, "-W", "error::ImportWarning", "-c", ALONE, str(folder)]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [row["predicted"] for row in written]
 
 
 @pytest.mark.slow
