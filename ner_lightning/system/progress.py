@@ -32,6 +32,26 @@ def _rank() -> str:
     return next((os.environ[name] for name in names if name in os.environ), "0")
 
 
+class Interval:
+    """Tells when it is time for another line about a loop: `EVERY` seconds after the last one.
+
+    Args:
+        at_terminal: the seconds if standard error is a terminal, at most `EVERY`.
+    """
+
+    def __init__(self, at_terminal: float = math.inf) -> None:
+        self._at_terminal = at_terminal
+        self._last = time.monotonic()
+
+    def __call__(self) -> bool:
+        """Whether it is time; the next interval begins then."""
+        now = time.monotonic()
+        due = now - self._last >= (min(self._at_terminal, EVERY) if sys.stderr.isatty() else EVERY)
+        if due:
+            self._last = now
+        return due
+
+
 class Pace:
     """Says once a minute how far a loop is.
 
@@ -43,7 +63,8 @@ class Pace:
 
     def __init__(self, what: str, total: float, before: int = 0) -> None:
         self.what, self.total, self.before = what, total, before
-        self._began = self._said = time.monotonic()
+        self._began = time.monotonic()
+        self._due = Interval()
 
     def __call__(self, done: int) -> None:
         """Says a line if a minute has passed since the last one.
@@ -51,14 +72,12 @@ class Pace:
         Args:
             done: how many are done by now.
         """
-        now = time.monotonic()
-        if now - self._said < EVERY:
+        if not self._due():
             return
-        self._said = now
         if math.isinf(self.total):
             stage(f"{self.what}: {done:,}")
             return
-        left = (now - self._began) / 60 * (self.total - done) / max(done - self.before, 1)
+        left = (time.monotonic() - self._began) / 60 * (self.total - done) / max(done - self.before, 1)
         stage(f"{self.what}: {done:,} of {self.total:,}, about {left:.0f} minutes left")
 
 
