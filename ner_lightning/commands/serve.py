@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ner_lightning.commands.options import Parser, add_run, add_trust
 from ner_lightning.errors import UserError
-from ner_lightning.serving.memory import Trimmer, keep_few_kernels
+from ner_lightning.serving.memory import Trimmer, limit_kernel_caches
 from ner_lightning.system.progress import shown
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     check_options(options, **dict.fromkeys(LIMITS, PositiveInt), temperature=PositiveFloat, port=Port)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    keep_few_kernels()  # before torch is loaded
+    limit_kernel_caches()  # before torch is loaded
     if options.device is not None:
         from ner_lightning.model.devices import chosen_device
 

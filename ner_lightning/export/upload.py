@@ -8,19 +8,19 @@ from ner_lightning.data.pretrained import is_local
 from ner_lightning.errors import UserError
 from ner_lightning.export.exported_folder import Format, export
 from ner_lightning.inference.loading import ADAPTER, MANIFEST, is_exported
-from ner_lightning.system.hub_errors import explain_hub_error
+from ner_lightning.system.hub_errors import hub_errors_explained
 
 
 def upload(
-    path: Path, repo_id: str, *, private: bool, format: Format, temperature: float, trust: bool = False
+    path: Path, repo_id: str, format: Format, *, private: bool, temperature: float, trust: bool = False
 ) -> str:
     """Uploads a checkpoint, exported first, or an exported folder as it is.
 
     Args:
         path: the checkpoint or the exported folder.
         repo_id: `org/name`; the repository is created if it does not exist.
-        private: whether a repository that is created is private.
         format: the format to export a checkpoint in.
+        private: whether a repository that is created is private.
         temperature: the one to write into the manifest.
         trust: run code that the checkpoint names or that comes with its backbone.
 
@@ -57,12 +57,7 @@ def _commit(folder: Path, manifest: dict[str, object], repo_id: str, private: bo
         if file.is_file() and str(name) != MANIFEST and not any(part.startswith(".") for part in name.parts):
             operations.append(CommitOperationAdd(name.as_posix(), file))
     api = HfApi()
-    try:
+    with hub_errors_explained(repo_id, "tagger"):
         api.create_repo(repo_id, private=private, exist_ok=True)
         commit = api.create_commit(repo_id, operations, commit_message="Upload a tagger of ner-lightning")
-    except Exception as error:
-        explained = explain_hub_error(error, repo_id, "tagger")
-        if explained is None:
-            raise
-        raise explained from error
     return str(commit.commit_url)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ner_lightning.errors import UserError
 from ner_lightning.inference.loading import MANIFEST
-from ner_lightning.system.hub_errors import check_model_access, explain_hub_error
+from ner_lightning.system.hub_errors import check_model_access, hub_errors_explained
 
 
 def is_repo_id(address: str) -> bool:
@@ -26,20 +26,14 @@ def download(repo_id: str, revision: str | None = None) -> Path:
         UserError: there is no such repository, it holds no exported tagger, or it cannot be loaded.
     """
     from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub.errors import RemoteEntryNotFoundError
 
     offline = check_model_access(repo_id, revision, file=MANIFEST, kind="tagger").local_files_only
-    try:
-        # Before the weights: a repository without a manifest is not downloaded.
-        hf_hub_download(repo_id, MANIFEST, revision=revision, local_files_only=offline)
-        return Path(snapshot_download(repo_id, revision=revision, local_files_only=offline))
-    except Exception as error:
-        missing = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
-        if missing:
+    with hub_errors_explained(repo_id, "tagger"):
+        try:  # before the weights: a repository without a manifest is not downloaded
+            hf_hub_download(repo_id, MANIFEST, revision=revision, local_files_only=offline)
+        except RemoteEntryNotFoundError:
             raise UserError(
                 f"{repo_id} holds no {MANIFEST}, so it is not a tagger that `push_to_hub` uploaded"
             ) from None
-        explained = explain_hub_error(error, repo_id, "tagger")
-        if explained is None:
-            raise
-        raise explained from error
+        return Path(snapshot_download(repo_id, revision=revision, local_files_only=offline))

@@ -126,12 +126,7 @@ class NERTagger:
         if self.path is None:
             raise UserError("push_to_hub uploads files; load the tagger with from_run or from_pretrained")
         return upload(
-            self.path,
-            repo_id,
-            private=private,
-            format=format,
-            temperature=self.temperature,
-            trust=self._trust,
+            self.path, repo_id, format, private=private, temperature=self.temperature, trust=self._trust
         )
 
     @property
@@ -146,10 +141,8 @@ class NERTagger:
         except RangeError as error:
             raise ValueError(f"temperature {error}") from None
 
-    @overload
-    def __call__(  # type: ignore[overload-overlap]  # a str is also an iterable of str
-        self, texts: str, *, marginals: bool = ..., n_best: int = ...
-    ) -> Tagged: ...
+    @overload  # a str is also an iterable of str
+    def __call__(self, texts: str, *, marginals: bool = ..., n_best: int = ...) -> Tagged: ...  # type: ignore[overload-overlap]
 
     @overload
     def __call__(self, texts: Iterable[str], *, marginals: bool = ..., n_best: int = ...) -> list[Tagged]: ...

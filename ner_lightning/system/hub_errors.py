@@ -1,6 +1,7 @@
 """What the Hugging Face Hub refuses, in one to three lines that say what to do about it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -63,16 +64,11 @@ def inspect_repo(repo_id: str, kind: Kind, revision: str | None = None) -> RepoS
     from huggingface_hub import HfApi
 
     api = HfApi()
-    try:
+    with hub_errors_explained(repo_id, kind):
         look_up = api.dataset_info if kind == "dataset" else api.model_info
         info = look_up(repo_id, revision=revision, timeout=TIMEOUT)
         # The information about a gated repository is public; only this call tells who may read it.
         api.auth_check(info.id, repo_type="dataset" if kind == "dataset" else "model")
-    except Exception as error:
-        explained = explain_hub_error(error, repo_id, kind)
-        if explained is None:
-            raise
-        raise explained from error
     return RepoState(
         id=info.id,
         commit=str(info.sha),
@@ -121,6 +117,18 @@ def check_model_access(
             raise
         snapshot = Path(path).parents[len(Path(file).parts) - 1]
         return ModelAccess(snapshot.name, local_files_only=True)
+
+
+@contextmanager
+def hub_errors_explained(repo_id: str, kind: Kind) -> Iterator[None]:
+    """Raises errors of the Hub as the `UserError` of `explain_hub_error`; other errors pass."""
+    try:
+        yield
+    except Exception as error:
+        explained = explain_hub_error(error, repo_id, kind)
+        if explained is None:
+            raise
+        raise explained from error
 
 
 def explain_hub_error(error: BaseException, repo_id: str, kind: Kind) -> UserError | None:
