@@ -78,10 +78,10 @@ def test_long_pieces_are_cut_at_commas():
     text = "word " * 200 + ", " + "word " * 2000
     sizes = [len(sentence) for sentence in from_text(text).sentences]
     assert sizes[0] == 201
-    assert max(sizes[1:]) == splitter.LONGEST
+    assert max(sizes[1:]) == splitter.MAX_WORDS
     assert sum(sizes) == 2201
-    given = from_words(["word"] * (splitter.LONGEST_GIVEN + 1))
-    assert [len(sentence) for sentence in given.sentences] == [splitter.LONGEST_GIVEN, 1]
+    given = from_words(["word"] * (splitter.MAX_GIVEN_WORDS + 1))
+    assert [len(sentence) for sentence in given.sentences] == [splitter.MAX_GIVEN_WORDS, 1]
 
 
 def test_words_that_are_given_keep_their_places():
