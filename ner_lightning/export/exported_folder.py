@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,17 +63,14 @@ def export(
         check("temperature", PositiveFloat, temperature)
     files = find(run, root, trust=trust)
     _check_format(files, format, dtype)
-    bf16 = format == MERGED and (files.bf16 if dtype == "auto" else dtype == "bfloat16")
     encoder = files.encoder()
     # Adapters are merged in fp32; only the result is rounded.
     tagger = files.build("cpu", bf16=False, merge=format != ADAPTER)
-    manifest = _manifest(files, format, bf16, temperature) | {
-        "encoding": dict(files.encoding) | {"max_length": encoder.max_length}
-    }
-    draft = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    draft.mkdir(parents=True)
-    try:
-        stage(f"Writing {output} ...")
+    bf16 = files.bf16 if dtype == "auto" else dtype == "bfloat16"
+    manifest = _manifest(files, format, bf16 and format != ONNX, temperature)
+    manifest["encoding"] = dict(files.encoding) | {"max_length": encoder.max_length}
+    stage(f"Writing {output} ...")
+    with _draft_of(output) as draft:
         if format == ADAPTER:
             weights.write_adapter(tagger, files, draft)
         elif format == ONNX:
@@ -85,13 +84,22 @@ def export(
         (draft / "README.md").write_text(card, encoding="utf-8")
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         (draft / MANIFEST).write_text(text, encoding="utf-8")
+    return output
+
+
+@contextmanager
+def _draft_of(folder: Path) -> Iterator[Path]:
+    """Makes a draft folder, which becomes the folder at the end; removed if the block raises."""
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    draft.mkdir(parents=True)
+    try:
+        yield draft
         for file in draft.iterdir():  # safetensors makes its files readable by their owner only
             file.chmod((draft / MANIFEST).stat().st_mode)
-        draft.replace(output)
+        draft.replace(folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    return output
 
 
 def _check_output(output: Path) -> None:
@@ -135,8 +143,7 @@ def _manifest(files: TaggerFiles, format: Format, bf16: bool, temperature: float
         "format": FORMAT,
         "form": format,
         "types": list(files.types),
-        "encoding": dict(files.encoding),
-        "bf16": files.bf16 if format == ADAPTER else bf16,
+        "bf16": bf16,
         "temperature": files.temperature if temperature is None else temperature,
         "settings": settings,
         "origin": origin,

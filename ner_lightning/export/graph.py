@@ -2,8 +2,6 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +51,9 @@ def write(tagger: Tagger, file: Path) -> None:
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
     axes = {name: {0: rows, 1: tokens} for name in INPUTS}
     size = sum(p.numel() * p.element_size() for p in tagger.parameters())
-    with _silent_exporter():
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # its exporter logs every step
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             _Graph(tagger).eval(),
             (ids, mask),
@@ -65,17 +65,3 @@ def write(tagger: Tagger, file: Path) -> None:
             external_data=size > 1.8e9,
             verbose=False,
         )
-
-
-@contextmanager
-def _silent_exporter() -> Iterator[None]:
-    """Silences the progress lines and warnings of torch's exporter."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
