@@ -15,7 +15,8 @@ from recipe_tagger import Recipe, options_of
 
 from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.sampling import LengthGroupedSampler
-from ner_lightning.inference.ner_tagger import TOKENS, NERTagger
+from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.inference.scoring import TOKENS
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -21,8 +21,8 @@ from ner_lightning.analysis import rows as predictions
 from ner_lightning.data.readers import columns as conll
 from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sentence import Sentence
-from ner_lightning.export.exported import export
-from ner_lightning.inference import loading as source
+from ner_lightning.export.exported_folder import export
+from ner_lightning.inference import loading
 from ner_lightning.inference.calibration import calibrate
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.runs.folder import Run
@@ -65,8 +65,8 @@ def differing(one: Entities, other: Entities) -> int:
 
 def onnx_differences(run: str, folder: Path, sentences: Sequence[Sentence]) -> tuple[float, int]:
     """The largest difference of emissions to the fp32 model, and how many tags differ."""
-    export(run, folder, form="onnx")
-    held = source.find(run, Path("runs"))
+    export(run, folder, format="onnx")
+    held = loading.find(run, Path("runs"))
     taggers = [NERTagger(held.build("cpu", bf16=False), held.encoder()), NERTagger.from_pretrained(folder)]
     words, documents = [s.words for s in sentences], [s.document for s in sentences]
     gap = 0.0
@@ -100,7 +100,7 @@ def main(args: Sequence[str] | None = None) -> int:
         place = Path(name)
         found: measure.Rounds = {"entities that the run wrote": [sum(map(len, written))]}
         for form, dtype in (("merged", "auto"), ("merged", "float32"), ("adapter", "auto")):
-            folder = export(options.run, place / f"{form}-{dtype}", form=form, dtype=dtype)
+            folder = export(options.run, place / f"{form}-{dtype}", format=form, dtype=dtype)
             label = form if dtype == "auto" else f"{form}, {dtype}"
             apart = differing(found_alone(folder, sentences), written)
             found[f"{label}: entities on one side only"] = [apart]

@@ -22,13 +22,13 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     if options.dtype != "auto" and options.format != "merged":
         raise UserError(f"--dtype is for --format merged; {options.format} keeps fp32")
     # Here, not above: `--help` must not wait for torch.
-    from ner_lightning.export.exported import export
+    from ner_lightning.export.exported_folder import export
 
     with shown("stderr"):
         folder = export(
             options.run,
             Path(options.output).expanduser(),
-            form=options.format,
+            format=options.format,
             dtype=options.dtype,
             temperature=options.temperature,
             root=Path(options.runs),

@@ -50,27 +50,26 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     # Here and below: `--help` must not wait for numpy and torch.
-    from ner_lightning.inference.bulk import Share, blocks, tag_blocks
-    from ner_lightning.inference.bulk import check as check_block
-    from ner_lightning.inference.io.readers import Inputs
-    from ner_lightning.inference.io.records import Record
+    from ner_lightning.inference.bulk import ReadFraction, blocks, tag_blocks
+    from ner_lightning.inference.io.inputs import Inputs
+    from ner_lightning.inference.io.records import Record, check_taggable
 
     reading = ("source_format", "field", "id_field", "word_column", "whole_files")
     inputs = Inputs(options.input or "", *(getattr(options, name) for name in reading))
     files = inputs.files() if options.input else []
     check_files(options, files, parser("predict").parse_args([]))
-    share = Share.of(files)
+    read = ReadFraction.of(files)
     output = _output(options, files)
-    words_before = output.done.words
+    before = output.totals.words
     try:
         texts = (Record("--text", number, text) for number, text in enumerate(options.text or (), 1))
-        records: Iterator[Record] = inputs.read(share.opened) if options.input else texts
-        remaining = blocks(islice(records, output.done.records, None))
+        records: Iterator[Record] = inputs.read(read.on_open) if options.input else texts
+        remaining = blocks(islice(records, output.totals.records, None))
         first = next(remaining, [])
-        if not first and not output.done.records:
+        if not first and not output.totals.records:
             raise UserError(f"{options.input}:1: no sentence in the file; name a file that has some")
         if options.strict:
-            check_block(first)  # before anything is loaded, if it is near the beginning
+            check_taggable(first)  # before anything is loaded, if it is near the beginning
         check_first(options, first)
         began = time.monotonic()
         tagger = _calibrated(options)
@@ -87,15 +86,15 @@ def _predict(options: argparse.Namespace) -> None:
             output,
             strict=options.strict,
             tokenized=options.tokenized,
-            share=share,
+            read=read,
         )
-        if output.done.rejected and not output.done.texts:
-            raise UserError(f"{options.input}: no text could be read of {output.done.rejected:,}")
-        output.finish(written.finish)
+        if output.totals.rejected and not output.totals.texts:
+            raise UserError(f"{options.input}: no text could be read of {output.totals.rejected:,}")
+        output.finish(written.convert)
     except BaseException:
-        output.leave()
+        output.stop()
         raise
-    rate = (output.done.words - words_before) / max(seconds, 1e-9)
+    rate = (output.totals.words - before) / max(seconds, 1e-9)
     ready = "loaded and calibrated" if options.calibrate else "loaded"
     _summarize(options, output, f"{rate:,.0f} words/s; {ready} in {loading:.1f} s")
 
@@ -151,7 +150,7 @@ def _colored(options: argparse.Namespace) -> bool:
 
 def _summarize(options: argparse.Namespace, output: "Output", speed: str) -> None:
     """Prints what was done, unless the output shows it."""
-    done = output.done
+    done = output.totals
     if options.output is None and not done.rejected:
         return
     counts = f"{_count(done.texts, 'text')}, {_count(done.words, 'word')}, "

@@ -143,7 +143,7 @@ def _check_source(options: argparse.Namespace) -> None:
 
 def _check_output(name: str | None, format: str) -> None:
     if name in (None, STANDARD_OUTPUT):
-        if format in formats.MADE_AT_THE_END:
+        if format in formats.CONVERTED:
             raise UserError(f"{format} needs a file: --output FILE")
         return
     file = Path(name or "")
@@ -152,5 +152,5 @@ def _check_output(name: str | None, format: str) -> None:
     through = is_written_through(file)
     if file.is_dir() or not os.access(file if through else file.parent, os.W_OK):
         raise UserError(f"--output {file}: no file can be written there")
-    if through and format in formats.MADE_AT_THE_END:
+    if through and format in formats.CONVERTED:
         raise UserError(f"--output {file}: {format} needs a file, not a link, a pipe or a device")

@@ -63,16 +63,16 @@ def _resumed(options: argparse.Namespace) -> "Run":
 
 
 def _add_texts(recipe: "RecipeCLI", addresses: Sequence[str]) -> list[dict[str, Any]]:
-    """Adds texts to the training data; returns the sizes of each."""
-    from ner_lightning.inference.bulk import check, numbered
-    from ner_lightning.inference.io.readers import Inputs
+    """Adds texts to the training data; returns what each held."""
+    from ner_lightning.inference.io.inputs import Inputs
+    from ner_lightning.inference.io.records import check_taggable, numbered
 
     texts = []
     for address in addresses:
         sentences: list[list[str]] = []
         documents: list[int] = []
         for record, number in numbered(Inputs(address).read()):
-            check([record])
+            check_taggable([record])
             words = [piece for piece in record.document().words if piece]
             sentences += words
             documents += [number] * len(words)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ner_lightning.commands.options import Parser, check_device, load_tagger
 from ner_lightning.errors import UserError
-from ner_lightning.serving.memory import Trimmer, keep_few_kernels
+from ner_lightning.serving.memory import Trimmer, limit_kernel_caches
 from ner_lightning.system.progress import shown
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     check_options(options, **dict.fromkeys(LIMITS, PositiveInt), temperature=PositiveFloat, port=Port)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    keep_few_kernels()  # before torch is loaded
+    limit_kernel_caches()  # before torch is loaded
     check_device(options)
     with listening(options.host, options.port) as listener, shown("stderr"):
         # Here, not above: `--help` must not wait for torch.

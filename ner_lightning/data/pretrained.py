@@ -145,6 +145,11 @@ def folder_of(backbone: str, pretrained: Pretrained) -> str | None:
     return str(Path(backbone).expanduser().absolute())
 
 
+def is_local(backbone: str, origin: Mapping[str, Any]) -> bool:
+    """Whether a tagger was trained on a backbone that is a file or folder named by its user."""
+    return str(origin.get("weights")).startswith("sha256:") and not backbone.startswith(PACKAGE_PREFIX)
+
+
 def trained_on(backbone: str, origin: Mapping[str, Any]) -> str:
     """The address of the backbone that a tagger was trained on, which may have been named from elsewhere.
 
@@ -155,8 +160,7 @@ def trained_on(backbone: str, origin: Mapping[str, Any]) -> str:
     Raises:
         UserError: it was a file or folder, which is not here.
     """
-    local = str(origin.get("weights")).startswith("sha256:") and not backbone.startswith(PACKAGE_PREFIX)
-    if not local or Path(backbone).expanduser().exists():
+    if not is_local(backbone, origin) or Path(backbone).expanduser().exists():
         return backbone
     folder = origin.get("folder")
     if isinstance(folder, str) and Path(folder).exists():

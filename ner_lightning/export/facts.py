@@ -1,4 +1,4 @@
-"""What an exported folder says of its training: data, scores with intervals, limitations."""
+"""Collects what an exported folder says about its training: data, scores with intervals, limitations."""
 
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ SCORES = ("f1", "precision", "recall")
 
 
 def facts(folder: Path | None) -> dict[str, Any]:
-    """Reads them off a run's files; none where there is no run, or it predicted nothing.
+    """Collects the facts from a run's files; empty if there is no run, or it has no predictions.
 
     Args:
-        folder: the run folder, None if the checkpoint lies in none.
+        folder: the run folder; None if the checkpoint is not in one.
     """
     if folder is None:
         return {}
@@ -32,12 +32,8 @@ def facts(folder: Path | None) -> dict[str, Any]:
         "seed": run.seed,
         "dataset": _dataset(run),
         "data": {
-            name: {
-                "sentences": held.get("sentences"),
-                "words": held.get("words"),
-                "is": held.get("fingerprint"),
-            }
-            for name, held in run.about.get("data", {}).items()
+            name: {key: part.get(key) for key in ("sentences", "words", "fingerprint")}
+            for name, part in run.about.get("data", {}).items()
         },
         "parameters": run.about.get("parameters"),
         "trained_parameters": run.about.get("trained_parameters"),
@@ -56,7 +52,7 @@ def _scores(run: Experiment, split: str) -> dict[str, Any]:
 
 
 def _dataset(run: Experiment) -> str:
-    """What the training sentences came from: a data set, a local file or folder, or a source's class."""
+    """The source of the training sentences: a data set, a local file or folder, or the class of a source."""
     source = run.data.get("source") or {}
     if source:
         return str(source["class_path"])

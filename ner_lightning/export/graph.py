@@ -1,5 +1,7 @@
 """Writes a tagger as an ONNX graph."""
 
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.inference.engines.onnx import INPUTS, OUTPUT, _need, _quiet
+from ner_lightning.inference.engines.onnx import INPUTS, OUTPUT, require
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.masks import attention_inputs
 
 
 class _Graph(nn.Module):
-    """What becomes the graph: sub-tokens in, the head's scores of each of them out.
+    """The module that becomes the graph: from sub-tokens to the head's scores for each.
 
-    The head is linear, so that pooling its scores over a word is the same as scoring the pooled vector.
+    The head is linear, so pooling its scores over a word equals scoring the pooled vector.
     """
 
     def __init__(self, emitter: BackboneEmitter) -> None:
@@ -32,24 +34,26 @@ class _Graph(nn.Module):
 
 
 def write(emitter: BackboneEmitter, file: Path) -> None:
-    """Writes the graph; its weights are in the file, or beside it where they exceed 2 GB.
+    """Writes the graph; its weights are in the file, or beside it if they exceed 1.8 GB.
 
     Inputs `input_ids` and `attention_mask`, *shape:* (R, T), long; output `logits`, *shape:* (R, T, C).
 
     Args:
         emitter: in fp32, its adapters merged.
-        file: where to.
+        file: the file to write.
 
     Raises:
         UserError: the packages that this needs are not installed.
     """
-    _need("onnx", "onnxscript")
+    require("onnx", "onnxscript")
     ids = torch.ones((2, 7), dtype=torch.long)
     mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
     axes = {name: {0: rows, 1: tokens} for name in INPUTS}
     size = sum(p.numel() * p.element_size() for p in emitter.parameters())
-    with _quiet():
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # its exporter logs every step
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             _Graph(emitter).eval(),
             (ids, mask),

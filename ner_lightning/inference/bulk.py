@@ -1,129 +1,113 @@
-"""Tags records block by block: what memory holds is a block, whatever the files' size."""
+"""Tags records block by block, so that memory holds one block whatever the size of the input."""
 
 import json
-import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ner_lightning.data.sentence import DataError
 from ner_lightning.inference.grouping import grouped
-from ner_lightning.inference.io.records import Record
-from ner_lightning.inference.io.resumable import Done, Output
-from ner_lightning.system import progress
-from ner_lightning.system.progress import stage
+from ner_lightning.inference.io.records import Record, check_taggable, numbered
+from ner_lightning.inference.io.resumable import Output, Totals
+from ner_lightning.system.progress import Interval, stage
 
 if TYPE_CHECKING:
     from ner_lightning.inference.io.writers import Writer
     from ner_lightning.inference.ner_tagger import NERTagger
+    from ner_lightning.inference.result import Tagged
 
-# A block ends at whichever comes first. It is what a stop loses, and where batches end: a command that is
-# gone on with makes the same blocks, and so the same batches and the same numbers, to the last bit.
+# A block ends at whichever comes first. A stop loses at most one block. Batches end where blocks do, so a
+# resumed command makes the same batches, and the same scores to the last bit.
 BLOCK_RECORDS = 2048
 BLOCK_CHARACTERS = 2**18
-AT_A_TERMINAL = 5.0  # seconds between two lines about how far it is
+AT_A_TERMINAL = 5.0  # seconds between two lines about progress
 
 
 def blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
     """Records in blocks; sentences of one document stay together, unless they are very many."""
     return grouped(
-        (record, _shares(record), None if _is_text(record) else number)
+        (record, _fractions(record), None if record.is_text else number)
         for record, number in numbered(records)
     )
 
 
-def _shares(record: Record) -> tuple[float, float]:
+def _fractions(record: Record) -> tuple[float, float]:
     content = record.content
     size = len(content) if isinstance(content, str) else sum(map(len, content)) + len(content)
     return 1 / BLOCK_RECORDS, size / BLOCK_CHARACTERS
 
 
-def _is_text(record: Record) -> bool:
-    return isinstance(record.content, str) and not record.reason  # what cannot be tagged is always a string
-
-
-def numbered(records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
-    """Records with the number of the text that each is a part of, from 1."""
-    number, source = 0, None
-    for record in records:
-        number += record.opens or _is_text(record) or record.source != source
-        source = record.source
-        yield record, number
-
-
-def check(block: list[Record]) -> None:
-    """Checks that all of a block can be tagged.
-
-    Raises:
-        DataError: a record cannot; the message says where it is and why.
-    """
-    for record in block:
-        if record.reason:
-            raise DataError(f"{record.source}:{record.line}: {record.reason}")
-
-
 def tag_blocks(
     tagger: "NERTagger",
-    found: Iterator[list[Record]],
+    blocks: Iterator[list[Record]],
     writer: "Writer",
     output: Output,
     *,
     strict: bool,
     tokenized: bool,
-    share: "Share",
+    read: "ReadFraction",
 ) -> float:
     """Tags blocks and adds their lines to the output.
 
     Args:
         tagger: the tagger.
-        found: the blocks that the output lacks.
-        writer: makes lines of what is found.
-        output: where they go.
-        strict: stop at what cannot be tagged.
-        tokenized: words of texts are parted by white space alone.
-        share: knows how much of the files is read.
+        blocks: the blocks that the output does not have yet.
+        writer: makes the lines.
+        output: takes the lines.
+        strict: stop at a record that cannot be tagged.
+        tokenized: words of texts are separated by white space alone.
+        read: the fraction of the input that has been read.
 
     Returns:
-        the seconds that the tagger was at work, reading and writing not counted.
+        the seconds that tagging took, without reading and writing.
 
     Raises:
-        DataError: something cannot be tagged, and `strict`.
+        DataError: a record cannot be tagged, and `strict`.
     """
-    pace = Pace(output.done.words, share)
-    seconds = 0.0
-    for block in found:
+    due = Interval(at_terminal=AT_A_TERMINAL)
+    words_before, seconds = output.totals.words, 0.0
+    for block in blocks:
         if strict:
-            check(block)
-        kept = [(record, number) for record, number in numbered(block) if not record.reason]
-        good = [record for record, _ in kept]
-        documents = (record.document(tokenized=tokenized) for record in good)
+            check_taggable(block)
+        taggable = [(record, number) for record, number in numbered(block) if not record.reason]
+        documents = (record.document(tokenized=tokenized) for record, _ in taggable)
         began = time.monotonic()
-        tagged = list(tagger.tag(documents, [number for _, number in kept]))
+        results = list(tagger.tag(documents, [number for _, number in taggable]))
         seconds += time.monotonic() - began
-        head = "" if output.done.records else writer.head
-        output.add(
-            head + "".join(writer.row(record, each) for record, each in zip(good, tagged, strict=True)),
-            "".join(_reject(record) for record in block if record.reason),
-            Done(
-                output.done.records + len(block),
-                output.done.texts + len(good),
-                output.done.words + sum(len(each.tags) for each in tagged),
-                output.done.entities + sum(len(each.entities) for each in tagged),
-                output.done.rejected + len(block) - len(good),
-            ),
-        )
-        pace(output.done, seconds)
+        head = "" if output.totals.records else writer.head
+        rows = (writer.row(record, tagged) for (record, _), tagged in zip(taggable, results, strict=True))
+        rejects = "".join(_reject(record) for record in block if record.reason)
+        output.add(head + "".join(rows), rejects, _with_block(output.totals, block, results))
+        if due():
+            totals, fraction = output.totals, read()
+            of_input = "" if fraction is None else f", {fraction:.0%} of the input"
+            rate = (totals.words - words_before) / max(seconds, 1e-9)
+            stage(f"{totals.texts:,} texts, {totals.words:,} words tagged{of_input}, {rate:,.0f} words/s")
     return seconds
 
 
+def _with_block(totals: Totals, block: list[Record], results: "list[Tagged]") -> Totals:
+    return Totals(
+        totals.records + len(block),
+        totals.texts + len(results),
+        totals.words + sum(len(tagged.tags) for tagged in results),
+        totals.entities + sum(len(tagged.entities) for tagged in results),
+        totals.rejected + len(block) - len(results),
+    )
+
+
+def _reject(record: Record) -> str:
+    row = {"file": record.source, "line": record.line, "reason": record.reason, "text": record.content}
+    return json.dumps(row, ensure_ascii=True) + "\n"
+
+
 @dataclass
-class Share:
+class ReadFraction:
     """How much of some files has been read.
 
     Attributes:
-        sizes: of the files, in bytes.
+        sizes: the size of each file in bytes, in the order of reading.
     """
 
     sizes: list[int]
@@ -131,68 +115,33 @@ class Share:
     _file: BinaryIO | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, files: list[Path]) -> "Share":
-        """For files that are about to be read in this order."""
+    def of(cls, files: list[Path]) -> "ReadFraction":
+        """For files that will be read in this order."""
         return cls([file.stat().st_size for file in files])
 
-    def opened(self, file: BinaryIO) -> None:
-        """Notes which file is read now."""
+    def on_open(self, file: BinaryIO) -> None:
+        """Notes that the next file is being read."""
         self._file = file
         self._opened += 1
 
     def __call__(self) -> float | None:
-        """The share, None if it is unknown."""
+        """The fraction, from 0 to 1; None if it is unknown."""
         if self._file is None or not sum(self.sizes):
             return None
-        whole = sum(self.sizes[: self._opened - 1])
+        before = sum(self.sizes[: self._opened - 1])
         size = self.sizes[self._opened - 1]
-        here = size if self._file.closed else min(self._file.tell(), size)
-        return (whole + here) / sum(self.sizes)
-
-
-class Pace:
-    """Says now and then how far it is, and how fast.
-
-    Args:
-        words: that an earlier command has tagged.
-        share: of the files.
-    """
-
-    def __init__(self, words: int, share: Share) -> None:
-        self.before, self.share = words, share
-        self._said = time.monotonic()
-
-    def __call__(self, done: Done, seconds: float) -> None:
-        """Says a line if it is time for one.
-
-        Args:
-            done: what is behind us.
-            seconds: that tagging took since the command began.
-        """
-        now = time.monotonic()
-        every = min(AT_A_TERMINAL, progress.EVERY) if sys.stderr.isatty() else progress.EVERY
-        if now - self._said < every:
-            return
-        self._said = now
-        share = self.share()
-        of_all = "" if share is None else f", {share:.0%} of the input"
-        rate = (done.words - self.before) / max(seconds, 1e-9)
-        stage(f"{done.texts:,} texts, {done.words:,} words tagged{of_all}, {rate:,.0f} words/s")
+        position = size if self._file.closed else min(self._file.tell(), size)
+        return (before + position) / sum(self.sizes)
 
 
 def request(files: list[Path], model: Path) -> dict[str, object]:
-    """What the outcome depends on beside options: the files to read, and those of the model."""
-    kept = (
+    """What the output depends on beside options: the input files, and the model's files."""
+    weights = (
         [model] if model.is_file() else sorted(model.rglob("*.ckpt")) + sorted(model.rglob("*.safetensors"))
     )
-    return {"input files": [_stamp(file) for file in files], "model": [_stamp(file) for file in kept]}
+    return {"input files": [_stamp(file) for file in files], "model": [_stamp(file) for file in weights]}
 
 
 def _stamp(file: Path) -> tuple[str, int, int]:
     status = file.stat()
     return str(file), status.st_size, status.st_mtime_ns
-
-
-def _reject(record: Record) -> str:
-    row = {"file": record.source, "line": record.line, "reason": record.reason, "text": record.content}
-    return json.dumps(row, ensure_ascii=True) + "\n"

@@ -1,4 +1,4 @@
-"""Where a trained tagger is kept (a run, a checkpoint, an exported folder), and how it is made from there."""
+"""Reads a trained tagger from a run, a checkpoint or an exported folder, and builds the model."""
 
 import json
 import sys
@@ -27,37 +27,38 @@ from ner_lightning.model.checkpoint import (
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.settings import TaggerSettings
 from ner_lightning.model.tagger import Tagger
-from ner_lightning.runs import checkpoint_file
-from ner_lightning.runs import folder as runs
+from ner_lightning.runs.checkpoint_file import load_checkpoint
+from ner_lightning.runs.folder import BEST, resolve
+from ner_lightning.system.ranges import PositiveFloat, check
 from ner_lightning.system.settings import build, select
 
-MANIFEST = "ner_lightning.json"  # what makes a folder an exported one
-WEIGHTS = "tagger.safetensors"  # head and CRF, and whole layers that were trained
-ADAPTER = "adapter_model.safetensors"  # PEFT's name for its adapters
-ONNX = "model.onnx"
-CHECKPOINT, ADAPTERS, MERGED = "checkpoint", "adapter", "merged"
-FORMAT = 1  # of the manifest
+MANIFEST = "ner_lightning.json"  # a folder with this file is an exported one
+WEIGHTS = "tagger.safetensors"  # head, CRF, and layers that were trained whole
+ADAPTER_WEIGHTS = "adapter_model.safetensors"  # PEFT's name for it
+GRAPH = "model.onnx"
+CHECKPOINT, ADAPTER, MERGED, ONNX = "checkpoint", "adapter", "merged", "onnx"  # forms of a trained tagger
+FORMAT = 1  # version of the manifest
 MEMBERS = "members"  # the setting with the other members of an ensemble
 _PREFIX = "tagger."
 
 
 @dataclass(frozen=True)
 class TaggerFiles:
-    """A trained tagger as it is kept.
+    """The files of a trained tagger.
 
     Attributes:
-        form: `checkpoint`, or that of an exported folder: `adapter`, `merged`, `onnx`.
+        form: `checkpoint`, or the form of an exported folder: `adapter`, `merged`, `onnx`.
         path: the checkpoint or the folder.
-        settings: those of `TaggerSettings`, as plain values.
+        settings: the settings of `TaggerSettings`, as plain values.
         types: the entity types.
         encoding: how words become sub-tokens.
         bf16: whether the backbone runs in bf16.
-        origin: name and exact weights of the backbone that it was trained on.
-        state: parameters that were trained, under the tagger's names for them.
-        pretrained: where the backbone is; for ONNX, where the tokenizer is.
-        trust: run code that comes with the backbone or is named as its preparation; never read from a file.
-        temperature: what scores are divided by before they become probabilities.
-        about: what an exported folder says of its training.
+        origin: name and fingerprint of the backbone that it was trained on.
+        state: the trained parameters, by their names in `Tagger`.
+        pretrained: the files of the backbone; for ONNX, of the tokenizer.
+        trust: whether code may run that comes with the backbone or prepares it; never read from a file.
+        temperature: scores are divided by it before they become probabilities.
+        about: what an exported folder says about its training.
     """
 
     form: str
@@ -75,69 +76,67 @@ class TaggerFiles:
 
     @property
     def members(self) -> Sequence[Mapping[str, Any]]:
-        """The settings of an ensemble's members after the first; none of a single tagger."""
+        """The settings of an ensemble's members after the first; empty for a single tagger."""
         return self.settings.get(MEMBERS) or ()
 
     def encoder(self) -> Encoder:
-        """The way from words to sub-tokens."""
+        """The encoder, from words to sub-tokens."""
         encoding = self.encoding
-        if self.form != "onnx":  # whose folder holds no backbone, and was written with what it has
-            # A checkpoint of an earlier version may name windows that its backbone has no positions for.
+        if self.form != ONNX:  # whose folder has no backbone; its length was limited at export
+            # A checkpoint of an earlier version may have windows longer than its backbone's positions.
             limit = positions(self.pretrained, self.trust)
             length = min(encoding.max_length or DEFAULT, limit or sys.maxsize)
             encoding = replace(encoding, max_length=length)
         return Encoder(load_tokenizer(self.pretrained, trust_remote_code=self.trust), encoding)
 
     def build(self, device: str, *, bf16: bool | None = None, merge: bool = True) -> Tagger:
-        """Makes the tagger.
+        """Builds the model.
 
         Args:
             device: where it will run.
-            bf16: run the backbone in bf16; None leaves it as it was trained.
-            merge: fold adapters into the backbone.
+            bf16: run the backbone in bf16; None: as it was trained.
+            merge: merge adapters into the backbone.
 
         Raises:
             UserError: the backbone or the parameters are not those of the training.
         """
-        labels = LabelSet(self.types)
-        if self.form == "onnx":
-            tagger = self._graph(labels)
-        else:
-            settings = TaggerSettings.read(self.settings, trust=self.trust)
-            target = Target(
-                bf16=self.bf16 if bf16 is None else bf16,
-                device_type=torch.device(device).type,
-                mergeable=self.form != MERGED,
-            )
-            members = [TaggerSettings.read(member, trust=self.trust) for member in self.members]
-            tagger, identity = build_tagger(
-                settings, labels, target, members=members, pretrained=self.pretrained
-            )
-            if self.form != MERGED:
-                check_backbone(self.origin, settings.backbone, identity)
+        tagger = self._onnx() if self.form == ONNX else self._torch(device, bf16)
         check_names(self.state, kept_names(tagger))
         tagger.load_state_dict(self.state, strict=False)
         if merge:
             tagger.emitter.merge()
-        return tagger.to("cpu" if self.form == "onnx" else device).eval()
+        return tagger.to("cpu" if self.form == ONNX else device).eval()
 
-    def _graph(self, labels: LabelSet) -> Tagger:
+    def _onnx(self) -> Tagger:
         from ner_lightning.inference.engines.onnx import GraphEmitter
 
-        # What prepared the backbone of a graph is in the graph.
+        # The graph contains whatever prepared the backbone.
         architecture = {**self.settings["architecture"], "prepare": None}
         settings = TaggerSettings.read({**self.settings, "architecture": architecture})
-        decoder = Decoder(
-            labels,
-            use_crf=settings.use_crf,
-            constrained=settings.architecture.constrained,
-            loss=settings.loss,
+        constrained = settings.architecture.constrained
+        labels = LabelSet(self.types)
+        decoder = Decoder(labels, use_crf=settings.use_crf, constrained=constrained, loss=settings.loss)
+        return Tagger(GraphEmitter(self.path / GRAPH, settings.architecture.pooling), decoder)
+
+    def _torch(self, device: str, bf16: bool | None) -> Tagger:
+        settings, *members = (
+            TaggerSettings.read(values, trust=self.trust) for values in (self.settings, *self.members)
         )
-        return Tagger(GraphEmitter(self.path / ONNX, settings.architecture.pooling), decoder)
+        target = Target(
+            bf16=self.bf16 if bf16 is None else bf16,
+            device_type=torch.device(device).type,
+            mergeable=self.form != MERGED,
+        )
+        tagger, fingerprint = build_tagger(
+            settings, LabelSet(self.types), target, members=members, pretrained=self.pretrained
+        )
+        if self.form != MERGED:
+            check_backbone(self.origin, settings.backbone, fingerprint)
+        return tagger
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a folder was written by `export`."""
+    """Whether a path is a folder that `export` wrote."""
     return (path / MANIFEST).is_file()
 
 
@@ -145,34 +144,34 @@ def find(address: str | None, root: Path, *, trust: bool = False) -> TaggerFiles
     """Reads a trained tagger.
 
     Args:
-        address: a run folder, a checkpoint file or an exported folder; None is the last run.
+        address: a run folder, a checkpoint file or an exported folder; None: the last run.
         root: the folder of runs, for None.
         trust: run code that comes with it, or that it names.
 
     Raises:
-        UserError: there is none, or it cannot be read.
+        UserError: there is no such run or folder, or it cannot be read.
     """
     if address is not None and is_exported(Path(address).expanduser()):
         return read_folder(Path(address).expanduser(), trust=trust)
-    return read_checkpoint(runs.resolve(address, runs.BEST, root), trust=trust)
+    return read_checkpoint(resolve(address, BEST, root), trust=trust)
 
 
 def read_checkpoint(path: Path, *, trust: bool = False) -> TaggerFiles:
-    """Reads a checkpoint; code that it names is run only if it is trusted, whatever its own settings say.
+    """Reads a checkpoint; code that it names runs only with `trust`, whatever its own settings say.
 
     Raises:
         UserError: it cannot be used.
     """
-    checkpoint = checkpoint_file.load_checkpoint(path)
+    checkpoint = load_checkpoint(path)
     try:
-        return _source_of(checkpoint, path, trust)
+        return _from_checkpoint(checkpoint, path, trust)
     except (AttributeError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: its configuration is none of a tagger ({type(error).__name__}: {error})"
+            f"{path}: its configuration is not a tagger's ({type(error).__name__}: {error})"
         ) from None
 
 
-def _source_of(checkpoint: Mapping[str, Any], path: Path, trust: bool) -> TaggerFiles:
+def _from_checkpoint(checkpoint: Mapping[str, Any], path: Path, trust: bool) -> TaggerFiles:
     config: dict[str, Any] = checkpoint["config"]
     model, data = config["model"], config["data"]
     return TaggerFiles(
@@ -190,49 +189,52 @@ def _source_of(checkpoint: Mapping[str, Any], path: Path, trust: bool) -> Tagger
 
 
 def read_folder(folder: Path, *, trust: bool = False) -> TaggerFiles:
-    """Reads an exported folder; code that lies in it is run only if it is trusted.
+    """Reads an exported folder; code that is in it runs only with `trust`.
 
     Raises:
-        UserError: it is none, lacks a file, or is of a later version.
+        UserError: it is not an exported folder, lacks a file, or is of a later version.
     """
     from safetensors.torch import load_file
 
     if not is_exported(folder):
         raise UserError(f"{folder} holds no {MANIFEST}: `ner-lightning export` writes such folders")
     try:
-        held = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if held["format"] > FORMAT:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["format"] > FORMAT:
             raise UserError(f"{folder} was exported by a later ner-lightning; upgrade this one")
-        form, settings = held["form"], held["settings"]
+        check(f"{folder / MANIFEST}: temperature", PositiveFloat, manifest["temperature"])
+        form, settings, origin = manifest["form"], manifest["settings"], manifest["origin"]
         state = load_file(folder / WEIGHTS)
-        if (folder / ADAPTER).is_file():
-            state |= {ours(name): value for name, value in load_file(folder / ADAPTER).items()}
+        if (folder / ADAPTER_WEIGHTS).is_file():
+            adapter = load_file(folder / ADAPTER_WEIGHTS)
+            state |= {tagger_name(name): value for name, value in adapter.items()}
         return TaggerFiles(
             form=form,
             path=folder,
             settings=settings,
-            types=tuple(held["types"]),
-            encoding=build(Encoding, held["encoding"]),
-            bf16=held["bf16"],
-            origin=held["origin"],
+            types=tuple(manifest["types"]),
+            encoding=build(Encoding, manifest["encoding"]),
+            bf16=manifest["bf16"],
+            origin=origin,
             state=state,
-            pretrained=locate(trained_on(settings["backbone"], held["origin"]), settings["revision"])
-            if form == ADAPTERS
+            pretrained=locate(trained_on(settings["backbone"], origin), settings["revision"])
+            if form == ADAPTER
             else Pretrained(str(folder)),
             trust=trust,
-            temperature=held["temperature"],
-            about=held["about"],
+            temperature=manifest["temperature"],
+            about=manifest["about"],
         )
     except UserError:
         raise
     except Exception as error:
         raise UserError(
-            f"{folder} is not a whole exported folder ({type(error).__name__}: {error}); export it again"
+            f"{folder} is not a complete exported folder ({type(error).__name__}: {error}); export it again"
         ) from None
 
 
-def ours(name: str) -> str:
-    """The tagger's name for a parameter of an adapter, from PEFT's name for it on disk."""
-    stem = name.removesuffix(".weight")
-    whole = stem != name or stem.endswith("lora_magnitude_vector")  # which some versions write without it
-    return f"{EMITTER}{BACKBONE}model.{stem}.default{'.weight' if whole else ''}"
+def tagger_name(peft_name: str) -> str:
+    """The name in `Tagger` of an adapter's parameter, from PEFT's name for it on disk."""
+    stem = peft_name.removesuffix(".weight")
+    # Some versions of PEFT write DoRA's magnitudes without the suffix.
+    weight = stem != peft_name or stem.endswith("lora_magnitude_vector")
+    return f"{EMITTER}{BACKBONE}model.{stem}.default{'.weight' if weight else ''}"

@@ -1,63 +1,43 @@
-"""NERTagger: a trained tagger at work on text or words, without the training code."""
+"""NERTagger: loads a trained tagger and predicts the entities of texts, without the training code."""
 
-import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import Literal, overload
 
-import torch
-from torch import Tensor
-
-from ner_lightning.data.batching import EncodedDataset
-from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.errors import UserError
-from ner_lightning.inference import given
-from ner_lightning.inference import loading as source
-from ner_lightning.inference.grouping import grouped
-from ner_lightning.inference.result import Piece, Tagged, joined
-from ner_lightning.inference.text import Document, from_words, read
+from ner_lightning.inference import hub, loading, scoring
+from ner_lightning.inference.arguments import checked_sentences, checked_texts
+from ner_lightning.inference.result import SentenceResult, Tagged, join
+from ner_lightning.inference.scoring import ScoredBatch
+from ner_lightning.inference.text import Document, from_text, from_words
 from ner_lightning.model.devices import chosen_device
 from ner_lightning.model.tagger import Tagger
-
-WINDOW = 2048  # sentences that are sorted by length together
-TOKENS = 4096  # padded sub-tokens in a batch
-GROUP = 1024  # texts that are looked at together, however short
-_SURROGATE = re.compile(r"[\ud800-\udfff]")  # halves of characters, which no tokenizer takes
-
-
-class Scored(NamedTuple):
-    """A batch of sentences that the model has scored.
-
-    Attributes:
-        numbers: which sentences these are.
-        emissions: *Shape:* (B, W, C)
-        mask: true on words. *Shape:* (B, W)
-    """
-
-    numbers: list[int]
-    emissions: Tensor
-    mask: Tensor
+from ner_lightning.system.ranges import PositiveFloat, RangeError
 
 
 class NERTagger:
-    """Finds entities in texts, or in words.
+    """Predicts the entities of texts or words.
 
     `tagger("text")`, `tagger(["text", ...])` and `tagger(words=[["a", "sentence"], ...])` return `Tagged`
-    texts; `stream` does the same for texts that come one after the other.
+    results; `stream` does the same for texts that arrive one after the other.
 
     Args:
-        tagger: the model, ready to run.
-        encoder: around its backbone's tokenizer.
+        tagger: the model.
+        encoder: the encoder of its backbone.
+
+    Attributes:
+        path: the checkpoint or exported folder that it was loaded from, if any.
     """
 
     def __init__(self, tagger: Tagger, encoder: Encoder) -> None:
         self.tagger = tagger.eval()
         self.encoder = encoder
         self.labels: LabelSet = tagger.labels
+        self.path: Path | None = None
+        self._trust = False  # whether code that comes with it may run
 
     @classmethod
     def from_run(
@@ -71,59 +51,98 @@ class NERTagger:
         """Loads the best checkpoint of a run.
 
         Args:
-            run: a run folder, a checkpoint file or an exported folder; None is the last run.
+            run: a run folder, a checkpoint file or an exported folder; None: the last run.
             root: the folder of runs, for None.
-            device: where to run: `cpu`, `cuda`, `cuda:N` or `mps`; None takes a CUDA GPU if there is one.
+            device: `cpu`, `cuda`, `cuda:N` or `mps`; None: a CUDA GPU if there is one, else the CPU.
             trust_remote_code: run code that comes with the backbone, or that the run names.
 
         Raises:
             UserError: there is no such run, or its checkpoint or backbone cannot be used.
         """
-        where = chosen_device(device)
-        return cls._of(source.find(run, Path(root), trust=trust_remote_code), where, asked=device)
+        chosen = chosen_device(device)
+        return cls._load(loading.find(run, Path(root), trust=trust_remote_code), chosen, requested=device)
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, *, device: str | None = None, trust_remote_code: bool = False
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        device: str | None = None,
+        trust_remote_code: bool = False,
     ) -> "NERTagger":
-        """Loads a folder that `ner-lightning export` wrote.
+        """Loads a folder that `ner-lightning export` wrote, from here or from the Hugging Face Hub.
 
         Args:
-            folder: the folder.
-            device: where to run: `cpu`, `cuda`, `cuda:N` or `mps`; None takes a CUDA GPU if there is one.
+            name: a local folder, or a repository `org/name` on the Hub; a local folder has priority.
+            revision: a branch, tag or commit of the repository; None: the main branch.
+            device: `cpu`, `cuda`, `cuda:N` or `mps`; None: a CUDA GPU if there is one, else the CPU.
             trust_remote_code: run code that comes with the weights, or that the folder names.
 
         Raises:
-            UserError: it is no such folder, or it or its backbone cannot be used.
+            UserError: there is no such folder or repository, or it or its backbone cannot be used.
         """
-        where = chosen_device(device)
-        held = source.read_folder(Path(folder).expanduser(), trust=trust_remote_code)
-        return cls._of(held, where, asked=device)
+        chosen = chosen_device(device)
+        folder = Path(name).expanduser()
+        if not folder.exists() and isinstance(name, str) and hub.is_repo_id(name):
+            folder = hub.download(name, revision)
+        elif revision is not None:
+            raise UserError(f"{name} is not a repository org/name on the Hub; leave out revision")
+        return cls._load(loading.read_folder(folder, trust=trust_remote_code), chosen, requested=device)
 
     @classmethod
-    def _of(cls, held: source.TaggerFiles, device: str, *, asked: str | None) -> "NERTagger":
-        if held.form == "onnx" and asked not in (None, "cpu"):
-            raise UserError(f"--device {asked}: {held.path} is an ONNX graph, which runs on the CPU")
-        encoder = held.encoder()  # before the backbone, which gives back what both read of a GGUF file
-        tagger = cls(held.build(device), encoder)
-        tagger.temperature = held.temperature
+    def _load(cls, files: loading.TaggerFiles, device: str, *, requested: str | None) -> "NERTagger":
+        if files.form == loading.ONNX and requested not in (None, "cpu"):
+            raise UserError(f"--device {requested}: {files.path} is an ONNX graph, which runs on the CPU")
+        encoder = files.encoder()  # before the backbone, which frees what both read of a GGUF file
+        tagger = cls(files.build(device), encoder)
+        tagger.temperature, tagger.path, tagger._trust = files.temperature, files.path.absolute(), files.trust
         return tagger
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        format: Literal["merged", "adapter", "onnx"] = "merged",
+    ) -> str:
+        """Uploads the tagger, at its current temperature, to the Hugging Face Hub.
+
+        A run is exported first, as by `ner-lightning export`; an exported folder is uploaded as it is.
+
+        Args:
+            repo_id: `org/name`; the repository is created if it does not exist.
+            private: whether a repository that is created is private.
+            format: what to export a run as; see `ner-lightning export --help`.
+
+        Returns:
+            the address of the commit.
+
+        Raises:
+            UserError: the tagger was not loaded from files, cannot be exported, or the Hub refuses it.
+        """
+        from ner_lightning.export.upload import upload
+
+        if self.path is None:
+            raise UserError("push_to_hub uploads files; load the tagger with from_run or from_pretrained")
+        return upload(
+            self.path, repo_id, format, private=private, temperature=self.temperature, trust=self._trust
+        )
 
     @property
     def temperature(self) -> float:
-        """What all scores are divided by before they become probabilities; see `calibration.calibrate`."""
+        """Scores are divided by it before they become probabilities; see `calibration.calibrate`."""
         return self.tagger.decoder.temperature
 
     @temperature.setter
     def temperature(self, value: float) -> None:
-        if not 0 < value < float("inf"):
-            raise ValueError(f"expected a temperature above 0, got {value}")
-        self.tagger.decoder.temperature = value
+        try:
+            self.tagger.decoder.temperature = PositiveFloat(value)
+        except RangeError as error:
+            raise ValueError(f"temperature {error}") from None
 
-    @overload
-    def __call__(  # type: ignore[overload-overlap]  # a text is an iterable of texts, and is no list of any
-        self, texts: str, *, marginals: bool = ..., n_best: int = ...
-    ) -> Tagged: ...
+    @overload  # a str is also an iterable of str
+    def __call__(self, texts: str, *, marginals: bool = ..., n_best: int = ...) -> Tagged: ...  # type: ignore[overload-overlap]
 
     @overload
     def __call__(self, texts: Iterable[str], *, marginals: bool = ..., n_best: int = ...) -> list[Tagged]: ...
@@ -150,38 +169,35 @@ class NERTagger:
         """Tags a text, several texts, or sentences of words.
 
         Args:
-            texts: any text, of any length, or several: any iterable of texts, as a column of a table.
+            texts: a text of any length, or an iterable of texts, such as a column of a data frame.
             words: instead of texts, the words of each sentence.
-            documents: with words, the number of each sentence's document, for a model that reads the
-                sentences of a document together; None takes each sentence by itself.
-            marginals: give the probability of each tag at each word as well.
-            n_best: give this many of the best tag sequences as well.
+            documents: with words, the number of each sentence's document, for a model with document
+                context; None: each sentence is its own document.
+            marginals: also return the probability of each tag at each word.
+            n_best: also return this many of the most probable tag sequences.
 
         Returns:
-            what was found in the text; a list of that for several texts, and for words.
+            the result of a text; a list of results of several texts, and of words.
 
         Raises:
-            TypeError: an argument or an entry of it is no text, or words have no sentence around them.
+            TypeError: an argument or an entry of it is not a text, or words are not in sentences.
         """
         if (texts is None) == (words is None):
             raise TypeError("give texts or words")
         numbers = None if documents is None else list(documents)
         if words is not None:
-            made: list[Document] = list(map(from_words, given.sentences(words)))
+            made: list[Document] = list(map(from_words, checked_sentences(words)))
         else:
             assert texts is not None
-            made = list(map(read, given.texts([texts] if isinstance(texts, str) else texts)))
+            made = list(map(from_text, checked_texts([texts] if isinstance(texts, str) else texts)))
         if numbers is not None and (words is None or len(numbers) != len(made)):
             raise TypeError("documents has a number for each sentence of words")
-        found = list(self.tag(made, numbers, marginals=marginals, n_best=n_best))
-        return found[0] if isinstance(texts, str) else found
+        results = list(self.tag(made, numbers, marginals=marginals, n_best=n_best))
+        return results[0] if isinstance(texts, str) else results
 
     def stream(self, texts: Iterable[str], *, marginals: bool = False, n_best: int = 0) -> Iterator[Tagged]:
-        """Tags texts as they come, in order, and holds only some thousand sentences of them at a time.
-
-        Arguments are those of a call.
-        """
-        return self.tag(map(read, given.texts(texts)), marginals=marginals, n_best=n_best)
+        """Tags texts as they arrive, in order, a few thousand sentences at a time; arguments as in a call."""
+        return self.tag(map(from_text, checked_texts(texts)), marginals=marginals, n_best=n_best)
 
     def tag(
         self,
@@ -191,108 +207,39 @@ class NERTagger:
         marginals: bool = False,
         n_best: int = 0,
     ) -> Iterator[Tagged]:
-        """Tags documents as they come, in order; `text.read` and `text.from_words` make them.
+        """Tags documents as they arrive, in order.
 
         Args:
-            documents: texts or sentences.
-            numbers: those with the same number, one after the other, are parts of one text, which a model
-                with document context reads together; None takes each by itself.
+            documents: made by `text.from_text` or `text.from_words`.
+            numbers: consecutive documents with the same number are parts of one text, which a model with
+                document context reads together; None: each is its own text.
             marginals: as in a call.
             n_best: as in a call.
         """
         if n_best < 0:
             raise ValueError(f"expected n_best to be at least 0, got {n_best}")
-        for group in _groups(documents, numbers):
+        num_tags = len(self.labels) if marginals else 0
+        for group in scoring.document_groups(documents, numbers):
             sentences = [words for document, _ in group for words in document.words]
-            places = [number for document, number in group for _ in document.sentences]
-            found = self._pieces(sentences, places, marginals=marginals, n_best=n_best)
-            columns = len(self.labels) if marginals else 0
+            owners = [number for document, number in group for _ in document.sentences]
+            results = self._sentence_results(sentences, owners, marginals=marginals, n_best=n_best)
             for document, _ in group:
-                pieces = list(islice(found, len(document.sentences)))
-                yield joined(document, pieces, n_best=n_best, columns=columns)
+                own = list(islice(results, len(document.sentences)))
+                yield join(document, own, n_best=n_best, num_tags=num_tags)
 
     def scores(
         self, sentences: Sequence[Sequence[str]], documents: Sequence[int] | None = None
-    ) -> Iterator[Scored]:
-        """Runs the model over sentences, those of like length together.
+    ) -> Iterator[ScoredBatch]:
+        """Computes emissions, batch by batch, in order of length; see `scoring.score`."""
+        return scoring.score(self.tagger, self.encoder, sentences, documents)
 
-        Args:
-            sentences: the words of each.
-            documents: the document of each, for a tagger that reads the sentences of one together.
-        """
-        checked = given.sentences(sentences, "sentences")
-        encoded = list(self.encoder.encode([_encodable(words) for words in checked], documents))
-        sampler = LengthGroupedSampler(encoded, batch_size=1, tokens_per_batch=TOKENS, shuffle=False)
-        dataset = EncodedDataset(encoded, self.encoder.pad_id)
-        device = next(self.tagger.parameters()).device
-        for places in sampler if encoded else ():
-            batch = dataset[places].to(device)
-            with torch.inference_mode():
-                emissions = self.tagger(batch)
-            yield Scored(batch.index.tolist(), emissions, batch.mask)
-
-    def _pieces(
+    def _sentence_results(
         self, sentences: Sequence[Sequence[str]], documents: Sequence[int], *, marginals: bool, n_best: int
-    ) -> Iterator[Piece]:
-        """What is found in each sentence, in order, a window of them at a time."""
-        begin = 0
-        while begin < len(sentences):
-            end = _window_end(documents, begin)
-            found: dict[int, Piece] = {}
-            for scored in self.scores(sentences[begin:end], documents[begin:end]):
-                found |= self._decode(scored, marginals=marginals, n_best=n_best)
-            yield from (found[index] for index in range(end - begin))
-            begin = end
-
-    @torch.inference_mode()
-    def _decode(self, scored: Scored, *, marginals: bool, n_best: int) -> dict[int, Piece]:
-        numbers, emissions, mask = scored
-        ids = self.tagger.decoder.decode(emissions, mask)
-        entities = self.tagger.decoder.entities(emissions, mask, ids)
-        chances = self.tagger.decoder.marginals(emissions, mask).cpu().numpy() if marginals else None
-        paths, log_probs = self.tagger.decoder.n_best(emissions, mask, n_best) if n_best else (None, None)
-        found = {}
-        for row, (place, length) in enumerate(zip(numbers, mask.sum(1).tolist(), strict=True)):
-            found[place] = Piece(
-                self.labels.decode(ids[row, :length].tolist()),
-                entities[row],
-                None if chances is None else chances[row, :length],
-                []
-                if paths is None or log_probs is None
-                else [
-                    (self.labels.decode(path), log_prob)
-                    for path, log_prob in zip(
-                        paths[row, :, :length].tolist(), log_probs[row].tolist(), strict=True
-                    )
-                    if log_prob > -math.inf
-                ],
-            )
-        return found
-
-
-def _groups(
-    documents: Iterable[Document], numbers: Iterable[int] | None
-) -> Iterator[list[tuple[Document, int]]]:
-    """Documents with their numbers, a window of sentences or a little more, and not too many documents."""
-    alone = numbers is None
-    numbered = zip(documents, count() if numbers is None else numbers, strict=not alone)
-    return grouped(
-        (pair, (1 / GROUP, len(pair[0].sentences) / WINDOW), None if alone else pair[1]) for pair in numbered
-    )
-
-
-def _window_end(numbers: Sequence[int], begin: int) -> int:
-    """Where a window of sentences ends that begins there: where a text does, if that can be."""
-    end = min(begin + WINDOW, len(numbers))
-    if end == len(numbers):
-        return end
-    border = end
-    while border > begin and numbers[border - 1] == numbers[border]:
-        border -= 1
-    return border if border > begin else end
-
-
-def _encodable(words: Sequence[str]) -> Sequence[str]:
-    if any(map(_SURROGATE.search, words)):
-        return [_SURROGATE.sub("\ufffd", word) for word in words]
-    return words
+    ) -> Iterator[SentenceResult]:
+        """The result of each sentence, in order."""
+        for window in scoring.windows(documents):
+            results: dict[int, SentenceResult] = {}
+            part = slice(window.start, window.stop)
+            for batch in self.scores(sentences[part], documents[part]):
+                results |= scoring.decode(self.tagger, batch, marginals=marginals, n_best=n_best)
+            yield from (results[index] for index in range(len(window)))

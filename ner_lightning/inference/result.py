@@ -1,34 +1,40 @@
-"""What a tagger finds in a text: entities, and on request tag marginals and the n best sequences."""
+"""What a tagger predicts for a text: entities, tags, and on request marginals and n-best sequences."""
 
 import heapq
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ner_lightning.errors import UserError
+from ner_lightning.inference.display import marked_html, short
 from ner_lightning.inference.text import Document, Offsets
 
 if TYPE_CHECKING:
-    from ner_lightning.model.decoder import EntitySpan as WordEntity
+    import pandas
 
-Path = tuple[Sequence[str], float]  # a tag sequence and its log-probability
+    from ner_lightning.model.decoder import EntitySpan
+
+TagPath = tuple[Sequence[str], float]  # a tag sequence and its log-probability
+SHOWN_ENTITIES = 10  # in a result's `repr`
 
 
 class Entity(NamedTuple):
     """An entity in a text.
 
     Attributes:
-        text: what it is called there; always the text from `start` to `end`.
-        label: its type.
-        start: its first character.
-        end: one past its last character.
-        word_start: its first word.
-        word_end: one past its last word.
-        score: how probable it is that exactly this entity stands there: the CRF's marginal over legal
-            paths, or the product of its words' tag probabilities for a softmax tagger.
+        text: the text from `start` to `end`.
+        label: the entity type.
+        start: index of its first character.
+        end: index after its last character.
+        word_start: index of its first word.
+        word_end: index after its last word.
+        score: its probability, from 0 to 1. With a CRF: the marginal probability over legal tag sequences
+            of exactly this entity. With a softmax: the product of its words' tag probabilities.
     """
 
     text: str
@@ -39,96 +45,144 @@ class Entity(NamedTuple):
     word_end: int
     score: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """Its fields by name; the score has six decimals."""
+        return self._asdict() | {"score": round(self.score, 6)}
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Tagged:
-    """A text with what was found in it.
+    """A text and its predicted entities.
+
+    In a notebook it shows as the text with its entities marked.
 
     Attributes:
         document: the text and its words.
-        tags: one BIO2 tag for each word.
-        entities: what these tags spell, in order of appearance.
-        marginals: the probability of each tag at each word, columns as in `NERTagger.labels.tags`; None
-            unless asked for. *Shape:* (W, C)
-        paths: the n best tag sequences with their log-probabilities, best first, as many as there are;
-            None unless asked for.
+        tags: one BIO2 tag per word.
+        entities: the entities that these tags encode, in order of appearance.
+        marginals: the probability of each tag at each word, None unless requested. *Shape:* (W, C)
+        paths: the most probable tag sequences, best first, with their log-probabilities; None unless
+            requested.
     """
 
     document: Document
     tags: tuple[str, ...]
     entities: tuple[Entity, ...]
     marginals: NDArray[np.float32] | None = None
-    paths: tuple[Path, ...] | None = None
+    paths: tuple[TagPath, ...] | None = None
 
     @property
     def text(self) -> str:
-        """The text as it was given; words that were given come joined by spaces."""
+        """The text; if words were given, those joined by single spaces."""
         return self.document.text
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Its words."""
+        """The words of the text."""
         return tuple(self.text[start:end] for start, end in self.offsets)
 
     @property
     def offsets(self) -> list[Offsets]:
-        """Where each word begins and ends in the text."""
+        """Start and end of each word, in characters of the text."""
         return self.document.offsets
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON: text, words, tags, entities; marginals and paths if requested."""
+        values: dict[str, Any] = {
+            "text": self.text,
+            "words": list(self.words),
+            "tags": list(self.tags),
+            "entities": [entity.to_dict() for entity in self.entities],
+        }
+        if self.marginals is not None:
+            values["marginals"] = self.marginals.tolist()
+        if self.paths is not None:
+            values["paths"] = [{"tags": list(tags), "log_prob": log_prob} for tags, log_prob in self.paths]
+        return values
 
-class Piece(NamedTuple):
-    """What was found in one sentence of a document; attributes as at `Tagged`, offsets in words."""
+    def to_json(self) -> str:
+        """`to_dict` as one line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def to_df(self) -> "pandas.DataFrame":
+        """A data frame with one row per entity and the fields of `Entity` as columns.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise UserError("to_df needs pandas: pip install pandas") from None
+        return pandas.DataFrame([entity.to_dict() for entity in self.entities], columns=Entity._fields)
+
+    def __repr__(self) -> str:
+        shown = [f"{short(e.text, 40)} {e.label} {e.score:.2f}" for e in self.entities[:SHOWN_ENTITIES]]
+        more = len(self.entities) - len(shown)
+        listed = ", ".join([*shown, *([f"... {more} more"] if more else [])])
+        return f"Tagged({short(self.text, 60)}, entities=[{listed}])"
+
+    def _repr_html_(self) -> str:
+        return marked_html(self.text, [(e.start, e.end, e.label, e.score) for e in self.entities])
+
+
+class SentenceResult(NamedTuple):
+    """The predictions for one sentence of a document: as in `Tagged`, but entities name words only."""
 
     tags: Sequence[str]
-    entities: "Sequence[WordEntity]"
+    entities: "Sequence[EntitySpan]"
     marginals: NDArray[np.float32] | None
-    paths: Sequence[Path]
+    paths: Sequence[TagPath]
 
 
-def joined(document: Document, pieces: Sequence[Piece], *, n_best: int = 0, columns: int = 0) -> Tagged:
-    """What was found in a document, from what was found in each of its sentences.
+def join(
+    document: Document, sentences: Sequence[SentenceResult], *, n_best: int = 0, num_tags: int = 0
+) -> Tagged:
+    """Joins the results of a document's sentences.
 
     Args:
         document: the document.
-        pieces: one for each of its sentences.
-        n_best: how many tag sequences to give at most; with 0 there are none.
-        columns: of the marginals; with 0 there are none.
+        sentences: one result per sentence of it.
+        n_best: the number of tag sequences to return at most; 0 returns none.
+        num_tags: the number of columns of the marginals; 0 returns none.
     """
     entities = []
-    before = 0
-    for piece, offsets in zip(pieces, document.sentences, strict=True):
-        for label, first, last, score in piece.entities:
+    words_before = 0
+    for sentence, offsets in zip(sentences, document.sentences, strict=True):
+        for label, first, last, score in sentence.entities:
             start, end = offsets[first][0], offsets[last - 1][1]
-            words = (before + first, before + last)
+            words = (words_before + first, words_before + last)
             entities.append(Entity(document.text[start:end], label, start, end, *words, score))
-        before += len(offsets)
-    marginals = [np.zeros((0, columns), dtype=np.float32)]
-    marginals += [piece.marginals for piece in pieces if piece.marginals is not None]
+        words_before += len(offsets)
+    marginals = [np.zeros((0, num_tags), dtype=np.float32)]
+    marginals += [sentence.marginals for sentence in sentences if sentence.marginals is not None]
     return Tagged(
         document,
-        tuple(chain.from_iterable(piece.tags for piece in pieces)),
+        tuple(chain.from_iterable(sentence.tags for sentence in sentences)),
         tuple(entities),
-        np.concatenate(marginals) if columns else None,
-        tuple(_best([piece.paths for piece in pieces], n_best)) if n_best else None,
+        np.concatenate(marginals) if num_tags else None,
+        tuple(_best_paths([sentence.paths for sentence in sentences], n_best)) if n_best else None,
     )
 
 
-def _best(pieces: Sequence[Sequence[Path]], n: int) -> list[Path]:
+def _best_paths(sentences: Sequence[Sequence[TagPath]], n: int) -> list[TagPath]:
     """The n best sequences of a document: its sentences are independent, so probabilities multiply."""
-    steps: list[list[tuple[float, int, int]]] = [[(0.0, 0, 0)]]  # log-probability, before, path
-    for paths in pieces:
+    # After each sentence, the n best combinations: log-probability, index of the combination that it
+    # extends, index of the sentence's path that it adds.
+    steps: list[list[tuple[float, int, int]]] = [[(0.0, 0, 0)]]
+    for paths in sentences:
         options = (
-            (total + log_prob, before, number)
-            for before, (total, _, _) in enumerate(steps[-1])
-            for number, (_, log_prob) in enumerate(paths)
+            (total + log_prob, previous, index)
+            for previous, (total, _, _) in enumerate(steps[-1])
+            for index, (_, log_prob) in enumerate(paths)
         )
         steps.append(heapq.nlargest(n, options, key=lambda option: option[0]))
-    best: list[Path] = []
-    for place, (total, _, _) in enumerate(steps[-1]):
+    best: list[TagPath] = []
+    for combination, (total, _, _) in enumerate(steps[-1]):
         tags: list[Sequence[str]] = []
-        for step, paths in zip(reversed(steps[1:]), reversed(pieces), strict=True):
-            _, before, number = step[place]
-            tags.append(paths[number][0])
-            place = before
+        for step, paths in zip(reversed(steps[1:]), reversed(sentences), strict=True):
+            _, previous, index = step[combination]
+            tags.append(paths[index][0])
+            combination = previous
         best.append((tuple(chain.from_iterable(reversed(tags))), total))
     return best

@@ -1,4 +1,4 @@
-"""A pipe for spaCy: `nlp.add_pipe("ner_lightning", config={"model": DIR})` sets `doc.ents`."""
+"""A spaCy component: `nlp.add_pipe("ner_lightning", config={"model": DIR})` sets `doc.ents`."""
 
 from collections.abc import Iterable, Iterator
 
@@ -13,13 +13,13 @@ SCORE = "ner_score"  # an entity's probability, as `span._.ner_score`
 
 
 def create(nlp: Language, name: str, model: str, device: str | None = None) -> "Pipe":
-    """Makes the pipe.
+    """Makes the component.
 
     Args:
         nlp: the pipeline.
-        name: of the pipe in it.
+        name: the component's name in it.
         model: a run folder, a checkpoint or an exported folder.
-        device: where to run; None takes a GPU if there is one.
+        device: where to run; None: a CUDA GPU if there is one.
     """
     return Pipe(NERTagger.from_run(model, device=device))
 
@@ -30,11 +30,11 @@ Language.factory("ner_lightning", assigns=["doc.ents", f"span._.{SCORE}"], func=
 class Pipe:
     """Finds entities in the text of each document, and sets `doc.ents`.
 
-    The text is cut into words as the tagger's training data were, not as spaCy cuts it: an entity that ends
-    inside one of spaCy's tokens gets the whole token. Of entities that then share a token the longest stays.
+    The text is split into words as the tagger's training data were, not as spaCy does: an entity that ends
+    inside one of spaCy's tokens gets the whole token. Of entities that share a token the longest is kept.
 
     Args:
-        tagger: what finds them.
+        tagger: the tagger.
     """
 
     def __init__(self, tagger: NERTagger) -> None:
@@ -47,7 +47,7 @@ class Pipe:
         return _with_entities(doc, self.tagger(doc.text))
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Sets the entities of documents that come one after the other, some of them at a time."""
+        """Sets the entities of a stream of documents, in batches."""
         for docs in minibatch(stream, size=batch_size):
             found = self.tagger([doc.text for doc in docs])
             yield from map(_with_entities, docs, found)

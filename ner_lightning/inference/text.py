@@ -1,19 +1,19 @@
-r"""Running text -> words and sentence-like pieces, as character offsets; no model, no torch.
+r"""Splits running text into words and sentence-like pieces, as character offsets; no torch.
 
-Words are cut as in CoNLL-2003, so that a tagger trained there sees what it was trained on:
+Words are split as in CoNLL-2003, so that a tagger sees words like those of its training data:
 
-- white space, control characters and characters of no width part words and belong to none;
-- a sign is a word of its own, and so is a run of one sign (`--`, `...`, `**`);
+- white space, control characters and zero-width characters separate words and belong to none;
+- a sign is a word of its own, and so is a run of the same sign (`--`, `...`, `**`);
 - hyphens, apostrophes, dots, `&` and `@` between letters or digits stay inside a word (`Sino-Soviet`,
   `O'Neill`, `S&P`, `example.com`), and so do `,:/` between digits (`1,000.5`, `2:29.34`, `1/2`);
-- a number keeps its plus or its dot in front (`+44`, `.500`), and a dollar its country's letters (`US$`);
-- English contractions come apart: `Vera|'s`, `did|n't`, `we|'re`;
+- a number keeps a leading plus or dot (`+44`, `.500`), and a dollar sign its country (`US$`);
+- English contractions are split: `Vera|'s`, `did|n't`, `we|'re`;
 - a dot stays with dotted letters (`U.S.`, `a.m.`), with an initial before a name (`J. Holt`), with common
   abbreviations (`Inc.`, `No. 5`), and with a number of one or two digits that opens a line (`1. Holt`);
-- Han, Hiragana and Katakana are a word each; other scripts without spaces stay whole;
-- an emoji is one word with all that modifies it, and a letter keeps its combining marks.
+- each Han, Hiragana or Katakana character is a word; other scripts without spaces are not split;
+- an emoji is one word with its modifiers, and a letter keeps its combining marks.
 
-Pieces only bound what the model looks at together; see `pieces`.
+A piece is what the model reads at once; see `pieces`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,10 @@ from typing import NamedTuple
 
 import regex
 
-Offsets = tuple[int, int]  # a first character and one past the last, or a first word and one past the last
-LONGEST = 256  # words in a piece of running text
-LONGEST_GIVEN = 4096  # words in a piece of words that were given as a sentence
-WRAPPED = 40  # characters: a line at least this long may have been broken to fit a page
+Offsets = tuple[int, int]  # start and end, in characters or words; the end is exclusive
+MAX_WORDS = 256  # of a piece of running text
+MAX_GIVEN_WORDS = 4096  # of a piece of words that were given as a sentence
+WRAPPED = 40  # characters: a line at least this long may have been wrapped
 
 _TITLES = (
     "Adm|Ave|Brig|Bros|Calif|Capt|Cmdr|Co|Col|Colo|Conn|Corp|Cpl|Dept|Dr|Fla|Gen|Gov|Hon|Inc|Jr|Lt|Ltd|Maj|"
@@ -73,8 +73,8 @@ class Document(NamedTuple):
     """A text and its words.
 
     Attributes:
-        text: as it was given.
-        sentences: the offsets of the words of each piece that the model looks at as a whole; none empty.
+        text: the text, unchanged.
+        sentences: the offsets of the words of each piece that the model reads at once; none is empty.
     """
 
     text: str
@@ -82,7 +82,7 @@ class Document(NamedTuple):
 
     @property
     def offsets(self) -> list[Offsets]:
-        """Where each word begins and ends in the text."""
+        """Start and end of each word, in characters of the text."""
         return list(chain.from_iterable(self.sentences))
 
     @property
@@ -91,54 +91,54 @@ class Document(NamedTuple):
         return [[self.text[start:end] for start, end in sentence] for sentence in self.sentences]
 
 
-def read(text: str) -> Document:
-    """Cuts a text into words, and these into pieces."""
+def from_text(text: str) -> Document:
+    """Splits a text into words, and these into pieces."""
     found = words(text)
     return Document(text, tuple(tuple(found[first:last]) for first, last in pieces(text, found)))
 
 
 def from_spaces(text: str) -> Document:
-    """Takes a text as one sentence whose words are parted by white space."""
+    """Takes a text as one sentence whose words are separated by white space."""
     found = [match.span() for match in regex.finditer(r"\S++", text)]
-    return Document(text, _bounded(text, found, LONGEST_GIVEN))
+    return Document(text, _bounded(text, found, MAX_GIVEN_WORDS))
 
 
 def from_words(words: Sequence[str]) -> Document:
     """Takes the words of one sentence; the text is these words joined by single spaces.
 
     Raises:
-        TypeError: it is a text, whose letters would pass for words.
+        TypeError: it is a text, not a list of words.
     """
     if isinstance(words, str):
-        raise TypeError(f"words is the text {words!a:.40}; give a list of words, or take `read`")
+        raise TypeError(f"words is the text {words!a:.40}; give a list of words, or use from_text")
     found = []
     start = 0
     for word in words:
         found.append((start, start + len(word)))
         start += len(word) + 1
     text = " ".join(words)
-    return Document(text, _bounded(text, found, LONGEST_GIVEN))
+    return Document(text, _bounded(text, found, MAX_GIVEN_WORDS))
 
 
 def words(text: str) -> list[Offsets]:
-    """The words of a text, in order, none of them empty; the module's description says what a word is."""
+    """The words of a text, in order, none of them empty; the module's docstring defines them."""
     return [match.span() for match in _TOKEN.finditer(text)]
 
 
 def pieces(text: str, words: Sequence[Offsets]) -> list[Offsets]:
-    r"""Cuts the words of a running text into sentence-like pieces, none of them empty.
+    r"""Splits the words of a running text into sentence-like pieces, none of them empty.
 
-    A piece ends where a blank line follows; at a line break after a line of fewer than `WRAPPED`
-    characters, which no page's width has broken (a heading, an address); and after a full stop, question
-    or exclamation mark, with quotes and brackets that close behind it, unless a small letter follows. One
-    of more than `LONGEST` words is cut at a comma or the like.
+    A piece ends before a blank line; at a line break after a line of fewer than `WRAPPED` characters, which
+    was not wrapped (a heading, an address); and after a full stop, question or exclamation mark, with its
+    closing quotes and brackets, unless a lower-case letter follows. One of more than `MAX_WORDS` words is
+    split after a comma or a similar sign.
 
     Returns:
-        the first word of each piece, and one past its last.
+        the index of the first word of each piece, and the index after its last word.
     """
     cuts = [0]
-    stopped = False  # whether a full stop was passed, and only closing signs since
-    line = 0  # where the line begins
+    stopped = False  # whether the last word was a full stop, apart from closing signs
+    line = 0  # start of the line
     for number, ((start, end), (after, _)) in enumerate(pairwise(words), start=1):
         word = text[start:end]
         stopped = word in _FULL_STOPS or word in _WIDE_STOPS or (stopped and word in _CLOSING)
@@ -159,9 +159,9 @@ def pieces(text: str, words: Sequence[Offsets]) -> list[Offsets]:
 
 
 def _parts(
-    text: str, words: Sequence[Offsets], first: int, last: int, longest: int = LONGEST
+    text: str, words: Sequence[Offsets], first: int, last: int, longest: int = MAX_WORDS
 ) -> Iterator[Offsets]:
-    """Cuts a range of words into ranges of at most `longest`, behind a comma or the like if there is one."""
+    """Splits a range of words into ranges of at most `longest`, after a comma or similar if there is one."""
     while last - first > longest:
         latest = range(first + longest, first + longest // 2, -1)
         pauses = (cut for cut in latest if text[slice(*words[cut - 1])] in _PAUSES)

@@ -1,1 +1,1 @@
-"""The service: a tagger that answers over HTTP."""
+"""Serving: a trained tagger answers over HTTP."""

@@ -1,4 +1,4 @@
-"""Concurrent requests share the model: those that wait while it works are its next batch."""
+"""Batches concurrent requests: those that arrive while the model works are its next batch."""
 
 import asyncio
 from collections import deque
@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 Result = TypeVar("Result")
 
 
-class Full(Exception):  # noqa: N818  (no error of ours: the client should come back later)
-    """As many requests wait as may."""
+class Full(Exception):  # noqa: N818  (not a failure: the client should try again later)
+    """The queue is full, or the service is stopping."""
 
 
 @dataclass(eq=False)  # two requests with the same texts are still two
@@ -25,14 +25,14 @@ class _Job(Generic[Result]):
 
 
 class Batcher(Generic[Result]):
-    """Puts requests into batches; one thread works on them, one batch after the other.
+    """Puts requests into batches; a single thread works on them, one batch after the other.
 
-    Nothing waits for a batch to fill up: whatever came in while the model was busy goes next, together.
+    No request waits for a batch to fill up: all that arrived while the model was busy form the next one.
 
     Args:
-        work: what is done with a batch of texts; it gives a result for each.
+        work: processes a batch of texts; returns a result for each.
         waiting: how many requests may wait.
-        characters: a batch is closed once it has as many.
+        characters: a batch takes no further request that would exceed this size.
         on_batch: called with the number of requests of each batch that begins.
     """
 
@@ -46,7 +46,7 @@ class Batcher(Generic[Result]):
     ) -> None:
         self._work = work
         self._on_batch = on_batch
-        self._most = waiting
+        self._max_waiting = waiting
         self._characters = characters
         self._jobs: deque[_Job[Result]] = deque()
         self._arrived = asyncio.Event()
@@ -56,16 +56,16 @@ class Batcher(Generic[Result]):
 
     @property
     def waiting(self) -> int:
-        """Requests that wait now."""
+        """The number of requests that wait."""
         return len(self._jobs)
 
     async def submit(self, texts: Sequence[str]) -> list[Result]:
-        """The results of some texts. Cancel it, and they are left out if they still wait.
+        """Returns the results of texts; if it is cancelled while they wait, they are not processed.
 
         Raises:
-            Full: too many requests wait, or the service is stopping.
+            Full: too many requests are waiting, or the service is stopping.
         """
-        if self._closing or len(self._jobs) >= self._most:
+        if self._closing or len(self._jobs) >= self._max_waiting:
             raise Full
         job = _Job[Result](texts, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
@@ -77,7 +77,7 @@ class Batcher(Generic[Result]):
                 self._jobs.remove(job)
 
     async def close(self) -> None:
-        """Takes nothing new, finishes what waits, and ends the thread."""
+        """Refuses new requests, finishes those that wait, and ends the thread."""
         self._closing = True
         self._arrived.set()
         await self._loop
@@ -88,7 +88,7 @@ class Batcher(Generic[Result]):
             await self._arrived.wait()
             batch = self._next()
             if batch:
-                await self._do(batch)
+                await self._process(batch)
             elif not self._closing:
                 self._arrived.clear()
 
@@ -100,20 +100,20 @@ class Batcher(Generic[Result]):
             size += batch[-1].size
         return batch
 
-    async def _do(self, batch: list[_Job[Result]]) -> None:
+    async def _process(self, batch: list[_Job[Result]]) -> None:
         self._on_batch(len(batch))
         texts = [text for job in batch for text in job.texts]
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._thread, self._work, texts)
+            results = await asyncio.get_running_loop().run_in_executor(self._thread, self._work, texts)
         except Exception as error:
-            if len(batch) > 1:  # one of them is to blame: the others shall not suffer for it
+            if len(batch) > 1:  # one of them caused it: the others get their results
                 for job in batch:
-                    await self._do([job])
+                    await self._process([job])
             elif not batch[0].done.done():
                 batch[0].done.set_exception(error)
             return
         start = 0
         for job in batch:
-            if not job.done.done():  # nobody waits for it any more otherwise
-                job.done.set_result(list(found[start : start + len(job.texts)]))
+            if not job.done.done():  # otherwise it was cancelled
+                job.done.set_result(list(results[start : start + len(job.texts)]))
             start += len(job.texts)

@@ -1,4 +1,4 @@
-"""Bodies of requests: none longer than allowed, none slower than allowed."""
+"""Limits the size of request bodies, and the time that they may take to arrive."""
 
 import asyncio
 import json
@@ -14,17 +14,17 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 def problem(status: int, reason: str, **headers: str) -> Response:
-    """An answer that says what is wrong; ASCII, so that no text that was sent can spoil it."""
+    """An error as JSON in ASCII, so that no text that was sent can break it."""
     return Response(json.dumps({"error": reason}), status, headers, "application/json")
 
 
 class BodyLimit:
-    """Reads the body before the application sees the request, and answers 413 or 408 itself.
+    """Reads the body before the application does, and answers 413 or 408 itself.
 
     Args:
         app: the application.
-        limit: most bytes of a body.
-        seconds: how long a body may take to come in.
+        limit: the largest body, in bytes.
+        seconds: how long a body may take to arrive.
     """
 
     def __init__(self, app: App, limit: int, seconds: float) -> None:
@@ -39,7 +39,7 @@ class BodyLimit:
             async with asyncio.timeout(self.seconds):
                 body = await self._read(receive)
         except TimeoutError:
-            await problem(408, "the body took too long to come in")(scope, receive, send)
+            await problem(408, "the body did not arrive in time")(scope, receive, send)
             return
         if body is None:
             return
@@ -47,19 +47,19 @@ class BodyLimit:
             reason = f"the body is longer than {self.limit:,} bytes; send less at a time"
             await problem(413, reason, connection="close")(scope, receive, send)
             return
-        given = False
+        passed_on = False
 
-        async def again() -> Message:
-            nonlocal given
-            if given:
+        async def replay() -> Message:
+            nonlocal passed_on
+            if passed_on:
                 return await receive()
-            given = True
+            passed_on = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await self.app(scope, again, send)
+        await self.app(scope, replay, send)
 
     async def _read(self, receive: Receive) -> bytes | None:
-        """The body, or as much of it as shows that it is too long; None if the client has gone."""
+        """The body, or its beginning if it is too long; None if the client has disconnected."""
         parts, size, more = [], 0, True
         while more and size <= self.limit:
             message = await receive()

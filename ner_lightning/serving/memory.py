@@ -1,29 +1,29 @@
-"""A service's memory stays what it is: few kernels are kept, and what the allocator holds is given back."""
+"""Keeps a service's memory bounded: fewer cached CPU kernels, and unused heap returned to the system."""
 
 import ctypes
 import os
 import time
 
-EVERY = 2.0  # seconds between two times
-# Of oneDNN, and of PyTorch's layer above it. A batch needs about ten; each keeps its code and its buffers.
+INTERVAL = 2.0  # seconds between two trims
+# Kernel caches of oneDNN and of PyTorch's layer above it. A batch needs about ten kernels; each has its code
+# and its buffers.
 CACHES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32", "LRU_CACHE_CAPACITY": "32"}
 
 
-def keep_few_kernels() -> None:
-    """Lets a CPU's kernels be forgotten; before torch is loaded, and unless the environment says otherwise.
+def limit_kernel_caches() -> None:
+    """Limits the caches of CPU kernels, unless the environment sets them. Call it before torch is loaded.
 
-    A kernel is made for each shape of matrices, and by default a thousand are kept. Batches of a service have
-    ever other shapes, so that it would grow for long, and hardly ever use one again.
+    A kernel is compiled for each shape of matrices, and by default a thousand are kept. The batches of a
+    service keep having new shapes, so memory would grow for a long time with kernels that are hardly reused.
     """
-    for name, most in CACHES.items():
-        os.environ.setdefault(name, most)
+    for name, capacity in CACHES.items():
+        os.environ.setdefault(name, capacity)
 
 
 class Trimmer:
-    """Gives back what glibc's allocator holds but does not use.
+    """Returns unused heap memory of glibc's allocator to the system; without glibc it does nothing.
 
-    Batches of ever other shapes leave gaps of ever other sizes in its heaps, so that a service would seem to
-    grow for a long time. Where there is no glibc it does nothing.
+    Batches of varying shapes fragment the heap, so a service would seem to grow for a long time.
     """
 
     def __init__(self) -> None:
@@ -31,8 +31,8 @@ class Trimmer:
         self._last = 0.0
 
     def __call__(self) -> None:
-        """Gives back, if the last time is long enough ago."""
+        """Trims, if the last time is long enough ago."""
         now = time.monotonic()
-        if self._trim is not None and now - self._last >= EVERY:
+        if self._trim is not None and now - self._last >= INTERVAL:
             self._last = now
             self._trim(0)

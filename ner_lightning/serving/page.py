@@ -1,7 +1,5 @@
-"""The service's two pages: one to try it, one that describes it; neither asks for anything elsewhere."""
+"""The service's pages: one to try it, one that describes its interface; both are self-contained."""
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -9,41 +7,38 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-_INLINE = {kind: re.compile(rf"<{tag}>(.*?)</{tag}>", re.S) for kind, tag in
-           (("style-src", "style"), ("script-src", "script"))}  # fmt: skip
+from ner_lightning.system.page_policy import page_policy
+
+_STYLE, _SCRIPT = (re.compile(rf"<{tag}>(.*?)</{tag}>", re.S) for tag in ("style", "script"))
 
 
 def try_page(model: str, labels: Sequence[str]) -> str:
-    """The page on which one types a text and sees its entities."""
-    page, style, script = _read("page.html"), _read("page.css"), _read("page.js")
-    known = "".join(f"<li>{escape(label)}</li>" for label in labels)
+    """The page that shows the entities of a text that one types."""
+    page, style, script = map(_read, ("page.html", "page.css", "page.js"))
+    items = "".join(f"<li>{escape(label)}</li>" for label in labels)
     return (
         page.replace("{{style}}", style)
         .replace("{{script}}", script)
         .replace("{{model}}", escape(model))
-        .replace("{{labels}}", known)
+        .replace("{{labels}}", items)
     )
 
 
-def docs_page(described: Mapping[str, Any]) -> str:
-    """The description of the interface, from its OpenAPI document.
-
-    Args:
-        described: the document.
-    """
+def docs_page(openapi: Mapping[str, Any]) -> str:
+    """The description of the interface, from its OpenAPI document."""
     parts = []
-    for path, methods in described["paths"].items():
-        for method, about in methods.items():
+    for path, methods in openapi["paths"].items():
+        for method, operation in methods.items():
             answers = "".join(
                 f"<tr><th scope=row>{escape(str(code))}</th><td>{escape(answer['description'])}</td></tr>"
-                for code, answer in about["responses"].items()
+                for code, answer in operation["responses"].items()
             )
-            said = about.get("description") or about.get("summary", "")
+            description = operation.get("description") or operation.get("summary", "")
             parts.append(
-                f"<h2><code>{escape(method.upper())} {escape(path)}</code></h2><p>{escape(said)}</p>"
+                f"<h2><code>{escape(method.upper())} {escape(path)}</code></h2><p>{escape(description)}</p>"
                 f"<table><caption>Answers</caption>{answers}</table>"
             )
-    schemas = json.dumps(described.get("components", {}).get("schemas", {}), indent=2)
+    schemas = json.dumps(openapi.get("components", {}).get("schemas", {}), indent=2)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -55,20 +50,9 @@ def docs_page(described: Mapping[str, Any]) -> str:
 
 
 def policy(page: str) -> str:
-    """The content policy under which a page runs its own style and script and nothing else."""
-    hashes = {
-        kind: " ".join(f"'sha256-{_digest(text)}'" for text in found.findall(page)) or "'none'"
-        for kind, found in _INLINE.items()
-    }
-    own = "; ".join(f"{kind} {allowed}" for kind, allowed in hashes.items())
-    return (
-        f"default-src 'none'; connect-src 'self'; img-src data:; {own}; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    )
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    """The policy of a page: its own inline style and script, and requests to the service."""
+    more = ("connect-src 'self'", "frame-ancestors 'none'")
+    return page_policy(_STYLE.findall(page), _SCRIPT.findall(page), *more)
 
 
 def _read(name: str) -> str:

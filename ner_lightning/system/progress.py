@@ -32,6 +32,26 @@ def _rank() -> str:
     return next((os.environ[name] for name in names if name in os.environ), "0")
 
 
+class Interval:
+    """Tells when it is time for another line about a loop: `EVERY` seconds after the last one.
+
+    Args:
+        at_terminal: the seconds if standard error is a terminal, at most `EVERY`.
+    """
+
+    def __init__(self, at_terminal: float = math.inf) -> None:
+        self._at_terminal = at_terminal
+        self._last = time.monotonic()
+
+    def __call__(self) -> bool:
+        """Whether it is time; the next interval begins then."""
+        now = time.monotonic()
+        due = now - self._last >= (min(self._at_terminal, EVERY) if sys.stderr.isatty() else EVERY)
+        if due:
+            self._last = now
+        return due
+
+
 class Pace:
     """Prints the progress of a loop once a minute.
 
@@ -43,7 +63,8 @@ class Pace:
 
     def __init__(self, what: str, total: float, before: int = 0) -> None:
         self.what, self.total, self.before = what, total, before
-        self._start = self._last = time.monotonic()
+        self._began = time.monotonic()
+        self._due = Interval()
 
     def __call__(self, done: int) -> None:
         """Prints a line if a minute has passed since the last one.
@@ -51,15 +72,13 @@ class Pace:
         Args:
             done: how many are done.
         """
-        now = time.monotonic()
-        if now - self._last < EVERY:
+        if not self._due():
             return
-        self._last = now
         if math.isinf(self.total):
             stage(f"{self.what}: {done:,}")
             return
-        minutes = (now - self._start) / 60 * (self.total - done) / max(done - self.before, 1)
-        stage(f"{self.what}: {done:,} of {self.total:,}, about {minutes:.0f} minutes left")
+        left = (time.monotonic() - self._began) / 60 * (self.total - done) / max(done - self.before, 1)
+        stage(f"{self.what}: {done:,} of {self.total:,}, about {left:.0f} minutes left")
 
 
 def paced(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:

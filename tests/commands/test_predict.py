@@ -73,7 +73,7 @@ BAD = {
         "a.conll:1: this is a header (word tag); remove the line",
     ),
     "a row without a word": ("a.conll", b"Vera\tO\n\tO\n", "a.conll:2: the word is empty"),
-    "no Parquet": ("a.parquet", b"text", "a.parquet: not whole Parquet"),
+    "no Parquet": ("a.parquet", b"text", "a.parquet: not a complete Parquet file"),
     "no folder of ours": (".", b"", "--input .: no file in this folder ends in"),
 }
 

@@ -15,8 +15,7 @@ from oracles import enumeration
 from ner_lightning.data.schemes import Span, spans, to_bio2
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
-from ner_lightning.inference import calibration
-from ner_lightning.inference import ner_tagger as predictor
+from ner_lightning.inference import calibration, scoring
 from ner_lightning.inference.text import from_words, words
 
 
@@ -98,7 +97,7 @@ def test_streams_words_and_single_texts_agree(tagger, monkeypatch):
     texts = [*taggers.texts(), "", "\n"]
     together = tagger(texts)
     alone = [tagger(text) for text in texts]
-    monkeypatch.setattr(predictor, "WINDOW", 3)
+    monkeypatch.setattr(scoring, "WINDOW", 3)
     streamed = list(tagger.stream(iter(texts)))
     given_words = tagger(words=[list(each.words) for each in together])
     for one, *others in zip(together, alone, streamed, given_words, strict=True):
@@ -195,8 +194,8 @@ def test_sentences_of_a_document_are_read_together(llama, monkeypatch):
     assert moved == [True] * 5 + [False] * (len(words) - 5)
     assert [each.words for each in together] == [tuple(each) for each in words]
     # Neither groups nor windows part a document where another border will do.
-    monkeypatch.setattr(predictor, "GROUP", 2)
-    monkeypatch.setattr(predictor, "WINDOW", 4)
+    monkeypatch.setattr(scoring, "GROUP", 2)
+    monkeypatch.setattr(scoring, "WINDOW", 4)
     for one, other in zip(together, tagger(words=words, documents=documents, marginals=True), strict=True):
         np.testing.assert_allclose(one.marginals, other.marginals, atol=1e-5)
     with pytest.raises(TypeError, match="a number for each"):
@@ -206,7 +205,7 @@ def test_sentences_of_a_document_are_read_together(llama, monkeypatch):
 
 
 def test_a_stream_is_read_as_it_is_wanted(tagger, monkeypatch):
-    monkeypatch.setattr(predictor, "GROUP", 2)
+    monkeypatch.setattr(scoring, "GROUP", 2)
     read = []
 
     def texts():

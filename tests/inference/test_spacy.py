@@ -14,7 +14,7 @@ from untrained import write_checkpoint  # noqa: E402
 
 from ner_lightning.inference.result import Entity, Tagged  # noqa: E402
 from ner_lightning.inference.spacy_pipe import Pipe  # noqa: E402
-from ner_lightning.inference.text import read  # noqa: E402
+from ner_lightning.inference.text import from_text  # noqa: E402
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -38,7 +38,7 @@ class Fixed:
             for word, label in self.finds
             if (at := texts.find(word)) >= 0
         ]
-        return Tagged(read(texts), (), tuple(entities))
+        return Tagged(from_text(texts), (), tuple(entities))
 
 
 def found(doc):

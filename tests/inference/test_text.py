@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ner_lightning.data.sentence import shows_nothing
 from ner_lightning.inference import text as splitter
-from ner_lightning.inference.text import from_spaces, from_words, pieces, read, words
+from ner_lightning.inference.text import from_spaces, from_text, from_words, pieces, words
 
 
 def cut(text):
@@ -44,7 +44,7 @@ def test_words(barred):
 def test_what_parts_words_belongs_to_none():
     assert cut("a\x00b\u200b\u200bc\td\r\ne\u00a0f\u2028g\x1b[0m\ufeffh") == [*"abcdefg", "[", "0m", "h"]
     for nothing in ("", " ", "\r\n\t", "\x00", "\u200b\ufeff", "\u3000"):
-        assert read(nothing) == (nothing, ())
+        assert from_text(nothing) == (nothing, ())
 
 
 def test_words_stay_when_they_are_cut_again():
@@ -70,18 +70,18 @@ PIECES = {
 @pytest.mark.parametrize("case", PIECES)
 def test_pieces(case):
     text, expected = PIECES[case]
-    found = [" ".join(piece) for piece in read(text).words]
+    found = [" ".join(piece) for piece in from_text(text).words]
     assert (len(found) if isinstance(expected, int) else found) == expected
 
 
 def test_long_pieces_are_cut_at_commas():
     text = "word " * 200 + ", " + "word " * 2000
-    sizes = [len(sentence) for sentence in read(text).sentences]
+    sizes = [len(sentence) for sentence in from_text(text).sentences]
     assert sizes[0] == 201
-    assert max(sizes[1:]) == splitter.LONGEST
+    assert max(sizes[1:]) == splitter.MAX_WORDS
     assert sum(sizes) == 2201
-    given = from_words(["word"] * (splitter.LONGEST_GIVEN + 1))
-    assert [len(sentence) for sentence in given.sentences] == [splitter.LONGEST_GIVEN, 1]
+    given = from_words(["word"] * (splitter.MAX_GIVEN_WORDS + 1))
+    assert [len(sentence) for sentence in given.sentences] == [splitter.MAX_GIVEN_WORDS, 1]
 
 
 def test_words_that_are_given_keep_their_places():
@@ -114,7 +114,7 @@ def test_nothing_is_lost_or_moved(text):
     ranges = pieces(text, found)
     assert [word for first, last in ranges for word in range(first, last)] == list(range(len(found)))
     assert all(first < last for first, last in ranges)
-    assert read(text).offsets == found
+    assert from_text(text).offsets == found
 
 
 def is_mark(char):
@@ -128,7 +128,7 @@ def test_time_grows_with_the_text_alone():
 
     def seconds(text):
         began = time.process_time()
-        read(text)
+        from_text(text)
         return time.process_time() - began
 
     for part in ("a", "a'", "n't", "http://.", "1.", "\u0301", "'", "U.S", "A. ", "👨\u200d", " \n", "["):

@@ -40,8 +40,8 @@ def test_what_is_freed_is_given_back():
 KERNELS = """
 import re, sys
 if sys.argv[1] == "few":
-    from ner_lightning.serving.memory import keep_few_kernels
-    keep_few_kernels()
+    from ner_lightning.serving.memory import limit_kernel_caches
+    limit_kernel_caches()
 import torch
 weight = torch.ones(64, 64, dtype=torch.bfloat16)
 with torch.inference_mode():

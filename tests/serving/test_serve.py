@@ -148,7 +148,7 @@ def test_the_page_in_a_browser(checkpoint, tmp_path):
         assert shown == [[e["text"], e["label"], f"{e['score']:.2f}"] for e in found]
         assert page.run(f"{marks}.forEach(m => m.replaceWith(m.firstChild));"
                         "document.getElementById('result').textContent") == hostile  # fmt: skip
-        assert page.run("document.title") == "Find names"
+        assert page.run("document.title") == "Find entities"
         assert page.run("document.querySelectorAll('#result img, #result b').length") == 0
         find(hostile)
         page.picture(tmp_path / "page.png", whole=True)
@@ -159,4 +159,4 @@ def test_the_page_in_a_browser(checkpoint, tmp_path):
         assert elsewhere == []
         # A refusal is told.
         assert "more than 2,000" in find("x" * 3000)
-        assert page.run("document.getElementById('status').className") == "wrong"
+        assert page.run("document.getElementById('status').className") == "error"

@@ -1,7 +1,6 @@
 """A report as one self-contained HTML page: no network, no account, no other file."""
 
 import base64
-import hashlib
 import json
 import re
 from collections import Counter
@@ -24,6 +23,7 @@ from ner_lightning.analysis.render.blocks import (
 )
 from ner_lightning.analysis.rows import Row
 from ner_lightning.data.schemes import Span
+from ner_lightning.system.page_policy import page_policy
 from ner_lightning.system.terminal import printable
 
 
@@ -37,10 +37,7 @@ def html(blocks: Sequence[Block]) -> str:
         (files("ner_lightning.analysis.render") / name).read_text(encoding="utf-8")
         for name in ("page.css", "page.js")
     )
-    policy = (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{_digest(style)}'; "
-        f"script-src 'sha256-{_digest(script)}'; base-uri 'none'; form-action 'none'"
-    )
+    policy = page_policy([style], [script])
     title = next((block.text for block in blocks if isinstance(block, Heading)), "Report")
     return "".join(
         [
@@ -56,10 +53,6 @@ def html(blocks: Sequence[Block]) -> str:
             f"</main>\n<script>{script}</script>\n</body>\n</html>\n",
         ]
     )
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _text(text: str) -> str:

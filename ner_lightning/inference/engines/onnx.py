@@ -1,9 +1,6 @@
 """GraphEmitter: runs a tagger's backbone and head as an ONNX graph, for CPUs."""
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -27,11 +24,11 @@ class GraphEmitter(Emitter):
         pooling: which of a word's sub-tokens represents it.
 
     Raises:
-        UserError: ONNX Runtime is not installed, or the file is not whole.
+        UserError: ONNX Runtime is not installed, or cannot read the file.
     """
 
     def __init__(self, file: Path, pooling: Pooling) -> None:
-        _need("onnxruntime")
+        require("onnxruntime")
         import onnxruntime
 
         super().__init__()
@@ -56,23 +53,12 @@ class GraphEmitter(Emitter):
         return pool(torch.from_numpy(logits), batch, self.pooling)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch's exporter says of its own workings."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+def require(*packages: str) -> None:
+    """Checks that packages are installed.
 
-
-def _need(*packages: str) -> None:
-    from importlib.util import find_spec
-
-    lacking = [name for name in packages if find_spec(name) is None]
-    if lacking:
-        raise UserError(f"ONNX needs {' and '.join(lacking)}, which is not installed.\nInstall: {INSTALL}")
+    Raises:
+        UserError: some are not.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise UserError(f"ONNX needs {' and '.join(missing)}, which is not installed.\nInstall: {INSTALL}")

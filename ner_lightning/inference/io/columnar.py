@@ -1,4 +1,4 @@
-"""Parquet and spaCy's DocBin, made of lines of JSON: neither can grow, nor be gone on with after a stop."""
+"""Converts lines of JSON to Parquet and to spaCy's DocBin, which cannot grow line by line."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,10 @@ import pyarrow.parquet as pq
 
 from ner_lightning.data.schemes import spans
 from ner_lightning.errors import UserError
-from ner_lightning.inference.io.records import Record
 from ner_lightning.inference.result import Tagged
 from ner_lightning.system.atomic import replacing
 
-ROWS = 1000  # in a group of rows
+GROUP_ROWS = 1000  # in a row group of Parquet
 _ENTITY = pa.struct(
     [
         ("text", pa.string()),
@@ -25,10 +24,10 @@ _ENTITY = pa.struct(
         ("score", pa.float64()),
     ]
 )
-_PLACE = [("file", pa.string()), ("line", pa.int64()), ("id", pa.string()), ("text", pa.string())]
+_ORIGIN = [("file", pa.string()), ("line", pa.int64()), ("id", pa.string()), ("text", pa.string())]
 SCHEMA = pa.schema(
     [
-        *_PLACE,
+        *_ORIGIN,
         ("words", pa.list_(pa.string())),
         ("predicted", pa.list_(pa.string())),
         ("entities", pa.list_(_ENTITY)),
@@ -37,37 +36,29 @@ SCHEMA = pa.schema(
 
 
 def wide_schema(types: Sequence[str]) -> pa.Schema:
-    """Of the table with a row a text and a column a type."""
-    return pa.schema([*_PLACE, *((kind, pa.list_(pa.string())) for kind in types)])
-
-
-def wide_dict(record: Record, tagged: Tagged, types: Sequence[str]) -> dict[str, Any]:
-    """A row of that table."""
-    found: dict[str, list[str]] = {kind: [] for kind in types}
-    for entity in tagged.entities:
-        found[entity.label].append(entity.text)
-    return {"file": record.source, "line": record.line, "id": record.id, "text": tagged.text} | found
+    """The schema of the table with a row per text and a column per type."""
+    return pa.schema([*_ORIGIN, *((name, pa.list_(pa.string())) for name in types)])
 
 
 def parquet(lines: Path, file: Path, schema: pa.Schema) -> None:
-    """Writes lines of JSON as Parquet."""
+    """Converts lines of JSON to Parquet."""
     with replacing(file) as out, pq.ParquetWriter(out, schema) as table:
         rows = _rows(lines)
-        while group := list(islice(rows, ROWS)):
+        while group := list(islice(rows, GROUP_ROWS)):
             for row in group:
                 if row.get("id") is not None:
-                    row["id"] = str(row["id"])  # a file may have numbers and names
+                    row["id"] = str(row["id"])  # a file may have both numbers and strings
             table.write_table(pa.Table.from_pylist(group, schema))
 
 
 def with_words(tagged: Tagged) -> dict[str, Any]:
-    """A text with the offsets of its words, the number of words in each sentence, and their tags."""
+    """What `doc_bin` reads: text, offsets of the words, number of words in each sentence, tags."""
     sizes = [len(sentence) for sentence in tagged.document.sentences]
     return {"text": tagged.text, "words": tagged.offsets, "sentences": sizes, "tags": tagged.tags}
 
 
 def check_spacy() -> None:
-    """Checks that spaCy is there.
+    """Checks that spaCy is installed.
 
     Raises:
         UserError: it is not.
@@ -77,40 +68,40 @@ def check_spacy() -> None:
 
 
 def doc_bin(lines: Path, file: Path) -> None:
-    """Writes what `with_words` gave as spaCy's DocBin, which holds all of it in memory."""
+    """Converts lines made by `with_words` to spaCy's DocBin, which holds all of them in memory."""
     from spacy.tokens import Doc, DocBin, Span
     from spacy.vocab import Vocab
 
     vocab = Vocab()
-    held = DocBin(attrs=["ORTH", "SPACY", "ENT_IOB", "ENT_TYPE", "SENT_START"])
+    docs = DocBin(attrs=["ORTH", "SPACY", "ENT_IOB", "ENT_TYPE", "SENT_START"])
     for row in _rows(lines):
-        tokens, places = _tokens(row["text"], row["words"])
-        starts = {sum(row["sentences"][:number]) for number in range(len(row["sentences"]))}
-        begins = {places[word] for word in starts} | {0}
+        tokens, token_of = _tokens(row["text"], row["words"])
+        first_words = {sum(row["sentences"][:index]) for index in range(len(row["sentences"]))}
+        first_tokens = {token_of[word] for word in first_words} | {0}
         doc = Doc(
             vocab,
             words=[word for word, _ in tokens],
             spaces=[space for _, space in tokens],
-            sent_starts=[place in begins for place in range(len(tokens))],
+            sent_starts=[index in first_tokens for index in range(len(tokens))],
         )
         doc.set_ents(
             [
-                Span(doc, places[span.start], places[span.end - 1] + 1, label=span.type)
+                Span(doc, token_of[span.start], token_of[span.end - 1] + 1, label=span.type)
                 for span in spans(row["tags"])
             ]
         )
-        held.add(doc)
+        docs.add(doc)
     with replacing(file) as out:
-        out.write(held.to_bytes())
+        out.write(docs.to_bytes())
 
 
 def _tokens(text: str, words: Sequence[tuple[int, int]]) -> tuple[list[tuple[str, bool]], list[int]]:
-    """A text as spaCy's tokens, each with a space after it or not, and the token of each word.
+    """A text as spaCy's tokens, each with whether a space follows it, and the index of each word's token.
 
-    What lies between words, but for one space, is a token as well, so that the text comes out as it was.
+    Text between words, except for one space, becomes tokens as well, so that the tokens give the whole text.
     """
     tokens: list[tuple[str, bool]] = []
-    places: list[int] = []
+    token_of: list[int] = []
     done = 0
     for start, end in [*words, (len(text), len(text))]:
         gap = text[done:start]
@@ -120,10 +111,10 @@ def _tokens(text: str, words: Sequence[tuple[int, int]]) -> tuple[list[tuple[str
         if gap:
             tokens.append((gap, False))
         if start < end:
-            places.append(len(tokens))
+            token_of.append(len(tokens))
             tokens.append((text[start:end], False))
         done = end
-    return tokens, places
+    return tokens, token_of
 
 
 def _rows(lines: Path) -> Iterator[dict[str, Any]]:

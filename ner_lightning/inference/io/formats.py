@@ -1,4 +1,4 @@
-"""Which formats of files are read and written, and the suffixes by which they are known."""
+"""The formats that `predict` reads and writes, and their file suffixes."""
 
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
 
@@ -8,5 +8,5 @@ READ = {".txt": "txt", **_JSONL, **_TABLES, **dict.fromkeys((".conll", ".bio", "
 WRITTEN = {**_JSONL, **_TABLES, ".spacy": "spacy", ".conll": "conll", ".txt": "text"}
 INPUTS = tuple(dict.fromkeys(READ.values()))
 OUTPUTS = tuple(dict.fromkeys(WRITTEN.values()))
-WIDE = ("csv", "parquet")  # can be a table with a column for each type
-MADE_AT_THE_END = ("parquet", "spacy")  # of lines of JSON
+WIDE = ("csv", "parquet")  # can be a table with a column per type
+CONVERTED = ("parquet", "spacy")  # from lines of JSON, at the end

@@ -1,26 +1,26 @@
-"""A text or words to be tagged, and where they are from; lines and whole files of text. No torch in here."""
+"""A record: a text or words to tag, and where they come from; reads lines and files of text; no torch."""
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from ner_lightning.data.readers.jsonl import SURROGATE
-from ner_lightning.data.sentence import check_word
+from ner_lightning.data.sentence import DataError, check_word
 from ner_lightning.errors import UserError
-from ner_lightning.inference.text import Document, from_spaces, from_words, read
+from ner_lightning.inference.text import Document, from_spaces, from_text, from_words
 
-LONGEST = 8 * 2**20  # bytes of a text: a few books; its words take a hundred times that
+MAX_BYTES = 8 * 2**20  # of a text: a few books; tagging takes a hundred times as much memory
 
 
 class Record(NamedTuple):
-    """What is to be tagged, or why it cannot be.
+    """A text or words to tag, or the reason why they cannot be tagged.
 
     Attributes:
         source: the file that it is from.
-        line: where it begins there, from 1; for Parquet, its row.
-        content: a text, or words; of what cannot be tagged, its beginning.
-        id: what the file has for an id.
-        opens: whether a document begins with it.
+        line: the line where it begins, from 1; in Parquet, its row.
+        content: a text, or words; of a record with a reason, the beginning of its text.
+        id: its id in the file.
+        starts_document: whether a document begins with it.
         reason: why it cannot be tagged; empty if it can.
     """
 
@@ -28,38 +28,43 @@ class Record(NamedTuple):
     line: int
     content: str | tuple[str, ...] = ""
     id: Any = None
-    opens: bool = False
+    starts_document: bool = False
     reason: str = ""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it can be tagged and is a text, not words."""
+        return isinstance(self.content, str) and not self.reason
 
     def document(self, *, tokenized: bool = False) -> Document:
         """Its words.
 
         Args:
-            tokenized: words of a text are parted by white space alone.
+            tokenized: words of a text are separated by white space alone.
         """
         if not isinstance(self.content, str):
             return from_words(self.content)
-        return from_spaces(self.content) if tokenized else read(self.content)
+        return from_spaces(self.content) if tokenized else from_text(self.content)
 
 
 def lines(file: BinaryIO, source: str) -> Iterator[Record]:
-    """The lines of a UTF-8 file, without their ends (LF, CRLF, or in all of it CR); blank ones as well."""
+    """The lines of a UTF-8 file, blank ones as well, without their ends (LF, CRLF, or CR throughout)."""
     number = 0
-    while raw := file.readline(LONGEST + 1):
+    while raw := file.readline(MAX_BYTES + 1):
         number += 1
         record = Record(source, number)
-        if len(raw) > LONGEST:
-            shown = raw
+        if len(raw) > MAX_BYTES:
+            beginning = raw
             while raw and not raw.endswith(b"\n"):
-                raw = file.readline(LONGEST)
-            yield bad(record._replace(content=shown.decode(errors="replace")), _too_long())
+                raw = file.readline(MAX_BYTES)
+            yield rejected(record._replace(content=beginning.decode(errors="replace")), _too_long())
             continue
         if number > 1:
             yield _decoded(record, raw)
             continue
         raw = raw.removeprefix(codecs.BOM_UTF8)
         parts = [raw] if raw.endswith(b"\n") else raw.split(b"\r")
-        for number, part in enumerate(parts, 1):  # the first line is the file
+        for number, part in enumerate(parts, 1):  # with CR the first "line" is the whole file
             yield _decoded(record._replace(line=number), part)
 
 
@@ -69,39 +74,34 @@ def _decoded(record: Record, raw: bytes) -> Record:
     except UnicodeDecodeError as error:
         column = len(raw[: error.start].decode("utf-8")) + 1
         reason = f"byte 0x{raw[error.start]:02x} in column {column} is not UTF-8"
-        return bad(record._replace(content=raw.decode(errors="replace")), reason)
+        return rejected(record._replace(content=raw.decode(errors="replace")), reason)
     return record._replace(content=text.removesuffix("\n").removesuffix("\r"))
 
 
-def texts(file: BinaryIO, source: str) -> Iterator[Record]:
-    """The lines that are not blank."""
-    return filter(not_blank, lines(file, source))
-
-
-def not_blank(line: Record) -> bool:
-    """Whether there is something on a line."""
+def is_not_blank(line: Record) -> bool:
+    """Whether a line has more than white space, or a reason why it cannot be tagged."""
     return bool(line.reason or str(line.content).strip())
 
 
-def whole(file: BinaryIO, source: str) -> Iterator[Record]:
-    """A file as one text, line breaks as they are."""
-    raw = file.read(LONGEST + 1).removeprefix(codecs.BOM_UTF8)
-    record = Record(source, 1, opens=True)
-    if len(raw) > LONGEST:
-        yield bad(record, _too_long())
+def whole_file(file: BinaryIO, source: str) -> Iterator[Record]:
+    """A file as one text, with its line breaks."""
+    raw = file.read(MAX_BYTES + 1).removeprefix(codecs.BOM_UTF8)
+    record = Record(source, 1, starts_document=True)
+    if len(raw) > MAX_BYTES:
+        yield rejected(record, _too_long())
         return
     try:
         yield record._replace(content=raw.decode("utf-8"))
     except UnicodeDecodeError as error:
-        place = raw.count(b"\n", 0, error.start) + 1
-        yield bad(record, f"byte 0x{raw[error.start]:02x} in line {place} is not UTF-8")
+        line = raw.count(b"\n", 0, error.start) + 1
+        yield rejected(record, f"byte 0x{raw[error.start]:02x} in line {line} is not UTF-8")
 
 
-def checked(value: Any, where: str) -> str | tuple[str, ...]:
-    """A value, if it is a text or a list of words that can be written again.
+def checked_content(value: Any, where: str) -> str | tuple[str, ...]:
+    """A value that is a text or a list of words.
 
     Raises:
-        UserError: it is not; the message begins with `where`.
+        UserError: it is neither, is too long, or cannot be written as UTF-8; the message begins with `where`.
     """
     words = value if isinstance(value, list) else [value]
     if not all(isinstance(word, str) for word in words):
@@ -110,17 +110,37 @@ def checked(value: Any, where: str) -> str | tuple[str, ...]:
         for word in words:
             check_word(word)
     if any(map(SURROGATE.search, words)):
-        raise UserError(f"{where} holds half a character: {value!a:.40}")
-    if sum(map(len, words)) > LONGEST:
+        raise UserError(f"{where} holds half of a surrogate pair: {value!a:.40}")
+    if sum(map(len, words)) > MAX_BYTES:
         raise UserError(_too_long())
     return value if isinstance(value, str) else tuple(value)
 
 
-def bad(record: Record, reason: str) -> Record:
-    """A record that cannot be tagged, with the beginning of what it holds."""
+def rejected(record: Record, reason: str) -> Record:
+    """A record that cannot be tagged, with the beginning of its content."""
     content = record.content if isinstance(record.content, str) else " ".join(record.content)
     return record._replace(content=content[:200], reason=reason)
 
 
 def _too_long() -> str:
-    return f"longer than {LONGEST // 2**20} MB; break it into several texts"
+    return f"longer than {MAX_BYTES // 2**20} MB; split it into several texts"
+
+
+def numbered(records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
+    """Records with the number of the document that each belongs to, from 1."""
+    number, source = 0, None
+    for record in records:
+        number += record.starts_document or record.is_text or record.source != source
+        source = record.source
+        yield record, number
+
+
+def check_taggable(records: Iterable[Record]) -> None:
+    """Checks that all records can be tagged.
+
+    Raises:
+        DataError: one cannot; the message says where it is and why.
+    """
+    for record in records:
+        if record.reason:
+            raise DataError(f"{record.source}:{record.line}: {record.reason}")

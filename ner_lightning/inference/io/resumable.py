@@ -1,4 +1,4 @@
-"""An output file that grows block by block, and is gone on with after a stop."""
+"""The output of `predict`: a stream, or a file that grows block by block and can be resumed after a stop."""
 
 import json
 import os
@@ -16,15 +16,15 @@ from ner_lightning.system.progress import stage
 
 
 @dataclass(frozen=True)
-class Done:
-    """What is behind us.
+class Totals:
+    """Counts of what is done.
 
     Attributes:
-        records: read, be they tagged or not.
+        records: read, tagged or not.
         texts: tagged.
         words: in these.
-        entities: found in these.
-        rejected: could not be tagged.
+        entities: predicted in these.
+        rejected: records that could not be tagged.
     """
 
     records: int = 0
@@ -35,18 +35,18 @@ class Done:
 
 
 class Output(Protocol):
-    """Where lines go."""
+    """Takes lines, block by block."""
 
-    done: Done
+    totals: Totals
 
-    def add(self, lines: str, rejects: str, done: Done) -> None:
-        """Adds the lines of a block, and those about what it had to leave out."""
+    def add(self, lines: str, rejects: str, totals: Totals) -> None:
+        """Adds the lines of a block, and those about its rejected records; `totals` include the block."""
 
-    def finish(self, make: Callable[[Path, Path], None] | None) -> None:
-        """Says that all is added; `make` makes the file of its lines."""
+    def finish(self, convert: Callable[[Path, Path], None] | None) -> None:
+        """Ends the output when all blocks are added; `convert` makes the file from its lines."""
 
-    def leave(self) -> None:
-        """Says that no more will be added, although there is more."""
+    def stop(self) -> None:
+        """Ends the output before all blocks are added."""
 
 
 class DirectOutput:
@@ -54,11 +54,11 @@ class DirectOutput:
 
     Args:
         path: None for standard output.
-        rejects: the file for what is left out; None tells it on standard error.
+        rejects: the file for rejected records; None reports them on standard error.
     """
 
     def __init__(self, path: Path | None, rejects: Path | None) -> None:
-        self.done = Done()
+        self.totals = Totals()
         self._path, self._rejects = path, rejects
         self._opened: TextIO | None = None
         if rejects is not None:
@@ -66,18 +66,18 @@ class DirectOutput:
 
     @property
     def _file(self) -> TextIO:
-        """Opened with the first lines: until then what is there stays."""
+        """Opened with the first lines; until then an existing file stays."""
         if self._path is None:
             return sys.stdout
         if self._opened is None:
             self._opened = self._path.open("w", encoding="utf-8", newline="\n")
         return self._opened
 
-    def add(self, lines: str, rejects: str, done: Done) -> None:
+    def add(self, lines: str, rejects: str, totals: Totals) -> None:
         """See `Output`."""
         self._file.write(lines)
         self._file.flush()
-        if self._rejects is not None and not self.done.records and not is_written_through(self._rejects):
+        if self._rejects is not None and not self.totals.records and not is_written_through(self._rejects):
             self._rejects.unlink(missing_ok=True)  # of an earlier command
         if rejects and self._rejects is None:
             for row in map(json.loads, rejects.splitlines()):
@@ -85,39 +85,40 @@ class DirectOutput:
         elif rejects and self._rejects is not None:
             with self._rejects.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(rejects)
-        self.done = done
+        self.totals = totals
 
-    def finish(self, make: Callable[[Path, Path], None] | None) -> None:
+    def finish(self, convert: Callable[[Path, Path], None] | None) -> None:
         """See `Output`."""
         self._file.flush()
-        self.leave()
+        self.stop()
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         """See `Output`."""
         if self._opened is not None:
             self._opened.close()
 
 
 class ResumableOutput:
-    """Lines that are gathered in FILE.partial, which becomes FILE at the end.
+    """Lines that are collected in FILE.partial, which becomes FILE at the end.
 
-    After each block FILE.partial.json says how far it is, so that the same command goes on from there.
+    After each block, FILE.partial.json is written with the totals and the sizes of the files, so that the
+    same command resumes there.
 
     Args:
         path: the file.
-        rejects: the file for what is left out; it is there from the first such line on.
-        request: what is asked for, in plain values: another one cannot be gone on with.
-        restart: begin again, whatever is there.
+        rejects: the file for rejected records; it is created with the first one.
+        request: what the output depends on, in plain values; a different request cannot resume it.
+        restart: start again, whatever is there.
 
     Raises:
-        UserError: what is there was begun with another request, or by no such command.
+        UserError: the partial files belong to a different request, or were not written by such a command.
     """
 
     def __init__(
         self, path: Path, rejects: Path, request: Mapping[str, Any], *, restart: bool = False
     ) -> None:
         self.path = path
-        self.done = Done()
+        self.totals = Totals()
         self._request = json.loads(json.dumps(request))
         self._lines = path.with_name(path.name + ".partial")
         self._state = path.with_name(path.name + ".partial.json")
@@ -126,88 +127,85 @@ class ResumableOutput:
             raise UserError(
                 f"--rejects {rejects}: beside an --output that can be resumed it must be a plain file"
             )
-        sizes = self._begun(restart)
+        sizes = self._resume(restart)
         if rejects.name not in sizes:
             check_rejects(rejects)
-        self._started = bool(self.done.records)
+        self._started = bool(self.totals.records)
         if self._started:
-            self._cut(sizes)
-        if self.done.records:
-            stage(f"Going on after {self.done.records:,} texts that {self._lines} holds ...")
+            self._truncate(sizes)
+            stage(f"Resuming after {self.totals.records:,} texts in {self._lines} ...")
 
-    def add(self, lines: str, rejects: str, done: Done) -> None:
+    def add(self, lines: str, rejects: str, totals: Totals) -> None:
         """See `Output`."""
         try:
             self._start()
-            sizes = {file.name: _append(file, text) for file, text in self._parts(lines, rejects)}
-            self.done = done
-            self._keep(sizes)
+            sizes = {self._lines.name: _append(self._lines, lines)}
+            if rejects or self._rejects.exists():
+                sizes[self._rejects.name] = _append(self._rejects, rejects)
+            self.totals = totals
+            self._write_state(sizes)
         except OSError as error:
             error.filename = str(self.path)
             raise
 
-    def finish(self, make: Callable[[Path, Path], None] | None) -> None:
+    def finish(self, convert: Callable[[Path, Path], None] | None) -> None:
         """See `Output`."""
         self._start()
-        if make is None:
+        if convert is None:
             self._lines.replace(self.path)
         else:
-            make(self._lines, self.path)
+            convert(self._lines, self.path)
         self._remove()
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         """See `Output`."""
-        if self.done.texts:
-            stage(f"{self._lines} holds {self.done.records:,} texts; the same command goes on from there")
+        if self.totals.texts:
+            stage(f"{self._lines} holds {self.totals.records:,} texts; the same command resumes after them")
         elif self._started:
             self._remove()
-            if not self.done.records:  # else it tells why nothing could be tagged
+            if not self.totals.records:  # otherwise it says why nothing could be tagged
                 self._rejects.unlink(missing_ok=True)
 
     def _start(self) -> None:
-        """Removes what an earlier command left, which is kept until now, and says whose lines come."""
+        """Removes what an earlier command left, which stays until now, and writes the request."""
         if not self._started:
             self._started = True
-            self._cut({})
-            self._keep({})
+            self._truncate({})
+            self._write_state({})
 
-    def _cut(self, sizes: Mapping[str, int]) -> None:
-        """Takes away what was written after the last block that was noted."""
+    def _truncate(self, sizes: Mapping[str, int]) -> None:
+        """Removes what was written after the last block in the state file."""
         for file in (self._lines, self._rejects):
             if file.name in sizes:
                 os.truncate(file, sizes[file.name])
             else:
                 file.unlink(missing_ok=True)
 
-    def _keep(self, sizes: Mapping[str, int]) -> None:
-        state = {"request": self._request, "done": asdict(self.done), "sizes": sizes}
+    def _write_state(self, sizes: Mapping[str, int]) -> None:
+        state = {"request": self._request, "totals": asdict(self.totals), "sizes": sizes}
         with replacing(self._state) as file:
             file.write(json.dumps(state).encode())
 
-    def _parts(self, lines: str, rejects: str) -> list[tuple[Path, str]]:
-        parts = [(self._lines, lines)]
-        return [*parts, (self._rejects, rejects)] if rejects or self._rejects.exists() else parts
-
-    def _begun(self, restart: bool) -> dict[str, int]:
-        """Reads how far an earlier command came: the sizes of its files."""
-        state = _state_of(self._state)
+    def _resume(self, restart: bool) -> dict[str, int]:
+        """Reads the totals of an earlier command; returns the sizes of its files, empty if there is none."""
+        state = _read_state(self._state)
         if state is None:
             foreign = [file for file in (self._state, self._lines) if file.exists()]
             if foreign:
                 raise UserError(
-                    f"{foreign[0]} is there, and is not of a command that can be resumed; "
+                    f"{foreign[0]} exists, and was not written by a command that can be resumed; "
                     "remove it, or name another --output"
                 )
             return {}
         if restart or not self._lines.exists():
             return {}
         if state["request"] != self._request:
-            other = [name for name, value in self._request.items() if state["request"].get(name) != value]
+            changed = [name for name, value in self._request.items() if state["request"].get(name) != value]
             raise UserError(
-                f"{self._lines} was begun with something else ({', '.join(other)}).\n"
-                "Give the same command to go on with it, or --restart to begin again"
+                f"{self._lines} was started with different options or files ({', '.join(changed)}).\n"
+                "Give the same command to resume it, or --restart to start again"
             )
-        self.done = Done(**state["done"])
+        self.totals = Totals(**state["totals"])
         sizes: dict[str, int] = state["sizes"]
         return sizes
 
@@ -217,18 +215,20 @@ class ResumableOutput:
                 file.unlink(missing_ok=True)
 
 
-def _state_of(file: Path) -> dict[str, Any] | None:
-    """What an earlier command wrote of itself; None if there is no such file, or it is another one."""
+def _read_state(file: Path) -> dict[str, Any] | None:
+    """The state that an earlier command wrote; None if there is none, or it is some other file."""
     try:
         state: Any = json.loads(file.read_text(encoding="utf-8"))
-        known = {"request", "done", "sizes"} == state.keys() and set(state["done"]) == set(asdict(Done()))
+        known = {"request", "totals", "sizes"} == state.keys() and set(state["totals"]) == set(
+            asdict(Totals())
+        )
     except (OSError, ValueError, AttributeError, TypeError):
         return None
     return dict(state) if known else None
 
 
 def _append(path: Path, text: str) -> int:
-    """Adds to a file, down to the disk; returns its size."""
+    """Appends to a file and flushes it to the disk; returns its size in bytes."""
     with path.open("ab") as file:
         file.write(text.encode("utf-8"))
         file.flush()

@@ -1,7 +1,7 @@
-"""What was found, as JSONL, CSV, CoNLL columns, or text with its entities marked.
+"""Writes tagged texts as JSONL, CSV, CoNLL columns, or text with its entities in brackets.
 
-A writer gives the lines of one text at a time, so that files grow as texts come. Parquet and DocBin,
-which cannot grow, are made of JSONL at the end: see `columnar`.
+A writer makes the lines of one text at a time. Parquet and DocBin, to which lines cannot be appended, are
+converted from JSONL at the end: see `columnar`.
 """
 
 import csv
@@ -19,24 +19,24 @@ from ner_lightning.inference.io.records import Record
 from ner_lightning.inference.result import Entity, Tagged
 from ner_lightning.system.terminal import printable
 
-PLACE = ("file", "line", "id")
-BETWEEN = "; "  # entities of a type, in a cell of the wide table
+ORIGIN = ("file", "line", "id")
+SEPARATOR = "; "  # between the entities of a type, in a cell of the wide table
 _COLORS = (36, 33, 32, 35, 34, 31)  # cyan, yellow, green, magenta, blue, red
 
 
 @dataclass(frozen=True)
 class Writer:
-    """How tagged texts are written.
+    """Makes lines from tagged texts.
 
     Attributes:
-        row: the lines of a text.
-        head: the line above all others.
-        finish: makes the file itself of the lines, where it is more than these.
+        row: makes the lines of a text.
+        head: the first line of the file, if any.
+        convert: makes the file from the lines, if it is not those themselves.
     """
 
     row: Callable[[Record, Tagged], str]
     head: str = ""
-    finish: Callable[[Path, Path], None] | None = None
+    convert: Callable[[Path, Path], None] | None = None
 
 
 def writer(format: str, types: Sequence[str], *, wide: bool = False, color: bool = False) -> Writer:
@@ -45,79 +45,82 @@ def writer(format: str, types: Sequence[str], *, wide: bool = False, color: bool
     Args:
         format: one of `formats.OUTPUTS`.
         types: entity types, in order.
-        wide: CSV or Parquet with a row a text and a column a type.
-        color: with colours, in the text for a terminal.
+        wide: CSV or Parquet with a row per text and a column per type.
+        color: colour the entities, in text for a terminal.
     """
     if format == "conll":
         return Writer(conll_rows)
     if format == "text":
-        colors = {kind: _COLORS[place % len(_COLORS)] for place, kind in enumerate(types)}
+        colors = {name: _COLORS[index % len(_COLORS)] for index, name in enumerate(types)}
         return Writer(lambda record, tagged: marked(tagged, colors if color else {}) + "\n")
     if format == "csv":
         if wide:
-            columns = [*PLACE, "text", *types]
+            columns = [*ORIGIN, "text", *types]
             return Writer(lambda record, tagged: _csv(wide_cells(record, tagged, types)), _csv(columns))
-        return Writer(entity_lines, _csv([*PLACE, *Entity._fields]))
+        return Writer(entity_lines, _csv([*ORIGIN, *Entity._fields]))
     if format == "jsonl":
         return Writer(lambda record, tagged: _json(as_dict(record, tagged)))
     from ner_lightning.inference.io import columnar
 
     if format == "spacy":
         columnar.check_spacy()
-        return Writer(lambda record, tagged: _json(columnar.with_words(tagged)), finish=columnar.doc_bin)
+        return Writer(lambda record, tagged: _json(columnar.with_words(tagged)), convert=columnar.doc_bin)
     if wide:
         return Writer(
-            lambda record, tagged: _json(columnar.wide_dict(record, tagged, types)),
-            finish=lambda lines, file: columnar.parquet(lines, file, columnar.wide_schema(types)),
+            lambda record, tagged: _json(wide_dict(record, tagged, types)),
+            convert=lambda lines, file: columnar.parquet(lines, file, columnar.wide_schema(types)),
         )
     return Writer(
         lambda record, tagged: _json(as_dict(record, tagged)),
-        finish=lambda lines, file: columnar.parquet(lines, file, columnar.SCHEMA),
+        convert=lambda lines, file: columnar.parquet(lines, file, columnar.SCHEMA),
     )
 
 
 def as_dict(record: Record, tagged: Tagged) -> dict[str, Any]:
-    """A tagged text as plain values; with its words and their tags where words were given."""
+    """A tagged text as plain values; if the record has words, also those and their predicted tags."""
     row: dict[str, Any] = {"file": record.source, "line": record.line}
     if record.id is not None:
         row["id"] = record.id
     row["text"] = tagged.text
     if not isinstance(record.content, str):
         row |= {"words": tagged.words, "predicted": tagged.tags}
-    row["entities"] = [entity._asdict() | {"score": round(entity.score, 6)} for entity in tagged.entities]
+    row["entities"] = [entity.to_dict() for entity in tagged.entities]
     return row
 
 
 def entity_lines(record: Record, tagged: Tagged) -> str:
     """A line of CSV for each entity."""
-    place = [record.source, record.line, record.id]
-    rows = ([*place, *entity[:-1], f"{entity.score:.6f}"] for entity in tagged.entities)
+    origin = [record.source, record.line, record.id]
+    rows = ([*origin, *entity[:-1], f"{entity.score:.6f}"] for entity in tagged.entities)
     return "".join(map(_csv, rows))
 
 
 def wide_cells(record: Record, tagged: Tagged, types: Sequence[str]) -> list[Any]:
     """The row of a text in a table with a column for each type."""
-    return [
-        record.source,
-        record.line,
-        record.id,
-        tagged.text,
-        *(BETWEEN.join(by_type(tagged, kind)) for kind in types),
-    ]
+    cells = (SEPARATOR.join(texts) for texts in by_type(tagged, types).values())
+    return [record.source, record.line, record.id, tagged.text, *cells]
 
 
-def by_type(tagged: Tagged, kind: str) -> list[str]:
-    """The entities of a type, in order of appearance, each as often as it is named."""
-    return [entity.text for entity in tagged.entities if entity.label == kind]
+def wide_dict(record: Record, tagged: Tagged, types: Sequence[str]) -> dict[str, Any]:
+    """The same row with lists of entities, for Parquet."""
+    origin = {"file": record.source, "line": record.line, "id": record.id, "text": tagged.text}
+    return origin | by_type(tagged, types)
+
+
+def by_type(tagged: Tagged, types: Sequence[str]) -> dict[str, list[str]]:
+    """The texts of the entities of each type, in order of appearance, with repetitions."""
+    texts: dict[str, list[str]] = {name: [] for name in types}
+    for entity in tagged.entities:
+        texts[entity.label].append(entity.text)
+    return texts
 
 
 def conll_rows(record: Record, tagged: Tagged) -> str:
     """Words and predicted tags, with a blank line after each sentence.
 
-    What columns cannot hold becomes `_`, as in `data.conll.write_conll`. Tags are of whole documents, so
-    those that were cut into sentences are counted off.
+    Characters that columns cannot hold become `_`, as in `data.readers.columns`.
     """
-    lines = [f"{DOCSTART} {OUTSIDE}", ""] if record.opens else []
+    lines = [f"{DOCSTART} {OUTSIDE}", ""] if record.starts_document else []
     tags = iter(tagged.tags)
     for sentence in tagged.document.words:
         lines += [f"{UNWRITABLE.sub('_', word)} {next(tags)}" for word in sentence]
@@ -126,11 +129,11 @@ def conll_rows(record: Record, tagged: Tagged) -> str:
 
 
 def marked(tagged: Tagged, colors: dict[str, int]) -> str:
-    """A text with its entities in brackets: as in `[PER Vera Lindqvist] left`.
+    """A text with its entities in brackets, as in `[PER Vera Lindqvist] left`.
 
     Args:
         tagged: the text.
-        colors: of each type; none: no colours.
+        colors: the ANSI colour of each type; entities of other types are not coloured.
     """
     parts = []
     done = 0

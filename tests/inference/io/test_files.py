@@ -17,10 +17,11 @@ from ner_lightning.commands.main import main
 from ner_lightning.data.readers import columns as conll
 from ner_lightning.inference import bulk
 from ner_lightning.inference.io import columnar, records
-from ner_lightning.inference.io.readers import Inputs
+from ner_lightning.inference.io.inputs import Inputs
+from ner_lightning.inference.io.records import numbered
 from ner_lightning.inference.io.writers import marked
 from ner_lightning.inference.ner_tagger import NERTagger
-from ner_lightning.inference.text import from_words, read
+from ner_lightning.inference.text import from_text, from_words
 
 TEXTS = ["Vera Holt left Lima.", 'Okoro, of "Tollan Inc.", won\t6-4!', "Nobody in Oslo answered."]
 
@@ -68,7 +69,7 @@ def test_texts_of_all_formats(tmp_path, monkeypatch):
     assert found == [(n, text, n) for n, text in enumerate(TEXTS, 1)]
     columns = "# a comment line\nVera X O\nleft Y O\n\n-DOCSTART- X O\n\n# Y O\nwon X O\n"
     assert contents("a.conll", columns) == [(2, ("Vera", "left"), None), (7, ("#", "won"), None)]
-    assert [r.opens for r in Inputs("a.conll").read()] == [False, True]
+    assert [r.starts_document for r in Inputs("a.conll").read()] == [False, True]
     assert contents("b.conll", columns, word_column=1)[0][1] == ("X", "Y")
 
 
@@ -144,7 +145,7 @@ REJECTED = {
     "long.txt": (b"good\n" + b"x" * 300 + b"\ngood", [(2, "longer than")]),
     "a.jsonl": (
         b'{"text": "good"}\n{"text": 5}\n[]\n{"text": "\\ud800"}\n{"tokens": ["a", " "]}\n{"text": "good"}',
-        [(2, "neither a text"), (3, "not an object"), (4, "half a character"), (5, "shows nothing")],
+        [(2, "neither a text"), (3, "not an object"), (4, "half of a surrogate pair"), (5, "shows nothing")],
     ),
     "a.csv": (
         b'id,text\n1,good\n2\n3,"b"ad\n4,\xe9\n5,good\n',
@@ -156,7 +157,7 @@ REJECTED = {
 
 @pytest.mark.parametrize("name", REJECTED)
 def test_bad_lines_are_noted_and_passed_over(predict, monkeypatch, name):
-    monkeypatch.setattr(records, "LONGEST", 200)
+    monkeypatch.setattr(records, "MAX_BYTES", 200)
     data, expected = REJECTED[name]
     Path(name).write_bytes(data)
     said = predict("--input", name, "--output", "out.jsonl")
@@ -181,7 +182,7 @@ def test_nothing_but_bad_lines_is_an_error(predict):
     Path("a.jsonl").write_text("no\n", encoding="utf-8")
     said = predict("--input", "a.jsonl", "--output", "out.csv", code=2).err
     assert "no text could be read" in said
-    assert "goes on from there" not in said, "nothing was kept"
+    assert "resumes after them" not in said, "nothing was kept"
     assert sorted(path.name for path in Path().iterdir()) == ["a.jsonl", "out.csv.rejects.jsonl"]
 
 
@@ -280,10 +281,10 @@ def test_doc_bin(predict, tagger):
 
 @pytest.mark.parametrize("text", ["", "  a  b\t\nc. ", "a\u200bb", " ", *TEXTS])
 def test_tokens_give_the_text_again(text):
-    document = read(text)
-    tokens, places = columnar._tokens(text, document.offsets)
+    document = from_text(text)
+    tokens, token_of = columnar._tokens(text, document.offsets)
     assert "".join(word + " " * space for word, space in tokens) == text
-    assert [tokens[place][0] for place in places] == [word for words in document.words for word in words]
+    assert [tokens[index][0] for index in token_of] == [word for words in document.words for word in words]
 
 
 def test_marked_text(predict, tagger, monkeypatch):
@@ -359,11 +360,11 @@ def test_a_stopped_command_goes_on_to_the_same_output(predict, tagger, monkeypat
     with Path(f"{name}.partial").open("ab") as file:
         file.write(b"half a li")  # what a killed process may leave
     said = predict("--input", "in.txt", "--output", name, "--tokenized", code=2).err
-    assert "begun with something else (tokenized)" in said
+    assert "started with different options or files (tokenized)" in said
     assert "--restart" in said
     calls.append(1)
     said = predict("--input", "in.txt", "--output", name).err
-    assert "Going on after 12 texts" in said
+    assert "Resuming after 12 texts" in said
     assert Path(name).read_bytes() == whole
     assert Path(f"{name}.rejects.jsonl").read_bytes() == noted
     assert not list(Path().glob("*.partial*"))
@@ -373,7 +374,7 @@ def test_sentences_are_parts_of_their_document(tmp_path):
     def numbers(name, content):
         (tmp_path / name).write_bytes(content)
         records = list(Inputs(str(tmp_path / name)).read())
-        return [number for _, number in bulk.numbered(records)]
+        return [number for _, number in numbered(records)]
 
     start = b"-DOCSTART- O\n\n"
     assert numbers("a.conll", start + b"a O\n\nb O\n\n" + start + b"c O\n\nd O\n") == [1, 1, 2, 2]

@@ -9,7 +9,7 @@ from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
 from ner_lightning.errors import UserError
-from ner_lightning.inference.io.resumable import DirectOutput, Done, ResumableOutput
+from ner_lightning.inference.io.resumable import DirectOutput, ResumableOutput, Totals
 from ner_lightning.runs.folder import create
 
 REJECT = {"file": "a", "line": 1, "reason": "r", "text": "t"}
@@ -38,7 +38,7 @@ OUTPUTS = [["--output", "out.jsonl"], ["--output", "-"], []]
 def test_rejects_that_are_not_its_own_are_refused_and_stay(predict, output, content):
     Path("notes.jsonl").write_text(content, encoding="latin-1")
     said = predict("--input", "in.txt", "--rejects", "notes.jsonl", *output, code=2)
-    assert "--rejects notes.jsonl is there already and holds something else" in said
+    assert "--rejects notes.jsonl exists and holds something else" in said
     assert Path("notes.jsonl").read_text(encoding="latin-1") == content
     assert sorted(file.name for file in Path().iterdir()) == ["in.txt", "notes.jsonl", "untrained.ckpt"]
 
@@ -82,7 +82,7 @@ def test_an_output_that_is_there_is_told_before_anything_loads(predict):
     assert main(["predict", "nowhere", "--input", "in.txt", "--output", "out.jsonl"]) == 2
     assert Path("out.jsonl").read_text() == "mine\n"
     said = predict("--input", "in.txt", "--output", "out.jsonl")
-    assert "out.jsonl is there already; it is replaced" in said
+    assert "out.jsonl exists; it is replaced" in said
     assert said.index("it is replaced") < said.index("Loading")
     assert json.loads(Path("out.jsonl").read_text())["text"] == "Vera left."
 
@@ -101,7 +101,7 @@ def test_a_link_is_not_emptied_before_there_are_lines(predict):
 def test_a_partial_file_of_something_else_is_refused_and_stays(predict, name, restart):
     Path(name).write_text("{}")
     said = predict("--input", "in.txt", "--output", "out.jsonl", *restart, code=2)
-    assert f"{name} is there, and is not of a command that can be resumed" in said
+    assert f"{name} exists, and was not written by a command that can be resumed" in said
     assert Path(name).read_text() == "{}"
 
 
@@ -113,8 +113,8 @@ def test_a_stop_within_the_first_block_leaves_what_can_be_begun_again(tmp_path):
     Path(f"{path}.partial").write_text("half")
     rejects.write_text('{"file": "a", "li')
     again = ResumableOutput(path, rejects, {"a": 1})
-    assert again.done == Done()
-    again.add("whole\n", "", Done(records=1, texts=1))
+    assert again.totals == Totals()
+    again.add("whole\n", "", Totals(records=1, texts=1))
     again.finish(None)
     assert path.read_text() == "whole\n"
     assert [file.name for file in tmp_path.iterdir()] == ["out.jsonl"]
@@ -122,7 +122,7 @@ def test_a_stop_within_the_first_block_leaves_what_can_be_begun_again(tmp_path):
 
 def test_nothing_is_left_of_a_command_that_added_nothing(tmp_path):
     for made in (ResumableOutput(tmp_path / "o", tmp_path / "r", {}), DirectOutput(tmp_path / "link", None)):
-        made.leave()
+        made.stop()
     assert not list(tmp_path.iterdir())
 
 

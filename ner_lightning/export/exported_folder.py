@@ -1,0 +1,153 @@
+"""Writes a trained tagger as a folder that others can load: adapter, merged model, or ONNX graph."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from ner_lightning.errors import UserError
+from ner_lightning.export import weights
+from ner_lightning.export.card import model_card, public_name
+from ner_lightning.export.facts import facts
+from ner_lightning.inference.loading import (
+    ADAPTER,
+    CHECKPOINT,
+    FORMAT,
+    MANIFEST,
+    MERGED,
+    ONNX,
+    TaggerFiles,
+    find,
+)
+from ner_lightning.runs.folder import run_of
+from ner_lightning.runs.provenance import package_versions
+from ner_lightning.system.progress import stage
+from ner_lightning.system.ranges import PositiveFloat, check
+from ner_lightning.system.settings import plain
+
+Format = Literal["merged", "adapter", "onnx"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def export(
+    run: str | None,
+    output: Path,
+    *,
+    format: Format = "merged",
+    dtype: Precision = "auto",
+    temperature: float | None = None,
+    root: Path = Path("runs"),
+    trust: bool = False,
+) -> Path:
+    """Writes a trained tagger as a folder.
+
+    Args:
+        run: a run folder, a checkpoint or an exported folder; None: the last run.
+        output: the folder to write, which must be missing or empty.
+        format: `merged` (backbone with its adapters merged), `adapter` (only what was trained) or `onnx`.
+        dtype: of a merged backbone; `auto` is the precision that it was trained to run in.
+        temperature: scores are divided by it before they become probabilities; None: as it is.
+        root: the folder of runs, for None.
+        trust: run code that comes with the run's backbone, or that the run names.
+
+    Returns:
+        the folder.
+
+    Raises:
+        UserError: the run cannot be used, the folder is not empty, or the run cannot have this format.
+    """
+    _check_output(output)
+    if temperature is not None:
+        check("temperature", PositiveFloat, temperature)
+    files = find(run, root, trust=trust)
+    _check_format(files, format, dtype)
+    encoder = files.encoder()
+    # Adapters are merged in fp32; only the result is rounded.
+    tagger = files.build("cpu", bf16=False, merge=format != ADAPTER)
+    bf16 = files.bf16 if dtype == "auto" else dtype == "bfloat16"
+    manifest = _manifest(files, format, bf16 and format != ONNX, temperature)
+    manifest["encoding"] = plain(files.encoding) | {"max_length": encoder.max_length}
+    stage(f"Writing {output} ...")
+    with _draft_of(output) as draft:
+        if format == ADAPTER:
+            weights.write_adapter(tagger, files, draft)
+        elif format == ONNX:
+            weights.write_graph(tagger, draft)
+        else:
+            weights.write_merged(tagger, files, draft, bf16)
+        weights.write_tokenizer(encoder, draft)
+        config = draft / "config.json"
+        loads = config.is_file() and "ForTokenClassification" in config.read_text(encoding="utf-8")
+        card = model_card(manifest, output.name, loads=loads)
+        (draft / "README.md").write_text(card, encoding="utf-8")
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        (draft / MANIFEST).write_text(text, encoding="utf-8")
+    return output
+
+
+@contextmanager
+def _draft_of(folder: Path) -> Iterator[Path]:
+    """Makes a draft folder, which becomes the folder at the end; removed if the block raises."""
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        for file in draft.iterdir():  # safetensors makes its files readable by their owner only
+            file.chmod((draft / MANIFEST).stat().st_mode)
+        draft.replace(folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _check_output(output: Path) -> None:
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise UserError(f"--output {output} already exists; name a new folder")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output {output}: {error.strerror}") from None
+    if not os.access(output.parent, os.W_OK):
+        raise UserError(f"--output {output}: {output.parent} is not writable")
+
+
+def _check_format(files: TaggerFiles, format: Format, dtype: Precision) -> None:
+    if files.form == ONNX or (format == ADAPTER and files.form == MERGED):
+        what = "an ONNX graph" if files.form == ONNX else "a merged model"
+        raise UserError(
+            f"{files.path} is {what}, which cannot be exported with --format {format}; "
+            "name the run that it was exported from"
+        )
+    if files.members:
+        raise UserError(
+            f"{files.path} is an ensemble, and an exported folder holds a single model; "
+            "export a member, or use the ensemble itself with `predict` and `serve`"
+        )
+    if dtype != "auto" and format != MERGED:
+        raise UserError(f"--dtype is for --format merged; {format} keeps fp32")
+    if format == ADAPTER and not files.settings["freeze_backbone"]:
+        raise UserError("the whole backbone was trained, so there is no adapter; use --format merged")
+
+
+def _manifest(files: TaggerFiles, format: Format, bf16: bool, temperature: float | None) -> dict[str, Any]:
+    settings, origin = dict(files.settings), dict(files.origin)
+    if format != ADAPTER:
+        settings |= {"peft": "none", "freeze_backbone": True, "backbone": ".", "revision": None}
+        settings["architecture"] = {**settings["architecture"], "unfreeze_top": 0}
+        origin["name"] = public_name(origin.get("name"))
+        origin.pop("folder", None)
+    training = run_of(files.path) if files.form == CHECKPOINT else None
+    return {
+        "format": FORMAT,
+        "form": format,
+        "types": list(files.types),
+        "bf16": bf16,
+        "temperature": files.temperature if temperature is None else temperature,
+        "settings": settings,
+        "origin": origin,
+        "versions": package_versions(),
+        "about": dict(files.about or facts(training.path if training else None)),
+    }

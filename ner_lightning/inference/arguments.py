@@ -1,0 +1,60 @@
+"""Checks the texts or words that a caller passes; an entry of the wrong type is named by its index."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+_NO_LISTS = (str, bytes, bytearray, Mapping)  # iterable, but over characters, numbers or keys
+
+
+def checked_texts(texts: Iterable[str], name: str = "texts") -> Iterator[str]:
+    """Yields texts, checked one by one.
+
+    Args:
+        texts: a list, a generator, an array, a column of a data frame.
+        name: the argument's name in messages.
+
+    Raises:
+        TypeError: it is not such an iterable (at once), or an entry is not a text (when it is reached).
+    """
+    _check_iterable(texts, name, "texts")
+    return _texts(texts, name)
+
+
+def checked_sentences(sentences: Iterable[Iterable[str]], name: str = "words") -> Iterator[list[str]]:
+    """Yields the words of each sentence, checked one by one.
+
+    Args:
+        sentences: any iterable of iterables of words.
+        name: the argument's name in messages.
+
+    Raises:
+        TypeError: it is not such an iterable (at once), or a sentence or word is invalid (when it is
+            reached).
+    """
+    _check_iterable(sentences, name, "sentences, each with its words")
+    return _sentences(sentences, name)
+
+
+def _texts(texts: Iterable[Any], name: str) -> Iterator[str]:
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"{name}[{index}] is {text!a:.40}, not a text")
+        yield text
+
+
+def _sentences(sentences: Iterable[Any], name: str) -> Iterator[list[str]]:
+    for index, words in enumerate(sentences):
+        if isinstance(words, str):
+            raise TypeError(
+                f"{name}[{index}] is the text {words!a:.40}; give each sentence as a list of words, "
+                'as in words=[["Vera", "Holt"]], or texts without words='
+            )
+        _check_iterable(words, f"{name}[{index}]", "words")
+        yield list(_texts(words, f"{name}[{index}]"))
+
+
+def _check_iterable(value: Any, name: str, content: str) -> None:
+    if hasattr(value, "columns"):  # a data frame, which iterates over the names of its columns
+        raise TypeError(f"{name} is a table; give one of its columns")
+    if isinstance(value, _NO_LISTS) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} is {value!a:.40}; give a list, or another iterable, of {content}")

@@ -1,0 +1,39 @@
+"""Downloads an exported folder from the Hugging Face Hub."""
+
+from pathlib import Path
+
+from ner_lightning.errors import UserError
+from ner_lightning.inference.loading import MANIFEST
+from ner_lightning.system.hub_errors import check_model_access, hub_errors_explained
+
+
+def is_repo_id(address: str) -> bool:
+    """Whether an address that is not a local folder has the form `org/name`."""
+    return address.count("/") == 1 and not address.startswith((".", "/", "~")) and not address.endswith("/")
+
+
+def download(repo_id: str, revision: str | None = None) -> Path:
+    """Downloads a repository with what `export` writes, or finds it in the local cache.
+
+    Args:
+        repo_id: `org/name`.
+        revision: a branch, tag or commit; None: the main branch.
+
+    Returns:
+        the folder in the local cache.
+
+    Raises:
+        UserError: there is no such repository, it holds no exported tagger, or it cannot be loaded.
+    """
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    offline = check_model_access(repo_id, revision, file=MANIFEST, kind="tagger").local_files_only
+    with hub_errors_explained(repo_id, "tagger"):
+        try:  # before the weights: a repository without a manifest is not downloaded
+            hf_hub_download(repo_id, MANIFEST, revision=revision, local_files_only=offline)
+        except RemoteEntryNotFoundError:
+            raise UserError(
+                f"{repo_id} holds no {MANIFEST}, so it is not a tagger that `push_to_hub` uploaded"
+            ) from None
+        return Path(snapshot_download(repo_id, revision=revision, local_files_only=offline))

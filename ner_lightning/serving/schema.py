@@ -1,0 +1,79 @@
+"""The requests and answers of the service, as its OpenAPI description shows them."""
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ner_lightning.inference.result import Tagged
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+STATUSES: dict[int | str, str] = {
+    400: "The body is not JSON.",
+    408: "The body did not arrive in time.",
+    413: "The body or the texts are too long.",
+    422: "The body is not as described.",
+    429: "Too many requests are waiting.",
+    504: "The answer took too long.",
+}
+
+
+class Query(BaseModel):
+    """A text, or several."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    text: Annotated[str | None, Field(description="a text")] = None
+    texts: Annotated[list[str] | None, Field(description="instead of text: several texts")] = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "Query":
+        if (self.text is None) == (self.texts is None):
+            raise ValueError("give either text or texts")
+        if any(map(_SURROGATE.search, self.all)):
+            raise ValueError("a text holds half of a surrogate pair, which is not a character")
+        return self
+
+    @property
+    def all(self) -> list[str]:
+        """The texts."""
+        return [self.text] if self.text is not None else list(self.texts or ())
+
+
+class FoundEntity(BaseModel):
+    """An entity. Offsets count characters (Unicode code points) of the text as it was sent."""
+
+    text: str
+    label: str
+    start: int
+    end: Annotated[int, Field(description="index after its last character")]
+    score: Annotated[float, Field(description="the probability of exactly this entity, from 0 to 1")]
+
+
+class Extraction(BaseModel):
+    """The entities of a text, in order of appearance."""
+
+    entities: list[FoundEntity]
+
+    @classmethod
+    def of(cls, tagged: Tagged) -> "Extraction":
+        """From a result."""
+        return cls(
+            entities=[
+                FoundEntity(text=e.text, label=e.label, start=e.start, end=e.end, score=round(e.score, 6))
+                for e in tagged.entities
+            ]
+        )
+
+
+class Extractions(BaseModel):
+    """The entities of each text, in the order in which the texts were sent."""
+
+    results: list[Extraction]
+
+
+class Health(BaseModel):
+    """The state of the service, its model and the entity types."""
+
+    status: str
+    model: str
+    labels: list[str]
