@@ -11,7 +11,8 @@ from ner_lightning.data.batching import Batch
 from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.crf.layer import CRF
-from ner_lightning.model.crf.viterbi import Segments, n_best, viterbi
+from ner_lightning.model.crf.segments import Segments
+from ner_lightning.model.crf.viterbi import n_best, viterbi
 from ner_lightning.model.dropout import Dropout, hidden_words, unread
 from ner_lightning.model.extensions import LossPart
 from ner_lightning.model.layer_split import LayerSplit
