@@ -83,6 +83,10 @@ def spans(tags: Sequence[str]) -> list[Span]:
 
     Raises:
         UserError: a tag is malformed.
+
+    Example:
+        >>> spans(["B-PER", "I-PER", "O", "B-LOC"])
+        [Span(type='PER', start=0, end=2), Span(type='LOC', start=3, end=4)]
     """
     found = []
     start, before, kind_before = 0, OUTSIDE, ""

@@ -1,1 +1,1 @@
-"""Metrics: entity counts, precision, recall and F1."""
+"""Metrics: entity-level scores."""
