@@ -99,7 +99,7 @@ class FeatureCache:
         self.tagger.eval()
         kept = self(batch)
         whole = self.tagger.word_vectors(batch).float()
-        batch.states = kept
+        batch.features = kept
         parts = self.tagger.word_vectors(batch).float()
         self.tagger.train(was_training)
         if not torch.allclose(whole, parts, rtol=1e-3, atol=1e-5 * float(whole.abs().max())):

@@ -245,12 +245,12 @@ class Tagger(nn.Module):
         Returns:
             *Shape:* (B, W, D)
         """
-        if batch.states is None:
+        if batch.features is None:
             hidden = self.hidden(batch)  # (R, T, D)
         elif self.cut is None:
-            return batch.states
+            return batch.features
         else:
-            with self.cut.given(batch.states):
+            with self.cut.given(batch.features):
                 hidden = self.hidden(batch)
         flat = hidden.flatten(0, 1)  # (R T, D)
         if self.pooling == "first":

@@ -263,7 +263,7 @@ class CoNLLDataModule(pl.LightningDataModule):
 
     def use_states(self, name: str, states: FeatureStore) -> None:
         """Gives a split's batches what a cache keeps of it, also those of a loader that is there already."""
-        self.dataset(name).states = states
+        self.dataset(name).features = states
 
     def entity_counts(self) -> dict[str, dict[str, int]]:
         """How often each surface form is an entity of each type in the training data."""
