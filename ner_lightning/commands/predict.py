@@ -108,10 +108,12 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
     """The tagger, at the temperature that was asked for."""
-    from ner_lightning.data.readers import columns as conll
+    from ner_lightning.data.readers.by_suffix import read_sentences
     from ner_lightning.inference.ner_tagger import NERTagger
 
-    sentences = conll.read(options.calibrate, word_column=options.word_column) if options.calibrate else []
+    sentences = (
+        read_sentences(options.calibrate, word_column=options.word_column) if options.calibrate else []
+    )
     tagger = NERTagger.from_run(
         options.run,
         root=options.runs,
