@@ -164,7 +164,7 @@ class Source(SentenceSource):
 
     def _from_hub(self, split: str) -> Split:
         if self.dataset.count("/") > 1 or self.dataset.startswith((".", "/", "~")):
-            raise UserError(f"data.dataset: no such folder: {self.dataset}")
+            raise UserError(f"data.dataset: there is no folder {self.dataset}")
         loaded = load_hub(
             self.dataset,
             config=self.config,
