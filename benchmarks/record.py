@@ -16,12 +16,11 @@ from typing import Any
 import prompt_table
 import record_analysis
 import results
-import torch
 import yaml
 
 from ner_lightning.data.schemes import spans
 from ner_lightning.errors import UserError
-from ner_lightning.metrics.functional import COUNTED, scores
+from ner_lightning.metrics.from_counts import COUNTED, scores
 from ner_lightning.runs.folder import STAGES, Run
 from ner_lightning.runs.results import add_rows, describe_data
 
@@ -52,7 +51,7 @@ def recount(file: Path) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
     accuracy = right / words if words else 0.0
     types = {kind for counter in counts.values() for kind in counter}
     by_type = {kind: {name: counts[name][kind] for name in COUNTED} for kind in types}
-    micro = scores(torch.tensor([sums[name] for name in COUNTED]))
+    micro = scores([sums[name] for name in COUNTED])
     return sums | micro._asdict() | {"accuracy": accuracy}, by_type
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import measure
 
-from ner_lightning.data.readers import columns as conll
+from ner_lightning.data.readers.by_suffix import read_sentences
 from ner_lightning.inference.ner_tagger import NERTagger
 
 # Sentences in a text, and how often.
@@ -165,7 +165,7 @@ def main(args: Sequence[str] | None = None) -> int:
     measure.add_record_option(parser)
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)
-    sentences = [" ".join(s.words) for s in conll.read(str(options.data / "valid.txt"))]
+    sentences = [" ".join(s.words) for s in read_sentences(str(options.data / "valid.txt"))]
     alone = [offline(options.run, Mix(sentences, 0, 1), options.offline_seconds)]
     process, port = start(options.run)
     try:

@@ -18,7 +18,7 @@ import measure
 from record import split_command
 
 from ner_lightning.analysis import rows as predictions
-from ner_lightning.data.readers import columns as conll
+from ner_lightning.data.readers.by_suffix import read_sentences
 from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.export.exported_folder import export
@@ -86,7 +86,7 @@ def main(args: Sequence[str] | None = None) -> int:
     measure.add_record_option(parser)
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)
-    sentences = conll.read(options.data / "valid.txt")
+    sentences = read_sentences(options.data / "valid.txt")
     run = Run(Path(options.run))
     written = [row.predicted for row in predictions.read(run.path / "predictions.valid.jsonl").rows]
     shared: dict[str, Any] = {

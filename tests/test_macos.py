@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ner_lightning.data import feature_store as states
+from ner_lightning.data import feature_store
 from ner_lightning.errors import UserError
 from ner_lightning.metrics import float64
 from ner_lightning.metrics.entity_f1 import EntityF1
@@ -18,7 +18,7 @@ from ner_lightning.model.crf import inputs
 from ner_lightning.training.callbacks import throughput as vitals
 from ner_lightning.training.pretraining import masked_words as pretraining
 
-LAYOUT = states.FeatureLayout(np.array([0, 3, 5]), False, 7, torch.float32)
+LAYOUT = feature_store.FeatureLayout(np.array([0, 3, 5]), False, 7, torch.float32)
 LOSSES = torch.logspace(-3, 7, 200)  # of float32, whose sum in float32 is another one
 
 
@@ -43,7 +43,12 @@ def refusing(tensor: torch.Tensor) -> torch.Tensor:
 @pytest.fixture
 def no_float64(monkeypatch):
     """A machine whose device has no float64."""
-    for name in ("metrics.float64", "metrics.entity_f1", "training.pretraining.module", "model.crf.inputs"):
+    for name in (
+        "metrics.float64",
+        "metrics.entity_f1",
+        "training.pretraining.masked_words",
+        "model.crf.inputs",
+    ):
         monkeypatch.setattr(f"ner_lightning.{name}.has_float64", lambda _: False)
 
 
@@ -122,11 +127,11 @@ def test_transitions_are_then_in_float32(no_float64):
 @pytest.mark.parametrize("size", [0, 1, 5, 8, 17])
 @pytest.mark.parametrize("there", [True, False], ids=["posix_fallocate", "macOS"])
 def test_a_file_takes_its_room_at_once(monkeypatch, tmp_path, size, there):
-    monkeypatch.setattr(states, "CRC_CHUNK", 4)
+    monkeypatch.setattr(feature_store, "CRC_CHUNK", 4)
     if not there:
         monkeypatch.delattr(os, "posix_fallocate")
     with (tmp_path / "file").open("wb") as stream:
-        states._reserve(stream, size)
+        feature_store._reserve(stream, size)
     assert (tmp_path / "file").read_bytes() == bytes(size)
     assert (tmp_path / "file").stat().st_blocks * 512 >= size
 
@@ -137,23 +142,25 @@ def test_a_full_disk_is_met_before_the_file_is_filled(monkeypatch, tmp_path):
 
     def full(path, *how, **options):
         return (
-            opened(Path("/dev/full"), *how, **options) if path.name == states.VALUES else opened(path, *how)
+            opened(Path("/dev/full"), *how, **options)
+            if path.name == feature_store.VALUES
+            else opened(path, *how)
         )
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(UserError, match="No space left on device"):
-        states.make_part(tmp_path, "key", LAYOUT, 1.0)
+        feature_store.make_part(tmp_path, "key", LAYOUT, 1.0)
 
 
 def test_features_are_kept_and_read_there_too(monkeypatch, tmp_path):
     monkeypatch.delattr(os, "posix_fallocate")
-    part = states.make_part(tmp_path, "key", LAYOUT, 1.0)
-    writer = states.FeatureWriter(part, LAYOUT)
+    part = feature_store.make_part(tmp_path, "key", LAYOUT, 1.0)
+    writer = feature_store.FeatureWriter(part, LAYOUT)
     rows = torch.randn(5, 7)
     writer.put(0, rows[:3])
     writer.put(1, rows[3:])
     writer.finish(tmp_path, "key", {})
-    found = states.load(tmp_path, "key", LAYOUT)
+    found = feature_store.load(tmp_path, "key", LAYOUT)
     assert found is not None
     torch.testing.assert_close(found.values, rows, rtol=0, atol=0)
 

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from ner_lightning.data.readers import columns as conll
+from ner_lightning.data.readers.by_suffix import read_sentences
 from ner_lightning.data.sample.corpus import entity_f1, tag_by_dictionary
 
 ROOT = Path(__file__).parent.parent
@@ -55,7 +55,7 @@ def test_the_notebook_makes_a_tagger_that_beats_a_dictionary(tmp_path, monkeypat
     assert "Traceback" not in said
     assert "ner-lightning: " not in said  # how a command begins to say that it failed
     sample = ROOT / "ner_lightning" / "data" / "sample"
-    train, test = (conll.read(sample / f"{split}.conll") for split in ("train", "test"))
+    train, test = (read_sentences(sample / f"{split}.conll") for split in ("train", "test"))
     dictionary = entity_f1(test, tag_by_dictionary(train, test))
     score = json.loads((tmp_path / "runs/last/metrics.json").read_text())["test/f1"]
     assert score > 0.70

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ner_lightning.commands.main import main
-from ner_lightning.data.readers import columns as conll
+from ner_lightning.data.readers.by_suffix import read_sentences
 
 pytestmark = [
     pytest.mark.slow,
@@ -41,7 +41,7 @@ def test_smollm2_recipe_on_the_bundled_sample(tmp_path, monkeypatch, capsys):
     words = tmp_path / "words.txt"
     words.write_text("\n".join(" ".join(row["words"]) for row in held), encoding="utf-8")
     assert main(["predict", "--input", str(words), "--tokenized", "--output", "again.conll"]) == 0
-    again = conll.read("again.conll")
+    again = read_sentences("again.conll")
     assert [list(sentence.words) for sentence in again] == [row["words"] for row in held]
     one = [tag for sentence in again for tag in sentence.tags]
     other = [tag for row in held for tag in row["predicted"]]

@@ -103,10 +103,10 @@ def _calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
     """The tagger at `--temperature`, or at the one that `--calibrate` finds."""
     if not options.calibrate:
         return load_tagger(options)
-    from ner_lightning.data.readers import columns
+    from ner_lightning.data.readers.by_suffix import read_sentences
     from ner_lightning.data.sentence import unknown_entities, unknown_types
 
-    sentences = columns.read(options.calibrate, word_column=options.word_column)
+    sentences = read_sentences(options.calibrate, word_column=options.word_column)
     tagger = load_tagger(options)
     from ner_lightning.inference.calibration import calibrate
 

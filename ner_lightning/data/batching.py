@@ -15,23 +15,23 @@ from ner_lightning.data.tokenization.encoding import Encoded
 
 @dataclass(slots=True)
 class Batch:
-    """Sentences as tensors. R rows of T sub-tokens, B sentences of W words.
+    """Sentences as tensors: R rows of T sub-tokens, B sentences of W words.
 
-    A row holds a sentence, a part of a long one, or several that are read together.
+    A row holds a sentence, a window of a long one, or several sentences that are read together.
 
     Attributes:
-        input_ids: sub-tokens, padded on the right. *Shape:* (R, T)
-        attention_mask: true on real sub-tokens. *Shape:* (R, T)
-        first: flat place in R x T of each word's first sub-token, 0 on padding. *Shape:* (B, W)
+        input_ids: sub-token ids, padded on the right. *Shape:* (R, T)
+        attention_mask: True on real sub-tokens. *Shape:* (R, T)
+        first: flat index into R x T of each word's first sub-token, 0 on padding. *Shape:* (B, W)
         last: the same for its last sub-token. *Shape:* (B, W)
-        mask: true on real words, a prefix of each row. *Shape:* (B, W)
+        mask: True on words, a prefix of each row. *Shape:* (B, W)
         tags: tag ids, 0 on padding; None without gold tags. *Shape:* (B, W)
-        index: each sentence's position in its split. *Shape:* (B,)
-        positions: each sub-token's place in its own window where all of them share one row without
-            padding; None where each window has a row. *Shape:* (1, T)
-        padded: whether any row ends in padding, known without asking the device.
-        states: kept word vectors, *Shape:* (B, W, D), or hidden states, *Shape:* (R, T, D); None
-            without a cache.
+        index: each sentence's index in its split. *Shape:* (B,)
+        positions: each sub-token's position in its own window, if all windows are packed into one row; None
+            if each window has its own row. *Shape:* (1, T)
+        padded: whether any row ends in padding, known without a device synchronization.
+        features: cached word vectors, *Shape:* (B, W, D), or hidden states, *Shape:* (R, T, D); None
+            without a feature cache.
     """
 
     input_ids: Tensor
@@ -43,14 +43,14 @@ class Batch:
     index: Tensor
     positions: Tensor | None = None
     padded: bool = True
-    states: Tensor | None = None
+    features: Tensor | None = None
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
-        """The same batch on another device."""
+        """A copy on another device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "Batch":
-        """The same batch in page-locked memory; the data loader calls this on GPU machines."""
+        """A copy in page-locked memory; the data loader calls this on GPU machines."""
         return self._map(Tensor.pin_memory)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
@@ -64,27 +64,27 @@ def collate(passages: Sequence[Encoded], pad_id: int, *, packed: bool = False) -
 
     Args:
         passages: at least one.
-        pad_id: the sub-token on padding.
+        pad_id: the sub-token id on padding.
         packed: put all windows into one row, one after the other, instead of padding them.
     """
     rows = [ids for passage in passages for ids in passage.windows]
-    lengths = np.array([len(ids) for ids in rows])
+    lengths = np.array([len(ids) for ids in rows])  # (windows,)
     if packed:
-        begins = np.cumsum(lengths) - lengths  # flat place of each window's first sub-token
+        offsets = np.cumsum(lengths) - lengths  # flat index of each window's first sub-token. (windows,)
         input_ids = np.concatenate(rows)[None]
         attention = np.ones_like(input_ids, dtype=bool)
-        positions = np.arange(input_ids.size) - np.repeat(begins, lengths)
+        positions = np.arange(input_ids.size) - np.repeat(offsets, lengths)
     else:
-        begins = np.arange(len(rows)) * lengths.max()
-        attention = np.arange(lengths.max()) < lengths[:, None]
+        offsets = np.arange(len(rows)) * lengths.max()
+        attention = np.arange(lengths.max()) < lengths[:, None]  # (R, T)
         input_ids = np.full(attention.shape, pad_id, dtype=np.int64)
         input_ids[attention] = np.concatenate(rows)
-    counts = np.concatenate([passage.counts for passage in passages])
-    mask = np.arange(counts.max()) < counts[:, None]
+    counts = np.concatenate([passage.counts for passage in passages])  # (B,)
+    mask = np.arange(counts.max()) < counts[:, None]  # (B, W)
     first, last, tags = (np.zeros(mask.shape, dtype=np.int64) for _ in range(3))
-    # Words come in the order of sentences on both sides, so one assignment places those of all.
-    before = np.cumsum([0, *(len(passage.windows) for passage in passages)])
-    base = [begins[row + passage.window] for row, passage in zip(before[:-1], passages, strict=True)]
+    # Words come in the order of sentences on both sides, so one assignment fills all of them.
+    before = np.cumsum([0, *(len(passage.windows) for passage in passages)])  # windows of earlier passages
+    base = [offsets[row + passage.window] for row, passage in zip(before[:-1], passages, strict=True)]
     first[mask] = np.concatenate([b + p.first for b, p in zip(base, passages, strict=True)])
     last[mask] = np.concatenate([b + p.last for b, p in zip(base, passages, strict=True)])
     gold = [passage.tags for passage in passages if passage.tags is not None]
@@ -104,44 +104,43 @@ def collate(passages: Sequence[Encoded], pad_id: int, *, packed: bool = False) -
     )
 
 
-def _kept(places: Sequence[int], states: FeatureStore, real: Tensor) -> Tensor:
-    """The rows of passages in a cache, padded like a batch. *Shape:* `real` (N, M); (N, M, D)."""
-    spans = [(states.starts[place], states.starts[place + 1]) for place in places]
-    rows = torch.zeros(real.shape, dtype=torch.long)  # row 0 on padding, where anything will do
-    rows[real] = torch.from_numpy(np.concatenate([np.arange(begin, end) for begin, end in spans]))
-    return torch.nn.functional.embedding(rows, states.values)  # twice as fast as an index
-
-
 class EncodedDataset(Dataset[Batch]):
-    """Encoded passages; indexed with a list of positions it returns their batch.
+    """Encoded passages; indexed with a list of indices it returns their batch.
 
     Args:
         passages: of a split, in its order.
-        pad_id: the sub-token on padding.
-        states: what is kept of the split.
-        packed: as at `collate`.
+        pad_id: the sub-token id on padding.
+        features: cached features of the split.
+        packed: as for `collate`.
     """
 
     def __init__(
         self,
         passages: Sequence[Encoded],
         pad_id: int,
-        states: FeatureStore | None = None,
+        features: FeatureStore | None = None,
         *,
         packed: bool = False,
     ) -> None:
         self.passages = passages
         self.pad_id = pad_id
-        self.states = states
+        self.features = features
         self.packed = packed
 
     def __len__(self) -> int:
         return len(self.passages)
 
-    def __getitem__(self, places: list[int]) -> Batch:
-        batch = collate([self.passages[place] for place in places], self.pad_id, packed=self.packed)
-        if self.states is not None:
-            batch.states = _kept(
-                places, self.states, batch.mask if self.states.words else batch.attention_mask
-            )
+    def __getitem__(self, indices: list[int]) -> Batch:
+        batch = collate([self.passages[index] for index in indices], self.pad_id, packed=self.packed)
+        if self.features is not None:
+            mask = batch.mask if self.features.words else batch.attention_mask
+            batch.features = _features(indices, self.features, mask)
         return batch
+
+
+def _features(indices: Sequence[int], store: FeatureStore, mask: Tensor) -> Tensor:
+    """The features of passages, padded like a batch. *Shape:* `mask` (N, M); the result (N, M, D)."""
+    spans = [(store.starts[index], store.starts[index + 1]) for index in indices]
+    rows = torch.zeros(mask.shape, dtype=torch.long)  # row 0 on padding, where any row will do
+    rows[mask] = torch.from_numpy(np.concatenate([np.arange(begin, end) for begin, end in spans]))
+    return torch.nn.functional.embedding(rows, store.values)  # twice as fast as indexing

@@ -1,4 +1,4 @@
-"""Hidden states kept on disk: computed once, mapped into memory by every epoch and every later run."""
+"""FeatureStore: features on disk, computed once and memory-mapped by every epoch and later run."""
 
 import hashlib
 import json
@@ -21,23 +21,23 @@ from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import is_alive
 
 FORMAT = 1
-VALUES, ABOUT = "states.bin", "about.json"
+VALUES, ABOUT = "features.bin", "about.json"
 PART = ".part"
 CRC_CHUNK = 1 << 24  # bytes
-# The bits of each type as numpy knows them: it has no bf16.
-BITS = {torch.bfloat16: np.int16, torch.float32: np.int32, torch.float64: np.int64}
+# Integers of the same size, as which numpy maps each type: it has no bf16.
+INTEGERS = {torch.bfloat16: np.int16, torch.float32: np.int32, torch.float64: np.int64}
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """What is kept of a split, read-only.
+    """The features of a split, read-only.
 
     Attributes:
-        values: *Shape:* (rows, D)
-        starts: each sentence's first row, and at the end their number. *Shape:* (sentences + 1,)
-        words: whether a row is a word's vector; otherwise it is a sub-token's hidden state, and a
-            sentence's windows follow each other.
+        values: one row per word or sub-token. *Shape:* (rows, D)
+        starts: each passage's first row, and at the end the number of rows. *Shape:* (passages + 1,)
+        words: whether a row is a word vector; otherwise it is a sub-token's hidden state, and a
+            passage's windows follow each other.
     """
 
     values: Tensor
@@ -47,7 +47,7 @@ class FeatureStore:
 
 @dataclass(frozen=True)
 class FeatureLayout:
-    """What a file of hidden states holds.
+    """The shape and type of a file of features.
 
     Attributes:
         starts: as in `FeatureStore`.
@@ -63,68 +63,64 @@ class FeatureLayout:
 
     @classmethod
     def of(
-        cls, sentences: Sequence[Encoded], *, words: bool, width: int, dtype: torch.dtype
+        cls, passages: Sequence[Encoded], *, words: bool, width: int, dtype: torch.dtype
     ) -> "FeatureLayout":
-        """The layout for a split's sentences; the arguments are the fields."""
-        rows = [len(s.first) if words else sum(map(len, s.windows)) for s in sentences]
+        """The layout for a split's passages; the arguments are the fields."""
+        rows = [len(p.first) if words else sum(map(len, p.windows)) for p in passages]
         return cls(np.cumsum([0, *rows]), words, width, dtype)
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size of the file in bytes."""
         return int(self.starts[-1]) * self.width * self.dtype.itemsize
 
 
-def fingerprint(sentences: Sequence[Encoded]) -> str:
-    """A digest of everything that sentences hand to a model: sub-tokens, windows, places of words."""
+def fingerprint(passages: Sequence[Encoded]) -> str:
+    """SHA-256 of everything that a model reads of passages: sub-tokens, windows, word positions."""
     digest = hashlib.sha256()
-    for sentence in sentences:
-        for numbers in (*sentence.windows, sentence.window, sentence.first, sentence.last):
+    for passage in passages:
+        for numbers in (*passage.windows, passage.window, passage.first, passage.last):
             digest.update(len(numbers).to_bytes(8, "little"))
             digest.update(numbers.astype(np.int64).tobytes())
     return digest.hexdigest()
 
 
 def key_of(depends: Mapping[str, Any]) -> str:
-    """The name under which hidden states are kept: a digest of all that they depend on."""
+    """The name of a store: a digest of all that its features depend on."""
     text = json.dumps({"format": FORMAT, **depends}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def load(folder: Path, key: str, layout: FeatureLayout) -> FeatureStore | None:
-    """Maps kept hidden states into memory.
+    """Maps a store into memory.
 
     Returns:
-        None if there are none, or if what lies there is not whole, which is then removed.
+        None if there is none. A damaged or incomplete one is removed.
     """
-    kept = folder / key
+    store = folder / key
+    values = store / VALUES
     try:
-        about = json.loads((kept / ABOUT).read_text(encoding="utf-8"))
+        about = json.loads((store / ABOUT).read_text(encoding="utf-8"))
+        complete = values.stat().st_size == layout.size == about.get("bytes") and about.get("crc32") == _crc(
+            values
+        )
     except (OSError, ValueError):
-        about = None
-    values = kept / VALUES
-    whole = (
-        about is not None
-        and values.is_file()
-        and values.stat().st_size == layout.size == about.get("bytes")
-        and about.get("crc32") == _crc(values)
-    )
-    if not whole:
-        shutil.rmtree(kept, ignore_errors=True)
+        complete = False
+    if not complete:
+        shutil.rmtree(store, ignore_errors=True)
         return None
-    return FeatureStore(
-        torch.from_numpy(_map(values, layout, "c")).view(layout.dtype), layout.starts, layout.words
-    )
+    mapped = torch.from_numpy(_map(values, layout, "c")).view(layout.dtype)
+    return FeatureStore(mapped, layout.starts, layout.words)
 
 
 class FeatureWriter:
-    """Fills a file that becomes visible under its key only when it is whole.
+    """Writes a store, which becomes visible under its key only when it is complete.
 
-    Several processes may fill one file: each opens the same part, one of them made it and finishes it.
+    Several processes may write into one folder, which one of them made and finishes.
 
     Args:
-        part: the folder to fill, from `make_part`.
-        layout: what it will hold.
+        part: the folder to write to, from `make_part`.
+        layout: of the store.
     """
 
     def __init__(self, part: Path, layout: FeatureLayout) -> None:
@@ -133,16 +129,16 @@ class FeatureWriter:
         self._values = _map(part / VALUES, layout, "r+")
 
     def put(self, index: int, rows: Tensor) -> None:
-        """Writes a sentence's rows. *Shape:* (rows of the sentence, D)."""
+        """Writes a passage's rows. *Shape:* (rows of the passage, D)."""
         begin, end = self.layout.starts[index : index + 2]
-        self._values[begin:end] = rows.view(_signed(rows.dtype)).numpy()
+        self._values[begin:end] = rows.view(getattr(torch, np.dtype(INTEGERS[rows.dtype]).name)).numpy()
 
     def flush(self) -> None:
-        """Sends what was written to the disk."""
+        """Writes buffered rows to disk."""
         self._values.flush()
 
     def finish(self, folder: Path, key: str, depends: Mapping[str, Any]) -> None:
-        """Seals the file and gives it its name; what another run finished meanwhile is as good."""
+        """Adds the checksum and renames the folder to its key, unless another run finished the same store."""
         self.flush()
         file = self.part / VALUES
         about = {"bytes": self.layout.size, "crc32": _crc(file), **depends}
@@ -157,15 +153,21 @@ class FeatureWriter:
 
 
 def make_part(folder: Path, key: str, layout: FeatureLayout, limit_gb: float) -> Path:
-    """Makes the folder that a `FeatureWriter` fills, with room for all of it.
+    """Makes the folder for a `FeatureWriter`, with disk space reserved for all features.
+
+    Args:
+        folder: of all stores.
+        key: of the store.
+        layout: of the store.
+        limit_gb: the largest allowed size, in 1e9 bytes.
 
     Raises:
-        UserError: it would be larger than the limit or than what is free, or cannot be made.
+        UserError: the size exceeds the limit or the free space, or the folder cannot be written.
     """
     size, limit = layout.size, limit_gb * 1e9
     if size > limit:
         raise UserError(
-            f"model.cache: hidden states take {size / 1e9:.2f} GB; model.cache.limit_gb is {limit_gb:g}"
+            f"model.cache: features take {size / 1e9:.2f} GB; model.cache.limit_gb is {limit_gb:g}"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -173,8 +175,8 @@ def make_part(folder: Path, key: str, layout: FeatureLayout, limit_gb: float) ->
         free = shutil.disk_usage(folder).free
         if size > free:
             raise UserError(
-                f"model.cache: hidden states take {size / 1e9:.2f} GB, but {free / 1e9:.2f} GB are free in "
-                f"{folder}; set model.cache.folder to another disk"
+                f"model.cache: features take {size / 1e9:.2f} GB, but {free / 1e9:.2f} GB are free in "
+                f"{folder}; set model.cache.folder to a folder on another disk"
             )
         part = folder / f".{key}.{socket.gethostname()}.{os.getpid()}{PART}"
         part.mkdir()
@@ -186,10 +188,10 @@ def make_part(folder: Path, key: str, layout: FeatureLayout, limit_gb: float) ->
 
 
 def _reserve(stream: BinaryIO, size: int) -> None:
-    """Takes the room of an empty file, so that a full disk is met now and not while it is filled."""
+    """Allocates the disk space of an empty file, so that a full disk fails now and not during the run."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(stream.fileno(), 0, max(size, 1))
-    else:  # macOS has no such call; what is written has its room
+    else:  # macOS has no such call: write zeros instead
         zeros = memoryview(bytes(min(size, CRC_CHUNK)))
         for begin in range(0, size, CRC_CHUNK):
             stream.write(zeros[: size - begin])
@@ -198,7 +200,7 @@ def _reserve(stream: BinaryIO, size: int) -> None:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Removes parts that a killed process of this machine left behind."""
+    """Removes unfinished folders of killed processes of this machine."""
     for part in folder.glob(f".*.{socket.gethostname()}.*{PART}"):
         pid = part.name.removesuffix(PART).rpartition(".")[2]
         if pid.isdecimal() and not is_alive(int(pid)):
@@ -207,12 +209,7 @@ def _remove_abandoned(folder: Path) -> None:
 
 def _map(file: Path, layout: FeatureLayout, mode: Any) -> "np.memmap[Any, Any]":
     shape = (int(layout.starts[-1]), layout.width)
-    return np.memmap(file, dtype=BITS[layout.dtype], mode=mode, shape=shape)
-
-
-def _signed(dtype: torch.dtype) -> torch.dtype:
-    signed: torch.dtype = getattr(torch, np.dtype(BITS[dtype]).name)
-    return signed
+    return np.memmap(file, dtype=INTEGERS[layout.dtype], mode=mode, shape=shape)
 
 
 def _crc(file: Path) -> int:

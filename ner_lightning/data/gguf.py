@@ -1,4 +1,4 @@
-"""Reads a GGUF file once, where transformers would read it once for each of tokenizer, config and weights."""
+"""Reads a GGUF file once; transformers would read it for tokenizer, config and weights each."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,14 +9,14 @@ from typing import Any
 
 @contextmanager
 def read_once(wanted: bool = True) -> Iterator[None]:
-    """Within it the `gguf` package keeps what it has read.
+    """Within it, the `gguf` package caches what it has read.
 
-    Its reader walks through the whole vocabulary in Python, and transformers makes one for each thing that
-    it wants to know. It also makes the table of tensor names anew for each module of the model. Together
-    that is most of the time that such a backbone takes to load.
+    Its reader walks through the whole vocabulary in Python, and transformers creates a reader for each
+    query. It also rebuilds the table of tensor names for each module of the model. Together that is most
+    of the time that such a backbone takes to load.
 
     Args:
-        wanted: false does nothing: the files at hand are of another kind.
+        wanted: false has no effect, for files of another format.
     """
     if not wanted:
         yield
@@ -39,5 +39,5 @@ def _read(reader: Callable[[str], Any], path: str, changed: int) -> Any:
 
 
 def forget() -> None:
-    """Gives back the memory of what was read, which is a great deal for a large vocabulary."""
+    """Frees the cache, which is large for a large vocabulary."""
     _read.cache_clear()

@@ -1,4 +1,4 @@
-"""How many positions a backbone has, and the window length that follows from them."""
+"""The number of positions of a backbone, which limits the window length."""
 
 from contextlib import suppress
 from functools import cache
@@ -10,7 +10,7 @@ from ner_lightning.data.pretrained import Pretrained, no_foreign_code
 from ner_lightning.errors import UserError
 
 DEFAULT = 512  # sub-tokens in a window, where a backbone has as many positions
-# What configurations call the number of positions.
+# Names of the number of positions in configurations.
 NAMES = ("max_position_embeddings", "n_positions", "max_seq_len")
 
 
@@ -19,11 +19,11 @@ def window_length(asked: int | None, pretrained: Pretrained, *, trust_remote_cod
 
     Args:
         asked: `data.encoding.max_length`; None takes 512, or what the backbone has where that is less.
-        pretrained: where the backbone is.
+        pretrained: the backbone.
         trust_remote_code: run code that comes with it.
 
     Raises:
-        UserError: the backbone has fewer positions than were asked for.
+        UserError: the backbone has fewer positions than requested.
     """
     limit = positions(pretrained, trust_remote_code)
     if asked is None:
@@ -38,10 +38,10 @@ def window_length(asked: int | None, pretrained: Pretrained, *, trust_remote_cod
 
 @cache
 def positions(pretrained: Pretrained, trust_remote_code: bool = False) -> int | None:
-    """The most sub-tokens that a backbone can read in one row; None where nothing limits them.
+    """The most sub-tokens that a backbone accepts in one row; None if nothing limits them.
 
-    Rotary positions go on beyond what a configuration names, but what is beyond was never trained, so that
-    number counts for them too. For others it is found out from the backbone's own code, without weights.
+    Rotary positions continue beyond the configured number, but were not trained there, so that number
+    counts for them too. For other models the limit is found by running their code without weights.
     """
     if pretrained.gguf_file is not None:
         return _in_gguf(Path(pretrained.name) / pretrained.gguf_file)
@@ -71,33 +71,31 @@ def _in_gguf(file: Path) -> int | None:
 
 
 def _of_code(config: Any, named: int, trust_remote_code: bool) -> int | None:
-    """Runs a backbone without weights, where shapes alone are computed, and sees what limits its rows.
+    """The limit found by running a backbone on the meta device, which computes shapes only.
 
     Args:
-        config: of the backbone, whose positions are not rotary.
-        named: the number of positions that it names.
+        config: of a backbone whose positions are not rotary.
+        named: the number of positions in its configuration.
         trust_remote_code: run code that comes with it.
     """
     import torch
     from torch import nn
     from transformers import AutoModel
 
-    rooms: list[int] = []
+    limits: list[int] = []  # of the embedding tables that are used
 
-    def look(table: nn.Embedding, _given: Any) -> None:
+    def record(table: nn.Embedding, _inputs: Any) -> None:
         if table.num_embeddings >= named and table is not model.get_input_embeddings():
-            # Some tables begin with rows that are no positions, such as RoBERTa's, which are for padding.
+            # Some tables begin with rows that are not positions: RoBERTa's are for padding.
             padding = -1 if table.padding_idx is None else table.padding_idx
-            rooms.append(table.num_embeddings - int(getattr(table, "offset", padding + 1)))
+            limits.append(table.num_embeddings - int(getattr(table, "offset", padding + 1)))
 
     def runs(length: int) -> bool:
         ids = torch.zeros((1, length), dtype=torch.long)
-        for given in (
-            {},
-            {"attention_mask": torch.ones_like(ids)},
-        ):  # some look at values if there is no mask
+        # Without a mask, some models read values, which the meta device does not have.
+        for masks in ({}, {"attention_mask": torch.ones_like(ids)}):
             with suppress(Exception):
-                model(input_ids=ids, **given)
+                model(input_ids=ids, **masks)
                 return True
         return False
 
@@ -107,9 +105,11 @@ def _of_code(config: Any, named: int, trust_remote_code: bool) -> int | None:
             model.config.use_cache = False
             for module in model.modules():
                 if isinstance(module, nn.Embedding):
-                    module.register_forward_pre_hook(look)
-            whole, more = runs(named), runs(named + 1)
-    except Exception:  # no model that is known: it is taken at its word
+                    module.register_forward_pre_hook(record)
+            fits, exceeds = runs(named), not runs(named + 1)
+    except Exception:  # an unknown model: trust its configuration
         return named
-    sines = any(buffer.dim() > 1 and len(buffer) == named for buffer in model.buffers())
-    return min(rooms) if rooms else named if sines or whole > more or not whole else None
+    if limits:
+        return min(limits)
+    sinusoids = any(buffer.dim() > 1 and len(buffer) == named for buffer in model.buffers())
+    return named if sinusoids or exceeds or not fits else None

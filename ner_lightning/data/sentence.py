@@ -11,21 +11,21 @@ from ner_lightning.data.readers.filetype import not_text
 from ner_lightning.data.schemes import OUTSIDE, Scheme, convert, detect, spans, split_tag
 from ner_lightning.errors import UserError
 
-# Tokenisers drop such words or melt them into a neighbour, so that nothing is left to tag.
+# Tokenizers drop such words or merge them with a neighbour, so that nothing is left to tag.
 _INVISIBLE = re.compile(r"[\s\u200b\u200c\u200d\ufeff\u2060\u00ad]*")
 
 
 class DataError(UserError):
-    """Something is wrong in a data file; the message begins with the file and the line."""
+    """A data file is malformed; the message begins with the file and the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence as the data give it.
+    """A sentence of a data set.
 
     Attributes:
         words: its words, at least one.
-        tags: one BIO2 tag a word; None if it was read without tags.
+        tags: one BIO2 tag per word; None if it was read without tags.
         document: index of its document in the file, from 0.
     """
 
@@ -35,10 +35,10 @@ class Sentence:
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """The lines of a UTF-8 file; a byte order mark, CRLF and CR alone (an old Mac's) are accepted.
+    """The lines of a UTF-8 file; a byte order mark, CRLF and CR alone (classic Mac OS) are accepted.
 
     Raises:
-        DataError: it is missing, no text, or not UTF-8; the message says at which line and column.
+        DataError: it is missing, not text, or not UTF-8; the message gives line and column.
     """
     try:
         data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
@@ -61,35 +61,35 @@ def read_lines(path: str | Path) -> list[str]:
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 
-def shows_nothing(word: str) -> bool:
-    """Whether a word is empty, white space, or made of characters of no width."""
+def is_invisible(word: str) -> bool:
+    """Whether a word is empty, white space, or made of zero-width characters."""
     return _INVISIBLE.fullmatch(word) is not None
 
 
 def check_word(word: str) -> str:
-    """The word, if there is anything to see of it.
+    """Returns the word.
 
     Raises:
-        UserError: there is none.
+        UserError: it is empty or invisible.
     """
-    if shows_nothing(word):
-        raise UserError(f"word {word!a} shows nothing; remove it or write a placeholder")
+    if is_invisible(word):
+        raise UserError(f"word {word!a} is empty or invisible; remove it or write a placeholder")
     return word
 
 
 def check_sentence(words: Sequence[str], tags: Sequence[str] | None) -> None:
-    """Checks words and tags that belong together.
+    """Checks the words and tags of a sentence.
 
     Raises:
-        UserError: there are no words, another number of tags, or one of them is malformed.
+        UserError: there are no words, the numbers of words and tags differ, or a word or tag is malformed.
     """
     for name, given in (("words", words), ("tags", tags)):
-        if isinstance(given, str):  # whose letters would pass for them
+        if isinstance(given, str):  # its letters would be taken for words or tags
             raise UserError(f"{name} are the text {given!a:.40}; write a list")
     if not words:
         raise UserError("no words in this sentence; remove the line")
     if tags is not None and len(tags) != len(words):
-        raise UserError(f"{len(words)} words but {len(tags)} tags; write one tag a word")
+        raise UserError(f"{len(words)} words but {len(tags)} tags; write one tag per word")
     for word in words:
         check_word(word)
     for tag in tags or ():
@@ -97,31 +97,36 @@ def check_sentence(words: Sequence[str], tags: Sequence[str] | None) -> None:
 
 
 def in_bio2(path: str | Path, sentences: list[Sentence]) -> list[Sentence]:
-    """Brings the tags to BIO2 from the scheme that the file as a whole shows."""
+    """Converts tags to BIO2 from the scheme of the file as a whole.
+
+    Raises:
+        DataError: there are no sentences.
+        UserError: a tag does not fit the scheme.
+    """
     if not sentences:
-        raise DataError(f"{path}:1: no sentence in the file; name a file that has some")
+        raise DataError(f"{path}:1: no sentence in the file; name a file with sentences")
     scheme = detect(sentence.tags or () for sentence in sentences)
     if scheme is Scheme.BIO2:
         return sentences
-    return [replace(each, tags=tuple(convert(each.tags or (), scheme))) for each in sentences]
+    return [replace(s, tags=tuple(convert(s.tags or (), scheme))) for s in sentences]
 
 
 def unknown_entities(sentences: Iterable[Sentence], types: Collection[str]) -> dict[str, int]:
-    """How many gold entities are of each type that is not among `types`, in order of first appearance."""
-    found: Counter[str] = Counter()
+    """Number of gold entities of each type that is not among `types`, in order of first appearance."""
+    counts: Counter[str] = Counter()
     for sentence in sentences:
         if any(tag != OUTSIDE and tag[2:] not in types for tag in sentence.tags or ()):
-            found.update(span.type for span in spans(sentence.tags or ()) if span.type not in types)
-    return dict(found)
+            counts.update(span.type for span in spans(sentence.tags or ()) if span.type not in types)
+    return dict(counts)
 
 
 def unknown_types(origin: str, unknown: Mapping[str, int], types: Collection[str]) -> str:
-    """The warning that gold entities are of types which a tagger does not have.
+    """A warning that gold entities have types unknown to a tagger.
 
     Args:
         origin: where the sentences come from.
         unknown: from `unknown_entities`, not empty.
-        types: the entity types that the tagger has.
+        types: the entity types of the tagger.
     """
     counted = ", ".join(f"{count:,} {kind}" for kind, count in unknown.items())
     return (

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data.readers import columns as conll
-from ner_lightning.data.readers import hub_dataset as hub
+from ner_lightning.data.readers.by_suffix import NAMED, read_sentences
 from ner_lightning.data.readers.column_layout import DOCSTART
-from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
-from ner_lightning.data.readers.table import CSV_SUFFIXES
+from ner_lightning.data.readers.hub_dataset import load_hub
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
 from ner_lightning.data.settings import TAGS_COLUMN, WORDS_COLUMN, Files
 from ner_lightning.errors import UserError
@@ -21,19 +19,19 @@ from ner_lightning.system.progress import stage
 
 SAMPLE = "sample"
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
-SUFFIXES = (".txt", ".conll", ".bio", ".tsv", *CSV_SUFFIXES, *JSON_SUFFIXES)
-# Other names under which a split's file or Hub split is found.
+SUFFIXES = (".txt", ".conll", ".bio", ".tsv", *NAMED)
+# Names of a split's file or Hub split.
 ALIASES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
 
 @dataclass(frozen=True)
 class Split:
-    """The sentences of one split, and where they came from.
+    """The sentences of one split, and their origin.
 
     Attributes:
-        sentences: in data order, never empty.
-        types: entity types in the data set's own order, None where the source names none.
-        origin: what to print: a file, or a Hub id with revision and split.
+        sentences: in data order, at least one.
+        types: entity types in the data set's own order; None if the source does not name them.
+        origin: for messages: a file, or a Hub id with revision and split.
         fingerprint: the file's SHA-256, or the data set's commit on the Hub.
     """
 
@@ -52,35 +50,35 @@ class Split:
         """A split from pairs of words and tags, for a source outside the package.
 
         Args:
-            sentences: words and tags of each; the tags in any one of the schemes.
-            origin: what to print.
-            types: the entity types in an order of their own.
+            sentences: words and tags of each; the tags in one of the schemes.
+            origin: the name of the source, for messages.
+            types: the entity types in the data set's own order.
 
         Raises:
-            UserError: a sentence has no words, or not one tag a word; the message counts from 1.
+            UserError: a sentence has no words, or not one tag per word; the message counts from 1.
         """
-        found = []
+        checked = []
         for number, (words, tags) in enumerate(sentences, start=1):
             try:
                 check_sentence(words, tags)
             except UserError as error:
                 raise UserError(f"{origin}, sentence {number}: {error}") from None
-            found.append(Sentence(tuple(words), tuple(tags), 0))
-        text = json.dumps([(each.words, each.tags) for each in found])
+            checked.append(Sentence(tuple(words), tuple(tags), 0))
+        text = json.dumps([(s.words, s.tags) for s in checked])
         digest = hashlib.sha256(text.encode()).hexdigest()
         ordered = None if types is None else tuple(types)
-        return cls(in_bio2(origin, found), ordered, origin, f"sha256:{digest}")
+        return cls(in_bio2(origin, checked), ordered, origin, f"sha256:{digest}")
 
 
 class SentenceSource(ABC):
-    """Where splits come from; a class of your own is named in a config by its `class_path`."""
+    """Where splits come from; a config names a class of your own by its `class_path`."""
 
     @abstractmethod
     def read(self, split: str) -> Split:
         """Reads one of train, valid and test.
 
         Raises:
-            UserError: it is not there or cannot be read.
+            UserError: it does not exist or cannot be read.
         """
 
 
@@ -102,23 +100,23 @@ class Source(SentenceSource):
         """Reads one of train, valid and test.
 
         Raises:
-            UserError: it is not there or cannot be read.
+            UserError: it does not exist or cannot be read.
         """
         stage(f"Reading the {split} split ...")
         path = self._path(split)
         if path is None:
             return self._from_hub(split)
-        sentences = conll.read(path, **self._columns(path))
+        sentences = read_sentences(path, **self._columns(path))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return Split(sentences, None, str(path), f"sha256:{digest}")
 
     def _columns(self, path: Path) -> dict[str, Any]:
-        """How the columns of a local file are named: by number in CoNLL columns, which have no names.
+        """The arguments of `read_sentences` that name a local file's columns: numbers, for CoNLL columns.
 
         Raises:
-            UserError: a column of such a file is asked for by name.
+            UserError: a column of CoNLL columns is named otherwise.
         """
-        if path.suffix.lower() in (*JSON_SUFFIXES, *CSV_SUFFIXES):
+        if path.suffix.lower() in NAMED:
             fields = {"words_field": self.files.words_column, "tags_field": self.files.tags_column}
             return fields | (
                 {} if self.files.document_column is None else {"document_field": self.files.document_column}
@@ -159,11 +157,11 @@ class Source(SentenceSource):
                 )
             return None
         names = [alias + suffix for alias in ALIASES[split] for suffix in SUFFIXES]
-        found = [folder / name for name in names if (folder / name).is_file()]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            both = " and ".join(str(path) for path in found)
+        paths = [folder / name for name in names if (folder / name).is_file()]
+        if len(paths) == 1:
+            return paths[0]
+        if paths:
+            both = " and ".join(map(str, paths))
             raise UserError(f"data.dataset: {both} both look like the {split} split; set data.{split}")
         raise UserError(
             f"data.dataset: {self.dataset} has no {split} file; set data.{split}.\n"
@@ -173,7 +171,7 @@ class Source(SentenceSource):
     def _from_hub(self, split: str) -> Split:
         if self.dataset.count("/") > 1 or self.dataset.startswith((".", "/", "~")):
             raise UserError(f"data.dataset: there is no folder {self.dataset}")
-        loaded = hub.load_hub(
+        loaded = load_hub(
             self.dataset,
             config=self.files.config,
             revision=self.files.revision,

@@ -9,16 +9,24 @@ from torch.nn import Module
 from torchmetrics import Metric
 
 from ner_lightning.metrics.float64 import has_float64
-from ner_lightning.metrics.functional import COUNTED, entity_counts, scores
+from ner_lightning.metrics.from_counts import COUNTED, scores
+from ner_lightning.metrics.functional import entity_counts
 
 
 class EntityF1(Metric):
     """Entity counts and word accuracy over a whole split, exact on any number of ranks.
 
-    The loss is summed in float64, on a device that has none (Apple's GPUs) by the CPU.
+    The loss is summed in float64, on the CPU where the device has none (Apple's GPUs).
 
     Args:
         types: the entity types, in the label set's order.
+
+    Example:
+        >>> metric = EntityF1(["PER", "LOC"])
+        >>> gold, predicted = torch.tensor([[1, 2, 0, 3]]), torch.tensor([[1, 2, 0, 1]])
+        >>> metric.update(predicted, gold, mask=torch.ones(1, 4, dtype=torch.bool))
+        >>> metric.compute()["f1"]
+        0.5
     """
 
     full_state_update = False
@@ -40,39 +48,42 @@ class EntityF1(Metric):
         self.add_state("loss", torch.zeros((), dtype=torch.double), dist_reduce_fx="sum")
 
     def update(self, predicted: Tensor, gold: Tensor, mask: Tensor) -> None:
-        """Adds a batch; arguments as for `entity_counts`."""
+        """Adds a batch of tag ids, numbered as in `LabelSet`; see `entity_counts`. *Shape:* (B, W) each."""
         self.counts += entity_counts(predicted, gold, mask, len(self.types)).sum(0)
-        right = (predicted == gold) & mask
-        self.words += torch.stack([right.sum(), mask.sum()])
+        correct = (predicted == gold) & mask
+        self.words += torch.stack([correct.sum(), mask.sum()])
 
     def add_loss(self, total: Tensor) -> None:
         """Adds a batch's loss, summed over its words."""
         self.loss += total.detach().to(self.loss.device)
 
     def _apply(self, fn: Callable[..., Any], exclude_state: Sequence[str] = "") -> Module:
-        """Moves the counts wherever the module goes, and the loss if there is float64."""
+        """Moves the counts with the module, and the loss too if the device has float64."""
         super()._apply(fn, exclude_state=[*exclude_state, "loss"])
         device = self.counts.device
         self.loss = self.loss.to(device if has_float64(device) else "cpu")
         return self
 
     def compute(self) -> dict[str, float]:
-        """`loss` and `accuracy` per word; micro `precision`, `recall`, `f1`; `f1/TYPE` for each."""
-        micro = scores(self.counts.sum(0))
-        right, total = self.words.tolist()
-        # Kept, because only inside `compute` the counts are those of all ranks.
+        """Scores from 0 to 1, and the mean loss per word.
+
+        Returns:
+            `loss` and `accuracy` per word; micro `precision`, `recall` and `f1`; `f1/TYPE` for each type.
+        """
+        counts = self.counts.cpu().numpy()  # (types, 3)
+        correct, total = self.words.tolist()
+        # Stored, because only inside `compute` the counts are those of all ranks.
         self._by_type = {
             name: scores(row)._asdict() | dict(zip(COUNTED, row.tolist(), strict=True))
-            for name, row in zip(self.types, self.counts, strict=True)
+            for name, row in zip(self.types, counts, strict=True)
         }
         return {
             "loss": float(self.loss) / total if total else 0.0,
-            "accuracy": right / total if total else 0.0,
-            "precision": micro.precision,
-            "recall": micro.recall,
-            "f1": micro.f1,
-        } | {f"f1/{name}": row["f1"] for name, row in self._by_type.items()}
+            "accuracy": correct / total if total else 0.0,
+            **scores(counts.sum(0))._asdict(),
+            **{f"f1/{name}": row["f1"] for name, row in self._by_type.items()},
+        }
 
     def by_type(self) -> dict[str, dict[str, float]]:
-        """Counts and scores of each type over all ranks, as last computed."""
+        """Counts and scores of each type over all ranks, from the last `compute`."""
         return self._by_type

@@ -1,4 +1,4 @@
-"""Whether a device has float64, in which sums are kept."""
+"""Whether a device has float64, in which sums are accumulated."""
 
 import torch
 

@@ -1,42 +1,31 @@
-"""Entity counts as conlleval defines them: correct, predicted and gold, by type; and their scores."""
+"""Entity counts as conlleval defines them: correct, predicted and gold entities of each type."""
 
-from typing import NamedTuple
-
-import numpy as np
 import torch
 from torch import Tensor
-
-from ner_lightning.metrics.from_counts import f1, precision_recall
-
-COUNTED = ("correct", "predicted", "gold")
-
-
-class Scores(NamedTuple):
-    """Precision, recall and F1, each between 0 and 1; 0 where there is nothing to divide by."""
-
-    precision: float
-    recall: float
-    f1: float
 
 
 def entity_counts(predicted: Tensor, gold: Tensor, mask: Tensor, types: int) -> Tensor:
     """Counts the entities of each sentence as the conlleval script of the CoNLL-2000 shared task does.
 
     An entity begins at B-, and at an I- whose type is not that of the word before; so any sequence of
-    tags can be read, legal or not. It is correct if type, first and last word are.
+    tags is valid, legal or not. An entity is correct if its type, first word and last word are.
 
     Args:
-        predicted: tag ids laid out as in `LabelSet`. *Shape:* (B, W)
+        predicted: tag ids, numbered as in `LabelSet`; any value on padding. *Shape:* (B, W)
         gold: likewise. *Shape:* (B, W)
-        mask: true on real words, a prefix of each row. *Shape:* (B, W)
-        types: the number of entity types.
+        mask: True on words, a prefix of each row. *Shape:* (B, W)
+        types: number of entity types.
 
     Returns:
-        correct, predicted and gold entities of each type. *Shape:* (B, types, 3)
+        Correct, predicted and gold entities of each type, int64. *Shape:* (B, types, 3)
 
     Raises:
-        ValueError: shapes differ, tags are no ids of these types (looked at on a CPU only), or the mask is
-            not bool.
+        ValueError: shapes differ, a tag id is out of range (checked on CPU only), or the mask is not bool.
+
+    Example:
+        >>> tags = torch.tensor([[1, 2, 0]])  # B-PER I-PER O
+        >>> entity_counts(tags, tags, torch.ones(1, 3, dtype=torch.bool), types=1).tolist()
+        [[[1, 1, 1]]]
     """
     shape = tuple(mask.shape)
     if mask.dtype != torch.bool or len(shape) != 2:
@@ -45,41 +34,32 @@ def entity_counts(predicted: Tensor, gold: Tensor, mask: Tensor, types: int) -> 
         if tags.shape != mask.shape or tags.is_floating_point() or tags.dtype == torch.bool:
             got = f"{tags.dtype} {tuple(tags.shape)}"
             raise ValueError(f"expected {name} to be tag ids {shape}, got {got}")
-        if tags.device.type == "cpu" and (used := tags[mask]).numel():  # others would have to be waited for
+        if tags.device.type == "cpu" and (used := tags[mask]).numel():  # elsewhere this would synchronize
             low, high = int(used.min()), int(used.max())
             if low < 0 or high > 2 * types:
                 raise ValueError(f"expected {name} to be 0 to {2 * types}, got {low} to {high}")
-    p_start, p_end, p_type = _chunks(predicted, mask)
-    g_start, g_end, g_type = _chunks(gold, mask)
-    correct = p_start & g_start & (p_type == g_type) & (p_end == g_end)
-    counted = zip((correct, p_start, g_start), (g_type, p_type, g_type), strict=True)
-    # A scatter with a spare last row instead of bincount over a selection: no wait for the device.
+    p_start, p_end, p_type = _entities(predicted, mask)
+    g_start, g_end, g_type = _entities(gold, mask)
+    correct = p_start & g_start & (p_type == g_type) & (p_end == g_end)  # (B, W)
     columns = []
-    for hit, kind in counted:
-        place = torch.where(hit, kind, types)  # (B, W)
-        column = torch.zeros(len(place), types + 1, dtype=torch.long, device=place.device)
-        columns.append(column.scatter_add_(1, place, torch.ones_like(place))[:, :types])
+    for counted, type_ in ((correct, g_type), (p_start, p_type), (g_start, g_type)):
+        # A scatter with a spare last bin instead of bincount over a selection, which would synchronize.
+        index = torch.where(counted, type_, types)  # (B, W)
+        column = torch.zeros(len(index), types + 1, dtype=torch.long, device=index.device)
+        columns.append(column.scatter_add_(1, index, torch.ones_like(index))[:, :types])
     return torch.stack(columns, dim=-1)
 
 
-def _chunks(tags: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where entities start, where each that starts here ends, and of what type it is; (B, W) each."""
-    tags = torch.where(mask, tags, 0)  # padding reads as O
-    kind = (tags - 1) // 2  # O is -1
+def _entities(tags: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether an entity starts at each word, where it ends (exclusive), and its type. *Shape:* (B, W)."""
+    tags = torch.where(mask, tags, 0)  # padding is O
+    type_ = (tags - 1) // 2  # of O, -1
     inside = tags > 0
-    before = torch.nn.functional.pad(kind, (1, 0), value=-1)[:, :-1]  # type of the word before
-    start = inside & ((tags % 2 == 1) | (kind != before))
-    # An entity ends before the next word that starts one or is outside.
-    stop = start | ~inside
+    before = torch.nn.functional.pad(type_, (1, 0), value=-1)[:, :-1]  # type of the word before
+    start = inside & ((tags % 2 == 1) | (type_ != before))
+    # An entity ends at the next word that starts one or is outside.
     width = tags.shape[1]
-    place = torch.arange(width, device=tags.device).expand_as(tags)
-    stops = torch.where(stop, place, width)
-    following = stops.flip(1).cummin(1).values.flip(1)  # first stop at or after each place
-    end = torch.nn.functional.pad(following[:, 1:], (0, 1), value=width)
-    return start, end, kind
-
-
-def scores(counts: Tensor) -> Scores:
-    """Precision, recall and F1 from three counts: correct, predicted and gold."""
-    held = np.array(counts.tolist())
-    return Scores(*map(float, (*precision_recall(held), f1(held))))
+    words = torch.arange(width, device=tags.device).expand_as(tags)
+    stops = torch.where(start | ~inside, words, width)
+    next_stop = stops.flip(1).cummin(1).values.flip(1)  # at or after each word
+    return start, torch.nn.functional.pad(next_stop[:, 1:], (0, 1), value=width), type_

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.model.crf.layer import CRF
-from ner_lightning.model.crf.viterbi import Segments, n_best, viterbi
+from ner_lightning.model.crf.segments import Segments
+from ner_lightning.model.crf.viterbi import n_best, viterbi
 from ner_lightning.model.loss import Loss, word_losses
 
 ILLEGAL = float("-inf")

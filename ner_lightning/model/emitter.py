@@ -60,11 +60,10 @@ class BackboneEmitter(Emitter):
 
     def word_vectors(self, batch: Batch) -> Tensor:
         """One vector for each word. *Shape:* (B, W, D)."""
-        if batch.states is not None and self.split is None:
-            return batch.states
-        given = (
-            nullcontext() if batch.states is None or self.split is None else self.split.given(batch.states)
-        )
+        if batch.features is not None and self.split is None:
+            return batch.features
+        features, split = batch.features, self.split
+        given = nullcontext() if features is None or split is None else split.given(features)
         with given:
             return pool(self.hidden(batch), batch, self.pooling)
 

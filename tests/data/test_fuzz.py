@@ -13,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner_lightning.data.readers.column_layout import DOCSTART
-from ner_lightning.data.readers.columns import DataError, read_conll, read_jsonl
+from ner_lightning.data.readers.columns import read_conll
+from ner_lightning.data.readers.jsonl import read_jsonl
 from ner_lightning.data.schemes import Scheme, convert, detect, spans, to_bio2
+from ner_lightning.data.sentence import DataError
 from ner_lightning.data.settings import Encoding
-from ner_lightning.data.tokenization.encoding import Encoder, windows
+from ner_lightning.data.tokenization.encoding import Encoder
+from ner_lightning.data.tokenization.windows import windows
 
 SEEDS = sorted((Path(__file__).parent / "seeds").iterdir())
 PIECES = [

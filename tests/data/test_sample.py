@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from ner_lightning.data.readers import columns as conll
+from ner_lightning.data.readers.by_suffix import read_sentences
 from ner_lightning.data.sample import corpus
 from ner_lightning.data.sample.corpus import HERE, SPLITS, TYPES, Sample, entity_f1, kappa, unseen
 from ner_lightning.data.schemes import LabelSet
@@ -20,7 +20,7 @@ def sample():
 @pytest.fixture(scope="module")
 def files():
     """The committed files as users read them."""
-    return {part: conll.read(HERE / f"{part}.conll") for part in SPLITS}
+    return {part: read_sentences(HERE / f"{part}.conll") for part in SPLITS}
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ner_lightning.data.sentence import shows_nothing
+from ner_lightning.data.sentence import is_invisible
 from ner_lightning.inference import text as splitter
 from ner_lightning.inference.text import from_spaces, from_text, from_words, pieces, words
 
@@ -106,10 +106,10 @@ def test_nothing_is_lost_or_moved(text):
     found = words(text)
     places = [place for start, end in found for place in range(start, end)]
     assert places == sorted(set(places)), "in order, without overlap"
-    assert all(start < end and not shows_nothing(text[start:end]) for start, end in found)
+    assert all(start < end and not is_invisible(text[start:end]) for start, end in found)
     lost = (text[place] for place in set(range(len(text))) - set(places))
     assert all(
-        char.isspace() or not char.isprintable() or shows_nothing(char) or is_mark(char) for char in lost
+        char.isspace() or not char.isprintable() or is_invisible(char) or is_mark(char) for char in lost
     )
     ranges = pieces(text, found)
     assert [word for first, last in ranges for word in range(first, last)] == list(range(len(found)))

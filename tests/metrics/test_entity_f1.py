@@ -10,7 +10,8 @@ from seqeval.metrics.sequence_labeling import get_entities
 
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.metrics.entity_f1 import EntityF1
-from ner_lightning.metrics.functional import entity_counts, scores
+from ner_lightning.metrics.from_counts import scores
+from ner_lightning.metrics.functional import entity_counts
 
 LABELS = LabelSet(("PER", "LOC", "ORG"))
 PAIR = st.integers(1, 12).flatmap(

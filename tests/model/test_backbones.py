@@ -13,7 +13,7 @@ import yaml
 from ner_lightning.commands.main import main
 from ner_lightning.data.batching import collate
 from ner_lightning.data.pretrained import locate
-from ner_lightning.data.readers import columns as conll
+from ner_lightning.data.readers.by_suffix import read_sentences
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
@@ -66,7 +66,7 @@ def through(backbone, corpus, precision="bf16-mixed"):
     for run in ("runs/last", "exported"):
         output = ["--tokenized", "--input", "words.txt", "--output", f"{Path(run).name}.conll"]
         assert main(["predict", run, *output]) == 0
-        found.append(conll.read(f"{Path(run).name}.conll"))
+        found.append(read_sentences(f"{Path(run).name}.conll"))
         assert [list(s.words) for s in found[-1]] == [row["words"] for row in held]
     taken = [[tag for sentence in some for tag in sentence.tags] for some in found]
     return [tag for row in held for tag in row["predicted"]], *taken

@@ -1,17 +1,19 @@
-"""A fit on kept hidden states is the fit without them, and nothing stale or half-written is ever used."""
+"""A fit on cached features equals the fit without them, and nothing stale or incomplete is ever used."""
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from ner_lightning.commands.main import main
-from ner_lightning.data import feature_store as states
+from ner_lightning.data import feature_store
 from ner_lightning.data.feature_store import FeatureLayout, FeatureWriter
 from ner_lightning.errors import UserError
 from ner_lightning.model.emitter import BackboneEmitter
@@ -118,7 +120,7 @@ def test_bf16_is_kept_as_bf16(fit, llama):
     assert {a["dtype"] for a in about} == {"torch.bfloat16"}
 
 
-def test_whatever_changes_the_states_changes_the_key(fit, llama, bert):
+def test_whatever_changes_the_features_changes_the_key(fit, llama, bert):
     for changes, words in (
         (FROZEN, []),
         (FROZEN | {"attention": "causal"}, []),
@@ -136,9 +138,9 @@ def test_whatever_changes_the_states_changes_the_key(fit, llama, bert):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "unsealed"])
-def test_damaged_states_are_computed_again(fit, llama, damage, capsys):
+def test_damaged_features_are_computed_again(fit, llama, damage, capsys):
     plain, _ = fit(llama, FROZEN, enabled=True)
-    for file in Path("cache").rglob("states.bin"):
+    for file in Path("cache").rglob("features.bin"):
         content = bytearray(file.read_bytes())
         if damage == "cut":
             file.write_bytes(content[:-4])
@@ -154,32 +156,32 @@ def test_damaged_states_are_computed_again(fit, llama, damage, capsys):
 
 
 def test_a_part_is_never_taken_for_the_whole(tmp_path):
-    layout = FeatureLayout(states.np.array([0, 2, 5]), True, 3, torch.float32)
-    part = states.make_part(tmp_path, "key", layout, 1.0)
+    layout = FeatureLayout(np.array([0, 2, 5]), True, 3, torch.float32)
+    part = feature_store.make_part(tmp_path, "key", layout, 1.0)
     writer = FeatureWriter(part, layout)
     writer.put(1, torch.ones(3, 3))
-    assert states.load(tmp_path, "key", layout) is None
+    assert feature_store.load(tmp_path, "key", layout) is None
     writer.put(0, torch.zeros(2, 3))
     writer.finish(tmp_path, "key", {})
-    found = states.load(tmp_path, "key", layout)
+    found = feature_store.load(tmp_path, "key", layout)
     assert found is not None
     assert found.values.tolist() == [[0.0] * 3] * 2 + [[1.0] * 3] * 3
     assert [p.name for p in tmp_path.iterdir()] == ["key"]
 
 
 def test_parts_of_killed_processes_are_removed(tmp_path):
-    layout = FeatureLayout(states.np.array([0, 1]), True, 1, torch.float32)
-    left = states.make_part(tmp_path, "old", layout, 1.0)
-    dead = left.with_name(left.name.replace(f".{states.os.getpid()}.", ".999999999."))
+    layout = FeatureLayout(np.array([0, 1]), True, 1, torch.float32)
+    left = feature_store.make_part(tmp_path, "old", layout, 1.0)
+    dead = left.with_name(left.name.replace(f".{os.getpid()}.", ".999999999."))
     left.rename(dead)
-    states.make_part(tmp_path, "new", layout, 1.0)
+    feature_store.make_part(tmp_path, "new", layout, 1.0)
     assert not dead.exists()
 
 
 def test_a_limit_is_kept_and_said(tmp_path):
-    layout = FeatureLayout(states.np.array([0, 1000]), True, 1000, torch.float32)
+    layout = FeatureLayout(np.array([0, 1000]), True, 1000, torch.float32)
     with pytest.raises(UserError, match=r"take 0\.00 GB; model\.cache\.limit_gb is 0\.001"):
-        states.make_part(tmp_path, "key", layout, 0.001)
+        feature_store.make_part(tmp_path, "key", layout, 0.001)
     assert not list(tmp_path.iterdir())
 
 

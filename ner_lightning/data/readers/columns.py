@@ -5,36 +5,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ner_lightning.data.readers.column_layout import DOCSTART, ColumnLayout, columns_of
-from ner_lightning.data.readers.jsonl import JSON_SUFFIXES, read_jsonl
-from ner_lightning.data.readers.table import CSV_SUFFIXES, read_csv
 from ner_lightning.data.schemes import OUTSIDE
 from ner_lightning.data.sentence import DataError, Sentence, in_bio2, read_lines
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import replacing_text
 
 UNWRITABLE = re.compile(r"^$|[ \t\r\n]+")
-
-
-def read(
-    path: str | Path,
-    *,
-    word_column: int | None = None,
-    tag_column: int | None = None,
-    words_field: str = "tokens",
-    tags_field: str = "ner_tags",
-    document_field: str = "document",
-    tagged: bool = True,
-) -> list[Sentence]:
-    """Reads JSONL if the name ends in .jsonl, .ndjson or .json, CSV for .csv, and CoNLL columns otherwise.
-
-    Arguments and errors are those of `read_jsonl`, `read_csv` and `read_conll`.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in (*JSON_SUFFIXES, *CSV_SUFFIXES):
-        return read_conll(path, word_column=word_column, tag_column=tag_column, tagged=tagged)
-    read_named = read_csv if suffix in CSV_SUFFIXES else read_jsonl
-    fields = {"words_field": words_field, "tags_field": tags_field}
-    return read_named(path, **fields, document_field=document_field, tagged=tagged)
 
 
 def read_conll(
@@ -46,16 +22,16 @@ def read_conll(
 ) -> list[Sentence]:
     """Reads columns separated by spaces or tabs, with a blank line after each sentence.
 
-    A row that begins with `-DOCSTART-` opens a document. A line that begins with `#` is a comment
-    only where a sentence could begin and where it cannot be a row of data, because `#` and
-    `#hashtag` are words as well.
+    A row that begins with `-DOCSTART-` starts a document. A line that begins with `#` is a comment
+    only where a sentence could begin and if it cannot be a row of data, because `#` and `#hashtag`
+    are words as well.
 
     Args:
         path: a UTF-8 file; a byte order mark and CRLF are accepted.
-        word_column: index of the column that holds the words; negative ones count from the end. None
-            takes the first, or the second where the first numbers the words of each sentence.
-        tag_column: index of the column that holds the tags, in any scheme; None takes the last, and
-            refuses a file with two columns of entity tags.
+        word_column: index of the column of words; negative ones count from the end. None takes the
+            first, or the second if the first numbers the words of each sentence.
+        tag_column: index of the column of tags, in any scheme. None takes the last, and rejects a file
+            with two columns of entity tags.
         tagged: whether to read tags at all.
 
     Raises:
@@ -79,7 +55,7 @@ def read_conll(
             words, tags = zip(*cells, strict=True)
             sentences.append(Sentence(words, tags if tagged else None, document))
             cells = []
-        # Only a document that holds a sentence counts, so that indices have no gaps.
+        # Only a document with a sentence counts, so that indices have no gaps.
         if row and sentences and sentences[-1].document == document:
             document += 1
     return in_bio2(path, sentences)
@@ -88,12 +64,12 @@ def read_conll(
 def write_conll(path: str | Path, sentences: Iterable[Sentence], *columns: Iterable[Sequence[str]]) -> None:
     """Writes words and any number of columns beside them, separated by spaces.
 
-    What columns cannot hold becomes `_`: white space inside a word or tag, and an empty word.
-    `-DOCSTART-` rows are written if there is more than one document.
+    White space inside a word or tag, and an empty word, are written as `_`. `-DOCSTART-` rows are
+    written if there is more than one document.
 
     Args:
-        path: the file to write; it is replaced in one step.
-        sentences: the sentences; their own tags are not written unless given as a column.
+        path: the file, replaced in one step.
+        sentences: the sentences; their own tags are written only if given as a column.
         columns: for each column, a sequence of tags for each sentence.
 
     Raises:

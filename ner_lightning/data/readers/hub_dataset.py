@@ -1,4 +1,4 @@
-"""Sentences from a data set on the Hugging Face Hub."""
+"""Reads the sentences of a data set on the Hugging Face Hub."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -8,26 +8,26 @@ from typing import Any, NamedTuple
 from ner_lightning.data.readers.column_layout import DOCSTART
 from ner_lightning.data.readers.hub_download import fetch
 from ner_lightning.data.schemes import convert, detect, split_tag
-from ner_lightning.data.sentence import DataError, Sentence, shows_nothing
+from ner_lightning.data.sentence import DataError, Sentence, is_invisible
 from ner_lightning.errors import UserError
 
-# The short name redirects on the Hub, but offline nothing tells where to.
+# The Hub redirects the short name, which does not work offline.
 ALIASES = {"conll2003": "eriktks/conll2003"}
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where sentences came from, precisely enough to load them again.
+    """The origin of sentences, precise enough to load them again.
 
     Attributes:
         dataset: its name on the Hub.
-        config: its configuration as asked for.
-        asked: the revision as asked for.
-        revision: the revision that was loaded; not the one asked for where that was None.
-        commit: SHA of the commit that the revision stood for.
+        config: its configuration as requested.
+        asked: the revision as requested.
+        revision: the revision that was loaded.
+        commit: SHA of the commit to which the revision pointed.
         split: the split.
-        rows: number of rows, those without words included.
-        cached: whether they come from the local cache because the Hub was of no help.
+        rows: number of rows, including those without words.
+        cached: whether they come from the local cache because the Hub was unavailable.
     """
 
     dataset: str
@@ -45,8 +45,8 @@ class HubSplit(NamedTuple):
 
     Attributes:
         sentences: in the order of the rows, with BIO2 tags.
-        types: the entity types in the data set's own order; None where its tags are plain strings.
-        provenance: where they came from.
+        types: the entity types in the data set's own order; None if its tags are plain strings.
+        provenance: their origin.
     """
 
     sentences: list[Sentence]
@@ -66,35 +66,35 @@ def load_hub(
 ) -> HubSplit:
     """Loads one split.
 
-    Rows without words are passed over, and a row whose only word is -DOCSTART- opens a document.
-    All splits that a process loads of a data set are of the same commit.
+    Rows without words are skipped, and a row whose only word is -DOCSTART- starts a document.
+    All splits of a data set that a process loads are of the same commit.
 
     Args:
         dataset: its name on the Hub, "org/name".
-        config: its configuration; None where it has one, or a default.
+        config: its configuration; None if it has only one, or a default.
         revision: a branch, tag or commit. None is the main branch, or the Hub's Parquet copy if
-            what is there is a loading script, which datasets no longer runs.
-        splits: names of the split; the first that the data set has is loaded.
+            that is a loading script, which datasets no longer runs.
+        splits: names of the split; the first that exists is loaded.
         words_column: the column with a list of words in each row.
         tags_column: the column with a list of tags in each row, as strings or as a ClassLabel.
-        document_column: the column whose value is the same for all sentences of a document.
+        document_column: the column whose value all sentences of a document share.
 
     Raises:
-        UserError: the data set, the split or a column is not there, or may not be read.
+        UserError: the data set, the split or a column does not exist, or access is denied.
         DataError: a row is malformed.
     """
     name = ALIASES.get(dataset, dataset)
-    version, held = fetch(name, config, revision)
-    split = next((asked for asked in splits if asked in held), None)
+    version, available = fetch(name, config, revision)
+    split = next((split for split in splits if split in available), None)
     if split is None:
-        asked = " or ".join(repr(asked) for asked in splits)
-        raise UserError(f"data.dataset: {name} has no split {asked}; it has: {', '.join(held)}")
+        names = " or ".join(map(repr, splits))
+        raise UserError(f"data.dataset: {name} has no split {names}; it has: {', '.join(available)}")
     where = f"{version.id}, split {split}"
-    rows = held[split]
+    rows = available[split]
     columns = {"words_column": words_column, "tags_column": tags_column}
     if document_column is not None:
         columns["document_column"] = document_column
-    names = _tag_names(rows, columns, where)
+    tag_names = _tag_names(rows, columns, where)
     provenance = Provenance(
         dataset=version.id,
         config=config,
@@ -105,21 +105,21 @@ def load_hub(
         rows=len(rows),
         cached=version.cached,
     )
-    types = None if names is None else types_of(names)
-    return HubSplit(_sentences(rows, columns, names, where), types, provenance)
+    types = None if tag_names is None else types_of(tag_names)
+    return HubSplit(_sentences(rows, columns, tag_names, where), types, provenance)
 
 
 def _tag_names(rows: Any, columns: Mapping[str, str], where: str) -> tuple[str, ...] | None:
-    """Checks the columns; returns the names behind the tags' numbers, None if the tags are text."""
+    """Checks the columns; returns the names of the tag ids, None if the tags are strings."""
     for option, column in columns.items():
         if column not in rows.features:
             raise UserError(
                 f"data.files.{option}: {where} has no column {column!r}; it has: {', '.join(rows.features)}"
             )
     for option in ("words_column", "tags_column"):
-        held = getattr(rows.features[columns[option]], "feature", None)
-        names = getattr(held, "names", None) if option == "tags_column" else None
-        if names is None and "string" not in str(getattr(held, "dtype", "")):
+        element = getattr(rows.features[columns[option]], "feature", None)
+        names = getattr(element, "names", None) if option == "tags_column" else None
+        if names is None and "string" not in str(getattr(element, "dtype", "")):
             raise UserError(
                 f"data.files.{option}: {where}: column {columns[option]!r} must hold a list of strings "
                 f"in each row, not {rows.features[columns[option]]}"
@@ -128,7 +128,7 @@ def _tag_names(rows: Any, columns: Mapping[str, str], where: str) -> tuple[str, 
 
 
 def types_of(names: Sequence[str]) -> tuple[str, ...]:
-    """Entity types in the order of their first tag; a name that is no tag may yet be unused."""
+    """Entity types in the order of their first tag; names that are not tags are ignored, being unused."""
     kinds = []
     for name in names:
         with suppress(UserError):
@@ -139,13 +139,13 @@ def types_of(names: Sequence[str]) -> tuple[str, ...]:
 def _sentences(
     rows: Any, columns: Mapping[str, str], names: tuple[str, ...] | None, where: str
 ) -> list[Sentence]:
-    """Reads the rows, and turns their tags into BIO2."""
+    """Reads the rows, and converts their tags to BIO2."""
     sentences: list[Sentence] = []
     documents: dict[str, int] = {}
     document = 0
     for number, (words, tags, *key) in enumerate(_cells(rows, list(columns.values()))):
         if words == [DOCSTART]:
-            # Only a document that holds a sentence counts, so that indices have no gaps.
+            # Only a document with a sentence counts, so that indices have no gaps.
             document += bool(sentences and sentences[-1].document == document)
         elif words:
             try:
@@ -159,7 +159,7 @@ def _sentences(
                 document = documents.setdefault(str(key[0]), len(documents))
             sentences.append(Sentence(tuple(words), named, document))
     if not sentences:
-        raise DataError(f"{where}: there is no sentence")
+        raise DataError(f"{where}: no sentence in the split")
     scheme = detect(sentence.tags or () for sentence in sentences)
     return [replace(s, tags=tuple(convert(s.tags or (), scheme))) for s in sentences]
 
@@ -172,7 +172,7 @@ def _cells(rows: Any, columns: list[str]) -> Iterator[tuple[Any, ...]]:
 def _named(words: list[str | None], tags: list[Any] | None, names: tuple[str, ...] | None) -> tuple[str, ...]:
     """Checks one row, and returns its tags by name."""
     for index, word in enumerate(words):
-        if word is None or shows_nothing(word):
+        if word is None or is_invisible(word):
             raise UserError(f"word {index} is empty or invisible ({word!r})")
     if tags is None or len(tags) != len(words):
         raise UserError(f"{len(words)} words but {len(tags or ())} tags")

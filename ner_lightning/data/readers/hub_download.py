@@ -1,4 +1,4 @@
-"""Fetches a commit of a data set from the Hugging Face Hub, or from the local cache offline."""
+"""Downloads a commit of a data set from the Hugging Face Hub; offline, finds it in the cache."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Version:
-    """A commit of a data set, the revision that led to it, and the files there or in the cache."""
+    """A commit of a data set, the revision that points to it, and its files on the Hub or in the cache."""
 
     id: str
     revision: str
@@ -29,30 +29,30 @@ class Version:
     cached: bool = False
 
     def arguments(self, config: str | None) -> dict[str, Any]:
-        """What load_dataset has to be told besides the name and the commit.
+        """The arguments of load_dataset besides the name and the commit.
 
-        In the Hub's Parquet copy a folder stands for a configuration, which datasets does not know:
-        it would read all of them as one, and a split "test_2020" as part of "test". So unless there
-        is nothing to mistake, every split is spelt out.
+        In the Hub's Parquet copy a folder is a configuration, which datasets does not know: it would
+        read all of them as one, and a split "test_2020" as part of "test". So every split is spelt out
+        unless its name is unambiguous.
         """
         if self.revision not in (CONVERTED, CONVERTED.removeprefix("refs/")):
             return {} if config is None else {"name": config}
-        found: dict[str, dict[str, str]] = {}
+        configs: dict[str, dict[str, str]] = {}
         for parts in (Path(file).parts for file in sorted(self.files)):
             if len(parts) == 3 and parts[2].endswith(".parquet"):
                 folder, split, _ = parts
-                found.setdefault(folder, {})[split] = f"{folder}/{split}/*.parquet"
+                configs.setdefault(folder, {})[split] = f"{folder}/{split}/*.parquet"
         if config is None:
-            config = next(iter(found)) if len(found) == 1 else "default"
-        if config not in found:
-            raise UserError(f"data.files.config: {self.id} has {', '.join(found)}; name one of them")
-        plain = len(found) == 1 and found[config].keys() <= {"train", "validation", "test"}
-        return {} if plain else {"data_files": found[config]}
+            config = next(iter(configs)) if len(configs) == 1 else "default"
+        if config not in configs:
+            raise UserError(f"data.files.config: {self.id} has {', '.join(configs)}; name one of them")
+        plain = len(configs) == 1 and configs[config].keys() <= {"train", "validation", "test"}
+        return {} if plain else {"data_files": configs[config]}
 
 
 @lru_cache
 def fetch(name: str, config: str | None, revision: str | None) -> tuple[Version, dict[str, Any]]:
-    """Loads all splits; once, so that they are of the same commit."""
+    """Loads all splits, once per process, so that they are of the same commit."""
     try:
         version = _find(name, revision)
         return version, _from_hub(version, config)
@@ -67,7 +67,7 @@ def fetch(name: str, config: str | None, revision: str | None) -> tuple[Version,
 
 
 def _find(name: str, revision: str | None) -> Version:
-    """Looks up on the Hub what to load."""
+    """Finds the commit to load on the Hub."""
     state = inspect_repo(name, "dataset", revision)
     script = state.id.rpartition("/")[2] + ".py"
     if script not in state.files:
@@ -88,42 +88,43 @@ def _find(name: str, revision: str | None) -> Version:
 
 
 def _from_hub(version: Version, config: str | None) -> dict[str, Any]:
-    """Downloads all splits, or takes what the cache has of this very commit."""
+    """Downloads all splits, or takes those of this commit from the cache."""
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
     arguments = version.arguments(config)
-    stage(f"Fetching {version.id} (commit {version.commit[:8]}) unless the cache has it ...")
+    stage(f"Downloading {version.id} (commit {version.commit[:8]}) unless it is cached ...")
     try:
-        # Leaves in the cache which commit the revision stands for, whether or not the file is there.
+        # Records in the cache to which commit the revision points, whether or not the file exists.
         with suppress(EntryNotFoundError):
             hf_hub_download(version.id, "README.md", repo_type="dataset", revision=version.revision)
-        # By commit: a branch may move, and for "main" datasets asks yet another server.
+        # By commit: a branch may move, and for "main" datasets queries another server.
         splits = dict(load_dataset(version.id, revision=version.commit, **arguments))
     except Exception as error:
         explained = explain_hub_error(error, version.id, "dataset")
         if explained is None and isinstance(error, DatasetsError | ValueError | FileNotFoundError):
-            told = str(error.__cause__ or error).partition("Example of usage")[0]
-            told = textwrap.shorten(told, 400, placeholder=" ...")
+            text = str(error.__cause__ or error).partition("Example of usage")[0]
+            text = textwrap.shorten(text, 400, placeholder=" ...")
             explained = UserError(
-                f"data.dataset: {version.id}: {told}\nCheck config and revision in data.files."
+                f"data.dataset: {version.id}: {text}\nCheck config and revision in data.files."
             )
         if explained is None:
             raise
         raise explained from error
-    # If the Hub fails half-way, load_dataset takes the latest of the cache, of whatever commit.
+    # If the Hub fails half-way, load_dataset takes the latest commit in the cache.
     built = {Path(file["filename"]).parent for rows in splits.values() for file in rows.cache_files}
     if any(folder.name != version.commit for folder in built):
         raise HubUnavailableError(
-            f"data.dataset: {version.id} cannot be loaded: the Hugging Face Hub broke off.\nTry again later."
+            f"data.dataset: {version.id} cannot be loaded: the connection to the Hub broke off.\n"
+            "Try again later."
         )
     return splits
 
 
 def _snapshot(name: str, revision: str) -> Path | None:
-    """The folder of the commit for which a revision stood when it was last looked up."""
+    """The folder of the commit to which a revision pointed when it was last looked up."""
     from huggingface_hub import constants
 
     repo = Path(constants.HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}"
@@ -134,7 +135,7 @@ def _snapshot(name: str, revision: str) -> Path | None:
 
 
 def _from_cache(name: str, config: str | None, revision: str) -> tuple[Version, dict[str, Any]] | None:
-    """Takes what load_dataset once made of a commit; such a folder appears only when complete."""
+    """Takes the folder that load_dataset made of a commit, which appears only when complete."""
     from datasets import config as settings
     from datasets.naming import camelcase_to_snakecase
 
@@ -151,10 +152,10 @@ def _from_cache(name: str, config: str | None, revision: str) -> tuple[Version, 
     ]
     try:
         arguments = version.arguments(config)
-    except UserError:  # Its list would be that of the cache.
+    except UserError:  # it would list the configurations of the cache
         return None
     if "data_files" in arguments:
-        # Such a folder is named with a hash of more than is known here, so go by what went into it.
+        # The hash in the folder's name is not known here, so compare splits and size.
         patterns = arguments["data_files"]
         size = sum(path.stat().st_size for each in patterns.values() for path in snapshot.glob(each))
         fitting = [
@@ -163,17 +164,17 @@ def _from_cache(name: str, config: str | None, revision: str) -> tuple[Version, 
             if info["splits"].keys() == patterns.keys() and info["download_size"] == size
         ]
     else:
-        # Another name than that of a configuration stands for a part of the data set's files.
+        # A folder named otherwise than its configuration holds only a part of the data set's files.
         whole = {
             info["config_name"]: (folder, info)
             for folder, info in found
             if info["config_name"] == folder.parent.parent.name
         }
-        # Online the data set tells its default; here it is clear if there is but one.
+        # The default is known online; here it is clear if there is only one.
         default = next(iter(whole)) if len(whole) == 1 else "default"
         fitting = [whole[key] for key in [config or default] if key in whole]
     if len(fitting) != 1:
-        return None  # Rather none than another configuration's.
+        return None  # rather than those of another configuration
     folder, info = fitting[0]
     return version, {split: _arrow(folder, split) for split in info["splits"]}
 

@@ -1,4 +1,4 @@
-"""Reads and writes JSONL, one sentence a line; every error says file:line."""
+"""Reads and writes JSONL, one sentence per line; every error says file:line."""
 
 import json
 import re
@@ -11,8 +11,8 @@ from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import replacing_text
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-SURROGATE = re.compile(r"[\ud800-\udfff]")
-_AS_TEXT = 'write a list of words, or of tags by name, in quotes: ["O", "B-PER"]'
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character
+_EXPECTED = 'write a list of words or of tag names, in quotes: ["O", "B-PER"]'
 
 
 def read_jsonl(
@@ -23,13 +23,13 @@ def read_jsonl(
     document_field: str = "document",
     tagged: bool = True,
 ) -> list[Sentence]:
-    """Reads one JSON object a line.
+    """Reads one JSON object per line.
 
     Args:
-        path: a UTF-8 file; blank lines are passed over.
-        words_field: field with a list of words; `words` serves where it is absent.
-        tags_field: field with a list of tags by name; `tags` or `labels` serves where it is absent.
-        document_field: field with a value that all sentences of a document share; may be absent.
+        path: a UTF-8 file; blank lines are skipped.
+        words_field: field with a list of words; if absent, `words` is used.
+        tags_field: field with a list of tag names; if absent, `tags` or `labels` is used.
+        document_field: field whose value all sentences of a document share; may be absent.
         tagged: whether to read tags at all.
 
     Raises:
@@ -53,37 +53,39 @@ def read_jsonl(
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes one JSON object a line; the file is replaced in one step."""
+    """Writes one JSON object per line; the file is replaced in one step."""
     with replacing_text(path) as file:
         file.writelines(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows)
 
 
 def read_object(line: str) -> dict[str, Any]:
-    """The JSON object that a line holds.
+    """Parses the JSON object of a line.
 
     Raises:
-        UserError: it holds none.
+        UserError: the line is not a JSON object.
     """
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise UserError(f"not JSON: {error.msg} at column {error.colno}; write one object a line") from None
+        raise UserError(f"not JSON: {error.msg} at column {error.colno}; write one object per line") from None
     except (ValueError, RecursionError):  # a number of thousands of digits, brackets a thousand deep
-        raise UserError("not JSON that can be read: too long a number, or nested too deeply") from None
+        raise UserError(
+            "JSON that cannot be parsed: a number is too long, or it is nested too deeply"
+        ) from None
     if not isinstance(row, dict):
-        raise UserError(f"a JSON {type(row).__name__}, not an object; write one object a line")
+        raise UserError(f"a JSON {type(row).__name__}, not an object; write one object per line")
     return row
 
 
 def _strings(row: dict[str, Any], *names: str) -> tuple[str, ...]:
-    """The list of strings in the first of the named fields that is there."""
+    """The list of strings in the first of the named fields that is present."""
     name = next((name for name in names if name in row), None)
     if name is None:
         found = ", ".join(row) or "none"
-        raise UserError(f"no field {names[0]!r}; name another one (fields: {found})")
+        raise UserError(f"no field {names[0]!r}; name one of its fields ({found})")
     if not isinstance(row[name], list):
-        raise UserError(f"field {name!r} holds no list; {_AS_TEXT}")
+        raise UserError(f"field {name!r} is not a list; {_EXPECTED}")
     for entry in row[name]:
         if not isinstance(entry, str) or SURROGATE.search(entry):
-            raise UserError(f"field {name!r} holds {entry!a:.40}, which is no text; {_AS_TEXT}")
+            raise UserError(f"field {name!r} contains {entry!a:.40}, which is not text; {_EXPECTED}")
     return tuple(row[name])

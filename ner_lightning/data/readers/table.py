@@ -1,4 +1,4 @@
-"""Reads CSV with a word a row, its sentence and its tag beside it; every error says file:line."""
+"""Reads CSV with one word per row, with its sentence and tag; every error says file:line."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from ner_lightning.data.sentence import DataError, Sentence, check_sentence, in_
 from ner_lightning.errors import UserError
 
 CSV_SUFFIXES = (".csv",)
-# Names that serve where the header has not the one that was asked for; upper and lower case are alike.
+# Names used if the header lacks the requested one; case is ignored.
 WORDS = ("word", "token", "words", "tokens")
 TAGS = ("tag", "label", "ner_tag", "tags", "labels", "ner_tags")
 SENTENCES = ("sentence", "sentence_id", "sentence #")
@@ -23,17 +23,17 @@ def read_csv(
     document_field: str = "document",
     tagged: bool = True,
 ) -> list[Sentence]:
-    """Reads a header and one word a row; columns are separated by commas, or else by semicolons.
+    """Reads a header and one word per row; columns are separated by commas, or else by semicolons.
 
     A sentence ends where the cell of its column or that of its document changes; an empty cell continues
-    it, so that numbers of sentences may begin again in each document.
+    it, so sentence numbers may start again in each document.
 
     Args:
-        path: a UTF-8 file; empty lines are passed over.
-        words_field: column of words; see `WORDS`.
-        tags_field: column of tags; see `TAGS`.
-        document_field: column with a value that all sentences of a document share; may be absent; see
-            `DOCUMENTS`.
+        path: a UTF-8 file; empty lines are skipped.
+        words_field: column of words; if absent, one of `WORDS`.
+        tags_field: column of tags; if absent, one of `TAGS`.
+        document_field: column whose value all sentences of a document share; if absent, one of `DOCUMENTS`
+            or none.
         tagged: whether to read tags at all.
 
     Raises:
@@ -46,7 +46,7 @@ def read_csv(
     document = _find(header, document_field, *DOCUMENTS)
     sentences: list[Sentence] = []
     documents: dict[str | None, int] = {}
-    about: str | None = None
+    name: str | None = None  # of the document
     borders = [_column(path, header, *SENTENCES), *([] if document is None else [document])]
     for line, group in _groups(path, rows, borders, len(header)):
         words = tuple(row[word] for row in group)
@@ -55,8 +55,8 @@ def read_csv(
             check_sentence(words, tags)
         except UserError as error:
             raise DataError(f"{path}:{line}: {error}, in the sentence that begins here") from None
-        about = None if document is None else group[0][document] or about
-        sentences.append(Sentence(words, tags, documents.setdefault(about, len(documents))))
+        name = None if document is None else group[0][document] or name
+        sentences.append(Sentence(words, tags, documents.setdefault(name, len(documents))))
     return in_bio2(path, sentences)
 
 
@@ -65,23 +65,23 @@ def _groups(
 ) -> Iterator[tuple[int, list[list[str]]]]:
     """The rows of each sentence, with the line of the first; it ends where a cell of `borders` changes."""
     group: list[list[str]] = []
-    begin, current = 0, [""] * len(borders)
+    first, current = 0, [""] * len(borders)
     for line, row in rows:
         if len(row) != width:
             raise DataError(f"{path}:{line}: {len(row)} columns where the header has {width}")
-        now = [row[place] or before for place, before in zip(borders, current, strict=True)]
-        if group and now != current:
-            yield begin, group
+        cells = [row[column] or before for column, before in zip(borders, current, strict=True)]
+        if group and cells != current:
+            yield first, group
             group = []
-        begin = begin if group else line
-        current = now
+        first = first if group else line
+        current = cells
         group.append(row)
     if group:
-        yield begin, group
+        yield first, group
 
 
 def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not empty, with the line on which each ends."""
+    """Non-empty rows, with the line on which each ends."""
     lines = read_lines(path)
     delimiter = ";" if ";" in lines[0] and "," not in lines[0] else ","
     rows = csv.reader([f"{line}\n" for line in lines], delimiter=delimiter, strict=True)
@@ -96,15 +96,15 @@ def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
 def _column(path: str | Path, header: Sequence[str], *names: str) -> int:
     found = _find(header, *names)
     if found is None:
-        wanted, there = " or ".join(dict.fromkeys(names)), ", ".join(header) or "none"
+        wanted, present = " or ".join(dict.fromkeys(names)), ", ".join(header) or "none"
         raise DataError(
-            f"{path}:1: no column {wanted} (columns: {there});\n"
-            "CSV must have a word a row, with columns such as sentence, word and tag"
+            f"{path}:1: no column {wanted} (columns: {present});\n"
+            "CSV must have one word per row, with columns such as sentence, word and tag"
         )
     return found
 
 
 def _find(header: Sequence[str], *names: str) -> int | None:
-    """The column of the first of some names that is there; upper and lower case are alike."""
+    """Index of the first of the named columns that is present, whatever its case."""
     known = [cell.strip().lower() for cell in header]
     return next((known.index(name.lower()) for name in names if name.lower() in known), None)

@@ -1,38 +1,37 @@
-"""What all recursions over paths share: checks, the transition matrix, the result."""
+"""What the CRF's recursions share: input checks, the transition matrix, their result."""
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ner_lightning.metrics.float64 import has_float64
 
-Doubles = NDArray[np.float64]
-_MOST_SCRATCH = 1 << 22  # doubles: 32 MiB
-_EDGE_CHUNK = 1 << 16  # doubles: what stays in a CPU's cache
+MAX_SCRATCH = 1 << 22  # doubles (32 MiB) that a recursion may use as working memory
 
 
 class Posterior(NamedTuple):
-    """What the sums say about all legal paths of each sentence.
+    """Sums over all legal paths of each sentence.
 
-    *Shape:* `log_partition` (B,), double; `nodes` (B, W, C), the probability of each tag at each
-    word, 0 on padding; `edges` (B, K, K), double, how often each transition (from, to) is expected,
-    where the entry from OUTSIDE to OUTSIDE means nothing.
+    Attributes:
+        log_partition: in double precision. *Shape:* (B,)
+        marginals: probability of each tag at each word, 0 on padding. *Shape:* (B, W, C)
+        transition_counts: expected number of each transition (from, to), in double precision; the entry
+            from OUTSIDE to OUTSIDE is meaningless. *Shape:* (B, K, K)
     """
 
     log_partition: Tensor
-    nodes: Tensor
-    edges: Tensor
+    marginals: Tensor
+    transition_counts: Tensor
 
 
 def check_inputs(emissions: Tensor, mask: Tensor, num_tags: int, tags: Tensor | None = None) -> None:
-    """Raise ValueError for shapes, types, masks and tags that no recursion here can take.
-
-    Values are checked on CPU only, since on other devices that would wait for the device.
+    """Checks shapes and types, and the values of CPU tensors: on other devices that would synchronize.
 
     *Shape:* `emissions` (B, W, C); `mask` and `tags` (B, W).
+
+    Raises:
+        ValueError: an input has another shape, type or value than the recursions expect.
     """
     shape = tuple(emissions.shape)
     if len(shape) != 3 or 0 in shape or shape[2] != num_tags:
@@ -53,9 +52,9 @@ def check_inputs(emissions: Tensor, mask: Tensor, num_tags: int, tags: Tensor | 
 
 
 def transition_matrix(start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
-    """All transition scores (from, to) in the precision of the sums. *Shape:* (K, K)."""
-    # Doubles, because the sum over a sentence can be so large that a float rounds the differences
-    # between paths away.
+    """Scores of all transitions (from, to), those from and to OUTSIDE included. *Shape:* (K, K)."""
+    # In double precision: a sentence's sum can be so large that fp32 rounds the differences between
+    # paths away.
     dtype = torch.float64 if has_float64(start.device) else torch.float32
     matrix = start.new_zeros(len(start) + 1, len(start) + 1, dtype=dtype)  # (K, K)
     matrix[:-1, :-1] = transitions.detach()

@@ -1,4 +1,4 @@
-"""CRF: the torch module around the sums and maxima over paths."""
+"""CRF: the torch module, its parameters and legality masks, around the sums and maxima over paths."""
 
 import math
 from typing import TYPE_CHECKING, Self
@@ -7,10 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from ner_lightning.model.crf import sums
+from ner_lightning.model.crf.segments import Segments, segment_log_probs
+from ner_lightning.model.crf.viterbi import n_best, viterbi
 
 if TYPE_CHECKING:
     import torchcrf
-from ner_lightning.model.crf.viterbi import _SHAPES, Segments, n_best, segment_log_probs, viterbi
+
+# The parameters, named as in pytorch-crf, and how many dimensions of size C each has.
+_DIMENSIONS = {"start_transitions": 1, "end_transitions": 1, "transitions": 2}
 
 
 class CRF(nn.Module):
@@ -20,20 +24,27 @@ class CRF(nn.Module):
     between the two, and without a legality mask so do values and gradients. With one, only legal
     paths exist: an illegal path has probability zero, whatever the parameters say.
 
-    Emissions and parameters are taken as fp32 whatever autocast and the type of its inputs say, or as fp64
-    if they are; sums and maxima over paths are in fp64 (in fp32 on MPS, which has no other), and results
-    are rounded to the type that emissions were taken as.
+    Inputs are computed in fp32 whatever autocast and their type say, or in fp64 if they are fp64. Sums and
+    maxima over paths are in fp64 (in fp32 on MPS, which has no fp64); results are in the inputs' precision.
 
-    Why not pytorch-crf itself: it knows no illegal transitions, neither in its sums nor in decoding; its
-    gradient goes through every step of the recursion, where this one is in closed form, and it takes four
-    times as long (docs/explanations/crf.md has the measurements). `from_pytorch_crf` and `to_pytorch_crf`
-    exchange weights with it.
+    Why not pytorch-crf itself: neither its sums nor its decoding know illegal transitions, and it takes four
+    times as long, since its gradient goes through every step of the recursion, where this one is in closed
+    form (docs/explanations/crf.md has the measurements).
 
     Args:
-        num_tags: number of tags, C.
+        num_tags: number of tags, C, at least 1.
         legal_starts: which tags may be first; None allows all, here and below. *Shape:* (C,)
         legal_transitions: which tags may follow which (from, to). *Shape:* (C, C)
         legal_ends: which tags may be last. *Shape:* (C,)
+
+    Raises:
+        ValueError: `num_tags` is below 1, or a mask has another type or shape.
+
+    Example:
+        >>> crf = CRF(num_tags=3)
+        >>> emissions, mask = torch.zeros(1, 2, 3), torch.ones(1, 2, dtype=torch.bool)
+        >>> crf.decode(emissions, mask).shape
+        torch.Size([1, 2])
     """
 
     legal_starts: Tensor | None
@@ -74,23 +85,23 @@ class CRF(nn.Module):
         legal_transitions: Tensor | None = None,
         legal_ends: Tensor | None = None,
     ) -> Self:
-        """A CRF with a copy of the weights of one of pytorch-crf, on its device and in its type.
+        """A CRF with a copy of the weights of one of pytorch-crf, of their device and type.
 
         Args:
-            other: with `batch_first` or without: that says how its inputs lie, while here sentences always
-                come first.
-            legal_starts: as at `CRF`, here and below; pytorch-crf has none, so None computes as it does.
+            other: with `batch_first` or without, which has no effect on the weights; here the batch
+                dimension is always first.
+            legal_starts: as for `CRF`, here and below; None computes what pytorch-crf does.
             legal_transitions: *Shape:* (C, C)
             legal_ends: *Shape:* (C,)
 
         Raises:
-            TypeError: `other` is no `torchcrf.CRF`.
+            TypeError: `other` is not a `torchcrf.CRF`.
             ValueError: its weights do not have the shapes of `num_tags` tags, or a mask does not.
         """
         tags, parameters = getattr(other, "num_tags", None), dict(getattr(other, "named_parameters", dict)())
-        if tags is None or parameters.keys() != _SHAPES.keys():
+        if tags is None or parameters.keys() != _DIMENSIONS.keys():
             raise TypeError(f"expected a torchcrf.CRF, got {type(other).__module__}.{type(other).__name__}")
-        for name, dims in _SHAPES.items():
+        for name, dims in _DIMENSIONS.items():
             if parameters[name].shape != (tags,) * dims:
                 got = tuple(parameters[name].shape)
                 raise ValueError(f"expected {name} to have shape {(tags,) * dims} for {tags} tags, got {got}")
@@ -99,10 +110,10 @@ class CRF(nn.Module):
         return crf
 
     def to_pytorch_crf(self) -> "torchcrf.CRF":
-        """A CRF of pytorch-crf with a copy of these weights, `batch_first`, of their device and type.
+        """A `torchcrf.CRF` (`batch_first`) with a copy of these weights, of their device and type.
 
-        It does not know what is illegal here: give illegal transitions weights such as -1e4 where it must
-        not take them.
+        It has no legality mask: set the weights of illegal transitions to values such as -1e4 if it must
+        not predict them.
 
         Raises:
             ImportError: pytorch-crf is not installed.
@@ -122,7 +133,7 @@ class CRF(nn.Module):
             nn.init.uniform_(parameter, -0.1, 0.1)
 
     def extra_repr(self) -> str:
-        """What `print` shows between the brackets."""
+        """The arguments that `repr` shows."""
         return f"num_tags={self.num_tags}"
 
     def _inputs(
@@ -147,12 +158,12 @@ class CRF(nn.Module):
     def log_likelihood(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
         """Log-probability of the gold path among all legal paths; its gradient is in closed form.
 
-        A gold path that is illegal has log-likelihood -inf and adds nothing to any gradient: leave
-        it out of the loss, or repair it. On CUDA nothing waits for the device.
+        An illegal gold path has log-likelihood -inf and adds nothing to any gradient: exclude it from the
+        loss, or correct it. On CUDA, nothing here synchronizes.
 
         Args:
             emissions: score of each tag at each word. *Shape:* (B, W, C)
-            tags: gold tags; anything on padding. *Shape:* (B, W)
+            tags: gold tags; any value on padding. *Shape:* (B, W)
             mask: prefix mask, True on words. *Shape:* (B, W)
 
         Returns:
@@ -183,26 +194,26 @@ class CRF(nn.Module):
         Args:
             emissions: score of each tag at each word. *Shape:* (B, W, C)
             mask: prefix mask, True on words. *Shape:* (B, W)
-            temperature: what all scores are divided by first; above 1, probabilities are less extreme.
+            temperature: divides all scores, above 0; above 1, probabilities are less extreme.
 
         Returns:
             Probabilities, 0 on padding. *Shape:* (B, W, C)
         """
         with torch.autocast(emissions.device.type, enabled=False):
             emissions, scores = self._inputs(emissions, temperature)
-            return sums.posterior(emissions, mask, *scores).nodes
+            return sums.posterior(emissions, mask, *scores).marginals
 
     @torch.no_grad()
     def segment_log_probs(
         self, emissions: Tensor, mask: Tensor, segments: Segments, temperature: float = 1.0
     ) -> Tensor:
-        """Log-probability that a path holds a segment exactly; see the function of this name.
+        """Log-probability that a path contains exactly a segment; see `segments.segment_log_probs`.
 
         Args:
             emissions: score of each tag at each word. *Shape:* (B, W, C)
             mask: prefix mask, True on words. *Shape:* (B, W)
-            segments: what to score. *Shape:* (S,) each
-            temperature: as at `marginals`.
+            segments: the segments. *Shape:* (S,) each
+            temperature: as for `marginals`.
 
         Returns:
             The log-probabilities. *Shape:* (S,)
@@ -215,16 +226,16 @@ class CRF(nn.Module):
     def n_best(
         self, emissions: Tensor, mask: Tensor, n: int, temperature: float = 1.0
     ) -> tuple[Tensor, Tensor]:
-        """The n most probable legal paths, best first; see the function of this name.
+        """The n most probable legal paths, best first; see `viterbi.n_best`.
 
         Args:
             emissions: score of each tag at each word. *Shape:* (B, W, C)
             mask: prefix mask, True on words. *Shape:* (B, W)
-            n: how many paths, N.
-            temperature: as at `marginals`.
+            n: number of paths, N, at least 1.
+            temperature: as for `marginals`.
 
         Returns:
-            Tags *Shape:* (B, N, W) and log-probabilities *Shape:* (B, N); -inf: no such path.
+            Tags *Shape:* (B, N, W) and log-probabilities *Shape:* (B, N), -inf where there is no such path.
         """
         with torch.autocast(emissions.device.type, enabled=False):
             emissions, scores = self._inputs(emissions, temperature)

@@ -1,4 +1,4 @@
-"""Sums over paths in probability space: the fast recursion on a CPU, where nothing can underflow."""
+"""Scaled forward-backward in numpy: the fast recursion, on a CPU, where nothing can underflow."""
 
 import math
 import threading
@@ -8,18 +8,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ner_lightning.model.crf.inputs import _MOST_SCRATCH, Doubles, Posterior
+from ner_lightning.model.crf.inputs import MAX_SCRATCH, Posterior
 
+Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-# Messages of the scaled recursion stay within exp(-345) .. exp(345), so that the product of two, a
-# word's probability before it is normalised, is a normal double.
+# Messages stay within exp(-345) .. exp(345), so that the product of two, a word's probability before
+# normalization, is a normal double.
 _LOG_RANGE = 345.0
-_MOST_MIXING_STEPS = 8
+_MAX_MIXING_STEPS = 8
 
 
 class _Scratch(threading.local):
-    """Memory kept between calls: fresh pages would cost more time than the arithmetic on them."""
+    """Working memory reused between calls: fresh pages would cost more time than the arithmetic on them."""
 
     def __init__(self) -> None:
         self.memory: Doubles = np.empty(0)
@@ -27,7 +28,7 @@ class _Scratch(threading.local):
     def take(self, *shapes: tuple[int, ...]) -> list[Doubles]:
         """Arrays of these shapes with arbitrary content, valid until this thread's next call."""
         total = sum(math.prod(shape) for shape in shapes)
-        if total > _MOST_SCRATCH:
+        if total > MAX_SCRATCH:
             return [np.empty(shape) for shape in shapes]
         if total > self.memory.size:
             self.memory = np.empty(total)
@@ -43,7 +44,7 @@ scratch = _Scratch()
 
 
 def _rescaling_period(matrix: Doubles, emission_range: float) -> int:
-    """After how many words the scaled recursion must rescale to be exact; 0 if it cannot be.
+    """After how many words messages must be rescaled to stay exact; 0 if none is short enough.
 
     Let r be the range of the scores that one word adds, plus log K for what a sum can gain, and let
     every tag reach every tag in exactly k legal transitions. Then a message is either zero because
@@ -58,35 +59,35 @@ def _rescaling_period(matrix: Doubles, emission_range: float) -> int:
     reached = step
     mixing = 1
     while not reached.all():
-        if mixing == _MOST_MIXING_STEPS:
+        if mixing == _MAX_MIXING_STEPS:
             return 0
         reached = (reached @ step > 0).astype(np.float32)
         mixing += 1
     return max(0, int(_LOG_RANGE / reach) - mixing - 2)
 
 
-def scaled_posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> Posterior | None:
-    """Sums in probability space, rescaled before they could leave the range; None if unsafe.
+def scaled_posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, backward: bool) -> Posterior | None:
+    """Log-partition, marginals and expected transitions from rescaled messages; None if inexact.
 
-    `messages` (W + 1, way, B, K) holds the recursion forward in way 0 and, with `both`, the one backward in
-    way 1, which is the recursion forward on the reversed chain. So one loop takes both:
+    `messages` (W + 1, directions, B, K) holds the forward recursion in direction 0 and, with `backward`, the
+    backward one in direction 1: a forward recursion over the reversed chain. So one loop runs both:
 
-        row       0       1     ...    W - 1      W
-        way 0   word 0  word 1  ...  word W-1  OUTSIDE    left: up to and with the word of the row
-        way 1   OUTSIDE word W-1 ...  word 1    word 0    right: down to and with the word of row W - t
+        row          0       1     ...    W - 1      W
+        forward    word 0  word 1  ...  word W-1  OUTSIDE    up to and including the word of the row
+        backward   OUTSIDE word W-1 ...  word 1    word 0    down to and including the word of row W - t
 
-    With `both=False` it goes forward only: no nodes or edges.
+    Without `backward`, marginals and expected transitions are empty.
     """
     b, w, c = emissions.shape
-    k, way = c + 1, 1 + both
-    scores = matrix.numpy()
+    k, directions = c + 1, 1 + backward
+    scores = matrix.numpy()  # (K, K)
     words, time, sentence = _gather_words(emissions, mask)
     top, low, peak = float(words.max()), float(words.min()), scores[np.isfinite(scores)].max()
     period = _rescaling_period(scores, top - low)
     if not period:
         return None
 
-    messages, right, nodes = scratch.take((w + 1, way, b, k), (w, b, k), (w, b, k))
+    messages, back, marginals = scratch.take((w + 1, directions, b, k), (w, b, k), (w, b, k))
     factors = np.zeros((len(words), k))  # (N, K)
     np.exp(np.subtract(words, top, dtype=np.float64), out=factors[:, :c])
     _place_words(messages, factors, time, sentence)
@@ -94,19 +95,19 @@ def scaled_posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: b
     messages[0, 0] *= step[c]
     log_scale = np.bincount(sentence) * top + (w + 1) * peak  # (B,)
     _scan(messages, step, period, log_scale)
-    log_partition = torch.from_numpy(messages[w, 0, :, c]).log() + torch.from_numpy(log_scale)
-    if not both:
+    log_partition = torch.from_numpy(messages[w, 0, :, c]).log() + torch.from_numpy(log_scale)  # (B,)
+    if not backward:
         return Posterior(log_partition, emissions.new_empty(0), matrix.new_empty(0))
 
-    right[:] = messages[w - 1 :: -1, 1]
-    edges = _combine(messages[:w, 0], right, step, nodes)
+    back[:] = messages[w - 1 :: -1, 1]
+    counts = _combine(messages[:w, 0], back, step, marginals)  # (B, K, K)
     result = emissions.new_empty(b, w, c)
-    result.copy_(torch.from_numpy(nodes[:, :, :c]).transpose(0, 1))  # a copy: nodes is scratch
-    return Posterior(log_partition, result, torch.from_numpy(edges))
+    result.copy_(torch.from_numpy(marginals[:, :, :c]).transpose(0, 1))  # a copy: marginals is scratch
+    return Posterior(log_partition, result, torch.from_numpy(counts))
 
 
 def _gather_words(emissions: Tensor, mask: Tensor) -> tuple[Doubles, Indices, Indices]:
-    """The emissions (N, C) of the N real words, all sentences' first words first; time and sentence (N,)."""
+    """Emissions (N, C) of the N real words, all sentences' first words first; time and sentence (N,)."""
     b, w, c = emissions.shape
     time, sentence = np.divmod(np.flatnonzero(np.ascontiguousarray(mask.numpy().T)), b)
     words = emissions.detach().numpy().reshape(-1, c).take(sentence * w + time, axis=0)
@@ -114,50 +115,50 @@ def _gather_words(emissions: Tensor, mask: Tensor) -> tuple[Doubles, Indices, In
 
 
 def _place_words(messages: Doubles, factors: Doubles, time: Indices, sentence: Indices) -> None:
-    """Puts what each word multiplies a message by into its row, both ways; padding is OUTSIDE for certain.
+    """Writes the factors of each word into its rows; on padding, OUTSIDE has factor 1 and all others 0.
 
-    *Shape:* `messages` (W + 1, way, B, K); `factors` (N, K); `time`, `sentence` (N,).
+    *Shape:* `messages` (W + 1, directions, B, K); `factors` (N, K); `time`, `sentence` (N,).
     """
-    way, b, k = messages.shape[1:]
+    directions, b, k = messages.shape[1:]
     messages[:, 0, :, : k - 1] = 0
     messages[:, 0, :, k - 1] = 1
-    messages.reshape(-1, k)[time * (way * b) + sentence] = factors
-    messages[:, 1:] = messages[::-1, : way - 1]
+    messages.reshape(-1, k)[time * (directions * b) + sentence] = factors
+    messages[:, 1:] = messages[::-1, : directions - 1]
 
 
 def _scan(messages: Doubles, step: Doubles, period: int, log_scale: Doubles) -> None:
-    """Turns factors into messages in place, and adds what they were rescaled by to `log_scale` (B,).
+    """Turns factors into messages in place; adds the logs of the forward rescaling to `log_scale` (B,).
 
-    *Shape:* `messages` (W + 1, way, B, K); `step` (K, K), the factor of each transition (from, to).
+    *Shape:* `messages` (W + 1, directions, B, K); `step` (K, K), the factor of each transition (from, to).
     """
-    steps = np.array((step, step.T)[: messages.shape[1]])  # (way, K, K)
-    previous = messages[0]  # (way, B, K)
+    steps = np.array((step, step.T)[: messages.shape[1]])  # (directions, K, K)
+    previous = messages[0]  # (directions, B, K)
     product = np.empty_like(previous)
     for word, current in enumerate(messages[1:], 1):
         np.matmul(previous, steps, out=product)
         np.multiply(product, current, out=current)
         if word % period == 0:
-            largest = current.max(-1, keepdims=True)  # (way, B, 1)
+            largest = current.max(-1, keepdims=True)  # (directions, B, 1)
             largest[largest == 0] = 1  # no legal path: stays zero
             current /= largest
             log_scale += np.log(largest[0, :, 0])
         previous = current
 
 
-def _combine(left: Doubles, right: Doubles, step: Doubles, nodes: Doubles) -> Doubles:
-    """Marginals of tags into `nodes`, and the expected transitions (B, K, K), from both messages.
+def _combine(forward: Doubles, back: Doubles, step: Doubles, marginals: Doubles) -> Doubles:
+    """Writes `marginals`, and returns the expected transitions (B, K, K).
 
-    *Shape:* `left` (W, B, K), up to and with word t; `right` (W, B, K), down to and with word t + 1, which
-    is overwritten; `step` (K, K); `nodes` (W, B, K).
+    *Shape:* `forward` (W, B, K), up to and including word t; `back` (W, B, K), down to and including word
+    t + 1, which is overwritten; `step` (K, K); `marginals` (W, B, K).
     """
     k = len(step)
-    np.matmul(right, step.T, out=nodes)  # word by word, for the reason at _MOST_PRODUCT
-    nodes *= left
-    total = np.matmul(nodes, np.ones((k, 1)))  # (W, B, 1)
+    np.matmul(back, step.T, out=marginals)  # word by word: small products stay on one core (see `sums`)
+    marginals *= forward
+    total = np.matmul(marginals, np.ones((k, 1)))  # (W, B, 1)
     weight = np.divide(1, total, out=np.zeros_like(total), where=total > 0)
-    nodes *= weight
-    right *= weight
-    edges: Doubles = np.matmul(left.transpose(1, 2, 0), right.transpose(1, 0, 2))  # (B, K, K)
-    edges *= step
-    edges[:, k - 1] = nodes[0]
-    return edges
+    marginals *= weight
+    back *= weight
+    counts: Doubles = np.matmul(forward.transpose(1, 2, 0), back.transpose(1, 0, 2))  # (B, K, K)
+    counts *= step
+    counts[:, k - 1] = marginals[0]
+    return counts

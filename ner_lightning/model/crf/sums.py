@@ -1,14 +1,14 @@
-"""Sums over all paths of a linear chain: log-likelihood with its gradient, marginals.
+"""Sums over all tag paths: log-likelihood with its gradient, log-partition, marginals.
 
 A path is one tag per word. Its score is `start[first] + sum(emissions) + sum(transitions) +
 end[last]` (Lafferty et al. 2001, section 3). A score of -inf makes paths illegal: they have
-probability zero everywhere. Sums run forward and backward over the sentence at once (Sutton and
-McCallum 2012, section 4.1), and the log-likelihood has its gradient in closed form: gold counts
-minus expected counts (section 5.1). Two recursions compute the same sums:
+probability zero everywhere. Forward-backward runs both directions at once (Sutton and McCallum 2012,
+section 4.1), and the log-likelihood has its gradient in closed form: gold counts minus expected counts
+(section 5.1). Two recursions compute the same sums:
 
 - *scaled*: products of probabilities in numpy, for CPU tensors whose scores span a range in which
   nothing can underflow. The range is checked, so this is exact, and it is the fast one.
-- *log-space*: for everything else, and on other devices, where the check would wait for them.
+- *log-space*: for everything else, and on other devices, where the check would synchronize.
 
 One extra tag, OUTSIDE, stands before and after the sentence and on its padding. It makes start and
 end scores transitions like the others, and sentences of all lengths chains of one length.
@@ -28,18 +28,23 @@ from ner_lightning.model.crf.inputs import Posterior, check_inputs, transition_m
 from ner_lightning.model.crf.log_space import log_posterior
 from ner_lightning.model.crf.scaled import scaled_posterior
 
-# Multiplications above which numpy's OpenBLAS takes all cores for one product, whatever torch's number
+# Multiplications above which numpy's OpenBLAS uses all cores for one product, whatever torch's number
 # of threads: on a busy machine that is many times slower than staying on one.
-_MOST_PRODUCT = 1 << 18
+MAX_PRODUCT = 1 << 18
 
 
-def _posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -> Posterior:
-    """The scaled recursion where it is exact, else log space."""
+def forward_backward(emissions: Tensor, mask: Tensor, matrix: Tensor, *, backward: bool) -> Posterior:
+    """The scaled recursion where it is exact, else the one in log space.
+
+    *Shape:* `emissions` (B, W, C); `mask` (B, W); `matrix` (K, K). Without `backward` there are no
+    marginals and no expected transitions, at half the cost.
+    """
     if emissions.device.type != "cpu":
-        return log_posterior(emissions, mask, matrix, both=both)
-    rows = max(1, _MOST_PRODUCT // matrix.numel())
+        return log_posterior(emissions, mask, matrix, backward=backward)
+    rows = max(1, MAX_PRODUCT // matrix.numel())
     parts = [
-        scaled_posterior(scores, words, matrix, both=both) or log_posterior(scores, words, matrix, both=both)
+        scaled_posterior(scores, words, matrix, backward=backward)
+        or log_posterior(scores, words, matrix, backward=backward)
         for scores, words in zip(torch.split(emissions, rows), torch.split(mask, rows), strict=True)
     ]
     return parts[0] if len(parts) == 1 else Posterior(*map(torch.cat, zip(*parts, strict=True)))
@@ -49,39 +54,43 @@ def _posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, both: bool) -
 def posterior(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Posterior:
     """Log-partition, marginals and expected transitions over all legal paths; no gradient.
 
-    *Shape:* `emissions` (B, W, C), float or double; `mask` (B, W), True on words, a prefix of each
-    row; `start` (C,), `transitions` (C, C) from (row) to (column), and `end` (C,), -inf if illegal.
+    Args:
+        emissions: score of each tag at each word, fp32 or fp64. *Shape:* (B, W, C)
+        mask: prefix mask, True on words. *Shape:* (B, W)
+        start: score of each tag at the first word, -inf where illegal, here and below. *Shape:* (C,)
+        transitions: scores from (row) to (column). *Shape:* (C, C)
+        end: score of each tag at the last word. *Shape:* (C,)
     """
     check_inputs(emissions, mask, len(start))
-    return _posterior(emissions, mask, transition_matrix(start, transitions, end), both=True)
+    return forward_backward(emissions, mask, transition_matrix(start, transitions, end), backward=True)
 
 
 @torch.no_grad()
 def log_partition(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
-    """The first part of `posterior`, at half its cost. *Shape:* (B,), double."""
+    """`posterior(...).log_partition` at half the cost. *Shape:* (B,), double."""
     check_inputs(emissions, mask, len(start))
     matrix = transition_matrix(start, transitions, end)
-    return _posterior(emissions, mask, matrix, both=False).log_partition
+    return forward_backward(emissions, mask, matrix, backward=False).log_partition
 
 
 def _gold(emissions: Tensor, mask: Tensor, matrix: Tensor, tags: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Score of the gold path (B,), its tags (B, W) with 0 on padding, its edges (B, W + 1)."""
+    """Score of the gold path (B,), its tags (B, W) with 0 on padding, its transitions (B, W + 1)."""
     outside = len(matrix) - 1
     path = F.pad(tags.masked_fill(~mask, outside), (1, 1), value=outside)  # (B, W + 2)
-    edges = path[:, :-1] * len(matrix) + path[:, 1:]  # (B, W + 1)
+    transitions = path[:, :-1] * len(matrix) + path[:, 1:]  # flat indices in (K, K). (B, W + 1)
     words = tags.masked_fill(~mask, 0)  # (B, W)
     score = emissions.detach().gather(2, words.unsqueeze(-1)).squeeze(-1)  # (B, W)
     score = score.masked_fill(~mask, 0).sum(1, dtype=matrix.dtype)  # (B,)
-    return score + matrix.take(edges).sum(1), words, edges
+    return score + matrix.take(transitions).sum(1), words, transitions
 
 
 def log_ratio(score: Tensor, log_partition: Tensor) -> Tensor:
-    """`score - log_partition`, and -inf for what is illegal even if no path at all is legal."""
+    """`score - log_partition`, and -inf for an illegal score even if no path at all is legal."""
     return torch.where(score == -math.inf, score, score - log_partition)
 
 
 class _LogLikelihood(torch.autograd.Function):
-    """Log-likelihood whose gradient, gold minus expected counts, is made along with the value."""
+    """Log-likelihood that computes its gradient, gold minus expected counts, along with the value."""
 
     @staticmethod
     def forward(
@@ -93,39 +102,35 @@ class _LogLikelihood(torch.autograd.Function):
         mask: Tensor,
         tags: Tensor,
     ) -> Tensor:
-        matrix = transition_matrix(start, transitions, end)
-        log_partition, nodes, edges = _posterior(emissions, mask, matrix, both=True)
-        gold, words, gold_edges = _gold(emissions, mask, matrix, tags)
-        nodes.neg_().scatter_add_(2, words.unsqueeze(-1), mask.unsqueeze(-1).to(nodes.dtype))
-        ones = edges.new_ones(1, 1).expand_as(gold_edges)
-        edges.neg_().flatten(1).scatter_add_(1, gold_edges, ones)
-        ctx.save_for_backward(nodes, edges, gold == -math.inf)
+        matrix = transition_matrix(start, transitions, end)  # (K, K)
+        log_partition, marginals, counts = forward_backward(emissions, mask, matrix, backward=True)
+        gold, words, gold_transitions = _gold(emissions, mask, matrix, tags)
+        # In place: these become gold minus expected counts.
+        marginals.neg_().scatter_add_(2, words.unsqueeze(-1), mask.unsqueeze(-1).to(marginals.dtype))
+        ones = counts.new_ones(1, 1).expand_as(gold_transitions)  # (B, W + 1)
+        counts.neg_().flatten(1).scatter_add_(1, gold_transitions, ones)
+        ctx.save_for_backward(marginals, counts, gold == -math.inf)
         return log_ratio(gold, log_partition).to(emissions.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        nodes, edges, illegal = ctx.saved_tensors
+        d_tags, d_transitions, illegal = ctx.saved_tensors  # (B, W, C), (B, K, K), (B,)
         grad = grad.masked_fill(illegal, 0)  # (B,)
-        d_emissions = nodes * grad.view(-1, 1, 1) if ctx.needs_input_grad[0] else None
+        d_emissions = d_tags * grad.view(-1, 1, 1) if ctx.needs_input_grad[0] else None
         if not any(ctx.needs_input_grad[1:4]):
             return d_emissions, None, None, None, None, None
-        d_matrix = (grad.to(edges.dtype) @ edges.flatten(1)).view(edges.shape[1:]).to(grad.dtype)
+        d_matrix = grad.to(d_transitions.dtype) @ d_transitions.flatten(1)  # (K * K,)
+        d_matrix = d_matrix.view(d_transitions.shape[1:]).to(grad.dtype)  # (K, K)
         return d_emissions, d_matrix[-1, :-1], d_matrix[:-1, :-1], d_matrix[:-1, -1], None, None
 
 
 def log_likelihood(
-    emissions: Tensor,
-    mask: Tensor,
-    tags: Tensor,
-    start: Tensor,
-    transitions: Tensor,
-    end: Tensor,
+    emissions: Tensor, mask: Tensor, tags: Tensor, start: Tensor, transitions: Tensor, end: Tensor
 ) -> Tensor:
     """Log-probability of the gold path among all legal paths, differentiable once.
 
-    An illegal gold path gives -inf and adds nothing to any gradient. Nothing here waits for a CUDA
-    device.
+    An illegal gold path gives -inf and adds nothing to any gradient. On CUDA, nothing here synchronizes.
 
     *Shape:* `tags` (B, W), anything on padding; the others as for `posterior`; the result (B,).
     """
@@ -135,6 +140,6 @@ def log_likelihood(
         result: Tensor = _LogLikelihood.apply(*inputs, mask, tags)  # type: ignore[no-untyped-call]
         return result
     matrix = transition_matrix(start, transitions, end)
-    log_partition = _posterior(emissions, mask, matrix, both=False).log_partition
+    log_partition = forward_backward(emissions, mask, matrix, backward=False).log_partition
     gold, _, _ = _gold(emissions, mask, matrix, tags)
     return log_ratio(gold, log_partition).to(emissions.dtype)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner_lightning.data.readers.columns import read, read_conll, write_conll
+from ner_lightning.data.readers.by_suffix import read_sentences
+from ner_lightning.data.readers.columns import read_conll, write_conll
 from ner_lightning.data.readers.jsonl import read_jsonl, write_jsonl
 from ner_lightning.data.schemes import Span, to_bio2
 from ner_lightning.data.sentence import DataError, Sentence
@@ -18,7 +19,7 @@ ZERO_WIDTH = "\u200b\u200c\u200d\ufeff\u2060\u00ad"
 
 @st.composite
 def words(draw, spaces=False):
-    """Words that the format can hold and that show something."""
+    """Words that the format can hold and that are visible."""
     characters = st.characters(exclude_categories=["Cs"], exclude_characters="\r\n")
     word = draw(st.sampled_from(ODD_WORDS) | st.text(characters, min_size=1, max_size=6))
     if not spaces:
@@ -72,11 +73,11 @@ def error_of(function, path, **options):
 def test_written_columns_read_back(tmp_path_factory, sentences):
     path = tmp_path_factory.mktemp("x") / "x.conll"
     write_conll(path, sentences, [s.tags for s in sentences])
-    assert read(path) == sentences
+    assert read_sentences(path) == sentences
     content = path.read_bytes()
     for variant in (b"\xef\xbb\xbf" + content, content.replace(b"\n", b"\r\n"), content.rstrip()):
         path.write_bytes(variant)
-        assert read(path) == sentences
+        assert read_sentences(path) == sentences
 
 
 @given(data())
@@ -84,7 +85,7 @@ def test_written_words_read_back_untagged(tmp_path_factory, sentences):
     path = tmp_path_factory.mktemp("x") / "x.conll"
     write_conll(path, iter(sentences))
     expected = [Sentence(s.words, None, s.document) for s in sentences]
-    assert read(path, tagged=False) == expected
+    assert read_sentences(path, tagged=False) == expected
 
 
 @given(data(spaces=True))
@@ -92,7 +93,7 @@ def test_written_jsonl_reads_back(tmp_path_factory, sentences):
     path = tmp_path_factory.mktemp("x") / "x.jsonl"
     rows = ({"tokens": s.words, "ner_tags": s.tags, "document": s.document} for s in sentences)
     write_jsonl(path, rows)
-    assert read(path) == sentences
+    assert read_sentences(path) == sentences
 
 
 def test_written_columns_to_the_letter(tmp_path):
@@ -138,10 +139,10 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_columns_may_be_many_and_separated_anyhow(file):
     path = file("EU NNP\t B-NP  I-ORG \n. . O O\n \t\n\n\u3000\nPeter NNP B-NP I-PER")
-    assert pairs(read(path)) == [("EU .", "B-ORG O", 0), ("Peter", "B-PER", 0)]
-    assert read(path, word_column=-4, tag_column=3) == read(path)
+    assert pairs(read_sentences(path)) == [("EU .", "B-ORG O", 0), ("Peter", "B-PER", 0)]
+    assert read_sentences(path, word_column=-4, tag_column=3) == read_sentences(path)
     swapped = file("B-A x EU\nI-A y US", "y.tsv")
-    assert pairs(read(swapped, word_column=2, tag_column=0)) == [("EU US", "B-A I-A", 0)]
+    assert pairs(read_sentences(swapped, word_column=2, tag_column=0)) == [("EU US", "B-A I-A", 0)]
 
 
 @pytest.mark.parametrize(
@@ -159,25 +160,25 @@ def test_columns_may_be_many_and_separated_anyhow(file):
     ],
 )
 def test_columns_are_what_they_can_be_alone(file, content, expected):
-    assert pairs(read(file(content))) == expected
+    assert pairs(read_sentences(file(content))) == expected
 
 
 def test_one_of_two_columns_of_tags_is_chosen(file):
     path = file("# url\n1 a B-A O\n2 b O B-B\n")
-    assert pairs(read(path, tag_column=2)) == [("a b", "B-A O", 0)]
-    assert pairs(read(path, tag_column=-1)) == [("a b", "O B-B", 0)]
+    assert pairs(read_sentences(path, tag_column=2)) == [("a b", "B-A O", 0)]
+    assert pairs(read_sentences(path, tag_column=-1)) == [("a b", "O B-B", 0)]
 
 
 def test_documents_are_counted_where_they_hold_sentences(file):
     path = file("a O\n\n-DOCSTART- -X- O\nb O\n-DOCSTART-\n\n-DOCSTART-\tO\n\nc O\n\nd O\n")
-    assert [s.document for s in read(path)] == [0, 1, 2, 2]
-    assert [s.document for s in read(file("-DOCSTART- O\n\n-DOCSTART- O\n\na O\n"))] == [0]
+    assert [s.document for s in read_sentences(path)] == [0, 1, 2, 2]
+    assert [s.document for s in read_sentences(file("-DOCSTART- O\n\n-DOCSTART- O\n\na O\n"))] == [0]
 
 
 def test_the_scheme_is_that_of_the_whole_file(file):
-    assert pairs(read(file("a I-A\nb I-A\nc B-A\n"))) == [("a b c", "B-A I-A B-A", 0)]
-    assert pairs(read(file("a B-A\nb E-A\n\nc S-A\n"))) == [("a b", "B-A I-A", 0), ("c", "B-A", 0)]
-    assert pairs(read(file("a B-A\nb M-A\n"))) == [("a b", "B-A I-A", 0)]
+    assert pairs(read_sentences(file("a I-A\nb I-A\nc B-A\n"))) == [("a b c", "B-A I-A B-A", 0)]
+    assert pairs(read_sentences(file("a B-A\nb E-A\n\nc S-A\n"))) == [("a b", "B-A I-A", 0), ("c", "B-A", 0)]
+    assert pairs(read_sentences(file("a B-A\nb M-A\n"))) == [("a b", "B-A I-A", 0)]
 
 
 def test_comments_are_told_from_words_that_begin_with_a_hash(file):
@@ -187,26 +188,26 @@ def test_comments_are_told_from_words_that_begin_with_a_hash(file):
         "# a comment\n#\tO\n\n-DOCSTART-\n# a comment\nx\tO\n"
     )
     expected = [("#hashtag # #fun", "B-A I-A O", 0), ("#", "O", 0), ("x", "O", 1)]
-    assert pairs(read(file(text))) == expected
+    assert pairs(read_sentences(file(text))) == expected
 
 
 def test_hashes_when_all_rows_begin_with_one(file):
-    assert pairs(read(file("# all hashtags\n#a O\n#b B-A"))) == [("#a #b", "O B-A", 0)]
+    assert pairs(read_sentences(file("# all hashtags\n#a O\n#b B-A"))) == [("#a #b", "O B-A", 0)]
 
 
 def test_hashes_without_tags(file):
-    untagged = read(file("# a comment\n#\nb\n\n#c\n"), tagged=False)
+    untagged = read_sentences(file("# a comment\n#\nb\n\n#c\n"), tagged=False)
     assert [s.words for s in untagged] == [("#", "b"), ("#c",)]
 
 
 def test_tags_are_not_looked_at_when_untagged(file):
     path = file("a nonsense\nb B-\n")
-    assert read(path, tagged=False, tag_column=9) == [Sentence(("a", "b"), None, 0)]
+    assert read_sentences(path, tagged=False, tag_column=9) == [Sentence(("a", "b"), None, 0)]
 
 
 def test_only_spaces_and_tabs_separate_and_only_newlines_end(file):
     path = file("a\x85b\tO\nx\u2028y O\nc\u00a0d\u3000e O\n\x0cf O\n\x1cg O\n")
-    assert read(path)[0].words == ("a\x85b", "x\u2028y", "c\u00a0d\u3000e", "\x0cf", "\x1cg")
+    assert read_sentences(path)[0].words == ("a\x85b", "x\u2028y", "c\u00a0d\u3000e", "\x0cf", "\x1cg")
 
 
 @pytest.mark.parametrize(
@@ -233,15 +234,15 @@ def test_only_spaces_and_tabs_separate_and_only_newlines_end(file):
         ("a x O\n\nb O\n", {}, "3", "2 columns where line 1 has 3"),
         ("a O\n\tO\n", {}, "2", "the word is empty; remove the row or write a placeholder"),
         ("a O\nb\t\n", {}, "2", "column 1 is empty"),
-        ("Vera Holt\tB-A\nin Lima\tB-B\n", {}, "1", "'Vera Holt' holds a space beside columns"),
-        ("a\tO\n+44 20\tO\n", {}, "2", "'+44 20' holds a space beside columns separated by tabs"),
+        ("Vera Holt\tB-A\nin Lima\tB-B\n", {}, "1", "'Vera Holt' contains a space, but columns"),
+        ("a\tO\n+44 20\tO\n", {}, "2", "'+44 20' contains a space, but columns are separated by tabs"),
         ("a O\n\nb O\rc O\n", {}, "3", "a carriage return within the row"),
         ("word\ttag\na\tO\n", {}, "1", "this is a header (word tag); remove the line"),
         ("Token POS NER_tag\na X O\n", {}, "1", "this is a header (Token POS NER_tag)"),
         ("a B-A O\nb O B-B\n", {}, "1", "columns 1 and 2 both hold tags (the first is column 0)"),
         ("a B-A O\nb I-A O\n", {}, "1", "name one as data.files.tags_column"),
-        ("a O\nb B-x,B-y\n", {}, "2", "'B-x,B-y' holds two tags; write one of them"),
-        ("a O\nb B-x|O\n", {}, "2", "'B-x|O' holds two tags"),
+        ("a O\nb B-x,B-y\n", {}, "2", "'B-x,B-y' contains two tags; write one of them"),
+        ("a O\nb B-x|O\n", {}, "2", "'B-x|O' contains two tags"),
         ("0 a O\n1 b O\n\n0 c O\n1-2 du O\n1 d O\n2 u O\n", {}, "5", "row 1-2 spans several words"),
         ("# c\na O\nb c O\n", {}, "3", "3 columns where line 2 has 2"),
         ("a O\n\n#tag x O\n", {}, "3", "3 columns where line 1 has 2"),
@@ -250,9 +251,9 @@ def test_only_spaces_and_tabs_separate_and_only_newlines_end(file):
         ("a O\r\n\r\nb B-\r\n", {}, "3", "malformed tag 'B-'"),
         ("a O\nb b-PER\n", {}, "2", "malformed tag 'b-PER'"),
         ("a O\nb O\u00a0\n", {}, "2", r"malformed tag 'O\xa0'"),
-        ("a O\n\u00a0 O\n", {}, "2", r"word '\xa0' shows nothing"),
-        ("a O\n\u3000\tO\n", {}, "2", r"word '\u3000' shows nothing"),
-        *((f"a O\n{c}\u00a0{c} O\n", {}, "2", "shows nothing") for c in ZERO_WIDTH),
+        ("a O\n\u00a0 O\n", {}, "2", r"word '\xa0' is empty or invisible"),
+        ("a O\n\u3000\tO\n", {}, "2", r"word '\u3000' is empty or invisible"),
+        *((f"a O\n{c}\u00a0{c} O\n", {}, "2", "is empty or invisible") for c in ZERO_WIDTH),
         (b"a O\n\nab\xc3\xa9\xe9 O\n", {}, "3:4", "byte 0xe9 is not UTF-8"),
         (b"\xef\xbb\xbf\xe9 O\n", {}, "1:1", "byte 0xe9 is not UTF-8"),
         ("a O\n".encode("utf-16"), {}, "1", "this is UTF-16 text; convert it: iconv -f utf-16 -t utf-8"),
@@ -279,7 +280,7 @@ def test_what_is_no_file(tmp_path, reader):
     assert "directory" in error_of(reader, tmp_path)
 
 
-def test_a_data_error_is_the_users_to_mend():
+def test_a_data_error_is_a_user_error():
     assert issubclass(DataError, UserError)
 
 
@@ -296,19 +297,19 @@ def lines(*rows):
 def test_usual_fields_are_found(file, suffix, words_field, tags_field):
     row = {words_field: ["a", "b"], tags_field: ["I-A", "I-A"], "id": 7}
     path = file("\ufeff" + lines(row, "", row) + "\r\n", f"x.{suffix}")
-    assert read(path) == [Sentence(("a", "b"), ("B-A", "I-A"), 0)] * 2
+    assert read_sentences(path) == [Sentence(("a", "b"), ("B-A", "I-A"), 0)] * 2
 
 
 def test_named_fields_come_first(file):
     row = {"tokens": ["a"], "w": ["b"], "tags": ["O"], "t": ["B-A"], "words": ["c"]}
     path = file(lines(row), "x.jsonl")
-    assert pairs(read(path, words_field="w", tags_field="t")) == [("b", "B-A", 0)]
-    assert pairs(read(path)) == [("a", "O", 0)]
+    assert pairs(read_sentences(path, words_field="w", tags_field="t")) == [("b", "B-A", 0)]
+    assert pairs(read_sentences(path)) == [("a", "O", 0)]
 
 
 def test_documents_of_jsonl_are_numbered_by_first_appearance(file):
     path = file(lines(*({"words": ["a"], "d": d} for d in ["y", "x", 1, "1", "y"])), "x.jsonl")
-    read_back = read(path, document_field="d", tagged=False)
+    read_back = read_sentences(path, document_field="d", tagged=False)
     assert [s.document for s in read_back] == [0, 1, 2, 3, 0]
 
 
@@ -321,19 +322,19 @@ GOOD = {"tokens": ["a", "b"], "ner_tags": ["O", "B-A"]}
         ('{"tokens": ["a"', "not JSON: Expecting ',' delimiter at column 16"),
         ("[]", "a JSON list, not an object"),
         ("null", "not an object"),
-        ({"text": "a", "ner_tags": []}, "no field 'tokens'; name another one (fields: text, ner_tags)"),
-        ({}, "(fields: none)"),
+        ({"text": "a", "ner_tags": []}, "no field 'tokens'; name one of its fields (text, ner_tags)"),
+        ({}, "fields (none)"),
         ({"tokens": ["a"]}, "no field 'ner_tags'"),
-        ({"tokens": "a b", "ner_tags": ["O"]}, "field 'tokens' holds no list"),
-        ({"tokens": ["a", 2], "ner_tags": ["O", "O"]}, "field 'tokens' holds 2"),
-        ({"tokens": ["a"], "ner_tags": [3]}, "by name"),
-        ({"tokens": ["a"], "tags": [None]}, "field 'tags' holds None"),
+        ({"tokens": "a b", "ner_tags": ["O"]}, "field 'tokens' is not a list"),
+        ({"tokens": ["a", 2], "ner_tags": ["O", "O"]}, "field 'tokens' contains 2"),
+        ({"tokens": ["a"], "ner_tags": [3]}, "tag names"),
+        ({"tokens": ["a"], "tags": [None]}, "field 'tags' contains None"),
         ({"tokens": ["a", "b"], "ner_tags": ["O"]}, "2 words but 1 tags"),
         ({"tokens": [], "ner_tags": []}, "no words"),
-        ({"tokens": ["a", ""], "ner_tags": ["O", "O"]}, "word '' shows nothing"),
-        ({"tokens": ["\u200b"], "ner_tags": ["O"]}, r"word '\u200b' shows nothing"),
+        ({"tokens": ["a", ""], "ner_tags": ["O", "O"]}, "word '' is empty or invisible"),
+        ({"tokens": ["\u200b"], "ner_tags": ["O"]}, r"word '\u200b' is empty or invisible"),
         ({"tokens": ["a"], "ner_tags": ["PER"]}, "malformed tag 'PER'"),
-        ('{"tokens": ["\\ud83d"], "ner_tags": ["O"]}', r"field 'tokens' holds '\ud83d'"),
+        ('{"tokens": ["\\ud83d"], "ner_tags": ["O"]}', r"field 'tokens' contains '\ud83d'"),
     ],
 )
 def test_errors_in_jsonl_say_where(file, row, what):
@@ -343,4 +344,4 @@ def test_errors_in_jsonl_say_where(file, row, what):
 
 
 def test_empty_jsonl(file):
-    assert error_of(read, file("\n\n", "x.jsonl")).startswith("1: no sentence")
+    assert error_of(read_sentences, file("\n\n", "x.jsonl")).startswith("1: no sentence")

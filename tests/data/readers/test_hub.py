@@ -25,7 +25,7 @@ TEST = [(["Norvik", "sleeps"], ["B-LOC", "O"]), (["Nobody", "knows"], ["O", "O"]
 # Makes the calls that it is given as JSON, and prints what came of each.
 LOADER = """
 import dataclasses, json, logging, sys, time
-import ner_lightning.data.readers.hub_dataset as hub
+from ner_lightning.data.readers.hub_dataset import load_hub
 import ner_lightning.system.hub_errors as hub_errors
 from ner_lightning.errors import UserError
 
@@ -35,7 +35,7 @@ heavy = sorted({"datasets", "huggingface_hub", "torch"} & sys.modules.keys())
 def load(name, *splits, **kwargs):
     splits = splits or ("train",)
     columns = {"words_column": "tokens", "tags_column": "ner_tags"}
-    found = hub.load_hub(name, splits=splits, **{"config": None, "revision": None, **columns, **kwargs})
+    found = load_hub(name, splits=splits, **{"config": None, "revision": None, **columns, **kwargs})
     return {
         "sentences": [dataclasses.astuple(sentence) for sentence in found.sentences],
         "types": found.types,

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from ner_lightning.commands.main import main
-from ner_lightning.data.readers.columns import read
+from ner_lightning.data.readers.by_suffix import read_sentences
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.sentence import DataError
 
@@ -42,25 +42,25 @@ WANTED = [(("Vera", "left"), ("B-PERSON", "O")), (("Lima",), ("B-PLACE",))]
     ],
 )
 def test_usual_tables_are_read(file, content):
-    assert pairs(read(file(content))) == WANTED
+    assert pairs(read_sentences(file(content))) == WANTED
 
 
 def test_cells_may_be_quoted_and_columns_named(file):
     path = file('sentence,form,gold\n1,"a,b",O\n1,"""",O\n')
-    found = read(path, words_field="form", tags_field="gold")
+    found = read_sentences(path, words_field="form", tags_field="gold")
     assert pairs(found) == [(("a,b", '"'), ("O", "O"))]
-    assert read(path, words_field="form", tagged=False)[0].tags is None
+    assert read_sentences(path, words_field="form", tagged=False)[0].tags is None
 
 
 def test_documents_are_numbered(file):
     path = file("document,sentence,word,tag\nd,1,a,O\nd,2,b,O\ne,3,c,O\n")
-    assert [each.document for each in read(path)] == [0, 0, 1]
+    assert [each.document for each in read_sentences(path)] == [0, 0, 1]
 
 
 @pytest.mark.parametrize("name", ["document", "Document_ID"])
 def test_numbers_of_sentences_may_begin_again_in_each_document(file, name):
     rows = "d,1,a,O\n,,b,O\ne,1,c,O\nf,1,d,O\n,2,e,O\n"
-    found = read(file(f"{name},sentence,word,tag\n{rows}"))
+    found = read_sentences(file(f"{name},sentence,word,tag\n{rows}"))
     assert [each.words for each in found] == [("a", "b"), ("c",), ("d",), ("e",)]
     assert [each.document for each in found] == [0, 1, 2, 2]
 
@@ -69,13 +69,13 @@ def test_numbers_of_sentences_may_begin_again_in_each_document(file, name):
     ("content", "where", "what"),
     [
         ("", 1, "no column tokens or word or token or words (columns: none)"),
-        ("text,label\nVera left.,PERSON\n", 1, "CSV must have a word a row"),
+        ("text,label\nVera left.,PERSON\n", 1, "CSV must have one word per row"),
         ("word,tag\na,O\n", 1, "no column sentence or sentence_id or sentence # (columns: word, tag)"),
         (PLAIN + "2,Peru\n", 5, "2 columns where the header has 3"),
         (
             PLAIN + "2, ,O\n",
             4,
-            "shows nothing; remove it or write a placeholder, in the sentence that",
+            "is empty or invisible; remove it or write a placeholder, in the sentence that",
         ),
         (PLAIN + "3,Peru,PLACE\n", 5, "'PLACE'"),
         (PLAIN + '3,"Peru,O\n', 6, "not CSV"),
@@ -85,7 +85,7 @@ def test_numbers_of_sentences_may_begin_again_in_each_document(file, name):
 def test_errors_say_where(file, content, where, what):
     path = file(content)
     with pytest.raises(DataError) as error:
-        read(path)
+        read_sentences(path)
     assert str(error.value).startswith(f"{path}:{where}: ")
     assert what in str(error.value)
 
@@ -100,5 +100,5 @@ def test_a_folder_of_csv_is_a_data_set(file, tmp_path, capsys, llama, monkeypatc
     assert main(["fit", "--config", "mine.yaml"]) == 2
     said = capsys.readouterr().err
     assert "train.csv:1: no column" in said
-    assert "CSV must have a word a row" in said
+    assert "CSV must have one word per row" in said
     assert len(said.strip().splitlines()) <= 3

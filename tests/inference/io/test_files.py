@@ -14,7 +14,7 @@ import pytest
 import taggers
 
 from ner_lightning.commands.main import main
-from ner_lightning.data.readers import columns as conll
+from ner_lightning.data.readers.by_suffix import read_sentences
 from ner_lightning.inference import bulk
 from ner_lightning.inference.io import columnar, records
 from ner_lightning.inference.io.inputs import Inputs
@@ -145,7 +145,12 @@ REJECTED = {
     "long.txt": (b"good\n" + b"x" * 300 + b"\ngood", [(2, "longer than")]),
     "a.jsonl": (
         b'{"text": "good"}\n{"text": 5}\n[]\n{"text": "\\ud800"}\n{"tokens": ["a", " "]}\n{"text": "good"}',
-        [(2, "neither a text"), (3, "not an object"), (4, "half of a surrogate pair"), (5, "shows nothing")],
+        [
+            (2, "neither a text"),
+            (3, "not an object"),
+            (4, "half of a surrogate pair"),
+            (5, "is empty or invisible"),
+        ],
     ),
     "a.csv": (
         b'id,text\n1,good\n2\n3,"b"ad\n4,\xe9\n5,good\n',
@@ -255,7 +260,7 @@ def test_parquet(predict, tagger):
 
 def test_conll(predict, tagger):
     tagged = written(predict, tagger, "out.conll")
-    found = conll.read("out.conll")
+    found = read_sentences("out.conll")
     assert [list(s.words) for s in found] == [words for each in tagged for words in each.document.words]
     assert [tag for s in found for tag in s.tags] == [tag for each in tagged for tag in each.tags]
     assert [s.document for s in found] == [n for n, each in enumerate(tagged) for _ in each.document.words]
@@ -313,7 +318,7 @@ def test_standard_input(predict, monkeypatch):
 def test_tokenized_text_is_cut_at_spaces_alone(predict):
     Path("a.txt").write_text("Vera Holt's team .\n", encoding="utf-8")
     predict("--input", "a.txt", "--tokenized", "--output", "out.conll")
-    assert [s.words for s in conll.read("out.conll")] == [("Vera", "Holt's", "team", ".")]
+    assert [s.words for s in read_sentences("out.conll")] == [("Vera", "Holt's", "team", ".")]
 
 
 def test_calibration_from_the_command_line(predict, tagger):

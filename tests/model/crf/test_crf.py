@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ner_lightning.model.crf import inputs, log_space, sums
 from ner_lightning.model.crf.layer import CRF
-from ner_lightning.model.crf.viterbi import Segments, segment_log_probs, viterbi
+from ner_lightning.model.crf.segments import Segments, segment_log_probs
+from ner_lightning.model.crf.viterbi import viterbi
 
 INF = math.inf
 # O, B-X, I-X, B-Y, I-Y: an inside tag follows its own type only.
@@ -131,10 +132,10 @@ def test_posterior_equals_enumeration(recursion: str, problem: Problem) -> None:
         total = enumeration.log_partition(paths)
         assert found.log_partition[row].item() == pytest.approx(total, abs=1e-9, rel=1e-12)
         nodes = double(enumeration.marginals(paths, len(words), c))
-        torch.testing.assert_close(found.nodes[row, : len(words)], nodes, atol=1e-9, rtol=0)
-        assert (found.nodes[row, len(words) :] == 0).all()
+        torch.testing.assert_close(found.marginals[row, : len(words)], nodes, atol=1e-9, rtol=0)
+        assert (found.marginals[row, len(words) :] == 0).all()
         edges = double(enumeration.transition_counts(paths, c))
-        torch.testing.assert_close(found.edges[row, :c, :c], edges, atol=1e-8, rtol=0)
+        torch.testing.assert_close(found.transition_counts[row, :c, :c], edges, atol=1e-8, rtol=0)
 
 
 @hypothesis_settings
@@ -407,12 +408,14 @@ def test_scaled_recursion_is_exact_up_to_the_edge_of_its_range(monkeypatch, spre
     emissions = problem.emissions.sign() * spread
     fast = sums.posterior(emissions, problem.mask, *problem.scores)
     matrix = inputs.transition_matrix(*problem.scores)
-    assert sums.scaled_posterior(emissions, problem.mask, matrix, both=True) is not None
+    assert sums.scaled_posterior(emissions, problem.mask, matrix, backward=True) is not None
     monkeypatch.setattr(sums, "scaled_posterior", lambda *args, **options: None)
     right = sums.posterior(emissions, problem.mask, *problem.scores)
     for found, expected in zip(fast[:2], right[:2], strict=True):
         torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-12)
-    torch.testing.assert_close(fast.edges[..., :5], right.edges[..., :5], atol=1e-8, rtol=0)
+    torch.testing.assert_close(
+        fast.transition_counts[..., :5], right.transition_counts[..., :5], atol=1e-8, rtol=0
+    )
 
 
 def test_tag_that_must_be_kept_from_the_start() -> None:
@@ -465,9 +468,11 @@ def test_broken_emissions_are_not_hidden(value: float) -> None:
 
 def test_no_gradient_means_forward_only(monkeypatch) -> None:
     calls = []
-    posterior = sums._posterior
+    posterior = sums.forward_backward
     monkeypatch.setattr(
-        sums, "_posterior", lambda *args, both: calls.append(both) or posterior(*args, both=both)
+        sums,
+        "forward_backward",
+        lambda *args, backward: calls.append(backward) or posterior(*args, backward=backward),
     )
     problem = make(11, [4, 2], 3)
     crf = crf_of(problem)
@@ -483,12 +488,12 @@ def test_blocks_of_sentences_equal_the_whole_batch(monkeypatch) -> None:
     problem = make(13, [7, 1, 9, 9, 2, 5, 8], 5, "bio")
     problem.emissions[2] *= 1000  # one block in log space, the others scaled
     right = log_space.log_posterior(
-        problem.emissions, problem.mask, inputs.transition_matrix(*problem.scores), both=True
+        problem.emissions, problem.mask, inputs.transition_matrix(*problem.scores), backward=True
     )
-    monkeypatch.setattr(sums, "_MOST_PRODUCT", 2 * 6 * 6)
+    monkeypatch.setattr(sums, "MAX_PRODUCT", 2 * 6 * 6)
     found = sums.posterior(problem.emissions, problem.mask, *problem.scores)
-    torch.testing.assert_close(found.nodes, right.nodes)
-    torch.testing.assert_close(found.edges[..., :5], right.edges[..., :5])
+    torch.testing.assert_close(found.marginals, right.marginals)
+    torch.testing.assert_close(found.transition_counts[..., :5], right.transition_counts[..., :5])
     torch.testing.assert_close(found.log_partition, right.log_partition)
     forward = sums.log_partition(problem.emissions, problem.mask, *problem.scores)
     torch.testing.assert_close(forward, right.log_partition)
@@ -496,13 +501,13 @@ def test_blocks_of_sentences_equal_the_whole_batch(monkeypatch) -> None:
 
 def test_threads_do_not_share_memory() -> None:
     batches = [make(seed, [60 - seed, 30, 5] * 8, 9) for seed in range(4)]
-    right = [sums.posterior(x.emissions, x.mask, *x.scores).nodes for x in batches]
+    right = [sums.posterior(x.emissions, x.mask, *x.scores).marginals for x in batches]
     wrong = []
 
     def work(at: int) -> None:
         x = batches[at]
         for _ in range(20):
-            if not torch.equal(sums.posterior(x.emissions, x.mask, *x.scores).nodes, right[at]):
+            if not torch.equal(sums.posterior(x.emissions, x.mask, *x.scores).marginals, right[at]):
                 wrong.append(at)
 
     threads = [threading.Thread(target=work, args=(at,)) for at in range(4)]
