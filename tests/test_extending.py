@@ -84,7 +84,9 @@ def test_a_prepared_backbone_computes_what_it_says(place, llama):
     from own_backbone import MeanOfLayers
 
     ids = torch.arange(2, 9).reshape(1, 7)
-    plain, mixed = (load_backbone(locate(str(llama)), attention="causal", dtype=torch.float32) for _ in "ab")
+    plain, mixed = (
+        load_backbone(locate(str(llama)), attention="causal", dtype=torch.float32).model for _ in "ab"
+    )
     mixed = MeanOfLayers(layers=2)(mixed)
     with torch.no_grad():
         states = plain(input_ids=ids, output_hidden_states=True).hidden_states

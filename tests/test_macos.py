@@ -89,7 +89,7 @@ def test_elsewhere_the_sums_go_where_the_module_goes():
 def test_the_sums_of_pretraining_stay_where_float64_is(monkeypatch, kind):
     """`meta` stands for the device without it."""
     monkeypatch.setattr(pretraining, "has_float64", lambda device: device.type == "cpu")
-    module = SimpleNamespace(device=torch.device(kind), _draws=torch.Generator(), global_rank=0)
+    module = SimpleNamespace(device=torch.device(kind), _generator=torch.Generator(), global_rank=0)
     pretraining.Pretraining.on_validation_epoch_start(module)
     assert module._sums.device.type == "cpu"
     assert module._sums.dtype == torch.float64
@@ -105,7 +105,7 @@ def test_a_batch_goes_to_the_sums_before_it_is_made_double(monkeypatch):
     monkeypatch.setattr(
         torch.Tensor, "double", lambda tensor: moves.append("double") or tensor.to(torch.float64)
     )
-    module = SimpleNamespace(_sums=torch.zeros(2, dtype=torch.float64), _draws=None)
+    module = SimpleNamespace(_sums=torch.zeros(2, dtype=torch.float64), _generator=None)
 
     class Moved(torch.Tensor):
         def to(self, *where, **how):

@@ -67,7 +67,7 @@ QUESTIONS = [
     (
         "Where does attention become bidirectional?",
         "attention, bidirectional",
-        "model/backbone.py",
+        "model/weights.py",
         "config.is_causal =",
     ),
     ("Where is the best path decoded?", "best path, decode", "model/crf/viterbi.py", "def viterbi("),

@@ -32,6 +32,8 @@ class Memory(SentenceSource):
         if split not in self.given:
             return self.others.read(split)
         value = self.given[split]
+        if len(value) == 0:
+            raise UserError(f"{split}: there is no sentence in what was given")
         names, types = _tag_names(value, self.files.tags_column)
         return Split.of(self._pairs(split, value, names), f"{split} sentences from memory", types)
 

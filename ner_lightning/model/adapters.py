@@ -124,19 +124,23 @@ def add_adapter(backbone: Backbone, lora: Lora, spared: int = 0, name: str = "de
             else:
                 backbone.model = get_peft_model(base, config, adapter_name=name)
     except ValueError as error:
-        if "not found in the base model" not in str(error):
-            reason = str(error).partition("\n")[0]
-            raise UserError(f"model.lora: PEFT cannot adapt {type(base).__name__}: {reason}") from None
-        linear = {n.split(".")[-1] for n, m in base.named_modules() if isinstance(m, nn.Linear)}
-        raise UserError(
-            f"model.lora.targets: no layer is named {lora.targets}; "
-            f"this backbone has {', '.join(sorted(linear))}"
-        ) from None
+        raise _explained(error, base, lora) from None
     for module in backbone.model.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
             # PEFT would copy every adapter's input to fp32, only for autocast to cast it back.
             adapter: Any = module
             adapter.cast_input_dtype_enabled = False
+
+
+def _explained(error: ValueError, model: nn.Module, lora: Lora) -> UserError:
+    """Why PEFT cannot adapt a model."""
+    if "not found in the base model" not in str(error):
+        reason = str(error).partition("\n")[0]
+        return UserError(f"model.lora: PEFT cannot adapt {type(model).__name__}: {reason}")
+    linear = {n.split(".")[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    return UserError(
+        f"model.lora.targets: no layer is named {lora.targets}; this backbone has {', '.join(sorted(linear))}"
+    )
 
 
 def _linear_names(model: nn.Module, layers: Sequence[nn.Module]) -> list[str]:

@@ -69,9 +69,7 @@ def build_tagger(
     Raises:
         UserError: a backbone cannot be had, or cannot be made what its settings say.
     """
-    first = pretrained or locate(settings.backbone, settings.revision)
     every = [settings, *members]
-    places = [first, *(locate(member.backbone, member.revision) for member in members)]
     backbones: dict[int, Backbone] = {}
     emitters: list[BackboneEmitter] = []
     identities: list[str] = []
@@ -80,20 +78,16 @@ def build_tagger(
         member, shared = every[number], shares.count(owner) > 1
         adapter = adapter_name(number) if shared and member.adapters is not None else None
         if number == owner:
-            backbones[owner] = _backbone(places[number], member, target, shared)
+            found = pretrained if number == 0 and pretrained else locate(member.backbone, member.revision)
+            backbones[owner] = _backbone(found, member, target, shared)
         backbone = backbones[owner]
         if adapter is not None:
-            assert member.adapters is not None
             _add_shared(backbone, member, adapter)
         emitters.append(BackboneEmitter(backbone, len(labels), member.architecture, adapter))
         prepared = member.architecture.prepare
         identities.append(backbone.identity + ("" if prepared is None else f" {prepared!r}"))
-    decoder = Decoder(
-        labels,
-        use_crf=settings.use_crf,
-        constrained=settings.architecture.constrained,
-        loss=settings.loss,
-    )
+    constrained = settings.architecture.constrained
+    decoder = Decoder(labels, use_crf=settings.use_crf, constrained=constrained, loss=settings.loss)
     emitter = EnsembleEmitter(emitters) if members else emitters[0]
     return Tagger(emitter, decoder), joined(identities)
 

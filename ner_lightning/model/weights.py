@@ -1,4 +1,4 @@
-"""Loads a backbone's weights, with its language-model head or without, from the Hub, a folder or GGUF."""
+"""Loads a backbone's weights, and sets its attention: causal or bidirectional."""
 
 import mmap
 from pathlib import Path

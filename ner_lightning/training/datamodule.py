@@ -72,20 +72,10 @@ class CoNLLDataModule(pl.LightningDataModule):
         given = {"train": train, "valid": valid, "test": test}
         paths = {name: str(value) for name, value in given.items() if isinstance(value, str | Path)}
         memory = {name: value for name, value in given.items() if value is not None and name not in paths}
-        self.save_hyperparameters(
-            plain(
-                {
-                    "dataset": dataset,
-                    **{name: paths.get(name) for name in given},
-                    "files": files,
-                    "source": source,
-                    "encoding": encoding,
-                    "batches": batches,
-                    "limits": limits,
-                    "seed": seed,
-                }
-            )
-        )
+        settings = {"dataset": dataset, "source": source, "seed": seed}
+        groups = {"files": files, "encoding": encoding, "batches": batches, "limits": limits}
+        train = valid = test = None  # Lightning compares all arguments, and a data frame cannot be compared
+        self.save_hyperparameters(plain(settings | groups | {name: paths.get(name) for name in given}))
         found = source or Source(dataset, paths, files)
         if memory:
             found = Memory(memory, files, found)

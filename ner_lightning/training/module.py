@@ -1,6 +1,6 @@
 """NERModule: the LightningModule around a tagger; steps and logging, nothing else."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,7 +9,6 @@ from torch import Tensor
 from ner_lightning.data.batching import Batch
 from ner_lightning.data.pretrained import folder_of, locate
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.data.settings import Encoding
 from ner_lightning.errors import UserError
 from ner_lightning.metrics.entity_f1 import EntityF1
 from ner_lightning.model.adapters import Lora
@@ -27,35 +26,14 @@ from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.callbacks.throughput import logs_step
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.optim import Optimizer, parameter_groups
+from ner_lightning.training.plain_config import plain_config
+from ner_lightning.training.prediction import Prediction
 from ner_lightning.training.steps import Steps
 
 register()
 HALF = "bf16-mixed"
 PREFIX = "tagger."
 EVALUATIONS = ("validate", "test", "predict")  # what a trainer does outside of a fit
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What an evaluation step hands to callbacks, and what `Trainer.predict` returns for each batch.
-
-    Attributes:
-        index: each sentence's position in its split. *Shape:* (B,)
-        mask: true on real words. *Shape:* (B, W)
-        gold: gold tag ids. *Shape:* (B, W)
-        emissions: *Shape:* (B, W, C)
-        tags: predicted tag ids. *Shape:* (B, W)
-    """
-
-    index: Tensor
-    mask: Tensor
-    gold: Tensor
-    emissions: Tensor
-    tags: Tensor
-
-    def to(self, device: torch.device) -> "Prediction":
-        """The same prediction on another device."""
-        return Prediction(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 class NERModule(Steps):
@@ -99,32 +77,26 @@ class NERModule(Steps):
         check_arguments(type(self), locals(), "model.")
         if not types:
             raise UserError("model.types: there are no entity types to learn")
-        runtime = coerced(Runtime, runtime)
-        architecture = coerced(Architecture, architecture)
-        prepared = preparation(architecture.prepare, trust=runtime.trust_remote_code)
-        architecture = replace(architecture, prepare=prepared)
-        lora, loss = coerced(Lora, lora), coerced(Loss, loss)
-        optimizer, cache = coerced(Optimizer, optimizer), coerced(Cache, cache)
+        runtime, architecture = coerced(Runtime, runtime), coerced(Architecture, architecture)
+        loss, optimizer = coerced(Loss, loss), coerced(Optimizer, optimizer)
         loss.check_objective(use_crf)
+        trust = runtime.trust_remote_code
         self.settings = TaggerSettings(
             backbone=backbone,
             revision=revision,
             attention=attention,
             freeze_backbone=freeze_backbone,
             peft=peft,
-            lora=lora,
+            lora=coerced(Lora, lora),
             use_crf=use_crf,
-            architecture=architecture,
+            architecture=replace(architecture, prepare=preparation(architecture.prepare, trust=trust)),
             loss=loss,
             runtime=runtime,
         )
-        trust = runtime.trust_remote_code
         self.members = [TaggerSettings.read(member, trust=trust) for member in members or ()]
-        self.optimizer_settings, self.cache = optimizer, cache
-        self.save_hyperparameters(
-            plain(self.settings)
-            | {"types": list(types), "optimizer": plain(optimizer), "cache": plain(cache), "members": members}
-        )
+        self.optimizer_settings, self.cache = optimizer, coerced(Cache, cache)
+        more = {"types": types, "optimizer": optimizer, "cache": self.cache, "members": members}
+        self.save_hyperparameters(plain(self.settings) | plain(more))
         self.strict_loading = False  # the frozen backbone is not in a checkpoint; see load_state_dict
         self.labels = LabelSet(tuple(types))
         self.pretrained = locate(backbone, revision)
@@ -132,7 +104,6 @@ class NERModule(Steps):
         self.tagger: Tagger | None = None
         self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
         self.average = WeightAverage(optimizer.averaging)
-        self._averaged: dict[str, Any] | None = None  # of the checkpoint that is resumed
         self._merges = False  # whether adapters are about to be merged
 
     @property
@@ -229,48 +200,22 @@ class NERModule(Steps):
         for name, value in metric.compute().items():
             self.log(f"{stage}/{name}", value, prog_bar=name == "f1", rank_zero_only=False)
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Takes a step, and counts its outcome in the average."""
-        super().optimizer_step(*args, **kwargs)
-        self.average.update(self.built)
-
     def on_validation_start(self) -> None:
-        """Merges the adapters, see `_merge`; within a fit the average is scored."""
+        """Merges the adapters, see `_merge`, and resets the counts; within a fit the average is scored."""
         self._merge()
-        self.average.exchange(self.built)
-
-    def on_validation_end(self) -> None:
-        """Takes the weights up again."""
-        self.average.exchange(self.built)
-
-    def on_train_start(self) -> None:
-        """Continues weights and random numbers where they were when the checkpoint was written."""
-        super().on_train_start()
-        if self._averaged is not None:
-            self.average.restore(self.built, self._averaged)
-            self._averaged = None
-
-    def on_train_end(self) -> None:
-        """Leaves the model as it was scored."""
-        self.average.settle(self.built)
+        self.metrics["val"].reset()  # type: ignore[operator]
+        super().on_validation_start()
 
     def on_test_start(self) -> None:
-        """Merges the adapters; see `_merge`."""
+        """Merges the adapters, see `_merge`, and resets the counts."""
         self._merge()
+        self.metrics["test"].reset()  # type: ignore[operator]
 
     def _merge(self) -> None:
         """Outside of a fit the model that is scored is the one that prediction and export use, and faster."""
         if self._merges:
             self.built.emitter.merge()
             self._merges = False
-
-    def on_validation_epoch_start(self) -> None:
-        """Forgets the counts of the epoch before."""
-        self.metrics["val"].reset()  # type: ignore[operator]
-
-    def on_test_epoch_start(self) -> None:
-        """Forgets the counts of an earlier test."""
-        self.metrics["test"].reset()  # type: ignore[operator]
 
     def configure_optimizers(self) -> Any:
         """AdamW with a rate for each part, and its schedule over the real number of steps."""
@@ -292,21 +237,8 @@ class NERModule(Steps):
             "weights": self.weights_id,
             "folder": folder_of(self.settings.backbone, self.pretrained),
         }
-        checkpoint.setdefault("config", self._config())
-
-    def _config(self) -> dict[str, Any]:
-        """The configuration of a checkpoint that a plain `Trainer` writes; the command writes its own."""
-        linked = {"types", "members"}
-        data = getattr(self.trainer, "datamodule", None)
-        described = (
-            dict(data.hparams) if isinstance(data, CoNLLDataModule) else {"encoding": plain(Encoding())}
-        )
-        described.pop("seed", None)  # which the command takes from seed_everything
-        return {
-            "trainer": {"precision": self.trainer.precision},
-            "model": {name: value for name, value in self.hparams.items() if name not in linked},
-            "data": described | {"types": list(self.labels.types)},
-        }
+        # That of the command, if there is one; with a plain `Trainer` what module and data module know.
+        checkpoint.setdefault("config", plain_config(self.trainer, self.hparams, self.labels.types))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks that a checkpoint belongs to this model: same backbone weights, same parameters."""
@@ -315,5 +247,4 @@ class NERModule(Steps):
         check_types(checkpoint["hyper_parameters"]["types"], self.labels.types)
         kept = {PREFIX + name for name in kept_names(self.built)}
         check_names(checkpoint["state_dict"], kept)
-        self._averaged = checkpoint.get("averaged")
         super().on_load_checkpoint(checkpoint)

@@ -9,7 +9,8 @@ from ner_lightning.data.schemes import spans
 from ner_lightning.metrics.functional import entity_counts
 from ner_lightning.runs.folder import SPLITS
 from ner_lightning.training.datamodule import CoNLLDataModule
-from ner_lightning.training.module import NERModule, Prediction
+from ner_lightning.training.module import NERModule
+from ner_lightning.training.prediction import Prediction
 
 
 def prediction_rows(

@@ -1,15 +1,17 @@
-"""What our LightningModules have in common: AdamW, clipping, random numbers that continue exactly."""
+"""Steps: what our LightningModules share: AdamW, clipping, averaging, and exact resuming."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from ner_lightning.errors import UserError
+from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.optim import Optimizer, schedule
 from ner_lightning.training.randomness import State, random_states, restore_random_state
 
@@ -22,6 +24,30 @@ class Steps(pl.LightningModule):
         self._random_states: list[State] | None = None
         self._accumulated: Tensor | None = None  # words in the gradients so far, as the mean of the ranks
         self._resumed: dict[str, Any] | None = None  # gradients and words of a step that was begun
+        self.average = WeightAverage(0.0)
+        self._averaged: dict[str, Any] | None = None  # of the checkpoint that is resumed
+
+    @property
+    @abstractmethod
+    def built(self) -> nn.Module:
+        """The model, once `configure_model` has built it."""
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Takes a step, and adds the weights to their average."""
+        super().optimizer_step(*args, **kwargs)
+        self.average.update(self.built)
+
+    def on_validation_start(self) -> None:
+        """Puts the average into the model, which is scored."""
+        self.average.exchange(self.built)
+
+    def on_validation_end(self) -> None:
+        """Puts the weights back."""
+        self.average.exchange(self.built)
+
+    def on_train_end(self) -> None:
+        """Leaves the model as it was scored."""
+        self.average.settle(self.built)
 
     def step_output(self, total: Tensor, count: Tensor) -> dict[str, Tensor]:
         """What a training step returns, from a batch's loss summed over its words on this rank.
@@ -121,6 +147,7 @@ class Steps(pl.LightningModule):
         """Remembers random numbers and gradients until training starts."""
         self._random_states = checkpoint["random_states"]
         self._resumed = checkpoint.get("accumulated")
+        self._averaged = checkpoint.get("averaged")
 
     def on_train_start(self) -> None:
         """Puts random numbers and gradients where they were when the checkpoint was written."""
@@ -133,6 +160,9 @@ class Steps(pl.LightningModule):
         if self._random_states is not None:
             restore_random_state(self._random_states, self.global_rank)
             self._random_states = None
+        if self._averaged is not None:
+            self.average.restore(self.built, self._averaged)
+            self._averaged = None
 
 
 def optimizer_steps(trainer: pl.Trainer) -> float:

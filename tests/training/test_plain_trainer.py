@@ -11,12 +11,13 @@ import torch
 from ner_lightning.commands.main import main
 from ner_lightning.data.settings import Batches, Encoding, Files
 from ner_lightning.errors import UserError
-from ner_lightning.export.exported import export
+from ner_lightning.export.exported_folder import export
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.model.adapters import Lora
 from ner_lightning.training.datamodule import CoNLLDataModule
-from ner_lightning.training.module import NERModule, Prediction
+from ner_lightning.training.module import NERModule
 from ner_lightning.training.optim import Optimizer
+from ner_lightning.training.prediction import Prediction
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",
@@ -25,6 +26,8 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers.*:UserWarning",
     "ignore:.*sync_dist.*:UserWarning",
     "ignore:.*in eval mode.*:UserWarning",
+    "ignore:Be aware that when using `ckpt_path`:UserWarning",
+    "ignore:Found keys that are in the model state dict but not:UserWarning",
 )
 TRAIN, TEST = tiny.sentences(tiny.TRAIN), tiny.sentences(tiny.TEST)
 
@@ -41,7 +44,7 @@ def place(tmp_path_factory, llama):
         optimizer=Optimizer(lr=0.01, head_lr=0.03, crf_lr=0.1),
     )
     trainer = pl.Trainer(
-        max_epochs=10, accelerator="cpu", logger=False, default_root_dir=folder, enable_progress_bar=False,
+        max_epochs=25, accelerator="cpu", logger=False, default_root_dir=folder, enable_progress_bar=False,
         enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
     )  # fmt: skip
     trainer.fit(module, data)
@@ -132,7 +135,7 @@ def test_sentences_come_from_memory(llama, kind):
         ([("Vera left", "B-PER O")], "expected lists of words and of tags, got text"),
         (["Vera"], "expected words and tags, got 'Vera'"),
         ([(["a"], ["O", "O"])], "1 words but 2 tags"),
-        ([], "holds no sentence"),
+        ([], "there is no sentence in what was given"),
     ],
 )
 def test_what_is_no_sentence_is_named(llama, rows, said):

@@ -1,4 +1,4 @@
-"""Reads records from JSONL, CSV, Parquet and CoNLL files, one at a time; no torch.
+"""Reads records to tag from text, JSONL, CSV, Parquet and columns, one at a time; no torch.
 
 A record that cannot be read is yielded with its reason, so that the caller can stop or go on.
 """

@@ -20,7 +20,8 @@ from ner_lightning.training.callbacks.checkpoints import BestCheckpoint
 from ner_lightning.training.callbacks.throughput import peak_memory
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.loggers.metrics_table import TableLogger
-from ner_lightning.training.module import NERModule, Prediction
+from ner_lightning.training.module import NERModule
+from ner_lightning.training.prediction import Prediction
 from ner_lightning.training.predictions import (
     describe_parameters,
     describe_split,

@@ -1,0 +1,30 @@
+"""The configuration in a checkpoint that a plain Trainer writes, by which every loader reads it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+
+from ner_lightning.data.settings import Encoding
+from ner_lightning.system.settings import plain
+from ner_lightning.training.datamodule import CoNLLDataModule
+
+LINKED = {"types", "members", "seed"}  # what the command takes from other settings
+
+
+def plain_config(trainer: pl.Trainer, settings: Mapping[str, Any], types: Sequence[str]) -> dict[str, Any]:
+    """What a recipe would say of a training that was started in Python.
+
+    Args:
+        trainer: of the training.
+        settings: the module's hyper-parameters.
+        types: the entity types.
+    """
+    data: Any = getattr(trainer, "datamodule", None)
+    described = data.hparams if isinstance(data, CoNLLDataModule) else {"encoding": plain(Encoding())}
+    return {
+        "trainer": {"precision": trainer.precision},
+        "model": {name: value for name, value in settings.items() if name not in LINKED},
+        "data": {name: value for name, value in described.items() if name not in LINKED}
+        | {"types": list(types)},
+    }
