@@ -1,4 +1,4 @@
-"""The configuration in a checkpoint that a plain Trainer writes, by which every loader reads it."""
+"""What a recipe would say of a training that a plain Trainer ran, as every loader needs it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
