@@ -1,4 +1,4 @@
-"""Entity counts as conlleval defines them: correct, predicted and gold, by type; and their scores."""
+"""Entity counts as conlleval defines them: correct, predicted and gold entities of each type."""
 
 from typing import NamedTuple
 

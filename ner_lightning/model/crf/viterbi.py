@@ -1,4 +1,4 @@
-"""Viterbi: decodes the best path and the n best paths of a CRF; log-probabilities of segments.
+"""Viterbi: decodes the best path and the n best paths of a CRF.
 
 The maxima over paths are here, the sums over paths in `chain`. Nothing here knows label names: what
 is legal comes as bool tensors. Shape legend: B sentences, W words, C tags, S segments, N paths.
