@@ -43,7 +43,8 @@ def refusing(tensor: torch.Tensor) -> torch.Tensor:
 @pytest.fixture
 def no_float64(monkeypatch):
     """A machine whose device has no float64."""
-    for name in ("metrics.float64", "metrics.entity_f1", "training.pretraining.masked_words", "model.crf.inputs"):
+    training = "training.pretraining.masked_words"
+    for name in ("metrics.float64", "metrics.entity_f1", training, "model.crf.inputs"):
         monkeypatch.setattr(f"ner_lightning.{name}.has_float64", lambda _: False)
 
 
