@@ -51,7 +51,7 @@ QUESTIONS = [
     ("Where is a batch padded?", "batch, pad", "data/batching.py", "def collate("),
     (
         "Where is a checkpoint written?",
-        "checkpoint, write",
+        "checkpoint, written",
         "training/callbacks/checkpoints.py",
         "def write_checkpoint(",
     ),

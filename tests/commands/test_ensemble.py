@@ -121,7 +121,7 @@ def test_it_is_a_run(here, capsys):
     metrics = json.loads((run / "metrics.json").read_text())
     assert {"val/f1", "test/f1"} < metrics.keys()
     assert main(["report", "runs/both/1"]) == 0
-    assert "an ensemble of 2 taggers" in (run / "report.md").read_text()
+    assert "an ensemble of 2;" in (run / "report.md").read_text()
 
 
 def test_prediction_is_that_of_the_test(here):

@@ -72,7 +72,7 @@ def test_what_it_learns_is_a_backbone(place, capsys):
     assert main(["test"]) == 0
     assert main(["pretrain", "--config", "recipe.yaml", "--model.backbone", MODEL]) == 0
     assert main(["baseline", "--config", "recipe.yaml", "--model.backbone", MODEL]) == 2
-    assert "has learned to read both ways, so it cannot be prompted" in capsys.readouterr().err
+    assert "attends bidirectionally, so it cannot be prompted" in capsys.readouterr().err
 
 
 def test_one_that_was_stopped_ends_with_the_same_weights(place, capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""Writes the checkpoints of a run, `best` and `last`, in one step each."""
+"""The checkpoints of a run, `best` and `last`, each written completely or not at all."""
 
 import errno
 import math

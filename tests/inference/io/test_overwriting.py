@@ -157,6 +157,6 @@ def test_a_report_takes_the_place_of_reports_alone(tmp_path, monkeypatch, capsys
 
 def test_a_file_named_last_is_not_replaced_by_the_link(tmp_path):
     (tmp_path / "last").write_text("mine")
-    with pytest.raises(UserError, match="is no link to a run"):
+    with pytest.raises(UserError, match="is not a link to a run"):
         create(tmp_path, "run")
     assert [file.name for file in tmp_path.iterdir()] == ["last"]
