@@ -39,11 +39,14 @@ def write_graph(tagger: Tagger, folder: Path) -> None:
     _save({name: on_top[name] for name in on_top if not name.startswith("head.")}, folder / WEIGHTS)
 
 
-def write_merged(tagger: Tagger, files: TaggerFiles, folder: Path, bf16: bool) -> None:
+def write_merged(tagger: Tagger, files: TaggerFiles, folder: Path, bf16: bool) -> bool:
     """Writes the backbone with its adapters merged, and head and CRF.
 
     Where transformers' own model for token classification computes the same scores, the backbone is written
     as a part of such a model.
+
+    Returns:
+        whether transformers alone loads the folder.
     """
     _save(_without_backbone(tagger), folder / WEIGHTS)
     backbone: Any = tagger.backbone
@@ -55,6 +58,7 @@ def write_merged(tagger: Tagger, files: TaggerFiles, folder: Path, bf16: bool) -
     ours = ours or files.settings.get("prepare") is not None
     whole: Any = None if ours or tagger.crf is not None else token_classifier(tagger)
     (backbone if whole is None else whole).save_pretrained(folder)
+    return whole is not None
 
 
 def token_classifier(tagger: Tagger) -> nn.Module | None:
