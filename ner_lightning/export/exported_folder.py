@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,6 @@ from ner_lightning.runs.folder import run_of
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import PositiveFloat, check
-from ner_lightning.system.settings import plain
 
 Format = Literal["merged", "adapter", "onnx"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -60,31 +59,27 @@ def export(
         UserError: the run cannot be used, the folder is not empty, or the run cannot have this format.
     """
     _check_output(output)
-    if temperature is not None:
-        check("temperature", PositiveFloat, temperature)
+    check("temperature", PositiveFloat | None, temperature)
     files = find(run, root, trust=trust)
     _check_format(files, format, dtype)
     encoder = files.encoder()
     # Adapters are merged in fp32; only the result is rounded.
     tagger = files.build("cpu", bf16=False, merge=format != ADAPTER)
-    bf16 = files.bf16 if dtype == "auto" else dtype == "bfloat16"
-    manifest = _manifest(files, format, bf16 and format != ONNX, temperature)
-    manifest["encoding"] = plain(files.encoding) | {"max_length": encoder.max_length}
+    manifest = _manifest(files, format, dtype, temperature)
+    manifest["encoding"]["max_length"] = encoder.max_length
     stage(f"Writing {output} ...")
     with _draft_of(output) as draft:
+        loads = False  # by transformers alone
         if format == ADAPTER:
             weights.write_adapter(tagger, files, draft)
         elif format == ONNX:
             weights.write_graph(tagger, draft)
         else:
-            weights.write_merged(tagger, files, draft, bf16)
+            loads = weights.write_merged(tagger, files, draft, manifest["bf16"])
         weights.write_tokenizer(encoder, draft)
-        config = draft / "config.json"
-        loads = config.is_file() and "ForTokenClassification" in config.read_text(encoding="utf-8")
         card = model_card(manifest, output.name, loads=loads)
         (draft / "README.md").write_text(card, encoding="utf-8")
-        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        (draft / MANIFEST).write_text(text, encoding="utf-8")
+        (draft / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
     return output
 
 
@@ -132,8 +127,16 @@ def _check_format(files: TaggerFiles, format: Format, dtype: Precision) -> None:
         raise UserError("the whole backbone was trained, so there is no adapter; use --format merged")
 
 
-def _manifest(files: TaggerFiles, format: Format, bf16: bool, temperature: float | None) -> dict[str, Any]:
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """A manifest as it is written to its file."""
+    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+
+
+def _manifest(
+    files: TaggerFiles, format: Format, dtype: Precision, temperature: float | None
+) -> dict[str, Any]:
     settings, origin = dict(files.settings), dict(files.origin)
+    bf16 = files.bf16 if dtype == "auto" else dtype == "bfloat16"
     if format != ADAPTER:
         settings |= {"peft": "none", "freeze_backbone": True, "backbone": ".", "revision": None}
         settings["architecture"] = {**settings["architecture"], "unfreeze_top": 0}
@@ -144,7 +147,8 @@ def _manifest(files: TaggerFiles, format: Format, bf16: bool, temperature: float
         "format": FORMAT,
         "form": format,
         "types": list(files.types),
-        "bf16": bf16,
+        "encoding": plain(files.encoding),
+        "bf16": bf16 and format != ONNX,
         "temperature": files.temperature if temperature is None else temperature,
         "settings": settings,
         "origin": origin,

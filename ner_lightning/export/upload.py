@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from ner_lightning.data.pretrained import is_local
 from ner_lightning.errors import UserError
-from ner_lightning.export.exported_folder import Format, export
+from ner_lightning.export.exported_folder import Format, export, manifest_text
 from ner_lightning.inference.loading import ADAPTER, MANIFEST, is_exported
 from ner_lightning.system.hub_errors import hub_errors_explained
 
@@ -50,8 +50,7 @@ def upload(
 def _commit(folder: Path, manifest: dict[str, object], repo_id: str, private: bool) -> str:
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-    operations = [CommitOperationAdd(MANIFEST, text.encode())]
+    operations = [CommitOperationAdd(MANIFEST, manifest_text(manifest).encode())]
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder)
         if file.is_file() and str(name) != MANIFEST and not any(part.startswith(".") for part in name.parts):

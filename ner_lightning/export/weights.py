@@ -41,11 +41,14 @@ def write_graph(tagger: Tagger, folder: Path) -> None:
     _save({name: state[name] for name in state if not name.startswith(EMITTER)}, folder / WEIGHTS)
 
 
-def write_merged(tagger: Tagger, files: TaggerFiles, folder: Path, bf16: bool) -> None:
+def write_merged(tagger: Tagger, files: TaggerFiles, folder: Path, bf16: bool) -> bool:
     """Writes the backbone with its adapters merged, and head and CRF.
 
     Where transformers' own model for token classification computes the same scores, the backbone is written
     as a part of such a model.
+
+    Returns:
+        whether transformers alone loads the folder.
     """
     state = tagger.state_dict()
     backbone = EMITTER + BACKBONE
@@ -58,6 +61,7 @@ def write_merged(tagger: Tagger, files: TaggerFiles, folder: Path, bf16: bool) -
     ours = files.encoding.repeats or architecture.get("prepare") or architecture.get("causal_below")
     whole: Any = None if ours or tagger.decoder.crf is not None else token_classifier(tagger)
     (model if whole is None else whole).save_pretrained(folder)
+    return whole is not None
 
 
 def token_classifier(tagger: Tagger) -> nn.Module | None:

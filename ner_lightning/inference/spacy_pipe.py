@@ -49,8 +49,7 @@ class Pipe:
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Sets the entities of a stream of documents, in batches."""
         for docs in minibatch(stream, size=batch_size):
-            found = self.tagger([doc.text for doc in docs])
-            yield from map(_with_entities, docs, found)
+            yield from map(_with_entities, docs, self.tagger([doc.text for doc in docs]))
 
 
 def _with_entities(doc: Doc, tagged: Tagged) -> Doc:

@@ -93,14 +93,14 @@ class Document(NamedTuple):
 
 def from_text(text: str) -> Document:
     """Splits a text into words, and these into pieces."""
-    found = words(text)
-    return Document(text, tuple(tuple(found[first:last]) for first, last in pieces(text, found)))
+    offsets = words(text)
+    return Document(text, tuple(tuple(offsets[first:last]) for first, last in pieces(text, offsets)))
 
 
 def from_spaces(text: str) -> Document:
     """Takes a text as one sentence whose words are separated by white space."""
-    found = [match.span() for match in regex.finditer(r"\S++", text)]
-    return Document(text, _bounded(text, found, MAX_GIVEN_WORDS))
+    offsets = [match.span() for match in regex.finditer(r"\S++", text)]
+    return Document(text, _bounded(text, offsets, MAX_GIVEN_WORDS))
 
 
 def from_words(words: Sequence[str]) -> Document:
@@ -111,13 +111,13 @@ def from_words(words: Sequence[str]) -> Document:
     """
     if isinstance(words, str):
         raise TypeError(f"words is the text {words!a:.40}; give a list of words, or use from_text")
-    found = []
+    offsets = []
     start = 0
     for word in words:
-        found.append((start, start + len(word)))
+        offsets.append((start, start + len(word)))
         start += len(word) + 1
     text = " ".join(words)
-    return Document(text, _bounded(text, found, MAX_GIVEN_WORDS))
+    return Document(text, _bounded(text, offsets, MAX_GIVEN_WORDS))
 
 
 def words(text: str) -> list[Offsets]:
