@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from ner_lightning.commands.options import Parser
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import STAGES, Run, create, short
+from ner_lightning.system.progress import shown
+from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_options
 
 if TYPE_CHECKING:
     from ner_lightning.prompting.prompted_run import Settings
@@ -17,21 +19,18 @@ if TYPE_CHECKING:
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
     options, rest = parser(subcommand).parse_known_args(args)
-    from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_options
-
     positive = dict.fromkeys(("sentences", "max_new_tokens", "batch_size"), PositiveInt)
     check_options(options, shots=NonNegativeInt, prompt_seed=NonNegativeInt, **positive)
     # Here and below: `--help` must not wait for torch and lightning.
     from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
-    from ner_lightning.commands.unused_options import refuse_outside
+    from ner_lightning.commands.unused_options import refuse_unused
     from ner_lightning.prompting.prompted_run import Baseline
-    from ner_lightning.system.progress import shown
     from ner_lightning.training.summary import show
 
     settings, folder = _settings(options)
     with recipe_words(rest, folder, "configs/quickstart.yaml") as words, quiet(), shown("stdout"):
         recipe = RecipeCLI(words)
-        refuse_outside(rest, subcommand)
+        refuse_unused(rest, subcommand)
         baseline = Baseline(
             settings,
             recipe.model.hparams,

@@ -28,7 +28,7 @@ def config_files(words: list[str]) -> list[str]:
     ]
 
 
-def named(words: list[str]) -> list[str]:
+def with_run_name(words: list[str]) -> list[str]:
     """Names the run after its first config file unless told otherwise."""
     config = peek(words, "--config") or peek(words, "-c")
     if config is None or peek(words, "--name") is not None:

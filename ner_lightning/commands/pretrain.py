@@ -8,47 +8,46 @@ from typing import TYPE_CHECKING, Any
 
 from ner_lightning.commands.options import Parser
 from ner_lightning.errors import UserError
+from ner_lightning.runs.folder import LAST, Run, remove_empty, short
+from ner_lightning.system.progress import shown
+from ner_lightning.system.ranges import OpenUnit, check_options
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
 
     from ner_lightning.commands.recipe import RecipeCLI
-    from ner_lightning.runs.folder import Run
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
     options, rest = parser(subcommand).parse_known_args(args)
-    from ner_lightning.system.ranges import OpenUnit, check_options
-
     check_options(options, mask_ratio=OpenUnit)
     # Here and below: `--help` must not wait for torch and lightning.
-    from ner_lightning.commands.preflight import refuse
+    from ner_lightning.commands.preflight import check_config
     from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
     from ner_lightning.commands.start import join_run
     from ner_lightning.commands.trainer_options import check_trainer
-    from ner_lightning.commands.unused_options import refuse_outside, say_unused
+    from ner_lightning.commands.unused_options import refuse_unused, report_unused
     from ner_lightning.system.console import say
-    from ner_lightning.system.progress import shown
     from ner_lightning.training.launch import use_all_ranks
 
     folder = None if options.run is None else _resumed(options)
     example = "configs/smollm2_conll2003.yaml"
     with recipe_words(rest, folder, example) as words, quiet(), shown("stdout"):
         recipe = RecipeCLI(words)
-        refuse_outside(rest, subcommand)
+        refuse_unused(rest, subcommand)
         text = recipe.text()
         if change := use_all_ranks(recipe.config.trainer):
             say(change)
         check_trainer(recipe.config)
-        refuse(recipe.config)
-        say_unused(rest, recipe.config)
+        check_config(recipe.config)
+        report_unused(rest, recipe.config)
         asked = {"mask_ratio": options.mask_ratio, "text": _add_texts(recipe, options.text)}
         folder = join_run(folder, Path(options.runs), f"{recipe.config.name}-pretrained")
         _train(folder, recipe, text, asked, ["ner-lightning", subcommand, *args])
 
 
-def _resumed(options: argparse.Namespace) -> "Run":
+def _resumed(options: argparse.Namespace) -> Run:
     """The run to resume, whose settings replace those of the options."""
     from ner_lightning.commands.recipe import find_resumed
 
@@ -84,11 +83,10 @@ def _add_texts(recipe: "RecipeCLI", addresses: Sequence[str]) -> list[dict[str, 
 
 
 def _train(
-    folder: "Run", recipe: "RecipeCLI", text: str, asked: dict[str, Any], command: Sequence[str]
+    folder: Run, recipe: "RecipeCLI", text: str, asked: dict[str, Any], command: Sequence[str]
 ) -> None:
     import lightning.pytorch as pl
 
-    from ner_lightning.runs.folder import LAST, remove_empty, short
     from ner_lightning.system.console import say
     from ner_lightning.training import ranks
     from ner_lightning.training.callbacks.nonfinite import NonFiniteGuard
@@ -118,7 +116,7 @@ def _train(
 
 
 def _trainer(
-    folder: "Run", options: Any, table: Any, callbacks: Sequence["Callback"], *, bar: bool
+    folder: Run, options: Any, table: Any, callbacks: Sequence["Callback"], *, bar: bool
 ) -> "Trainer":
     """A trainer with those of a recipe's options that apply here."""
     from lightning.pytorch import Trainer

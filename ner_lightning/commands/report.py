@@ -8,6 +8,7 @@ from pathlib import Path
 from ner_lightning.commands.options import Parser, check_folder
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import STAGES
+from ner_lightning.system.atomic import write_text
 
 MARKS = (b"Made from the files of the run", b"Made from a file of predictions alone")  # of a report of ours
 
@@ -48,7 +49,6 @@ def _report(options: argparse.Namespace) -> None:
     from ner_lightning.analysis.render.blocks import markdown
     from ner_lightning.analysis.render.html import html
     from ner_lightning.analysis.report.assemble import blocks
-    from ner_lightning.system.atomic import write_text
 
     if options.output:
         _check_foreign(folder)
