@@ -1,19 +1,16 @@
 """`ner-lightning ensemble`: one tagger of several, whose scores are the mean of theirs."""
 
-import copy
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import yaml
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ner_lightning.commands.options import Parser
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import BEST, Run, create, resolve, run_of, short
-from ner_lightning.runs.provenance import now, provenance
-from ner_lightning.system.atomic import write_text
+
+if TYPE_CHECKING:
+    from ner_lightning.runs.folder import Run
 
 # What an ensemble's checkpoint has of its first member's, since Lightning reads it.
 SHARED = ("epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "random_states")
@@ -39,6 +36,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         raise UserError("name two runs or more")
     # Here and below: `--help` must not wait for torch.
     from ner_lightning.runs.checkpoint_file import load_checkpoint
+    from ner_lightning.runs.folder import BEST, create, resolve, short
 
     root = Path(options.runs)
     paths = [resolve(address, BEST, root) for address in options.members]
@@ -104,8 +102,12 @@ def check(first: Member, other: Member, *, trust: bool = False) -> None:
 
 def write(folder: Path, members: Sequence[Member], command: Sequence[str]) -> None:
     """Writes a run folder with the ensemble as its checkpoint."""
+    import yaml
+
     from ner_lightning.model.build import joined
     from ner_lightning.model.ensemble import mean_state
+    from ner_lightning.runs.folder import BEST, Run, run_of
+    from ner_lightning.system.atomic import write_text
     from ner_lightning.training.callbacks.checkpoints import write_checkpoint
     from ner_lightning.training.module import PREFIX
 
@@ -131,6 +133,8 @@ def write(folder: Path, members: Sequence[Member], command: Sequence[str]) -> No
 
 def _config(members: Sequence[Member]) -> dict[str, Any]:
     """The first member's configuration, which names the others."""
+    import copy
+
     from ner_lightning.model.settings import DECIDING
 
     config = copy.deepcopy(dict(members[0].checkpoint["config"]))
@@ -142,11 +146,13 @@ def _config(members: Sequence[Member]) -> dict[str, Any]:
 
 def _description(
     members: Sequence[Member],
-    origins: Sequence[Run | None],
+    origins: Sequence["Run | None"],
     config: Mapping[str, Any],
     backbone: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What `run.json` says of the ensemble."""
+    from ner_lightning.runs.provenance import now, provenance
+
     runs = [origin.read("run.json") if origin else {} for origin in origins]
     return provenance() | {
         "started": now(),

@@ -9,13 +9,14 @@ from pathlib import Path
 from ner_lightning.commands.options import Parser, check_folder
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import shown
-from ner_lightning.system.ranges import PositiveFloat, check_options
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
     options = parser(subcommand).parse_args(args)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from ner_lightning.system.ranges import PositiveFloat, check_options
+
     check_options(options, temperature=PositiveFloat)
     check_folder("--output", options.output)
     if options.dtype != "auto" and options.format != "merged":

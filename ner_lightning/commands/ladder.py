@@ -6,23 +6,16 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ner_lightning.commands.consent import FLAG
 from ner_lightning.commands.options import Parser
 from ner_lightning.errors import Interrupted, UserError
-from ner_lightning.runs.folder import Run
-from ner_lightning.runs.ladder_cells import (
-    COUNTED,
-    Cell,
-    Ladder,
-    find_run,
-    is_done,
-    ladder_table,
-    read_ladder,
-    sweep,
-)
-from ner_lightning.runs.results import Row, describe_data
-from ner_lightning.system.atomic import write_text
+
+if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
+    from ner_lightning.runs.folder import Run
+    from ner_lightning.runs.ladder_cells import Cell, Ladder
+    from ner_lightning.runs.results import Row
+
 
 STOPPED = {130: signal.SIGINT, 143: signal.SIGTERM}  # exit codes of a fit that was stopped, and saved
 
@@ -32,6 +25,10 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     options = parser(subcommand).parse_args(args)
     if options.results and Path(options.results).suffix.lower() != ".json":
         raise UserError(f"--results {options.results} is written as JSON; name it .json")
+    from ner_lightning.commands.consent import FLAG
+    from ner_lightning.runs.ladder_cells import read_ladder, sweep
+    from ner_lightning.system.atomic import write_text
+
     file = Path(options.file)
     ladder = read_ladder(file)
     root = Path(options.runs) / ladder.name
@@ -63,7 +60,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         )
 
 
-def _chosen(ladder: Ladder, names: Sequence[str] | None, file: Path) -> list[Cell]:
+def _chosen(ladder: "Ladder", names: Sequence[str] | None, file: Path) -> list["Cell"]:
     known = [cell.name for cell in ladder.cells]
     for name in names or ():
         if name not in known:
@@ -71,13 +68,17 @@ def _chosen(ladder: Ladder, names: Sequence[str] | None, file: Path) -> list[Cel
     return [cell for cell in ladder.cells if not names or cell.name in names]
 
 
-def _state(cell: Cell, root: Path) -> str:
+def _state(cell: "Cell", root: Path) -> str:
+    from ner_lightning.runs.ladder_cells import find_run, is_done
+
     run = find_run(cell, root)
     return "to do" if run is None else "done" if is_done(run) else "unfinished"
 
 
-def _run_cell(cell: Cell, root: Path, trust: list[str]) -> Run | None:
+def _run_cell(cell: "Cell", root: Path, trust: list[str]) -> "Run | None":
     """Runs or resumes a cell; None if it failed."""
+    from ner_lightning.runs.ladder_cells import find_run, is_done
+
     run = find_run(cell, root)
     if run is not None and is_done(run):
         sys.stdout.write(f"    done before: {run.path}\n")
@@ -117,9 +118,11 @@ def _run_logged(command: list[str], log: Path) -> int:
     return process.returncode
 
 
-def _record(ladder: Ladder, cell: Cell, done: Run, page: Path, results: Path) -> None:
+def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Path) -> None:
     """Adds a cell's row and renews the table."""
     from ner_lightning.runs import results as records
+    from ner_lightning.runs.ladder_cells import ladder_table
+    from ner_lightning.system.atomic import write_text
 
     records.add([_row_of(cell, ladder.name, done)], results)
     write_text(page, ladder_table(ladder, records.read(results)))
@@ -141,7 +144,7 @@ def parser(name: str) -> Parser:
     return parser
 
 
-def _row_of(cell: Cell, ladder: str, run: Run) -> Row:
+def _row_of(cell: "Cell", ladder: str, run: "Run") -> "Row":
     """A finished cell as a row of measured figures: the F1 of its best epoch on validation.
 
     Raises:
@@ -150,6 +153,8 @@ def _row_of(cell: Cell, ladder: str, run: Run) -> Row:
     import numpy as np
 
     from ner_lightning.metrics.from_counts import f1
+    from ner_lightning.runs.ladder_cells import COUNTED
+    from ner_lightning.runs.results import describe_data
 
     about, types = run.read("run.json"), run.read("metrics.json").get("val/by_type")
     if types is None:

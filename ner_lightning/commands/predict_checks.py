@@ -11,7 +11,6 @@ from ner_lightning.data.sentence import is_written_through
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import formats
 from ner_lightning.inference.io.records import Record
-from ner_lightning.system.ranges import NonNegativeInt, PositiveFloat, check_options
 
 STANDARD_OUTPUT = "-"
 _FIELDS = {"jsonl", "csv", "parquet"}
@@ -135,6 +134,8 @@ def _check_source(options: argparse.Namespace) -> None:
         raise UserError("--text holds no words")
     if not (options.input or options.text or options.calibrate):
         raise UserError("name the input: --input FILE, or --text 'a text'")
+    from ner_lightning.system.ranges import NonNegativeInt, PositiveFloat, check_options
+
     check_options(options, temperature=PositiveFloat, word_column=NonNegativeInt)
     if options.temperature is not None and options.calibrate:
         raise UserError("--calibrate finds the temperature: leave out --temperature")

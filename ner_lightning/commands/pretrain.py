@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from ner_lightning.commands.options import Parser
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import LAST, Run, remove_empty, short
-from ner_lightning.system.progress import shown
-from ner_lightning.system.ranges import OpenUnit, check_options
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
 
     from ner_lightning.commands.recipe import RecipeCLI
+    from ner_lightning.runs.folder import Run
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
     options, rest = parser(subcommand).parse_known_args(args)
+    from ner_lightning.system.ranges import OpenUnit, check_options
+
     check_options(options, mask_ratio=OpenUnit)
     # Here and below: `--help` must not wait for torch and lightning.
     from ner_lightning.commands.preflight import check_config
@@ -29,6 +29,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.commands.trainer_options import check_trainer
     from ner_lightning.commands.unused_options import refuse_unused, report_unused
     from ner_lightning.system.console import say
+    from ner_lightning.system.progress import shown
     from ner_lightning.training.launch import use_all_ranks
 
     folder = None if options.run is None else _resumed(options)
@@ -47,7 +48,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         _train(folder, recipe, text, asked, ["ner-lightning", subcommand, *args])
 
 
-def _resumed(options: argparse.Namespace) -> Run:
+def _resumed(options: argparse.Namespace) -> "Run":
     """The run to resume, whose settings replace those of the options."""
     from ner_lightning.commands.recipe import find_resumed
 
@@ -83,10 +84,11 @@ def _add_texts(recipe: "RecipeCLI", addresses: Sequence[str]) -> list[dict[str, 
 
 
 def _train(
-    folder: Run, recipe: "RecipeCLI", text: str, asked: dict[str, Any], command: Sequence[str]
+    folder: "Run", recipe: "RecipeCLI", text: str, asked: dict[str, Any], command: Sequence[str]
 ) -> None:
     import lightning.pytorch as pl
 
+    from ner_lightning.runs.folder import LAST, remove_empty, short
     from ner_lightning.system.console import say
     from ner_lightning.training import ranks
     from ner_lightning.training.callbacks.nonfinite import NonFiniteGuard
@@ -116,7 +118,7 @@ def _train(
 
 
 def _trainer(
-    folder: Run, options: Any, table: Any, callbacks: Sequence["Callback"], *, bar: bool
+    folder: "Run", options: Any, table: Any, callbacks: Sequence["Callback"], *, bar: bool
 ) -> "Trainer":
     """A trainer with those of a recipe's options that apply here."""
     from lightning.pytorch import Trainer

@@ -14,7 +14,6 @@ from ner_lightning.commands.options import Parser, check_device, load_tagger
 from ner_lightning.errors import UserError
 from ner_lightning.serving.memory import Trimmer, keep_few_kernels
 from ner_lightning.system.progress import shown
-from ner_lightning.system.ranges import Port, PositiveFloat, PositiveInt, check_options
 
 if TYPE_CHECKING:
     from ner_lightning.inference.result import Tagged
@@ -36,6 +35,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if missing:
         raise UserError(f"serve needs {' and '.join(missing)}, which is not installed.\nInstall: {INSTALL}")
+    from ner_lightning.system.ranges import Port, PositiveFloat, PositiveInt, check_options
+
     check_options(options, **dict.fromkeys(LIMITS, PositiveInt), temperature=PositiveFloat, port=Port)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     keep_few_kernels()  # before torch is loaded
