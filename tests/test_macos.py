@@ -15,7 +15,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.metrics import float64
 from ner_lightning.metrics.entity_f1 import EntityF1
 from ner_lightning.model.crf import inputs
-from ner_lightning.training.callbacks import throughput as vitals
+from ner_lightning.training.callbacks import throughput
 from ner_lightning.training.pretraining import masked_words as pretraining
 
 LAYOUT = states.FeatureLayout(np.array([0, 3, 5]), False, 7, torch.float32)
@@ -43,7 +43,12 @@ def refusing(tensor: torch.Tensor) -> torch.Tensor:
 @pytest.fixture
 def no_float64(monkeypatch):
     """A machine whose device has no float64."""
-    for name in ("metrics.float64", "metrics.entity_f1", "training.pretraining.module", "model.crf.inputs"):
+    for name in (
+        "metrics.float64",
+        "metrics.entity_f1",
+        "training.pretraining.masked_words",
+        "model.crf.inputs",
+    ):
         monkeypatch.setattr(f"ner_lightning.{name}.has_float64", lambda _: False)
 
 
@@ -84,7 +89,7 @@ def test_elsewhere_the_sums_go_where_the_module_goes():
 def test_the_sums_of_pretraining_stay_where_float64_is(monkeypatch, kind):
     """`meta` stands for the device without it."""
     monkeypatch.setattr(pretraining, "has_float64", lambda device: device.type == "cpu")
-    module = SimpleNamespace(device=torch.device(kind), _draws=torch.Generator(), global_rank=0)
+    module = SimpleNamespace(device=torch.device(kind), _generator=torch.Generator(), global_rank=0)
     pretraining.Pretraining.on_validation_epoch_start(module)
     assert module._sums.device.type == "cpu"
     assert module._sums.dtype == torch.float64
@@ -100,7 +105,7 @@ def test_a_batch_goes_to_the_sums_before_it_is_made_double(monkeypatch):
     monkeypatch.setattr(
         torch.Tensor, "double", lambda tensor: moves.append("double") or tensor.to(torch.float64)
     )
-    module = SimpleNamespace(_sums=torch.zeros(2, dtype=torch.float64), _draws=None)
+    module = SimpleNamespace(_sums=torch.zeros(2, dtype=torch.float64), _generator=None)
 
     class Moved(torch.Tensor):
         def to(self, *where, **how):
@@ -163,4 +168,4 @@ def test_the_peak_of_memory_is_in_bytes(monkeypatch, platform, unit):
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=3 * 2**20))
-    assert vitals.peak_memory() == 3 * 2**20 * unit
+    assert throughput.peak_memory() == 3 * 2**20 * unit
