@@ -15,7 +15,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.metrics import float64
 from ner_lightning.metrics.entity_f1 import EntityF1
 from ner_lightning.model.crf import inputs
-from ner_lightning.training.callbacks import throughput as vitals
+from ner_lightning.training.callbacks import throughput
 from ner_lightning.training.pretraining import masked_words as pretraining
 
 LAYOUT = feature_store.FeatureLayout(np.array([0, 3, 5]), False, 7, torch.float32)
@@ -170,4 +170,4 @@ def test_the_peak_of_memory_is_in_bytes(monkeypatch, platform, unit):
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=3 * 2**20))
-    assert vitals.peak_memory() == 3 * 2**20 * unit
+    assert throughput.peak_memory() == 3 * 2**20 * unit

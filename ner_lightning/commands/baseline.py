@@ -2,16 +2,15 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.commands.options import Parser
+from ner_lightning.commands.options import SPLITS, Parser
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import STAGES, Run, create, short
 
 if TYPE_CHECKING:
     from ner_lightning.prompting.prompted_run import Settings
+    from ner_lightning.runs.folder import Run
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -24,15 +23,16 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     check_options(options, shots=NonNegativeInt, prompt_seed=NonNegativeInt, **positive)
     # Here and below: `--help` must not wait for torch and lightning.
     from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
-    from ner_lightning.commands.unused_options import refuse_outside
+    from ner_lightning.commands.unused_options import refuse_unused
     from ner_lightning.prompting.prompted_run import Baseline
+    from ner_lightning.runs.folder import STAGES, create
     from ner_lightning.system.progress import shown
     from ner_lightning.training.summary import show
 
     settings, folder = _settings(options)
     with recipe_words(rest, folder, "configs/quickstart.yaml") as words, quiet(), shown("stdout"):
         recipe = RecipeCLI(words)
-        refuse_outside(rest, subcommand)
+        refuse_unused(rest, subcommand)
         baseline = Baseline(
             settings,
             recipe.model.settings,
@@ -51,8 +51,10 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         _print_unparsed(folder)
 
 
-def _settings(options: argparse.Namespace) -> tuple["Settings", Run | None]:
+def _settings(options: argparse.Namespace) -> tuple["Settings", "Run | None"]:
     """What is asked, and the run to resume, whose settings are its own."""
+    from dataclasses import fields
+
     from ner_lightning.commands.recipe import find_resumed
     from ner_lightning.prompting.prompted_run import Settings
 
@@ -67,8 +69,9 @@ def _settings(options: argparse.Namespace) -> tuple["Settings", Run | None]:
     return Settings(**{name: asked[name] for name in names}), folder
 
 
-def _print_unparsed(folder: Run) -> None:
+def _print_unparsed(folder: "Run") -> None:
     """Prints which answers could not be parsed, and what to do next."""
+    from ner_lightning.runs.folder import short
     from ner_lightning.system.console import say
 
     counts = folder.read("run.json")["prompting"]
@@ -90,7 +93,7 @@ def parser(name: str) -> Parser:
     )
     add = parser.add_argument
     add("--shots", type=int, default=0, help="examples from the training data (default: 0)")
-    add("--split", choices=STAGES, default="test", help="what to tag (default: test)")
+    add("--split", choices=SPLITS, default="test", help="what to tag (default: test)")
     add("--sentences", type=int, metavar="N", help="tag N of its sentences, drawn at random")
     add("--prompt_seed", type=int, default=1, help="seed of examples and of that draw (default: 1)")
     add("--max_new_tokens", type=int, default=96, help="length limit of an answer (default: 96)")

@@ -11,7 +11,7 @@ from typing import Any
 from ner_lightning.commands.help import HELPS, short_help
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.system.terminal import printable
-from ner_lightning.training.launch import LaunchError, alone, isolated
+from ner_lightning.training.launch import LaunchError, isolated, require_single_process
 from ner_lightning.training.ranks import GRACE, exit_code, is_first, lost_another, prefix
 
 # Subcommand, the module of this folder whose `run(subcommand, arguments)` does it, and its help.
@@ -60,7 +60,7 @@ def _exit_code(command: str, rest: list[str]) -> int:
     """Runs a command; prints what went wrong with it."""
     try:
         if command not in ON_RANKS:
-            alone(command)
+            require_single_process(command)
         _run(command, rest)
         sys.stdout.flush()  # raises BrokenPipeError here, not while Python ends
     except (Interrupted, KeyboardInterrupt) as stop:

@@ -11,12 +11,12 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ner_lightning.commands.parser_errors import user_errors
-from ner_lightning.commands.preflight import refuse
+from ner_lightning.commands.preflight import check_config
 from ner_lightning.commands.recipe import COMMON, add_options, plain
 from ner_lightning.commands.sandbox import keep_profile, sandbox_outputs
 from ner_lightning.commands.start import Start, join_run
-from ner_lightning.commands.trainer_options import check_monitors, check_trainer, explain_missing, listed
-from ner_lightning.commands.unused_options import refuse_outside, say_unused
+from ner_lightning.commands.trainer_options import check_monitors, check_trainer, class_specs, explain_missing
+from ner_lightning.commands.unused_options import refuse_unused, report_unused
 from ner_lightning.system.console import say
 from ner_lightning.training import ranks
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint, CheckpointFiles, LastCheckpoint
@@ -97,16 +97,16 @@ class NERCLI(LightningCLI):
         if change := use_all_ranks(config.trainer):
             say(change)
         check_trainer(config, fits=self.subcommand == "fit")
-        refuse(config)
+        check_config(config)
         if self.subcommand == "fit":
-            say_unused(self.words, config)
+            report_unused(self.words, config)
         else:
-            refuse_outside(self.words, str(self.subcommand))
+            refuse_unused(self.words, str(self.subcommand))
         self.run_folder = join_run(self.run_folder, Path(config.runs), config.name)
         sandbox_outputs(config.trainer, self.run_folder.path)
-        for logger in listed(config.trainer.logger):
+        for logger in class_specs(config.trainer.logger):
             prepare_wandb(logger, self.run_folder, config.seed_everything)
-        for callback in listed(config.trainer.callbacks):
+        for callback in class_specs(config.trainer.callbacks):
             # Otherwise it also looks at scores where an epoch ends without a validation.
             if callback.class_path.endswith("EarlyStopping") and callback.init_args.monitor.startswith(
                 "val/"

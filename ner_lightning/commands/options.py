@@ -17,6 +17,7 @@ REPORTS = (".html", ".htm", ".md", ".pdf", ".txt", ".json", ".csv", ".docx")
 MODELS = (".onnx", ".zip", ".ckpt", ".pt", ".bin", ".safetensors", ".gguf")
 # Options of fit, validate and test that have no value.
 FLAGS = ("-h", "--help", "--help-all", "--print_config", "--trust_remote_code")
+SPLITS = ("test", "valid")  # what can be scored
 _NAMED = "named_runs"  # the attribute of `--run`
 
 
@@ -28,7 +29,7 @@ def config_files(words: list[str]) -> list[str]:
     ]
 
 
-def named(words: list[str]) -> list[str]:
+def with_run_name(words: list[str]) -> list[str]:
     """Names the run after its first config file unless told otherwise."""
     config = peek(words, "--config") or peek(words, "-c")
     if config is None or peek(words, "--name") is not None:

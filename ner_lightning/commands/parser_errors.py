@@ -29,34 +29,32 @@ def explain(message: str, keys: Collection[str]) -> str:
     """
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
     text = re.sub(r"^Call to compute_fn .*? failed: ", "", " ".join(lines))
-    named = re.match(r'Parser key "([\w.]+)"', text)
-    wrong = re.search(r"Problem with given class_path '(.+?)': (.+?) - (?:Expected|Not a valid)", text)
-    if named is not None and wrong is not None:
-        absent = "No module named" in wrong[2] or "not found" in wrong[2]
+    key = re.match(r'Parser key "([\w.]+)"', text)
+    bad_class = re.search(r"Problem with given class_path '(.+?)': (.+?) - (?:Expected|Not a valid)", text)
+    if key is not None and bad_class is not None:
+        absent = "No module named" in bad_class[2] or "not found" in bad_class[2]
         hint = "; a module in this folder is found with PYTHONPATH=. before the command" if absent else ""
-        return f"{named[1]}: class_path {wrong[1]}: {wrong[2]}{hint}"
-    ranged = re.search(r"Not of type [^:]+: (is .+?; it must be .+?)(?= - Expected a| Given value|$)", text)
-    if named is not None and ranged is not None:
-        return f"{named[1]} {ranged[1]}" + (", or null" if "NoneType" in text else "")
+        return f"{key[1]}: class_path {bad_class[1]}: {bad_class[2]}{hint}"
+    out_of_range = re.search(
+        r"Not of type [^:]+: (is .+?; it must be .+?)(?= - Expected a| Given value|$)", text
+    )
+    if key is not None and out_of_range is not None:
+        return f"{key[1]} {out_of_range[1]}" + (", or null" if "NoneType" in text else "")
     text = re.sub(r"<class '(\w+)'>", r"\1", text).replace("typing.", "")
     text = re.sub(r"^Parser key \"config\": *", "--config: ", text)
     text = re.sub(r"^Parser key \"([\w.]+)\": *", r"\1: ", text)
     text = re.sub(
         r"Does not validate against any of .*? Subtypes: \[(.*?)\] Errors: .*Given value: (.*)",
-        lambda found: (
-            f"Expected {found[1].replace(', ', ' or ').replace('NoneType', 'null')}. Got value: {found[2]}"
-        ),
+        lambda m: f"Expected {m[1].replace(', ', ' or ').replace('NoneType', 'null')}. Got value: {m[2]}",
         text,
     )
     unknown = re.search(r"unrecognized arguments: --([\w.]+)", text) or re.search(
         r"(?:Key|[Oo]ption|[Kk]ey) ['\"]([\w.]+)['\"]", text
     )
-    if unknown is not None:
-        key = unknown[1]
-        if key not in keys:
-            close = closest(key, keys)
-            hint = f"; did you mean {close}?" if close else "; --help-all lists them"
-            return f"there is no option {key}{hint}"
+    if unknown is not None and unknown[1] not in keys:
+        close = closest(unknown[1], keys)
+        hint = f"did you mean {close}?" if close else "--help-all lists them"
+        return f"there is no option {unknown[1]}; {hint}"
     return text if len(text) < 300 else text[:300] + " ..."
 
 

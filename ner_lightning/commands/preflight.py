@@ -25,7 +25,7 @@ ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 REFUSED_STRATEGIES = ("fsdp", "deepspeed", "modelparallel", "model_parallel", "xla")
 
 
-def refuse(config: Any) -> None:
+def check_config(config: Any) -> None:
     """Refuses what cannot work.
 
     Args:

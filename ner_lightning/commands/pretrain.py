@@ -23,11 +23,11 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     check_options(options, mask_ratio=OpenUnit)
     # Here and below: `--help` must not wait for torch and lightning.
-    from ner_lightning.commands.preflight import refuse
+    from ner_lightning.commands.preflight import check_config
     from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
     from ner_lightning.commands.start import join_run
     from ner_lightning.commands.trainer_options import check_trainer
-    from ner_lightning.commands.unused_options import refuse_outside, say_unused
+    from ner_lightning.commands.unused_options import refuse_unused, report_unused
     from ner_lightning.system.console import say
     from ner_lightning.system.progress import shown
     from ner_lightning.training.launch import use_all_ranks
@@ -36,13 +36,13 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     example = "configs/smollm2_conll2003.yaml"
     with recipe_words(rest, folder, example) as words, quiet(), shown("stdout"):
         recipe = RecipeCLI(words)
-        refuse_outside(rest, subcommand)
+        refuse_unused(rest, subcommand)
         text = recipe.text()
         if change := use_all_ranks(recipe.config.trainer):
             say(change)
         check_trainer(recipe.config)
-        refuse(recipe.config)
-        say_unused(rest, recipe.config)
+        check_config(recipe.config)
+        report_unused(rest, recipe.config)
         asked = {"mask_ratio": options.mask_ratio, "text": _add_texts(recipe, options.text)}
         folder = join_run(folder, Path(options.runs), f"{recipe.config.name}-pretrained")
         _train(folder, recipe, text, asked, ["ner-lightning", subcommand, *args])

@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ner_lightning.commands.consent import stored_options, take_consent
-from ner_lightning.commands.options import config_files, named
+from ner_lightning.commands.options import config_files, with_run_name
 from ner_lightning.commands.parser_errors import user_errors
 from ner_lightning.commands.preflight import find_configs, read_config
 from ner_lightning.errors import UserError
@@ -110,11 +110,11 @@ def recipe_words(rest: Sequence[str], resumed: Run | None, example: str) -> Iter
     if resumed is None and not config_files(words):
         raise UserError(f"name a recipe, whose backbone and data are used: --config {example}")
     if resumed is None:
-        yield named(words)
+        yield with_run_name(words)
         return
     file = resumed.path / RECIPE
     with stored_options(read_config(file), file, consent=consent) as stored:
-        yield named([*stored, *words])
+        yield with_run_name([*stored, *words])
 
 
 def find_resumed(address: str, command: str, kind: str) -> tuple[Run, dict[str, Any]]:

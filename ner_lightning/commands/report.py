@@ -5,9 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ner_lightning.commands.options import Parser, check_folder
+from ner_lightning.commands.options import SPLITS, Parser, check_folder
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import STAGES
 
 MARKS = (b"Made from the files of the run", b"Made from a file of predictions alone")  # of a report of ours
 
@@ -85,7 +84,7 @@ def _report_parser() -> Parser:
     )
     parser.add_argument(
         "--split",
-        choices=STAGES,
+        choices=SPLITS,
         help="whose failures to analyse (default: valid; test stays unseen)",
     )
     return parser
@@ -95,7 +94,7 @@ def _compare_parser() -> Parser:
     parser = Parser("compare", "Compares runs on the same sentences: intervals and paired tests.")
     parser.add_run("runs_to_compare", "*", "run folder, or a file of predictions")
     parser.add_argument(
-        "--split", choices=STAGES, help="what to compare on (default: test if all runs have it)"
+        "--split", choices=SPLITS, help="what to compare on (default: test if all runs have it)"
     )
     return parser
 

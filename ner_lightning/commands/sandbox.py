@@ -5,7 +5,7 @@ from typing import Any
 
 from lightning.pytorch.profilers import PassThroughProfiler
 
-from ner_lightning.commands.trainer_options import listed
+from ner_lightning.commands.trainer_options import class_specs
 from ner_lightning.errors import UserError
 
 PATHS = ("save_dir", "dirpath", "dir", "root_dir", "filename")  # of Lightning's loggers and callbacks
@@ -19,7 +19,7 @@ def sandbox_outputs(trainer: Any, folder: Path) -> None:
     """
     root = folder.resolve()
     for part in ("logger", "callbacks", "profiler"):
-        for spec in listed(trainer.get(part)):
+        for spec in class_specs(trainer.get(part)):
             arguments: Any = spec.get("init_args")
             for key in PATHS if arguments is not None else ():
                 value: Any = arguments.get(key)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.commands.consent import stored_options, take_consent
-from ner_lightning.commands.options import config_files, named, peek, take, take_run
+from ner_lightning.commands.options import config_files, peek, take, take_run, with_run_name
 from ner_lightning.commands.preflight import find_configs, read_config
 from ner_lightning.data.pretrained import trained_on
 from ner_lightning.runs.checkpoint_file import load_checkpoint
@@ -82,7 +82,7 @@ def _read_request(subcommand: str, args: Sequence[str]) -> _Request:
     words = find_configs(args)
     address, which = take_run(words), take(words, "--ckpt_path")
     consent = take_consent(words)
-    return _Request(named(words), subcommand == "fit", address, which, consent)
+    return _Request(with_run_name(words), subcommand == "fit", address, which, consent)
 
 
 def _find_start(request: _Request) -> tuple[Start, _Stored | None]:

@@ -67,7 +67,7 @@ def check_trainer(config: Any, *, fits: bool = True) -> None:
         raise UserError("trainer.limit_train_batches is 0, so there is nothing to train")
     _loops(trainer)
     unknown_yet = r"val/f1/\S+|train/\w+" if config.model.loss.parts else r"val/f1/\S+"
-    for callback in listed(trainer.callbacks):
+    for callback in class_specs(trainer.callbacks):
         if not re.fullmatch(unknown_yet, _monitored(callback) or ""):  # `check_monitors` checks those
             _monitor(callback, MONITORS)
 
@@ -75,11 +75,11 @@ def check_trainer(config: Any, *, fits: bool = True) -> None:
 def check_monitors(config: Any, types: Collection[str], parts: Collection[str]) -> None:
     """Raises UserError at a callback that monitors an unknown entity type or part of the loss."""
     own = [*(f"val/f1/{name}" for name in types), *(f"train/{part}" for part in parts)]
-    for callback in listed(config.trainer.callbacks):
+    for callback in class_specs(config.trainer.callbacks):
         _monitor(callback, [*sorted(MONITORS), *own])
 
 
-def listed(given: Any) -> Iterator[Any]:
+def class_specs(given: Any) -> Iterator[Any]:
     """The classes that an option names, one or several; plain values such as true are left out."""
     for value in given if isinstance(given, list) else [given]:
         if hasattr(value, "class_path"):
@@ -105,7 +105,7 @@ def _set_by_the_command(trainer: Any) -> None:
 
 def _classes(option: str, given: Any) -> None:
     """Refuses classes that bypass the checks, or that a run has already."""
-    for spec in listed(given):
+    for spec in class_specs(given):
         module, _, name = str(spec.class_path).rpartition(".")
         kind = getattr(import_module(module), name)
         for base, reason in REFUSED.items():
@@ -152,7 +152,7 @@ def explain_missing(error: BaseException, trainer: Any) -> UserError | None:
         inside = {match[1].rpartition(".")[2]}
         problem, package = match[2], None
     for option in CLASSES:
-        for name in map(_name, listed(trainer[option])):
+        for name in map(_name, class_specs(trainer[option])):
             if name in inside:
                 return UserError(
                     f"trainer.{option}: {name} needs a package that is not installed.\n"

@@ -136,7 +136,7 @@ RULES = (
 )
 
 
-def say_unused(words: Sequence[str], config: Any) -> None:
+def report_unused(words: Sequence[str], config: Any) -> None:
     """Prints which options on the command line have no effect beside the others in `config`.
 
     They are not refused: a ladder or a sweep gives every run the same options.
@@ -147,7 +147,7 @@ def say_unused(words: Sequence[str], config: Any) -> None:
                 stage(f"--{option} has no effect here: {rule.reason}.")
 
 
-def refuse_outside(words: Sequence[str], command: str) -> None:
+def refuse_unused(words: Sequence[str], command: str) -> None:
     """Raises UserError at an option that validate, test, baseline or pretrain does not use at all."""
     for option in given(words):
         if UNUSED[command](option):

@@ -26,6 +26,7 @@ from ner_lightning.runs.folder import run_of
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import PositiveFloat, check
+from ner_lightning.system.settings import plain
 
 Format = Literal["merged", "adapter", "onnx"]
 Precision = Literal["auto", "float32", "bfloat16"]

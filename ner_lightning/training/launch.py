@@ -107,7 +107,7 @@ def use_all_ranks(trainer: Any) -> str | None:
     )
 
 
-def alone(command: str) -> None:
+def require_single_process(command: str) -> None:
     """Checks that a command that works in one process was not started in several.
 
     Raises:

@@ -6,7 +6,7 @@ import yaml
 
 from ner_lightning.commands.main import main
 from ner_lightning.commands.recipe import parser
-from ner_lightning.commands.unused_options import RULES, refuse_outside, say_unused
+from ner_lightning.commands.unused_options import RULES, refuse_unused, report_unused
 from ner_lightning.errors import UserError
 
 
@@ -51,7 +51,7 @@ def said(recipe, words, caplog):
     all_words = ["--config", recipe, *words.split()]
     reader = parser()
     reader.add_argument("--config", action="config")
-    say_unused(all_words, reader.parse_args(all_words))
+    report_unused(all_words, reader.parse_args(all_words))
     return caplog.text
 
 
@@ -91,7 +91,7 @@ def test_settings_of_files_alone_are_not_named(recipe, caplog):
 )
 def test_options_of_other_commands_are_refused(command, words):
     with pytest.raises(UserError, match=f"has no effect in `{command}`; leave it out"):
-        refuse_outside(words.split(), command)
+        refuse_unused(words.split(), command)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_options_of_other_commands_are_refused(command, words):
     ],
 )
 def test_options_that_a_command_uses_pass(command, words):
-    refuse_outside(words.split(), command)
+    refuse_unused(words.split(), command)
 
 
 @pytest.mark.parametrize(("command", "option"), [("baseline", "--shots 3"), ("pretrain", "--mask_ratio 0.5")])

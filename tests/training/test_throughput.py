@@ -25,10 +25,10 @@ def test_an_epoch_lasts_until_the_device_has_done_it():
         global_step=1,
         loggers=[],
     )
-    vitals = Throughput()
-    vitals.on_train_epoch_start(trainer, SimpleNamespace(device=torch.device("cpu")))
-    vitals.on_train_batch_end(trainer, SimpleNamespace(), None, batch)
-    assert 0 < vitals.words_per_second <= 4 / 0.1
+    throughput = Throughput()
+    throughput.on_train_epoch_start(trainer, SimpleNamespace(device=torch.device("cpu")))
+    throughput.on_train_batch_end(trainer, SimpleNamespace(), None, batch)
+    assert 0 < throughput.words_per_second <= 4 / 0.1
 
 
 def batch_of(words):

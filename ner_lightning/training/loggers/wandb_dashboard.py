@@ -1,7 +1,7 @@
 """Dashboard: tables and plots for W&B beside the logged metrics, written after best epochs."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import lightning.pytorch as pl
@@ -98,25 +98,26 @@ def _picture(figure: Any, caption: str) -> Any:
     return wandb.Image(Image.open(io.BytesIO(plots.png(figure))), caption=caption)
 
 
-def _confusion(predictions: Predictions, mistakes: list[list[Mistake]]) -> dict[str, Any]:
+def _table(columns: list[str], rows: Iterable[Iterable[Any]]) -> Any:
     import wandb
 
+    return wandb.Table(columns=columns, data=[list(row) for row in rows])
+
+
+def _confusion(predictions: Predictions, mistakes: list[list[Mistake]]) -> dict[str, Any]:
     table = confusion(predictions, mistakes)
-    types = predictions.types
-    rows = [[gold, predicted, count] for (gold, predicted), count in sorted(table.items())]
+    rows = [(gold, predicted, count) for (gold, predicted), count in sorted(table.items())]
     caption = "annotated (rows) against predicted types, missed and spurious included"
     return {
-        "analysis/confusion": wandb.Table(columns=["annotated", "predicted", "entities"], data=rows),
-        "analysis/confusion_plot": _picture(plots.confusion(table, types), caption),
+        "analysis/confusion": _table(["annotated", "predicted", "entities"], rows),
+        "analysis/confusion_plot": _picture(plots.confusion(table, predictions.types), caption),
     }
 
 
 def _errors(predictions: Predictions, mistakes: list[list[Mistake]]) -> dict[str, Any]:
-    import wandb
-
     columns = ["classes", "probability", "annotated", "predicted", "sentence"]
-    data = [list(_error(row, some)) for row, some in worst(predictions, mistakes, ERRORS)]
-    return {"analysis/errors": wandb.Table(columns=columns, data=data)}
+    rows = (_error(row, some) for row, some in worst(predictions, mistakes, ERRORS))
+    return {"analysis/errors": _table(columns, rows)}
 
 
 def _error(row: Row, mistakes: Any) -> Iterator[Any]:
@@ -138,17 +139,14 @@ def _error(row: Row, mistakes: Any) -> Iterator[Any]:
 
 
 def _calibration(predictions: Predictions) -> dict[str, Any]:
-    import wandb
-
     bins = calibration(predictions)
     if not bins:
         return {}
     columns = ["probability from", "to", "entities", "mean probability", "share correct"]
+    caption = "share of correct entities by their probability"
     return {
-        "analysis/calibration": wandb.Table(columns=columns, data=[list(bin_) for bin_ in bins]),
-        "analysis/calibration_plot": _picture(
-            plots.calibration(bins), "share of correct entities by their probability"
-        ),
+        "analysis/calibration": _table(columns, bins),
+        "analysis/calibration_plot": _picture(plots.calibration(bins), caption),
     }
 
 
