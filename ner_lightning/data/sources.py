@@ -174,10 +174,5 @@ class Source(SentenceSource):
             tags_column=self.tags_column,
             document_column=self.document_column,
         )
-        where = loaded.provenance
-        return Split(
-            loaded.sentences,
-            loaded.types,
-            f"{where.dataset}@{where.revision or 'main'}:{where.split}",
-            f"commit:{where.commit}",
-        )
+        origin = f"{loaded.dataset}@{loaded.revision or 'main'}:{loaded.split}"
+        return Split(loaded.sentences, loaded.types, origin, f"commit:{loaded.commit}")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from ner_lightning.data.readers.column_layout import DOCSTART
 from ner_lightning.data.readers.hub_download import fetch
@@ -16,12 +16,13 @@ ALIASES = {"conll2003": "eriktks/conll2003"}
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """The origin of sentences, precise enough to load them again.
+class HubSplit:
+    """One split of a data set, and its origin, precise enough to load it again.
 
     Attributes:
+        sentences: in the order of the rows, with BIO2 tags.
+        types: the entity types in the data set's own order; None if its tags are plain strings.
         dataset: its name on the Hub.
-        config: its configuration as requested.
         asked: the revision as requested.
         revision: the revision that was loaded.
         commit: SHA of the commit to which the revision pointed.
@@ -30,28 +31,15 @@ class Provenance:
         cached: whether they come from the local cache because the Hub was unavailable.
     """
 
+    sentences: list[Sentence]
+    types: tuple[str, ...] | None
     dataset: str
-    config: str | None
     asked: str | None
     revision: str
     commit: str
     split: str
     rows: int
     cached: bool
-
-
-class HubSplit(NamedTuple):
-    """One split of a data set.
-
-    Attributes:
-        sentences: in the order of the rows, with BIO2 tags.
-        types: the entity types in the data set's own order; None if its tags are plain strings.
-        provenance: their origin.
-    """
-
-    sentences: list[Sentence]
-    types: tuple[str, ...] | None
-    provenance: Provenance
 
 
 def load_hub(
@@ -95,9 +83,10 @@ def load_hub(
     if document_column is not None:
         columns["document_column"] = document_column
     tag_names = _tag_names(rows, columns, where)
-    provenance = Provenance(
+    return HubSplit(
+        sentences=_sentences(rows, columns, tag_names, where),
+        types=None if tag_names is None else types_of(tag_names),
         dataset=version.id,
-        config=config,
         asked=revision,
         revision=version.revision,
         commit=version.commit,
@@ -105,8 +94,6 @@ def load_hub(
         rows=len(rows),
         cached=version.cached,
     )
-    types = None if tag_names is None else types_of(tag_names)
-    return HubSplit(_sentences(rows, columns, tag_names, where), types, provenance)
 
 
 def _tag_names(rows: Any, columns: Mapping[str, str], where: str) -> tuple[str, ...] | None:

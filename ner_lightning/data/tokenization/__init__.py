@@ -1,1 +1,1 @@
-"""Tokenization: words to sub-tokens, their alignment, windows."""
+"""Tokenization: from words to sub-tokens."""
