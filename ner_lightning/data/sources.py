@@ -95,11 +95,7 @@ class Source(SentenceSource):
     document_column: str | None = None
 
     def read(self, split: str) -> Split:
-        """Reads one of train, valid and test.
-
-        Raises:
-            UserError: it does not exist or cannot be read.
-        """
+        """Reads a split; see `SentenceSource.read`."""
         stage(f"Reading the {split} split ...")
         path = self._path(split)
         if path is None:

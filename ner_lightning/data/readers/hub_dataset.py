@@ -1,14 +1,13 @@
 """Reads the sentences of a data set on the Hugging Face Hub."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ner_lightning.data.readers.column_layout import DOCSTART
 from ner_lightning.data.readers.hub_download import fetch
-from ner_lightning.data.schemes import convert, detect, split_tag
-from ner_lightning.data.sentence import DataError, Sentence, is_invisible
+from ner_lightning.data.schemes import is_tag, split_tag
+from ner_lightning.data.sentence import DataError, Sentence, in_bio2, is_invisible
 from ner_lightning.errors import UserError
 
 # The Hub redirects the short name, which does not work offline.
@@ -108,7 +107,7 @@ def _tag_names(rows: Any, columns: Mapping[str, str], where: str) -> tuple[str, 
         names = getattr(element, "names", None) if option == "tags_column" else None
         if names is None and "string" not in str(getattr(element, "dtype", "")):
             raise UserError(
-                f"data.{option}: {where}: column {columns[option]!r} must hold a list of strings "
+                f"data.{option}: {where}: column {columns[option]!r} must contain a list of strings "
                 f"in each row, not {rows.features[columns[option]]}"
             )
     return None if names is None else tuple(names)
@@ -116,11 +115,8 @@ def _tag_names(rows: Any, columns: Mapping[str, str], where: str) -> tuple[str, 
 
 def types_of(names: Sequence[str]) -> tuple[str, ...]:
     """Entity types in the order of their first tag; names that are not tags are ignored, being unused."""
-    kinds = []
-    for name in names:
-        with suppress(UserError):
-            kinds.append(split_tag(name)[1])
-    return tuple(dict.fromkeys(kind for kind in kinds if kind))
+    types = [split_tag(name)[1] for name in names if is_tag(name)]
+    return tuple(dict.fromkeys(filter(None, types)))
 
 
 def _sentences(
@@ -140,15 +136,14 @@ def _sentences(
             except UserError as error:
                 raise DataError(
                     f"{where}, row {number}: {error}\n"
-                    "Set data.revision to a better one, or mend local files: --data.train_file ..."
+                    "Set data.revision to a better one, or fix local files: --data.train_file ..."
                 ) from None
             if key:
                 document = documents.setdefault(str(key[0]), len(documents))
             sentences.append(Sentence(tuple(words), named, document))
     if not sentences:
         raise DataError(f"{where}: no sentence in the split")
-    scheme = detect(sentence.tags or () for sentence in sentences)
-    return [replace(s, tags=tuple(convert(s.tags or (), scheme))) for s in sentences]
+    return in_bio2(where, sentences)
 
 
 def _cells(rows: Any, columns: list[str]) -> Iterator[tuple[Any, ...]]:
