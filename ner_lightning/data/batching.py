@@ -17,7 +17,7 @@ from ner_lightning.data.tokenization.encoding import Encoded
 class Batch:
     """Sentences as tensors: R rows of T sub-tokens, B sentences of W words.
 
-    A row holds a sentence, a window of a long one, or several sentences that are read together.
+    A row is a sentence, a window of a long one, or several sentences that are read together.
 
     Attributes:
         input_ids: sub-token ids, padded on the right. *Shape:* (R, T)

@@ -22,7 +22,7 @@ class HubSplit:
         sentences: in the order of the rows, with BIO2 tags.
         types: the entity types in the data set's own order; None if its tags are plain strings.
         dataset: its name on the Hub.
-        asked: the revision as requested.
+        requested: the revision that was asked for.
         revision: the revision that was loaded.
         commit: SHA of the commit to which the revision pointed.
         split: the split.
@@ -33,7 +33,7 @@ class HubSplit:
     sentences: list[Sentence]
     types: tuple[str, ...] | None
     dataset: str
-    asked: str | None
+    requested: str | None
     revision: str
     commit: str
     split: str
@@ -86,7 +86,7 @@ def load_hub(
         sentences=_sentences(rows, columns, tag_names, where),
         types=None if tag_names is None else types_of(tag_names),
         dataset=version.id,
-        asked=revision,
+        requested=revision,
         revision=version.revision,
         commit=version.commit,
         split=split,

@@ -137,9 +137,9 @@ class Sample:
         lines.append("|---" * (5 + len(TYPES)) + "|")
         everything = [sentence for part in self.parts.values() for sentence in part]
         for name, part in [*self.parts.items(), ("all", everything)]:
-            kinds = Counter(span.type for _, span, _ in entities(part))
-            sizes = [len({each.document for each in part}), len(part), sum(len(s.words) for s in part)]
-            cells = [*sizes, kinds.total(), *(kinds[kind] for kind in TYPES)]
+            types = Counter(span.type for _, span, _ in entities(part))
+            sizes = [len({s.document for s in part}), len(part), sum(len(s.words) for s in part)]
+            cells = [*sizes, types.total(), *(types[name] for name in TYPES)]
             lines.append(f"| {name} | {' | '.join(f'{cell:,}' for cell in cells)} |")
         f1, agree = entity_f1(one, other), kappa(one, other)
         lines += [
@@ -156,7 +156,7 @@ class Sample:
     def write(self, folder: Path) -> None:
         """Writes a CoNLL file for each split, and the figures into the folder's README.md."""
         for name, part in self.parts.items():
-            write_conll(folder / f"{name}.conll", part, [each.tags or () for each in part])
+            write_conll(folder / f"{name}.conll", part, [s.tags or () for s in part])
         readme = folder / "README.md"
         head, rest = readme.read_text(encoding="utf-8").split(BEGIN)
         _, tail = rest.split(END)

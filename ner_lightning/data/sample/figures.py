@@ -42,14 +42,14 @@ def tag_by_dictionary(train: Sequence[Sentence], sentences: Sequence[Sentence]) 
     longest = max(surface.count(" ") + 1 for surface in types)
     tagged = []
     for sentence in sentences:
-        words, found, start = sentence.words, [], 0
+        words, matches, start = sentence.words, [], 0
         while start < len(words):
             ends = range(min(start + longest, len(words)), start, -1)
             end = next((end for end in ends if " ".join(words[start:end]) in types), None)
             if end:
-                found.append(Span(types[" ".join(words[start:end])], start, end))
+                matches.append(Span(types[" ".join(words[start:end])], start, end))
             start = end or start + 1
-        tagged.append(replace(sentence, tags=tuple(to_bio2(found, len(words)))))
+        tagged.append(replace(sentence, tags=tuple(to_bio2(matches, len(words)))))
     return tagged
 
 

@@ -266,7 +266,7 @@ class TestConll:
         found = results["conll"]
         assert sentences(found) == TRAIN
         assert found["types"] == ["PER", "ORG", "LOC", "MISC"]
-        assert (found["revision"], found["asked"]) == (CONVERTED, None)
+        assert (found["revision"], found["requested"]) == (CONVERTED, None)
         assert found["commit"] == commits["conll"] != commits["script"]
         assert (found["dataset"], found["split"], found["rows"]) == ("eriktks/conll2003", "train", 3)
         assert not found["cached"]
