@@ -25,7 +25,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
     from ner_lightning.commands.unused_options import refuse_unused
     from ner_lightning.prompting.prompted_run import Baseline
-    from ner_lightning.runs.folder import STAGES, create
+    from ner_lightning.runs.folder import create
     from ner_lightning.system.progress import shown
     from ner_lightning.training.summary import show
 

@@ -17,7 +17,7 @@ from ner_lightning.data.tokenization.encoding import Encoded
 class Batch:
     """Sentences as tensors: R rows of T sub-tokens, B sentences of W words.
 
-    A row holds a sentence, a window of a long one, or several sentences that are read together.
+    A row is a sentence, a window of a long one, or several sentences that are read together.
 
     Attributes:
         input_ids: sub-token ids, padded on the right. *Shape:* (R, T)
@@ -133,14 +133,15 @@ class EncodedDataset(Dataset[Batch]):
     def __getitem__(self, indices: list[int]) -> Batch:
         batch = collate([self.passages[index] for index in indices], self.pad_id, packed=self.packed)
         if self.features is not None:
-            mask = batch.mask if self.features.words else batch.attention_mask
+            mask = batch.mask if self.features.layout.words else batch.attention_mask
             batch.features = _features(indices, self.features, mask)
         return batch
 
 
 def _features(indices: Sequence[int], store: FeatureStore, mask: Tensor) -> Tensor:
     """The features of passages, padded like a batch. *Shape:* `mask` (N, M); the result (N, M, D)."""
-    spans = [(store.starts[index], store.starts[index + 1]) for index in indices]
+    starts = store.layout.starts
+    spans = [(starts[index], starts[index + 1]) for index in indices]
     rows = torch.zeros(mask.shape, dtype=torch.long)  # row 0 on padding, where any row will do
     rows[mask] = torch.from_numpy(np.concatenate([np.arange(begin, end) for begin, end in spans]))
     return torch.nn.functional.embedding(rows, store.values)  # twice as fast as indexing

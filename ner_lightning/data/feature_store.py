@@ -30,28 +30,13 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class FeatureStore:
-    """The features of a split, read-only.
+class FeatureLayout:
+    """The shape and type of a split's features.
 
     Attributes:
-        values: one row per word or sub-token. *Shape:* (rows, D)
         starts: each passage's first row, and at the end the number of rows. *Shape:* (passages + 1,)
         words: whether a row is a word vector; otherwise it is a sub-token's hidden state, and a
             passage's windows follow each other.
-    """
-
-    values: Tensor
-    starts: Ints
-    words: bool
-
-
-@dataclass(frozen=True)
-class FeatureLayout:
-    """The shape and type of a file of features.
-
-    Attributes:
-        starts: as in `FeatureStore`.
-        words: as in `FeatureStore`.
         width: D.
         dtype: bf16, fp32 or fp64.
     """
@@ -73,6 +58,19 @@ class FeatureLayout:
     def size(self) -> int:
         """Size of the file in bytes."""
         return int(self.starts[-1]) * self.width * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """The features of a split, read-only.
+
+    Attributes:
+        values: one row per word or sub-token. *Shape:* (rows, D)
+        layout: which rows are whose.
+    """
+
+    values: Tensor
+    layout: FeatureLayout
 
 
 def fingerprint(passages: Sequence[Encoded]) -> str:
@@ -109,8 +107,7 @@ def load(folder: Path, key: str, layout: FeatureLayout) -> FeatureStore | None:
     if not complete:
         shutil.rmtree(store, ignore_errors=True)
         return None
-    mapped = torch.from_numpy(_map(values, layout, "c")).view(layout.dtype)
-    return FeatureStore(mapped, layout.starts, layout.words)
+    return FeatureStore(torch.from_numpy(_map(values, layout, "c")).view(layout.dtype), layout)
 
 
 class FeatureWriter:

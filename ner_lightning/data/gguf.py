@@ -8,7 +8,7 @@ from typing import Any
 
 
 @contextmanager
-def read_once(wanted: bool = True) -> Iterator[None]:
+def read_once(enabled: bool = True) -> Iterator[None]:
     """Within it, the `gguf` package caches what it has read.
 
     Its reader walks through the whole vocabulary in Python, and transformers creates a reader for each
@@ -16,9 +16,9 @@ def read_once(wanted: bool = True) -> Iterator[None]:
     of the time that such a backbone takes to load.
 
     Args:
-        wanted: false has no effect, for files of another format.
+        enabled: false has no effect, for files of another format.
     """
-    if not wanted:
+    if not enabled:
         yield
         return
     import gguf

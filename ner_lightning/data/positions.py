@@ -65,8 +65,8 @@ def _in_gguf(file: Path) -> int | None:
         import gguf
 
         fields = gguf.GGUFReader(file).fields
-    kind = fields["general.architecture"].contents()
-    length = fields.get(f"{kind}.context_length")
+    architecture = fields["general.architecture"].contents()
+    length = fields.get(f"{architecture}.context_length")
     return None if length is None else int(length.contents())
 
 

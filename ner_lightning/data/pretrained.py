@@ -155,7 +155,7 @@ def trained_on(backbone: str, origin: Mapping[str, Any]) -> str:
 
     Args:
         backbone: the address as it was given.
-        origin: what its checkpoint says of it: `weights`, and the `folder` where it was then.
+        origin: its record in the checkpoint: `weights`, and the `folder` where it was then.
 
     Raises:
         UserError: it was a file or folder, which is not here.

@@ -1,6 +1,7 @@
 """Samplers: batches of sentences of similar length, distributed over ranks."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,8 @@ class LengthGroupedSampler(DistributedSampler[list[int]]):
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        super().__init__(_Sized(len(passages)), world, rank, shuffle=shuffle, seed=seed)
+        # Only the size of the data set is used.
+        super().__init__(cast("Dataset[Any]", passages), world, rank, shuffle=shuffle, seed=seed)
         self.lengths = np.array([passage.longest for passage in passages])  # (passages,)
         self.rows = np.array([len(passage.windows) for passage in passages])  # (passages,)
         self.batch_size = batch_size
@@ -189,13 +191,3 @@ class RepeatedBatches(LengthGroupedSampler, SequentialSampler):  # type: ignore[
 
     def set_epoch(self, epoch: int) -> None:
         """Has no effect."""
-
-
-class _Sized(Dataset[None]):
-    """A data set of which DistributedSampler needs only the size."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __len__(self) -> int:
-        return self.size

@@ -128,7 +128,7 @@ def unknown_types(origin: str, unknown: Mapping[str, int], types: Collection[str
         unknown: from `unknown_entities`, not empty.
         types: the entity types of the tagger.
     """
-    counted = ", ".join(f"{count:,} {kind}" for kind, count in unknown.items())
+    counted = ", ".join(f"{count:,} {type_}" for type_, count in unknown.items())
     return (
         f"{origin} has entities of types that the tagger does not know: {counted}; "
         f"they are scored as missed (it knows {', '.join(types)})."

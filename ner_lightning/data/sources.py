@@ -97,11 +97,7 @@ class Source(SentenceSource):
     files: Files = Files()
 
     def read(self, split: str) -> Split:
-        """Reads one of train, valid and test.
-
-        Raises:
-            UserError: it does not exist or cannot be read.
-        """
+        """Reads a split; see `SentenceSource.read`."""
         stage(f"Reading the {split} split ...")
         path = self._path(split)
         if path is None:
@@ -180,10 +176,5 @@ class Source(SentenceSource):
             tags_column=self.files.tags_column,
             document_column=self.files.document_column,
         )
-        where = loaded.provenance
-        return Split(
-            loaded.sentences,
-            loaded.types,
-            f"{where.dataset}@{where.revision or 'main'}:{where.split}",
-            f"commit:{where.commit}",
-        )
+        origin = f"{loaded.dataset}@{loaded.revision or 'main'}:{loaded.split}"
+        return Split(loaded.sentences, loaded.types, origin, f"commit:{loaded.commit}")

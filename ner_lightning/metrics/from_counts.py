@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-COUNTED = ("correct", "predicted", "gold")  # what the last dimension of counts holds
+COUNTED = ("correct", "predicted", "gold")  # the last dimension of counts
 
 
 class Scores(NamedTuple):

@@ -1,4 +1,4 @@
-"""Tests of the bundled corpus: its files are what corpus.py makes of the annotations, and are good enough."""
+"""Tests of the bundled corpus: its files are what build.py makes of the annotations, and are good enough."""
 
 import shutil
 from collections import Counter
@@ -6,8 +6,9 @@ from collections import Counter
 import pytest
 
 from ner_lightning.data.readers.by_suffix import read_sentences
-from ner_lightning.data.sample import corpus
-from ner_lightning.data.sample.corpus import HERE, SPLITS, TYPES, Sample, entity_f1, kappa, unseen
+from ner_lightning.data.sample import build
+from ner_lightning.data.sample.build import HERE, SPLITS, TYPES, Sample
+from ner_lightning.data.sample.figures import entity_f1, kappa, tag_by_dictionary, unseen
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.sentence import DataError, Sentence
 
@@ -70,7 +71,7 @@ def test_no_document_is_in_two_splits(sample):
 def test_every_split_has_every_domain_and_the_hard_forms(sample):
     domain = {sentence.document: address.split(":")[0] for address, sentence in sample.first.items()}
     for part in sample.parts.values():
-        assert {domain[sentence.document] for sentence in part} == set(corpus.DOMAINS)
+        assert {domain[sentence.document] for sentence in part} == set(build.DOMAINS)
         texts = [" ".join(sentence.words) for sentence in part if len(sentence.words) > 4]
         assert sum(text.isupper() for text in texts) >= 5
         assert sum(text.islower() and "B-PER" in s.tags for s in part for text in [" ".join(s.words)]) >= 2
@@ -84,7 +85,7 @@ def test_the_annotations_agree(sample):
 
 
 def test_a_dictionary_is_not_enough(files):
-    tagged = corpus.tag_by_dictionary(files["train"], files["test"])
+    tagged = tag_by_dictionary(files["train"], files["test"])
     assert 0 < entity_f1(tagged, files["test"]) <= 0.45
     assert unseen(files["train"], files["test"]) >= 0.5
 
@@ -100,16 +101,16 @@ def test_entity_f1_and_kappa_by_hand():
 
 def test_the_dictionary_takes_the_longest_match_and_the_most_frequent_type():
     train = [
-        corpus.parse("[LOC Oslo] and [ORG Oslo] and [ORG Oslo]", 0, ""),
-        corpus.parse("[PER Oslo Berg Lie]", 0, ""),
+        build.parse("[LOC Oslo] and [ORG Oslo] and [ORG Oslo]", 0, ""),
+        build.parse("[PER Oslo Berg Lie]", 0, ""),
     ]
     text = [Sentence(("Oslo", "Berg", "Lie", "in", "Oslo", "Berg", "oslo"), None, 0)]
-    (tagged,) = corpus.tag_by_dictionary(train, text)
+    (tagged,) = tag_by_dictionary(train, text)
     assert tagged.tags == ("B-PER", "I-PER", "I-PER", "O", "B-ORG", "O", "O")
 
 
 def test_markup_is_read():
-    sentence = corpus.parse("[ORG Keta] beat [PER A. B.] [LOC Oslo]", 3, "")
+    sentence = build.parse("[ORG Keta] beat [PER A. B.] [LOC Oslo]", 3, "")
     assert sentence.words == ("Keta", "beat", "A.", "B.", "Oslo")
     assert sentence.tags == ("B-ORG", "O", "B-PER", "I-PER", "B-LOC")
     assert sentence.document == 3
@@ -120,7 +121,7 @@ def test_markup_is_read():
 )
 def test_bad_markup_is_refused(line):
     with pytest.raises(DataError, match=r"^news\.txt:7: "):
-        corpus.parse(line, 0, "news.txt:7")
+        build.parse(line, 0, "news.txt:7")
 
 
 FIRST_DOCUMENT = "# document: news-lake-ferry\n"
@@ -194,6 +195,6 @@ def test_a_bad_correction_is_refused(folder, text, message):
 
 
 def test_the_command_prints_the_figures_of_the_readme(capsys):
-    corpus.main([])
+    build.main([])
     printed = capsys.readouterr().out
-    assert f"{corpus.BEGIN}\n{printed}{corpus.END}" in (HERE / "README.md").read_text(encoding="utf-8")
+    assert f"{build.BEGIN}\n{printed}{build.END}" in (HERE / "README.md").read_text(encoding="utf-8")

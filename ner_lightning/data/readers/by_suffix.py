@@ -8,7 +8,7 @@ from ner_lightning.data.readers.table import CSV_SUFFIXES, read_csv
 from ner_lightning.data.sentence import Sentence
 
 # The formats whose columns have names; every other file has CoNLL columns.
-NAMED = dict.fromkeys(JSON_SUFFIXES, read_jsonl) | dict.fromkeys(CSV_SUFFIXES, read_csv)
+NAMED = dict.fromkeys(CSV_SUFFIXES, read_csv) | dict.fromkeys(JSON_SUFFIXES, read_jsonl)
 
 
 def read_sentences(

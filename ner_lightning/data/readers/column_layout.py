@@ -186,7 +186,7 @@ def _numbers_words(rows: Iterable[list[str]], width: int) -> bool:
 
 
 def _other_tags(rows: Sequence[list[str]], word: int) -> int | None:
-    """Another column than the last that holds tags of entities; None if there is none."""
+    """Index of another column of entity tags than the last; None if there is none."""
     width = len(rows[0])
     for column in range(width - 1):
         if column == word % width or not all(is_tag(row[column]) for row in rows):
@@ -205,6 +205,6 @@ def _misread(rows: Sequence[list[str]], word: int, *, last: bool) -> str | None:
     if other is None:
         return None
     return (
-        f"columns {other} and {len(names) - 1} both hold tags (the first is column 0);\n"
+        f"columns {other} and {len(names) - 1} both contain tags (the first is column 0);\n"
         "name one as data.files.tags_column, or leave the other out of the file"
     )

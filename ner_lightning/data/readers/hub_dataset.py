@@ -1,14 +1,13 @@
 """Reads the sentences of a data set on the Hugging Face Hub."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from ner_lightning.data.readers.column_layout import DOCSTART
 from ner_lightning.data.readers.hub_download import fetch
-from ner_lightning.data.schemes import convert, detect, split_tag
-from ner_lightning.data.sentence import DataError, Sentence, is_invisible
+from ner_lightning.data.schemes import is_tag, split_tag
+from ner_lightning.data.sentence import DataError, Sentence, in_bio2, is_invisible
 from ner_lightning.errors import UserError
 
 # The Hub redirects the short name, which does not work offline.
@@ -16,13 +15,14 @@ ALIASES = {"conll2003": "eriktks/conll2003"}
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """The origin of sentences, precise enough to load them again.
+class HubSplit:
+    """One split of a data set, and its origin, precise enough to load it again.
 
     Attributes:
+        sentences: in the order of the rows, with BIO2 tags.
+        types: the entity types in the data set's own order; None if its tags are plain strings.
         dataset: its name on the Hub.
-        config: its configuration as requested.
-        asked: the revision as requested.
+        requested: the revision that was asked for.
         revision: the revision that was loaded.
         commit: SHA of the commit to which the revision pointed.
         split: the split.
@@ -30,28 +30,15 @@ class Provenance:
         cached: whether they come from the local cache because the Hub was unavailable.
     """
 
+    sentences: list[Sentence]
+    types: tuple[str, ...] | None
     dataset: str
-    config: str | None
-    asked: str | None
+    requested: str | None
     revision: str
     commit: str
     split: str
     rows: int
     cached: bool
-
-
-class HubSplit(NamedTuple):
-    """One split of a data set.
-
-    Attributes:
-        sentences: in the order of the rows, with BIO2 tags.
-        types: the entity types in the data set's own order; None if its tags are plain strings.
-        provenance: their origin.
-    """
-
-    sentences: list[Sentence]
-    types: tuple[str, ...] | None
-    provenance: Provenance
 
 
 def load_hub(
@@ -95,18 +82,17 @@ def load_hub(
     if document_column is not None:
         columns["document_column"] = document_column
     tag_names = _tag_names(rows, columns, where)
-    provenance = Provenance(
+    return HubSplit(
+        sentences=_sentences(rows, columns, tag_names, where),
+        types=None if tag_names is None else types_of(tag_names),
         dataset=version.id,
-        config=config,
-        asked=revision,
+        requested=revision,
         revision=version.revision,
         commit=version.commit,
         split=split,
         rows=len(rows),
         cached=version.cached,
     )
-    types = None if tag_names is None else types_of(tag_names)
-    return HubSplit(_sentences(rows, columns, tag_names, where), types, provenance)
 
 
 def _tag_names(rows: Any, columns: Mapping[str, str], where: str) -> tuple[str, ...] | None:
@@ -121,7 +107,7 @@ def _tag_names(rows: Any, columns: Mapping[str, str], where: str) -> tuple[str, 
         names = getattr(element, "names", None) if option == "tags_column" else None
         if names is None and "string" not in str(getattr(element, "dtype", "")):
             raise UserError(
-                f"data.files.{option}: {where}: column {columns[option]!r} must hold a list of strings "
+                f"data.files.{option}: {where}: column {columns[option]!r} must contain a list of strings "
                 f"in each row, not {rows.features[columns[option]]}"
             )
     return None if names is None else tuple(names)
@@ -129,11 +115,8 @@ def _tag_names(rows: Any, columns: Mapping[str, str], where: str) -> tuple[str, 
 
 def types_of(names: Sequence[str]) -> tuple[str, ...]:
     """Entity types in the order of their first tag; names that are not tags are ignored, being unused."""
-    kinds = []
-    for name in names:
-        with suppress(UserError):
-            kinds.append(split_tag(name)[1])
-    return tuple(dict.fromkeys(kind for kind in kinds if kind))
+    types = [split_tag(name)[1] for name in names if is_tag(name)]
+    return tuple(dict.fromkeys(filter(None, types)))
 
 
 def _sentences(
@@ -160,8 +143,7 @@ def _sentences(
             sentences.append(Sentence(tuple(words), named, document))
     if not sentences:
         raise DataError(f"{where}: no sentence in the split")
-    scheme = detect(sentence.tags or () for sentence in sentences)
-    return [replace(s, tags=tuple(convert(s.tags or (), scheme))) for s in sentences]
+    return in_bio2(where, sentences)
 
 
 def _cells(rows: Any, columns: list[str]) -> Iterator[tuple[Any, ...]]:

@@ -57,12 +57,12 @@ def fetch(name: str, config: str | None, revision: str | None) -> tuple[Version,
         version = _find(name, revision)
         return version, _from_hub(version, config)
     except HubUnavailableError as error:
-        for asked in (revision,) if revision else ("main", CONVERTED):
-            copy = _from_cache(name, config, asked)
-            if copy is not None:
-                why = str(error).partition("\n")[0]
-                _LOGGER.warning("%s\nUsing commit %s from the local cache.", why, copy[0].commit)
-                return copy
+        for candidate in (revision,) if revision else ("main", CONVERTED):
+            cached = _from_cache(name, config, candidate)
+            if cached is not None:
+                reason = str(error).partition("\n")[0]
+                _LOGGER.warning("%s\nUsing commit %s from the local cache.", reason, cached[0].commit)
+                return cached
         raise
 
 
@@ -146,7 +146,7 @@ def _from_cache(name: str, config: str | None, revision: str) -> tuple[Version, 
     version = Version(name, revision, snapshot.name, files, cached=True)
     organisation, _, short = name.rpartition("/")
     root = Path(settings.HF_DATASETS_CACHE) / f"{organisation}___{camelcase_to_snakecase(short)}"
-    found = [
+    available = [
         (path.parent, json.loads(path.read_text(encoding="utf-8")))
         for path in root.glob(f"*/*/{version.commit}/dataset_info.json")
     ]
@@ -157,25 +157,25 @@ def _from_cache(name: str, config: str | None, revision: str) -> tuple[Version, 
     if "data_files" in arguments:
         # The hash in the folder's name is not known here, so compare splits and size.
         patterns = arguments["data_files"]
-        size = sum(path.stat().st_size for each in patterns.values() for path in snapshot.glob(each))
-        fitting = [
+        size = sum(path.stat().st_size for pattern in patterns.values() for path in snapshot.glob(pattern))
+        matching = [
             (folder, info)
-            for folder, info in found
+            for folder, info in available
             if info["splits"].keys() == patterns.keys() and info["download_size"] == size
         ]
     else:
         # A folder named otherwise than its configuration holds only a part of the data set's files.
         whole = {
             info["config_name"]: (folder, info)
-            for folder, info in found
+            for folder, info in available
             if info["config_name"] == folder.parent.parent.name
         }
         # The default is known online; here it is clear if there is only one.
         default = next(iter(whole)) if len(whole) == 1 else "default"
-        fitting = [whole[key] for key in [config or default] if key in whole]
-    if len(fitting) != 1:
+        matching = [whole[key] for key in [config or default] if key in whole]
+    if len(matching) != 1:
         return None  # rather than those of another configuration
-    folder, info = fitting[0]
+    folder, info = matching[0]
     return version, {split: _arrow(folder, split) for split in info["splits"]}
 
 

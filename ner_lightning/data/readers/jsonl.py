@@ -81,8 +81,8 @@ def _strings(row: dict[str, Any], *names: str) -> tuple[str, ...]:
     """The list of strings in the first of the named fields that is present."""
     name = next((name for name in names if name in row), None)
     if name is None:
-        found = ", ".join(row) or "none"
-        raise UserError(f"no field {names[0]!r}; name one of its fields ({found})")
+        fields = ", ".join(row) or "none"
+        raise UserError(f"no field {names[0]!r}; name one of its fields ({fields})")
     if not isinstance(row[name], list):
         raise UserError(f"field {name!r} is not a list; {_EXPECTED}")
     for entry in row[name]:

@@ -94,14 +94,14 @@ def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _column(path: str | Path, header: Sequence[str], *names: str) -> int:
-    found = _find(header, *names)
-    if found is None:
+    index = _find(header, *names)
+    if index is None:
         wanted, present = " or ".join(dict.fromkeys(names)), ", ".join(header) or "none"
         raise DataError(
             f"{path}:1: no column {wanted} (columns: {present});\n"
             "CSV must have one word per row, with columns such as sentence, word and tag"
         )
-    return found
+    return index
 
 
 def _find(header: Sequence[str], *names: str) -> int | None:

@@ -1,1 +1,1 @@
-"""The bundled sample corpus: five domains, four entity types, two annotations and what came of them."""
+"""The bundled sample corpus: five domains, four entity types, two annotations."""

@@ -10,7 +10,7 @@ Ints = NDArray[np.int64]
 
 
 class Tokenizer(Protocol):
-    """What is used of a Hugging Face fast tokenizer."""
+    """The interface of a Hugging Face fast tokenizer that is used here."""
 
     is_fast: bool
     bos_token_id: int | None
@@ -22,7 +22,7 @@ class Tokenizer(Protocol):
         """Encodes texts."""
 
     def get_vocab(self) -> dict[str, int]:
-        """All sub-tokens, and their ids."""
+        """All sub-tokens and their ids."""
 
 
 def word_starts(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> Ints | None:
@@ -54,15 +54,15 @@ def clip(ids: Ints, starts: Ints, capacity: int) -> tuple[Ints, Ints]:
 
 
 def special_tokens(tokenizer: Tokenizer) -> tuple[Ints, Ints]:
-    """What the tokenizer puts before and after a text; a decoder that puts nothing gets its BOS.
+    """The ids that a tokenizer adds before and after a text; BOS if it adds nothing before.
 
-    Llama-style models park attention on the first token, so they are given one even where the
-    tokenizer's file forgot it (GGUF conversions do).
+    Llama-style models use the first token as an attention sink, so they get a BOS even if the
+    tokenizer's file omits it, as GGUF conversions do.
     """
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     full = tokenizer("a", add_special_tokens=True)["input_ids"]
-    at = next((i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare), len(full))
-    prefix, suffix = full[:at], full[at + len(bare) :]
-    if not full[:at] and tokenizer.bos_token_id is not None:
+    begin = next((i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare), len(full))
+    prefix, suffix = full[:begin], full[begin + len(bare) :]
+    if not prefix and tokenizer.bos_token_id is not None:
         prefix = [tokenizer.bos_token_id]
     return np.array(prefix, dtype=np.int64), np.array(suffix, dtype=np.int64)

@@ -28,13 +28,13 @@ class Encoded:
     """A passage, ready to be batched: a sentence, or consecutive sentences of one document.
 
     Attributes:
-        index: its sentences' positions in their split. *Shape:* (S,)
-        counts: how many words each sentence has. *Shape:* (S,)
+        index: indices of its sentences in their split. *Shape:* (S,)
+        counts: number of words of each sentence. *Shape:* (S,)
         windows: sub-token ids of each window, special tokens included.
-        window: for each word, the window that its vector is read from. *Shape:* (W,)
-        first: for each word, the place of its first sub-token in that window. *Shape:* (W,)
+        window: index of the window from which each word is read. *Shape:* (W,)
+        first: index of each word's first sub-token in that window. *Shape:* (W,)
         last: the same for its last sub-token. *Shape:* (W,)
-        tags: tag ids, None where the sentences have none. *Shape:* (W,)
+        tags: tag ids; None if the sentences have none. *Shape:* (W,)
     """
 
     index: Ints
@@ -53,12 +53,12 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class _Tokenised:
-    """A sentence's sub-tokens, special tokens not among them.
+    """A sentence's sub-tokens, without special tokens.
 
     Attributes:
-        index: its position in its split.
+        index: of the sentence in its split.
         ids: sub-token ids.
-        starts: each word's first sub-token, and at the end their number. *Shape:* (W + 1,)
+        starts: index of each word's first sub-token, and at the end their number. *Shape:* (W + 1,)
     """
 
     index: int
@@ -70,8 +70,8 @@ def load_tokenizer(pretrained: Pretrained, *, trust_remote_code: bool = False) -
     """Loads a backbone's fast tokenizer.
 
     Raises:
-        UserError: it has no fast form, without which words cannot be aligned, or needs code of its own that
-            is not trusted.
+        UserError: it is not a fast one, without which words cannot be aligned, or it needs code that is not
+            trusted.
     """
     from transformers import AutoTokenizer
 
@@ -89,8 +89,8 @@ class Encoder:
 
     The words are joined by single spaces and tokenised as one text; character offsets then say which
     word a sub-token belongs to. So every family of tokenizers (byte-level BPE with its leading space,
-    SentencePiece, WordPiece) sees what it saw in pre-training. Words that vanish or melt into a
-    neighbour in that text are tokenised one by one instead, so each word has a sub-token of its own.
+    SentencePiece, WordPiece) sees text as in pre-training. Words that vanish or merge with a neighbour in
+    that text are tokenised one by one instead, so each word has a sub-token of its own.
 
     Args:
         tokenizer: a fast tokenizer.
@@ -131,10 +131,10 @@ class Encoder:
 
         Args:
             sentences: the words of each.
-            documents: the document of each, for `context`; without it each is read alone.
+            documents: the document of each, for `context`; without it each is encoded alone.
 
         Yields:
-            one `Encoded` for each passage; without `context` that is each sentence.
+            One `Encoded` for each passage; without `context`, for each sentence.
         """
         tokenised = self._tokenise(sentences)
         if self.context is None or documents is None:
@@ -167,44 +167,39 @@ class Encoder:
         return clip(ids, starts, self.capacity)
 
     def _passage(self, sentences: Sequence[_Tokenised]) -> Encoded:
-        """Puts sentences, each on a line of its own, into one window; one that is too long, into several.
+        """Encodes sentences, each on a line of its own, as one window; a single long one as several.
 
-        Places of sub-tokens are counted in the passage's text first, then in each word's own window.
+        Indices of sub-tokens refer to the passage's text first, and then to each word's own window.
         """
         text = np.concatenate([part for s in sentences for part in (self.line, s.ids)][1:])
         lengths = np.array([len(s.ids) + len(self.line) for s in sentences])
-        offsets = np.cumsum(lengths) - lengths  # where each sentence begins in the text. (S,)
+        offsets = np.cumsum(lengths) - lengths  # of each sentence in the text. (S,)
         numbered = list(zip(sentences, offsets, strict=True))
         first = np.concatenate([s.starts[:-1] + offset for s, offset in numbered])  # in the text. (W,)
         last = np.concatenate([s.starts[1:] - 1 + offset for s, offset in numbered])  # (W,)
         ranges = [(0, len(first))]  # of words, one for each window
         if len(sentences) == 1:
             ranges = windows(sentences[0].starts, self.capacity, self.overlap)
-        begins = first[[low for low, _ in ranges]]  # where each window begins in the text. (windows,)
         bodies = [text[first[low] : last[high - 1] + 1] for low, high in ranges]
-        before = np.array(
-            [self._before(body) for body in bodies]
-        )  # sub-tokens ahead of each body. (windows,)
-        owner = owners(ranges, len(first))  # the window that each word is read from. (W,)
+        # In each window, words are read from the last copy of the body.
+        ahead = [len(self.prefix) + self.repeats * (len(body) + len(self.line)) for body in bodies]
+        shifts = np.array(ahead) - first[[low for low, _ in ranges]]  # from text to window. (windows,)
+        owner = owners(ranges, len(first))  # the window from which each word is read. (W,)
         return Encoded(
             index=np.array([s.index for s in sentences]),
             counts=np.array([len(s.starts) - 1 for s in sentences]),
             windows=tuple(map(self._window, bodies)),
             window=owner,
-            first=first - begins[owner] + before[owner],
-            last=last - begins[owner] + before[owner],
+            first=first + shifts[owner],
+            last=last + shifts[owner],
         )
-
-    def _before(self, body: Ints) -> int:
-        """How many sub-tokens stand before the copy of a window's text that words are read from."""
-        return len(self.prefix) + self.repeats * (len(body) + len(self.line))
 
     def _window(self, body: Ints) -> Ints:
         copies = [body, self.line] * self.repeats
         return np.concatenate([self.prefix, *copies, body, self.suffix])
 
     def _word_by_word(self, words: Sequence[str]) -> tuple[Ints, Ints]:
-        """Each word tokenised with the space before it; a word that gives nothing becomes unknown."""
+        """Tokenises each word with the space before it; a word without sub-tokens becomes unknown."""
         unknown = self.tokenizer.unk_token_id
         blank = [self.pad_id if unknown is None else unknown]
         texts = [(" " if number else "") + word for number, word in enumerate(words)]

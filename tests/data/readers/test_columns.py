@@ -239,7 +239,7 @@ def test_only_spaces_and_tabs_separate_and_only_newlines_end(file):
         ("a O\n\nb O\rc O\n", {}, "3", "a carriage return within the row"),
         ("word\ttag\na\tO\n", {}, "1", "this is a header (word tag); remove the line"),
         ("Token POS NER_tag\na X O\n", {}, "1", "this is a header (Token POS NER_tag)"),
-        ("a B-A O\nb O B-B\n", {}, "1", "columns 1 and 2 both hold tags (the first is column 0)"),
+        ("a B-A O\nb O B-B\n", {}, "1", "columns 1 and 2 both contain tags (the first is column 0)"),
         ("a B-A O\nb I-A O\n", {}, "1", "name one as data.files.tags_column"),
         ("a O\nb B-x,B-y\n", {}, "2", "'B-x,B-y' contains two tags; write one of them"),
         ("a O\nb B-x|O\n", {}, "2", "'B-x|O' contains two tags"),

@@ -36,11 +36,7 @@ def load(name, *splits, **kwargs):
     splits = splits or ("train",)
     columns = {"words_column": "tokens", "tags_column": "ner_tags"}
     found = load_hub(name, splits=splits, **{"config": None, "revision": None, **columns, **kwargs})
-    return {
-        "sentences": [dataclasses.astuple(sentence) for sentence in found.sentences],
-        "types": found.types,
-        **dataclasses.asdict(found.provenance),
-    }
+    return dataclasses.asdict(found) | {"sentences": [dataclasses.astuple(s) for s in found.sentences]}
 
 def download(*args):
     from huggingface_hub import hf_hub_download
@@ -270,7 +266,7 @@ class TestConll:
         found = results["conll"]
         assert sentences(found) == TRAIN
         assert found["types"] == ["PER", "ORG", "LOC", "MISC"]
-        assert (found["revision"], found["asked"]) == (CONVERTED, None)
+        assert (found["revision"], found["requested"]) == (CONVERTED, None)
         assert found["commit"] == commits["conll"] != commits["script"]
         assert (found["dataset"], found["split"], found["rows"]) == ("eriktks/conll2003", "train", 3)
         assert not found["cached"]

@@ -1,20 +1,20 @@
-"""Builds the sample corpus from its two annotations, and measures it.
+"""Builds the sample corpus from its two annotations, and prints its figures.
 
-`python -m ner_lightning.data.sample.corpus` prints the figures; with `--write` it writes train.conll,
-valid.conll, test.conll and the block of figures in README.md. A sentence is known by its address,
-`domain:document:number`, with numbers from 1. Whatever does not fit together raises a DataError.
+`python -m ner_lightning.data.sample.build` prints the figures; with `--write` it writes train.conll,
+valid.conll, test.conll and the block of figures in README.md. The address of a sentence is
+`domain:document:number`, with numbers from 1. Inconsistent files raise a DataError.
 """
 
 import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ner_lightning.data.readers.columns import write_conll
-from ner_lightning.data.schemes import Span, spans, to_bio2
+from ner_lightning.data.sample.figures import entities, entity_f1, kappa, tag_by_dictionary, unseen
+from ner_lightning.data.schemes import Span, to_bio2
 from ner_lightning.data.sentence import DataError, Sentence
 
 HERE = Path(__file__).parent
@@ -22,57 +22,57 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 TYPES = ("PER", "ORG", "LOC", "MISC")
 DOMAINS = ("news", "sport", "finance", "science", "everyday")
 SPLITS = ("train", "valid", "test")
-Corpus = dict[str, Sentence]  # by address, in the order of the files
+Sentences = dict[str, Sentence]  # by address, in the order of the files
 _TOKEN = re.compile(rf"(?:\[({'|'.join(TYPES)})((?: [^\[\]\s]+)+)\]|([^\[\]\s]+))(?: (?=.)|$)")
 _DECISION = re.compile(r"(\S+) (first|second)  \S.*")
 _HELD_OUT = re.compile(r"(\S+) (valid|test)")
 
 
-def parse(line: str, document: int, place: str) -> Sentence:
-    """Reads a sentence with its entities as `[TYPE word word]`; an error begins with its place."""
+def parse(line: str, document: int, where: str) -> Sentence:
+    """Reads a sentence with entities as `[TYPE word word]`; errors begin with `where`, a file and line."""
     words: list[str] = []
-    found = []
-    at = 0
-    while match := _TOKEN.match(line, at):
-        kind, inside, word = match.groups()
+    spans = []
+    position = 0
+    while match := _TOKEN.match(line, position):
+        type_, inside, word = match.groups()
         start = len(words)
-        words += inside.split() if kind else [word]
-        if kind:
-            found.append(Span(kind, start, len(words)))
-        at = match.end()
-    if at < len(line) or not words:
+        words += inside.split() if type_ else [word]
+        if type_:
+            spans.append(Span(type_, start, len(words)))
+        position = match.end()
+    if position < len(line) or not words:
         raise DataError(
-            f"{place}: write words and [TYPE word word], single spaces between: {line[at:]!r:.30}"
+            f"{where}: write words and [TYPE word word], separated by single spaces: {line[position:]!r:.30}"
         )
-    return Sentence(tuple(words), tuple(to_bio2(found, len(words))), document)
+    return Sentence(tuple(words), tuple(to_bio2(spans, len(words))), document)
 
 
-def read_annotation(folder: Path) -> Corpus:
+def read_annotation(folder: Path) -> Sentences:
     """Reads one annotation: a file for each domain."""
-    found: Corpus = {}
+    sentences: Sentences = {}
     documents: list[str] = []
     number = 0
     for domain in DOMAINS:
         opening = f"# document: {domain}-"
-        for place, line in _lines(folder / f"{domain}.txt"):
+        for where, line in _lines(folder / f"{domain}.txt"):
             if line.startswith("#"):
                 name = f"{domain}:{line.removeprefix(opening)}"
                 if not line.startswith(opening) or name in documents:
-                    raise DataError(f"{place}: write '{opening}NAME' with a name of its own")
+                    raise DataError(f"{where}: write '{opening}NAME' with a unique name")
                 documents.append(name)
                 number = 0
                 continue
             if not documents:
-                raise DataError(f"{place}: a sentence before the first document")
+                raise DataError(f"{where}: a sentence before the first document")
             number += 1
-            found[f"{documents[-1]}:{number}"] = parse(line, len(documents) - 1, place)
-    return found
+            sentences[f"{documents[-1]}:{number}"] = parse(line, len(documents) - 1, where)
+    return sentences
 
 
-def adjudicate(first: Corpus, second: Corpus, decisions: dict[str, str]) -> Corpus:
-    """Takes what the annotations agree on, and where they differ the one that was decided for."""
+def adjudicate(first: Sentences, second: Sentences, decisions: dict[str, str]) -> Sentences:
+    """Merges the annotations; where they differ, takes the one named by the decision."""
     if {key: one.words for key, one in first.items()} != {key: one.words for key, one in second.items()}:
-        raise DataError("the two annotations do not hold the same words and documents")
+        raise DataError("the two annotations do not have the same words and documents")
     different = {key for key in first if first[key] != second[key]}
     for key in sorted(different ^ decisions.keys()):
         problem = "the annotations differ, add a decision" if key in different else "there is no difference"
@@ -80,26 +80,26 @@ def adjudicate(first: Corpus, second: Corpus, decisions: dict[str, str]) -> Corp
     return {key: second[key] if decisions.get(key) == "second" else one for key, one in first.items()}
 
 
-def correct(corpus: Corpus, path: Path) -> Corpus:
+def correct(corpus: Sentences, path: Path) -> Sentences:
     """Applies corrections: a comment line with the reason, then a line `ADDRESS  corrected sentence`."""
     corrected = dict(corpus)
     before = ""
-    for place, line in _lines(path):
+    for where, line in _lines(path):
         if not line.startswith("#"):
             address, _, markup = line.partition("  ")
             old = corpus.get(address)
             if old is None or not before.startswith("#"):
-                raise DataError(f"{place}: write '# REASON', and on the next line 'ADDRESS  SENTENCE'")
-            new = parse(markup, old.document, place)
+                raise DataError(f"{where}: write '# REASON', and on the next line 'ADDRESS  SENTENCE'")
+            new = parse(markup, old.document, where)
             if new.words != old.words or new.tags == old.tags:
-                raise DataError(f"{place}: keep the words and change the entities")
+                raise DataError(f"{where}: keep the words and change the entities")
             corrected[address] = new
         before = line
     return corrected
 
 
-def split(corpus: Corpus, held_out: dict[str, str]) -> dict[str, list[Sentence]]:
-    """Deals whole documents out to train, valid and test, in their order."""
+def split(corpus: Sentences, held_out: dict[str, str]) -> dict[str, list[Sentence]]:
+    """Distributes whole documents over train, valid and test, in their order."""
     documents = {key: key.rpartition(":")[0] for key in corpus}
     if unknown := held_out.keys() - documents.values():
         raise DataError(f"splits.txt: no such document: {', '.join(sorted(unknown))}")
@@ -109,65 +109,13 @@ def split(corpus: Corpus, held_out: dict[str, str]) -> dict[str, list[Sentence]]
     return parts
 
 
-def entities(sentences: Iterable[Sentence]) -> list[tuple[int, Span, str]]:
-    """Every entity with the index of its sentence, and its surface form."""
-    return [
-        (index, span, " ".join(sentence.words[span.start : span.end]))
-        for index, sentence in enumerate(sentences)
-        for span in spans(sentence.tags or ())
-    ]
-
-
-def entity_f1(one: Iterable[Sentence], other: Iterable[Sentence]) -> float:
-    """F1 of entities with the same words and type; it does not matter which side is gold."""
-    left, right = set(entities(one)), set(entities(other))
-    return 2 * len(left & right) / (len(left) + len(right))
-
-
-def kappa(one: Iterable[Sentence], other: Iterable[Sentence]) -> float:
-    """Cohen's kappa over the BIO2 tags of words: agreement beyond what the tags' frequencies give."""
-    lefts = [tag for sentence in one for tag in sentence.tags or ()]
-    rights = [tag for sentence in other for tag in sentence.tags or ()]
-    observed = sum(left == right for left, right in zip(lefts, rights, strict=True)) / len(lefts)
-    left_counts, right_counts = Counter(lefts), Counter(rights)
-    expected = sum(left_counts[tag] * right_counts[tag] for tag in left_counts) / len(lefts) ** 2
-    return (observed - expected) / (1 - expected)
-
-
-def tag_by_dictionary(train: Sequence[Sentence], sentences: Sequence[Sentence]) -> list[Sentence]:
-    """Tags the longest match, from the left, of a training entity's surface as its most frequent type."""
-    counts: dict[str, Counter[str]] = {}
-    for _, span, surface in entities(train):
-        counts.setdefault(surface, Counter())[span.type] += 1
-    kinds = {surface: found.most_common(1)[0][0] for surface, found in counts.items()}
-    longest = max(surface.count(" ") + 1 for surface in kinds)
-    tagged = []
-    for sentence in sentences:
-        words, found, start = sentence.words, [], 0
-        while start < len(words):
-            ends = range(min(start + longest, len(words)), start, -1)
-            end = next((end for end in ends if " ".join(words[start:end]) in kinds), None)
-            if end:
-                found.append(Span(kinds[" ".join(words[start:end])], start, end))
-            start = end or start + 1
-        tagged.append(replace(sentence, tags=tuple(to_bio2(found, len(words)))))
-    return tagged
-
-
-def unseen(train: Sequence[Sentence], test: Sequence[Sentence]) -> float:
-    """Share of the test entities whose surface form is no entity in training."""
-    known = {surface for *_, surface in entities(train)}
-    mentions = entities(test)
-    return sum(surface not in known for *_, surface in mentions) / len(mentions)
-
-
 class Sample:
-    """The corpus as its files make it.
+    """The corpus, built from its files.
 
     Attributes:
         first: one annotation, by address; `second` is the other one.
-        decisions: which one is right where they differ, by address.
-        corrections: how many sentences were corrected after that.
+        decisions: "first" or "second", where the annotations differ, by address.
+        corrections: number of sentences corrected after that.
         parts: the sentences of each split.
     """
 
@@ -189,9 +137,9 @@ class Sample:
         lines.append("|---" * (5 + len(TYPES)) + "|")
         everything = [sentence for part in self.parts.values() for sentence in part]
         for name, part in [*self.parts.items(), ("all", everything)]:
-            kinds = Counter(span.type for _, span, _ in entities(part))
-            sizes = [len({each.document for each in part}), len(part), sum(len(s.words) for s in part)]
-            cells = [*sizes, kinds.total(), *(kinds[kind] for kind in TYPES)]
+            types = Counter(span.type for _, span, _ in entities(part))
+            sizes = [len({s.document for s in part}), len(part), sum(len(s.words) for s in part)]
+            cells = [*sizes, types.total(), *(types[name] for name in TYPES)]
             lines.append(f"| {name} | {' | '.join(f'{cell:,}' for cell in cells)} |")
         f1, agree = entity_f1(one, other), kappa(one, other)
         lines += [
@@ -208,7 +156,7 @@ class Sample:
     def write(self, folder: Path) -> None:
         """Writes a CoNLL file for each split, and the figures into the folder's README.md."""
         for name, part in self.parts.items():
-            write_conll(folder / f"{name}.conll", part, [each.tags or () for each in part])
+            write_conll(folder / f"{name}.conll", part, [s.tags or () for s in part])
         readme = folder / "README.md"
         head, rest = readme.read_text(encoding="utf-8").split(BEGIN)
         _, tail = rest.split(END)
@@ -227,21 +175,21 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Lines that are not blank, each with its place as file:line."""
+    """Lines that are not blank, each with its file:line."""
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if line:
             yield f"{path}:{number}", line
 
 
 def _table(path: Path, row: re.Pattern[str]) -> dict[str, str]:
-    """Reads rows with a key and a value; comments begin with #."""
+    """Reads rows of a key and a value; comments begin with #."""
     table: dict[str, str] = {}
-    for place, line in _lines(path):
+    for where, line in _lines(path):
         if line.startswith("#"):
             continue
         match = row.fullmatch(line)
         if not match or match[1] in table:
-            raise DataError(f"{place}: expected {row.pattern!r}, once for a key")
+            raise DataError(f"{where}: expected {row.pattern!r}, once for each key")
         table[match[1]] = match[2]
     return table
 
