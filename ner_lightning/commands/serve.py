@@ -64,7 +64,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
 def _app(options: argparse.Namespace) -> Any:
     """The application around the tagger of RUN."""
-    from ner_lightning.serving.app import Limits, make_app
+    from ner_lightning.serving.app import RequestLimits, make_app
 
     tagger, trim = load_tagger(options), Trimmer()
 
@@ -74,7 +74,7 @@ def _app(options: argparse.Namespace) -> Any:
         return results
 
     run = Path(options.run or Path(options.runs) / "last").resolve()
-    limits = Limits(**{field: getattr(options, option) for option, (field, _, _) in LIMITS.items()})
+    limits = RequestLimits(**{field: getattr(options, option) for option, (field, _, _) in LIMITS.items()})
     return make_app(tag, model="/".join(run.parts[-2:]), labels=tagger.labels.types, limits=limits)
 
 

@@ -11,7 +11,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from ner_lightning.errors import UserError
-from ner_lightning.system.hub_errors import check_model_access
+from ner_lightning.system.hub_access import check_model_access
 
 PACKAGE_PREFIX = "package:"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from ner_lightning.inference.grouping import grouped
 from ner_lightning.inference.io.records import Record, check_taggable, numbered
 from ner_lightning.inference.io.resumable import Output, Totals
-from ner_lightning.system.progress import Interval, stage
+from ner_lightning.system.progress import Throttle, stage
 
 if TYPE_CHECKING:
     from ner_lightning.inference.io.writers import Writer
@@ -65,7 +65,7 @@ def tag_blocks(
     Raises:
         DataError: a record cannot be tagged, and `strict`.
     """
-    due = Interval(at_terminal=AT_A_TERMINAL)
+    due = Throttle(at_terminal=AT_A_TERMINAL)
     words_before, seconds = output.totals.words, 0.0
     for block in blocks:
         if strict:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from ner_lightning.errors import UserError
 from ner_lightning.inference.loading import MANIFEST
-from ner_lightning.system.hub_errors import check_model_access, hub_errors_explained
+from ner_lightning.system.hub_access import check_model_access
+from ner_lightning.system.hub_errors import hub_errors_explained
 
 
 def is_repo_id(address: str) -> bool:

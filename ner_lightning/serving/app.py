@@ -31,7 +31,7 @@ Work = Callable[[list[str]], Sequence[Tagged]]
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """What the service accepts.
 
     Attributes:
@@ -71,7 +71,9 @@ class Counters:
         self.batched.inc(requests)
 
 
-def make_app(work: Work, *, model: str, labels: Sequence[str], limits: Limits | None = None) -> FastAPI:
+def make_app(
+    work: Work, *, model: str, labels: Sequence[str], limits: RequestLimits | None = None
+) -> FastAPI:
     """Makes the application.
 
     Args:
@@ -80,7 +82,7 @@ def make_app(work: Work, *, model: str, labels: Sequence[str], limits: Limits | 
         labels: its entity types.
         limits: what the service accepts; None: the defaults.
     """
-    bounds = limits or Limits()
+    bounds = limits or RequestLimits()
     counters = Counters()
 
     @asynccontextmanager
@@ -102,7 +104,7 @@ def make_app(work: Work, *, model: str, labels: Sequence[str], limits: Limits | 
     return app
 
 
-def _add_extract(app: FastAPI, bounds: Limits, counters: Counters) -> None:
+def _add_extract(app: FastAPI, bounds: RequestLimits, counters: Counters) -> None:
     answers: dict[int | str, dict[str, Any]] = {s: {"description": d} for s, d in STATUSES.items()}
 
     @app.post("/extract", responses=answers, response_model=Extractions)

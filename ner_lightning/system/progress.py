@@ -32,7 +32,7 @@ def _rank() -> str:
     return next((os.environ[name] for name in names if name in os.environ), "0")
 
 
-class Interval:
+class Throttle:
     """Tells when it is time for another line about a loop: `EVERY` seconds after the last one.
 
     Args:
@@ -64,7 +64,7 @@ class Pace:
     def __init__(self, what: str, total: float, before: int = 0) -> None:
         self.what, self.total, self.before = what, total, before
         self._began = time.monotonic()
-        self._due = Interval()
+        self._due = Throttle()
 
     def __call__(self, done: int) -> None:
         """Prints a line if a minute has passed since the last one.

@@ -13,7 +13,7 @@ from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import find_layers, fingerprint
 from ner_lightning.model.weights import load_backbone
-from ner_lightning.system.hub_errors import ModelAccess
+from ner_lightning.system.hub_access import ModelAccess
 
 
 def write_gguf(path, *, factor):

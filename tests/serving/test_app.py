@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from starlette.testclient import TestClient
 
-from ner_lightning.serving.app import Limits, make_app
+from ner_lightning.serving.app import RequestLimits, make_app
 from ner_lightning.serving.batcher import Batcher, Full
 from ner_lightning.serving.limits import BodyLimit
 
@@ -32,7 +32,7 @@ def names(texts):
 
 
 def client(work=names, **limits):
-    return TestClient(make_app(work, model="small/1", labels=["PER", "LOC"], limits=Limits(**limits)))
+    return TestClient(make_app(work, model="small/1", labels=["PER", "LOC"], limits=RequestLimits(**limits)))
 
 
 def error(response):

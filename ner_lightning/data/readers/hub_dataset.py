@@ -54,14 +54,13 @@ def load_hub(
     """Loads one split.
 
     Rows without words are skipped, and a row whose only word is -DOCSTART- starts a document.
-    All splits of a data set that a process loads are of the same commit.
 
     Args:
         dataset: its name on the Hub, "org/name".
         config: its configuration; None if it has only one, or a default.
         revision: a branch, tag or commit. None is the main branch, or the Hub's Parquet copy if
             that is a loading script, which datasets no longer runs.
-        splits: names of the split; the first that exists is loaded.
+        splits: names of the split; the first that exists is loaded, all of a process from one commit.
         words_column: the column with a list of words in each row.
         tags_column: the column with a list of tags in each row, as strings or as a ClassLabel.
         document_column: the column whose value all sentences of a document share.
@@ -76,8 +75,7 @@ def load_hub(
     if split is None:
         names = " or ".join(map(repr, splits))
         raise UserError(f"data.dataset: {name} has no split {names}; it has: {', '.join(available)}")
-    where = f"{version.id}, split {split}"
-    rows = available[split]
+    where, rows = f"{version.id}, split {split}", available[split]
     columns = {"words_column": words_column, "tags_column": tags_column}
     if document_column is not None:
         columns["document_column"] = document_column

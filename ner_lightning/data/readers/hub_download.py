@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.errors import UserError
-from ner_lightning.system.hub_errors import HubUnavailableError, explain_hub_error, inspect_repo
+from ner_lightning.system.hub_access import inspect_repo
+from ner_lightning.system.hub_errors import HubUnavailableError, explain_hub_error
 from ner_lightning.system.progress import stage
 
 # The branch on which the Hub keeps its own Parquet copy of a data set: CONFIG/SPLIT/0000.parquet.

@@ -7,9 +7,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
+from ner_lightning.data.readers import filetype
 from ner_lightning.data.readers.column_layout import holds_columns
-from ner_lightning.data.readers.filetype import HEAD as FIRST_BYTES
-from ner_lightning.data.readers.filetype import not_text
 from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import formats
@@ -132,11 +131,11 @@ def _check_text(file: BinaryIO, source: str) -> None:
     """
     if file.seekable():
         position = file.tell()
-        head = file.read(FIRST_BYTES)
+        head = file.read(filetype.HEAD)
         file.seek(position)
     else:
         peek: Callable[[int], bytes] = getattr(file, "peek", lambda size: b"")
-        head = peek(FIRST_BYTES)
-    other = not_text(head)
+        head = peek(filetype.HEAD)
+    other = filetype.not_text(head)
     if other is not None:
         raise DataError(f"{source}:1: this is {other}")
