@@ -172,7 +172,7 @@ def test_what_does_not_go_together(here, capsys, words, said):
     ("words", "said"),
     [
         (["fit", "--run", "runs/both/1", "--ckpt_path", "best"], "an ensemble is not trained"),
-        (["export", "runs/both/1", "--output", "out"], "is an ensemble: several models"),
+        (["export", "runs/both/1", "--output", "out"], "is an ensemble, and an exported folder"),
     ],
 )
 def test_what_an_ensemble_cannot_do(here, capsys, words, said):
