@@ -59,8 +59,7 @@ def load_hub(
     Args:
         dataset: its name on the Hub, "org/name".
         config: its configuration; None if it has only one, or a default.
-        revision: a branch, tag or commit. None is the main branch, or the Hub's Parquet copy if
-            that is a loading script, which datasets no longer runs.
+        revision: a branch, tag or commit. None is main, or the Hub's Parquet copy if main is a script.
         splits: names of the split; the first that exists is loaded.
         words_column: the column with a list of words in each row.
         tags_column: the column with a list of tags in each row, as strings or as a ClassLabel.
@@ -78,9 +77,8 @@ def load_hub(
         raise UserError(f"data.dataset: {name} has no split {names}; it has: {', '.join(available)}")
     where = f"{version.id}, split {split}"
     rows = available[split]
-    columns = {"words_column": words_column, "tags_column": tags_column}
-    if document_column is not None:
-        columns["document_column"] = document_column
+    named = {"words_column": words_column, "tags_column": tags_column, "document_column": document_column}
+    columns = {option: column for option, column in named.items() if column is not None}
     tag_names = _tag_names(rows, columns, where)
     return HubSplit(
         sentences=_sentences(rows, columns, tag_names, where),
