@@ -132,7 +132,7 @@ def test_every_epoch_has_as_many_batches_as_the_first(kind, count, budget, world
 
 
 @pytest.mark.parametrize(("count", "budget", "world"), [(5, 20, 2), (7, 20, 4), (31, 60, 3), (4, 1000, 3)])
-def test_few_passages_are_dealt_out_to_all_ranks(count, budget, world):
+def test_few_passages_are_distributed_over_all_ranks(count, budget, world):
     data = [fake(i, 10 + i % 9) for i in range(count)]
     for epoch in range(6):
         plans = [
@@ -179,7 +179,7 @@ def test_collate_points_each_word_at_its_own_sub_tokens():
     assert int(batch.attention_mask.sum()) == sum(len(r) for e in encoder.encode(texts) for r in e.windows)
 
 
-def test_a_data_set_hands_out_batches():
+def test_a_data_set_returns_batches():
     data = EncodedDataset([fake(i, 4 + i) for i in range(5)], pad_id=9)
     batch = data[[3, 1]]
     assert len(data) == 5

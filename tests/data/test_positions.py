@@ -57,7 +57,7 @@ def test_rotary_positions_are_those_that_were_trained(tmp_path, kind, limit):
     assert positions(Pretrained(str(tmp_path))) == limit
 
 
-def test_a_window_is_no_longer_than_that(tmp_path):
+def test_windows_fit_the_positions(tmp_path):
     few_positions("roberta").save_pretrained(tmp_path / "few")
     families.CONFIGS["llama"]().save_pretrained(tmp_path / "many")
     few, many = (Pretrained(str(tmp_path / name)) for name in ("few", "many"))
@@ -118,11 +118,8 @@ def test_the_default_follows_the_backbone_into_checkpoint_prediction_and_export(
     assert found[0] == found[1] == found[2]
 
 
-def test_more_than_there_are_is_refused_before_anything_is_loaded(recipe, capsys):
-    assert (
-        main(["fit", "--config", "recipe.yaml", "--data.encoding.max_length", "41", "--data.dataset", "none"])
-        == 2
-    )
+def test_too_long_windows_are_rejected_before_loading(recipe, capsys):
+    assert main(["fit", "--config", "recipe.yaml", "--data.encoding.max_length", "41", "--data.dataset", "none"]) == 2
     error = capsys.readouterr().err
     assert "data.encoding.max_length is 41, but gpt2 has positions for 40 sub-tokens" in error
     assert "Traceback" not in error

@@ -68,7 +68,7 @@ def test_an_entity_counts_only_whole_and_of_its_type():
     assert scores(counts.sum(0)) == pytest.approx((1 / 2, 1 / 3, 2 / 5))
 
 
-def test_nothing_to_count_is_zero_not_an_error():
+def test_scores_without_entities_are_zero():
     metric = EntityF1(["X"])
     outside = torch.zeros(1, 3, dtype=torch.long)
     metric.update(outside, outside, outside == 0)
@@ -106,19 +106,19 @@ IDS, MASK = torch.tensor([[1, 2, 0]]), torch.ones(1, 3, dtype=torch.bool)
         (IDS + 5, IDS, MASK, "expected predicted to be 0 to 6, got 5 to 7"),
     ],
 )
-def test_what_is_no_batch_of_tags_is_refused(predicted, gold, mask, what):
+def test_malformed_batches_are_rejected(predicted, gold, mask, what):
     with pytest.raises(ValueError, match=re.escape(what)):
         EntityF1(LABELS.types).update(predicted, gold, mask)
 
 
-def test_padding_holds_anything():
+def test_padding_is_ignored():
     metric = EntityF1(LABELS.types)
     padded = torch.tensor([[True, True, False]])
     metric.update(torch.tensor([[1, 2, -100]]), torch.tensor([[1, 2, 99]]), padded)
     assert metric.compute()["f1"] == 1.0
 
 
-def test_letters_are_no_types():
+def test_a_string_of_types_is_rejected():
     for make in (EntityF1, LabelSet):
         with pytest.raises(TypeError, match="types is the text 'PER'"):
             make("PER")

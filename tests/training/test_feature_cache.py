@@ -155,7 +155,7 @@ def test_damaged_features_are_computed_again(fit, llama, damage, capsys):
     assert again == plain
 
 
-def test_a_part_is_never_taken_for_the_whole(tmp_path):
+def test_an_incomplete_store_is_not_loaded(tmp_path):
     layout = FeatureLayout(np.array([0, 2, 5]), True, 3, torch.float32)
     part = feature_store.make_part(tmp_path, "key", layout, 1.0)
     writer = FeatureWriter(part, layout)
@@ -178,7 +178,7 @@ def test_parts_of_killed_processes_are_removed(tmp_path):
     assert not dead.exists()
 
 
-def test_a_limit_is_kept_and_said(tmp_path):
+def test_the_size_limit_is_enforced(tmp_path):
     layout = FeatureLayout(np.array([0, 1000]), True, 1000, torch.float32)
     with pytest.raises(UserError, match=r"take 0\.00 GB; model\.cache\.limit_gb is 0\.001"):
         feature_store.make_part(tmp_path, "key", layout, 0.001)

@@ -58,9 +58,8 @@ def load_hub(
     Args:
         dataset: its name on the Hub, "org/name".
         config: its configuration; None if it has only one, or a default.
-        revision: a branch, tag or commit. None is the main branch, or the Hub's Parquet copy if
-            that is a loading script, which datasets no longer runs.
-        splits: names of the split; the first that exists is loaded, all of a process from one commit.
+        revision: a branch, tag or commit. None is main, or the Hub's Parquet copy if main is a script.
+        splits: names of the split; the first that exists is loaded.
         words_column: the column with a list of words in each row.
         tags_column: the column with a list of tags in each row, as strings or as a ClassLabel.
         document_column: the column whose value all sentences of a document share.
@@ -75,10 +74,10 @@ def load_hub(
     if split is None:
         names = " or ".join(map(repr, splits))
         raise UserError(f"data.dataset: {name} has no split {names}; it has: {', '.join(available)}")
-    where, rows = f"{version.id}, split {split}", available[split]
-    columns = {"words_column": words_column, "tags_column": tags_column}
-    if document_column is not None:
-        columns["document_column"] = document_column
+    where = f"{version.id}, split {split}"
+    rows = available[split]
+    named = {"words_column": words_column, "tags_column": tags_column, "document_column": document_column}
+    columns = {option: column for option, column in named.items() if column is not None}
     tag_names = _tag_names(rows, columns, where)
     return HubSplit(
         sentences=_sentences(rows, columns, tag_names, where),

@@ -24,12 +24,12 @@ class CRF(nn.Module):
     between the two, and without a legality mask so do values and gradients. With one, only legal
     paths exist: an illegal path has probability zero, whatever the parameters say.
 
-    Inputs are computed in fp32 whatever autocast and their type say, or in fp64 if they are fp64. Sums and
-    maxima over paths are in fp64 (in fp32 on MPS, which has no fp64); results are in the inputs' precision.
+    Emissions and parameters are cast to fp32, also under autocast, or to fp64 if one of them is. Sums and
+    maxima over paths are computed in fp64 (in fp32 on MPS, which has no fp64), and rounded to that type.
 
-    Why not pytorch-crf itself: neither its sums nor its decoding know illegal transitions, and it takes four
-    times as long, since its gradient goes through every step of the recursion, where this one is in closed
-    form (docs/explanations/crf.md has the measurements).
+    Compared with pytorch-crf, illegal transitions are excluded from sums and decoding, and the gradient is in
+    closed form instead of going through every step of the recursion, which makes it four times as fast
+    (docs/explanations/crf.md has the measurements).
 
     Args:
         num_tags: number of tags, C, at least 1.

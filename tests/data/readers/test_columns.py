@@ -159,11 +159,11 @@ def test_columns_may_be_many_and_separated_anyhow(file):
         ("word O\ntag B-A\n", [("word tag", "O B-A", 0)]),
     ],
 )
-def test_columns_are_what_they_can_be_alone(file, content, expected):
+def test_columns_are_recognised(file, content, expected):
     assert pairs(read_sentences(file(content))) == expected
 
 
-def test_one_of_two_columns_of_tags_is_chosen(file):
+def test_tag_column_selects_one_of_two(file):
     path = file("# url\n1 a B-A O\n2 b O B-B\n")
     assert pairs(read_sentences(path, tag_column=2)) == [("a b", "B-A O", 0)]
     assert pairs(read_sentences(path, tag_column=-1)) == [("a b", "O B-B", 0)]
@@ -200,7 +200,7 @@ def test_hashes_without_tags(file):
     assert [s.words for s in untagged] == [("#", "b"), ("#c",)]
 
 
-def test_tags_are_not_looked_at_when_untagged(file):
+def test_tags_are_ignored_when_untagged(file):
     path = file("a nonsense\nb B-\n")
     assert read_sentences(path, tagged=False, tag_column=9) == [Sentence(("a", "b"), None, 0)]
 
@@ -275,7 +275,7 @@ def test_errors_in_columns_say_where(file, content, options, where, what):
 
 
 @pytest.mark.parametrize("reader", [read_conll, read_jsonl])
-def test_what_is_no_file(tmp_path, reader):
+def test_a_missing_file_or_a_folder(tmp_path, reader):
     assert "No such file" in error_of(reader, tmp_path / "none.conll")
     assert "directory" in error_of(reader, tmp_path)
 

@@ -247,7 +247,7 @@ def test_weights_of_pytorch_crf_can_be_given_legal_transitions() -> None:
     assert BIO_MOVES[path[0], path[1]]
 
 
-def test_what_is_no_crf_of_pytorch_crf_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_modules_than_pytorch_crf_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TypeError, match=r"expected a torchcrf.CRF, got torch.nn.*Linear"):
         CRF.from_pytorch_crf(torch.nn.Linear(2, 2))
     theirs = torchcrf.CRF(5)
@@ -456,7 +456,7 @@ def test_sentence_without_a_legal_path() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, INF])
-def test_broken_emissions_are_not_hidden(value: float) -> None:
+def test_nan_and_infinite_emissions_propagate(value: float) -> None:
     problem = make(10, [4, 2], 3)
     problem.emissions[1, 1, 1] = value
     emissions = problem.emissions.requires_grad_()
