@@ -7,10 +7,10 @@ from typing import Any
 import measure
 import torch
 
-from ner_lightning.data.settings import Limits
+from ner_lightning.data.corpus_settings import Limits
 from ner_lightning.model.build import Target, build_tagger
-from ner_lightning.model.settings import TaggerSettings
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.training.datamodule import CoNLLDataModule
 
 

@@ -5,15 +5,15 @@ from pathlib import Path
 import tiny
 import torch
 
+from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.data.settings import Encoding
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.build import Target, build_tagger
-from ner_lightning.model.settings import Architecture, Runtime, TaggerSettings
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.model.tagger_settings import Architecture, Runtime, TaggerSettings
 
 LABELS = LabelSet(("PER", "ORG", "LOC", "MISC"))
 

@@ -10,8 +10,8 @@ from taggers import settings_of
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import kept_names
-from ner_lightning.model.settings import TaggerSettings
-from ner_lightning.system.settings import plain
+from ner_lightning.model.tagger_settings import TaggerSettings
+from ner_lightning.system.plain_settings import plain
 
 TYPES = ["PER", "LOC"]
 

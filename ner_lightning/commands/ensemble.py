@@ -113,10 +113,10 @@ def write(folder: Path, members: Sequence[Member], command: Sequence[str]) -> No
 
     from ner_lightning.model.build import joined
     from ner_lightning.model.checkpoint import mean_state
-    from ner_lightning.model.settings import TaggerSettings
+    from ner_lightning.model.tagger_settings import TaggerSettings
     from ner_lightning.runs.folder import BEST, Run, run_of
     from ner_lightning.system.atomic import write_text
-    from ner_lightning.system.settings import select
+    from ner_lightning.system.plain_settings import select
     from ner_lightning.training.callbacks.checkpoints import write_checkpoint
     from ner_lightning.training.module import PREFIX
 

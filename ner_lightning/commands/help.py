@@ -24,7 +24,7 @@ _EVALUATION = (
     Option("ckpt_path", None, "best, last, or a checkpoint file; without it, best"),
     Option("runs", "runs", "the folder of run folders"),
     Option("data.dataset", "eriktks/conll2003", "another data set: a Hub id, a folder, or `sample`"),
-    Option("data.{split}_file", None, "another file of sentences: CoNLL columns, JSONL or CSV"),
+    Option("data.{split}", None, "another file of sentences: CoNLL columns, JSONL or CSV"),
     Option("data.batches.eval_size", "32", "sentences in a batch"),
     Option("trust_remote_code", None, "run Python code that comes with the backbone, or that RUN names"),
     Option("trainer.accelerator", "auto", "cpu, gpu, or auto"),

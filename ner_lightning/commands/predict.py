@@ -51,7 +51,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 def _predict(options: argparse.Namespace) -> None:
     # Here and below: `--help` must not wait for numpy and torch.
     from ner_lightning.inference.bulk import ReadFraction, blocks, tag_blocks
-    from ner_lightning.inference.io.inputs import Inputs
+    from ner_lightning.inference.io.input_files import Inputs
     from ner_lightning.inference.io.records import Record, check_taggable
 
     reading = ("source_format", "field", "id_field", "word_column", "whole_files")

@@ -64,7 +64,7 @@ def _resumed(options: argparse.Namespace) -> "Run":
 
 def _add_texts(recipe: "RecipeCLI", addresses: Sequence[str]) -> list[dict[str, Any]]:
     """Adds texts to the training data; returns what each held."""
-    from ner_lightning.inference.io.inputs import Inputs
+    from ner_lightning.inference.io.input_files import Inputs
     from ner_lightning.inference.io.records import check_taggable, numbered
 
     texts = []

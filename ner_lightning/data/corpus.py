@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
+from ner_lightning.data.corpus_settings import Encoding, Limits
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.data.sentence import Sentence, unknown_entities, unknown_types
-from ner_lightning.data.settings import Encoding, Limits
 from ner_lightning.data.sources import SentenceSource, Split
 from ner_lightning.data.tokenization.encoding import Encoded, Encoder, load_tokenizer
 from ner_lightning.errors import UserError

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ner_lightning.data.corpus_settings import TAGS_COLUMN, WORDS_COLUMN, Files
 from ner_lightning.data.readers.by_suffix import NAMED, read_sentences
 from ner_lightning.data.readers.column_layout import DOCSTART
 from ner_lightning.data.readers.hub_dataset import load_hub
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
-from ner_lightning.data.settings import TAGS_COLUMN, WORDS_COLUMN, Files
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ner_lightning.errors import UserError
-from ner_lightning.export import weights
+from ner_lightning.export import exported_weights as weights
 from ner_lightning.export.card import model_card, public_name
 from ner_lightning.export.facts import facts
 from ner_lightning.inference.loading import (
@@ -24,9 +24,9 @@ from ner_lightning.inference.loading import (
 )
 from ner_lightning.runs.folder import run_of
 from ner_lightning.runs.provenance import package_versions
+from ner_lightning.system.plain_settings import plain
 from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import PositiveFloat, check
-from ner_lightning.system.settings import plain
 
 Format = Literal["merged", "adapter", "onnx"]
 Precision = Literal["auto", "float32", "bfloat16"]

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.positions import DEFAULT, positions
 from ner_lightning.data.pretrained import Pretrained, locate, trained_on
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.data.settings import Encoding
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.build import Target, build_tagger
@@ -25,12 +25,12 @@ from ner_lightning.model.checkpoint import (
     kept_names,
 )
 from ner_lightning.model.decoder import Decoder
-from ner_lightning.model.settings import TaggerSettings
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.runs.folder import BEST, resolve
+from ner_lightning.system.plain_settings import build, select
 from ner_lightning.system.ranges import PositiveFloat, check
-from ner_lightning.system.settings import build, select
 
 MANIFEST = "ner_lightning.json"  # a folder with this file is an exported one
 WEIGHTS = "tagger.safetensors"  # head, CRF, and layers that were trained whole

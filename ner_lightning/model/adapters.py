@@ -9,8 +9,8 @@ from torch import nn
 
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import Backbone
+from ner_lightning.system.plain_settings import fixed
 from ner_lightning.system.ranges import BelowOne, PositiveFloat, PositiveInt, check_arguments
-from ner_lightning.system.settings import fixed
 
 
 @dataclass(frozen=True)

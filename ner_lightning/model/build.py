@@ -15,11 +15,11 @@ from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.emitter import BackboneEmitter, EnsembleEmitter
 from ner_lightning.model.masks import hide_right_context
-from ner_lightning.model.settings import TaggerSettings
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.model.weights import load_backbone
+from ner_lightning.system.plain_settings import plain
 from ner_lightning.system.progress import stage
-from ner_lightning.system.settings import plain
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.layer_split import LayerSplit
 from ner_lightning.model.masks import hidden_states
-from ner_lightning.model.settings import Architecture
+from ner_lightning.model.tagger_settings import Architecture
 from ner_lightning.model.word_vectors import pool
 
 

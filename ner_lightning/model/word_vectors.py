@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.model.settings import Pooling
+from ner_lightning.model.tagger_settings import Pooling
 
 
 def pool(hidden: Tensor, batch: Batch, pooling: Pooling) -> Tensor:

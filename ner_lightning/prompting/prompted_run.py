@@ -19,7 +19,7 @@ from ner_lightning.metrics.entity_f1 import EntityF1
 from ner_lightning.metrics.functional import entity_counts
 from ner_lightning.model.backbone import fingerprint
 from ner_lightning.model.devices import chosen_device
-from ner_lightning.model.settings import TaggerSettings
+from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.prompting.constraint import AnswerForm, Vocabulary
 from ner_lightning.prompting.generation import GeneratedAnswer, PromptedModel
 from ner_lightning.prompting.prompt import (

@@ -9,15 +9,15 @@ from torch.utils.data import DataLoader
 
 from ner_lightning.data.batching import Batch, EncodedDataset
 from ner_lightning.data.corpus import Corpus, TokenizerSource
+from ner_lightning.data.corpus_settings import Batches, Encoding, Files, Limits
 from ner_lightning.data.feature_store import FeatureStore
-from ner_lightning.data.memory import Memory
+from ner_lightning.data.in_memory import Memory
 from ner_lightning.data.sampling import LengthGroupedSampler, RepeatedBatches
-from ner_lightning.data.settings import Batches, Encoding, Files, Limits
 from ner_lightning.data.sources import SentenceSource, Source
 from ner_lightning.errors import UserError
 from ner_lightning.system import progress
+from ner_lightning.system.plain_settings import coerced, plain
 from ner_lightning.system.ranges import Seed, check_arguments, register
-from ner_lightning.system.settings import coerced, plain
 
 register()
 SPLITS = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",), "predict": ("test",)}

@@ -18,10 +18,10 @@ from ner_lightning.model.checkpoint import check_backbone, check_names, check_ty
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.extensions import preparation
 from ner_lightning.model.loss import Loss
-from ner_lightning.model.settings import Architecture, Cache, Peft, Runtime, TaggerSettings
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.model.tagger_settings import Architecture, Cache, Peft, Runtime, TaggerSettings
+from ner_lightning.system.plain_settings import coerced, plain
 from ner_lightning.system.ranges import check_arguments, register
-from ner_lightning.system.settings import coerced, plain
 from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.callbacks.throughput import logs_step
 from ner_lightning.training.datamodule import CoNLLDataModule

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import nn
 
+from ner_lightning.system.plain_settings import fixed
 from ner_lightning.system.ranges import (
     NonNegativeFloat,
     PositiveFloat,
@@ -14,7 +15,6 @@ from ner_lightning.system.ranges import (
     UpToHalf,
     check_arguments,
 )
-from ner_lightning.system.settings import fixed
 
 Schedule = Literal["linear", "cosine", "constant"]
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from ner_lightning.data.settings import Encoding
-from ner_lightning.system.settings import plain
+from ner_lightning.data.corpus_settings import Encoding
+from ner_lightning.system.plain_settings import plain
 from ner_lightning.training.datamodule import CoNLLDataModule
 
 LINKED = {"types", "members", "seed"}  # what the command takes from other settings

@@ -64,7 +64,7 @@ def test_overlays_and_values_of_all_kinds(folder, overrides):
     assert run.path == folder / "runs/other/1"
     assert config["model"]["lora"]["rank"] == 2
     assert config["model"]["use_crf"] is False
-    assert config["model"]["crf_lr"] is None
+    assert config["model"]["optimizer"]["crf_lr"] is None
     assert config["data"]["types"] == ["PER", "LOC", "ORG", "MISC"]
 
 

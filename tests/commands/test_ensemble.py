@@ -14,7 +14,7 @@ from ner_lightning.commands.main import main
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import mean_state
-from ner_lightning.system.settings import plain
+from ner_lightning.system.plain_settings import plain
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",

@@ -52,7 +52,7 @@ BAD = {
     "empty columns": ("a.conll", b"", "a.conll:1: no sentence in the file"),
     "empty JSONL": ("a.jsonl", b"", "a.jsonl:1: no sentence in the file"),
     "Latin-1": ("a.txt", b"Vera\nJos\xe9 left\n", "a.txt:2: byte 0xe9 in column 4 is not UTF-8"),
-    "a word of no width": ("a.conll", "Vera\nleft\n\u200b\n".encode(), "a.conll:3: word '\\u200b' shows"),
+    "a word of no width": ("a.conll", "Vera\nleft\n\u200b\n".encode(), "a.conll:3: word '\\u200b' is empty"),
     "no JSON": ("a.jsonl", b'{"text": "Vera"}\n{\n', "a.jsonl:2: not JSON"),
     "no such field": ("a.jsonl", b'{"body": "Vera"}\n', "a.jsonl:1: no field 'text'"),
     "no such column": ("a.csv", b"id,body\n1,Vera\n", "a.csv:1: no column 'text'"),
@@ -65,7 +65,7 @@ BAD = {
         b"PK\x03\x04\x14\x00",
         "a.xlsx:1: this is a zip archive, as .xlsx and .docx are",
     ),
-    "PDF": ("a.pdf", b"%PDF-1.7\n", "a.pdf:1: this is PDF; take its text out first"),
+    "PDF": ("a.pdf", b"%PDF-1.7\n", "a.pdf:1: this is PDF; extract its text first"),
     "Parquet as columns": ("a.conll", b"PAR1\x15\x04", "a.conll:1: this is Parquet"),
     "a header": (
         "a.conll",

@@ -4,8 +4,8 @@ import tiny
 import torch
 
 from ner_lightning.data.batching import EncodedDataset, collate
+from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.sampling import LengthGroupedSampler
-from ner_lightning.data.settings import Encoding
 from ner_lightning.data.tokenization.encoding import Encoded, Encoder
 
 

@@ -12,12 +12,12 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.readers.column_layout import DOCSTART
 from ner_lightning.data.readers.columns import read_conll
 from ner_lightning.data.readers.jsonl import read_jsonl
 from ner_lightning.data.schemes import Scheme, convert, detect, spans, to_bio2
 from ner_lightning.data.sentence import DataError
-from ner_lightning.data.settings import Encoding
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.data.tokenization.windows import windows
 

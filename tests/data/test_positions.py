@@ -119,7 +119,10 @@ def test_the_default_follows_the_backbone_into_checkpoint_prediction_and_export(
 
 
 def test_too_long_windows_are_rejected_before_loading(recipe, capsys):
-    assert main(["fit", "--config", "recipe.yaml", "--data.encoding.max_length", "41", "--data.dataset", "none"]) == 2
+    assert (
+        main(["fit", "--config", "recipe.yaml", "--data.encoding.max_length", "41", "--data.dataset", "none"])
+        == 2
+    )
     error = capsys.readouterr().err
     assert "data.encoding.max_length is 41, but gpt2 has positions for 40 sub-tokens" in error
     assert "Traceback" not in error

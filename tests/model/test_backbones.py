@@ -19,7 +19,7 @@ from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.build import build_tagger
-from ner_lightning.model.settings import Architecture
+from ner_lightning.model.tagger_settings import Architecture
 
 pytestmark = [
     pytest.mark.slow,

@@ -12,7 +12,7 @@ from ner_lightning.model.adapters import Lora
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import kept_names, mean_state
 from ner_lightning.model.emitter import Dropout
-from ner_lightning.system.settings import plain
+from ner_lightning.system.plain_settings import plain
 
 
 def batch_of(folder):

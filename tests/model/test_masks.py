@@ -5,8 +5,8 @@ import torch
 from taggers import build
 
 from ner_lightning.data.batching import collate
+from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.data.settings import Encoding
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
 from ner_lightning.training.datamodule import CoNLLDataModule

@@ -8,9 +8,9 @@ import tiny
 import torch
 
 from ner_lightning.data.batching import collate
+from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.data.settings import Encoding
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora

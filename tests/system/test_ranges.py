@@ -8,11 +8,11 @@ from jsonargparse import ArgumentError
 
 from ner_lightning.commands.parser_errors import explain
 from ner_lightning.commands.recipe import parser
-from ner_lightning.data.settings import Batches, Encoding, Limits
+from ner_lightning.data.corpus_settings import Batches, Encoding, Limits
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.loss import Loss
-from ner_lightning.model.settings import Architecture, Cache
+from ner_lightning.model.tagger_settings import Architecture, Cache
 from ner_lightning.system import ranges
 from ner_lightning.system.ranges import Ranged
 from ner_lightning.training.averaging import WeightAverage

@@ -3,8 +3,8 @@ import json
 import pytest
 import tiny
 
+from ner_lightning.data.corpus_settings import Encoding, Files, Limits
 from ner_lightning.data.schemes import spans
-from ner_lightning.data.settings import Encoding, Files, Limits
 from ner_lightning.data.sources import Split
 from ner_lightning.errors import UserError
 from ner_lightning.training.datamodule import CoNLLDataModule

@@ -9,7 +9,7 @@ import tiny
 import torch
 
 from ner_lightning.commands.main import main
-from ner_lightning.data.settings import Batches, Encoding, Files
+from ner_lightning.data.corpus_settings import Batches, Encoding, Files
 from ner_lightning.errors import UserError
 from ner_lightning.export.exported_folder import export
 from ner_lightning.inference.ner_tagger import NERTagger

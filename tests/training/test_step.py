@@ -9,8 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel
 
 from ner_lightning.data.batching import EncodedDataset
+from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.sampling import LengthGroupedSampler
-from ner_lightning.data.settings import Encoding
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.crf import sums
 from ner_lightning.training.datamodule import CoNLLDataModule

@@ -6,10 +6,10 @@ from itertools import groupby, islice
 
 import numpy as np
 
+from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.gguf import read_once
 from ner_lightning.data.positions import DEFAULT
 from ner_lightning.data.pretrained import Pretrained, no_foreign_code
-from ner_lightning.data.settings import Encoding
 from ner_lightning.data.tokenization.alignment import (
     Ints,
     Tokenizer,

@@ -9,7 +9,7 @@ from torch import Tensor
 from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
 from ner_lightning.model.emitter import Emitter
-from ner_lightning.model.settings import Pooling
+from ner_lightning.model.tagger_settings import Pooling
 from ner_lightning.model.word_vectors import pool
 
 INPUTS, OUTPUT = ("input_ids", "attention_mask"), "logits"

@@ -521,7 +521,7 @@ model = AutoModel.from_pretrained("lab/tiny", **where)
 words = tokenizer("Oda sees Norvik")["input_ids"]
 results = {
     "class": type(model).__name__,
-    "layers": len(model.architecture.layers),
+    "layers": len(model.layers),
     "weight": model.embed_tokens.weight[5].tolist(),
     "text": tokenizer.decode(words),
     "tokens": len(words),

@@ -4,7 +4,7 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner_lightning.data.settings import Encoding
+from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.data.tokenization.windows import owners, passages, windows
 from ner_lightning.errors import UserError

@@ -17,7 +17,7 @@ from ner_lightning.commands.main import main
 from ner_lightning.data.readers.by_suffix import read_sentences
 from ner_lightning.inference import bulk
 from ner_lightning.inference.io import columnar, records
-from ner_lightning.inference.io.inputs import Inputs
+from ner_lightning.inference.io.input_files import Inputs
 from ner_lightning.inference.io.records import numbered
 from ner_lightning.inference.io.writers import marked
 from ner_lightning.inference.ner_tagger import NERTagger

@@ -1,6 +1,6 @@
 """Builds the sample corpus from its two annotations, and prints its figures.
 
-`python -m ner_lightning.data.sample.build` prints the figures; with `--write` it writes train.conll,
+`python -m ner_lightning.data.sample.make_corpus` prints the figures; with `--write` it writes train.conll,
 valid.conll, test.conll and the block of figures in README.md. The address of a sentence is
 `domain:document:number`, with numbers from 1. Inconsistent files raise a DataError.
 """

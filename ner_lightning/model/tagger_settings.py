@@ -11,8 +11,8 @@ from ner_lightning.model.adapters import Lora
 from ner_lightning.model.backbone import Attention, AttentionImplementation
 from ner_lightning.model.extensions import Preparation, preparation
 from ner_lightning.model.loss import Loss
+from ner_lightning.system.plain_settings import build, fixed
 from ner_lightning.system.ranges import BelowOne, NonNegativeInt, PositiveFloat, PositiveInt, check_arguments
-from ner_lightning.system.settings import build, fixed
 
 Peft = Literal["none", "lora"]
 Pooling = Literal["first", "last", "mean"]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ner_lightning.data.settings import Files
+from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.sources import SentenceSource, Split
 from ner_lightning.errors import UserError
 

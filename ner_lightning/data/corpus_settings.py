@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from ner_lightning.system.plain_settings import fixed
 from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_arguments
-from ner_lightning.system.settings import fixed
 
 WORDS_COLUMN, TAGS_COLUMN = "tokens", "ner_tags"  # unless others are named
 
