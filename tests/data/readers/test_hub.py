@@ -26,7 +26,7 @@ TEST = [(["Norvik", "sleeps"], ["B-LOC", "O"]), (["Nobody", "knows"], ["O", "O"]
 LOADER = """
 import dataclasses, json, logging, sys, time
 from ner_lightning.data.readers.hub_dataset import load_hub
-import ner_lightning.system.hub_errors as hub_errors
+from ner_lightning.system.hub_access import check_model_access
 from ner_lightning.errors import UserError
 
 logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
@@ -43,7 +43,7 @@ def download(*args):
 
     hf_hub_download(*args)
 
-functions = {"load": load, "model": hub_errors.check_model_access, "download": download}
+functions = {"load": load, "model": check_model_access, "download": download}
 results = []
 for function, args, kwargs in json.loads(sys.argv[1]):
     start = time.monotonic()
