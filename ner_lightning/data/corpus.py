@@ -40,11 +40,11 @@ class TokenizerSource:
 
 
 class Corpus:
-    """The splits of a data set, read and encoded once each, when they are first asked for.
+    """The splits of a data set, each read and encoded once, on first use.
 
     Args:
         source: reads train, valid and test.
-        tokenizer: whose sub-tokens are used.
+        tokenizer: splits words into sub-tokens.
         encoding: how words become rows of sub-tokens.
         limits: how many sentences of a split are used.
         types: the entity types; None takes them from the whole training data.
@@ -70,24 +70,24 @@ class Corpus:
 
     @cached_property
     def labels(self) -> LabelSet:
-        """The label set, built here and nowhere else: of the whole training data, whatever their limit."""
+        """The label set of the whole training data, whatever their limit; built only here."""
         if self._types is not None:
             return LabelSet(tuple(self._types))
         train, whole = self.split("train"), self._read("train")
         found = LabelSet.from_tags(tags for _, tags in tagged(whole.sentences))
         labels = LabelSet(train.types) if train.types else found
         used = {span.type for _, tags in tagged(train.sentences) for span in spans(tags)}
-        if lacking := [name for name in labels.types if name not in used and name in found.types]:
+        if missing := [name for name in labels.types if name not in used and name in found.types]:
             progress.stage(
                 f"The first {len(train.sentences):,} of {len(whole.sentences):,} training sentences "
-                f"(data.limits.train) hold no {', '.join(lacking)}; the types are those of the whole."
+                f"(data.limits.train) have no {', '.join(missing)}; the entity types are those of all."
             )
         return labels
 
     def unknown(self, name: str) -> dict[str, int]:
-        """How many gold entities of a split are of types that are not in the label set.
+        """Number of gold entities of a split, by type, whose type is not in the label set.
 
-        None of the training split: there such a type is an error.
+        Always empty for the training split, where such a type is an error.
         """
         if name not in self._unknown:
             sentences = () if name == "train" else self.split(name).sentences
@@ -95,20 +95,17 @@ class Corpus:
         return self._unknown[name]
 
     def scored_labels(self, name: str) -> LabelSet:
-        """The tags of a split's gold entities: the label set's, then those of types that it does not have.
-
-        No entity of the latter can be predicted, so that they are scored as missed.
-        """
+        """The label set, followed by the unknown types of a split, whose entities are scored as missed."""
         return LabelSet((*self.labels.types, *self.unknown(name)))
 
     def warn_of_unknown(self, name: str) -> None:
-        """Names the types that `scored_labels` adds, where there are any."""
+        """Warns of the types that `scored_labels` adds, if any."""
         if self.unknown(name):
             progress.warn(unknown_types(self.split(name).origin, self.unknown(name), list(self.labels.types)))
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The encoder around the backbone's tokenizer, with windows that the backbone's positions permit."""
+        """The encoder with the backbone's tokenizer, and windows within the backbone's positions."""
         pretrained, trust = self.tokenizer.pretrained, self.tokenizer.trust_remote_code
         tokenizer = load_tokenizer(pretrained, trust_remote_code=trust)
         return Encoder(tokenizer, replace(self.encoding, max_length=self.max_length))
@@ -132,7 +129,7 @@ class Corpus:
                     split.sentences[:limit], split.types, split.origin, f"{split.fingerprint}[:{limit}]"
                 )
             if not split.sentences:
-                raise UserError(f"{split.origin} holds no sentences")
+                raise UserError(f"{split.origin} has no sentences")
             self._splits[name] = split
         return self._splits[name]
 
@@ -166,11 +163,11 @@ class Corpus:
         split = self.split(name)
         documents = [sentence.document for sentence in split.sentences]
         if self.encoding.context and len(set(documents)) == 1:
-            progress.stage(f"{split.origin} names no documents: all its sentences are read as one.")
+            progress.stage(f"{split.origin} marks no documents: all its sentences are read as one document.")
         return documents
 
     def add_text(self, sentences: Sequence[Sequence[str]], documents: Sequence[int]) -> None:
-        """Adds sentences to the training data of which only the words are known, to learn to fill them in.
+        """Adds untagged sentences to the training data, for masked-word pretraining.
 
         Args:
             sentences: the words of each, at least one.
@@ -179,11 +176,11 @@ class Corpus:
         coded = self.encoder.encode(sentences, documents)
         more = progress.paced(coded, "sentences of text tokenised", len(sentences))
         known = self.encoded("train")
-        places = known[-1].index[-1] + 1  # where they stand in messages: behind what is there
-        self._encoded["train"] = [*known, *(replace(each, index=each.index + places) for each in more)]
+        offset = known[-1].index[-1] + 1  # their indices, for messages, follow those of the tagged sentences
+        self._encoded["train"] = [*known, *(replace(e, index=e.index + offset) for e in more)]
 
     def entity_counts(self) -> dict[str, dict[str, int]]:
-        """How often each surface form is an entity of each type in the training data."""
+        """Number of entities of each type and surface form in the training data."""
         counts: dict[str, Counter[str]] = {name: Counter() for name in self.labels.types}
         for words, tags in tagged(self.split("train").sentences):
             for span in spans(tags):
@@ -193,7 +190,7 @@ class Corpus:
     def _tag_ids(self, name: str, number: int) -> list[int]:
         split = self.split(name)
         sentence = split.sentences[number]
-        assert sentence.tags is not None, "a split is read with its tags"
+        assert sentence.tags is not None, "splits are read with tags"
         try:
             return self.scored_labels(name).encode(sentence.tags)
         except UserError as error:

@@ -1,4 +1,4 @@
-"""Memory: sentences that are given in Python, as pairs, dicts, a data frame or a `datasets.Dataset`."""
+"""Memory: reads sentences from Python: pairs, dicts, a data frame or a `datasets.Dataset`."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,11 +24,7 @@ class Memory(SentenceSource):
     others: SentenceSource
 
     def read(self, split: str) -> Split:
-        """Reads one of train, valid and test.
-
-        Raises:
-            UserError: it is not there, or a sentence is malformed.
-        """
+        """Reads a split; see `SentenceSource.read`."""
         if split not in self.given:
             return self.others.read(split)
         value = self.given[split]
@@ -44,9 +40,9 @@ class Memory(SentenceSource):
             if isinstance(row, Mapping):
                 for column in (self.files.words_column, self.files.tags_column):
                     if column not in row:
-                        names_here = ", ".join(map(str, row))
+                        columns = ", ".join(map(str, row))
                         raise UserError(
-                            f"{split}, sentence {number}: there is no {column!r} in {names_here}; "
+                            f"{split}, sentence {number}: no {column!r} among {columns}; "
                             "name the columns: files=Files(words_column=..., tags_column=...)"
                         )
                 words, tags = row[self.files.words_column], row[self.files.tags_column]
@@ -60,7 +56,7 @@ class Memory(SentenceSource):
 
 
 def _rows(value: Any) -> Iterable[Any]:
-    """The sentences of what was given."""
+    """The sentences of a data frame or another iterable."""
     if hasattr(value, "to_dict") and hasattr(value, "columns"):  # a data frame
         return list(value.to_dict("records"))
     rows: Iterable[Any] = value
@@ -68,7 +64,7 @@ def _rows(value: Any) -> Iterable[Any]:
 
 
 def _tag_names(value: Any, column: str) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
-    """The names behind the tags of a `datasets.Dataset`, and the entity types in their order."""
+    """The tag names of a `datasets.Dataset`, and its entity types in their order."""
     feature = (getattr(value, "features", None) or {}).get(column)
     names = getattr(getattr(feature, "feature", None), "names", None)
     if names is None:

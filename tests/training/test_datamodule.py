@@ -88,7 +88,9 @@ def test_types_are_those_of_the_whole_training_file(tmp_path, llama, caplog):
     data = CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), limits=Limits(train=1))
     assert data.types == ["PER", "LOC"]
     assert len(data.corpus.split("train").sentences) == 1
-    expected = "The first 1 of 3 training sentences (data.limits.train) hold no LOC; the types are those of"
+    expected = (
+        "The first 1 of 3 training sentences (data.limits.train) have no LOC; the entity types are those of"
+    )
     assert expected in caplog.text
 
 

@@ -131,7 +131,7 @@ def test_sentences_come_from_memory(llama, kind):
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([{"words": ["a"], "tags": ["O"]}], "there is no 'tokens' in words, tags; name the columns"),
+        ([{"words": ["a"], "tags": ["O"]}], "no 'tokens' among words, tags; name the columns"),
         ([("Vera left", "B-PER O")], "expected lists of words and of tags, got text"),
         (["Vera"], "expected words and tags, got 'Vera'"),
         ([(["a"], ["O", "O"])], "1 words but 2 tags"),

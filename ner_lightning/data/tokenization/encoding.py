@@ -161,10 +161,7 @@ class Encoder:
                 pieces = (
                     self._word_by_word(words) if starts is None else (np.array(ids, dtype=np.int64), starts)
                 )
-                yield _Tokenised(index, *self._clipped(*pieces))
-
-    def _clipped(self, ids: Ints, starts: Ints) -> tuple[Ints, Ints]:
-        return clip(ids, starts, self.capacity)
+                yield _Tokenised(index, *clip(*pieces, self.capacity))
 
     def _passage(self, sentences: Sequence[_Tokenised]) -> Encoded:
         """Encodes sentences, each on a line of its own, as one window; a single long one as several.
