@@ -1,4 +1,4 @@
-"""The exceptions that are no bugs: what a user can mend, and being told to stop."""
+"""The exceptions that are not bugs: mistakes that a user can fix, and signals to stop."""
 
 
 class UserError(Exception):

@@ -9,7 +9,7 @@ from taggers import settings_of
 
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.model.build import build_tagger
-from ner_lightning.model.checkpoint import kept_names
+from ner_lightning.model.checkpoint import saved_names
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.system.plain_settings import plain
 
@@ -30,7 +30,7 @@ def write_checkpoint(
         group[name] = value
     torch.manual_seed(5)
     tagger, weights = build_tagger(TaggerSettings.read(settings), LabelSet(tuple(TYPES)))
-    kept = kept_names(tagger)
+    kept = saved_names(tagger)
     state = {name: value for name, value in tagger.state_dict().items() if name in kept}
     for name in state:
         if "lora_B" in name:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ner_lightning.errors import UserError
-from ner_lightning.export import exported_weights as weights
+from ner_lightning.export import exported_weights
 from ner_lightning.export.card import model_card, public_name
 from ner_lightning.export.facts import facts
 from ner_lightning.inference.loading import (
@@ -72,12 +72,12 @@ def export(
     with _draft_of(output) as draft:
         loads = False  # by transformers alone
         if format == ADAPTER:
-            weights.write_adapter(tagger, files, draft)
+            exported_weights.write_adapter(tagger, files, draft)
         elif format == ONNX:
-            weights.write_graph(tagger, draft)
+            exported_weights.write_graph(tagger, draft)
         else:
-            loads = weights.write_merged(tagger, files, draft, manifest["bf16"])
-        weights.write_tokenizer(encoder, draft)
+            loads = exported_weights.write_merged(tagger, files, draft, manifest["bf16"])
+        exported_weights.write_tokenizer(encoder, draft)
         card = model_card(manifest, output.name, loads=loads)
         (draft / "README.md").write_text(card, encoding="utf-8")
         (draft / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")

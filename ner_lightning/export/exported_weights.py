@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.export import graph
 from ner_lightning.inference.loading import ADAPTER_WEIGHTS, GRAPH, WEIGHTS, TaggerFiles
-from ner_lightning.model.checkpoint import BACKBONE, EMITTER, kept_names
+from ner_lightning.model.checkpoint import BACKBONE, EMITTER, saved_names
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.tagger import Tagger
 
@@ -19,7 +19,7 @@ from ner_lightning.model.tagger import Tagger
 def write_adapter(tagger: Tagger, files: TaggerFiles, folder: Path) -> None:
     """Writes what was trained: adapters in PEFT's format, other parameters by their names in `Tagger`."""
     state = tagger.state_dict()
-    trained = {name: state[name] for name in kept_names(tagger) if ".lora_" not in name}
+    trained = {name: state[name] for name in saved_names(tagger) if ".lora_" not in name}
     model = _emitter(tagger).backbone.model
     peft: Any = getattr(model, "peft_config", None)
     if peft is not None:

@@ -22,7 +22,7 @@ from ner_lightning.model.checkpoint import (
     EMITTER,
     check_backbone,
     check_names,
-    kept_names,
+    saved_names,
 )
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.tagger import Tagger
@@ -101,7 +101,7 @@ class TaggerFiles:
             UserError: the backbone or the parameters are not those of the training.
         """
         tagger = self._onnx() if self.form == ONNX else self._torch(device, bf16)
-        check_names(self.state, kept_names(tagger))
+        check_names(self.state, saved_names(tagger))
         tagger.load_state_dict(self.state, strict=False)
         if merge:
             tagger.emitter.merge()

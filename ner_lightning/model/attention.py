@@ -81,10 +81,10 @@ def _verify(backbone: Backbone, attention: Attention, packed: bool, causal_below
         probes = [batches(kind) for kind in kinds]
         for form in mask_forms(backbone):
             backbone.mask_form = form
-            found = _problem(backbone, probes, attention, causal_below)
-            if found is None:
+            other = _problem(backbone, probes, attention, causal_below)
+            if other is None:
                 return
-            problem = problem or found
+            problem = problem or other
     raise UserError(problem)
 
 
@@ -143,9 +143,9 @@ def _problem(backbone: Backbone, probes: list[_Probe], attention: Attention, cau
         )
     if seen == [attention == "bidirectional"] * len(seen):
         return None
-    found = "bidirectional" if all(seen) else "mixed" if any(seen) else "causal"
+    actual = "bidirectional" if all(seen) else "mixed" if any(seen) else "causal"
     return (
-        f"model.attention is {attention}, but the loaded backbone's attention is {found}.\n"
+        f"model.attention is {attention}, but the loaded backbone's attention is {actual}.\n"
         "Use --model.runtime.attn_implementation eager, or set model.attention to what it can do."
     )
 
@@ -174,7 +174,7 @@ def _differs(one: Tensor, other: Tensor) -> Tensor:
 def _noting_final_norm(backbone: Backbone) -> Iterator[None]:
     """Within it the backbone is run once, whole: `final_norm` becomes what runs after its last layer.
 
-    Whether a norm stands above the layers, below them or beside them does not show in its name or place.
+    Neither its name nor its position tells whether a norm comes after the layers, before them or beside them.
     """
     inside = {id(part) for part in backbone.layers.modules()}
     outside = [

@@ -13,7 +13,7 @@ from ner_lightning.errors import UserError
 
 Attention = Literal["causal", "bidirectional"]
 AttentionImplementation = Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"]
-# How a backbone is told of padding: by a mask of ours, a number for each pair of sub-tokens, or by none where
+# How a backbone is told about padding: by a mask of ours, a number for each pair of sub-tokens, or by none where
 # nothing is padded (spared); by such a mask in any case (full); by which sub-tokens are real (plain).
 MaskForm = Literal["spared", "full", "plain"]
 
@@ -31,8 +31,8 @@ class Backbone(nn.Module):
         bf16: as above.
         layers: its stack of transformer layers, found by structure.
         final_norm: what runs after the last layer: a norm in most, nothing in some. `verify_attention`
-            finds it, since it does not show in names or places.
-        mask_form: how it is told of padding; None until `verify_attention` has found a form that works.
+            finds it by running the backbone, since names do not tell.
+        mask_form: how it is told about padding; None until `verify_attention` has found a form that works.
     """
 
     model: Any

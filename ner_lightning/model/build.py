@@ -78,8 +78,8 @@ def build_tagger(
         member, shared = every[number], shares.count(owner) > 1
         adapter = adapter_name(number) if shared and member.adapters is not None else None
         if number == owner:
-            found = pretrained if number == 0 and pretrained else locate(member.backbone, member.revision)
-            backbones[owner] = _backbone(found, member, target, shared)
+            where = pretrained if number == 0 and pretrained else locate(member.backbone, member.revision)
+            backbones[owner] = _backbone(where, member, target, shared)
         backbone = backbones[owner]
         if adapter is not None:
             _add_shared(backbone, member, adapter)

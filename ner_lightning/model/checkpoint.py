@@ -13,7 +13,7 @@ BACKBONE = "backbone."
 EMITTER, CRF = "emitter.", "decoder.crf."
 
 
-def kept_names(tagger: nn.Module) -> set[str]:
+def saved_names(tagger: nn.Module) -> set[str]:
     """Names of the parameters that a checkpoint holds: all but the backbone's frozen ones."""
     return {
         name

@@ -170,20 +170,20 @@ class Decoder(nn.Module):
             a list for each sentence, in order of appearance.
         """
         lengths = mask.sum(1).tolist()
-        found = [
+        predicted = [
             (row, span)
             for row, (ids, length) in enumerate(zip(tags.tolist(), lengths, strict=True))
             for span in spans(self.labels.decode(ids[:length]))
         ]
         kinds = {name: number for number, name in enumerate(self.labels.types)}
         indices = torch.tensor(
-            [(row, s.start, s.end, kinds[s.type]) for row, s in found],
+            [(row, s.start, s.end, kinds[s.type]) for row, s in predicted],
             dtype=torch.long,
             device=emissions.device,
         ).reshape(-1, 4)
         probabilities = self.span_probabilities(emissions, mask, indices).tolist()
         entities: list[list[EntitySpan]] = [[] for _ in lengths]
-        for (row, span), probability in zip(found, probabilities, strict=True):
+        for (row, span), probability in zip(predicted, probabilities, strict=True):
             entities[row].append(EntitySpan(span.type, span.start, span.end, probability))
         return entities
 

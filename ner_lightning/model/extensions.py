@@ -63,7 +63,7 @@ def preparation(given: Preparation | Mapping[str, Any] | None, *, trust: bool = 
         trust: import what they name.
 
     Raises:
-        UserError: it is not trusted, there is no such class, or it is no `Preparation`.
+        UserError: it is not trusted, does not exist, or is not a `Preparation`.
     """
     if given is None or isinstance(given, Preparation):
         return given
@@ -71,21 +71,21 @@ def preparation(given: Preparation | Mapping[str, Any] | None, *, trust: bool = 
     if not trust:
         raise UserError(
             f"model.architecture.prepare is {path}, code that does not come with ner-lightning.\n"
-            "If you trust whoever made it: --trust_remote_code, in Python trust_remote_code=True"
+            "If you trust its author: --trust_remote_code, in Python trust_remote_code=True"
         )
     module, _, name = path.rpartition(".")
     try:
-        found = getattr(import_module(module), name)
+        kind = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError):
         raise UserError(
             f"model.architecture.prepare: there is no {path}; put its folder where Python looks: "
             "PYTHONPATH=FOLDER ner-lightning ..."
         ) from None
-    if not (isinstance(found, type) and issubclass(found, Preparation)):
+    if not (isinstance(kind, type) and issubclass(kind, Preparation)):
         raise UserError(
-            f"model.architecture.prepare: {path} is no subclass of {Preparation.__module__}.Preparation"
+            f"model.architecture.prepare: {path} is not a subclass of {Preparation.__module__}.Preparation"
         )
-    made: Preparation = found(**(given.get("init_args") or {}))
+    made: Preparation = kind(**(given.get("init_args") or {}))
     return made
 
 

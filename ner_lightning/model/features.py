@@ -66,8 +66,8 @@ class FeatureCache:
         device = self.emitter.head.weight.device
         ids = torch.arange(1, 7, device=device).unsqueeze(0)
         real = torch.ones_like(ids, dtype=torch.bool)
-        places = ids - 1
-        batch = Batch(ids, real, places, places, real, None, ids[:, 0])
+        index = ids - 1
+        batch = Batch(ids, real, index, index, real, None, ids[:, 0])
         was_training = self.emitter.training
         self.emitter.eval()
         cached = self(batch)

@@ -130,14 +130,17 @@ def _llama3_rope(folder: Path, file: str) -> dict[str, Any]:
     The file keeps the per-frequency divisors as a tensor; their maximum is the scaling factor. The
     other three numbers are the same for every Llama 3.1, 3.2 and 3.3.
     """
-    with (folder / file).open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as held:
-        if held.find(ROPE.encode()) < 0:  # the reader below takes seconds for the vocabulary alone
+    with (
+        (folder / file).open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        if content.find(ROPE.encode()) < 0:  # the reader below takes seconds for the vocabulary alone
             return {}
     import gguf
 
     tensors = gguf.GGUFReader(folder / file).tensors
-    found = [tensor for tensor in tensors if tensor.name == ROPE]
-    if not found:
+    divisors = [tensor for tensor in tensors if tensor.name == ROPE]
+    if not divisors:
         return {}
     from transformers import AutoConfig
 
@@ -145,7 +148,7 @@ def _llama3_rope(folder: Path, file: str) -> dict[str, Any]:
     config.rope_parameters = {
         "rope_type": "llama3",
         "rope_theta": config.rope_parameters["rope_theta"],
-        "factor": float(found[0].data.max()),
+        "factor": float(divisors[0].data.max()),
         "low_freq_factor": 1.0,
         "high_freq_factor": 4.0,
         "original_max_position_embeddings": 8192,

@@ -38,10 +38,10 @@ def _means(flat: Tensor, batch: Batch) -> Tensor:
         *Shape:* (B, W, D)
     """
     real = batch.mask.flatten().long()
-    number = real.cumsum(0) * real  # (B W,): words count from 1, in the order in which they stand in rows
-    begun, ended = (real.new_zeros(len(flat) + 1) for _ in range(2))
-    begun = begun.index_add_(0, batch.first.flatten(), real).cumsum(0)
-    ended = ended.index_add_(0, batch.last.flatten() + 1, real).cumsum(0)
-    owner = (begun * (begun > ended))[:-1]  # (R T,): the word of each sub-token, 0 where it is no word's
+    number = real.cumsum(0) * real  # (B W,): words are numbered from 1, in the order of the rows
+    starts, ends = (real.new_zeros(len(flat) + 1) for _ in range(2))
+    starts = starts.index_add_(0, batch.first.flatten(), real).cumsum(0)
+    ends = ends.index_add_(0, batch.last.flatten() + 1, real).cumsum(0)
+    owner = (starts * (starts > ends))[:-1]  # (R T,): the word of each sub-token, 0 if it belongs to no word
     sums = flat.new_zeros(len(number) + 1, flat.shape[1]).index_add(0, owner, flat)
     return sums[number].view(*batch.mask.shape, -1) / (batch.last - batch.first + 1).unsqueeze(-1)

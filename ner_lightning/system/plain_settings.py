@@ -34,7 +34,7 @@ def fixed_keys(kind: type, by: Level, prefix: str = "") -> Iterator[str]:
 def plain(value: Any) -> Any:
     """Settings as dicts, lists, numbers and strings: what YAML, JSON and `weights_only` loading can hold.
 
-    An object that is no dataclass becomes `class_path` and `init_args`, as a config names it.
+    An object that is not a dataclass becomes `class_path` and `init_args`, as a config names it.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -66,7 +66,7 @@ def coerced(kind: type[T], value: T | Mapping[str, Any]) -> T:
 
 
 def build(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass from plain values; entries that are no fields of it are passed over.
+    """A dataclass from plain values; entries that are not its fields are ignored.
 
     Raises:
         TypeError: a field without default is missing.

@@ -1,4 +1,4 @@
-"""WeightAverage: a running average of the trained weights, which is scored and kept in their stead."""
+"""WeightAverage: a running average of the trained weights, which is evaluated and saved in their place."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,10 @@ from ner_lightning.system.ranges import UpToHalf, check
 class WeightAverage:
     """The polynomial-decay average of trained weights (Shamir & Zhang 2013).
 
-    Step t counts c / (t + c - 1) in the average, c = 1 / age - 1. However long a training is, the weights in
-    the average are `age` of its steps old in the mean; at 0.5 all steps count alike. A rate that does not
-    fall suits it, since the average itself quiets the noise of large steps. Only what is trained is copied,
-    where Lightning's `WeightAveraging` copies the frozen backbone as well.
+    Step t has weight c / (t + c - 1) in the average, with c = 1 / age - 1. The mean age of the weights in it is
+    therefore a fraction `age` of the steps so far, however long a training is; at 0.5 all steps have the same
+    weight. It suits a constant learning rate, since it averages out the noise of large steps. Only trained
+    weights are copied; Lightning's `WeightAveraging` copies the frozen backbone as well.
 
     Args:
         age: mean age of the averaged weights, as a share of the steps so far, up to 0.5; 0 averages nothing.
@@ -29,7 +29,7 @@ class WeightAverage:
         self.age = age
         self.steps = 0
         self.inside = False  # whether the model holds the average at present, and this the weights
-        self._held: dict[str, Tensor] = {}
+        self._average: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
@@ -39,28 +39,28 @@ class WeightAverage:
         self.steps += 1
         weights = trained(model)
         if self.steps == 1:
-            self._held = {name: weight.clone() for name, weight in weights.items()}
+            self._average = {name: weight.clone() for name, weight in weights.items()}
             return
         count = 1 / self.age - 1
-        held: Any = [self._held[name] for name in weights]
-        torch._foreach_lerp_(held, list(weights.values()), count / (self.steps + count - 1))
+        average: Any = [self._average[name] for name in weights]
+        torch._foreach_lerp_(average, list(weights.values()), count / (self.steps + count - 1))
 
     @torch.no_grad()
     def exchange(self, model: nn.Module) -> None:
         """Puts the average into the model and keeps its weights, or the other way round."""
-        if not self._held:
+        if not self._average:
             return
         for name, weight in trained(model).items():
             aside = weight.clone()
-            weight.copy_(self._held[name])
-            self._held[name].copy_(aside)
+            weight.copy_(self._average[name])
+            self._average[name].copy_(aside)
         self.inside = not self.inside
 
     def settle(self, model: nn.Module) -> None:
         """Leaves the average in the model, for good."""
-        if self._held and not self.inside:
+        if self._average and not self.inside:
             self.exchange(model)
-        self.steps, self.inside, self._held = 0, False, {}
+        self.steps, self.inside, self._average = 0, False, {}
 
     def save(self, state: Mapping[str, Tensor], model: nn.Module, prefix: str = "") -> dict[str, Any]:
         """What a checkpoint holds: the average where a model's weights are, and the weights beside them.
@@ -73,9 +73,9 @@ class WeightAverage:
         Returns:
             entries of the checkpoint; none if nothing is averaged.
         """
-        if not self._held:
+        if not self._average:
             return {}
-        weights, average = trained(model), self._held
+        weights, average = trained(model), self._average
         if self.inside:
             weights, average = average, weights
         averaged = {prefix + name: value for name, value in average.items()}
@@ -91,7 +91,7 @@ class WeightAverage:
         """
         weights = trained(model)
         if self.age:
-            self._held = {name: weight.clone() for name, weight in weights.items()}
+            self._average = {name: weight.clone() for name, weight in weights.items()}
             self.steps = saved["steps"]
         for name, weight in weights.items():
             weight.copy_(saved["weights"][name])

@@ -76,11 +76,11 @@ class CoNLLDataModule(pl.LightningDataModule):
         groups = {"files": files, "encoding": encoding, "batches": batches, "limits": limits}
         train = valid = test = None  # Lightning compares all arguments, and a data frame cannot be compared
         self.save_hyperparameters(plain(settings | groups | {name: paths.get(name) for name in given}))
-        found = source or Source(dataset, paths, files)
+        sentences = source or Source(dataset, paths, files)
         if memory:
-            found = Memory(memory, files, found)
+            sentences = Memory(memory, files, sentences)
         tokenizer = TokenizerSource(backbone, backbone_revision, trust_remote_code)
-        self.corpus = Corpus(found, tokenizer, encoding, limits, types)
+        self.corpus = Corpus(sentences, tokenizer, encoding, limits, types)
         self.batches = batches
         self.seed = seed
         self._datasets: dict[str, EncodedDataset] = {}

@@ -14,7 +14,7 @@ from ner_lightning.metrics.entity_f1 import EntityF1
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.backbone import Attention
 from ner_lightning.model.build import Target, build_tagger
-from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
+from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, saved_names
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.extensions import preparation
 from ner_lightning.model.loss import Loss
@@ -228,9 +228,9 @@ class NERModule(Steps):
         """Keeps what was trained, and the name and exact weights of what was not."""
         super().on_save_checkpoint(checkpoint)
         checkpoint |= self.average.save(checkpoint["state_dict"], self.built, PREFIX)
-        kept = {PREFIX + name for name in kept_names(self.built)}
+        saved = {PREFIX + name for name in saved_names(self.built)}
         state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {name: state[name] for name in state if name in kept}
+        checkpoint["state_dict"] = {name: state[name] for name in state if name in saved}
         checkpoint["backbone"] = {
             "name": self.settings.backbone,
             "revision": self.settings.revision,
@@ -245,6 +245,6 @@ class NERModule(Steps):
         self.configure_model()
         check_backbone(checkpoint["backbone"], self.settings.backbone, self.weights_id)
         check_types(checkpoint["hyper_parameters"]["types"], self.labels.types)
-        kept = {PREFIX + name for name in kept_names(self.built)}
-        check_names(checkpoint["state_dict"], kept)
+        saved = {PREFIX + name for name in saved_names(self.built)}
+        check_names(checkpoint["state_dict"], saved)
         super().on_load_checkpoint(checkpoint)

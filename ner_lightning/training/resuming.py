@@ -69,19 +69,19 @@ def check_data(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> str | No
         UserError: the training data or the entity types are others.
     """
     check_types(_part(checkpoint, "config.data").get("types") or data.types, data.types)
-    held = _part(checkpoint, "data")
+    trained = _part(checkpoint, "data")
     now = fingerprints(data)
-    changed = [name for name in SPLITS if held.get(name, now[name]) != now[name]]
+    changed = [name for name in SPLITS if trained.get(name, now[name]) != now[name]]
     if "train" in changed:
         raise UserError(
             f"the training data ({data.corpus.split('train').origin}) are not those that this run was "
-            f"trained on: their fingerprint is {now['train'][:SHOWN]}, not {held['train'][:SHOWN]}.\n"
+            f"trained on: their fingerprint is {now['train'][:SHOWN]}, not {trained['train'][:SHOWN]}.\n"
             "Restore them to resume it, or train anew: `ner-lightning fit --config FILE`, no checkpoint."
         )
     if "valid" in changed:
         return (
             f"The validation data ({data.corpus.split('valid').origin}) are not those of the epochs "
-            f"before: their fingerprint is {now['valid'][:SHOWN]}, not {held['valid'][:SHOWN]}. "
+            f"before: their fingerprint is {now['valid'][:SHOWN]}, not {trained['valid'][:SHOWN]}. "
             "Scores before and after, `best` among them, are not comparable."
         )
     return None
@@ -108,8 +108,8 @@ def _changed(
 
 def _part(config: Mapping[str, Any], group: str) -> Mapping[str, Any]:
     for name in filter(None, group.split(".")):
-        found = config.get(name)
-        config = found if isinstance(found, Mapping) else {}
+        part = config.get(name)
+        config = part if isinstance(part, Mapping) else {}
     return config
 
 

@@ -10,7 +10,7 @@ from ner_lightning.data.pretrained import locate
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.build import build_tagger
-from ner_lightning.model.checkpoint import kept_names, mean_state
+from ner_lightning.model.checkpoint import mean_state, saved_names
 from ner_lightning.model.emitter import Dropout
 from ner_lightning.system.plain_settings import plain
 
@@ -78,9 +78,9 @@ def shared_and_apart(llama, *loras, **settings):
                 torch.nn.init.normal_(parameter, std=0.1)
         apart.append(tagger.eval())
     together, _ = build_tagger(members[0], LABELS, members=members[1:])
-    kept = [{n: v for n, v in t.state_dict().items() if n in kept_names(t)} for t in apart]
+    kept = [{n: v for n, v in t.state_dict().items() if n in saved_names(t)} for t in apart]
     state = mean_state(kept, list(map(plain, members)))
-    assert set(state) == kept_names(together)
+    assert set(state) == saved_names(together)
     together.load_state_dict(state, strict=False)
     return apart, together.eval()
 

@@ -15,7 +15,7 @@ from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.attention import verify_attention
-from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, kept_names
+from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, saved_names
 from ner_lightning.model.extensions import LossPart
 from ner_lightning.model.loss import Loss
 from ner_lightning.model.weights import load_backbone
@@ -473,7 +473,7 @@ def test_unusable_settings_are_explained(llama):
 
 def test_checkpoints_of_other_models_are_refused(llama):
     tagger = build(llama)
-    names = kept_names(tagger)
+    names = saved_names(tagger)
     assert {"emitter.head.weight", "emitter.head.bias", "decoder.crf.transitions"} < names
     assert all("lora_" in n for n in names if n.startswith("emitter.backbone."))
     check_names(names, names)

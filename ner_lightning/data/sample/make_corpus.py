@@ -149,7 +149,7 @@ class Sample:
             f"{took['first']}, for the second {took['second']}.",
             f"- Sentences corrected where both were wrong: {self.corrections}.",
             f"- Dictionary baseline, F1 on test: {entity_f1(tag_by_dictionary(train, test), test):.4f}.",
-            f"- Test entities whose surface form is no entity in training: {unseen(train, test):.1%}.",
+            f"- Test entities whose surface form is not an entity in training: {unseen(train, test):.1%}.",
         ]
         return "\n".join(lines)
 

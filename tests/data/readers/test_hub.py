@@ -512,7 +512,8 @@ def test_causes_and_contexts_of_os_errors_are_followed():
 MODELS = """
 import json
 from transformers import AutoConfig, AutoModel, AutoTokenizer
-from ner_lightning.system.hub_errors import check_model_access, explain_hub_error
+from ner_lightning.system.hub_access import check_model_access
+from ner_lightning.system.hub_errors import explain_hub_error
 
 access = check_model_access("lab/tiny")
 where = {"revision": access.commit, "local_files_only": access.local_files_only}
