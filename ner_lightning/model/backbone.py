@@ -13,8 +13,8 @@ from ner_lightning.errors import UserError
 
 Attention = Literal["causal", "bidirectional"]
 AttentionImplementation = Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"]
-# How a backbone is told about padding: by a mask of ours, a number for each pair of sub-tokens, or by none where
-# nothing is padded (spared); by such a mask in any case (full); by which sub-tokens are real (plain).
+# How a backbone is told about padding: by a mask of ours, a number for each pair of sub-tokens, or by none
+# where nothing is padded (spared); by such a mask in any case (full); by which sub-tokens are real (plain).
 MaskForm = Literal["spared", "full", "plain"]
 
 

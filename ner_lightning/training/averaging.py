@@ -12,9 +12,9 @@ from ner_lightning.system.ranges import UpToHalf, check
 class WeightAverage:
     """The polynomial-decay average of trained weights (Shamir & Zhang 2013).
 
-    Step t has weight c / (t + c - 1) in the average, with c = 1 / age - 1. The mean age of the weights in it is
-    therefore a fraction `age` of the steps so far, however long a training is; at 0.5 all steps have the same
-    weight. It suits a constant learning rate, since it averages out the noise of large steps. Only trained
+    Step t has weight c / (t + c - 1) in the average, with c = 1 / age - 1. The mean age of the weights in it
+    is therefore a fraction `age` of the steps so far, however long a training is; at 0.5 all steps have the
+    same weight. It suits a constant learning rate, since it averages out the noise of large steps. Only trained
     weights are copied; Lightning's `WeightAveraging` copies the frozen backbone as well.
 
     Args:
