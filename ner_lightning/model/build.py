@@ -191,7 +191,7 @@ def _shared_part(settings: Mapping[str, Any]) -> list[Any] | None:
     if not settings["freeze_backbone"] or architecture["unfreeze_top"]:
         return None
     return [
-        *(settings[name] for name in ("backbone", "revision", "attention")),
+        *(settings[name] for name in ("backbone", "revision", "attention", "peft")),
         *(architecture[name] for name in ("layers", "causal_below", "prepare")),
         settings["runtime"]["attn_implementation"],
     ]

@@ -104,13 +104,15 @@ def test_members_with_a_frozen_backbone_hold_it_once(llama):
 
 
 @pytest.mark.parametrize(
-    "change", [{"freeze_backbone": False}, {"unfreeze_top": 1}, {"attention": "causal"}], ids=str
+    "change",
+    [{"freeze_backbone": False}, {"unfreeze_top": 1}, {"attention": "causal"}, {"lora": None}],
+    ids=str,
 )
 def test_a_backbone_that_differs_is_not_shared(llama, change):
     usual = settings_of(llama, lora=Lora(rank=2))
-    other = settings_of(llama, lora=Lora(rank=2), **change)
+    other = settings_of(llama, **{"lora": Lora(rank=2)} | change)
     together, _ = build_tagger(usual, LABELS, members=[other, usual, other])
     backbones = [id(member.backbone) for member in together.emitter.members]
     assert backbones[0] == backbones[2]
     assert backbones[0] not in (backbones[1], backbones[3])
-    assert (backbones[1] == backbones[3]) == (change == {"attention": "causal"})
+    assert (backbones[1] == backbones[3]) == (change in ({"attention": "causal"}, {"lora": None}))
