@@ -14,8 +14,8 @@ class WeightAverage:
 
     Step t has weight c / (t + c - 1) in the average, with c = 1 / age - 1. The mean age of the weights in it
     is therefore a fraction `age` of the steps so far, however long a training is; at 0.5 all steps have the
-    same weight. It suits a constant learning rate, since it averages out the noise of large steps. Only trained
-    weights are copied; Lightning's `WeightAveraging` copies the frozen backbone as well.
+    same weight. It suits a constant learning rate, since it averages out the noise of large steps. Only
+    trained weights are copied; Lightning's `WeightAveraging` copies the frozen backbone as well.
 
     Args:
         age: mean age of the averaged weights, as a share of the steps so far, up to 0.5; 0 averages nothing.
