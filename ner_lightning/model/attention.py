@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
-from ner_lightning.model.backbone import Attention, Backbone
+from ner_lightning.model.backbone import Attention, Backbone, evaluating
 from ner_lightning.model.masks import check_packing, hidden_states, mask_forms
 
 WIDTH = 6  # sub-tokens in a row
@@ -60,13 +60,8 @@ def verify_attention(
     """
     if packed:
         check_packing(backbone)
-    was_training = backbone.training
-    backbone.eval()
-    try:
-        with torch.no_grad():
-            _verify(backbone, attention, packed, causal_below)
-    finally:
-        backbone.train(was_training)
+    with evaluating(backbone), torch.no_grad():
+        _verify(backbone, attention, packed, causal_below)
 
 
 def _verify(backbone: Backbone, attention: Attention, packed: bool, causal_below: int) -> None:

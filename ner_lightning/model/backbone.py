@@ -1,6 +1,8 @@
 """Backbone: a transformers model, and what the tagger needs to know of it."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +48,7 @@ class Backbone(nn.Module):
         # Tuples, since modules that are attributes themselves would be in the state dict twice.
         self._layers = (find_layers(model),)
         self.final_norm: tuple[nn.Module, ...] = ()
+        self.train(model.training)  # transformers loads models in evaluation mode, without their dropout
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -122,6 +125,18 @@ class Backbone(nn.Module):
             enable(activation_checkpointing_kwargs={"use_reentrant": False})
         else:  # transformers before 5.20
             self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Within it a module is in evaluation mode; afterwards each of its parts is in its own mode again."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 def find_layers(model: nn.Module) -> nn.ModuleList:

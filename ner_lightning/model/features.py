@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
+from ner_lightning.model.backbone import evaluating
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.layer_split import LayerSplit
 
@@ -68,13 +69,11 @@ class FeatureCache:
         real = torch.ones_like(ids, dtype=torch.bool)
         index = ids - 1
         batch = Batch(ids, real, index, index, real, None, ids[:, 0])
-        was_training = self.emitter.training
-        self.emitter.eval()
-        cached = self(batch)
-        whole = self.emitter.word_vectors(batch).float()
-        batch.features = cached
-        parts = self.emitter.word_vectors(batch).float()
-        self.emitter.train(was_training)
+        with evaluating(self.emitter):
+            cached = self(batch)
+            whole = self.emitter.word_vectors(batch).float()
+            batch.features = cached
+            parts = self.emitter.word_vectors(batch).float()
         if not torch.allclose(whole, parts, rtol=1e-3, atol=1e-5 * float(whole.abs().max())):
             raise UserError(
                 "model.cache: this backbone's upper layers need more than the hidden states below them; "

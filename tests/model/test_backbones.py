@@ -9,6 +9,7 @@ import tiny
 import torch
 import transformers
 import yaml
+from taggers import build
 
 from ner_lightning.commands.main import main
 from ner_lightning.data.batching import collate
@@ -18,8 +19,6 @@ from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
-from ner_lightning.model.build import build_tagger
-from ner_lightning.model.tagger_settings import Architecture
 
 pytestmark = [
     pytest.mark.slow,
@@ -115,9 +114,8 @@ def test_any_family_works_from_fit_to_export(corpus, tmp_path, monkeypatch, kind
 def first_word_sees_the_last(backbone, attention, implementation):
     """Whether the first word's scores depend on the last word, alone and beside a longer sentence."""
     torch.manual_seed(1)
-    architecture = Architecture(attention=attention, lora=Lora(rank=4), dropout=0.0)
-    tagger, _ = build_tagger(locate(str(backbone)), LABELS, architecture, implementation=implementation)
-    tagger.eval()
+    chosen = {"lora": Lora(rank=4), "dropout": 0.0, "implementation": implementation}
+    tagger = build(backbone, LABELS, attention=attention, **chosen).eval()
     encoder = Encoder(load_tokenizer(locate(str(backbone))))
     words = ["Vera", "joined", "Halden", "Bank"]
     seen = []

@@ -12,6 +12,7 @@ from ner_lightning.model.adapters import Lora
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import mean_state, saved_names
 from ner_lightning.model.emitter import Dropout
+from ner_lightning.model.features import FeatureCache
 from ner_lightning.system.plain_settings import plain
 
 
@@ -116,3 +117,16 @@ def test_a_backbone_that_differs_is_not_shared(llama, change):
     assert backbones[0] == backbones[2]
     assert backbones[0] not in (backbones[1], backbones[3])
     assert (backbones[1] == backbones[3]) == (change in ({"attention": "causal"}, {"lora": None}))
+
+
+def test_a_backbone_trains_without_its_own_dropout_as_it_was_loaded(bert):
+    """transformers loads models in evaluation mode; neither the check of attention nor a cache changes that."""
+    tagger, _ = build_tagger(settings_of(bert, lora=Lora(rank=2, top=1)), LABELS)
+    modes = {name: part.training for name, part in tagger.named_modules()}
+    FeatureCache(tagger.emitter, 1)
+    assert {name: part.training for name, part in tagger.named_modules()} == modes
+    dropouts = [name for name, part in tagger.named_modules() if isinstance(part, torch.nn.Dropout)]
+    own = [name for name in dropouts if name.startswith("emitter.backbone") and "lora" not in name]
+    assert own
+    assert not any(modes[name] for name in own)
+    assert modes["emitter.dropout"]

@@ -21,6 +21,7 @@ from ner_lightning.data.feature_store import (
 )
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.errors import UserError
+from ner_lightning.model.backbone import evaluating
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.features import FeatureCache
 from ner_lightning.runs.provenance import package_versions
@@ -115,16 +116,14 @@ def _fill(
         rank=trainer.global_rank,
         world=trainer.world_size,
     )
-    was_training = features.emitter.training
-    features.emitter.eval()  # features are computed without dropout
     what = f"Features of {split}: batches"
     bar = tqdm(sampler, desc=what, leave=False, disable=None if trainer.is_global_zero else True)
-    for indices in paced(bar, what, len(sampler)) if bar.disable else bar:
-        batch = dataset[indices]
-        values = features(batch.to(trainer.strategy.root_device)).cpu()
-        # Both come in the order of the sentences: words by row, sub-tokens by window.
-        rows = values[batch.mask if features.words else batch.attention_mask]  # (rows of all, D)
-        counts = np.diff(writer.layout.starts)[indices]
-        for index, part in zip(indices, torch.split(rows, counts.tolist()), strict=True):
-            writer.put(index, part)
-    features.emitter.train(was_training)
+    with evaluating(features.emitter):  # features are computed without dropout
+        for indices in paced(bar, what, len(sampler)) if bar.disable else bar:
+            batch = dataset[indices]
+            values = features(batch.to(trainer.strategy.root_device)).cpu()
+            # Both come in the order of the sentences: words by row, sub-tokens by window.
+            rows = values[batch.mask if features.words else batch.attention_mask]  # (rows of all, D)
+            counts = np.diff(writer.layout.starts)[indices]
+            for index, part in zip(indices, torch.split(rows, counts.tolist()), strict=True):
+                writer.put(index, part)
