@@ -120,7 +120,7 @@ def test_a_backbone_that_differs_is_not_shared(llama, change):
 
 
 def test_a_backbone_trains_without_its_own_dropout_as_it_was_loaded(bert):
-    """transformers loads models in evaluation mode; neither the check of attention nor a cache changes that."""
+    """transformers loads models in evaluation mode; checks and caches keep that."""
     tagger, _ = build_tagger(settings_of(bert, lora=Lora(rank=2, top=1)), LABELS)
     modes = {name: part.training for name, part in tagger.named_modules()}
     FeatureCache(tagger.emitter, 1)
