@@ -66,13 +66,13 @@ class Kernels(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Names the loss, to find it in the profile."""
-        losses = pl_module.built.losses
+        losses = pl_module.built.decoder.losses
 
         def named(*args: Any) -> Any:
             with torch.profiler.record_function("the loss"):
                 return losses(*args)
 
-        pl_module.built.losses = named
+        pl_module.built.decoder.losses = named
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Begins at the first step that counts."""

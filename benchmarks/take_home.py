@@ -17,7 +17,7 @@ from typing import Any
 import measure
 from record import split_command
 
-from ner_lightning.analysis import rows as predictions
+from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.data.readers.by_suffix import read_sentences
 from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sentence import Sentence
@@ -88,7 +88,7 @@ def main(args: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     sentences = read_sentences(options.data / "valid.txt")
     run = Run(Path(options.run))
-    written = [row.predicted for row in predictions.read(run.path / "predictions.valid.jsonl").rows]
+    written = [row.predicted for row in read_predictions(run.path / "predictions.valid.jsonl").rows]
     shared: dict[str, Any] = {
         "script": Path(__file__).name,
         "words": [word for word in words if word != options.run],

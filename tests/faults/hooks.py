@@ -81,7 +81,7 @@ class Poison(Callback):
     def on_train_batch_start(self, trainer, pl_module, *_) -> None:
         if trainer.global_step == self.step and trainer.global_rank == self.rank:
             with torch.no_grad():
-                pl_module.built.head.bias[1] = float("nan")
+                pl_module.built.emitter.head.bias[1] = float("nan")
 
 
 class LimitMemory(Callback):
