@@ -35,7 +35,7 @@ def test_what_the_wheel_holds(wheel):
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
         licences = [name for name in archive.namelist() if name.endswith("dist-info/licenses/LICENSE")]
     modules = {f"ner_lightning/{path.relative_to(PACKAGE)}" for path in PACKAGE.rglob("*.py")}
-    page = {f"ner_lightning/analysis/page.{kind}" for kind in ("css", "js")}
+    page = {f"ner_lightning/analysis/render/page.{kind}" for kind in ("css", "js")}
     page |= {f"ner_lightning/serving/page.{kind}" for kind in ("html", "css", "js")}
     recipes = {f"ner_lightning/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yaml")}
     sample = {f"ner_lightning/data/sample/{name}.conll" for name in ("train", "valid", "test")}
