@@ -130,6 +130,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "cache": bench("cache speed"),
     "crf": bench("crf speed"),
     "startup": bench("start-up"),
+    "ensemble_memory": bench("ensemble memory"),
     "service": bench("service under load"),
     "take_home": bench("take home"),
     "calibration": bench("calibration"),
