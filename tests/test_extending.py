@@ -147,7 +147,7 @@ def test_what_cannot_be_used_is_refused(place, capsys):
         with pytest.raises(UserError, match=r"there is no .*PYTHONPATH"):
             preparation({"class_path": path}, trust=True)
     for path in ("subprocess.Popen", "own_source.Database", "os.system"):
-        with pytest.raises(UserError, match=r"is no subclass of .*Preparation"):
+        with pytest.raises(UserError, match=r"is not a subclass of .*Preparation"):
             preparation({"class_path": path, "init_args": {"args": ["touch", "was_run"]}}, trust=True)
     assert not Path("was_run").exists()
     with pytest.raises(UserError, match="here, sentence 2: 1 words but 2 tags"):
