@@ -12,6 +12,7 @@ import yaml
 
 from ner_lightning.commands.main import main
 from ner_lightning.system import progress
+from ner_lightning.training.callbacks import epoch_progress
 from ner_lightning.training.module import NERModule
 
 pytestmark = pytest.mark.filterwarnings(
@@ -134,6 +135,19 @@ def test_the_loss_shown_is_that_of_a_word_whatever_is_accumulated(fit):
         )
         shown[batches] = float(epoch_lines(out)[0][1])
     assert shown[4] == pytest.approx(shown[1], rel=1e-3)
+
+
+def test_an_estimate_of_the_time_left_counts_the_epochs_own_batches(fit, monkeypatch):
+    begun = []
+
+    def pace(what, total, before=0):
+        begun.append((what, before))
+        return progress.Pace(what, total, before)
+
+    monkeypatch.setattr(epoch_progress, "Pace", pace)
+    assert fit()[0] == 0
+    assert ("epoch 2: batches", 0) in begun
+    assert {before for _, before in begun} == {0}
 
 
 def test_an_epoch_that_is_resumed_counts_from_where_it_stopped(fit, tmp_path, capsys, monkeypatch):

@@ -32,15 +32,18 @@ class EpochProgress:
         self._losses, self._batches, self._earlier = state["losses"], state["batches"], state["seconds"]
 
     def resume(self, trainer: pl.Trainer) -> None:
-        """Starts the clock at the start of training."""
-        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        self._pace = Pace(f"epoch {trainer.current_epoch + 1}: batches", trainer.num_training_batches, done)
-        self._began = time.perf_counter()
+        """Starts the clock at the start of training, perhaps within an epoch."""
+        self._start_clock(trainer, trainer.fit_loop.epoch_loop.batch_progress.current.ready)
 
     def start(self, trainer: pl.Trainer) -> None:
         """Starts a new epoch."""
         self._losses, self._batches, self._earlier = 0.0, 0, 0.0
-        self.resume(trainer)
+        # Lightning still counts the batches of the epoch before.
+        self._start_clock(trainer, 0)
+
+    def _start_clock(self, trainer: pl.Trainer, done: int) -> None:
+        self._pace = Pace(f"epoch {trainer.current_epoch + 1}: batches", trainer.num_training_batches, done)
+        self._began = time.perf_counter()
 
     def add(self, loss: Any, index: int) -> None:
         """Adds a batch's loss, which is not waited for on a GPU."""
