@@ -1,7 +1,12 @@
 """Settings of the data: how files are read, how words are encoded, how batches are made."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from ner_lightning.data.readers.char_spans import Misaligned, Overlapping, SpanRules
+from ner_lightning.data.schemes import is_tag
+from ner_lightning.data.sentence import read_lines
+from ner_lightning.errors import UserError
 from ner_lightning.system.plain_settings import fixed
 from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_arguments
 
@@ -20,6 +25,11 @@ class Files:
         tags_column: the same with the tags.
         document_column: the Hub column, JSONL field or CSV column that names each sentence's document, where
             there is one.
+        tag_names: the tags that numbers in a file stand for, from 0, separated by commas, as in
+            `O,B-PER,I-PER`; or a file with one per line.
+        misaligned: an entity given by characters that begins or ends inside a word splits the word there, is
+            expanded to the whole word, or is dropped.
+        overlapping: of entities that share a word, keep the longest or the first in the file; refuse stops.
     """
 
     config: str | None = None
@@ -27,6 +37,35 @@ class Files:
     words_column: str = WORDS_COLUMN
     tags_column: str = TAGS_COLUMN
     document_column: str | None = None
+    tag_names: str | None = None
+    misaligned: Misaligned = "split"
+    overlapping: Overlapping = "refuse"
+
+    @property
+    def rules(self) -> SpanRules:
+        """What happens to entities that are not whole words, or overlap."""
+        return SpanRules(self.misaligned, self.overlapping)
+
+    def named_tags(self) -> tuple[str, ...] | None:
+        """The tags that numbers stand for; None if they are not named.
+
+        Raises:
+            UserError: a name is not a tag.
+        """
+        if self.tag_names is None:
+            return None
+        path = Path(self.tag_names).expanduser()
+        if path.is_file():
+            names = [line.strip() for line in read_lines(path) if line.strip()]
+        else:
+            names = [name.strip() for name in self.tag_names.split(",")]
+        wrong = next((name for name in names if not is_tag(name)), None)
+        if wrong is not None:
+            raise UserError(
+                f"data.files.tag_names: {wrong!a:.40} is not a tag, and {self.tag_names!a:.60} is no file; "
+                "write tags such as O,B-PER,I-PER in the order of their numbers"
+            )
+        return tuple(names)
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,8 @@ class Source(SentenceSource):
         path = self._path(split)
         if path is None:
             return self._from_hub(split)
-        sentences = read_sentences(path, **self._columns(path))
+        rules, names = self.files.rules, self.files.named_tags()
+        sentences = read_sentences(path, rules=rules, tag_names=names, **self._columns(path))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return Split(sentences, None, str(path), f"sha256:{digest}")
 

@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, overload
 
+from ner_lightning.data.running_text import Document, from_text, from_words
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.errors import UserError
@@ -12,7 +13,6 @@ from ner_lightning.inference import hub, loading, scoring
 from ner_lightning.inference.arguments import checked_sentences, checked_texts
 from ner_lightning.inference.result import SentenceResult, Tagged, join
 from ner_lightning.inference.scoring import ScoredBatch
-from ner_lightning.inference.text import Document, from_text, from_words
 from ner_lightning.model.devices import chosen_device
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.system.ranges import PositiveFloat, RangeError

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ner_lightning.data.running_text import Document, Offsets
 from ner_lightning.errors import UserError
 from ner_lightning.inference.display import marked_html, short
-from ner_lightning.inference.text import Document, Offsets
 
 if TYPE_CHECKING:
     import pandas

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from ner_lightning.data.batching import EncodedDataset
+from ner_lightning.data.running_text import Document
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.inference.arguments import checked_sentences
 from ner_lightning.inference.grouping import grouped
 from ner_lightning.inference.result import SentenceResult
-from ner_lightning.inference.text import Document
 from ner_lightning.model.tagger import Tagger
 
 WINDOW = 2048  # sentences that are sorted by length together

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import enumeration
 
+from ner_lightning.data.running_text import from_words, words
 from ner_lightning.data.schemes import Span, spans, to_bio2
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 from ner_lightning.inference import calibration, scoring
-from ner_lightning.inference.text import from_words, words
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 import pytest
 import taggers
 
+from ner_lightning.data.running_text import from_text
 from ner_lightning.errors import UserError
 from ner_lightning.inference.result import Entity, Tagged
-from ner_lightning.inference.text import from_text
 
 TEXT = "Vera Holt left Lima."
 

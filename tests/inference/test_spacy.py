@@ -12,9 +12,9 @@ spacy = pytest.importorskip("spacy")
 
 from untrained import write_checkpoint  # noqa: E402
 
+from ner_lightning.data.running_text import from_text  # noqa: E402
 from ner_lightning.inference.result import Entity, Tagged  # noqa: E402
 from ner_lightning.inference.spacy_pipe import Pipe  # noqa: E402
-from ner_lightning.inference.text import from_text  # noqa: E402
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -15,13 +15,13 @@ import taggers
 
 from ner_lightning.commands.main import main
 from ner_lightning.data.readers.by_suffix import read_sentences
+from ner_lightning.data.running_text import from_text, from_words
 from ner_lightning.inference import bulk
 from ner_lightning.inference.io import columnar, records
 from ner_lightning.inference.io.input_files import Inputs
 from ner_lightning.inference.io.records import numbered
 from ner_lightning.inference.io.writers import marked
 from ner_lightning.inference.ner_tagger import NERTagger
-from ner_lightning.inference.text import from_text, from_words
 
 TEXTS = ["Vera Holt left Lima.", 'Okoro, of "Tollan Inc.", won\t6-4!', "Nobody in Oslo answered."]
 

@@ -1,0 +1,186 @@
+"""Recognises by its fields which annotation tool wrote a JSON row, and takes out its text and entities."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ner_lightning.data.readers.char_spans import CharSpan
+from ner_lightning.data.running_text import Offsets, from_words
+from ner_lightning.data.sentence import is_invisible
+from ner_lightning.errors import UserError
+
+TEXTS = ("text", "data", "content")  # fields with a text, the first that is present
+SPANS = ("label", "labels", "entities", "spans", "annotations")  # fields with its entities
+_STARTS, _ENDS = ("start", "start_offset"), ("end", "end_offset")
+_TYPES = ("label", "labels", "type", "tag")
+_WRITE_SPAN = 'write [start, end, "TYPE"] or {"start": 0, "end": 6, "label": "TYPE"}'
+
+
+class Annotated(NamedTuple):
+    """A text with its entities.
+
+    Attributes:
+        text: the text.
+        entities: its entities.
+        tokens: the offsets of its words; None if the file leaves them open.
+    """
+
+    text: str
+    entities: tuple[CharSpan, ...] = ()
+    tokens: tuple[Offsets, ...] | None = None
+
+
+def has_words(row: Any, field: str) -> bool:
+    """Whether a row has a list of words of its own: in the named field, or in `words`."""
+    if not isinstance(row, dict):
+        return False
+    words = next((row[name] for name in (field, "words") if name in row), "")
+    is_objects = isinstance(words, list) and bool(words) and isinstance(words[0], dict)
+    has_text = isinstance(words, str) and any(
+        isinstance(row.get(name), str | dict) for name in (field, *TEXTS)
+    )
+    return not (is_objects or has_text or "tokenized_text" in row)
+
+
+def annotated(row: Any, text_field: str, spans_field: str, *, tagged: bool) -> Annotated:
+    """The text and entities of a row of Label Studio, Prodigy, doccano, GLiNER or spaCy.
+
+    Args:
+        row: the parsed JSON.
+        text_field: the field with the text, if it is not one of `TEXTS`.
+        spans_field: the field with the entities, if it is not one of `SPANS`.
+        tagged: whether entities are read.
+
+    Raises:
+        UserError: the row has none of these shapes, or is malformed.
+    """
+    if isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and isinstance(row[1], dict):
+        row = row[1] | {"text": row[0]}  # spaCy's pairs
+    if not isinstance(row, dict):
+        raise UserError(f"a JSON {type(row).__name__}, not an object; write one object per line")
+    if isinstance(row.get("data"), dict):
+        return _label_studio(row, tagged=tagged)
+    if isinstance(row.get("tokenized_text"), list):
+        return _gliner(row, tagged=tagged)
+    name = next((name for name in (text_field, *TEXTS) if isinstance(row.get(name), str)), None)
+    if name is None:
+        fields = ", ".join(row) or "none"
+        raise UserError(f"neither a list of words nor a text; name one of its fields ({fields})")
+    text = row[name]
+    tokens = _tokens(row["tokens"], text) if _has_offsets(row.get("tokens")) else None
+    if not tagged:
+        return Annotated(text, (), tokens)
+    entities = next((row[key] for key in (spans_field, *SPANS) if key in row and key != name), None)
+    if entities is None and tokens is None:
+        raise UserError(
+            f"a text in field {name!r} but no entities; write them in one of the fields {', '.join(SPANS)}"
+        )
+    return Annotated(text, tuple(_spans(entities or [])), tokens)
+
+
+def is_skipped(row: Any) -> bool:
+    """Whether the annotator rejected or ignored a row (Prodigy), or cancelled it (Label Studio)."""
+    if not isinstance(row, dict):
+        return False
+    if row.get("answer") in ("reject", "ignore"):
+        return True
+    done = row.get("annotations")
+    return isinstance(row.get("data"), dict) and isinstance(done, list) and not any(map(_is_valid, done))
+
+
+def _is_valid(annotation: Any) -> bool:
+    return not (isinstance(annotation, dict) and annotation.get("was_cancelled"))
+
+
+def _spans(entities: Any) -> Iterator[CharSpan]:
+    """Entities as lists or objects.
+
+    Raises:
+        UserError: one is neither, or lacks an offset or a type.
+    """
+    if not isinstance(entities, list):
+        raise UserError(f"the entities are {entities!a:.40}, which is not a list; {_WRITE_SPAN}")
+    for entity in entities:
+        if isinstance(entity, dict):
+            start, end = (next((entity[n] for n in names if n in entity), None) for names in (_STARTS, _ENDS))
+            type_ = next((entity[name] for name in _TYPES if name in entity), None)
+        elif isinstance(entity, list) and len(entity) >= 3:
+            start, end, type_ = entity[:3]
+        else:
+            raise UserError(f"the entity {entity!a:.40} is malformed; {_WRITE_SPAN}")
+        if isinstance(type_, list) and len(type_) == 1:  # Label Studio
+            type_ = type_[0]
+        if type(start) is not int or type(end) is not int or not isinstance(type_, str):
+            raise UserError(f"the entity {entity!a:.60} is malformed; {_WRITE_SPAN}")
+        yield CharSpan(start, end, type_)
+
+
+def _has_offsets(tokens: Any) -> bool:
+    return isinstance(tokens, list) and bool(tokens) and isinstance(tokens[0], dict) and "start" in tokens[0]
+
+
+def _tokens(tokens: Sequence[Any], text: str) -> tuple[Offsets, ...]:
+    """The offsets of Prodigy's tokens; those of white space are no words.
+
+    Raises:
+        UserError: they lie outside the text, or not one after the other.
+    """
+    offsets: list[Offsets] = []
+    before = 0
+    for token in tokens:
+        start, end = (
+            (token.get(name) for name in ("start", "end")) if isinstance(token, dict) else (None, None)
+        )
+        if type(start) is not int or type(end) is not int or not before <= start <= end <= len(text):
+            raise UserError(f"the token {token!a:.60} does not lie in the text after the one before it")
+        before = end
+        if not is_invisible(text[start:end]):
+            offsets.append((start, end))
+    return tuple(offsets)
+
+
+def _label_studio(row: Mapping[str, Any], *, tagged: bool) -> Annotated:
+    """A task of Label Studio's JSON; of several annotations the first counts.
+
+    Raises:
+        UserError: the task has no text or several, or no annotation.
+    """
+    texts = {name: value for name, value in row["data"].items() if isinstance(value, str)}
+    done = row.get("annotations", row.get("completions"))
+    result: list[Any] = []
+    if tagged:
+        if not isinstance(done, list) or not done:
+            raise UserError("a task of Label Studio without annotations; export annotated tasks only")
+        first = next(filter(_is_valid, done))
+        result = first.get("result", []) if isinstance(first, dict) else []
+    marked = [
+        entry["value"]
+        for entry in result
+        if isinstance(entry, dict) and entry.get("type") in ("labels", "hypertextlabels")
+        if isinstance(entry.get("value"), dict)
+    ]
+    name = "text" if "text" in texts or len(texts) != 1 else next(iter(texts))
+    if name not in texts:
+        raise UserError(f"a task of Label Studio with no field 'text' in data (fields: {', '.join(texts)})")
+    return Annotated(texts[name], tuple(_spans(marked)))
+
+
+def _gliner(row: Mapping[str, Any], *, tagged: bool) -> Annotated:
+    """A row of GLiNER's training data, whose entities name their first and last word.
+
+    Raises:
+        UserError: a word is not text, or an entity does not lie in the sentence.
+    """
+    words = row["tokenized_text"]
+    if not words or not all(isinstance(word, str) and not is_invisible(word) for word in words):
+        raise UserError("field 'tokenized_text' must be a list of words, none of them empty")
+    text = " ".join(words)
+    offsets = tuple(from_words(words).offsets)
+    entities = []
+    for span in _spans(row.get("ner", [])) if tagged else ():
+        if not 0 <= span.start <= span.end < len(words):
+            raise UserError(
+                f"the entity {span.type} from word {span.start} to {span.end} does not lie in the sentence, "
+                f"which has {len(words)} words; words count from 0, the last one is included"
+            )
+        entities.append(CharSpan(offsets[span.start][0], offsets[span.end][1], span.type))
+    return Annotated(text, tuple(entities), offsets)
