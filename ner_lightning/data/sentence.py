@@ -1,13 +1,12 @@
 """Sentence, and what all readers share: lines, errors with file and line, checks."""
 
-import codecs
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ner_lightning.data.readers.filetype import not_text
+from ner_lightning.data.readers.filetype import broken_utf16, code_page, in_utf8, not_text
 from ner_lightning.data.schemes import OUTSIDE, Scheme, convert, detect, spans, split_tag
 from ner_lightning.errors import UserError
 
@@ -35,25 +34,30 @@ class Sentence:
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """The lines of a UTF-8 file; a byte order mark, CRLF and CR alone (classic Mac OS) are accepted.
+    """The lines of a text file in UTF-8, or in UTF-16 with its byte order mark.
+
+    UTF-8's mark, CRLF and CR alone (classic Mac OS) are accepted.
 
     Raises:
-        DataError: it is missing, not text, or not UTF-8; the message gives line and column.
+        DataError: it is missing, not text, or in another encoding; the message gives line and column.
     """
     try:
-        data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+        data = Path(path).read_bytes()
         other = not_text(data)
         if other is not None:
             raise DataError(f"{path}:1: this is {other}")
+        data = in_utf8(data)
         text = data.decode("utf-8")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; name a file") from None
     except UnicodeDecodeError as error:
+        if error.encoding != "utf-8":
+            raise DataError(f"{path}:1: {broken_utf16(error)}") from None
         before = data[: error.start].decode("utf-8")
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         raise DataError(
             f"{path}:{line}:{column}: byte 0x{data[error.start]:02x} is not UTF-8; "
-            "convert the file, for example with iconv -f latin1 -t utf-8"
+            f"convert the file, for example with iconv -f {code_page(data)} -t utf-8"
         ) from None
     if "\n" not in text:
         text = text.replace("\r", "\n")

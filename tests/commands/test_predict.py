@@ -56,7 +56,7 @@ BAD = {
     "no JSON": ("a.jsonl", b'{"text": "Vera"}\n{\n', "a.jsonl:2: not JSON"),
     "no such field": ("a.jsonl", b'{"body": "Vera"}\n', "a.jsonl:1: no field 'text'"),
     "no such column": ("a.csv", b"id,body\n1,Vera\n", "a.csv:1: no column 'text'"),
-    "UTF-16": ("a.txt", "Vera left .\nLima .\n".encode("utf-16"), "a.txt:1: this is UTF-16 text; convert it"),
+    "UTF-16 cut short": ("a.txt", "Vera left".encode("utf-16") + b"x", "a.txt:1: this begins as UTF-16 text"),
     "UTF-16 as JSONL": ("a.jsonl", '{"text": "x"}'.encode("utf-16-le"), "a.jsonl:1: this is UTF-16 text"),
     "UTF-16 as CSV": ("a.csv", "text\nVera\n".encode("utf-16-be"), "a.csv:1: this is UTF-16 text"),
     "a zip as text": ("a.txt", b"PK\x03\x04\x14\x00", "a.txt:1: this is a zip archive"),

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
@@ -55,7 +56,7 @@ class Inputs:
             raise DataError(f"{path}: cannot be read: No such file or directory; name a file")
         if path.is_file() and path.suffix.lower() not in ("", *formats.READ) and self.format is None:
             with path.open("rb") as file:
-                _check_text(file, str(path))
+                _text(file, str(path))
             raise UserError(
                 f"--input {path}: {path.suffix} is none of {', '.join(formats.READ)};\n"
                 f"give its format with --from ({', '.join(formats.INPUTS)})"
@@ -100,7 +101,7 @@ class Inputs:
     def _records(self, file: BinaryIO, source: str, format: str) -> Iterator[Record]:
         if format == "parquet":
             return read_parquet(file, source, self.field, self.id_field)
-        _check_text(file, source)
+        file = _text(file, source)
         if format == "jsonl":
             return read_jsonl(file, source, self.field, self.id_field)
         if format == "csv":
@@ -123,11 +124,11 @@ class Inputs:
         return read_conll(everything, source, self.word_column)
 
 
-def _check_text(file: BinaryIO, source: str) -> None:
-    """Checks by its first bytes that a file is not of a known binary format.
+def _text(file: BinaryIO, source: str) -> BinaryIO:
+    """A file of text as UTF-8: itself, or the whole of it converted from UTF-16.
 
     Raises:
-        DataError: it is; the message names the format.
+        DataError: by its first bytes it is in a known binary format, which the message names.
     """
     if file.seekable():
         position = file.tell()
@@ -139,3 +140,9 @@ def _check_text(file: BinaryIO, source: str) -> None:
     other = filetype.not_text(head)
     if other is not None:
         raise DataError(f"{source}:1: this is {other}")
+    if not filetype.is_utf16(head):
+        return file
+    try:
+        return BytesIO(filetype.in_utf8(file.read()))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source}:1: {filetype.broken_utf16(error)}") from None

@@ -256,7 +256,7 @@ def test_only_spaces_and_tabs_separate_and_only_newlines_end(file):
         *((f"a O\n{c}\u00a0{c} O\n", {}, "2", "is empty or invisible") for c in ZERO_WIDTH),
         (b"a O\n\nab\xc3\xa9\xe9 O\n", {}, "3:4", "byte 0xe9 is not UTF-8"),
         (b"\xef\xbb\xbf\xe9 O\n", {}, "1:1", "byte 0xe9 is not UTF-8"),
-        ("a O\n".encode("utf-16"), {}, "1", "this is UTF-16 text; convert it: iconv -f utf-16 -t utf-8"),
+        ("a O\n".encode("utf-16") + b"\x00", {}, "1", "begins as UTF-16 text, but is none at byte 10"),
         ("Vera O\n".encode("utf-16-be"), {}, "1", "iconv -f utf-16be -t utf-8"),
         ("Vera O\n".encode("utf-16-le"), {}, "1", "iconv -f utf-16le -t utf-8"),
         ("a O\n".encode("utf-32"), {}, "1", "this is UTF-32 text"),
@@ -282,6 +282,20 @@ def test_a_missing_file_or_a_folder(tmp_path, reader):
 
 def test_a_data_error_is_a_user_error():
     assert issubclass(DataError, UserError)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "mark+utf-16-be", "mark+utf-8"])
+def test_a_byte_order_mark_names_the_encoding(file, encoding):
+    marked = "\ufeff" if encoding.startswith("mark") else ""
+    content = f"{marked}José B-A\r\nH\u00f8 O\r\n".encode(encoding.removeprefix("mark+"))
+    assert pairs(read_sentences(file(content))) == [("José Hø", "B-A O", 0)]
+
+
+@pytest.mark.parametrize(
+    ("content", "name"), [(b"Jos\xe9 O\n", "latin1"), (b"\x93Jos\xe9\x94 O\n", "windows-1252")]
+)
+def test_the_code_page_is_told_by_its_bytes(file, content, name):
+    assert f"iconv -f {name} -t utf-8" in error_of(read_conll, file(content))
 
 
 # Reading JSONL
@@ -321,13 +335,18 @@ GOOD = {"tokens": ["a", "b"], "ner_tags": ["O", "B-A"]}
     [
         ('{"tokens": ["a"', "not JSON: Expecting ',' delimiter at column 16"),
         ("[]", "a JSON list, not an object"),
+        ("[1, 2]", "a JSON list, not an object"),
         ("null", "not an object"),
-        ({"text": "a", "ner_tags": []}, "no field 'tokens'; name one of its fields (text, ner_tags)"),
+        (
+            {"txt": "a", "ner_tags": []},
+            "neither a list of words nor a text; name one of its fields (txt, ner",
+        ),
+        ({"text": "a", "id": 1}, "a text in field 'text' but no entities"),
         ({}, "fields (none)"),
         ({"tokens": ["a"]}, "no field 'ner_tags'"),
         ({"tokens": "a b", "ner_tags": ["O"]}, "field 'tokens' is not a list"),
         ({"tokens": ["a", 2], "ner_tags": ["O", "O"]}, "field 'tokens' contains 2"),
-        ({"tokens": ["a"], "ner_tags": [3]}, "tag names"),
+        ({"tokens": ["a"], "ner_tags": [3]}, "--data.files.tag_names O,B-PER,I-PER"),
         ({"tokens": ["a"], "tags": [None]}, "field 'tags' contains None"),
         ({"tokens": ["a", "b"], "ner_tags": ["O"]}, "2 words but 1 tags"),
         ({"tokens": [], "ner_tags": []}, "no words"),

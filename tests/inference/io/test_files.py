@@ -103,8 +103,26 @@ def test_what_is_no_word_is_not_read_as_one(tmp_path, monkeypatch):
 
 
 def test_binary_input_from_a_pipe(predict, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("Vera left.\n".encode("utf-16"))))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("Vera left.\n".encode("utf-16-le"))))
     assert "-:1: this is UTF-16 text" in predict("--input", "-", "--output", "-", code=2).err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "mark+utf-16-be"])
+def test_text_with_a_byte_order_mark(tmp_path, monkeypatch, encoding):
+    monkeypatch.chdir(tmp_path)
+
+    def encoded(text):
+        marked = "\ufeff" + text if encoding.startswith("mark") else text
+        return marked.encode(encoding.removeprefix("mark+"))
+
+    expected = [(1, "José left.", None), (2, "Tarvo.", None)]
+    assert contents("a.txt", encoded("José left.\r\nTarvo.\r\n")) == expected
+    assert contents("a.txt", encoded("José left.\nTarvo."), whole_files=True) == [
+        (1, "José left.\nTarvo.", None)
+    ]
+    assert contents("a.jsonl", encoded('{"text": "José"}\n')) == [(1, "José", None)]
+    assert contents("a.csv", encoded("text\nJosé\n"))[0][1] == "José"
+    assert contents("a.conll", encoded("José O\nleft O\n")) == [(1, ("José", "left"), None)]
 
 
 def test_text_with_brackets_is_what_a_txt_file_gets(predict, tagger):

@@ -1,0 +1,241 @@
+"""Texts with entities as character spans, as annotation tools write them."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ner_lightning.data.corpus_settings import Files
+from ner_lightning.data.readers.by_suffix import read_sentences
+from ner_lightning.data.readers.char_spans import CharSpan, SpanRules, tagged_sentences
+from ner_lightning.data.running_text import from_text
+from ner_lightning.data.schemes import spans, to_bio2
+from ner_lightning.data.sentence import DataError, is_invisible
+from ner_lightning.errors import UserError
+
+TEXT = "Brinda Okafor moved to Tarvo."
+MOVED = ("Brinda", "Okafor", "moved", "to", "Tarvo", ".")
+
+
+def write(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def found(sentences):
+    """The words and entities of each sentence."""
+    return [(s.words, [tuple(span) for span in spans(s.tags)]) for s in sentences]
+
+
+SPANS = [[0, 13, "PER"], [23, 28, "LOC"]]
+OBJECTS = [{"start": a, "end": b, "label": type_} for a, b, type_ in SPANS]
+OFFSETS = [{"id": 7, "start_offset": a, "end_offset": b, "label": type_} for a, b, type_ in SPANS]
+RESULT = [
+    {"type": "labels", "value": {"start": a, "end": b, "text": TEXT[a:b], "labels": [type_]}}
+    for a, b, type_ in SPANS
+]
+TASK = {"id": 3, "data": {"text": TEXT}, "annotations": [{"result": RESULT, "was_cancelled": False}]}
+SHAPES = {
+    "doccano": {"id": 1, "text": TEXT, "label": SPANS},
+    "doccano, labels": {"id": 1, "text": TEXT, "labels": SPANS},
+    "doccano, old": {"id": 1, "data": TEXT, "label": SPANS},
+    "doccano with relations": {"text": TEXT, "entities": OFFSETS, "relations": []},
+    "Label Studio": TASK,
+    "Label Studio, JSON-MIN": {"id": 3, "text": TEXT, "label": [each["value"] for each in RESULT]},
+    "Label Studio, another field": TASK | {"data": {"body": TEXT, "page": 4}},
+    "Label Studio, the first of two annotators cancelled": TASK
+    | {"annotations": [{"result": [], "was_cancelled": True}, {"result": RESULT}]},
+    "Prodigy, spans alone": {"text": TEXT, "spans": OBJECTS, "answer": "accept"},
+    "spaCy's pairs": [TEXT, {"entities": SPANS}],
+    "GLiNER": {"tokenized_text": list(MOVED), "ner": [[0, 1, "PER"], [4, 4, "LOC"]]},
+}
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_annotation_tools_write(tmp_path, shape, as_list):
+    path = tmp_path / "x.json"
+    row = SHAPES[shape]
+    if as_list:
+        path.write_text(json.dumps([row, row], indent=1), encoding="utf-8")
+    else:
+        write(path, row, row)
+    sentences = read_sentences(path)
+    assert found(sentences) == [(MOVED, [("PER", 0, 2), ("LOC", 4, 5)])] * 2
+    assert [sentence.document for sentence in sentences] == [0, 1]
+    assert read_sentences(path, tagged=False)[0].words == MOVED
+
+
+def test_the_words_of_prodigy_are_kept(tmp_path):
+    cells = [("Brinda", 0, 6), (" ", 6, 7), ("moved to", 7, 15), ("Tarvo.", 16, 22)]
+    tokens = [{"text": text, "start": a, "end": b, "id": i} for i, (text, a, b) in enumerate(cells)]
+    row = {"text": "Brinda moved to Tarvo.", "tokens": tokens, "spans": OBJECTS[:1]}
+    row["spans"] = [{"start": 0, "end": 6, "token_start": 0, "token_end": 0, "label": "PER"}]
+    path = write(tmp_path / "x.jsonl", row, row | {"spans": []})
+    words = ("Brinda", "moved to", "Tarvo.")
+    assert found(read_sentences(path)) == [(words, [("PER", 0, 1)]), (words, [])]
+
+
+def test_rejected_rows_are_left_out_and_counted(tmp_path, caplog):
+    good = SHAPES["Prodigy, spans alone"]
+    cancelled = TASK | {"annotations": [{"result": RESULT, "was_cancelled": True}]}
+    rows = [good, good | {"answer": "reject"}, good | {"answer": "ignore"}, cancelled]
+    assert len(read_sentences(write(tmp_path / "x.jsonl", *rows))) == 1
+    assert "3 rows that the annotator rejected, ignored or cancelled are left out" in caplog.text
+
+
+def test_sentences_of_a_text_are_one_document_unless_a_field_says_otherwise(tmp_path):
+    text = "Vera left. Holt stayed at home."
+    row = {"text": text, "label": []}
+    path = write(tmp_path / "x.jsonl", row, row | {"letter": "a"}, row | {"letter": "a"})
+    assert [s.document for s in read_sentences(path)] == [0, 0, 1, 1, 2, 2]
+    assert [s.document for s in read_sentences(path, document_field="letter")] == [0, 0, 1, 1, 1, 1]
+
+
+def test_no_sentence_ends_within_an_entity(tmp_path):
+    text = "He read Who Left? Nobody Did. Then he slept."
+    path = write(tmp_path / "x.jsonl", {"text": text, "label": [[8, 28, "WORK"]]})
+    first, second = found(read_sentences(path))
+    assert first == (("He", "read", "Who", "Left", "?", "Nobody", "Did", "."), [("WORK", 2, 7)])
+    assert second[0] == ("Then", "he", "slept", ".")
+
+
+@pytest.mark.parametrize(
+    ("rule", "words", "entities", "kind"),
+    [
+        ("split", ("anti", "-Okafor", "mood"), [("PER", 1, 2)], "which was split"),
+        ("expand", ("anti-Okafor", "mood"), [("PER", 0, 1)], "were expanded to it"),
+        ("drop", ("anti-Okafor", "mood"), [], "were dropped"),
+    ],
+)
+def test_an_entity_that_ends_inside_a_word(tmp_path, caplog, rule, words, entities, kind):
+    path = write(tmp_path / "x.jsonl", *[{"text": "anti-Okafor mood", "label": [[4, 11, "PER"]]}] * 5)
+    assert found(read_sentences(path, rules=SpanRules(misaligned=rule))) == [(words, entities)] * 5
+    assert "x.jsonl: 5 entities begin or end inside a word" in caplog.text
+    assert kind in caplog.text
+    assert "'-Okafor' (1), '-Okafor' (2), '-Okafor' (3), ..." in caplog.text
+
+
+@pytest.mark.parametrize(("rule", "entities"), [("longest", [("ORG", 0, 3)]), ("first", [("LOC", 2, 3)])])
+def test_entities_that_overlap(tmp_path, caplog, rule, entities):
+    path = write(tmp_path / "x.jsonl", {"text": "Bank of Tarvo", "label": [[8, 13, "LOC"], [0, 13, "ORG"]]})
+    with pytest.raises(DataError, match=r"x.jsonl:1: the entities 'Tarvo' \(LOC\) and 'Bank of Tarvo'"):
+        read_sentences(path)
+    assert found(read_sentences(path, rules=SpanRules(overlapping=rule)))[0][1] == entities
+    assert "1 entities overlap another one, which was kept" in caplog.text
+
+
+def test_white_space_at_a_border_and_an_entity_marked_twice_are_no_fault(tmp_path, caplog):
+    path = write(
+        tmp_path / "x.jsonl", {"text": TEXT, "label": [[0, 14, " PER "], [0, 13, "PER"], [22, 28, "LOC"]]}
+    )
+    assert found(read_sentences(path)) == [(MOVED, [("PER", 0, 2), ("LOC", 4, 5)])]
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("label", "what"),
+    [
+        ([[0, 99, "PER"]], "the entity PER from 0 to 99 does not lie in the text, which has 29 characters"),
+        ([[-1, 3, "PER"]], "does not lie in the text"),
+        ([[4, 4, "PER"]], "does not lie in the text"),
+        ([[6, 7, "PER"]], "has no visible character"),
+        ([[0, 6, " "]], "has no type"),
+        ([[0, 6]], "is malformed; write [start, end"),
+        ([[0, 6.0, "PER"]], "is malformed"),
+        ([[True, 6, "PER"]], "is malformed"),
+        ([{"start": 0, "label": "PER"}], "is malformed"),
+        ([{"start": 0, "end": 6, "labels": ["A", "B"]}], "is malformed"),
+        (["PER"], "is malformed"),
+        ("PER", "which is not a list"),
+    ],
+)
+def test_malformed_entities_say_where(tmp_path, label, what):
+    path = write(tmp_path / "x.jsonl", SHAPES["doccano"], {"text": TEXT, "label": label})
+    with pytest.raises(DataError) as caught:
+        read_sentences(path)
+    assert str(caught.value).startswith(f"{path}:2: ")
+    assert what in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ({"data": {"text": TEXT}}, "a task of Label Studio without annotations"),
+        ({"data": {"a": "x", "b": "y"}, "annotations": [{}]}, "no field 'text' in data (fields: a, b)"),
+        ({"tokenized_text": ["a", ""], "ner": []}, "must be a list of words"),
+        ({"tokenized_text": ["a"], "ner": [[0, 1, "X"]]}, "from word 0 to 1 does not lie in the sentence"),
+        (
+            {"text": "a b", "tokens": [{"start": 0, "end": 9}]},
+            "the token {'start': 0, 'end': 9} does not lie",
+        ),
+    ],
+)
+def test_malformed_rows_of_a_tool_say_where(tmp_path, row, what):
+    with pytest.raises(DataError) as caught:
+        read_sentences(write(tmp_path / "x.jsonl", row))
+    assert str(caught.value).startswith(f"{tmp_path / 'x.jsonl'}:1: ")
+    assert what in str(caught.value)
+
+
+def test_numbered_tags_need_their_names(tmp_path):
+    path = write(
+        tmp_path / "x.jsonl", {"tokens": ["Brinda", "moved", "to", "Tarvo"], "ner_tags": [1, 0, 0, 3]}
+    )
+    names = tmp_path / "names.txt"
+    names.write_text("O\nB-PER\nI-PER\nB-LOC\nI-LOC\n", encoding="utf-8")
+    for given_names in ("O,B-PER,I-PER,B-LOC,I-LOC", str(names)):
+        tag_names = Files(tag_names=given_names).named_tags()
+        assert found(read_sentences(path, tag_names=tag_names))[0][1] == [("PER", 0, 1), ("LOC", 3, 4)]
+    with pytest.raises(DataError, match="contains 3, but data.files.tag_names has 2 names, for 0 to 1"):
+        read_sentences(path, tag_names=("O", "B-PER"))
+    with pytest.raises(UserError, match="'PER' is not a tag"):
+        Files(tag_names="O,PER").named_tags()
+
+
+@st.composite
+def annotated_texts(draw):
+    """A text of odd characters with any spans."""
+    text = draw(st.text(st.sampled_from("aB1 .,-'\n\u200b\u0301🙂京\u00a0?"), min_size=1, max_size=30))
+    places = st.integers(0, len(text))
+    pairs = draw(st.lists(st.tuples(places, places, st.sampled_from(["X", "Y y"])), max_size=4))
+    return text, [CharSpan(min(a, b), max(a, b), type_) for a, b, type_ in pairs if a != b]
+
+
+@given(annotated_texts(), st.sampled_from(["split", "expand", "drop"]), st.sampled_from(["longest", "first"]))
+def test_no_character_and_no_entity_is_lost_without_a_word(given_text, misaligned, overlapping):
+    text, entities = given_text
+    entities = [each for each in entities if not is_invisible(text[each.start : each.end])]
+    changes = []
+    rules = SpanRules(misaligned, overlapping)
+    sentences = list(tagged_sentences(text, entities, rules, lambda kind, text: changes.append(kind)))
+    written = "".join("".join(words) for words, _ in sentences)
+    assert written == "".join(text[a:b] for a, b in from_text(text).offsets)
+    kept = sum(len(spans(tags)) for _, tags in sentences)
+    lost = sum("dropped" in kind or "overlap" in kind for kind in changes)
+    assert kept + lost <= len(set(entities))
+    if not changes:
+        trimmed = {(text[e.start : e.end].strip(), e.start, e.type) for e in entities}
+        assert kept <= len(trimmed)
+    for words, tags in sentences:
+        assert not any(map(is_invisible, words))
+        assert list(tags) == to_bio2(spans(tags), len(words))
+
+
+def test_spans_of_whole_words_come_back(tmp_path):
+    draw = random.Random(1)
+    for _ in range(200):
+        text = " ".join(draw.choices(["Vera", "left", "the", "U.S.", "in", "2:29.34", "京都", "."], k=12))
+        offsets = from_text(text).offsets
+        first = draw.randrange(len(offsets))
+        last = draw.randrange(first, min(first + 4, len(offsets)))
+        entity = CharSpan(offsets[first][0], offsets[last][1], "X")
+        changes = []
+        sentences = list(
+            tagged_sentences(text, [entity], SpanRules(), lambda *change: changes.append(change))
+        )
+        tags = [tag for _, tags in sentences for tag in tags]
+        assert [tuple(span) for span in spans(tags)] == [("X", first, last + 1)]
+        assert not changes
