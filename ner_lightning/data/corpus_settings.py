@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ner_lightning.data.readers.char_spans import Misaligned, Overlapping, SpanRules
+from ner_lightning.data.readers.char_spans import AnnotationRules, Misaligned, Overlapping
 from ner_lightning.data.schemes import is_tag
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
@@ -41,17 +41,15 @@ class Files:
     misaligned: Misaligned = "split"
     overlapping: Overlapping = "refuse"
 
-    @property
-    def rules(self) -> SpanRules:
-        """What happens to entities that are not whole words, or overlap."""
-        return SpanRules(self.misaligned, self.overlapping)
-
-    def named_tags(self) -> tuple[str, ...] | None:
-        """The tags that numbers stand for; None if they are not named.
+    def rules(self) -> AnnotationRules:
+        """How annotation is read that is not one named tag for each word.
 
         Raises:
-            UserError: a name is not a tag.
+            UserError: one of `tag_names` is not a tag.
         """
+        return AnnotationRules(self.misaligned, self.overlapping, self._named_tags())
+
+    def _named_tags(self) -> tuple[str, ...] | None:
         if self.tag_names is None:
             return None
         path = Path(self.tag_names).expanduser()

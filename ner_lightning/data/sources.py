@@ -102,8 +102,7 @@ class Source(SentenceSource):
         path = self._path(split)
         if path is None:
             return self._from_hub(split)
-        rules, names = self.files.rules, self.files.named_tags()
-        sentences = read_sentences(path, rules=rules, tag_names=names, **self._columns(path))
+        sentences = read_sentences(path, rules=self.files.rules(), **self._columns(path))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return Split(sentences, None, str(path), f"sha256:{digest}")
 

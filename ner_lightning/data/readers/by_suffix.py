@@ -1,9 +1,8 @@
 """Reads a file of annotated sentences with the reader that its suffix names."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from ner_lightning.data.readers.char_spans import SpanRules
+from ner_lightning.data.readers.char_spans import AnnotationRules
 from ner_lightning.data.readers.columns import read_conll
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES, read_jsonl
 from ner_lightning.data.readers.table import CSV_SUFFIXES, read_csv
@@ -20,8 +19,7 @@ def read_sentences(
     words_field: str = "tokens",
     tags_field: str = "ner_tags",
     document_field: str = "document",
-    rules: SpanRules = SpanRules(),
-    tag_names: Sequence[str] | None = None,
+    rules: AnnotationRules = AnnotationRules(),
     tagged: bool = True,
 ) -> list[Sentence]:
     """Reads JSONL if the name ends in .jsonl, .ndjson or .json, CSV for .csv, and CoNLL columns otherwise.
@@ -34,4 +32,4 @@ def read_sentences(
     fields = {"words_field": words_field, "tags_field": tags_field, "document_field": document_field}
     if suffix in CSV_SUFFIXES:
         return read_csv(path, **fields, tagged=tagged)
-    return read_jsonl(path, **fields, rules=rules, tag_names=tag_names, tagged=tagged)
+    return read_jsonl(path, **fields, rules=rules, tagged=tagged)

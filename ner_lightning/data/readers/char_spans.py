@@ -31,18 +31,20 @@ class CharSpan(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SpanRules:
-    """What happens to entities that words and tags cannot express as they are.
+class AnnotationRules:
+    """How annotation is read that is not one named tag for each word.
 
     Args:
         misaligned: an entity that begins or ends inside a word splits the word there, is expanded to
             the whole word, or is dropped.
         overlapping: of entities that share a word, the longest or the first in the file is kept;
             `refuse` rejects the file.
+        tag_names: the tags that numbers from 0 stand for.
     """
 
     misaligned: Misaligned = "split"
     overlapping: Overlapping = "refuse"
+    tag_names: tuple[str, ...] | None = None
 
 
 class Changes:
@@ -78,7 +80,7 @@ class Changes:
 def tagged_sentences(
     text: str,
     entities: Iterable[CharSpan],
-    rules: SpanRules,
+    rules: AnnotationRules,
     changed: Callable[[str, str], None],
     tokens: Sequence[Offsets] | None = None,
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -164,7 +166,7 @@ def _word_spans(
     text: str,
     offsets: Sequence[Offsets],
     entities: Iterable[CharSpan],
-    rules: SpanRules,
+    rules: AnnotationRules,
     changed: Callable[[str, str], None],
 ) -> Iterator[Span]:
     """Each entity as a span of words, in the order of the file."""
@@ -187,7 +189,7 @@ def _disjoint(
     text: str,
     offsets: Sequence[Offsets],
     spans: Sequence[Span],
-    rules: SpanRules,
+    rules: AnnotationRules,
     changed: Callable[[str, str], None],
 ) -> list[Span]:
     """The spans that are kept, from the left.

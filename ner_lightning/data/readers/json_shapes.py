@@ -1,6 +1,6 @@
 """Recognises by its fields which annotation tool wrote a JSON row, and takes out its text and entities."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ner_lightning.data.readers.char_spans import CharSpan
@@ -36,7 +36,7 @@ def has_words(row: Any, field: str) -> bool:
     words = next((row[name] for name in (field, "words") if name in row), "")
     is_objects = isinstance(words, list) and bool(words) and isinstance(words[0], dict)
     has_text = isinstance(words, str) and any(
-        isinstance(row.get(name), str | dict) for name in (field, *TEXTS)
+        isinstance(row.get(name), str | dict) for name in _text_fields(field)
     )
     return not (is_objects or has_text or "tokenized_text" in row)
 
@@ -61,12 +61,12 @@ def annotated(row: Any, text_field: str, spans_field: str, *, tagged: bool) -> A
         return _label_studio(row, tagged=tagged)
     if isinstance(row.get("tokenized_text"), list):
         return _gliner(row, tagged=tagged)
-    name = next((name for name in (text_field, *TEXTS) if isinstance(row.get(name), str)), None)
+    name = next((name for name in _text_fields(text_field) if isinstance(row.get(name), str)), None)
     if name is None:
         fields = ", ".join(row) or "none"
         raise UserError(f"neither a list of words nor a text; name one of its fields ({fields})")
     text = row[name]
-    tokens = _tokens(row["tokens"], text) if _has_offsets(row.get("tokens")) else None
+    tokens = None if row.get("tokens") is None else _tokens(row["tokens"], text)
     if not tagged:
         return Annotated(text, (), tokens)
     entities = next((row[key] for key in (spans_field, *SPANS) if key in row and key != name), None)
@@ -75,6 +75,11 @@ def annotated(row: Any, text_field: str, spans_field: str, *, tagged: bool) -> A
             f"a text in field {name!r} but no entities; write them in one of the fields {', '.join(SPANS)}"
         )
     return Annotated(text, tuple(_spans(entities or [])), tokens)
+
+
+def _text_fields(field: str) -> list[str]:
+    """Fields that may hold a text; `tokens` and `words` hold lists."""
+    return [name for name in (field, *TEXTS) if name not in ("tokens", "words")]
 
 
 def is_skipped(row: Any) -> bool:
@@ -114,16 +119,14 @@ def _spans(entities: Any) -> Iterator[CharSpan]:
         yield CharSpan(start, end, type_)
 
 
-def _has_offsets(tokens: Any) -> bool:
-    return isinstance(tokens, list) and bool(tokens) and isinstance(tokens[0], dict) and "start" in tokens[0]
-
-
-def _tokens(tokens: Sequence[Any], text: str) -> tuple[Offsets, ...]:
+def _tokens(tokens: Any, text: str) -> tuple[Offsets, ...]:
     """The offsets of Prodigy's tokens; those of white space are no words.
 
     Raises:
-        UserError: they lie outside the text, or not one after the other.
+        UserError: they are no list, lie outside the text, or not one after the other.
     """
+    if not isinstance(tokens, list):
+        raise UserError(f"field 'tokens' is {tokens!a:.40}, which is not a list")
     offsets: list[Offsets] = []
     before = 0
     for token in tokens:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data.readers.char_spans import Changes, SpanRules, tagged_sentences
+from ner_lightning.data.readers.char_spans import AnnotationRules, Changes, tagged_sentences
 from ner_lightning.data.readers.json_shapes import annotated, has_words, is_skipped
 from ner_lightning.data.sentence import DataError, Sentence, check_sentence, in_bio2, read_lines
 from ner_lightning.errors import UserError
@@ -26,8 +26,7 @@ def read_jsonl(
     tags_field: str = "ner_tags",
     document_field: str = "document",
     tagged: bool = True,
-    rules: SpanRules = SpanRules(),
-    tag_names: Sequence[str] | None = None,
+    rules: AnnotationRules = AnnotationRules(),
 ) -> list[Sentence]:
     """Reads one JSON object per line, or a list of objects: words with tags, or texts with entities.
 
@@ -43,8 +42,7 @@ def read_jsonl(
         document_field: field whose value all sentences of a document share. Without it, each text is a
             document, and so are all rows of words together.
         tagged: whether to read tags at all.
-        rules: for entities that are not whole words, or overlap.
-        tag_names: the tags that the numbers from 0 stand for, if the file has numbers.
+        rules: for entities that are not whole words or overlap, and for tags that are numbers.
 
     Raises:
         DataError: the file is missing, empty, not UTF-8 or malformed.
@@ -54,29 +52,40 @@ def read_jsonl(
     changes, skipped = Changes(), 0
     for place, row in _rows(path):
         changes.place = place
-        document = repr(row.get(document_field)) if isinstance(row, dict) else "None"
         try:
-            if has_words(row, words_field):
-                words = _strings(row, words_field, "words")
-                tags = _tags(row, tags_field, tag_names) if tagged else None
-                check_sentence(words, tags)
-                pairs = [(words, tags)]
-            elif is_skipped(row):
-                skipped += 1
-                continue
-            else:
-                found = annotated(row, words_field, tags_field, tagged=tagged)
-                cut = tagged_sentences(found.text, found.entities, rules, changes, found.tokens)
-                pairs = [(words, tags if tagged else None) for words, tags in cut]
-                document = f"text {place}" if document == "None" else document
+            read = _read(row, (words_field, tags_field), rules, changes, tagged=tagged)
         except UserError as error:
             raise DataError(f"{path}:{place}: {error}") from None
-        for words, tags in pairs:
-            sentences.append(Sentence(words, tags, documents.setdefault(document, len(documents))))
+        skipped += read is None
+        name = row.get(document_field) if isinstance(row, dict) else None
+        is_text = name is None and not has_words(row, words_field)
+        for words, tags in read or ():
+            document = documents.setdefault(f"text {place}" if is_text else repr(name), len(documents))
+            sentences.append(Sentence(words, tags, document))
     changes.report(path)
     if skipped:
         warn(f"{path}: {skipped:,} rows that the annotator rejected, ignored or cancelled are left out.")
     return in_bio2(path, sentences)
+
+
+def _read(
+    row: Any, fields: tuple[str, str], rules: AnnotationRules, changes: Changes, *, tagged: bool
+) -> list[tuple[tuple[str, ...], tuple[str, ...] | None]] | None:
+    """Words and tags of each sentence of a row; None if the annotator left it out.
+
+    Raises:
+        UserError: the row is malformed.
+    """
+    if has_words(row, fields[0]):
+        words = _strings(row, fields[0], "words")
+        tags = _tags(row, fields[1], rules.tag_names) if tagged else None
+        check_sentence(words, tags)
+        return [(words, tags)]
+    if is_skipped(row):
+        return None
+    found = annotated(row, *fields, tagged=tagged)
+    read = tagged_sentences(found.text, found.entities, rules, changes, found.tokens)
+    return [(words, tags if tagged else None) for words, tags in read]
 
 
 def _rows(path: str | Path) -> Iterator[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.readers.by_suffix import read_sentences
-from ner_lightning.data.readers.char_spans import CharSpan, SpanRules, tagged_sentences
+from ner_lightning.data.readers.char_spans import AnnotationRules, CharSpan, tagged_sentences
 from ner_lightning.data.running_text import from_text
 from ner_lightning.data.schemes import spans, to_bio2
 from ner_lightning.data.sentence import DataError, is_invisible
@@ -112,7 +112,7 @@ def test_no_sentence_ends_within_an_entity(tmp_path):
 )
 def test_an_entity_that_ends_inside_a_word(tmp_path, caplog, rule, words, entities, kind):
     path = write(tmp_path / "x.jsonl", *[{"text": "anti-Okafor mood", "label": [[4, 11, "PER"]]}] * 5)
-    assert found(read_sentences(path, rules=SpanRules(misaligned=rule))) == [(words, entities)] * 5
+    assert found(read_sentences(path, rules=AnnotationRules(misaligned=rule))) == [(words, entities)] * 5
     assert "x.jsonl: 5 entities begin or end inside a word" in caplog.text
     assert kind in caplog.text
     assert "'-Okafor' (1), '-Okafor' (2), '-Okafor' (3), ..." in caplog.text
@@ -123,7 +123,7 @@ def test_entities_that_overlap(tmp_path, caplog, rule, entities):
     path = write(tmp_path / "x.jsonl", {"text": "Bank of Tarvo", "label": [[8, 13, "LOC"], [0, 13, "ORG"]]})
     with pytest.raises(DataError, match=r"x.jsonl:1: the entities 'Tarvo' \(LOC\) and 'Bank of Tarvo'"):
         read_sentences(path)
-    assert found(read_sentences(path, rules=SpanRules(overlapping=rule)))[0][1] == entities
+    assert found(read_sentences(path, rules=AnnotationRules(overlapping=rule)))[0][1] == entities
     assert "1 entities overlap another one, which was kept" in caplog.text
 
 
@@ -171,6 +171,8 @@ def test_malformed_entities_say_where(tmp_path, label, what):
             {"text": "a b", "tokens": [{"start": 0, "end": 9}]},
             "the token {'start': 0, 'end': 9} does not lie",
         ),
+        ({"text": "a", "tokens": [{"text": "a"}], "spans": []}, "the token {'text': 'a'} does not lie"),
+        ({"text": "a", "tokens": 4, "spans": []}, "field 'tokens' is 4, which is not a list"),
     ],
 )
 def test_malformed_rows_of_a_tool_say_where(tmp_path, row, what):
@@ -187,12 +189,12 @@ def test_numbered_tags_need_their_names(tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("O\nB-PER\nI-PER\nB-LOC\nI-LOC\n", encoding="utf-8")
     for given_names in ("O,B-PER,I-PER,B-LOC,I-LOC", str(names)):
-        tag_names = Files(tag_names=given_names).named_tags()
-        assert found(read_sentences(path, tag_names=tag_names))[0][1] == [("PER", 0, 1), ("LOC", 3, 4)]
-    with pytest.raises(DataError, match="contains 3, but data.files.tag_names has 2 names, for 0 to 1"):
-        read_sentences(path, tag_names=("O", "B-PER"))
+        rules = Files(tag_names=given_names).rules()
+        assert found(read_sentences(path, rules=rules))[0][1] == [("PER", 0, 1), ("LOC", 3, 4)]
+    with pytest.raises(DataError, match=r"contains 3, but data\.files\.tag_names has 2 names, for 0 to 1"):
+        read_sentences(path, rules=AnnotationRules(tag_names=("O", "B-PER")))
     with pytest.raises(UserError, match="'PER' is not a tag"):
-        Files(tag_names="O,PER").named_tags()
+        Files(tag_names="O,PER").rules()
 
 
 @st.composite
@@ -209,7 +211,7 @@ def test_no_character_and_no_entity_is_lost_without_a_word(given_text, misaligne
     text, entities = given_text
     entities = [each for each in entities if not is_invisible(text[each.start : each.end])]
     changes = []
-    rules = SpanRules(misaligned, overlapping)
+    rules = AnnotationRules(misaligned, overlapping)
     sentences = list(tagged_sentences(text, entities, rules, lambda kind, text: changes.append(kind)))
     written = "".join("".join(words) for words, _ in sentences)
     assert written == "".join(text[a:b] for a, b in from_text(text).offsets)
@@ -232,10 +234,9 @@ def test_spans_of_whole_words_come_back(tmp_path):
         first = draw.randrange(len(offsets))
         last = draw.randrange(first, min(first + 4, len(offsets)))
         entity = CharSpan(offsets[first][0], offsets[last][1], "X")
-        changes = []
-        sentences = list(
-            tagged_sentences(text, [entity], SpanRules(), lambda *change: changes.append(change))
-        )
-        tags = [tag for _, tags in sentences for tag in tags]
+        tags = [
+            tag
+            for _, tags in tagged_sentences(text, [entity], AnnotationRules(), pytest.fail)
+            for tag in tags
+        ]
         assert [tuple(span) for span in spans(tags)] == [("X", first, last + 1)]
-        assert not changes
