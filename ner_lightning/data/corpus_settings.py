@@ -8,6 +8,7 @@ from ner_lightning.data.schemes import is_tag
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
 from ner_lightning.system.plain_settings import fixed
+from ner_lightning.system.progress import warn
 from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_arguments
 
 WORDS_COLUMN, TAGS_COLUMN = "tokens", "ner_tags"  # unless others are named
@@ -48,6 +49,16 @@ class Files:
             UserError: one of `tag_names` is not a tag.
         """
         return AnnotationRules(self.misaligned, self.overlapping, self._named_tags())
+
+    def warn_of_unused_rules(self, where: object) -> None:
+        """Warns of what is set and matters only to JSON with spans or numbers.
+
+        Args:
+            where: data with a named tag for each word.
+        """
+        for name in ("tag_names", "misaligned", "overlapping"):
+            if getattr(self, name) != getattr(type(self)(), name):
+                warn(f"data.files.{name} has no effect on {where}, which has a named tag for each word.")
 
     def _named_tags(self) -> tuple[str, ...] | None:
         if self.tag_names is None:

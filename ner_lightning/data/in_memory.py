@@ -30,6 +30,7 @@ class Memory(SentenceSource):
         value = self.given[split]
         if len(value) == 0:
             raise UserError(f"{split}: there is no sentence in what was given")
+        self.files.warn_of_unused_rules(f"the {split} sentences from memory")
         names, types = _tag_names(value, self.files.tags_column)
         return Split.of(self._pairs(split, value, names), f"{split} sentences from memory", types)
 

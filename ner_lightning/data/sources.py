@@ -13,6 +13,7 @@ from ner_lightning.data.corpus_settings import TAGS_COLUMN, WORDS_COLUMN, Files
 from ner_lightning.data.readers.by_suffix import NAMED, read_sentences
 from ner_lightning.data.readers.column_layout import DOCSTART
 from ner_lightning.data.readers.hub_dataset import load_hub
+from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
@@ -102,6 +103,8 @@ class Source(SentenceSource):
         path = self._path(split)
         if path is None:
             return self._from_hub(split)
+        if path.suffix.lower() not in JSON_SUFFIXES:
+            self.files.warn_of_unused_rules(path)
         sentences = read_sentences(path, rules=self.files.rules(), **self._columns(path))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return Split(sentences, None, str(path), f"sha256:{digest}")
@@ -167,6 +170,7 @@ class Source(SentenceSource):
     def _from_hub(self, split: str) -> Split:
         if self.dataset.count("/") > 1 or self.dataset.startswith((".", "/", "~")):
             raise UserError(f"data.dataset: there is no folder {self.dataset}")
+        self.files.warn_of_unused_rules(self.dataset)
         loaded = load_hub(
             self.dataset,
             config=self.files.config,

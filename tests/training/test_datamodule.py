@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 import tiny
@@ -115,6 +116,20 @@ def test_columns_are_named_by_number_where_they_have_no_names(tmp_path, llama):
             CoNLLDataModule(
                 dataset=str(tmp_path), backbone=str(llama), files=Files(**{name: value})
             ).corpus.split("train")
+
+
+def test_annotation_rules_act_on_json_and_warn_elsewhere(tmp_path, llama, caplog):
+    row = {"text": "Bank of Tarvo", "label": [[0, 13, "ORG"], [8, 13, "LOC"]]}
+    (tmp_path / "train.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    (tmp_path / "valid.conll").write_text("Tarvo B-ORG\n", encoding="utf-8")
+    files = Files(overlapping="longest")
+    data = CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama), files=files)
+    assert data.corpus.split("train").sentences[0].tags == ("B-ORG", "I-ORG", "I-ORG")
+    assert "has no effect" not in caplog.text
+    data.corpus.split("valid")
+    assert re.search(r"data.files.overlapping has no effect on .*valid.conll", caplog.text)
+    with pytest.raises(UserError, match=r"overlap;\nset data.files.overlapping"):
+        CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama)).corpus.split("train")
 
 
 def test_the_column_of_documents_is_read_from_local_files(tmp_path, llama):

@@ -172,7 +172,7 @@ def test_malformed_entities_say_where(tmp_path, label, what):
             "the token {'start': 0, 'end': 9} does not lie",
         ),
         ({"text": "a", "tokens": [{"text": "a"}], "spans": []}, "the token {'text': 'a'} does not lie"),
-        ({"text": "a", "tokens": 4, "spans": []}, "field 'tokens' is 4, which is not a list"),
+        ({"text": "a", "tokens": 4, "spans": []}, "field 'tokens' is not a list"),
     ],
 )
 def test_malformed_rows_of_a_tool_say_where(tmp_path, row, what):
