@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ner_lightning.data.readers.char_spans import CharSpan
 from ner_lightning.data.running_text import Offsets, from_words
-from ner_lightning.data.sentence import is_invisible
+from ner_lightning.data.sentence import SURROGATE, is_invisible
 from ner_lightning.errors import UserError
 
 TEXTS = ("text", "data", "content")  # fields with a text, the first that is present
@@ -65,7 +65,7 @@ def annotated(row: Any, text_field: str, spans_field: str, *, tagged: bool) -> A
     if name is None:
         fields = ", ".join(row) or "none"
         raise UserError(f"neither a list of words nor a text; name one of its fields ({fields})")
-    text = row[name]
+    text = _checked(row[name], name)
     tokens = None if row.get("tokens") is None else _tokens(row["tokens"], text)
     if not tagged:
         return Annotated(text, (), tokens)
@@ -75,6 +75,21 @@ def annotated(row: Any, text_field: str, spans_field: str, *, tagged: bool) -> A
             f"a text in field {name!r} but no entities; write them in one of the fields {', '.join(SPANS)}"
         )
     return Annotated(text, tuple(_spans(entities or [])), tokens)
+
+
+def _is_word(word: Any) -> bool:
+    return isinstance(word, str) and not is_invisible(word) and not SURROGATE.search(word)
+
+
+def _checked(text: str, name: str) -> str:
+    """Returns the text of a field.
+
+    Raises:
+        UserError: it contains half a character.
+    """
+    if SURROGATE.search(text):
+        raise UserError(f"field {name!r} contains {text!a:.40}, which is not text: half a character")
+    return text
 
 
 def _text_fields(field: str) -> list[str]:
@@ -90,6 +105,14 @@ def is_skipped(row: Any) -> bool:
         return True
     done = row.get("annotations")
     return isinstance(row.get("data"), dict) and isinstance(done, list) and not any(map(_is_valid, done))
+
+
+def has_several(row: Any) -> bool:
+    """Whether a task of Label Studio has several annotations that are not cancelled."""
+    if not isinstance(row, dict) or not isinstance(row.get("data"), dict):
+        return False
+    done = row.get("annotations")
+    return isinstance(done, list) and sum(map(_is_valid, done)) > 1
 
 
 def _is_valid(annotation: Any) -> bool:
@@ -114,6 +137,8 @@ def _spans(entities: Any) -> Iterator[CharSpan]:
             raise UserError(f"the entity {entity!a:.40} is malformed; {_WRITE_SPAN}")
         if isinstance(type_, list) and len(type_) == 1:  # Label Studio
             type_ = type_[0]
+        if isinstance(type_, str) and SURROGATE.search(type_):
+            raise UserError(f"the type {type_!a:.40} is not text")
         if type(start) is not int or type(end) is not int or not isinstance(type_, str):
             raise UserError(f"the entity {entity!a:.60} is malformed; {_WRITE_SPAN}")
         yield CharSpan(start, end, type_)
@@ -164,7 +189,7 @@ def _label_studio(row: Mapping[str, Any], *, tagged: bool) -> Annotated:
     name = "text" if "text" in texts or len(texts) != 1 else next(iter(texts))
     if name not in texts:
         raise UserError(f"a task of Label Studio with no field 'text' in data (fields: {', '.join(texts)})")
-    return Annotated(texts[name], tuple(_spans(marked)))
+    return Annotated(_checked(texts[name], name), tuple(_spans(marked)))
 
 
 def _gliner(row: Mapping[str, Any], *, tagged: bool) -> Annotated:
@@ -174,7 +199,9 @@ def _gliner(row: Mapping[str, Any], *, tagged: bool) -> Annotated:
         UserError: a word is not text, or an entity does not lie in the sentence.
     """
     words = row["tokenized_text"]
-    if not words or not all(isinstance(word, str) and not is_invisible(word) for word in words):
+    if not words or not all(
+        isinstance(word, str) and not is_invisible(word) and not SURROGATE.search(word) for word in words
+    ):
         raise UserError("field 'tokenized_text' must be a list of words, none of them empty")
     text = " ".join(words)
     offsets = tuple(from_words(words).offsets)

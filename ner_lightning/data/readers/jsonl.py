@@ -1,21 +1,26 @@
 """Reads and writes JSONL, one sentence per line; every error says file:line."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ner_lightning.data.readers.char_spans import AnnotationRules, Changes, tagged_sentences
-from ner_lightning.data.readers.json_shapes import annotated, has_words, is_skipped
-from ner_lightning.data.sentence import DataError, Sentence, check_sentence, in_bio2, read_lines
+from ner_lightning.data.readers.json_shapes import annotated, has_several, has_words, is_skipped
+from ner_lightning.data.sentence import (
+    SURROGATE,
+    DataError,
+    Sentence,
+    check_sentence,
+    in_bio2,
+    read_lines,
+)
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import replacing_text
 from ner_lightning.system.progress import warn
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character
 _EXPECTED = 'write a list of words or of tag names, in quotes: ["O", "B-PER"]'
 
 
@@ -49,7 +54,7 @@ def read_jsonl(
     """
     sentences: list[Sentence] = []
     documents: dict[str, int] = {}
-    changes, skipped = Changes(), 0
+    changes, skipped, several = Changes(), 0, 0
     for place, row in _rows(path):
         changes.place = place
         try:
@@ -57,6 +62,7 @@ def read_jsonl(
         except UserError as error:
             raise DataError(f"{path}:{place}: {error}") from None
         skipped += read is None
+        several += has_several(row)
         name = row.get(document_field) if isinstance(row, dict) else None
         is_text = name is None and not has_words(row, words_field)
         for words, tags in read or ():
@@ -65,6 +71,8 @@ def read_jsonl(
     changes.report(path)
     if skipped:
         warn(f"{path}: {skipped:,} rows that the annotator rejected, ignored or cancelled are left out.")
+    if several:
+        warn(f"{path}: {several:,} tasks have several annotations; the first of each is read.")
     return in_bio2(path, sentences)
 
 

@@ -10,8 +10,8 @@ from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from ner_lightning.data.readers.column_layout import DOCSTART, ColumnLayout, columns_of
-from ner_lightning.data.readers.jsonl import SURROGATE, read_object
-from ner_lightning.data.sentence import DataError
+from ner_lightning.data.readers.jsonl import read_object
+from ner_lightning.data.sentence import SURROGATE, DataError
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io.records import MAX_BYTES, Record, checked_content, lines, rejected
 

@@ -4,9 +4,8 @@ import codecs
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from ner_lightning.data.readers.jsonl import SURROGATE
 from ner_lightning.data.running_text import Document, from_spaces, from_text, from_words
-from ner_lightning.data.sentence import DataError, check_word
+from ner_lightning.data.sentence import SURROGATE, DataError, check_word
 from ner_lightning.errors import UserError
 
 MAX_BYTES = 8 * 2**20  # of a text: a few books; tagging takes a hundred times as much memory

@@ -86,6 +86,12 @@ def test_rejected_rows_are_left_out_and_counted(tmp_path, caplog):
     assert "3 rows that the annotator rejected, ignored or cancelled are left out" in caplog.text
 
 
+def test_of_several_annotations_the_first_is_read_and_that_is_said(tmp_path, caplog):
+    task = TASK | {"annotations": [{"result": RESULT}, {"result": []}]}
+    assert found(read_sentences(write(tmp_path / "x.jsonl", task)))[0][1] == [("PER", 0, 2), ("LOC", 4, 5)]
+    assert "1 tasks have several annotations; the first of each is read" in caplog.text
+
+
 def test_sentences_of_a_text_are_one_document_unless_a_field_says_otherwise(tmp_path):
     text = "Vera left. Holt stayed at home."
     row = {"text": text, "label": []}
@@ -163,6 +169,10 @@ def test_malformed_entities_say_where(tmp_path, label, what):
 @pytest.mark.parametrize(
     ("row", "what"),
     [
+        ({"text": "a \ud83d", "label": []}, r"field 'text' contains 'a \ud83d', which is not text"),
+        ({"data": {"text": "\ud83d"}, "annotations": [{}]}, "half a character"),
+        ({"text": "a", "label": [[0, 1, "\ud83d"]]}, r"the type '\ud83d' is not text"),
+        ({"tokenized_text": ["\ud83d"], "ner": []}, "must be a list of words"),
         ({"data": {"text": TEXT}}, "a task of Label Studio without annotations"),
         ({"data": {"a": "x", "b": "y"}, "annotations": [{}]}, "no field 'text' in data (fields: a, b)"),
         ({"tokenized_text": ["a", ""], "ner": []}, "must be a list of words"),
