@@ -108,7 +108,7 @@ def fastest(model: Any, halved: Any, tokenizer: Any, texts: list[str]) -> tuple[
 
 
 def timed(tag: Tag, texts: list[str], words: int) -> Callable[[], float]:
-    """Words a second."""
+    """Words/s."""
 
     def run() -> float:
         began = time.perf_counter()

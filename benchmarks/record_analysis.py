@@ -42,7 +42,7 @@ def rows_of(folder: Path, shared: Mapping[str, Any]) -> list[Row]:
         ]
         if speed:
             mean = sum(speed) / len(speed)
-            rows.append({**shared, **fit, "metric": "words a second in training", "value": mean})
+            rows.append({**shared, **fit, "metric": "words/s in training", "value": mean})
     return rows
 
 

@@ -50,7 +50,7 @@ def model(rows: Sequence[Row]) -> tuple[HEAD, list[list[str]]]:
                 for r in rows
                 if r["split"] == "fit" and (r["config"], r["overrides"]) == (row["config"], row["overrides"])
             }
-            memory, speed = beside.get("peak memory, bytes"), beside.get("words a second in training")
+            memory, speed = beside.get("peak memory, bytes"), beside.get("words/s in training")
             body.append(
                 [
                     _label(row),

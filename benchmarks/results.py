@@ -19,6 +19,9 @@ from ner_lightning.runs.ladder_cells import ladder_table, read_ladder
 from ner_lightning.runs.results import Row, markdown_table, read_rows
 
 PRETRAINED = "pretraining"  # before the configs of a backbone that learned to fill in masked words
+OTHER_DATA = re.compile(r"--data\.(dataset|train|valid|test|limits\.\w+)\b")
+# Options that were removed, so that no reader can run such a row again; docs/ladder.md says what they gained.
+REMOVED = re.compile(r"--(data\.(first_space|prefix_space)|model\.word_dropout)\b")
 FILE = Path(__file__).parent.parent / "docs" / "results.json"
 OPENING = re.compile(r"<!-- results: ")
 MARKED = re.compile(r"(<!-- results: (\w+) -->\n)((?:(?!<!-- results: ).)*?)(<!-- end -->)", flags=re.S)
@@ -28,8 +31,8 @@ def score_table(rows: Sequence[Row], recipe: str) -> str:
     """One line for each recipe on its own data: overlays, options, seeds, mean scores and deviation."""
     runs: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
-        elsewhere = any(re.match(r"--data\.(dataset|\w+_file|\w+_limit)\b", o) for o in row["overrides"])
-        ours = row["config"].split(" ")[0] == recipe and not elsewhere and "ladder" not in row
+        left_out = any(map(OTHER_DATA.match, row["overrides"])) or any(map(REMOVED.match, row["overrides"]))
+        ours = row["config"].split(" ")[0] == recipe and not left_out and "ladder" not in row
         if ours and row["split"] in {"valid", "test"}:
             run = " ".join([row["config"], *row["overrides"]])
             runs.setdefault(run, {}).setdefault(f"{row['split']} {row['metric']}", []).append(row)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import measured_options
 import pytest
+import results
 import write_reference
 import yaml
 
@@ -68,6 +69,34 @@ def test_pages_made_from_the_code_are_up_to_date():
     for page, text in write_reference.pages().items():
         stale = f"{name(page)}: run python docs/write_reference.py --write"
         assert page.read_text(encoding="utf-8") == text, stale
+
+
+def test_recorded_runs_name_options_as_they_are_called_today():
+    keys = {action.dest for action in parser()._actions}
+    rows = json.loads((ROOT / "docs/results.json").read_text(encoding="utf-8"))
+    options = {option for row in rows for option in re.findall(r"--\S+", " ".join(row["overrides"]))}
+    named = {option for option in options if option.startswith(("--model.", "--data.", "--trainer."))}
+    assert named
+    assert {
+        option for option in named if option[2:] not in keys and not results.REMOVED.match(option)
+    } == set()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--data.dataset x",
+        "--data.train a.conll",
+        "--data.test a.conll",
+        "--data.limits.train 300",
+        "--data.first_space true",
+    ],
+)
+def test_a_table_of_scores_leaves_out_other_data_and_removed_options(option):
+    row = {"config": "r", "overrides": [], "split": "test", "metric": "f1", "seed": 1, "value": 0.5}
+    table = results.score_table([row, row | {"overrides": [option], "value": 0.9}], "r")
+    assert "0.5000" in table
+    assert "0.9000" not in table
 
 
 def test_the_reference_has_every_key_and_every_option():
