@@ -1,5 +1,6 @@
 """Settings of the data: how files are read, how words are encoded, how batches are made."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,10 @@ class Files:
         if self.tag_names is None:
             return None
         path = Path(self.tag_names).expanduser()
-        if path.is_file():
+        is_file = False
+        with suppress(OSError):  # a long list of names is too long for a path
+            is_file = path.is_file()
+        if is_file:
             names = [line.strip() for line in read_lines(path) if line.strip()]
         else:
             names = [name.strip() for name in self.tag_names.split(",")]

@@ -203,6 +203,8 @@ def test_numbered_tags_need_their_names(tmp_path):
         assert found(read_sentences(path, rules=rules))[0][1] == [("PER", 0, 1), ("LOC", 3, 4)]
     with pytest.raises(DataError, match=r"contains 3, but data\.files\.tag_names has 2 names, for 0 to 1"):
         read_sentences(path, rules=AnnotationRules(tag_names=("O", "B-PER")))
+    many = ["O", *(f"B-a-type-of-entity-{number}" for number in range(300))]  # longer than a path may be
+    assert Files(tag_names=",".join(many)).rules().tag_names == tuple(many)
     with pytest.raises(UserError, match="'PER' is not a tag"):
         Files(tag_names="O,PER").rules()
 
