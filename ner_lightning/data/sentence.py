@@ -10,7 +10,7 @@ from ner_lightning.data.readers.filetype import broken_utf16, code_page, in_utf8
 from ner_lightning.data.schemes import OUTSIDE, Scheme, convert, detect, spans, split_tag
 from ner_lightning.errors import UserError
 
-SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character, which no tokenizer accepts
 # Tokenizers drop such words or merge them with a neighbour, so that nothing is left to tag.
 _INVISIBLE = re.compile(r"[\s\u200b\u200c\u200d\ufeff\u2060\u00ad]*")
 

@@ -1,7 +1,6 @@
 """Runs the model over sentences in batches of similar length, and decodes tags, entities and marginals."""
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from torch import Tensor
 from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.running_text import Document
 from ner_lightning.data.sampling import LengthGroupedSampler
+from ner_lightning.data.sentence import SURROGATE
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.inference.arguments import checked_sentences
 from ner_lightning.inference.grouping import grouped
@@ -21,7 +21,6 @@ from ner_lightning.model.tagger import Tagger
 WINDOW = 2048  # sentences that are sorted by length together
 TOKENS = 4096  # padded sub-tokens per batch
 GROUP = 1024  # documents that are tagged together at most, however short they are
-_SURROGATE = re.compile(r"[\ud800-\udfff]")  # unpaired surrogates, which no tokenizer accepts
 
 
 class ScoredBatch(NamedTuple):
@@ -138,6 +137,6 @@ def windows(documents: Sequence[int]) -> Iterator[range]:
 
 
 def _encodable(words: Sequence[str]) -> Sequence[str]:
-    if any(map(_SURROGATE.search, words)):
-        return [_SURROGATE.sub("\ufffd", word) for word in words]
+    if any(map(SURROGATE.search, words)):
+        return [SURROGATE.sub("\ufffd", word) for word in words]
     return words

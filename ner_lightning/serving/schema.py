@@ -1,13 +1,12 @@
 """The requests and answers of the service, as its OpenAPI description shows them."""
 
-import re
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ner_lightning.data.sentence import SURROGATE
 from ner_lightning.inference.result import Tagged
 
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 STATUSES: dict[int | str, str] = {
     400: "The body is not JSON.",
     408: "The body did not arrive in time.",
@@ -29,7 +28,7 @@ class Query(BaseModel):
     def _one_of_them(self) -> "Query":
         if (self.text is None) == (self.texts is None):
             raise ValueError("give either text or texts")
-        if any(map(_SURROGATE.search, self.all)):
+        if any(map(SURROGATE.search, self.all)):
             raise ValueError("a text holds half of a surrogate pair, which is not a character")
         return self
 

@@ -56,7 +56,7 @@ class Inputs:
             raise DataError(f"{path}: cannot be read: No such file or directory; name a file")
         if path.is_file() and path.suffix.lower() not in ("", *formats.READ) and self.format is None:
             with path.open("rb") as file:
-                _text(file, str(path))
+                _checked_head(file, str(path))
             raise UserError(
                 f"--input {path}: {path.suffix} is none of {', '.join(formats.READ)};\n"
                 f"give its format with --from ({', '.join(formats.INPUTS)})"
@@ -128,7 +128,21 @@ def _text(file: BinaryIO, source: str) -> BinaryIO:
     """A file of text as UTF-8: itself, or the whole of it converted from UTF-16.
 
     Raises:
-        DataError: by its first bytes it is in a known binary format, which the message names.
+        DataError: it is in a known binary format, or no UTF-16 despite its mark.
+    """
+    if not filetype.is_utf16(_checked_head(file, source)):
+        return file
+    try:
+        return BytesIO(filetype.in_utf8(file.read()))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source}:1: {filetype.broken_utf16(error)}") from None
+
+
+def _checked_head(file: BinaryIO, source: str) -> bytes:
+    """The first bytes of a file, which stay to be read.
+
+    Raises:
+        DataError: by them it is in a known binary format, which the message names.
     """
     if file.seekable():
         position = file.tell()
@@ -140,9 +154,4 @@ def _text(file: BinaryIO, source: str) -> BinaryIO:
     other = filetype.not_text(head)
     if other is not None:
         raise DataError(f"{source}:1: this is {other}")
-    if not filetype.is_utf16(head):
-        return file
-    try:
-        return BytesIO(filetype.in_utf8(file.read()))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source}:1: {filetype.broken_utf16(error)}") from None
+    return head
