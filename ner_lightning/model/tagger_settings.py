@@ -118,7 +118,7 @@ class TaggerSettings:
         """Reads plain values, as a config, a checkpoint or an exported folder has them.
 
         Args:
-            values: those of `NERModule`; others are passed over, and the parts of the loss that are a
+            values: those of `NERModule`; others are ignored, and the parts of the loss that are a
                 project's own, since only training uses them.
             trust: import the class that they name as a preparation, and run code that comes with the
                 backbone; what the values say of trust counts nothing.

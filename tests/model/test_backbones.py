@@ -71,8 +71,8 @@ def through(backbone, corpus, precision="bf16-mixed"):
     return [tag for row in held for tag in row["predicted"]], *taken
 
 
-def agreeing(held, others):
-    """Whether all ways of prediction give the tags that the test gave, and not O alone."""
+def assert_agreement(held, others):
+    """Asserts that all ways of prediction give the tags that the test gave, and not O alone."""
     assert len(set(held)) > 1
     # Merged adapters and other batches round otherwise in bf16; few words are that near a tie.
     for again in others:
@@ -83,7 +83,7 @@ def agreeing(held, others):
 def test_a_family_is_fitted_tested_and_predicts(backbones, corpus, tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     held, *others = through(backbones[kind], corpus)
-    agreeing(held, others)
+    assert_agreement(held, others)
     state = torch.load("runs/last/checkpoints/best.ckpt", weights_only=True)["state_dict"]
     layers = {name.split("lora_")[0] for name in state if "lora_" in name}
     assert len(layers) == (14 if kind != "bert" else 12)  # every linear layer of both
@@ -93,7 +93,7 @@ def test_a_family_is_fitted_tested_and_predicts(backbones, corpus, tmp_path, mon
 def test_a_further_family_works_as_well(backbones, corpus, tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     held, *others = through(backbones[kind], corpus)
-    agreeing(held, others)
+    assert_agreement(held, others)
 
 
 # Of random weights: with the first seed this one does not get beyond O in the few steps of a test.
@@ -108,7 +108,7 @@ def test_any_family_works_from_fit_to_export(corpus, tmp_path, monkeypatch, kind
     tiny.llama3_tokenizer().save_pretrained("backbone")
     # Its own code overflows in bf16, which the proof of attention says.
     held, *others = through(tmp_path / "backbone", corpus, "32-true" if kind == "deberta" else "bf16-mixed")
-    agreeing(held, others)
+    assert_agreement(held, others)
 
 
 def first_word_sees_the_last(backbone, attention, implementation):

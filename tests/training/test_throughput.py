@@ -1,4 +1,4 @@
-"""Words a second."""
+"""Words/s."""
 
 import time
 from types import SimpleNamespace
