@@ -59,16 +59,7 @@ def prepare(folder: Path, valid: int = 7, test: int = 5) -> Path:
             each.replace("Tollan B-ORG", "Tollan B-FIRM") for each in sentences[:count]
         ]  # unknown to training
         (data / f"{name}.txt").write_text("\n\n".join(own) + "\n")
-    config = {
-        "seed_everything": 3,
-        "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
-        "model": {
-            "backbone": str(model),
-            "lora": {"rank": 4},
-            "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
-        },
-        "data": {"dataset": str(data), "batches": {"size": 4}},
-    }
+    config = tiny.recipe(model, data, size=4)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(config))
     return folder
 

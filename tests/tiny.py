@@ -236,3 +236,17 @@ def write_language_model(folder: Path, kind: str = "llama") -> Path:
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def recipe(backbone, dataset, size):
+    """The settings of a fit of two short epochs, in batches of `size` sentences."""
+    return {
+        "seed_everything": 3,
+        "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
+        "model": {
+            "backbone": str(backbone),
+            "lora": {"rank": 4},
+            "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        },
+        "data": {"dataset": str(dataset), "batches": {"size": size}},
+    }

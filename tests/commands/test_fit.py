@@ -31,16 +31,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 def recipe(folder, llama, corpus, **changes):
     """A YAML file with a small complete recipe."""
-    config = {
-        "seed_everything": 3,
-        "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
-        "model": {
-            "backbone": str(llama),
-            "lora": {"rank": 4},
-            "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
-        },
-        "data": {"dataset": str(corpus), "batches": {"size": 4}},
-    }
+    config = tiny.recipe(llama, corpus, size=4)
     for dotted, value in changes.items():
         *sections, name = dotted.split("__")
         part = config

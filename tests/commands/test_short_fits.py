@@ -7,6 +7,7 @@ import re
 import signal
 
 import pytest
+import tiny
 import torch
 import yaml
 
@@ -26,16 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
 def fit(tmp_path, llama, corpus, monkeypatch, capsys):
     """Runs a small fit with more options; returns its exit code and what it printed."""
     monkeypatch.chdir(tmp_path)
-    config = {
-        "seed_everything": 3,
-        "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
-        "model": {
-            "backbone": str(llama),
-            "lora": {"rank": 4},
-            "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
-        },
-        "data": {"dataset": str(corpus), "batches": {"size": 8}},
-    }
+    config = tiny.recipe(llama, corpus, size=8)
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
     def run(*words):
