@@ -93,7 +93,11 @@ class Document(NamedTuple):
 
 def from_text(text: str) -> Document:
     """Splits a text into words, and these into pieces."""
-    offsets = words(text)
+    return from_tokens(text, words(text))
+
+
+def from_tokens(text: str, offsets: Sequence[Offsets]) -> Document:
+    """Splits a text with known words into pieces."""
     return Document(text, tuple(tuple(offsets[first:last]) for first, last in pieces(text, offsets)))
 
 

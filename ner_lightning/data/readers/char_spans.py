@@ -1,81 +1,13 @@
 """Makes sentences with BIO2 tags from texts with entities as character offsets."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
+from ner_lightning.data.readers.options import AnnotationRules
+from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.running_text import Offsets, pieces, words
 from ner_lightning.data.schemes import Span, to_bio2
 from ner_lightning.data.sentence import is_invisible
 from ner_lightning.errors import UserError
-from ner_lightning.system.progress import warn
-
-Misaligned = Literal["split", "expand", "drop"]
-Overlapping = Literal["refuse", "longest", "first"]
-EXAMPLES = 3  # of each kind of change that are listed
-
-
-class CharSpan(NamedTuple):
-    """An entity of a text.
-
-    Attributes:
-        start: offset of its first character.
-        end: offset after its last character.
-        type: entity type.
-    """
-
-    start: int
-    end: int
-    type: str
-
-
-@dataclass(frozen=True)
-class AnnotationRules:
-    """How annotation is read that is not one named tag for each word.
-
-    Args:
-        misaligned: an entity that begins or ends inside a word splits the word there, is expanded to
-            the whole word, or is dropped.
-        overlapping: of entities that share a word, the longest or the first in the file is kept;
-            `refuse` rejects the file.
-        tag_names: the tags that numbers from 0 stand for.
-    """
-
-    misaligned: Misaligned = "split"
-    overlapping: Overlapping = "refuse"
-    tag_names: tuple[str, ...] | None = None
-
-
-class Changes:
-    """Counts what was changed in a file's annotation, with the first examples of each kind.
-
-    Attributes:
-        place: the line or item that is being read.
-    """
-
-    def __init__(self) -> None:
-        self.place = ""
-        self._counts: Counter[str] = Counter()
-        self._examples: dict[str, list[str]] = {}
-
-    def __call__(self, kind: str, text: str) -> None:
-        """Adds a change.
-
-        Args:
-            kind: what was changed, as it follows a number of entities.
-            text: the entity's text.
-        """
-        self._counts[kind] += 1
-        if self._counts[kind] <= EXAMPLES:
-            self._examples.setdefault(kind, []).append(f"{text!a:.40} ({self.place})")
-
-    def report(self, path: object) -> None:
-        """Prints one warning for each kind of change."""
-        for kind, count in self._counts.items():
-            listed = ", ".join(self._examples[kind]) + (", ..." if count > EXAMPLES else "")
-            warn(f"{path}: {count:,} entities {kind}: {listed}")
-
 
 def tagged_sentences(
     text: str,
@@ -158,7 +90,7 @@ def _split(
         parts.append((start, end))
     for entity in entities:
         if done & {*entity[:2]}:
-            changed("begin or end inside a word, which was split", text[entity.start : entity.end])
+            changed("entities begin or end inside a word, which was split", text[entity.start : entity.end])
     return parts
 
 
@@ -174,14 +106,14 @@ def _word_spans(
     for start, end, type_ in entities:
         covered = [index for place in range(start, end) if (index := word_at.get(place)) is not None]
         if not covered:
-            changed("have no word and were dropped", text[start:end])
+            changed("entities have no word and were dropped", text[start:end])
             continue
         first, last = covered[0], covered[-1]
         if offsets[first][0] < start or end < offsets[last][1]:
             if rules.misaligned == "drop":
-                changed("begin or end inside a word and were dropped", text[start:end])
+                changed("entities begin or end inside a word and were dropped", text[start:end])
                 continue
-            changed("begin or end inside a word and were expanded to it", text[start:end])
+            changed("entities begin or end inside a word and were expanded to it", text[start:end])
         yield Span(type_, first, last + 1)
 
 
@@ -215,5 +147,5 @@ def _disjoint(
                 "overlap;\nset data.files.overlapping to longest or first"
             )
         else:
-            changed("overlap another one, which was kept", surface(span))
+            changed("entities overlap another one, which was kept", surface(span))
     return sorted(dict.fromkeys(owner.values()), key=lambda span: span.start)

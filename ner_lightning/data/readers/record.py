@@ -1,26 +1,49 @@
-"""A record: a text or words to tag, and where they come from; reads lines and files of text; no torch."""
+"""A record: a text or words of a file, and their annotation; reads lines and whole files of text.
+
+Every reader yields records one at a time. One that cannot be used is yielded with its reason, so that the
+caller can stop or go on.
+"""
 
 import codecs
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-from ner_lightning.data.running_text import Document, from_spaces, from_text, from_words
+from ner_lightning.data.running_text import Document, Offsets, from_spaces, from_text, from_tokens, from_words
 from ner_lightning.data.sentence import SURROGATE, DataError, check_word
 from ner_lightning.errors import UserError
 
 MAX_BYTES = 8 * 2**20  # of a text: a few books; tagging takes a hundred times as much memory
 
 
+class CharSpan(NamedTuple):
+    """An entity of a text.
+
+    Attributes:
+        start: offset of its first character.
+        end: offset after its last character.
+        type: entity type.
+    """
+
+    start: int
+    end: int
+    type: str
+
+
 class Record(NamedTuple):
-    """A text or words to tag, or the reason why they cannot be tagged.
+    """A text or the words of a sentence, or the reason why they cannot be used.
 
     Attributes:
         source: the file that it is from.
-        line: the line where it begins, from 1; in Parquet, its row.
+        line: the line where it begins, from 1; in Parquet and lists, its row or item.
         content: a text, or words; of a record with a reason, the beginning of its text.
         id: its id in the file.
         starts_document: whether a document begins with it.
-        reason: why it cannot be tagged; empty if it can.
+        reason: why it cannot be used; empty if it can.
+        tags: one tag for each word, as they are in the file; None if there are none or none were asked for.
+        entities: the entities of a text; None if there are none or none were asked for.
+        tokens: the offsets of the words of a text; None if the file leaves them open.
+        document: what its document is called, where the file names it.
+        lines: the line of each word, where words have lines of their own.
     """
 
     source: str
@@ -29,13 +52,18 @@ class Record(NamedTuple):
     id: Any = None
     starts_document: bool = False
     reason: str = ""
+    tags: tuple[Any, ...] | None = None
+    entities: tuple[CharSpan, ...] | None = None
+    tokens: tuple[Offsets, ...] | None = None
+    document: Any = None
+    lines: Sequence[int] = ()
 
     @property
     def is_text(self) -> bool:
-        """Whether it can be tagged and is a text, not words."""
+        """Whether it can be used and is a text, not words."""
         return isinstance(self.content, str) and not self.reason
 
-    def document(self, *, tokenized: bool = False) -> Document:
+    def split(self, *, tokenized: bool = False) -> Document:
         """Its words.
 
         Args:
@@ -43,43 +71,62 @@ class Record(NamedTuple):
         """
         if not isinstance(self.content, str):
             return from_words(self.content)
+        if self.tokens is not None:
+            return from_tokens(self.content, self.tokens)
         return from_spaces(self.content) if tokenized else from_text(self.content)
 
 
-def lines(file: BinaryIO, source: str) -> Iterator[Record]:
+class Line(NamedTuple):
+    """A line of a file.
+
+    Attributes:
+        number: from 1.
+        text: without its end; of a line with a reason, its beginning.
+        reason: why it cannot be used; empty if it can.
+    """
+
+    number: int
+    text: str
+    reason: str = ""
+
+
+def lines(file: BinaryIO) -> Iterator[Line]:
     """The lines of a UTF-8 file, blank ones as well, without their ends (LF, CRLF, or CR throughout)."""
     number = 0
     while raw := file.readline(MAX_BYTES + 1):
         number += 1
-        record = Record(source, number)
         if len(raw) > MAX_BYTES:
             beginning = raw
             while raw and not raw.endswith(b"\n"):
                 raw = file.readline(MAX_BYTES)
-            yield rejected(record._replace(content=beginning.decode(errors="replace")), _too_long())
+            yield Line(number, beginning[:1000].decode(errors="replace"), too_long())
             continue
         if number > 1:
-            yield _decoded(record, raw)
+            yield _decoded(number, raw)
             continue
         raw = raw.removeprefix(codecs.BOM_UTF8)
         parts = [raw] if raw.endswith(b"\n") else raw.split(b"\r")
         for number, part in enumerate(parts, 1):  # with CR the first "line" is the whole file
-            yield _decoded(record._replace(line=number), part)
+            yield _decoded(number, part)
 
 
-def _decoded(record: Record, raw: bytes) -> Record:
+def _decoded(number: int, raw: bytes) -> Line:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         column = len(raw[: error.start].decode("utf-8")) + 1
         reason = f"byte 0x{raw[error.start]:02x} in column {column} is not UTF-8"
-        return rejected(record._replace(content=raw.decode(errors="replace")), reason)
-    return record._replace(content=text.removesuffix("\n").removesuffix("\r"))
+        return Line(number, raw[:1000].decode(errors="replace"), reason)
+    return Line(number, text.removesuffix("\n").removesuffix("\r"))
 
 
-def is_not_blank(line: Record) -> bool:
-    """Whether a line has more than white space, or a reason why it cannot be tagged."""
-    return bool(line.reason or str(line.content).strip())
+def text_lines(file: BinaryIO, source: str) -> Iterator[Record]:
+    """Each line that is not blank as a text."""
+    for number, text, reason in lines(file):
+        if reason:
+            yield rejected(Record(source, number, text), reason)
+        elif text.strip():
+            yield Record(source, number, text)
 
 
 def whole_file(file: BinaryIO, source: str) -> Iterator[Record]:
@@ -87,7 +134,7 @@ def whole_file(file: BinaryIO, source: str) -> Iterator[Record]:
     raw = file.read(MAX_BYTES + 1).removeprefix(codecs.BOM_UTF8)
     record = Record(source, 1, starts_document=True)
     if len(raw) > MAX_BYTES:
-        yield rejected(record, _too_long())
+        yield rejected(record, too_long())
         return
     try:
         yield record._replace(content=raw.decode("utf-8"))
@@ -105,23 +152,21 @@ def checked_content(value: Any, where: str) -> str | tuple[str, ...]:
     words = value if isinstance(value, list) else [value]
     if not all(isinstance(word, str) for word in words):
         raise UserError(f"{where} holds {value!a:.40}, which is neither a text nor a list of words")
-    if isinstance(value, list):
-        for word in words:
-            check_word(word)
     if any(map(SURROGATE.search, words)):
         raise UserError(f"{where} holds half of a surrogate pair: {value!a:.40}")
     if sum(map(len, words)) > MAX_BYTES:
-        raise UserError(_too_long())
+        raise UserError(too_long())
     return value if isinstance(value, str) else tuple(value)
 
 
 def rejected(record: Record, reason: str) -> Record:
-    """A record that cannot be tagged, with the beginning of its content."""
+    """A record that cannot be used, with the beginning of its content."""
     content = record.content if isinstance(record.content, str) else " ".join(record.content)
     return record._replace(content=content[:200], reason=reason)
 
 
-def _too_long() -> str:
+def too_long() -> str:
+    """The reason of a record that is too long."""
     return f"longer than {MAX_BYTES // 2**20} MB; split it into several texts"
 
 
@@ -134,8 +179,8 @@ def numbered(records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
         yield record, number
 
 
-def check_taggable(records: Iterable[Record]) -> None:
-    """Checks that all records can be tagged.
+def check_usable(records: Iterable[Record]) -> None:
+    """Checks that all records can be used.
 
     Raises:
         DataError: one cannot; the message says where it is and why.
