@@ -22,7 +22,7 @@ from typing import Any
 
 import measure
 
-from ner_lightning.data.readers.by_suffix import read_sentences
+from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.inference.ner_tagger import NERTagger
 
 # Sentences in a text, and how often.

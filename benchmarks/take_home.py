@@ -18,7 +18,7 @@ import measure
 from record import split_command
 
 from ner_lightning.analysis.rows import read_predictions
-from ner_lightning.data.readers.by_suffix import read_sentences
+from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.export.exported_folder import export

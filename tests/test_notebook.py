@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from ner_lightning.data.readers.by_suffix import read_sentences
+from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.sample.figures import entity_f1, tag_by_dictionary
 
 ROOT = Path(__file__).parent.parent

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ner_lightning.commands.main import main
-from ner_lightning.data.readers.by_suffix import read_sentences
+from ner_lightning.data.readers.sentences import read_sentences
 
 pytestmark = [
     pytest.mark.slow,

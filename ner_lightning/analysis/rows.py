@@ -1,18 +1,21 @@
 """A split's predictions as rows of entities, from a run's JSONL or from bare CoNLL columns."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ner_lightning.data.readers.column_layout import ends_in_scores
-from ner_lightning.data.readers.columns import read_conll
+from ner_lightning.data.readers.column_layout import DOCSTART, cells_of
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
-from ner_lightning.data.schemes import Span, spans
+from ner_lightning.data.readers.options import ReadOptions
+from ner_lightning.data.readers.sentences import read_sentences
+from ner_lightning.data.schemes import Span, is_tag, spans
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
 
+_NUMBER = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
 PROBABILITY_NAMES = ("marginal", "softmax_product")
 
 
@@ -144,9 +147,10 @@ def _jsonl(file: Path) -> list[Row]:
 
 
 def _columns(file: Path) -> list[Row]:
-    last = -2 if ends_in_scores(read_lines(file)) else -1
-    gold = read_conll(file, tag_column=last - 1)
-    predicted = read_conll(file, tag_column=last)
+    last = -2 if _ends_in_scores(read_lines(file)) else -1
+    gold, predicted = (
+        read_sentences(file, ReadOptions("conll", tags_column=str(column))) for column in (last - 1, last)
+    )
     has_documents = len({sentence.document for sentence in gold}) > 1
     return [
         Row.of(
@@ -159,3 +163,11 @@ def _columns(file: Path) -> list[Row]:
         )
         for sentence, tagged in zip(gold, predicted, strict=True)
     ]
+
+
+def _ends_in_scores(lines: Iterable[str]) -> bool:
+    """Whether each row is word, two tags and a number, as flair writes its predictions."""
+    rows = [row for row in (cells_of(line, tabs=False) for line in lines) if row and row[0] != DOCSTART]
+    return bool(rows) and all(
+        len(row) > 3 and _NUMBER.fullmatch(row[-1]) and is_tag(row[-2]) and is_tag(row[-3]) for row in rows
+    )

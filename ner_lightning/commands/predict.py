@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from ner_lightning.commands.options import Parser, check_device, load_tagger
 from ner_lightning.commands.predict_checks import (
@@ -17,6 +17,7 @@ from ner_lightning.commands.predict_checks import (
     check_first,
     output_format,
 )
+from ner_lightning.data.readers.options import AnnotationRules, EmptyWords, FormatName, ReadOptions
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import formats
 from ner_lightning.system.atomic import is_written_through
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 # What the output depends on: a stopped command is only resumed by one that shares these.
 _DECISIVE = (
-    "text input field id_field word_column whole_files tokenized source_format target_format wide strict "
-    "rejects temperature calibrate"
+    "text input words_column id_column whole_files empty_words tokenized source_format target_format wide "
+    "strict rejects temperature calibrate"
 )
 
 
@@ -42,7 +43,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     check_device(options)
     with shown("stderr"):
         if options.input is None and not options.text:
-            check_files(options, [], parser(subcommand).parse_args([]))
+            check_files(options, {}, parser(subcommand).parse_args([]))
             _calibrated(options, show=True)
         else:
             _predict(options)
@@ -50,14 +51,13 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     # Here and below: `--help` must not wait for numpy and torch.
+    from ner_lightning.data.readers.files import Inputs
+    from ner_lightning.data.readers.record import Record, check_usable
     from ner_lightning.inference.bulk import ReadFraction, blocks, tag_blocks
-    from ner_lightning.inference.io.input_files import Inputs
-    from ner_lightning.inference.io.records import Record, check_taggable
 
-    reading = ("source_format", "field", "id_field", "word_column", "whole_files")
-    inputs = Inputs(options.input or "", *(getattr(options, name) for name in reading))
+    inputs = Inputs(options.input or "", _read_options(options))
     files = inputs.files() if options.input else []
-    check_files(options, files, parser("predict").parse_args([]))
+    check_files(options, {file: inputs.format_of(file) for file in files}, parser("predict").parse_args([]))
     read = ReadFraction.of(files)
     output = _output(options, files)
     before = output.totals.words
@@ -69,7 +69,7 @@ def _predict(options: argparse.Namespace) -> None:
         if not first and not output.totals.records:
             raise UserError(f"{options.input}:1: no sentence in the file; name a file that has some")
         if options.strict:
-            check_taggable(first)  # before anything is loaded, if it is near the beginning
+            check_usable(first)  # before anything is loaded, if it is near the beginning
         check_first(options, first)
         began = time.monotonic()
         tagger = _calibrated(options)
@@ -99,14 +99,26 @@ def _predict(options: argparse.Namespace) -> None:
     _summarize(options, output, f"{rate:,.0f} words/s; {ready} in {loading:.1f} s")
 
 
+def _read_options(options: argparse.Namespace, *, tagged: bool = False) -> ReadOptions:
+    """How the input is read, or the tagged sentences to calibrate on, which may be in another format."""
+    return ReadOptions(
+        None if tagged else options.source_format,
+        options.words_column,
+        id_column=options.id_column,
+        tagged=tagged,
+        whole_files=options.whole_files,
+        rules=AnnotationRules(empty_words=options.empty_words),
+    )
+
+
 def _calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
     """The tagger at `--temperature`, or at the one that `--calibrate` finds."""
     if not options.calibrate:
         return load_tagger(options)
-    from ner_lightning.data.readers.by_suffix import read_sentences
+    from ner_lightning.data.readers.sentences import read_sentences
     from ner_lightning.data.sentence import unknown_entities, unknown_types
 
-    sentences = read_sentences(options.calibrate, word_column=options.word_column)
+    sentences = read_sentences(options.calibrate, _read_options(options, tagged=True))
     tagger = load_tagger(options)
     from ner_lightning.inference.calibration import calibrate
 
@@ -170,19 +182,15 @@ def parser(name: str) -> Parser:
     parser.add_run()
     add = parser.add_argument
     add("--text", action="append", help="a text; may be repeated")
-    add(
-        "--input",
-        metavar="FILE",
-        help=f"{', '.join(formats.READ)}; a folder of such files; - for standard input",
-    )
+    add("--input", metavar="FILE", help="a file in any format, a folder of files; - for standard input")
     add(
         "--output", metavar="FILE", help=f"{', '.join(formats.WRITTEN)}; - for JSONL (default: show the text)"
     )
-    add("--from", dest="source_format", choices=formats.INPUTS, help="format of the input")
+    add("--from", dest="source_format", choices=get_args(FormatName), help="input's format (recognised)")
     add("--to", dest="target_format", choices=formats.OUTPUTS, help="format of the output")
-    add("--field", default="text", help="field or column with the text, or with a list of words (text)")
-    add("--id_field", default="id", metavar="FIELD", help="field or column to copy to the output (id)")
-    add("--word_column", type=int, metavar="N", help="column of the words in CoNLL files, from 0 (the first)")
+    add("--words_column", metavar="NAME", help="column or field of the words or text; a number from 0")
+    add("--id_column", default="id", metavar="NAME", help="column or field to copy to the output (id)")
+    add("--empty_words", default="refuse", choices=get_args(EmptyWords), help="skip: leave out empty words")
     add("--whole_files", action="store_true", help="a .txt file is one text (default: each line is one)")
     add("--tokenized", action="store_true", help="words and punctuation are separated by spaces already")
     add("--wide", action="store_true", help="CSV, Parquet: a row a text, a column a type")

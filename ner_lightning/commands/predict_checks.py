@@ -2,18 +2,19 @@
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
+from ner_lightning.data.readers.record import Record
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import formats
-from ner_lightning.inference.io.records import Record
 from ner_lightning.system.atomic import is_written_through
 
 STANDARD_OUTPUT = "-"
-_FIELDS = {"jsonl", "csv", "parquet"}
+_NAMED = {"conll", "csv", "jsonl", "parquet"}  # formats whose columns or fields can be named
+_WORDS = {"conll", "conllu", "conll2012"}
 
 
 class Case(NamedTuple):
@@ -34,16 +35,17 @@ _USED: dict[str, tuple[Callable[[Case], bool], str]] = {
         ("source_format", "strict", "rejects"),
         (lambda case: bool(case.read - {"argument"}), "it is for files: --input FILE"),
     ),
-    **dict.fromkeys(
-        ("field", "id_field"),
-        (lambda case: bool(case.read & _FIELDS), "it is for JSONL, CSV and Parquet"),
+    "words_column": (
+        lambda case: case.calibrates or bool(case.read & _NAMED),
+        "it is for columns, JSONL, CSV and Parquet",
     ),
-    "word_column": (
-        lambda case: case.calibrates or bool(case.read & {"conll", "txt"}),
-        "it is for CoNLL columns",
+    "id_column": (lambda case: bool(case.read & _NAMED - {"conll"}), "it is for JSONL, CSV and Parquet"),
+    "empty_words": (
+        lambda case: case.calibrates or bool(case.read - {"argument", "txt"}),
+        "it is for files of words",
     ),
-    "whole_files": (lambda case: "txt" in case.read, "it is for .txt files"),
-    "tokenized": (lambda case: bool(case.read - {"conll"}), "the input holds words, not running text"),
+    "whole_files": (lambda case: "txt" in case.read, "it is for files of running text"),
+    "tokenized": (lambda case: bool(case.read - _WORDS), "the input holds words, not running text"),
     "restart": (lambda case: case.resumable, "only a file named by --output can be resumed"),
 }
 _NAMES = {"source_format": "from", "target_format": "to"}
@@ -86,12 +88,12 @@ def check(options: argparse.Namespace) -> None:
         raise UserError(f"--rejects {rejects} is written as JSONL; name it .jsonl")
 
 
-def check_files(options: argparse.Namespace, files: Sequence[Path], default: argparse.Namespace) -> None:
+def check_files(options: argparse.Namespace, files: Mapping[Path, str], default: argparse.Namespace) -> None:
     """Checks what is written against what is read, and that every option has an effect.
 
     Args:
         options: those of the command.
-        files: that it reads.
+        files: the files that it reads, with their formats.
         default: the options of a command that names none.
 
     Raises:
@@ -104,11 +106,11 @@ def check_files(options: argparse.Namespace, files: Sequence[Path], default: arg
     if options.rejects and options.output and Path(options.rejects) == Path(options.output):
         raise UserError(f"--rejects {options.rejects} is the --output as well; name another file")
     output = options.output
-    read = {options.source_format or formats.READ.get(file.suffix.lower(), "txt") for file in files}
+    read = set(files.values())
     if options.text:
         read = {"argument"}
     elif options.input and not files:  # standard input
-        read = {options.source_format or "txt"}
+        read = {options.source_format} if options.source_format else {"txt", *_NAMED}
     resumable = output not in (None, STANDARD_OUTPUT) and not is_written_through(output)
     case = Case(read, bool(options.calibrate), resumable)
     for name, (has_effect, reason) in _USED.items():
@@ -134,9 +136,9 @@ def _check_source(options: argparse.Namespace) -> None:
         raise UserError("--text holds no words")
     if not (options.input or options.text or options.calibrate):
         raise UserError("name the input: --input FILE, or --text 'a text'")
-    from ner_lightning.system.ranges import NonNegativeInt, PositiveFloat, check_options
+    from ner_lightning.system.ranges import PositiveFloat, check_options
 
-    check_options(options, temperature=PositiveFloat, word_column=NonNegativeInt)
+    check_options(options, temperature=PositiveFloat)
     if options.temperature is not None and options.calibrate:
         raise UserError("--calibrate finds the temperature: leave out --temperature")
 

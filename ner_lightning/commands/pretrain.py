@@ -64,16 +64,17 @@ def _resumed(options: argparse.Namespace) -> "Run":
 
 def _add_texts(recipe: "RecipeCLI", addresses: Sequence[str]) -> list[dict[str, Any]]:
     """Adds texts to the training data; returns what each held."""
-    from ner_lightning.inference.io.input_files import Inputs
-    from ner_lightning.inference.io.records import check_taggable, numbered
+    from ner_lightning.data.readers.files import Inputs
+    from ner_lightning.data.readers.options import ReadOptions
+    from ner_lightning.data.readers.record import check_usable, numbered
 
     texts = []
     for address in addresses:
         sentences: list[list[str]] = []
         documents: list[int] = []
-        for record, number in numbered(Inputs(address).read()):
-            check_taggable([record])
-            words = [piece for piece in record.document().words if piece]
+        for record, number in numbered(Inputs(address, ReadOptions(tagged=False)).read()):
+            check_usable([record])
+            words = [piece for piece in record.split().words if piece]
             sentences += words
             documents += [number] * len(words)
         if not sentences:

@@ -1,18 +1,19 @@
 """Settings of the data: how files are read, how words are encoded, how batches are made."""
 
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from ner_lightning.data.readers.char_spans import AnnotationRules, Misaligned, Overlapping
-from ner_lightning.data.schemes import is_tag
-from ner_lightning.data.sentence import read_lines
-from ner_lightning.errors import UserError
+from ner_lightning.data.readers.options import (
+    AnnotationRules,
+    EmptyWords,
+    FormatName,
+    Misaligned,
+    Overlapping,
+    ReadOptions,
+    SeveralTags,
+)
+from ner_lightning.data.tag_forms import read_tag_names
 from ner_lightning.system.plain_settings import fixed
-from ner_lightning.system.progress import warn
 from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_arguments
-
-WORDS_COLUMN, TAGS_COLUMN = "tokens", "ner_tags"  # unless others are named
 
 
 @dataclass(frozen=True)
@@ -22,63 +23,43 @@ class Files:
     Args:
         config: the Hub data set's configuration, where it has several.
         revision: the Hub data set's branch, tag or commit.
-        words_column: the Hub column, JSONL field or CSV column with the words; the number, from 0, of a CoNLL
-            column.
-        tags_column: the same with the tags.
-        document_column: the Hub column, JSONL field or CSV column that names each sentence's document, where
-            there is one.
+        format: conll, csv, jsonl, parquet, spacy, conllu, conll2012, webanno or brat; null recognises it.
+        words_column: the column or field with the words or the text: a name, or a number from 0 for columns
+            without a header; null recognises it by what is in it.
+        tags_column: the same with the tags or the entities.
+        document_column: the same with what tells documents apart, where there is something.
         tag_names: the tags that numbers in a file stand for, from 0, separated by commas, as in
-            `O,B-PER,I-PER`; or a file with one per line.
+            `O,B-PER,I-PER`; or a file with one per line, or JSON that maps tags to numbers.
         misaligned: an entity given by characters that begins or ends inside a word splits the word there, is
             expanded to the whole word, or is dropped.
         overlapping: of entities that share a word, keep the longest or the first in the file; refuse stops.
+        several_tags: of several tags of one word, keep the first; refuse stops.
+        empty_words: leave out a word without a visible character, and its tag; refuse stops.
     """
 
     config: str | None = None
     revision: str | None = None
-    words_column: str = WORDS_COLUMN
-    tags_column: str = TAGS_COLUMN
+    format: FormatName | None = None
+    words_column: str | None = None
+    tags_column: str | None = None
     document_column: str | None = None
     tag_names: str | None = None
     misaligned: Misaligned = "split"
     overlapping: Overlapping = "refuse"
+    several_tags: SeveralTags = "refuse"
+    empty_words: EmptyWords = "refuse"
 
-    def rules(self) -> AnnotationRules:
-        """How annotation is read that is not one named tag for each word.
+    def options(self) -> ReadOptions:
+        """The same as readers take it, with tags.
 
         Raises:
             UserError: one of `tag_names` is not a tag.
         """
-        return AnnotationRules(self.misaligned, self.overlapping, self._named_tags())
-
-    def warn_of_unused_rules(self, where: object) -> None:
-        """Warns of what is set and matters only to JSON with spans or numbers.
-
-        Args:
-            where: data with a named tag for each word.
-        """
-        for name in ("tag_names", "misaligned", "overlapping"):
-            if getattr(self, name) != getattr(type(self)(), name):
-                warn(f"data.files.{name} has no effect on {where}, which has a named tag for each word.")
-
-    def _named_tags(self) -> tuple[str, ...] | None:
-        if self.tag_names is None:
-            return None
-        path = Path(self.tag_names).expanduser()
-        is_file = False
-        with suppress(OSError):  # a long list of names is too long for a path
-            is_file = path.is_file()
-        if is_file:
-            names = [line.strip() for line in read_lines(path) if line.strip()]
-        else:
-            names = [name.strip() for name in self.tag_names.split(",")]
-        wrong = next((name for name in names if not is_tag(name)), None)
-        if wrong is not None:
-            raise UserError(
-                f"data.files.tag_names: {wrong!a:.40} is not a tag, and {self.tag_names!a:.60} is no file; "
-                "write tags such as O,B-PER,I-PER in the order of their numbers"
-            )
-        return tuple(names)
+        names = None if self.tag_names is None else read_tag_names(self.tag_names)
+        rules = AnnotationRules(self.misaligned, self.overlapping, self.several_tags, self.empty_words, names)
+        return ReadOptions(
+            self.format, self.words_column, self.tags_column, self.document_column, rules=rules
+        )
 
 
 @dataclass(frozen=True)

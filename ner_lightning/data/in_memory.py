@@ -1,10 +1,18 @@
 """Memory: reads sentences from Python: pairs, dicts, a data frame or a `datasets.Dataset`."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ner_lightning.data.corpus_settings import Files
+from ner_lightning.data.readers.files import checked
+from ner_lightning.data.readers.hub_dataset import class_names, named, types_of
+from ner_lightning.data.readers.json_shapes import TAGS, WORDS
+from ner_lightning.data.readers.jsonl import JsonRow, records_from
+from ner_lightning.data.readers.options import ReadOptions
+from ner_lightning.data.readers.sentences import sentences_from
 from ner_lightning.data.sources import SentenceSource, Split
 from ner_lightning.errors import UserError
 
@@ -30,30 +38,45 @@ class Memory(SentenceSource):
         value = self.given[split]
         if len(value) == 0:
             raise UserError(f"{split}: there is no sentence in what was given")
-        self.files.warn_of_unused_rules(f"the {split} sentences from memory")
-        names, types = _tag_names(value, self.files.tags_column)
-        return Split.of(self._pairs(split, value, names), f"{split} sentences from memory", types)
+        where = f"{split} sentences from memory"
+        options = self.files.options()
+        features = getattr(value, "features", None) or {}
+        classes = class_names(features)
+        dicts = enumerate(_dicts(where, value, options), start=1)
+        rows = (JsonRow(number, named(row, classes)) for number, row in dicts)
+        records = records_from(where, rows, options, "Python objects")
+        sentences = sentences_from(where, checked(records, options.rules.empty_words), options)
+        tags = options.tags_column or next((column for column in TAGS if column in features), "")
+        digest = hashlib.sha256(json.dumps([(s.words, s.tags) for s in sentences]).encode()).hexdigest()
+        types = types_of(classes[tags]) if tags in classes else None
+        return Split(sentences, types, where, f"sha256:{digest}")
 
-    def _pairs(
-        self, split: str, value: Any, names: tuple[str, ...] | None
-    ) -> Iterator[tuple[list[str], list[str]]]:
-        for number, row in enumerate(_rows(value), start=1):
-            if isinstance(row, Mapping):
-                for column in (self.files.words_column, self.files.tags_column):
-                    if column not in row:
-                        columns = ", ".join(map(str, row))
-                        raise UserError(
-                            f"{split}, sentence {number}: no {column!r} among {columns}; "
-                            "name the columns: files=Files(words_column=..., tags_column=...)"
-                        )
-                words, tags = row[self.files.words_column], row[self.files.tags_column]
-            elif isinstance(row, tuple | list) and len(row) == 2:
-                words, tags = row
-            else:
-                raise UserError(f"{split}, sentence {number}: expected words and tags, got {row!r:.60}")
-            if any(isinstance(part, str) for part in (words, tags)):
-                raise UserError(f"{split}, sentence {number}: expected lists of words and of tags, got text")
-            yield list(words), [tag if names is None else names[tag] for tag in tags]
+
+def _dicts(where: str, value: Any, options: ReadOptions) -> Iterator[dict[str, Any]]:
+    """Each sentence as a dict with lists.
+
+    Raises:
+        UserError: one is neither a dict nor a pair of words and tags.
+    """
+    words, tags = options.words_column or WORDS[0], options.tags_column or TAGS[0]
+    for number, row in enumerate(_rows(value), start=1):
+        if isinstance(row, Mapping):
+            yield {name: _plain(cell) for name, cell in row.items()}
+        elif isinstance(row, tuple | list) and len(row) == 2 and not isinstance(row[1], dict):
+            if any(isinstance(part, str) for part in row):
+                raise UserError(f"{where}:{number}: expected lists of words and of tags, got text")
+            yield {words: list(row[0]), tags: list(row[1])}
+        elif isinstance(row, tuple | list) and len(row) == 2 and isinstance(row[0], str):
+            yield {**row[1], "text": row[0]}  # spaCy's pairs
+        else:
+            raise UserError(f"{where}:{number}: expected words and tags, got {row!r:.60}")
+
+
+def _plain(cell: Any) -> Any:
+    """A cell whose arrays and tuples are lists."""
+    if hasattr(cell, "tolist"):
+        return cell.tolist()
+    return list(cell) if isinstance(cell, tuple) else cell
 
 
 def _rows(value: Any) -> Iterable[Any]:
@@ -62,14 +85,3 @@ def _rows(value: Any) -> Iterable[Any]:
         return list(value.to_dict("records"))
     rows: Iterable[Any] = value
     return rows
-
-
-def _tag_names(value: Any, column: str) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
-    """The tag names of a `datasets.Dataset`, and its entity types in their order."""
-    feature = (getattr(value, "features", None) or {}).get(column)
-    names = getattr(getattr(feature, "feature", None), "names", None)
-    if names is None:
-        return None, None
-    from ner_lightning.data.readers.hub_dataset import types_of
-
-    return tuple(names), types_of(names)

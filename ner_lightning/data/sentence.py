@@ -3,12 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ner_lightning.data.readers.filetype import broken_utf16, code_page, in_utf8, not_text
-from ner_lightning.data.schemes import OUTSIDE, Scheme, convert, detect, spans, split_tag
+from ner_lightning.data.readers.filetype import broken_utf16, in_utf8, not_text, not_utf8
+from ner_lightning.data.schemes import OUTSIDE, Scheme, convert, detect, illegal_tags, spans, split_tag
 from ner_lightning.errors import UserError
+from ner_lightning.system.progress import warn
 
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character, which no tokenizer accepts
 # Tokenizers drop such words or merge them with a neighbour, so that nothing is left to tag.
@@ -27,11 +28,13 @@ class Sentence:
         words: its words, at least one.
         tags: one BIO2 tag per word; None if it was read without tags.
         document: index of its document in the file, from 0.
+        line: the line where it begins in its file, from 1; 0 if unknown.
     """
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
     document: int
+    line: int = field(default=0, compare=False)
 
 
 def read_lines(path: str | Path) -> list[str]:
@@ -54,12 +57,7 @@ def read_lines(path: str | Path) -> list[str]:
     except UnicodeDecodeError as error:
         if error.encoding != "utf-8":
             raise DataError(f"{path}:1: {broken_utf16(error)}") from None
-        before = data[: error.start].decode("utf-8")
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        raise DataError(
-            f"{path}:{line}:{column}: byte 0x{data[error.start]:02x} is not UTF-8; "
-            f"convert the file, for example with iconv -f {code_page(data)} -t utf-8"
-        ) from None
+        raise DataError(f"{path}:{not_utf8(data, error)}") from None
     if "\n" not in text:
         text = text.replace("\r", "\n")
     # Not splitlines(), which also splits at U+0085 and U+2028: those occur inside words.
@@ -104,6 +102,8 @@ def check_sentence(words: Sequence[str], tags: Sequence[str] | None) -> None:
 def in_bio2(path: str | Path, sentences: list[Sentence]) -> list[Sentence]:
     """Converts tags to BIO2 from the scheme of the file as a whole.
 
+    Tags that break the scheme are read as conlleval reads them, which a warning says.
+
     Raises:
         DataError: there are no sentences.
         UserError: a tag does not fit the scheme.
@@ -113,6 +113,14 @@ def in_bio2(path: str | Path, sentences: list[Sentence]) -> list[Sentence]:
     scheme = detect(sentence.tags or () for sentence in sentences)
     if scheme is Scheme.BIO2:
         return sentences
+    broken = illegal_tags([sentence.tags or () for sentence in sentences], scheme)
+    if any(broken):
+        first = next(sentence for sentence, count in zip(sentences, broken, strict=True) if count)
+        where = f"the sentence of line {first.line}" if first.line else f"'{' '.join(first.words[:6])} ...'"
+        warn(
+            f"{path}: {sum(broken):,} tags break the scheme (an I- without a B- before it, or the like), "
+            f"the first in {where}; entities are read as conlleval reads them."
+        )
     return [replace(s, tags=tuple(convert(s.tags or (), scheme))) for s in sentences]
 
 

@@ -2,25 +2,21 @@
 
 import hashlib
 import json
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ner_lightning.data.corpus_settings import TAGS_COLUMN, WORDS_COLUMN, Files
-from ner_lightning.data.readers.by_suffix import NAMED, read_sentences
-from ner_lightning.data.readers.column_layout import DOCSTART
+from ner_lightning.data.corpus_settings import Files
+from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.data.readers.hub_dataset import load_hub
-from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
+from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
 
 SAMPLE = "sample"
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
-SUFFIXES = (".txt", ".conll", ".bio", ".tsv", *NAMED)
 # Names of a split's file or Hub split.
 ALIASES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
@@ -103,43 +99,8 @@ class Source(SentenceSource):
         path = self._path(split)
         if path is None:
             return self._from_hub(split)
-        if path.suffix.lower() not in JSON_SUFFIXES:
-            self.files.warn_of_unused_rules(path)
-        sentences = read_sentences(path, rules=self.files.rules(), **self._columns(path))
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return Split(sentences, None, str(path), f"sha256:{digest}")
-
-    def _columns(self, path: Path) -> dict[str, Any]:
-        """The arguments of `read_sentences` that name a local file's columns: numbers, for CoNLL columns.
-
-        Raises:
-            UserError: a column of CoNLL columns is named otherwise.
-        """
-        if path.suffix.lower() in NAMED:
-            fields = {"words_field": self.files.words_column, "tags_field": self.files.tags_column}
-            return fields | (
-                {} if self.files.document_column is None else {"document_field": self.files.document_column}
-            )
-        asked = {
-            "words_column": None if self.files.words_column == WORDS_COLUMN else self.files.words_column,
-            "tags_column": None if self.files.tags_column == TAGS_COLUMN else self.files.tags_column,
-            "document_column": self.files.document_column,
-        }
-        for name, value in asked.items():
-            if value is not None and (name == "document_column" or not re.fullmatch(r"-?\d+", value)):
-                what = (
-                    f"documents begin at {DOCSTART} rows"
-                    if name == "document_column"
-                    else "give the column's number, from 0"
-                )
-                raise UserError(
-                    f"data.files.{name} is {value}, but the columns of {path} have no names; {what}"
-                )
-        words, tags = (asked[name] for name in ("words_column", "tags_column"))
-        return {
-            "word_column": None if words is None else int(words),
-            "tag_column": None if tags is None else int(tags),
-        }
+        sentences = read_sentences(path, self.files.options())
+        return Split(sentences, None, str(path), f"sha256:{_digest(path)}")
 
     def _path(self, split: str) -> Path | None:
         """The local file of a split; None if the data set is on the Hub."""
@@ -170,15 +131,22 @@ class Source(SentenceSource):
     def _from_hub(self, split: str) -> Split:
         if self.dataset.count("/") > 1 or self.dataset.startswith((".", "/", "~")):
             raise UserError(f"data.dataset: there is no folder {self.dataset}")
-        self.files.warn_of_unused_rules(self.dataset)
         loaded = load_hub(
             self.dataset,
             config=self.files.config,
             revision=self.files.revision,
             splits=ALIASES[split],
-            words_column=self.files.words_column,
-            tags_column=self.files.tags_column,
-            document_column=self.files.document_column,
+            options=self.files.options(),
         )
         origin = f"{loaded.dataset}@{loaded.revision or 'main'}:{loaded.split}"
         return Split(loaded.sentences, loaded.types, origin, f"commit:{loaded.commit}")
+
+
+def _digest(path: Path) -> str:
+    """The SHA-256 of a file, or of the files of a folder with their names."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(path)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

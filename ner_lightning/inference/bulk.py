@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from ner_lightning.data.readers.record import Record, check_usable, numbered
 from ner_lightning.inference.grouping import grouped
-from ner_lightning.inference.io.records import Record, check_taggable, numbered
 from ner_lightning.inference.io.resumable import Output, Totals
 from ner_lightning.system.progress import Throttle, stage
 
@@ -69,9 +69,9 @@ def tag_blocks(
     words_before, seconds = output.totals.words, 0.0
     for block in blocks:
         if strict:
-            check_taggable(block)
+            check_usable(block)
         taggable = [(record, number) for record, number in numbered(block) if not record.reason]
-        documents = (record.document(tokenized=tokenized) for record, _ in taggable)
+        documents = (record.split(tokenized=tokenized) for record, _ in taggable)
         began = time.monotonic()
         results = list(tagger.tag(documents, [number for _, number in taggable]))
         seconds += time.monotonic() - began

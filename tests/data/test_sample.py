@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from ner_lightning.data.readers.by_suffix import read_sentences
+from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.sample import make_corpus as build
 from ner_lightning.data.sample.figures import entity_f1, kappa, tag_by_dictionary, unseen
 from ner_lightning.data.sample.make_corpus import HERE, SPLITS, TYPES, Sample

@@ -14,7 +14,7 @@ from taggers import build
 from ner_lightning.commands.main import main
 from ner_lightning.data.batching import collate
 from ner_lightning.data.pretrained import locate
-from ner_lightning.data.readers.by_suffix import read_sentences
+from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError

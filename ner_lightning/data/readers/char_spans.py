@@ -9,6 +9,7 @@ from ner_lightning.data.schemes import Span, to_bio2
 from ner_lightning.data.sentence import is_invisible
 from ner_lightning.errors import UserError
 
+
 def tagged_sentences(
     text: str,
     entities: Iterable[CharSpan],

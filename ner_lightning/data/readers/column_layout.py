@@ -2,209 +2,239 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
+from ner_lightning.data.readers.column_kinds import TAG_KINDS, Column, columns_from, tag_column, word_column
+from ner_lightning.data.readers.options import ReadOptions
 from ner_lightning.data.readers.table import TAGS, WORDS
-from ner_lightning.data.schemes import OUTSIDE, is_tag, split_tag
-from ner_lightning.data.sentence import DataError, check_word
+from ner_lightning.data.schemes import is_tag
+from ner_lightning.data.sentence import DataError
+from ner_lightning.data.tag_forms import OUTSIDES, TagForm
 from ner_lightning.errors import UserError
-from ner_lightning.system import progress
 
 DOCSTART = "-DOCSTART-"
 _HASH = "#"
-_INDEX = re.compile(r"(\d+)([-.]\d+)?")  # with the second part, a multi-word or empty token of CoNLL-U
-# Types of phrases in CoNLL-2000 and CoNLL-2003, whose column of chunks precedes the one of entities.
-_PHRASES = {"ADJP", "ADVP", "CONJP", "INTJ", "LST", "NC", "NP", "PC", "PP", "PRT", "SBAR", "UCP", "VC", "VP"}
-_NUMBER = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
+_DOCUMENT = re.compile(r"#\s*(newdoc|begin document)\b")
+_COLUMN = re.compile(r"-?\d+")
+_OPTIONS = {"words": "words_column", "tags": "tags_column", "documents": "document_column"}
 
 
 class ColumnLayout(NamedTuple):
-    """The columns to read, and the shape of a CoNLL file's first row.
+    """The columns to read, and the shape of a CoNLL file's rows.
 
     Attributes:
         word: index of the column of words.
-        tag: index of the column of tags; None if they are not read.
-        line: line number of the first row.
+        tag: index of the column of tags; None if there is none.
+        document: index of the column that tells documents apart; None if there is none.
+        tabs: whether columns are separated by tabs alone; otherwise by spaces and tabs.
         width: number of columns.
-        ends_in_tags: whether the last column holds tags, read or not.
-        numbered: whether the first column numbers the words of each sentence.
+        line: line number of the first row.
+        header: line number of the header; 0 without one.
+        counted: index of a column that counts the words of each sentence; None if there is none.
+        tags: the cells of the column of tags that are tags.
     """
 
     word: int
     tag: int | None
-    line: int
+    document: int | None
+    tabs: bool
     width: int
-    ends_in_tags: bool
-    numbered: bool
+    line: int
+    header: int
+    counted: int | None
+    tags: frozenset[str]
 
     @classmethod
-    def of(
-        cls,
-        path: str | Path,
-        rows: Sequence[list[str]],
-        word: int | None = None,
-        tag: int | None = None,
-        *,
-        tagged: bool = True,
-    ) -> "ColumnLayout":
-        """Recognises the layout from the first rows of a file, or from all.
+    def of(cls, source: str, texts: Sequence[str], options: ReadOptions) -> "ColumnLayout":
+        """Recognises the layout from the first lines of a file, or from all.
 
         Args:
-            path: the file, for messages.
-            rows: the cells of each line.
-            word: the column of words; None takes the first, or the second if the first is an index.
-            tag: the column of tags; None takes the last, which must be the only one.
-            tagged: whether tags are read.
+            source: the file, for messages.
+            texts: the lines.
+            options: name columns, by number or by a header's name; whether tags are read.
 
         Raises:
-            DataError: there are too few columns, two of tags, or a header.
+            DataError: there are too few columns, or it is not certain which holds words or tags.
         """
-        # A row that begins with # may be a comment, so it is used only if there is no other.
-        candidates = [
-            (row[0].startswith(_HASH), line, len(row))
-            for line, row in enumerate(rows, start=1)
-            if row and row[0] != DOCSTART
-            if not row[0].startswith(_HASH) or not tagged or is_tag(row[-1])
-        ]
-        hashed, line, width = min(candidates, default=(False, 1, 0))
-        full = [row for row in rows if row and len(row) == width and row[0] != DOCSTART]
-        full = full if hashed else [row for row in full if not row[0].startswith(_HASH)]
-        ends_in_tags = width > 1 and all(is_tag(row[-1]) for row in full)
-        numbered = word is None and width > 1 + (tagged or ends_in_tags) and _numbers_words(rows, width)
-        if numbered:
-            progress.stage(f"{path}: column 0 numbers the words; words are read from column 1.")
-        columns = {"words": int(numbered) if word is None else word}
-        if tagged:
-            columns["tags"] = -1 if tag is None else tag
-        if candidates and len({i % width for i in columns.values() if -width <= i < width}) < len(columns):
-            wanted = " and ".join(f"{name} are in column {i}" for name, i in columns.items())
+        tabs = separated_by_tabs(texts)
+        rows = [cells_of(text, tabs=tabs) for text in texts]
+        data = _data_rows(rows)
+        if not data:
+            return cls(0, None, None, tabs, 1, 1, 0, None, frozenset())
+        first, names = data[0], rows[data[0]]
+        width = len(names)
+        header = first + 1 if _is_header(names, options) else 0
+        sentences = _sentences(rows, set(data[bool(header) :]), width)
+        found = columns_from(sentences, width)
+        where = f"{source}:{first + 1}"
+        asked = {
+            what: _asked(getattr(options, option), option, names if header else None, width, where)
+            for what, option in _OPTIONS.items()
+            if options.tagged or what != "tags"
+        }
+        if header:
+            asked |= _named(asked, names)
+        try:
+            tag = asked.get("tags")
+            if tag is None:
+                tag = tag_column(found, asked["words"], wanted=options.tagged)
+            word = asked["words"]
+            if word is None:
+                word = word_column(found, tag, asked["documents"])
+        except UserError as error:
+            raise DataError(f"{where}: {error}") from None
+        if options.tagged and (tag is None or tag == word):
             raise DataError(
-                f"{path}:{line}: too few columns: {width}, but {wanted}; separate columns by spaces or tabs"
+                f"{where}: too few columns: {width}, but both words and tags are needed; "
+                "separate columns by spaces or tabs"
             )
-        if full and (problem := _misread(full, columns["words"], last=tagged and tag is None)):
-            raise DataError(f"{path}:{line}: {problem}")
-        return cls(columns["words"], columns.get("tags"), line, width, ends_in_tags, numbered)
+        counted = next((c.place for c in found if c.counts and c.place != word), None)
+        tags = frozenset() if tag is None else _tags(found[tag])
+        return cls(word, tag, asked["documents"], tabs, width, first + 1, header, counted, tags)
 
-    def is_comment(self, row: list[str]) -> bool:
+    def describe(self, *, tagged: bool) -> str:
+        """How the file is read, for the user."""
+        parts = [f"words in column {self.word}"]
+        if tagged and self.tag is not None:
+            parts.append(f"tags in column {self.tag}")
+        if self.document is not None:
+            parts.append(f"documents in column {self.document}")
+        separator = "tabs" if self.tabs else "spaces"
+        header = ", below a header" if self.header else ""
+        first = " (the first is 0)" if self.width > 1 else ""
+        return f"CoNLL columns separated by {separator}{header}: {', '.join(parts)}{first}"
+
+    def is_comment(self, row: Sequence[str]) -> bool:
         """Whether a row where a sentence could begin is a comment."""
-        fits = len(row) == self.width
         if not row[0].startswith(_HASH):
             return False
-        tag = self.tag if self.tag is not None or not self.ends_in_tags else -1
-        if tag is None or (row[0] == _HASH and not fits):
+        fits = len(row) == self.width
+        if self.tag is None or (row[0] == _HASH and not fits):
             return not fits
-        return not is_tag(row[tag if fits else -1])
+        cell = row[self.tag if fits else -1]
+        return not (is_tag(cell) or cell in self.tags)
 
-    def cells(self, row: list[str], line: str) -> tuple[str, str]:
-        """The word and the tag of a row.
-
-        Args:
-            row: its cells.
-            line: the line as it was read.
-
-        Raises:
-            UserError: its width differs from the first row's, or word or tag is malformed.
-        """
-        if (problem := self._separator_problem(line)) is not None:
-            raise UserError(problem)
-        if len(row) != self.width:
-            raise UserError(
-                f"{len(row)} columns where line {self.line} has {self.width}; "
-                "write the same number in all rows"
-            )
-        if self.numbered and not row[0].isdecimal():
-            raise UserError(f"row {row[0]} spans several words, which have rows of their own; remove it")
-        tag = OUTSIDE if self.tag is None else row[self.tag]
-        split_tag(tag)
-        return check_word(row[self.word]), tag
-
-    def _separator_problem(self, line: str) -> str | None:
-        """What is wrong with how a line separates columns; None if nothing is."""
-        if "\r" in line:
+    def problem(self, row: Sequence[str], text: str) -> str | None:
+        """What is wrong with the shape of a row; None if nothing is."""
+        if "\r" in text:
             return "a carriage return within the row; end rows with LF or CRLF"
-        if "\t" not in line:
-            return None
-        cells = [cell.strip(" ") for cell in line.split("\t")]
-        if len(columns_of(line)) < self.width and "" in cells:
-            index = cells.index("")
-            what = "the word" if index == self.word else f"column {index}"
-            return f"{what} is empty; remove the row or write a placeholder such as _"
-        if [index for index, cell in enumerate(cells) if " " in cell] == [self.word]:
+        if len(row) != self.width:
+            how = "separated by tabs" if self.tabs else "separated by spaces"
+            hint = ""
+            if not self.tabs and "\t" in text and "" in (cell.strip() for cell in text.split("\t")):
+                hint = "; a cell is empty: remove the row or write a placeholder such as _"
             return (
-                f"{cells[self.word]!a:.40} contains a space, but columns are separated by tabs; "
-                "write _ for the space, or use the same separator between all columns"
+                f"{len(row)} columns {how} where line {self.line} has {self.width}; "
+                f"write the same number in all rows{hint}"
             )
+        if self.counted is not None and not row[self.counted].isdecimal():
+            return f"row {row[self.counted]} spans several words, which have rows of their own; remove it"
         return None
 
 
-def columns_of(line: str) -> list[str]:
+def starts_document(text: str) -> bool:
+    """Whether a comment begins a document, as in CoNLL-U."""
+    return _DOCUMENT.match(text) is not None
+
+
+def cells_of(text: str, *, tabs: bool) -> list[str]:
     """The cells of a row; none on a blank line."""
+    if tabs:
+        cells = [cell.strip(" ") for cell in text.split("\t")]
+        return cells if any(cells) else []
     # Not split(), which also splits at U+00A0 and similar characters: those occur inside words.
-    cells = [] if line.isspace() else line.replace("\t", " ").split(" ")
-    return [cell for cell in cells if cell]
+    if text.isspace():
+        return []
+    return [cell for cell in text.replace("\t", " ").split(" ") if cell]
 
 
-def holds_columns(lines: Iterable[str]) -> bool:
-    """Whether lines are rows of one width with a tag in the last cell, not running text."""
-    rows = [row for row in map(columns_of, lines) if row and row[0] != DOCSTART and row[0][0] != _HASH]
-    return (
-        len(rows) > 1
-        and len(rows[0]) > 1
-        and all(len(row) == len(rows[0]) and is_tag(row[-1]) for row in rows)
-    )
+def separated_by_tabs(texts: Iterable[str]) -> bool:
+    """Whether tabs alone separate columns: all rows have as many, and no cell holds a word and a tag."""
+    rows = [
+        text.split("\t")
+        for text in texts
+        if text and not text.isspace() and not text.startswith((_HASH, DOCSTART))
+    ]
+    widths = {len(row) for row in rows}
+    if len(widths) != 1 or widths == {1}:
+        return False
+    columns = [[cell.strip(" ") for cell in column] for column in zip(*rows, strict=True)]
+    if any(not any(column) for column in columns):
+        return False  # columns aligned by several tabs
+    return not any(_holds_two(column) for column in columns)
 
 
-def ends_in_scores(lines: Iterable[str]) -> bool:
-    """Whether each row is word, two tags and a number, as flair writes its predictions."""
-    rows = [row for row in map(columns_of, lines) if row and row[0] != DOCSTART]
-    return bool(rows) and all(
-        len(row) > 3 and _NUMBER.fullmatch(row[-1]) and is_tag(row[-2]) and is_tag(row[-3]) for row in rows
-    )
+def _holds_two(column: Sequence[str]) -> bool:
+    """Whether each cell is two cells with a space between them, the last of which is a tag."""
+    last = [cell.rpartition(" ")[2] for cell in column]
+    return all(" " in cell for cell in column) and all(map(is_tag, last))
 
 
-def _numbers_words(rows: Iterable[list[str]], width: int) -> bool:
-    """Whether the first column numbers the words of each sentence from 0 or 1, and some have several."""
-    before, several = -1, False
-    for row in rows:
+def _data_rows(rows: Sequence[list[str]]) -> list[int]:
+    """The indices of the rows that are no comments, or of those that begin with # if there are no others."""
+    filled = [index for index, row in enumerate(rows) if row and row[0] != DOCSTART]
+    plain = [index for index in filled if not rows[index][0].startswith(_HASH)]
+    if plain:
+        width = len(rows[plain[0]])
+        return [index for index in plain if len(rows[index]) == width]
+    tagged = [index for index in filled if len(rows[index]) > 1 and is_tag(rows[index][-1])]
+    return [index for index in tagged if len(rows[index]) == len(rows[tagged[0]])]
+
+
+def _sentences(rows: Sequence[list[str]], data: set[int], width: int) -> list[list[list[str]]]:
+    """The rows of each sentence."""
+    sentences: list[list[list[str]]] = [[]]
+    for index, row in enumerate(rows):
         if not row or row[0] == DOCSTART:
-            before = -1
-            continue
-        index = _INDEX.fullmatch(row[0])
-        if len(row) != width or index is None:
-            if row[0].startswith(_HASH) and before < 0:
-                continue
-            return False
-        if index[2]:
-            continue
-        number = int(index[1])
-        if number != before + 1 and (before, number) != (-1, 1):
-            return False
-        several = several or before >= 0
-        before = number
-    return several
+            if sentences[-1]:
+                sentences.append([])
+        elif index in data and len(row) == width:
+            sentences[-1].append(row)
+    return [sentence for sentence in sentences if sentence]
 
 
-def _other_tags(rows: Sequence[list[str]], word: int) -> int | None:
-    """Index of another column of entity tags than the last; None if there is none."""
-    width = len(rows[0])
-    for column in range(width - 1):
-        if column == word % width or not all(is_tag(row[column]) for row in rows):
-            continue
-        if {split_tag(row[column])[1] for row in rows} - {"", *_PHRASES}:
-            return column
-    return None
+def _is_header(names: Sequence[str], options: ReadOptions) -> bool:
+    """Whether the first row names the columns."""
+    lower = [name.lower() for name in names]
+    asked = [getattr(options, option) for option in _OPTIONS.values()]
+    if any(name is not None and not _COLUMN.fullmatch(name) and name in names for name in asked):
+        return True
+    return len(names) > 1 and not set(WORDS).isdisjoint(lower) and not set(TAGS).isdisjoint(lower)
 
 
-def _misread(rows: Sequence[list[str]], word: int, *, last: bool) -> str | None:
-    """The problem if the first row is a header, or if there are two columns of tags; None if neither."""
-    names = [cell.lower() for cell in rows[0]]
-    if len(names) > 1 and names[word] in WORDS and names[-1] in TAGS:
-        return f"this is a header ({' '.join(rows[0])}); remove the line"
-    other = _other_tags(rows, word) if last else None
-    if other is None:
+def _named(asked: dict[str, int | None], names: Sequence[str]) -> dict[str, int | None]:
+    """The columns of words and tags that a header names, where no others are asked for."""
+    lower = [name.lower() for name in names]
+    known = {"words": WORDS, "tags": TAGS}
+    return {
+        what: next((lower.index(name) for name in lower if name in wanted), None)
+        for what, wanted in known.items()
+        if asked.get(what) is None and sum(name in wanted for name in lower) == 1
+    }
+
+
+def _asked(value: str | None, option: str, names: Sequence[str] | None, width: int, where: str) -> int | None:
+    """The index of a column that an option names.
+
+    Raises:
+        DataError: there is none.
+    """
+    if value is None:
         return None
-    return (
-        f"columns {other} and {len(names) - 1} both contain tags (the first is column 0);\n"
-        "name one as data.files.tags_column, or leave the other out of the file"
-    )
+    if names is not None and value in names:
+        return names.index(value)
+    if _COLUMN.fullmatch(value):
+        if -width <= int(value) < width:
+            return int(value) % width
+        raise DataError(
+            f"{where}: too few columns: {width}, but data.files.{option} is {value}; "
+            "separate columns by spaces or tabs"
+        )
+    what = f"the header names {', '.join(names)}" if names else "the columns have no header"
+    raise DataError(f"{where}: data.files.{option} is {value}, but {what}; give the column's number, from 0")
+
+
+def _tags(column: Column) -> frozenset[str]:
+    if column.kind not in TAG_KINDS:
+        return frozenset()
+    return frozenset(TagForm.of(column.cells, first_of_several=True).tags) | {*OUTSIDES}

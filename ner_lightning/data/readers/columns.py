@@ -1,64 +1,79 @@
 """Reads and writes CoNLL columns; every error says file:line."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
-from ner_lightning.data.readers.column_layout import DOCSTART, ColumnLayout, columns_of
+from ner_lightning.data.readers.column_layout import DOCSTART, ColumnLayout, cells_of, starts_document
+from ner_lightning.data.readers.options import Opened, ReadOptions
+from ner_lightning.data.readers.record import Line, Record, lines, rejected
 from ner_lightning.data.schemes import OUTSIDE
-from ner_lightning.data.sentence import DataError, Sentence, in_bio2, read_lines
-from ner_lightning.errors import UserError
+from ner_lightning.data.sentence import Sentence
 from ner_lightning.system.atomic import replacing_text
+from ner_lightning.system.progress import stage
 
 UNWRITABLE = re.compile(r"^$|[ \t\r\n]+")
+HEAD = 1000  # lines by which the layout of a file without tags is recognised
+MAX_ROWS = 100_000  # of a sentence
 
 
-def read_conll(
-    path: str | Path,
-    *,
-    word_column: int | None = None,
-    tag_column: int | None = None,
-    tagged: bool = True,
-) -> list[Sentence]:
+def read_columns(opened: Opened, options: ReadOptions) -> Iterator[Record]:
     """Reads columns separated by spaces or tabs, with a blank line after each sentence.
 
-    A row that begins with `-DOCSTART-` starts a document. A line that begins with `#` is a comment
-    only where a sentence could begin and if it cannot be a row of data, because `#` and `#hashtag`
-    are words as well.
+    A row that begins with `-DOCSTART-` starts a document, and so does a comment `# newdoc`. A line that
+    begins with `#` is a comment only where a sentence could begin and if it cannot be a row of data, because
+    `#` and `#hashtag` are words as well. Columns are recognised by what is in them: see `column_layout`.
 
     Args:
-        path: a UTF-8 file; a byte order mark and CRLF are accepted.
-        word_column: index of the column of words; negative ones count from the end. None takes the
-            first, or the second if the first numbers the words of each sentence.
-        tag_column: index of the column of tags, in any scheme. None takes the last, and rejects a file
-            with two columns of entity tags.
-        tagged: whether to read tags at all.
+        opened: the file.
+        options: name columns, by number or by a header's name. With tags the layout is recognised from the
+            whole file, without them from its first `HEAD` lines.
 
     Raises:
-        DataError: the file is missing, empty, not UTF-8 or malformed.
+        DataError: it is not certain which columns hold words and tags.
     """
-    lines = read_lines(path)
-    rows = [columns_of(line) for line in lines]
-    layout = ColumnLayout.of(path, rows, word_column, tag_column, tagged=tagged)
-    sentences: list[Sentence] = []
-    cells: list[tuple[str, str]] = []
-    document = 0
-    for number, row in enumerate([*rows, []], start=1):
-        if row and row[0] != DOCSTART:
-            try:
-                if cells or not layout.is_comment(row):
-                    cells.append(layout.cells(row, lines[number - 1]))
-            except UserError as error:
-                raise DataError(f"{path}:{number}: {error}") from None
+    read = lines(opened.file)
+    head = list(islice(read, None if options.tagged else HEAD))
+    layout = ColumnLayout.of(opened.source, ["" if line.reason else line.text for line in head], options)
+    stage(f"{opened.source}: {layout.describe(tagged=options.tagged)}.")
+    tag = layout.tag if options.tagged else None
+    documents, starts = 0, False
+    rows: list[tuple[Line, list[str]]] = []
+    for line in chain(head, read, (Line(0, ""),)):
+        row = [line.text] if line.reason else cells_of(line.text, tabs=layout.tabs)
+        begins = row[:1] == [DOCSTART]
+        if row and not begins and line.number != layout.header:
+            if rows or line.reason or not layout.is_comment(row):
+                if len(rows) <= MAX_ROWS:
+                    rows.append((line, row))
+            elif starts_document(line.text):
+                documents, starts = documents + 1, True
             continue
-        if cells:
-            words, tags = zip(*cells, strict=True)
-            sentences.append(Sentence(words, tags if tagged else None, document))
-            cells = []
-        # Only a document with a sentence counts, so that indices have no gaps.
-        if row and sentences and sentences[-1].document == document:
-            document += 1
-    return in_bio2(path, sentences)
+        if rows:
+            record = _sentence(opened.source, rows, layout, tag)
+            name = rows[0][1][layout.document] if layout.document is not None and not record.reason else None
+            yield record._replace(document=(documents, name), starts_document=starts)
+            rows, starts = [], False
+        if begins:
+            documents, starts = documents + 1, True
+
+
+def _sentence(
+    source: str, rows: Sequence[tuple[Line, list[str]]], layout: ColumnLayout, tag: int | None
+) -> Record:
+    """A sentence from its rows."""
+    for line, row in rows:
+        problem = line.reason or layout.problem(row, line.text)
+        if problem:
+            return rejected(Record(source, line.number, line.text), problem)
+    first = rows[0][0].number
+    if len(rows) > MAX_ROWS:
+        reason = f"no blank line in {MAX_ROWS:,} rows; end each sentence with one"
+        return rejected(Record(source, first, rows[0][0].text), reason)
+    words = tuple([row[layout.word] for _, row in rows])
+    tags = None if tag is None else tuple([row[tag] for _, row in rows])
+    return Record(source, first, words, tags=tags, lines=range(first, first + len(rows)))
 
 
 def write_conll(path: str | Path, sentences: Iterable[Sentence], *columns: Iterable[Sequence[str]]) -> None:

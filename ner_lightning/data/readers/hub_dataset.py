@@ -4,10 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ner_lightning.data.readers.column_layout import DOCSTART
+from ner_lightning.data.readers.files import checked
 from ner_lightning.data.readers.hub_download import fetch
-from ner_lightning.data.schemes import is_tag, split_tag
-from ner_lightning.data.sentence import DataError, Sentence, in_bio2, is_invisible
+from ner_lightning.data.readers.json_shapes import COLUMNS, TAGS, words_field
+from ner_lightning.data.readers.jsonl import JsonRow, records_from
+from ner_lightning.data.readers.options import ReadOptions
+from ner_lightning.data.readers.sentences import sentences_from
+from ner_lightning.data.schemes import split_tag
+from ner_lightning.data.sentence import DataError, Sentence
+from ner_lightning.data.tag_forms import TagForm
 from ner_lightning.errors import UserError
 
 # The Hub redirects the short name, which does not work offline.
@@ -47,9 +52,7 @@ def load_hub(
     config: str | None,
     revision: str | None,
     splits: Sequence[str],
-    words_column: str,
-    tags_column: str,
-    document_column: str | None = None,
+    options: ReadOptions = ReadOptions(),
 ) -> HubSplit:
     """Loads one split.
 
@@ -60,9 +63,8 @@ def load_hub(
         config: its configuration; None if it has only one, or a default.
         revision: a branch, tag or commit. None is main, or the Hub's Parquet copy if main is a script.
         splits: names of the split; the first that exists is loaded.
-        words_column: the column with a list of words in each row.
-        tags_column: the column with a list of tags in each row, as strings or as a ClassLabel.
-        document_column: the column whose value all sentences of a document share.
+        options: name the columns, and say how annotation is read. Tags may be strings, a ClassLabel, or
+            numbers that `options.rules` names.
 
     Raises:
         UserError: the data set, the split or a column does not exist, or access is denied.
@@ -74,14 +76,27 @@ def load_hub(
     if split is None:
         names = " or ".join(map(repr, splits))
         raise UserError(f"data.dataset: {name} has no split {names}; it has: {', '.join(available)}")
-    where = f"{version.id}, split {split}"
+    where = f"{version.id}[{split}]"
     rows = available[split]
-    named = {"words_column": words_column, "tags_column": tags_column, "document_column": document_column}
-    columns = {option: column for option, column in named.items() if column is not None}
-    tag_names = _tag_names(rows, columns, where)
+    features = rows.features
+    for option in ("words_column", "tags_column", "document_column"):
+        column = getattr(options, option)
+        if column is not None and column not in features:
+            raise UserError(
+                f"data.files.{option}: {where} has no column {column!r}; it has: {', '.join(features)}"
+            )
+    classes = class_names(features)
+    read = records_from(where, _rows(rows, options, classes), options, "a data set of the Hub")
+    try:
+        sentences = sentences_from(where, checked(read, options.rules.empty_words), options)
+    except DataError as error:
+        raise DataError(
+            f"{error}\nSet data.files.revision to a better one, or fix local files: --data.train ..."
+        ) from None
+    tags = options.tags_column or next((column for column in TAGS if column in features), "")
     return HubSplit(
-        sentences=_sentences(rows, columns, tag_names, where),
-        types=None if tag_names is None else types_of(tag_names),
+        sentences=sentences,
+        types=types_of(classes[tags]) if tags in classes else None,
         dataset=version.id,
         requested=revision,
         revision=version.revision,
@@ -92,73 +107,41 @@ def load_hub(
     )
 
 
-def _tag_names(rows: Any, columns: Mapping[str, str], where: str) -> tuple[str, ...] | None:
-    """Checks the columns; returns the names of the tag ids, None if the tags are strings."""
-    for option, column in columns.items():
-        if column not in rows.features:
-            raise UserError(
-                f"data.files.{option}: {where} has no column {column!r}; it has: {', '.join(rows.features)}"
-            )
-    for option in ("words_column", "tags_column"):
-        element = getattr(rows.features[columns[option]], "feature", None)
-        names = getattr(element, "names", None) if option == "tags_column" else None
-        if names is None and "string" not in str(getattr(element, "dtype", "")):
-            raise UserError(
-                f"data.files.{option}: {where}: column {columns[option]!r} must contain a list of strings "
-                f"in each row, not {rows.features[columns[option]]}"
-            )
-    return None if names is None else tuple(names)
+def class_names(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The names of the numbers in each column that is a list of ClassLabel."""
+    names = {
+        column: getattr(getattr(feature, "feature", None), "names", None)
+        for column, feature in features.items()
+    }
+    return {column: tuple(known) for column, known in names.items() if known is not None}
 
 
 def types_of(names: Sequence[str]) -> tuple[str, ...]:
     """Entity types in the order of their first tag; names that are not tags are ignored, being unused."""
-    types = [split_tag(name)[1] for name in names if is_tag(name)]
+    tags = TagForm.of(names).tags
+    types = [split_tag(tags[name])[1] for name in names if name in tags]
     return tuple(dict.fromkeys(filter(None, types)))
 
 
-def _sentences(
-    rows: Any, columns: Mapping[str, str], names: tuple[str, ...] | None, where: str
-) -> list[Sentence]:
-    """Reads the rows, and converts their tags to BIO2."""
-    sentences: list[Sentence] = []
-    documents: dict[str, int] = {}
-    document = 0
-    for number, (words, tags, *key) in enumerate(_cells(rows, list(columns.values()))):
-        if words == [DOCSTART]:
-            # Only a document with a sentence counts, so that indices have no gaps.
-            document += bool(sentences and sentences[-1].document == document)
-        elif words:
-            try:
-                named = _named(words, tags, names)
-            except UserError as error:
-                raise DataError(
-                    f"{where}, row {number}: {error}\n"
-                    "Set data.files.revision to a better one, or fix local files: --data.train ..."
-                ) from None
-            if key:
-                document = documents.setdefault(str(key[0]), len(documents))
-            sentences.append(Sentence(tuple(words), named, document))
-    if not sentences:
-        raise DataError(f"{where}: no sentence in the split")
-    return in_bio2(where, sentences)
+def named(row: dict[str, Any], classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A row whose numbers are replaced by their names; a number without one stays."""
+    for column, names in classes.items():
+        values = row.get(column)
+        if isinstance(values, list):
+            row[column] = [
+                names[value] if type(value) is int and 0 <= value < len(names) else value for value in values
+            ]
+    return row
 
 
-def _cells(rows: Any, columns: list[str]) -> Iterator[tuple[Any, ...]]:
-    for batch in rows.select_columns(list(dict.fromkeys(columns))).iter(batch_size=1000):
-        yield from zip(*(batch[column] for column in columns), strict=True)
-
-
-def _named(words: list[str | None], tags: list[Any] | None, names: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Checks one row, and returns its tags by name."""
-    for index, word in enumerate(words):
-        if word is None or is_invisible(word):
-            raise UserError(f"word {index} is empty or invisible ({word!r})")
-    if tags is None or len(tags) != len(words):
-        raise UserError(f"{len(words)} words but {len(tags or ())} tags")
-    for tag in tags:
-        if tag is None or (names is not None and not 0 <= tag < len(names)):
-            raise UserError(f"tag {tag} has no name; is the split published without its tags?")
-    named = tuple(tags if names is None else (names[tag] for tag in tags))
-    for tag in named:
-        split_tag(tag)
-    return named
+def _rows(rows: Any, options: ReadOptions, classes: Mapping[str, Sequence[str]]) -> Iterator[JsonRow]:
+    """The rows that have words, with their number from 0; of the columns only those that may be read."""
+    asked = (options.words_column, options.tags_column, options.document_column, "document", "id")
+    columns = [name for name in rows.features if name in {*asked, *COLUMNS}]
+    number = -1
+    for batch in rows.select_columns(columns).iter(batch_size=1000):
+        for values in zip(*batch.values(), strict=True):
+            number += 1
+            row = dict(zip(batch, values, strict=True))
+            if row.get(words_field(row, options.words_column)) != []:
+                yield JsonRow(number, named(row, {c: classes[c] for c in classes if c in row}))

@@ -1,15 +1,18 @@
 """Recognises by its fields which annotation tool wrote a JSON row, and takes out its text and entities."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ner_lightning.data.readers.char_spans import CharSpan
+from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.running_text import Offsets, from_words
 from ner_lightning.data.sentence import SURROGATE, is_invisible
 from ner_lightning.errors import UserError
 
+WORDS = ("tokens", "words")  # fields with a list of words, the first that is present
 TEXTS = ("text", "data", "content")  # fields with a text, the first that is present
+TAGS = ("ner_tags", "tags", "labels", "ner")  # fields with a list of tags
 SPANS = ("label", "labels", "entities", "spans", "annotations")  # fields with its entities
+COLUMNS = {*WORDS, *TEXTS, *TAGS, *SPANS, "tokenized_text", "answer"}  # whatever a row may be read from
 _STARTS, _ENDS = ("start", "start_offset"), ("end", "end_offset")
 _TYPES = ("label", "labels", "type", "tag")
 _WRITE_SPAN = 'write [start, end, "TYPE"] or {"start": 0, "end": 6, "label": "TYPE"}'
@@ -29,25 +32,52 @@ class Annotated(NamedTuple):
     tokens: tuple[Offsets, ...] | None = None
 
 
-def has_words(row: Any, field: str) -> bool:
-    """Whether a row has a list of words of its own: in the named field, or in `words`."""
-    if not isinstance(row, dict):
+def words_field(row: Mapping[str, Any], asked: str | None) -> str:
+    """The field of a row that may hold a list of words; empty if there is none."""
+    return next((name for name in ((asked,) if asked else WORDS) if name in row), "")
+
+
+def has_words(row: Any, asked: str | None) -> bool:
+    """Whether a row has a list of words of its own.
+
+    Args:
+        row: the parsed JSON.
+        asked: the field that is to have it; None: one of `WORDS`.
+    """
+    if not isinstance(row, dict) or "tokenized_text" in row:
         return False
-    words = next((row[name] for name in (field, "words") if name in row), "")
+    words = row.get(words_field(row, asked), "")
+    if isinstance(words, str):
+        return False
     is_objects = isinstance(words, list) and bool(words) and isinstance(words[0], dict)
-    has_text = isinstance(words, str) and any(
-        isinstance(row.get(name), str | dict) for name in _text_fields(field)
-    )
-    return not (is_objects or has_text or "tokenized_text" in row)
+    return not is_objects
 
 
-def annotated(row: Any, text_field: str, spans_field: str, *, tagged: bool) -> Annotated:
+def text_beside(row: Mapping[str, Any], words: Sequence[str]) -> Annotated | None:
+    """The text of a row that also has words, with their offsets; None if there is none that has them all."""
+    text = next((row[name] for name in TEXTS if isinstance(row.get(name), str)), None)
+    if text is None or SURROGATE.search(text):
+        return None
+    offsets = []
+    end = 0
+    for word in words:
+        start = text.find(word, end)
+        if start < 0 or text[end:start].strip():
+            return None
+        end = start + len(word)
+        offsets.append((start, end))
+    if text[end:].strip():
+        return None
+    return Annotated(text, (), tuple(offsets))
+
+
+def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagged: bool) -> Annotated:
     """The text and entities of a row of Label Studio, Prodigy, doccano, GLiNER or spaCy.
 
     Args:
         row: the parsed JSON.
-        text_field: the field with the text, if it is not one of `TEXTS`.
-        spans_field: the field with the entities, if it is not one of `SPANS`.
+        text_field: the field with the text; None: one of `TEXTS`.
+        spans_field: the field with the entities; None: one of `SPANS`.
         tagged: whether entities are read.
 
     Raises:
@@ -61,24 +91,21 @@ def annotated(row: Any, text_field: str, spans_field: str, *, tagged: bool) -> A
         return _label_studio(row, tagged=tagged)
     if isinstance(row.get("tokenized_text"), list):
         return _gliner(row, tagged=tagged)
-    name = next((name for name in _text_fields(text_field) if isinstance(row.get(name), str)), None)
+    texts = TEXTS if text_field is None else (text_field,)
+    name = next((name for name in texts if isinstance(row.get(name), str)), None)
     if name is None:
-        fields = ", ".join(row) or "none"
-        raise UserError(f"neither a list of words nor a text; name one of its fields ({fields})")
+        raise UserError(_without_text(row, text_field))
     text = _checked(row[name], name)
     tokens = None if row.get("tokens") is None else _tokens(row["tokens"], text)
     if not tagged:
         return Annotated(text, (), tokens)
-    entities = next((row[key] for key in (spans_field, *SPANS) if key in row and key != name), None)
+    keys = SPANS if spans_field is None else (spans_field,)
+    entities = next((row[key] for key in keys if key in row and key != name), None)
     if entities is None and tokens is None:
         raise UserError(
-            f"a text in field {name!r} but no entities; write them in one of the fields {', '.join(SPANS)}"
+            f"a text in field {name!r} but no entities; write them in the field {' or '.join(keys)}"
         )
     return Annotated(text, tuple(_spans(entities or [])), tokens)
-
-
-def _is_word(word: Any) -> bool:
-    return isinstance(word, str) and not is_invisible(word) and not SURROGATE.search(word)
 
 
 def _checked(text: str, name: str) -> str:
@@ -92,9 +119,16 @@ def _checked(text: str, name: str) -> str:
     return text
 
 
-def _text_fields(field: str) -> list[str]:
-    """Fields that may hold a text; `tokens` and `words` hold lists."""
-    return [name for name in (field, *TEXTS) if name not in ("tokens", "words")]
+def _without_text(row: Mapping[str, Any], asked: str | None) -> str:
+    """Why a row has no text."""
+    fields = ", ".join(row) or "none"
+    if asked is not None and asked in row:
+        return f"field {asked!r} holds {row[asked]!a:.40}, which is neither a text nor a list of words"
+    if asked is None and any(name in row for name in WORDS):
+        name = words_field(row, None)
+        return f"field {name!r} is {row[name]!a:.40}, which is not a list; write a list of words"
+    what = "neither a list of words nor a text" if asked is None else f"no field {asked!r}"
+    return f"{what}; name one as data.files.words_column (predict: --words_column); fields: {fields}"
 
 
 def is_skipped(row: Any) -> bool:

@@ -1,136 +1,201 @@
-"""Reads and writes JSONL, one sentence per line; every error says file:line."""
+"""Reads and writes JSON: an object per line, or one list of objects; every error says where."""
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
-from ner_lightning.data.readers.char_spans import AnnotationRules, Changes, tagged_sentences
-from ner_lightning.data.readers.json_shapes import annotated, has_several, has_words, is_skipped
-from ner_lightning.data.sentence import (
-    SURROGATE,
-    DataError,
-    Sentence,
-    check_sentence,
-    in_bio2,
-    read_lines,
+from ner_lightning.data.readers.column_layout import DOCSTART
+from ner_lightning.data.readers.filetype import head_of
+from ner_lightning.data.readers.json_shapes import (
+    TAGS,
+    annotated,
+    has_several,
+    has_words,
+    is_skipped,
+    text_beside,
+    words_field,
 )
+from ner_lightning.data.readers.options import Opened, ReadOptions
+from ner_lightning.data.readers.record import Record, checked_content, lines, rejected
+from ner_lightning.data.readers.spacy_json import is_spacy_json, read_spacy_json
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import replacing_text
-from ner_lightning.system.progress import warn
+from ner_lightning.system.progress import stage, warn
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-_EXPECTED = 'write a list of words or of tag names, in quotes: ["O", "B-PER"]'
+# The head of a file that is one list, or one object on several lines.
+_VALUE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*[\[{]|\[\s*\n|\{\s*\n)")
 
 
-def read_jsonl(
-    path: str | Path,
-    *,
-    words_field: str = "tokens",
-    tags_field: str = "ner_tags",
-    document_field: str = "document",
-    tagged: bool = True,
-    rules: AnnotationRules = AnnotationRules(),
-) -> list[Sentence]:
+class JsonRow(NamedTuple):
+    """A row of JSON.
+
+    Attributes:
+        number: its line, or its item in a list, from 1.
+        value: the parsed JSON; None if there is a reason.
+        text: its text, or the beginning of it.
+        reason: why it is not JSON.
+    """
+
+    number: int
+    value: Any
+    text: str = ""
+    reason: str = ""
+
+
+def read_json(opened: Opened, options: ReadOptions) -> Iterator[Record]:
     """Reads one JSON object per line, or a list of objects: words with tags, or texts with entities.
 
     A row with a list of words is one sentence. Other rows are what doccano, Label Studio, Prodigy, GLiNER
-    or spaCy write, see `json_shapes`; their texts are split into words and sentences as prediction does.
+    or spaCy write, see `json_shapes`.
 
     Args:
-        path: a UTF-8 file; blank lines are skipped.
-        words_field: field with a list of words, or with a text; if absent, `words`, or one of
-            `json_shapes.TEXTS`.
-        tags_field: field with a list of tags, or with the entities of a text; if absent, `tags` or `labels`,
-            or one of `json_shapes.SPANS`.
-        document_field: field whose value all sentences of a document share. Without it, each text is a
-            document, and so are all rows of words together.
-        tagged: whether to read tags at all.
-        rules: for entities that are not whole words or overlap, and for tags that are numbers.
-
-    Raises:
-        DataError: the file is missing, empty, not UTF-8 or malformed.
+        opened: the file.
+        options: name fields; whether tags are read.
     """
-    sentences: list[Sentence] = []
-    documents: dict[str, int] = {}
-    changes, skipped, several = Changes(), 0, 0
-    for place, row in _rows(path):
-        changes.place = place
+    yield from records_from(opened.source, _rows(opened.file), options, "JSON")
+
+
+def records_from(source: str, rows: Iterable[JsonRow], options: ReadOptions, kind: str) -> Iterator[Record]:
+    """Records from parsed rows.
+
+    Args:
+        source: the file, for messages.
+        rows: the rows.
+        options: name fields; whether tags are read.
+        kind: the format, for the line that says how the file is read.
+    """
+    said: set[str] = set()
+    counts: Counter[str] = Counter()
+    before: Record | None = None
+    for row in rows:
+        record = Record(source, row.number, row.text or json.dumps(row.value, default=str)[:200])
+        if row.reason:
+            yield rejected(record, row.reason)
+            continue
+        if is_spacy_json(row.value):
+            yield from read_spacy_json([(row.number, row.value)], source)
+            continue
+        if options.tagged and is_skipped(row.value):
+            counts["skipped"] += 1
+            continue
         try:
-            read = _read(row, (words_field, tags_field), rules, changes, tagged=tagged)
+            found = _record(row.value, record, options)
         except UserError as error:
-            raise DataError(f"{path}:{place}: {error}") from None
-        skipped += read is None
-        several += has_several(row)
-        name = row.get(document_field) if isinstance(row, dict) else None
-        is_text = name is None and not has_words(row, words_field)
-        for words, tags in read or ():
-            document = documents.setdefault(f"text {place}" if is_text else repr(name), len(documents))
-            sentences.append(Sentence(words, tags, document))
-    changes.report(path)
-    if skipped:
-        warn(f"{path}: {skipped:,} rows that the annotator rejected, ignored or cancelled are left out.")
-    if several:
-        warn(f"{path}: {several:,} tasks have several annotations; the first of each is read.")
-    return in_bio2(path, sentences)
+            yield rejected(record, str(error))
+            continue
+        if found.content == (DOCSTART,):
+            counts["documents"] += 1
+            continue
+        if counts["documents"]:
+            found = found._replace(document=(counts["documents"], found.document))
+        if not said:
+            said.add(_what(found))
+            stage(f"{source}: {kind} with {_what(found)}.")
+        counts["several"] += options.tagged and has_several(row.value)
+        # Consecutive rows of words with the same document, or without one, belong to one document.
+        is_same = before is not None and before.document == found.document
+        before = found
+        yield found._replace(starts_document=not is_same or isinstance(found.content, str))
+    _warn_of(source, counts)
 
 
-def _read(
-    row: Any, fields: tuple[str, str], rules: AnnotationRules, changes: Changes, *, tagged: bool
-) -> list[tuple[tuple[str, ...], tuple[str, ...] | None]] | None:
-    """Words and tags of each sentence of a row; None if the annotator left it out.
+def _what(record: Record) -> str:
+    if not isinstance(record.content, str):
+        return "lists of words"
+    return "texts" if record.entities is None else "texts with entities"
+
+
+def _warn_of(source: str, counts: Counter[str]) -> None:
+    if skipped := counts["skipped"]:
+        warn(f"{source}: {skipped:,} rows that the annotator rejected, ignored or cancelled are left out.")
+    if several := counts["several"]:
+        warn(f"{source}: {several:,} tasks have several annotations; the first of each is read.")
+
+
+def _record(row: Any, record: Record, options: ReadOptions) -> Record:
+    """A row's words with tags, or text with entities.
 
     Raises:
         UserError: the row is malformed.
     """
-    if has_words(row, fields[0]):
-        words = _strings(row, fields[0], "words")
-        tags = _tags(row, fields[1], rules.tag_names) if tagged else None
-        check_sentence(words, tags)
-        return [(words, tags)]
-    if is_skipped(row):
-        return None
-    found = annotated(row, *fields, tagged=tagged)
-    read = tagged_sentences(found.text, found.entities, rules, changes, found.tokens)
-    return [(words, tags if tagged else None) for words, tags in read]
+    if isinstance(row, dict):
+        document = row.get(options.document_column or "document")
+        record = record._replace(
+            id=row.get(options.id_column), document=None if document is None else repr(document)
+        )
+    if not has_words(row, options.words_column):
+        found = annotated(row, options.words_column, options.tags_column, tagged=options.tagged)
+        content = checked_content(found.text, "the text")
+        entities = found.entities if options.tagged else None
+        return record._replace(content=content, entities=entities, tokens=found.tokens)
+    name = words_field(row, options.words_column)
+    words = row[name]
+    if not isinstance(words, list):
+        raise UserError(f"field {name!r} is not a list; write a list of words")
+    words = checked_content(words, f"field {name!r}")
+    tags = _tags(row, options.tags_column) if options.tagged else None
+    if not options.tagged and (beside := text_beside(row, words)) is not None:
+        return record._replace(content=beside.text, tokens=beside.tokens)
+    return record._replace(content=words, tags=tags)
 
 
-def _rows(path: str | Path) -> Iterator[tuple[str, Any]]:
-    """The lines of JSONL with their numbers, or the items of one list of objects with theirs.
+def _tags(row: Mapping[str, Any], field: str | None) -> tuple[Any, ...]:
+    """The tags of a row, as they are."""
+    names = TAGS if field is None else (field,)
+    name = next((name for name in names if name in row), None)
+    if name is None:
+        raise UserError(
+            f"no field {' or '.join(names)} with tags; name it as data.files.tags_column "
+            f"(fields: {', '.join(row) or 'none'})"
+        )
+    if not isinstance(row[name], list):
+        raise UserError(f'field {name!r} is not a list; write a list of tag names, in quotes: ["O", "B-PER"]')
+    return tuple(row[name])
 
-    Raises:
-        DataError: the file cannot be read, or a line is not JSON.
-    """
-    lines = read_lines(path)
-    items: Any = None
-    if next((line for line in lines if line.strip()), "").lstrip().startswith("["):
-        with suppress(UserError):
-            items = parse("\n".join(lines))
-    if isinstance(items, list) and items and all(isinstance(item, dict | list) for item in items):
-        yield from ((f"item {number}", item) for number, item in enumerate(items, start=1))
-        return
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
+
+def _rows(file: BinaryIO) -> Iterator[JsonRow]:
+    """The lines of JSONL with their numbers, or the items of one list of objects with theirs."""
+    if _VALUE.match(head_of(file)):
+        data = file.read()
+        items = _items(data)
+        if items is not None:
+            yield from (JsonRow(number, item) for number, item in enumerate(items, start=1))
+            return
+        file = BytesIO(data)
+    for number, text, reason in lines(file):
+        if reason:
+            yield JsonRow(number, None, text[:200], reason)
+        elif text.strip():
             try:
-                yield str(number), parse(line)
+                yield JsonRow(number, parse(text), text[:200])
             except UserError as error:
-                raise DataError(f"{path}:{number}: {error}") from None
+                yield JsonRow(number, None, text[:200], str(error))
+
+
+def _items(data: bytes) -> Sequence[Any] | None:
+    """The rows of a file that is one JSON value; None if it is not."""
+    value: Any = None
+    with suppress(UserError, UnicodeDecodeError):
+        value = parse(data.decode("utf-8-sig"))
+    if isinstance(value, dict) and isinstance(value.get("annotations"), list) and "data" not in value:
+        value = [item for item in value["annotations"] if item is not None]  # of tecoholic's NER Annotator
+    elif isinstance(value, dict):
+        value = [value]
+    if isinstance(value, list) and value and all(isinstance(item, dict | list) for item in value):
+        return value
+    return None
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes one JSON object per line; the file is replaced in one step."""
     with replacing_text(path) as file:
         file.writelines(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows)
-
-
-def read_object(line: str) -> dict[str, Any]:
-    """Parses the JSON object of a line.
-
-    Raises:
-        UserError: the line is not a JSON object.
-    """
-    return checked_object(parse(line))
 
 
 def parse(text: str) -> Any:
@@ -147,54 +212,3 @@ def parse(text: str) -> Any:
         raise UserError(
             "JSON that cannot be parsed: a number is too long, or it is nested too deeply"
         ) from None
-
-
-def checked_object(row: Any) -> dict[str, Any]:
-    """Returns a parsed row.
-
-    Raises:
-        UserError: it is not an object.
-    """
-    if not isinstance(row, dict):
-        raise UserError(f"a JSON {type(row).__name__}, not an object; write one object per line")
-    return row
-
-
-def _strings(row: Mapping[str, Any], *names: str) -> tuple[str, ...]:
-    """The list of strings in the first of the named fields that is present."""
-    name, entries = _list(row, names)
-    for entry in entries:
-        if not isinstance(entry, str) or SURROGATE.search(entry):
-            raise UserError(f"field {name!r} contains {entry!a:.40}, which is not text; {_EXPECTED}")
-    return tuple(entries)
-
-
-def _list(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, list[Any]]:
-    """The first of the named fields that is present, and its list."""
-    name = next((name for name in names if name in row), None)
-    if name is None:
-        fields = ", ".join(row) or "none"
-        raise UserError(f"no field {names[0]!r}; name one of its fields ({fields})")
-    if not isinstance(row[name], list):
-        raise UserError(f"field {name!r} is not a list; {_EXPECTED}")
-    return name, row[name]
-
-
-def _tags(row: Mapping[str, Any], field: str, tag_names: Sequence[str] | None) -> tuple[str, ...]:
-    """The tags of a row, by name."""
-    names = (field, "tags", "labels")
-    name, entries = _list(row, names)
-    if not any(type(entry) is int for entry in entries):
-        return _strings(row, *names)
-    if tag_names is None:
-        raise UserError(
-            f"field {name!r} contains numbers;\nname the tags that they stand for, in order: "
-            "--data.files.tag_names O,B-PER,I-PER (or a file with one per line)"
-        )
-    for entry in entries:
-        if type(entry) is not int or not 0 <= entry < len(tag_names):
-            raise UserError(
-                f"field {name!r} contains {entry!a:.40}, but data.files.tag_names has {len(tag_names)} "
-                f"names, for 0 to {len(tag_names) - 1}"
-            )
-    return tuple(tag_names[entry] for entry in entries)

@@ -8,6 +8,9 @@ Misaligned = Literal["split", "expand", "drop"]
 Overlapping = Literal["refuse", "longest", "first"]
 SeveralTags = Literal["refuse", "first"]
 EmptyWords = Literal["refuse", "skip"]
+FormatName = Literal[
+    "conll", "csv", "jsonl", "parquet", "spacy", "conllu", "conll2012", "webanno", "brat", "txt"
+]
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class ReadOptions:
     """How a file is read.
 
     Args:
-        format: one of `formats.FORMATS`; None: recognised by the file's content, then by its name.
+        format: a name in `formats.FORMATS`; None: recognised by the file's content, then by its name.
         words_column: the column or field with the words or the text: a name, or in columns a number from 0;
             None: recognised.
         tags_column: the same with the tags or the entities.
@@ -47,7 +50,7 @@ class ReadOptions:
         rules: how annotation is read that is not one named tag for each word.
     """
 
-    format: str | None = None
+    format: FormatName | None = None
     words_column: str | None = None
     tags_column: str | None = None
     document_column: str | None = None

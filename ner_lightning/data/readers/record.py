@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 from ner_lightning.data.running_text import Document, Offsets, from_spaces, from_text, from_tokens, from_words
-from ner_lightning.data.sentence import SURROGATE, DataError, check_word
+from ner_lightning.data.sentence import SURROGATE, DataError
 from ner_lightning.errors import UserError
 
 MAX_BYTES = 8 * 2**20  # of a text: a few books; tagging takes a hundred times as much memory

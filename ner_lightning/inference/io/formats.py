@@ -1,12 +1,10 @@
-"""The formats that `predict` reads and writes, and their file suffixes."""
+"""The formats that `predict` writes, and their file suffixes."""
 
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
 
 _JSONL = dict.fromkeys(JSON_SUFFIXES, "jsonl")
 _TABLES = {".csv": "csv", ".parquet": "parquet"}
-READ = {".txt": "txt", **_JSONL, **_TABLES, **dict.fromkeys((".conll", ".bio", ".tsv"), "conll")}
 WRITTEN = {**_JSONL, **_TABLES, ".spacy": "spacy", ".conll": "conll", ".txt": "text"}
-INPUTS = tuple(dict.fromkeys(READ.values()))
 OUTPUTS = tuple(dict.fromkeys(WRITTEN.values()))
 WIDE = ("csv", "parquet")  # can be a table with a column per type
 CONVERTED = ("parquet", "spacy")  # from lines of JSON, at the end

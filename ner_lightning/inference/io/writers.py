@@ -14,8 +14,8 @@ from typing import Any
 
 from ner_lightning.data.readers.column_layout import DOCSTART
 from ner_lightning.data.readers.columns import UNWRITABLE
+from ner_lightning.data.readers.record import Record
 from ner_lightning.data.schemes import OUTSIDE
-from ner_lightning.inference.io.records import Record
 from ner_lightning.inference.result import Entity, Tagged
 from ner_lightning.system.terminal import printable
 

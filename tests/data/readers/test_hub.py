@@ -26,6 +26,7 @@ TEST = [(["Norvik", "sleeps"], ["B-LOC", "O"]), (["Nobody", "knows"], ["O", "O"]
 LOADER = """
 import dataclasses, json, logging, sys, time
 from ner_lightning.data.readers.hub_dataset import load_hub
+from ner_lightning.data.readers.options import ReadOptions
 from ner_lightning.system.hub_access import check_model_access
 from ner_lightning.errors import UserError
 
@@ -34,9 +35,10 @@ heavy = sorted({"datasets", "huggingface_hub", "torch"} & sys.modules.keys())
 
 def load(name, *splits, **kwargs):
     splits = splits or ("train",)
-    columns = {"words_column": "tokens", "tags_column": "ner_tags"}
-    found = load_hub(name, splits=splits, **{"config": None, "revision": None, **columns, **kwargs})
-    return dataclasses.asdict(found) | {"sentences": [dataclasses.astuple(s) for s in found.sentences]}
+    columns = {key: kwargs.pop(key) for key in list(kwargs) if key.endswith("_column")}
+    options = ReadOptions(**columns)
+    found = load_hub(name, splits=splits, **{"config": None, "revision": None, **kwargs}, options=options)
+    return dataclasses.asdict(found) | {"sentences": [(s.words, s.tags, s.document) for s in found.sentences]}
 
 def download(*args):
     from huggingface_hub import hf_hub_download
@@ -218,7 +220,7 @@ def online(hub, home):
     texts = {"words_column": "words", "tags_column": "labels"}
     child.load("strings", "lab/Strings", **texts)
     child.load("renamed", "strings", document_column="doc", **texts)
-    child.load("no column", "lab/Strings")
+    child.load("no column", "lab/Strings", words_column="tokens")
     child.load("no list", "lab/Strings", words_column="doc", tags_column="labels")
     child.load("main", "lab/tagged")
     child.load("tag", "lab/tagged", revision="v1.0")
@@ -331,15 +333,15 @@ class TestWrongData:
     @pytest.mark.parametrize(
         ("key", "expected"),
         [
-            ("blank", ["lab/blank, split train, row 1: ", "word 1 ", "invisible", "--data.train"]),
-            ("uneven", ["lab/uneven, split train, row 0: ", "2 words but 1 tags"]),
-            ("untagged", ["row 0: ", "tag -1 "]),
-            ("malformed", ["row 1: ", "malformed tag 'person'"]),
-            ("empty", ["lab/empty, split train: ", "no sentence"]),
+            ("blank", ["lab/blank[train]:1: ", "word ", "invisible", "--data.train", "empty_words"]),
+            ("uneven", ["lab/uneven[train]:0: ", "2 words but 1 tags"]),
+            ("untagged", ["[train]:0: ", "tag -1 "]),
+            ("malformed", ["[train]:1: ", "malformed tag 'person'"]),
+            ("empty", ["lab/empty[train]:1: ", "no sentence"]),
         ],
     )
     def test_row(self, results, key, expected):
-        message = error(results[key], lines=2)
+        message = error(results[key], lines=3)
         assert all(text in message for text in expected), message
         assert results[key]["class"] == "DataError"
 
@@ -347,7 +349,7 @@ class TestWrongData:
         ("key", "expected"),
         [
             ("no column", ["data.files.words_column", "'tokens'", "words, labels, doc"]),
-            ("no list", ["data.files.words_column", "'doc'", "list of strings"]),
+            ("no list", ["lab/Strings[train]:0: ", "the entity 'B-PER' is malformed"]),
             ("no split", ["no split 'dev' or 'devel'", "train, validation, test"]),
             ("no config", ["'large'", "'default'"]),
             ("nothing", ["lab/nothing", "data files"]),

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner_lightning.data.corpus_settings import Files
-from ner_lightning.data.readers.by_suffix import read_sentences
-from ner_lightning.data.readers.char_spans import AnnotationRules, CharSpan, tagged_sentences
+from ner_lightning.data.readers.char_spans import tagged_sentences
+from ner_lightning.data.readers.options import AnnotationRules, ReadOptions
+from ner_lightning.data.readers.record import CharSpan
+from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.running_text import from_text
 from ner_lightning.data.schemes import spans, to_bio2
 from ner_lightning.data.sentence import DataError, is_invisible
@@ -65,7 +67,7 @@ def test_what_annotation_tools_write(tmp_path, shape, as_list):
     sentences = read_sentences(path)
     assert found(sentences) == [(MOVED, [("PER", 0, 2), ("LOC", 4, 5)])] * 2
     assert [sentence.document for sentence in sentences] == [0, 1]
-    assert read_sentences(path, tagged=False)[0].words == MOVED
+    assert read_sentences(path, ReadOptions(tagged=False))[0].words == MOVED
 
 
 def test_the_words_of_prodigy_are_kept(tmp_path):
@@ -97,7 +99,14 @@ def test_sentences_of_a_text_are_one_document_unless_a_field_says_otherwise(tmp_
     row = {"text": text, "label": []}
     path = write(tmp_path / "x.jsonl", row, row | {"letter": "a"}, row | {"letter": "a"})
     assert [s.document for s in read_sentences(path)] == [0, 0, 1, 1, 2, 2]
-    assert [s.document for s in read_sentences(path, document_field="letter")] == [0, 0, 1, 1, 1, 1]
+    assert [s.document for s in read_sentences(path, ReadOptions(document_column="letter"))] == [
+        0,
+        0,
+        1,
+        1,
+        1,
+        1,
+    ]
 
 
 def test_no_sentence_ends_within_an_entity(tmp_path):
@@ -118,7 +127,10 @@ def test_no_sentence_ends_within_an_entity(tmp_path):
 )
 def test_an_entity_that_ends_inside_a_word(tmp_path, caplog, rule, words, entities, kind):
     path = write(tmp_path / "x.jsonl", *[{"text": "anti-Okafor mood", "label": [[4, 11, "PER"]]}] * 5)
-    assert found(read_sentences(path, rules=AnnotationRules(misaligned=rule))) == [(words, entities)] * 5
+    assert (
+        found(read_sentences(path, ReadOptions(rules=AnnotationRules(misaligned=rule))))
+        == [(words, entities)] * 5
+    )
     assert "x.jsonl: 5 entities begin or end inside a word" in caplog.text
     assert kind in caplog.text
     assert "'-Okafor' (1), '-Okafor' (2), '-Okafor' (3), ..." in caplog.text
@@ -129,7 +141,7 @@ def test_entities_that_overlap(tmp_path, caplog, rule, entities):
     path = write(tmp_path / "x.jsonl", {"text": "Bank of Tarvo", "label": [[8, 13, "LOC"], [0, 13, "ORG"]]})
     with pytest.raises(DataError, match=r"x.jsonl:1: the entities 'Tarvo' \(LOC\) and 'Bank of Tarvo'"):
         read_sentences(path)
-    assert found(read_sentences(path, rules=AnnotationRules(overlapping=rule)))[0][1] == entities
+    assert found(read_sentences(path, ReadOptions(rules=AnnotationRules(overlapping=rule))))[0][1] == entities
     assert "1 entities overlap another one, which was kept" in caplog.text
 
 
@@ -199,14 +211,14 @@ def test_numbered_tags_need_their_names(tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("O\nB-PER\nI-PER\nB-LOC\nI-LOC\n", encoding="utf-8")
     for given_names in ("O,B-PER,I-PER,B-LOC,I-LOC", str(names)):
-        rules = Files(tag_names=given_names).rules()
-        assert found(read_sentences(path, rules=rules))[0][1] == [("PER", 0, 1), ("LOC", 3, 4)]
-    with pytest.raises(DataError, match=r"contains 3, but data\.files\.tag_names has 2 names, for 0 to 1"):
-        read_sentences(path, rules=AnnotationRules(tag_names=("O", "B-PER")))
+        rules = Files(tag_names=given_names).options().rules
+        assert found(read_sentences(path, ReadOptions(rules=rules)))[0][1] == [("PER", 0, 1), ("LOC", 3, 4)]
+    with pytest.raises(DataError, match=r"the tag 3 has no name: data\.files\.tag_names has 2 names, for 0 to 1"):
+        read_sentences(path, ReadOptions(rules=AnnotationRules(tag_names=("O", "B-PER"))))
     many = ["O", *(f"B-a-type-of-entity-{number}" for number in range(300))]  # longer than a path may be
-    assert Files(tag_names=",".join(many)).rules().tag_names == tuple(many)
-    with pytest.raises(UserError, match="'PER' is not a tag"):
-        Files(tag_names="O,PER").rules()
+    assert Files(tag_names=",".join(many)).options().rules.tag_names == tuple(many)
+    with pytest.raises(UserError, match="'B-' is not a tag"):
+        Files(tag_names="O,B-").options().rules
 
 
 @st.composite

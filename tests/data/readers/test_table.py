@@ -4,8 +4,9 @@ import pytest
 import yaml
 
 from ner_lightning.commands.main import main
-from ner_lightning.data.readers.by_suffix import read_sentences
 from ner_lightning.data.readers.jsonl import write_jsonl
+from ner_lightning.data.readers.options import ReadOptions
+from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.sentence import DataError
 
 PLAIN = "sentence,word,tag\n1,Vera,B-PERSON\n1,left,O\n2,Lima,B-PLACE\n"
@@ -47,9 +48,9 @@ def test_usual_tables_are_read(file, content):
 
 def test_cells_may_be_quoted_and_columns_named(file):
     path = file('sentence,form,gold\n1,"a,b",O\n1,"""",O\n')
-    found = read_sentences(path, words_field="form", tags_field="gold")
+    found = read_sentences(path, ReadOptions(words_column="form", tags_column="gold"))
     assert pairs(found) == [(("a,b", '"'), ("O", "O"))]
-    assert read_sentences(path, words_field="form", tagged=False)[0].tags is None
+    assert read_sentences(path, ReadOptions(words_column="form", tagged=False))[0].tags is None
 
 
 def test_documents_are_numbered(file):
@@ -68,17 +69,17 @@ def test_numbers_of_sentences_may_begin_again_in_each_document(file, name):
 @pytest.mark.parametrize(
     ("content", "where", "what"),
     [
-        ("", 1, "no column tokens or word or token or words (columns: none)"),
-        ("text,label\nVera left.,PERSON\n", 1, "CSV must have one word per row"),
-        ("word,tag\na,O\n", 1, "no column sentence or sentence_id or sentence # (columns: word, tag)"),
+        ("", 1, "no column word or token or words"),
+        ("text,label\nVera left.,PERSON\n", 1, "CSV needs a word per row"),
+        ("word,tag\na,O\n", 1, "nothing tells sentences apart (columns: word, tag)"),
         (PLAIN + "2,Peru\n", 5, "2 columns where the header has 3"),
         (
             PLAIN + "2, ,O\n",
-            4,
-            "is empty or invisible; remove it or write a placeholder, in the sentence that",
+            5,
+            "is empty or invisible; remove it or write a placeholder",
         ),
         (PLAIN + "3,Peru,PLACE\n", 5, "'PLACE'"),
-        (PLAIN + '3,"Peru,O\n', 6, "not CSV"),
+        (PLAIN + '3,"Peru,O\n', 5, "not CSV"),
         ("sentence,word,tag\n", 1, "no sentence in the file"),
     ],
 )
@@ -99,6 +100,6 @@ def test_a_folder_of_csv_is_a_data_set(file, tmp_path, capsys, llama, monkeypatc
     file(yaml.safe_dump(recipe), "mine.yaml")
     assert main(["fit", "--config", "mine.yaml"]) == 2
     said = capsys.readouterr().err
-    assert "train.csv:1: no column" in said
-    assert "CSV must have one word per row" in said
+    assert "train.csv:1: a row is a text" in said
+    assert "CSV needs a word per row" in said
     assert len(said.strip().splitlines()) <= 3

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import taggers
+from ner_lightning.inference.io.input_files import Inputs
+from ner_lightning.inference.io.records import numbered
 
 from ner_lightning.commands.main import main
-from ner_lightning.data.readers.by_suffix import read_sentences
+from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.running_text import from_text, from_words
 from ner_lightning.inference import bulk
 from ner_lightning.inference.io import columnar, records
-from ner_lightning.inference.io.input_files import Inputs
-from ner_lightning.inference.io.records import numbered
 from ner_lightning.inference.io.writers import marked
 from ner_lightning.inference.ner_tagger import NERTagger
 

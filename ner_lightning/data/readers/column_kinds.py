@@ -1,0 +1,182 @@
+"""What the columns of a CoNLL file hold, by their cells: words, tags, counts, numbers, names of sentences."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from typing import Literal, NamedTuple
+
+from ner_lightning.data.schemes import OUTSIDE, split_tag
+from ner_lightning.data.tag_forms import TagForm
+from ner_lightning.errors import UserError
+
+Kind = Literal["entities", "phrases", "bare", "outside", "index", "name", "number", "filler", "text"]
+TAG_KINDS = ("entities", "phrases", "bare", "outside")
+# Types of phrases in CoNLL-2000 and CoNLL-2003, whose column of chunks precedes the one of entities.
+_PHRASES = {"ADJP", "ADVP", "CONJP", "INTJ", "LST", "NC", "NP", "PC", "PP", "PRT", "SBAR", "UCP", "VC", "VP"}
+_INDEX = re.compile(r"(\d+)([-.]\d+)?")  # with the second part, a multi-word or empty token of CoNLL-U
+_NUMBER = re.compile(r"[-+]?\d+([-.:,]\d+)*(e-?\d+)?%?")
+_FILLERS = {"_", "-", "*", "--", "", "NONE", "None", "null"}
+_TAGGED_ROWS = 0.8  # of the rows of a column of tags that are tags; the others are errors in the file
+_BARE_OUTSIDE = 0.25  # of the rows of a column of types without B- and I- that are O
+_PLAIN_WORDS = 20  # rows from which the number of different cells tells words from parts of speech
+
+
+class Column(NamedTuple):
+    """A column of a file.
+
+    Attributes:
+        place: its index, from 0.
+        kind: what it holds.
+        cells: how often each cell occurs.
+    """
+
+    place: int
+    kind: Kind
+    cells: Counter[str]
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts the words of each sentence."""
+        return self.kind == "index"
+
+
+def columns_from(sentences: Sequence[Sequence[Sequence[str]]], width: int) -> list[Column]:
+    """The columns of a file.
+
+    Args:
+        sentences: the rows of each sentence, all of one width.
+        width: the number of columns.
+    """
+    found = []
+    for index in range(width):
+        cells = [[row[index] for row in rows] for rows in sentences]
+        counted = Counter(chain.from_iterable(cells))
+        found.append(Column(index, _kind(cells, counted), counted))
+    return found
+
+
+def tag_column(columns: Sequence[Column], word: int | None, *, wanted: bool) -> int | None:
+    """Index of the column of tags; None if there is none and it is not wanted.
+
+    Args:
+        columns: the columns.
+        word: the column of words, if it is known.
+        wanted: whether tags are read.
+
+    Raises:
+        UserError: there are several, and tags are wanted.
+    """
+    others = [column for column in columns if column.place != word]
+    for kind in TAG_KINDS:
+        fitting = [column for column in others if column.kind == kind]
+        if kind == "phrases" and any(column.kind == "bare" for column in others):
+            continue
+        if len(fitting) > 1 and wanted and kind in ("entities", "bare"):
+            shown = " and ".join(f"{c.place} ({_examples(c)})" for c in fitting)
+            raise UserError(
+                f"columns {shown} both contain tags (the first is column 0);\n"
+                "name one as data.files.tags_column, or leave the other out of the file"
+            )
+        if fitting and (len(columns) > 1 or wanted):
+            return fitting[-1].place
+    return columns[-1].place if wanted and len(columns) > 1 and columns[-1].place != word else None
+
+
+def word_column(columns: Sequence[Column], tag: int | None, document: int | None) -> int:
+    """Index of the column of words.
+
+    Args:
+        columns: the columns.
+        tag: the column of tags.
+        document: the column that tells documents apart, if one is named.
+
+    Raises:
+        UserError: there is none, or it is not certain which.
+    """
+    left = [c for c in columns if c.place not in (tag, document)]
+    for kinds in (TAG_KINDS, ("filler",), ("index",), ("name",), ("number",)):
+        remaining = [c for c in left if c.kind not in kinds]
+        left = remaining or left
+    if not left:
+        return 0
+    first = left[0]
+    if first.kind == "index" and len(columns) > 1 and first.cells.total() > 2:
+        raise UserError(
+            f"column {first.place} numbers the words, and no other column holds words;\n"
+            "name the column of words as data.files.words_column (predict: --words_column)"
+        )
+    for other in left[1:]:
+        few, many = len(first.cells), len(other.cells)
+        if first.cells.total() >= _PLAIN_WORDS and many > 3 * few:
+            raise UserError(
+                f"the words may be in column {first.place} ({_examples(first)}) or {other.place} "
+                f"({_examples(other)});\n"
+                "name one as data.files.words_column (predict: --words_column); the first column is 0"
+            )
+    return first.place
+
+
+def _examples(column: Column) -> str:
+    cells = [cell for cell, _ in column.cells.most_common() if cell != OUTSIDE] or [OUTSIDE]
+    return ", ".join(f"{cell:.20}" for cell in cells[:2]) + (", ..." if len(cells) > 2 else "")
+
+
+def _kind(sentences: Sequence[Sequence[str]], cells: Counter[str]) -> Kind:
+    """What a column holds."""
+    if _FILLERS.issuperset(cells):
+        return "filler"
+    tags = _tag_kind(cells)
+    if tags is not None:
+        return tags
+    if _is_index(sentences):
+        return "index"
+    if _is_name(sentences):
+        return "name"
+    return "number" if all(_NUMBER.fullmatch(cell) or cell in _FILLERS for cell in cells) else "text"
+
+
+def _tag_kind(cells: Counter[str]) -> Kind | None:
+    """The kind of tags in a column; None if they are none."""
+    if {"O", "o"}.issuperset(cells):
+        return "outside"
+    form = TagForm.of(cells, first_of_several=True)
+    if form.kind == "bare":
+        outside = sum(
+            count for cell, count in cells.items() if form.tags.get(cell) == OUTSIDE and cell != "_"
+        )
+        short = all(len(cell) < 40 and len(cell.split()) < 5 for cell in cells)
+        return "bare" if short and outside >= _BARE_OUTSIDE * cells.total() else None
+    if form.kind in ("numbers", "none"):
+        return None
+    good = sum(count for cell, count in cells.items() if cell in form.tags)
+    types = {split_tag(tag)[1] for tag in form.tags.values()} - {""}
+    if not types or good < _TAGGED_ROWS * cells.total():
+        return None
+    return "phrases" if types <= _PHRASES else "entities"
+
+
+def _is_index(sentences: Sequence[Sequence[str]]) -> bool:
+    """Whether a column numbers the words of each sentence from 0 or 1, and some sentence has several."""
+    several = False
+    for sentence in sentences:
+        before = -1
+        for cell in sentence:
+            index = _INDEX.fullmatch(cell)
+            if index is None:
+                return False
+            if index[2]:
+                continue
+            number = int(index[1])
+            if number != before + 1 and (before, number) != (-1, 1):
+                return False
+            several = several or before >= 0
+            before = number
+    return several
+
+
+def _is_name(sentences: Sequence[Sequence[str]]) -> bool:
+    """Whether a column has one cell in each sentence, and some sentence has several words."""
+    return any(len(sentence) > 1 for sentence in sentences) and all(
+        len(set(sentence)) == 1 for sentence in sentences
+    )

@@ -1,0 +1,248 @@
+"""Reads records from a file, a folder or standard input, whatever the format; no torch."""
+
+import io
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from ner_lightning.data.readers import arrow_rows, filetype
+from ner_lightning.data.readers.changes import Changes
+from ner_lightning.data.readers.formats import COLUMNS, FORMATS, SUFFIXES
+from ner_lightning.data.readers.options import EmptyWords, Opened, ReadOptions
+from ner_lightning.data.readers.recognition import recognise
+from ner_lightning.data.readers.record import Record, rejected
+from ner_lightning.data.sentence import DataError, is_invisible
+from ner_lightning.errors import UserError
+
+STANDARD_INPUT = "-"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where records come from.
+
+    Attributes:
+        address: a file, a folder of files, or `-` for standard input.
+        options: how they are read.
+    """
+
+    address: str
+    options: ReadOptions = field(default_factory=ReadOptions)
+
+    def files(self) -> list[Path]:
+        """The files, in order of their names; none for standard input.
+
+        Raises:
+            UserError: there is no such file or folder, or it has no file that can be read.
+        """
+        path = Path(self.address)
+        if self.address == STANDARD_INPUT:
+            return []
+        if path.is_dir() and not arrow_rows.is_saved_dataset(path):
+            return self._files_of_folder(path)
+        if not path.exists():
+            raise DataError(f"{path}: cannot be read: No such file or directory; name a file")
+        return [path]
+
+    def _files_of_folder(self, folder: Path) -> list[Path]:
+        files = [
+            path
+            for path in sorted(folder.rglob("*"))
+            if (self.options.format or path.suffix.lower() in SUFFIXES)
+            and path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        ]
+        if not files:
+            raise DataError(f"{folder}: no file in this folder ends in {', '.join(SUFFIXES)}")
+        return files
+
+    def read(self, on_open: Callable[[BinaryIO], object] = lambda file: None) -> Iterator[Record]:
+        """Reads all files, one after the other.
+
+        Args:
+            on_open: called with each file that is opened.
+
+        Raises:
+            UserError: a file as a whole cannot be read.
+        """
+        if self.address == STANDARD_INPUT:
+            # A format that is named needs no look at the beginning, for which a slow stream would wait.
+            file = sys.stdin.buffer if self.options.format else _buffered(sys.stdin.buffer)
+            opened = Opened(file, STANDARD_INPUT)
+            yield from checked(self._records(opened), self.options.rules.empty_words)
+        for path in self.files():
+            folder = Path(self.address)
+            name = path.relative_to(folder) if path != folder else path
+            records = self._of_file(path, str(name), on_open)
+            yield from checked(records, self.options.rules.empty_words)
+
+    def _of_file(self, path: Path, name: str, on_open: Callable[[BinaryIO], object]) -> Iterator[Record]:
+        if path.is_dir():
+            yield from arrow_rows.read_saved(path, name, self.options)
+            return
+        try:
+            with path.open("rb") as file:
+                on_open(file)
+                yield from self._records(Opened(file, name, path))
+        except OSError as error:
+            if error.filename != str(path):
+                raise  # another file failed, such as the output
+            raise DataError(f"{path}: cannot be read: {error.strerror}; name a file") from None
+
+    def format_of(self, path: Path) -> str:
+        """The name of a file's format.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        if self.options.format is not None:
+            return self.options.format
+        if path.is_dir():
+            return "parquet"
+        with path.open("rb") as file:
+            return self._recognised(Opened(file, str(path), path))[0]
+
+    def _recognised(self, opened: Opened) -> tuple[str, Opened]:
+        """The format of an open file, and the file in UTF-8 if it is text.
+
+        Raises:
+            DataError: it is neither text nor a known binary format.
+        """
+        head = filetype.head_of(opened.file)
+        format = self.options.format or filetype.binary_format(head, opened.path)
+        if format is not None and FORMATS[format].binary:
+            return format, opened
+        other = filetype.not_text(head)
+        if other is not None:
+            raise DataError(f"{opened.source}:1: this is {other}")
+        if filetype.is_utf16(head):
+            opened = opened._replace(file=_from_utf16(opened))
+            head = filetype.head_of(opened.file)
+        return format or recognise(head, opened.path, tagged=self.options.tagged), opened
+
+    def _records(self, opened: Opened) -> Iterator[Record]:
+        """The records of an open file.
+
+        Raises:
+            DataError: as a whole it cannot be read.
+        """
+        options = self.options
+        format, opened = self._recognised(opened)
+        if options.tagged and not FORMATS[format].binary:
+            _check_utf8(opened)
+        for name in COLUMNS if options.tagged else ():
+            if getattr(options, name) is not None and name not in FORMATS[format].named:
+                raise DataError(
+                    f"{opened.source}:1: this is {FORMATS[format].what}, on which data.files.{name} has no "
+                    "effect; leave it out"
+                )
+        if format == "txt" and options.format is None:
+            self._check_suffix(opened)
+        return FORMATS[format].read(opened, options)
+
+    def _check_suffix(self, opened: Opened) -> None:
+        """Checks that a file that is read as text is not named as something else.
+
+        Raises:
+            UserError: it is.
+        """
+        suffix = "" if opened.path is None else opened.path.suffix.lower()
+        if suffix not in ("", *SUFFIXES) and not self.options.tagged:
+            raise UserError(
+                f"{opened.path}: {suffix} is none of {', '.join(SUFFIXES)};\n"
+                f"give its format with --from ({', '.join(FORMATS)})"
+            )
+
+
+def checked(records: Iterable[Record], empty: EmptyWords) -> Iterator[Record]:
+    """Records whose words are all visible, with as many tags; others get a reason.
+
+    Args:
+        records: the records of a file.
+        empty: what is done with a word without a visible character.
+    """
+    changes, source = Changes(), ""
+    for record in records:
+        source = record.source
+        if record.reason or isinstance(record.content, str):
+            yield record
+        else:
+            yield _checked_words(record, empty, changes)
+    changes.report(source)
+
+
+def _checked_words(record: Record, empty: EmptyWords, changes: Changes) -> Record:
+    words, tags = record.content, record.tags
+    if not words:
+        return rejected(record, "no words in this sentence; remove the line")
+    if tags is not None and len(tags) != len(words):
+        return rejected(record, f"{len(words)} words but {len(tags)} tags; write one tag per word")
+    empties = [number for number, word in enumerate(words) if is_invisible(word)]
+    if not empties:
+        return record
+    place = record.lines[empties[0]] if record.lines else record.line
+    if empty == "refuse":
+        return rejected(
+            record._replace(line=place),
+            f"word {words[empties[0]]!a} is empty or invisible; remove it or write a placeholder,\n"
+            "or set data.files.empty_words to skip (predict: --empty_words)",
+        )
+    kept = [number for number in range(len(words)) if number not in empties]
+    changes.place = str(place)
+    for _ in empties:
+        changes("empty words were left out", " ".join(words[number] for number in kept))
+    return record._replace(
+        content=tuple(words[number] for number in kept),
+        tags=None if tags is None else tuple(tags[number] for number in kept),
+        lines=tuple(record.lines[number] for number in kept) if record.lines else (),
+        reason="" if kept else "no words in this sentence; remove the line",
+    )
+
+
+def _from_utf16(opened: Opened) -> BinaryIO:
+    try:
+        return io.BytesIO(filetype.in_utf8(opened.file.read()))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{opened.source}:1: {filetype.broken_utf16(error)}") from None
+
+
+def _check_utf8(opened: Opened) -> None:
+    """Checks a whole file that is to be trained on.
+
+    Raises:
+        DataError: it is not UTF-8; the message says where, and how to convert it.
+    """
+    data = opened.file.read()
+    opened.file.seek(0)
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{opened.source}:{filetype.not_utf8(data, error)}") from None
+
+
+class _Replayed(io.RawIOBase):
+    """A stream that cannot seek, with its first bytes put back."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        super().__init__()
+        self._head, self._rest = head, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._head or self._rest.read1(len(buffer))  # type: ignore[attr-defined]
+        self._head = b""
+        size = min(len(data), len(buffer))
+        buffer[:size] = data[:size]
+        self._head = data[size:]
+        return size
+
+
+def _buffered(file: BinaryIO) -> BinaryIO:
+    """A stream whose beginning can be looked at."""
+    if file.seekable():
+        return file
+    return io.BufferedReader(_Replayed(file.read(filetype.SAMPLE), file), filetype.SAMPLE)

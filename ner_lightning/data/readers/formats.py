@@ -1,0 +1,64 @@
+"""The formats that are read: their names, readers and suffixes."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from ner_lightning.data.readers import arrow_rows, brat, columns, conll2012, conllu, docbin, webanno
+from ner_lightning.data.readers.jsonl import JSON_SUFFIXES, read_json
+from ner_lightning.data.readers.options import Opened, ReadOptions
+from ner_lightning.data.readers.record import Record, text_lines, whole_file
+from ner_lightning.data.readers.table import CSV_SUFFIXES, read_table
+from ner_lightning.data.sentence import DataError
+
+Reader = Callable[[Opened, ReadOptions], Iterator[Record]]
+COLUMN_SUFFIXES = (".conll", ".bio", ".iob", ".iob2", ".tsv")
+_COLUMN_ROWS = 0.8  # of a file in columns that have the most common width; the others are errors in it
+
+
+class Format(NamedTuple):
+    """A format.
+
+    Attributes:
+        read: its reader.
+        what: what it is, for messages and docs.
+        suffixes: of files that hold it.
+        named: the options that name its columns or fields.
+        binary: whether it is no text.
+    """
+
+    read: Reader
+    what: str
+    suffixes: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    binary: bool = False
+
+
+def _read_text(opened: Opened, options: ReadOptions) -> Iterator[Record]:
+    if options.tagged:
+        raise DataError(
+            f"{opened.source}:1: this is running text, without tags or entities;\n"
+            "name another format as data.files.format, or a file with annotation"
+        )
+    return (
+        whole_file(opened.file, opened.source)
+        if options.whole_files
+        else text_lines(opened.file, opened.source)
+    )
+
+
+COLUMNS = ("words_column", "tags_column", "document_column")
+FORMATS = {
+    "conll": Format(columns.read_columns, "CoNLL columns", COLUMN_SUFFIXES, COLUMNS),
+    "csv": Format(read_table, "CSV: a word, a text or a list per row", CSV_SUFFIXES, COLUMNS),
+    "jsonl": Format(read_json, "JSON lines, or one JSON list", JSON_SUFFIXES, COLUMNS),
+    "parquet": Format(arrow_rows.read_parquet, "Parquet", (".parquet",), COLUMNS, binary=True),
+    "spacy": Format(docbin.read_docbin, "spaCy's DocBin", (".spacy",), binary=True),
+    "conllu": Format(conllu.read_conllu, "CoNLL-U with entities in MISC", (".conllu",), COLUMNS[1:2]),
+    "conll2012": Format(
+        conll2012.read_conll2012, "CoNLL-2012, entities in brackets", (".gold_conll", ".v4_gold_conll")
+    ),
+    "webanno": Format(webanno.read_webanno, "WebAnno TSV 3, of INCEpTION", (), COLUMNS[1:2]),
+    "brat": Format(brat.read_brat, "brat: a text with an .ann file beside it"),
+    "txt": Format(_read_text, "running text", (".txt",)),
+}
+SUFFIXES = {suffix: name for name, format in FORMATS.items() for suffix in format.suffixes}

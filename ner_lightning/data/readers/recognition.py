@@ -1,0 +1,85 @@
+"""Recognises the format of a text file, by what is in it first and by its name second."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ner_lightning.data.readers import brat, conll2012, conllu, filetype, webanno
+from ner_lightning.data.readers.column_kinds import TAG_KINDS, columns_from
+from ner_lightning.data.readers.column_layout import DOCSTART, cells_of, separated_by_tabs
+from ner_lightning.data.readers.formats import SUFFIXES
+from ner_lightning.data.readers.table import holds_table
+
+_COLUMN_ROWS = 0.8  # of a file in columns that have the most common width; the others are errors in it
+_SENTENCES = re.compile(r"sentence|sent_id", re.IGNORECASE)
+_DELIMITER = re.compile(r"[,;\t]")
+_CERTAIN = {
+    "webanno": lambda lines, suffix: webanno.is_webanno(lines),
+    "conll2012": lambda lines, suffix: conll2012.is_conll2012(lines),
+    "conllu": conllu.is_conllu,
+}
+
+
+def recognise(head: bytes, path: Path | None, *, tagged: bool) -> str:
+    """The format of a text file, by its content first and its suffix second.
+
+    Args:
+        head: the beginning of the file, in UTF-8.
+        path: its name; None for standard input.
+        tagged: whether annotation is read; then a file of unknown form has columns, otherwise text.
+    """
+    suffix = "" if path is None else path.suffix.lower()
+    named = SUFFIXES.get(suffix)
+    lines = _lines(head)
+    for format, holds in _CERTAIN.items():
+        if holds(lines, suffix):
+            return format
+    filled = [line for line in lines if line.strip()]
+    first = filled[0] if filled else ""
+    if named == "jsonl" or first.lstrip().startswith('{"') or _is_list(first):
+        return "jsonl"
+    if path is not None and brat.annotation_beside(path) is not None:
+        return "brat"
+    if holds_table(first) and _SENTENCES.search(first):
+        return "csv"
+    if named == "csv":
+        return "csv" if _DELIMITER.search(first) or not holds_columns(lines) else "conll"
+    if named not in (None, "txt"):
+        return named
+    return "conll" if holds_columns(lines) or (tagged and _ends_in_a_tag(filled)) else "txt"
+
+
+def holds_columns(lines: Sequence[str]) -> bool:
+    """Whether lines are rows of columns, one of them with tags, not running text."""
+    tabs = separated_by_tabs(lines)
+    rows = [cells_of(line, tabs=tabs) for line in lines if not line.startswith("#")]
+    filled = [row for row in rows if row and row[0] != DOCSTART]
+    if len(filled) < 2:
+        return False
+    width, count = Counter(map(len, filled)).most_common(1)[0]
+    if width < 2 or count < _COLUMN_ROWS * len(filled):
+        return False
+    found = columns_from([[row for row in filled if len(row) == width]], width)
+    return any(column.kind in TAG_KINDS for column in found[1:] or found)
+
+
+def _ends_in_a_tag(lines: Sequence[str]) -> bool:
+    """Whether some line may be a row of columns with a tag."""
+    rows = [cells_of(line, tabs=False) for line in lines]
+    return any(len(row) > 1 and (row[-1] == "O" or row[-1][1:2] in ("-", "_")) for row in rows)
+
+
+def _is_list(line: str) -> bool:
+    """Whether a line begins a JSON list of objects or of spaCy's pairs."""
+    compact = "".join(line.split())
+    return compact.startswith(("[{", "[[", '["')) or compact == "["
+
+
+def _lines(head: bytes) -> list[str]:
+    """The complete lines at the beginning of a file; all if there is one."""
+    text = head.decode("utf-8-sig", errors="replace")
+    if "\n" not in text:
+        text = text.replace("\r", "\n")
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines[:-1] if len(lines) > 1 and len(head) >= filetype.SAMPLE else lines

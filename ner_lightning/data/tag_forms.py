@@ -1,0 +1,240 @@
+"""Tag forms: how files write tags (B_PER, PER-B, b-per, person, 3), and the tags that are meant."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from ner_lightning.data.schemes import OUTSIDE, is_tag
+from ner_lightning.data.sentence import read_lines
+from ner_lightning.errors import UserError
+
+OUTSIDES = ("O", "o", "-", "_", "0", "")  # ways to write that a word is in no entity
+MAX_BARE = 100  # types of a file that are written without B- and I-
+_PREFIX = re.compile(r"([BIESLUMbieslum])[-_](.+)")
+_SUFFIX = re.compile(r"(.+)[-_]([BIESLUM])")
+_SEVERAL = re.compile(r"\s*[,;|/]\s*")
+_TYPE = re.compile(r"(?![BIESLUM][-_]?$)[^\W\d_].*", re.DOTALL)
+_UNNAMED = (
+    "the tag is the number {};\nname the tags that numbers stand for, in order: "
+    "--data.files.tag_names O,B-PER,I-PER (or a file with one per line)"
+)
+
+Kind = Literal["plain", "prefix", "suffix", "bare", "numbers", "none"]
+
+
+class TagForm(NamedTuple):
+    """What the cells of a column of tags mean.
+
+    Attributes:
+        kind: `plain` (B-PER), `prefix` (B_PER, b-per), `suffix` (PER_B), `bare` (types alone), `numbers`,
+            or `none` where no cell names an entity.
+        tags: the tag of each cell that has one; of bare types it begins with I-.
+        problems: what is wrong with each other cell, and what to do.
+        several: the cells with several tags, of which the first is in `tags`.
+    """
+
+    kind: Kind
+    tags: dict[Any, str]
+    problems: dict[Any, str]
+    several: frozenset[Any] = frozenset()
+
+    @classmethod
+    def of(
+        cls, cells: Iterable[Any], names: Sequence[str] | None = None, *, first_of_several: bool = False
+    ) -> "TagForm":
+        """Recognises the form of a column or file.
+
+        Args:
+            cells: its different cells; numbers are integers, or strings of digits alone.
+            names: the tags that numbers from 0 stand for.
+            first_of_several: read the first of several tags in a cell, which is a problem otherwise.
+        """
+        known = list(dict.fromkeys(cells))
+        inside = [cell for cell in known if cell not in OUTSIDES]
+        if inside and all(_is_number(cell) for cell in inside):
+            return _numbered(known, names)
+        outside = {cell: OUTSIDE for cell in known if cell in OUTSIDES}
+        firsts = {cell: _first(cell) for cell in inside if isinstance(cell, str)}
+        kind, read = _reading(list(firsts.values()), has_outside=bool(outside))
+        tags: dict[Any, str] = dict(outside)
+        problems: dict[Any, str] = {}
+        several = set()
+        for cell in inside:
+            tag = read(firsts[cell]) if cell in firsts else None
+            if tag is None:
+                problems[cell] = _malformed(cell)
+                continue
+            if firsts[cell] != cell:
+                several.add(cell)
+                if not first_of_several:
+                    problems[cell] = (
+                        f"{cell!r} contains two tags; write one of them, "
+                        "or set data.files.several_tags to first"
+                    )
+                    continue
+            tags[cell] = tag
+        return cls(kind, tags, problems, frozenset(several))
+
+    def said(self, counts: Mapping[Any, int]) -> list[str]:
+        """Lines on what was read otherwise than it is written; none if the tags are plain.
+
+        Args:
+            counts: how often each cell occurs.
+        """
+        lines = []
+        odd = [cell for cell in self.tags if cell in OUTSIDES and cell != OUTSIDE and self.kind != "numbers"]
+        if odd:
+            total = sum(counts.get(cell, 0) for cell in odd)
+            lines.append(f"{' and '.join(map(repr, odd))} of {total:,} words are read as O")
+        inside = [cell for cell, tag in self.tags.items() if tag != OUTSIDE]
+        if self.kind == "bare":
+            types = ", ".join(map(str, inside[:4])) + (", ..." if len(inside) > 4 else "")
+            lines.append(
+                f"types without B- and I- ({types}): neighbouring words of one type are read as one entity"
+            )
+        elif self.kind in ("prefix", "suffix"):
+            lines.append(f"tags such as {inside[0]} are read as {self.tags[inside[0]]}")
+        if self.several and not self.several & self.problems.keys():
+            total = sum(counts.get(cell, 0) for cell in self.several)
+            lines.append(f"{total:,} words have several tags; the first of each is read")
+        return lines
+
+
+def read_tag_names(given: str) -> tuple[str, ...]:
+    """The tags that numbers stand for.
+
+    Args:
+        given: the tags separated by commas; or a file with one per line, or with JSON: a list of tags, or an
+            object that maps tags to numbers or numbers to tags.
+
+    Raises:
+        UserError: one is not a tag.
+    """
+    path = Path(given).expanduser()
+    is_file = False
+    with suppress(OSError):  # a long list of names is too long for a path
+        is_file = path.is_file()
+    if not is_file:
+        names = [name.strip() for name in given.split(",")]
+    elif path.suffix.lower() == ".json":
+        names = _names_in_json(path)
+    else:
+        names = [line.strip() for line in read_lines(path) if line.strip()]
+    form = TagForm.of(names)
+    if form.problems:
+        wrong = next(iter(form.problems))
+        raise UserError(
+            f"data.files.tag_names: {wrong!a:.40} is not a tag, and {given!a:.60} is no file; "
+            "write tags such as O,B-PER,I-PER in the order of their numbers"
+        )
+    return tuple(names)
+
+
+def _names_in_json(path: Path) -> list[str]:
+    """The tags in a JSON file, in the order of their numbers.
+
+    Raises:
+        UserError: it is neither a list nor such a mapping.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(value, dict):
+            pairs = [(int(a), b) if isinstance(b, str) else (int(b), a) for a, b in value.items()]
+            numbers, value = zip(*sorted(pairs), strict=True)
+            if list(numbers) != list(range(len(numbers))):
+                raise ValueError
+        return [str(name) for name in value]
+    except (TypeError, ValueError):
+        raise UserError(
+            f"data.files.tag_names: {path} must be a JSON list of tags, or map each tag to its number from 0"
+        ) from None
+
+
+def _is_number(cell: Any) -> bool:
+    return type(cell) is int or (isinstance(cell, str) and cell.isdecimal())
+
+
+def _numbered(cells: Sequence[Any], names: Sequence[str] | None) -> TagForm:
+    tags: dict[Any, str] = {}
+    problems: dict[Any, str] = {}
+    for cell in cells:
+        number = int(cell) if _is_number(cell) else -1
+        if number < 0:
+            is_outside = cell in OUTSIDES
+            tags |= {cell: OUTSIDE} if is_outside else {}
+            problems |= {} if is_outside else {cell: _malformed(cell)}
+        elif names is None:
+            problems[cell] = _UNNAMED.format(cell)
+        elif number < len(names):
+            tags[cell] = TagForm.of(names).tags.get(names[number], names[number])
+        else:
+            problems[cell] = (
+                f"the tag {cell!a:.40} has no name: data.files.tag_names has {len(names)} "
+                f"names, for 0 to {len(names) - 1}"
+            )
+    return TagForm("numbers", tags, problems)
+
+
+def _first(cell: str) -> str:
+    """The first of several tags in a cell; the cell itself if there is one."""
+    parts = _SEVERAL.split(cell)
+    if len(parts) > 1 and all(part in ("O", "o") or _PREFIX.fullmatch(part) for part in parts):
+        return next((part for part in parts if part not in ("O", "o")), OUTSIDE)
+    return cell
+
+
+def _reading(cells: Sequence[str], *, has_outside: bool) -> tuple[Kind, Callable[[str], str | None]]:
+    """The form that most cells have, and how to read it."""
+    if not cells or all(cell == OUTSIDE for cell in cells):
+        return "none", _plain
+    forms: tuple[tuple[Kind, Callable[[str], str | None]], ...] = (
+        ("plain", _plain),
+        ("prefix", _prefix),
+        ("suffix", _suffix),
+    )
+    for kind, read in forms:
+        if all(read(cell) for cell in cells):
+            return kind, read
+    for kind, read in forms:
+        if 2 * sum(read(cell) is not None for cell in cells) > len(cells):
+            return kind, read
+    is_bare = (
+        has_outside
+        and len(cells) <= MAX_BARE
+        and not any(_PREFIX.fullmatch(cell) for cell in cells)
+        and all(_bare(cell) for cell in cells)
+    )
+    return ("bare", _bare) if is_bare else ("plain", _plain)
+
+
+def _plain(cell: str) -> str | None:
+    return cell if is_tag(cell) else None
+
+
+def _prefix(cell: str) -> str | None:
+    match = _PREFIX.fullmatch(cell)
+    return _plain(f"{match[1].upper()}-{match[2]}") if match else None
+
+
+def _suffix(cell: str) -> str | None:
+    match = _SUFFIX.fullmatch(cell)
+    return _plain(f"{match[2]}-{match[1]}") if match else None
+
+
+def _bare(cell: str) -> str | None:
+    return _plain(f"I-{cell}") if _TYPE.fullmatch(cell) else None
+
+
+def _malformed(cell: Any) -> str:
+    if type(cell) is int and cell < 0:
+        return f"tag {cell} has no name; is the split published without its tags?"
+    if type(cell) is int:
+        return _UNNAMED.format(cell)
+    if not isinstance(cell, str):
+        return f"the tag {cell!a:.40} is no text; write tag names, in quotes"
+    return (
+        f"malformed tag {cell!r}; a tag is O, or one of B-, I-, E- and S- before an entity type, as in B-PER"
+    )
