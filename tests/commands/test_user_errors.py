@@ -143,7 +143,7 @@ def test_two_files_for_one_split(place, capsys):
 def test_two_files_for_one_split_with_other_columns(place, capsys):
     (place / "data/train.conll").write_text("Vera NNP B-PER\n", encoding="utf-8")
     said = fails(capsys, *FIT)
-    assert "data/train.txt and data/train.conll both look like the train split" in said
+    assert "data/train.conll and data/train.txt both look like the train split" in said
     assert "set data.train" in said
 
 
@@ -285,7 +285,7 @@ def test_one_of_two_columns_of_tags_is_named_by_its_number(place, capsys):
     rows = (place / "data/train.txt").read_text(encoding="utf-8").splitlines()
     deeper = [f"{row} B-DEEP" if row else "" for row in rows]
     (place / "data/train.txt").write_text("\n".join(deeper) + "\n", encoding="utf-8")
-    assert "columns 1 and 2 both contain tags" in fails(capsys, *FIT)
+    assert "columns 1 (B-PER, B-ORG, ...) and 2 (B-DEEP) both contain tags" in fails(capsys, *FIT)
     assert main([*FIT, "--data.files.tags_column", "1", "--trainer.max_steps", "1"]) == 0
     config = yaml.safe_load((place / "runs/good/1/config.yaml").read_text(encoding="utf-8"))
     assert config["data"]["types"] == ["PER", "ORG", "LOC", "MISC"]

@@ -143,7 +143,7 @@ def _tag_kind(cells: Counter[str]) -> Kind | None:
     form = TagForm.of(cells, first_of_several=True)
     if form.kind == "bare":
         outside = sum(
-            count for cell, count in cells.items() if form.tags.get(cell) == OUTSIDE and cell != "_"
+            count for cell, count in cells.items() if form.tags.get(cell) == OUTSIDE and cell not in ("", "_")
         )
         short = all(len(cell) < 40 and len(cell.split()) < 5 for cell in cells)
         return "bare" if short and outside >= _BARE_OUTSIDE * cells.total() else None

@@ -36,9 +36,8 @@ def read_columns(opened: Opened, options: ReadOptions) -> Iterator[Record]:
     read = lines(opened.file)
     head = list(islice(read, None if options.tagged else HEAD))
     layout = ColumnLayout.of(opened.source, ["" if line.reason else line.text for line in head], options)
-    stage(f"{opened.source}: {layout.describe(tagged=options.tagged)}.")
     tag = layout.tag if options.tagged else None
-    documents, starts = 0, False
+    documents, starts, is_said = 0, False, False
     rows: list[tuple[Line, list[str]]] = []
     for line in chain(head, read, (Line(0, ""),)):
         row = [line.text] if line.reason else cells_of(line.text, tabs=layout.tabs)
@@ -52,6 +51,9 @@ def read_columns(opened: Opened, options: ReadOptions) -> Iterator[Record]:
             continue
         if rows:
             record = _sentence(opened.source, rows, layout, tag)
+            if not (is_said or record.reason):
+                stage(f"{opened.source}: {layout.describe(tagged=options.tagged)}.")
+                is_said = True
             name = rows[0][1][layout.document] if layout.document is not None and not record.reason else None
             yield record._replace(document=(documents, name), starts_document=starts)
             rows, starts = [], False

@@ -122,6 +122,8 @@ def _checked(text: str, name: str) -> str:
 def _without_text(row: Mapping[str, Any], asked: str | None) -> str:
     """Why a row has no text."""
     fields = ", ".join(row) or "none"
+    if asked is None:
+        asked = next((name for name in TEXTS if name in row), None)
     if asked is not None and asked in row:
         return f"field {asked!r} holds {row[asked]!a:.40}, which is neither a text nor a list of words"
     if asked is None and any(name in row for name in WORDS):

@@ -12,6 +12,7 @@ from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.data.readers.table import holds_table
 
 _COLUMN_ROWS = 0.8  # of a file in columns that have the most common width; the others are errors in it
+_BARE_ROWS = 5  # by which types without B- and I- are recognised
 _SENTENCES = re.compile(r"sentence|sent_id", re.IGNORECASE)
 _DELIMITER = re.compile(r"[,;\t]")
 _CERTAIN = {
@@ -61,7 +62,9 @@ def holds_columns(lines: Sequence[str]) -> bool:
     if width < 2 or count < _COLUMN_ROWS * len(filled):
         return False
     found = columns_from([[row for row in filled if len(row) == width]], width)
-    return any(column.kind in TAG_KINDS for column in found[1:] or found)
+    # In a short text some word may well look like a type without B- and I-.
+    kinds = [kind for kind in TAG_KINDS if kind != "bare" or len(filled) >= _BARE_ROWS]
+    return any(column.kind in kinds for column in found[1:])
 
 
 def _ends_in_a_tag(lines: Sequence[str]) -> bool:

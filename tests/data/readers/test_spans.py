@@ -213,7 +213,9 @@ def test_numbered_tags_need_their_names(tmp_path):
     for given_names in ("O,B-PER,I-PER,B-LOC,I-LOC", str(names)):
         rules = Files(tag_names=given_names).options().rules
         assert found(read_sentences(path, ReadOptions(rules=rules)))[0][1] == [("PER", 0, 1), ("LOC", 3, 4)]
-    with pytest.raises(DataError, match=r"the tag 3 has no name: data\.files\.tag_names has 2 names, for 0 to 1"):
+    with pytest.raises(
+        DataError, match=r"the tag 3 has no name: data\.files\.tag_names has 2 names, for 0 to 1"
+    ):
         read_sentences(path, ReadOptions(rules=AnnotationRules(tag_names=("O", "B-PER"))))
     many = ["O", *(f"B-a-type-of-entity-{number}" for number in range(300))]  # longer than a path may be
     assert Files(tag_names=",".join(many)).options().rules.tag_names == tuple(many)
