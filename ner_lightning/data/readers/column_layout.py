@@ -116,6 +116,8 @@ class ColumnLayout(NamedTuple):
 
     def problem(self, row: Sequence[str], text: str) -> str | None:
         """What is wrong with the shape of a row; None if nothing is."""
+        if len(row) == self.width and self.counted is None and "\r" not in text:
+            return None
         if "\r" in text:
             return "a carriage return within the row; end rows with LF or CRLF"
         if len(row) != self.width:
@@ -140,12 +142,17 @@ def starts_document(text: str) -> bool:
 def cells_of(text: str, *, tabs: bool) -> list[str]:
     """The cells of a row; none on a blank line."""
     if tabs:
-        cells = [cell.strip(" ") for cell in text.split("\t")]
+        cells = text.split("\t")
+        if " " in text:
+            cells = [cell.strip(" ") for cell in cells]
         return cells if any(cells) else []
     # Not split(), which also splits at U+00A0 and similar characters: those occur inside words.
-    if text.isspace():
-        return []
-    return [cell for cell in text.replace("\t", " ").split(" ") if cell]
+    if "\t" in text:
+        text = text.replace("\t", " ")
+    cells = text.split(" ")
+    if "" in cells:
+        cells = [cell for cell in cells if cell]
+    return [] if len(cells) == 1 and text.isspace() else cells
 
 
 def separated_by_tabs(texts: Iterable[str]) -> bool:

@@ -34,47 +34,57 @@ def read_columns(opened: Opened, options: ReadOptions) -> Iterator[Record]:
         DataError: it is not certain which columns hold words and tags.
     """
     read = lines(opened.file)
-    head = list(islice(read, None if options.tagged else HEAD))
-    layout = ColumnLayout.of(opened.source, ["" if line.reason else line.text for line in head], options)
+    head = list(islice(read, HEAD))
+    layout = _layout(opened.source, head, options)
+    if options.tagged and layout.width > 2:  # further down another column may have tags as well
+        head += read
+        layout = _layout(opened.source, head, options)
     tag = layout.tag if options.tagged else None
+    tabs = layout.tabs
     documents, starts, is_said = 0, False, False
-    rows: list[tuple[Line, list[str]]] = []
+    rows: list[list[str]] = []
+    texts: list[Line] = []
     for line in chain(head, read, (Line(0, ""),)):
-        row = [line.text] if line.reason else cells_of(line.text, tabs=layout.tabs)
-        begins = row[:1] == [DOCSTART]
+        row = [line.text] if line.reason else cells_of(line.text, tabs=tabs)
+        begins = bool(row) and row[0] == DOCSTART
         if row and not begins and line.number != layout.header:
-            if rows or line.reason or not layout.is_comment(row):
+            if rows or line.reason or row[0][:1] != "#" or not layout.is_comment(row):
                 if len(rows) <= MAX_ROWS:
-                    rows.append((line, row))
+                    rows.append(row)
+                    texts.append(line)
             elif starts_document(line.text):
                 documents, starts = documents + 1, True
             continue
         if rows:
-            record = _sentence(opened.source, rows, layout, tag)
+            record = _sentence(opened.source, rows, texts, layout, tag)
             if not (is_said or record.reason):
                 stage(f"{opened.source}: {layout.describe(tagged=options.tagged)}.")
                 is_said = True
-            name = rows[0][1][layout.document] if layout.document is not None and not record.reason else None
+            name = rows[0][layout.document] if layout.document is not None and not record.reason else None
             yield record._replace(document=(documents, name), starts_document=starts)
-            rows, starts = [], False
+            rows, texts, starts = [], [], False
         if begins:
             documents, starts = documents + 1, True
 
 
+def _layout(source: str, head: Sequence[Line], options: ReadOptions) -> ColumnLayout:
+    return ColumnLayout.of(source, ["" if line.reason else line.text for line in head], options)
+
+
 def _sentence(
-    source: str, rows: Sequence[tuple[Line, list[str]]], layout: ColumnLayout, tag: int | None
+    source: str, rows: list[list[str]], texts: list[Line], layout: ColumnLayout, tag: int | None
 ) -> Record:
-    """A sentence from its rows."""
-    for line, row in rows:
-        problem = line.reason or layout.problem(row, line.text)
+    """A sentence from its rows, and the lines that they are from."""
+    for row, (number, text, reason) in zip(rows, texts, strict=True):
+        problem = reason or layout.problem(row, text)
         if problem:
-            return rejected(Record(source, line.number, line.text), problem)
-    first = rows[0][0].number
+            return rejected(Record(source, number, text), problem)
+    first = texts[0].number
     if len(rows) > MAX_ROWS:
         reason = f"no blank line in {MAX_ROWS:,} rows; end each sentence with one"
-        return rejected(Record(source, first, rows[0][0].text), reason)
-    words = tuple([row[layout.word] for _, row in rows])
-    tags = None if tag is None else tuple([row[tag] for _, row in rows])
+        return rejected(Record(source, first, texts[0].text), reason)
+    words = tuple([row[layout.word] for row in rows])
+    tags = None if tag is None else tuple([row[tag] for row in rows])
     return Record(source, first, words, tags=tags, lines=range(first, first + len(rows)))
 
 

@@ -164,16 +164,19 @@ def checked(records: Iterable[Record], empty: EmptyWords) -> Iterator[Record]:
         empty: what is done with a word without a visible character.
     """
     changes, source = Changes(), ""
+    visible: set[str] = set()
     for record in records:
         source = record.source
         if record.reason or isinstance(record.content, str):
             yield record
+        elif visible.issuperset(record.content) and len(record.tags or record.content) == len(record.content):
+            yield record
         else:
-            yield _checked_words(record, empty, changes)
+            yield _checked_words(record, empty, changes, visible)
     changes.report(source)
 
 
-def _checked_words(record: Record, empty: EmptyWords, changes: Changes) -> Record:
+def _checked_words(record: Record, empty: EmptyWords, changes: Changes, visible: set[str]) -> Record:
     words, tags = record.content, record.tags
     if not words:
         return rejected(record, "no words in this sentence; remove the line")
@@ -181,6 +184,7 @@ def _checked_words(record: Record, empty: EmptyWords, changes: Changes) -> Recor
         return rejected(record, f"{len(words)} words but {len(tags)} tags; write one tag per word")
     empties = [number for number, word in enumerate(words) if is_invisible(word)]
     if not empties:
+        visible.update(words)
         return record
     place = record.lines[empties[0]] if record.lines else record.line
     if empty == "refuse":

@@ -12,6 +12,7 @@ from ner_lightning.data.running_text import Document, Offsets, from_spaces, from
 from ner_lightning.data.sentence import SURROGATE, DataError
 from ner_lightning.errors import UserError
 
+_BLOCK = 2**18  # bytes that are read at once
 MAX_BYTES = 8 * 2**20  # of a text: a few books; tagging takes a hundred times as much memory
 
 
@@ -92,32 +93,55 @@ class Line(NamedTuple):
 
 def lines(file: BinaryIO) -> Iterator[Line]:
     """The lines of a UTF-8 file, blank ones as well, without their ends (LF, CRLF, or CR throughout)."""
-    number = 0
-    while raw := file.readline(MAX_BYTES + 1):
-        number += 1
-        if len(raw) > MAX_BYTES:
-            beginning = raw
-            while raw and not raw.endswith(b"\n"):
-                raw = file.readline(MAX_BYTES)
-            yield Line(number, beginning[:1000].decode(errors="replace"), too_long())
-            continue
-        if number > 1:
-            yield _decoded(number, raw)
-            continue
-        raw = raw.removeprefix(codecs.BOM_UTF8)
-        parts = [raw] if raw.endswith(b"\n") else raw.split(b"\r")
-        for number, part in enumerate(parts, 1):  # with CR the first "line" is the whole file
-            yield _decoded(number, part)
+    number, is_first, rest = 1, True, b""
+    read = getattr(file, "read1", file.read)  # as much as is there, so that a slow stream is not waited for
+    while data := read(_BLOCK):
+        if is_first:
+            data, is_first = data.removeprefix(codecs.BOM_UTF8), False
+        end = data.rfind(b"\n")
+        if end >= 0:
+            block, rest = rest + data[:end], data[end + 1 :]
+            for line in _decoded(block, number):
+                yield line
+            number = line.number + 1
+        elif len(rest) <= MAX_BYTES:
+            rest += data
+    if rest:
+        if number == 1 and len(rest) <= MAX_BYTES:  # no line ends in LF
+            rest = rest.replace(b"\r", b"\n").removesuffix(b"\n")
+        yield from _decoded(rest, number)
 
 
-def _decoded(number: int, raw: bytes) -> Line:
+def _decoded(block: bytes, number: int) -> Iterator[Line]:
+    """The lines of a block without the end of its last one.
+
+    Args:
+        block: the block, not more than one line of which is longer than `MAX_BYTES`.
+        number: of its first line.
+    """
     try:
-        text = raw.decode("utf-8")
+        if len(block) > MAX_BYTES:
+            raise UnicodeError
+        text = block.decode("utf-8")
+    except UnicodeError:
+        for place, raw in enumerate(block.split(b"\n"), start=number):
+            yield _examined(raw, place)
+        return
+    has_returns = "\r" in text
+    for place, line in enumerate(text.split("\n"), start=number):
+        yield Line(place, line.removesuffix("\r") if has_returns else line)
+
+
+def _examined(raw: bytes, number: int) -> Line:
+    """A line that may not be used."""
+    if len(raw) > MAX_BYTES:
+        return Line(number, raw[:1000].decode(errors="replace"), too_long())
+    try:
+        return Line(number, raw.decode("utf-8").removesuffix("\r"))
     except UnicodeDecodeError as error:
         column = len(raw[: error.start].decode("utf-8")) + 1
         reason = f"byte 0x{raw[error.start]:02x} in column {column} is not UTF-8"
         return Line(number, raw[:1000].decode(errors="replace"), reason)
-    return Line(number, text.removesuffix("\n").removesuffix("\r"))
 
 
 def text_lines(file: BinaryIO, source: str) -> Iterator[Record]:

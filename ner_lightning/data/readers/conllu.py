@@ -1,6 +1,0 @@
-def read_conllu(o, p):
-    raise NotImplementedError
-
-
-def is_conllu(l, s):
-    return False

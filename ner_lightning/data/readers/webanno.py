@@ -1,6 +1,0 @@
-def read_webanno(o, p):
-    raise NotImplementedError
-
-
-def is_webanno(l):
-    return False
