@@ -20,7 +20,7 @@ from ner_lightning.data.readers.webanno_columns import (
 from ner_lightning.data.readers.webanno_rows import TsvRow, TsvSentence, tsv_sentences
 from ner_lightning.data.readers.word_spans import overlap, with_spans
 from ner_lightning.data.schemes import Span
-from ner_lightning.data.sentence import DataError
+from ner_lightning.data.sentence import DataError, is_invisible
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
 
@@ -136,7 +136,8 @@ def _record(sentence: TsvSentence, entities: Sequence[_TsvEntity]) -> Record:
     except KeyError:
         reason = f"its tokens are not at their offsets in the text {sentence.text!a:.60} of #Text="
         return rejected(record, reason)
-    tokens = tuple((char[row.start], char[row.end]) for row in sentence.rows if not row.is_part)
+    words = [row for row in sentence.rows if not row.is_part and not is_invisible(row.word)]
+    tokens = tuple((char[row.start], char[row.end]) for row in words)
     return record._replace(content=sentence.text, tokens=tokens, entities=tuple(chars), lines=())
 
 

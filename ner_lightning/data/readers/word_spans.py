@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ner_lightning.data.readers.record import CharSpan, Record
 from ner_lightning.data.running_text import from_words
 from ner_lightning.data.schemes import Span, to_bio2
+from ner_lightning.data.sentence import is_invisible
 
 
 def with_spans(record: Record, words: Sequence[str], entities: Sequence[Span]) -> Record:
@@ -25,7 +26,8 @@ def with_spans(record: Record, words: Sequence[str], entities: Sequence[Span]) -
     offsets = from_words(words).offsets
     return record._replace(
         content=" ".join(words),
-        tokens=tuple(offsets),
+        # As in other texts, what is invisible is no word.
+        tokens=tuple(offset for offset, word in zip(offsets, words, strict=True) if not is_invisible(word)),
         entities=tuple(CharSpan(offsets[e.start][0], offsets[e.end - 1][1], e.type) for e in distinct),
         lines=(),
     )
