@@ -103,7 +103,7 @@ def stacked_values(cell: str) -> list[tuple[str | None, str | None]]:
     for piece in _STACKED.findall(cell):
         match = _VALUE.fullmatch(piece)
         value, number = (piece, None) if match is None else (match[1], match[2])
-        values.append((None if value == "*" else unescaped(value), number))
+        values.append((None if value.strip() in ("*", "") else unescaped(value), number))
     return values
 
 

@@ -144,6 +144,7 @@ def test_cells():
     assert stacked_values("PER[1]|ORG[22]") == [("PER", "1"), ("ORG", "22")]
     assert stacked_values("*|*[3]") == [(None, None), (None, "3")]
     assert stacked_values(r"A\_B|C\|D\[4\]|\*") == [("A_B", None), ("C|D[4]", None), ("*", None)]
+    assert stacked_values("[3]") == [(None, "3")]
     assert stacked_values("PER_X[4]") == [("PER_X", "4")]
     assert stacked_values("x\\") == [("x\\", None)]
 
