@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ner_lightning.data.corpus_settings import Files
+from ner_lightning.data.readers.arrow import class_names
 from ner_lightning.data.readers.files import checked
-from ner_lightning.data.readers.hub_dataset import class_names, named, types_of
-from ner_lightning.data.readers.json_shapes import TAGS, WORDS
+from ner_lightning.data.readers.hub_dataset import types_of
+from ner_lightning.data.readers.json_shapes import TAGS, WORDS, with_names
 from ner_lightning.data.readers.jsonl import JsonRow, records_from
 from ner_lightning.data.readers.options import ReadOptions
 from ner_lightning.data.readers.sentences import sentences_from
@@ -41,9 +42,9 @@ class Memory(SentenceSource):
         where = f"{split} sentences from memory"
         options = self.files.options()
         features = getattr(value, "features", None) or {}
-        classes = class_names(features)
+        classes = class_names(features.to_dict() if hasattr(features, "to_dict") else None)
         dicts = enumerate(_dicts(where, value, options), start=1)
-        rows = (JsonRow(number, named(row, classes)) for number, row in dicts)
+        rows = (JsonRow(number, with_names(row, classes)) for number, row in dicts)
         records = records_from(where, rows, options, "Python objects")
         sentences = sentences_from(where, checked(records, options.rules.empty_words), options)
         tags = options.tags_column or next((column for column in TAGS if column in features), "")

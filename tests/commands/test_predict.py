@@ -70,9 +70,9 @@ BAD = {
         "a.xlsx:1: this is a zip archive, as .xlsx and .docx are",
     ),
     "PDF": ("a.pdf", b"%PDF-1.7\n", "a.pdf:1: this is PDF; extract its text first"),
-    "Parquet as columns": ("a.conll", b"PAR1\x15\x04", "a.conll: not a complete Parquet file"),
+    "Parquet as columns": ("a.conll", b"PAR1\x15\x04", "a.conll:1: not a complete Parquet file"),
     "a row without a word": ("a.conll", b"Vera\tO\n\tO\n", "a.conll:2: word '' is empty or invisible"),
-    "no Parquet": ("a.parquet", b"text", "a.parquet: not a complete Parquet file"),
+    "no Parquet": ("a.parquet", b"text", "a.parquet:1: not a complete Parquet file"),
     "no folder of ours": (".", b"", ".: no file in this folder ends in"),
 }
 

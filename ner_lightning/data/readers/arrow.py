@@ -5,7 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ner_lightning.data.readers.options import Opened
+from ner_lightning.data.readers.json_shapes import with_names
+from ner_lightning.data.readers.jsonl import JsonRow, records_from
+from ner_lightning.data.readers.options import COLUMN_OPTIONS, Opened, ReadOptions
+from ner_lightning.data.readers.record import Record
 from ner_lightning.data.sentence import DataError
 
 _ROWS = 256  # read at a time
@@ -25,6 +28,43 @@ class Rows(NamedTuple):
     names: list[str]
     class_names: dict[str, tuple[str, ...]]
     rows: Iterator[dict[str, Any]]
+
+
+def read_parquet(opened: Opened, options: ReadOptions) -> Iterator[Record]:
+    """Reads a row of Parquet per record: words with tags, or a text with entities, as in JSON.
+
+    Args:
+        opened: the file, which can be read at any position.
+        options: name the columns; whether tags are read.
+
+    Raises:
+        DataError: the file is not complete, or has no such column.
+    """
+    return _records(opened.source, parquet_rows(opened), options, "Parquet")
+
+
+def read_saved(folder: Path, source: str, options: ReadOptions) -> Iterator[Record]:
+    """Reads the rows of a data set that `save_to_disk` wrote, as `read_parquet` does.
+
+    Raises:
+        DataError: the folder is not complete, or has no such column.
+    """
+    return _records(source, saved_rows(folder), options, "a saved data set")
+
+
+def _records(source: str, table: Rows, options: ReadOptions, kind: str) -> Iterator[Record]:
+    for option in COLUMN_OPTIONS:
+        column = getattr(options, option)
+        if column is not None and column not in table.names:
+            raise DataError(
+                f"{source}:1: no column {column!r} (columns: {', '.join(table.names) or 'none'});\n"
+                f"name one of them as data.files.{option}"
+                + (" (predict: --words_column)" if option == "words_column" else "")
+            )
+    rows = (
+        JsonRow(number, with_names(row, table.class_names)) for number, row in enumerate(table.rows, start=1)
+    )
+    yield from records_from(source, rows, options, kind)
 
 
 def parquet_rows(opened: Opened) -> Rows:

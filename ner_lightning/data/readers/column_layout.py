@@ -104,9 +104,10 @@ class ColumnLayout(NamedTuple):
         first = " (the first is 0)" if self.width > 1 else ""
         return f"CoNLL columns separated by {separator}{header}: {', '.join(parts)}{first}"
 
-    def is_comment(self, row: Sequence[str]) -> bool:
-        """Whether a row where a sentence could begin is a comment."""
-        if not row[0].startswith(_HASH):
+    def is_comment(self, text: str) -> bool:
+        """Whether a line where a sentence could begin is a comment."""
+        row = cells_of(text, tabs=self.tabs)
+        if not row or not row[0].startswith(_HASH):
             return False
         fits = len(row) == self.width
         if self.tag is None or (row[0] == _HASH and not fits):
@@ -114,10 +115,19 @@ class ColumnLayout(NamedTuple):
         cell = row[self.tag if fits else -1]
         return not (is_tag(cell) or cell in self.tags)
 
-    def problem(self, row: Sequence[str], text: str) -> str | None:
-        """What is wrong with the shape of a row; None if nothing is."""
-        if len(row) == self.width and self.counted is None and "\r" not in text:
+    def rows(self, texts: Sequence[str]) -> list[list[str]] | None:
+        """The cells of a sentence's rows if they are as usual; None if they need a closer look."""
+        between, other = ("\t", " ") if self.tabs else (" ", "\t")
+        block = "\n".join(["", *texts, ""])
+        odd = ("\r", other, between * 2, "\n" + between, between + "\n")
+        if self.counted is not None or any(part in block for part in odd):
             return None
+        rows = [text.split(between) for text in texts]
+        return rows if {len(row) for row in rows} == {self.width} else None
+
+    def problem(self, text: str) -> str | None:
+        """What is wrong with the shape of a row; None if nothing is."""
+        row = cells_of(text, tabs=self.tabs)
         if "\r" in text:
             return "a carriage return within the row; end rows with LF or CRLF"
         if len(row) != self.width:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 
 from ner_lightning.data.readers.column_layout import DOCSTART, ColumnLayout, cells_of, starts_document
@@ -15,6 +16,7 @@ from ner_lightning.system.progress import stage
 
 UNWRITABLE = re.compile(r"^$|[ \t\r\n]+")
 HEAD = 1000  # lines by which the layout of a file without tags is recognised
+_REASON = itemgetter(Line._fields.index("reason"))
 MAX_ROWS = 100_000  # of a sentence
 
 
@@ -40,29 +42,26 @@ def read_columns(opened: Opened, options: ReadOptions) -> Iterator[Record]:
         head += read
         layout = _layout(opened.source, head, options)
     tag = layout.tag if options.tagged else None
-    tabs = layout.tabs
+
     documents, starts, is_said = 0, False, False
-    rows: list[list[str]] = []
-    texts: list[Line] = []
+    rows: list[Line] = []
     for line in chain(head, read, (Line(0, ""),)):
-        row = [line.text] if line.reason else cells_of(line.text, tabs=tabs)
-        begins = bool(row) and row[0] == DOCSTART
-        if row and not begins and line.number != layout.header:
-            if rows or line.reason or row[0][:1] != "#" or not layout.is_comment(row):
+        number, text, reason = line
+        begins = text[:1] == "-" and cells_of(text, tabs=layout.tabs)[0] == DOCSTART
+        if reason or (text and not begins and number != layout.header and not text.isspace()):
+            if rows or reason or text.lstrip()[0] != "#" or not layout.is_comment(text):
                 if len(rows) <= MAX_ROWS:
-                    rows.append(row)
-                    texts.append(line)
-            elif starts_document(line.text):
+                    rows.append(line)
+            elif starts_document(text):
                 documents, starts = documents + 1, True
             continue
         if rows:
-            record = _sentence(opened.source, rows, texts, layout, tag)
+            record = _sentence(opened.source, rows, layout, tag)
             if not (is_said or record.reason):
                 stage(f"{opened.source}: {layout.describe(tagged=options.tagged)}.")
                 is_said = True
-            name = rows[0][layout.document] if layout.document is not None and not record.reason else None
-            yield record._replace(document=(documents, name), starts_document=starts)
-            rows, texts, starts = [], [], False
+            yield record._replace(document=(documents, record.document), starts_document=starts)
+            rows, starts = [], False
         if begins:
             documents, starts = documents + 1, True
 
@@ -71,21 +70,25 @@ def _layout(source: str, head: Sequence[Line], options: ReadOptions) -> ColumnLa
     return ColumnLayout.of(source, ["" if line.reason else line.text for line in head], options)
 
 
-def _sentence(
-    source: str, rows: list[list[str]], texts: list[Line], layout: ColumnLayout, tag: int | None
-) -> Record:
-    """A sentence from its rows, and the lines that they are from."""
-    for row, (number, text, reason) in zip(rows, texts, strict=True):
-        problem = reason or layout.problem(row, text)
-        if problem:
-            return rejected(Record(source, number, text), problem)
-    first = texts[0].number
+def _sentence(source: str, lines: Sequence[Line], layout: ColumnLayout, tag: int | None) -> Record:
+    """A sentence from the lines of its rows."""
+    first = lines[0].number
+    is_good = not any(map(_REASON, lines))
+    rows = layout.rows([line.text for line in lines]) if is_good else None
+    if rows is None:
+        for number, text, reason in lines:
+            problem = reason or layout.problem(text)
+            if problem:
+                return rejected(Record(source, number, text), problem)
+        rows = [cells_of(line.text, tabs=layout.tabs) for line in lines]
     if len(rows) > MAX_ROWS:
         reason = f"no blank line in {MAX_ROWS:,} rows; end each sentence with one"
-        return rejected(Record(source, first, texts[0].text), reason)
+        return rejected(Record(source, first, lines[0].text), reason)
     words = tuple([row[layout.word] for row in rows])
     tags = None if tag is None else tuple([row[tag] for row in rows])
-    return Record(source, first, words, tags=tags, lines=range(first, first + len(rows)))
+    document = None if layout.document is None else rows[0][layout.document]
+    numbers = range(first, first + len(rows))
+    return Record(source, first, words, tags=tags, document=document, lines=numbers)
 
 
 def write_conll(path: str | Path, sentences: Iterable[Sentence], *columns: Iterable[Sequence[str]]) -> None:

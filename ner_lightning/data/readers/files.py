@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from ner_lightning.data.readers import arrow_rows, filetype
+from ner_lightning.data.readers import arrow, filetype
 from ner_lightning.data.readers.changes import Changes
-from ner_lightning.data.readers.formats import COLUMNS, FORMATS, SUFFIXES
-from ner_lightning.data.readers.options import EmptyWords, Opened, ReadOptions
+from ner_lightning.data.readers.formats import FORMATS, SUFFIXES
+from ner_lightning.data.readers.options import COLUMN_OPTIONS, EmptyWords, Opened, ReadOptions
 from ner_lightning.data.readers.recognition import recognise
 from ner_lightning.data.readers.record import Record, rejected
 from ner_lightning.data.sentence import DataError, is_invisible
@@ -40,7 +40,7 @@ class Inputs:
         path = Path(self.address)
         if self.address == STANDARD_INPUT:
             return []
-        if path.is_dir() and not arrow_rows.is_saved_dataset(path):
+        if path.is_dir() and not arrow.is_saved_dataset(path):
             return self._files_of_folder(path)
         if not path.exists():
             raise DataError(f"{path}: cannot be read: No such file or directory; name a file")
@@ -80,7 +80,7 @@ class Inputs:
 
     def _of_file(self, path: Path, name: str, on_open: Callable[[BinaryIO], object]) -> Iterator[Record]:
         if path.is_dir():
-            yield from arrow_rows.read_saved(path, name, self.options)
+            yield from arrow.read_saved(path, name, self.options)
             return
         try:
             with path.open("rb") as file:
@@ -132,7 +132,7 @@ class Inputs:
         format, opened = self._recognised(opened)
         if options.tagged and not FORMATS[format].binary:
             _check_utf8(opened)
-        for name in COLUMNS if options.tagged else ():
+        for name in COLUMN_OPTIONS if options.tagged else ():
             if getattr(options, name) is not None and name not in FORMATS[format].named:
                 raise DataError(
                     f"{opened.source}:1: this is {FORMATS[format].what}, on which data.files.{name} has no "
@@ -164,24 +164,26 @@ def checked(records: Iterable[Record], empty: EmptyWords) -> Iterator[Record]:
         empty: what is done with a word without a visible character.
     """
     changes, source = Changes(), ""
-    visible: set[str] = set()
+    visible: set[str] = set()  # words that were looked at
     for record in records:
         source = record.source
-        if record.reason or isinstance(record.content, str):
-            yield record
-        elif visible.issuperset(record.content) and len(record.tags or record.content) == len(record.content):
-            yield record
-        else:
-            yield _checked_words(record, empty, changes, visible)
+        if not record.reason and not isinstance(record.content, str):
+            found = _checked_words(record, empty, changes, visible)
+            if found is None:
+                continue
+            record = found
+        yield record
     changes.report(source)
 
 
-def _checked_words(record: Record, empty: EmptyWords, changes: Changes, visible: set[str]) -> Record:
+def _checked_words(record: Record, empty: EmptyWords, changes: Changes, visible: set[str]) -> Record | None:
     words, tags = record.content, record.tags
     if not words:
         return rejected(record, "no words in this sentence; remove the line")
     if tags is not None and len(tags) != len(words):
         return rejected(record, f"{len(words)} words but {len(tags)} tags; write one tag per word")
+    if visible.issuperset(words):
+        return record
     empties = [number for number, word in enumerate(words) if is_invisible(word)]
     if not empties:
         visible.update(words)
@@ -197,11 +199,12 @@ def _checked_words(record: Record, empty: EmptyWords, changes: Changes, visible:
     changes.place = str(place)
     for _ in empties:
         changes("empty words were left out", " ".join(words[number] for number in kept))
+    if not kept:
+        return None
     return record._replace(
         content=tuple(words[number] for number in kept),
         tags=None if tags is None else tuple(tags[number] for number in kept),
         lines=tuple(record.lines[number] for number in kept) if record.lines else (),
-        reason="" if kept else "no words in this sentence; remove the line",
     )
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from ner_lightning.data.readers import arrow_rows, brat, columns, conll2012, conllu, docbin, webanno
+from ner_lightning.data.readers import arrow, brat, columns, conll2012, conllu, docbin, webanno
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES, read_json
-from ner_lightning.data.readers.options import Opened, ReadOptions
+from ner_lightning.data.readers.options import COLUMN_OPTIONS, Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, text_lines, whole_file
 from ner_lightning.data.readers.table import CSV_SUFFIXES, read_table
 from ner_lightning.data.sentence import DataError
@@ -46,18 +46,20 @@ def _read_text(opened: Opened, options: ReadOptions) -> Iterator[Record]:
     )
 
 
-COLUMNS = ("words_column", "tags_column", "document_column")
 FORMATS = {
-    "conll": Format(columns.read_columns, "CoNLL columns", COLUMN_SUFFIXES, COLUMNS),
-    "csv": Format(read_table, "CSV: a word, a text or a list per row", CSV_SUFFIXES, COLUMNS),
-    "jsonl": Format(read_json, "JSON lines, or one JSON list", JSON_SUFFIXES, COLUMNS),
-    "parquet": Format(arrow_rows.read_parquet, "Parquet", (".parquet",), COLUMNS, binary=True),
+    "conll": Format(columns.read_columns, "CoNLL columns", COLUMN_SUFFIXES, COLUMN_OPTIONS),
+    "csv": Format(read_table, "CSV: a word, a text or a list per row", CSV_SUFFIXES, COLUMN_OPTIONS),
+    "jsonl": Format(read_json, "JSON lines, or one JSON list", JSON_SUFFIXES, COLUMN_OPTIONS),
+    "parquet": Format(arrow.read_parquet, "Parquet", (".parquet",), COLUMN_OPTIONS, binary=True),
     "spacy": Format(docbin.read_docbin, "spaCy's DocBin", (".spacy",), binary=True),
-    "conllu": Format(conllu.read_conllu, "CoNLL-U with entities in MISC", (".conllu",), COLUMNS[1:2]),
+    "conllu": Format(conllu.read_conllu, "CoNLL-U with entities in MISC", (".conllu",), COLUMN_OPTIONS[1:2]),
     "conll2012": Format(
-        conll2012.read_conll2012, "CoNLL-2012, entities in brackets", (".gold_conll", ".v4_gold_conll")
+        conll2012.read_conll2012,
+        "CoNLL-2012, entities in brackets",
+        (".gold_conll", ".v4_gold_conll"),
+        COLUMN_OPTIONS[:2],
     ),
-    "webanno": Format(webanno.read_webanno, "WebAnno TSV 3, of INCEpTION", (), COLUMNS[1:2]),
+    "webanno": Format(webanno.read_webanno, "WebAnno TSV 3, of INCEpTION", (), COLUMN_OPTIONS[1:2]),
     "brat": Format(brat.read_brat, "brat: a text with an .ann file beside it"),
     "txt": Format(_read_text, "running text", (".txt",)),
 }

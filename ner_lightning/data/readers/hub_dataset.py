@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ner_lightning.data.readers.arrow import class_names
 from ner_lightning.data.readers.files import checked
 from ner_lightning.data.readers.hub_download import fetch
-from ner_lightning.data.readers.json_shapes import COLUMNS, TAGS, words_field
+from ner_lightning.data.readers.json_shapes import COLUMNS, TAGS, with_names, words_field
 from ner_lightning.data.readers.jsonl import JsonRow, records_from
-from ner_lightning.data.readers.options import ReadOptions
+from ner_lightning.data.readers.options import COLUMN_OPTIONS, ReadOptions
 from ner_lightning.data.readers.sentences import sentences_from
 from ner_lightning.data.schemes import split_tag
 from ner_lightning.data.sentence import DataError, Sentence
@@ -79,13 +80,13 @@ def load_hub(
     where = f"{version.id}[{split}]"
     rows = available[split]
     features = rows.features
-    for option in ("words_column", "tags_column", "document_column"):
+    for option in COLUMN_OPTIONS:
         column = getattr(options, option)
         if column is not None and column not in features:
             raise UserError(
                 f"data.files.{option}: {where} has no column {column!r}; it has: {', '.join(features)}"
             )
-    classes = class_names(features)
+    classes = class_names(features.to_dict())
     read = records_from(where, _rows(rows, options, classes), options, "a data set of the Hub")
     try:
         sentences = sentences_from(where, checked(read, options.rules.empty_words), options)
@@ -107,31 +108,11 @@ def load_hub(
     )
 
 
-def class_names(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """The names of the numbers in each column that is a list of ClassLabel."""
-    names = {
-        column: getattr(getattr(feature, "feature", None), "names", None)
-        for column, feature in features.items()
-    }
-    return {column: tuple(known) for column, known in names.items() if known is not None}
-
-
 def types_of(names: Sequence[str]) -> tuple[str, ...]:
     """Entity types in the order of their first tag; names that are not tags are ignored, being unused."""
     tags = TagForm.of(names).tags
     types = [split_tag(tags[name])[1] for name in names if name in tags]
     return tuple(dict.fromkeys(filter(None, types)))
-
-
-def named(row: dict[str, Any], classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """A row whose numbers are replaced by their names; a number without one stays."""
-    for column, names in classes.items():
-        values = row.get(column)
-        if isinstance(values, list):
-            row[column] = [
-                names[value] if type(value) is int and 0 <= value < len(names) else value for value in values
-            ]
-    return row
 
 
 def _rows(rows: Any, options: ReadOptions, classes: Mapping[str, Sequence[str]]) -> Iterator[JsonRow]:
@@ -144,4 +125,4 @@ def _rows(rows: Any, options: ReadOptions, classes: Mapping[str, Sequence[str]])
             number += 1
             row = dict(zip(batch, values, strict=True))
             if row.get(words_field(row, options.words_column)) != []:
-                yield JsonRow(number, named(row, {c: classes[c] for c in classes if c in row}))
+                yield JsonRow(number, with_names(row, {c: classes[c] for c in classes if c in row}))

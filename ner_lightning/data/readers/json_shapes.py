@@ -133,6 +133,17 @@ def _without_text(row: Mapping[str, Any], asked: str | None) -> str:
     return f"{what}; name one as data.files.words_column (predict: --words_column); fields: {fields}"
 
 
+def with_names(row: dict[str, Any], classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A row whose numbers are replaced by their names; a number without one stays."""
+    for column, names in classes.items():
+        values = row.get(column)
+        if isinstance(values, list):
+            row[column] = [
+                names[value] if type(value) is int and 0 <= value < len(names) else value for value in values
+            ]
+    return row
+
+
 def is_skipped(row: Any) -> bool:
     """Whether the annotator rejected or ignored a row (Prodigy), or cancelled it (Label Studio)."""
     if not isinstance(row, dict):

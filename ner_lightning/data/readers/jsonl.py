@@ -79,7 +79,7 @@ def records_from(source: str, rows: Iterable[JsonRow], options: ReadOptions, kin
             yield rejected(record, row.reason)
             continue
         if is_spacy_json(row.value):
-            yield from read_spacy_json([(row.number, row.value)], source)
+            yield from read_spacy_json([(row.number, row.value)], source, tagged=options.tagged)
             continue
         if options.tagged and is_skipped(row.value):
             counts["skipped"] += 1

@@ -8,6 +8,7 @@ Misaligned = Literal["split", "expand", "drop"]
 Overlapping = Literal["refuse", "longest", "first"]
 SeveralTags = Literal["refuse", "first"]
 EmptyWords = Literal["refuse", "skip"]
+COLUMN_OPTIONS = ("words_column", "tags_column", "document_column")
 FormatName = Literal[
     "conll", "csv", "jsonl", "parquet", "spacy", "conllu", "conll2012", "webanno", "brat", "txt"
 ]

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ner_lightning.data.readers import brat, conll2012, conllu, filetype, webanno
+from ner_lightning.data.readers import brat, conll2012, conllu, filetype, webanno_columns
 from ner_lightning.data.readers.column_kinds import TAG_KINDS, columns_from
 from ner_lightning.data.readers.column_layout import DOCSTART, cells_of, separated_by_tabs
 from ner_lightning.data.readers.formats import SUFFIXES
@@ -16,7 +16,7 @@ _BARE_ROWS = 5  # by which types without B- and I- are recognised
 _SENTENCES = re.compile(r"sentence|sent_id", re.IGNORECASE)
 _DELIMITER = re.compile(r"[,;\t]")
 _CERTAIN = {
-    "webanno": lambda lines, suffix: webanno.is_webanno(lines),
+    "webanno": lambda lines, suffix: webanno_columns.is_webanno(lines),
     "conll2012": lambda lines, suffix: conll2012.is_conll2012(lines),
     "conllu": conllu.is_conllu,
 }
