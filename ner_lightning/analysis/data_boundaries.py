@@ -1,24 +1,30 @@
-"""Entities with odd boundaries: punctuation, determiners, half a pair of brackets, white space, two that touch."""
+"""Entities with odd boundaries: punctuation, determiners, half a pair of brackets, white space, touching."""
 
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 from ner_lightning.analysis.data_entities import OTHER_BOUNDARIES, UNANNOTATED, Forms, Use, Words
-from ner_lightning.analysis.findings import ROWS, SHOWN, DataView, Finding, Level
+from ner_lightning.analysis.findings import ROWS, SHOWN, DataView, Example, Finding, Level
 
 LONG = 10  # words of an entity
 USUAL = 0.2  # share of a type's entities with a determiner, from which on it belongs to them
-DETERMINERS = frozenset(
-    "the a an this that these those my his her its our their der die das den dem des ein eine einen einem "
-    "einer le la les l' un une des du el los las lo una il gli i de het een o os as um uma en ett".split()
+_LANGUAGES = (  # English, German, French, Spanish and Italian, Dutch, Portuguese, Swedish
+    "the a an this that these those my his her its our their",
+    "der die das den dem des ein eine einen einem einer",
+    "le la les l' un une des du",
+    "el los las lo una il gli i",
+    "de het een",
+    "o os as um uma",
+    "en ett",
 )
-_PAIRS = ("()", "[]", "{}", "«»", "<>")
+DETERMINERS = frozenset(word for words in _LANGUAGES for word in words.split())
+_PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ("«", "»"), ("<", ">"))
 _SUSPECT = re.compile(r"[^\w ]|[\u00ad\u200b-\u200d\u2060\ufeff]")
 _INVISIBLE = re.compile(r"^\s|\s$|[\u00ad\u200b-\u200d\u2060\ufeff]|[^\S ]")
 _OPENS = re.compile(r"[,;:!?)\]}»%]|\W+$")  # of a first word: what does not begin a name
 _ENDS = re.compile(r"[,;:]$|^\W+$")  # of a last word: what does not end one
-_QUOTES = frozenset("\"'`´’‘“”„«»") | {"``", "''"}
+_QUOTES = frozenset({*"\"'`’“”„«»", "\u2018", "\u00b4", "``", "''"})
 _SIGNS = frozenset("#@$£€¥&+°§№")
 _ABBREVIATED = 5  # letters of a word before a full stop of its own, at most
 
@@ -36,7 +42,7 @@ def unbalanced(form: Words) -> bool:
 
 
 def odd_punctuation(form: Words) -> bool:
-    """Whether it begins or ends with punctuation other than brackets, quotes, signs and an abbreviation's dot."""
+    """Whether it begins or ends with punctuation that is no bracket, quote, sign or abbreviation's dot."""
     first, last = form[0], form[-1]
     if not any(map(str.isalnum, "".join(form))):
         return True
@@ -56,7 +62,8 @@ def invisible(form: Words) -> bool:
 CHECKS: dict[str, tuple[str, str, Odd]] = {
     "unbalanced": (
         "Half a pair of brackets or quotes",
-        "An entity has an opening bracket or quote without its partner, or the reverse. Annotate both or none.",
+        "An entity has an opening bracket or quote without its partner, or the reverse. Annotate both or "
+        "none.",
         unbalanced,
     ),
     "punctuation": (
@@ -80,8 +87,12 @@ def boundaries(view: DataView, forms: Forms) -> Iterator[Finding]:
     for key, (title, text, odd) in CHECKS.items():
         yield _listed(view, forms, key, title, text, [form for form in suspect if odd(form)])
     yield _determiners(view, forms)
-    text = f"They have more than {LONG} words. Long entities are rarely matched exactly; check where they end."
-    yield _listed(view, forms, "long_entities", "Very long entities", text, [f for f in forms if len(f) > LONG])
+    text = (
+        f"They have more than {LONG} words. Long entities are rarely matched exactly; check where they end."
+    )
+    yield _listed(
+        view, forms, "long_entities", "Very long entities", text, [f for f in forms if len(f) > LONG]
+    )
     yield _touching(view)
 
 
@@ -139,7 +150,7 @@ def _determiners(view: DataView, forms: Forms) -> Finding:
 def _touching(view: DataView) -> Finding:
     """Entities of one type without a word between them."""
     counts: Counter[tuple[str, str]] = Counter()
-    examples = []
+    examples: list[Example] = []
     for split, sentences in view.entities.items():
         for index, entities in enumerate(sentences):
             for at in range(1, len(entities)):
@@ -153,8 +164,8 @@ def _touching(view: DataView) -> Finding:
         "Entities of one type that touch",
         Level.LOOK,
         counts.total(),
-        "There is no word between two entities of one type. Often that is one entity whose I- was written as B-; "
-        "in lists without commas it is right.",
+        "There is no word between two entities of one type. Often that is one entity whose I- was written as "
+        "B-; in lists without commas it is right.",
         ("type", "split", "pairs"),
         tuple((type_, split, count) for (type_, split), count in sorted(counts.items())),
         tuple(examples),

@@ -83,11 +83,11 @@ def check_data(
     known = forms(view.splits, view.entities)
     made = [
         *trainable(view),
+        *sizes(view),
         *types(view),
         *duplicates(view),
         consistency(view, known),
         *boundaries(view, known),
-        *sizes(view),
         *reading(view, facts or ReadingFacts()),
     ]
     reported = [finding for finding in made if finding.count]

@@ -23,10 +23,10 @@ def consistency(view: DataView, forms: Forms) -> Finding:
         "Same words, different annotation",
         Level.LOOK,
         len(doubtful),
-        f"These forms occur at least {FEWEST} times and have more than one annotation; unannotated means that "
-        "no entity has the words, other boundaries that an entity has some of them. Many are ambiguous by "
-        "nature. Look at the rare readings: what is annotated by mistake, or overlooked, teaches the model "
-        "errors and makes scores too low.",
+        f"These forms occur at least {FEWEST} times and have more than one annotation; unannotated means "
+        "that no entity has the words, other boundaries that an entity has some of them. Many are ambiguous "
+        "by nature. Look at the rare readings: what is annotated by mistake, or overlooked, teaches the "
+        "model errors and makes scores too low.",
         ("form", "all", *splits),
         rows,
         tuple(_example(view, form, forms[form]) for form in doubtful[:SHOWN]),

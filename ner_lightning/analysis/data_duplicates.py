@@ -31,10 +31,6 @@ def duplicates(view: DataView) -> Iterator[Finding]:
                     examples.append(view.example(split, index, note=f"also at {view.location(origin, at)}"))
             elif at != index:
                 within[split] += 1
-    rows = tuple(
-        (split, origin, count, f"{count / len(view.splits[split]):.1%}")
-        for (split, origin), count in across.items()
-    )
     yield Finding(
         "shared_sentences",
         "Sentences in two splits",
@@ -44,7 +40,7 @@ def duplicates(view: DataView) -> Iterator[Finding]:
         "split that has it. What was seen in training is easy to tag, so scores come out too high. Remove "
         "them from one of the splits, or split the data anew.",
         ("split", "also in", "sentences", "share"),
-        rows,
+        tuple((*pair, count, _share(view, pair[0], count)) for pair, count in across.items()),
         tuple(examples[:SHOWN]),
     )
     yield _documents(view, long, copied)
@@ -56,18 +52,17 @@ def duplicates(view: DataView) -> Iterator[Finding]:
         f"Equal apart from case and digits, and of at least {SHORTEST} words. In training they count several "
         "times; that is harmless unless there are many.",
         ("split", "repetitions", "share"),
-        tuple(
-            (split, count, f"{count / len(view.splits[split]):.1%}")
-            for split, count in within.items()
-            if count
-        ),
+        tuple((split, count, _share(view, split, count)) for split, count in within.items() if count),
     )
+
+
+def _share(view: DataView, split: str, count: int) -> str:
+    return f"{count / len(view.splits[split]):.1%}"
 
 
 def _documents(
     view: DataView, long: dict[str, Counter[int]], copied: dict[tuple[str, int], Counter[str]]
 ) -> Finding:
-    rows: list[tuple[str, str, int]] = []
     examples: list[Example] = []
     counts: Counter[tuple[str, str]] = Counter()
     for (split, document), origins in copied.items():
@@ -79,15 +74,15 @@ def _documents(
                 index = next(i for i, s in enumerate(view.splits[split]) if s.document == document)
                 note = f"document {document + 1:,}: {shared:,} of {whole:,} sentences are in {origin}"
                 examples.append(view.example(split, index, note=note))
-    rows = [(split, origin, count) for (split, origin), count in counts.items()]
+    rows = tuple((split, origin, count) for (split, origin), count in counts.items())
     return Finding(
         "shared_documents",
         "Documents in two splits",
         Level.LOOK,
         counts.total(),
-        f"At least {COPIED:.0%} of their sentences of {SHORTEST} words or more are in the other split. Remove "
-        "these documents from one of the splits.",
+        f"At least {COPIED:.0%} of their sentences of {SHORTEST} words or more are in the other split. "
+        "Remove these documents from one of the splits.",
         ("split", "also in", "documents"),
-        tuple(rows),
+        rows,
         tuple(examples),
     )

@@ -60,10 +60,10 @@ def forms(
 ) -> Forms:
     """The words of all entities, and how they are annotated wherever they occur.
 
-    An occurrence that no entity covers is `unannotated`, or has `other boundaries` if an entity has some of its
-    words. Occurrences within a longer entity are not counted. Forms without a letter and those of more than
-    6 words are not searched for. Nor is one word in lower case counted as unannotated where that is its more
-    frequent use: it is a word of the language, such as "may".
+    An occurrence that no entity covers is `unannotated`, or has `other boundaries` if an entity has some of
+    its words. Occurrences within a longer entity are not counted. Forms without a letter and those of more
+    than 6 words are not searched for. Nor is one word in lower case counted as unannotated where that is its
+    more frequent use: it is a word of the language, such as "may". Untagged sentences are left out.
 
     Args:
         splits: the sentences of each split.

@@ -1,11 +1,22 @@
 """The data check as blocks of a page, and as an HTML page in which examples show their entities."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from html import escape
 
 from ner_lightning.analysis.data_check import DataCheck
-from ner_lightning.analysis.findings import Cell, Example, Finding, Level
-from ner_lightning.analysis.render.blocks import Block, Fact, Facts, Figure, Heading, Items, Table, Text, shown
+from ner_lightning.analysis.findings import ROWS, Cell, Example, Finding, Level
+from ner_lightning.analysis.render.blocks import (
+    Block,
+    Fact,
+    Facts,
+    Figure,
+    Heading,
+    Items,
+    Table,
+    Text,
+    shown,
+)
 from ner_lightning.analysis.render.data_plots import entities_by_type, sentence_lengths
 from ner_lightning.analysis.render.html import html
 from ner_lightning.analysis.render.plots import svg
@@ -38,7 +49,7 @@ def data_blocks(check: DataCheck, *, text: bool = True) -> list[Block]:
         if finding.key == "sizes":
             blocks.append(_lengths_figure(check))
     if check.clear:
-        blocks += [Heading(2, "Nothing to report"), Items(check.clear)]
+        blocks += [Heading(2, "Nothing to report"), Text("These checks found nothing:"), Items(check.clear)]
     return blocks
 
 
@@ -85,7 +96,7 @@ def _finding(finding: Finding, *, text: bool) -> Iterator[Block]:
     words = finding.head[:1] in {("form",), ("entity",), ("word",)}
     if finding.rows and (text or not words):
         yield Table(
-            "Counts",
+            "Counts" if len(finding.rows) < ROWS else f"The first {ROWS}",
             [*finding.head],
             [[_cell(cell) for cell in row] for row in finding.rows],
             prose=finding.key in TEXTS,
@@ -100,7 +111,7 @@ def _cell(cell: Cell) -> str:
 
 
 def _line(example: Example) -> str:
-    return Example(**{**vars(example), "words": tuple(map(shown, example.words))}).text()
+    return replace(example, words=tuple(map(shown, example.words))).text()
 
 
 def _marked(anchor: str, example: Example) -> str:
@@ -120,7 +131,8 @@ def _marked(anchor: str, example: Example) -> str:
 def _types_figure(finding: Finding) -> Figure:
     splits = finding.head[1:]
     counts = {
-        split: {str(row[0]): int(row[column]) for row in finding.rows} for column, split in enumerate(splits, 1)
+        split: {str(row[0]): int(row[column]) for row in finding.rows}
+        for column, split in enumerate(splits, 1)
     }
     types = [str(row[0]) for row in finding.rows]
     return Figure(

@@ -1,4 +1,4 @@
-"""What reading and encoding a data set told about it: tag scheme, illegal tags, windows, words that vanish."""
+"""What reading and encoding a data set tell: tag schemes, illegal tags, windows, words that vanish."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,7 +45,8 @@ def reading(view: DataView, facts: ReadingFacts) -> Iterator[Finding]:
         "Illegal tags",
         Level.LOOK,
         sum(illegal.values()),
-        "An I- or E- does not continue an entity of its type. Such tags were read as the beginning of an entity.",
+        "An I- or E- does not continue an entity of its type. Such tags were read as the beginning of an "
+        "entity.",
         ("split", "tags"),
         tuple(illegal.items()),
     )
@@ -82,8 +83,8 @@ def _windows(view: DataView, facts: ReadingFacts) -> Finding:
         "Sentences longer than the window",
         Level.LOOK,
         len(long),
-        f"The backbone reads {window:,} sub-tokens at once. Longer sentences are read in overlapping windows: no "
-        "word is left out, but words far apart do not see each other.",
+        f"The backbone reads {window:,} sub-tokens at once. Longer sentences are read in overlapping "
+        "windows: no word is left out, but words far apart do not see each other.",
         ("split", "median sub-tokens", "most sub-tokens", "sentences in windows"),
         tuple(rows),
         tuple(view.example(split, at, note=f"{length:,} sub-tokens") for length, split, at in long[:SHOWN]),

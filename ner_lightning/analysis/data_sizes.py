@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from ner_lightning.analysis.findings import SHOWN, DataView, Finding, Level
+from ner_lightning.analysis.findings import SHOWN, Cell, DataView, Finding, Level
 
 RARE = 20  # entities of a type in training
 LONG = 200  # words of a sentence
 LENGTHS = 6  # words of an entity, beyond which lengths are counted together
+SPELT = 5  # letters of a type's name, from which on its spelling is compared
+MISSPELT = 20  # times that the other name is more frequent
+COMPARED = 100  # types, at most: their number is squared
 _LETTERS = re.compile(r"[\W_]+")
 
 
@@ -54,8 +57,8 @@ def trainable(view: DataView) -> Iterator[Finding]:
         "Missing splits",
         Level.LOOK,
         len(missing),
-        f"There are no sentences of {' and '.join(missing)}. The best checkpoint is chosen by F1 on valid, and "
-        "a score that can be published needs test. Split the data.",
+        f"There are no sentences of {' and '.join(missing)}. The best checkpoint is chosen by F1 on valid, "
+        "and a score that can be published needs test. Split the data.",
     )
 
 
@@ -118,8 +121,8 @@ def _long_sentences(view: DataView) -> Finding:
         "Very long sentences",
         Level.LOOK,
         len(long),
-        f"They have more than {LONG} words. Often a blank line between sentences is missing. They are read in "
-        "overlapping windows, which costs time and memory.",
+        f"They have more than {LONG} words. Often a blank line between sentences is missing. They are read "
+        "in overlapping windows, which costs time and memory.",
         ("split", "sentences"),
         tuple(counts.items()),
         tuple(view.example(split, at, note=f"{words:,} words") for words, split, at in long[:SHOWN]),
@@ -135,10 +138,12 @@ def types(view: DataView) -> Iterator[Finding]:
     others = {split: each for split, each in counts.items() if split != "train" and view.splits[split]}
 
     def finding(key: str, title: str, level: Level, chosen: list[str], text: str) -> Finding:
-        rows = tuple((type_, *(each[type_] for each in counts.values())) for type_ in chosen)
-        return Finding(key, title, level, len(chosen), text, ("type", *counts), rows)
+        rows: list[tuple[Cell, ...]] = [(type_, *(c[type_] for c in counts.values())) for type_ in chosen]
+        return Finding(key, title, level, len(chosen), text, ("type", *counts), tuple(rows))
 
-    yield finding("types", "Entities by type", Level.FACT, ordered, "How many entities of each type there are.")
+    yield finding(
+        "types", "Entities by type", Level.FACT, ordered, "How many entities of each type there are."
+    )
     rare = [type_ for type_ in ordered if 0 < train[type_] < RARE]
     text = f"Fewer than {RARE} entities in train are too few to learn a type. Annotate more, or merge types."
     yield finding("rare_types", "Rare types", Level.LOOK, rare, text)
@@ -150,7 +155,9 @@ def types(view: DataView) -> Iterator[Finding]:
         text = f"They never occur in {split}, so their scores there are undefined."
         yield finding(f"types_not_in_{split}", f"Types without entities in {split}", Level.LOOK, absent, text)
     alike = similar_types(total)
-    text = "Names differ by case, punctuation or a letter, so they count as different types. Write one of them."
+    text = (
+        "Names differ by case, punctuation or a letter, so they count as different types. Write one of them."
+    )
     yield Finding(
         "similar_types",
         "Types of similar names",
@@ -173,10 +180,10 @@ def similar_types(total: Counter[str]) -> list[list[str]]:
         names.setdefault(_LETTERS.sub("", type_.casefold()) or type_, []).append(type_)
     groups = [group for group in names.values() if len(group) > 1]
     ordered = list(names)  # most frequent first
-    for at, name in enumerate(ordered):
-        # A rare name that is almost that of a frequent type.
-        frequent = [other for other in ordered[:at] if len(other) > SHOWN - 1]
-        close = get_close_matches(name, frequent, n=1, cutoff=0.85) if not name[-1:].isdigit() else []
-        if close and 20 * total[names[name][0]] < total[names[close[0]][0]]:
+    for at, name in enumerate(ordered if len(ordered) <= COMPARED else ()):
+        # A rare name that is almost that of a frequent type; numbers tell types apart.
+        frequent = [other for other in ordered[:at] if len(other) >= SPELT]
+        close = [] if name[-1:].isdigit() else get_close_matches(name, frequent, n=1, cutoff=0.8)
+        if close and MISSPELT * total[names[name][0]] < total[names[close[0]][0]]:
             groups.append([names[close[0]][0], names[name][0]])
     return groups

@@ -1,7 +1,7 @@
 """Plots of a data set as SVG: entities by type, and sentence lengths; in the style of a run's plots."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ner_lightning.analysis.render.plots import INK, RULE, SETTINGS, SOFT
 
@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Fill and hatching of the splits, which differ without colour as well.
-FILLS = (
+FILLS: Any = (
     {"color": INK},
     {"color": "white", "edgecolor": INK, "hatch": "////"},
     {"color": SOFT, "edgecolor": INK},
 )
 TYPES = 30  # bars; the rest are counted together
 BINS = 24
+USUAL = 0.99  # share of sentences that are in the bins before the last, if these are wide enough
 WIDTHS = (1, 2, 5, 10, 20, 50)  # words of a bin
 
 
@@ -31,8 +32,10 @@ def entities_by_type(counts: Mapping[str, Mapping[str, int]], types: Sequence[st
 
     names = list(types) if len(types) <= TYPES else [*types[: TYPES - 1], f"{len(types) - TYPES + 1} others"]
     values = {
-        split: [*(each.get(type_, 0) for type_ in types[: len(names) - 1])]
-        + [sum(each.get(type_, 0) for type_ in types[len(names) - 1 :])]
+        split: [
+            *(each.get(type_, 0) for type_ in types[: len(names) - 1]),
+            sum(each.get(type_, 0) for type_ in types[len(names) - 1 :]),
+        ]
         for split, each in counts.items()
     }
     with matplotlib.rc_context(SETTINGS):
@@ -45,7 +48,12 @@ def entities_by_type(counts: Mapping[str, Mapping[str, int]], types: Sequence[st
             left = [a + b for a, b in zip(left, widths, strict=True)]
         for height, total in zip(heights, left, strict=True):
             axes.annotate(
-                f"{total:,}", (total, height), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9
+                f"{total:,}",
+                (total, height),
+                xytext=(5, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
             )
         axes.set_yticks(list(heights), names)
         axes.set(xlabel="entities", ylim=(-0.6, len(names) - 0.4))
@@ -61,13 +69,14 @@ def sentence_lengths(lengths: Mapping[str, Mapping[int, int]]) -> "Figure":
     """A histogram of sentence lengths for each split, as shares of its sentences.
 
     Args:
-        lengths: by split, how many sentences have how many words.
+        lengths: by split, how many sentences have how many words; no split is empty.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
-    longest = max((words for counts in lengths.values() for words in counts), default=1)
-    width = next((width for width in WIDTHS if longest <= BINS * width), WIDTHS[-1])
+    every = sorted(item for counts in lengths.values() for item in counts.items())
+    longest, usual = every[-1][0], _quantile(every, USUAL)
+    width = next((width for width in WIDTHS if usual <= BINS * width), WIDTHS[-1])
     bins = min(BINS, -(-longest // width))
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(7.2, 3.1), layout="constrained")
@@ -76,8 +85,10 @@ def sentence_lengths(lengths: Mapping[str, Mapping[int, int]]) -> "Figure":
             shares = [0.0] * bins
             for words, count in counts.items():  # the last bin has all longer ones
                 shares[min((words - 1) // width, bins - 1)] += count / sum(counts.values())
-            style = {"linestyle": ("-", "--", ":", "-.")[at % 4], "color": INK if at == 0 else SOFT}
-            axes.stairs(shares, [width * edge for edge in range(bins + 1)], label=split, linewidth=1.6, **style)
+            style: Any = {"linestyle": ("-", "--", ":", "-.")[at % 4], "color": INK if at == 0 else SOFT}
+            axes.stairs(
+                shares, [width * edge for edge in range(bins + 1)], label=split, linewidth=1.6, **style
+            )
         rest = f"; the last bin has all longer ones, up to {longest:,}" if longest > bins * width else ""
         axes.set(xlabel=f"words of a sentence, in steps of {width}{rest}", ylabel="share of the split")
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
@@ -85,3 +96,13 @@ def sentence_lengths(lengths: Mapping[str, Mapping[int, int]]) -> "Figure":
         axes.set_ylim(bottom=0)
         axes.legend(fontsize=9)
     return figure
+
+
+def _quantile(every: Sequence[tuple[int, int]], share: float) -> int:
+    """The length that a share of all sentences does not exceed, from lengths in order and their counts."""
+    remaining = share * sum(count for _, count in every)
+    for words, count in every:
+        remaining -= count
+        if remaining <= 0:
+            return words
+    return every[-1][0]
