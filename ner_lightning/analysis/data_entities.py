@@ -72,8 +72,8 @@ def forms(
     made: Forms = {}
     for split, sentences in splits.items():
         known: dict[str, Use] = {}  # one object for each type
-        for index, (sentence, found) in enumerate(zip(sentences, annotated[split], strict=True)):
-            for type_, start, end in found:
+        for index, (sentence, own) in enumerate(zip(sentences, annotated[split], strict=True)):
+            for type_, start, end in own:
                 use = known.get(type_) or known.setdefault(type_, Use(type_, split))
                 _count(made.setdefault(sentence.words[start:end], {}), use, index, start)
     lengths: dict[str, list[int]] = defaultdict(list)

@@ -124,8 +124,8 @@ def _marked(anchor: str, example: Example) -> str:
         words[end - 1] += f" <b>{escape(printable(type_))}</b></mark>"
     dots = ("… " if example.before else "", " …" if example.after else "")
     note = f" ({escape(printable(example.note))})" if example.note else ""
-    place = f'<a href="#{anchor}">{escape(printable(example.location))}</a>'
-    return f'<li id="{anchor}">{place}: {dots[0]}{" ".join(words)}{dots[1]}{note}</li>\n'
+    link = f'<a href="#{anchor}">{escape(printable(example.location))}</a>'
+    return f'<li id="{anchor}">{link}: {dots[0]}{" ".join(words)}{dots[1]}{note}</li>\n'
 
 
 def _types_figure(finding: Finding) -> Figure:

@@ -88,7 +88,7 @@ def sizes(view: DataView) -> Iterator[Finding]:
         tuple(rows),
     )
     lengths_of = {
-        split: Counter(min(end - start, LENGTHS + 1) for found in sentences for _, start, end in found)
+        split: Counter(min(end - start, LENGTHS + 1) for own in sentences for _, start, end in own)
         for split, sentences in view.entities.items()
     }
     total = sum(lengths_of.values(), Counter[int]())

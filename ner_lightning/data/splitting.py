@@ -36,9 +36,9 @@ class Division:
         """One line on sizes and on what was kept together."""
         sizes = ", ".join(f"{name} {len(part):,}" for name, part in self.parts.items())
         whole = f"{self.documents:,} documents stay whole" if self.documents > 1 else "sentence by sentence"
-        text = f"{sizes} sentences; {whole}; {self.duplicates:,} groups of near-duplicates stay in one part"
+        text = f"{sizes} sentences; {whole}; groups of near-duplicates in one part: {self.duplicates:,}"
         if self.boilerplate:
-            text += f"; {self.boilerplate:,} groups of widespread sentences are in several"
+            text += f"; groups of widespread sentences, in several: {self.boilerplate:,}"
         return f"{text}."
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -288,10 +289,8 @@ def test_facts_of_reading():
 
 
 def test_where_a_sentence_is():
-    class Placed(Sentence):
-        line = 41
-
-    splits = {"train": [Placed(("Lima", "Lima"), ("B-LOC", "B-LOC"), 0)]}
+    sentence = SimpleNamespace(words=("Lima", "Lima"), tags=("B-LOC", "B-LOC"), document=0, line=41)
+    splits = {"train": [sentence]}
     assert check_data(splits, ORIGINS).finding("touching").examples[0].location == "data/train.conll:41"
     check = check_data(splits, ORIGINS, location=lambda split, index: f"row {index} of {split}")
     assert check.finding("touching").examples[0].location == "row 0 of train"

@@ -91,7 +91,7 @@ def sentence_lengths(lengths: Mapping[str, Mapping[int, int]]) -> "Figure":
             )
         rest = f"; the last bin has all longer ones, up to {longest:,}" if longest > bins * width else ""
         axes.set(xlabel=f"words of a sentence, in steps of {width}{rest}", ylabel="share of the split")
-        axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+        axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
         axes.grid(axis="y", color=RULE, linewidth=0.8)
         axes.set_ylim(bottom=0)
         axes.legend(fontsize=9)
