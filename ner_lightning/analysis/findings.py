@@ -126,20 +126,17 @@ class DataView:
         )
 
 
-def locations(
-    splits: Mapping[str, Sequence[Sentence]], origins: Mapping[str, str], *, line: str = "line"
-) -> Location:
+def locations(splits: Mapping[str, Sequence[Sentence]], origins: Mapping[str, str]) -> Location:
     """Says where a sentence is: `file:line`, or file and number if the line is unknown.
 
     Args:
         splits: the sentences of each split.
         origins: the file of each split; the split's name stands for one that is missing.
-        line: the attribute of a sentence that has the line of its first word, or 0.
     """
 
     def location(split: str, index: int) -> str:
         origin = origins.get(split, split)
-        number = getattr(splits[split][index], line, 0)
+        number = getattr(splits[split][index], "line", 0)
         return f"{origin}:{number}" if number else f"{origin}, sentence {index + 1:,}"
 
     return location
