@@ -1,0 +1,150 @@
+"""The data check as blocks of a page, and as an HTML page in which examples show their entities."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from html import escape
+
+from ner_lightning.analysis.data_check import DataCheck
+from ner_lightning.analysis.findings import ROWS, Cell, Example, Finding, Level
+from ner_lightning.analysis.render.blocks import (
+    Block,
+    Fact,
+    Facts,
+    Figure,
+    Heading,
+    Items,
+    Table,
+    Text,
+    shown,
+)
+from ner_lightning.analysis.render.data_plots import entities_by_type, sentence_lengths
+from ner_lightning.analysis.render.html import html
+from ner_lightning.analysis.render.plots import svg
+from ner_lightning.system.terminal import printable
+
+TEXTS = frozenset({"consistency", "similar_types"})  # whose tables have text in all columns
+SIZES = ("documents", "sentences", "words", "entities")
+
+
+def data_blocks(check: DataCheck, *, text: bool = True) -> list[Block]:
+    """The page: key figures, a verdict, and each finding with table and examples.
+
+    Args:
+        check: the result.
+        text: whether words of the data may appear.
+    """
+    blocks: list[Block] = [Heading(1, "Data check")]
+    sizes = check.finding("sizes")
+    if sizes:
+        by_split = [dict(zip(sizes.head, row, strict=True)) for row in sizes.rows]
+        blocks.append(Facts([Fact(_sum(by_split, n), n, _parts(by_split, n)) for n in SIZES]))
+    blocks.append(Text(_verdict(check)))
+    rows = [[f.title, str(f.level), _cell(f.count)] for f in check.findings if f.level is not Level.FACT]
+    if rows:
+        blocks.append(Table("What was found", ["finding", "level", "count"], rows))
+    for finding in check.findings:
+        blocks += _finding(finding, text=text)
+        if finding.key == "types":
+            blocks.append(_types_figure(finding))
+        if finding.key == "sizes":
+            blocks.append(_lengths_figure(check))
+    if check.clear:
+        blocks += [Heading(2, "Nothing to report"), Text("These checks found nothing:"), Items(check.clear)]
+    return blocks
+
+
+def data_page(check: DataCheck, *, text: bool = True) -> str:
+    """The same as an HTML page; examples have their entities marked, and an anchor each.
+
+    Args:
+        check: the result.
+        text: whether words of the data may appear.
+    """
+    page = html(data_blocks(check, text=text))
+    for finding in check.findings if text else ():
+        for number, example in enumerate(finding.examples, 1):
+            plain = f"<li>{escape(printable(_line(example)))}</li>\n"
+            page = page.replace(plain, _marked(f"{finding.key}-{number}", example), 1)
+    return page
+
+
+def _sum(by_split: list[dict[str, Cell]], name: str) -> str:
+    return f"{sum(int(row[name]) for row in by_split):,}"
+
+
+def _parts(by_split: list[dict[str, Cell]], name: str) -> str:
+    return ", ".join(f"{row['split']} {int(row[name]):,}" for row in by_split)
+
+
+def _verdict(check: DataCheck) -> str:
+    looks = len(check.at(Level.LOOK))
+    origins = ", ".join(f"{split} is {origin}" for split, origin in check.origins.items())
+    end = f" ({origins}.)" if origins else ""
+    if check.problems:
+        titles = "; ".join(finding.title for finding in check.problems)
+        return f"No model can be trained on these data: {titles}.{end}"
+    if not looks:
+        return f"A model can be trained on these data, and no check found anything to look at.{end}"
+    findings = "1 finding" if looks == 1 else f"{looks} findings"
+    return f"A model can be trained on these data. Look at {findings} first.{end}"
+
+
+def _finding(finding: Finding, *, text: bool) -> Iterator[Block]:
+    count = "" if finding.level is Level.FACT else f" ({finding.count:,})"
+    yield Heading(2, finding.title + count)
+    yield Text(finding.text)
+    words = finding.head[:1] in {("form",), ("entity",), ("word",)}
+    if finding.rows and (text or not words):
+        yield Table(
+            "Counts" if len(finding.rows) < ROWS else f"The first {ROWS}",
+            [*finding.head],
+            [[_cell(cell) for cell in row] for row in finding.rows],
+            prose=finding.key in TEXTS,
+        )
+    if finding.examples and text:
+        yield Text("Examples:" if finding.count > len(finding.examples) else "All of them:")
+        yield Items([_line(example) for example in finding.examples])
+
+
+def _cell(cell: Cell) -> str:
+    return f"{cell:,}" if isinstance(cell, int) else shown(cell)
+
+
+def _line(example: Example) -> str:
+    return replace(example, words=tuple(map(shown, example.words))).text()
+
+
+def _marked(anchor: str, example: Example) -> str:
+    """An example as an item of an HTML list."""
+    # Each word is isolated, so that a right-to-left word does not reorder the others.
+    words = [f"<bdi>{escape(shown(word))}</bdi>" for word in example.words]
+    for type_, start, end in example.entities:
+        kind = "one" if start < example.focus[1] and example.focus[0] < end else "both"
+        words[start] = f'<mark class="{kind}">{words[start]}'
+        words[end - 1] += f" <b>{escape(printable(type_))}</b></mark>"
+    dots = ("… " if example.before else "", " …" if example.after else "")
+    note = f" ({escape(printable(example.note))})" if example.note else ""
+    link = f'<a href="#{anchor}">{escape(printable(example.location))}</a>'
+    return f'<li id="{anchor}">{link}: {dots[0]}{" ".join(words)}{dots[1]}{note}</li>\n'
+
+
+def _types_figure(finding: Finding) -> Figure:
+    splits = finding.head[1:]
+    counts = {
+        split: {str(row[0]): int(row[column]) for row in finding.rows}
+        for column, split in enumerate(splits, 1)
+    }
+    types = [str(row[0]) for row in finding.rows]
+    return Figure(
+        svg(entities_by_type(counts, types)),
+        f"Bar chart of entities by type; {types[0]} is the most frequent of {len(types):,}.",
+        "Entities by type and split.",
+    )
+
+
+def _lengths_figure(check: DataCheck) -> Figure:
+    return Figure(
+        svg(sentence_lengths({split: counts for split, counts in check.lengths.items() if counts})),
+        "Histogram of sentence lengths of each split.",
+        "Lengths of sentences, as shares of each split.",
+    )

@@ -1,0 +1,91 @@
+"""What reading and encoding a data set tell: tag schemes, illegal tags, windows, words that vanish."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ner_lightning.analysis.findings import ROWS, SHOWN, DataView, Finding, Level
+
+
+@dataclass(frozen=True)
+class ReadingFacts:
+    """Facts that the caller knows from reading and encoding; all of them optional.
+
+    Attributes:
+        scheme: the tag scheme of each split's file.
+        illegal: how many tags of each split were illegal in its scheme.
+        lengths: sub-tokens of each sentence, by split.
+        window: the longest window of the backbone in sub-tokens.
+        melted: words that the tokenizer drops or merges with a neighbour.
+    """
+
+    scheme: Mapping[str, str] = field(default_factory=dict)
+    illegal: Mapping[str, int] = field(default_factory=dict)
+    lengths: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    window: int | None = None
+    melted: Sequence[str] = ()
+
+
+def reading(view: DataView, facts: ReadingFacts) -> Iterator[Finding]:
+    """The facts as findings."""
+    several = len(set(facts.scheme.values())) > 1
+    yield Finding(
+        "scheme",
+        "Tag schemes",
+        Level.LOOK if several else Level.FACT,
+        len(facts.scheme),
+        "Files differ in their scheme; each was converted to BIO2 by its own. Check that this is intended."
+        if several
+        else "Tags are converted to BIO2 when they are read.",
+        ("split", "scheme"),
+        tuple(facts.scheme.items()),
+    )
+    illegal = {split: count for split, count in facts.illegal.items() if count}
+    yield Finding(
+        "illegal_tags",
+        "Illegal tags",
+        Level.LOOK,
+        sum(illegal.values()),
+        "An I- or E- does not continue an entity of its type. Such tags were read as the beginning of an "
+        "entity.",
+        ("split", "tags"),
+        tuple(illegal.items()),
+    )
+    yield _windows(view, facts)
+    melted = list(dict.fromkeys(facts.melted))
+    yield Finding(
+        "melted_words",
+        "Words that vanish in the tokenizer",
+        Level.LOOK,
+        len(melted),
+        "The tokenizer drops them within a sentence or merges them with a neighbour, so they are tokenised "
+        "alone. If they are entities, choose another backbone or write these words differently.",
+        ("word",),
+        tuple((repr(word) if not word.isprintable() else word,) for word in melted[:ROWS]),
+    )
+
+
+def _windows(view: DataView, facts: ReadingFacts) -> Finding:
+    window = facts.window or 0
+    long = [
+        (length, split, index)
+        for split, lengths in facts.lengths.items()
+        for index, length in enumerate(lengths)
+        if window and length > window
+    ]
+    long.sort(key=lambda each: -each[0])
+    rows = []
+    for split, lengths in facts.lengths.items():
+        ordered = sorted(lengths)
+        middle = ordered[(len(ordered) - 1) // 2] if ordered else 0
+        rows.append((split, middle, max(ordered, default=0), sum(each[1] == split for each in long)))
+    return Finding(
+        "windows",
+        "Sentences longer than the window",
+        Level.LOOK,
+        len(long),
+        f"The backbone reads {window:,} sub-tokens at once. Longer sentences are read in overlapping "
+        "windows: no word is left out, but words far apart do not see each other.",
+        ("split", "median sub-tokens", "most sub-tokens", "sentences in windows"),
+        tuple(rows),
+        tuple(view.example(split, at, note=f"{length:,} sub-tokens") for length, split, at in long[:SHOWN]),
+    )
