@@ -26,12 +26,13 @@ TEXTS = frozenset({"consistency", "similar_types"})  # whose tables have text in
 SIZES = ("documents", "sentences", "words", "entities")
 
 
-def data_blocks(check: DataCheck, *, text: bool = True) -> list[Block]:
+def data_blocks(check: DataCheck, *, text: bool = True, figures: bool = True) -> list[Block]:
     """The page: key figures, a verdict, and each finding with table and examples.
 
     Args:
         check: the result.
         text: whether words of the data may appear.
+        figures: whether there are plots; a terminal shows none, and they take a moment.
     """
     blocks: list[Block] = [Heading(1, "Data check")]
     sizes = check.finding("sizes")
@@ -44,9 +45,9 @@ def data_blocks(check: DataCheck, *, text: bool = True) -> list[Block]:
         blocks.append(Table("What was found", ["finding", "level", "count"], rows))
     for finding in check.findings:
         blocks += _finding(finding, text=text)
-        if finding.key == "types":
+        if figures and finding.key == "types":
             blocks.append(_types_figure(finding))
-        if finding.key == "sizes":
+        if figures and finding.key == "sizes":
             blocks.append(_lengths_figure(check))
     if check.clear:
         blocks += [Heading(2, "Nothing to report"), Text("These checks found nothing:"), Items(check.clear)]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ner_lightning.data.readers.column_layout import DOCSTART, cells_of
+from ner_lightning.data.readers.column_cells import DOCSTART, cells_of
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
-from ner_lightning.data.readers.options import ReadOptions
+from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import Span, is_tag, spans
 from ner_lightning.data.sentence import read_lines

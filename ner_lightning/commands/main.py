@@ -25,6 +25,7 @@ COMMANDS = {
     "pretrain": ("pretrain", "train the backbone on masked words first: --config FILE"),
     "baseline": ("baseline", "prompt the backbone instead: --config FILE --shots N"),
     "ensemble": ("ensemble", "combine several runs into one tagger: RUN RUN ..."),
+    "data": ("data", "convert, split or check annotated data: convert|split|check"),
     "report": ("report", "write a run's report: [RUN ...]"),
     "compare": ("report", "compare runs on the same sentences: RUN RUN"),
     "ladder": ("ladder", "run a matrix of recipes and seeds, and make their table: FILE"),

@@ -17,9 +17,9 @@ from ner_lightning.commands.predict_checks import (
     check_first,
     output_format,
 )
-from ner_lightning.data.readers.options import AnnotationRules, EmptyWords, FormatName, ReadOptions
+from ner_lightning.data.readers.read_options import AnnotationRules, EmptyWords, FormatName, ReadOptions
 from ner_lightning.errors import UserError
-from ner_lightning.inference.io import formats
+from ner_lightning.inference.io import output_formats
 from ner_lightning.system.atomic import is_written_through
 from ner_lightning.system.progress import shown, stage, warn
 
@@ -184,10 +184,12 @@ def parser(name: str) -> Parser:
     add("--text", action="append", help="a text; may be repeated")
     add("--input", metavar="FILE", help="a file in any format, a folder of files; - for standard input")
     add(
-        "--output", metavar="FILE", help=f"{', '.join(formats.WRITTEN)}; - for JSONL (default: show the text)"
+        "--output",
+        metavar="FILE",
+        help=f"{', '.join(output_formats.WRITTEN)}; - for JSONL (default: show the text)",
     )
     add("--from", dest="source_format", choices=get_args(FormatName), help="input's format (recognised)")
-    add("--to", dest="target_format", choices=formats.OUTPUTS, help="format of the output")
+    add("--to", dest="target_format", choices=output_formats.OUTPUTS, help="format of the output")
     add("--words_column", metavar="NAME", help="column or field of the words or text; a number from 0")
     add("--id_column", default="id", metavar="NAME", help="column or field to copy to the output (id)")
     add("--empty_words", default="refuse", choices=get_args(EmptyWords), help="skip: leave out empty words")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
 from ner_lightning.data.readers.record import Record
 from ner_lightning.errors import UserError
-from ner_lightning.inference.io import formats
+from ner_lightning.inference.io import output_formats
 from ner_lightning.system.atomic import is_written_through
 
 STANDARD_OUTPUT = "-"
@@ -52,7 +52,7 @@ _NAMES = {"source_format": "from", "target_format": "to"}
 
 
 def output_format(options: argparse.Namespace) -> str:
-    """One of `formats.OUTPUTS`.
+    """One of `output_formats.OUTPUTS`.
 
     Raises:
         UserError: neither --to nor the file's name says which.
@@ -63,11 +63,11 @@ def output_format(options: argparse.Namespace) -> str:
         return "text"
     if options.output == STANDARD_OUTPUT:
         return "jsonl"
-    known = formats.WRITTEN.get(Path(options.output).suffix.lower())
+    known = output_formats.WRITTEN.get(Path(options.output).suffix.lower())
     if known is None:
         raise UserError(
-            f"--output {options.output} ends in none of {', '.join(formats.WRITTEN)};\n"
-            f"rename it, or name its format with --to ({', '.join(formats.OUTPUTS)})"
+            f"--output {options.output} ends in none of {', '.join(output_formats.WRITTEN)};\n"
+            f"rename it, or name its format with --to ({', '.join(output_formats.OUTPUTS)})"
         )
     return known
 
@@ -80,7 +80,7 @@ def check(options: argparse.Namespace) -> None:
     """
     _check_source(options)
     format = output_format(options)
-    if options.wide and format not in formats.WIDE:
+    if options.wide and format not in output_formats.WIDE:
         raise UserError(f"--wide writes a table: name an --output in .csv or .parquet, not {format}")
     _check_output(options.output, format)
     rejects = Path(options.rejects or "x.jsonl")
@@ -93,7 +93,7 @@ def check_files(options: argparse.Namespace, files: Mapping[Path, str], default:
 
     Args:
         options: those of the command.
-        files: the files that it reads, with their formats.
+        files: the files that it reads, with their output_formats.
         default: the options of a command that names none.
 
     Raises:
@@ -145,7 +145,7 @@ def _check_source(options: argparse.Namespace) -> None:
 
 def _check_output(name: str | None, format: str) -> None:
     if name in (None, STANDARD_OUTPUT):
-        if format in formats.CONVERTED:
+        if format in output_formats.CONVERTED:
             raise UserError(f"{format} needs a file: --output FILE")
         return
     file = Path(name or "")
@@ -154,5 +154,5 @@ def _check_output(name: str | None, format: str) -> None:
     through = is_written_through(file)
     if file.is_dir() or not os.access(file if through else file.parent, os.W_OK):
         raise UserError(f"--output {file}: no file can be written there")
-    if through and format in formats.CONVERTED:
+    if through and format in output_formats.CONVERTED:
         raise UserError(f"--output {file}: {format} needs a file, not a link, a pipe or a device")

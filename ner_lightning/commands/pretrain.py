@@ -65,7 +65,7 @@ def _resumed(options: argparse.Namespace) -> "Run":
 def _add_texts(recipe: "RecipeCLI", addresses: Sequence[str]) -> list[dict[str, Any]]:
     """Adds texts to the training data; returns what each held."""
     from ner_lightning.data.readers.files import Inputs
-    from ner_lightning.data.readers.options import ReadOptions
+    from ner_lightning.data.readers.read_options import ReadOptions
     from ner_lightning.data.readers.record import check_usable, numbered
 
     texts = []

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ner_lightning.data.readers.options import (
+from ner_lightning.data.readers.read_options import (
     AnnotationRules,
     EmptyWords,
     FormatName,

@@ -8,11 +8,11 @@ from typing import Any
 
 from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.readers.arrow import class_names
-from ner_lightning.data.readers.files import checked
+from ner_lightning.data.readers.checked_words import checked
 from ner_lightning.data.readers.hub_dataset import types_of
 from ner_lightning.data.readers.json_shapes import TAGS, WORDS, with_names
 from ner_lightning.data.readers.jsonl import JsonRow, records_from
-from ner_lightning.data.readers.options import ReadOptions
+from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.sentences import sentences_from
 from ner_lightning.data.sources import SentenceSource, Split
 from ner_lightning.errors import UserError

@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from ner_lightning.data.legality import illegal_tags
 from ner_lightning.data.readers.filetype import broken_utf16, in_utf8, not_text, not_utf8
-from ner_lightning.data.schemes import OUTSIDE, Scheme, convert, detect, illegal_tags, spans, split_tag
+from ner_lightning.data.schemes import OUTSIDE, Scheme, convert, detect, spans, split_tag
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
 
@@ -20,6 +22,20 @@ class DataError(UserError):
     """A data file is malformed; the message begins with the file and the line."""
 
 
+class InText(NamedTuple):
+    """Where the words of a sentence are in the text that was annotated.
+
+    Attributes:
+        text: the whole text, the same object for all its sentences.
+        offsets: start and end of each word.
+        id: the text's id in its file, if it has one.
+    """
+
+    text: str
+    offsets: tuple[tuple[int, int], ...]
+    id: Any = None
+
+
 @dataclass(frozen=True, slots=True)
 class Sentence:
     """A sentence of a data set.
@@ -29,12 +45,14 @@ class Sentence:
         tags: one BIO2 tag per word; None if it was read without tags.
         document: index of its document in the file, from 0.
         line: the line where it begins in its file, from 1; 0 if unknown.
+        within: the text that it is from; None if it was read as words.
     """
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
     document: int
     line: int = field(default=0, compare=False)
+    within: InText | None = field(default=None, compare=False, repr=False)
 
 
 def read_lines(path: str | Path) -> list[str]:
@@ -99,7 +117,21 @@ def check_sentence(words: Sequence[str], tags: Sequence[str] | None) -> None:
         split_tag(tag)
 
 
-def in_bio2(path: str | Path, sentences: list[Sentence]) -> list[Sentence]:
+class Converted(NamedTuple):
+    """Sentences with BIO2 tags, and what their tags were.
+
+    Attributes:
+        sentences: the sentences.
+        scheme: the scheme of the file as a whole.
+        illegal: how many tags broke it.
+    """
+
+    sentences: list[Sentence]
+    scheme: Scheme
+    illegal: int
+
+
+def converted(path: str | Path, sentences: list[Sentence]) -> Converted:
     """Converts tags to BIO2 from the scheme of the file as a whole.
 
     Tags that break the scheme are read as conlleval reads them, which a warning says.
@@ -112,7 +144,7 @@ def in_bio2(path: str | Path, sentences: list[Sentence]) -> list[Sentence]:
         raise DataError(f"{path}:1: no sentence in the file; name a file with sentences")
     scheme = detect(sentence.tags or () for sentence in sentences)
     if scheme is Scheme.BIO2:
-        return sentences
+        return Converted(sentences, scheme, 0)
     broken = illegal_tags([sentence.tags or () for sentence in sentences], scheme)
     if any(broken):
         first = next(sentence for sentence, count in zip(sentences, broken, strict=True) if count)
@@ -121,7 +153,15 @@ def in_bio2(path: str | Path, sentences: list[Sentence]) -> list[Sentence]:
             f"{path}: {sum(broken):,} tags break the scheme (an I- without a B- before it, or the like), "
             f"the first in {where}; entities are read as conlleval reads them."
         )
-    return [replace(s, tags=tuple(convert(s.tags or (), scheme))) for s in sentences]
+        scheme = Scheme.BIO2 if scheme is Scheme.IOB1 else scheme
+    in_scheme = Scheme.IOB1 if scheme is Scheme.BIO2 else scheme
+    bio2 = [replace(each, tags=tuple(convert(each.tags or (), in_scheme))) for each in sentences]
+    return Converted(bio2, scheme, sum(broken))
+
+
+def in_bio2(path: str | Path, sentences: list[Sentence]) -> list[Sentence]:
+    """The sentences that `converted` gives."""
+    return converted(path, sentences).sentences
 
 
 def unknown_entities(sentences: Iterable[Sentence], types: Collection[str]) -> dict[str, int]:

@@ -4,21 +4,25 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ner_lightning.data.corpus_settings import Files
+from ner_lightning.data.readers.arrow import is_saved_dataset, saved_splits
 from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.data.readers.hub_dataset import load_hub
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
+from ner_lightning.data.splitting import Division, divide
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
 
 SAMPLE = "sample"
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
-# Names of a split's file or Hub split.
-ALIASES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val"), "test": ("test",)}
+# Names of a split's file, folder or Hub split.
+ALIASES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val", "devel"), "test": ("test",)}
+HELD_OUT = {"valid": 0.1, "test": 0.1}  # shares of training data without such splits
+SEED = 1  # by which they are chosen
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class Source(SentenceSource):
     """Finds and reads splits; each argument is described at `CoNLLDataModule`.
 
     Args:
-        dataset: a Hub id, a folder, or `sample`.
+        dataset: a Hub id, a file, a folder, or `sample`.
         paths: the file of a split that is not the data set's, by the split's name.
         files: how they are read.
     """
@@ -92,41 +96,73 @@ class Source(SentenceSource):
     dataset: str
     paths: Mapping[str, str]
     files: Files = Files()
+    _divided: dict[Path, tuple[list[Sentence], Division]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def read(self, split: str) -> Split:
         """Reads a split; see `SentenceSource.read`."""
         stage(f"Reading the {split} split ...")
-        path = self._path(split)
+        local = self.local()
+        path = local.get(split)
+        held_out = [name for name in HELD_OUT if name not in local]
+        # With a validation split beside it, training data are as their maker divided them.
+        is_divided = "train" in local and "train" not in self.paths and "valid" in held_out
+        if is_divided and split in ("train", *held_out):
+            return self._part(local["train"], split, held_out)
         if path is None:
+            if self.dataset == SAMPLE or Path(self.dataset).expanduser().exists():
+                raise UserError(
+                    f"data.dataset: {self.dataset} has no {split} file; set data.{split}.\n"
+                    f"Looked for {' or '.join(ALIASES[split])} with {', '.join(SUFFIXES)}"
+                )
             return self._from_hub(split)
         sentences = read_sentences(path, self.files.options())
         return Split(sentences, None, str(path), f"sha256:{_digest(path)}")
 
-    def _path(self, split: str) -> Path | None:
-        """The local file of a split; None if the data set is on the Hub."""
-        if split in self.paths:
-            return Path(self.paths[split]).expanduser()
-        if self.dataset == SAMPLE:
-            return SAMPLE_FOLDER / f"{split}.conll"
+    def _part(self, path: Path, split: str, held_out: Sequence[str]) -> Split:
+        """A part of the training data, of which some are held out for validation and test."""
+        shares = {"train": 1 - sum(HELD_OUT[name] for name in held_out)}
+        shares |= {name: HELD_OUT[name] for name in held_out}
+        if path not in self._divided:
+            sentences = read_sentences(path, self.files.options())
+            self._divided[path] = sentences, divide(sentences, shares, SEED)
+            names = " and ".join(held_out)
+            stage(
+                f"{path}: there is no {names} split, so one is held out: {self._divided[path][1].summary()}"
+            )
+        sentences, division = self._divided[path]
+        part = [sentences[index] for index in division.parts[split]]
+        rule = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        return Split(part, None, f"{path} ({split} part)", f"sha256:{_digest(path)} ({split} of {rule})")
+
+    def local(self) -> dict[str, Path]:
+        """The file or folder of each split that is on this machine.
+
+        Raises:
+            UserError: a split has several.
+        """
+        found = self._of_dataset()
+        return found | {name: Path(path).expanduser() for name, path in self.paths.items()}
+
+    def _of_dataset(self) -> dict[str, Path]:
         folder = Path(self.dataset).expanduser()
+        if self.dataset == SAMPLE:
+            return {split: SAMPLE_FOLDER / f"{split}.conll" for split in ALIASES}
+        if folder.is_file() or (folder.is_dir() and is_saved_dataset(folder) and not saved_splits(folder)):
+            return {"train": folder}
         if not folder.is_dir():
-            if folder.exists():
-                raise UserError(
-                    f"data.dataset: {self.dataset} is a file; name a folder with train, valid and "
-                    "test files, or set data.train, data.valid and data.test"
-                )
-            return None
-        names = [alias + suffix for alias in ALIASES[split] for suffix in SUFFIXES]
-        paths = [folder / name for name in names if (folder / name).is_file()]
-        if len(paths) == 1:
-            return paths[0]
-        if paths:
-            both = " and ".join(map(str, paths))
-            raise UserError(f"data.dataset: {both} both look like the {split} split; set data.{split}")
-        raise UserError(
-            f"data.dataset: {self.dataset} has no {split} file; set data.{split}.\n"
-            f"Looked for {' or '.join(ALIASES[split])} with {', '.join(SUFFIXES)}"
-        )
+            return {}
+        found: dict[str, Path] = {}
+        for split, aliases in ALIASES.items():
+            names = [alias + suffix for alias in aliases for suffix in ("", *SUFFIXES)]
+            paths = [folder / name for name in names if (folder / name).exists()]
+            if len(paths) > 1 and split not in self.paths:
+                both = " and ".join(map(str, paths[:2]))
+                raise UserError(f"data.dataset: {both} both look like the {split} split; set data.{split}")
+            if paths:
+                found[split] = paths[0]
+        return found
 
     def _from_hub(self, split: str) -> Split:
         if self.dataset.count("/") > 1 or self.dataset.startswith((".", "/", "~")):

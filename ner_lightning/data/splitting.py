@@ -42,7 +42,7 @@ class Division:
         return f"{text}."
 
 
-def split(sentences: Sequence[Sentence], shares: Mapping[str, float], seed: int) -> Division:
+def divide(sentences: Sequence[Sentence], shares: Mapping[str, float], seed: int) -> Division:
     """Divides sentences into parts.
 
     Documents stay whole. If all sentences are of one document, each stands alone. Documents that share a
@@ -64,7 +64,7 @@ def split(sentences: Sequence[Sentence], shares: Mapping[str, float], seed: int)
 
     Example:
         >>> pair = [Sentence(("a",), None, 0), Sentence(("b",), None, 0)]
-        >>> sorted(map(len, split(pair, {"train": 0.5, "test": 0.5}, seed=0).parts.values()))
+        >>> sorted(map(len, divide(pair, {"train": 0.5, "test": 0.5}, seed=0).parts.values()))
         [1, 1]
     """
     _check(shares)

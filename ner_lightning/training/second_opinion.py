@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple
 
-from ner_lightning.data.readers.column_layout import DOCSTART
+from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.columns import UNWRITABLE
 from ner_lightning.data.schemes import OUTSIDE, spans, split_tag, to_bio2
 from ner_lightning.errors import UserError

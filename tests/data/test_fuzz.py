@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.readers.char_spans import AnnotationRules
-from ner_lightning.data.readers.column_layout import DOCSTART
+from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.columns import read_conll
 from ner_lightning.data.readers.jsonl import read_jsonl
 from ner_lightning.data.running_text import from_text

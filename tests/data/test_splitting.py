@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ner_lightning.data.near_duplicates import near_duplicates, normalised
 from ner_lightning.data.sentence import Sentence
-from ner_lightning.data.splitting import split
+from ner_lightning.data.splitting import divide
 from ner_lightning.errors import UserError
 
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
@@ -19,7 +19,7 @@ WORDS = ("Ilse", "Braun", "met", "12", "7", "the", "board", "of", "Nordwind")
 
 
 def sentence(text, document=0, tags=None):
-    words = tuple(text.split())
+    words = tuple(text.divide())
     return Sentence(words, tags or ("O",) * len(words), document)
 
 
@@ -37,7 +37,7 @@ def numbered(count, document=lambda index: 0, kind=lambda index: None):
 
 def similarity(one, other):
     """Jaccard similarity of the triples of two sentences' words."""
-    a, b = ({*zip(w, w[1:], w[2:], strict=False)} for w in (normalised(x).split(" ") for x in (one, other)))
+    a, b = ({*zip(w, w[1:], w[2:], strict=False)} for w in (normalised(x).divide(" ") for x in (one, other)))
     return len(a & b) / len(a | b)
 
 
@@ -99,11 +99,11 @@ def corpora(draw):
 def test_parts_are_a_partition_of_whole_documents_with_duplicates_together(sentences, seed):
     shares = {"train": 0.6, "test": 0.4}
     try:
-        division = split(sentences, shares, seed)
+        division = divide(sentences, shares, seed)
     except UserError as error:
         assert "cannot be split into 2 parts" in str(error)  # noqa: PT017
         return
-    assert split(sentences, shares, seed) == division
+    assert divide(sentences, shares, seed) == division
     parts = division.parts
     assert sorted(parts["train"] + parts["test"]) == list(range(len(sentences)))
     assert all(part and part == sorted(part) for part in parts.values())
@@ -119,7 +119,7 @@ def test_parts_are_a_partition_of_whole_documents_with_duplicates_together(sente
 
 def test_types_and_words_are_in_proportion():
     sentences = numbered(1000, kind=lambda i: "PER" if i % 2 else "LOC" if i % 3 else "ORG")
-    parts = split(sentences, SHARES, seed=3).parts
+    parts = divide(sentences, SHARES, seed=3).parts
     for kind in ("PER", "LOC", "ORG"):
         counts = {n: sum(sentences[i].tags[0] == f"B-{kind}" for i in part) for n, part in parts.items()}
         total = sum(counts.values())
@@ -132,7 +132,7 @@ def test_short_and_long_sentences_are_in_every_part_alike():
         Sentence((f"w{chr(0x4E00 + index)}",) * (3 + index % 30), ("B-PER", *["O"] * (2 + index % 30)), 0)
         for index in range(3000)
     ]
-    division = split(sentences, SHARES, seed=0)
+    division = divide(sentences, SHARES, seed=0)
     means = [sum(len(sentences[i].words) for i in p) / len(p) for p in division.parts.values()]
     assert max(means) / min(means) < 1.1
 
@@ -146,7 +146,7 @@ def test_a_rare_type_is_in_every_part(seed, count, documents):
         document=(lambda index: index // 2) if documents else (lambda index: 0),
         kind=lambda index: f"T{index % 4}" if index < 4 * count * (2 if documents else 1) else None,
     )
-    parts = split(sentences, SHARES, seed).parts
+    parts = divide(sentences, SHARES, seed).parts
     for kind in rare:
         for part in parts.values():
             assert any(sentences[index].tags[0] == f"B-{kind}" for index in part)
@@ -157,7 +157,7 @@ def test_documents_that_share_a_sentence_stay_together():
     shared = "Tiago Neves won cup 24 in Porto ."
     sentences[0] = sentence(shared, 0)
     sentences[11] = sentence(shared.replace("24", "31"), 5)
-    division = split(sentences, SHARES, seed=1)
+    division = divide(sentences, SHARES, seed=1)
     assert division.documents == 30
     assert division.units == 29
     assert division.duplicates == 1
@@ -173,7 +173,7 @@ def test_boilerplate_does_not_join_all_documents():
     sentences = numbered(60, document=lambda index: index // 2)
     for index in range(0, 60, 2):
         sentences[index] = sentence("Copyright 2019 by the Harbour Gazette .", index // 2)
-    division = split(sentences, SHARES, seed=1)
+    division = divide(sentences, SHARES, seed=1)
     assert (division.units, division.duplicates, division.boilerplate) == (30, 0, 1)
     assert "groups of widespread sentences, in several: 1" in division.summary()
 
@@ -188,16 +188,16 @@ def test_a_chain_of_shared_sentences_does_not_join_all_documents():
         sentences.append(
             sentence(f"the chain link {'abcdefghij'[one // 10]} {chr(0x4E00 + one)} ends", other // 2)
         )
-    division = split(sentences, SHARES, seed=1)
+    division = divide(sentences, SHARES, seed=1)
     assert division.boilerplate
     assert all(division.parts.values())
 
 
 def test_the_result_depends_on_the_seed_alone():
     program = (
-        "import test_splitting as t; from ner_lightning.data.splitting import split; "
+        "import test_splitting as t; from ner_lightning.data.splitting import divide; "
         "s = t.numbered(90, lambda i: i // 3, lambda i: 'ABCDE'[i % 5]); "
-        "print(split(s, t.SHARES, 1).parts)"
+        "print(divide(s, t.SHARES, 1).parts)"
     )
     here = os.path.dirname(__file__)  # noqa: PTH120
     printed = {
@@ -210,7 +210,7 @@ def test_the_result_depends_on_the_seed_alone():
     }  # fmt: skip
     assert len(printed) == 1
     sentences = numbered(90)
-    assert split(sentences, SHARES, 1).parts != split(sentences, SHARES, 2).parts
+    assert divide(sentences, SHARES, 1).parts != divide(sentences, SHARES, 2).parts
 
 
 @pytest.mark.parametrize(
@@ -225,13 +225,13 @@ def test_the_result_depends_on_the_seed_alone():
 )
 def test_impossible_shares(shares, message):
     with pytest.raises(UserError, match=message):
-        split(numbered(9), shares, 0)
+        divide(numbered(9), shares, 0)
 
 
 def test_fewer_units_than_parts():
     with pytest.raises(
         UserError, match="4 sentences cannot be split into 3 parts: there are only 2 documents"
     ):
-        split(numbered(4, document=lambda index: index // 2), SHARES, 0)
+        divide(numbered(4, document=lambda index: index // 2), SHARES, 0)
     with pytest.raises(UserError, match="only 2 sentences that share no sentences"):
-        split(numbered(2), SHARES, 0)
+        divide(numbered(2), SHARES, 0)

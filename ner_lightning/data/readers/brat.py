@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ner_lightning.data.readers.changes import Changes
-from ner_lightning.data.readers.options import Opened, ReadOptions
+from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import MAX_BYTES, CharSpan, Record, rejected, whole_file
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ner_lightning.data.readers.options import AnnotationRules
+from ner_lightning.data.readers.read_options import AnnotationRules
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.running_text import Offsets, pieces, words
 from ner_lightning.data.schemes import Span, to_bio2
@@ -16,8 +16,8 @@ def tagged_sentences(
     rules: AnnotationRules,
     changed: Callable[[str, str], None],
     tokens: Sequence[Offsets] | None = None,
-) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """The words and BIO2 tags of each sentence of a text; no sentence ends within an entity.
+) -> Iterator[tuple[tuple[Offsets, ...], tuple[str, ...]]]:
+    """The offsets of the words and the BIO2 tags of each sentence; no sentence ends within an entity.
 
     Args:
         text: the text; one without words has no sentence.
@@ -46,7 +46,7 @@ def tagged_sentences(
             for span in spans
             if start <= span.start < end
         ]
-        yield tuple(text[a:b] for a, b in offsets[start:end]), tuple(to_bio2(own, end - start))
+        yield tuple(offsets[start:end]), tuple(to_bio2(own, end - start))
         start = end
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 from typing import Literal, NamedTuple
 
@@ -115,6 +115,11 @@ def word_column(columns: Sequence[Column], tag: int | None, document: int | None
                 "name one as data.files.words_column (predict: --words_column); the first column is 0"
             )
     return first.place
+
+
+def has_entities(cells: Collection[str]) -> bool:
+    """Whether different cells of a column are tags of entities."""
+    return _tag_kind(Counter(dict.fromkeys(cells, 1))) == "entities"
 
 
 def _examples(column: Column) -> str:

@@ -1,20 +1,24 @@
 """ColumnLayout: which column of a CoNLL file holds words and tags, and which rows are comments."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from ner_lightning.data.readers.column_kinds import TAG_KINDS, Column, columns_from, tag_column, word_column
-from ner_lightning.data.readers.options import ReadOptions
-from ner_lightning.data.readers.table import TAGS, WORDS
+from ner_lightning.data.readers.column_cells import DOCSTART, cells_of, separated_by_tabs
+from ner_lightning.data.readers.column_kinds import (
+    TAG_KINDS,
+    columns_from,
+    tag_column,
+    word_column,
+)
+from ner_lightning.data.readers.read_options import ReadOptions
+from ner_lightning.data.readers.table_layout import TAGS, WORDS
 from ner_lightning.data.schemes import is_tag
 from ner_lightning.data.sentence import DataError
 from ner_lightning.data.tag_forms import OUTSIDES, TagForm
 from ner_lightning.errors import UserError
 
-DOCSTART = "-DOCSTART-"
 _HASH = "#"
-_DOCUMENT = re.compile(r"#\s*(newdoc|begin document)\b")
 _COLUMN = re.compile(r"-?\d+")
 _OPTIONS = {"words": "words_column", "tags": "tags_column", "documents": "document_column"}
 
@@ -31,7 +35,8 @@ class ColumnLayout(NamedTuple):
         line: line number of the first row.
         header: line number of the header; 0 without one.
         counted: index of a column that counts the words of each sentence; None if there is none.
-        tags: the cells of the column of tags that are tags.
+        tags: the cells of the column of tags that are tags, among the first rows.
+        has_plain_tags: whether they are all written as B-PER is.
     """
 
     word: int
@@ -42,7 +47,8 @@ class ColumnLayout(NamedTuple):
     line: int
     header: int
     counted: int | None
-    tags: frozenset[str]
+    tags: frozenset[str] = frozenset()
+    has_plain_tags: bool = True
 
     @classmethod
     def of(cls, source: str, texts: Sequence[str], options: ReadOptions) -> "ColumnLayout":
@@ -60,7 +66,7 @@ class ColumnLayout(NamedTuple):
         rows = [cells_of(text, tabs=tabs) for text in texts]
         data = _data_rows(rows)
         if not data:
-            return cls(0, None, None, tabs, 1, 1, 0, None, frozenset())
+            return cls(0, None, None, tabs, 1, 1, 0, None)
         first, names = data[0], rows[data[0]]
         width = len(names)
         header = first + 1 if _is_header(names, options) else 0
@@ -89,8 +95,12 @@ class ColumnLayout(NamedTuple):
                 "separate columns by spaces or tabs"
             )
         counted = next((c.place for c in found if c.counts and c.place != word), None)
-        tags = frozenset() if tag is None else _tags(found[tag])
-        return cls(word, tag, asked["documents"], tabs, width, first + 1, header, counted, tags)
+        layout = cls(word, tag, asked["documents"], tabs, width, first + 1, header, counted)
+        if tag is None or found[tag].kind not in TAG_KINDS:
+            return layout
+        form = TagForm.of(found[tag].cells, first_of_several=True)
+        tags = frozenset(form.tags) | {*OUTSIDES}
+        return layout._replace(tags=tags, has_plain_tags=form.kind in ("plain", "none"))
 
     def describe(self, *, tagged: bool) -> str:
         """How the file is read, for the user."""
@@ -113,7 +123,10 @@ class ColumnLayout(NamedTuple):
         if self.tag is None or (row[0] == _HASH and not fits):
             return not fits
         cell = row[self.tag if fits else -1]
-        return not (is_tag(cell) or cell in self.tags)
+        if is_tag(cell) or cell in self.tags:
+            return False
+        # A type that is written without B- may not have occurred among the first rows.
+        return self.has_plain_tags or not fits or row[0] == _HASH
 
     def rows(self, texts: Sequence[str]) -> list[list[str]] | None:
         """The cells of a sentence's rows if they are as usual; None if they need a closer look."""
@@ -142,49 +155,6 @@ class ColumnLayout(NamedTuple):
         if self.counted is not None and not row[self.counted].isdecimal():
             return f"row {row[self.counted]} spans several words, which have rows of their own; remove it"
         return None
-
-
-def starts_document(text: str) -> bool:
-    """Whether a comment begins a document, as in CoNLL-U."""
-    return _DOCUMENT.match(text) is not None
-
-
-def cells_of(text: str, *, tabs: bool) -> list[str]:
-    """The cells of a row; none on a blank line."""
-    if tabs:
-        cells = text.split("\t")
-        if " " in text:
-            cells = [cell.strip(" ") for cell in cells]
-        return cells if any(cells) else []
-    # Not split(), which also splits at U+00A0 and similar characters: those occur inside words.
-    if "\t" in text:
-        text = text.replace("\t", " ")
-    cells = text.split(" ")
-    if "" in cells:
-        cells = [cell for cell in cells if cell]
-    return [] if len(cells) == 1 and text.isspace() else cells
-
-
-def separated_by_tabs(texts: Iterable[str]) -> bool:
-    """Whether tabs alone separate columns: all rows have as many, and no cell holds a word and a tag."""
-    rows = [
-        text.split("\t")
-        for text in texts
-        if text and not text.isspace() and not text.startswith((_HASH, DOCSTART))
-    ]
-    widths = {len(row) for row in rows}
-    if len(widths) != 1 or widths == {1}:
-        return False
-    columns = [[cell.strip(" ") for cell in column] for column in zip(*rows, strict=True)]
-    if any(not any(column) for column in columns):
-        return False  # columns aligned by several tabs
-    return not any(_holds_two(column) for column in columns)
-
-
-def _holds_two(column: Sequence[str]) -> bool:
-    """Whether each cell is two cells with a space between them, the last of which is a tag."""
-    last = [cell.rpartition(" ")[2] for cell in column]
-    return all(" " in cell for cell in column) and all(map(is_tag, last))
 
 
 def _data_rows(rows: Sequence[list[str]]) -> list[int]:
@@ -249,9 +219,3 @@ def _asked(value: str | None, option: str, names: Sequence[str] | None, width: i
         )
     what = f"the header names {', '.join(names)}" if names else "the columns have no header"
     raise DataError(f"{where}: data.files.{option} is {value}, but {what}; give the column's number, from 0")
-
-
-def _tags(column: Column) -> frozenset[str]:
-    if column.kind not in TAG_KINDS:
-        return frozenset()
-    return frozenset(TagForm.of(column.cells, first_of_several=True).tags) | {*OUTSIDES}

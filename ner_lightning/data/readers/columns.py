@@ -6,8 +6,10 @@ from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
 
-from ner_lightning.data.readers.column_layout import DOCSTART, ColumnLayout, cells_of, starts_document
-from ner_lightning.data.readers.options import Opened, ReadOptions
+from ner_lightning.data.readers.column_cells import DOCSTART, cells_of, starts_document
+from ner_lightning.data.readers.column_layout import ColumnLayout
+from ner_lightning.data.readers.column_rivals import Rivals
+from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Line, Record, lines, rejected
 from ner_lightning.data.schemes import OUTSIDE
 from ner_lightning.data.sentence import Sentence
@@ -15,7 +17,7 @@ from ner_lightning.system.atomic import replacing_text
 from ner_lightning.system.progress import stage
 
 UNWRITABLE = re.compile(r"^$|[ \t\r\n]+")
-HEAD = 1000  # lines by which the layout of a file without tags is recognised
+HEAD = 1000  # lines by which the layout is recognised
 _REASON = itemgetter(Line._fields.index("reason"))
 MAX_ROWS = 100_000  # of a sentence
 
@@ -29,19 +31,16 @@ def read_columns(opened: Opened, options: ReadOptions) -> Iterator[Record]:
 
     Args:
         opened: the file.
-        options: name columns, by number or by a header's name. With tags the layout is recognised from the
-            whole file, without them from its first `HEAD` lines.
+        options: name columns, by number or by a header's name. The layout is recognised from the first
+            `HEAD` lines; that no other column has tags is checked to the end.
 
     Raises:
         DataError: it is not certain which columns hold words and tags.
     """
     read = lines(opened.file)
     head = list(islice(read, HEAD))
-    layout = _layout(opened.source, head, options)
-    if options.tagged and layout.width > 2:  # further down another column may have tags as well
-        head += read
-        layout = _layout(opened.source, head, options)
-    tag = layout.tag if options.tagged else None
+    layout = ColumnLayout.of(opened.source, ["" if line.reason else line.text for line in head], options)
+    rivals = Rivals.of(layout, options)
 
     documents, starts, is_said = 0, False, False
     rows: list[Line] = []
@@ -56,7 +55,7 @@ def read_columns(opened: Opened, options: ReadOptions) -> Iterator[Record]:
                 documents, starts = documents + 1, True
             continue
         if rows:
-            record = _sentence(opened.source, rows, layout, tag)
+            record = _sentence(opened.source, rows, layout, rivals)
             if not (is_said or record.reason):
                 stage(f"{opened.source}: {layout.describe(tagged=options.tagged)}.")
                 is_said = True
@@ -64,13 +63,10 @@ def read_columns(opened: Opened, options: ReadOptions) -> Iterator[Record]:
             rows, starts = [], False
         if begins:
             documents, starts = documents + 1, True
+    rivals.check(f"{opened.source}:{layout.line}")
 
 
-def _layout(source: str, head: Sequence[Line], options: ReadOptions) -> ColumnLayout:
-    return ColumnLayout.of(source, ["" if line.reason else line.text for line in head], options)
-
-
-def _sentence(source: str, lines: Sequence[Line], layout: ColumnLayout, tag: int | None) -> Record:
+def _sentence(source: str, lines: Sequence[Line], layout: ColumnLayout, rivals: Rivals) -> Record:
     """A sentence from the lines of its rows."""
     first = lines[0].number
     is_good = not any(map(_REASON, lines))
@@ -85,7 +81,9 @@ def _sentence(source: str, lines: Sequence[Line], layout: ColumnLayout, tag: int
         reason = f"no blank line in {MAX_ROWS:,} rows; end each sentence with one"
         return rejected(Record(source, first, lines[0].text), reason)
     words = tuple([row[layout.word] for row in rows])
-    tags = None if tag is None else tuple([row[tag] for row in rows])
+    tags = None if rivals.tag is None else tuple([row[rivals.tag] for row in rows])
+    for column, cells in rivals.cells.items():
+        cells.update([row[column] for row in rows])
     document = None if layout.document is None else rows[0][layout.document]
     numbers = range(first, first + len(rows))
     return Record(source, first, words, tags=tags, document=document, lines=numbers)

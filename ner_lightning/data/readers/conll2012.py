@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from ner_lightning.data.readers.options import Opened, ReadOptions
+from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Line, Record, lines, rejected
 from ner_lightning.data.readers.word_spans import with_spans
 from ner_lightning.data.schemes import Span

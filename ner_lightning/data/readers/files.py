@@ -2,18 +2,18 @@
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from ner_lightning.data.readers import arrow, filetype
-from ner_lightning.data.readers.changes import Changes
+from ner_lightning.data.readers.checked_words import checked
 from ner_lightning.data.readers.formats import FORMATS, SUFFIXES
-from ner_lightning.data.readers.options import COLUMN_OPTIONS, EmptyWords, Opened, ReadOptions
+from ner_lightning.data.readers.read_options import COLUMN_OPTIONS, Opened, ReadOptions
 from ner_lightning.data.readers.recognition import recognise
-from ner_lightning.data.readers.record import Record, rejected
-from ner_lightning.data.sentence import DataError, is_invisible
+from ner_lightning.data.readers.record import Record
+from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
 
 STANDARD_INPUT = "-"
@@ -154,58 +154,6 @@ class Inputs:
                 f"{opened.path}: {suffix} is none of {', '.join(SUFFIXES)};\n"
                 f"give its format with --from ({', '.join(FORMATS)})"
             )
-
-
-def checked(records: Iterable[Record], empty: EmptyWords) -> Iterator[Record]:
-    """Records whose words are all visible, with as many tags; others get a reason.
-
-    Args:
-        records: the records of a file.
-        empty: what is done with a word without a visible character.
-    """
-    changes, source = Changes(), ""
-    visible: set[str] = set()  # words that were looked at
-    for record in records:
-        source = record.source
-        if not record.reason and not isinstance(record.content, str):
-            found = _checked_words(record, empty, changes, visible)
-            if found is None:
-                continue
-            record = found
-        yield record
-    changes.report(source)
-
-
-def _checked_words(record: Record, empty: EmptyWords, changes: Changes, visible: set[str]) -> Record | None:
-    words, tags = record.content, record.tags
-    if not words:
-        return rejected(record, "no words in this sentence; remove the line")
-    if tags is not None and len(tags) != len(words):
-        return rejected(record, f"{len(words)} words but {len(tags)} tags; write one tag per word")
-    if visible.issuperset(words):
-        return record
-    empties = [number for number, word in enumerate(words) if is_invisible(word)]
-    if not empties:
-        visible.update(words)
-        return record
-    place = record.lines[empties[0]] if record.lines else record.line
-    if empty == "refuse":
-        return rejected(
-            record._replace(line=place),
-            f"word {words[empties[0]]!a} is empty or invisible; remove it or write a placeholder,\n"
-            "or set data.files.empty_words to skip (predict: --empty_words)",
-        )
-    kept = [number for number in range(len(words)) if number not in empties]
-    changes.place = str(place)
-    for _ in empties:
-        changes("empty words were left out", " ".join(words[number] for number in kept))
-    if not kept:
-        return None
-    return record._replace(
-        content=tuple(words[number] for number in kept),
-        tags=None if tags is None else tuple(tags[number] for number in kept),
-        lines=tuple(record.lines[number] for number in kept) if record.lines else (),
-    )
 
 
 def _from_utf16(opened: Opened) -> BinaryIO:

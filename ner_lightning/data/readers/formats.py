@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ner_lightning.data.readers import arrow, brat, columns, conll2012, conllu, docbin, webanno
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES, read_json
-from ner_lightning.data.readers.options import COLUMN_OPTIONS, Opened, ReadOptions
+from ner_lightning.data.readers.read_options import COLUMN_OPTIONS, Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, text_lines, whole_file
 from ner_lightning.data.readers.table import CSV_SUFFIXES, read_table
 from ner_lightning.data.sentence import DataError

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ner_lightning.data.readers.arrow import class_names
-from ner_lightning.data.readers.files import checked
+from ner_lightning.data.readers.checked_words import checked
 from ner_lightning.data.readers.hub_download import fetch
 from ner_lightning.data.readers.json_shapes import COLUMNS, TAGS, with_names, words_field
 from ner_lightning.data.readers.jsonl import JsonRow, records_from
-from ner_lightning.data.readers.options import COLUMN_OPTIONS, ReadOptions
+from ner_lightning.data.readers.read_options import COLUMN_OPTIONS, ReadOptions
 from ner_lightning.data.readers.sentences import sentences_from
 from ner_lightning.data.schemes import split_tag
 from ner_lightning.data.sentence import DataError, Sentence
@@ -77,24 +77,10 @@ def load_hub(
     if split is None:
         names = " or ".join(map(repr, splits))
         raise UserError(f"data.dataset: {name} has no split {names}; it has: {', '.join(available)}")
-    where = f"{version.id}[{split}]"
     rows = available[split]
-    features = rows.features
-    for option in COLUMN_OPTIONS:
-        column = getattr(options, option)
-        if column is not None and column not in features:
-            raise UserError(
-                f"data.files.{option}: {where} has no column {column!r}; it has: {', '.join(features)}"
-            )
-    classes = class_names(features.to_dict())
-    read = records_from(where, _rows(rows, options, classes), options, "a data set of the Hub")
-    try:
-        sentences = sentences_from(where, checked(read, options.rules.empty_words), options)
-    except DataError as error:
-        raise DataError(
-            f"{error}\nSet data.files.revision to a better one, or fix local files: --data.train ..."
-        ) from None
-    tags = options.tags_column or next((column for column in TAGS if column in features), "")
+    classes = class_names(rows.features.to_dict())
+    sentences = _sentences(f"{version.id}[{split}]", rows, classes, options)
+    tags = options.tags_column or next((column for column in TAGS if column in rows.features), "")
     return HubSplit(
         sentences=sentences,
         types=types_of(classes[tags]) if tags in classes else None,
@@ -106,6 +92,24 @@ def load_hub(
         rows=len(rows),
         cached=version.cached,
     )
+
+
+def _sentences(
+    where: str, rows: Any, classes: Mapping[str, Sequence[str]], options: ReadOptions
+) -> list[Sentence]:
+    for option in COLUMN_OPTIONS:
+        column = getattr(options, option)
+        if column is not None and column not in rows.features:
+            raise UserError(
+                f"data.files.{option}: {where} has no column {column!r}; it has: {', '.join(rows.features)}"
+            )
+    read = records_from(where, _rows(rows, options, classes), options, "a data set of the Hub")
+    try:
+        return sentences_from(where, checked(read, options.rules.empty_words), options)
+    except DataError as error:
+        raise DataError(
+            f"{error}\nSet data.files.revision to a better one, or fix local files: --data.train ..."
+        ) from None
 
 
 def types_of(names: Sequence[str]) -> tuple[str, ...]:

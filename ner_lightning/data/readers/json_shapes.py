@@ -1,8 +1,9 @@
 """Recognises by its fields which annotation tool wrote a JSON row, and takes out its text and entities."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ner_lightning.data.readers.json_spans import spans_in, tokens_in
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.running_text import Offsets, from_words
 from ner_lightning.data.sentence import SURROGATE, is_invisible
@@ -13,9 +14,6 @@ TEXTS = ("text", "data", "content")  # fields with a text, the first that is pre
 TAGS = ("ner_tags", "tags", "labels", "ner")  # fields with a list of tags
 SPANS = ("label", "labels", "entities", "spans", "annotations")  # fields with its entities
 COLUMNS = {*WORDS, *TEXTS, *TAGS, *SPANS, "tokenized_text", "answer"}  # whatever a row may be read from
-_STARTS, _ENDS = ("start", "start_offset"), ("end", "end_offset")
-_TYPES = ("label", "labels", "type", "tag")
-_WRITE_SPAN = 'write [start, end, "TYPE"] or {"start": 0, "end": 6, "label": "TYPE"}'
 
 
 class Annotated(NamedTuple):
@@ -96,7 +94,7 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
     if name is None:
         raise UserError(_without_text(row, text_field))
     text = _checked(row[name], name)
-    tokens = None if row.get("tokens") is None else _tokens(row["tokens"], text)
+    tokens = None if row.get("tokens") is None else tokens_in(row["tokens"], text)
     if not tagged:
         return Annotated(text, (), tokens)
     keys = SPANS if spans_field is None else (spans_field,)
@@ -105,7 +103,7 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
         raise UserError(
             f"a text in field {name!r} but no entities; write them in the field {' or '.join(keys)}"
         )
-    return Annotated(text, tuple(_spans(entities or [])), tokens)
+    return Annotated(text, tuple(spans_in(entities or [])), tokens)
 
 
 def _checked(text: str, name: str) -> str:
@@ -166,53 +164,6 @@ def _is_valid(annotation: Any) -> bool:
     return not (isinstance(annotation, dict) and annotation.get("was_cancelled"))
 
 
-def _spans(entities: Any) -> Iterator[CharSpan]:
-    """Entities as lists or objects.
-
-    Raises:
-        UserError: one is neither, or lacks an offset or a type.
-    """
-    if not isinstance(entities, list):
-        raise UserError(f"the entities are {entities!a:.40}, which is not a list; {_WRITE_SPAN}")
-    for entity in entities:
-        if isinstance(entity, dict):
-            start, end = (next((entity[n] for n in names if n in entity), None) for names in (_STARTS, _ENDS))
-            type_ = next((entity[name] for name in _TYPES if name in entity), None)
-        elif isinstance(entity, list) and len(entity) >= 3:
-            start, end, type_ = entity[:3]
-        else:
-            raise UserError(f"the entity {entity!a:.40} is malformed; {_WRITE_SPAN}")
-        if isinstance(type_, list) and len(type_) == 1:  # Label Studio
-            type_ = type_[0]
-        if isinstance(type_, str) and SURROGATE.search(type_):
-            raise UserError(f"the type {type_!a:.40} is not text")
-        if type(start) is not int or type(end) is not int or not isinstance(type_, str):
-            raise UserError(f"the entity {entity!a:.60} is malformed; {_WRITE_SPAN}")
-        yield CharSpan(start, end, type_)
-
-
-def _tokens(tokens: Any, text: str) -> tuple[Offsets, ...]:
-    """The offsets of Prodigy's tokens; those of white space are no words.
-
-    Raises:
-        UserError: they are no list, lie outside the text, or not one after the other.
-    """
-    if not isinstance(tokens, list):
-        raise UserError(f"field 'tokens' is {tokens!a:.40}, which is not a list")
-    offsets: list[Offsets] = []
-    before = 0
-    for token in tokens:
-        start, end = (
-            (token.get(name) for name in ("start", "end")) if isinstance(token, dict) else (None, None)
-        )
-        if type(start) is not int or type(end) is not int or not before <= start <= end <= len(text):
-            raise UserError(f"the token {token!a:.60} does not lie in the text after the one before it")
-        before = end
-        if not is_invisible(text[start:end]):
-            offsets.append((start, end))
-    return tuple(offsets)
-
-
 def _label_studio(row: Mapping[str, Any], *, tagged: bool) -> Annotated:
     """A task of Label Studio's JSON; of several annotations the first counts.
 
@@ -236,7 +187,7 @@ def _label_studio(row: Mapping[str, Any], *, tagged: bool) -> Annotated:
     name = "text" if "text" in texts or len(texts) != 1 else next(iter(texts))
     if name not in texts:
         raise UserError(f"a task of Label Studio with no field 'text' in data (fields: {', '.join(texts)})")
-    return Annotated(_checked(texts[name], name), tuple(_spans(marked)))
+    return Annotated(_checked(texts[name], name), tuple(spans_in(marked)))
 
 
 def _gliner(row: Mapping[str, Any], *, tagged: bool) -> Annotated:
@@ -253,7 +204,7 @@ def _gliner(row: Mapping[str, Any], *, tagged: bool) -> Annotated:
     text = " ".join(words)
     offsets = tuple(from_words(words).offsets)
     entities = []
-    for span in _spans(row.get("ner", [])) if tagged else ():
+    for span in spans_in(row.get("ner", [])) if tagged else ():
         if not 0 <= span.start <= span.end < len(words):
             raise UserError(
                 f"the entity {span.type} from word {span.start} to {span.end} does not lie in the sentence, "

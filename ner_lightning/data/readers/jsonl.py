@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from ner_lightning.data.readers.column_layout import DOCSTART
+from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.filetype import head_of
 from ner_lightning.data.readers.json_shapes import (
     TAGS,
@@ -20,7 +20,7 @@ from ner_lightning.data.readers.json_shapes import (
     text_beside,
     words_field,
 )
-from ner_lightning.data.readers.options import Opened, ReadOptions
+from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, checked_content, lines, rejected
 from ner_lightning.data.readers.spacy_json import is_spacy_json, read_spacy_json
 from ner_lightning.errors import UserError
@@ -125,7 +125,9 @@ def _record(row: Any, record: Record, options: ReadOptions) -> Record:
         UserError: the row is malformed.
     """
     if isinstance(row, dict):
-        document = row.get(options.document_column or "document")
+        data = row["data"] if isinstance(row.get("data"), dict) else {}  # of Label Studio
+        name = options.document_column or "document"
+        document = row.get(name, data.get(name))
         record = record._replace(
             id=row.get(options.id_column), document=None if document is None else repr(document)
         )

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ner_lightning.data.readers import brat, conll2012, conllu, filetype, webanno_columns
+from ner_lightning.data.readers.column_cells import DOCSTART, cells_of, separated_by_tabs
 from ner_lightning.data.readers.column_kinds import TAG_KINDS, columns_from
-from ner_lightning.data.readers.column_layout import DOCSTART, cells_of, separated_by_tabs
 from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.data.readers.table import holds_table
 

@@ -1,16 +1,17 @@
 """Reads the annotated sentences of a file or folder, in whichever format, with BIO2 tags."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.char_spans import tagged_sentences
 from ner_lightning.data.readers.files import Inputs
-from ner_lightning.data.readers.options import AnnotationRules, ReadOptions
+from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.record import Record
-from ner_lightning.data.sentence import DataError, Sentence, in_bio2
+from ner_lightning.data.sentence import Converted, DataError, InText, Sentence, converted
 from ner_lightning.data.tag_forms import TagForm
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
@@ -33,7 +34,12 @@ def read_sentences(path: str | Path, options: ReadOptions = ReadOptions()) -> li
     return sentences_from(str(path), Inputs(str(path), options).read(), options)
 
 
-def sentences_from(name: str, records: Iterator[Record], options: ReadOptions) -> list[Sentence]:
+def read_with_scheme(path: str | Path, options: ReadOptions = ReadOptions()) -> Converted:
+    """Reads sentences as `read_sentences` does; says also in which scheme their tags were."""
+    return _converted(str(path), Inputs(str(path), options).read(), options)
+
+
+def sentences_from(name: str, records: Iterable[Record], options: ReadOptions) -> list[Sentence]:
     """The sentences of records.
 
     Args:
@@ -44,7 +50,10 @@ def sentences_from(name: str, records: Iterator[Record], options: ReadOptions) -
     Raises:
         DataError: a record cannot be used.
     """
-    changes = Changes()
+    return _converted(name, records, options).sentences
+
+
+def _converted(name: str, records: Iterable[Record], options: ReadOptions) -> Converted:
     usable = []
     for record in records:
         if record.reason:
@@ -52,21 +61,25 @@ def sentences_from(name: str, records: Iterator[Record], options: ReadOptions) -
         usable.append(record)
     tags = _named_tags(name, usable, options.rules) if options.tagged else {}
     documents: dict[Any, int] = {}
-    sentences = []
+    changes = Changes()
+    sentences: list[Sentence] = []
     for record in usable:
         key: Any = (record.source, record.document)
         if isinstance(record.content, str) and record.document is None:
             key = (record.source, record.line, "a text of its own")
         document = documents.setdefault(key, len(documents))
-        for words, named in _tagged(record, tags, options, changes):
-            sentences.append(Sentence(words, named, document, record.line))
+        if isinstance(record.content, str):
+            sentences += _of_text(record, record.content, document, options, changes)
+        else:
+            named = record.tags and tuple([tags[tag] for tag in record.tags])
+            sentences.append(Sentence(record.content, named, document, record.line))
     changes.report(name)
     if len(sentences) == 1 and len(sentences[0].words) > _LONG:
         warn(
             f"{name}: all its {len(sentences[0].words):,} words are one sentence; "
             "separate sentences by blank lines."
         )
-    return in_bio2(name, _renumbered(sentences))
+    return converted(name, _renumbered(sentences))
 
 
 def _renumbered(sentences: list[Sentence]) -> list[Sentence]:
@@ -75,29 +88,32 @@ def _renumbered(sentences: list[Sentence]) -> list[Sentence]:
     if len(used) == max(used, default=-1) + 1:
         return sentences
     numbers = {document: number for number, document in enumerate(used)}
-    return [Sentence(s.words, s.tags, numbers[s.document], s.line) for s in sentences]
+    return [replace(sentence, document=numbers[sentence.document]) for sentence in sentences]
 
 
-def _tagged(
-    record: Record, tags: dict[Any, str], options: ReadOptions, changes: Changes
-) -> Iterator[tuple[tuple[str, ...], tuple[str, ...] | None]]:
-    """Words and tags of each sentence of a record.
+def _of_text(
+    record: Record, text: str, document: int, options: ReadOptions, changes: Changes
+) -> list[Sentence]:
+    """The sentences of a record with a text.
 
     Raises:
         DataError: its entities are malformed.
     """
-    if not isinstance(record.content, str):
-        named = record.tags if record.tags is None else tuple([tags[tag] for tag in record.tags])
-        yield record.content, named
-        return
     changes.place = str(record.line)
-    entities = record.entities or ()
+    sentences = []
     try:
-        read = list(tagged_sentences(record.content, entities, options.rules, changes, record.tokens))
+        for offsets, tags in tagged_sentences(
+            text, record.entities or (), options.rules, changes, record.tokens
+        ):
+            words = tuple([text[start:end] for start, end in offsets])
+            within = InText(text, offsets, record.id)
+            named = tags if options.tagged else None
+            sentences.append(Sentence(words, named, document, record.line, within))
     except UserError as error:
         raise DataError(f"{record.source}:{record.line}: {error}") from None
-    for words, found in read:
-        yield words, found if options.tagged else None
+    if not sentences:
+        changes("texts have no words and are left out", text)
+    return sentences
 
 
 def _named_tags(name: str, records: Sequence[Record], rules: AnnotationRules) -> dict[Any, str]:

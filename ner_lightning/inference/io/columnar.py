@@ -1,20 +1,22 @@
 """Converts lines of JSON to Parquet and to spaCy's DocBin, which cannot grow line by line."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ner_lightning.data.running_text import Offsets
 from ner_lightning.data.schemes import spans
 from ner_lightning.errors import UserError
 from ner_lightning.inference.result import Tagged
 from ner_lightning.system.atomic import replacing
 
+TaggedWords = tuple[str, Sequence[Offsets], Iterable[int], Sequence[str]]
 GROUP_ROWS = 1000  # in a row group of Parquet
 _ENTITY = pa.struct(
     [
@@ -69,15 +71,26 @@ def check_spacy() -> None:
 
 def doc_bin(lines: Path, file: Path) -> None:
     """Converts lines made by `with_words` to spaCy's DocBin, which holds all of them in memory."""
+    doc_bin_of(((row["text"], row["words"], row["sentences"], row["tags"]) for row in _rows(lines)), file)
+
+
+def doc_bin_of(texts: Iterable[TaggedWords], file: Path) -> None:
+    """Writes texts as spaCy's DocBin, which holds all of them in memory.
+
+    Args:
+        texts: of each the text, the offsets of its words, the number of words in each sentence, and a tag
+            for each word.
+        file: the file, replaced in one step.
+    """
     from spacy.tokens import Doc, DocBin, Span
     from spacy.vocab import Vocab
 
     vocab = Vocab()
     docs = DocBin(attrs=["ORTH", "SPACY", "ENT_IOB", "ENT_TYPE", "SENT_START"])
-    for row in _rows(lines):
-        tokens, token_of = _tokens(row["text"], row["words"])
-        first_words = {sum(row["sentences"][:index]) for index in range(len(row["sentences"]))}
-        first_tokens = {token_of[word] for word in first_words} | {0}
+    for text, words, sizes, tags in texts:
+        tokens, token_of = _tokens(text, words)
+        first_words = set(accumulate(sizes, initial=0))
+        first_tokens = {token_of[word] for word in first_words if word < len(words)} | {0}
         doc = Doc(
             vocab,
             words=[word for word, _ in tokens],
@@ -87,7 +100,7 @@ def doc_bin(lines: Path, file: Path) -> None:
         doc.set_ents(
             [
                 Span(doc, token_of[span.start], token_of[span.end - 1] + 1, label=span.type)
-                for span in spans(row["tags"])
+                for span in spans(tags)
             ]
         )
         docs.add(doc)

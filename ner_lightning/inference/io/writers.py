@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data.readers.column_layout import DOCSTART
+from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.columns import UNWRITABLE
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.schemes import OUTSIDE
@@ -43,7 +43,7 @@ def writer(format: str, types: Sequence[str], *, wide: bool = False, color: bool
     """The writer of a format.
 
     Args:
-        format: one of `formats.OUTPUTS`.
+        format: one of `output_formats.OUTPUTS`.
         types: entity types, in order.
         wide: CSV or Parquet with a row per text and a column per type.
         color: colour the entities, in text for a terminal.

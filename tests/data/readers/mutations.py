@@ -3,7 +3,7 @@
 import random
 from io import BytesIO
 
-from ner_lightning.data.readers.options import Opened, ReadOptions
+from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.errors import UserError
 
 _SIGNS = [b"\t", b"\n", b"\r", b" ", b"[", b"]", b"|", b"\\", b"(", b")", b"-", b"_", b"*", b"0", b"9999"]

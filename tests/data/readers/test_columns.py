@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ner_lightning.data.readers.columns import write_conll
 from ner_lightning.data.readers.jsonl import write_jsonl
-from ner_lightning.data.readers.options import ReadOptions
+from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import Span, to_bio2
 from ner_lightning.data.sentence import DataError, Sentence

@@ -5,7 +5,7 @@ from data.readers.mutations import check, opened, read, survives
 
 from ner_lightning.data.readers.conll2012 import is_conll2012, read_conll2012
 from ner_lightning.data.readers.conllu import is_conllu, read_conllu
-from ner_lightning.data.readers.options import ReadOptions
+from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.sentence import DataError
 

@@ -26,7 +26,7 @@ TEST = [(["Norvik", "sleeps"], ["B-LOC", "O"]), (["Nobody", "knows"], ["O", "O"]
 LOADER = """
 import dataclasses, json, logging, sys, time
 from ner_lightning.data.readers.hub_dataset import load_hub
-from ner_lightning.data.readers.options import ReadOptions
+from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.system.hub_access import check_model_access
 from ner_lightning.errors import UserError
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.readers.char_spans import tagged_sentences
-from ner_lightning.data.readers.options import AnnotationRules, ReadOptions
+from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.running_text import from_text
@@ -238,7 +238,8 @@ def test_no_character_and_no_entity_is_lost_without_a_word(given_text, misaligne
     entities = [each for each in entities if not is_invisible(text[each.start : each.end])]
     changes = []
     rules = AnnotationRules(misaligned, overlapping)
-    sentences = list(tagged_sentences(text, entities, rules, lambda kind, text: changes.append(kind)))
+    read = tagged_sentences(text, entities, rules, lambda kind, text: changes.append(kind))
+    sentences = [([text[a:b] for a, b in offsets], tags) for offsets, tags in read]
     written = "".join("".join(words) for words, _ in sentences)
     assert written == "".join(text[a:b] for a, b in from_text(text).offsets)
     kept = sum(len(spans(tags)) for _, tags in sentences)

@@ -5,7 +5,7 @@ import yaml
 
 from ner_lightning.commands.main import main
 from ner_lightning.data.readers.jsonl import write_jsonl
-from ner_lightning.data.readers.options import ReadOptions
+from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.sentence import DataError
 

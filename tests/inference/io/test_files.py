@@ -16,7 +16,7 @@ import taggers
 from ner_lightning.commands.main import main
 from ner_lightning.data.readers import record
 from ner_lightning.data.readers.files import Inputs
-from ner_lightning.data.readers.options import ReadOptions
+from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import numbered
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.running_text import from_text, from_words

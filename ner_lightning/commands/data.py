@@ -1,0 +1,257 @@
+"""`ner-lightning data`: converts, splits and checks annotated data; needs no torch."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from ner_lightning.commands.options import Parser
+from ner_lightning.data.readers import read_options
+from ner_lightning.errors import UserError
+from ner_lightning.system.progress import shown, stage
+
+if TYPE_CHECKING:
+    from ner_lightning.data.corpus_settings import Files
+    from ner_lightning.data.sentence import Sentence
+
+ACTIONS = {
+    "convert": "convert annotated files to another format: INPUT ... --output FILE",
+    "split": "split a file into train, valid and test: FILE --output DIR",
+    "check": "look for what is wrong or odd in a data set: DIR or FILE",
+}
+OUTPUTS = ("jsonl", "conll", "csv", "parquet", "spacy", "doccano", "labelstudio", "prodigy")
+_SUFFIXES = {
+    "jsonl": ".jsonl",
+    "conll": ".conll",
+    "csv": ".csv",
+    "parquet": ".parquet",
+    "spacy": ".spacy",
+    "doccano": ".jsonl",
+    "labelstudio": ".json",
+    "prodigy": ".jsonl",
+}
+_BY_SUFFIX = {".ndjson": "jsonl", ".txt": "conll", ".bio": "conll", ".tsv": "conll"}
+_BY_SUFFIX |= {_SUFFIXES[name]: name for name in ("jsonl", "conll", "csv", "parquet", "spacy")}
+
+
+def run(subcommand: str, args: Sequence[str]) -> None:
+    """Runs one of `ACTIONS`; raises UserError at a user's mistake."""
+    words = list(args)
+    if not words or words[0] in ("-h", "--help"):
+        sys.stdout.write(_help())
+        return
+    if words[0] not in ACTIONS:
+        raise UserError(f"there is no `data {words[0]}`; there are {', '.join(ACTIONS)}")
+    options = parser(f"{subcommand} {words[0]}").parse_args(words[1:])
+    with shown("stderr"):
+        {"convert": _convert, "split": _split, "check": _check}[words[0]](options)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    output = Path(options.output)
+    format = _output_format(options.to, output)
+    inputs = [Path(name) for name in options.input if name != "-"]
+    _check_free([output], inputs, overwrite=options.overwrite)
+    sentences = _read(options.input, _files(options))
+    _write(format, output, sentences)
+    stage(f"{_counted(sentences)}: {output}")
+
+
+def _split(options: argparse.Namespace) -> None:
+    from ner_lightning.data.splitting import divide
+
+    shares = {name: getattr(options, name) for name in ("valid", "test") if getattr(options, name)}
+    shares = {"train": 1 - sum(shares.values()), **shares}
+    sentences = _read([options.input], _files(options))
+    format = options.to or _like(Path(options.input), sentences)
+    folder = Path(options.output)
+    outputs = {name: folder / f"{name}{_SUFFIXES[format]}" for name in shares}
+    _check_free(list(outputs.values()), [Path(options.input)], overwrite=options.overwrite)
+    division = divide(sentences, shares, options.seed)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output {folder}: {(error.strerror or 'cannot be made').lower()}") from None
+    for name, path in outputs.items():
+        part = [sentences[index] for index in division.parts[name]]
+        _write(format, path, part)
+        stage(f"{_counted(part)}: {path}")
+    stage(division.summary())
+
+
+def _check(options: argparse.Namespace) -> None:
+    from ner_lightning.analysis.data_check import check_data
+    from ner_lightning.analysis.data_page import data_blocks, data_page
+    from ner_lightning.analysis.render.blocks import terminal
+    from ner_lightning.commands.data_facts import read_splits
+    from ner_lightning.system.atomic import write_text
+
+    splits = read_splits(options.input, _files(options), options.backbone, options.max_length)
+    check = check_data(splits.sentences, splits.origins, facts=splits.facts)
+    if options.json:
+        sys.stdout.write(json.dumps(check.to_dict(), ensure_ascii=False, indent=1) + "\n")
+    else:
+        sys.stdout.write(terminal(data_blocks(check, text=not options.no_text, figures=False)))
+    if options.output:
+        _check_free([Path(options.output)], list(map(Path, splits.origins.values())), overwrite=True)
+        write_text(Path(options.output), data_page(check, text=not options.no_text))
+        stage(f"The same as a page: {options.output}")
+    if check.problems:
+        titles = "; ".join(finding.title for finding in check.problems)
+        raise UserError(f"no model can be trained on {options.input}: {titles}")
+
+
+def _files(options: argparse.Namespace) -> "Files":
+    from ner_lightning.data.corpus_settings import Files
+
+    return Files(
+        format=options.source_format,
+        **{name: getattr(options, name) for name in (*read_options.COLUMN_OPTIONS, *_RULES, "tag_names")},
+    )
+
+
+def _read(inputs: Sequence[str], files: "Files") -> list["Sentence"]:
+    """The sentences of several files, whose documents are numbered one after the other."""
+    from dataclasses import replace
+
+    from ner_lightning.data.readers.sentences import read_sentences
+
+    sentences: list[Sentence] = []
+    for name in inputs:
+        offset = sentences[-1].document + 1 if sentences else 0
+        read = read_sentences(name, files.options())
+        offset = max((each.document for each in sentences), default=-1) + 1
+        sentences += [replace(each, document=each.document + offset) for each in read] if offset else read
+    return sentences
+
+
+def _write(format: str, path: Path, sentences: Sequence["Sentence"]) -> None:
+    from ner_lightning.data.annotation_writers import WRITERS, annotated_texts
+
+    try:
+        if format != "spacy":
+            WRITERS[format](path, sentences)
+            return
+        from ner_lightning.inference.io.columnar import check_spacy, doc_bin_of
+
+        check_spacy()
+        doc_bin_of(
+            (
+                (
+                    text.text,
+                    [o for offsets in text.offsets for o in offsets],
+                    map(len, text.offsets),
+                    text.tags,
+                )
+                for text in annotated_texts(sentences)
+            ),
+            path,
+        )
+    except OSError as error:
+        raise UserError(f"--output {path}: {(error.strerror or 'cannot be written').lower()}") from None
+
+
+def _like(source: Path, sentences: Sequence["Sentence"]) -> str:
+    """The format of a file's parts: its own if that can be written, or else the next best."""
+    if any(sentence.within is not None for sentence in sentences):
+        return "doccano"
+    return _BY_SUFFIX.get(source.suffix.lower(), "jsonl")
+
+
+def _output_format(asked: str | None, output: Path) -> str:
+    format = asked or _BY_SUFFIX.get(output.suffix.lower())
+    if format is None:
+        raise UserError(
+            f"--output {output} ends in none of {', '.join(_BY_SUFFIX)};\n"
+            f"rename it, or name its format with --to ({', '.join(OUTPUTS)})"
+        )
+    return format
+
+
+def _check_free(outputs: Sequence[Path], inputs: Sequence[Path], *, overwrite: bool) -> None:
+    """Checks that no input and, unless asked to, no other file is overwritten.
+
+    Raises:
+        UserError: one would be.
+    """
+    for output in outputs:
+        if any(output.exists() and source.exists() and output.samefile(source) for source in inputs):
+            raise UserError(f"--output {output} is what is read; name another one")
+        if output.is_dir() or (output.exists() and not overwrite):
+            raise UserError(f"--output {output} exists; move it away, or write over it with --overwrite")
+
+
+def _counted(sentences: Sequence["Sentence"]) -> str:
+    from ner_lightning.data.schemes import spans
+
+    types = Counter(span.type for sentence in sentences for span in spans(sentence.tags or ()))
+    words = sum(len(sentence.words) for sentence in sentences)
+    listed = ", ".join(f"{name} {count:,}" for name, count in types.most_common())
+    entities = f"{types.total():,} entities" + (f" ({listed})" if types else "")
+    return f"{len(sentences):,} sentences, {words:,} words, {entities}"
+
+
+_RULES = {
+    "misaligned": read_options.Misaligned,
+    "overlapping": read_options.Overlapping,
+    "several_tags": read_options.SeveralTags,
+    "empty_words": read_options.EmptyWords,
+}
+_RULE_HELP = {
+    "misaligned": "an entity that begins or ends inside a word splits it, is expanded, or is dropped",
+    "overlapping": "of entities that overlap, keep the longest or the first; refuse stops",
+    "several_tags": "of several tags of a word, keep the first; refuse stops",
+    "empty_words": "leave out words without a visible character; refuse stops",
+}
+
+
+def _add_reading(parser: Parser) -> None:
+    """Adds the options of `data.files`."""
+    add = parser.add_argument
+    choices = get_args(read_options.FormatName)
+    add("--from", dest="source_format", choices=choices, help="format of the input (default: recognised)")
+    add("--words_column", metavar="NAME", help="column or field of words or text; a number counts from 0")
+    add("--tags_column", metavar="NAME", help="the same with tags or entities")
+    add("--document_column", metavar="NAME", help="the same with what tells documents apart")
+    add("--tag_names", metavar="TAGS", help="tags that numbers stand for, O,B-PER,I-PER; or a file of them")
+    for name, values in _RULES.items():
+        add(f"--{name}", choices=get_args(values), default=get_args(values)[0], help=_RULE_HELP[name])
+
+
+def parser(name: str) -> Parser:
+    """The options of `data convert`, `data split` or `data check`."""
+    action = name.rpartition(" ")[2]
+    made = Parser(name, ACTIONS.get(action, ACTIONS["check"]).partition(":")[0].capitalize() + ".")
+    add: Any = made.add_argument
+    if action == "convert":
+        add("input", nargs="+", metavar="INPUT", help="file or folder in any format; - for standard input")
+        add("--output", required=True, metavar="FILE", help=f"{', '.join(_BY_SUFFIX)}")
+    elif action == "split":
+        add("input", metavar="FILE", help="file or folder in any format; - for standard input")
+        add("--output", required=True, metavar="DIR", help="folder of train, valid and test")
+        add("--valid", type=float, default=0.1, metavar="SHARE", help="share of the words (0.1)")
+        add("--test", type=float, default=0.1, metavar="SHARE", help="share of the words (0.1); 0: none")
+        add("--seed", type=int, default=1, help="decides which documents (1)")
+    else:
+        add("input", metavar="DIR", help="folder of train, valid and test, or a file to be trained on")
+        add("--output", metavar="FILE", help="write a page as well: FILE.html")
+        add("--json", action="store_true", help="print JSON")
+        add("--no-text", action="store_true", help="leave out all text of the data")
+        add("--backbone", metavar="NAME", help="also check words and lengths with its tokenizer")
+        add("--max_length", type=int, default=512, metavar="N", help="window in sub-tokens (512)")
+    if action in ("convert", "split"):
+        add("--to", choices=OUTPUTS, help="format of the output (default: by the name, or as the input)")
+        add("--overwrite", action="store_true", help="write over existing files")
+    _add_reading(made)
+    return made
+
+
+def _help() -> str:
+    rows = "".join(f"  {name:<12}{what}\n" for name, what in ACTIONS.items())
+    return (
+        "usage: ner-lightning data ACTION ...\n\n"
+        f"{rows}\n`ner-lightning data ACTION --help` lists an action's options.\n"
+    )
