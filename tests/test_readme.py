@@ -63,7 +63,7 @@ QUESTIONS = [
     ),
     ("Where is F1 counted?", "f1, count", "metrics/from_counts.py", "def f1("),
     ("Where is the learning-rate schedule?", "learning-rate, schedule", "training/optim.py", "def schedule("),
-    ("Where is a CoNLL file read?", "conll, reads", "data/readers/columns.py", "def read_conll("),
+    ("Where is a CoNLL file read?", "columns; every error", "data/readers/columns.py", "def read_columns("),
     (
         "Where does attention become bidirectional?",
         "attention, bidirectional",

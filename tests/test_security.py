@@ -144,7 +144,7 @@ def test_text_from_data_is_shown_escaped(place, monkeypatch, capsys):
     Path("evil.jsonl").write_text('{"\\u001b[31m": 1}\n', encoding="utf-8")
     capsys.readouterr()
     assert main(["fit", "--config", "good.yaml", "--data.train", "evil.jsonl"]) == 2
-    assert r"fields (\x1b[31m)" in capsys.readouterr().err
+    assert r"fields: \x1b[31m" in capsys.readouterr().err
     assert main(["predict", "--text", evil]) == 0
     assert "\x1b" not in capsys.readouterr().out
 

@@ -6,9 +6,9 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
-from ner_lightning.commands.options import Parser
+from ner_lightning.commands.data_options import ACTIONS, BY_SUFFIX, OUTPUTS, RULES, SUFFIXES, parser
 from ner_lightning.data.readers import read_options
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import shown, stage
@@ -16,25 +16,6 @@ from ner_lightning.system.progress import shown, stage
 if TYPE_CHECKING:
     from ner_lightning.data.corpus_settings import Files
     from ner_lightning.data.sentence import Sentence
-
-ACTIONS = {
-    "convert": "convert annotated files to another format: INPUT ... --output FILE",
-    "split": "split a file into train, valid and test: FILE --output DIR",
-    "check": "look for what is wrong or odd in a data set: DIR or FILE",
-}
-OUTPUTS = ("jsonl", "conll", "csv", "parquet", "spacy", "doccano", "labelstudio", "prodigy")
-_SUFFIXES = {
-    "jsonl": ".jsonl",
-    "conll": ".conll",
-    "csv": ".csv",
-    "parquet": ".parquet",
-    "spacy": ".spacy",
-    "doccano": ".jsonl",
-    "labelstudio": ".json",
-    "prodigy": ".jsonl",
-}
-_BY_SUFFIX = {".ndjson": "jsonl", ".txt": "conll", ".bio": "conll", ".tsv": "conll"}
-_BY_SUFFIX |= {_SUFFIXES[name]: name for name in ("jsonl", "conll", "csv", "parquet", "spacy")}
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -68,7 +49,7 @@ def _split(options: argparse.Namespace) -> None:
     sentences = _read([options.input], _files(options))
     format = options.to or _like(Path(options.input), sentences)
     folder = Path(options.output)
-    outputs = {name: folder / f"{name}{_SUFFIXES[format]}" for name in shares}
+    outputs = {name: folder / f"{name}{SUFFIXES[format]}" for name in shares}
     _check_free(list(outputs.values()), [Path(options.input)], overwrite=options.overwrite)
     division = divide(sentences, shares, options.seed)
     try:
@@ -109,7 +90,7 @@ def _files(options: argparse.Namespace) -> "Files":
 
     return Files(
         format=options.source_format,
-        **{name: getattr(options, name) for name in (*read_options.COLUMN_OPTIONS, *_RULES, "tag_names")},
+        **{name: getattr(options, name) for name in (*read_options.COLUMN_OPTIONS, *RULES, "tag_names")},
     )
 
 
@@ -158,14 +139,14 @@ def _like(source: Path, sentences: Sequence["Sentence"]) -> str:
     """The format of a file's parts: its own if that can be written, or else the next best."""
     if any(sentence.within is not None for sentence in sentences):
         return "doccano"
-    return _BY_SUFFIX.get(source.suffix.lower(), "jsonl")
+    return BY_SUFFIX.get(source.suffix.lower(), "jsonl")
 
 
 def _output_format(asked: str | None, output: Path) -> str:
-    format = asked or _BY_SUFFIX.get(output.suffix.lower())
+    format = asked or BY_SUFFIX.get(output.suffix.lower())
     if format is None:
         raise UserError(
-            f"--output {output} ends in none of {', '.join(_BY_SUFFIX)};\n"
+            f"--output {output} ends in none of {', '.join(BY_SUFFIX)};\n"
             f"rename it, or name its format with --to ({', '.join(OUTPUTS)})"
         )
     return format
@@ -192,61 +173,6 @@ def _counted(sentences: Sequence["Sentence"]) -> str:
     listed = ", ".join(f"{name} {count:,}" for name, count in types.most_common())
     entities = f"{types.total():,} entities" + (f" ({listed})" if types else "")
     return f"{len(sentences):,} sentences, {words:,} words, {entities}"
-
-
-_RULES = {
-    "misaligned": read_options.Misaligned,
-    "overlapping": read_options.Overlapping,
-    "several_tags": read_options.SeveralTags,
-    "empty_words": read_options.EmptyWords,
-}
-_RULE_HELP = {
-    "misaligned": "an entity that begins or ends inside a word splits it, is expanded, or is dropped",
-    "overlapping": "of entities that overlap, keep the longest or the first; refuse stops",
-    "several_tags": "of several tags of a word, keep the first; refuse stops",
-    "empty_words": "leave out words without a visible character; refuse stops",
-}
-
-
-def _add_reading(parser: Parser) -> None:
-    """Adds the options of `data.files`."""
-    add = parser.add_argument
-    choices = get_args(read_options.FormatName)
-    add("--from", dest="source_format", choices=choices, help="format of the input (default: recognised)")
-    add("--words_column", metavar="NAME", help="column or field of words or text; a number counts from 0")
-    add("--tags_column", metavar="NAME", help="the same with tags or entities")
-    add("--document_column", metavar="NAME", help="the same with what tells documents apart")
-    add("--tag_names", metavar="TAGS", help="tags that numbers stand for, O,B-PER,I-PER; or a file of them")
-    for name, values in _RULES.items():
-        add(f"--{name}", choices=get_args(values), default=get_args(values)[0], help=_RULE_HELP[name])
-
-
-def parser(name: str) -> Parser:
-    """The options of `data convert`, `data split` or `data check`."""
-    action = name.rpartition(" ")[2]
-    made = Parser(name, ACTIONS.get(action, ACTIONS["check"]).partition(":")[0].capitalize() + ".")
-    add: Any = made.add_argument
-    if action == "convert":
-        add("input", nargs="+", metavar="INPUT", help="file or folder in any format; - for standard input")
-        add("--output", required=True, metavar="FILE", help=f"{', '.join(_BY_SUFFIX)}")
-    elif action == "split":
-        add("input", metavar="FILE", help="file or folder in any format; - for standard input")
-        add("--output", required=True, metavar="DIR", help="folder of train, valid and test")
-        add("--valid", type=float, default=0.1, metavar="SHARE", help="share of the words (0.1)")
-        add("--test", type=float, default=0.1, metavar="SHARE", help="share of the words (0.1); 0: none")
-        add("--seed", type=int, default=1, help="decides which documents (1)")
-    else:
-        add("input", metavar="DIR", help="folder of train, valid and test, or a file to be trained on")
-        add("--output", metavar="FILE", help="write a page as well: FILE.html")
-        add("--json", action="store_true", help="print JSON")
-        add("--no-text", action="store_true", help="leave out all text of the data")
-        add("--backbone", metavar="NAME", help="also check words and lengths with its tokenizer")
-        add("--max_length", type=int, default=512, metavar="N", help="window in sub-tokens (512)")
-    if action in ("convert", "split"):
-        add("--to", choices=OUTPUTS, help="format of the output (default: by the name, or as the input)")
-        add("--overwrite", action="store_true", help="write over existing files")
-    _add_reading(made)
-    return made
 
 
 def _help() -> str:

@@ -12,6 +12,7 @@ from ner_lightning.data.readers.arrow import is_saved_dataset, saved_splits
 from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.data.readers.hub_dataset import load_hub
 from ner_lightning.data.readers.sentences import read_sentences
+from ner_lightning.data.schemes import OUTSIDE, split_tag
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
 from ner_lightning.data.splitting import Division, divide
 from ner_lightning.errors import UserError
@@ -126,7 +127,13 @@ class Source(SentenceSource):
         shares |= {name: HELD_OUT[name] for name in held_out}
         if path not in self._divided:
             sentences = read_sentences(path, self.files.options())
-            self._divided[path] = sentences, divide(sentences, shares, SEED)
+            try:
+                self._divided[path] = sentences, divide(sentences, shares, SEED)
+            except UserError as error:
+                raise UserError(
+                    f"{path}: there is no {' and no '.join(held_out)} split, and none can be held out:\n"
+                    f"{error}, or set data.valid"
+                ) from None
             names = " and ".join(held_out)
             stage(
                 f"{path}: there is no {names} split, so one is held out: {self._divided[path][1].summary()}"
@@ -134,7 +141,10 @@ class Source(SentenceSource):
         sentences, division = self._divided[path]
         part = [sentences[index] for index in division.parts[split]]
         rule = ", ".join(f"{name} {share:g}" for name, share in shares.items())
-        return Split(part, None, f"{path} ({split} part)", f"sha256:{_digest(path)} ({split} of {rule})")
+        # Those of the whole file, in its order: a rare type may be in one part alone.
+        tags = (tag for sentence in sentences for tag in sentence.tags or ())
+        types = tuple(dict.fromkeys(split_tag(tag)[1] for tag in tags if tag != OUTSIDE)) or None
+        return Split(part, types, f"{path} ({split} part)", f"sha256:{_digest(path)} ({split} of {rule})")
 
     def local(self) -> dict[str, Path]:
         """The file or folder of each split that is on this machine.

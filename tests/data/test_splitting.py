@@ -19,7 +19,7 @@ WORDS = ("Ilse", "Braun", "met", "12", "7", "the", "board", "of", "Nordwind")
 
 
 def sentence(text, document=0, tags=None):
-    words = tuple(text.divide())
+    words = tuple(text.split())
     return Sentence(words, tags or ("O",) * len(words), document)
 
 
@@ -37,7 +37,7 @@ def numbered(count, document=lambda index: 0, kind=lambda index: None):
 
 def similarity(one, other):
     """Jaccard similarity of the triples of two sentences' words."""
-    a, b = ({*zip(w, w[1:], w[2:], strict=False)} for w in (normalised(x).divide(" ") for x in (one, other)))
+    a, b = ({*zip(w, w[1:], w[2:], strict=False)} for w in (normalised(x).split(" ") for x in (one, other)))
     return len(a & b) / len(a | b)
 
 

@@ -60,6 +60,8 @@ def _converted(name: str, records: Iterable[Record], options: ReadOptions) -> Co
             raise DataError(f"{record.source}:{record.line}: {record.reason}")
         usable.append(record)
     tags = _named_tags(name, usable, options.rules) if options.tagged else {}
+    if options.tagged and not any(isinstance(record.content, str) for record in usable):
+        _warn_of_unused(name, options.rules, ("misaligned", "overlapping"), "no texts with entities")
     documents: dict[Any, int] = {}
     changes = Changes()
     sentences: list[Sentence] = []
@@ -131,9 +133,17 @@ def _named_tags(name: str, records: Sequence[Record], rules: AnnotationRules) ->
     form = TagForm.of(counts, rules.tag_names, first_of_several=rules.several_tags == "first")
     if form.problems:
         raise DataError(_first_problem(records, form))
+    if form.kind != "numbers":
+        _warn_of_unused(name, rules, ("tag_names",), "no numbers for tags")
     for line in form.said(counts):
         warn(f"{name}: {line}.")
     return form.tags
+
+
+def _warn_of_unused(name: str, rules: AnnotationRules, unused: Sequence[str], reason: str) -> None:
+    for rule in unused:
+        if getattr(rules, rule) != getattr(AnnotationRules(), rule):
+            warn(f"data.files.{rule} has no effect on {name}, which has {reason}.")
 
 
 def _first_problem(records: Sequence[Record], form: TagForm) -> str:

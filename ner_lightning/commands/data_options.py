@@ -1,0 +1,80 @@
+"""The actions of `ner-lightning data`, and their options."""
+
+from typing import Any, get_args
+
+from ner_lightning.commands.options import Parser
+from ner_lightning.data.readers import read_options
+
+ACTIONS = {
+    "convert": "convert annotated files to another format: INPUT ... --output FILE",
+    "split": "split a file into train, valid and test: FILE --output DIR",
+    "check": "look for what is wrong or odd in a data set: DIR or FILE",
+}
+OUTPUTS = ("jsonl", "conll", "csv", "parquet", "spacy", "doccano", "labelstudio", "prodigy")
+SUFFIXES = {
+    "jsonl": ".jsonl",
+    "conll": ".conll",
+    "csv": ".csv",
+    "parquet": ".parquet",
+    "spacy": ".spacy",
+    "doccano": ".jsonl",
+    "labelstudio": ".json",
+    "prodigy": ".jsonl",
+}
+BY_SUFFIX = {".ndjson": "jsonl", ".txt": "conll", ".bio": "conll", ".tsv": "conll"}
+BY_SUFFIX |= {SUFFIXES[name]: name for name in ("jsonl", "conll", "csv", "parquet", "spacy")}
+
+
+RULES = {
+    "misaligned": read_options.Misaligned,
+    "overlapping": read_options.Overlapping,
+    "several_tags": read_options.SeveralTags,
+    "empty_words": read_options.EmptyWords,
+}
+_RULE_HELP = {
+    "misaligned": "an entity that begins or ends inside a word splits it, is expanded, or is dropped",
+    "overlapping": "of entities that overlap, keep the longest or the first; refuse stops",
+    "several_tags": "of several tags of a word, keep the first; refuse stops",
+    "empty_words": "leave out words without a visible character; refuse stops",
+}
+
+
+def _add_reading(parser: Parser) -> None:
+    """Adds the options of `data.files`."""
+    add = parser.add_argument
+    choices = get_args(read_options.FormatName)
+    add("--from", dest="source_format", choices=choices, help="format of the input (default: recognised)")
+    add("--words_column", metavar="NAME", help="column or field of words or text; a number counts from 0")
+    add("--tags_column", metavar="NAME", help="the same with tags or entities")
+    add("--document_column", metavar="NAME", help="the same with what tells documents apart")
+    add("--tag_names", metavar="TAGS", help="tags that numbers stand for, O,B-PER,I-PER; or a file of them")
+    for name, values in RULES.items():
+        add(f"--{name}", choices=get_args(values), default=get_args(values)[0], help=_RULE_HELP[name])
+
+
+def parser(name: str) -> Parser:
+    """The options of `data convert`, `data split` or `data check`."""
+    action = name.rpartition(" ")[2]
+    made = Parser(name, ACTIONS.get(action, ACTIONS["check"]).partition(":")[0].capitalize() + ".")
+    add: Any = made.add_argument
+    if action == "convert":
+        add("input", nargs="+", metavar="INPUT", help="file or folder in any format; - for standard input")
+        add("--output", required=True, metavar="FILE", help=f"{', '.join(BY_SUFFIX)}")
+    elif action == "split":
+        add("input", metavar="FILE", help="file or folder in any format; - for standard input")
+        add("--output", required=True, metavar="DIR", help="folder of train, valid and test")
+        add("--valid", type=float, default=0.1, metavar="SHARE", help="share of the words (0.1)")
+        add("--test", type=float, default=0.1, metavar="SHARE", help="share of the words (0.1); 0: none")
+        add("--seed", type=int, default=1, help="decides which documents (1)")
+    else:
+        add("input", metavar="DIR", help="folder of train, valid and test, or a file to be trained on")
+        add("--output", metavar="FILE", help="write a page as well: FILE.html")
+        add("--json", action="store_true", help="print JSON")
+        add("--no-text", action="store_true", help="leave out all text of the data")
+        add("--backbone", metavar="NAME", help="also check words and lengths with its tokenizer")
+        add("--max_length", type=int, default=512, metavar="N", help="window in sub-tokens (512)")
+    if action in ("convert", "split"):
+        add("--to", choices=OUTPUTS, help="format of the output (default: by the name, or as the input)")
+        add("--overwrite", action="store_true", help="write over existing files")
+    _add_reading(made)
+    return made
