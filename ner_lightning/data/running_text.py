@@ -16,7 +16,9 @@ Words are split as in CoNLL-2003, so that a tagger sees words like those of its 
 A piece is what the model reads at once; see `pieces`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, pairwise
 from typing import NamedTuple
 
@@ -62,6 +64,11 @@ _TOKEN = regex.compile(
     """,
     regex.VERBOSE,
 )
+_CHUNK = re.compile(r"\S+")  # as in regex, but for these:
+_SEPARATORS = re.compile(r"[\x1c-\x1f]")
+# Numbers and dots: whether they belong to a word depends on the line, and on the next word.
+_IN_CONTEXT = re.compile(r"[.\d]")
+_STOP = re.compile(r"[a-z]{5,}\.[\"')\]]*")  # no abbreviation is so long and all in lower case
 _FULL_STOPS = frozenset(".!?…‼⁇⁈⁉؟۔।") | {"..", "...", "...."}
 _WIDE_STOPS = frozenset("。！？｡")  # no space follows these
 _CLOSING = frozenset("\"'”’»›)]}") | {"''"}
@@ -126,7 +133,28 @@ def from_words(words: Sequence[str]) -> Document:
 
 def words(text: str) -> list[Offsets]:
     """The words of a text, in order, none of them empty; the module's docstring defines them."""
-    return [match.span() for match in _TOKEN.finditer(text)]
+    if _SEPARATORS.search(text):
+        return [match.span() for match in _TOKEN.finditer(text)]
+    found: list[Offsets] = []
+    for match in _CHUNK.finditer(text):
+        chunk = match[0]
+        if chunk.isascii() and chunk.isalpha():  # most words
+            found.append(match.span())
+            continue
+        start, end = match.span()
+        if _IN_CONTEXT.search(chunk) is None or _STOP.fullmatch(chunk):
+            found += [(start + first, start + after) for first, after in _parts_of(chunk)]
+            continue
+        while start < end and (token := _TOKEN.search(text, start)) and token.start() < end:
+            found.append(token.span())
+            start = token.end()
+    return found
+
+
+@lru_cache(maxsize=2**16)
+def _parts_of(chunk: str) -> tuple[Offsets, ...]:
+    """The words of a text without white space, of which none depends on what is around it."""
+    return tuple(match.span() for match in _TOKEN.finditer(chunk))
 
 
 def pieces(text: str, words: Sequence[Offsets]) -> list[Offsets]:

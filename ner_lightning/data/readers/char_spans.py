@@ -1,6 +1,8 @@
 """Makes sentences with BIO2 tags from texts with entities as character offsets."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 
 from ner_lightning.data.readers.read_options import AnnotationRules
 from ner_lightning.data.readers.record import CharSpan
@@ -37,17 +39,12 @@ def tagged_sentences(
         text, offsets, list(_word_spans(text, offsets, trimmed, rules, changed)), rules, changed
     )
     inside = {cut for span in spans for cut in range(span.start + 1, span.end)}
+    tags = to_bio2(spans, len(offsets))
     start = 0
     for _, end in pieces(text, offsets):
-        if end in inside:
-            continue
-        own = [
-            Span(span.type, span.start - start, span.end - start)
-            for span in spans
-            if start <= span.start < end
-        ]
-        yield tuple(offsets[start:end]), tuple(to_bio2(own, end - start))
-        start = end
+        if end not in inside:
+            yield tuple(offsets[start:end]), tuple(tags[start:end])
+            start = end
 
 
 def _trimmed(text: str, entity: CharSpan) -> CharSpan:
@@ -75,24 +72,25 @@ def _split(
     text: str, offsets: list[Offsets], entities: Sequence[CharSpan], changed: Callable[[str, str], None]
 ) -> list[Offsets]:
     """Splits words where an entity begins or ends, unless one part would be invisible."""
-    borders = sorted({border for entity in entities for border in entity[:2]})
-    parts: list[Offsets] = []
+    known = {*chain.from_iterable(offsets)}
+    borders = sorted({border for entity in entities for border in entity[:2]} - known)
+    if not borders:
+        return offsets
+    starts = [start for start, _ in offsets]
+    parts: dict[int, list[Offsets]] = {}  # of each word that is split
     done: set[int] = set()
-    at = 0
-    for start, end in offsets:
-        while at < len(borders) and borders[at] <= start:
-            at += 1
-        while at < len(borders) and borders[at] < end:
-            if not is_invisible(text[start : borders[at]]) and not is_invisible(text[borders[at] : end]):
-                parts.append((start, borders[at]))
-                done.add(borders[at])
-                start = borders[at]
-            at += 1
-        parts.append((start, end))
+    for border in borders:
+        index = bisect_right(starts, border) - 1
+        if index < 0 or border > offsets[index][1]:
+            continue  # between words
+        *before, (start, end) = parts.get(index, [offsets[index]])
+        if not is_invisible(text[start:border]) and not is_invisible(text[border:end]):
+            parts[index] = [*before, (start, border), (border, end)]
+            done.add(border)
     for entity in entities:
         if done & {*entity[:2]}:
             changed("entities begin or end inside a word, which was split", text[entity.start : entity.end])
-    return parts
+    return [part for index, word in enumerate(offsets) for part in parts.get(index, (word,))]
 
 
 def _word_spans(
@@ -103,13 +101,14 @@ def _word_spans(
     changed: Callable[[str, str], None],
 ) -> Iterator[Span]:
     """Each entity as a span of words, in the order of the file."""
-    word_at = {place: index for index, (start, end) in enumerate(offsets) for place in range(start, end)}
+    starts = [start for start, _ in offsets]
+    ends = [end for _, end in offsets]
     for start, end, type_ in entities:
-        covered = [index for place in range(start, end) if (index := word_at.get(place)) is not None]
-        if not covered:
+        first = bisect_right(ends, start)  # the first word that ends after the start
+        last = bisect_left(starts, end) - 1  # the last word that starts before the end
+        if first > last:
             changed("entities have no word and were dropped", text[start:end])
             continue
-        first, last = covered[0], covered[-1]
         if offsets[first][0] < start or end < offsets[last][1]:
             if rules.misaligned == "drop":
                 changed("entities begin or end inside a word and were dropped", text[start:end])
