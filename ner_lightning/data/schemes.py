@@ -127,17 +127,14 @@ def detect(sequences: Iterable[Sequence[str]]) -> Scheme:
     Raises:
         UserError: a tag is malformed.
     """
-    scheme = Scheme.BIO2
+    pairs: set[tuple[str, str]] = set()
     for tags in sequences:
-        type_before = ""
-        for tag in tags:
-            letter, type_ = split_tag(tag)
-            if letter in "ES" or tag[0] in _ALIASES:
-                return Scheme.BIOES
-            if letter == "I" and type_ != type_before:
-                scheme = Scheme.IOB1
-            type_before = type_
-    return scheme
+        pairs.update(zip((OUTSIDE, *tags), tags, strict=False))
+    read = [(split_tag(before)[1], split_tag(tag), tag) for before, tag in pairs]
+    if any(letter in "ES" or tag[0] in _ALIASES for _, (letter, _), tag in read):
+        return Scheme.BIOES
+    is_iob1 = any(letter == "I" and type_ != type_before for type_before, (letter, type_), _ in read)
+    return Scheme.IOB1 if is_iob1 else Scheme.BIO2
 
 
 def convert(tags: Sequence[str], scheme: Scheme) -> list[str]:

@@ -19,6 +19,7 @@ from ner_lightning.data.tag_forms import OUTSIDES, TagForm
 from ner_lightning.errors import UserError
 
 _HASH = "#"
+_ODD = re.compile(r"[^\S \t\n]")  # white space of other kinds
 _COLUMN = re.compile(r"-?\d+")
 _OPTIONS = {"words": "words_column", "tags": "tags_column", "documents": "document_column"}
 
@@ -128,15 +129,22 @@ class ColumnLayout(NamedTuple):
         # A type that is written without B- may not have occurred among the first rows.
         return self.has_plain_tags or not fits or row[0] == _HASH
 
-    def rows(self, texts: Sequence[str]) -> list[list[str]] | None:
-        """The cells of a sentence's rows if they are as usual; None if they need a closer look."""
+    def is_plain(self, text: str) -> bool:
+        """Whether each of some lines is a row without anything odd, by which `plain_cells` may split them."""
         between, other = ("\t", " ") if self.tabs else (" ", "\t")
-        block = "\n".join(["", *texts, ""])
-        odd = ("\r", other, between * 2, "\n" + between, between + "\n")
-        if self.counted is not None or any(part in block for part in odd):
-            return None
-        rows = [text.split(between) for text in texts]
-        return rows if {len(row) for row in rows} == {self.width} else None
+        whole = f"\n{text}\n"
+        if text[0] in "#-" or self.width < 2 or self.counted is not None or _ODD.search(text):
+            return False
+        if any(
+            part in whole for part in (other, between * 2, f"\n{between}", f"{between}\n", f"\n{DOCSTART}")
+        ):
+            return False
+        return {row.count(between) for row in text.split("\n")} == {self.width - 1}
+
+    def plain_cells(self, text: str) -> list[str]:
+        """The cells of rows that are plain, one row after the other."""
+        between = "\t" if self.tabs else " "
+        return text.replace("\n", between).split(between)
 
     def problem(self, text: str) -> str | None:
         """What is wrong with the shape of a row; None if nothing is."""

@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
-from operator import itemgetter
+from itertools import chain
 from pathlib import Path
 
 from ner_lightning.data.readers.column_cells import DOCSTART, cells_of, starts_document
 from ner_lightning.data.readers.column_layout import ColumnLayout
 from ner_lightning.data.readers.column_rivals import Rivals
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
-from ner_lightning.data.readers.record import Line, Record, lines, rejected
+from ner_lightning.data.readers.record import Line, Paragraph, Record, paragraphs, rejected
 from ner_lightning.data.schemes import OUTSIDE
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.system.atomic import replacing_text
@@ -18,7 +17,6 @@ from ner_lightning.system.progress import stage
 
 UNWRITABLE = re.compile(r"^$|[ \t\r\n]+")
 HEAD = 1000  # lines by which the layout is recognised
-_REASON = itemgetter(Line._fields.index("reason"))
 MAX_ROWS = 100_000  # of a sentence
 
 
@@ -37,56 +35,79 @@ def read_columns(opened: Opened, options: ReadOptions) -> Iterator[Record]:
     Raises:
         DataError: it is not certain which columns hold words and tags.
     """
-    read = lines(opened.file)
-    head = list(islice(read, HEAD))
-    layout = ColumnLayout.of(opened.source, ["" if line.reason else line.text for line in head], options)
+    read = paragraphs(opened.file)
+    head: list[Line | Paragraph] = []
+    texts: list[str] = []
+    for item in read:
+        head.append(item)
+        texts += [item.text] if isinstance(item, Line) and not item.reason else item.text.split("\n")
+        if len(texts) >= HEAD:
+            break
+    layout = ColumnLayout.of(opened.source, texts, options)
     rivals = Rivals.of(layout, options)
-
     documents, starts, is_said = 0, False, False
-    rows: list[Line] = []
-    for line in chain(head, read, (Line(0, ""),)):
-        number, text, reason = line
-        begins = text[:1] == "-" and cells_of(text, tabs=layout.tabs)[0] == DOCSTART
-        if reason or (text and not begins and number != layout.header and not text.isspace()):
-            if rows or reason or text.lstrip()[0] != "#" or not layout.is_comment(text):
-                if len(rows) <= MAX_ROWS:
-                    rows.append(line)
-            elif starts_document(text):
-                documents, starts = documents + 1, True
-            continue
-        if rows:
-            record = _sentence(opened.source, rows, layout, rivals)
-            if not (is_said or record.reason):
-                stage(f"{opened.source}: {layout.describe(tagged=options.tagged)}.")
-                is_said = True
-            yield record._replace(document=(documents, record.document), starts_document=starts)
-            rows, starts = [], False
-        if begins:
+    for group in _groups(chain(head, read), layout):
+        if group is None:
             documents, starts = documents + 1, True
+            continue
+        record = _sentence(opened.source, group, layout, rivals)
+        if not (is_said or record.reason):
+            stage(f"{opened.source}: {layout.describe(tagged=options.tagged)}.")
+            is_said = True
+        yield record._replace(document=(documents, record.document), starts_document=starts)
+        starts = False
     rivals.check(f"{opened.source}:{layout.line}")
 
 
-def _sentence(source: str, lines: Sequence[Line], layout: ColumnLayout, rivals: Rivals) -> Record:
-    """A sentence from the lines of its rows."""
-    first = lines[0].number
-    is_good = not any(map(_REASON, lines))
-    rows = layout.rows([line.text for line in lines]) if is_good else None
-    if rows is None:
-        for number, text, reason in lines:
+def _groups(
+    read: Iterable[Line | Paragraph], layout: ColumnLayout
+) -> Iterator[Paragraph | list[Line] | None]:
+    """The rows of each sentence, without comments before it; None where a document begins."""
+    rows: list[Line] = []
+    for item in chain(read, (Line(0, ""),)):
+        if isinstance(item, Paragraph) and item.number > layout.header and layout.is_plain(item.text):
+            yield item
+            continue
+        # As the paragraph ends at an empty line, so do its lines.
+        for line in chain(item.lines(), (Line(0, ""),)) if isinstance(item, Paragraph) else (item,):
+            number, text, reason = line
+            begins = text[:1] == "-" and cells_of(text, tabs=layout.tabs)[0] == DOCSTART
+            if reason or (text and not begins and number != layout.header and not text.isspace()):
+                if rows or reason or text.lstrip()[0] != "#" or not layout.is_comment(text):
+                    rows += [line] if len(rows) <= MAX_ROWS else []
+                elif starts_document(text):
+                    yield None
+                continue
+            if rows:
+                yield rows
+                rows = []
+            if begins:
+                yield None
+
+
+def _sentence(source: str, group: Paragraph | Sequence[Line], layout: ColumnLayout, rivals: Rivals) -> Record:
+    """A sentence from its rows."""
+    if isinstance(group, Paragraph):
+        first, cells = group.number, layout.plain_cells(group.text)
+    else:
+        first, cells = group[0].number, []
+        for number, text, reason in group:
             problem = reason or layout.problem(text)
             if problem:
                 return rejected(Record(source, number, text), problem)
-        rows = [cells_of(line.text, tabs=layout.tabs) for line in lines]
-    if len(rows) > MAX_ROWS:
+            cells += cells_of(text, tabs=layout.tabs)
+    width = layout.width
+    count = len(cells) // width
+    if count > MAX_ROWS:
         reason = f"no blank line in {MAX_ROWS:,} rows; end each sentence with one"
-        return rejected(Record(source, first, lines[0].text), reason)
-    words = tuple([row[layout.word] for row in rows])
-    tags = None if rivals.tag is None else tuple([row[rivals.tag] for row in rows])
-    for column, cells in rivals.cells.items():
-        cells.update([row[column] for row in rows])
-    document = None if layout.document is None else rows[0][layout.document]
-    numbers = range(first, first + len(rows))
-    return Record(source, first, words, tags=tags, document=document, lines=numbers)
+        return rejected(Record(source, first, " ".join(cells[:width])), reason)
+    tags = None if rivals.tag is None else tuple(cells[rivals.tag :: width])
+    for column, met in rivals.cells.items():
+        met.update(cells[column::width])
+    document = None if layout.document is None else cells[layout.document]
+    lines = range(first, first + count)
+    words = tuple(cells[layout.word :: width])
+    return Record(source, first, words, tags=tags, document=document, lines=lines)
 
 
 def write_conll(path: str | Path, sentences: Iterable[Sentence], *columns: Iterable[Sequence[str]]) -> None:

@@ -91,8 +91,51 @@ class Line(NamedTuple):
     reason: str = ""
 
 
+class Paragraph(NamedTuple):
+    """Consecutive lines without an empty one among them.
+
+    Attributes:
+        number: of the first line.
+        text: the lines, with LF between them.
+    """
+
+    number: int
+    text: str
+
+    def lines(self) -> Iterator[Line]:
+        """Each line."""
+        return (Line(at, line) for at, line in enumerate(self.text.split("\n"), start=self.number))
+
+
 def lines(file: BinaryIO) -> Iterator[Line]:
     """The lines of a UTF-8 file, blank ones as well, without their ends (LF, CRLF, or CR throughout)."""
+    for number, block in _blocks(file):
+        yield from _decoded(block, number)
+
+
+def paragraphs(file: BinaryIO) -> Iterator[Line | Paragraph]:
+    """The same lines, but most of those between two empty lines together, which is several times as fast."""
+    for number, block in _blocks(file):
+        text = _text(block)
+        if text is None or "\n\n" not in text:
+            yield from _decoded(block, number)
+            continue
+        parts = text.split("\n\n")
+        last = len(parts) - 1
+        for place, part in enumerate(parts):
+            # The first part may continue the block before, and the last may be continued by the next one.
+            if place in (0, last):
+                yield from (Line(at, line) for at, line in enumerate(part.split("\n"), start=number))
+            elif rest := part.lstrip("\n"):
+                yield Paragraph(number + len(part) - len(rest), rest)
+            number += part.count("\n") + 1
+            if place < last:
+                yield Line(number, "")
+                number += 1
+
+
+def _blocks(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Parts of a file, each with the number of its first line, and without the end of its last one."""
     number, is_first, rest = 1, True, b""
     read = getattr(file, "read1", file.read)  # as much as is there, so that a slow stream is not waited for
     while data := read(_BLOCK):
@@ -101,15 +144,14 @@ def lines(file: BinaryIO) -> Iterator[Line]:
         end = data.rfind(b"\n")
         if end >= 0:
             block, rest = rest + data[:end], data[end + 1 :]
-            for line in _decoded(block, number):
-                yield line
-            number = line.number + 1
+            yield number, block
+            number += block.count(b"\n") + 1
         elif len(rest) <= MAX_BYTES:
             rest += data
     if rest:
         if number == 1 and len(rest) <= MAX_BYTES:  # no line ends in LF
             rest = rest.replace(b"\r", b"\n").removesuffix(b"\n")
-        yield from _decoded(rest, number)
+        yield number, rest
 
 
 def _decoded(block: bytes, number: int) -> Iterator[Line]:
@@ -119,17 +161,21 @@ def _decoded(block: bytes, number: int) -> Iterator[Line]:
         block: the block, not more than one line of which is longer than `MAX_BYTES`.
         number: of its first line.
     """
+    text = _text(block)
+    if text is None:
+        yield from (_examined(raw, at) for at, raw in enumerate(block.split(b"\n"), start=number))
+    else:
+        yield from (Line(at, line) for at, line in enumerate(text.split("\n"), start=number))
+
+
+def _text(block: bytes) -> str | None:
+    """Lines as text, with LF between them; None if one of them may not be used."""
+    if len(block) > MAX_BYTES:
+        return None
     try:
-        if len(block) > MAX_BYTES:
-            raise UnicodeError
-        text = block.decode("utf-8")
-    except UnicodeError:
-        for place, raw in enumerate(block.split(b"\n"), start=number):
-            yield _examined(raw, place)
-        return
-    has_returns = "\r" in text
-    for place, line in enumerate(text.split("\n"), start=number):
-        yield Line(place, line.removesuffix("\r") if has_returns else line)
+        return block.decode("utf-8").replace("\r\n", "\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        return None
 
 
 def _examined(raw: bytes, number: int) -> Line:
