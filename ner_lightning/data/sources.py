@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ner_lightning.data.corpus_settings import Files
+from ner_lightning.data.readers import brat
 from ner_lightning.data.readers.arrow import is_saved_dataset, saved_splits
 from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.data.readers.hub_dataset import load_hub
@@ -172,7 +173,8 @@ class Source(SentenceSource):
                 raise UserError(f"data.dataset: {both} both look like the {split} split; set data.{split}")
             if paths:
                 found[split] = paths[0]
-        return found
+        is_brat = not found and any(path.suffix == brat.SUFFIX for path in folder.iterdir())
+        return {"train": folder} if is_brat else found
 
     def _from_hub(self, split: str) -> Split:
         if self.dataset.count("/") > 1 or self.dataset.startswith((".", "/", "~")):

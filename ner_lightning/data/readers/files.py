@@ -15,8 +15,10 @@ from ner_lightning.data.readers.recognition import recognise
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
+from ner_lightning.system.progress import stage
 
 STANDARD_INPUT = "-"
+QUIET = ("txt", "brat", "webanno", "conllu", "conll2012", "spacy")  # whose readers do not say how they read
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,7 @@ class Inputs:
             UserError: a file as a whole cannot be read.
         """
         if self.address == STANDARD_INPUT:
-            # A format that is named needs no look at the beginning, for which a slow stream would wait.
-            file = sys.stdin.buffer if self.options.format else _buffered(sys.stdin.buffer)
+            file = self._standard_input()
             opened = Opened(file, STANDARD_INPUT)
             yield from checked(self._records(opened), self.options.rules.empty_words)
         for path in self.files():
@@ -77,6 +78,14 @@ class Inputs:
             name = path.relative_to(folder) if path != folder else path
             records = self._of_file(path, str(name), on_open)
             yield from checked(records, self.options.rules.empty_words)
+
+    def _standard_input(self) -> BinaryIO:
+        stream = sys.stdin.buffer
+        format = self.options.format
+        if self.options.tagged or (format is not None and FORMATS[format].binary):
+            return io.BytesIO(stream.read())
+        # A format that is named needs no look at the beginning, for which a slow stream would wait.
+        return stream if format else _buffered(stream)
 
     def _of_file(self, path: Path, name: str, on_open: Callable[[BinaryIO], object]) -> Iterator[Record]:
         if path.is_dir():
@@ -131,7 +140,7 @@ class Inputs:
         options = self.options
         format, opened = self._recognised(opened)
         if options.tagged and not FORMATS[format].binary:
-            _check_utf8(opened)
+            opened = _in_utf8(opened)
         for name in COLUMN_OPTIONS if options.tagged else ():
             if getattr(options, name) is not None and name not in FORMATS[format].named:
                 raise DataError(
@@ -140,6 +149,9 @@ class Inputs:
                 )
         if format == "txt" and options.format is None:
             self._check_suffix(opened)
+        if format in QUIET:
+            how = ", a text per line" if format == "txt" and not options.whole_files else ""
+            stage(f"{opened.source}: {FORMATS[format].what}{how}.")
         return FORMATS[format].read(opened, options)
 
     def _check_suffix(self, opened: Opened) -> None:
@@ -163,18 +175,18 @@ def _from_utf16(opened: Opened) -> BinaryIO:
         raise DataError(f"{opened.source}:1: {filetype.broken_utf16(error)}") from None
 
 
-def _check_utf8(opened: Opened) -> None:
-    """Checks a whole file that is to be trained on.
+def _in_utf8(opened: Opened) -> Opened:
+    """A whole file that is to be trained on, in memory.
 
     Raises:
         DataError: it is not UTF-8; the message says where, and how to convert it.
     """
     data = opened.file.read()
-    opened.file.seek(0)
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"{opened.source}:{filetype.not_utf8(data, error)}") from None
+    return opened._replace(file=io.BytesIO(data))
 
 
 class _Replayed(io.RawIOBase):

@@ -160,6 +160,19 @@ def has_several(row: Any) -> bool:
     return isinstance(done, list) and sum(map(_is_valid, done)) > 1
 
 
+def others(row: Any) -> int:
+    """The number of results of a Label Studio task, such as relations and choices, that mark no text."""
+    done = row.get("annotations") if isinstance(row, dict) and isinstance(row.get("data"), dict) else None
+    first = next(filter(_is_valid, done), None) if isinstance(done, list) else None
+    results = first.get("result") if isinstance(first, dict) else None
+    return sum(not _is_label(entry) for entry in results) if isinstance(results, list) else 0
+
+
+def _is_label(entry: Any) -> bool:
+    is_label = isinstance(entry, dict) and entry.get("type") in ("labels", "hypertextlabels")
+    return is_label and isinstance(entry.get("value"), dict)
+
+
 def _is_valid(annotation: Any) -> bool:
     return not (isinstance(annotation, dict) and annotation.get("was_cancelled"))
 
@@ -178,12 +191,7 @@ def _label_studio(row: Mapping[str, Any], *, tagged: bool) -> Annotated:
             raise UserError("a task of Label Studio without annotations; export annotated tasks only")
         first = next(filter(_is_valid, done))
         result = first.get("result", []) if isinstance(first, dict) else []
-    marked = [
-        entry["value"]
-        for entry in result
-        if isinstance(entry, dict) and entry.get("type") in ("labels", "hypertextlabels")
-        if isinstance(entry.get("value"), dict)
-    ]
+    marked = [entry["value"] for entry in result if _is_label(entry)]
     name = "text" if "text" in texts or len(texts) != 1 else next(iter(texts))
     if name not in texts:
         raise UserError(f"a task of Label Studio with no field 'text' in data (fields: {', '.join(texts)})")

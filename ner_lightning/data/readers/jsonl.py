@@ -17,6 +17,7 @@ from ner_lightning.data.readers.json_shapes import (
     has_several,
     has_words,
     is_skipped,
+    others,
     text_beside,
     words_field,
 )
@@ -98,6 +99,7 @@ def records_from(source: str, rows: Iterable[JsonRow], options: ReadOptions, kin
             said.add(_what(found))
             stage(f"{source}: {kind} with {_what(found)}.")
         counts["several"] += options.tagged and has_several(row.value)
+        counts["others"] += others(row.value) if options.tagged else 0
         # Consecutive rows of words with the same document, or without one, belong to one document.
         is_same = before is not None and before.document == found.document
         before = found
@@ -114,6 +116,8 @@ def _what(record: Record) -> str:
 def _warn_of(source: str, counts: Counter[str]) -> None:
     if skipped := counts["skipped"]:
         warn(f"{source}: {skipped:,} rows that the annotator rejected, ignored or cancelled are left out.")
+    if other := counts["others"]:
+        warn(f"{source}: {other:,} results that mark no text, such as choices or relations, are left out.")
     if several := counts["several"]:
         warn(f"{source}: {several:,} tasks have several annotations; the first of each is read.")
 
