@@ -58,7 +58,8 @@ def trainable(view: DataView) -> Iterator[Finding]:
         Level.LOOK,
         len(missing),
         f"There are no sentences of {' and '.join(missing)}. The best checkpoint is chosen by F1 on valid, "
-        "and a score that can be published needs test. Split the data.",
+        "and a score that can be published needs test. `ner-lightning data split` divides a file; `fit` with "
+        "training data alone holds out a tenth for each.",
     )
 
 

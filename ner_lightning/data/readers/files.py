@@ -149,7 +149,7 @@ class Inputs:
                 )
         if format == "txt" and options.format is None:
             self._check_suffix(opened)
-        if format in QUIET:
+        if format in QUIET and not (options.tagged and format == "txt"):
             how = ", a text per line" if format == "txt" and not options.whole_files else ""
             stage(f"{opened.source}: {FORMATS[format].what}{how}.")
         return FORMATS[format].read(opened, options)
