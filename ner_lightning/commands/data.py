@@ -26,6 +26,11 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         return
     if words[0] not in ACTIONS:
         raise UserError(f"there is no `data {words[0]}`; there are {', '.join(ACTIONS)}")
+    if words[0] == "audit":  # with a recipe, as fit
+        from ner_lightning.commands import data_audit
+
+        data_audit.run(f"{subcommand} audit", words[1:])
+        return
     options = parser(f"{subcommand} {words[0]}").parse_args(words[1:])
     with shown("stderr"):
         {"convert": _convert, "split": _split, "check": _check}[words[0]](options)

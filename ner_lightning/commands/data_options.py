@@ -8,6 +8,7 @@ from ner_lightning.data.readers import read_options
 ACTIONS = {
     "convert": "convert annotated files to another format: INPUT ... --output FILE",
     "split": "split a file into train, valid and test: FILE --output DIR",
+    "audit": "find labels of the training data that are probably wrong: --config FILE",
     "check": "look for what is wrong or odd in a data set: DIR or FILE",
 }
 OUTPUTS = ("jsonl", "conll", "csv", "parquet", "spacy", "doccano", "labelstudio", "prodigy")

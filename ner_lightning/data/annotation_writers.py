@@ -143,13 +143,23 @@ def write_doccano(path: Path, sentences: Sequence[Sentence]) -> None:
     )
 
 
-def write_label_studio(path: Path, sentences: Sequence[Sentence]) -> None:
-    """Writes Label Studio's JSON: a list of tasks, each with one annotation."""
+def write_label_studio(
+    path: Path, sentences: Sequence[Sentence], predicted: Sequence[Sentence] | None = None
+) -> None:
+    """Writes Label Studio's JSON: a list of tasks, each with one annotation.
+
+    Args:
+        path: the file, replaced in one step.
+        sentences: the sentences.
+        predicted: the same with the tags of a model, which the tool shows beside the annotation.
+    """
     tasks = [
         ({} if text.id is None else {"id": text.id})
         | {"data": {"text": text.text} | extra, "annotations": [{"result": _results(text)}]}
         for text, extra in _texts(sentences)
     ]
+    for task, text in zip(tasks, annotated_texts(predicted or ()), strict=False):
+        task["predictions"] = [{"result": _results(text)}]
     with replacing_text(path) as file:
         json.dump(tasks, file, ensure_ascii=False, indent=1)
         file.write("\n")

@@ -1,0 +1,243 @@
+"""`ner-lightning data audit`: which labels of the training data are probably wrong, by cross-validation."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ner_lightning.commands.options import Parser
+from ner_lightning.errors import UserError
+from ner_lightning.system.progress import shown, stage
+
+if TYPE_CHECKING:
+    from ner_lightning.analysis.audit_page import Doubt
+    from ner_lightning.commands.recipe import RecipeCLI
+    from ner_lightning.data.sentence import Sentence
+
+EXAMPLE = "configs/quickstart.yaml"
+SCORES = "scores.jsonl"  # of a fold
+DOUBTED = 0.7  # the weight of a sentence whose tags the model doubts (CrossWeigh, Wang et al. 2019)
+
+
+def run(subcommand: str, args: Sequence[str]) -> None:
+    """Runs the command; raises UserError at a user's mistake."""
+    options, rest = parser(subcommand).parse_known_args(args)
+    # Here and below: `--help` must not wait for torch and lightning.
+    from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
+    from ner_lightning.data.splitting import divide
+
+    if options.folds < 2:
+        raise UserError(f"--folds is {options.folds}; it must be at least 2")
+    output = Path(options.output)
+    with recipe_words(rest, None, EXAMPLE) as words, quiet(), shown("stderr"):
+        recipe = RecipeCLI(words)
+        sentences = recipe.datamodule.corpus.split("train").sentences
+        origin = recipe.datamodule.corpus.split("train").origin
+        types = list(recipe.datamodule.corpus.labels.types)
+        shares = {f"fold{number}": 1 / options.folds for number in range(1, options.folds + 1)}
+        parts = divide(sentences, shares, options.seed).parts
+        _check_same(output, _facts(recipe, options, sentences))
+        found: dict[int, dict[str, Any]] = {}
+        for name, indices in parts.items():
+            stage(
+                f"{name} of {options.folds}: {len(indices):,} sentences are scored without having been seen"
+            )
+            found |= _fold(output / name, sentences, indices, rest, types)
+        how = (
+            f"Each sentence of {origin} was scored by a model that was trained on the {options.folds - 1} "
+            f"other of {options.folds} folds."
+        )
+        _write(output, sentences, _ranked(sentences, origin, found), how)
+
+
+def _facts(recipe: "RecipeCLI", options: Any, sentences: Sequence["Sentence"]) -> dict[str, Any]:
+    """What the folds depend on."""
+    import hashlib
+
+    text = json.dumps([(sentence.words, sentence.tags) for sentence in sentences])
+    return {
+        "folds": options.folds,
+        "seed": options.seed,
+        "data": hashlib.sha256(text.encode()).hexdigest(),
+        "recipe": recipe.text(),
+    }
+
+
+def _check_same(output: Path, facts: Mapping[str, Any]) -> None:
+    """Checks that a folder holds nothing, or the beginning of the same audit.
+
+    Raises:
+        UserError: it holds another one.
+    """
+    from ner_lightning.system.atomic import write_text
+
+    file = output / "audit.json"
+    if file.is_file():
+        if json.loads(file.read_text(encoding="utf-8")) != dict(facts):
+            raise UserError(
+                f"--output {output} holds another audit (data, recipe, --folds or --seed differ);\n"
+                "name another folder, or remove this one"
+            )
+        stage(f"Resuming the audit in {output}")
+        return
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(dict(facts), ensure_ascii=False, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"--output {output}: {(error.strerror or 'cannot be written').lower()}") from None
+
+
+def _fold(
+    folder: Path,
+    sentences: Sequence["Sentence"],
+    indices: Sequence[int],
+    recipe: Sequence[str],
+    types: Sequence[str],
+) -> dict[int, dict[str, Any]]:
+    """The scores of a fold's sentences, by their index, read from its file if it is done."""
+    scores = folder / SCORES
+    if not scores.is_file():
+        _score(folder, sentences, indices, _trained(folder, sentences, indices, recipe, types))
+    rows = [json.loads(line) for line in scores.read_text(encoding="utf-8").splitlines()]
+    return {row["index"]: row for row in rows}
+
+
+def _trained(
+    folder: Path,
+    sentences: Sequence["Sentence"],
+    indices: Sequence[int],
+    recipe: Sequence[str],
+    types: Sequence[str],
+) -> Path:
+    """Trains on all other sentences; returns the run's last checkpoint.
+
+    The best one would be chosen by the very tags that are doubted.
+    """
+    from ner_lightning.data.annotation_writers import write_json
+    from ner_lightning.data.corpus_settings import Files
+    from ner_lightning.runs.folder import LAST, Run
+    from ner_lightning.runs.ladder_cells import is_done
+
+    own = set(indices)
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    write_json(data / "train.jsonl", [each for index, each in enumerate(sentences) if index not in own])
+    write_json(data / "valid.jsonl", [sentences[index] for index in indices])
+    plain = {f"data.files.{field.name}": field.default for field in fields(Files)}
+    plain |= dict.fromkeys(("data.train", "data.valid", "data.test", "data.source"))
+    plain |= {"data.dataset": str(data), "data.types": json.dumps(list(types))}
+    words = [
+        "fit",
+        *recipe,
+        *(f"--{key}={'null' if value is None else value}" for key, value in plain.items()),
+    ]
+    words += ["--runs", str(folder / "runs"), "--name", "run"]
+    made = Run(folder / "runs" / "run" / "1")
+    if made.checkpoint(LAST).is_file() and not is_done(made):
+        words = ["fit", "--run", str(made.path)]
+    if not is_done(made):
+        code = subprocess.run([sys.executable, "-m", "ner_lightning", *words], check=False).returncode
+        if code:
+            raise UserError(f"the training in {folder} failed, see above; the same command tries it again")
+    return made.checkpoint(LAST)
+
+
+def _score(folder: Path, sentences: Sequence["Sentence"], indices: Sequence[int], checkpoint: Path) -> None:
+    from ner_lightning.data.readers.jsonl import write_jsonl
+    from ner_lightning.inference.audit import audit
+    from ner_lightning.inference.ner_tagger import NERTagger
+
+    tagger = NERTagger.from_run(str(checkpoint))
+    rows = [
+        {
+            "index": indices[each.number],
+            "margin": each.margin,
+            "gold_log_prob": each.gold_log_prob,
+            "predicted": list(each.predicted),
+        }
+        for each in audit(tagger, [sentences[index] for index in indices])
+    ]
+    write_jsonl(folder / SCORES, sorted(rows, key=lambda row: row["index"]))
+
+
+def _ranked(
+    sentences: Sequence["Sentence"], origin: str, found: Mapping[int, Mapping[str, Any]]
+) -> list[tuple[int, "Doubt"]]:
+    """All sentences with their index, the most doubtful first."""
+    from ner_lightning.analysis.audit_page import Doubt
+
+    doubts = [
+        (
+            index,
+            Doubt(
+                f"{origin}:{sentence.line}" if sentence.line else f"{origin}, sentence {index + 1}",
+                sentence.words,
+                sentence.tags or (),
+                found[index]["predicted"],
+                found[index]["margin"],
+                sentence.document,
+            ),
+        )
+        for index, sentence in enumerate(sentences)
+    ]
+    return sorted(doubts, key=lambda pair: (-pair[1].margin, pair[0]))
+
+
+def _write(
+    output: Path, sentences: Sequence["Sentence"], ranked: Sequence[tuple[int, "Doubt"]], how: str
+) -> None:
+    """Writes the page, the list, the data in order of doubt for annotation tools, and weights."""
+    from dataclasses import replace
+
+    from ner_lightning.analysis.audit_page import audit_blocks
+    from ner_lightning.analysis.render.blocks import terminal
+    from ner_lightning.analysis.render.html import html
+    from ner_lightning.data.annotation_writers import write_doccano, write_label_studio
+    from ner_lightning.data.readers.jsonl import write_jsonl
+    from ner_lightning.system.atomic import write_text
+
+    doubts = [doubt for _, doubt in ranked]
+    blocks = audit_blocks(doubts, how)
+    write_text(output / "audit.html", html(blocks))
+    rows = [{"index": index, "rank": rank} | doubt._asdict() for rank, (index, doubt) in enumerate(ranked, 1)]
+    write_jsonl(output / "audit.jsonl", rows)
+    predicted = {index: tuple(doubt.predicted) for index, doubt in ranked}
+    order = _whole_texts(sentences, [index for index, _ in ranked])
+    gold = [sentences[index] for index in order]
+    write_doccano(output / "doccano.jsonl", gold)
+    model = [replace(sentences[index], tags=predicted[index]) for index in order]
+    write_label_studio(output / "labelstudio.json", gold, model)
+    weights = [DOUBTED if predicted[i] != each.tags else 1.0 for i, each in enumerate(sentences)]
+    write_text(output / "weights.txt", "".join(f"{weight:g}\n" for weight in weights))
+    sys.stdout.write(terminal(blocks))
+    stage(
+        f"{output}: audit.html, audit.jsonl; the training data in order of doubt for annotation tools: "
+        "doccano.jsonl, labelstudio.json; weights.txt for --data.sentence_weights"
+    )
+
+
+def _whole_texts(sentences: Sequence["Sentence"], order: Sequence[int]) -> list[int]:
+    """Indices in order of doubt, but with the sentences of a text together, at its most doubtful one."""
+    texts: dict[Any, list[int]] = {}
+    for index, sentence in enumerate(sentences):
+        key = index if sentence.within is None else (sentence.document, sentence.line)
+        texts.setdefault(key, []).append(index)
+    of = {index: key for key, indices in texts.items() for index in indices}
+    return [index for key in dict.fromkeys(of[index] for index in order) for index in texts[key]]
+
+
+def parser(name: str) -> Parser:
+    """Its options."""
+    made = Parser(
+        name,
+        "Finds labels of the training data that are probably wrong: trains a recipe on k-1 of k folds, "
+        "scores the other one, and ranks sentences by how much the model prefers its own tags. All other "
+        "options are those of fit.",
+    )
+    made.add_argument("--folds", type=int, default=5, help="how many trainings (5)")
+    made.add_argument("--seed", type=int, default=1, help="decides which documents are in which fold (1)")
+    made.add_argument("--output", default="audit", metavar="DIR", help="folder of the result (audit)")
+    return made

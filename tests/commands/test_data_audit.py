@@ -1,0 +1,103 @@
+"""`ner-lightning data audit`: folds, resuming, and what it writes; margins against enumeration."""
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import pytest
+import taggers
+import tiny
+import torch
+import yaml
+
+from ner_lightning.commands.main import main
+from ner_lightning.data.readers.sentences import read_sentences
+from ner_lightning.data.sentence import Sentence
+from ner_lightning.errors import UserError
+from ner_lightning.inference.audit import audit
+
+
+@pytest.fixture
+def recipe(llama, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny.write_corpus(Path("data"))
+    config = {
+        "trainer": {"accelerator": "cpu", "max_epochs": 1},
+        "model": {"backbone": str(llama), "lora": {"rank": 2}},
+        "data": {"dataset": "data", "batches": {"size": 4}, "files": {"tags_column": "1"}},
+    }
+    Path("small.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    return "small.yaml"
+
+
+def test_an_audit_ranks_all_sentences_and_resumes(recipe, capfd):
+    words = ["data", "audit", "--config", recipe, "--folds", "2", "--output", "out"]
+    assert main(words) == 0
+    out, _ = capfd.readouterr()
+    assert "Audit of the annotation" in out
+    sentences = read_sentences("data/train.txt")
+    rows = [json.loads(line) for line in Path("out/audit.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sorted(row["index"] for row in rows) == list(range(len(sentences)))
+    assert [row["rank"] for row in rows] == list(range(1, len(sentences) + 1))
+    assert [row["margin"] for row in rows] == sorted((row["margin"] for row in rows), reverse=True)
+    assert all(row["gold"] == list(sentences[row["index"]].tags) for row in rows)
+    assert rows[0]["location"].startswith("data/train.txt:")
+    for name in ("doccano.jsonl", "labelstudio.json"):
+        assert len(json.loads(Path("out/labelstudio.json").read_text(encoding="utf-8"))) == len(sentences)
+        assert len(read_sentences(f"out/{name}")) >= len(sentences)
+    weights = Path("out/weights.txt").read_text(encoding="utf-8").split()
+    assert [weight == "1" for weight in weights] == [
+        row["gold"] == row["predicted"] for row in sorted(rows, key=lambda row: row["index"])
+    ]
+    scores = Path("out/fold1/scores.jsonl").read_bytes()
+    Path("out/fold2/scores.jsonl").unlink()  # as if it had been stopped after the training
+    assert main(words) == 0
+    assert "batches" not in capfd.readouterr().err, "nothing is trained again"
+    assert Path("out/fold1/scores.jsonl").read_bytes() == scores
+    assert main([*words[:-3], "3", "--output", "out"]) == 2
+    assert "out holds another audit" in capfd.readouterr().err
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("use_crf", [True, False])
+def test_margins_are_those_of_enumeration(llama, use_crf):
+    tagger = taggers.random_tagger(llama, use_crf=use_crf)
+    types = tagger.labels.types
+    sentences = [
+        Sentence(("Vera", "left", "Lima"), (f"B-{types[0]}", "O", f"B-{types[-1]}"), 0),
+        Sentence(("Nobody", "answered"), ("O", "O"), 1),
+    ]
+    found = {each.number: each for each in audit(tagger, sentences)}
+    for indices, emissions, mask in tagger.scores([each.words for each in sentences]):
+        for row, index in enumerate(indices):
+            length = int(mask[row].sum())
+            totals = {
+                path: _score(tagger, emissions[row, :length], path)
+                for path in itertools.product(range(len(tagger.labels)), repeat=length)
+            }
+            norm = torch.tensor(list(totals.values())).double().logsumexp(0).item() if use_crf else 0.0
+            gold = totals[tuple(tagger.labels.encode(sentences[index].tags))] - norm
+            best = max(totals.values()) - norm
+            assert math.isclose(found[index].gold_log_prob, gold, abs_tol=1e-3)
+            assert math.isclose(found[index].margin, best - gold, abs_tol=1e-3)
+
+
+def _score(tagger, emissions, path):
+    """The score of a path, -inf if it is not legal."""
+    labels, crf = tagger.labels, tagger.tagger.decoder.crf
+    moves, starts = labels.legal_transitions(), labels.legal_starts()
+    if not starts[path[0]] or not all(moves[a][b] for a, b in itertools.pairwise(path)):
+        return -math.inf
+    if crf is None:
+        emissions = emissions.log_softmax(-1)
+    total = float(sum(emissions[at, tag] for at, tag in enumerate(path)))
+    if crf is None:
+        return total
+    total += float(crf.start_transitions[path[0]] + crf.end_transitions[path[-1]])
+    return total + float(sum(crf.transitions[a, b] for a, b in itertools.pairwise(path)))
+
+
+def test_sentences_without_tags_are_refused(llama):
+    with pytest.raises(UserError, match="gold tags"):
+        list(audit(taggers.random_tagger(llama), [Sentence(("Vera",), None, 0)]))
