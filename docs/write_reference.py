@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import docstring_parser
+from formats_page import formats_page
 from lightning.pytorch import Trainer
 from measured_options import UNMEASURED, measured_options, value_text
 from package_map import PACKAGE, with_tree
@@ -98,6 +99,7 @@ def pages() -> dict[Path, str]:
     map_page = PACKAGE / "README.md"
     found = {page: included(page.read_text(encoding="utf-8")) for page in sorted(DOCS.rglob("*.md"))}
     found[map_page] = with_tree(map_page.read_text(encoding="utf-8"))
+    found[DOCS / "formats.md"] = formats_page(NOTE)
     found[DOCS / "reference" / "config.md"] = config_page()
     found[DOCS / "reference" / "cli.md"] = cli_page()
     found[DOCS / "reference" / "recipe.schema.json"] = schema_text()
