@@ -22,6 +22,7 @@ from measured_options import UNMEASURED, measured_options, value_text
 from package_map import PACKAGE, with_tree
 from recipe_schema import schema_text
 
+from ner_lightning.commands import data_options
 from ner_lightning.commands.help import HELPS
 from ner_lightning.commands.main import COMMANDS, command_module
 from ner_lightning.commands.preflight import REFUSED_STRATEGIES, SUPPORTED_PRECISIONS
@@ -80,7 +81,15 @@ def cli_page() -> str:
     )
     for name, (module, _) in COMMANDS.items():
         parts.append(f"\n## {name}\n\n")
-        parts.append(_lightning(name) if module == "fit" else _argparse(command_module(name).parser(name)))
+        if name == "data":
+            parts += [
+                f"### data {action}\n\n{_argparse(data_options.parser(f'data {action}'))}\n"
+                for action in data_options.ACTIONS
+            ]
+            parts[-1] = parts[-1].removesuffix("\n")
+        else:
+            own = _lightning(name) if module == "fit" else _argparse(command_module(name).parser(name))
+            parts.append(own)
     return "".join(parts)
 
 
