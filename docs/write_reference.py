@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import docstring_parser
+from formats_page import formats_page
 from lightning.pytorch import Trainer
 from measured_options import UNMEASURED, measured_options, value_text
 from package_map import PACKAGE, with_tree
 from recipe_schema import schema_text
 
+from ner_lightning.commands import data_options
 from ner_lightning.commands.help import HELPS
 from ner_lightning.commands.main import COMMANDS, command_module
 from ner_lightning.commands.preflight import REFUSED_STRATEGIES, SUPPORTED_PRECISIONS
@@ -79,7 +81,15 @@ def cli_page() -> str:
     )
     for name, (module, _) in COMMANDS.items():
         parts.append(f"\n## {name}\n\n")
-        parts.append(_lightning(name) if module == "fit" else _argparse(command_module(name).parser(name)))
+        if name == "data":
+            parts += [
+                f"### data {action}\n\n{_argparse(data_options.parser(f'data {action}'))}\n"
+                for action in data_options.ACTIONS
+            ]
+            parts[-1] = parts[-1].removesuffix("\n")
+        else:
+            own = _lightning(name) if module == "fit" else _argparse(command_module(name).parser(name))
+            parts.append(own)
     return "".join(parts)
 
 
@@ -98,6 +108,7 @@ def pages() -> dict[Path, str]:
     map_page = PACKAGE / "README.md"
     found = {page: included(page.read_text(encoding="utf-8")) for page in sorted(DOCS.rglob("*.md"))}
     found[map_page] = with_tree(map_page.read_text(encoding="utf-8"))
+    found[DOCS / "formats.md"] = formats_page(NOTE)
     found[DOCS / "reference" / "config.md"] = config_page()
     found[DOCS / "reference" / "cli.md"] = cli_page()
     found[DOCS / "reference" / "recipe.schema.json"] = schema_text()

@@ -13,6 +13,7 @@ import results
 import write_reference
 import yaml
 
+from ner_lightning.commands import data_options
 from ner_lightning.commands.completion import option_names
 from ner_lightning.commands.consent import GROUPS
 from ner_lightning.commands.main import COMMANDS, main
@@ -168,6 +169,13 @@ def test_commands_of_the_docs_exist_with_their_options(words):
         return
     assert command in COMMANDS
     known = set(option_names(command))
+    if command == "data":
+        assert rest[0] in data_options.ACTIONS
+        known = {
+            name
+            for action in data_options.parser(f"data {rest[0]}")._actions
+            for name in action.option_strings
+        }
     if command in {"baseline", "pretrain"}:  # they take a recipe's options as well
         known |= set(option_names("fit"))
     for word in rest:

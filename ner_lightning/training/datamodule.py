@@ -26,11 +26,11 @@ SPLITS = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",), 
 class CoNLLDataModule(pl.LightningDataModule):
     """Sentences of words with one tag each, from the Hugging Face Hub, local files or memory.
 
-    Tags may follow IOB1, BIO2 or BIOES, differently in each file; they are turned into BIO2.
+    Files may be in any format of `data.readers.formats`, their tags in IOB1, BIO2 or BIOES; they become BIO2.
 
     Args:
-        dataset: a Hub id, a folder with train, valid and test files (CoNLL columns, JSONL or CSV), or
-            `sample` for the bundled corpus.
+        dataset: a Hub id, a folder with train, valid and test, a file, or `sample` for the bundled corpus. Of
+            a file, or a folder with only train, a tenth is held out for validation and a tenth for test.
         train: a file of training sentences, instead of the data set's. In Python also the sentences
             themselves: pairs of words and tags, dicts with the columns of `files`, a data frame with such
             columns, or a `datasets.Dataset`.

@@ -1,0 +1,56 @@
+"""Each example of docs/formats.md is read as the same two sentences."""
+
+import pytest
+from data.readers.examples import EXAMPLES, TAGS, WORDS
+
+from ner_lightning.data.corpus_settings import Files
+from ner_lightning.data.readers.files import Inputs
+from ner_lightning.data.readers.formats import FORMATS
+from ner_lightning.data.readers.sentences import read_sentences
+from ner_lightning.errors import UserError
+
+
+@pytest.fixture
+def written(request, tmp_path, monkeypatch):
+    """An example, and the file or folder with it."""
+    example = EXAMPLES[request.param]
+    monkeypatch.chdir(tmp_path)
+    if example.code:
+        if example.format == "spacy":
+            pytest.importorskip("spacy")
+        exec(example.code, {})
+        return example, tmp_path / example.name
+    for name, text in example.files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return example, path.parent if len(example.files) > 1 else path
+
+
+@pytest.mark.parametrize("written", EXAMPLES, indirect=True)
+def test_an_example_is_read(written):
+    example, path = written
+    options = Files(**example.options).options()
+    read = read_sentences(path, options)
+    assert [sentence.words for sentence in read] == WORDS
+    assert [sentence.tags for sentence in read] == TAGS
+    (file,) = Inputs(str(path), options).files()
+    assert Inputs(str(path), options).format_of(file) == example.format
+
+
+@pytest.mark.parametrize("written", [key for key, each in EXAMPLES.items() if each.options], indirect=True)
+def test_the_options_of_an_example_are_needed(written):
+    with pytest.raises(UserError):
+        read_sentences(written[1])
+
+
+@pytest.mark.parametrize("written", EXAMPLES, indirect=True)
+def test_a_format_may_be_named(written):
+    example, path = written
+    if path.is_file():
+        options = Files(format=example.format, **example.options).options()
+        assert [sentence.tags for sentence in read_sentences(path, options)] == TAGS
+
+
+def test_every_format_with_annotation_has_an_example():
+    assert {example.format for example in EXAMPLES.values()} == FORMATS.keys() - {"txt"}
