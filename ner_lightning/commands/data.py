@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ner_lightning.data.sentence import Sentence
 
 
+WORDS_OPTION = "words_column"
+
+
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs one of `ACTIONS`; raises UserError at a user's mistake."""
     words = list(args)
@@ -33,10 +36,17 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         return
     options = parser(f"{subcommand} {words[0]}").parse_args(words[1:])
     with shown("stderr"):
-        {"convert": _convert, "split": _split, "check": _check}[words[0]](options)
+        try:
+            {"convert": _convert, "split": _split, "check": _check}[words[0]](options)
+        except UserError as error:  # readers name the keys of a recipe
+            message = str(error).replace("--data.files.", "--").replace("data.files.", "--")
+            raise UserError(message.replace(f" (predict: --{WORDS_OPTION})", "")) from None
 
 
 def _convert(options: argparse.Namespace) -> None:
+    if options.output == "-":
+        _convert_to_stdout(options)
+        return
     output = Path(options.output)
     format = _output_format(options.to, output)
     inputs = [Path(name) for name in options.input if name != "-"]
@@ -44,6 +54,19 @@ def _convert(options: argparse.Namespace) -> None:
     sentences = _read(options.input, _files(options))
     _write(format, output, sentences)
     stage(f"{_counted(sentences)}: {output}")
+
+
+def _convert_to_stdout(options: argparse.Namespace) -> None:
+    from tempfile import TemporaryDirectory
+
+    if options.to is None or options.to in ("parquet", "spacy"):
+        raise UserError("--output - needs a format of text: --to jsonl, conll, csv, doccano, ...")
+    sentences = _read(options.input, _files(options))
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "output"
+        _write(options.to, file, sentences)
+        sys.stdout.write(file.read_text(encoding="utf-8"))
+    stage(f"{_counted(sentences)}: standard output")
 
 
 def _split(options: argparse.Namespace) -> None:

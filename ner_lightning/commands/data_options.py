@@ -54,13 +54,24 @@ def _add_reading(parser: Parser) -> None:
 
 
 def parser(name: str) -> Parser:
-    """The options of `data convert`, `data split` or `data check`."""
+    """The options of `data convert`, `data split`, `data audit` or `data check`; of `data`, those of all."""
     action = name.rpartition(" ")[2]
-    made = Parser(name, ACTIONS.get(action, ACTIONS["check"]).partition(":")[0].capitalize() + ".")
+    if action not in ACTIONS:
+        return _of_all(name)
+    if action == "audit":
+        from ner_lightning.commands import data_audit
+
+        return data_audit.parser(name)
+    made = Parser(name, ACTIONS[action].partition(":")[0].capitalize() + ".")
     add: Any = made.add_argument
     if action == "convert":
         add("input", nargs="+", metavar="INPUT", help="file or folder in any format; - for standard input")
-        add("--output", required=True, metavar="FILE", help=f"{', '.join(BY_SUFFIX)}")
+        add(
+            "--output",
+            required=True,
+            metavar="FILE",
+            help="its suffix names the format; - with --to",
+        )
     elif action == "split":
         add("input", metavar="FILE", help="file or folder in any format; - for standard input")
         add("--output", required=True, metavar="DIR", help="folder of train, valid and test")
@@ -78,4 +89,15 @@ def parser(name: str) -> Parser:
         add("--to", choices=OUTPUTS, help="format of the output (default: by the name, or as the input)")
         add("--overwrite", action="store_true", help="write over existing files")
     _add_reading(made)
+    return made
+
+
+def _of_all(name: str) -> Parser:
+    """The options of all actions together, for a shell that completes them."""
+    made = Parser(name, "Converts, splits, checks and audits annotated data.")
+    made.add_argument("action", choices=tuple(ACTIONS))
+    for action in ACTIONS:
+        for option in parser(f"{name} {action}")._actions:
+            if option.option_strings and not made._option_string_actions.keys() & {*option.option_strings}:
+                made._add_action(option)
     return made

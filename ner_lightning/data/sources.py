@@ -133,12 +133,11 @@ class Source(SentenceSource):
             except UserError as error:
                 raise UserError(
                     f"{path}: there is no {' and no '.join(held_out)} split, and none can be held out:\n"
-                    f"{error}, or set data.valid"
+                    f"{error}, or set data.valid and data.test"
                 ) from None
-            names = " and ".join(held_out)
-            stage(
-                f"{path}: there is no {names} split, so one is held out: {self._divided[path][1].summary()}"
-            )
+            names = " and no ".join(held_out)
+            summary = self._divided[path][1].summary()
+            stage(f"{path}: there is no {names} split; a tenth is held out for each: {summary}")
         sentences, division = self._divided[path]
         part = [sentences[index] for index in division.parts[split]]
         rule = ", ".join(f"{name} {share:g}" for name, share in shares.items())

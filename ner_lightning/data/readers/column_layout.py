@@ -70,7 +70,7 @@ class ColumnLayout(NamedTuple):
             return cls(0, None, None, tabs, 1, 1, 0, None)
         first, names = data[0], rows[data[0]]
         width = len(names)
-        header = first + 1 if _is_header(names, options) else 0
+        header = first + 1 if _is_header(names, [rows[at] for at in data[1:]], options) else 0
         sentences = _sentences(rows, set(data[bool(header) :]), width)
         found = columns_from(sentences, width)
         where = f"{source}:{first + 1}"
@@ -188,13 +188,17 @@ def _sentences(rows: Sequence[list[str]], data: set[int], width: int) -> list[li
     return [sentence for sentence in sentences if sentence]
 
 
-def _is_header(names: Sequence[str], options: ReadOptions) -> bool:
+def _is_header(names: Sequence[str], below: Sequence[Sequence[str]], options: ReadOptions) -> bool:
     """Whether the first row names the columns."""
     lower = [name.lower() for name in names]
     asked = [getattr(options, option) for option in _OPTIONS.values()]
     if any(name is not None and not _COLUMN.fullmatch(name) and name in names for name in asked):
         return True
-    return len(names) > 1 and not set(WORDS).isdisjoint(lower) and not set(TAGS).isdisjoint(lower)
+    if len(names) < 2 or set(WORDS).isdisjoint(lower):
+        return False
+    if not set(TAGS).isdisjoint(lower):
+        return True
+    return not any(name == row[at] or is_tag(name) for row in below for at, name in enumerate(names))
 
 
 def _named(asked: dict[str, int | None], names: Sequence[str]) -> dict[str, int | None]:

@@ -99,7 +99,8 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
         return Annotated(text, (), tokens)
     keys = SPANS if spans_field is None else (spans_field,)
     entities = next((row[key] for key in keys if key in row and key != name), None)
-    if entities is None and tokens is None:
+    # Label Studio's JSON-MIN leaves the field out of a text without entities.
+    if entities is None and tokens is None and "annotation_id" not in row:
         raise UserError(
             f"a text in field {name!r} but no entities; write them in the field {' or '.join(keys)}"
         )

@@ -151,5 +151,8 @@ def _first_problem(records: Sequence[Record], form: TagForm) -> str:
         for index, tag in enumerate(record.tags or ()):
             if tag in form.problems:
                 line = record.lines[index] if record.lines else record.line
-                return f"{record.source}:{line}: {form.problems[tag]}"
+                hint = ""
+                if record is records[0] and index == 0 and len(form.problems) == 1:
+                    hint = "\nif this is a header, name its columns: data.files.words_column and tags_column"
+                return f"{record.source}:{line}: {form.problems[tag]}{hint}"
     raise AssertionError("a problem belongs to a tag")
