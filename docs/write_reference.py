@@ -162,7 +162,8 @@ def _type(annotation: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(f"`{choice}`" for choice in arguments)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_type(part) for part in arguments))
+        # In an order of its own: Python makes one object of unions with the same members.
+        return " or ".join(sorted(dict.fromkeys(_type(part) for part in arguments), key=_null_last))
     if origin is not None:
         inner = ", ".join(_type(part) for part in arguments)
         name = getattr(origin, "__name__", str(origin))
@@ -171,6 +172,10 @@ def _type(annotation: Any) -> str:
         return "null"
     name = getattr(annotation, "__name__", None) or str(annotation).rpartition(".")[2]
     return str(name)
+
+
+def _null_last(name: str) -> tuple[bool, str]:
+    return name == "null", name
 
 
 def _table(rows: Iterator[Row], *, meaning: bool = True, measured: dict[str, str] | None = None) -> str:

@@ -134,7 +134,7 @@ wrote  O
         {
             "train.tsv": _rows(
                 """
-form   pos gold
+surface pos gold
 Brinda NNP B-PER
 Okafor NNP I-PER
 moved  VBD O
@@ -149,7 +149,7 @@ wrote  VBD O
                 "\t",
             )
         },
-        {"words_column": "form", "tags_column": "gold"},
+        {"words_column": "surface", "tags_column": "gold"},
         note="Names of the header may be given instead of numbers.",
     ),
     "bare types": Example(
