@@ -1,0 +1,84 @@
+"""Tagged texts as pre-annotations that annotation tools import: doccano, Label Studio, Prodigy."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ner_lightning.data.readers.record import Record
+from ner_lightning.inference.result import Tagged
+from ner_lightning.system.atomic import replacing_text
+
+MODEL = "ner-lightning"
+
+
+def doccano(record: Record, tagged: Tagged) -> dict[str, Any]:
+    """A row of doccano's JSONL, with the score of each label beside them, which doccano keeps as metadata."""
+    return _origin(record) | {
+        "text": tagged.text,
+        "label": [[entity.start, entity.end, entity.label] for entity in tagged.entities],
+        "scores": [round(entity.score, 6) for entity in tagged.entities],
+    }
+
+
+def prodigy(record: Record, tagged: Tagged) -> dict[str, Any]:
+    """A task of Prodigy, with its tokens, and a score for each span."""
+    offsets = tagged.offsets
+    tokens = [
+        {"text": tagged.text[a:b], "start": a, "end": b, "id": number, "ws": tagged.text[b : b + 1] == " "}
+        for number, (a, b) in enumerate(offsets)
+    ]
+    spans = [
+        {
+            "start": entity.start,
+            "end": entity.end,
+            "token_start": entity.word_start,
+            "token_end": entity.word_end - 1,
+            "label": entity.label,
+            "score": round(entity.score, 6),
+        }
+        for entity in tagged.entities
+    ]
+    return {"text": tagged.text, "tokens": tokens, "spans": spans, "meta": _origin(record)}
+
+
+def label_studio(record: Record, tagged: Tagged) -> dict[str, Any]:
+    """A task of Label Studio with a prediction, which the annotator accepts or mends."""
+    result = [
+        {
+            "id": f"entity{number}",
+            "from_name": "label",
+            "to_name": "text",
+            "type": "labels",
+            "score": round(entity.score, 6),
+            "value": {
+                "start": entity.start,
+                "end": entity.end,
+                "text": entity.text,
+                "labels": [entity.label],
+            },
+        }
+        for number, entity in enumerate(tagged.entities, start=1)
+    ]
+    score = min((entity.score for entity in tagged.entities), default=1.0)
+    prediction = {"model_version": MODEL, "score": round(score, 6), "result": result}
+    return {"data": {"text": tagged.text} | _origin(record), "predictions": [prediction]}
+
+
+def as_list(lines: Path, file: Path) -> None:
+    """Converts lines of JSON to one JSON list, which Label Studio imports."""
+    with lines.open(encoding="utf-8") as rows, replacing_text(file) as out:
+        out.write("[")
+        for number, row in enumerate(rows):
+            out.write(("\n" if number == 0 else ",\n") + row.rstrip("\n"))
+        out.write("\n]\n")
+
+
+def _origin(record: Record) -> dict[str, Any]:
+    """Where a text is from, and its id if it has one."""
+    origin = {"file": record.source, "line": record.line}
+    return origin if record.id is None else {"id": record.id} | origin
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as a line of JSON."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
