@@ -181,9 +181,12 @@ def _numbered(cells: Sequence[Any], names: Sequence[str] | None) -> TagForm:
 def _first(cell: str) -> str:
     """The first of several tags in a cell; the cell itself if there is one."""
     parts = _SEVERAL.split(cell)
-    if len(parts) > 1 and all(part in ("O", "o") or _PREFIX.fullmatch(part) for part in parts):
-        return next((part for part in parts if part not in ("O", "o")), OUTSIDE)
-    return cell
+    inside = [part for part in parts if part not in ("O", "o")]
+    if len(parts) == 1 or not all(map(_PREFIX.fullmatch, inside)):
+        return cell
+    # The letters of tags are all large or all small: B-phone/e-mail is one tag.
+    is_one = len({part[0].isupper() for part in inside}) > 1
+    return cell if is_one else next(iter(inside), OUTSIDE)
 
 
 def _reading(cells: Sequence[str], *, has_outside: bool) -> tuple[Kind, Callable[[str], str | None]]:

@@ -131,7 +131,10 @@ def test_sentences_come_from_memory(llama, kind):
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([{"w": ["a"], "t": ["O"]}], "neither a list of words nor a text; name one as data.files.words_column"),
+        (
+            [{"w": ["a"], "t": ["O"]}],
+            "neither a list of words nor a text; name one as data.files.words_column",
+        ),
         ([("Vera left", "B-PER O")], "expected lists of words and of tags, got text"),
         (["Vera"], "expected words and tags, got 'Vera'"),
         ([(["a"], ["O", "O"])], "1 words but 2 tags"),

@@ -7,11 +7,12 @@ from itertools import chain
 from typing import Literal, NamedTuple
 
 from ner_lightning.data.schemes import OUTSIDE, split_tag
-from ner_lightning.data.tag_forms import TagForm
+from ner_lightning.data.tag_forms import OUTSIDES, TagForm
 from ner_lightning.errors import UserError
 
 Kind = Literal["entities", "phrases", "bare", "outside", "index", "name", "number", "filler", "text"]
 TAG_KINDS = ("entities", "phrases", "bare", "outside")
+_NO_WORDS = ("outside", "filler")
 # Types of phrases in CoNLL-2000 and CoNLL-2003, whose column of chunks precedes the one of entities.
 _PHRASES = {"ADJP", "ADVP", "CONJP", "INTJ", "LST", "NC", "NP", "PC", "PP", "PRT", "SBAR", "UCP", "VC", "VP"}
 _INDEX = re.compile(r"(\d+)([-.]\d+)?")  # with the second part, a multi-word or empty token of CoNLL-U
@@ -72,6 +73,9 @@ def tag_column(columns: Sequence[Column], word: int | None, *, wanted: bool) -> 
         fitting = [column for column in others if column.kind == kind]
         if kind == "phrases" and any(column.kind == "bare" for column in others):
             continue
+        if kind == "bare" and word is None:
+            # Words such as `O Foods`, all tagged O, are no types: some other column must have words.
+            fitting = [c for c in fitting if any(o.kind not in _NO_WORDS for o in others if o is not c)]
         if len(fitting) > 1 and wanted and kind in ("entities", "bare"):
             shown = " and ".join(f"{c.place} ({_examples(c)})" for c in fitting)
             raise UserError(
@@ -80,7 +84,15 @@ def tag_column(columns: Sequence[Column], word: int | None, *, wanted: bool) -> 
             )
         if fitting and (len(columns) > 1 or wanted):
             return fitting[-1].place
-    return columns[-1].place if wanted and len(columns) > 1 and columns[-1].place != word else None
+    last = columns[-1]
+    if not wanted or len(columns) == 1 or last.place == word:
+        return None
+    if len(columns) > 2 and {*OUTSIDES}.issuperset(last.cells):
+        raise UserError(
+            f"no column contains tags (the last one has only {_examples(last)});\n"
+            "name one as data.files.tags_column if these stand for O (the first column is 0)"
+        )
+    return last.place
 
 
 def word_column(columns: Sequence[Column], tag: int | None, document: int | None) -> int:

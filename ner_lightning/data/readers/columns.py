@@ -6,7 +6,7 @@ from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
 
-from ner_lightning.data.readers.column_cells import DOCSTART, cells_of, starts_document
+from ner_lightning.data.readers.column_cells import DOCEND, DOCSTART, cells_of, starts_document
 from ner_lightning.data.readers.column_layout import ColumnLayout
 from ner_lightning.data.readers.column_rivals import Rivals
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
@@ -46,8 +46,9 @@ def read_columns(opened: Opened, options: ReadOptions) -> Iterator[Record]:
     rows: list[Line] = []
     for line in chain(head, read, (Line(0, ""),)):
         number, text, reason = line
-        begins = text[:1] == "-" and cells_of(text, tabs=layout.tabs)[0] == DOCSTART
-        if reason or (text and not begins and number != layout.header and not text.isspace()):
+        begins = DOCSTART in text and cells_of(text, tabs=layout.tabs)[0] == DOCSTART
+        ends = begins or text.startswith(DOCEND)
+        if reason or (text and not ends and number != layout.header and not text.isspace()):
             if rows or reason or text.lstrip()[0] != "#" or not layout.is_comment(text):
                 if len(rows) <= MAX_ROWS:
                     rows.append(line)

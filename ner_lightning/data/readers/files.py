@@ -131,7 +131,7 @@ class Inputs:
         options = self.options
         format, opened = self._recognised(opened)
         if options.tagged and not FORMATS[format].binary:
-            _check_utf8(opened)
+            opened = _checked_utf8(opened)
         for name in COLUMN_OPTIONS if options.tagged else ():
             if getattr(options, name) is not None and name not in FORMATS[format].named:
                 raise DataError(
@@ -163,18 +163,22 @@ def _from_utf16(opened: Opened) -> BinaryIO:
         raise DataError(f"{opened.source}:1: {filetype.broken_utf16(error)}") from None
 
 
-def _check_utf8(opened: Opened) -> None:
-    """Checks a whole file that is to be trained on.
+def _checked_utf8(opened: Opened) -> Opened:
+    """A file that is to be trained on, checked as a whole; a stream that cannot seek is read into memory.
 
     Raises:
         DataError: it is not UTF-8; the message says where, and how to convert it.
     """
     data = opened.file.read()
-    opened.file.seek(0)
+    if opened.file.seekable():
+        opened.file.seek(0)
+    else:
+        opened = opened._replace(file=io.BytesIO(data))
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"{opened.source}:{filetype.not_utf8(data, error)}") from None
+    return opened
 
 
 class _Replayed(io.RawIOBase):

@@ -12,7 +12,6 @@ from ner_lightning.data.sentence import DataError
 
 Reader = Callable[[Opened, ReadOptions], Iterator[Record]]
 COLUMN_SUFFIXES = (".conll", ".bio", ".iob", ".iob2", ".tsv")
-_COLUMN_ROWS = 0.8  # of a file in columns that have the most common width; the others are errors in it
 
 
 class Format(NamedTuple):

@@ -58,6 +58,7 @@ class TableLayout(NamedTuple):
             spaced = sum(len(cell.split()) > 1 for cell in cells)
             is_text = header[content].strip().lower() in TEXTS or 2 * spaced > len(cells)
             marks = _find(header, *SENTENCES, *TAGS) is not None or [] in map(filled_cells, head)
+            marks = marks or (document is not None and header[content].strip().lower() in WORDS)
             named = options.words_column is None or header[content].strip().lower() in WORDS
             kind = "word" if not is_text and (marks or (named and options.tagged)) else "text"
         if kind == "text" and options.tagged:
