@@ -12,7 +12,6 @@ from ner_lightning.errors import UserError
 
 Kind = Literal["entities", "phrases", "bare", "outside", "index", "name", "number", "filler", "text"]
 TAG_KINDS = ("entities", "phrases", "bare", "outside")
-_NO_WORDS = ("outside", "filler")
 # Types of phrases in CoNLL-2000 and CoNLL-2003, whose column of chunks precedes the one of entities.
 _PHRASES = {"ADJP", "ADVP", "CONJP", "INTJ", "LST", "NC", "NP", "PC", "PP", "PRT", "SBAR", "UCP", "VC", "VP"}
 _INDEX = re.compile(r"(\d+)([-.]\d+)?")  # with the second part, a multi-word or empty token of CoNLL-U
@@ -73,9 +72,9 @@ def tag_column(columns: Sequence[Column], word: int | None, *, wanted: bool) -> 
         fitting = [column for column in others if column.kind == kind]
         if kind == "phrases" and any(column.kind == "bare" for column in others):
             continue
-        if kind == "bare" and word is None:
-            # Words such as `O Foods`, all tagged O, are no types: some other column must have words.
-            fitting = [c for c in fitting if any(o.kind not in _NO_WORDS for o in others if o is not c)]
+        if word is None and kind != "outside":
+            # Words such as `O Foods` or `B-12`, all tagged O, are no tags: some other column must have words.
+            fitting = [c for c in fitting if {o.kind for o in others if o is not c} != {"outside"}]
         if len(fitting) > 1 and wanted and kind in ("entities", "bare"):
             shown = " and ".join(f"{c.place} ({_examples(c)})" for c in fitting)
             raise UserError(

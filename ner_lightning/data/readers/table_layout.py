@@ -9,6 +9,7 @@ from ner_lightning.data.sentence import DataError
 
 # Names that are used if no column is asked for; case is ignored.
 WORDS = ("word", "token", "words", "tokens", "form")
+_ONE_WORD = ("word", "token", "form")  # the names of a column that has no texts
 TAGS = ("tag", "label", "ner_tag", "tags", "labels", "ner_tags", "ner", "entity")
 SENTENCES = ("sentence", "sentence_id", "sentence #", "sentence_idx", "sent_id")
 DOCUMENTS = ("document", "document_id", "document #", "doc_id", "doc")
@@ -51,12 +52,14 @@ class TableLayout(NamedTuple):
         identity = _find(header, options.id_column)
         cells = [row[content] for row in head if len(row) == len(header) and row[content]]
         given = _find(header, *(TAGS if options.tags_column is None else (options.tags_column,)))
-        lists = content if given is None or not options.tagged else given
+        sentence = _find(header, *SENTENCES)
+        is_word = header[content].strip().lower() in _ONE_WORD and sentence is not None
+        lists = given if given is not None and (options.tagged or is_word) else content
         if _all_lists([row[lists] for row in head if len(row) == len(header)]):
             kind = "list"
         else:
             spaced = sum(len(cell.split()) > 1 for cell in cells)
-            is_text = header[content].strip().lower() in TEXTS or 2 * spaced > len(cells)
+            is_text = header[content].strip().lower() in TEXTS or (2 * spaced > len(cells) and not is_word)
             marks = _find(header, *SENTENCES, *TAGS) is not None or [] in map(filled_cells, head)
             marks = marks or (document is not None and header[content].strip().lower() in WORDS)
             named = options.words_column is None or header[content].strip().lower() in WORDS
@@ -67,7 +70,6 @@ class TableLayout(NamedTuple):
                 "CSV needs a word per row, with columns such as sentence, word and tag"
             )
         tags = _column(where, header, options.tags_column, "tags", TAGS) if options.tagged else None
-        sentence = _find(header, *SENTENCES)
         borders = tuple(i for i in (sentence, document) if i is not None and i not in (content, tags))
         if kind == "word" and not borders and [] not in map(filled_cells, head):
             raise DataError(
