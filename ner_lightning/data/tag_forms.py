@@ -16,7 +16,7 @@ MAX_BARE = 100  # types of a file that are written without B- and I-
 _PREFIX = re.compile(r"([BIESLUMbieslum])[-_](.+)")
 _SUFFIX = re.compile(r"(.+)[-_]([BIESLUM])")
 _SEVERAL = re.compile(r"\s*[,;|/]\s*")
-_TYPE = re.compile(r"(?![BIESLUM][-_]?$)[^\W\d_].*", re.DOTALL)
+_TYPE = re.compile(r"(?![BIESLUM](?:[-_]?$|:))[^\W\d_].*", re.DOTALL)
 _UNNAMED = (
     "the tag is the number {};\nname the tags that numbers stand for, in order: "
     "--data.files.tag_names O,B-PER,I-PER (or a file with one per line)"

@@ -41,7 +41,7 @@ def recognise(head: bytes, path: Path | None, *, tagged: bool) -> str:
     first = filled[0] if filled else ""
     if named == "jsonl" or first.lstrip().startswith('{"') or _is_list(first):
         return "jsonl"
-    if path is not None and brat.annotation_beside(path) is not None:
+    if path is not None and named in (None, "txt") and brat.annotation_beside(path) is not None:
         return "brat"
     if holds_table(first) and _SENTENCES.search(first):
         return "csv"

@@ -578,6 +578,41 @@ def test_lists_in_cells_are_sentences(file, style, separator, header):
     assert [(list(s.words), list(s.tags)) for s in found] == BOTH
 
 
+@pytest.mark.parametrize("style", [repr, ascii, json.dumps], ids=["repr", "ascii", "JSON"])
+@pytest.mark.parametrize(
+    "word", ["10\u00a0000", "a\nb", "\U0001f600", "it's", 'say "so"', "a\\b", "\u200dé", "[", "'"]
+)
+def test_escaped_signs_in_lists_are_what_they_stand_for(file, style, word):
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerows([("tokens", "ner_tags"), (style([word, "left"]), style(["B-PER", "O"]))])
+    assert both_ways(file(out.getvalue(), "x.csv"))[0].words == (word, "left")
+
+
+@pytest.mark.parametrize(
+    "cell", ["['Brinda, 'left']", "['Brinda''left']", "['Brinda' ... 'left']", "['\\ud83d', 'b']"]
+)
+@pytest.mark.parametrize("tagged", [True, False])
+def test_a_cell_that_is_no_list_beside_others_that_are_is_refused(file, cell, tagged):
+    out = io.StringIO()
+    good = ("['Vera', 'left']", "['O', 'O']")
+    csv.writer(out, lineterminator="\n").writerows([("tokens", "ner_tags"), good, (cell, "['O', 'O']"), good])
+    assert refusal(file(out.getvalue(), "x.csv"), tagged=tagged).startswith("3: ")
+
+
+def test_tags_with_a_colon_are_no_types_of_their_own(file):
+    path = file(columns(word, lambda i, w, t: t.replace("-", ":")))
+    assert "malformed tag 'B:PER'" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", [".conll", ".csv", ".jsonl", ".tsv"])
+def test_annotation_beside_makes_brat_of_a_text_alone(file, suffix):
+    format = {".tsv": "conll"}.get(suffix, suffix[1:])
+    path = file(CONTENTS[format], f"x{suffix}")
+    file("T1\tPER 0 6\tBrinda\n", "x.ann")
+    assert [(list(s.words), list(s.tags)) for s in both_ways(path)] == BOTH
+
+
 @pytest.mark.parametrize(
     "header", [("Sentence #", "Sentence", "POS", "Tag"), ("Sentence", "POS", "Tag"), ("Sentence", "Tag")]
 )
