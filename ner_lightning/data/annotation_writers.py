@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ner_lightning.data.column_writer import has_documents, pairs, write_columns
 from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.readers.record import CharSpan
@@ -16,8 +17,6 @@ from ner_lightning.data.schemes import OUTSIDE, spans
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.system.atomic import replacing, replacing_text
 from ner_lightning.system.progress import warn
-
-_BREAKS = str.maketrans(dict.fromkeys("\t\r\n", "_"))
 
 
 class AnnotatedText(NamedTuple):
@@ -61,44 +60,22 @@ def annotated_texts(sentences: Sequence[Sentence]) -> Iterator[AnnotatedText]:
         yield AnnotatedText(text, offsets, tuple(entities), first.document, name, tags)
 
 
-def _with_tags(sentence: Sentence) -> Iterator[tuple[str, str]]:
-    return zip(sentence.words, sentence.tags or (OUTSIDE,) * len(sentence.words), strict=True)
-
-
-def _has_documents(sentences: Sequence[Sentence]) -> bool:
-    return len({sentence.document for sentence in sentences}) > 1
-
-
-def write_columns(path: Path, sentences: Sequence[Sentence]) -> None:
-    """Writes words and tags: between spaces, or between tabs if a word or type contains a space."""
-    between = "\t" if any(" " in cell for s in sentences for pair in _with_tags(s) for cell in pair) else " "
-    several, document, changed = _has_documents(sentences), None, 0
-    with replacing_text(path) as file:
-        for sentence in sentences:
-            if several and sentence.document != document:
-                document = sentence.document
-                file.write(f"{DOCSTART}{between}{OUTSIDE}\n\n")
-            for word, tag in _with_tags(sentence):
-                row = between.join(cell.translate(_BREAKS).strip(" ") for cell in (word, tag))
-                changed += row != f"{word}{between}{tag}"
-                file.write(row + "\n")
-            file.write("\n")
-    if changed:
-        warn(f"{path}: tabs, line breaks and outer spaces of {changed:,} words cannot be written in columns.")
-
-
 def write_table(path: Path, sentences: Sequence[Sentence]) -> None:
     """Writes CSV with a word per row: document, sentence, word, tag."""
+    # Python's csv does not quote a carriage return that is no line end of its own.
+    returns = any("\r" in cell for sentence in sentences for pair in pairs(sentence) for cell in pair)
     with replacing_text(path) as file:
-        rows = csv.writer(file, lineterminator="\n")
+        quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        rows = quoted if returns else csv.writer(file, lineterminator="\n")
         rows.writerow(["document", "sentence", "word", "tag"])
         for number, sentence in enumerate(sentences, start=1):
-            rows.writerows([sentence.document + 1, number, *pair] for pair in _with_tags(sentence))
+            rows.writerows([sentence.document + 1, number, *pair] for pair in pairs(sentence))
 
 
 def write_json(path: Path, sentences: Sequence[Sentence]) -> None:
     """Writes JSONL with a sentence per line: tokens, ner_tags and, of several documents, document."""
     write_jsonl(path, _token_rows(sentences))
+    _warn_of_marks(path, sentences)
 
 
 def write_parquet(path: Path, sentences: Sequence[Sentence]) -> None:
@@ -111,12 +88,20 @@ def write_parquet(path: Path, sentences: Sequence[Sentence]) -> None:
     rows = [row | {"document": row.get("document", 0)} for row in _token_rows(sentences)]
     with replacing(path) as file:
         pq.write_table(pa.Table.from_pylist(rows, schema), file)
+    _warn_of_marks(path, sentences)
+
+
+def _warn_of_marks(path: Path, sentences: Sequence[Sentence]) -> None:
+    if marks := sum(sentence.words == (DOCSTART,) for sentence in sentences):
+        warn(
+            f"{path}: {marks:,} sentences are the word {DOCSTART} alone, which is read as a document's begin."
+        )
 
 
 def _token_rows(sentences: Sequence[Sentence]) -> Iterator[dict[str, Any]]:
-    several = _has_documents(sentences)
+    several = has_documents(sentences)
     for sentence in sentences:
-        tags = [tag for _, tag in _with_tags(sentence)]
+        tags = [tag for _, tag in pairs(sentence)]
         row: dict[str, Any] = {"tokens": list(sentence.words), "ner_tags": tags}
         yield row | ({"document": sentence.document} if several else {})
 

@@ -16,7 +16,7 @@ MAX_BARE = 100  # types of a file that are written without B- and I-
 _PREFIX = re.compile(r"([BIESLUMbieslum])[-_](.+)")
 _SUFFIX = re.compile(r"(.+)[-_]([BIESLUM])")
 _SEVERAL = re.compile(r"\s*[,;|/]\s*")
-_TYPE = re.compile(r"(?![BIESLUM][-_]?$)[^\W\d_].*", re.DOTALL)
+_TYPE = re.compile(r"(?![BIESLUM](?:[-_]?$|:))[^\W\d_].*", re.DOTALL)
 _UNNAMED = (
     "the tag is the number {};\nname the tags that numbers stand for, in order: "
     "--data.files.tag_names O,B-PER,I-PER (or a file with one per line)"
@@ -181,9 +181,12 @@ def _numbered(cells: Sequence[Any], names: Sequence[str] | None) -> TagForm:
 def _first(cell: str) -> str:
     """The first of several tags in a cell; the cell itself if there is one."""
     parts = _SEVERAL.split(cell)
-    if len(parts) > 1 and all(part in ("O", "o") or _PREFIX.fullmatch(part) for part in parts):
-        return next((part for part in parts if part not in ("O", "o")), OUTSIDE)
-    return cell
+    inside = [part for part in parts if part not in ("O", "o")]
+    if len(parts) == 1 or not all(map(_PREFIX.fullmatch, inside)):
+        return cell
+    # The letters of tags are all large or all small: B-phone/e-mail is one tag.
+    is_one = len({part[0].isupper() for part in inside}) > 1
+    return cell if is_one else next(iter(inside), OUTSIDE)
 
 
 def _reading(cells: Sequence[str], *, has_outside: bool) -> tuple[Kind, Callable[[str], str | None]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from ner_lightning.data.schemes import is_tag
 
 DOCSTART = "-DOCSTART-"
+DOCEND = "#end document"
 _DOCUMENT = re.compile(r"#\s*(newdoc|begin document)\b")
 
 

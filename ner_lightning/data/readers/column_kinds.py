@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Literal, NamedTuple
 
 from ner_lightning.data.schemes import OUTSIDE, split_tag
-from ner_lightning.data.tag_forms import TagForm
+from ner_lightning.data.tag_forms import OUTSIDES, TagForm
 from ner_lightning.errors import UserError
 
 Kind = Literal["entities", "phrases", "bare", "outside", "index", "name", "number", "filler", "text"]
@@ -72,6 +72,9 @@ def tag_column(columns: Sequence[Column], word: int | None, *, wanted: bool) -> 
         fitting = [column for column in others if column.kind == kind]
         if kind == "phrases" and any(column.kind == "bare" for column in others):
             continue
+        if word is None and kind != "outside":
+            # Words such as `O Foods` or `B-12`, all tagged O, are no tags: some other column must have words.
+            fitting = [c for c in fitting if {o.kind for o in others if o is not c} != {"outside"}]
         if len(fitting) > 1 and wanted and kind in ("entities", "bare"):
             shown = " and ".join(f"{c.place} ({_examples(c)})" for c in fitting)
             raise UserError(
@@ -80,7 +83,15 @@ def tag_column(columns: Sequence[Column], word: int | None, *, wanted: bool) -> 
             )
         if fitting and (len(columns) > 1 or wanted):
             return fitting[-1].place
-    return columns[-1].place if wanted and len(columns) > 1 and columns[-1].place != word else None
+    last = columns[-1]
+    if not wanted or len(columns) == 1 or last.place == word:
+        return None
+    if len(columns) > 2 and {*OUTSIDES}.issuperset(last.cells):
+        raise UserError(
+            f"no column contains tags (the last one has only {_examples(last)});\n"
+            "name one as data.files.tags_column if these stand for O (the first column is 0)"
+        )
+    return last.place
 
 
 def word_column(columns: Sequence[Column], tag: int | None, document: int | None) -> int:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ner_lightning.data.readers.column_cells import DOCSTART, cells_of, separated_by_tabs
+from ner_lightning.data.readers.column_cells import DOCEND, DOCSTART, cells_of, separated_by_tabs
 from ner_lightning.data.readers.column_kinds import (
     TAG_KINDS,
     columns_from,
@@ -135,9 +135,8 @@ class ColumnLayout(NamedTuple):
         whole = f"\n{text}\n"
         if text[0] in "#-" or self.width < 2 or self.counted is not None or _ODD.search(text):
             return False
-        if any(
-            part in whole for part in (other, between * 2, f"\n{between}", f"{between}\n", f"\n{DOCSTART}")
-        ):
+        marks = (f"\n{DOCSTART}", f"\n{DOCEND}")
+        if any(part in whole for part in (other, between * 2, f"\n{between}", f"{between}\n", *marks)):
             return False
         return {row.count(between) for row in text.split("\n")} == {self.width - 1}
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from ner_lightning.data.readers.column_cells import DOCSTART, cells_of, starts_document
+from ner_lightning.data.readers.column_cells import DOCEND, DOCSTART, cells_of, starts_document
 from ner_lightning.data.readers.column_layout import ColumnLayout
 from ner_lightning.data.readers.column_rivals import Rivals
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
@@ -40,7 +40,7 @@ def read_columns(opened: Opened, options: ReadOptions) -> Iterator[Record]:
     texts: list[str] = []
     for item in read:
         head.append(item)
-        texts += [item.text] if isinstance(item, Line) and not item.reason else item.text.split("\n")
+        texts += [""] if isinstance(item, Line) and item.reason else item.text.split("\n")
         if len(texts) >= HEAD:
             break
     layout = ColumnLayout.of(opened.source, texts, options)
@@ -71,8 +71,9 @@ def _groups(
         # As the paragraph ends at an empty line, so do its lines.
         for line in chain(item.lines(), (Line(0, ""),)) if isinstance(item, Paragraph) else (item,):
             number, text, reason = line
-            begins = text[:1] == "-" and cells_of(text, tabs=layout.tabs)[0] == DOCSTART
-            if reason or (text and not begins and number != layout.header and not text.isspace()):
+            begins = DOCSTART in text and cells_of(text, tabs=layout.tabs)[0] == DOCSTART
+            ends = begins or text.startswith(DOCEND)
+            if reason or (text and not ends and number != layout.header and not text.isspace()):
                 if rows or reason or text.lstrip()[0] != "#" or not layout.is_comment(text):
                     rows += [line] if len(rows) <= MAX_ROWS else []
                 elif starts_document(text):

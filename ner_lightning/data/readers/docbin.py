@@ -7,6 +7,7 @@ from typing import Any
 from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import CharSpan, Record, rejected
+from ner_lightning.data.running_text import words
 from ner_lightning.data.sentence import DataError, is_invisible
 from ner_lightning.errors import UserError
 
@@ -33,8 +34,8 @@ def read_docbin(opened: Opened, options: ReadOptions) -> Iterator[Record]:
     changes = Changes()
     for number, doc in enumerate(_docs(opened), start=1):
         record = Record(opened.source, number, doc.text, starts_document=True)
-        words = (token for token in doc if not is_invisible(token.text))
-        record = record._replace(tokens=tuple((token.idx, token.idx + len(token.text)) for token in words))
+        tokens = (token for token in doc if _is_word(token))
+        record = record._replace(tokens=tuple((token.idx, token.idx + len(token.text)) for token in tokens))
         if not options.tagged:
             yield record
         elif not doc.has_annotation("ENT_IOB"):
@@ -64,11 +65,16 @@ def _docs(opened: Opened) -> Iterator[Any]:
         raise DataError(f"{opened.source}:1: not a complete DocBin of spaCy: {what:.80}") from None
 
 
+def _is_word(token: Any) -> bool:
+    """Whether a token is a word: visible, and of control characters alone only within an entity."""
+    return not is_invisible(token.text) and bool(token.ent_type or words(token.text))
+
+
 def _count_left_out(doc: Any, changes: Changes) -> None:
     """Counts the annotation of a Doc that is not read as it is."""
     for key, spans in doc.spans.items():
         for span in spans:
             changes(f"spans of group {key!a:.40} are left out; entities are read from doc.ents", span.text)
     for token in doc:
-        if token.ent_iob == _MISSING and not is_invisible(token.text):
+        if token.ent_iob == _MISSING and _is_word(token):
             changes("words were not annotated and were read as outside of entities", token.text)

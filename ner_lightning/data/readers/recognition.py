@@ -7,14 +7,15 @@ from pathlib import Path
 
 from ner_lightning.data.readers import brat, conll2012, conllu, filetype, webanno_columns
 from ner_lightning.data.readers.column_cells import DOCSTART, cells_of, separated_by_tabs
-from ner_lightning.data.readers.column_kinds import TAG_KINDS, columns_from
+from ner_lightning.data.readers.column_kinds import TAG_KINDS, Column, columns_from
 from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.data.readers.table import holds_table
+from ner_lightning.data.schemes import OUTSIDE
+from ner_lightning.data.tag_forms import TagForm
 
 _COLUMN_ROWS = 0.8  # of a file in columns that have the most common width; the others are errors in it
 _BARE_ROWS = 5  # by which types without B- and I- are recognised
 _SENTENCES = re.compile(r"sentence|sent_id", re.IGNORECASE)
-_DELIMITER = re.compile(r"[,;\t]")
 _CERTAIN = {
     "webanno": lambda lines, suffix: webanno_columns.is_webanno(lines),
     "conll2012": lambda lines, suffix: conll2012.is_conll2012(lines),
@@ -40,12 +41,12 @@ def recognise(head: bytes, path: Path | None, *, tagged: bool) -> str:
     first = filled[0] if filled else ""
     if named == "jsonl" or first.lstrip().startswith('{"') or _is_list(first):
         return "jsonl"
-    if path is not None and brat.annotation_beside(path) is not None:
+    if path is not None and named in (None, "txt") and brat.annotation_beside(path) is not None:
         return "brat"
     if holds_table(first) and _SENTENCES.search(first):
         return "csv"
     if named == "csv":
-        return "csv" if _DELIMITER.search(first) or not holds_columns(lines) else "conll"
+        return "conll" if holds_columns(lines) and not holds_table(first) else "csv"
     if named not in (None, "txt"):
         return named
     return "conll" if holds_columns(lines) or (tagged and _ends_in_a_tag(filled)) else "txt"
@@ -64,7 +65,18 @@ def holds_columns(lines: Sequence[str]) -> bool:
     found = columns_from([[row for row in filled if len(row) == width]], width)
     # In a short text some word may well look like a type without B- and I-.
     kinds = [kind for kind in TAG_KINDS if kind != "bare" or len(filled) >= _BARE_ROWS]
-    return any(column.kind in kinds for column in found[1:])
+    return any(column.kind in kinds and _is_certain(column) for column in found[1:])
+
+
+def _is_certain(column: Column) -> bool:
+    """Whether a column of tags has words outside of entities, or entities of several words.
+
+    Last words of lines such as `vitamin B-12` and `an e-mail` have neither.
+    """
+    tags = {*TagForm.of(column.cells, first_of_several=True).tags.values()}
+    return OUTSIDE in tags or any(
+        f"{letter}-{tag[2:]}" in tags for tag in tags if tag[0] == "B" for letter in "IELM"
+    )
 
 
 def _ends_in_a_tag(lines: Sequence[str]) -> bool:

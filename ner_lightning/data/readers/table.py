@@ -102,12 +102,21 @@ def _texts(rows: Iterator[tuple[Record, list[str]]], layout: TableLayout) -> Ite
         if layout.kind == "text":
             yield record._replace(content=row[layout.content])
             continue
-        words = tuple(map(str, list_in(row[layout.content]) or row[layout.content].split()))
-        tags = None if layout.tags is None else list_in(row[layout.tags])
-        if layout.tags is not None and tags is None:
-            yield rejected(record._replace(content=row[layout.content]), "the cell of tags is not a list")
-        elif words:
-            yield record._replace(content=words, tags=None if tags is None else tuple(tags))
+        yield _of_lists(record, row, layout)
+
+
+def _of_lists(record: Record, row: Sequence[str], layout: TableLayout) -> Record:
+    """A sentence whose words or tags are lists in cells."""
+    cell = row[layout.content]
+    is_list = layout.has_lists or cell.lstrip().startswith(("['", '["'))
+    words = list_in(cell) if is_list else cell.split()
+    tags = None if layout.tags is None else list_in(row[layout.tags])
+    if words is None or (layout.tags is not None and tags is None):
+        what = "words" if words is None else "tags"
+        return rejected(record._replace(content=cell), f"the cell of {what} is not a list")
+    if any(SURROGATE.search(str(item)) for item in (*words, *(tags or ()))):
+        return rejected(record._replace(content=cell), "half of a surrogate pair")
+    return record._replace(content=tuple(map(str, words)), tags=None if tags is None else tuple(tags))
 
 
 def _sentences(rows: Iterator[tuple[Record, list[str]]], layout: TableLayout) -> Iterator[Record]:

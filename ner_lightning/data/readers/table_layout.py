@@ -9,12 +9,15 @@ from ner_lightning.data.sentence import DataError
 
 # Names that are used if no column is asked for; case is ignored.
 WORDS = ("word", "token", "words", "tokens", "form")
+_ONE_WORD = ("word", "token", "form")  # the names of a column that has no texts
 TAGS = ("tag", "label", "ner_tag", "tags", "labels", "ner_tags", "ner", "entity")
 SENTENCES = ("sentence", "sentence_id", "sentence #", "sentence_idx", "sent_id")
 DOCUMENTS = ("document", "document_id", "document #", "doc_id", "doc")
 TEXTS = ("text", "content", "data")
 _STRING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|-?\d+")
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U000([0-9a-fA-F]{5})|(.))", re.DOTALL)
+_SIGNS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "a": "\a", "b": "\b", "0": "\0"}
+_PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")  # how JSON writes an emoji
 
 
 class TableLayout(NamedTuple):
@@ -26,6 +29,7 @@ class TableLayout(NamedTuple):
         tags: index of the column of tags; None if there is none or none is read.
         id: index of the column that is copied to predictions; None if there is none.
         document: index of the column that tells documents apart; None if there is none.
+        has_lists: whether the words of a row are written as a list; otherwise between spaces.
         borders: indices of the columns that change where a sentence ends; none: at blank rows.
     """
 
@@ -34,6 +38,7 @@ class TableLayout(NamedTuple):
     tags: int | None
     id: int | None
     document: int | None
+    has_lists: bool
     borders: tuple[int, ...]
 
     @classmethod
@@ -51,13 +56,16 @@ class TableLayout(NamedTuple):
         identity = _find(header, options.id_column)
         cells = [row[content] for row in head if len(row) == len(header) and row[content]]
         given = _find(header, *(TAGS if options.tags_column is None else (options.tags_column,)))
-        lists = content if given is None or not options.tagged else given
-        if _all_lists([row[lists] for row in head if len(row) == len(header)]):
+        sentence = _find(header, *SENTENCES)
+        is_word = header[content].strip().lower() in _ONE_WORD and sentence is not None
+        lists = given if given is not None and (options.tagged or is_word) else content
+        if _mostly_lists([row[lists] for row in head if len(row) == len(header)]):
             kind = "list"
         else:
             spaced = sum(len(cell.split()) > 1 for cell in cells)
-            is_text = header[content].strip().lower() in TEXTS or 2 * spaced > len(cells)
+            is_text = header[content].strip().lower() in TEXTS or (2 * spaced > len(cells) and not is_word)
             marks = _find(header, *SENTENCES, *TAGS) is not None or [] in map(filled_cells, head)
+            marks = marks or (document is not None and header[content].strip().lower() in WORDS)
             named = options.words_column is None or header[content].strip().lower() in WORDS
             kind = "word" if not is_text and (marks or (named and options.tagged)) else "text"
         if kind == "text" and options.tagged:
@@ -66,14 +74,15 @@ class TableLayout(NamedTuple):
                 "CSV needs a word per row, with columns such as sentence, word and tag"
             )
         tags = _column(where, header, options.tags_column, "tags", TAGS) if options.tagged else None
-        sentence = _find(header, *SENTENCES)
         borders = tuple(i for i in (sentence, document) if i is not None and i not in (content, tags))
         if kind == "word" and not borders and [] not in map(filled_cells, head):
             raise DataError(
                 f"{where}: nothing tells sentences apart (columns: {', '.join(header)});\n"
                 f"add a column such as {SENTENCES[0]}, or a blank line after each sentence"
             )
-        return cls(kind, content, tags, identity, document, borders if kind == "word" else ())
+        return cls(
+            kind, content, tags, identity, document, _mostly_lists(cells), borders if kind == "word" else ()
+        )
 
 
 def filled_cells(row: Sequence[str]) -> list[str]:
@@ -81,9 +90,10 @@ def filled_cells(row: Sequence[str]) -> list[str]:
     return [cell for cell in row if cell]
 
 
-def _all_lists(cells: Sequence[str]) -> bool:
-    """Whether there are cells, and all that are not empty are lists."""
-    return any(cells) and all(list_in(cell) is not None for cell in cells if cell)
+def _mostly_lists(cells: Sequence[str]) -> bool:
+    """Whether half of the cells that are not empty are lists; the others are errors in the file."""
+    filled = [cell for cell in cells if cell]
+    return 2 * sum(list_in(cell) is not None for cell in filled) >= len(filled) > 0
 
 
 def list_in(cell: str) -> list[str | int] | None:
@@ -98,12 +108,24 @@ def list_in(cell: str) -> list[str | int] | None:
             position += 1
             continue
         match = _STRING.match(cell, position, end)
-        if match is None:
+        if match is None or cell[match.end()] not in ", \n\t]":
             return None
         text = match[0]
-        found.append(_ESCAPE.sub(r"\1", text[1:-1]) if text[0] in "'\"" else int(text))
+        found.append(_unescaped(text[1:-1]) if text[0] in "'\"" else int(text))
         position = match.end()
     return found
+
+
+def _unescaped(text: str) -> str:
+    """The text of a string of Python or JSON."""
+    if "\\" not in text:
+        return text
+    plain = _ESCAPE.sub(lambda m: chr(int(code, 16)) if (code := m[1] or m[2] or m[3]) else _sign(m[4]), text)
+    return _PAIR.sub(lambda m: m[0].encode("utf-16", "surrogatepass").decode("utf-16"), plain)
+
+
+def _sign(letter: str) -> str:
+    return _SIGNS.get(letter, letter)
 
 
 def _column(

@@ -1,0 +1,434 @@
+"""`ner-lightning data convert` and `data split`: what they write, say and refuse, without torch."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ner_lightning.commands.main import main
+from ner_lightning.data.readers.read_options import ReadOptions
+from ner_lightning.data.readers.sentences import read_sentences
+
+COLUMNS = "Brinda B-PER\nOkafor I-PER\nmoved O\nto O\nTarvo B-LOC\n. O\n\nNobody O\nwrote O\n. O\n"
+WORDS = [("Brinda", "Okafor", "moved", "to", "Tarvo", "."), ("Nobody", "wrote", ".")]
+TAGS = [("B-PER", "I-PER", "O", "O", "B-LOC", "O"), ("O", "O", "O")]
+TEXT = {
+    "id": 7,
+    "text": "Brinda Okafor moved to Tarvo. Nobody wrote.",
+    "label": [[0, 13, "PER"], [23, 28, "LOC"]],
+}
+COUNTED = "2 sentences, 9 words, 2 entities (PER 1, LOC 1)"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write("a.conll", COLUMNS)
+    capsys.readouterr()
+    return tmp_path
+
+
+def write(name, content):
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def done(capsys, *args):
+    """What a command says that works; its standard output stays empty."""
+    assert main(["data", *args]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    return said.err
+
+
+def refused(capsys, *args):
+    assert main(["data", *args]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = [line for line in said.err.splitlines() if not line.startswith(("Reading", "CoNLL"))]
+    assert "Traceback" not in said.err
+    assert len(lines) <= 4, said.err
+    return said.err
+
+
+def made(name):
+    found = read_sentences(name)
+    return [s.words for s in found], [s.tags for s in found]
+
+
+# Converting
+
+
+@pytest.mark.parametrize(
+    ("output", "format", "field"),
+    [
+        ("b.jsonl", "lines of JSON", "tokens"),
+        ("b.ndjson", "lines of JSON", "tokens"),
+        ("b.conll", "columns", "Brinda B-PER"),
+        ("b.txt", "columns", "Brinda B-PER"),
+        ("b.tsv", "columns", "Brinda B-PER"),
+        ("b.bio", "columns", "Brinda B-PER"),
+        ("b.csv", "a table", "1,1,Brinda,B-PER"),
+        ("B.CSV", "a table", "1,1,Brinda,B-PER"),
+    ],
+)
+def test_the_name_of_the_output_says_its_format(place, capsys, output, format, field):
+    said = done(capsys, "convert", "a.conll", "--output", output)
+    assert field in Path(output).read_text()
+    assert f"{COUNTED}: {output}" in said
+    assert "a.conll: CoNLL columns separated by spaces: words in column 0, tags in column 1" in said
+    assert made(output) == (WORDS, TAGS)
+
+
+@pytest.mark.parametrize("output", ["b.parquet", "b.spacy"])
+def test_binary_outputs(place, capsys, output):
+    done(capsys, "convert", "a.conll", "--output", output)
+    assert made(output) == (WORDS, TAGS)
+    if output == "b.parquet":
+        assert pq.read_table(output).column_names == ["tokens", "ner_tags", "document"]
+
+
+@pytest.mark.parametrize("format", ["doccano", "labelstudio", "prodigy"])
+@pytest.mark.parametrize("output", ["b.json", "b.jsonl", "b.any"])
+def test_formats_of_annotation_tools_are_named(place, capsys, format, output):
+    write("t.jsonl", json.dumps(TEXT) + "\n")
+    done(capsys, "convert", "t.jsonl", "--output", output, "--to", format)
+    found = read_sentences(output)
+    assert [s.words for s in found] == WORDS
+    assert [s.tags for s in found] == TAGS
+    assert {s.within.text for s in found} == {TEXT["text"]}
+    if format != "prodigy":
+        assert {s.within.id for s in found} == {7}
+
+
+@pytest.mark.parametrize("output", ["b", "b.xlsx", "b.json", "b.ann"])
+def test_an_output_of_no_format_is_refused(place, capsys, output):
+    said = refused(capsys, "convert", "a.conll", "--output", output)
+    assert f"--output {output} ends in none of" in said
+    assert "--to" in said
+    assert not Path(output).exists()
+
+
+def test_an_existing_output_is_overwritten_only_if_asked_for(place, capsys):
+    write("b.jsonl", "mine")
+    said = refused(capsys, "convert", "a.conll", "--output", "b.jsonl")
+    assert "--output b.jsonl exists; move it away, or write over it with --overwrite" in said
+    assert Path("b.jsonl").read_text() == "mine"
+    done(capsys, "convert", "a.conll", "--output", "b.jsonl", "--overwrite")
+    assert made("b.jsonl") == (WORDS, TAGS)
+
+
+@pytest.mark.parametrize("output", ["a.conll", "./a.conll", "link.conll"])
+def test_what_is_read_is_never_overwritten(place, capsys, output):
+    os.link("a.conll", "link.conll")
+    said = refused(capsys, "convert", "a.conll", "--output", output, "--overwrite")
+    assert f"--output {output.removeprefix('./')} is what is read; name another one" in said
+    assert Path("a.conll").read_text() == COLUMNS
+
+
+def test_several_inputs_are_joined_with_documents_of_their_own(place, capsys):
+    write("b.jsonl", json.dumps({"tokens": ["Vera"], "ner_tags": ["B-PER"]}) + "\n")
+    write("more/c.csv", "document,sentence,word,tag\nx,1,Lima,B-LOC\ny,1,Oslo,B-LOC\n")
+    said = done(capsys, "convert", "a.conll", "b.jsonl", "more", "--output", "all.csv")
+    found = read_sentences("all.csv")
+    assert [s.words for s in found] == [*WORDS, ("Vera",), ("Lima",), ("Oslo",)]
+    assert [s.document for s in found] == [0, 0, 1, 2, 3]
+    assert "5 sentences, 12 words, 5 entities (LOC 3, PER 2): all.csv" in said
+
+
+def test_standard_input_is_read(place, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(COLUMNS.encode())))
+    done(capsys, "convert", "-", "--output", "b.jsonl")
+    assert made("b.jsonl") == (WORDS, TAGS)
+
+
+@pytest.mark.parametrize("options", [[], ["--from", "conll"]])
+def test_standard_input_may_be_a_pipe(place, options):
+    command = [sys.executable, "-m", "ner_lightning", "data", "convert", "-", "--output", "b.csv", *options]
+    made_ = subprocess.run(
+        command, input=COLUMNS, capture_output=True, text=True, check=False, env=environment()
+    )
+    assert (made_.returncode, made_.stdout) == (0, ""), made_.stderr
+    assert made("b.csv") == (WORDS, TAGS)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "options", "said"),
+    [
+        (COLUMNS.replace("B-LOC", "B:LOC"), "x.conll", [], "x.conll:5: malformed tag 'B:LOC'"),
+        ("a B-A O\nb O B-B\n", "x.conll", [], "name one as data.files.tags_column"),
+        ("a O\nb B-x,B-y\n", "x.conll", [], "x.conll:2: 'B-x,B-y' contains two tags"),
+        ("a O\n\u200b O\n", "x.conll", [], "x.conll:2: word '\\u200b' is empty or invisible"),
+        ("Brinda left Tarvo.\n", "x.txt", [], "x.txt:1: this is running text, without tags"),
+        ('{"tokens": ["a"], "ner_tags": [1]}', "x.jsonl", [], "--data.files.tag_names O,B-PER,I-PER"),
+        ('{"tokens": ["a"], "ner_tags": [1]}', "x.jsonl", ["--tag_names", "O,B:X"], "'B:X' is not a tag"),
+        ("", "x.conll", [], "x.conll:1: no sentence in the file"),
+        (b"PK\x03\x04", "x.conll", [], "x.conll:1: this is a zip archive"),
+        ("a O\n", "x.conll", ["--words_column", "5"], "x.conll:1: too few columns"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_and_nothing_is_written(place, capsys, content, name, options, said):
+    write(name, content)
+    assert said in refused(capsys, "convert", name, "--output", "out.jsonl", *options)
+    assert not Path("out.jsonl").exists()
+
+
+def test_a_missing_input(place, capsys):
+    assert "none.conll: cannot be read" in refused(capsys, "convert", "none.conll", "--output", "b.jsonl")
+
+
+def test_an_output_in_a_folder_that_is_not_there(place, capsys):
+    assert "--output no/b.jsonl: " in refused(capsys, "convert", "a.conll", "--output", "no/b.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "options", "words", "tags"),
+    [
+        ("a O\nb B-x,B-y\n", "x.conll", ["--several_tags", "first"], ("a", "b"), ("O", "B-x")),
+        ("a O\n\u200b O\nb B-x\n", "x.conll", ["--empty_words", "skip"], ("a", "b"), ("O", "B-x")),
+        ("a B-A O\nb O B-B\n", "x.conll", ["--tags_column", "1"], ("a", "b"), ("B-A", "O")),
+        ("x a O\ny b B-A\n", "x.conll", ["--words_column", "0"], ("x", "y"), ("O", "B-A")),
+        (
+            '{"tokens": ["a", "b"], "ner_tags": [0, 1]}',
+            "x.jsonl",
+            ["--tag_names", "O,B-A"],
+            ("a", "b"),
+            ("O", "B-A"),
+        ),
+        (
+            '{"text": "a bc", "label": [[2, 3, "A"]]}',
+            "x.jsonl",
+            ["--misaligned", "expand"],
+            ("a", "bc"),
+            ("O", "B-A"),
+        ),
+        (
+            '{"text": "a b", "label": [[0, 3, "A"], [2, 3, "B"]]}',
+            "x.jsonl",
+            ["--overlapping", "longest"],
+            ("a", "b"),
+            ("B-A", "I-A"),
+        ),
+    ],
+)
+def test_options_say_how_a_file_is_read(place, capsys, content, name, options, words, tags):
+    write(name, content)
+    done(capsys, "convert", name, "--output", "out.jsonl", *options)
+    assert made("out.jsonl") == ([words], [tags])
+
+
+def test_documents_come_from_a_named_column(place, capsys):
+    write("x.conll", "l1 a O\n\nl1 b O\n\nl2 c B-A\n")
+    done(capsys, "convert", "x.conll", "--output", "out.conll", "--document_column", "0")
+    assert Path("out.conll").read_text() == "-DOCSTART- O\n\na O\n\nb O\n\n-DOCSTART- O\n\nc B-A\n\n"
+
+
+def test_what_columns_cannot_hold_is_said(place, capsys):
+    write("x.jsonl", json.dumps({"tokens": ["a\tb", "-DOCSTART-", "c d"], "ner_tags": ["O", "O", "B-A"]}))
+    said = done(capsys, "convert", "x.jsonl", "--output", "out.conll")
+    assert "cannot be written in columns: 2 words are changed" in said
+    assert made("out.conll") == ([("a_b", "_DOCSTART_", "c d")], [("O", "O", "B-A")])
+
+
+# Splitting
+
+
+def many(count=60, per_document=1):
+    blocks = []
+    for number in range(count):
+        mark = "-DOCSTART- O\n\n" if per_document > 1 and number % per_document == 0 else ""
+        kind = "B-PER" if number % 3 else "B-LOC"
+        # Words of their own: sentences that differ in numbers alone are near-duplicates.
+        word = chr(0x4E00 + number)
+        blocks.append(f"{mark}{word} {kind}\n" + "".join(f"{word}{k} O\n" for k in "vwxyz"))
+    return "\n".join(blocks) + "\n"
+
+
+def parts(folder, suffix=".conll", names=("train", "valid", "test")):
+    return {name: [s.words for s in read_sentences(Path(folder) / f"{name}{suffix}")] for name in names}
+
+
+def test_a_split_is_a_partition_in_the_order_of_the_file(place, capsys):
+    write("all.conll", many())
+    said = done(capsys, "split", "all.conll", "--output", "out")
+    found = parts("out")
+    everything = [s.words for s in read_sentences("all.conll")]
+    assert sorted(words for part in found.values() for words in part) == sorted(everything)
+    for name, part in found.items():
+        assert part == [words for words in everything if words in part]
+        assert f"{len(part)} sentences, {6 * len(part)} words, " in said
+        assert f": out/{name}.conll" in said
+    assert [len(part) for part in found.values()] == [48, 6, 6]
+    assert "train 48, valid 6, test 6 sentences; sentence by sentence" in said
+
+
+def test_a_split_is_the_same_each_time_and_another_with_another_seed(place, capsys):
+    write("all.conll", many())
+    for folder, seed in (("one", "1"), ("two", "1"), ("three", "2")):
+        done(capsys, "split", "all.conll", "--output", folder, "--seed", seed)
+    assert parts("one") == parts("two")
+    assert parts("one") != parts("three")
+
+
+def test_documents_stay_whole(place, capsys):
+    write("all.conll", many(per_document=4))
+    said = done(capsys, "split", "all.conll", "--output", "out")
+    assert "15 documents stay whole" in said
+    numbers = [{(ord(words[0]) - 0x4E00) // 4 for words in part} for part in parts("out").values()]
+    assert sum(map(len, numbers)) == len(set.union(*numbers)) == 15
+
+
+def test_there_may_be_no_test_part(place, capsys):
+    write("all.conll", many())
+    done(capsys, "split", "all.conll", "--output", "out", "--test", "0", "--valid", "0.25")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["train.conll", "valid.conll"]
+    assert len(parts("out", names=("valid",))["valid"]) == 15
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "to", "suffix"),
+    [
+        ("all.conll", many(), None, ".conll"),
+        ("all.conll", many(), "jsonl", ".jsonl"),
+        ("all.txt", many(), None, ".conll"),
+        ("all.csv", "word,tag\n" + many().replace(" ", ","), None, ".csv"),
+        ("all.parquet", None, None, ".parquet"),
+        (
+            "all.jsonl",
+            "".join(json.dumps({"text": f"w{n} left x{n}.", "label": []}) + "\n" for n in range(20)),
+            None,
+            ".jsonl",
+        ),
+    ],
+)
+def test_parts_have_the_format_of_the_file(place, capsys, name, content, to, suffix):
+    if content is None:
+        write("made.conll", many())
+        done(capsys, "convert", "made.conll", "--output", name)
+    else:
+        write(name, content)
+    done(capsys, "split", name, "--output", "out", *(["--to", to] if to else []))
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        f"{p}{suffix}" for p in ("test", "train", "valid")
+    ]
+    found = parts("out", suffix)
+    assert sum(map(len, found.values())) == len(read_sentences(name))
+    if name == "all.jsonl":
+        assert "label" in json.loads(Path("out/test.jsonl").read_text().splitlines()[0])
+
+
+@pytest.mark.parametrize("name", ["train", "valid", "test"])
+def test_no_part_is_overwritten_unless_asked_for(place, capsys, name):
+    write("all.conll", many())
+    write(f"out/{name}.conll", "mine")
+    said = refused(capsys, "split", "all.conll", "--output", "out")
+    assert f"--output out/{name}.conll exists" in said
+    assert [path.name for path in Path("out").iterdir()] == [f"{name}.conll"]
+    done(capsys, "split", "all.conll", "--output", "out", "--overwrite")
+    assert len(parts("out")["train"]) == 48
+
+
+def test_the_file_itself_is_no_part(place, capsys):
+    write("out/train.conll", many())
+    said = refused(capsys, "split", "out/train.conll", "--output", "out", "--overwrite")
+    assert "is what is read" in said
+    assert Path("out/train.conll").read_text() == many()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--valid", "0.7", "--test", "0.4"], "the share of train is -0.1"),
+        (["--valid", "1.5"], "the share of train is -0.6"),
+        (["--valid", "-1", "--test", "0"], "the share of"),
+        (["--valid", "many"], "--valid"),
+        (["--seed", "x"], "--seed"),
+    ],
+)
+def test_shares_that_cannot_be(place, capsys, options, said):
+    write("all.conll", many())
+    assert said in refused(capsys, "split", "all.conll", "--output", "out", *options)
+    assert not Path("out").exists()
+
+
+def test_too_few_sentences_to_split(place, capsys):
+    said = refused(capsys, "split", "a.conll", "--output", "out")
+    assert "2 sentences cannot be split into 3 parts" in said
+    assert not Path("out").exists()
+
+
+def test_a_folder_that_cannot_be_made(place, capsys):
+    write("all.conll", many())
+    assert "--output a.conll/out: " in refused(capsys, "split", "all.conll", "--output", "a.conll/out")
+
+
+# What all have in common
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["join", "a.conll"], "there is no `data join`; there are convert, split, check"),
+        (["convert", "a.conll"], "--output"),
+        (["convert", "a.conll", "--output", "b.jsonl", "--to", "xml"], "--to"),
+        (["convert", "a.conll", "--output", "b.jsonl", "--from", "xml"], "--from"),
+        (["split", "--output", "out"], "FILE"),
+    ],
+)
+def test_words_of_the_command_that_are_wrong(place, capsys, args, said):
+    assert said in refused(capsys, *args)
+
+
+@pytest.mark.parametrize(
+    "args", [[], ["--help"], ["convert", "--help"], ["split", "-h"], ["check", "--help"]]
+)
+def test_help_goes_to_standard_output(place, capsys, args):
+    try:
+        code = main(["data", *args])
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 0
+    assert capsys.readouterr().out.startswith("usage: ner-lightning data")
+
+
+def environment():
+    return os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["convert", "all.conll", "--output", "b.jsonl"],
+        ["convert", "all.conll", "--output", "b.parquet"],
+        ["convert", "all.conll", "--output", "b.jsonl", "--to", "doccano"],
+        ["split", "all.conll", "--output", "out"],
+        ["check", "data"],
+        ["check", "data", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_torch_is_not_imported(place, args):
+    write("all.conll", many())
+    for name in ("train", "valid", "test"):
+        write(f"data/{name}.conll", many())
+    code = (
+        "import sys\nfrom ner_lightning.commands.main import main\n"
+        f"code = main(['data', *{args!r}])\n"
+        "loaded = {'torch', 'lightning', 'transformers'} & sys.modules.keys()\n"
+        "sys.exit(f'loaded: {loaded}' if loaded else code)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment()
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_what_was_converted_is_read_untagged_as_well(place, capsys):
+    for suffix in ("jsonl", "conll", "csv", "parquet"):
+        done(capsys, "convert", "a.conll", "--output", f"b.{suffix}")
+        assert [s.words for s in read_sentences(f"b.{suffix}", ReadOptions(tagged=False))] == WORDS

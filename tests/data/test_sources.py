@@ -1,0 +1,144 @@
+"""Splits of local data: those that are there, and those that are held out of the training data."""
+
+from pathlib import Path
+
+import pytest
+
+from ner_lightning.data.corpus_settings import Files
+from ner_lightning.data.sources import SAMPLE, Source
+from ner_lightning.errors import UserError
+
+SPLITS = ("train", "valid", "test")
+
+
+def block(number):
+    kind = "B-PER" if number % 3 else "B-LOC"
+    # Words of their own: sentences that differ in numbers alone are near-duplicates.
+    return f"{chr(0x4E00 + number)} {kind}\n" + "".join(f"{chr(0x4E00 + number)}{k} O\n" for k in "vwxyz")
+
+
+def content(count=60, start=0):
+    return "\n".join(block(number) for number in range(start, start + count)) + "\n"
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def read(source, names=SPLITS):
+    return {name: [s.words for s in source.read(name).sentences] for name in names}
+
+
+@pytest.fixture(params=["a folder", "a file", "a folder with a folder", "a validation file by itself"])
+def dataset(request, tmp_path):
+    """Data sets with training data alone."""
+    if request.param == "a file":
+        return str(write(tmp_path / "all.conll", content()))
+    if request.param == "a folder with a folder":
+        for start in range(0, 60, 6):
+            write(tmp_path / "train" / f"{start:02}.conll", content(6, start=start))
+    elif request.param == "a validation file by itself":
+        return str(write(tmp_path / "valid.conll", content()))
+    else:
+        write(tmp_path / "train.conll", content())
+    return str(tmp_path)
+
+
+def test_parts_are_held_out_of_training_data_that_stand_alone(dataset, caplog):
+    caplog.set_level("INFO", "ner_lightning")
+    found = read(Source(dataset, {}))
+    everything = [words for part in found.values() for words in part]
+    assert len(everything) == len(set(everything)) == 60
+    assert all(found.values())
+    said = [record.message for record in caplog.records if "is held out" in record.message]
+    assert len(said) == 1  # once, though three are read
+    assert "there is no valid and test split, so one is held out: train " in said[0]
+
+
+def test_held_out_parts_are_the_same_each_time_in_any_order(dataset):
+    first = read(Source(dataset, {}))
+    assert read(Source(dataset, {}), ("test", "valid", "train")) == first
+    again = Source(dataset, {})
+    assert read(again) == read(again) == first
+    sizes = {name: len(part) for name, part in first.items()}
+    if not Path(dataset, "train").is_dir():  # whose files are documents, which stay whole
+        assert sizes == {"train": 48, "valid": 6, "test": 6}
+
+
+def test_held_out_parts_share_the_types_and_say_where_they_are_from(tmp_path):
+    rare = content() + "\nRare B-RARE\nwaits O\n"
+    path = write(tmp_path / "train.conll", rare)
+    source = Source(str(tmp_path), {})
+    splits = {name: source.read(name) for name in SPLITS}
+    assert {split.types for split in splits.values()} == {("LOC", "PER", "RARE")}
+    for name, split in splits.items():
+        assert split.origin == f"{path} ({name} part)"
+        assert f"({name} of train 0.8, valid 0.1, test 0.1)" in split.fingerprint
+    assert len({split.fingerprint for split in splits.values()}) == 3
+
+
+def test_only_what_is_missing_is_held_out(tmp_path):
+    write(tmp_path / "train.conll", content())
+    write(tmp_path / "test.conll", content(5, start=100))
+    found = read(Source(str(tmp_path), {}))
+    assert [len(part) for part in found.values()] == [54, 6, 5]
+    assert set(found["train"]).isdisjoint(found["valid"])
+
+
+@pytest.mark.parametrize("how", ["in the folder", "named"])
+def test_nothing_is_held_out_beside_a_validation_split(tmp_path, how):
+    write(tmp_path / "train.conll", content())
+    other = write(
+        tmp_path / ("dev.conll" if how == "in the folder" else "mine/v.conll"), content(5, start=100)
+    )
+    source = Source(str(tmp_path), {} if how == "in the folder" else {"valid": str(other)})
+    found = read(source, ("train", "valid"))
+    assert [len(part) for part in found.values()] == [60, 5]
+    with pytest.raises(UserError, match=r"has no test file; set data.test"):
+        source.read("test")
+
+
+def test_training_data_that_are_named_are_not_divided(tmp_path):
+    path = write(tmp_path / "a.conll", content())
+    (tmp_path / "empty").mkdir()
+    source = Source(str(tmp_path / "empty"), {"train": str(path)})
+    assert len(source.read("train").sentences) == 60
+    with pytest.raises(UserError, match=r"has no valid file; set data.valid"):
+        source.read("valid")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_sentences_to_hold_any_out(tmp_path, count):
+    path = write(tmp_path / "train.conll", content(count))
+    for name in SPLITS:
+        with pytest.raises(UserError) as error:
+            Source(str(tmp_path), {}).read(name)
+        message = str(error.value)
+        assert message.startswith(f"{path}: there is no valid and no test split, and none can be held out:\n")
+        assert f"{count} sentences cannot be split into 3 parts" in message
+        assert message.endswith("or set data.valid")
+        assert len(message.splitlines()) <= 3
+
+
+def test_a_file_is_read_as_its_settings_say(tmp_path):
+    rows = content().replace(" ", " O ")
+    path = write(tmp_path / "all.conll", rows)
+    found = Source(str(path), {}, Files(tags_column="2")).read("train")
+    assert found.types == ("LOC", "PER")
+    assert Source(str(path), {}, Files(tags_column="1")).read("train").types is None
+
+
+def test_two_files_of_one_split_are_refused(tmp_path):
+    write(tmp_path / "train.conll", content())
+    write(tmp_path / "train.jsonl", "{}")
+    with pytest.raises(UserError, match=r"both look like the train split; set data.train"):
+        Source(str(tmp_path), {}).read("train")
+
+
+def test_the_sample_has_its_own_splits(caplog):
+    caplog.set_level("INFO", "ner_lightning")
+    found = read(Source(SAMPLE, {}))
+    assert all(found.values())
+    assert "held out" not in caplog.text
