@@ -161,11 +161,11 @@ def test_standard_input_may_be_a_pipe(place, options):
     ("content", "name", "options", "said"),
     [
         (COLUMNS.replace("B-LOC", "B:LOC"), "x.conll", [], "x.conll:5: malformed tag 'B:LOC'"),
-        ("a B-A O\nb O B-B\n", "x.conll", [], "name one as data.files.tags_column"),
+        ("a B-A O\nb O B-B\n", "x.conll", [], "name one as --tags_column"),
         ("a O\nb B-x,B-y\n", "x.conll", [], "x.conll:2: 'B-x,B-y' contains two tags"),
         ("a O\n\u200b O\n", "x.conll", [], "x.conll:2: word '\\u200b' is empty or invisible"),
         ("Brinda left Tarvo.\n", "x.txt", [], "x.txt:1: this is running text, without tags"),
-        ('{"tokens": ["a"], "ner_tags": [1]}', "x.jsonl", [], "--data.files.tag_names O,B-PER,I-PER"),
+        ('{"tokens": ["a"], "ner_tags": [1]}', "x.jsonl", [], "--tag_names O,B-PER,I-PER"),
         ('{"tokens": ["a"], "ner_tags": [1]}', "x.jsonl", ["--tag_names", "O,B:X"], "'B:X' is not a tag"),
         ("", "x.conll", [], "x.conll:1: no sentence in the file"),
         (b"PK\x03\x04", "x.conll", [], "x.conll:1: this is a zip archive"),
@@ -373,7 +373,7 @@ def test_a_folder_that_cannot_be_made(place, capsys):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["join", "a.conll"], "there is no `data join`; there are convert, split, check"),
+        (["join", "a.conll"], "there is no `data join`; there are convert, split, audit, check"),
         (["convert", "a.conll"], "--output"),
         (["convert", "a.conll", "--output", "b.jsonl", "--to", "xml"], "--to"),
         (["convert", "a.conll", "--output", "b.jsonl", "--from", "xml"], "--from"),

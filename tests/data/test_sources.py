@@ -54,7 +54,7 @@ def test_parts_are_held_out_of_training_data_that_stand_alone(dataset, caplog):
     assert all(found.values())
     said = [record.message for record in caplog.records if "is held out" in record.message]
     assert len(said) == 1  # once, though three are read
-    assert "there is no valid and test split, so one is held out: train " in said[0]
+    assert "there is no valid and no test split; a tenth is held out for each: train " in said[0]
 
 
 def test_held_out_parts_are_the_same_each_time_in_any_order(dataset):
@@ -118,7 +118,7 @@ def test_too_few_sentences_to_hold_any_out(tmp_path, count):
         message = str(error.value)
         assert message.startswith(f"{path}: there is no valid and no test split, and none can be held out:\n")
         assert f"{count} sentences cannot be split into 3 parts" in message
-        assert message.endswith("or set data.valid")
+        assert message.endswith("or set data.valid and data.test")
         assert len(message.splitlines()) <= 3
 
 

@@ -152,7 +152,8 @@ def _first_problem(records: Sequence[Record], form: TagForm) -> str:
             if tag in form.problems:
                 line = record.lines[index] if record.lines else record.line
                 hint = ""
-                if record is records[0] and index == 0 and len(form.problems) == 1:
+                is_first = record is records[0] and index == 0 and bool(record.lines)
+                if is_first and len(form.problems) == 1 and form.kind != "numbers":
                     hint = "\nif this is a header, name its columns: data.files.words_column and tags_column"
                 return f"{record.source}:{line}: {form.problems[tag]}{hint}"
     raise AssertionError("a problem belongs to a tag")
