@@ -148,10 +148,10 @@ def test_two_files_for_one_split_with_other_columns(place, capsys):
 
 
 def test_a_missing_split(place, capsys):
-    (place / "data/valid.txt").unlink()
+    (place / "data/train.txt").unlink()
     said = fails(capsys, *FIT)
-    assert "data has no valid file; set data.valid" in said
-    assert "validation or valid or dev or val" in said
+    assert "data has no train file; set data.train" in said
+    assert "Looked for train with .conll, " in said
 
 
 def test_a_fit_that_fails_at_once_leaves_no_folder(place, capsys):

@@ -115,9 +115,7 @@ words = (
     | st.text(characters, min_size=1, max_size=5)
     | st.sampled_from(["Vera", "left"])
 ).filter(lambda word: not is_invisible(word))
-CONFIG = settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+CONFIG = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @st.composite

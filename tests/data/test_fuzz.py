@@ -210,12 +210,10 @@ def tables_are_whole(data: bytes, sentences) -> None:
 
 
 def listed(cell: str) -> list[str]:
-    try:
-        between = re.sub(r"(?<=['\"])[\s,]+(?=['\"])", ",", cell)  # numpy writes no commas
-        plain = between.replace("\n", "\\n").replace("\r", "\\r")
-        return [str(word) for word in ast.literal_eval(plain)]
-    except (ValueError, SyntaxError, TypeError):
-        return []
+    """The strings of a list; none if it is no list."""
+    found = re.fullmatch(r"\s*\[((?:\s|,|'(?:[^'\\]|\\.)*'(?=[\s,\]]))*)\]\s*", cell, re.DOTALL)
+    strings = re.findall(r"'((?:[^'\\]|\\.)*)'", found[1] if found else "", re.DOTALL)
+    return [ast.literal_eval(f"'''{word}'''") if "\\" in word else word for word in strings]
 
 
 def rows_are_whole(data: bytes, sentences, pattern: str) -> None:
@@ -243,7 +241,6 @@ def conllu_is_whole(data: bytes, sentences) -> None:
 def texts_are_whole(data: bytes, sentences) -> None:
     utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     text = data.decode("utf-16" if utf16 else "utf-8-sig")
-    assert [s.words for s in sentences] or not from_text(text).sentences
     assert [w for s in sentences for w in s.words] == [w for s in from_text(text).words for w in s]
 
 

@@ -7,7 +7,7 @@ from itertools import chain
 from ner_lightning.data.readers.read_options import AnnotationRules
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.running_text import Offsets, pieces, words
-from ner_lightning.data.schemes import Span, to_bio2
+from ner_lightning.data.schemes import Span, split_tag, to_bio2
 from ner_lightning.data.sentence import is_invisible
 from ner_lightning.errors import UserError
 
@@ -51,7 +51,7 @@ def _trimmed(text: str, entity: CharSpan) -> CharSpan:
     """The entity without white space at its borders.
 
     Raises:
-        UserError: nothing is left, it lies outside the text, or it has no type.
+        UserError: nothing is left, it lies outside the text, or it has no type or two.
     """
     start, end, type_ = entity
     if not 0 <= start < end <= len(text):
@@ -61,6 +61,7 @@ def _trimmed(text: str, entity: CharSpan) -> CharSpan:
         )
     if not type_.strip():
         raise UserError(f"the entity {text[start:end]!a:.40} has no type; give it one or remove it")
+    split_tag(f"B-{type_.strip()}")  # refuses two types in one
     inner = text[start:end]
     if is_invisible(inner):
         raise UserError(f"the entity {type_} from {start} to {end} has no visible character; remove it")

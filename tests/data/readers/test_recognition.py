@@ -20,6 +20,7 @@ from ner_lightning.data.readers.filetype import SAMPLE
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import spans
+from ner_lightning.data.sentence import DataError, unknown_entities, unknown_types
 from ner_lightning.data.tag_forms import read_tag_names
 from ner_lightning.errors import UserError
 
@@ -439,6 +440,25 @@ def test_a_type_with_signs_and_hyphens_is_one_type(file, type_):
     assert entities(both_ways(path)) == [(type_, "Brinda")]
 
 
+@pytest.mark.parametrize("kind", ["columns", "csv", "jsonl", "doccano"])
+def test_a_type_that_is_unknown_to_a_tagger_is_counted_and_named(file, kind):
+    rows = [("The", "O"), ("Tollan", "B-PRODUCT"), ("lamp", "I-PRODUCT"), ("met", "O"), ("Vera", "B-PER")]
+    words, tags = zip(*rows, strict=True)
+    contents = {
+        "columns": "".join(f"{w} {t}\n" for w, t in rows),
+        "csv": "sentence,word,tag\n" + "".join(f"1,{w},{t}\n" for w, t in rows),
+        "jsonl": json.dumps({"tokens": words, "ner_tags": tags}),
+        "doccano": json.dumps(
+            {"text": "The Tollan lamp met Vera", "label": [[4, 15, "PRODUCT"], [20, 24, "PER"]]}
+        ),
+    }
+    found = both_ways(file(contents[kind], f"x.{ {'columns': 'conll', 'doccano': 'jsonl'}.get(kind, kind) }"))
+    unknown = unknown_entities(found, ["PER", "LOC"])
+    assert unknown == {"PRODUCT": 1}
+    said = unknown_types("x", unknown, ["PER", "LOC"])
+    assert "1 PRODUCT; they are scored as missed (it knows PER, LOC)" in said
+
+
 # Rows without a word
 
 
@@ -708,6 +728,23 @@ def test_a_text_of_one_character_is_read(file, text):
     rows = [{"text": text, "label": [[0, 1, "PER"]]}, {"text": text, "label": []}]
     path = file("".join(json.dumps(row) + "\n" for row in rows), "x.jsonl")
     assert [(s.words, s.tags) for s in both_ways(path)] == [((text,), ("B-PER",)), ((text,), ("O",))]
+
+
+@pytest.mark.parametrize("type_", ["PER,B-LOC", "PER|O", "", " "])
+@pytest.mark.parametrize("shape", ["doccano", "brat"])
+def test_an_entity_of_no_type_or_of_two_is_refused_where_it_is(file, type_, shape):
+    if shape == "doccano":
+        path = file(
+            '{"text": "a", "label": []}\n' + json.dumps({"text": "a", "label": [[0, 1, type_]]}), "x.jsonl"
+        )
+        assert refusal(path).startswith("2: ")
+        return
+    path = file("Brinda left.", "x.txt")
+    annotation = file(f"T1\t{type_} 0 6\tBrinda\n", "x.ann")
+    where = path if type_.strip() else annotation  # without a type, the line is malformed
+    with pytest.raises(DataError) as error:
+        read_sentences(path)
+    assert str(error.value).startswith(f"{where}:1: ")
 
 
 def tokens(*offsets):
