@@ -17,7 +17,7 @@ from ner_lightning.inference.display import marked_html, short
 if TYPE_CHECKING:
     import pandas
 
-    from ner_lightning.model.decoder import EntitySpan
+    from ner_lightning.model.entity_spans import EntitySpan
 
 TagPath = tuple[Sequence[str], float]  # a tag sequence and its log-probability
 SHOWN_ENTITIES = 10  # in a result's `repr`
