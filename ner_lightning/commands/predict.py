@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # What the output depends on: a stopped command is only resumed by one that shares these.
 _DECISIVE = (
     "text input words_column id_column whole_files empty_words tokenized source_format target_format wide "
-    "strict rejects temperature calibrate"
+    "strict rejects temperature calibrate min_score overlaps"
 )
 
 
@@ -77,7 +77,13 @@ def _predict(options: argparse.Namespace) -> None:
         from ner_lightning.inference.io.writers import writer
 
         color = _colored(options)
-        written = writer(output_format(options), tagger.labels.types, wide=options.wide, color=color)
+        written = writer(
+            output_format(options),
+            tagger.labels.types,
+            wide=options.wide,
+            color=color,
+            keeps=options.overlaps == "keep",
+        )
         stage("Tagging ...")
         seconds = tag_blocks(
             tagger,
@@ -201,6 +207,7 @@ def parser(name: str) -> Parser:
     add("--restart", action="store_true", help="start anew instead of resuming a stopped command")
     add("--calibrate", metavar="FILE", help="tagged sentences, not trained on, to find the temperature by")
     add("--temperature", type=float, metavar="T", help="divide scores by it (1)")
+    parser.add_selection()
     parser.add_device()
     parser.add_trust()
     return parser

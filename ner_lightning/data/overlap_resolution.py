@@ -6,9 +6,9 @@ from collections.abc import Sequence
 def overlapped(spans: Sequence[tuple[int, int]], priorities: Sequence[float]) -> list[bool]:
     """Whether each entity shares words with one that is chosen before it.
 
-    Entities are chosen by priority, of equal ones the first; each that shares no word with those already
-    chosen is chosen too. So the entities that are not overlapped share no words, and each of the others shares
-    words with one of them that has at least its priority.
+    In order of priority, of equal ones the first, each entity is chosen that shares no word with those chosen
+    before. So those that are not overlapped share no words, and each of the others shares words with one of
+    them that has at least its priority.
 
     Args:
         spans: first word, and one past the last word.

@@ -1,4 +1,4 @@
-"""EntitySpan and CandidateSpan: entities in a sentence of words, predicted or possible, with probabilities."""
+"""EntitySpan and CandidateSpan: entities of a sentence, predicted or possible, with their probabilities."""
 
 from typing import NamedTuple
 

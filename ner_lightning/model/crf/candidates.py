@@ -67,9 +67,9 @@ class Chain(NamedTuple):
 def search(chain: Chain, mask: Tensor, kinds: Kinds) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Every segment that is there with at least the probability of its kind, whether or not it goes on.
 
-    The probability that a segment begins at a word and reaches another one only falls with length, so a segment
-    that falls below the threshold is not extended. What reaches a word is disjoint for different starts and
-    kinds, so at most W / min_prob segments of a sentence are visited, and mostly few.
+    The probability that a segment begins at a word and reaches another one only falls with length, so one
+    that falls below the threshold is not extended. A path has a word in one segment at most, so no more than
+    about W / min_prob segments of a sentence are visited, and mostly few.
 
     *Shape:* `mask` (B, W); the results (S,) each: sentence, start, end, kind.
     """

@@ -223,7 +223,9 @@ class CRF(nn.Module):
             return segment_log_probs(emissions, mask, segments, *scores)
 
     @torch.no_grad()
-    def candidates(self, emissions: Tensor, mask: Tensor, kinds: Kinds, temperature: float = 1.0) -> Candidates:
+    def candidates(
+        self, emissions: Tensor, mask: Tensor, kinds: Kinds, temperature: float = 1.0
+    ) -> Candidates:
         """All segments of at least a given probability, on the CPU; see `candidates.candidate_segments`."""
         with torch.autocast(emissions.device.type, enabled=False):
             emissions, scores = self._inputs(emissions, temperature)

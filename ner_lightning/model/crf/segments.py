@@ -61,7 +61,8 @@ def segment_scores(
 ) -> Tensor:
     """Log-probabilities from the messages, in their precision.
 
-    *Shape:* `words` (B, W, C), 0 on padding; `matrix` (K, K); `messages` as from `log_messages`; the result (S,).
+    *Shape:* `words` (B, W, C), 0 on padding; `matrix` (K, K); `messages` as from `log_messages`; the
+    result (S,).
     """
     sentence, first, stop, first_tag, inner_tag, not_next = segments
     log_partition, forward, back = messages  # (B,), (W + 1, B, K) twice

@@ -21,7 +21,9 @@ THRESHOLDS = st.sampled_from([1e-3, 0.01, 0.05, 0.2, 0.4, 0.5, 0.7, 0.95, 1.0])
 def scores_of(seed, spread, constrained=True):
     """Start, transition and end scores of BIO2 with two types, -inf where illegal."""
     g = torch.Generator().manual_seed(seed)
-    scores = [torch.randn(*shape, generator=g, dtype=torch.float64) * spread for shape in ((5,), (5, 5), (5,))]
+    scores = [
+        torch.randn(*shape, generator=g, dtype=torch.float64) * spread for shape in ((5,), (5, 5), (5,))
+    ]
     if constrained:
         scores[0].masked_fill_(~torch.tensor(LABELS.legal_starts()), -math.inf)
         scores[1].masked_fill_(~torch.tensor(LABELS.legal_transitions()), -math.inf)
@@ -85,7 +87,12 @@ def test_candidates_of_a_softmax_are_all_products(seed, length, threshold, const
     decoder = Decoder(LABELS, use_crf=False, constrained=constrained)
     decoder.temperature = 1.5
     found, _ = decoder.candidates(emissions, mask, [threshold] * 2)
-    every = [(0, start, end, kind) for start in range(length) for end in range(start + 1, length + 1) for kind in (0, 1)]
+    every = [
+        (0, start, end, kind)
+        for start in range(length)
+        for end in range(start + 1, length + 1)
+        for kind in (0, 1)
+    ]
     probabilities = decoder.span_probabilities(emissions, mask, torch.tensor(every)).tolist()
     expected = [
         (LABELS.types[kind], start, end, pytest.approx(probability))
@@ -103,7 +110,9 @@ def test_a_longer_entity_of_a_softmax_precedes_its_first_words():
     emissions = torch.zeros(1, 3, 5)
     for word, tag in enumerate((1, 2, 0)):
         emissions[0, word, tag] = 6
-    found = Decoder(LABELS, use_crf=False).candidates(emissions, torch.ones(1, 3, dtype=torch.bool), [0.5, 0.5])[0]
+    found = Decoder(LABELS, use_crf=False).candidates(
+        emissions, torch.ones(1, 3, dtype=torch.bool), [0.5, 0.5]
+    )[0]
     assert [(each.start, each.end) for each in found] == [(0, 1), (0, 2)]
     assert found[0].probability > found[1].probability
     assert max(found, key=lambda each: each.priority).end == 2
