@@ -450,7 +450,7 @@ def test_entities_of_a_probability_in_every_format(tagger, predict, monkeypatch)
         lines = "".join(f"    [{e.label} {e.text}] {e.score:.4f}\n" for e in each.overlapping)
         assert marked(each, {}) + "\n" + lines in shown
 
-    resolved = [each.to_dict() for each in tagger(TEXTS, min_score=least)]
+    resolved = [each.to_dict() for each in tagger(TEXTS, min_score=least, overlaps="resolve")]
     predict(*words, "--output", "out.jsonl")
     rows = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["entities"] for row in rows] == [each["entities"] for each in resolved]
