@@ -25,6 +25,7 @@ from ner_lightning.system.progress import shown, stage, warn
 
 if TYPE_CHECKING:
     from ner_lightning.inference.io.resumable import Output
+    from ner_lightning.inference.io.writers import Writer
     from ner_lightning.inference.ner_tagger import NERTagger
 
 
@@ -74,16 +75,7 @@ def _predict(options: argparse.Namespace) -> None:
         began = time.monotonic()
         tagger = _calibrated(options)
         loading = time.monotonic() - began
-        from ner_lightning.inference.io.writers import writer
-
-        color = _colored(options)
-        written = writer(
-            output_format(options),
-            tagger.labels.types,
-            wide=options.wide,
-            color=color,
-            keeps=options.overlaps == "keep",
-        )
+        written = _writer(options, tagger)
         stage("Tagging ...")
         seconds = tag_blocks(
             tagger,
@@ -159,6 +151,18 @@ def _output(options: argparse.Namespace, files: list[Path]) -> "Output":
     wanted = {name: getattr(options, name) for name in _DECISIVE.split()} | request(files, model.resolve())
     beside = path.with_name(path.name + ".rejects.jsonl")
     return ResumableOutput(path, rejects or beside, wanted, restart=options.restart)
+
+
+def _writer(options: argparse.Namespace, tagger: "NERTagger") -> "Writer":
+    from ner_lightning.inference.io.writers import writer
+
+    return writer(
+        output_format(options),
+        tagger.labels.types,
+        wide=options.wide,
+        color=_colored(options),
+        keeps=options.overlaps == "keep",
+    )
 
 
 def _colored(options: argparse.Namespace) -> bool:

@@ -29,8 +29,8 @@ class _Job(Generic[Result]):
 class Batcher(Generic[Result]):
     """Puts requests into batches; a single thread works on them, one batch after the other.
 
-    No request waits for a batch to fill up: all that arrived while the model was busy form the next one, except
-    those with other options than the first.
+    No request waits for a batch to fill up: all that arrived while the model was busy form the next one,
+    except those with other options than the first.
 
     Args:
         work: processes a batch of texts, with the options of its requests; returns a result for each.

@@ -28,9 +28,8 @@ class CRF(nn.Module):
     Emissions and parameters are cast to fp32, also under autocast, or to fp64 if one of them is. Sums and
     maxima over paths are computed in fp64 (in fp32 on MPS, which has no fp64), and rounded to that type.
 
-    Compared with pytorch-crf, illegal transitions are excluded from sums and decoding, and the gradient is in
-    closed form instead of going through every step of the recursion, which makes it four times as fast
-    (docs/explanations/crf.md has the measurements).
+    Compared with pytorch-crf, illegal transitions are excluded from sums and decoding, and the gradient in
+    closed form makes it four times as fast (docs/explanations/crf.md has the measurements).
 
     Args:
         num_tags: number of tags, C, at least 1.
