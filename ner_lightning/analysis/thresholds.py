@@ -9,7 +9,7 @@ from ner_lightning.analysis.resampling import Counts
 from ner_lightning.analysis.rows import Predictions, Row
 from ner_lightning.data.overlap_resolution import overlapped
 from ner_lightning.data.schemes import Span
-from ner_lightning.metrics.from_counts import Scores, f1, scores
+from ner_lightning.metrics.from_counts import Scores, scores
 
 THRESHOLDS = tuple(step / 20 for step in range(1, 20))  # from `rows.LEAST` to 0.95
 
@@ -32,9 +32,9 @@ class ByThreshold:
         return [scores(row) for row in counts]
 
     def best(self, type_: str | None = None) -> int:
-        """Index of the threshold with the highest F1, of equal ones the lowest."""
-        counts = self.counts.sum(1) if type_ is None else self.counts[:, self.types.index(type_)]
-        return int(f1(counts).argmax())
+        """Index of the threshold with the highest F1, of equal ones the nearest to 0.5."""
+        values = [each.f1 for each in self.scores(type_)]
+        return max(range(len(values)), key=lambda index: (values[index], -abs(THRESHOLDS[index] - 0.5)))
 
     def best_of_types(self) -> dict[str, float]:
         """The best threshold of each type that has gold entities."""

@@ -118,15 +118,14 @@ def scores_by_type(slices: Sequence[Slice]) -> "Figure":
     return figure
 
 
-def by_threshold(thresholds: Sequence[float], scores: Sequence[Scores]) -> "Figure":
-    """Precision, recall and F1 by the least probability of an entity; a line marks the best F1."""
+def by_threshold(thresholds: Sequence[float], scores: Sequence[Scores], best: int) -> "Figure":
+    """Precision, recall and F1 by the least probability of an entity; a line marks the best threshold."""
     names = {"f1": "F1", "precision": "precision", "recall": "recall"}
     with _drawn(6.4, 3.4) as (figure, (axes,)):
         for (line, marker), (name, label) in zip(STYLES, names.items(), strict=False):
             values = [getattr(row, name) for row in scores]
             style: dict[str, Any] = {"linestyle": line, "marker": marker, "markersize": 4.5}
             axes.plot(thresholds, values, label=label, color=INK if name == "f1" else SOFT, **style)
-        best = max(range(len(scores)), key=lambda index: scores[index].f1)
         axes.axvline(thresholds[best], color=INK, linewidth=0.8, linestyle=":")
         axes.set(xlabel="threshold: the least probability of an entity", xlim=(0, 1), ylim=(None, 1.02))
         axes.grid(axis="y", color=RULE, linewidth=0.8)

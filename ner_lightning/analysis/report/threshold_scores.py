@@ -26,7 +26,7 @@ def threshold_scores(run: Experiment) -> Iterator[Block]:
     decoded = Scores(*(analysis.scores[each].value for each in Scores._fields))
     yield Heading(2, "Precision, recall and F1 by threshold")
     yield Text(
-        f"`predict --min_score X` returns every entity whose probability ({name}, at temperature 1) is at "
+        f"predict --min_score X returns every entity whose probability ({name}, at temperature 1) is at "
         "least X, also where the best tag sequence has another one or none; of entities that share words, "
         f"the most probable. Counted on {SPLIT}, with the same threshold for all types."
     )
@@ -42,7 +42,7 @@ def threshold_scores(run: Experiment) -> Iterator[Block]:
     )
     top = found.scores()[best]
     yield Figure(
-        plots.svg(plots.by_threshold(THRESHOLDS, found.scores())),
+        plots.svg(plots.by_threshold(THRESHOLDS, found.scores(), best)),
         f"Precision, recall and F1 on {SPLIT} by threshold. F1 is highest at {THRESHOLDS[best]:.2f}: "
         f"{top.f1:.4f}, with precision {top.precision:.4f} and recall {top.recall:.4f}.",
         f"Precision, recall and F1 by threshold, {SPLIT}; the dotted line is the threshold with the best F1.",
