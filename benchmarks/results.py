@@ -137,6 +137,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "service": bench("service under load"),
     "take_home": bench("take home"),
     "calibration": bench("calibration"),
+    "candidates": bench("cost of candidates"),
     "ladder_conll2003": partial(ladder, "conll2003"),
     "ladder_conll2003_full": partial(ladder, "conll2003_full"),
     "ladder_conll2003_few": partial(ladder, "conll2003_few"),

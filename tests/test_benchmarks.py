@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import cache_speed
+import candidate_cost
 import crf
 import gpu_speed
 import lockstep
@@ -378,6 +379,17 @@ def test_prediction_speed(small, monkeypatch):
     assert predict_speed.main([*words, "--rounds", "2"]) == 0
     assert recorded(file)["share of the backbone's own rate"] > 0
     assert recorded(file)["times the rate with adapters not merged"] > 0
+
+
+def test_the_cost_of_candidates(small, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(candidate_cost, "SHAPES", ((2, 4, 2),))
+    words, file = small
+    assert candidate_cost.main([*words, "--rounds", "2"]) == 0
+    found = recorded(file)
+    assert found["min_score 0.05: times the seconds without"] > 0
+    assert found["2 sentences of up to 4 words, 2 types: candidates of 0.001, ms"] > 0
+    assert "| min_score 0.05: times the seconds without |" in results.TABLES["candidates"](read_rows(file))
 
 
 def test_prediction_speed_beside_a_pipeline(small, monkeypatch):

@@ -17,6 +17,21 @@ from ner_lightning.errors import UserError
 
 _NUMBER = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
 PROBABILITY_NAMES = ("marginal", "softmax_product")
+LEAST = 0.05  # the probability of a candidate
+
+
+class Candidate(NamedTuple):
+    """An entity that may be there, whether or not it is predicted.
+
+    Attributes:
+        span: the entity.
+        probability: at least `LEAST`.
+        priority: orders candidates that share words; with a CRF it is the probability.
+    """
+
+    span: Span
+    probability: float
+    priority: float
 
 
 class Row(NamedTuple):
@@ -29,6 +44,7 @@ class Row(NamedTuple):
         document: index of its document; None if unknown.
         probabilities: the probability of each predicted entity; empty if unknown.
         correct_words: how many words have the gold tag.
+        candidates: all entities of at least `LEAST`; None if the file has none.
     """
 
     words: Sequence[str]
@@ -37,6 +53,7 @@ class Row(NamedTuple):
     document: int | None
     probabilities: Mapping[Span, float]
     correct_words: int
+    candidates: Sequence[Candidate] | None = None
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> "Row":
@@ -49,7 +66,17 @@ class Row(NamedTuple):
         }
         correct = sum(a == b for a, b in zip(line["gold"], line["predicted"], strict=True))
         gold, predicted = spans(line["gold"]), spans(line["predicted"])
-        return cls(line["words"], gold, predicted, line.get("document"), probabilities, correct)
+        candidates = None
+        if "candidates" in line:
+            candidates = [
+                Candidate(
+                    Span(type_, start, end),
+                    float(probability),
+                    float(priority[0] if priority else probability),
+                )
+                for type_, start, end, probability, *priority in line["candidates"]
+            ]
+        return cls(line["words"], gold, predicted, line.get("document"), probabilities, correct, candidates)
 
     @property
     def correct(self) -> set[Span]:

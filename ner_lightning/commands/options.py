@@ -139,6 +139,21 @@ class Parser(argparse.ArgumentParser):
         """Adds where the model runs."""
         self.add_argument("--device", help="cpu, cuda, cuda:N or mps (default: a CUDA GPU if there is one)")
 
+    def add_selection(self) -> None:
+        """Adds which entities are predicted."""
+        self.add_argument(
+            "--min_score",
+            action="append",
+            metavar="X",
+            help="every entity of at least this probability; TYPE=X for one type; may be repeated "
+            "(default: those of the best tag sequence)",
+        )
+        self.add_argument(
+            "--overlaps",
+            choices=("resolve", "keep"),
+            help="with --min_score, entities that share words: keep them, or the most probable (resolve)",
+        )
+
     def add_trust(self) -> None:
         """Adds the consent to run code that a trained tagger brings or names."""
         self.add_argument(
@@ -192,19 +207,36 @@ def check_device(options: argparse.Namespace) -> None:
         chosen_device(options.device)
 
 
-def load_tagger(options: argparse.Namespace) -> "NERTagger":
-    """Loads the tagger of RUN, at the temperature of `--temperature`.
+def check_selection(options: argparse.Namespace) -> None:
+    """Checks `--min_score` and `--overlaps` before anything is loaded; types are only known after that.
 
     Raises:
-        UserError: there is no such run, or its checkpoint or backbone cannot be used.
+        UserError: a number is outside its range, or `--overlaps` has no effect.
+    """
+    from ner_lightning.inference.selection import read_min_score
+
+    read_min_score(options.min_score or ())
+    if options.overlaps and not options.min_score:
+        raise UserError("--overlaps has no effect here: it is for --min_score X; leave it out, or add that")
+
+
+def load_tagger(options: argparse.Namespace) -> "NERTagger":
+    """Loads the tagger of RUN, with the command's `--temperature`, `--min_score` and `--overlaps`.
+
+    Raises:
+        UserError: there is no such run or entity type, or its checkpoint or backbone cannot be used.
     """
     from ner_lightning.inference.ner_tagger import NERTagger
+    from ner_lightning.inference.selection import read_min_score, selection
 
     tagger = NERTagger.from_run(
         options.run, root=options.runs, device=options.device, trust_remote_code=options.trust_remote_code
     )
     if options.temperature is not None:
         tagger.temperature = options.temperature
+    if getattr(options, "min_score", None):
+        least = read_min_score(options.min_score)
+        tagger.selection = selection(least, options.overlaps, tagger.labels.types)
     return tagger
 
 

@@ -25,13 +25,14 @@ from ner_lightning.system.progress import shown, stage, warn
 
 if TYPE_CHECKING:
     from ner_lightning.inference.io.resumable import Output
+    from ner_lightning.inference.io.writers import Writer
     from ner_lightning.inference.ner_tagger import NERTagger
 
 
 # What the output depends on: a stopped command is only resumed by one that shares these.
 _DECISIVE = (
     "text input words_column id_column whole_files empty_words tokenized source_format target_format wide "
-    "strict rejects temperature calibrate"
+    "strict rejects temperature calibrate min_score overlaps"
 )
 
 
@@ -74,10 +75,7 @@ def _predict(options: argparse.Namespace) -> None:
         began = time.monotonic()
         tagger = _calibrated(options)
         loading = time.monotonic() - began
-        from ner_lightning.inference.io.writers import writer
-
-        color = _colored(options)
-        written = writer(output_format(options), tagger.labels.types, wide=options.wide, color=color)
+        written = _writer(options, tagger)
         stage("Tagging ...")
         seconds = tag_blocks(
             tagger,
@@ -155,6 +153,18 @@ def _output(options: argparse.Namespace, files: list[Path]) -> "Output":
     return ResumableOutput(path, rejects or beside, wanted, restart=options.restart)
 
 
+def _writer(options: argparse.Namespace, tagger: "NERTagger") -> "Writer":
+    from ner_lightning.inference.io.writers import writer
+
+    return writer(
+        output_format(options),
+        tagger.labels.types,
+        wide=options.wide,
+        color=_colored(options),
+        keeps=options.overlaps == "keep",
+    )
+
+
 def _colored(options: argparse.Namespace) -> bool:
     on_terminal = options.output in (None, STANDARD_OUTPUT) and sys.stdout.isatty()
     return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -201,6 +211,7 @@ def parser(name: str) -> Parser:
     add("--restart", action="store_true", help="start anew instead of resuming a stopped command")
     add("--calibrate", metavar="FILE", help="tagged sentences, not trained on, to find the temperature by")
     add("--temperature", type=float, metavar="T", help="divide scores by it (1)")
+    parser.add_selection()
     parser.add_device()
     parser.add_trust()
     return parser

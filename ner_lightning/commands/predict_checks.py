@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ner_lightning.commands.options import check_selection
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
 from ner_lightning.data.readers.record import Record
 from ner_lightning.errors import UserError
@@ -28,7 +29,7 @@ class Case(NamedTuple):
 # Options with an effect in some cases only: which, and the reason in the others.
 _USED: dict[str, tuple[Callable[[Case], bool], str]] = {
     **dict.fromkeys(
-        ("output", "target_format", "wide"),
+        ("output", "target_format", "wide", "min_score", "overlaps"),
         (lambda case: bool(case.read), "there is no --input and no --text to tag"),
     ),
     **dict.fromkeys(
@@ -82,6 +83,13 @@ def check(options: argparse.Namespace) -> None:
     format = output_format(options)
     if options.wide and format not in output_formats.WIDE:
         raise UserError(f"--wide writes a table: name an --output in .csv or .parquet, not {format}")
+    check_selection(options)
+    if options.overlaps == "keep" and (options.wide or format in output_formats.TAGGED):
+        what = "--wide" if options.wide else format
+        raise UserError(
+            f"--overlaps keep: {what} cannot show entities that share words; use --overlaps resolve, which "
+            "writes the most probable ones, or name an --output in .jsonl, .csv (without --wide) or .parquet"
+        )
     _check_output(options.output, format)
     rejects = Path(options.rejects or "x.jsonl")
     if rejects.suffix.lower() not in JSON_SUFFIXES and not is_written_through(rejects):

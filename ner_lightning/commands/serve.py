@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.options import Parser, check_device, load_tagger
+from ner_lightning.commands.options import Parser, check_device, check_selection, load_tagger
 from ner_lightning.errors import UserError
 from ner_lightning.serving.memory import Trimmer, limit_kernel_caches
 from ner_lightning.system.progress import shown
@@ -38,6 +38,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.system.ranges import Port, PositiveFloat, PositiveInt, check_options
 
     check_options(options, **dict.fromkeys(LIMITS, PositiveInt), temperature=PositiveFloat, port=Port)
+    check_selection(options)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     limit_kernel_caches()  # before torch is loaded
     check_device(options)
@@ -68,14 +69,20 @@ def _app(options: argparse.Namespace) -> Any:
 
     tagger, trim = load_tagger(options), Trimmer()
 
-    def tag(texts: list[str]) -> "list[Tagged]":
-        results = tagger(texts)
+    def tag(texts: list[str], **selected: Any) -> "list[Tagged]":
+        results = tagger(texts, **selected)
         trim()
         return results
 
     run = Path(options.run or Path(options.runs) / "last").resolve()
     limits = RequestLimits(**{field: getattr(options, option) for option, (field, _, _) in LIMITS.items()})
-    return make_app(tag, model="/".join(run.parts[-2:]), labels=tagger.labels.types, limits=limits)
+    return make_app(
+        tag,
+        model="/".join(run.parts[-2:]),
+        labels=tagger.labels.types,
+        limits=limits,
+        selected=tagger.selection,
+    )
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -110,6 +117,7 @@ def parser(name: str = "serve") -> Parser:
     for option, (_, default, text) in LIMITS.items():
         add(f"--{option}", type=int, default=default, metavar="N", help=f"{text} ({default:,})")
     add("--temperature", type=float, metavar="T", help="divide scores by it; `predict --calibrate` finds it")
+    parser.add_selection()
     parser.add_device()
     parser.add_trust()
     return parser

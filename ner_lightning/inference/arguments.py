@@ -3,7 +3,36 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ner_lightning.data.running_text import Document, from_text, from_words
+
 _NO_LISTS = (str, bytes, bytearray, Mapping)  # iterable, but over characters, numbers or keys
+
+
+def checked_documents(
+    texts: Iterable[str] | None, words: Iterable[Iterable[str]] | None, numbers: Iterable[int] | None
+) -> tuple[list[Document], list[int] | None]:
+    """Documents made of the arguments of a call, and their numbers.
+
+    Args:
+        texts: a text, or several; None if words are given.
+        words: the words of each sentence; None if texts are given.
+        numbers: of each sentence of words its document.
+
+    Raises:
+        TypeError: both or none of texts and words are given, or an argument or an entry of it is not what it
+            must be.
+    """
+    if (texts is None) == (words is None):
+        raise TypeError("give texts or words")
+    given = None if numbers is None else list(numbers)
+    if words is not None:
+        made: list[Document] = list(map(from_words, checked_sentences(words)))
+    else:
+        assert texts is not None
+        made = list(map(from_text, checked_texts([texts] if isinstance(texts, str) else texts)))
+    if given is not None and (words is None or len(given) != len(made)):
+        raise TypeError("documents has a number for each sentence of words")
+    return made, given
 
 
 def checked_texts(texts: Iterable[str], name: str = "texts") -> Iterator[str]:

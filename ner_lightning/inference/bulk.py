@@ -92,7 +92,7 @@ def _with_block(totals: Totals, block: list[Record], results: "list[Tagged]") ->
         totals.records + len(block),
         totals.texts + len(results),
         totals.words + sum(len(tagged.tags) for tagged in results),
-        totals.entities + sum(len(tagged.entities) for tagged in results),
+        totals.entities + sum(len(tagged.entities) + len(tagged.overlapping or ()) for tagged in results),
         totals.rejected + len(block) - len(results),
     )
 

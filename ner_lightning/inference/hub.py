@@ -13,6 +13,20 @@ def is_repo_id(address: str) -> bool:
     return address.count("/") == 1 and not address.startswith((".", "/", "~")) and not address.endswith("/")
 
 
+def folder_of(name: str | Path, revision: str | None) -> Path:
+    """A local folder, or that of a repository, which is downloaded; a local folder has priority.
+
+    Raises:
+        UserError: a revision is given of a local folder, or see `download`.
+    """
+    folder = Path(name).expanduser()
+    if not folder.exists() and isinstance(name, str) and is_repo_id(name):
+        return download(name, revision)
+    if revision is not None:
+        raise UserError(f"{name} is not a repository org/name on the Hub; leave out revision")
+    return folder
+
+
 def download(repo_id: str, revision: str | None = None) -> Path:
     """Downloads a repository with what `export` writes, or finds it in the local cache.
 

@@ -3,16 +3,17 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, Unpack, overload
 
-from ner_lightning.data.running_text import Document, from_text, from_words
+from ner_lightning.data.running_text import Document, from_text
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.errors import UserError
 from ner_lightning.inference import hub, loading, scoring
-from ner_lightning.inference.arguments import checked_sentences, checked_texts
-from ner_lightning.inference.result import SentenceResult, Tagged, join
-from ner_lightning.inference.scoring import ScoredBatch
+from ner_lightning.inference.arguments import checked_documents, checked_texts
+from ner_lightning.inference.result import Tagged, join
+from ner_lightning.inference.scoring import ScoredBatch, Wanted
+from ner_lightning.inference.selection import CallOptions, MinScore, Overlaps, selection
 from ner_lightning.model.devices import chosen_device
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.system.ranges import PositiveFloat, RangeError
@@ -27,15 +28,23 @@ class NERTagger:
     Args:
         tagger: the model.
         encoder: the encoder of its backbone.
+        min_score: predict every entity of at least this probability, not those of the best tag sequence;
+            a number above 0, or one for each entity type, where `*` stands for those not named.
+        overlaps: of entities that share words, `resolve` returns the most probable; `keep` also returns the
+            others, as `Tagged.overlapping`. None: `resolve`.
 
     Attributes:
         path: the checkpoint or exported folder that it was loaded from, if any.
+        selection: what `min_score` and `overlaps` say; None predicts the best tag sequence.
     """
 
-    def __init__(self, tagger: Tagger, encoder: Encoder) -> None:
+    def __init__(
+        self, tagger: Tagger, encoder: Encoder, *, min_score: MinScore = None, overlaps: Overlaps = None
+    ) -> None:
         self.tagger = tagger.eval()
         self.encoder = encoder
         self.labels: LabelSet = tagger.labels
+        self.selection = selection(min_score, overlaps, self.labels.types)
         self.path: Path | None = None
         self._trust = False  # whether code that comes with it may run
 
@@ -47,6 +56,8 @@ class NERTagger:
         root: str = "runs",
         device: str | None = None,
         trust_remote_code: bool = False,
+        min_score: MinScore = None,
+        overlaps: Overlaps = None,
     ) -> "NERTagger":
         """Loads the best checkpoint of a run.
 
@@ -55,12 +66,15 @@ class NERTagger:
             root: the folder of runs, for None.
             device: `cpu`, `cuda`, `cuda:N` or `mps`; None: a CUDA GPU if there is one, else the CPU.
             trust_remote_code: run code that comes with the backbone, or that the run names.
+            min_score: as for `NERTagger`, here and below.
+            overlaps: what becomes of entities that share words.
 
         Raises:
             UserError: there is no such run, or its checkpoint or backbone cannot be used.
         """
         chosen = chosen_device(device)
-        return cls._load(loading.find(run, Path(root), trust=trust_remote_code), chosen, requested=device)
+        files = loading.find(run, Path(root), trust=trust_remote_code)
+        return cls._load(files, chosen, requested=device, min_score=min_score, overlaps=overlaps)
 
     @classmethod
     def from_pretrained(
@@ -70,6 +84,8 @@ class NERTagger:
         revision: str | None = None,
         device: str | None = None,
         trust_remote_code: bool = False,
+        min_score: MinScore = None,
+        overlaps: Overlaps = None,
     ) -> "NERTagger":
         """Loads a folder that `ner-lightning export` wrote, from here or from the Hugging Face Hub.
 
@@ -78,24 +94,24 @@ class NERTagger:
             revision: a branch, tag or commit of the repository; None: the main branch.
             device: `cpu`, `cuda`, `cuda:N` or `mps`; None: a CUDA GPU if there is one, else the CPU.
             trust_remote_code: run code that comes with the weights, or that the folder names.
+            min_score: as for `NERTagger`, here and below.
+            overlaps: what becomes of entities that share words.
 
         Raises:
             UserError: there is no such folder or repository, or it or its backbone cannot be used.
         """
         chosen = chosen_device(device)
-        folder = Path(name).expanduser()
-        if not folder.exists() and isinstance(name, str) and hub.is_repo_id(name):
-            folder = hub.download(name, revision)
-        elif revision is not None:
-            raise UserError(f"{name} is not a repository org/name on the Hub; leave out revision")
-        return cls._load(loading.read_folder(folder, trust=trust_remote_code), chosen, requested=device)
+        files = loading.read_folder(hub.folder_of(name, revision), trust=trust_remote_code)
+        return cls._load(files, chosen, requested=device, min_score=min_score, overlaps=overlaps)
 
     @classmethod
-    def _load(cls, files: loading.TaggerFiles, device: str, *, requested: str | None) -> "NERTagger":
+    def _load(
+        cls, files: loading.TaggerFiles, device: str, *, requested: str | None, **selected: Any
+    ) -> "NERTagger":
         if files.form == loading.ONNX and requested not in (None, "cpu"):
             raise UserError(f"--device {requested}: {files.path} is an ONNX graph, which runs on the CPU")
         encoder = files.encoder()  # before the backbone, which frees what both read of a GGUF file
-        tagger = cls(files.build(device), encoder)
+        tagger = cls(files.build(device), encoder, **selected)
         tagger.temperature, tagger.path, tagger._trust = files.temperature, files.path.absolute(), files.trust
         return tagger
 
@@ -142,10 +158,10 @@ class NERTagger:
             raise ValueError(f"temperature {error}") from None
 
     @overload  # a str is also an iterable of str
-    def __call__(self, texts: str, *, marginals: bool = ..., n_best: int = ...) -> Tagged: ...  # type: ignore[overload-overlap]
+    def __call__(self, texts: str, **options: Unpack[CallOptions]) -> Tagged: ...  # type: ignore[overload-overlap]
 
     @overload
-    def __call__(self, texts: Iterable[str], *, marginals: bool = ..., n_best: int = ...) -> list[Tagged]: ...
+    def __call__(self, texts: Iterable[str], **options: Unpack[CallOptions]) -> list[Tagged]: ...
 
     @overload
     def __call__(
@@ -153,8 +169,7 @@ class NERTagger:
         *,
         words: Iterable[Iterable[str]],
         documents: Iterable[int] | None = ...,
-        marginals: bool = ...,
-        n_best: int = ...,
+        **options: Unpack[CallOptions],
     ) -> list[Tagged]: ...
 
     def __call__(
@@ -165,6 +180,8 @@ class NERTagger:
         documents: Iterable[int] | None = None,
         marginals: bool = False,
         n_best: int = 0,
+        min_score: MinScore = None,
+        overlaps: Overlaps = None,
     ) -> Tagged | list[Tagged]:
         """Tags a text, several texts, or sentences of words.
 
@@ -175,6 +192,8 @@ class NERTagger:
                 context; None: each sentence is its own document.
             marginals: also return the probability of each tag at each word.
             n_best: also return this many of the most probable tag sequences.
+            min_score: as for `NERTagger`; None: the tagger's own, here and below.
+            overlaps: what becomes of entities that share words.
 
         Returns:
             the result of a text; a list of results of several texts, and of words.
@@ -182,22 +201,14 @@ class NERTagger:
         Raises:
             TypeError: an argument or an entry of it is not a text, or words are not in sentences.
         """
-        if (texts is None) == (words is None):
-            raise TypeError("give texts or words")
-        numbers = None if documents is None else list(documents)
-        if words is not None:
-            made: list[Document] = list(map(from_words, checked_sentences(words)))
-        else:
-            assert texts is not None
-            made = list(map(from_text, checked_texts([texts] if isinstance(texts, str) else texts)))
-        if numbers is not None and (words is None or len(numbers) != len(made)):
-            raise TypeError("documents has a number for each sentence of words")
-        results = list(self.tag(made, numbers, marginals=marginals, n_best=n_best))
+        made, numbers = checked_documents(texts, words, documents)
+        options = CallOptions(marginals=marginals, n_best=n_best, min_score=min_score, overlaps=overlaps)
+        results = list(self.tag(made, numbers, **options))
         return results[0] if isinstance(texts, str) else results
 
-    def stream(self, texts: Iterable[str], *, marginals: bool = False, n_best: int = 0) -> Iterator[Tagged]:
-        """Tags texts as they arrive, in order, a few thousand sentences at a time; arguments as in a call."""
-        return self.tag(map(from_text, checked_texts(texts)), marginals=marginals, n_best=n_best)
+    def stream(self, texts: Iterable[str], **options: Unpack[CallOptions]) -> Iterator[Tagged]:
+        """Tags texts as they arrive, in order, a few thousand sentences at a time; options as of a call."""
+        return self.tag(map(from_text, checked_texts(texts)), **options)
 
     def tag(
         self,
@@ -206,6 +217,8 @@ class NERTagger:
         *,
         marginals: bool = False,
         n_best: int = 0,
+        min_score: MinScore = None,
+        overlaps: Overlaps = None,
     ) -> Iterator[Tagged]:
         """Tags documents as they arrive, in order.
 
@@ -213,33 +226,25 @@ class NERTagger:
             documents: made by `text.from_text` or `text.from_words`.
             numbers: consecutive documents with the same number are parts of one text, which a model with
                 document context reads together; None: each is its own text.
-            marginals: as in a call.
-            n_best: as in a call.
+            marginals: as in a call, here and below.
+            n_best: how many tag sequences.
+            min_score: the least probability of an entity.
+            overlaps: what becomes of entities that share words.
         """
         if n_best < 0:
             raise ValueError(f"expected n_best to be at least 0, got {n_best}")
+        wanted = Wanted(marginals, n_best, selection(min_score, overlaps, self.labels.types, self.selection))
         num_tags = len(self.labels) if marginals else 0
         for group in scoring.document_groups(documents, numbers):
             sentences = [words for document, _ in group for words in document.words]
             owners = [number for document, number in group for _ in document.sentences]
-            results = self._sentence_results(sentences, owners, marginals=marginals, n_best=n_best)
+            results = scoring.sentence_results(self.tagger, self.encoder, sentences, owners, wanted)
             for document, _ in group:
                 own = list(islice(results, len(document.sentences)))
-                yield join(document, own, n_best=n_best, num_tags=num_tags)
+                yield join(document, own, n_best=n_best, num_tags=num_tags, keep=wanted.keeps)
 
     def scores(
         self, sentences: Sequence[Sequence[str]], documents: Sequence[int] | None = None
     ) -> Iterator[ScoredBatch]:
         """Computes emissions, batch by batch, in order of length; see `scoring.score`."""
         return scoring.score(self.tagger, self.encoder, sentences, documents)
-
-    def _sentence_results(
-        self, sentences: Sequence[Sequence[str]], documents: Sequence[int], *, marginals: bool, n_best: int
-    ) -> Iterator[SentenceResult]:
-        """The result of each sentence, in order."""
-        for window in scoring.windows(documents):
-            results: dict[int, SentenceResult] = {}
-            part = slice(window.start, window.stop)
-            for batch in self.scores(sentences[part], documents[part]):
-                results |= scoring.decode(self.tagger, batch, marginals=marginals, n_best=n_best)
-            yield from (results[index] for index in range(len(window)))

@@ -2,7 +2,7 @@
 
 import heapq
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,9 +17,10 @@ from ner_lightning.inference.display import marked_html, short
 if TYPE_CHECKING:
     import pandas
 
-    from ner_lightning.model.decoder import EntitySpan
+    from ner_lightning.model.entity_spans import EntitySpan
 
 TagPath = tuple[Sequence[str], float]  # a tag sequence and its log-probability
+OVERLAPS = "overlaps"  # the field of an entity that says so, where overlapping ones are kept
 SHOWN_ENTITIES = 10  # in a result's `repr`
 
 
@@ -63,6 +64,8 @@ class Tagged:
         marginals: the probability of each tag at each word, None unless requested. *Shape:* (W, C)
         paths: the most probable tag sequences, best first, with their log-probabilities; None unless
             requested.
+        overlapping: further entities of at least `min_score`, each of which shares words with a more probable
+            one; None unless requested by `overlaps="keep"`.
     """
 
     document: Document
@@ -70,6 +73,7 @@ class Tagged:
     entities: tuple[Entity, ...]
     marginals: NDArray[np.float32] | None = None
     paths: tuple[TagPath, ...] | None = None
+    overlapping: tuple[Entity, ...] | None = None
 
     @property
     def text(self) -> str:
@@ -92,13 +96,25 @@ class Tagged:
             "text": self.text,
             "words": list(self.words),
             "tags": list(self.tags),
-            "entities": [entity.to_dict() for entity in self.entities],
+            "entities": self.entity_dicts(),
         }
         if self.marginals is not None:
             values["marginals"] = self.marginals.tolist()
         if self.paths is not None:
             values["paths"] = [{"tags": list(tags), "log_prob": log_prob} for tags, log_prob in self.paths]
         return values
+
+    def entity_dicts(self) -> list[dict[str, Any]]:
+        """The fields of each entity, by name, in order of appearance.
+
+        With `overlaps="keep"` also those of `overlapping`, and each has the field `overlaps`: whether it
+        shares words with a more probable one.
+        """
+        if self.overlapping is None:
+            return [entity.to_dict() for entity in self.entities]
+        marked = [(entity, False) for entity in self.entities] + [(each, True) for each in self.overlapping]
+        marked.sort(key=lambda pair: (pair[0].start, pair[0].end))
+        return [entity.to_dict() | {OVERLAPS: overlaps} for entity, overlaps in marked]
 
     def to_json(self) -> str:
         """`to_dict` as one line of JSON."""
@@ -107,6 +123,8 @@ class Tagged:
     def to_df(self) -> "pandas.DataFrame":
         """A data frame with one row per entity and the fields of `Entity` as columns.
 
+        With `overlaps="keep"` also the column `overlaps`, see `entity_dicts`.
+
         Raises:
             UserError: pandas is not installed.
         """
@@ -114,7 +132,8 @@ class Tagged:
             import pandas
         except ImportError:
             raise UserError("to_df needs pandas: pip install pandas") from None
-        return pandas.DataFrame([entity.to_dict() for entity in self.entities], columns=Entity._fields)
+        columns = Entity._fields if self.overlapping is None else (*Entity._fields, OVERLAPS)
+        return pandas.DataFrame(self.entity_dicts(), columns=columns)
 
     def __repr__(self) -> str:
         shown = [f"{short(e.text, 40)} {e.label} {e.score:.2f}" for e in self.entities[:SHOWN_ENTITIES]]
@@ -133,10 +152,16 @@ class SentenceResult(NamedTuple):
     entities: "Sequence[EntitySpan]"
     marginals: NDArray[np.float32] | None
     paths: Sequence[TagPath]
+    overlapping: "Sequence[EntitySpan] | None" = None
 
 
 def join(
-    document: Document, sentences: Sequence[SentenceResult], *, n_best: int = 0, num_tags: int = 0
+    document: Document,
+    sentences: Sequence[SentenceResult],
+    *,
+    n_best: int = 0,
+    num_tags: int = 0,
+    keep: bool = False,
 ) -> Tagged:
     """Joins the results of a document's sentences.
 
@@ -145,24 +170,29 @@ def join(
         sentences: one result per sentence of it.
         n_best: the number of tag sequences to return at most; 0 returns none.
         num_tags: the number of columns of the marginals; 0 returns none.
+        keep: whether entities that overlap more probable ones are returned as well.
     """
-    entities = []
-    words_before = 0
-    for sentence, offsets in zip(sentences, document.sentences, strict=True):
-        for label, first, last, score in sentence.entities:
-            start, end = offsets[first][0], offsets[last - 1][1]
-            words = (words_before + first, words_before + last)
-            entities.append(Entity(document.text[start:end], label, start, end, *words, score))
-        words_before += len(offsets)
     marginals = [np.zeros((0, num_tags), dtype=np.float32)]
     marginals += [sentence.marginals for sentence in sentences if sentence.marginals is not None]
     return Tagged(
         document,
         tuple(chain.from_iterable(sentence.tags for sentence in sentences)),
-        tuple(entities),
+        tuple(_in_text(document, [sentence.entities for sentence in sentences])),
         np.concatenate(marginals) if num_tags else None,
         tuple(_best_paths([sentence.paths for sentence in sentences], n_best)) if n_best else None,
+        tuple(_in_text(document, [s.overlapping or () for s in sentences])) if keep else None,
     )
+
+
+def _in_text(document: Document, sentences: "Sequence[Sequence[EntitySpan]]") -> Iterator[Entity]:
+    """The entities of a document's sentences, by their place in the text."""
+    words_before = 0
+    for spans, offsets in zip(sentences, document.sentences, strict=True):
+        for label, first, last, score in spans:
+            start, end = offsets[first][0], offsets[last - 1][1]
+            words = (words_before + first, words_before + last)
+            yield Entity(document.text[start:end], label, start, end, *words, score)
+        words_before += len(offsets)
 
 
 def _best_paths(sentences: Sequence[Sequence[TagPath]], n: int) -> list[TagPath]:

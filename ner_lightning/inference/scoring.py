@@ -11,11 +11,14 @@ from torch import Tensor
 from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.running_text import Document
 from ner_lightning.data.sampling import LengthGroupedSampler
+from ner_lightning.data.schemes import Span, to_bio2
 from ner_lightning.data.sentence import SURROGATE
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.inference.arguments import checked_sentences
 from ner_lightning.inference.grouping import grouped
 from ner_lightning.inference.result import SentenceResult
+from ner_lightning.inference.selection import Selection
+from ner_lightning.model.entity_spans import CandidateSpan, EntitySpan
 from ner_lightning.model.tagger import Tagger
 
 WINDOW = 2048  # sentences that are sorted by length together
@@ -64,31 +67,73 @@ def score(
         yield ScoredBatch(batch.index.tolist(), emissions, batch.mask)
 
 
+class Wanted(NamedTuple):
+    """What is wanted of each sentence.
+
+    Attributes:
+        marginals: also the probability of each tag at each word.
+        n_best: also this many tag sequences.
+        selection: which entities; None: those of the best tag sequence.
+    """
+
+    marginals: bool = False
+    n_best: int = 0
+    selection: Selection | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether entities that overlap more probable ones are returned."""
+        return self.selection is not None and self.selection.keeps
+
+
+def sentence_results(
+    tagger: Tagger,
+    encoder: Encoder,
+    sentences: Sequence[Sequence[str]],
+    documents: Sequence[int],
+    wanted: Wanted,
+) -> Iterator[SentenceResult]:
+    """The result of each sentence, in order; arguments as of `score`."""
+    for window in windows(documents):
+        results: dict[int, SentenceResult] = {}
+        part = slice(window.start, window.stop)
+        for batch in score(tagger, encoder, sentences[part], documents[part]):
+            results |= decode(tagger, batch, wanted)
+        yield from (results[index] for index in range(len(window)))
+
+
 @torch.inference_mode()
-def decode(tagger: Tagger, batch: ScoredBatch, *, marginals: bool, n_best: int) -> dict[int, SentenceResult]:
+def decode(tagger: Tagger, batch: ScoredBatch, wanted: Wanted) -> dict[int, SentenceResult]:
     """Decodes a batch.
 
     Args:
         tagger: the model that scored it.
         batch: the batch.
-        marginals: return the probability of each tag at each word.
-        n_best: the number of tag sequences to return.
+        wanted: what to return.
 
     Returns:
         the result of each sentence, by its index.
     """
     emissions, mask = batch.emissions, batch.mask
-    ids = tagger.decoder.decode(emissions, mask)
-    entities = tagger.decoder.entities(emissions, mask, ids)
-    probabilities = tagger.decoder.marginals(emissions, mask).cpu().numpy() if marginals else None
-    paths, log_probs = tagger.decoder.n_best(emissions, mask, n_best) if n_best else (None, None)
-    labels = tagger.labels
+    lengths = mask.sum(1).tolist()
+    decoder, labels = tagger.decoder, tagger.labels
+    if wanted.selection is not None:
+        candidates = decoder.candidates(emissions, mask, wanted.selection.min_scores)
+        tagged = _selected(candidates, lengths, wanted.selection)
+    else:
+        ids = decoder.decode(emissions, mask)
+        entities = decoder.entities(emissions, mask, ids)
+        rows = zip(ids.tolist(), lengths, entities, strict=True)
+        tagged = [(labels.decode(row[:length]), found, None) for row, length, found in rows]
+    marginals = decoder.marginals(emissions, mask).cpu().numpy() if wanted.marginals else None
+    paths, log_probs = decoder.n_best(emissions, mask, wanted.n_best) if wanted.n_best else (None, None)
     results = {}
-    for row, (index, length) in enumerate(zip(batch.indices, mask.sum(1).tolist(), strict=True)):
+    for row, (index, length) in enumerate(zip(batch.indices, lengths, strict=True)):
+        tags, found, overlapping = tagged[row]
         results[index] = SentenceResult(
-            labels.decode(ids[row, :length].tolist()),
-            entities[row],
-            None if probabilities is None else probabilities[row, :length],
+            tags,
+            found,
+            None if marginals is None else marginals[row, :length],
             []
             if paths is None or log_probs is None
             else [
@@ -98,8 +143,20 @@ def decode(tagger: Tagger, batch: ScoredBatch, *, marginals: bool, n_best: int) 
                 )
                 if log_prob > -math.inf
             ],
+            overlapping,
         )
     return results
+
+
+def _selected(
+    candidates: Sequence[Sequence[CandidateSpan]], lengths: Sequence[int], selection: Selection
+) -> list[tuple[list[str], list[EntitySpan], list[EntitySpan] | None]]:
+    """Of each sentence the tags, the entities that they encode, and those that overlap these."""
+    parts = map(selection.split, candidates)
+    return [
+        (to_bio2([Span(*each[:3]) for each in entities], length), entities, overlapping)
+        for (entities, overlapping), length in zip(parts, lengths, strict=True)
+    ]
 
 
 def document_groups(

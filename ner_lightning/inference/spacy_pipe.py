@@ -12,7 +12,13 @@ from ner_lightning.inference.result import Tagged
 SCORE = "ner_score"  # an entity's probability, as `span._.ner_score`
 
 
-def create(nlp: Language, name: str, model: str, device: str | None = None) -> "Pipe":
+def create(
+    nlp: Language,
+    name: str,
+    model: str,
+    device: str | None = None,
+    min_score: float | dict[str, float] | None = None,
+) -> "Pipe":
     """Makes the component.
 
     Args:
@@ -20,8 +26,9 @@ def create(nlp: Language, name: str, model: str, device: str | None = None) -> "
         name: the component's name in it.
         model: a run folder, a checkpoint or an exported folder.
         device: where to run; None: a CUDA GPU if there is one.
+        min_score: every entity of at least this probability, as for `NERTagger`.
     """
-    return Pipe(NERTagger.from_run(model, device=device))
+    return Pipe(NERTagger.from_run(model, device=device, min_score=min_score))
 
 
 Language.factory("ner_lightning", assigns=["doc.ents", f"span._.{SCORE}"], func=create)

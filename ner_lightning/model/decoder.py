@@ -1,33 +1,19 @@
 """Decoder: from emissions to loss, tags, entities and probabilities, with a CRF or a softmax."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ner_lightning.data.schemes import LabelSet, spans
+from ner_lightning.model.crf.candidates import Chain, Kinds, search
 from ner_lightning.model.crf.layer import CRF
 from ner_lightning.model.crf.segments import Segments
 from ner_lightning.model.crf.viterbi import n_best, viterbi
+from ner_lightning.model.entity_spans import CandidateSpan, EntitySpan
 from ner_lightning.model.loss import Loss, word_losses
 
 ILLEGAL = float("-inf")
-
-
-class EntitySpan(NamedTuple):
-    """An entity in a sentence.
-
-    Attributes:
-        type: the entity type.
-        start: its first word.
-        end: one past its last word.
-        probability: see `Decoder.span_probabilities`.
-    """
-
-    type: str
-    start: int
-    end: int
-    probability: float
 
 
 class Decoder(nn.Module):
@@ -186,6 +172,47 @@ class Decoder(nn.Module):
         for (row, span), probability in zip(predicted, probabilities, strict=True):
             entities[row].append(EntitySpan(span.type, span.start, span.end, probability))
         return entities
+
+    @torch.no_grad()
+    def candidates(
+        self, emissions: Tensor, mask: Tensor, min_probs: Sequence[float]
+    ) -> list[list[CandidateSpan]]:
+        """Every entity whose probability is at least a threshold; they may share words.
+
+        Args:
+            emissions: *Shape:* (B, W, C)
+            mask: *Shape:* (B, W)
+            min_probs: the threshold of each entity type, above 0.
+
+        Returns:
+            a list for each sentence, by first word, last word and type.
+        """
+        number = torch.arange(len(self.labels.types))
+        kinds = Kinds(1 + 2 * number, 2 + 2 * number, torch.tensor(min_probs, dtype=torch.float64))
+        if self.crf is not None:
+            *where, probability = self.crf.candidates(emissions, mask, kinds, self.temperature)
+            priority = probability
+        else:
+            *where, probability, priority = self._softmax_candidates(emissions, mask, kinds)
+        found: list[list[CandidateSpan]] = [[] for _ in range(len(mask))]
+        rows = zip(*(each.tolist() for each in (*where, probability, priority)), strict=True)
+        for row, start, end, kind, value, rank in sorted(rows):
+            found[row].append(CandidateSpan(self.labels.types[kind], start, end, value, rank))
+        return found
+
+    def _softmax_candidates(self, emissions: Tensor, mask: Tensor, kinds: Kinds) -> tuple[Tensor, ...]:
+        """Row, first word, one past the last, type, probability and priority. *Shape:* (S,) each."""
+        emissions, mask = emissions.float().cpu(), mask.cpu()
+        words = self._log_softmax(emissions)  # (B, W, C)
+        message = words.masked_fill(~mask.unsqueeze(-1), ILLEGAL).transpose(0, 1)  # (W, B, C)
+        zeros = words.new_zeros(len(self.labels), len(self.labels))
+        where = search(Chain(words, zeros, words.new_zeros(len(words)), message, message), mask, kinds)
+        row, start, end, kind = where
+        probability = self.span_probabilities(emissions, mask, torch.stack(where, 1))
+        chosen = probability.double() >= kinds.min_prob[kind]
+        after = nn.functional.pad(message, (0, 0, 0, 0, 0, 1), value=ILLEGAL)  # (W + 1, B, C)
+        priority = probability * (1 - after[end, row, kinds.inner_tag[kind]].exp())
+        return tuple(each[chosen] for each in (row, start, end, kind, probability, priority))
 
     @property
     def probability_name(self) -> str:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -20,14 +21,20 @@ from prometheus_client import (
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from ner_lightning.errors import UserError
 from ner_lightning.inference.result import Tagged
+from ner_lightning.inference.selection import Selection, selection
 from ner_lightning.serving.batcher import Batcher, Full
 from ner_lightning.serving.limits import BodyLimit, problem
 from ner_lightning.serving.page import docs_page, policy, try_page
 from ner_lightning.serving.schema import STATUSES, Extraction, Extractions, Health, Query
 
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
-Work = Callable[[list[str]], Sequence[Tagged]]
+SELECTION = (
+    "min_score: one number above 0 and at most 1, or one for each label, where '*' stands for the others; "
+    "overlaps needs min_score"
+)
+Work = Callable[..., Sequence[Tagged]]  # texts, and options as of `NERTagger`
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,12 @@ class Counters:
 
 
 def make_app(
-    work: Work, *, model: str, labels: Sequence[str], limits: RequestLimits | None = None
+    work: Work,
+    *,
+    model: str,
+    labels: Sequence[str],
+    limits: RequestLimits | None = None,
+    selected: Selection | None = None,
 ) -> FastAPI:
     """Makes the application.
 
@@ -81,6 +93,7 @@ def make_app(
         model: the model's name.
         labels: its entity types.
         limits: what the service accepts; None: the defaults.
+        selected: which entities are predicted if a request does not say; None: the best tag sequence's.
     """
     bounds = limits or RequestLimits()
     counters = Counters()
@@ -98,16 +111,18 @@ def make_app(
     app = FastAPI(title="ner-lightning", summary=model, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(BodyLimit, limit=bounds.body, seconds=bounds.seconds)
     _explain_errors(app)
-    _add_extract(app, bounds, counters)
+    _add_extract(app, bounds, counters, partial(selection, types=labels, default=selected))
     _add_monitoring(app, counters, Health(status="ok", model=model, labels=list(labels)))
     _add_pages(app, model, labels)
     return app
 
 
-def _add_extract(app: FastAPI, bounds: RequestLimits, counters: Counters) -> None:
+def _add_extract(
+    app: FastAPI, bounds: RequestLimits, counters: Counters, checked: Callable[..., Selection | None]
+) -> None:
     answers: dict[int | str, dict[str, Any]] = {s: {"description": d} for s, d in STATUSES.items()}
 
-    @app.post("/extract", responses=answers, response_model=Extractions)
+    @app.post("/extract", responses=answers, response_model=Extractions, response_model_exclude_none=True)
     async def extract(query: Query) -> Any:
         """Finds the entities of a text, or of several."""
         began = time.perf_counter()
@@ -117,18 +132,23 @@ def _add_extract(app: FastAPI, bounds: RequestLimits, counters: Counters) -> Non
             reason = f"{size:,} characters are more than {bounds.characters:,}; send less at a time"
             return problem(413, reason)
         try:
+            checked(query.min_score, query.overlaps)
+        except UserError:
+            return problem(422, SELECTION)
+        try:
             async with asyncio.timeout(bounds.seconds):
-                results = await app.state.batcher.submit(texts) if texts else []
+                results = await app.state.batcher.submit(texts, **query.options) if texts else []
         except Full:
             reason = "too many requests are waiting; try again in a second"
             return problem(429, reason, **{"retry-after": "1"})
         except TimeoutError:
             return problem(504, f"it took more than {bounds.seconds:g} seconds; send less at a time")
         counters.characters.inc(size)
-        for entity in (entity for tagged in results for entity in tagged.entities):
+        found = list(map(Extraction.of, results))
+        for entity in (entity for extraction in found for entity in extraction.entities):
             counters.entities.labels(entity.label).inc()
         counters.seconds.observe(time.perf_counter() - began)
-        return Extractions(results=list(map(Extraction.of, results)))
+        return Extractions(results=found)
 
 
 def _add_monitoring(app: FastAPI, counters: Counters, state: Health) -> None:

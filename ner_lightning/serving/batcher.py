@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
 
@@ -17,6 +18,7 @@ class Full(Exception):  # noqa: N818  (not a failure: the client should try agai
 @dataclass(eq=False)  # two requests with the same texts are still two
 class _Job(Generic[Result]):
     texts: Sequence[str]
+    options: Mapping[str, Any]
     done: "asyncio.Future[list[Result]]"
 
     @property
@@ -27,10 +29,11 @@ class _Job(Generic[Result]):
 class Batcher(Generic[Result]):
     """Puts requests into batches; a single thread works on them, one batch after the other.
 
-    No request waits for a batch to fill up: all that arrived while the model was busy form the next one.
+    No request waits for a batch to fill up: all that arrived while the model was busy form the next one,
+    except those with other options than the first.
 
     Args:
-        work: processes a batch of texts; returns a result for each.
+        work: processes a batch of texts, with the options of its requests; returns a result for each.
         waiting: how many requests may wait.
         characters: a batch takes no further request that would exceed this size.
         on_batch: called with the number of requests of each batch that begins.
@@ -38,7 +41,7 @@ class Batcher(Generic[Result]):
 
     def __init__(
         self,
-        work: Callable[[list[str]], Sequence[Result]],
+        work: Callable[..., Sequence[Result]],
         *,
         waiting: int,
         characters: int,
@@ -59,15 +62,19 @@ class Batcher(Generic[Result]):
         """The number of requests that wait."""
         return len(self._jobs)
 
-    async def submit(self, texts: Sequence[str]) -> list[Result]:
+    async def submit(self, texts: Sequence[str], **options: Any) -> list[Result]:
         """Returns the results of texts; if it is cancelled while they wait, they are not processed.
+
+        Args:
+            texts: the texts.
+            options: what `work` is given with them; a batch has requests with equal options.
 
         Raises:
             Full: too many requests are waiting, or the service is stopping.
         """
         if self._closing or len(self._jobs) >= self._max_waiting:
             raise Full
-        job = _Job[Result](texts, asyncio.get_running_loop().create_future())
+        job = _Job[Result](texts, options, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         self._arrived.set()
         try:
@@ -95,16 +102,21 @@ class Batcher(Generic[Result]):
     def _next(self) -> list[_Job[Result]]:
         batch: list[_Job[Result]] = []
         size = 0
-        while self._jobs and (not batch or size + self._jobs[0].size <= self._characters):
-            batch.append(self._jobs.popleft())
-            size += batch[-1].size
+        for job in [job for job in self._jobs if job.options == self._jobs[0].options]:
+            if batch and size + job.size > self._characters:
+                break
+            batch.append(job)
+            size += job.size
+        for job in batch:
+            self._jobs.remove(job)
         return batch
 
     async def _process(self, batch: list[_Job[Result]]) -> None:
         self._on_batch(len(batch))
         texts = [text for job in batch for text in job.texts]
         try:
-            results = await asyncio.get_running_loop().run_in_executor(self._thread, self._work, texts)
+            work = partial(self._work, texts, **batch[0].options)
+            results = await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except Exception as error:
             if len(batch) > 1:  # one of them caused it: the others get their results
                 for job in batch:

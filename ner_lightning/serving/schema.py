@@ -1,6 +1,6 @@
 """The requests and answers of the service, as its OpenAPI description shows them."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -23,6 +23,17 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     text: Annotated[str | None, Field(description="a text")] = None
     texts: Annotated[list[str] | None, Field(description="instead of text: several texts")] = None
+    min_score: Annotated[
+        float | dict[str, float] | None,
+        Field(
+            description="every entity of at least this probability, not those of the best tag sequence; one "
+            'number, or one for each label, where "*" stands for the others; null: as the service was started'
+        ),
+    ] = None
+    overlaps: Annotated[
+        Literal["resolve", "keep"] | None,
+        Field(description="with min_score, entities that share words: the most probable of them, or all"),
+    ] = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "Query":
@@ -37,6 +48,12 @@ class Query(BaseModel):
         """The texts."""
         return [self.text] if self.text is not None else list(self.texts or ())
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is asked for beside the default."""
+        asked = {"min_score": self.min_score, "overlaps": self.overlaps}
+        return {name: value for name, value in asked.items() if value is not None}
+
 
 class FoundEntity(BaseModel):
     """An entity. Offsets count characters (Unicode code points) of the text as it was sent."""
@@ -46,6 +63,10 @@ class FoundEntity(BaseModel):
     start: int
     end: Annotated[int, Field(description="index after its last character")]
     score: Annotated[float, Field(description="the probability of exactly this entity, from 0 to 1")]
+    overlaps: Annotated[
+        bool | None,
+        Field(description="only with overlaps=keep: whether it shares words with a more probable entity"),
+    ] = None
 
 
 class Extraction(BaseModel):
@@ -56,10 +77,11 @@ class Extraction(BaseModel):
     @classmethod
     def of(cls, tagged: Tagged) -> "Extraction":
         """From a result."""
+        names = FoundEntity.model_fields
         return cls(
             entities=[
-                FoundEntity(text=e.text, label=e.label, start=e.start, end=e.end, score=round(e.score, 6))
-                for e in tagged.entities
+                FoundEntity(**{name: value for name, value in row.items() if name in names})
+                for row in tagged.entity_dicts()
             ]
         )
 

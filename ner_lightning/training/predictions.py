@@ -5,8 +5,10 @@ from typing import Any
 
 import torch.distributed
 
+from ner_lightning.analysis.rows import LEAST
 from ner_lightning.data.schemes import spans
 from ner_lightning.metrics.functional import entity_counts
+from ner_lightning.model.entity_spans import CandidateSpan
 from ner_lightning.runs.folder import SPLITS
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
@@ -16,8 +18,10 @@ from ner_lightning.training.prediction import Prediction
 def prediction_rows(
     module: NERModule, data: CoNLLDataModule, stage: str, prediction: Prediction
 ) -> Iterator[dict[str, Any]]:
-    """A row for each sentence of a batch: words, gold, predicted, and each entity's probability.
+    """A row for each sentence of a batch: words, gold, predicted, and probabilities of entities.
 
+    `candidates` are all entities of at least `LEAST`, predicted or not: type, start, end, probability, and
+    with a softmax the priority among those that share words.
     `counts` is not for the file: correct, predicted and gold entities, as the metrics count them.
     """
     sentences = data.corpus.split(SPLITS[stage]).sentences
@@ -26,6 +30,8 @@ def prediction_rows(
     counts = entity_counts(prediction.tags, prediction.gold, prediction.mask, len(metric.types))
     by_sentence = counts.sum(1).tolist()
     entities = decoder.entities(prediction.emissions, prediction.mask, prediction.tags)
+    types = len(module.labels.types)
+    candidates = decoder.candidates(prediction.emissions, prediction.mask, [LEAST] * types)
     for row, index in enumerate(prediction.index.tolist()):
         sentence = sentences[index]
         yield {
@@ -44,7 +50,15 @@ def prediction_rows(
                 }
                 for entity in entities[row]
             ],
+            "candidates": [_compact(candidate) for candidate in candidates[row]],
         }
+
+
+def _compact(candidate: CandidateSpan) -> list[str | int | float]:
+    # Nine digits are all that single precision has: a threshold counts in the file as it does in prediction.
+    type_, start, end, *values = candidate
+    probability, *priority = (float(f"{value:.9g}") for value in dict.fromkeys(values))
+    return [type_, start, end, probability, *priority]
 
 
 def gather(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

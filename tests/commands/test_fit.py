@@ -435,3 +435,26 @@ def test_a_run_that_the_environment_names_is_not_the_run_of_a_command(tmp_path, 
     assert main(["fit", "--no_such_option", "1"]) == 2
     assert (tmp_path / "runs/other/1").is_dir()
     assert os.environ["NER_LIGHTNING_RUN"] == "runs/other/1"
+
+
+def test_a_threshold_counts_in_the_prediction_file_as_in_prediction(workplace, tmp_path, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(workplace, tmp_path / "copy", symlinks=True))
+    assert main(["validate", "--run", "runs/last"]) == 0
+    held = rows(Path("runs/last/predictions.valid.jsonl"))
+    tagger = NERTagger.from_run("runs/last", min_score=0.05, overlaps="keep")
+    sentences, documents = [row["words"] for row in held], [row["document"] for row in held]
+    for row, tagged in zip(held, tagger(words=sentences, documents=documents), strict=True):
+        found = {
+            (e.label, e.word_start, e.word_end): e.score for e in (*tagged.entities, *tagged.overlapping)
+        }
+        likely = {tuple(each[:3]): each[3] for each in row["candidates"]}
+        assert likely == pytest.approx(found, abs=1e-3)
+        for entity in row["entities"]:
+            place = (entity["type"], entity["start"], entity["end"])
+            assert entity["marginal"] == pytest.approx(
+                likely.get(place, 0), abs=0.05 if place not in likely else 1e-6
+            )
+    assert main(["report", "runs/last", "--output", "page"]) == 0
+    text = Path("page/report.md").read_text(encoding="utf-8")
+    assert "## Precision, recall and F1 by threshold" in text
+    assert "--min_score" in text

@@ -136,6 +136,30 @@ OPTIONS = {
         ["--text", "Vera", "--temperature", "0"],
         "--temperature is 0.0; it must be a number above 0",
     ),
+    "a probability of zero": (
+        ["--text", "Vera", "--min_score", "0"],
+        "--min_score is 0; it must be a number above 0 and at most 1",
+    ),
+    "a probability of a type above one": (
+        ["--text", "Vera", "--min_score", "0.5", "--min_score", "PER=2"],
+        "--min_score PER is 2; it must",
+    ),
+    "overlaps of tags": (
+        ["--text", "Vera", "--overlaps", "keep"],
+        "--overlaps has no effect here: it is for",
+    ),
+    "overlaps in columns": (
+        ["--text", "Vera", "--min_score", "0.1", "--overlaps", "keep", "--to", "conll"],
+        "--overlaps keep: conll cannot show entities that share words; use --overlaps resolve",
+    ),
+    "overlaps in a wide table": (
+        ["--text", "Vera", "--min_score", "0.1", "--overlaps", "keep", "--output", "x.csv", "--wide"],
+        "--overlaps keep: --wide cannot show",
+    ),
+    "a probability of nothing": (
+        ["--calibrate", "w.conll", "--min_score", "0.5"],
+        "--min_score has no effect here: there is no --input",
+    ),
     "two temperatures": (["--temperature", "2", "--calibrate", "x"], "leave out --temperature"),
     "no file to calibrate by": (["--calibrate", "x.conll"], "x.conll: cannot be read"),
     "no such folder": (["--text", "Vera", "--output", "no/x.jsonl"], "there is no folder no"),

@@ -105,6 +105,17 @@ def test_an_exported_folder_tags_as_the_run_did(run, tmp_path, form):
     torch.testing.assert_close(emissions(tagger), emissions(NERTagger.from_run(str(run))), atol=1e-3, rtol=0)
     for split in ("test", "valid"):
         assert_tags_as_tested(tagger, run, split)
+    # Candidates need nothing but emissions.
+    sure, likely = (
+        {(index, e.word_start, e.word_end, e.label): e.score for index, t in enumerate(tagged)
+         for e in (*t.entities, *t.overlapping)}
+        for tagged in (
+            NERTagger.from_run(str(run))(words=WORDS, min_score=0.07, overlaps="keep"),
+            tagger(words=WORDS, min_score=0.05, overlaps="keep"),
+        )
+    )  # fmt: skip
+    assert sure
+    assert {place: likely[place] for place in sure} == pytest.approx(sure, abs=5e-3)
     # Wherever a run is named, the folder can be.
     assert_tags_as_tested(NERTagger.from_run(str(folder)), run)
     # It needs neither the run nor, if it is whole, the backbone.

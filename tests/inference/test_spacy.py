@@ -13,6 +13,7 @@ spacy = pytest.importorskip("spacy")
 from untrained import write_checkpoint  # noqa: E402
 
 from ner_lightning.data.running_text import from_text  # noqa: E402
+from ner_lightning.inference.ner_tagger import NERTagger  # noqa: E402
 from ner_lightning.inference.result import Entity, Tagged  # noqa: E402
 from ner_lightning.inference.spacy_pipe import Pipe  # noqa: E402
 
@@ -58,6 +59,16 @@ def test_entities_are_set():
 def test_entities_that_come_to_share_a_token_are_thinned():
     nlp, pipe = spacy.blank("en"), Pipe(Fixed(("Lima", "LOC"), ("Holt Lima", "PER"), ("ma", "MISC")))
     assert found(pipe(nlp("Holt Lima"))) == [("Holt Lima", "PER", 0.5)]
+
+
+@pytest.mark.parametrize("least", [0.02, {"*": 0.02, "PER": 0.9}])
+def test_the_pipe_may_have_a_threshold(checkpoint, least):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("ner_lightning", config={"model": str(checkpoint), "device": "cpu", "min_score": least})
+    doc = nlp("Vera Holt left Lima .")
+    tagged = NERTagger.from_run(str(checkpoint), device="cpu", min_score=least)(doc.text)
+    assert [span.text for span in doc.ents] == [entity.text for entity in tagged.entities]
+    assert doc.ents
 
 
 def test_many_documents_keep_their_order():

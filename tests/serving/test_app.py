@@ -6,11 +6,13 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import pytest
 from starlette.testclient import TestClient
 
+from ner_lightning.data.running_text import from_text
+from ner_lightning.inference.result import Entity, Tagged
+from ner_lightning.inference.selection import Selection
 from ner_lightning.serving.app import RequestLimits, make_app
 from ner_lightning.serving.batcher import Batcher, Full
 from ner_lightning.serving.limits import BodyLimit
@@ -18,16 +20,19 @@ from ner_lightning.serving.limits import BodyLimit
 NAME = re.compile(r"\b[A-Z]\w+")
 
 
-def names(texts):
-    """A tagger that takes every capitalised word for a person."""
+def names(texts, min_score=None, overlaps=None):
+    """A tagger that takes every capitalised word for a person, and each for a place as well if asked."""
+    found = [[(m[0], "PER", m.start(), m.end(), 0, 1, 0.75) for m in NAME.finditer(text)] for text in texts]
     return [
-        SimpleNamespace(
-            entities=[
-                SimpleNamespace(text=m[0], label="PER", start=m.start(), end=m.end(), score=0.75)
-                for m in NAME.finditer(text)
-            ]
+        Tagged(
+            from_text(text),
+            (),
+            tuple(Entity(*each) for each in entities),
+            overlapping=tuple(Entity(each[0], "LOC", *each[2:6], 0.1234567) for each in entities)
+            if overlaps == "keep"
+            else None,
         )
-        for text in texts
+        for text, entities in zip(texts, found, strict=True)
     ]
 
 
@@ -55,6 +60,80 @@ def test_texts_are_answered_in_order():
         (entity,) = several[2]["entities"]
         assert texts[2][entity["start"] : entity["end"]] == "Ilse"
         assert http.post("/extract", json={"texts": []}).json() == {"results": []}
+
+
+def test_a_request_says_which_entities_it_wants():
+    asked = []
+
+    def work(texts, **options):
+        asked.append(options)
+        return names(texts, **options)
+
+    with client(work) as http:
+        found = http.post("/extract", json={"text": "Vera", "min_score": 0.1, "overlaps": "keep"}).json()
+        entities = found["results"][0]["entities"]
+        assert [(e["label"], e["score"], e["overlaps"]) for e in entities] == [
+            ("PER", 0.75, False),
+            ("LOC", 0.123457, True),
+        ]
+        least = {"PER": 0.5, "*": 1}
+        (entity,) = http.post("/extract", json={"text": "Vera", "min_score": least}).json()["results"][0][
+            "entities"
+        ]
+        assert "overlaps" not in entity
+        http.post("/extract", json={"text": "Vera", "min_score": None, "overlaps": None})
+        assert asked == [{"min_score": 0.1, "overlaps": "keep"}, {"min_score": least}, {}]
+        for bad in (
+            0,
+            1.5,
+            -0.1,
+            "0.5",
+            True,
+            [],
+            {"PER": 0.5},
+            {"*": 0},
+            {"\ud800": 0.5, "*": 1},
+            {"X": 0.5, "*": 1},
+        ):
+            response = http.post("/extract", content=json.dumps({"text": "Vera", "min_score": bad}))
+            assert response.status_code == 422, bad
+            error(response)
+        assert "needs min_score" in error(http.post("/extract", json={"text": "Vera", "overlaps": "keep"}))
+        assert (
+            http.post("/extract", json={"text": "Vera", "min_score": 1, "overlaps": "all"}).status_code == 422
+        )
+        assert len(asked) == 3, "the tagger sees none of these"
+
+
+def test_a_service_can_have_a_selection_of_its_own():
+    app = make_app(names, model="m", labels=["PER", "LOC"], selected=Selection((0.5, 0.5)))
+    with TestClient(app) as http:
+        assert http.post("/extract", json={"text": "Vera", "overlaps": "keep"}).status_code == 200
+
+
+def test_requests_with_other_options_are_another_batch():
+    gate = Gate()
+
+    def work(texts, **options):
+        return [(text, options) for text in gate(texts)]
+
+    async def story():
+        batcher = Batcher(work, waiting=10, characters=100)
+        first = asyncio.create_task(batcher.submit(["first"]))
+        await asyncio.to_thread(gate.begun.wait, 5)
+        others = [
+            asyncio.create_task(batcher.submit([name], **options))
+            for name, options in (("a", {"x": 1}), ("b", {}), ("c", {"x": 1}), ("d", {"x": 2}))
+        ]
+        await asyncio.sleep(0.05)
+        gate.open.set()
+        results = await asyncio.gather(first, *others)
+        await batcher.close()
+        return results
+
+    results = asyncio.run(story())
+    assert gate.batches == [["first"], ["a", "c"], ["b"], ["d"]]
+    assert [options for ((_, options),) in results] == [{}, {"x": 1}, {}, {"x": 1}, {"x": 2}]
 
 
 MALFORMED = {

@@ -160,3 +160,25 @@ def test_the_page_in_a_browser(checkpoint, tmp_path):
         # A refusal is told.
         assert "more than 2,000" in find("x" * 3000)
         assert page.run("document.getElementById('status').className") == "error"
+
+
+def test_a_service_has_a_threshold_and_a_request_another(checkpoint):
+    with served(checkpoint, "--min_score", "0.02", "--overlaps", "keep") as (_, address):
+        (found,) = ask(address, {"text": TEXT})["results"]
+        assert min(entity["score"] for entity in found["entities"]) >= 0.02
+        assert {entity["overlaps"] for entity in found["entities"]} == {True, False}
+        (less,) = ask(address, {"text": TEXT, "min_score": 0.2, "overlaps": "resolve"})["results"]
+        assert all(entity["score"] >= 0.2 and "overlaps" not in entity for entity in less["entities"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--min_score", "2"], "--min_score is 2; it must be a number above 0 and at most 1"),
+        (["--overlaps", "keep"], "--overlaps has no effect here: it is for --min_score"),
+        (["--min_score", "0.5", "--min_score", "PERSON=0.5"], "min_score names PERSON; the entity types are"),
+    ],
+)
+def test_a_threshold_that_cannot_be_is_refused(checkpoint, capsys, words, said):
+    assert main(["serve", str(checkpoint), "--port", "0", *words]) == 2
+    assert said in capsys.readouterr().err

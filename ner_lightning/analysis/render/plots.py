@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ner_lightning.analysis.failure import NOTHING, Bin, ErrorClass
 from ner_lightning.analysis.slices import Slice
+from ner_lightning.metrics.from_counts import Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,6 +115,21 @@ def scores_by_type(slices: Sequence[Slice]) -> "Figure":
         axes.set_yticks(list(heights), [f"{row.name} ({row.gold:,})" for row in slices])
         axes.set(xlabel="F1 with its 95% interval (gold entities)", ylim=(-0.6, len(slices) - 0.3))
         axes.grid(axis="x", color=RULE, linewidth=0.8)
+    return figure
+
+
+def by_threshold(thresholds: Sequence[float], scores: Sequence[Scores], best: int) -> "Figure":
+    """Precision, recall and F1 by the least probability of an entity; a line marks the best threshold."""
+    names = {"f1": "F1", "precision": "precision", "recall": "recall"}
+    with _drawn(6.4, 3.4) as (figure, (axes,)):
+        for (line, marker), (name, label) in zip(STYLES, names.items(), strict=False):
+            values = [getattr(row, name) for row in scores]
+            style: dict[str, Any] = {"linestyle": line, "marker": marker, "markersize": 4.5}
+            axes.plot(thresholds, values, label=label, color=INK if name == "f1" else SOFT, **style)
+        axes.axvline(thresholds[best], color=INK, linewidth=0.8, linestyle=":")
+        axes.set(xlabel="threshold: the least probability of an entity", xlim=(0, 1), ylim=(None, 1.02))
+        axes.grid(axis="y", color=RULE, linewidth=0.8)
+        axes.legend(fontsize=9)
     return figure
 
 

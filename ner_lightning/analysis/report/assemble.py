@@ -10,6 +10,7 @@ from ner_lightning.analysis.report.failures import failures, limitations, mitiga
 from ner_lightning.analysis.report.prompting import prompting
 from ner_lightning.analysis.report.scores import key_figures, scores
 from ner_lightning.analysis.report.setup import against_language_modelling, data, model, objective
+from ner_lightning.analysis.report.threshold_scores import threshold_scores
 from ner_lightning.analysis.report.training import training, transitions
 from ner_lightning.errors import UserError
 
@@ -47,7 +48,7 @@ def report_blocks(
         blocks += [*data(run), *prompting(run)]
     if trained:
         blocks += [*model(run), *objective(run), *training(run), *transitions(run)]
-    blocks += [*scores(run), *failures(run, split, text=text), *reasons(run, split)]
+    blocks += [*scores(run), *threshold_scores(run), *failures(run, split, text=text), *reasons(run, split)]
     blocks += mitigation(run, split, ladder)
     if trained:
         blocks += against_language_modelling(run)

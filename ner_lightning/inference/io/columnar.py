@@ -13,28 +13,35 @@ import pyarrow.parquet as pq
 from ner_lightning.data.running_text import Offsets
 from ner_lightning.data.schemes import spans
 from ner_lightning.errors import UserError
-from ner_lightning.inference.result import Tagged
+from ner_lightning.inference.result import OVERLAPS, Tagged
 from ner_lightning.system.atomic import replacing
 
 TaggedWords = tuple[str, Sequence[Offsets], Iterable[int], Sequence[str]]
 GROUP_ROWS = 1000  # in a row group of Parquet
-_ENTITY = pa.struct(
-    [
-        ("text", pa.string()),
-        ("label", pa.string()),
-        *((name, pa.int64()) for name in ("start", "end", "word_start", "word_end")),
-        ("score", pa.float64()),
-    ]
-)
+_ENTITY = [
+    ("text", pa.string()),
+    ("label", pa.string()),
+    *((name, pa.int64()) for name in ("start", "end", "word_start", "word_end")),
+    ("score", pa.float64()),
+]
 _ORIGIN = [("file", pa.string()), ("line", pa.int64()), ("id", pa.string()), ("text", pa.string())]
-SCHEMA = pa.schema(
-    [
-        *_ORIGIN,
-        ("words", pa.list_(pa.string())),
-        ("predicted", pa.list_(pa.string())),
-        ("entities", pa.list_(_ENTITY)),
-    ]
-)
+
+
+def schema(*, keeps: bool = False) -> pa.Schema:
+    """The schema of the table with a row per text and a list of entities.
+
+    Args:
+        keeps: whether each entity says whether it overlaps a more probable one.
+    """
+    entity = pa.struct([*_ENTITY, *([(OVERLAPS, pa.bool_())] if keeps else [])])
+    return pa.schema(
+        [
+            *_ORIGIN,
+            ("words", pa.list_(pa.string())),
+            ("predicted", pa.list_(pa.string())),
+            ("entities", pa.list_(entity)),
+        ]
+    )
 
 
 def wide_schema(types: Sequence[str]) -> pa.Schema:

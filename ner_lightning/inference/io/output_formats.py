@@ -7,4 +7,5 @@ _TABLES = {".csv": "csv", ".parquet": "parquet"}
 WRITTEN = {**_JSONL, **_TABLES, ".spacy": "spacy", ".conll": "conll", ".txt": "text"}
 OUTPUTS = tuple(dict.fromkeys(WRITTEN.values()))
 WIDE = ("csv", "parquet")  # can be a table with a column per type
+TAGGED = ("conll", "spacy")  # have one tag per word, so that entities cannot share words
 CONVERTED = ("parquet", "spacy")  # from lines of JSON, at the end

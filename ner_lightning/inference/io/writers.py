@@ -16,7 +16,7 @@ from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.columns import UNWRITABLE
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.schemes import OUTSIDE
-from ner_lightning.inference.result import Entity, Tagged
+from ner_lightning.inference.result import OVERLAPS, Entity, Tagged
 from ner_lightning.system.terminal import printable
 
 ORIGIN = ("file", "line", "id")
@@ -39,7 +39,9 @@ class Writer:
     convert: Callable[[Path, Path], None] | None = None
 
 
-def writer(format: str, types: Sequence[str], *, wide: bool = False, color: bool = False) -> Writer:
+def writer(
+    format: str, types: Sequence[str], *, wide: bool = False, color: bool = False, keeps: bool = False
+) -> Writer:
     """The writer of a format.
 
     Args:
@@ -47,17 +49,19 @@ def writer(format: str, types: Sequence[str], *, wide: bool = False, color: bool
         types: entity types, in order.
         wide: CSV or Parquet with a row per text and a column per type.
         color: colour the entities, in text for a terminal.
+        keeps: whether texts may have entities that overlap more probable ones; then each entity says whether
+            it does. Text names such entities in lines of their own.
     """
     if format == "conll":
         return Writer(conll_rows)
     if format == "text":
         colors = {name: _COLORS[index % len(_COLORS)] for index, name in enumerate(types)}
-        return Writer(lambda record, tagged: marked(tagged, colors if color else {}) + "\n")
+        return Writer(lambda record, tagged: marked(tagged, colors if color else {}) + "\n" + beside(tagged))
     if format == "csv":
         if wide:
             columns = [*ORIGIN, "text", *types]
             return Writer(lambda record, tagged: _csv(wide_cells(record, tagged, types)), _csv(columns))
-        return Writer(entity_lines, _csv([*ORIGIN, *Entity._fields]))
+        return Writer(entity_lines, _csv([*ORIGIN, *Entity._fields, *([OVERLAPS] if keeps else [])]))
     if format == "jsonl":
         return Writer(lambda record, tagged: _json(as_dict(record, tagged)))
     from ner_lightning.inference.io import columnar
@@ -72,7 +76,7 @@ def writer(format: str, types: Sequence[str], *, wide: bool = False, color: bool
         )
     return Writer(
         lambda record, tagged: _json(as_dict(record, tagged)),
-        convert=lambda lines, file: columnar.parquet(lines, file, columnar.SCHEMA),
+        convert=lambda lines, file: columnar.parquet(lines, file, columnar.schema(keeps=keeps)),
     )
 
 
@@ -84,15 +88,18 @@ def as_dict(record: Record, tagged: Tagged) -> dict[str, Any]:
     row["text"] = tagged.text
     if not isinstance(record.content, str):
         row |= {"words": tagged.words, "predicted": tagged.tags}
-    row["entities"] = [entity.to_dict() for entity in tagged.entities]
+    row["entities"] = tagged.entity_dicts()
     return row
 
 
 def entity_lines(record: Record, tagged: Tagged) -> str:
     """A line of CSV for each entity."""
     origin = [record.source, record.line, record.id]
-    rows = ([*origin, *entity[:-1], f"{entity.score:.6f}"] for entity in tagged.entities)
-    return "".join(map(_csv, rows))
+    rows = tagged.entity_dicts()
+    for row in rows:
+        row["score"] = f"{row['score']:.6f}"
+        row |= {OVERLAPS: "true" if row[OVERLAPS] else "false"} if OVERLAPS in row else {}
+    return "".join(_csv([*origin, *row.values()]) for row in rows)
 
 
 def wide_cells(record: Record, tagged: Tagged, types: Sequence[str]) -> list[Any]:
@@ -146,6 +153,14 @@ def marked(tagged: Tagged, colors: dict[str, int]) -> str:
         ]
         done = entity.end
     return "".join([*parts, _shown(tagged.text[done:])])
+
+
+def beside(tagged: Tagged) -> str:
+    """A line for each entity that overlaps a more probable one, as in `    [LOC Holt] 0.1204`."""
+    return "".join(
+        f"    [{printable(entity.label)} {printable(entity.text)}] {entity.score:.4f}\n"
+        for entity in tagged.overlapping or ()
+    )
 
 
 def _shown(text: str) -> str:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ner_lightning.model.crf import sums
+from ner_lightning.model.crf.candidates import Candidates, Kinds, candidate_segments
 from ner_lightning.model.crf.segments import Segments, segment_log_probs
 from ner_lightning.model.crf.viterbi import n_best, viterbi
 
@@ -27,9 +28,8 @@ class CRF(nn.Module):
     Emissions and parameters are cast to fp32, also under autocast, or to fp64 if one of them is. Sums and
     maxima over paths are computed in fp64 (in fp32 on MPS, which has no fp64), and rounded to that type.
 
-    Compared with pytorch-crf, illegal transitions are excluded from sums and decoding, and the gradient is in
-    closed form instead of going through every step of the recursion, which makes it four times as fast
-    (docs/explanations/crf.md has the measurements).
+    Compared with pytorch-crf, illegal transitions are excluded from sums and decoding, and the gradient in
+    closed form makes it four times as fast (docs/explanations/crf.md has the measurements).
 
     Args:
         num_tags: number of tags, C, at least 1.
@@ -122,7 +122,6 @@ class CRF(nn.Module):
             import torchcrf
         except ImportError as error:
             raise ImportError("pytorch-crf is not installed: pip install pytorch-crf") from error
-
         other = torchcrf.CRF(self.num_tags, batch_first=True).to(self.transitions)
         other.load_state_dict(self.state_dict())
         return other
@@ -221,6 +220,15 @@ class CRF(nn.Module):
         with torch.autocast(emissions.device.type, enabled=False):
             emissions, scores = self._inputs(emissions, temperature)
             return segment_log_probs(emissions, mask, segments, *scores)
+
+    @torch.no_grad()
+    def candidates(
+        self, emissions: Tensor, mask: Tensor, kinds: Kinds, temperature: float = 1.0
+    ) -> Candidates:
+        """All segments of at least a given probability, on the CPU; see `candidates.candidate_segments`."""
+        with torch.autocast(emissions.device.type, enabled=False):
+            emissions, scores = self._inputs(emissions, temperature)
+            return candidate_segments(emissions, mask, kinds, *scores)
 
     @torch.no_grad()
     def n_best(

@@ -48,12 +48,24 @@ def segment_log_probs(
         ValueError: a segment is empty or leaves its sentence.
     """
     check_inputs(emissions, mask, len(start))
-    sentence, first, stop, first_tag, inner_tag, not_next = segments
+    sentence, first, stop = segments[:3]
     if bool(((first < 0) | (stop <= first) | (stop > mask.sum(1)[sentence])).any()):
         raise ValueError("expected 0 <= start < end <= words of the sentence for every segment")
     matrix = transition_matrix(start, transitions, end)  # (K, K)
-    log_partition, forward, back = log_messages(emissions, mask, matrix)  # (B,), (W + 1, B, K) twice
     words = emissions.to(matrix.dtype).masked_fill(~mask.unsqueeze(-1), 0)  # (B, W, C)
+    return segment_scores(segments, words, matrix, log_messages(emissions, mask, matrix)).to(emissions.dtype)
+
+
+def segment_scores(
+    segments: Segments, words: Tensor, matrix: Tensor, messages: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    """Log-probabilities from the messages, in their precision.
+
+    *Shape:* `words` (B, W, C), 0 on padding; `matrix` (K, K); `messages` as from `log_messages`; the
+    result (S,).
+    """
+    sentence, first, stop, first_tag, inner_tag, not_next = segments
+    log_partition, forward, back = messages  # (B,), (W + 1, B, K) twice
     before = F.pad(words.cumsum(1), (0, 0, 1, 0))  # (B, W + 1, C): sums up to each word
     inside = before[sentence, stop, inner_tag] - before[sentence, first + 1, inner_tag]  # (S,)
     length = stop - first  # (S,)
@@ -64,4 +76,4 @@ def segment_log_probs(
     excluded = torch.arange(len(matrix), device=after.device) == not_next.unsqueeze(-1)  # (S, K)
     after = after.masked_fill(excluded, -math.inf).logsumexp(-1)  # (S,)
     score = forward[first, sentence, first_tag] + inside + after  # (S,)
-    return log_ratio(score, log_partition[sentence]).to(emissions.dtype)
+    return log_ratio(score, log_partition[sentence])

@@ -1,4 +1,5 @@
 from ner_lightning.analysis.render import plots
+from ner_lightning.metrics.from_counts import Scores
 
 
 def test_no_formula_is_left_in_a_picture(monkeypatch):
@@ -18,3 +19,12 @@ def test_a_picture_is_the_same_at_every_call():
     table = {("A", "A"): 3, ("A", "nothing"): 1}
     first, second = (plots.svg(plots.confusion(table, ["A"])) for _ in range(2))
     assert first == second
+
+
+def test_scores_by_threshold_are_told_apart_without_colour():
+    rows = [Scores(0.5 + step / 10, 0.9 - step / 10, 0.6) for step in range(4)]
+    (axes,) = plots.by_threshold([0.2, 0.4, 0.6, 0.8], rows, 2).axes
+    lines = axes.get_lines()
+    assert [line.get_label() for line in lines[:3]] == ["F1", "precision", "recall"]
+    assert len({(line.get_linestyle(), line.get_marker()) for line in lines[:3]}) == 3
+    assert list(lines[3].get_xdata()) == [0.6, 0.6]

@@ -422,3 +422,69 @@ def test_sentences_are_parts_of_their_document(tmp_path):
 
 def test_words_given_as_one_sentence_stay_one():
     assert len(from_words(["Vera", ".", "Lima", "."]).sentences) == 1
+
+
+def test_entities_of_a_probability_in_every_format(tagger, predict, monkeypatch):
+    monkeypatch.setattr(tagger, "selection", None)
+    Path("in.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    words = ("--input", "in.txt", "--min_score", "0.05", "--min_score", "LOC=0.2")
+    least = {"*": 0.05, "LOC": 0.2}
+    kept = tagger(TEXTS, min_score=least, overlaps="keep")
+    assert any(each.overlapping for each in kept)
+    expected = [each.entity_dicts() for each in kept]
+    flat = [row for rows in expected for row in rows]
+
+    said = predict(*words, "--overlaps", "keep", "--output", "out.jsonl").err
+    assert f"{len(flat):,} entities" in said
+    rows = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["entities"] for row in rows] == expected
+    predict(*words, "--overlaps", "keep", "--output", "out.csv")
+    with Path("out.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["overlaps"] for row in table] == [str(row["overlaps"]).lower() for row in flat]
+    assert [float(row["score"]) for row in table] == [row["score"] for row in flat]
+    predict(*words, "--overlaps", "keep", "--output", "out.parquet")
+    assert [row["entities"] for row in pq.read_table("out.parquet").to_pylist()] == expected
+    shown = predict(*words, "--overlaps", "keep").out
+    for each in kept:
+        lines = "".join(f"    [{e.label} {e.text}] {e.score:.4f}\n" for e in each.overlapping)
+        assert marked(each, {}) + "\n" + lines in shown
+
+    resolved = [each.to_dict() for each in tagger(TEXTS, min_score=least, overlaps="resolve")]
+    predict(*words, "--output", "out.jsonl")
+    rows = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["entities"] for row in rows] == [each["entities"] for each in resolved]
+    predict(*words, "--output", "out.conll")
+    tags = [line.split()[1] for line in Path("out.conll").read_text(encoding="utf-8").splitlines() if line]
+    assert tags == [tag for each in resolved for tag in each["tags"]]
+
+
+def test_other_probabilities_do_not_resume_an_output(tagger, predict, monkeypatch):
+    monkeypatch.setattr(tagger, "selection", None)
+    monkeypatch.setattr(bulk, "BLOCK_RECORDS", 1)
+    Path("in.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    real = tagger.tag
+    calls = []
+
+    def stops(*args, **options):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **options)
+
+    monkeypatch.setattr(tagger, "tag", stops)
+    words = ("--input", "in.txt", "--output", "out.jsonl")
+    predict(*words, "--min_score", "0.3", code=130)
+    assert "different options or files (min_score)" in predict(*words, "--min_score", "0.2", code=2).err
+    assert "(overlaps)" in predict(*words, "--min_score", "0.3", "--overlaps", "keep", code=2).err
+    predict(*words, "--min_score", "0.3")
+    rows = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["entities"] for row in rows] == [
+        e.to_dict()["entities"] for e in tagger(TEXTS, min_score=0.3)
+    ]
+
+
+def test_a_type_that_the_tagger_does_not_have(tagger, predict, monkeypatch):
+    monkeypatch.setattr(tagger, "selection", None)
+    said = predict("--text", "Vera left.", "--min_score", "0.3", "--min_score", "PERSON=0.5", code=2).err
+    assert "names PERSON; the entity types are PER, ORG, LOC, MISC" in said
