@@ -7,6 +7,8 @@ import json
 import os
 import random
 import re
+import warnings
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -213,7 +215,14 @@ def listed(cell: str) -> list[str]:
     """The strings of a list; none if it is no list."""
     found = re.fullmatch(r"\s*\[((?:\s|,|'(?:[^'\\]|\\.)*'(?=[\s,\]]))*)\]\s*", cell, re.DOTALL)
     strings = re.findall(r"'((?:[^'\\]|\\.)*)'", found[1] if found else "", re.DOTALL)
-    return [ast.literal_eval(f"'''{word}'''") if "\\" in word else word for word in strings]
+    return [unescaped(word) if "\\" in word else word for word in strings]
+
+
+def unescaped(word: str) -> str:
+    with warnings.catch_warnings(), suppress(SyntaxError):
+        warnings.simplefilter("ignore")  # an unknown escape, which is left as it is
+        return ast.literal_eval(f"'''{word}'''")
+    return word
 
 
 def rows_are_whole(data: bytes, sentences, pattern: str) -> None:

@@ -125,7 +125,8 @@ def _unescaped(text: str) -> str:
 
 
 def _sign(letter: str) -> str:
-    return _SIGNS.get(letter, letter)
+    """What a letter after a backslash stands for; in an unknown pair, the backslash is itself."""
+    return _SIGNS.get(letter, letter if letter in "'\"\\/" else f"\\{letter}")
 
 
 def _column(

@@ -609,6 +609,11 @@ def test_escaped_signs_in_lists_are_what_they_stand_for(file, style, word):
     assert both_ways(file(out.getvalue(), "x.csv"))[0].words == (word, "left")
 
 
+def test_an_unknown_escape_in_a_list_stays_as_it_is(file):
+    path = file("tokens,ner_tags\n\"['C:\\dir', 'a\\/b']\",\"['O', 'O']\"\n", "x.csv")
+    assert both_ways(path)[0].words == ("C:\\dir", "a/b")
+
+
 @pytest.mark.parametrize(
     "cell", ["['Brinda, 'left']", "['Brinda''left']", "['Brinda' ... 'left']", "['\\ud83d', 'b']"]
 )
