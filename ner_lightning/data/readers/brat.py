@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
-from ner_lightning.data.readers.record import MAX_BYTES, CharSpan, Record, rejected, whole_file
+from ner_lightning.data.readers.record import CharSpan, Record, rejected, whole_file
+from ner_lightning.data.readers.text_lines import MAX_BYTES
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
 

@@ -9,7 +9,8 @@ from ner_lightning.data.readers.column_cells import DOCEND, DOCSTART, cells_of, 
 from ner_lightning.data.readers.column_layout import ColumnLayout
 from ner_lightning.data.readers.column_rivals import Rivals
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
-from ner_lightning.data.readers.record import Line, Paragraph, Record, paragraphs, rejected
+from ner_lightning.data.readers.record import Record, rejected
+from ner_lightning.data.readers.text_lines import Line, Paragraph, paragraphs
 from ner_lightning.data.schemes import OUTSIDE
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.system.atomic import replacing_text

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
-from ner_lightning.data.readers.record import Line, Record, lines, rejected
+from ner_lightning.data.readers.record import Record, rejected
+from ner_lightning.data.readers.text_lines import Line, lines
 from ner_lightning.data.readers.word_spans import with_spans
 from ner_lightning.data.schemes import Span
 from ner_lightning.data.sentence import DataError

@@ -7,7 +7,8 @@ from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.conllu_entities import Bracketed, bracketed_spans
 from ner_lightning.data.readers.conllu_rows import COLUMNS, ID, UdNode, UdSentence, misc_pairs, ud_sentences
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
-from ner_lightning.data.readers.record import Record, lines, rejected
+from ner_lightning.data.readers.record import Record, rejected
+from ner_lightning.data.readers.text_lines import lines
 from ner_lightning.data.readers.word_spans import with_spans
 from ner_lightning.data.schemes import OUTSIDE, split_tag
 from ner_lightning.data.sentence import DataError

@@ -6,7 +6,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from ner_lightning.data.readers.conllu_entities import type_field
-from ner_lightning.data.readers.record import Line, Record, rejected
+from ner_lightning.data.readers.record import Record, rejected
+from ner_lightning.data.readers.text_lines import Line
 from ner_lightning.errors import UserError
 
 COLUMNS = 10

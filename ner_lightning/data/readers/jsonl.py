@@ -22,8 +22,9 @@ from ner_lightning.data.readers.json_shapes import (
     words_field,
 )
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
-from ner_lightning.data.readers.record import Record, checked_content, lines, rejected
+from ner_lightning.data.readers.record import Record, checked_content, rejected
 from ner_lightning.data.readers.spacy_json import is_spacy_json, read_spacy_json
+from ner_lightning.data.readers.text_lines import lines
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import replacing_text
 from ner_lightning.system.progress import stage, warn

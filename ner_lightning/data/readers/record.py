@@ -8,12 +8,10 @@ import codecs
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
+from ner_lightning.data.readers.text_lines import MAX_BYTES, lines, too_long
 from ner_lightning.data.running_text import Document, Offsets, from_spaces, from_text, from_tokens, from_words
 from ner_lightning.data.sentence import SURROGATE, DataError
 from ner_lightning.errors import UserError
-
-_BLOCK = 2**18  # bytes that are read at once
-MAX_BYTES = 8 * 2**20  # of a text: a few books; tagging takes a hundred times as much memory
 
 
 class CharSpan(NamedTuple):
@@ -77,119 +75,6 @@ class Record(NamedTuple):
         return from_spaces(self.content) if tokenized else from_text(self.content)
 
 
-class Line(NamedTuple):
-    """A line of a file.
-
-    Attributes:
-        number: from 1.
-        text: without its end; of a line with a reason, its beginning.
-        reason: why it cannot be used; empty if it can.
-    """
-
-    number: int
-    text: str
-    reason: str = ""
-
-
-class Paragraph(NamedTuple):
-    """Consecutive lines without an empty one among them.
-
-    Attributes:
-        number: of the first line.
-        text: the lines, with LF between them.
-    """
-
-    number: int
-    text: str
-
-    def lines(self) -> Iterator[Line]:
-        """Each line."""
-        return (Line(at, line) for at, line in enumerate(self.text.split("\n"), start=self.number))
-
-
-def lines(file: BinaryIO) -> Iterator[Line]:
-    """The lines of a UTF-8 file, blank ones as well, without their ends (LF, CRLF, or CR throughout)."""
-    for number, block in _blocks(file):
-        yield from _decoded(block, number)
-
-
-def paragraphs(file: BinaryIO) -> Iterator[Line | Paragraph]:
-    """The same lines, but most of those between two empty lines together, which is several times as fast."""
-    for number, block in _blocks(file):
-        text = _text(block)
-        if text is None or "\n\n" not in text:
-            yield from _decoded(block, number)
-            continue
-        parts = text.split("\n\n")
-        last = len(parts) - 1
-        for place, part in enumerate(parts):
-            # The first part may continue the block before, and the last may be continued by the next one.
-            if place in (0, last):
-                yield from (Line(at, line) for at, line in enumerate(part.split("\n"), start=number))
-            elif rest := part.lstrip("\n"):
-                yield Paragraph(number + len(part) - len(rest), rest)
-            number += part.count("\n") + 1
-            if place < last:
-                yield Line(number, "")
-                number += 1
-
-
-def _blocks(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Parts of a file, each with the number of its first line, and without the end of its last one."""
-    number, is_first, rest = 1, True, b""
-    read = getattr(file, "read1", file.read)  # as much as is there, so that a slow stream is not waited for
-    while data := read(_BLOCK):
-        if is_first:
-            data, is_first = data.removeprefix(codecs.BOM_UTF8), False
-        end = data.rfind(b"\n")
-        if end >= 0:
-            block, rest = rest + data[:end], data[end + 1 :]
-            yield number, block
-            number += block.count(b"\n") + 1
-        elif len(rest) <= MAX_BYTES:
-            rest += data
-    if rest:
-        if number == 1 and len(rest) <= MAX_BYTES:  # no line ends in LF
-            rest = rest.replace(b"\r", b"\n").removesuffix(b"\n")
-        yield number, rest
-
-
-def _decoded(block: bytes, number: int) -> Iterator[Line]:
-    """The lines of a block without the end of its last one.
-
-    Args:
-        block: the block, not more than one line of which is longer than `MAX_BYTES`.
-        number: of its first line.
-    """
-    text = _text(block)
-    if text is None:
-        yield from (_examined(raw, at) for at, raw in enumerate(block.split(b"\n"), start=number))
-    else:
-        yield from (Line(at, line) for at, line in enumerate(text.split("\n"), start=number))
-
-
-def _text(block: bytes) -> str | None:
-    """Lines as text, with LF between them; None if one of them may not be used."""
-    if len(block) > MAX_BYTES:
-        return None
-    try:
-        return block.decode("utf-8").replace("\r\n", "\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        return None
-
-
-def _examined(raw: bytes, number: int) -> Line:
-    """A line that may not be used."""
-    if len(raw) > MAX_BYTES:
-        return Line(number, raw[:1000].decode(errors="replace"), too_long())
-    try:
-        return Line(number, raw.decode("utf-8").removesuffix("\r"))
-    except UnicodeDecodeError as error:
-        column = len(raw[: error.start].decode("utf-8")) + 1
-        reason = f"byte 0x{raw[error.start]:02x} in column {column} is not UTF-8"
-        return Line(number, raw[:1000].decode(errors="replace"), reason)
-
-
 def text_lines(file: BinaryIO, source: str) -> Iterator[Record]:
     """Each line that is not blank as a text."""
     for number, text, reason in lines(file):
@@ -233,11 +118,6 @@ def rejected(record: Record, reason: str) -> Record:
     """A record that cannot be used, with the beginning of its content."""
     content = record.content if isinstance(record.content, str) else " ".join(record.content)
     return record._replace(content=content[:200], reason=reason)
-
-
-def too_long() -> str:
-    """The reason of a record that is too long."""
-    return f"longer than {MAX_BYTES // 2**20} MB; split it into several texts"
 
 
 def numbered(records: Iterable[Record]) -> Iterator[tuple[Record, int]]:

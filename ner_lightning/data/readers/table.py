@@ -6,7 +6,7 @@ from io import TextIOWrapper
 from itertools import chain, islice
 
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
-from ner_lightning.data.readers.record import MAX_BYTES, Record, rejected
+from ner_lightning.data.readers.record import Record, rejected
 from ner_lightning.data.readers.table_layout import (
     DOCUMENTS,
     SENTENCES,
@@ -17,6 +17,7 @@ from ner_lightning.data.readers.table_layout import (
     filled_cells,
     list_in,
 )
+from ner_lightning.data.readers.text_lines import MAX_BYTES
 from ner_lightning.data.sentence import SURROGATE, DataError
 from ner_lightning.system.progress import stage
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
-from ner_lightning.data.readers.record import CharSpan, Record, lines, rejected
+from ner_lightning.data.readers.record import CharSpan, Record, rejected
+from ner_lightning.data.readers.text_lines import lines
 from ner_lightning.data.readers.webanno_columns import (
     FIRST,
     AnnotationColumn,

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from ner_lightning.data.readers.record import Line, Record, rejected
+from ner_lightning.data.readers.record import Record, rejected
+from ner_lightning.data.readers.text_lines import Line
 from ner_lightning.data.readers.webanno_columns import FIRST, unescaped
 
 _TEXT, _ID = "#Text=", "#Sentence.id="

@@ -14,7 +14,7 @@ import pytest
 import taggers
 
 from ner_lightning.commands.main import main
-from ner_lightning.data.readers import record
+from ner_lightning.data.readers import text_lines
 from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import numbered
@@ -188,7 +188,7 @@ REJECTED = {
 
 @pytest.mark.parametrize("name", REJECTED)
 def test_bad_lines_are_noted_and_passed_over(predict, monkeypatch, name):
-    monkeypatch.setattr(record, "MAX_BYTES", 200)
+    monkeypatch.setattr(text_lines, "MAX_BYTES", 200)
     data, expected = REJECTED[name]
     Path(name).write_bytes(data)
     said = predict("--input", name, "--output", "out.jsonl")
