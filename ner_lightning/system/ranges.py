@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     UnitInterval = float
     BelowOne = float
     OpenUnit = float
+    PositiveUnit = float
     UpToHalf = float
 else:
     PositiveInt = _range(int, "int ≥ 1", "a whole number of at least 1", lambda v: v >= 1)
@@ -73,6 +74,7 @@ else:
     UnitInterval = _range(float, "0 ≤ float ≤ 1", "a number from 0 to 1", lambda v: 0 <= v <= 1)
     BelowOne = _range(float, "0 ≤ float < 1", "a number of at least 0 and below 1", lambda v: 0 <= v < 1)
     OpenUnit = _range(float, "0 < float < 1", "a number above 0 and below 1", lambda v: 0 < v < 1)
+    PositiveUnit = _range(float, "0 < float ≤ 1", "a number above 0 and at most 1", lambda v: 0 < v <= 1)
     UpToHalf = _range(float, "0 ≤ float ≤ 0.5", "a number from 0 to 0.5", lambda v: 0 <= v <= 0.5)
 
 
