@@ -1,9 +1,9 @@
 """Trains on partly annotated data: python benchmarks/partial_annotation.py --record docs/results.json.
 
 Of the training entities a share is removed at random, by the seed of the run, and their words are left
-without an annotation. Each arm reads the rest in its own way; validation and test data stay complete. A cell is
-an arm with a seed: its rows are written when it ends, and a cell that has rows is skipped, so that the program
-can be stopped and started again.
+without an annotation. Each arm reads the rest in its own way; validation and test data stay complete. A cell
+is an arm with a seed: its rows are written when it ends, and a cell that has rows is skipped, so that the
+program can be stopped and started again.
 """
 
 import argparse

@@ -17,6 +17,11 @@ from ner_lightning.model.crf.inputs import check_inputs, transition_matrix
 from ner_lightning.model.crf.sums import forward_backward, log_ratio
 
 
+def _selected(informative: Tensor) -> Any:
+    """The sentences that are computed: on a CPU those of which something is known; else all, not to wait."""
+    return informative.nonzero().squeeze(1) if informative.device.type == "cpu" else slice(None)
+
+
 class _EvidenceLikelihood(torch.autograd.Function):
     """The log-likelihood, with its gradient computed along with the value."""
 
@@ -32,14 +37,12 @@ class _EvidenceLikelihood(torch.autograd.Function):
     ) -> Tensor:
         matrix = transition_matrix(start, transitions, end)  # (K, K)
         informative = ((log != 0) & mask.unsqueeze(-1)).flatten(1).any(1)  # (B,)
-        # On a CPU, sentences of which nothing is known are left out; elsewhere, that would synchronize.
-        on_cpu = emissions.device.type == "cpu"
-        rows: Any = informative.nonzero().squeeze(1) if on_cpu else slice(None)
+        rows = _selected(informative)
         value = emissions.new_zeros(len(emissions))  # (B,)
         d_tags = torch.zeros_like(emissions)  # (B, W, C)
         d_transitions = matrix.new_zeros(len(emissions), *matrix.shape)  # (B, K, K)
-        if not on_cpu or len(rows):
-            scores, words, weights = emissions[rows], mask[rows], log[rows]
+        scores, words, weights = emissions[rows], mask[rows], log[rows]
+        if len(scores):
             allowed = weights > -math.inf
             total = forward_backward(scores, words, matrix, backward=True)
             weighted = scores + weights.masked_fill(~allowed, 0)

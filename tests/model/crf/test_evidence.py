@@ -43,9 +43,17 @@ def expected_value(words, paths, log) -> tuple[float, list]:
     return enumeration.log_partition(given) - enumeration.log_partition(paths), given
 
 
+@pytest.fixture(params=["sentences of which something is known", "all sentences"])
+def selection(request, monkeypatch):
+    """On a GPU, all sentences are computed."""
+    if request.param == "all sentences":
+        monkeypatch.setattr(evidence_module, "_selected", lambda _: slice(None))
+    return request.param
+
+
 @hypothesis_settings
 @given(case=with_evidence())
-def test_value_and_gradient_equal_enumeration(recursion: str, case) -> None:
+def test_value_and_gradient_equal_enumeration(recursion: str, selection: str, case) -> None:
     problem, log = case
     emissions, mask, _, scores = problem
     inputs = [x.clone().requires_grad_() for x in (emissions, *scores)]
