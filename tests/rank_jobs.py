@@ -45,6 +45,7 @@ MODES = {
     "no ce loss": ["--model.loss.ce=0"],
     "smoothing": ["--model.loss.ls=0.1"],
     "softmax": ["--model.use_crf=false"],
+    "partly annotated": ["--data.files.unannotated=unknown"],
     "accumulating": ["--trainer.accumulate_grad_batches=2"],
 }
 

@@ -9,6 +9,7 @@ import crf
 import gpu_speed
 import lockstep
 import measure
+import partial_annotation
 import pipeline_speed
 import predict_speed
 import pytest
@@ -23,6 +24,8 @@ from seqeval.metrics import f1_score, precision_score, recall_score
 from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
+from ner_lightning.data.readers.sentences import read_sentences
+from ner_lightning.data.schemes import spans
 from ner_lightning.runs.results import FIELDS, add_rows, describe_data, read_rows, row_key
 
 ROOT = Path(__file__).parent.parent
@@ -500,3 +503,41 @@ def test_what_comes_out_of_a_run(small, llama, corpus, tmp_path, monkeypatch):
     assert [value for name, value in found.items() if name.startswith("onnx: tags")] == [0]
     assert found["temperature"] > 0
     assert "| temperature |" in results.TABLES["calibration"](read_rows(file))
+
+
+def test_partial_annotation_removes_entities_whole():
+    sentences = read_sentences(partial_annotation.SAMPLE_FOLDER / "train.conll")
+    kept = partial_annotation.thinned(sentences, 0.5, seed=1)
+    before = [span for at, s in enumerate(sentences) for span in [(at, each) for each in spans(s.tags)]]
+    after = {(at, span) for at, tags in enumerate(kept) for span in spans(tags)}
+    assert after < set(before)
+    assert len(after) == len(before) - round(len(before) / 2)
+    assert partial_annotation.thinned(sentences, 0.5, seed=1) == kept
+    assert partial_annotation.thinned(sentences, 0.5, seed=2) != kept
+
+
+def test_partial_annotation_measures_each_cell_once(llama, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "results.json"
+    small = [
+        "trainer.max_epochs=1",
+        "data.limits.train=12",
+        "data.limits.valid=8",
+        "trainer.precision=32-true",
+    ]
+    options = [
+        f"--option={option}" for option in [f"model.backbone={llama}", *small, "trainer.accelerator=cpu"]
+    ]
+    recipe = ["--config", str(ROOT / "configs/quickstart.yaml")]
+    words = ["--seeds", "1", *recipe, "--record", str(file), *options]
+    assert partial_annotation.main([*words, "--arms", "missed"]) == 0
+    rows = read_rows(file)
+    assert {(row["split"], row["metric"]) for row in rows} >= {("valid", "f1"), ("test", "f1")}
+    assert {row["config"] for row in rows} == {"partial annotation quickstart"}
+    assert rows[0]["overrides"][:2] == ["0.5 removed", "missed"]
+    run = json.loads((tmp_path / "runs/partial_missed/1/run.json").read_text())
+    assert "--model.loss.missed=0.5" in run["command"]
+    assert "--data.files.unannotated=unknown" in run["command"]
+    assert partial_annotation.main([*words, "--arms", "missed", "complete"]) == 0
+    assert "missed, seed 1: measured already" in capsys.readouterr().out
+    assert len(read_rows(file)) == 2 * len(rows)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ner_lightning.data.schemes import OUTSIDE, Span
+from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, Span
 from ner_lightning.data.sentence import Sentence
 
 UNANNOTATED = "unannotated"
@@ -39,11 +39,11 @@ Forms = dict[Words, dict[Use, Uses]]
 
 def entities(tags: Sequence[str]) -> list[Span]:
     """The entities of BIO2 tags: as `schemes.spans`, but faster where most tags are O."""
-    if tags.count(OUTSIDE) == len(tags):
+    if tags.count(OUTSIDE) + tags.count(UNKNOWN) == len(tags):
         return []
     made: list[Span] = []
     start, type_, end = 0, "", -1  # of the entity being read; no tag follows index -1
-    for index in [index for index, tag in enumerate(tags) if tag != OUTSIDE]:
+    for index in [index for index, tag in enumerate(tags) if tag not in (OUTSIDE, UNKNOWN)]:
         tag = tags[index]
         if tag[0] == "I" and index == end and tag[2:] == type_:
             end += 1
@@ -117,7 +117,9 @@ def _search(
             for length in lengths[words[start]]:
                 end = start + length
                 if end > len(words) or (length == 1 and tags[start] != OUTSIDE):
-                    continue  # too long, or covered
+                    continue  # too long, covered, or unknown
+                if UNKNOWN in tags[start:end]:
+                    continue  # nobody has said that it is none
                 uses = made.get(words[start:end])
                 if uses is None:
                     continue

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ner_lightning.analysis.findings import ROWS, SHOWN, DataView, Finding, Level
+from ner_lightning.data.partial_annotation import unknown_words
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def reading(view: DataView, facts: ReadingFacts) -> Iterator[Finding]:
         ("split", "tags"),
         tuple(illegal.items()),
     )
+    yield _unknown(view)
     yield _windows(view, facts)
     melted = list(dict.fromkeys(facts.melted))
     yield Finding(
@@ -61,6 +63,23 @@ def reading(view: DataView, facts: ReadingFacts) -> Iterator[Finding]:
         "alone. If they are entities, choose another backbone or write these words differently.",
         ("word",),
         tuple((repr(word) if not word.isprintable() else word,) for word in melted[:ROWS]),
+    )
+
+
+def _unknown(view: DataView) -> Finding:
+    counts = {split: unknown_words(sentences) for split, sentences in view.splits.items()}
+    rows = tuple((split, count, len(view.splits[split])) for split, count in counts.items() if count)
+    scored = [split for split, count in counts.items() if count and split != "train"]
+    return Finding(
+        "unknown_tags",
+        "Words of unknown tag",
+        Level.PROBLEM if scored else Level.FACT,
+        sum(counts.values()),
+        f"Scores on {' and '.join(scored)} need every tag. Complete them, or leave those sentences out."
+        if scored
+        else "Their tag is ?, so training sums over all tags that are possible there.",
+        ("split", "words", "sentences of the split"),
+        rows,
     )
 
 

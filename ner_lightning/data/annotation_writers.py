@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ner_lightning.data.column_writer import has_documents, pairs, write_columns
+from ner_lightning.data.partial_annotation import unknown_words
 from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.readers.record import CharSpan
@@ -108,6 +109,9 @@ def _token_rows(sentences: Sequence[Sentence]) -> Iterator[dict[str, Any]]:
 
 def _texts(sentences: Sequence[Sentence]) -> Iterator[tuple[AnnotatedText, dict[str, Any]]]:
     """Each text, with its document where a document has several texts."""
+    unknown = unknown_words(sentences)
+    if unknown:
+        warn(f"{unknown:,} words have an unknown tag (?), which this format cannot say: they are outside.")
     found = list(annotated_texts(sentences))
     counts = Counter(text.document for text in found)
     for text in found:

@@ -25,13 +25,14 @@ class Batch:
         first: flat index into R x T of each word's first sub-token, 0 on padding. *Shape:* (B, W)
         last: the same for its last sub-token. *Shape:* (B, W)
         mask: True on words, a prefix of each row. *Shape:* (B, W)
-        tags: tag ids, 0 on padding; None without gold tags. *Shape:* (B, W)
+        tags: tag ids, 0 on padding, -1 where unknown; None without gold tags. *Shape:* (B, W)
         index: each sentence's index in its split. *Shape:* (B,)
         positions: each sub-token's position in its own window, if all windows are packed into one row; None
             if each window has its own row. *Shape:* (1, T)
         padded: whether any row ends in padding, known without a device synchronization.
         features: cached word vectors, *Shape:* (B, W, D), or hidden states, *Shape:* (R, T, D); None
             without a feature cache.
+        partial: whether any tag is unknown.
     """
 
     input_ids: Tensor
@@ -44,6 +45,7 @@ class Batch:
     positions: Tensor | None = None
     padded: bool = True
     features: Tensor | None = None
+    partial: bool = False
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
         """A copy on another device."""
@@ -101,6 +103,7 @@ def collate(passages: Sequence[Encoded], pad_id: int, *, packed: bool = False) -
         index=torch.from_numpy(np.concatenate([passage.index for passage in passages])),
         positions=torch.from_numpy(positions[None]) if packed else None,
         padded=not attention.all(),
+        partial=tagged and bool((tags < 0).any()),
     )
 
 

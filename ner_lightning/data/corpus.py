@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ner_lightning.data.corpus_settings import Encoding, Limits
+from ner_lightning.data.corpus_settings import Encoding, Limits, Unannotated
+from ner_lightning.data.partial_annotation import check_known, only_entities_known
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet, spans
@@ -48,6 +49,7 @@ class Corpus:
         encoding: how words become rows of sub-tokens.
         limits: how many sentences of a split are used.
         types: the entity types; None takes them from the whole training data.
+        unannotated: what words outside of marked entities are in training; see `Files`.
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class Corpus:
         encoding: Encoding = Encoding(),
         limits: Limits = Limits(),
         types: Sequence[str] | None = None,
+        unannotated: Unannotated = "outside",
     ) -> None:
         self.source = source
         self.tokenizer = tokenizer
         self.encoding = encoding
         self.limits = {"train": limits.train, "valid": limits.valid}
         self._types = types
+        self.unannotated = unannotated
         self._splits: dict[str, Split] = {}
         self._whole: dict[str, Split] = {}
         self._unknown: dict[str, dict[str, int]] = {}
@@ -130,13 +134,18 @@ class Corpus:
                 )
             if not split.sentences:
                 raise UserError(f"{split.origin} has no sentences")
+            if name != "train":
+                check_known(name, split.origin, split.sentences)
             self._splits[name] = split
         return self._splits[name]
 
     def _read(self, name: str) -> Split:
         """A split without its limit, read once."""
         if name not in self._whole:
-            self._whole[name] = self.source.read(name)
+            split = self.source.read(name)
+            if name == "train" and self.unannotated == "unknown":
+                split = replace(split, sentences=only_entities_known(split.sentences))
+            self._whole[name] = split
         return self._whole[name]
 
     def encoded(self, name: str) -> list[Encoded]:

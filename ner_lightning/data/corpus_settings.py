@@ -1,6 +1,7 @@
 """Settings of the data: how files are read, how words are encoded, how batches are made."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ner_lightning.data.readers.read_options import (
     AnnotationRules,
@@ -14,6 +15,8 @@ from ner_lightning.data.readers.read_options import (
 from ner_lightning.data.tag_forms import read_tag_names
 from ner_lightning.system.plain_settings import fixed
 from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_arguments
+
+Unannotated = Literal["outside", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Files:
         overlapping: of entities that share a word, keep the longest or the first in the file; refuse stops.
         several_tags: of several tags of one word, keep the first; refuse stops.
         empty_words: leave out a word without a visible character, and its tag; refuse stops.
+        unannotated: what words outside of marked entities are in training: outside, or unknown where only
+            some entities were marked. A single word's tag is unknown where it is `?`.
     """
 
     config: str | None = None
@@ -48,6 +53,7 @@ class Files:
     overlapping: Overlapping = "refuse"
     several_tags: SeveralTags = "refuse"
     empty_words: EmptyWords = "refuse"
+    unannotated: Unannotated = "outside"
 
     def options(self) -> ReadOptions:
         """The same as readers take it, with tags.

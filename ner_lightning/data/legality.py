@@ -33,6 +33,6 @@ def _unclosed(tags: Sequence[str]) -> int:
     count = 0
     begun = ""  # the type of an entity that has no end yet
     for letter, type_ in map(split_tag, (*tags, OUTSIDE)):
-        count += bool(begun) if letter in "BSO" else begun != type_
+        count += bool(begun) if letter in "BSO?" else begun != type_
         begun = type_ if letter in "BI" else ""
     return count

@@ -10,6 +10,8 @@ from typing import NamedTuple, Self
 from ner_lightning.errors import UserError
 
 OUTSIDE = "O"
+UNKNOWN = "?"  # the tag of a word that nobody has annotated
+UNKNOWN_ID = -1
 # BILOU has Last and Unit, BMES has Middle, where BIOES has End, Single and Inside.
 _ALIASES = {"L": "E", "U": "S", "M": "I"}
 _LETTERS = frozenset("BIES") | _ALIASES.keys()
@@ -47,13 +49,14 @@ def split_tag(tag: str) -> tuple[str, str]:
     """Splits a tag at its first hyphen: a type may contain hyphens ("B-creative-work").
 
     Returns:
-        One of B, I, E and S (L, U and M are read as E, S and I) and the type; ("O", "") for "O".
+        One of B, I, E and S (L, U and M are read as E, S and I) and the type; ("O", "") for "O", and
+        ("?", "") for "?".
 
     Raises:
         UserError: the tag is malformed.
     """
-    if tag == OUTSIDE:
-        return OUTSIDE, ""
+    if tag in (OUTSIDE, UNKNOWN):
+        return tag, ""
     letter, _, type_ = tag.partition("-")
     if letter not in _LETTERS or not type_ or type_ != type_.strip():
         raise UserError(
@@ -66,9 +69,9 @@ def split_tag(tag: str) -> tuple[str, str]:
 
 
 def is_tag(text: str) -> bool:
-    """Whether `split_tag` accepts a text."""
+    """Whether a text is O or names an entity."""
     try:
-        return bool(split_tag(text))
+        return split_tag(text)[0] != UNKNOWN
     except UserError:
         return False
 
@@ -78,7 +81,8 @@ def spans(tags: Sequence[str]) -> list[Span]:
 
     An entity begins at B- and S-, after O, E- and S-, and wherever the type changes; it ends before
     O and before the next entity. This one rule reads IOB1, BIO2 and BIOES. The letters L, U and M,
-    which seqeval does not know, are read as E, S and I.
+    which seqeval does not know, are read as E, S and I. An unknown tag counts as O: annotators mark whole
+    entities, so one ends there, and an I- after it begins one.
 
     Raises:
         UserError: a tag is malformed.
@@ -91,13 +95,13 @@ def spans(tags: Sequence[str]) -> list[Span]:
     start, before, type_before = 0, OUTSIDE, ""
     for index, tag in enumerate(tags):
         letter, type_ = split_tag(tag)
-        outside = letter == OUTSIDE
+        outside = letter in (OUTSIDE, UNKNOWN)
         begins = not outside and (letter in "BS" or before in "OES" or type_ != type_before)
         if before != OUTSIDE and (outside or begins):
             entities.append(Span(type_before, start, index))
         if begins:
             start = index
-        before, type_before = letter, type_
+        before, type_before = OUTSIDE if outside else letter, type_
     if before != OUTSIDE:
         entities.append(Span(type_before, start, len(tags)))
     return entities
@@ -138,7 +142,7 @@ def detect(sequences: Iterable[Sequence[str]]) -> Scheme:
 
 
 def convert(tags: Sequence[str], scheme: Scheme) -> list[str]:
-    """The BIO2 tags of the same entities; the sequence may be illegal.
+    """The BIO2 tags of the same entities; the sequence may be illegal. Unknown tags stay.
 
     Args:
         tags: tags of one sentence.
@@ -151,7 +155,8 @@ def convert(tags: Sequence[str], scheme: Scheme) -> list[str]:
         for tag in tags:
             if split_tag(tag)[0] in "ES" or tag[0] in _ALIASES:
                 raise UserError(f"tag {tag!r} is not {scheme}; use one tag scheme throughout the data set")
-    return to_bio2(spans(tags), len(tags))
+    made = to_bio2(spans(tags), len(tags))
+    return [UNKNOWN if tag == UNKNOWN else new for tag, new in zip(tags, made, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,7 @@ class LabelSet:
         Raises:
             UserError: a tag is malformed, or no tag names a type.
         """
-        types = (split_tag(tag)[1] for tags in sequences for tag in tags if tag != OUTSIDE)
+        types = (split_tag(tag)[1] for tags in sequences for tag in tags if tag not in (OUTSIDE, UNKNOWN))
         return cls(tuple(dict.fromkeys(types)))
 
     @cached_property
@@ -195,10 +200,10 @@ class LabelSet:
 
     @cached_property
     def _index(self) -> dict[str, int]:
-        return {tag: index for index, tag in enumerate(self.tags)}
+        return {tag: index for index, tag in enumerate(self.tags)} | {UNKNOWN: UNKNOWN_ID}
 
     def encode(self, tags: Sequence[str]) -> list[int]:
-        """The ids of BIO2 tags.
+        """The ids of BIO2 tags; -1 of an unknown one.
 
         Raises:
             UserError: a tag is malformed, or its type is not in the label set.
@@ -216,7 +221,7 @@ class LabelSet:
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """The BIO2 tags of ids."""
-        return [self.tags[index] for index in ids]
+        return [self.tags[index] if index != UNKNOWN_ID else UNKNOWN for index in ids]
 
     def legal_transitions(self) -> list[list[bool]]:
         """At [i][j], whether tag j may follow tag i: I- follows its own type only; *shape (C, C)*."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ner_lightning.data.legality import illegal_tags
 from ner_lightning.data.readers.filetype import broken_utf16, in_utf8, not_text, not_utf8
-from ner_lightning.data.schemes import OUTSIDE, Scheme, convert, detect, spans, split_tag
+from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, Scheme, convert, detect, spans, split_tag
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
 
@@ -42,7 +42,7 @@ class Sentence:
 
     Attributes:
         words: its words, at least one.
-        tags: one BIO2 tag per word; None if it was read without tags.
+        tags: one BIO2 tag per word, or "?" where it is unknown; None if it was read without tags.
         document: index of its document in the file, from 0.
         line: the line where it begins in its file, from 1; 0 if unknown.
         within: the text that it is from; None if it was read as words.
@@ -168,7 +168,7 @@ def unknown_entities(sentences: Iterable[Sentence], types: Collection[str]) -> d
     """Number of gold entities of each type that is not among `types`, in order of first appearance."""
     counts: Counter[str] = Counter()
     for sentence in sentences:
-        if any(tag != OUTSIDE and tag[2:] not in types for tag in sentence.tags or ()):
+        if any(tag not in (OUTSIDE, UNKNOWN) and tag[2:] not in types for tag in sentence.tags or ()):
             counts.update(span.type for span in spans(sentence.tags or ()) if span.type not in types)
     return dict(counts)
 

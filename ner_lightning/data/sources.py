@@ -13,7 +13,7 @@ from ner_lightning.data.readers.arrow import is_saved_dataset, saved_splits
 from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.data.readers.hub_dataset import load_hub
 from ner_lightning.data.readers.sentences import read_sentences
-from ner_lightning.data.schemes import OUTSIDE, split_tag
+from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, split_tag
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
 from ner_lightning.data.splitting import Division, divide
 from ner_lightning.errors import UserError
@@ -143,7 +143,9 @@ class Source(SentenceSource):
         rule = ", ".join(f"{name} {share:g}" for name, share in shares.items())
         # Those of the whole file, in its order: a rare type may be in one part alone.
         tags = (tag for sentence in sentences for tag in sentence.tags or ())
-        types = tuple(dict.fromkeys(split_tag(tag)[1] for tag in tags if tag != OUTSIDE)) or None
+        types = (
+            tuple(dict.fromkeys(split_tag(tag)[1] for tag in tags if tag not in (OUTSIDE, UNKNOWN))) or None
+        )
         return Split(part, types, f"{path} ({split} part)", f"sha256:{_digest(path)} ({split} of {rule})")
 
     def local(self) -> dict[str, Path]:

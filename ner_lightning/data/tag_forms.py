@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ner_lightning.data.schemes import OUTSIDE, is_tag
+from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, is_tag
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
 
@@ -53,6 +53,10 @@ class TagForm(NamedTuple):
             first_of_several: read the first of several tags in a cell, which is a problem otherwise.
         """
         known = list(dict.fromkeys(cells))
+        if UNKNOWN in known and len(known) > 1:  # only beside tags; alone it is punctuation
+            others = [cell for cell in known if cell != UNKNOWN]
+            form = cls.of(others, names, first_of_several=first_of_several)
+            return form._replace(tags=form.tags | {UNKNOWN: UNKNOWN})
         inside = [cell for cell in known if cell not in OUTSIDES]
         if inside and all(_is_number(cell) for cell in inside):
             return _numbered(known, names)
@@ -89,7 +93,9 @@ class TagForm(NamedTuple):
         if odd:
             total = sum(counts.get(cell, 0) for cell in odd)
             lines.append(f"{' and '.join(map(repr, odd))} of {total:,} words are read as O")
-        inside = [cell for cell, tag in self.tags.items() if tag != OUTSIDE]
+        if UNKNOWN in self.tags:
+            lines.append(f"{counts.get(UNKNOWN, 0):,} words have the tag '?': it is unknown")
+        inside = [cell for cell, tag in self.tags.items() if tag not in (OUTSIDE, UNKNOWN)]
         if self.kind == "bare":
             types = ", ".join(map(str, inside[:4])) + (", ..." if len(inside) > 4 else "")
             lines.append(

@@ -12,6 +12,7 @@ from ner_lightning.model.crf.segments import Segments
 from ner_lightning.model.crf.viterbi import n_best, viterbi
 from ner_lightning.model.entity_spans import CandidateSpan, EntitySpan
 from ner_lightning.model.loss import Loss, word_losses
+from ner_lightning.model.partial_tags import PartialTags
 
 ILLEGAL = float("-inf")
 
@@ -52,21 +53,48 @@ class Decoder(nn.Module):
         if self.crf is not None and self.loss.crf == 0:
             self.crf.requires_grad_(False)  # no gradient reaches it, and DDP refuses such parameters
 
-    def losses(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    def losses(
+        self, emissions: Tensor, tags: Tensor, mask: Tensor, *, partial: bool = False
+    ) -> dict[str, Tensor]:
         """The loss's parts, summed over words; those of weight zero are left out.
 
         Args:
             emissions: *Shape:* (B, W, C)
-            tags: gold tag ids. *Shape:* (B, W)
+            tags: gold tag ids; with `partial`, -1 where unknown. *Shape:* (B, W)
             mask: true on real words. *Shape:* (B, W)
+            partial: whether some tags may be unknown: losses then sum over the possible ones.
         """
         parts: dict[str, Tensor] = {}
+        given = self._partial(tags, mask) if partial else None
         if self.loss.ce or self.loss.ls:
-            softmax = word_losses(emissions, tags, mask)
+            softmax = word_losses(emissions, tags, mask, given)
             parts |= {name: softmax[name] for name in softmax if getattr(self.loss, name)}
         if self.crf is not None and self.loss.crf:
-            parts["crf"] = -self.crf.log_likelihood(emissions, tags, mask).sum()
+            likelihood = (
+                self.crf.log_likelihood(emissions, tags, mask)
+                if given is None
+                else self.crf.evidence_log_likelihood(emissions, given.paths, mask)
+            )
+            parts["crf"] = -likelihood.sum()
+        if given is not None:
+            tags, mask = given.ids, given.known
         return parts | {own.name: own(emissions, tags, mask) for own in self.loss.parts or ()}
+
+    def _partial(self, tags: Tensor, mask: Tensor) -> PartialTags:
+        missed, count = self.loss.missed, len(self.labels)
+        return PartialTags.of(tags, mask, count, missed=missed, constrained=self.constrained)
+
+    def counted(self, tags: Tensor, mask: Tensor, *, partial: bool) -> Tensor:
+        """The number of words that the loss is the mean of: those of which something is known.
+
+        That is all of them, unless tags are unknown and nothing is assumed of those (`Loss.missed`).
+
+        Args:
+            tags: as for `losses`.
+            mask: as for `losses`.
+            partial: as for `losses`.
+        """
+        return (mask & (tags >= 0) if partial and self.loss.missed == 1 else mask).sum()
 
     def total(self, parts: dict[str, Tensor]) -> Tensor:
         """The weighted sum of the parts."""

@@ -50,8 +50,8 @@ class LossPart(ABC):
 
         Args:
             emissions: in fp32. *Shape:* (B, W, C)
-            tags: gold tag ids, 0 on padding. *Shape:* (B, W)
-            mask: true on real words. *Shape:* (B, W)
+            tags: gold tag ids, 0 on padding and where they are unknown. *Shape:* (B, W)
+            mask: true on real words whose tag is known. *Shape:* (B, W)
         """
 
 

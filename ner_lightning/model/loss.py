@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ner_lightning.errors import UserError
 from ner_lightning.model.extensions import LossPart, check_names
-from ner_lightning.system.ranges import NonNegativeFloat, check_arguments
+from ner_lightning.model.partial_tags import PartialTags
+from ner_lightning.system.ranges import NonNegativeFloat, Probability, check_arguments
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,15 @@ class Loss:
         crf: the CRF's negative log-likelihood; not used with `use_crf: false`.
         ls: label smoothing, the cross-entropy to the uniform distribution (Szegedy et al. 2016).
         parts: parts of the loss of your own, each a `LossPart` by `class_path`.
+        missed: with partly annotated data, the probability that an entity was left unmarked: words whose tag
+            is unknown count as outside of entities rather than in one. 1 assumes nothing of them.
     """
 
     ce: NonNegativeFloat = 1.0
     crf: NonNegativeFloat = 1.0
     ls: NonNegativeFloat = 0.0
     parts: list[LossPart] | None = None
+    missed: Probability = 1.0
 
     def __post_init__(self) -> None:
         check_arguments(type(self), vars(self), "model.loss.")
@@ -46,19 +50,27 @@ class Loss:
             )
 
 
-def word_losses(emissions: Tensor, tags: Tensor, mask: Tensor) -> dict[str, Tensor]:
+def word_losses(
+    emissions: Tensor, tags: Tensor, mask: Tensor, partial: PartialTags | None = None
+) -> dict[str, Tensor]:
     """Sums of the two softmax losses over real words.
 
     Args:
         emissions: *Shape:* (B, W, C)
         tags: gold tag ids. *Shape:* (B, W)
         mask: true on real words. *Shape:* (B, W)
+        partial: what is known of the tags, if some are unknown: `ce` is then that to the sum of the possible
+            tags, which is 0 where all are, and `ls` is summed over words of known tags.
 
     Returns:
         `ce`, the cross-entropy to the gold tags, and `ls`, that to the uniform distribution.
     """
     log_probs = torch.log_softmax(emissions, dim=-1)  # (B, W, C)
-    gold = log_probs.gather(-1, tags.unsqueeze(-1)).squeeze(-1)  # (B, W)
+    if partial is None:
+        gold = log_probs.gather(-1, tags.unsqueeze(-1)).squeeze(-1)  # (B, W)
+    else:
+        gold = torch.logsumexp(log_probs + partial.words, -1)  # (B, W)
     # Multiplying rather than selecting: a selection would wait for the device to count the words.
     real = mask.to(emissions.dtype)
-    return {"ce": -(gold * real).sum(), "ls": -(log_probs.mean(-1) * real).sum()}
+    smoothed = real if partial is None else partial.known.to(emissions.dtype)
+    return {"ce": -(gold * real).sum(), "ls": -(log_probs.mean(-1) * smoothed).sum()}

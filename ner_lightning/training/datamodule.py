@@ -27,6 +27,7 @@ class CoNLLDataModule(pl.LightningDataModule):
     """Sentences of words with one tag each, from the Hugging Face Hub, local files or memory.
 
     Files may be in any format of `data.readers.formats`, their tags in IOB1, BIO2 or BIOES; they become BIO2.
+    In training data a tag may be `?`: unknown.
 
     Args:
         dataset: a Hub id, a folder with train, valid and test, a file, or `sample` for the bundled corpus. Of
@@ -80,7 +81,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         if memory:
             sentences = Memory(memory, files, sentences)
         tokenizer = TokenizerSource(backbone, backbone_revision, trust_remote_code)
-        self.corpus = Corpus(sentences, tokenizer, encoding, limits, types)
+        self.corpus = Corpus(sentences, tokenizer, encoding, limits, types, files.unannotated)
         self.batches = batches
         self.seed = seed
         self._datasets: dict[str, EncodedDataset] = {}

@@ -145,15 +145,15 @@ class NERModule(Steps):
         """One batch's loss; see `Steps.step_output`."""
         assert batch.tags is not None, "training data has tags"
         decoder = self.built.decoder
-        parts = decoder.losses(self.built(batch), batch.tags, batch.mask)
-        words = batch.mask.sum()
+        parts = decoder.losses(self.built(batch), batch.tags, batch.mask, partial=batch.partial)
+        words = decoder.counted(batch.tags, batch.mask, partial=batch.partial)
         output = self.step_output(decoder.total(parts), words)
         # For loggers and an epoch's line alone: `log` costs as much as a step of a head.
         if self.trainer.is_last_batch or logs_step(self.trainer, ahead=1):
             sums = torch.stack([words.to(output["loss"].dtype), *(part.detach() for part in parts.values())])
             count, *means = self.trainer.strategy.reduce(sums, reduce_op="mean").unbind()
             for name, mean in zip(parts, means, strict=True):
-                self.log(f"train/{name}", mean / count, batch_size=1)
+                self.log(f"train/{name}", mean / (count + (count == 0)), batch_size=1)
         return output
 
     def validation_step(self, batch: Batch) -> Any:

@@ -12,7 +12,7 @@ from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.model.adapters import Lora
-from ner_lightning.model.crf import sums
+from ner_lightning.model.crf import evidence, sums
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.optim import Optimizer, parameter_groups
@@ -68,9 +68,11 @@ def batches(data, *, packed=False):
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("use_crf", [True, False])
-def test_nothing_in_a_step_waits_for_the_device(llama, data, monkeypatch, use_crf, packed):
+@pytest.mark.parametrize("partial", [True, False])
+def test_nothing_in_a_step_waits_for_the_device(llama, data, monkeypatch, use_crf, packed, partial):
     # As on a GPU: the recursion in log space, and no look at values to check them.
     monkeypatch.setattr(sums, "scaled_posterior", lambda *_, **__: None)
+    monkeypatch.setattr(evidence, "_selected", lambda _: slice(None))
     module = NERModule(backbone=str(llama), types=data.types, use_crf=use_crf, lora=Lora(rank=4))
     module.configure_model()
     monkeypatch.setattr(NERModule, "trainer", OneRank())
@@ -78,6 +80,9 @@ def test_nothing_in_a_step_waits_for_the_device(llama, data, monkeypatch, use_cr
     trained = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, fused=True)
     batch = next(batches(data, packed=packed))
+    if partial:
+        batch.tags[:, 1:] = torch.where(batch.mask[:, 1:], -1, 0)
+        batch.partial = True
     watch = NothingWaits()
     for attempt in range(2):  # the first step makes the optimizer's state
         with watch if attempt else torch.enable_grad():

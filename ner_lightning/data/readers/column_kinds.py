@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from itertools import chain
 from typing import Literal, NamedTuple
 
-from ner_lightning.data.schemes import OUTSIDE, split_tag
+from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, split_tag
 from ner_lightning.data.tag_forms import OUTSIDES, TagForm
 from ner_lightning.errors import UserError
 
@@ -154,7 +154,7 @@ def _kind(sentences: Sequence[Sequence[str]], cells: Counter[str]) -> Kind:
 
 def _tag_kind(cells: Counter[str]) -> Kind | None:
     """The kind of tags in a column; None if they are none."""
-    if {"O", "o"}.issuperset(cells):
+    if {"O", "o", UNKNOWN}.issuperset(cells) and set(cells) != {UNKNOWN}:
         return "outside"
     form = TagForm.of(cells, first_of_several=True)
     if form.kind == "bare":

@@ -13,7 +13,7 @@ from ner_lightning.data.readers.column_kinds import (
 )
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.table_layout import TAGS, WORDS
-from ner_lightning.data.schemes import is_tag
+from ner_lightning.data.schemes import UNKNOWN, is_tag
 from ner_lightning.data.sentence import DataError
 from ner_lightning.data.tag_forms import OUTSIDES, TagForm
 from ner_lightning.errors import UserError
@@ -100,7 +100,7 @@ class ColumnLayout(NamedTuple):
         if tag is None or found[tag].kind not in TAG_KINDS:
             return layout
         form = TagForm.of(found[tag].cells, first_of_several=True)
-        tags = frozenset(form.tags) | {*OUTSIDES}
+        tags = frozenset(form.tags) | {*OUTSIDES, UNKNOWN}
         return layout._replace(tags=tags, has_plain_tags=form.kind in ("plain", "none"))
 
     def describe(self, *, tagged: bool) -> str:

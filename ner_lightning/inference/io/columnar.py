@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ner_lightning.data.running_text import Offsets
-from ner_lightning.data.schemes import spans
+from ner_lightning.data.schemes import UNKNOWN, spans
 from ner_lightning.errors import UserError
 from ner_lightning.inference.result import OVERLAPS, Tagged
 from ner_lightning.system.atomic import replacing
@@ -108,7 +108,12 @@ def doc_bin_of(texts: Iterable[TaggedWords], file: Path) -> None:
             [
                 Span(doc, token_of[span.start], token_of[span.end - 1] + 1, label=span.type)
                 for span in spans(tags)
-            ]
+            ],
+            missing=[
+                Span(doc, token_of[word], token_of[word] + 1)
+                for word, tag in enumerate(tags)
+                if tag == UNKNOWN
+            ],
         )
         docs.add(doc)
     with replacing(file) as out:

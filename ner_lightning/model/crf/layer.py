@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ner_lightning.model.crf import sums
 from ner_lightning.model.crf.candidates import Candidates, Kinds, candidate_segments
+from ner_lightning.model.crf.evidence import evidence_log_likelihood
 from ner_lightning.model.crf.segments import Segments, segment_log_probs
 from ner_lightning.model.crf.viterbi import n_best, viterbi
 
@@ -88,15 +89,14 @@ class CRF(nn.Module):
         """A CRF with a copy of the weights of one of pytorch-crf, of their device and type.
 
         Args:
-            other: with `batch_first` or without, which has no effect on the weights; here the batch
-                dimension is always first.
-            legal_starts: as for `CRF`, here and below; None computes what pytorch-crf does.
+            other: with `batch_first` or without.
+            legal_starts: as for `CRF`, here and below.
             legal_transitions: *Shape:* (C, C)
             legal_ends: *Shape:* (C,)
 
         Raises:
             TypeError: `other` is not a `torchcrf.CRF`.
-            ValueError: its weights do not have the shapes of `num_tags` tags, or a mask does not.
+            ValueError: its weights or a mask do not have the shapes of `num_tags` tags.
         """
         tags, parameters = getattr(other, "num_tags", None), dict(getattr(other, "named_parameters", dict)())
         if tags is None or parameters.keys() != _DIMENSIONS.keys():
@@ -112,8 +112,7 @@ class CRF(nn.Module):
     def to_pytorch_crf(self) -> "torchcrf.CRF":
         """A `torchcrf.CRF` (`batch_first`) with a copy of these weights, of their device and type.
 
-        It has no legality mask: set the weights of illegal transitions to values such as -1e4 if it must
-        not predict them.
+        It has no legality mask: set the weights of illegal transitions to, say, -1e4.
 
         Raises:
             ImportError: pytorch-crf is not installed.
@@ -171,6 +170,16 @@ class CRF(nn.Module):
         with torch.autocast(emissions.device.type, enabled=False):
             emissions, scores = self._inputs(emissions)
             return sums.log_likelihood(emissions, mask, tags, *scores)
+
+    def evidence_log_likelihood(self, emissions: Tensor, evidence: Tensor, mask: Tensor) -> Tensor:
+        """Log-probability of what is known of each word's tag; see `evidence.evidence_log_likelihood`.
+
+        *Shape:* `emissions` and `evidence` (B, W, C), of each tag 0, or -inf where it is not possible; `mask`
+        (B, W); the result (B,).
+        """
+        with torch.autocast(emissions.device.type, enabled=False):
+            emissions, scores = self._inputs(emissions)
+            return evidence_log_likelihood(emissions, mask, evidence, *scores)
 
     @torch.no_grad()
     def decode(self, emissions: Tensor, mask: Tensor) -> Tensor:

@@ -2,6 +2,9 @@
 
 import math
 import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +15,7 @@ from ner_lightning.model.crf.inputs import MAX_SCRATCH, Posterior
 
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 # Messages stay within exp(-345) .. exp(345), so that the product of two, a word's probability before
 # normalization, is a normal double.
@@ -43,13 +47,18 @@ class _Scratch(threading.local):
 scratch = _Scratch()
 
 
-def _rescaling_period(matrix: Doubles, emission_range: float) -> int:
+def _rescaling_period(
+    matrix: Doubles, emission_range: float, restricted: Callable[[int], int] | None = None
+) -> int:
     """After how many words messages must be rescaled to stay exact; 0 if none is short enough.
 
     Let r be the range of the scores that one word adds, plus log K for what a sum can gain, and let
     every tag reach every tag in exactly k legal transitions. Then a message is either zero because
     no legal path leads there or within exp(-k r) of the best one k words before; and the best one
     loses at most exp(-r) per word until it is rescaled to 1. The ends of a sentence add two words.
+
+    `restricted` gives, for k, the most words between a word and the last one before it with a single tag or
+    after k words of any tag: so many words more are between a message and the best one.
     """
     finite = matrix[np.isfinite(matrix)]
     reach = finite.max() - finite.min() + emission_range + math.log(len(matrix))
@@ -63,10 +72,26 @@ def _rescaling_period(matrix: Doubles, emission_range: float) -> int:
             return 0
         reached = (reached @ step > 0).astype(np.float32)
         mixing += 1
-    return max(0, int(_LOG_RANGE / reach) - mixing - 2)
+    extra = 0 if restricted is None else restricted(mixing)
+    return max(0, int(_LOG_RANGE / reach) - mixing - extra - 2)
 
 
-def scaled_posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, backward: bool) -> Posterior | None:
+def _longest_restriction(allowed: Flags, mask: Flags, mixing: int) -> int:
+    """As `_rescaling_period` asks for, in both directions. *Shape:* `allowed` (B, W, C); `mask` (B, W)."""
+    free = allowed.all(-1) & mask  # (B, W)
+    single = (allowed.sum(-1) <= 1) | ~mask  # (B, W)
+    place = np.arange(mask.shape[1])  # (W,)
+    longest = 0
+    for any_tag, one_tag in ((free, single), (free[:, ::-1], single[:, ::-1])):
+        run = place - np.maximum.accumulate(np.where(any_tag, -1, place), axis=1)  # words of any tag
+        anchor = np.where(one_tag | (run >= mixing), place, -1)
+        longest = max(longest, int((place - np.maximum.accumulate(anchor, axis=1)).max()))
+    return longest
+
+
+def scaled_posterior(
+    emissions: Tensor, mask: Tensor, matrix: Tensor, allowed: Tensor | None = None, *, backward: bool
+) -> Posterior | None:
     """Log-partition, marginals and expected transitions from rescaled messages; None if inexact.
 
     `messages` (W + 1, directions, B, K) holds the forward recursion in direction 0 and, with `backward`, the
@@ -76,20 +101,24 @@ def scaled_posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, backwar
         forward    word 0  word 1  ...  word W-1  OUTSIDE    up to and including the word of the row
         backward   OUTSIDE word W-1 ...  word 1    word 0    down to and including the word of row W - t
 
-    Without `backward`, marginals and expected transitions are empty.
+    Without `backward`, marginals and expected transitions are empty. With `allowed` (B, W, C), only paths of
+    allowed tags count.
     """
     b, w, c = emissions.shape
     k, directions = c + 1, 1 + backward
     scores = matrix.numpy()  # (K, K)
-    words, time, sentence = _gather_words(emissions, mask)
+    words, time, sentence = _gather_words(emissions.detach().numpy(), mask)
     top, low, peak = float(words.max()), float(words.min()), scores[np.isfinite(scores)].max()
-    period = _rescaling_period(scores, top - low)
+    restricted = allowed if allowed is None else partial(_longest_restriction, allowed.numpy(), mask.numpy())
+    period = _rescaling_period(scores, top - low, restricted)
     if not period:
         return None
 
     messages, back, marginals = scratch.take((w + 1, directions, b, k), (w, b, k), (w, b, k))
     factors = np.zeros((len(words), k))  # (N, K)
     np.exp(np.subtract(words, top, dtype=np.float64), out=factors[:, :c])
+    if allowed is not None:
+        factors[:, :c] *= _gather_words(allowed.numpy(), mask)[0]
     _place_words(messages, factors, time, sentence)
     step = np.exp(scores - peak)  # (K, K)
     messages[0, 0] *= step[c]
@@ -106,11 +135,11 @@ def scaled_posterior(emissions: Tensor, mask: Tensor, matrix: Tensor, *, backwar
     return Posterior(log_partition, result, torch.from_numpy(counts))
 
 
-def _gather_words(emissions: Tensor, mask: Tensor) -> tuple[Doubles, Indices, Indices]:
+def _gather_words(emissions: NDArray[Any], mask: Tensor) -> tuple[NDArray[Any], Indices, Indices]:
     """Emissions (N, C) of the N real words, all sentences' first words first; time and sentence (N,)."""
     b, w, c = emissions.shape
     time, sentence = np.divmod(np.flatnonzero(np.ascontiguousarray(mask.numpy().T)), b)
-    words = emissions.detach().numpy().reshape(-1, c).take(sentence * w + time, axis=0)
+    words = emissions.reshape(-1, c).take(sentence * w + time, axis=0)
     return words, time, sentence
 
 

@@ -33,21 +33,31 @@ from ner_lightning.model.crf.scaled import scaled_posterior
 MAX_PRODUCT = 1 << 18
 
 
-def forward_backward(emissions: Tensor, mask: Tensor, matrix: Tensor, *, backward: bool) -> Posterior:
+def forward_backward(
+    emissions: Tensor, mask: Tensor, matrix: Tensor, allowed: Tensor | None = None, *, backward: bool
+) -> Posterior:
     """The scaled recursion where it is exact, else the one in log space.
 
-    *Shape:* `emissions` (B, W, C); `mask` (B, W); `matrix` (K, K). Without `backward` there are no
-    marginals and no expected transitions, at half the cost.
+    *Shape:* `emissions` (B, W, C); `mask` (B, W); `matrix` (K, K); `allowed` (B, W, C), without which paths
+    of other tags do not count. Without `backward` there are no marginals and no expected transitions, at half
+    the cost.
     """
     if emissions.device.type != "cpu":
-        return log_posterior(emissions, mask, matrix, backward=backward)
+        return log_posterior(_only(emissions, allowed), mask, matrix, backward=backward)
     rows = max(1, MAX_PRODUCT // matrix.numel())
+    split = (emissions,) if allowed is None else (emissions, allowed)
     parts = [
-        scaled_posterior(scores, words, matrix, backward=backward)
-        or log_posterior(scores, words, matrix, backward=backward)
-        for scores, words in zip(torch.split(emissions, rows), torch.split(mask, rows), strict=True)
+        scaled_posterior(scores, words, matrix, *only, backward=backward)
+        or log_posterior(_only(scores, *only), words, matrix, backward=backward)
+        for words, scores, *only in zip(
+            torch.split(mask, rows), *(torch.split(each, rows) for each in split), strict=True
+        )
     ]
     return parts[0] if len(parts) == 1 else Posterior(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def _only(emissions: Tensor, allowed: Tensor | None = None) -> Tensor:
+    return emissions if allowed is None else emissions.detach().masked_fill(~allowed, -math.inf)
 
 
 @torch.no_grad()
