@@ -153,6 +153,15 @@ def is_skipped(row: Any) -> bool:
     return isinstance(row.get("data"), dict) and isinstance(done, list) and not any(map(_is_valid, done))
 
 
+def has_predictions_alone(row: Any) -> bool:
+    """Whether a Label Studio task has predictions of a model, and no annotation, which then are read."""
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("data"), dict)
+        and ("predictions" in row and not {"annotations", "completions"} & row.keys())
+    )
+
+
 def has_several(row: Any) -> bool:
     """Whether a task of Label Studio has several annotations that are not cancelled."""
     if not isinstance(row, dict) or not isinstance(row.get("data"), dict):
@@ -185,7 +194,7 @@ def _label_studio(row: Mapping[str, Any], *, tagged: bool) -> Annotated:
         UserError: the task has no text or several, or no annotation.
     """
     texts = {name: value for name, value in row["data"].items() if isinstance(value, str)}
-    done = row.get("annotations", row.get("completions"))
+    done = row.get("annotations", row.get("completions", row.get("predictions")))
     result: list[Any] = []
     if tagged:
         if not isinstance(done, list) or not done:

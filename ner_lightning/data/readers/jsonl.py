@@ -14,6 +14,7 @@ from ner_lightning.data.readers.filetype import head_of
 from ner_lightning.data.readers.json_shapes import (
     TAGS,
     annotated,
+    has_predictions_alone,
     has_several,
     has_words,
     is_skipped,
@@ -100,6 +101,7 @@ def records_from(source: str, rows: Iterable[JsonRow], options: ReadOptions, kin
             said.add(_what(found))
             stage(f"{source}: {kind} with {_what(found)}.")
         counts["several"] += options.tagged and has_several(row.value)
+        counts["predicted"] += options.tagged and has_predictions_alone(row.value)
         counts["others"] += others(row.value) if options.tagged else 0
         # Consecutive rows of words with the same document, or without one, belong to one document.
         is_same = before is not None and before.document == found.document
@@ -119,6 +121,8 @@ def _warn_of(source: str, counts: Counter[str]) -> None:
         warn(f"{source}: {skipped:,} rows that the annotator rejected, ignored or cancelled are left out.")
     if other := counts["others"]:
         warn(f"{source}: {other:,} results that mark no text, such as choices or relations, are left out.")
+    if predicted := counts["predicted"]:
+        warn(f"{source}: {predicted:,} tasks have no annotation; the predictions of a model are read.")
     if several := counts["several"]:
         warn(f"{source}: {several:,} tasks have several annotations; the first of each is read.")
 

@@ -1,6 +1,5 @@
 """Tagged texts as pre-annotations that annotation tools import: doccano, Label Studio, Prodigy."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +76,3 @@ def _origin(record: Record) -> dict[str, Any]:
     """Where a text is from, and its id if it has one."""
     origin = {"file": record.source, "line": record.line}
     return origin if record.id is None else {"id": record.id} | origin
-
-
-def line(row: dict[str, Any]) -> str:
-    """A row as a line of JSON."""
-    return json.dumps(row, ensure_ascii=False) + "\n"

@@ -16,12 +16,20 @@ from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.columns import UNWRITABLE
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.schemes import OUTSIDE
+from ner_lightning.inference.io import preannotations
 from ner_lightning.inference.result import OVERLAPS, Entity, Tagged
 from ner_lightning.system.terminal import printable
 
 ORIGIN = ("file", "line", "id")
 SEPARATOR = "; "  # between the entities of a type, in a cell of the wide table
 _COLORS = (36, 33, 32, 35, 34, 31)  # cyan, yellow, green, magenta, blue, red
+
+
+_TOOLS = {
+    "doccano": (preannotations.doccano, None),
+    "prodigy": (preannotations.prodigy, None),
+    "labelstudio": (preannotations.label_studio, preannotations.as_list),
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,9 @@ def writer(
         return Writer(entity_lines, _csv([*ORIGIN, *Entity._fields, *([OVERLAPS] if keeps else [])]))
     if format == "jsonl":
         return Writer(lambda record, tagged: _json(as_dict(record, tagged)))
+    if format in _TOOLS:
+        row, convert = _TOOLS[format]
+        return Writer(lambda record, tagged: _json(row(record, tagged)), convert=convert)
     from ner_lightning.inference.io import columnar
 
     if format == "spacy":

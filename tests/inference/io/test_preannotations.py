@@ -1,0 +1,48 @@
+"""Pre-annotations: what annotation tools import, read again, and checked by Label Studio's own library."""
+
+import json
+from pathlib import Path
+
+import pytest
+import taggers
+
+from ner_lightning.commands.main import main
+from ner_lightning.data.readers.sentences import read_sentences
+from ner_lightning.data.schemes import spans
+from ner_lightning.inference.ner_tagger import NERTagger
+
+TEXTS = ["Vera Holt left Lima.", 'Okoro 🙂, of "Tollan Inc.", won 6-4!', "Nobody in Oslo answered."]
+
+
+@pytest.fixture
+def tagger(llama, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = taggers.random_tagger(llama)
+    monkeypatch.setattr(NERTagger, "from_run", lambda *args, **kwargs: made)
+    Path("in.txt").write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("format", "name"), [("doccano", "a.jsonl"), ("prodigy", "a.jsonl"), ("labelstudio", "a.json")]
+)
+def test_preannotations_are_read_again(tagger, caplog, format, name):
+    assert main(["predict", "--input", "in.txt", "--output", name, "--to", format]) == 0
+    found = [[(" ".join(s.words[a:b]), kind) for kind, a, b in spans(s.tags)] for s in read_sentences(name)]
+    expected = [[(e.text, e.label) for e in each.entities] for each in tagger(TEXTS)]
+    flat = [("".join(text.split()), kind) for sentence in found for text, kind in sentence]
+    assert flat == [("".join(text.split()), kind) for each in expected for text, kind in each]
+    assert ("the predictions of a model are read" in caplog.text) == (format == "labelstudio")
+    rows = json.loads(Path(name).read_text(encoding="utf-8")) if name == "a.json" else []
+    for row, tagged in zip(rows, tagger(TEXTS), strict=False):
+        (prediction,) = row["predictions"]
+        assert [r["score"] for r in prediction["result"]] == [round(e.score, 6) for e in tagged.entities]
+        assert all(
+            r["value"]["text"] == tagged.text[r["value"]["start"] : r["value"]["end"]]
+            for r in prediction["result"]
+        )
+
+
+def test_a_list_needs_a_file(tagger, capsys):
+    assert main(["predict", "--input", "in.txt", "--to", "labelstudio"]) == 2
+    assert "labelstudio needs a file" in capsys.readouterr().err
