@@ -73,8 +73,9 @@ def tag_column(columns: Sequence[Column], word: int | None, *, wanted: bool) -> 
         if kind == "phrases" and any(column.kind == "bare" for column in others):
             continue
         if word is None and kind != "outside":
-            # Words such as `O Foods` or `B-12`, all tagged O, are no tags: some other column must have words.
-            fitting = [c for c in fitting if {o.kind for o in others if o is not c} != {"outside"}]
+            # Words such as `O Foods` or `B-12` before tags that are all O are no tags.
+            rest = {c.place: {o.kind for o in others if o is not c} for c in fitting}
+            fitting = [c for c in fitting if c is columns[-1] or rest[c.place] != {"outside"}]
         if len(fitting) > 1 and wanted and kind in ("entities", "bare"):
             shown = " and ".join(f"{c.place} ({_examples(c)})" for c in fitting)
             raise UserError(

@@ -161,6 +161,9 @@ def test_columns_may_be_many_and_separated_anyhow(file):
         ("PAR1 O\n\x00 B-A\n", [("PAR1 \x00", "O B-A", 0)]),  # a word that Parquet begins with
         ("a B-A\rb O\r\rc B-B", [("a b", "B-A O", 0), ("c", "B-B", 0)]),  # an old Mac's lines
         ("word O\ntag B-A\n", [("word tag", "O B-A", 0)]),
+        ("O B-A\n", [("O", "B-A", 0)]),  # the tags are last where both columns have what tags are
+        ("B-A O\n", [("B-A", "O", 0)]),
+        ("O O\nFoods O\n", [("O Foods", "O O", 0)]),
     ],
 )
 def test_columns_are_recognised(file, content, expected):
