@@ -24,6 +24,7 @@ from ner_lightning.system.atomic import is_written_through
 from ner_lightning.system.progress import shown, stage, warn
 
 if TYPE_CHECKING:
+    from ner_lightning.data.readers.record import Record
     from ner_lightning.inference.io.resumable import Output
     from ner_lightning.inference.io.writers import Writer
     from ner_lightning.inference.ner_tagger import NERTagger
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 # What the output depends on: a stopped command is only resumed by one that shares these.
 _DECISIVE = (
     "text input words_column id_column whole_files empty_words tokenized source_format target_format wide "
-    "strict rejects temperature calibrate min_score overlaps"
+    "strict rejects temperature calibrate min_score overlaps doubtful_first"
 )
 
 
@@ -77,15 +78,19 @@ def _predict(options: argparse.Namespace) -> None:
         loading = time.monotonic() - began
         written = _writer(options, tagger)
         stage("Tagging ...")
-        seconds = tag_blocks(
-            tagger,
-            chain([first], remaining) if first else iter(()),
-            written,
-            output,
-            strict=options.strict,
-            tokenized=options.tokenized,
-            read=read,
-        )
+        everything = chain([first], remaining) if first else iter(())
+        if options.doubtful_first is not None:
+            seconds = _write_doubtful(options, tagger, everything, written, output)
+        else:
+            seconds = tag_blocks(
+                tagger,
+                everything,
+                written,
+                output,
+                strict=options.strict,
+                tokenized=options.tokenized,
+                read=read,
+            )
         if output.totals.rejected and not output.totals.texts:
             raise UserError(f"{options.input}: no text could be read of {output.totals.rejected:,}")
         output.finish(written.convert)
@@ -95,6 +100,25 @@ def _predict(options: argparse.Namespace) -> None:
     rate = (output.totals.words - before) / max(seconds, 1e-9)
     ready = "loaded and calibrated" if options.calibrate else "loaded"
     _summarize(options, output, f"{rate:,.0f} words/s; {ready} in {loading:.1f} s")
+
+
+def _write_doubtful(
+    options: argparse.Namespace,
+    tagger: "NERTagger",
+    blocks: Iterator[list["Record"]],
+    written: "Writer",
+    output: "Output",
+) -> float:
+    """Writes the most doubtful texts; returns the seconds that it took."""
+    from ner_lightning.inference.doubt import most_doubtful
+
+    began = time.monotonic()
+    chosen, totals = most_doubtful(
+        tagger, blocks, options.doubtful_first, tokenized=options.tokenized, strict=options.strict
+    )
+    rows = "".join(written.row(each.record, each.tagged) for each in chosen)
+    output.add(written.head + rows if totals.records else "", "", totals)
+    return time.monotonic() - began
 
 
 def _read_options(options: argparse.Namespace, *, tagged: bool = False) -> ReadOptions:
@@ -206,6 +230,7 @@ def parser(name: str) -> Parser:
     add("--whole_files", action="store_true", help="a .txt file is one text (default: each line is one)")
     add("--tokenized", action="store_true", help="words and punctuation are separated by spaces already")
     add("--wide", action="store_true", help="CSV, Parquet: a row a text, a column a type")
+    add("--doubtful_first", type=int, metavar="N", help="only the N texts to annotate next, in this order")
     add("--strict", action="store_true", help="stop at the first unreadable text (default: skip and log it)")
     add("--rejects", metavar="FILE", help="log of skipped texts (default: OUTPUT.rejects.jsonl)")
     add("--restart", action="store_true", help="start anew instead of resuming a stopped command")

@@ -33,7 +33,7 @@ _USED: dict[str, tuple[Callable[[Case], bool], str]] = {
         (lambda case: bool(case.read), "there is no --input and no --text to tag"),
     ),
     **dict.fromkeys(
-        ("source_format", "strict", "rejects"),
+        ("source_format", "strict", "rejects", "doubtful_first"),
         (lambda case: bool(case.read - {"argument"}), "it is for files: --input FILE"),
     ),
     "words_column": (
@@ -144,9 +144,9 @@ def _check_source(options: argparse.Namespace) -> None:
         raise UserError("--text holds no words")
     if not (options.input or options.text or options.calibrate):
         raise UserError("name the input: --input FILE, or --text 'a text'")
-    from ner_lightning.system.ranges import PositiveFloat, check_options
+    from ner_lightning.system.ranges import PositiveFloat, PositiveInt, check_options
 
-    check_options(options, temperature=PositiveFloat)
+    check_options(options, temperature=PositiveFloat, doubtful_first=PositiveInt)
     if options.temperature is not None and options.calibrate:
         raise UserError("--calibrate finds the temperature: leave out --temperature")
 

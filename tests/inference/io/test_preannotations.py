@@ -46,3 +46,19 @@ def test_preannotations_are_read_again(tagger, caplog, format, name):
 def test_a_list_needs_a_file(tagger, capsys):
     assert main(["predict", "--input", "in.txt", "--to", "labelstudio"]) == 2
     assert "labelstudio needs a file" in capsys.readouterr().err
+
+
+def test_the_most_doubtful_texts_come_first_and_near_duplicates_once(tagger):
+    texts = [*taggers.texts(), *[f"{text} {text}" for text in taggers.texts()]]
+    Path("in.txt").write_text("\n".join([*texts, *texts]) + "\n", encoding="utf-8")  # each twice
+    margins = {}
+    for text, tagged in zip(texts, tagger(texts, n_best=2), strict=True):
+        paths = tagged.paths
+        margins[text] = paths[0][1] - paths[1][1] if len(paths) > 1 else float("inf")
+    assert main(["predict", "--input", "in.txt", "--output", "out.jsonl", "--doubtful_first", "5"]) == 0
+    chosen = [json.loads(line)["text"] for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(chosen) == 5
+    values = [margins[text] for text in chosen]
+    assert values == sorted(values)
+    assert len({text.lower() for text in chosen}) == 5, "no text twice"
+    assert values[0] == min(margins.values())

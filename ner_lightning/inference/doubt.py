@@ -1,0 +1,100 @@
+"""Chooses the texts that teach most when they are annotated: those about whose tags the model is in doubt."""
+
+import heapq
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from ner_lightning.data.near_duplicates import near_duplicates
+from ner_lightning.data.readers.record import Record, check_usable, numbered
+from ner_lightning.inference.io.resumable import Totals
+from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.inference.result import Tagged
+from ner_lightning.system.progress import Throttle, stage
+
+SPARE = 4  # times as many texts are remembered as are wanted, since near-duplicates fall out
+
+
+class Doubtful(NamedTuple):
+    """A tagged text.
+
+    Attributes:
+        margin: logarithm of how many times as probable its best tag sequence is as the second best; infinite
+            if there is no second one. The smaller, the more doubtful.
+        record: the text.
+        tagged: its tags.
+    """
+
+    margin: float
+    record: Record
+    tagged: Tagged
+
+
+def most_doubtful(
+    tagger: NERTagger, blocks: Iterable[list[Record]], count: int, *, tokenized: bool, strict: bool
+) -> tuple[list[Doubtful], Totals]:
+    """Tags all texts; returns the most doubtful ones, the most doubtful first, and what was read.
+
+    A text differs in one place between its best and second best tag sequence, so that the margin does not
+    shrink with the text's length (Scheffer et al. 2001). Of near-duplicates only one is returned.
+
+    Args:
+        tagger: the tagger.
+        blocks: the texts.
+        count: how many to return.
+        tokenized: words of texts are separated by white space alone.
+        strict: stop at a record that cannot be tagged.
+
+    Raises:
+        DataError: a record cannot be tagged, and `strict`.
+    """
+    kept: list[tuple[float, int, Doubtful]] = []  # a heap with the least doubtful on top
+    order = itertools.count()
+    records = texts = words = rejected = 0
+    due = Throttle()
+    for block in blocks:
+        if strict:
+            check_usable(block)
+        usable = [(record, number) for record, number in numbered(block) if not record.reason]
+        documents = (record.split(tokenized=tokenized) for record, _ in usable)
+        for (record, _), tagged in zip(
+            usable, tagger.tag(documents, [number for _, number in usable], n_best=2), strict=True
+        ):
+            words += len(tagged.tags)
+            if not tagged.tags:
+                continue
+            margin = _margin(tagged)
+            heapq.heappush(kept, (-margin, -next(order), Doubtful(margin, record, tagged)))
+            if len(kept) > SPARE * count:
+                heapq.heappop(kept)
+        records, texts, rejected = (
+            records + len(block),
+            texts + len(usable),
+            rejected + len(block) - len(usable),
+        )
+        if due():
+            stage(f"{texts:,} texts, {words:,} words tagged")
+    ranked = [each for _, _, each in sorted(kept, key=lambda item: (-item[0], -item[1]))]
+    chosen = list(itertools.islice(_distinct(ranked), count))
+    entities = sum(len(each.tagged.entities) for each in chosen)
+    return chosen, Totals(records, len(chosen), words, entities, rejected)
+
+
+def _margin(tagged: Tagged) -> float:
+    paths = tagged.paths or ()
+    return paths[0][1] - paths[1][1] if len(paths) > 1 else float("inf")
+
+
+def _distinct(ranked: list[Doubtful]) -> Iterator[Doubtful]:
+    """The first of each group of near-duplicates."""
+    group_of = {
+        index: number
+        for number, group in enumerate(near_duplicates([each.tagged.words for each in ranked]))
+        for index in group
+    }
+    seen = set()
+    for index, each in enumerate(ranked):
+        group = group_of.get(index)
+        if group is None or group not in seen:
+            seen.add(group)
+            yield each
