@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = "configs/quickstart.yaml"
 SCORES = "scores.jsonl"  # of a fold
-DOUBTED = 0.7  # the weight of a sentence whose tags the model doubts (CrossWeigh, Wang et al. 2019)
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -189,7 +188,7 @@ def _ranked(
 def _write(
     output: Path, sentences: Sequence["Sentence"], ranked: Sequence[tuple[int, "Doubt"]], how: str
 ) -> None:
-    """Writes the page, the list, the data in order of doubt for annotation tools, and weights."""
+    """Writes the page, the list, the data in order of doubt for annotation tools."""
     from dataclasses import replace
 
     from ner_lightning.analysis.audit_page import audit_blocks
@@ -210,12 +209,10 @@ def _write(
     write_doccano(output / "doccano.jsonl", gold)
     model = [replace(sentences[index], tags=predicted[index]) for index in order]
     write_label_studio(output / "labelstudio.json", gold, model)
-    weights = [DOUBTED if predicted[i] != each.tags else 1.0 for i, each in enumerate(sentences)]
-    write_text(output / "weights.txt", "".join(f"{weight:g}\n" for weight in weights))
     sys.stdout.write(terminal(blocks))
     stage(
         f"{output}: audit.html, audit.jsonl; the training data in order of doubt for annotation tools: "
-        "doccano.jsonl, labelstudio.json; weights.txt for --data.sentence_weights"
+        "doccano.jsonl, labelstudio.json"
     )
 
 

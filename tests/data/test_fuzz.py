@@ -387,6 +387,11 @@ def test_a_few_mutated_files(path):
 
 
 @pytest.mark.slow
+def test_ten_thousand_mutated_files(path):
+    assert 1500 < fuzz(path, range(3000, 13_000)) < 8500
+
+
+@pytest.mark.faults
 @pytest.mark.timeout(1800)
 def test_a_hundred_thousand_mutated_files(path):
     assert 15_000 < fuzz(path, range(3000, 103_000)) < 85_000
