@@ -121,14 +121,13 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """The probability of each of S spans.
 
-        With a CRF: the marginal probability, over legal paths, that exactly this entity is there.
-        With a softmax: the product of its words' tag probabilities.
+        With a CRF the marginal probability, over legal paths, that exactly this entity is there; with a
+        softmax the product of its words' tag probabilities.
 
         Args:
             emissions: *Shape:* (B, W, C)
             mask: *Shape:* (B, W)
-            indices: of each span its row, first word, one past its last word, and entity type.
-                *Shape:* (S, 4), long
+            indices: row, first word, one past the last word, and entity type. *Shape:* (S, 4), long
             temperature: what scores are divided by; None takes the decoder's own.
 
         Returns:
@@ -149,8 +148,7 @@ class Decoder(nn.Module):
     def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
         """Probability of each tag at each word: over legal paths with a CRF, the word's own without.
 
-        Returns:
-            probabilities, 0 on padding. *Shape:* (B, W, C)
+        *Shape:* (B, W, C), 0 on padding.
         """
         if self.crf is not None:
             return self.crf.marginals(emissions, mask, self.temperature)

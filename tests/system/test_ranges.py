@@ -40,6 +40,7 @@ EDGES = {
     ranges.PositiveFloat: (["0", "-1e-9", "nan", "inf"], ["1e-9", "3"]),
     ranges.NonNegativeFloat: (["-1e-9", "nan", "inf"], ["0", "3"]),
     ranges.UnitInterval: (["-0.1", "1.1", "nan"], ["0", "0.5", "1"]),
+    ranges.Probability: (["0", "-0.1", "1.1", "nan"], ["0.01", "1"]),
     ranges.BelowOne: (["-0.1", "1", "nan"], ["0", "0.99"]),
     ranges.UpToHalf: (["-0.1", "0.51", "nan"], ["0", "0.5"]),
 }

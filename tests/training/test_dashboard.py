@@ -129,7 +129,13 @@ def test_the_config_says_what_was_trained_on_what(offline, runs):
     assert run["trained_parameters"] == about["trained_parameters"]
     assert run["versions"]["torch"]
     assert run["data"]["train"]["fingerprint"] == about["data"]["train"]["fingerprint"]
-    assert offline.config["config"]["model"]["loss"] == {"ce": 1.0, "crf": 1.0, "ls": 0.1, "parts": None}
+    assert offline.config["config"]["model"]["loss"] == {
+        "ce": 1.0,
+        "crf": 1.0,
+        "ls": 0.1,
+        "missed": 1.0,
+        "parts": None,
+    }
 
 
 def test_pictures_and_tables_show_the_errors(offline, runs):

@@ -215,17 +215,7 @@ class CRF(nn.Module):
     def segment_log_probs(
         self, emissions: Tensor, mask: Tensor, segments: Segments, temperature: float = 1.0
     ) -> Tensor:
-        """Log-probability that a path contains exactly a segment; see `segments.segment_log_probs`.
-
-        Args:
-            emissions: score of each tag at each word. *Shape:* (B, W, C)
-            mask: prefix mask, True on words. *Shape:* (B, W)
-            segments: the segments. *Shape:* (S,) each
-            temperature: as for `marginals`.
-
-        Returns:
-            The log-probabilities. *Shape:* (S,)
-        """
+        """Log-probability that a path contains exactly a segment, *shape (S,)*; see `segments`."""
         with torch.autocast(emissions.device.type, enabled=False):
             emissions, scores = self._inputs(emissions, temperature)
             return segment_log_probs(emissions, mask, segments, *scores)
