@@ -15,7 +15,7 @@ _LANGUAGES = {".jsonl": "json", ".json": "json", ".csv": "csv"}
 _INTRO = """\
 Every command reads the same formats: `fit`, `test`, `predict`, `pretrain`, `baseline` and `data`. A file's
 format is recognised by its content first and its name second; `data.files.format` (`--from` of `predict` and
-`data`) names it instead. A line says how columns, CSV, JSON and Parquet are read. Files are UTF-8, or UTF-16
+`data`) names it instead. A line says how the file is read. Files are UTF-8, or UTF-16
 with its byte order mark.
 
 """
