@@ -137,6 +137,8 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "service": bench("service under load"),
     "take_home": bench("take home"),
     "calibration": bench("calibration"),
+    "data": bench("data"),
+    "audit": bench("audit"),
     "candidates": bench("cost of candidates"),
     "ladder_conll2003": partial(ladder, "conll2003"),
     "ladder_conll2003_full": partial(ladder, "conll2003_full"),

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from ner_lightning.data.sentence import Sentence
 
 
-WORDS_OPTION = "words_column"
-
-
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs one of `ACTIONS`; raises UserError at a user's mistake."""
     words = list(args)
@@ -40,7 +37,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             {"convert": _convert, "split": _split, "check": _check}[words[0]](options)
         except UserError as error:  # readers name the keys of a recipe
             message = str(error).replace("--data.files.", "--").replace("data.files.", "--")
-            raise UserError(message.replace(f" (predict: --{WORDS_OPTION})", "")) from None
+            raise UserError(message.replace(" (predict: --words_column)", "")) from None
 
 
 def _convert(options: argparse.Namespace) -> None:

@@ -110,8 +110,11 @@ class Inputs:
             return self.options.format
         if path.is_dir():
             return "parquet"
-        with path.open("rb") as file:
-            return self._recognised(Opened(file, str(path), path))[0]
+        try:
+            with path.open("rb") as file:
+                return self._recognised(Opened(file, str(path), path))[0]
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}; name a file") from None
 
     def _recognised(self, opened: Opened) -> tuple[str, Opened]:
         """The format of an open file, and the file in UTF-8 if it is text.
