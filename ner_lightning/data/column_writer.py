@@ -1,6 +1,6 @@
 """Writes annotated sentences as CoNLL columns that are read back as they were, or says what is changed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ner_lightning.data.readers.column_cells import DOCEND, DOCSTART
@@ -24,9 +24,13 @@ def write_columns(path: Path, sentences: Sequence[Sentence]) -> None:
 
     A header is written above columns that could be mistaken for others, such as words that are numbers.
     """
-    cells = [cell for s in sentences for pair in pairs(s) for cell in pair]
+    cells: set[str] = set()
+    for sentence in sentences:
+        cells.update(sentence.words)
+        cells.update(sentence.tags or (OUTSIDE,))
+    written = {cell: _cell(cell) for cell in cells}
     between = "\t" if any(" " in cell for cell in cells) else " "
-    lines = list(_lines(sentences, between))
+    lines = list(_lines(sentences, between, written))
     has_header = not _is_certain(path, lines, between)
     if has_header:
         warn(f"{path}: begins with a header, because its columns could be mistaken without one.")
@@ -34,7 +38,8 @@ def write_columns(path: Path, sentences: Sequence[Sentence]) -> None:
         if has_header:
             file.write(between.join(_HEADER) + "\n\n")
         file.writelines(f"{line}\n" for line in lines)
-    changed = sum(_cell(word) != word or _cell(tag) != tag for s in sentences for word, tag in pairs(s))
+    odd = {cell for cell in cells if written[cell] != cell}
+    changed = sum(word in odd or tag in odd for s in sentences for word, tag in pairs(s)) if odd else 0
     if changed:
         warn(
             f"{path}: tabs, line breaks, outer spaces and {DOCSTART} cannot be written in columns: "
@@ -52,14 +57,14 @@ def has_documents(sentences: Sequence[Sentence]) -> bool:
     return len({sentence.document for sentence in sentences}) > 1
 
 
-def _lines(sentences: Sequence[Sentence], between: str) -> Iterator[str]:
+def _lines(sentences: Sequence[Sentence], between: str, written: Mapping[str, str]) -> Iterator[str]:
     several, document = has_documents(sentences), None
     for sentence in sentences:
         if several and sentence.document != document:
             document = sentence.document
             yield f"{DOCSTART}{between}{OUTSIDE}"
             yield ""
-        yield from (f"{_cell(word)}{between}{_cell(tag)}" for word, tag in pairs(sentence))
+        yield from [f"{written[word]}{between}{written[tag]}" for word, tag in pairs(sentence)]
         yield ""
 
 

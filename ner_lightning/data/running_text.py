@@ -65,6 +65,7 @@ _TOKEN = regex.compile(
     regex.VERBOSE,
 )
 _CHUNK = re.compile(r"\S+")  # as in regex, but for these:
+_ODD_SPACE = re.compile(r"[^\S ]|^ | $|  |^$")  # words are not separated by single spaces alone
 _SEPARATORS = re.compile(r"[\x1c-\x1f]")
 # Numbers and dots: whether they belong to a word depends on the line, and on the next word.
 _IN_CONTEXT = re.compile(r"[.\d]")
@@ -136,18 +137,20 @@ def words(text: str) -> list[Offsets]:
     if _SEPARATORS.search(text):
         return [match.span() for match in _TOKEN.finditer(text)]
     found: list[Offsets] = []
-    for match in _CHUNK.finditer(text):
-        chunk = match[0]
+    position = 0
+    single = _ODD_SPACE.search(text) is None
+    for chunk in text.split(" ") if single else _CHUNK.findall(text):
+        start = position if single else text.find(chunk, position)
+        position = end = start + len(chunk)
+        position += single  # the space
         if chunk.isascii() and chunk.isalpha():  # most words
-            found.append(match.span())
-            continue
-        start, end = match.span()
-        if _IN_CONTEXT.search(chunk) is None or _STOP.fullmatch(chunk):
+            found.append((start, end))
+        elif _IN_CONTEXT.search(chunk) is None or _STOP.fullmatch(chunk):
             found += [(start + first, start + after) for first, after in _parts_of(chunk)]
-            continue
-        while start < end and (token := _TOKEN.search(text, start)) and token.start() < end:
-            found.append(token.span())
-            start = token.end()
+        else:
+            while start < end and (token := _TOKEN.search(text, start)) and token.start() < end:
+                found.append(token.span())
+                start = token.end()
     return found
 
 
@@ -172,6 +175,9 @@ def pieces(text: str, words: Sequence[Offsets]) -> list[Offsets]:
     stopped = False  # whether the last word was a full stop, apart from closing signs
     line = 0  # start of the line
     for number, ((start, end), (after, _)) in enumerate(pairwise(words), start=1):
+        if text[end:after] == " " and text[end - 1].isalnum():  # no stop, and no line break
+            stopped = False
+            continue
         word = text[start:end]
         stopped = word in _FULL_STOPS or word in _WIDE_STOPS or (stopped and word in _CLOSING)
         if after == end:

@@ -14,6 +14,7 @@ UNKNOWN = "?"  # the tag of a word that nobody has annotated
 UNKNOWN_ID = -1
 # BILOU has Last and Unit, BMES has Middle, where BIOES has End, Single and Inside.
 _ALIASES = {"L": "E", "U": "S", "M": "I"}
+_NONE = frozenset((OUTSIDE, UNKNOWN))
 _LETTERS = frozenset("BIES") | _ALIASES.keys()
 _SECOND = re.compile(r"[,;|/](?:O$|[BIESLUM]-)")  # a second tag, as in B-PER,B-LOC
 
@@ -91,19 +92,17 @@ def spans(tags: Sequence[str]) -> list[Span]:
         >>> spans(["B-PER", "I-PER", "O", "B-LOC"])
         [Span(type='PER', start=0, end=2), Span(type='LOC', start=3, end=4)]
     """
-    entities = []
-    start, before, type_before = 0, OUTSIDE, ""
-    for index, tag in enumerate(tags):
-        letter, type_ = split_tag(tag)
-        outside = letter in (OUTSIDE, UNKNOWN)
-        begins = not outside and (letter in "BS" or before in "OES" or type_ != type_before)
-        if before != OUTSIDE and (outside or begins):
-            entities.append(Span(type_before, start, index))
-        if begins:
+    entities: list[Span] = []
+    start, end, before, type_before = 0, -1, OUTSIDE, ""  # of the entity that is being read; -1: of none
+    for index in [index for index, tag in enumerate(tags) if tag not in _NONE]:  # most tags are O
+        letter, type_ = split_tag(tags[index])
+        if index != end or letter in "BS" or before in "ES" or type_ != type_before:
+            if end >= 0:
+                entities.append(Span(type_before, start, end))
             start = index
-        before, type_before = OUTSIDE if outside else letter, type_
-    if before != OUTSIDE:
-        entities.append(Span(type_before, start, len(tags)))
+        end, before, type_before = index + 1, letter, type_
+    if end >= 0:
+        entities.append(Span(type_before, start, end))
     return entities
 
 
