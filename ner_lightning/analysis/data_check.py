@@ -7,10 +7,11 @@ from typing import Any
 from ner_lightning.analysis.data_boundaries import boundaries
 from ner_lightning.analysis.data_consistency import consistency
 from ner_lightning.analysis.data_duplicates import duplicates
-from ner_lightning.analysis.data_entities import entities, forms
+from ner_lightning.analysis.data_entities import forms
 from ner_lightning.analysis.data_reading import ReadingFacts, reading
 from ner_lightning.analysis.data_sizes import sizes, trainable, types
 from ner_lightning.analysis.findings import DataView, Finding, Level, Location, locations
+from ner_lightning.data.schemes import spans
 from ner_lightning.data.sentence import Sentence
 
 ORDER = list(Level)
@@ -77,7 +78,7 @@ def check_data(
     """
     view = DataView(
         splits,
-        {split: [entities(each.tags or ()) for each in sentences] for split, sentences in splits.items()},
+        {split: [spans(each.tags or ()) for each in sentences] for split, sentences in splits.items()},
         location or locations(splits, origins),
     )
     known = forms(view.splits, view.entities)

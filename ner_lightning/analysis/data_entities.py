@@ -37,24 +37,6 @@ class Uses:
 Forms = dict[Words, dict[Use, Uses]]
 
 
-def entities(tags: Sequence[str]) -> list[Span]:
-    """The entities of BIO2 tags: as `schemes.spans`, but faster where most tags are O."""
-    if tags.count(OUTSIDE) + tags.count(UNKNOWN) == len(tags):
-        return []
-    made: list[Span] = []
-    start, type_, end = 0, "", -1  # of the entity being read; no tag follows index -1
-    for index in [index for index, tag in enumerate(tags) if tag not in (OUTSIDE, UNKNOWN)]:
-        tag = tags[index]
-        if tag[0] == "I" and index == end and tag[2:] == type_:
-            end += 1
-            continue
-        if type_:
-            made.append(Span(type_, start, end))
-        start, type_, end = index, tag[2:], index + 1
-    made.append(Span(type_, start, end))
-    return made
-
-
 def forms(
     splits: Mapping[str, Sequence[Sentence]], annotated: Mapping[str, Sequence[Sequence[Span]]]
 ) -> Forms:

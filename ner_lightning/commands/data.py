@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.commands.data_options import ACTIONS, BY_SUFFIX, OUTPUTS, RULES, SUFFIXES, parser
+from ner_lightning.commands.data_options import ACTIONS, BY_SUFFIX, OUTPUTS, RULES, SUFFIXES, WINDOW, parser
 from ner_lightning.data.readers import read_options
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import shown, stage
@@ -109,6 +109,10 @@ def _check(options: argparse.Namespace) -> None:
     from ner_lightning.commands.data_facts import read_splits
     from ner_lightning.system.atomic import write_text
 
+    if options.json and options.no_text:
+        raise UserError("--json has the words of the data; leave it out, or --no-text")
+    if options.max_length != WINDOW and options.backbone is None:
+        raise UserError("--max_length has no effect without --backbone, whose tokenizer counts; leave it out")
     splits = read_splits(options.input, _files(options), options.backbone, options.max_length)
     check = check_data(splits.sentences, splits.origins, facts=splits.facts)
     if options.json:
@@ -141,7 +145,6 @@ def _read(inputs: Sequence[str], files: "Files") -> list["Sentence"]:
 
     sentences: list[Sentence] = []
     for name in inputs:
-        offset = sentences[-1].document + 1 if sentences else 0
         read = read_sentences(name, files.options())
         offset = max((each.document for each in sentences), default=-1) + 1
         sentences += [replace(each, document=each.document + offset) for each in read] if offset else read

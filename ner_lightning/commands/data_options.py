@@ -11,6 +11,7 @@ ACTIONS = {
     "audit": "find labels of the training data that are probably wrong: --config FILE",
     "check": "look for what is wrong or odd in a data set: DIR or FILE",
 }
+WINDOW = 512  # sub-tokens
 OUTPUTS = ("jsonl", "conll", "csv", "parquet", "spacy", "doccano", "labelstudio", "prodigy")
 SUFFIXES = {
     "jsonl": ".jsonl",
@@ -84,7 +85,7 @@ def parser(name: str) -> Parser:
         add("--json", action="store_true", help="print JSON")
         add("--no-text", action="store_true", help="leave out all text of the data")
         add("--backbone", metavar="NAME", help="also check words and lengths with its tokenizer")
-        add("--max_length", type=int, default=512, metavar="N", help="window in sub-tokens (512)")
+        add("--max_length", type=int, default=WINDOW, metavar="N", help="window in sub-tokens (512)")
     if action in ("convert", "split"):
         add("--to", choices=OUTPUTS, help="format of the output (default: by the name, or as the input)")
         add("--overwrite", action="store_true", help="write over existing files")

@@ -5,9 +5,11 @@ how overlays work.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.sources import SAMPLE
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
@@ -50,7 +52,12 @@ _TRAINING = [
 ]
 _FILES = ("data.train", "data.valid", "data.test")
 _HUB = ("data.files.config", "data.files.revision")
-_FIELDS = ("data.files.words_column", "data.files.tags_column", "data.files.document_column")
+# How files are read; `unannotated` acts on the sentences of any source.
+_FIELDS = tuple(
+    f"data.files.{field.name}"
+    for field in fields(Files)
+    if field.name not in ("config", "revision", "unannotated")
+)
 _PROMPTED = ("model.backbone", "model.revision", "model.runtime.trust_remote_code", "trainer.precision")
 # What a tagger adds to its backbone.
 _TAGGER = [
@@ -78,7 +85,7 @@ def _all_files(config: Any) -> bool:
 
 def _local(config: Any) -> bool:
     dataset = config.data.dataset
-    return _all_files(config) or dataset == SAMPLE or Path(dataset).expanduser().is_dir()
+    return _all_files(config) or dataset == SAMPLE or Path(dataset).expanduser().exists()
 
 
 RULES = (

@@ -155,15 +155,18 @@ def write_label_studio(
 
 
 def _results(text: AnnotatedText) -> list[dict[str, Any]]:
-    return [
-        {
-            "value": {"start": start, "end": end, "text": text.text[start:end], "labels": [type_]},
-            "from_name": "label",
-            "to_name": "text",
-            "type": "labels",
-        }
-        for start, end, type_ in text.entities
-    ]
+    return [label_studio_result(text.text, entity) for entity in text.entities]
+
+
+def label_studio_result(text: str, entity: CharSpan) -> dict[str, Any]:
+    """An entity as Label Studio has it."""
+    start, end, type_ = entity
+    return {
+        "value": {"start": start, "end": end, "text": text[start:end], "labels": [type_]},
+        "from_name": "label",
+        "to_name": "text",
+        "type": "labels",
+    }
 
 
 def write_prodigy(path: Path, sentences: Sequence[Sentence]) -> None:
@@ -171,14 +174,19 @@ def write_prodigy(path: Path, sentences: Sequence[Sentence]) -> None:
     write_jsonl(path, (_prodigy(text) | extra for text, extra in _texts(sentences)))
 
 
+def prodigy_tokens(text: str, offsets: Sequence[Offsets]) -> list[dict[str, Any]]:
+    """The words of a text as Prodigy has them."""
+    return [
+        {"text": text[a:b], "start": a, "end": b, "id": number, "ws": text[b : b + 1] == " "}
+        for number, (a, b) in enumerate(offsets)
+    ]
+
+
 def _prodigy(text: AnnotatedText) -> dict[str, Any]:
     words = [offsets for sentence in text.offsets for offsets in sentence]
     first = {start: index for index, (start, _) in enumerate(words)}
     last = {end: index for index, (_, end) in enumerate(words)}
-    tokens = [
-        {"text": text.text[a:b], "start": a, "end": b, "id": index, "ws": text.text[b : b + 1] == " "}
-        for index, (a, b) in enumerate(words)
-    ]
+    tokens = prodigy_tokens(text.text, words)
     marked = [
         {"start": start, "end": end, "token_start": first[start], "token_end": last[end], "label": type_}
         for start, end, type_ in text.entities

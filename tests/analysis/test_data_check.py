@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ner_lightning.analysis.data_boundaries import invisible, odd_punctuation, unbalanced
 from ner_lightning.analysis.data_check import check_data
-from ner_lightning.analysis.data_entities import entities, forms
+from ner_lightning.analysis.data_entities import forms
 from ner_lightning.analysis.data_page import data_blocks, data_page
 from ner_lightning.analysis.data_reading import ReadingFacts
 from ner_lightning.analysis.data_sizes import similar_types
@@ -48,11 +48,6 @@ def checked(train, valid=(), test=(), **options):
 
 
 tagged = st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(TAGS)), min_size=1, max_size=10)
-
-
-@given(st.lists(st.sampled_from(TAGS), max_size=12))
-def test_entities_are_those_of_schemes(tags):
-    assert entities(tags) == spans(tags)
 
 
 def runs(sentence):
@@ -93,7 +88,7 @@ def test_readings_of_forms_are_those_of_all_runs_of_words(train, valid):
         split: [Sentence(*zip(*pairs, strict=True), 0) for pairs in each]
         for split, each in (("train", train), ("valid", valid))
     }
-    annotated = {split: [entities(s.tags) for s in each] for split, each in splits.items()}
+    annotated = {split: [spans(s.tags) for s in each] for split, each in splits.items()}
     made = forms(splits, annotated)
     counted = {
         (form, use.reading, use.split): each.count

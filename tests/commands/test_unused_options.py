@@ -95,16 +95,22 @@ def test_options_of_other_commands_are_refused(command, words):
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    ("command", "words", "other"),
     [
-        ("test", "--data.test x --data.batches.tokens 9 --trainer.precision 32"),
-        ("validate", "--data.valid x --data.batches.eval_size 3"),
-        ("baseline", "--model.backbone x --trainer.precision bf16-mixed --data.dataset y"),
-        ("pretrain", "--model.lora.rank 3 --trainer.devices 2 --model.optimizer.lr 1 --data.batches.size 3"),
+        ("test", "--data.test x --data.batches.tokens 9 --trainer.precision 32", "data.valid"),
+        ("validate", "--data.valid x --data.batches.eval_size 3", "data.test"),
+        ("baseline", "--model.backbone x --trainer.precision bf16-mixed --data.dataset y", "model.lora.rank"),
+        (
+            "pretrain",
+            "--model.lora.rank 3 --trainer.devices 2 --model.optimizer.lr 1 --data.batches.size 3",
+            "model.use_crf",
+        ),
     ],
 )
-def test_options_that_a_command_uses_pass(command, words):
+def test_options_that_a_command_uses_pass(command, words, other):
     refuse_unused(words.split(), command)
+    with pytest.raises(UserError, match=f"--{other} has no effect in `{command}`"):  # and no other one
+        refuse_unused([*words.split(), f"--{other}=1"], command)
 
 
 @pytest.mark.parametrize(("command", "option"), [("baseline", "--shots 3"), ("pretrain", "--mask_ratio 0.5")])

@@ -26,6 +26,7 @@ from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, checked_content, rejected
 from ner_lightning.data.readers.spacy_json import is_spacy_json, read_spacy_json
 from ner_lightning.data.readers.text_lines import lines
+from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import replacing_text
 from ner_lightning.system.progress import stage, warn
@@ -92,6 +93,7 @@ def records_from(source: str, rows: Iterable[JsonRow], options: ReadOptions, kin
         except UserError as error:
             yield rejected(record, str(error))
             continue
+        counts["named"] += found.document is not None
         if found.content == (DOCSTART,):
             counts["documents"] += 1
             continue
@@ -107,6 +109,8 @@ def records_from(source: str, rows: Iterable[JsonRow], options: ReadOptions, kin
         is_same = before is not None and before.document == found.document
         before = found
         yield found._replace(starts_document=not is_same or isinstance(found.content, str))
+    if before is not None and options.document_column and not counts["named"]:
+        raise DataError(f"{source}:1: no row has the field {options.document_column!r} of its document")
     _warn_of(source, counts)
 
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data.readers.record import Record
+from ner_lightning.data.annotation_writers import label_studio_result, prodigy_tokens
+from ner_lightning.data.readers.record import CharSpan, Record
 from ner_lightning.inference.result import Tagged
 from ner_lightning.system.atomic import replacing_text
 
@@ -21,11 +22,6 @@ def doccano(record: Record, tagged: Tagged) -> dict[str, Any]:
 
 def prodigy(record: Record, tagged: Tagged) -> dict[str, Any]:
     """A task of Prodigy, with its tokens, and a score for each span."""
-    offsets = tagged.offsets
-    tokens = [
-        {"text": tagged.text[a:b], "start": a, "end": b, "id": number, "ws": tagged.text[b : b + 1] == " "}
-        for number, (a, b) in enumerate(offsets)
-    ]
     spans = [
         {
             "start": entity.start,
@@ -37,25 +33,19 @@ def prodigy(record: Record, tagged: Tagged) -> dict[str, Any]:
         }
         for entity in tagged.entities
     ]
-    return {"text": tagged.text, "tokens": tokens, "spans": spans, "meta": _origin(record)}
+    return {
+        "text": tagged.text,
+        "tokens": prodigy_tokens(tagged.text, tagged.offsets),
+        "spans": spans,
+        "meta": _origin(record),
+    }
 
 
 def label_studio(record: Record, tagged: Tagged) -> dict[str, Any]:
-    """A task of Label Studio with a prediction, which the annotator accepts or mends."""
+    """A task of Label Studio with a prediction, which the annotator accepts or corrects."""
     result = [
-        {
-            "id": f"entity{number}",
-            "from_name": "label",
-            "to_name": "text",
-            "type": "labels",
-            "score": round(entity.score, 6),
-            "value": {
-                "start": entity.start,
-                "end": entity.end,
-                "text": entity.text,
-                "labels": [entity.label],
-            },
-        }
+        {"id": f"entity{number}", "score": round(entity.score, 6)}
+        | label_studio_result(tagged.text, CharSpan(entity.start, entity.end, entity.label))
         for number, entity in enumerate(tagged.entities, start=1)
     ]
     score = min((entity.score for entity in tagged.entities), default=1.0)
