@@ -40,9 +40,22 @@ def score_table(rows: Sequence[Row], recipe: str) -> str:
     for run, found in runs.items():
         seeds = ", ".join(map(str, sorted({row["seed"] for same in found.values() for row in same})))
         scores = [_mean([row["value"] for row in found.get(name, ())]) for name in COLUMNS]
-        body.append([f"`{run}`", seeds, *scores])
+        body.append([f"`{_with_members(run, recipe)}`", seeds, *scores])
     body.sort(key=lambda cells: cells[-1])
     return markdown_table(["configs and options", "seeds", *COLUMNS], body)
+
+
+def _with_members(run: str, recipe: str) -> str:
+    """A run's configs and options; members of an ensemble that differ in their seed alone are named once."""
+    name, of, members = run.partition(" ensemble of ")
+    seeds: dict[str, list[str]] = {}
+    for member in members.split(" + ") if of else ():
+        options, _, seed = member.removeprefix(f"{recipe} ").partition(" seed ")
+        seeds.setdefault(options, []).append(seed)
+    if not all(seed for found in seeds.values() for seed in found):
+        return run  # named in another way
+    listed = (f"{o} seed{'s' * (len(found) > 1)} {', '.join(found)}" for o, found in seeds.items())
+    return f"{name}{of}{' + '.join(listed)}"
 
 
 def _mean(values: Sequence[float]) -> str:
