@@ -158,7 +158,8 @@ def _write(format: str, path: Path, sentences: Sequence["Sentence"]) -> None:
         if format != "spacy":
             WRITERS[format](path, sentences)
             return
-        from ner_lightning.inference.io.columnar import check_spacy, doc_bin_of
+        from ner_lightning.data.readers.docbin import check_spacy
+        from ner_lightning.inference.io.columnar import doc_bin_of
 
         check_spacy()
         doc_bin_of(

@@ -113,11 +113,11 @@ def _write_doubtful(
     from ner_lightning.inference.doubt import most_doubtful
 
     began = time.monotonic()
-    chosen, totals = most_doubtful(
+    chosen, rejects, totals = most_doubtful(
         tagger, blocks, options.doubtful_first, tokenized=options.tokenized, strict=options.strict
     )
     rows = "".join(written.row(each.record, each.tagged) for each in chosen)
-    output.add(written.head + rows if totals.records else "", "", totals)
+    output.add(written.head + rows if totals.records else "", rejects, totals)
     return time.monotonic() - began
 
 

@@ -101,7 +101,7 @@ def check_files(options: argparse.Namespace, files: Mapping[Path, str], default:
 
     Args:
         options: those of the command.
-        files: the files that it reads, with their output_formats.
+        files: the files that it reads, with their formats.
         default: the options of a command that names none.
 
     Raises:

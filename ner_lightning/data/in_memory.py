@@ -9,7 +9,7 @@ from typing import Any
 from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.readers.arrow import class_names
 from ner_lightning.data.readers.checked_words import checked
-from ner_lightning.data.readers.hub_dataset import types_of
+from ner_lightning.data.readers.hub_dataset import declared_types
 from ner_lightning.data.readers.json_shapes import TAGS, WORDS, with_names
 from ner_lightning.data.readers.jsonl import JsonRow, records_from
 from ner_lightning.data.readers.read_options import ReadOptions
@@ -47,10 +47,8 @@ class Memory(SentenceSource):
         rows = (JsonRow(number, with_names(row, classes)) for number, row in dicts)
         records = records_from(where, rows, options, "Python objects")
         sentences = sentences_from(where, checked(records, options.rules.empty_words), options)
-        tags = options.tags_column or next((column for column in TAGS if column in features), "")
         digest = hashlib.sha256(json.dumps([(s.words, s.tags) for s in sentences]).encode()).hexdigest()
-        types = types_of(classes[tags]) if tags in classes else None
-        return Split(sentences, types, where, f"sha256:{digest}")
+        return Split(sentences, declared_types(features, classes, options), where, f"sha256:{digest}")
 
 
 def _dicts(where: str, value: Any, options: ReadOptions) -> Iterator[dict[str, Any]]:

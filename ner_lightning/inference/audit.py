@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ner_lightning.data.schemes import UNKNOWN
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
@@ -48,8 +49,8 @@ def audit(tagger: NERTagger, sentences: Sequence[Sentence]) -> Iterator[Audited]
         UserError: a sentence has no tags, or a type that the tagger does not know.
     """
     decoder, labels = tagger.tagger.decoder, tagger.labels
-    if any(sentence.tags is None for sentence in sentences):
-        raise UserError("an audit needs sentences with gold tags")
+    if any(sentence.tags is None or UNKNOWN in sentence.tags for sentence in sentences):
+        raise UserError("an audit needs sentences with gold tags, none of them unknown (?)")
     tagger.temperature = 1.0  # a temperature changes no order
     gold = [labels.encode(sentence.tags or ()) for sentence in sentences]
     documents = [sentence.document for sentence in sentences]

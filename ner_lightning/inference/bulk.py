@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -77,7 +77,7 @@ def tag_blocks(
         seconds += time.monotonic() - began
         head = "" if output.totals.records else writer.head
         rows = (writer.row(record, tagged) for (record, _), tagged in zip(taggable, results, strict=True))
-        rejects = "".join(_reject(record) for record in block if record.reason)
+        rejects = rejects_of(block)
         output.add(head + "".join(rows), rejects, _with_block(output.totals, block, results))
         if due():
             totals, fraction = output.totals, read()
@@ -97,9 +97,14 @@ def _with_block(totals: Totals, block: list[Record], results: "list[Tagged]") ->
     )
 
 
-def _reject(record: Record) -> str:
-    row = {"file": record.source, "line": record.line, "reason": record.reason, "text": record.content}
-    return json.dumps(row, ensure_ascii=True) + "\n"
+def rejects_of(block: Iterable[Record]) -> str:
+    """The lines of the log of rejects: the records that cannot be tagged, with their reason."""
+    rows = (
+        {"file": record.source, "line": record.line, "reason": record.reason, "text": record.content}
+        for record in block
+        if record.reason
+    )
+    return "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in rows)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ner_lightning.data.near_duplicates import near_duplicates
 from ner_lightning.data.readers.record import Record, check_usable, numbered
+from ner_lightning.inference.bulk import rejects_of
 from ner_lightning.inference.io.resumable import Totals
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.result import Tagged
@@ -32,8 +33,8 @@ class Doubtful(NamedTuple):
 
 def most_doubtful(
     tagger: NERTagger, blocks: Iterable[list[Record]], count: int, *, tokenized: bool, strict: bool
-) -> tuple[list[Doubtful], Totals]:
-    """Tags all texts; returns the most doubtful ones, the most doubtful first, and what was read.
+) -> tuple[list[Doubtful], str, Totals]:
+    """Tags all texts; returns the most doubtful ones, the most doubtful first, rejects, and what was read.
 
     A text differs in one place between its best and second best tag sequence, so that the margin does not
     shrink with the text's length (Scheffer et al. 2001). Of near-duplicates only one is returned.
@@ -51,10 +52,12 @@ def most_doubtful(
     kept: list[tuple[float, int, Doubtful]] = []  # a heap with the least doubtful on top
     order = itertools.count()
     records = texts = words = rejected = 0
+    rejects = ""
     due = Throttle()
     for block in blocks:
         if strict:
             check_usable(block)
+        rejects += rejects_of(block)
         usable = [(record, number) for record, number in numbered(block) if not record.reason]
         documents = (record.split(tokenized=tokenized) for record, _ in usable)
         for (record, _), tagged in zip(
@@ -77,7 +80,7 @@ def most_doubtful(
     ranked = [each for _, _, each in sorted(kept, key=lambda item: (-item[0], -item[1]))]
     chosen = list(itertools.islice(_distinct(ranked), count))
     entities = sum(len(each.tagged.entities) for each in chosen)
-    return chosen, Totals(records, len(chosen), words, entities, rejected)
+    return chosen, rejects, Totals(records, len(chosen), words, entities, rejected)
 
 
 def _margin(tagged: Tagged) -> float:

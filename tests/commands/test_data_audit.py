@@ -97,3 +97,5 @@ def _score(tagger, emissions, path):
 def test_sentences_without_tags_are_refused(llama):
     with pytest.raises(UserError, match="gold tags"):
         list(audit(taggers.random_tagger(llama), [Sentence(("Vera",), None, 0)]))
+    with pytest.raises(UserError, match="none of them unknown"):
+        list(audit(taggers.random_tagger(llama), [Sentence(("Vera", "left"), ("B-PER", "?"), 0)]))

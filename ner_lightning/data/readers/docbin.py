@@ -29,8 +29,7 @@ def read_docbin(opened: Opened, options: ReadOptions) -> Iterator[Record]:
         UserError: spaCy is not installed.
         DataError: the file is not a complete DocBin.
     """
-    if find_spec("spacy") is None:
-        raise UserError("a .spacy file needs spaCy: pip install 'ner-lightning[spacy]'")
+    check_spacy()
     changes = Changes()
     for number, doc in enumerate(_docs(opened), start=1):
         record = Record(opened.source, number, doc.text, starts_document=True)
@@ -47,6 +46,16 @@ def read_docbin(opened: Opened, options: ReadOptions) -> Iterator[Record]:
             entities = tuple(CharSpan(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents)
             yield record._replace(entities=entities)
     changes.report(opened.source)
+
+
+def check_spacy() -> None:
+    """Checks that spaCy is installed.
+
+    Raises:
+        UserError: it is not.
+    """
+    if find_spec("spacy") is None:
+        raise UserError("a .spacy file needs spaCy: pip install 'ner-lightning[spacy]'")
 
 
 def _docs(opened: Opened) -> Iterator[Any]:

@@ -1,6 +1,6 @@
 """Reads the sentences of a data set on the Hugging Face Hub."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,10 +80,9 @@ def load_hub(
     rows = available[split]
     classes = class_names(rows.features.to_dict())
     sentences = _sentences(f"{version.id}[{split}]", rows, classes, options)
-    tags = options.tags_column or next((column for column in TAGS if column in rows.features), "")
     return HubSplit(
         sentences=sentences,
-        types=types_of(classes[tags]) if tags in classes else None,
+        types=declared_types(rows.features, classes, options),
         dataset=version.id,
         requested=revision,
         revision=version.revision,
@@ -110,6 +109,14 @@ def _sentences(
         raise DataError(
             f"{error}\nSet data.files.revision to a better one, or fix local files: --data.train ..."
         ) from None
+
+
+def declared_types(
+    columns: Collection[str], classes: Mapping[str, Sequence[str]], options: ReadOptions
+) -> tuple[str, ...] | None:
+    """The entity types that a data set declares for its column of tags; None if it declares none."""
+    tags = options.tags_column or next((column for column in TAGS if column in columns), "")
+    return types_of(classes[tags]) if tags in classes else None
 
 
 def types_of(names: Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.util import find_spec
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pyarrow.parquet as pq
 
 from ner_lightning.data.running_text import Offsets
 from ner_lightning.data.schemes import UNKNOWN, spans
-from ner_lightning.errors import UserError
 from ner_lightning.inference.result import OVERLAPS, Tagged
 from ner_lightning.system.atomic import replacing
 
@@ -64,16 +62,6 @@ def with_words(tagged: Tagged) -> dict[str, Any]:
     """What `doc_bin` reads: text, offsets of the words, number of words in each sentence, tags."""
     sizes = [len(sentence) for sentence in tagged.document.sentences]
     return {"text": tagged.text, "words": tagged.offsets, "sentences": sizes, "tags": tagged.tags}
-
-
-def check_spacy() -> None:
-    """Checks that spaCy is installed.
-
-    Raises:
-        UserError: it is not.
-    """
-    if find_spec("spacy") is None:
-        raise UserError("a .spacy file needs spaCy: pip install 'ner-lightning[spacy]'")
 
 
 def doc_bin(lines: Path, file: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.columns import UNWRITABLE
+from ner_lightning.data.readers.docbin import check_spacy
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.schemes import OUTSIDE
 from ner_lightning.inference.io import preannotations
@@ -78,7 +79,7 @@ def writer(
     from ner_lightning.inference.io import columnar
 
     if format == "spacy":
-        columnar.check_spacy()
+        check_spacy()
         return Writer(lambda record, tagged: _json(columnar.with_words(tagged)), convert=columnar.doc_bin)
     if wide:
         return Writer(

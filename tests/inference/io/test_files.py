@@ -14,7 +14,7 @@ import pytest
 import taggers
 
 from ner_lightning.commands.main import main
-from ner_lightning.data.readers import text_lines
+from ner_lightning.data.readers import docbin, text_lines
 from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import numbered
@@ -293,7 +293,7 @@ def test_conll(predict, tagger):
 
 
 def test_spacy_is_asked_for(predict, monkeypatch):
-    monkeypatch.setattr(columnar, "find_spec", lambda name: None)
+    monkeypatch.setattr(docbin, "find_spec", lambda name: None)
     Path("a.txt").write_text("Vera\n", encoding="utf-8")
     assert (
         "pip install 'ner-lightning[spacy]'" in predict("--input", "a.txt", "--output", "x.spacy", code=2).err

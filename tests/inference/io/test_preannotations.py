@@ -62,3 +62,10 @@ def test_the_most_doubtful_texts_come_first_and_near_duplicates_once(tagger):
     assert values == sorted(values)
     assert len({text.lower() for text in chosen}) == 5, "no text twice"
     assert values[0] == min(margins.values())
+
+
+def test_texts_that_cannot_be_tagged_are_noted_beside_the_doubtful_ones(tagger):
+    Path("in.txt").write_bytes("\n".join(TEXTS).encode() + b"\nJos\xe9\n")
+    assert main(["predict", "--input", "in.txt", "--output", "out.jsonl", "--doubtful_first", "2"]) == 0
+    noted = Path("out.jsonl.rejects.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["line"] for line in noted] == [4]
