@@ -1,13 +1,12 @@
 """The data check as blocks of a page, and as an HTML page in which examples show their entities."""
 
 from collections.abc import Iterator
-from dataclasses import replace
-from html import escape
 
 from ner_lightning.analysis.data_check import DataCheck
-from ner_lightning.analysis.findings import ROWS, Cell, Example, Finding, Level
+from ner_lightning.analysis.findings import ROWS, Cell, Finding, Level
 from ner_lightning.analysis.render.blocks import (
     Block,
+    Examples,
     Fact,
     Facts,
     Figure,
@@ -20,7 +19,6 @@ from ner_lightning.analysis.render.blocks import (
 from ner_lightning.analysis.render.data_plots import entities_by_type, sentence_lengths
 from ner_lightning.analysis.render.html import html
 from ner_lightning.analysis.render.plots import svg
-from ner_lightning.system.terminal import printable
 
 TEXTS = frozenset({"consistency", "similar_types"})  # whose tables have text in all columns
 SIZES = ("documents", "sentences", "words", "entities")
@@ -61,12 +59,7 @@ def data_page(check: DataCheck, *, text: bool = True) -> str:
         check: the result.
         text: whether words of the data may appear.
     """
-    page = html(data_blocks(check, text=text))
-    for finding in check.findings if text else ():
-        for number, example in enumerate(finding.examples, 1):
-            plain = f"<li>{escape(printable(_line(example)))}</li>\n"
-            page = page.replace(plain, _marked(f"{finding.key}-{number}", example), 1)
-    return page
+    return html(data_blocks(check, text=text))
 
 
 def _sum(by_split: list[dict[str, Cell]], name: str) -> str:
@@ -104,29 +97,11 @@ def _finding(finding: Finding, *, text: bool) -> Iterator[Block]:
         )
     if finding.examples and text:
         yield Text("Examples:" if finding.count > len(finding.examples) else "All of them:")
-        yield Items([_line(example) for example in finding.examples])
+        yield Examples(finding.key, finding.examples)
 
 
 def _cell(cell: Cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else shown(cell)
-
-
-def _line(example: Example) -> str:
-    return replace(example, words=tuple(map(shown, example.words))).text()
-
-
-def _marked(anchor: str, example: Example) -> str:
-    """An example as an item of an HTML list."""
-    # Each word is isolated, so that a right-to-left word does not reorder the others.
-    words = [f"<bdi>{escape(shown(word))}</bdi>" for word in example.words]
-    for type_, start, end in example.entities:
-        kind = "one" if start < example.focus[1] and example.focus[0] < end else "both"
-        words[start] = f'<mark class="{kind}">{words[start]}'
-        words[end - 1] += f" <b>{escape(printable(type_))}</b></mark>"
-    dots = ("… " if example.before else "", " …" if example.after else "")
-    note = f" ({escape(printable(example.note))})" if example.note else ""
-    link = f'<a href="#{anchor}">{escape(printable(example.location))}</a>'
-    return f'<li id="{anchor}">{link}: {dots[0]}{" ".join(words)}{dots[1]}{note}</li>\n'
 
 
 def _types_figure(finding: Finding) -> Figure:

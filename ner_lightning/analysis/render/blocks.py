@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from ner_lightning.analysis.findings import Example
 from ner_lightning.analysis.mistakes import Mistake
 from ner_lightning.analysis.rows import Row
 from ner_lightning.runs.results import markdown_table
@@ -100,7 +101,25 @@ class Cases:
     types: Sequence[str] = field(default_factory=tuple)
 
 
-Block = Heading | Text | Code | Items | Table | Figure | Facts | Cases
+@dataclass(frozen=True)
+class Examples:
+    """Parts of sentences, each with its location; in HTML with its entities marked, and an anchor.
+
+    Attributes:
+        name: begins the anchors.
+        examples: the parts.
+    """
+
+    name: str
+    examples: Sequence[Example]
+
+    @property
+    def texts(self) -> list[str]:
+        """Each in one line."""
+        return [replace(each, words=tuple(map(shown, each.words))).text() for each in self.examples]
+
+
+Block = Heading | Text | Code | Items | Table | Figure | Facts | Cases | Examples
 
 
 def shown(word: str) -> str:
@@ -124,6 +143,8 @@ def _markdown(block: Block) -> str:
             return f"```\n{printable(text, keep=chr(10))}\n```"
         case Items(texts):
             return "\n".join(f"- {_escaped(text)}" for text in texts)
+        case Examples():
+            return _markdown(Items(block.texts))
         case Facts(facts):
             return _table(("", "value", ""), [(f.name, f.value, f.remark) for f in facts])
         case Table(caption, head, rows, prose):
@@ -151,6 +172,8 @@ def _terminal(block: Block) -> str:
             return printable(text)
         case Items(texts):
             return "\n".join(f"- {printable(text)}" for text in texts)
+        case Examples():
+            return _terminal(Items(block.texts))
         case Table(caption, head, rows, prose):
             lines = [[printable(cell) for cell in line] for line in (head, *rows)]
             widths = [max(len(line[column]) for line in lines) for column in range(len(head))]

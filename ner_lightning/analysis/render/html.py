@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
 
+from ner_lightning.analysis.findings import Example
 from ner_lightning.analysis.mistakes import Mistake
 from ner_lightning.analysis.render.blocks import (
     Block,
     Cases,
     Code,
+    Examples,
     Facts,
     Figure,
     Heading,
@@ -82,6 +84,9 @@ def _block(block: Block) -> str:
             return f'<pre tabindex="0"><code>{escape(printable(text, keep=chr(10)))}</code></pre>\n'
         case Items(texts):
             return "<ul>\n" + "".join(f"<li>{_text(text)}</li>\n" for text in texts) + "</ul>\n"
+        case Examples(name, examples):
+            items = (_example(f"{name}-{number}", each) for number, each in enumerate(examples, start=1))
+            return f"<ul>\n{''.join(items)}</ul>\n"
         case Facts(facts):
             cards = (
                 f"<div><dt>{_text(f.name)}</dt><dd>{_text(f.value)}<small>{_text(f.remark)}</small></dd></div>\n"
@@ -99,6 +104,20 @@ def _block(block: Block) -> str:
             )
         case Cases():
             return "".join(_cases(block))
+
+
+def _example(anchor: str, example: Example) -> str:
+    """An example as an item of an HTML list."""
+    # Each word is isolated, so that a right-to-left word does not reorder the others.
+    words = [f"<bdi>{escape(shown(word))}</bdi>" for word in example.words]
+    for type_, start, end in example.entities:
+        kind = "one" if start < example.focus[1] and example.focus[0] < end else "both"
+        words[start] = f'<mark class="{kind}">{words[start]}'
+        words[end - 1] += f" <b>{escape(printable(type_))}</b></mark>"
+    dots = ("… " if example.before else "", " …" if example.after else "")
+    note = f" ({escape(printable(example.note))})" if example.note else ""
+    link = f'<a href="#{anchor}">{escape(printable(example.location))}</a>'
+    return f'<li id="{anchor}">{link}: {dots[0]}{" ".join(words)}{dots[1]}{note}</li>\n'
 
 
 def _table(table: Table) -> str:
