@@ -15,7 +15,7 @@ from ner_lightning.data.readers.hub_dataset import load_hub
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, split_tag
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
-from ner_lightning.data.splitting import Division, divide
+from ner_lightning.data.splitting import divide
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
 
@@ -98,7 +98,7 @@ class Source(SentenceSource):
     dataset: str
     paths: Mapping[str, str]
     files: Files = Files()
-    _divided: dict[Path, tuple[list[Sentence], Division]] = field(
+    _divided: dict[Path, dict[str, Split]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -111,7 +111,7 @@ class Source(SentenceSource):
         # With a validation split beside it, training data are as their maker divided them.
         is_divided = "train" in local and "train" not in self.paths and "valid" in held_out
         if is_divided and split in ("train", *held_out):
-            return self._part(local["train"], split, held_out)
+            return self._parts(local["train"], held_out)[split]
         if path is None:
             if self.dataset == SAMPLE or Path(self.dataset).expanduser().exists():
                 raise UserError(
@@ -122,31 +122,37 @@ class Source(SentenceSource):
         sentences = read_sentences(path, self.files.options())
         return Split(sentences, None, str(path), f"sha256:{_digest(path)}")
 
-    def _part(self, path: Path, split: str, held_out: Sequence[str]) -> Split:
-        """A part of the training data, of which some are held out for validation and test."""
+    def _parts(self, path: Path, held_out: Sequence[str]) -> dict[str, Split]:
+        """Training data in parts, of which some are held out for validation and test; made once."""
+        if path in self._divided:
+            return self._divided[path]
         shares = {"train": 1 - sum(HELD_OUT[name] for name in held_out)}
         shares |= {name: HELD_OUT[name] for name in held_out}
-        if path not in self._divided:
-            sentences = read_sentences(path, self.files.options())
-            try:
-                self._divided[path] = sentences, divide(sentences, shares, SEED)
-            except UserError as error:
-                raise UserError(
-                    f"{path}: there is no {' and no '.join(held_out)} split, and none can be held out:\n"
-                    f"{error}, or set data.valid and data.test"
-                ) from None
-            names = " and no ".join(held_out)
-            summary = self._divided[path][1].summary()
-            stage(f"{path}: there is no {names} split; a tenth is held out for each: {summary}")
-        sentences, division = self._divided[path]
-        part = [sentences[index] for index in division.parts[split]]
-        rule = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        sentences = read_sentences(path, self.files.options())
+        try:
+            division = divide(sentences, shares, SEED)
+        except UserError as error:
+            raise UserError(
+                f"{path}: there is no {' and no '.join(held_out)} split, and none can be held out:\n"
+                f"{error}, or set data.valid and data.test"
+            ) from None
+        names = " and no ".join(held_out)
+        stage(f"{path}: there is no {names} split; a tenth is held out for each: {division.summary()}")
         # Those of the whole file, in its order: a rare type may be in one part alone.
         tags = (tag for sentence in sentences for tag in sentence.tags or ())
-        types = (
-            tuple(dict.fromkeys(split_tag(tag)[1] for tag in tags if tag not in (OUTSIDE, UNKNOWN))) or None
-        )
-        return Split(part, types, f"{path} ({split} part)", f"sha256:{_digest(path)} ({split} of {rule})")
+        types = tuple(dict.fromkeys(split_tag(tag)[1] for tag in tags if tag not in (OUTSIDE, UNKNOWN)))
+        digest = f"sha256:{_digest(path)}"
+        rule = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        self._divided[path] = {
+            name: Split(
+                [sentences[index] for index in indices],
+                types or None,
+                f"{path} ({name} part)",
+                f"{digest} ({name} of {rule})",
+            )
+            for name, indices in division.parts.items()
+        }
+        return self._divided[path]
 
     def local(self) -> dict[str, Path]:
         """The file or folder of each split that is on this machine.
