@@ -68,9 +68,9 @@ class Kernels(Callback):
         """Names the loss, to find it in the profile."""
         losses = pl_module.built.decoder.losses
 
-        def named(*args: Any) -> Any:
+        def named(*args: Any, **options: Any) -> Any:
             with torch.profiler.record_function("the loss"):
-                return losses(*args)
+                return losses(*args, **options)
 
         pl_module.built.decoder.losses = named
 
