@@ -126,7 +126,8 @@ def _trained(
     write_json(data / "train.jsonl", [each for index, each in enumerate(sentences) if index not in own])
     write_json(data / "valid.jsonl", [sentences[index] for index in indices])
     plain = {f"data.files.{field.name}": field.default for field in fields(Files)}
-    plain |= dict.fromkeys(("data.train", "data.valid", "data.test", "data.source"))
+    others = ("train", "valid", "test", "source", "sentence_weights")
+    plain |= {f"data.{name}": None for name in others}
     plain |= {"data.dataset": str(data), "data.types": json.dumps(list(types))}
     words = [
         "fit",
@@ -188,7 +189,7 @@ def _ranked(
 def _write(
     output: Path, sentences: Sequence["Sentence"], ranked: Sequence[tuple[int, "Doubt"]], how: str
 ) -> None:
-    """Writes the page, the list, the data in order of doubt for annotation tools."""
+    """Writes the page, the list, weights, and the data in order of doubt for annotation tools."""
     from dataclasses import replace
 
     from ner_lightning.analysis.audit_page import audit_blocks
@@ -196,6 +197,7 @@ def _write(
     from ner_lightning.analysis.render.html import html
     from ner_lightning.data.annotation_writers import write_doccano, write_label_studio
     from ner_lightning.data.readers.jsonl import write_jsonl
+    from ner_lightning.data.sentence_weights import weight_of, write_weights
     from ner_lightning.system.atomic import write_text
 
     doubts = [doubt for _, doubt in ranked]
@@ -203,6 +205,9 @@ def _write(
     write_text(output / "audit.html", html(blocks))
     rows = [{"index": index, "rank": rank} | doubt._asdict() for rank, (index, doubt) in enumerate(ranked, 1)]
     write_jsonl(output / "audit.jsonl", rows)
+    margins = {index: doubt.margin for index, doubt in ranked}
+    weights = (weight_of(margins[index]) for index in range(len(sentences)))
+    write_weights(output / "weights.jsonl", sentences, weights)
     predicted = {index: tuple(doubt.predicted) for index, doubt in ranked}
     order = _whole_texts(sentences, [index for index, _ in ranked])
     gold = [sentences[index] for index in order]
@@ -212,7 +217,7 @@ def _write(
     sys.stdout.write(terminal(blocks))
     stage(
         f"{output}: audit.html, audit.jsonl; the training data in order of doubt for annotation tools: "
-        "doccano.jsonl, labelstudio.json"
+        "doccano.jsonl, labelstudio.json; and weights.jsonl for --data.sentence_weights"
     )
 
 

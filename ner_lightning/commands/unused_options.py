@@ -44,6 +44,7 @@ _TRAINING = [
     "data.batches.size",
     "data.train",
     "data.limits.train",
+    "data.sentence_weights",
     "trainer.max_epochs",
     "trainer.max_steps",
     "trainer.accumulate_grad_batches",
@@ -59,7 +60,7 @@ _FIELDS = tuple(
     if field.name not in ("config", "revision", "unannotated")
 )
 _PROMPTED = ("model.backbone", "model.revision", "model.runtime.trust_remote_code", "trainer.precision")
-# What a tagger adds to its backbone.
+# What concerns the tagger alone: what it adds to its backbone, and how it is trained.
 _TAGGER = [
     "model.architecture.pooling",
     "model.architecture.dropout",
@@ -68,6 +69,7 @@ _TAGGER = [
     "model.loss",
     "model.optimizer.head_lr",
     "model.optimizer.crf_lr",
+    "data.sentence_weights",
 ]
 
 

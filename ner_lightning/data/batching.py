@@ -33,6 +33,7 @@ class Batch:
         features: cached word vectors, *Shape:* (B, W, D), or hidden states, *Shape:* (R, T, D); None
             without a feature cache.
         partial: whether any tag is unknown.
+        weights: how much each sentence counts in training; None if all count the same. *Shape:* (B,)
     """
 
     input_ids: Tensor
@@ -46,6 +47,7 @@ class Batch:
     padded: bool = True
     features: Tensor | None = None
     partial: bool = False
+    weights: Tensor | None = None
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
         """A copy on another device."""
@@ -115,6 +117,7 @@ class EncodedDataset(Dataset[Batch]):
         pad_id: the sub-token id on padding.
         features: cached features of the split.
         packed: as for `collate`.
+        weights: how much each sentence of the split counts; None if all count the same.
     """
 
     def __init__(
@@ -124,11 +127,13 @@ class EncodedDataset(Dataset[Batch]):
         features: FeatureStore | None = None,
         *,
         packed: bool = False,
+        weights: Sequence[float] | None = None,
     ) -> None:
         self.passages = passages
         self.pad_id = pad_id
         self.features = features
         self.packed = packed
+        self.weights = None if weights is None else torch.tensor(weights)
 
     def __len__(self) -> int:
         return len(self.passages)
@@ -138,6 +143,8 @@ class EncodedDataset(Dataset[Batch]):
         if self.features is not None:
             mask = batch.mask if self.features.layout.words else batch.attention_mask
             batch.features = _features(indices, self.features, mask)
+        if self.weights is not None:
+            batch.weights = self.weights[batch.index]
         return batch
 
 

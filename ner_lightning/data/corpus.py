@@ -14,6 +14,7 @@ from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.data.sentence import Sentence, unknown_entities, unknown_types
+from ner_lightning.data.sentence_weights import read_weights
 from ner_lightning.data.sources import SentenceSource, Split
 from ner_lightning.data.tokenization.encoding import Encoded, Encoder, load_tokenizer
 from ner_lightning.errors import UserError
@@ -50,6 +51,7 @@ class Corpus:
         limits: how many sentences of a split are used.
         types: the entity types; None takes them from the whole training data.
         unannotated: what words outside of marked entities are in training; see `Files`.
+        weights: a file with how much each training sentence counts; see `read_weights`.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Corpus:
         limits: Limits = Limits(),
         types: Sequence[str] | None = None,
         unannotated: Unannotated = "outside",
+        weights: str | None = None,
     ) -> None:
         self.source = source
         self.tokenizer = tokenizer
@@ -67,6 +70,7 @@ class Corpus:
         self.limits = {"train": limits.train, "valid": limits.valid}
         self._types = types
         self.unannotated = unannotated
+        self._weights = weights
         self._splits: dict[str, Split] = {}
         self._whole: dict[str, Split] = {}
         self._unknown: dict[str, dict[str, int]] = {}
@@ -129,8 +133,11 @@ class Corpus:
             split = self._read(name)
             limit = self.limits.get(name)
             if limit is not None:
-                split = Split(
-                    split.sentences[:limit], split.types, split.origin, f"{split.fingerprint}[:{limit}]"
+                split = replace(
+                    split,
+                    sentences=split.sentences[:limit],
+                    fingerprint=f"{split.fingerprint}[:{limit}]",
+                    weights=split.weights and split.weights[:limit],
                 )
             if not split.sentences:
                 raise UserError(f"{split.origin} has no sentences")
@@ -145,6 +152,10 @@ class Corpus:
             split = self.source.read(name)
             if name == "train" and self.unannotated == "unknown":
                 split = replace(split, sentences=only_entities_known(split.sentences))
+            if name == "train" and self._weights is not None:
+                weights, digest = read_weights(self._weights, split.sentences, split.origin)
+                text = f"{split.fingerprint}, weights {digest[:12]}"
+                split = replace(split, weights=weights, fingerprint=text)
             self._whole[name] = split
         return self._whole[name]
 
@@ -185,6 +196,7 @@ class Corpus:
         coded = self.encoder.encode(sentences, documents)
         more = progress.paced(coded, "sentences of text tokenised", len(sentences))
         known = self.encoded("train")
+        self._splits["train"] = replace(self.split("train"), weights=None)  # of tags, which are not learned
         offset = known[-1].index[-1] + 1  # their indices, for messages, follow those of the tagged sentences
         self._encoded["train"] = [*known, *(replace(e, index=e.index + offset) for e in more)]
 

@@ -36,12 +36,14 @@ class Split:
         types: entity types in the data set's own order; None if the source does not name them.
         origin: for messages: a file, or a Hub id with revision and split.
         fingerprint: the file's SHA-256, or the data set's commit on the Hub.
+        weights: how much each sentence counts in training; None if all count the same.
     """
 
     sentences: Sequence[Sentence]
     types: tuple[str, ...] | None
     origin: str
     fingerprint: str
+    weights: Sequence[float] | None = None
 
     @classmethod
     def of(

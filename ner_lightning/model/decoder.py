@@ -54,7 +54,13 @@ class Decoder(nn.Module):
             self.crf.requires_grad_(False)  # no gradient reaches it, and DDP refuses such parameters
 
     def losses(
-        self, emissions: Tensor, tags: Tensor, mask: Tensor, *, partial: bool = False
+        self,
+        emissions: Tensor,
+        tags: Tensor,
+        mask: Tensor,
+        *,
+        partial: bool = False,
+        weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The loss's parts, summed over words; those of weight zero are left out.
 
@@ -63,11 +69,12 @@ class Decoder(nn.Module):
             tags: gold tag ids; with `partial`, -1 where unknown. *Shape:* (B, W)
             mask: true on real words. *Shape:* (B, W)
             partial: whether some tags may be unknown: losses then sum over the possible ones.
+            weights: how much each sentence counts; None counts all the same. *Shape:* (B,)
         """
         parts: dict[str, Tensor] = {}
         given = self._partial(tags, mask) if partial else None
         if self.loss.ce or self.loss.ls:
-            softmax = word_losses(emissions, tags, mask, given)
+            softmax = word_losses(emissions, tags, mask, given, weights)
             parts |= {name: softmax[name] for name in softmax if getattr(self.loss, name)}
         if self.crf is not None and self.loss.crf:
             likelihood = (
@@ -75,7 +82,7 @@ class Decoder(nn.Module):
                 if given is None
                 else self.crf.evidence_log_likelihood(emissions, given.paths, mask)
             )
-            parts["crf"] = -likelihood.sum()
+            parts["crf"] = -(likelihood if weights is None else likelihood * weights).sum()
         if given is not None:
             tags, mask = given.ids, given.known
         return parts | {own.name: own(emissions, tags, mask) for own in self.loss.parts or ()}
@@ -83,18 +90,6 @@ class Decoder(nn.Module):
     def _partial(self, tags: Tensor, mask: Tensor) -> PartialTags:
         missed, count = self.loss.missed, len(self.labels)
         return PartialTags.of(tags, mask, count, missed=missed, constrained=self.constrained)
-
-    def counted(self, tags: Tensor, mask: Tensor, *, partial: bool) -> Tensor:
-        """The number of words that the loss is the mean of: those of which something is known.
-
-        That is all of them, unless tags are unknown and nothing is assumed of those (`Loss.missed`).
-
-        Args:
-            tags: as for `losses`.
-            mask: as for `losses`.
-            partial: as for `losses`.
-        """
-        return (mask & (tags >= 0) if partial and self.loss.missed == 1 else mask).sum()
 
     def total(self, parts: dict[str, Tensor]) -> Tensor:
         """The weighted sum of the parts."""

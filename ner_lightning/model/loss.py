@@ -36,6 +36,33 @@ class Loss:
         if not (self.ce or self.crf or self.ls or any(part.weight for part in self.parts or ())):
             raise UserError("model.loss: all weights are zero, so there is nothing to train on")
 
+    def counted(self, tags: Tensor, mask: Tensor, *, partial: bool, weights: Tensor | None = None) -> Tensor:
+        """The number of words that the loss is the mean of: those of which something is known.
+
+        That is all of them, unless tags are unknown and nothing is assumed of those (`missed`). A word counts
+        as much as its sentence.
+
+        Args:
+            tags: gold tag ids; with `partial`, -1 where unknown. *Shape:* (B, W)
+            mask: true on real words. *Shape:* (B, W)
+            partial: whether some tags may be unknown.
+            weights: how much each sentence counts; None counts all the same. *Shape:* (B,)
+        """
+        counts = mask & (tags >= 0) if partial and self.missed == 1 else mask
+        return (counts if weights is None else counts * weights.unsqueeze(-1)).sum()
+
+    def check_weighted(self) -> None:
+        """Checks that every part can weigh sentences.
+
+        Raises:
+            UserError: a part of the user's own counts.
+        """
+        if own := [part.name for part in self.parts or () if part.weight]:
+            raise UserError(
+                f"data.sentence_weights: model.loss.parts ({', '.join(own)}) cannot weigh sentences;\n"
+                "leave out one of the two"
+            )
+
     def check_objective(self, use_crf: bool) -> None:
         """Checks that something is left to train on without a CRF, where `crf` counts nothing.
 
@@ -51,7 +78,11 @@ class Loss:
 
 
 def word_losses(
-    emissions: Tensor, tags: Tensor, mask: Tensor, partial: PartialTags | None = None
+    emissions: Tensor,
+    tags: Tensor,
+    mask: Tensor,
+    partial: PartialTags | None = None,
+    weights: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Sums of the two softmax losses over real words.
 
@@ -61,6 +92,7 @@ def word_losses(
         mask: true on real words. *Shape:* (B, W)
         partial: what is known of the tags, if some are unknown: `ce` is then that to the sum of the possible
             tags, which is 0 where all are, and `ls` is summed over words of known tags.
+        weights: how much each sentence counts; None counts all the same. *Shape:* (B,)
 
     Returns:
         `ce`, the cross-entropy to the gold tags, and `ls`, that to the uniform distribution.
@@ -73,4 +105,6 @@ def word_losses(
     # Multiplying rather than selecting: a selection would wait for the device to count the words.
     real = mask.to(emissions.dtype)
     smoothed = real if partial is None else partial.known.to(emissions.dtype)
+    if weights is not None:
+        real, smoothed = real * weights.unsqueeze(-1), smoothed * weights.unsqueeze(-1)
     return {"ce": -(gold * real).sum(), "ls": -(log_probs.mean(-1) * smoothed).sum()}

@@ -39,6 +39,8 @@ class CoNLLDataModule(pl.LightningDataModule):
         test: the same for test.
         files: how files, or the columns of what is given, are read.
         source: where sentences come from instead: a `SentenceSource` of your own, by `class_path`.
+        sentence_weights: a file with how much each training sentence counts, as `data audit` writes it: lines
+            of JSON with words and weight. Null counts all the same.
         types: the entity types; null takes them from the training data, all of it also with `limits.train`.
         encoding: how words become rows of sub-tokens.
         batches: how sentences are put into batches.
@@ -57,6 +59,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         test: Any = None,
         files: Files = Files(),
         source: SentenceSource | None = None,
+        sentence_weights: str | None = None,
         types: list[str] | None = None,
         encoding: Encoding = Encoding(),
         batches: Batches = Batches(),
@@ -73,7 +76,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         given = {"train": train, "valid": valid, "test": test}
         paths = {name: str(value) for name, value in given.items() if isinstance(value, str | Path)}
         memory = {name: value for name, value in given.items() if value is not None and name not in paths}
-        settings = {"dataset": dataset, "source": source, "seed": seed}
+        settings = {"dataset": dataset, "source": source, "seed": seed, "sentence_weights": sentence_weights}
         groups = {"files": files, "encoding": encoding, "batches": batches, "limits": limits}
         train = valid = test = None  # Lightning compares all arguments, and a data frame cannot be compared
         self.save_hyperparameters(plain(settings | groups | {name: paths.get(name) for name in given}))
@@ -81,7 +84,9 @@ class CoNLLDataModule(pl.LightningDataModule):
         if memory:
             sentences = Memory(memory, files, sentences)
         tokenizer = TokenizerSource(backbone, backbone_revision, trust_remote_code)
-        self.corpus = Corpus(sentences, tokenizer, encoding, limits, types, files.unannotated)
+        self.corpus = Corpus(
+            sentences, tokenizer, encoding, limits, types, files.unannotated, sentence_weights
+        )
         self.batches = batches
         self.seed = seed
         self._datasets: dict[str, EncodedDataset] = {}
@@ -95,7 +100,10 @@ class CoNLLDataModule(pl.LightningDataModule):
         """A split's batches."""
         if name not in self._datasets:
             self._datasets[name] = EncodedDataset(
-                self.corpus.encoded(name), self.corpus.encoder.pad_id, packed=self.batches.packing
+                self.corpus.encoded(name),
+                self.corpus.encoder.pad_id,
+                packed=self.batches.packing,
+                weights=self.corpus.split(name).weights,
             )
         return self._datasets[name]
 

@@ -115,6 +115,8 @@ class NERModule(Steps):
     def setup(self, stage: str) -> None:
         """Lets the metrics know gold types that the model does not: their entities count as missed."""
         data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, CoNLLDataModule) and stage == "fit" and data.corpus.split("train").weights:
+            self.settings.loss.check_weighted()
         if isinstance(data, CoNLLDataModule) and stage != "predict":
             name, split = ("test", "test") if stage == "test" else ("val", "valid")
             data.corpus.warn_of_unknown(split)
@@ -145,8 +147,9 @@ class NERModule(Steps):
         """One batch's loss; see `Steps.step_output`."""
         assert batch.tags is not None, "training data has tags"
         decoder = self.built.decoder
-        parts = decoder.losses(self.built(batch), batch.tags, batch.mask, partial=batch.partial)
-        words = decoder.counted(batch.tags, batch.mask, partial=batch.partial)
+        how: Any = {"partial": batch.partial, "weights": batch.weights}
+        parts = decoder.losses(self.built(batch), batch.tags, batch.mask, **how)
+        words = decoder.loss.counted(batch.tags, batch.mask, **how)
         output = self.step_output(decoder.total(parts), words)
         # For loggers and an epoch's line alone: `log` costs as much as a step of a head.
         if self.trainer.is_last_batch or logs_step(self.trainer, ahead=1):
@@ -180,11 +183,10 @@ class NERModule(Steps):
         emissions, decoder = self.built(batch), self.built.decoder
         # To the loss, words of types that the model does not know are O: the best that it can predict.
         known = torch.where(batch.tags < len(self.labels), batch.tags, 0)
-        parts = decoder.losses(emissions, known, batch.mask)
         tags = decoder.decode(emissions, batch.mask)
         metric: Any = self.metrics[stage]
         metric.update(tags, batch.tags, batch.mask)
-        metric.add_loss(decoder.total(parts))
+        metric.add_loss(decoder.total(decoder.losses(emissions, known, batch.mask)))
         return Prediction(batch.index, batch.mask, batch.tags, emissions, tags)
 
     def on_validation_epoch_end(self) -> None:
@@ -229,8 +231,7 @@ class NERModule(Steps):
         super().on_save_checkpoint(checkpoint)
         checkpoint |= self.average.save(checkpoint["state_dict"], self.built, PREFIX)
         saved = {PREFIX + name for name in saved_names(self.built)}
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {name: state[name] for name in state if name in saved}
+        checkpoint["state_dict"] = {n: v for n, v in checkpoint["state_dict"].items() if n in saved}
         checkpoint["backbone"] = {
             "name": self.settings.backbone,
             "revision": self.settings.revision,
@@ -245,6 +246,5 @@ class NERModule(Steps):
         self.configure_model()
         check_backbone(checkpoint["backbone"], self.settings.backbone, self.weights_id)
         check_types(checkpoint["hyper_parameters"]["types"], self.labels.types)
-        saved = {PREFIX + name for name in saved_names(self.built)}
-        check_names(checkpoint["state_dict"], saved)
+        check_names(checkpoint["state_dict"], {PREFIX + name for name in saved_names(self.built)})
         super().on_load_checkpoint(checkpoint)

@@ -14,6 +14,7 @@ import yaml
 from ner_lightning.commands.main import main
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.sentence import Sentence
+from ner_lightning.data.sentence_weights import LEAST
 from ner_lightning.errors import UserError
 from ner_lightning.inference.audit import audit
 
@@ -46,6 +47,9 @@ def test_an_audit_ranks_all_sentences_and_resumes(recipe, capfd):
     for name in ("doccano.jsonl", "labelstudio.json"):
         assert len(json.loads(Path("out/labelstudio.json").read_text(encoding="utf-8"))) == len(sentences)
         assert len(read_sentences(f"out/{name}")) >= len(sentences)
+    rows = [json.loads(line) for line in Path("out/weights.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["words"] for row in rows] == [list(sentence.words) for sentence in sentences]
+    assert min(row["weight"] for row in rows) >= round(LEAST, 4)
     scores = Path("out/fold1/scores.jsonl").read_bytes()
     Path("out/fold2/scores.jsonl").unlink()  # as if it had been stopped after the training
     assert main(words) == 0

@@ -82,6 +82,8 @@ def test_settings_of_files_alone_are_not_named(recipe, caplog):
         ("test", "--data.valid x"),
         ("validate", "--data.test x"),
         ("validate", "--data.batches.size 3"),
+        ("test", "--data.sentence_weights w.jsonl"),
+        ("pretrain", "--config a.yaml --data.sentence_weights w.jsonl"),
         ("baseline", "--config a.yaml --model.lora.rank 3"),
         ("baseline", "--config a.yaml --trainer.max_epochs 3"),
         ("pretrain", "--config a.yaml --trainer.callbacks x"),

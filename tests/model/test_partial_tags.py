@@ -111,7 +111,7 @@ def test_where_all_tags_are_known_the_losses_are_the_usual_ones(use_crf, constra
     torch.testing.assert_close(partial["ce"], usual["ce"], rtol=0, atol=0)
     torch.testing.assert_close(partial["ls"], usual["ls"], rtol=0, atol=0)
     torch.testing.assert_close(partial, usual, rtol=1e-12, atol=1e-12)
-    assert one.counted(tags, mask, partial=True) == one.counted(tags, mask, partial=False) == 5
+    assert one.loss.counted(tags, mask, partial=True) == one.loss.counted(tags, mask, partial=False) == 5
 
 
 @pytest.mark.parametrize("use_crf", [True, False])
@@ -124,7 +124,7 @@ def test_a_sentence_of_unknown_words_alone_has_no_loss_and_no_gradient(use_crf):
     assert abs(total.item()) < 1e-12
     assert (emissions.grad.abs() < 1e-12).all()
     assert all(p.grad is not None and (p.grad == 0).all() for p in one.parameters())
-    assert one.counted(tags, mask, partial=True) == 0
+    assert one.loss.counted(tags, mask, partial=True) == 0
 
 
 def test_cross_entropy_is_that_to_the_possible_tags():
@@ -138,7 +138,7 @@ def test_cross_entropy_is_that_to_the_possible_tags():
     rest = p[1, 0] + 0.3 * (p[1, 1] + p[1, 3] + p[1, 4])
     last = p[2, 0] + 0.3 * p[2, 1:].sum()
     torch.testing.assert_close(missed["ce"], -p[0, 1].log() - rest.log() - last.log())
-    assert decoder(loss=Loss(missed=0.3)).counted(tags, mask, partial=True) == 3
+    assert Loss(missed=0.3).counted(tags, mask, partial=True) == 3
 
 
 class Seen(LossPart):
