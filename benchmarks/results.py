@@ -91,6 +91,30 @@ def pretraining(rows: Sequence[Row]) -> str:
 COLUMNS = ("valid f1", "test precision", "test recall", "test f1")
 
 
+def cells(kind: str) -> Callable[[Sequence[Row]], str]:
+    """The trainings of a program of `cells`: what distinguishes them, seeds, mean scores and deviation."""
+
+    def table(rows: Sequence[Row]) -> str:
+        found: dict[str, list[Row]] = {}
+        for row in rows:
+            if row["config"].startswith(f"{kind} "):
+                found.setdefault(", ".join(row["overrides"]), []).append(row)
+        body = [
+            [
+                name,
+                ", ".join(map(str, sorted({row["seed"] for row in same}))),
+                *(
+                    _mean([r["value"] for r in same if f"{r['split']} {r['metric']}" == column])
+                    for column in COLUMNS
+                ),
+            ]
+            for name, same in found.items()
+        ]
+        return markdown_table(["data", "seeds", *COLUMNS], body) if body else "Not measured yet.\n"
+
+    return table
+
+
 def bench(kind: str) -> Callable[[Sequence[Row]], str]:
     """What one measurement found: medians, spread over rounds, and where."""
 
@@ -152,6 +176,9 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "calibration": bench("calibration"),
     "data": bench("data"),
     "audit": bench("audit"),
+    "audit_weights": cells("audit weights"),
+    "partial_annotation": cells("partial annotation"),
+    "annotation_rounds": cells("annotation rounds"),
     "candidates": bench("cost of candidates"),
     "ladder_conll2003": partial(ladder, "conll2003"),
     "ladder_conll2003_full": partial(ladder, "conll2003_full"),

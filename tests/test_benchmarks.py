@@ -3,6 +3,7 @@ import re
 import time
 from pathlib import Path
 
+import annotation_rounds
 import cache_speed
 import candidate_cost
 import crf
@@ -516,28 +517,47 @@ def test_partial_annotation_removes_entities_whole():
     assert partial_annotation.thinned(sentences, 0.5, seed=2) != kept
 
 
+def tiny_options(llama, *more):
+    """Options of `cells` with which a training takes seconds."""
+    small = ["data.limits.train=12", "data.limits.valid=8", "trainer.precision=32-true"]
+    small += ["trainer.accelerator=cpu", f"model.backbone={llama}", *more]
+    recipe = ["--config", str(ROOT / "configs/quickstart.yaml")]
+    return [*recipe, *(f"--option={option}" for option in small)]
+
+
 def test_partial_annotation_measures_each_cell_once(llama, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "results.json"
-    small = [
-        "trainer.max_epochs=1",
-        "data.limits.train=12",
-        "data.limits.valid=8",
-        "trainer.precision=32-true",
-    ]
-    options = [
-        f"--option={option}" for option in [f"model.backbone={llama}", *small, "trainer.accelerator=cpu"]
-    ]
-    recipe = ["--config", str(ROOT / "configs/quickstart.yaml")]
-    words = ["--seeds", "1", *recipe, "--record", str(file), *options]
+    words = ["--seeds", "1", "--record", str(file), *tiny_options(llama, "trainer.max_epochs=1")]
     assert partial_annotation.main([*words, "--arms", "missed"]) == 0
     rows = read_rows(file)
     assert {(row["split"], row["metric"]) for row in rows} >= {("valid", "f1"), ("test", "f1")}
     assert {row["config"] for row in rows} == {"partial annotation quickstart"}
     assert rows[0]["overrides"][:2] == ["0.5 removed", "missed"]
-    run = json.loads((tmp_path / "runs/partial_missed/1/run.json").read_text())
+    run = json.loads((tmp_path / "runs/partial_annotation_0.5_removed_missed/1/run.json").read_text())
     assert "--model.loss.missed=0.5" in run["command"]
     assert "--data.files.unannotated=unknown" in run["command"]
     assert partial_annotation.main([*words, "--arms", "missed", "complete"]) == 0
     assert "missed, seed 1: measured already" in capsys.readouterr().out
     assert len(read_rows(file)) == 2 * len(rows)
+
+
+def test_annotation_rounds_add_texts_to_those_of_the_round_before(llama, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "results.json"
+    words = ["--seeds", "1", "--texts", "8", "--rounds", "3", "--steps", "2", "--record", str(file)]
+    words += tiny_options(llama)
+    assert annotation_rounds.main(words) == 0
+    cells = {tuple(row["overrides"][:2]) for row in read_rows(file)}
+    later = {(arm, f"{count} texts") for arm in annotation_rounds.ARMS for count in (16, 24)}
+    assert cells == {("first", "8 texts"), *later}
+    for arm in annotation_rounds.ARMS:
+        kept = set()
+        for name, count in (("first_8", 8), (f"{arm}_16", 16), (f"{arm}_24", 24)):
+            sentences = read_sentences(f"runs/annotation_rounds/{name}_seed_1.conll")
+            assert len(sentences) == count
+            assert kept <= {sentence.words for sentence in sentences}
+            kept = {sentence.words for sentence in sentences}
+    capsys.readouterr()
+    assert annotation_rounds.main(words) == 0
+    assert capsys.readouterr().out.count("measured already") == 5

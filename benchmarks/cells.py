@@ -1,0 +1,99 @@
+"""Cells: trainings on changed data, each with rows when it ends, so that a program can be stopped and resumed."""
+
+import argparse
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import record
+import results
+
+from ner_lightning.commands.api import RunResult, evaluate, train
+from ner_lightning.runs.folder import STAGES, Run
+from ner_lightning.runs.results import FIELDS, add_rows, describe_data, read_rows
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The trainings of a program.
+
+    Attributes:
+        kind: which table their rows belong to, the first word or words of their config.
+        configs: a recipe and overlays.
+        options: options that all trainings share.
+        command: the program's command line.
+        file: the results file.
+    """
+
+    kind: str
+    configs: Sequence[str]
+    options: Mapping[str, Any]
+    command: Sequence[str]
+    file: Path
+
+    def run(self, names: Sequence[str], seed: int, options: Mapping[str, Any]) -> RunResult | None:
+        """Trains and scores a cell, and records it.
+
+        Args:
+            names: what distinguishes it from other cells.
+            seed: of the training.
+            options: its options beside the shared ones.
+
+        Returns:
+            the run; None if it has rows already.
+        """
+        recipe = " ".join([self.kind, *(Path(file).stem for file in self.configs)])
+        overrides = [*names, *(f"{key}={value}" for key, value in self.options.items())]
+        shared: dict[str, Any] = {"config": recipe, "overrides": overrides, "seed": seed}
+        label = f"{', '.join(names)}, seed {seed}"
+        if any(all(row[k] == v for k, v in shared.items()) for row in read_rows(self.file)):
+            print(f"{label}: measured already", flush=True)
+            return None
+        begin = time.monotonic()
+        given = {**self.options, "name": "_".join([self.kind.replace(" ", "_"), *names]).replace(" ", "_")}
+        run = train(self.configs, given | {"seed_everything": seed} | options)
+        evaluate(run)
+        shared["minutes"] = (time.monotonic() - begin) / 60
+        shared["command"] = shlex.join(["python", *self.command])
+        rows = rows_of(run.path, shared)
+        add_rows(rows, self.file)
+        scores = {f"{row['split']} {row['metric']}": f"{row['value']:.4f}" for row in rows}
+        print(f"{label}: {scores}, {shared['minutes']:.1f} minutes", flush=True)
+        return run
+
+
+def add_options(parser: argparse.ArgumentParser, recipe: Sequence[str]) -> None:
+    """The options that all such programs have."""
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--config", nargs="+", default=list(recipe), help="a recipe and overlays")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of all cells")
+    parser.add_argument("--record", type=Path, default=results.FILE, help="the results file to add rows to")
+
+
+def cells_of(kind: str, script: str, options: argparse.Namespace, words: Sequence[str]) -> Cells:
+    """The cells that the options of `add_options` describe."""
+    shared = dict(option.split("=", 1) for option in options.option)
+    return Cells(kind, options.config, shared, [f"benchmarks/{script}", *words], options.record)
+
+
+def rows_of(run: Path, shared: dict[str, Any]) -> list[dict[str, Any]]:
+    """The scores of a run, each counted again from the predictions."""
+    metrics, about = Run(run).read("metrics.json"), Run(run).read("run.json")
+    rows = []
+    for split, stage in STAGES.items():
+        file = run / f"predictions.{split}.jsonl"
+        if file.is_file():
+            counted = record.check(file, stage, metrics)
+            source = about["data"][split]
+            about_split = {
+                "data": describe_data(source["origin"], source["fingerprint"]),
+                "split": split,
+                "versions": about["versions"],
+                "machine": about["machine"],
+                "commit": about["commit"],
+            }
+            rows += [shared | about_split | {"metric": m, "value": counted[m]} for m in record.METRICS]
+    return [{name: row[name] for name in (*FIELDS, "minutes")} for row in rows]
