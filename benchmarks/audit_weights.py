@@ -1,7 +1,8 @@
-"""What the weights of an audit are worth: python benchmarks/audit_weights.py FOLDER --record docs/results.json.
+"""What an audit's weights are worth: python benchmarks/audit_weights.py FOLDER --record docs/results.json.
 
-FOLDER is that of `audit_sample.py`: training data with wrong labels, and their audit. Trains on these data with
-every sentence counting the same, with the audit's weights, and without the sentences whose weight is the least.
+FOLDER is that of `audit_sample.py`: training data with wrong labels, and their audit. Trains on these data
+with every sentence counting the same, with the audit's weights, and without the sentences whose weight is the
+least.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Cells: trainings on changed data, each with rows when it ends, so that a program can be stopped and resumed."""
+"""Cells: trainings on changed data, each with rows when it ends, so that a program can stop and resume."""
 
 import argparse
 import shlex
