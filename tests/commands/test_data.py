@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import label_studio
 import pyarrow.parquet as pq
 import pytest
 
@@ -99,6 +100,8 @@ def test_formats_of_annotation_tools_are_named(place, capsys, format, output):
     write("t.jsonl", json.dumps(TEXT) + "\n")
     done(capsys, "convert", "t.jsonl", "--output", output, "--to", format)
     found = read_sentences(output)
+    if format == "labelstudio":
+        assert not label_studio.errors_of(json.loads(Path(output).read_text()), ["PER", "LOC", "ORG", "MISC"])
     assert [s.words for s in found] == WORDS
     assert [s.tags for s in found] == TAGS
     assert {s.within.text for s in found} == {TEXT["text"]}

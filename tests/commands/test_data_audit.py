@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 
+import label_studio
 import pytest
 import taggers
 import tiny
@@ -47,6 +48,8 @@ def test_an_audit_ranks_all_sentences_and_resumes(recipe, capfd):
     for name in ("doccano.jsonl", "labelstudio.json"):
         assert len(json.loads(Path("out/labelstudio.json").read_text(encoding="utf-8"))) == len(sentences)
         assert len(read_sentences(f"out/{name}")) >= len(sentences)
+    tasks = json.loads(Path("out/labelstudio.json").read_text(encoding="utf-8"))
+    assert not label_studio.errors_of(tasks, ["PER", "ORG", "LOC", "MISC"])
     rows = [json.loads(line) for line in Path("out/weights.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["words"] for row in rows] == [list(sentence.words) for sentence in sentences]
     assert min(row["weight"] for row in rows) >= round(LEAST, 4)

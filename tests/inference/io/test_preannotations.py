@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import label_studio
 import pytest
 import taggers
 
@@ -34,6 +35,7 @@ def test_preannotations_are_read_again(tagger, caplog, format, name):
     assert flat == [("".join(text.split()), kind) for each in expected for text, kind in each]
     assert ("the predictions of a model are read" in caplog.text) == (format == "labelstudio")
     rows = json.loads(Path(name).read_text(encoding="utf-8")) if name == "a.json" else []
+    assert not label_studio.errors_of(rows, tagger.labels.types)
     for row, tagged in zip(rows, tagger(TEXTS), strict=False):
         (prediction,) = row["predictions"]
         assert [r["score"] for r in prediction["result"]] == [round(e.score, 6) for e in tagged.entities]
@@ -41,6 +43,15 @@ def test_preannotations_are_read_again(tagger, caplog, format, name):
             r["value"]["text"] == tagged.text[r["value"]["start"] : r["value"]["end"]]
             for r in prediction["result"]
         )
+
+
+def test_label_studio_finds_what_is_wrong(tagger):
+    assert main(["predict", "--input", "in.txt", "--output", "a.json", "--to", "labelstudio"]) == 0
+    rows = json.loads(Path("a.json").read_text(encoding="utf-8"))
+    with_entities = next(row for row in rows if row["predictions"][0]["result"])
+    assert label_studio.errors_of([with_entities], ["OTHER"]), "its labels are not those of the project"
+    del with_entities["predictions"][0]["result"][0]["value"]["end"]
+    assert label_studio.errors_of([with_entities], tagger.labels.types)
 
 
 def test_a_list_needs_a_file(tagger, capsys):
