@@ -4,6 +4,7 @@
 `python tests/rank_jobs.py steps FOLDER` trains 20 steps in float64 on one rank and on two, and accumulates.
 `python tests/rank_jobs.py modes FOLDER` trains a few steps in each way of training on two ranks.
 `python tests/rank_jobs.py torchrun FOLDER` runs a recipe of one device in two ranks of torchrun's.
+`python tests/rank_jobs.py quantized FOLDER` trains around 4-bit weights on one rank and on two.
 `python tests/rank_jobs.py epochs FOLDER` counts the batches, sentences and validations of eight epochs.
 """
 
@@ -151,6 +152,25 @@ def modes(folder: Path) -> dict[str, object]:
     return found
 
 
+def quantized(folder: Path) -> dict[str, object]:
+    """Two epochs around 4-bit weights on one rank and on two of half its batch, and what both predict."""
+    tiny.write_llama(folder / "wide", hidden_size=64, intermediate_size=128)
+    words = ["--model.quantization=nf4", f"--model.backbone={folder / 'wide'}", "--trainer.max_epochs=2"]
+    words += ["--trainer.num_sanity_val_steps=0", "--model.architecture.dropout=0"]
+    states, steps, predictions = [], [], []
+    for world, size in ((1, 4), (2, 2)):
+        name = f"q{world}"
+        fit = ["fit", "--config", "recipe.yaml", "--name", name, f"--data.batches.size={size}", *words]
+        forks.run(folder, fit, folder / f"{name}.log", world)
+        run = folder / f"runs/{name}/1"
+        last = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+        states.append(last["state_dict"])
+        steps.append(last["global_step"])
+        rows = (run / "predictions.valid.jsonl").read_text().splitlines()
+        predictions.append([json.loads(row)["predicted"] for row in rows])
+    return {"weights": _distance(*states), "steps": steps, "predictions": predictions}
+
+
 def epochs(folder: Path) -> dict[str, object]:
     """Each epoch's training batches by rank, as lists of sentences, and the epochs that were validated."""
     sentences = (folder / "data/train.txt").read_text().strip().split("\n\n")
@@ -245,4 +265,5 @@ if __name__ == "__main__":
     where.mkdir(parents=True)
     prepare(where)
     jobs = {"metrics": metrics, "steps": steps, "modes": modes, "epochs": epochs, "torchrun": torchrun}
+    jobs["quantized"] = quantized
     print(json.dumps(jobs[sys.argv[1]](where)))

@@ -62,6 +62,7 @@ def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool) -> str:
 
 def _model(manifest: Mapping[str, Any], name: str) -> Iterator[Block]:
     settings, about = manifest["settings"], manifest["about"]
+    quantization = settings.get("quantization", "none")
     yield Heading(1, name)
     yield Text(f"A named-entity tagger for {', '.join(manifest['types'])}, made with ner-lightning.")
     size = about.get("parameters")
@@ -77,6 +78,7 @@ def _model(manifest: Mapping[str, Any], name: str) -> Iterator[Block]:
         ],
         ["form", _FORMS[manifest["form"]]],
         ["precision", "bf16" if manifest["bf16"] else "fp32"],
+        ["backbone's weights", {"nf4": "4 bits (nf4)", "int8": "8 bits"}.get(quantization, "not quantised")],
     ]
     if size:
         rows.append(["parameters", f"{size:,}, of which {about.get('trained_parameters'):,} were trained"])
@@ -156,6 +158,14 @@ def _scores(about: Mapping[str, Any]) -> Iterator[Block]:
         for name, value in [*part["all"].items(), *((f"f1 {k}", v) for k, v in part["f1 by type"].items())]
     ]
     yield Table("Scores", ["split", "score", "value", "95% interval"], rows)
+    if changed := about.get("dequantized"):
+        yield Text(
+            "The backbone was quantised in training and is not any more. On "
+            f"{changed['sentences']:,} validation sentences F1 was {changed['f1 before']:.4f} with quantised "
+            f"weights and is {changed['f1 after']:.4f}; emissions, {changed['emissions']:.2f} on average, "
+            f"differ by {changed['mean difference']:.4f} on average, {changed['largest difference']:.4f} at "
+            "most."
+        )
 
 
 def _interval(value: list[float]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ner_lightning.errors import UserError
 from ner_lightning.export import exported_weights
 from ner_lightning.export.card import model_card, public_name
+from ner_lightning.export.dequantized import compare
 from ner_lightning.export.facts import facts
 from ner_lightning.inference.loading import (
     ADAPTER,
@@ -64,8 +65,11 @@ def export(
     files = find(run, root, trust=trust)
     _check_format(files, format, dtype)
     encoder = files.encoder()
-    # Adapters are merged in fp32; only the result is rounded.
-    tagger = files.build("cpu", bf16=False, merge=format != ADAPTER)
+    merges = format != ADAPTER
+    # Adapters are merged in fp32; only the result is rounded. Weights are quantised as in training.
+    dequantizes = merges and files.quantized
+    bf16 = files.bf16 and dequantizes
+    tagger = files.build("cpu", bf16=bf16, merge=merges, dequantize=dequantizes)
     manifest = _manifest(files, format, dtype, temperature)
     manifest["encoding"]["max_length"] = encoder.max_length
     stage(f"Writing {output} ...")
@@ -77,6 +81,8 @@ def export(
             exported_weights.write_graph(tagger, draft)
         else:
             loads = exported_weights.write_merged(tagger, files, draft, manifest["bf16"])
+        if format == MERGED and dequantizes:
+            manifest["about"]["dequantized"] = compare(files, encoder, tagger)
         exported_weights.write_tokenizer(encoder, draft)
         card = model_card(manifest, output.name, loads=loads)
         (draft / "README.md").write_text(card, encoding="utf-8")
@@ -141,6 +147,7 @@ def _manifest(
     if format != ADAPTER:
         settings |= {"peft": "none", "freeze_backbone": True, "backbone": ".", "revision": None}
         settings["architecture"] = {**settings["architecture"], "unfreeze_top": 0}
+        settings["quantization"] = "none"
         origin["name"] = public_name(origin.get("name"))
         origin.pop("folder", None)
     training = run_of(files.path) if files.form == CHECKPOINT else None

@@ -79,6 +79,11 @@ class TaggerFiles:
         """The settings of an ensemble's members after the first; empty for a single tagger."""
         return self.settings.get(MEMBERS) or ()
 
+    @property
+    def quantized(self) -> bool:
+        """Whether the backbone's weights are in few bits."""
+        return str(self.settings.get("quantization", "none")) != "none"
+
     def encoder(self) -> Encoder:
         """The encoder, from words to sub-tokens."""
         encoding = self.encoding
@@ -89,18 +94,22 @@ class TaggerFiles:
             encoding = replace(encoding, max_length=length)
         return Encoder(load_tokenizer(self.pretrained, trust_remote_code=self.trust), encoding)
 
-    def build(self, device: str, *, bf16: bool | None = None, merge: bool = True) -> Tagger:
+    def build(
+        self, device: str, *, bf16: bool | None = None, merge: bool = True, dequantize: bool = False
+    ) -> Tagger:
         """Builds the model.
 
         Args:
             device: where it will run.
             bf16: run the backbone in bf16; None: as it was trained.
-            merge: merge adapters into the backbone.
+            merge: merge adapters into the backbone, unless it is quantised.
+            dequantize: hold quantised weights in fp32, so that adapters can be merged; `bf16` then only says
+                in which type they were quantised.
 
         Raises:
             UserError: the backbone or the parameters are not those of the training.
         """
-        tagger = self._onnx() if self.form == ONNX else self._torch(device, bf16)
+        tagger = self._onnx() if self.form == ONNX else self._torch(device, bf16, dequantize)
         check_names(self.state, saved_names(tagger))
         tagger.load_state_dict(self.state, strict=False)
         if merge:
@@ -118,7 +127,7 @@ class TaggerFiles:
         decoder = Decoder(labels, use_crf=settings.use_crf, constrained=constrained, loss=settings.loss)
         return Tagger(GraphEmitter(self.path / GRAPH, settings.architecture.pooling), decoder)
 
-    def _torch(self, device: str, bf16: bool | None) -> Tagger:
+    def _torch(self, device: str, bf16: bool | None, dequantize: bool) -> Tagger:
         settings, *members = (
             TaggerSettings.read(values, trust=self.trust) for values in (self.settings, *self.members)
         )
@@ -126,6 +135,7 @@ class TaggerFiles:
             bf16=self.bf16 if bf16 is None else bf16,
             device_type=torch.device(device).type,
             mergeable=self.form != MERGED,
+            dequantized=dequantize,
         )
         tagger, fingerprint = build_tagger(
             settings, LabelSet(self.types), target, members=members, pretrained=self.pretrained

@@ -15,6 +15,7 @@ from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.emitter import BackboneEmitter, EnsembleEmitter
 from ner_lightning.model.masks import hide_right_context
+from ner_lightning.model.quantization import dequantize, without_outliers
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.model.weights import load_backbone
@@ -31,7 +32,8 @@ class Target:
         device_type: `cpu` or `cuda`, where it will run.
         packed: it will be given packed rows.
         mergeable: keep all weights in fp32, so that adapters can be merged into them; see
-            `BackboneEmitter.merge`.
+            `BackboneEmitter.merge`. Quantised weights stay as they are, and cannot be merged.
+        dequantized: quantise the weights, but hold the values that result in fp32.
         compiled: compile each layer.
         cached: leave frozen layers uncompiled: their output is cached, so that they run only once.
     """
@@ -42,6 +44,7 @@ class Target:
     mergeable: bool = False
     compiled: bool = False
     cached: bool = False
+    dequantized: bool = False
 
 
 def build_tagger(
@@ -138,7 +141,8 @@ def set_up(
         )
     hide_right_context(backbone, architecture.causal_below)
     stage(f"Checking that its attention is {settings.attention} ...")
-    verify_attention(backbone, settings.attention, packed=packed, causal_below=architecture.causal_below)
+    with without_outliers(backbone):
+        verify_attention(backbone, settings.attention, packed=packed, causal_below=architecture.causal_below)
     adapt(
         backbone,
         freeze=settings.freeze_backbone,
@@ -164,7 +168,8 @@ def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, 
     quiet_loading()
     asks_hub = pretrained.on_hub and not pretrained.kwargs["local_files_only"]
     stage(f"Loading {pretrained.label}{', downloading what the cache lacks' if asks_hub else ''} ...")
-    mergeable = target.mergeable and not shared
+    quantized = settings.quantization != "none"
+    mergeable = target.mergeable and not shared and not quantized
     backbone = load_backbone(
         pretrained,
         attention=settings.attention,
@@ -173,7 +178,12 @@ def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, 
         bf16=target.bf16,
         device_type=target.device_type,
         trust_remote_code=settings.runtime.trust_remote_code,
+        quantization=settings.quantization,
     )
+    if quantized and target.dequantized:
+        backbone = Backbone(dequantize(backbone.model), pretrained=pretrained)
+    elif quantized and target.device_type == "cpu":
+        stage(f"Weights in {settings.quantization} are slow on a CPU; an exported tagger has none.")
     prepare = settings.architecture.prepare
     if prepare is not None:
         backbone = Backbone(prepare(backbone.model), bf16=target.bf16, pretrained=pretrained)
@@ -192,6 +202,7 @@ def _shared_part(settings: Mapping[str, Any]) -> list[Any] | None:
         return None
     return [
         *(settings[name] for name in ("backbone", "revision", "attention", "peft")),
+        settings.get("quantization", "none"),
         *(architecture[name] for name in ("layers", "causal_below", "prepare")),
         settings["runtime"]["attn_implementation"],
     ]

@@ -41,6 +41,24 @@ def check_backbone(origin: Mapping[str, Any], name: str, weights: str | None) ->
         )
 
 
+def check_belongs(
+    checkpoint: Mapping[str, Any], name: str, weights: str | None, types: Sequence[str]
+) -> None:
+    """Checks that a checkpoint has a model's backbone and entity types.
+
+    Args:
+        checkpoint: as Lightning reads it.
+        name: the address of the model's backbone.
+        weights: the fingerprint of its weights.
+        types: the model's entity types.
+
+    Raises:
+        UserError: it has not.
+    """
+    check_backbone(checkpoint["backbone"], name, weights)
+    check_types(checkpoint["hyper_parameters"]["types"], types)
+
+
 def check_types(known: Sequence[str], wanted: Sequence[str]) -> None:
     """Compares a checkpoint's entity types with the model's.
 

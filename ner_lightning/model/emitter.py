@@ -12,6 +12,7 @@ from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.layer_split import LayerSplit
 from ner_lightning.model.masks import hidden_states
+from ner_lightning.model.quantization import is_quantized
 from ner_lightning.model.tagger_settings import Architecture
 from ner_lightning.model.word_vectors import pool
 
@@ -73,11 +74,11 @@ class BackboneEmitter(Emitter):
             return hidden_states(self.backbone, batch)
 
     def merge(self) -> None:
-        """Folds the adapters into the backbone, unless other emitters share it.
+        """Folds the adapters into the backbone, unless other emitters share it or it is quantised.
 
         The sums are made in fp32, and rounded only then if the backbone runs in bf16.
         """
-        if self.adapter is not None:
+        if self.adapter is not None or is_quantized(self.backbone.model):
             return
         merge_adapters(self.backbone)
         if self.backbone.bf16:

@@ -58,6 +58,7 @@ class FeatureCache:
             "causal_below": self.causal_below,
             "attention": backbone.config._attn_implementation,
             "bf16": backbone.bf16,
+            "quantization": str(getattr(backbone.config, "quantization_config", None)),
             "dtype": str(self.dtype),
         }
 

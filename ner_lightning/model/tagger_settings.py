@@ -11,6 +11,7 @@ from ner_lightning.model.adapters import Lora
 from ner_lightning.model.backbone import Attention, AttentionImplementation
 from ner_lightning.model.extensions import Preparation, preparation
 from ner_lightning.model.loss import Loss
+from ner_lightning.model.quantization import Quantization
 from ner_lightning.system.plain_settings import build, fixed
 from ner_lightning.system.ranges import BelowOne, NonNegativeInt, PositiveFloat, PositiveInt, check_arguments
 
@@ -95,6 +96,7 @@ class TaggerSettings:
     freeze_backbone: bool = fixed("weights")
     peft: Peft = fixed("weights")
     use_crf: bool = fixed("weights")
+    quantization: Quantization = fixed("weights", "none")
     lora: Lora = Lora()
     architecture: Architecture = Architecture()
     loss: Loss = Loss()
@@ -107,6 +109,21 @@ class TaggerSettings:
                 f"model.architecture.causal_below is {below}; it counts the causal layers at the bottom of a "
                 "backbone whose model.attention is bidirectional"
             )
+        if self.quantization != "none":
+            self._check_quantized()
+
+    def _check_quantized(self) -> None:
+        """Raises UserError where weights would be trained that are quantised, and so cannot be."""
+        trained = {
+            "model.freeze_backbone false": not self.freeze_backbone,
+            "model.architecture.unfreeze_top above 0": self.architecture.unfreeze_top > 0,
+        }
+        for setting, trains in trained.items():
+            if trains:
+                raise UserError(
+                    f"model.quantization {self.quantization} and {setting}: weights of so few bits cannot be "
+                    "trained;\nleave the backbone frozen, and train adapters (model.peft lora)"
+                )
 
     @property
     def adapters(self) -> Lora | None:

@@ -11,6 +11,7 @@ from ner_lightning.data.gguf import forget, read_once
 from ner_lightning.data.pretrained import Pretrained, no_foreign_code
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import Attention, AttentionImplementation, Backbone
+from ner_lightning.model.quantization import Quantization, keep_format, quantized_loading
 
 ROPE = "rope_freqs.weight"  # Llama 3's divisors of RoPE's frequencies, in GGUF files
 
@@ -24,6 +25,7 @@ def load_backbone(
     bf16: bool = False,
     device_type: str = "cpu",
     trust_remote_code: bool = False,
+    quantization: Quantization = "none",
 ) -> Backbone:
     """Loads a backbone without any head.
 
@@ -35,6 +37,7 @@ def load_backbone(
         bf16: it will be run in bf16, whatever the type of its weights.
         device_type: `cpu` or `cuda`, for that choice.
         trust_remote_code: run code that comes with the weights.
+        quantization: of its linear layers.
 
     Returns:
         the backbone, all of its weights trained.
@@ -44,12 +47,14 @@ def load_backbone(
     options: dict[str, Any] = dict(pretrained.kwargs) | _attention(implementation, device_type, bf16)
     with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
         options |= _gguf_options(pretrained)
+        options |= quantized_loading(quantization, pretrained, dtype, device_type)
         model: nn.Module = AutoModel.from_pretrained(
             pretrained.name, dtype=dtype, trust_remote_code=trust_remote_code, **options
         )
     forget()
     if getattr(model, "_hf_peft_config_loaded", False):  # whose weights the identity would not cover
         raise UserError(f"model.backbone: {pretrained.label} is an adapter; merge it into its model first")
+    keep_format(model)
     config: Any = model.config
     config.use_cache = False
     config.is_causal = attention == "causal"

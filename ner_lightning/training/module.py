@@ -14,10 +14,11 @@ from ner_lightning.metrics.entity_f1 import EntityF1
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.backbone import Attention
 from ner_lightning.model.build import Target, build_tagger
-from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, saved_names
+from ner_lightning.model.checkpoint import check_belongs, check_names, saved_names
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.extensions import preparation
 from ner_lightning.model.loss import Loss
+from ner_lightning.model.quantization import Quantization
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import Architecture, Cache, Peft, Runtime, TaggerSettings
 from ner_lightning.system.plain_settings import coerced, plain
@@ -31,7 +32,6 @@ from ner_lightning.training.prediction import Prediction
 from ner_lightning.training.steps import Steps
 
 register()
-HALF = "bf16-mixed"
 PREFIX = "tagger."
 EVALUATIONS = ("validate", "test", "predict")  # what a trainer does outside of a fit
 
@@ -48,6 +48,7 @@ class NERModule(Steps):
         peft: `lora` adds adapters, `none` does not.
         lora: the adapters' settings.
         use_crf: a CRF over the words; false for a softmax at each word.
+        quantization: hold the frozen backbone in 4 (nf4) or 8 bits (int8); needs the extra `quant`.
         architecture: what else the tagger is made of.
         loss: weights of the loss's parts.
         optimizer: learning rates, their schedule, and averaging.
@@ -66,6 +67,7 @@ class NERModule(Steps):
         peft: Peft = "lora",
         lora: Lora = Lora(),
         use_crf: bool = True,
+        quantization: Quantization = "none",
         architecture: Architecture = Architecture(),
         loss: Loss = Loss(),
         optimizer: Optimizer = Optimizer(),
@@ -89,18 +91,18 @@ class NERModule(Steps):
             peft=peft,
             lora=coerced(Lora, lora),
             use_crf=use_crf,
+            quantization=quantization,
             architecture=replace(architecture, prepare=preparation(architecture.prepare, trust=trust)),
             loss=loss,
             runtime=runtime,
         )
         self.members = [TaggerSettings.read(member, trust=trust) for member in members or ()]
         self.optimizer_settings, self.cache = optimizer, coerced(Cache, cache)
-        more = {"types": types, "optimizer": optimizer, "cache": self.cache, "members": members}
-        self.save_hyperparameters(plain(self.settings) | plain(more))
+        more = plain({"types": types, "optimizer": optimizer, "cache": self.cache, "members": members})
+        self.save_hyperparameters(plain(self.settings) | more)
         self.strict_loading = False  # the frozen backbone is not in a checkpoint; see load_state_dict
         self.labels = LabelSet(tuple(types))
-        self.pretrained = locate(backbone, revision)
-        self.weights_id: str | None = None
+        self.pretrained, self.weights_id = locate(backbone, revision), ""
         self.tagger: Tagger | None = None
         self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
         self.average = WeightAverage(optimizer.averaging)
@@ -132,16 +134,15 @@ class NERModule(Steps):
             raise UserError("an ensemble is not trained; train its members, and put them together again")
         batches = getattr(getattr(trainer, "datamodule", None), "batches", None)
         target = Target(
-            bf16=trainer is not None and trainer.precision == HALF,
+            bf16=trainer is not None and trainer.precision == "bf16-mixed",
             device_type=self.device.type if trainer is None else trainer.strategy.root_device.type,
             packed=batches is not None and batches.packing,
             mergeable=self._merges,
             compiled=self.settings.runtime.compile and not self._merges,  # one pass ends before it would pay
             cached=self.cache.enabled,
         )
-        self.tagger, self.weights_id = build_tagger(
-            self.settings, self.labels, target, members=self.members, pretrained=self.pretrained
-        )
+        given: Any = {"members": self.members, "pretrained": self.pretrained}
+        self.tagger, self.weights_id = build_tagger(self.settings, self.labels, target, **given)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """One batch's loss; see `Steps.step_output`."""
@@ -244,7 +245,6 @@ class NERModule(Steps):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks that a checkpoint belongs to this model: same backbone weights, same parameters."""
         self.configure_model()
-        check_backbone(checkpoint["backbone"], self.settings.backbone, self.weights_id)
-        check_types(checkpoint["hyper_parameters"]["types"], self.labels.types)
+        check_belongs(checkpoint, self.settings.backbone, self.weights_id, self.labels.types)
         check_names(checkpoint["state_dict"], {PREFIX + name for name in saved_names(self.built)})
         super().on_load_checkpoint(checkpoint)
