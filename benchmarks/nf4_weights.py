@@ -1,8 +1,9 @@
 """What 4 bits cost in quality: python benchmarks/nf4_weights.py --record docs/results.json.
 
 Rounds the weights of SmolLM2's linear layers to nf4, as `model.quantization nf4` does, holds the values that
-result in bf16, and trains the quickstart's recipe on them: the same numbers as with 4-bit weights, at the speed
-of bf16. The recipe on the weights as they are is trained beside it. A cell is one of the two with a seed.
+result in bf16, and trains the quickstart's recipe on them: the same numbers as with 4-bit weights, at the
+speed of bf16. The recipe on the weights as they are is trained beside it. A cell is one of the two with a
+seed.
 """
 
 import argparse
@@ -52,7 +53,9 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     add_options(parser, RECIPE)
     parser.add_argument("--backbone", default=BACKBONE, help="whose weights are rounded")
-    parser.add_argument("--folder", type=Path, default=Path("runs/nf4_weights"), help="of the rounded weights")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/nf4_weights"), help="of the rounded weights"
+    )
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)
     cells = cells_of(CONFIG, "nf4_weights.py", options, words)

@@ -39,10 +39,7 @@ def quantized_loading(
             f"model.quantization is {quantization}, but {pretrained.label} is a GGUF file, whose weights are "
             "read as bf16;\nname the model's folder or Hub id, or set model.quantization none"
         )
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise UserError(
-            f"model.quantization {quantization} needs bitsandbytes: pip install 'ner-lightning[quant]'"
-        )
+    check_bitsandbytes(f"model.quantization {quantization}")
     from transformers import BitsAndBytesConfig
 
     for name in ("autograd._functions", "backends.cpu.ops"):  # it computes in fp16; a package is not there
@@ -60,6 +57,12 @@ def quantized_loading(
     if device_type == "cuda":
         options["device_map"] = {"": torch.cuda.current_device()}
     return options
+
+
+def check_bitsandbytes(setting: str) -> None:
+    """Raises UserError if bitsandbytes is not installed, which a setting needs."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(f"{setting} needs bitsandbytes: pip install 'ner-lightning[quant]'")
 
 
 def keep_format(model: nn.Module) -> None:

@@ -1,12 +1,15 @@
 """Parameter groups and learning-rate schedules."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import nn
 
+from ner_lightning.errors import UserError
+from ner_lightning.model.quantization import check_bitsandbytes
 from ner_lightning.system.plain_settings import fixed
 from ner_lightning.system.ranges import (
     NonNegativeFloat,
@@ -32,6 +35,8 @@ class Optimizer:
         schedule: how they fall afterwards.
         averaging: evaluate and keep an average of the weights, whose mean age is this fraction of the steps
             so far; 0 averages nothing.
+        paged: let the GPU move AdamW's states to the host's memory when its own is full; needs the extra
+            `quant`.
     """
 
     lr: PositiveFloat = fixed("training", 1e-4)
@@ -41,6 +46,7 @@ class Optimizer:
     warmup: UnitInterval = 0.1
     schedule: Schedule = "linear"
     averaging: UpToHalf = 0.0
+    paged: bool = fixed("training", False)
 
     def __post_init__(self) -> None:
         check_arguments(type(self), vars(self), "model.optimizer.")
@@ -50,6 +56,33 @@ class Optimizer:
         """The peak learning rates of backbone, head and CRF."""
         head = self.lr if self.head_lr is None else self.head_lr
         return self.lr, head, 10 * head if self.crf_lr is None else self.crf_lr
+
+
+def adamw(
+    groups: Sequence[dict[str, object]], settings: Optimizer, device_type: str
+) -> torch.optim.Optimizer:
+    """AdamW over groups of parameters.
+
+    Args:
+        groups: of `parameter_groups`.
+        settings: of them `paged` is used.
+        device_type: `cpu` or `cuda`, where the parameters are.
+
+    Raises:
+        UserError: it is to be paged, which needs a CUDA GPU and bitsandbytes.
+    """
+    if not settings.paged:
+        return torch.optim.AdamW(groups, fused=True)
+    if device_type != "cuda":
+        raise UserError(
+            f"model.optimizer.paged moves states between a CUDA GPU and the host; this is a {device_type}.\n"
+            "Leave it out, or train on a GPU."
+        )
+    check_bitsandbytes("model.optimizer.paged")
+    from bitsandbytes.optim import PagedAdamW
+
+    optimizer: torch.optim.Optimizer = PagedAdamW(groups)
+    return optimizer
 
 
 def parameter_groups(

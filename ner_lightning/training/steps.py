@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ner_lightning.errors import UserError
 from ner_lightning.training.averaging import WeightAverage
-from ner_lightning.training.optim import Optimizer, schedule
+from ner_lightning.training.optim import Optimizer, adamw, schedule
 from ner_lightning.training.randomness import State, random_states, restore_random_state
 
 
@@ -96,7 +96,7 @@ class Steps(pl.LightningModule):
         Raises:
             UserError: the schedule depends on the number of steps, and the training has no end.
         """
-        optimizer = torch.optim.AdamW(groups, fused=True)
+        optimizer = adamw(groups, settings, self.trainer.strategy.root_device.type)
         steps = optimizer_steps(self.trainer)
         if steps == math.inf and (settings.schedule != "constant" or settings.warmup):
             raise UserError(

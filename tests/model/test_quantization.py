@@ -207,3 +207,8 @@ def test_a_checkpoint_keeps_its_quantisation(recipe, capsys):
     capsys.readouterr()
     assert main(["test", "--run", "runs/r/1", "--model.quantization", "none"]) == 2
     assert "model.quantization is none, but the checkpoint was trained with nf4" in capsys.readouterr().err
+
+
+def test_paged_states_need_a_gpu(recipe, capsys):
+    assert main(["fit", "--config", recipe, "--model.optimizer.paged", "true"]) == 2
+    assert "model.optimizer.paged moves states between a CUDA GPU and the host" in capsys.readouterr().err
