@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "ner_lightning"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 TREES = {module: ast.parse(module.read_text(encoding="utf-8")) for module in MODULES}
-MOST_LINES, MOST_OF_A_FUNCTION, MOST_PARAMETERS, MOST_OF_A_CONSTRUCTOR, WIDTH = 250, 50, 8, 14, 110
+MOST_LINES, MOST_OF_A_FUNCTION, MOST_PARAMETERS, MOST_OF_A_CONSTRUCTOR, WIDTH = 250, 50, 8, 15, 110
 
 
 def name(module: Path) -> str:

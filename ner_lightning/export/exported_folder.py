@@ -23,6 +23,7 @@ from ner_lightning.inference.loading import (
     TaggerFiles,
     find,
 )
+from ner_lightning.model.tagger import Tagger
 from ner_lightning.runs.folder import run_of
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.plain_settings import plain
@@ -74,13 +75,7 @@ def export(
     manifest["encoding"]["max_length"] = encoder.max_length
     stage(f"Writing {output} ...")
     with _draft_of(output) as draft:
-        loads = False  # by transformers alone
-        if format == ADAPTER:
-            exported_weights.write_adapter(tagger, files, draft)
-        elif format == ONNX:
-            exported_weights.write_graph(tagger, draft)
-        else:
-            loads = exported_weights.write_merged(tagger, files, draft, manifest["bf16"])
+        loads = _write_weights(tagger, files, draft, format, manifest["bf16"])
         if format == MERGED and dequantizes:
             manifest["about"]["dequantized"] = compare(files, encoder, tagger)
         exported_weights.write_tokenizer(encoder, draft)
@@ -88,6 +83,17 @@ def export(
         (draft / "README.md").write_text(card, encoding="utf-8")
         (draft / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
     return output
+
+
+def _write_weights(tagger: Tagger, files: TaggerFiles, draft: Path, format: Format, bf16: bool) -> bool:
+    """Writes a format's weights; returns whether transformers alone loads the folder."""
+    if format == ADAPTER:
+        exported_weights.write_adapter(tagger, files, draft)
+    elif format == ONNX:
+        exported_weights.write_graph(tagger, draft)
+    else:
+        return exported_weights.write_merged(tagger, files, draft, bf16)
+    return False
 
 
 @contextmanager

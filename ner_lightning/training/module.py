@@ -29,7 +29,7 @@ from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.optim import Optimizer, parameter_groups
 from ner_lightning.training.plain_config import plain_config
 from ner_lightning.training.prediction import Prediction
-from ner_lightning.training.steps import Steps
+from ner_lightning.training.steps import HALF, Steps
 
 register()
 PREFIX = "tagger."
@@ -134,7 +134,7 @@ class NERModule(Steps):
             raise UserError("an ensemble is not trained; train its members, and put them together again")
         batches = getattr(getattr(trainer, "datamodule", None), "batches", None)
         target = Target(
-            bf16=trainer is not None and trainer.precision == "bf16-mixed",
+            bf16=trainer is not None and trainer.precision == HALF,
             device_type=self.device.type if trainer is None else trainer.strategy.root_device.type,
             packed=batches is not None and batches.packing,
             mergeable=self._merges,

@@ -15,6 +15,8 @@ from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.optim import Optimizer, adamw, schedule
 from ner_lightning.training.randomness import State, random_states, restore_random_state
 
+HALF = "bf16-mixed"  # the precision that runs the backbone in bf16
+
 
 class Steps(pl.LightningModule):
     """A module whose steps are AdamW's and whose checkpoints continue to the same weights, bit by bit."""

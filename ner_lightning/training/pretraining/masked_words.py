@@ -11,9 +11,8 @@ from ner_lightning.metrics.float64 import has_float64
 from ner_lightning.model.build import Target
 from ner_lightning.model.masked_lm import MaskedWords
 from ner_lightning.model.tagger_settings import TaggerSettings
-from ner_lightning.training.module import HALF
 from ner_lightning.training.optim import Optimizer, decayed
-from ner_lightning.training.steps import Steps
+from ner_lightning.training.steps import HALF, Steps
 
 VALIDATION_SEED = 0  # of the words that are masked in validation, the same in every run
 
