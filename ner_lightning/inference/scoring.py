@@ -55,7 +55,7 @@ def score(
         documents: the document of each sentence, for a model with document context; None: each its own.
     """
     checked = checked_sentences(sentences, "sentences")
-    encoded = list(encoder.encode([_encodable(words) for words in checked], documents))
+    encoded = list(encoder.encode([encodable(words) for words in checked], documents))
     if not encoded:
         return
     dataset = EncodedDataset(encoded, encoder.pad_id)
@@ -193,7 +193,8 @@ def windows(documents: Sequence[int]) -> Iterator[range]:
         begin = end
 
 
-def _encodable(words: Sequence[str]) -> Sequence[str]:
+def encodable(words: Sequence[str]) -> Sequence[str]:
+    """Words that a tokenizer accepts: halves of characters are replaced."""
     if any(map(SURROGATE.search, words)):
         return [SURROGATE.sub("\ufffd", word) for word in words]
     return words

@@ -89,10 +89,39 @@ def build_tagger(
         emitters.append(BackboneEmitter(backbone, len(labels), member.architecture, adapter))
         prepared = member.architecture.prepare
         identities.append(backbone.identity + ("" if prepared is None else f" {prepared!r}"))
-    constrained = settings.architecture.constrained
-    decoder = Decoder(labels, use_crf=settings.use_crf, constrained=constrained, loss=settings.loss)
     emitter = EnsembleEmitter(emitters) if members else emitters[0]
-    return Tagger(emitter, decoder), joined(identities)
+    return Tagger(emitter, _decoder(settings, labels)), joined(identities)
+
+
+def _decoder(settings: TaggerSettings, labels: LabelSet) -> Decoder:
+    constrained = settings.architecture.constrained
+    return Decoder(labels, use_crf=settings.use_crf, constrained=constrained, loss=settings.loss)
+
+
+def shared_part(settings: TaggerSettings) -> list[Any] | None:
+    """What taggers have in common that can share a backbone; None if this one needs its own."""
+    return _shared_part(plain(settings))
+
+
+def load_shared(pretrained: Pretrained, settings: TaggerSettings, target: Target) -> Backbone:
+    """Loads a backbone for several taggers, as the settings of one of them say; see `build_on`."""
+    return _backbone(pretrained, settings, target, shared=True)
+
+
+def build_on(backbone: Backbone, settings: TaggerSettings, labels: LabelSet, adapter: str) -> Tagger:
+    """Builds a tagger on a backbone that others use as well, with adapters of its own in it.
+
+    Args:
+        backbone: from `load_shared`; it gets the adapters.
+        settings: the tagger's, whose `shared_part` is that of the others.
+        labels: its label set.
+        adapter: PEFT's name for its adapters.
+    """
+    named = None if settings.adapters is None else adapter
+    if named is not None:
+        _add_shared(backbone, settings, named)
+    emitter = BackboneEmitter(backbone, len(labels), settings.architecture, named)
+    return Tagger(emitter, _decoder(settings, labels))
 
 
 def owners(members: Sequence[Mapping[str, Any]]) -> list[int]:

@@ -54,7 +54,14 @@ class BackboneEmitter(Emitter):
 
     def forward(self, batch: Batch) -> Tensor:
         """Emissions in fp32, whatever the precision of the backbone. *Shape:* (B, W, C)."""
-        vectors = self.word_vectors(batch)  # (B, W, D)
+        return self._head(self.word_vectors(batch))
+
+    def emissions(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Emissions from the backbone's last hidden states. *Shape:* (R, T, D) to (B, W, C)."""
+        return self._head(pool(hidden, batch, self.pooling))
+
+    def _head(self, vectors: Tensor) -> Tensor:
+        """*Shape:* (B, W, D) to (B, W, C)."""
         with torch.autocast(vectors.device.type, enabled=False):
             emissions: Tensor = self.head(self.dropout(vectors, self.head.weight.dtype))
         return emissions

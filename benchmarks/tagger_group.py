@@ -1,0 +1,135 @@
+"""Ten taggers on one backbone beside one: python benchmarks/tagger_group.py --record docs/results.json.
+
+The taggers have the recipe's size, with random adapters, head and CRF. Words per second of texts of the
+bundled sample, in alternating order: one tagger with merged adapters; the group, each text for another tagger,
+in mixed batches; the same texts one tagger after the other. Then the memory of a process that has loaded one
+tagger, or the group.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import measure
+import torch
+from recipe_tagger import Recipe, options_of
+
+from ner_lightning.data.readers.sentences import read_sentences
+from ner_lightning.data.sources import SAMPLE_FOLDER
+from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.inference.tagger_group import TaggerGroup
+from ner_lightning.model.build import Target, build_tagger
+from ner_lightning.model.checkpoint import saved_names
+from ner_lightning.system.plain_settings import plain
+
+COUNT = 10
+RESIDENT = (
+    "import os; print(next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('VmRSS')))"
+)
+LOADS = {
+    "one": "from ner_lightning.inference.ner_tagger import NERTagger as T; t = T.from_run({0!r}); t('Vera left.')",
+    "group": "from ner_lightning.inference.tagger_group import TaggerGroup as G; g = G({1!r}); "
+    "g.tag([(name, 'Vera left.') for name in g])",
+}
+
+
+def write_runs(recipe: Recipe, folder: Path) -> dict[str, str]:
+    """Checkpoints of the taggers, by name."""
+    labels = recipe.data.corpus.labels
+    built, weights = build_tagger(recipe.settings, labels, Target(bf16=True))
+    kept = saved_names(built)
+    state = {f"tagger.{name}": value for name, value in built.state_dict().items() if name in kept}
+    config = {
+        "model": plain(recipe.settings) | {"members": None},
+        "data": {"types": list(labels.types), "encoding": {"max_length": 512, "overlap": 64}},
+        "trainer": {"precision": "bf16-mixed"},
+    }
+    runs = {}
+    for number in range(COUNT):
+        torch.manual_seed(number)
+        for name, value in state.items():
+            torch.nn.init.normal_(value, std=0.02 if "lora_A" in name else 1e-3 if "lora_B" in name else 0.3)
+        held = {
+            "config": config,
+            "backbone": {"name": recipe.backbone, "weights": weights},
+            "state_dict": state,
+        }
+        runs[f"tagger{number}"] = str(folder / f"{number}.ckpt")
+        torch.save(held, runs[f"tagger{number}"])
+    return runs
+
+
+def resident(load: str, runs: dict[str, str]) -> float:
+    """Bytes in memory of a process that has loaded one tagger, or all."""
+    code = f"{LOADS[load].format(runs['tagger0'], runs)}; {RESIDENT}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return 1024.0 * int(done.stdout.split()[-1])
+
+
+def same_entities(group: TaggerGroup, runs: dict[str, str], items: Sequence[tuple[str, str]]) -> float:
+    """The share of words whose tags in the group are those of each tagger alone, merged."""
+    same = words = 0
+    found = group.tag(items)
+    for name, run in runs.items():
+        own = [number for number, (other, _) in enumerate(items) if other == name]
+        alone = NERTagger.from_run(run)([items[number][1] for number in own])
+        for number, tagged in zip(own, alone, strict=True):
+            same += sum(a == b for a, b in zip(tagged.tags, found[number].tags, strict=True))
+            words += len(tagged.tags)
+    return same / words
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Measures."""
+    words = list(sys.argv[1:] if args is None else args)
+    options = options_of(__doc__, sentences=300, rounds=5).parse_args(words)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    recipe = Recipe(options)
+    sentences = read_sentences(SAMPLE_FOLDER / "train.conll")[: options.sentences]
+    texts = [" ".join(sentence.words) for sentence in sentences]
+    count = sum(len(sentence.words) for sentence in sentences)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = write_runs(recipe, Path(folder))
+        one, group = NERTagger.from_run(runs["tagger0"]), TaggerGroup(runs)
+        items = [(f"tagger{number % COUNT}", text) for number, text in enumerate(texts)]
+
+        def speed(work: Callable[[], Any]) -> Callable[[], float]:
+            def measured() -> float:
+                began = time.perf_counter()
+                work()
+                return count / (time.perf_counter() - began)
+
+            return measured
+
+        sides = {
+            "one tagger, merged, words/s": lambda: one(texts),
+            "ten taggers, mixed batches, words/s": lambda: group.tag(items),
+            "ten taggers, one after the other, words/s": lambda: [
+                group([text for name, text in items if name == each], each) for each in group
+            ],
+        }
+        for work in sides.values():
+            work()
+        found = measure.alternate({name: speed(work) for name, work in sides.items()}, options.rounds)
+        for name in list(sides)[1:]:
+            label = name.removesuffix(", words/s") + ": times the speed of one"
+            found[label] = measure.ratio(found, name, next(iter(sides)))
+        found["share of words with the tags of each tagger alone"] = [same_entities(group, runs, items)]
+        del one, group
+        memory = {
+            "one tagger, bytes in memory": lambda: resident("one", runs),
+            "ten taggers, bytes in memory": lambda: resident("group", runs),
+        }
+        found |= measure.alternate(memory, 3)
+        found["ten taggers: times the memory of one"] = measure.ratio(found, *reversed(list(memory)))
+    measure.report(found, kind="tagger group", script="tagger_group.py", words=words, record=options.record)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

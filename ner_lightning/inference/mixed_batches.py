@@ -1,0 +1,161 @@
+"""Mixed batches: texts for several taggers that share a backbone, which runs once over all of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Unpack
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ner_lightning.data.batching import Batch, collate
+from ner_lightning.data.running_text import Document, from_text
+from ner_lightning.data.sampling import LengthGroupedSampler
+from ner_lightning.data.tokenization.encoding import Encoded, Encoder
+from ner_lightning.inference.arguments import checked_sentences
+from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.inference.result import SentenceResult, Tagged, join
+from ner_lightning.inference.scoring import TOKENS, ScoredBatch, Wanted, decode, encodable
+from ner_lightning.inference.selection import CallOptions, selection
+from ner_lightning.model.backbone import Backbone
+from ner_lightning.model.emitter import BackboneEmitter
+from ner_lightning.model.masks import hidden_states
+
+NO_ADAPTER = "__base__"  # PEFT's name
+
+
+class Request(NamedTuple):
+    """A text, and who tags it.
+
+    Attributes:
+        tagger: who tags it.
+        text: the text.
+        adapter: PEFT's name of the tagger's adapters in the shared backbone; None for one without.
+    """
+
+    tagger: NERTagger
+    text: str
+    adapter: str | None = None
+
+
+class _Unit(NamedTuple):
+    """A passage for a tagger.
+
+    Attributes:
+        request: the first of this tagger, which stands for all of them.
+        passage: with indices of sentences in `_Encoding`.
+    """
+
+    request: Request
+    passage: Encoded
+
+
+class _Encoding:
+    """The sentences of some texts, each text once, as one encoder makes passages of them."""
+
+    def __init__(self, encoder: Encoder, texts: Sequence[str]) -> None:
+        self.documents: dict[str, Document] = {text: from_text(text) for text in dict.fromkeys(texts)}
+        words = [words for document in self.documents.values() for words in document.words]
+        owners = [n for n, document in enumerate(self.documents.values()) for _ in document.sentences]
+        checked = checked_sentences(words, "sentences")
+        self.passages = list(encoder.encode([encodable(each) for each in checked], owners))
+        self.sentences: dict[str, range] = {}  # of each text
+        start = 0
+        for text, document in self.documents.items():
+            self.sentences[text] = range(start, start + len(document.sentences))
+            start += len(document.sentences)
+
+    def of(self, texts: set[str]) -> Iterator[Encoded]:
+        """The passages of some of the texts."""
+        wanted = {index for text in texts for index in self.sentences[text]}
+        return (passage for passage in self.passages if int(passage.index[0]) in wanted)
+
+
+def tag_mixed(
+    requests: Sequence[Request], backbone: Backbone, **options: Unpack[CallOptions]
+) -> list[Tagged]:
+    """Tags texts, those of different taggers in the same batches.
+
+    Args:
+        requests: the texts.
+        backbone: which their taggers share.
+        **options: as of `NERTagger`, for all.
+
+    Returns:
+        a result for each request.
+    """
+    encodings: dict[int, _Encoding] = {}
+    for encoder in {id(each.tagger.encoder): each.tagger.encoder for each in requests}.values():
+        texts = [each.text for each in requests if each.tagger.encoder is encoder]
+        encodings[id(encoder)] = _Encoding(encoder, texts)
+    units: list[_Unit] = []
+    for tagger in {id(each.tagger): each.tagger for each in requests}.values():
+        own = [each for each in requests if each.tagger is tagger]
+        texts_of_it = {each.text for each in own}
+        units += (_Unit(own[0], p) for p in encodings[id(tagger.encoder)].of(texts_of_it))
+    results: dict[tuple[int, int], SentenceResult] = {}
+    if units:
+        passages = [unit.passage for unit in units]
+        for indices in LengthGroupedSampler(passages, batch_size=1, tokens_per_batch=TOKENS, shuffle=False):
+            results |= _batch_results([units[index] for index in indices], backbone, options)
+    made = []
+    for tagger, text, _ in requests:
+        encoding = encodings[id(tagger.encoder)]
+        own_results = [results[id(tagger), index] for index in encoding.sentences[text]]
+        made.append(_joined(tagger, encoding.documents[text], own_results, options))
+    return made
+
+
+@torch.inference_mode()
+def _batch_results(
+    units: Sequence[_Unit], backbone: Backbone, options: CallOptions
+) -> dict[tuple[int, int], SentenceResult]:
+    """The results of a batch, by tagger and sentence."""
+    first = units[0].request.tagger
+    device = next(first.tagger.parameters()).device
+    batch = collate([unit.passage for unit in units], first.encoder.pad_id).to(device)
+    owners = np.repeat([id(unit.request.tagger) for unit in units], [len(u.passage.index) for u in units])
+    hidden = _hidden(units, batch, backbone)  # (R, T, D)
+    found: dict[tuple[int, int], SentenceResult] = {}
+    for tagger in {id(unit.request.tagger): unit.request.tagger for unit in units}.values():
+        part = _rows(batch, torch.from_numpy(np.flatnonzero(owners == id(tagger))).to(device))
+        scored = ScoredBatch(part.index.tolist(), _emitter(tagger).emissions(hidden, part), part.mask)
+        decoded = decode(tagger.tagger, scored, _wanted(tagger, options))
+        found |= {(id(tagger), index): result for index, result in decoded.items()}
+    return found
+
+
+def _hidden(units: Sequence[_Unit], batch: Batch, backbone: Backbone) -> Tensor:
+    """Last hidden states, each row's with the adapters of its tagger. *Shape:* (R, T, D)."""
+    if len({unit.request.adapter for unit in units}) == 1:
+        return _emitter(units[0].request.tagger).hidden(batch)
+    adapters = [unit.request.adapter or NO_ADAPTER for unit in units for _ in unit.passage.windows]
+    return hidden_states(backbone, batch, adapters)
+
+
+def _rows(batch: Batch, rows: Tensor) -> Batch:
+    """Some sentences of a batch, whose words still point into all of its rows."""
+    mask = batch.mask[rows]
+    width = int(mask.sum(1).max())
+    first, last = (each[rows, :width] for each in (batch.first, batch.last))
+    return replace(batch, first=first, last=last, mask=mask[:, :width], index=batch.index[rows])
+
+
+def _emitter(tagger: NERTagger) -> BackboneEmitter:
+    assert isinstance(tagger.tagger.emitter, BackboneEmitter), "an ensemble shares its backbone with no other"
+    return tagger.tagger.emitter
+
+
+def _wanted(tagger: NERTagger, options: CallOptions) -> Wanted:
+    chosen = selection(
+        options.get("min_score"), options.get("overlaps"), tagger.labels.types, tagger.selection
+    )
+    return Wanted(options.get("marginals", False), options.get("n_best", 0), chosen)
+
+
+def _joined(
+    tagger: NERTagger, document: Document, results: list[SentenceResult], options: CallOptions
+) -> Tagged:
+    wanted = _wanted(tagger, options)
+    num_tags = len(tagger.labels) if wanted.marginals else 0
+    return join(document, results, n_best=wanted.n_best, num_tags=num_tags, keep=wanted.keeps)

@@ -1,0 +1,157 @@
+"""Groups of taggers: one backbone, the same answers as alone, adding and removing."""
+
+import gc
+import weakref
+
+import pytest
+import taggers
+import torch
+from untrained import write_checkpoint
+
+from ner_lightning.errors import UserError
+from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.inference.tagger_group import TaggerGroup
+
+TEXTS = taggers.texts()[:12]
+
+
+@pytest.fixture
+def write(llama, tmp_path):
+    """Writes a tagger's checkpoint: with adapters of its own, head and CRF."""
+
+    def written(name, seed, precision="32-true", backbone=llama, **changes):
+        folder = tmp_path / name
+        folder.mkdir()
+        lora = {"rank": 2 + seed % 3, "alpha": 8.0}
+        values = {"peft": "lora", "lora": lora} | changes
+        path = write_checkpoint(folder, backbone, precision, **values)
+        held = torch.load(path, weights_only=True)
+        torch.manual_seed(seed)
+        for key, value in held["state_dict"].items():
+            if value.is_floating_point() and "lora_A" not in key:
+                torch.nn.init.normal_(value, std=0.5)
+        torch.save(held, path)
+        return str(path)
+
+    return written
+
+
+def results(tagged):
+    """Tags, entities, and their scores, which other batches round otherwise."""
+    spans = [(each.tags, [(e.text, e.label) for e in each.entities]) for each in tagged]
+    return spans, pytest.approx([e.score for each in tagged for e in each.entities], abs=1e-3)
+
+
+@pytest.fixture
+def runs(write):
+    return {"a": write("a", 1), "b": write("b", 2), "c": write("c", 3)}
+
+
+def test_answers_are_those_of_each_tagger_alone(runs):
+    group = TaggerGroup(runs)
+    assert list(group) == ["a", "b", "c"]
+    items = [(name, text) for text in TEXTS for name in group]
+    mixed = dict(zip(items, group.tag(items), strict=True))
+    assert len({mixed[name, TEXTS[0]].tags for name in group}) == 3
+    for name, run in runs.items():
+        alone = results(NERTagger.from_run(run)(TEXTS))
+        assert results([mixed[name, text] for text in TEXTS]) == alone
+        assert results(group(TEXTS, name)) == alone
+        assert results(group[name](TEXTS)) == alone
+
+
+def test_a_backbone_is_held_once(runs):
+    group = TaggerGroup(runs)
+    models = {id(tagger.tagger.emitter.backbone) for tagger in group.values()}
+    assert len(models) == 1
+    alone = NERTagger.from_run(runs["a"]).tagger.emitter.backbone
+    frozen = sum(p.numel() for p in alone.parameters())
+    held = sum(
+        p.numel() for n, p in group["a"].tagger.emitter.backbone.named_parameters() if "lora_" not in n
+    )
+    assert held == frozen
+    assert len({id(tagger.encoder) for tagger in group.values()}) == 1
+
+
+def test_in_bf16_answers_differ_by_rounding_alone(write):
+    runs = {name: write(name, seed, "bf16-mixed") for seed, name in enumerate(("a", "b"), start=1)}
+    group = TaggerGroup(runs)
+    assert not group["a"].tagger.emitter.backbone.bf16
+    items = [(name, text) for text in TEXTS for name in group]
+    found = group.tag(items)
+    for name, run in runs.items():
+        alone = NERTagger.from_run(run)(TEXTS)
+        mine = [tagged for (other, _), tagged in zip(items, found, strict=True) if other == name]
+        words = [
+            (a, b)
+            for one, two in zip(mine, alone, strict=True)
+            for a, b in zip(one.tags, two.tags, strict=True)
+        ]
+        assert sum(a == b for a, b in words) > 0.95 * len(words)
+
+
+def test_taggers_come_and_go(runs, write):
+    group = TaggerGroup({"a": runs["a"]})
+    expected = results(group(TEXTS, "a"))
+    group.add(runs["b"], "b")
+    second = results(group(TEXTS, "b"))
+    assert results(group(TEXTS, "a")) == expected
+    group.remove("a")
+    assert list(group) == ["b"]
+    assert results(group(TEXTS, "b")) == second
+    model = group["b"].tagger.emitter.backbone.model
+    assert list(model.peft_config) == ["tagger1"]
+    assert not any(".tagger0." in name for name, _ in model.named_parameters())
+    group.add(runs["a"], "a")
+    assert results(group(TEXTS, "a")) == expected
+    backbone = weakref.ref(group["b"].tagger.emitter.backbone)
+    del model
+    group.remove("a")
+    group.remove("b")
+    gc.collect()
+    assert backbone() is None
+    with pytest.raises(KeyError):
+        group.remove("b")
+
+
+def test_other_kinds_of_taggers_stand_beside(runs, write, bert):
+    whole = write("whole", 4, freeze_backbone=False, peft="none")
+    head = write("head", 5, peft="none")
+    other = write("other", 6, backbone=bert)
+    group = TaggerGroup({**runs, "whole": whole, "head": head, "other": other})
+    items = [(name, TEXTS[number % len(TEXTS)]) for number, name in enumerate([*group, *group, *group])]
+    for (name, text), found in zip(items, group.tag(items), strict=True):
+        assert results([found]) == results([group[name](text)]), name
+    assert results(group(TEXTS, "whole")) == results(NERTagger.from_run(whole)(TEXTS))
+    assert results(group(TEXTS, "head")) == results(NERTagger.from_run(head)(TEXTS))
+    assert results(group(TEXTS, "other")) == results(NERTagger.from_run(other)(TEXTS))
+
+
+def test_options_are_those_of_a_tagger(runs):
+    group = TaggerGroup(runs, min_score=0.2)
+    items = [("a", TEXTS[0]), ("b", TEXTS[1]), ("a", ""), ("b", TEXTS[1])]
+    for found, (name, text) in zip(group.tag(items, marginals=True, n_best=2), items, strict=True):
+        alone = NERTagger.from_run(runs[name], min_score=0.2)(text, marginals=True, n_best=2)
+        assert results([found]) == results([alone])
+        assert found.marginals == pytest.approx(alone.marginals, abs=1e-5)
+        assert len(found.paths) == len(alone.paths)
+    assert group.tag([]) == []
+    with pytest.raises(KeyError):
+        group.tag([("nobody", "text")])
+
+
+def test_long_texts_in_windows(write):
+    encoding = {"max_length": 24, "overlap": 4}
+    runs = {name: write(name, seed, encoding=encoding) for seed, name in enumerate("ab", start=1)}
+    group = TaggerGroup(runs)
+    text = " ".join(TEXTS)
+    items = [("a", text), ("b", TEXTS[0]), ("b", text)]
+    for found, (name, each) in zip(group.tag(items), items, strict=True):
+        assert results([found]) == results([NERTagger.from_run(runs[name])(each)])
+
+
+def test_two_of_a_name_are_refused(runs):
+    group = TaggerGroup(runs)
+    with pytest.raises(UserError, match="two taggers are named a; name one otherwise"):
+        group.add(runs["b"], "a")
+    assert len(group) == 3
