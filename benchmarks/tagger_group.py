@@ -1,9 +1,9 @@
 """Ten taggers on one backbone beside one: python benchmarks/tagger_group.py --record docs/results.json.
 
-The taggers have the recipe's size, with random adapters, head and CRF. Words per second of texts of the
-bundled sample, in alternating order: one tagger with merged adapters; the group, each text for another tagger,
-in mixed batches; the same texts one tagger after the other. Then the memory of a process that has loaded one
-tagger, or the group.
+The taggers have the recipe's size, with random adapters, head and CRF. First the memory of a process that has
+loaded one tagger, or all. Then words per second of texts of the bundled sample, in alternating order: one
+tagger with merged adapters; the group, each text for another tagger, in mixed batches; the same texts one
+tagger after the other.
 """
 
 import os
@@ -20,6 +20,7 @@ import torch
 from recipe_tagger import Recipe, options_of
 
 from ner_lightning.data.readers.sentences import read_sentences
+from ner_lightning.data.sentence import Sentence
 from ner_lightning.data.sources import SAMPLE_FOLDER
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.tagger_group import TaggerGroup
@@ -28,14 +29,21 @@ from ner_lightning.model.checkpoint import saved_names
 from ner_lightning.system.plain_settings import plain
 
 COUNT = 10
-RESIDENT = (
-    "import os; print(next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('VmRSS')))"
-)
-LOADS = {
-    "one": "from ner_lightning.inference.ner_tagger import NERTagger as T; t = T.from_run({0!r}); t('Vera left.')",
-    "group": "from ner_lightning.inference.tagger_group import TaggerGroup as G; g = G({1!r}); "
-    "g.tag([(name, 'Vera left.') for name in g])",
-}
+RESIDENT = """
+for line in open("/proc/self/status"):
+    if line.startswith("VmRSS"):
+        print(line.split()[1])
+"""
+ONE = """
+from ner_lightning.inference.ner_tagger import NERTagger
+tagger = NERTagger.from_run({run!r})
+tagger("Vera left.")
+"""
+GROUP = """
+from ner_lightning.inference.tagger_group import TaggerGroup
+group = TaggerGroup({runs!r})
+group.tag([(name, "Vera left.") for name in group])
+"""
 
 
 def write_runs(recipe: Recipe, folder: Path) -> dict[str, str]:
@@ -64,9 +72,9 @@ def write_runs(recipe: Recipe, folder: Path) -> dict[str, str]:
     return runs
 
 
-def resident(load: str, runs: dict[str, str]) -> float:
+def resident(code: str, runs: dict[str, str]) -> float:
     """Bytes in memory of a process that has loaded one tagger, or all."""
-    code = f"{LOADS[load].format(runs['tagger0'], runs)}; {RESIDENT}"
+    code = code.format(run=runs["tagger0"], runs=runs) + RESIDENT
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return 1024.0 * int(done.stdout.split()[-1])
 
@@ -84,50 +92,54 @@ def same_entities(group: TaggerGroup, runs: dict[str, str], items: Sequence[tupl
     return same / words
 
 
+def speeds(runs: dict[str, str], sentences: Sequence[Sentence], rounds: int) -> measure.Rounds:
+    """Words per second, and how many tags are those of each tagger alone."""
+    texts = [" ".join(sentence.words) for sentence in sentences]
+    count = sum(len(sentence.words) for sentence in sentences)
+    one, group = NERTagger.from_run(runs["tagger0"]), TaggerGroup(runs)
+    items = [(f"tagger{number % COUNT}", text) for number, text in enumerate(texts)]
+    by_name = {name: [text for other, text in items if other == name] for name in group}
+    sides: dict[str, Callable[[], Any]] = {
+        "one tagger, merged, words/s": lambda: one(texts),
+        "ten taggers, mixed batches, words/s": lambda: group.tag(items),
+        "ten taggers, one after the other, words/s": lambda: [group(by_name[n], n) for n in group],
+    }
+
+    def measured(work: Callable[[], Any]) -> Callable[[], float]:
+        def speed() -> float:
+            began = time.perf_counter()
+            work()
+            return count / (time.perf_counter() - began)
+
+        return speed
+
+    for work in sides.values():
+        work()
+    found = measure.alternate({name: measured(work) for name, work in sides.items()}, rounds)
+    for name in list(sides)[1:]:
+        label = name.removesuffix(", words/s") + ": times the speed of one"
+        found[label] = measure.ratio(found, name, next(iter(sides)))
+    found["share of words with the tags of each tagger alone"] = [same_entities(group, runs, items)]
+    return found
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Measures."""
     words = list(sys.argv[1:] if args is None else args)
     options = options_of(__doc__, sentences=300, rounds=5).parse_args(words)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    recipe = Recipe(options)
     sentences = read_sentences(SAMPLE_FOLDER / "train.conll")[: options.sentences]
-    texts = [" ".join(sentence.words) for sentence in sentences]
-    count = sum(len(sentence.words) for sentence in sentences)
     with tempfile.TemporaryDirectory() as folder:
-        runs = write_runs(recipe, Path(folder))
-        one, group = NERTagger.from_run(runs["tagger0"]), TaggerGroup(runs)
-        items = [(f"tagger{number % COUNT}", text) for number, text in enumerate(texts)]
-
-        def speed(work: Callable[[], Any]) -> Callable[[], float]:
-            def measured() -> float:
-                began = time.perf_counter()
-                work()
-                return count / (time.perf_counter() - began)
-
-            return measured
-
-        sides = {
-            "one tagger, merged, words/s": lambda: one(texts),
-            "ten taggers, mixed batches, words/s": lambda: group.tag(items),
-            "ten taggers, one after the other, words/s": lambda: [
-                group([text for name, text in items if name == each], each) for each in group
-            ],
-        }
-        for work in sides.values():
-            work()
-        found = measure.alternate({name: speed(work) for name, work in sides.items()}, options.rounds)
-        for name in list(sides)[1:]:
-            label = name.removesuffix(", words/s") + ": times the speed of one"
-            found[label] = measure.ratio(found, name, next(iter(sides)))
-        found["share of words with the tags of each tagger alone"] = [same_entities(group, runs, items)]
-        del one, group
+        runs = write_runs(Recipe(options), Path(folder))
         memory = {
-            "one tagger, bytes in memory": lambda: resident("one", runs),
-            "ten taggers, bytes in memory": lambda: resident("group", runs),
+            "one tagger, bytes in memory": lambda: resident(ONE, runs),
+            "ten taggers, bytes in memory": lambda: resident(GROUP, runs),
         }
-        found |= measure.alternate(memory, 3)
+        found = measure.alternate(memory, 3)
         found["ten taggers: times the memory of one"] = measure.ratio(found, *reversed(list(memory)))
-    measure.report(found, kind="tagger group", script="tagger_group.py", words=words, record=options.record)
+        found |= speeds(runs, sentences, options.rounds)
+    about = {"kind": "tagger group", "script": "tagger_group.py"}
+    measure.report(found, **about, words=words, record=options.record)
     return 0
 
 

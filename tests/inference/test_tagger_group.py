@@ -36,10 +36,15 @@ def write(llama, tmp_path):
     return written
 
 
-def results(tagged):
-    """Tags, entities, and their scores, which other batches round otherwise."""
-    spans = [(each.tags, [(e.text, e.label) for e in each.entities]) for each in tagged]
-    return spans, pytest.approx([e.score for each in tagged for e in each.entities], abs=1e-3)
+def spans(tagged):
+    return [(each.tags, [(e.text, e.label) for e in each.entities]) for each in tagged]
+
+
+def check(found, expected):
+    """The same tags and entities; other batches round scores otherwise."""
+    assert spans(found) == spans(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert [e.score for e in one.entities] == pytest.approx([e.score for e in other.entities], abs=1e-3)
 
 
 @pytest.fixture
@@ -54,10 +59,10 @@ def test_answers_are_those_of_each_tagger_alone(runs):
     mixed = dict(zip(items, group.tag(items), strict=True))
     assert len({mixed[name, TEXTS[0]].tags for name in group}) == 3
     for name, run in runs.items():
-        alone = results(NERTagger.from_run(run)(TEXTS))
-        assert results([mixed[name, text] for text in TEXTS]) == alone
-        assert results(group(TEXTS, name)) == alone
-        assert results(group[name](TEXTS)) == alone
+        alone = NERTagger.from_run(run)(TEXTS)
+        check([mixed[name, text] for text in TEXTS], alone)
+        check(group(TEXTS, name), alone)
+        check(group[name](TEXTS), alone)
 
 
 def test_a_backbone_is_held_once(runs):
@@ -92,18 +97,18 @@ def test_in_bf16_answers_differ_by_rounding_alone(write):
 
 def test_taggers_come_and_go(runs, write):
     group = TaggerGroup({"a": runs["a"]})
-    expected = results(group(TEXTS, "a"))
+    expected = group(TEXTS, "a")
     group.add(runs["b"], "b")
-    second = results(group(TEXTS, "b"))
-    assert results(group(TEXTS, "a")) == expected
+    second = group(TEXTS, "b")
+    check(group(TEXTS, "a"), expected)
     group.remove("a")
     assert list(group) == ["b"]
-    assert results(group(TEXTS, "b")) == second
+    check(group(TEXTS, "b"), second)
     model = group["b"].tagger.emitter.backbone.model
     assert list(model.peft_config) == ["tagger1"]
     assert not any(".tagger0." in name for name, _ in model.named_parameters())
     group.add(runs["a"], "a")
-    assert results(group(TEXTS, "a")) == expected
+    check(group(TEXTS, "a"), expected)
     backbone = weakref.ref(group["b"].tagger.emitter.backbone)
     del model
     group.remove("a")
@@ -121,10 +126,10 @@ def test_other_kinds_of_taggers_stand_beside(runs, write, bert):
     group = TaggerGroup({**runs, "whole": whole, "head": head, "other": other})
     items = [(name, TEXTS[number % len(TEXTS)]) for number, name in enumerate([*group, *group, *group])]
     for (name, text), found in zip(items, group.tag(items), strict=True):
-        assert results([found]) == results([group[name](text)]), name
-    assert results(group(TEXTS, "whole")) == results(NERTagger.from_run(whole)(TEXTS))
-    assert results(group(TEXTS, "head")) == results(NERTagger.from_run(head)(TEXTS))
-    assert results(group(TEXTS, "other")) == results(NERTagger.from_run(other)(TEXTS))
+        check([found], [group[name](text)])
+    check(group(TEXTS, "whole"), NERTagger.from_run(whole)(TEXTS))
+    check(group(TEXTS, "head"), NERTagger.from_run(head)(TEXTS))
+    check(group(TEXTS, "other"), NERTagger.from_run(other)(TEXTS))
 
 
 def test_options_are_those_of_a_tagger(runs):
@@ -132,7 +137,7 @@ def test_options_are_those_of_a_tagger(runs):
     items = [("a", TEXTS[0]), ("b", TEXTS[1]), ("a", ""), ("b", TEXTS[1])]
     for found, (name, text) in zip(group.tag(items, marginals=True, n_best=2), items, strict=True):
         alone = NERTagger.from_run(runs[name], min_score=0.2)(text, marginals=True, n_best=2)
-        assert results([found]) == results([alone])
+        check([found], [alone])
         assert found.marginals == pytest.approx(alone.marginals, abs=1e-5)
         assert len(found.paths) == len(alone.paths)
     assert group.tag([]) == []
@@ -147,7 +152,7 @@ def test_long_texts_in_windows(write):
     text = " ".join(TEXTS)
     items = [("a", text), ("b", TEXTS[0]), ("b", text)]
     for found, (name, each) in zip(group.tag(items), items, strict=True):
-        assert results([found]) == results([NERTagger.from_run(runs[name])(each)])
+        check([found], [NERTagger.from_run(runs[name])(each)])
 
 
 def test_two_of_a_name_are_refused(runs):
