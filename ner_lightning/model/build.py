@@ -18,7 +18,7 @@ from ner_lightning.model.masks import hide_right_context
 from ner_lightning.model.quantization import dequantize, without_outliers
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import TaggerSettings
-from ner_lightning.model.weights import load_backbone
+from ner_lightning.model.weights import load_backbone, quiet_loading
 from ner_lightning.system.plain_settings import plain
 from ner_lightning.system.progress import stage
 
@@ -178,19 +178,6 @@ def set_up(
         lora=settings.adapters if adapted else None,
         unfreeze_top=architecture.unfreeze_top,
     )
-
-
-def quiet_loading() -> None:
-    """Silences transformers' own progress bars and warnings; errors and downloads stay."""
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
-    from transformers.utils import logging
-
-    downloads = not are_progress_bars_disabled()
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()  # the Hub's as well, so those are enabled again
-    if downloads:
-        enable_progress_bars()
 
 
 def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, shared: bool) -> Backbone:

@@ -1,7 +1,6 @@
 """Quantised backbones: frozen weights in 4 or 8 bits, which bitsandbytes reads and multiplies."""
 
 import importlib.util
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -42,8 +41,6 @@ def quantized_loading(
     check_bitsandbytes(f"model.quantization {quantization}")
     from transformers import BitsAndBytesConfig
 
-    for name in ("autograd._functions", "backends.cpu.ops"):  # it computes in fp16; a package is not there
-        logging.getLogger(f"bitsandbytes.{name}").setLevel(logging.ERROR)
     if quantization == "nf4":
         how: dict[str, Any] = {
             "load_in_4bit": True,

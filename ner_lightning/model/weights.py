@@ -1,6 +1,7 @@
 """Loads a backbone's weights, and sets its attention: causal or bidirectional."""
 
 import mmap
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,20 @@ from ner_lightning.model.backbone import Attention, AttentionImplementation, Bac
 from ner_lightning.model.quantization import Quantization, keep_format, quantized_loading
 
 ROPE = "rope_freqs.weight"  # Llama 3's divisors of RoPE's frequencies, in GGUF files
+
+
+def quiet_loading() -> None:
+    """Silences transformers' own progress bars and warnings, and bitsandbytes'; errors and downloads stay."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
+    from transformers.utils import logging
+
+    downloads = not are_progress_bars_disabled()
+    for name in ("autograd._functions", "backends.cpu.ops"):  # it computes in fp16; a package is not there
+        getLogger(f"bitsandbytes.{name}").setLevel(ERROR)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()  # the Hub's as well, so those are enabled again
+    if downloads:
+        enable_progress_bars()
 
 
 def load_backbone(
