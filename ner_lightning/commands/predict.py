@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from ner_lightning.commands.options import Parser, check_device, load_tagger
+from ner_lightning.commands.options import Parser, check_device, check_selection, load_tagger
 from ner_lightning.commands.predict_checks import (
     STANDARD_OUTPUT,
     check,
@@ -17,6 +17,7 @@ from ner_lightning.commands.predict_checks import (
     check_first,
     output_format,
 )
+from ner_lightning.commands.several_taggers import predict_several
 from ner_lightning.data.readers.read_options import AnnotationRules, EmptyWords, FormatName, ReadOptions
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import output_formats
@@ -39,9 +40,15 @@ _DECISIVE = (
 
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
-    options = parser(subcommand).parse_args(args)
-    check(options)
+    options, default = parser(subcommand).parse_args(args), parser(subcommand).parse_args([])
+    check_selection(options)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if len(options.run) > 1:
+        check_device(options)
+        predict_several(options, default)
+        return
+    options.run = next(iter(options.run), None)
+    check(options)
     check_device(options)
     with shown("stderr"):
         if options.input is None and not options.text:
@@ -213,7 +220,7 @@ def _count(number: int, one: str, several: str | None = None) -> str:
 def parser(name: str) -> Parser:
     """Its options."""
     parser = Parser(name, "Finds entities in text. A stopped command resumes when it is given again.")
-    parser.add_run()
+    parser.add_run(nargs="*", text="run, checkpoint or exported folder (default: the last run); or several")
     add = parser.add_argument
     add("--text", action="append", help="a text; may be repeated")
     add("--input", metavar="FILE", help="a file in any format, a folder of files; - for standard input")
