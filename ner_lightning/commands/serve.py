@@ -2,25 +2,27 @@
 
 import argparse
 import os
-import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ner_lightning.commands.options import Parser, check_device, check_selection, load_tagger
 from ner_lightning.errors import UserError
 from ner_lightning.serving.memory import Trimmer, limit_kernel_caches
 from ner_lightning.system.progress import shown
+from ner_lightning.system.terminal import printable
 
 if TYPE_CHECKING:
     from ner_lightning.inference.result import Tagged
 
 
 INSTALL = "pip install 'ner-lightning[serve]'"
-BACKLOG = 2048  # connections that wait to be accepted
+WARM_UP = ["Vera Holt left Lima."]
 LIMITS = {
     "body_limit": ("body", 1_000_000, "largest request body, in bytes"),
     "text_limit": ("characters", 100_000, "most characters in a request, over all its texts"),
@@ -35,32 +37,79 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if missing:
         raise UserError(f"serve needs {' and '.join(missing)}, which is not installed.\nInstall: {INSTALL}")
-    from ner_lightning.system.ranges import Port, PositiveFloat, PositiveInt, check_options
+    from ner_lightning.system.ranges import NonNegativeInt, Port, PositiveFloat, PositiveInt, check_options
 
-    check_options(options, **dict.fromkeys(LIMITS, PositiveInt), temperature=PositiveFloat, port=Port)
+    check_options(
+        options,
+        **dict.fromkeys(LIMITS, PositiveInt),
+        workers=PositiveInt,
+        drain=NonNegativeInt,
+        temperature=PositiveFloat,
+        port=Port,
+    )
     check_selection(options)
+    options.api_key = _api_key(options)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     limit_kernel_caches()  # before torch is loaded
     check_device(options)
-    with listening(options.host, options.port) as listener, shown("stderr"):
-        # Here, not above: `--help` must not wait for torch.
-        import uvicorn
+    with listening(options.host, options.port) as listener:
+        if options.workers == 1:
+            _answer(options, listener, partial(_announce, listener))
+        elif code := _run_workers(options, listener):
+            raise SystemExit(code)
 
-        config = uvicorn.Config(
-            _app(options),
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=options.timeout + 5,
-        )
-        # uvicorn finishes its requests, then sends itself the signal again: that must not end the process.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
-        listener.listen(BACKLOG)  # before the next line is printed, so that its reader can connect
-        host, port = listener.getsockname()[:2]
-        shown_host = f"[{host}]" if ":" in host else host
-        sys.stderr.write(f"Serving on http://{shown_host}:{port}, described at /docs; Ctrl-C stops it.\n")
-        sys.stderr.flush()
-        uvicorn.Server(config).run(sockets=[listener])
+
+def _api_key(options: argparse.Namespace) -> str | None:
+    """The key that requests must name, of the option or the environment."""
+    from ner_lightning.serving.access import VARIABLE, checked_key
+
+    if options.api_key is not None:
+        return checked_key(options.api_key, "--api_key")
+    return checked_key(os.environ[VARIABLE], VARIABLE) if VARIABLE in os.environ else None
+
+
+def _run_workers(options: argparse.Namespace, listener: socket.socket) -> int:
+    """Runs several processes that answer at one port; returns the exit code."""
+    from ner_lightning.serving.workers import Workers
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // options.workers)))
+    with TemporaryDirectory(prefix="ner-lightning-") as counts:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
+        try:
+            grace = options.drain + options.timeout + 15
+            workers = Workers(_work, (options, listener), options.workers, grace)
+            return workers.run(partial(_announce, listener), listener.close)
+        finally:
+            del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+
+
+def _work(options: argparse.Namespace, listener: socket.socket, on_start: Callable[[], None]) -> None:
+    """A worker of several; it prints a user's mistake itself."""
+    try:
+        _answer(options, listener, on_start)
+    except UserError as error:
+        sys.stderr.write(f"ner-lightning: {printable(str(error), keep=chr(10))}\n")
+        raise SystemExit(2) from None
+
+
+def _answer(options: argparse.Namespace, listener: socket.socket, on_start: Callable[[], None]) -> None:
+    """Loads the tagger, and answers until the process is told to stop."""
+    with shown("stderr"):
+        # Here, not above: `--help` must not wait for torch.
+        from ner_lightning.serving.request_log import show_requests
+        from ner_lightning.serving.server import GracefulServer
+
+        show_requests(every=options.log_requests)
+        app = _app(options)
+        GracefulServer(app, options.timeout, options.drain, on_start).run(sockets=[listener])
+
+
+def _announce(listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    shown_host = f"[{host}]" if ":" in host else host
+    sys.stderr.write(f"Serving on http://{shown_host}:{port}, described at /docs; Ctrl-C stops it.\n")
+    sys.stderr.flush()
 
 
 def _app(options: argparse.Namespace) -> Any:
@@ -68,6 +117,7 @@ def _app(options: argparse.Namespace) -> Any:
     from ner_lightning.serving.app import RequestLimits, make_app
 
     tagger, trim = load_tagger(options), Trimmer()
+    tagger(WARM_UP)  # the first call compiles kernels and reserves memory, so it is slower than others
 
     def tag(texts: list[str], **selected: Any) -> "list[Tagged]":
         results = tagger(texts, **selected)
@@ -82,6 +132,7 @@ def _app(options: argparse.Namespace) -> Any:
         labels=tagger.labels.types,
         limits=limits,
         selected=tagger.selection,
+        api_key=options.api_key,
     )
 
 
@@ -116,6 +167,16 @@ def parser(name: str = "serve") -> Parser:
     add("--port", type=int, default=8000, help="port (default: 8000; 0 takes a free one)")
     for option, (_, default, text) in LIMITS.items():
         add(f"--{option}", type=int, default=default, metavar="N", help=f"{text} ({default:,})")
+    add("--workers", type=int, default=1, metavar="N", help="processes, each with a model of its own (1)")
+    add("--api_key", metavar="KEY", help="key that requests must name; safer: NER_LIGHTNING_API_KEY")
+    add("--log_requests", action="store_true", help="log a line for each request, without its text")
+    add(
+        "--drain",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seconds after SIGTERM until the port closes (0)",
+    )
     add("--temperature", type=float, metavar="T", help="divide scores by it; `predict --calibrate` finds it")
     parser.add_selection()
     parser.add_device()

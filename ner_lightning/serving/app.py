@@ -1,6 +1,7 @@
-"""The service's HTTP application: /extract, /health, /metrics, its description, and a page to try it."""
+"""The service's HTTP application: /extract, /health, /ready, /metrics, its description, a page to try it."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,22 +19,27 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from ner_lightning.errors import UserError
 from ner_lightning.inference.result import Tagged
 from ner_lightning.inference.selection import Selection, selection
+from ner_lightning.serving.access import KeyCheck
 from ner_lightning.serving.batcher import Batcher, Full
 from ner_lightning.serving.limits import BodyLimit, problem
 from ner_lightning.serving.page import docs_page, policy, try_page
-from ner_lightning.serving.schema import STATUSES, Extraction, Extractions, Health, Query
+from ner_lightning.serving.request_log import SIZES, RequestLog
+from ner_lightning.serving.schema import STATUSES, Extraction, Extractions, Health, Query, Ready
 
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
 SELECTION = (
     "min_score: one number above 0 and at most 1, or one for each label, where '*' stands for the others; "
     "overlaps needs min_score"
 )
+STOPPING = "the service is stopping"
+WORKER_COUNTS = "PROMETHEUS_MULTIPROC_DIR"  # where prometheus_client keeps the counts of several workers
 Work = Callable[..., Sequence[Tagged]]  # texts, and options as of `NERTagger`
 
 
@@ -67,7 +73,9 @@ class Counters:
         self.characters = Counter("characters", "Characters tagged.", **common)
         self.batches = Counter("batches", "Batches that the model worked on.", **common)
         self.batched = Counter("batched_requests", "Requests in those batches.", **common)
-        self.waiting = Gauge("waiting_requests", "Requests that wait for the model.", **common)
+        self.waiting = Gauge(
+            "waiting_requests", "Requests that wait for the model.", multiprocess_mode="livesum", **common
+        )
         self.seconds = Histogram(
             "request_seconds", "Seconds from a request to its entities.", buckets=BUCKETS, **common
         )
@@ -77,6 +85,19 @@ class Counters:
         self.batches.inc()
         self.batched.inc(requests)
 
+    def count_response(self, path: str, status: int) -> None:
+        """Counts a response, if it is one of /extract."""
+        if path == "/extract":
+            self.requests.labels(status).inc()
+
+    def text(self) -> bytes:
+        """All counts; those of all workers together, if there are several."""
+        registry = self.registry
+        if WORKER_COUNTS in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
 
 def make_app(
     work: Work,
@@ -85,6 +106,7 @@ def make_app(
     labels: Sequence[str],
     limits: RequestLimits | None = None,
     selected: Selection | None = None,
+    api_key: str | None = None,
 ) -> FastAPI:
     """Makes the application.
 
@@ -94,6 +116,7 @@ def make_app(
         labels: its entity types.
         limits: what the service accepts; None: the defaults.
         selected: which entities are predicted if a request does not say; None: the best tag sequence's.
+        api_key: what requests must name; None: nothing.
     """
     bounds = limits or RequestLimits()
     counters = Counters()
@@ -103,13 +126,17 @@ def make_app(
         batcher: Batcher[Tagged] = Batcher(
             work, waiting=bounds.waiting, characters=bounds.batch, on_batch=counters.count_batch
         )
-        counters.waiting.set_function(lambda: batcher.waiting)
         app.state.batcher = batcher
         yield
+        app.state.stopping = True
         await batcher.close()
 
     app = FastAPI(title="ner-lightning", summary=model, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.stopping = False  # the server sets it when it is told to stop
     app.add_middleware(BodyLimit, limit=bounds.body, seconds=bounds.seconds)
+    if api_key is not None:
+        app.add_middleware(KeyCheck, key=api_key)
+    app.add_middleware(RequestLog, on_end=counters.count_response)  # the outermost: every response has an id
     _explain_errors(app)
     _add_extract(app, bounds, counters, partial(selection, types=labels, default=selected))
     _add_monitoring(app, counters, Health(status="ok", model=model, labels=list(labels)))
@@ -123,10 +150,11 @@ def _add_extract(
     answers: dict[int | str, dict[str, Any]] = {s: {"description": d} for s, d in STATUSES.items()}
 
     @app.post("/extract", responses=answers, response_model=Extractions, response_model_exclude_none=True)
-    async def extract(query: Query) -> Any:
+    async def extract(query: Query, request: Request) -> Any:
         """Finds the entities of a text, or of several."""
         began = time.perf_counter()
         texts = query.all
+        sizes = request.scope[SIZES] = {"texts": len(texts)}
         size = sum(map(len, texts))
         if size > bounds.characters:
             reason = f"{size:,} characters are more than {bounds.characters:,}; send less at a time"
@@ -139,10 +167,13 @@ def _add_extract(
             async with asyncio.timeout(bounds.seconds):
                 results = await app.state.batcher.submit(texts, **query.options) if texts else []
         except Full:
+            if app.state.stopping:
+                return problem(503, STOPPING)
             reason = "too many requests are waiting; try again in a second"
             return problem(429, reason, **{"retry-after": "1"})
         except TimeoutError:
             return problem(504, f"it took more than {bounds.seconds:g} seconds; send less at a time")
+        sizes["words"] = sum(len(result.offsets) for result in results)
         counters.characters.inc(size)
         found = list(map(Extraction.of, results))
         for entity in (entity for extraction in found for entity in extraction.entities):
@@ -152,22 +183,23 @@ def _add_extract(
 
 
 def _add_monitoring(app: FastAPI, counters: Counters, state: Health) -> None:
-    @app.middleware("http")
-    async def count(request: Request, call_next: Callable[[Request], Any]) -> Response:
-        response: Response = await call_next(request)
-        if request.url.path == "/extract":
-            counters.requests.labels(response.status_code).inc()
-        return response
-
     @app.get("/health")
     async def health() -> Health:
         """Answers as long as the service runs."""
         return state
 
+    @app.get("/ready", responses={503: {"description": STATUSES[503]}})
+    async def ready() -> Ready:
+        """Answers 200 while requests should be sent here: not while the service is stopping."""
+        if app.state.stopping:
+            raise HTTPException(503, STOPPING)
+        return Ready(status="ready")
+
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Counts since the start, for Prometheus."""
-        return Response(generate_latest(counters.registry), media_type=CONTENT_TYPE_LATEST)
+        counters.waiting.set(app.state.batcher.waiting)
+        return Response(counters.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_pages(app: FastAPI, model: str, labels: Sequence[str]) -> None:
@@ -197,7 +229,3 @@ def _explain_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         return problem(error.status_code, str(error.detail), **dict(error.headers or {}))
-
-    @app.exception_handler(Exception)
-    async def failed(request: Request, error: Exception) -> Response:
-        return problem(500, "internal error; the service's log has the details")

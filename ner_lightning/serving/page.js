@@ -51,12 +51,16 @@ async function find(event) {
   byId("go").disabled = true;
   showStatus("Working …");
   try {
-    const answer = await fetch("extract", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ text }),
-    });
+    const headers = { "content-type": "application/json" };
+    const key = byId("key").value.trim();
+    if (key) headers.authorization = `Bearer ${key}`;
+    const answer = await fetch("extract", { method: "POST", headers, body: JSON.stringify({ text }) });
     const body = await answer.json();
+    if (answer.status === 401) {
+      byId("access").hidden = false;
+      byId("key").focus();
+      throw new Error(key ? "This is not the key of this service." : "This service needs its API key.");
+    }
     if (!answer.ok) throw new Error(body.error);
     const { entities } = body.results[0];
     show(text, entities);

@@ -9,10 +9,12 @@ from ner_lightning.inference.result import Tagged
 
 STATUSES: dict[int | str, str] = {
     400: "The body is not JSON.",
+    401: "The service has an API key, and the request does not name it.",
     408: "The body did not arrive in time.",
     413: "The body or the texts are too long.",
     422: "The body is not as described.",
     429: "Too many requests are waiting.",
+    503: "The service is stopping.",
     504: "The answer took too long.",
 }
 
@@ -98,3 +100,9 @@ class Health(BaseModel):
     status: str
     model: str
     labels: list[str]
+
+
+class Ready(BaseModel):
+    """The service answers requests."""
+
+    status: str

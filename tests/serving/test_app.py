@@ -8,44 +8,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from services import error, names
 from starlette.testclient import TestClient
 
-from ner_lightning.data.running_text import from_text
-from ner_lightning.inference.result import Entity, Tagged
 from ner_lightning.inference.selection import Selection
 from ner_lightning.serving.app import RequestLimits, make_app
 from ner_lightning.serving.batcher import Batcher, Full
 from ner_lightning.serving.limits import BodyLimit
 
-NAME = re.compile(r"\b[A-Z]\w+")
-
-
-def names(texts, min_score=None, overlaps=None):
-    """A tagger that takes every capitalised word for a person, and each for a place as well if asked."""
-    found = [[(m[0], "PER", m.start(), m.end(), 0, 1, 0.75) for m in NAME.finditer(text)] for text in texts]
-    return [
-        Tagged(
-            from_text(text),
-            (),
-            tuple(Entity(*each) for each in entities),
-            overlapping=tuple(Entity(each[0], "LOC", *each[2:6], 0.1234567) for each in entities)
-            if overlaps == "keep"
-            else None,
-        )
-        for text, entities in zip(texts, found, strict=True)
-    ]
-
 
 def client(work=names, **limits):
     return TestClient(make_app(work, model="small/1", labels=["PER", "LOC"], limits=RequestLimits(**limits)))
-
-
-def error(response):
-    assert response.headers["content-type"] == "application/json"
-    (reason,) = response.json().values()
-    assert reason
-    assert len(reason) < 200
-    return reason
 
 
 def test_texts_are_answered_in_order():
@@ -315,8 +288,8 @@ def test_pages_run_nothing_but_their_own():
             assert "default-src 'none'" in page.headers["content-security-policy"]
             assert "alert(1)</script>" not in page.text
         described = http.get("/openapi.json").json()
-        assert http.get("/docs").text.count("<h2><code>") == 3
-    assert set(described["paths"]) == {"/extract", "/health", "/metrics"}
+        assert http.get("/docs").text.count("<h2><code>") == 4
+    assert set(described["paths"]) == {"/extract", "/health", "/ready", "/metrics"}
     assert {"200", "413", "422", "429", "504"} <= set(described["paths"]["/extract"]["post"]["responses"])
 
 

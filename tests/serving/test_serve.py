@@ -2,21 +2,21 @@
 
 import http.client
 import json
+import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import tiny
 from browser import chromium
+from services import ask, served
 from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
@@ -27,34 +27,6 @@ TEXT = "Vera Holt left Lima. " * 20
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory, llama):
     return write_checkpoint(tmp_path_factory.mktemp("serve"), llama)
-
-
-@contextmanager
-def served(checkpoint, *words, port=0):
-    """The service, its process and its address."""
-    command = [sys.executable, "-m", "ner_lightning", "serve", str(checkpoint), "--port", str(port), *words]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        said = ""
-        for line in process.stderr:
-            said += line
-            if found := re.search(r"http://[\d.]+:\d+", line):
-                break
-        else:
-            raise AssertionError(said)
-        yield process, found[0]
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
-
-
-def ask(address, body, path="/extract"):
-    request = urllib.request.Request(
-        address + path, json.dumps(body).encode() if body else None, {"content-type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
 
 
 def test_an_address_that_is_taken_is_explained_before_anything_is_loaded(capsys):
@@ -68,6 +40,8 @@ def test_an_address_that_is_taken_is_explained_before_anything_is_loaded(capsys)
         (["--port", "70000"], "--port is 70000; it must be a whole number from 0 to 65535"),
         (["--host", "192.0.2.1"], "cannot be listened on"),
         (["--queue", "0"], "--queue is 0; it must be a whole number of at least 1"),
+        (["--workers", "0"], "--workers is 0; it must be a whole number of at least 1"),
+        (["--drain", "-1"], "--drain is -1; it must be a whole number of at least 0"),
         (["--temperature", "0"], "--temperature is 0.0; it must be a number above 0"),
         (["nowhere", "--port", "0"], "no run folder or checkpoint nowhere"),
     ):
@@ -87,6 +61,8 @@ def test_sigterm_finishes_what_is_queued_and_ends_well(checkpoint):
         assert process.wait(timeout=30) == 0
         assert all(answer == answers[0] for answer in answers)
         assert answers[0]["results"][0]["entities"]
+        with pytest.raises(urllib.error.URLError, match="refused"):
+            ask(address, None, "/health")
 
 
 def _metrics(address):
@@ -120,6 +96,24 @@ def test_killed_while_it_works_it_starts_again_at_the_same_address(checkpoint):
         assert process.wait(timeout=30) == 0
 
 
+def visit(page, address):
+    """Loads the page to try the service."""
+    page("Page.navigate", url=address + "/")
+    while not any(e.get("method") == "Page.loadEventFired" for e in page.events):
+        page.events.append(page._read())
+
+
+def find(page, text):
+    """Enters a text into the page; what the page says then."""
+    page.run(f"document.getElementById('text').value = {json.dumps(text)}")
+    page.run("document.getElementById('go').click()")
+    for _ in range(200):
+        if page.run("!document.getElementById('go').disabled"):
+            return page.run("document.getElementById('status').textContent")
+        time.sleep(0.05)
+    raise AssertionError("no answer")
+
+
 @pytest.mark.slow
 def test_the_page_in_a_browser(checkpoint, tmp_path):
     hostile = "<img src=x onerror=document.title='owned'> \U0001f600 Vera Holt & <b>Lima</b> " + " ".join(
@@ -127,22 +121,11 @@ def test_the_page_in_a_browser(checkpoint, tmp_path):
     )
     with served(checkpoint, "--text_limit", "2000") as (_, address), chromium() as page:
         page.resize(1100, 900)
-        page("Page.navigate", url=address + "/")
-        while not any(e.get("method") == "Page.loadEventFired" for e in page.events):
-            page.events.append(page._read())
+        visit(page, address)
         found = ask(address, {"text": hostile})["results"][0]["entities"]
         assert found
 
-        def find(text):
-            page.run(f"document.getElementById('text').value = {json.dumps(text)}")
-            page.run("document.getElementById('go').click()")
-            for _ in range(200):
-                if page.run("!document.getElementById('go').disabled"):
-                    return page.run("document.getElementById('status').textContent")
-                time.sleep(0.05)
-            raise AssertionError("no answer")
-
-        assert find(hostile) == f"{len(found)} entities"
+        assert find(page, hostile) == f"{len(found)} entities"
         marks = "[...document.querySelectorAll('#result mark')]"
         shown = page.run(f"{marks}.map(m => [m.firstChild.data, ...[...m.children].map(c => c.textContent)])")
         assert shown == [[e["text"], e["label"], f"{e['score']:.2f}"] for e in found]
@@ -150,7 +133,7 @@ def test_the_page_in_a_browser(checkpoint, tmp_path):
                         "document.getElementById('result').textContent") == hostile  # fmt: skip
         assert page.run("document.title") == "Find entities"
         assert page.run("document.querySelectorAll('#result img, #result b').length") == 0
-        find(hostile)
+        find(page, hostile)
         page.picture(tmp_path / "page.png", whole=True)
         for width in (320, 768):
             page.resize(width, 800, phone=True)
@@ -158,8 +141,23 @@ def test_the_page_in_a_browser(checkpoint, tmp_path):
         elsewhere = [c for c in page.complaints() if not str(c).startswith(address)]
         assert elsewhere == []
         # A refusal is told.
-        assert "more than 2,000" in find("x" * 3000)
+        assert "more than 2,000" in find(page, "x" * 3000)
         assert page.run("document.getElementById('status').className") == "error"
+
+
+@pytest.mark.slow
+def test_the_page_asks_for_the_key(checkpoint):
+    with served(checkpoint, "--api_key", "k3y") as (_, address), chromium() as page:
+        visit(page, address)
+        shown = "!document.getElementById('access').hidden"
+        assert not page.run(shown)
+        assert find(page, TEXT) == "This service needs its API key."
+        assert page.run(shown)
+        assert page.run("document.activeElement.id") == "key"
+        page.run("document.getElementById('key').value = 'another'")
+        assert find(page, TEXT) == "This is not the key of this service."
+        page.run("document.getElementById('key').value = 'k3y'")
+        assert re.fullmatch(r"\d+ entities", find(page, TEXT))
 
 
 def test_a_service_has_a_threshold_and_a_request_another(checkpoint):
@@ -182,3 +180,34 @@ def test_a_service_has_a_threshold_and_a_request_another(checkpoint):
 def test_a_threshold_that_cannot_be_is_refused(checkpoint, capsys, words, said):
     assert main(["serve", str(checkpoint), "--port", "0", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def refused_with(status, address, body, path="/extract"):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(address, body, path)
+    with refused.value:
+        assert refused.value.code == status
+
+
+def test_a_service_with_a_key_logs_requests_and_drains_before_it_stops(checkpoint):
+    key = "k3y-of-the-s3rvice"
+    env = os.environ | {"NER_LIGHTNING_API_KEY": key}
+    with served(checkpoint, "--log_requests", "--drain", "3", env=env) as (process, address):
+        refused_with(401, address, {"text": TEXT})
+        assert ask(address, None, "/ready") == {"status": "ready"}
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        refused_with(503, address, None, "/ready")
+        assert ask(address, None, "/health")["status"] == "ok"
+        assert ask(address, {"text": TEXT}, headers={"X-API-Key": key})["results"][0]["entities"]
+        command = Path(f"/proc/{process.pid}/cmdline")
+        assert not command.exists() or key not in command.read_text()
+        assert process.wait(timeout=30) == 0
+        with pytest.raises(urllib.error.URLError, match="refused"):
+            ask(address, None, "/health")
+    process.reader.join(timeout=30)
+    said = "".join(process.said)
+    assert re.search(r"[0-9a-f]{32} POST /extract 401 [\d.]+ms\n", said)
+    assert re.search(r"[0-9a-f]{32} POST /extract 200 [\d.]+ms texts=1 words=100\n", said)
+    assert "Vera" not in said
+    assert key not in said

@@ -1,0 +1,89 @@
+"""Several workers: all of them answer, a dead one is replaced, all stop when told to."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from services import ask, served
+from untrained import write_checkpoint
+
+TEXT = "Vera Holt left Lima. " * 10
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, llama):
+    return write_checkpoint(tmp_path_factory.mktemp("workers"), llama)
+
+
+def workers_of(process):
+    """The process ids in the lines about requests."""
+    return {int(pid) for pid in re.findall(r"^\S+ \S+ (\d+) \w+ POST ", "".join(process.said), flags=re.M)}
+
+
+def until_workers(process, address, count, without=frozenset()):
+    """Sends requests until so many workers have answered; their process ids."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: ask(address, {"text": TEXT}), range(8)))
+        found = workers_of(process) - without
+        if len(found) == count:
+            return found
+    raise AssertionError("".join(process.said))
+
+
+def metrics(address):
+    with urllib.request.urlopen(address + "/metrics", timeout=60) as answer:
+        return answer.read().decode()
+
+
+@pytest.mark.slow
+def test_workers_share_the_port_count_together_are_replaced_and_stop(checkpoint):
+    with served(checkpoint, "--workers", "2", "--log_requests") as (process, address):
+        first = until_workers(process, address, 2)
+        assert process.pid not in first
+        asked = sum("POST /extract 200" in line for line in process.said)
+        assert f'ner_requests_total{{status="200"}} {asked}.0\n' in metrics(address)
+        assert "ner_waiting_requests 0.0\n" in metrics(address)
+        dead = min(first)
+        os.kill(dead, signal.SIGKILL)
+        assert len(until_workers(process, address, 2, without={dead})) == 2
+        assert "A worker ended with code -9; another one starts.\n" in process.said
+        with ThreadPoolExecutor(4) as pool:
+            calls = [pool.submit(ask, address, {"texts": [TEXT * 10] * 3}) for _ in range(4)]
+            time.sleep(0.2)
+            process.send_signal(signal.SIGTERM)
+            assert all(len(call.result()["results"]) == 3 for call in calls)
+        assert process.wait(timeout=60) == 0
+        with pytest.raises(urllib.error.URLError, match="refused"):
+            ask(address, None, "/health")
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_process_that_started_them(checkpoint):
+    with served(checkpoint, "--workers", "2") as (process, address):
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                ask(address, None, "/health")
+            except (urllib.error.URLError, ConnectionError):
+                return
+            time.sleep(0.1)
+        raise AssertionError("somebody still answers")
+
+
+def test_a_mistake_is_told_once_and_ends_all():
+    command = [sys.executable, "-m", "ner_lightning", "serve", "nowhere", "--port", "0", "--workers", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.count("no run folder or checkpoint nowhere") == 1
+    assert "Traceback" not in done.stderr
