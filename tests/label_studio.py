@@ -8,12 +8,11 @@ with warnings.catch_warnings():
     from label_studio_sdk.label_interface import LabelInterface
 
 
-def errors_of(tasks, types):
-    """What Label Studio finds wrong with tasks in a project whose labels are `types`."""
+def errors_of(tasks, types, config=None):
+    """What Label Studio finds wrong with tasks in a project of these labels, or of this config."""
     labels = "".join(f"<Label value={quoteattr(name)}/>" for name in types)
-    project = LabelInterface(
-        f'<View><Labels name="label" toName="text">{labels}</Labels><Text name="text" value="$text"/></View>'
-    )
+    usual = f'<Labels name="label" toName="text">{labels}</Labels><Text name="text" value="$text"/>'
+    project = LabelInterface(config or f"<View>{usual}</View>")
     found = []
     for number, task in enumerate(tasks, start=1):
         if not isinstance(task["data"]["text"], str):
