@@ -8,17 +8,20 @@ RUN python -m venv /opt/venv
 WORKDIR /source
 COPY constraints.txt ./
 # torch first, by itself: its CPU build has no CUDA libraries, and a change to the package does not fetch it again
-RUN /opt/venv/bin/pip install --constraint constraints.txt --index-url https://download.pytorch.org/whl/cpu torch
+RUN /opt/venv/bin/pip install --constraint constraints.txt --extra-index-url https://download.pytorch.org/whl/cpu torch
+# What docs/export.md lists for serving; nothing that only training needs.
+RUN /opt/venv/bin/pip install --constraint constraints.txt \
+    transformers peft onnxruntime fastapi starlette uvicorn h11 prometheus_client
 COPY pyproject.toml README.md LICENSE ./
 COPY configs configs
 COPY ner_lightning ner_lightning
-RUN /opt/venv/bin/pip install --constraint constraints.txt '.[serve,onnx]'
+RUN /opt/venv/bin/pip install --no-deps .
 
 FROM python:3.12-slim
 RUN useradd --create-home --uid 10001 tagger
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
-USER tagger
+USER 10001
 WORKDIR /home/tagger
 EXPOSE 8000
 STOPSIGNAL SIGTERM

@@ -9,16 +9,19 @@ WORKDIR /source
 COPY constraints.txt ./
 # torch first, by itself: it brings the CUDA libraries, and a change to the package does not fetch them again
 RUN /opt/venv/bin/pip install --constraint constraints.txt torch
+# What docs/export.md lists for serving; nothing that only training needs.
+RUN /opt/venv/bin/pip install --constraint constraints.txt \
+    transformers peft fastapi starlette uvicorn h11 prometheus_client
 COPY pyproject.toml README.md LICENSE ./
 COPY configs configs
 COPY ner_lightning ner_lightning
-RUN /opt/venv/bin/pip install --constraint constraints.txt '.[serve]'
+RUN /opt/venv/bin/pip install --no-deps .
 
 FROM python:3.12-slim
 RUN useradd --create-home --uid 10001 tagger
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
-USER tagger
+USER 10001
 WORKDIR /home/tagger
 EXPOSE 8000
 STOPSIGNAL SIGTERM

@@ -101,7 +101,7 @@ def _answer(options: argparse.Namespace, listener: socket.socket, on_start: Call
         from ner_lightning.serving.server import GracefulServer
 
         show_requests(every=options.log_requests)
-        app = _app(options)
+        app = service(options)
         GracefulServer(app, options.timeout, options.drain, on_start).run(sockets=[listener])
 
 
@@ -112,7 +112,7 @@ def _announce(listener: socket.socket) -> None:
     sys.stderr.flush()
 
 
-def _app(options: argparse.Namespace) -> Any:
+def service(options: argparse.Namespace) -> Any:
     """The application around the tagger of RUN."""
     from ner_lightning.serving.app import RequestLimits, make_app
 

@@ -41,10 +41,10 @@ from ner_lightning.commands.main import main
 assert main(["predict", sys.argv[2], "--device", "cpu", "--text", "Vera", "--output", "-"]) == 0
 """
 SERVE = """
-from ner_lightning.inference.ner_tagger import NERTagger
-from ner_lightning.serving.app import make_app
-tagger = NERTagger.from_pretrained(sys.argv[2], device="cpu")
-print(json.dumps(sorted(make_app(tagger, model="a", labels=tagger.labels.types).openapi()["paths"])))
+import ner_lightning.serving.server, ner_lightning.serving.workers
+from ner_lightning.commands.serve import parser, service
+options = parser().parse_args([sys.argv[2], "--device", "cpu"])
+print(json.dumps(sorted(service(options).openapi()["paths"])))
 """
 LOADED = """
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
