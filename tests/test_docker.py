@@ -144,3 +144,16 @@ def test_the_build_sees_the_package_alone():
     }
     assert {rule[1:] for rule in rules if rule.startswith("!")} == needed
     assert {"**/*.safetensors", "**/*.gguf", "**/*.ckpt"} <= set(rules)
+
+
+def test_the_commands_that_are_shown_name_these_files():
+    shown = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    for file in (*FILES, ROOT / "docker/compose.yaml"):
+        text = file.read_text(encoding="utf-8")
+        (first,) = re.findall(rf"--file (docker/{re.escape(file.name)}) ", text)
+        assert (ROOT / first).samefile(file)
+        shown += text
+    names = {*re.findall(r"--file (\S+)", shown)}
+    assert names == {"docker/cpu.Dockerfile", "docker/gpu.Dockerfile", "docker/compose.yaml"}
+    (options,) = re.findall(r"ner-lightning:[cg]pu (/model .*)`", shown)
+    assert parser().parse_args(shlex.split(options)).workers == 2

@@ -173,6 +173,8 @@ def _add_extract(
             return problem(429, reason, **{"retry-after": "1"})
         except TimeoutError:
             return problem(504, f"it took more than {bounds.seconds:g} seconds; send less at a time")
+        finally:
+            counters.waiting.set(app.state.batcher.waiting)
         sizes["words"] = sum(len(result.offsets) for result in results)
         counters.characters.inc(size)
         found = list(map(Extraction.of, results))

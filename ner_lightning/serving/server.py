@@ -1,7 +1,9 @@
 """The server: it stops gracefully, and on request tells a load balancer so before it closes its port."""
 
+import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -9,7 +11,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-SLACK = 5  # seconds that a response may take beyond the time of its request
+SLACK = 5  # seconds beyond the time of a request: for its response, and then for the end of the process
 
 
 class GracefulServer(uvicorn.Server):
@@ -23,9 +25,9 @@ class GracefulServer(uvicorn.Server):
     """
 
     def __init__(self, app: FastAPI, seconds: int, drain: float, on_start: Callable[[], None]) -> None:
-        grace = seconds + SLACK
+        self._grace = seconds + SLACK
         super().__init__(
-            uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=grace)
+            uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=self._grace)
         )
         self._app, self._drain, self._on_start = app, drain, on_start
         self._closes: float | None = None  # when the port closes
@@ -37,6 +39,14 @@ class GracefulServer(uvicorn.Server):
         """Starts, and tells so."""
         await super().startup(sockets)
         self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops; a model that hangs is not waited for."""
+        last = threading.Timer(self._grace + SLACK, os._exit, [1])
+        last.daemon = True
+        last.start()
+        await super().shutdown(sockets)
+        last.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stops: at SIGTERM after the time to drain, at Ctrl-C or a second signal at once."""

@@ -126,5 +126,6 @@ def _run_worker(work: Callable[..., None], given: tuple[Any, ...], tell: Connect
             parent.join()
             os.kill(os.getpid(), signal.SIGTERM)
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the first process tells the others
     threading.Thread(target=end_with_parent, daemon=True).start()
     work(*given, lambda: tell.send(True))
