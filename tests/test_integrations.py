@@ -1,5 +1,6 @@
 """The examples for other tools, checked by these tools' own libraries: Presidio, Label Studio."""
 
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +9,10 @@ import pytest
 from label_studio import errors_of
 from services import names
 from starlette.testclient import TestClient
+from untrained import write_checkpoint
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+PAGE = EXAMPLES.parent / "docs/serve.md"
 CONFIG = """<View><Header value="Names"/><Text name="page" value="$body"/>
 <Labels name="kind" toName="page"><Label value="PER"/><Label value="ORG"/></Labels></View>"""
 
@@ -42,6 +45,16 @@ def test_presidio_reports_what_the_tagger_finds_beside_its_own_patterns(tagger):
     assert {each.entity_type for each in engine.analyze(text, "en", entities=["PERSON"])} == {"PERSON"}
     assert engine.analyze(text, "en", entities=["MISC"]) == []
     assert engine.analyze(text, "en", entities=["PERSON"], score_threshold=0.8) == []
+
+
+@pytest.mark.usefixtures("tagger")
+def test_the_lines_of_the_docs_make_an_analyzer(tmp_path, llama):
+    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), flags=re.S | re.M)
+    names_of = {}
+    exec(code.replace("my-tagger", str(write_checkpoint(tmp_path, llama))), names_of)
+    found = names_of["engine"].analyze("Vera Holt left Lima for 192.168.0.1.", language="en")
+    assert "IP_ADDRESS" in {each.entity_type for each in found}
+    assert {"PERSON", "LOCATION"} <= {*names_of["engine"].get_supported_entities("en")}
 
 
 def test_label_studio_gets_predictions_in_the_form_of_its_project(tagger):

@@ -168,15 +168,13 @@ def parser(name: str = "serve") -> Parser:
     for option, (_, default, text) in LIMITS.items():
         add(f"--{option}", type=int, default=default, metavar="N", help=f"{text} ({default:,})")
     add("--workers", type=int, default=1, metavar="N", help="processes, each with a model of its own (1)")
-    add("--api_key", metavar="KEY", help="key that requests must name; safer: NER_LIGHTNING_API_KEY")
-    add("--log_requests", action="store_true", help="log a line for each request, without its text")
     add(
-        "--drain",
-        type=int,
-        default=0,
-        metavar="N",
-        help="seconds after SIGTERM until the port closes (0)",
+        "--api_key",
+        metavar="KEY",
+        help="key that requests must name; safer as NER_LIGHTNING_API_KEY",
     )
+    add("--log_requests", action="store_true", help="log a line for each request, without its text")
+    add("--drain", type=int, default=0, metavar="N", help="seconds from SIGTERM to closing the port (0)")
     add("--temperature", type=float, metavar="T", help="divide scores by it; `predict --calibrate` finds it")
     parser.add_selection()
     parser.add_device()

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 import urllib.error
@@ -21,6 +22,7 @@ from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
 
+PAGE = Path(__file__).parent.parent.parent / "docs/serve.md"
 TEXT = "Vera Holt left Lima. " * 20
 
 
@@ -167,6 +169,10 @@ def test_a_service_has_a_threshold_and_a_request_another(checkpoint):
         assert {entity["overlaps"] for entity in found["entities"]} == {True, False}
         (less,) = ask(address, {"text": TEXT, "min_score": 0.2, "overlaps": "resolve"})["results"]
         assert all(entity["score"] >= 0.2 and "overlaps" not in entity for entity in less["entities"])
+        one, several, health, metrics = (curl(line, address) for line in curl_lines(with_key=False))
+        assert [len(json.loads(answer)["results"]) for answer in (one, several)] == [1, 2]
+        assert json.loads(health)["status"] == "ok"
+        assert "ner_requests_total" in metrics
 
 
 @pytest.mark.parametrize(
@@ -189,11 +195,27 @@ def refused_with(status, address, body, path="/extract"):
         assert refused.value.code == status
 
 
+def curl_lines(with_key):
+    """The commands of the docs that ask a service, with a key or without one."""
+    lines = PAGE.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith("curl ") and ("API_KEY" in line) == with_key]
+
+
+def curl(line, address, key=""):
+    """What a command of the docs prints."""
+    env = os.environ | {"NER_LIGHTNING_API_KEY": key}
+    words = ["bash", "-c", line.replace("http://127.0.0.1:8000", address)]
+    return subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout
+
+
 def test_a_service_with_a_key_logs_requests_and_drains_before_it_stops(checkpoint):
     key = "k3y-of-the-s3rvice"
     env = os.environ | {"NER_LIGHTNING_API_KEY": key}
     with served(checkpoint, "--log_requests", "--drain", "3", env=env) as (process, address):
         refused_with(401, address, {"text": TEXT})
+        (line,) = curl_lines(with_key=True)
+        assert "results" in json.loads(curl(line, address, key))
+        assert "error" in json.loads(curl(line, address, "another"))
         assert ask(address, None, "/ready") == {"status": "ready"}
         process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
