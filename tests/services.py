@@ -41,8 +41,12 @@ def error(response):
 
 @contextmanager
 def served(checkpoint, *words, port=0, env=None):
-    """The service's process and address; what it prints is in the process's `said`."""
-    command = [sys.executable, "-m", "ner_lightning", "serve", str(checkpoint), "--port", str(port), *words]
+    """The service's process and address; what it prints is in the process's `said`.
+
+    `checkpoint` may be a list of several.
+    """
+    runs = checkpoint if isinstance(checkpoint, list) else [str(checkpoint)]
+    command = [sys.executable, "-m", "ner_lightning", "serve", *runs, "--port", str(port), *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
     process.said = []
     try:

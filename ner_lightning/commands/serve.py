@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ner_lightning.commands.options import Parser, check_device, check_selection, load_tagger
+from ner_lightning.commands.several_taggers import load_group
 from ner_lightning.errors import UserError
 from ner_lightning.serving.memory import Trimmer, limit_kernel_caches
 from ner_lightning.system.progress import shown
@@ -19,6 +20,7 @@ from ner_lightning.system.terminal import printable
 
 if TYPE_CHECKING:
     from ner_lightning.inference.result import Tagged
+    from ner_lightning.serving.app import RequestLimits
 
 
 INSTALL = "pip install 'ner-lightning[serve]'"
@@ -116,6 +118,10 @@ def service(options: argparse.Namespace) -> Any:
     """The application around the tagger of RUN."""
     from ner_lightning.serving.app import RequestLimits, make_app
 
+    limits = RequestLimits(**{field: getattr(options, option) for option, (field, _, _) in LIMITS.items()})
+    if len(options.run) > 1 or options.group:
+        return _of_several(options, limits)
+    options.run = next(iter(options.run), None)
     tagger, trim = load_tagger(options), Trimmer()
     tagger(WARM_UP)  # the first call compiles kernels and reserves memory, so it is slower than others
 
@@ -125,7 +131,6 @@ def service(options: argparse.Namespace) -> Any:
         return results
 
     run = Path(options.run or Path(options.runs) / "last").resolve()
-    limits = RequestLimits(**{field: getattr(options, option) for option, (field, _, _) in LIMITS.items()})
     return make_app(
         tag,
         model="/".join(run.parts[-2:]),
@@ -133,6 +138,34 @@ def service(options: argparse.Namespace) -> Any:
         limits=limits,
         selected=tagger.selection,
         api_key=options.api_key,
+    )
+
+
+def _of_several(options: argparse.Namespace, limits: "RequestLimits") -> Any:
+    """The application around the taggers of several RUNs."""
+    from ner_lightning.serving.app import make_app
+    from ner_lightning.serving.taggers import NO_KEY, SEVERAL_WORKERS, ServedTaggers
+
+    if options.temperature is not None:
+        raise UserError("--temperature is for one RUN; export each with its own: `export --temperature T`")
+    group, trim = load_group(options), Trimmer()
+    group.tag([(name, WARM_UP[0]) for name in group])
+    fixed = NO_KEY if options.api_key is None else SEVERAL_WORKERS if options.workers > 1 else None
+    taggers = ServedTaggers(group, fixed)
+
+    def tag(items: list[tuple[str, str]], **selected: Any) -> "list[Tagged]":
+        results = taggers.tag(items, **selected)
+        trim()
+        return results
+
+    first = group[taggers.default]
+    return make_app(
+        tag,
+        model=taggers.default,
+        labels=first.labels.types,
+        limits=limits,
+        api_key=options.api_key,
+        taggers=taggers,
     )
 
 
@@ -161,8 +194,9 @@ def listening(host: str, port: int) -> socket.socket:
 def parser(name: str = "serve") -> Parser:
     """The command's options."""
     parser = Parser(name, "Answers over HTTP: text in, entities out; and a page to try it.")
-    parser.add_run()
+    parser.add_run(nargs="*", text="run, checkpoint or exported folder (default: the last run); or several")
     add = parser.add_argument
+    add("--group", action="store_true", help="a service to which taggers can be added, also with one RUN")
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, local requests only)")
     add("--port", type=int, default=8000, help="port (default: 8000; 0 takes a free one)")
     for option, (_, default, text) in LIMITS.items():

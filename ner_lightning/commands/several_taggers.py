@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ner_lightning.errors import UserError
@@ -32,7 +33,7 @@ def load_group(options: argparse.Namespace) -> "TaggerGroup":
         min_score=read_min_score(options.min_score) if options.min_score else None,
         overlaps=options.overlaps,
     )
-    for run in options.run:
+    for run in options.run or [str(Path(options.runs) / "last")]:
         name, _, address = run.rpartition("=")
         group.add(address, name or None)
     return group

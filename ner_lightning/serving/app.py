@@ -1,7 +1,6 @@
 """The service's HTTP application: /extract, /health, /ready, /metrics, its description, a page to try it."""
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -11,15 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
@@ -28,18 +19,18 @@ from ner_lightning.inference.result import Tagged
 from ner_lightning.inference.selection import Selection, selection
 from ner_lightning.serving.access import KeyCheck
 from ner_lightning.serving.batcher import Batcher, Full
+from ner_lightning.serving.counters import Counters
 from ner_lightning.serving.limits import BodyLimit, problem
 from ner_lightning.serving.page import docs_page, policy, try_page
 from ner_lightning.serving.request_log import SIZES, RequestLog
 from ner_lightning.serving.schema import STATUSES, Extraction, Extractions, Health, Query, Ready
+from ner_lightning.serving.taggers import ServedTaggers, add_routes
 
-BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
 SELECTION = (
     "min_score: one number above 0 and at most 1, or one for each label, where '*' stands for the others; "
     "overlaps needs min_score"
 )
 STOPPING = "the service is stopping"
-WORKER_COUNTS = "PROMETHEUS_MULTIPROC_DIR"  # where prometheus_client keeps the counts of several workers
 Work = Callable[..., Sequence[Tagged]]  # texts, and options as of `NERTagger`
 
 
@@ -62,43 +53,6 @@ class RequestLimits:
     batch: int = 16_000
 
 
-class Counters:
-    """What the service has counted since its start, for Prometheus."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        common: dict[str, Any] = {"namespace": "ner", "registry": self.registry}
-        self.requests = Counter("requests", "Requests to /extract by status.", ["status"], **common)
-        self.entities = Counter("entities", "Entities found, by label.", ["label"], **common)
-        self.characters = Counter("characters", "Characters tagged.", **common)
-        self.batches = Counter("batches", "Batches that the model worked on.", **common)
-        self.batched = Counter("batched_requests", "Requests in those batches.", **common)
-        self.waiting = Gauge(
-            "waiting_requests", "Requests that wait for the model.", multiprocess_mode="livesum", **common
-        )
-        self.seconds = Histogram(
-            "request_seconds", "Seconds from a request to its entities.", buckets=BUCKETS, **common
-        )
-
-    def count_batch(self, requests: int) -> None:
-        """Counts a batch with this number of requests."""
-        self.batches.inc()
-        self.batched.inc(requests)
-
-    def count_response(self, path: str, status: int) -> None:
-        """Counts a response, if it is one of /extract."""
-        if path == "/extract":
-            self.requests.labels(status).inc()
-
-    def text(self) -> bytes:
-        """All counts; those of all workers together, if there are several."""
-        registry = self.registry
-        if WORKER_COUNTS in os.environ:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
-
-
 def make_app(
     work: Work,
     *,
@@ -107,24 +61,30 @@ def make_app(
     limits: RequestLimits | None = None,
     selected: Selection | None = None,
     api_key: str | None = None,
+    taggers: ServedTaggers | None = None,
 ) -> FastAPI:
     """Makes the application.
 
     Args:
-        work: tags texts.
+        work: tags texts; those of several taggers as pairs of name and text.
         model: the model's name.
         labels: its entity types.
         limits: what the service accepts; None: the defaults.
         selected: which entities are predicted if a request does not say; None: the best tag sequence's.
         api_key: what requests must name; None: nothing.
+        taggers: the service's several taggers; None: it has one.
     """
     bounds = limits or RequestLimits()
     counters = Counters()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        batcher: Batcher[Tagged] = Batcher(
-            work, waiting=bounds.waiting, characters=bounds.batch, on_batch=counters.count_batch
+        batcher: Batcher[Any, Tagged] = Batcher(
+            work,
+            waiting=bounds.waiting,
+            characters=bounds.batch,
+            on_batch=counters.count_batch,
+            size_of=len if taggers is None else lambda item: len(item[1]),
         )
         app.state.batcher = batcher
         yield
@@ -138,19 +98,43 @@ def make_app(
         app.add_middleware(KeyCheck, key=api_key)
     app.add_middleware(RequestLog, on_end=counters.count_response)  # the outermost: every response has an id
     _explain_errors(app)
-    _add_extract(app, bounds, counters, partial(selection, types=labels, default=selected))
+    if taggers is None:
+        _add_extract(app, bounds, counters, _one(model, labels, selected))
+    else:
+        _add_extract(app, bounds, counters, partial(_of_several, taggers))
+        add_routes(app, taggers)
     _add_monitoring(app, counters, Health(status="ok", model=model, labels=list(labels)))
     _add_pages(app, model, labels)
     return app
 
 
-def _add_extract(
-    app: FastAPI, bounds: RequestLimits, counters: Counters, checked: Callable[..., Selection | None]
-) -> None:
+# From the tagger that a request names, and the request, to what the batcher is given.
+Items = Callable[[str | None, Query], Sequence[Any]]
+
+
+def _one(model: str, labels: Sequence[str], selected: Selection | None) -> Items:
+    """The texts of a request to the only tagger."""
+
+    def items(name: str | None, query: Query) -> Sequence[str]:
+        if name not in (None, model):
+            raise HTTPException(404, f"there is no such tagger; there is {model}")
+        selection(query.min_score, query.overlaps, labels, selected)
+        return query.all
+
+    return items
+
+
+def _of_several(taggers: ServedTaggers, name: str | None, query: Query) -> Sequence[tuple[str, str]]:
+    chosen = taggers.chosen(name)
+    taggers.check(chosen, query.min_score, query.overlaps)
+    return [(chosen, text) for text in query.all]
+
+
+def _add_extract(app: FastAPI, bounds: RequestLimits, counters: Counters, items_of: Items) -> None:
     answers: dict[int | str, dict[str, Any]] = {s: {"description": d} for s, d in STATUSES.items()}
 
     @app.post("/extract", responses=answers, response_model=Extractions, response_model_exclude_none=True)
-    async def extract(query: Query, request: Request) -> Any:
+    async def extract(query: Query, request: Request, tagger: str | None = None) -> Any:
         """Finds the entities of a text, or of several."""
         began = time.perf_counter()
         texts = query.all
@@ -160,17 +144,19 @@ def _add_extract(
             reason = f"{size:,} characters are more than {bounds.characters:,}; send less at a time"
             return problem(413, reason)
         try:
-            checked(query.min_score, query.overlaps)
+            items = items_of(tagger, query)
         except UserError:
             return problem(422, SELECTION)
         try:
             async with asyncio.timeout(bounds.seconds):
-                results = await app.state.batcher.submit(texts, **query.options) if texts else []
+                results = await app.state.batcher.submit(items, **query.options) if texts else []
         except Full:
             if app.state.stopping:
                 return problem(503, STOPPING)
             reason = "too many requests are waiting; try again in a second"
             return problem(429, reason, **{"retry-after": "1"})
+        except KeyError:  # the tagger was removed while the request waited
+            raise HTTPException(404, "there is no such tagger any more") from None
         except TimeoutError:
             return problem(504, f"it took more than {bounds.seconds:g} seconds; send less at a time")
         finally:

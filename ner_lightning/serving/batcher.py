@@ -9,6 +9,8 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
+Outcome = TypeVar("Outcome")
+Item = TypeVar("Item")
 
 
 class Full(Exception):  # noqa: N818  (not a failure: the client should try again later)
@@ -16,27 +18,26 @@ class Full(Exception):  # noqa: N818  (not a failure: the client should try agai
 
 
 @dataclass(eq=False)  # two requests with the same texts are still two
-class _Job(Generic[Result]):
-    texts: Sequence[str]
+class _Job(Generic[Item, Result]):
+    items: Sequence[Item]
+    size: int
     options: Mapping[str, Any]
     done: "asyncio.Future[list[Result]]"
 
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.texts)) + len(self.texts)
 
-
-class Batcher(Generic[Result]):
+class Batcher(Generic[Item, Result]):
     """Puts requests into batches; a single thread works on them, one batch after the other.
 
     No request waits for a batch to fill up: all that arrived while the model was busy form the next one,
     except those with other options than the first.
 
     Args:
-        work: processes a batch of texts, with the options of its requests; returns a result for each.
+        work: processes a batch of texts, or of what else requests are made of, with the options of its
+            requests; returns a result for each.
         waiting: how many requests may wait.
         characters: a batch takes no further request that would exceed this size.
         on_batch: called with the number of requests of each batch that begins.
+        size_of: the characters of an item.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Batcher(Generic[Result]):
         waiting: int,
         characters: int,
         on_batch: Callable[[int], None] = lambda requests: None,
+        size_of: Callable[[Any], int] = len,
     ) -> None:
+        self._size_of = size_of
         self._work = work
         self._on_batch = on_batch
         self._max_waiting = waiting
         self._characters = characters
-        self._jobs: deque[_Job[Result]] = deque()
+        self._jobs: deque[_Job[Item, Result]] = deque()
         self._arrived = asyncio.Event()
         self._closing = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tagger")
@@ -62,11 +65,15 @@ class Batcher(Generic[Result]):
         """The number of requests that wait."""
         return len(self._jobs)
 
-    async def submit(self, texts: Sequence[str], **options: Any) -> list[Result]:
+    async def call(self, change: Callable[[], Outcome]) -> Outcome:
+        """Runs something between two batches, on their thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, change)
+
+    async def submit(self, items: Sequence[Item], **options: Any) -> list[Result]:
         """Returns the results of texts; if it is cancelled while they wait, they are not processed.
 
         Args:
-            texts: the texts.
+            items: the texts, or what else `work` takes.
             options: what `work` is given with them; a batch has requests with equal options.
 
         Raises:
@@ -74,7 +81,8 @@ class Batcher(Generic[Result]):
         """
         if self._closing or len(self._jobs) >= self._max_waiting:
             raise Full
-        job = _Job[Result](texts, options, asyncio.get_running_loop().create_future())
+        size = sum(map(self._size_of, items)) + len(items)
+        job = _Job[Item, Result](items, size, options, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         self._arrived.set()
         try:
@@ -99,8 +107,8 @@ class Batcher(Generic[Result]):
             elif not self._closing:
                 self._arrived.clear()
 
-    def _next(self) -> list[_Job[Result]]:
-        batch: list[_Job[Result]] = []
+    def _next(self) -> list[_Job[Item, Result]]:
+        batch: list[_Job[Item, Result]] = []
         size = 0
         for job in [job for job in self._jobs if job.options == self._jobs[0].options]:
             if batch and size + job.size > self._characters:
@@ -111,11 +119,11 @@ class Batcher(Generic[Result]):
             self._jobs.remove(job)
         return batch
 
-    async def _process(self, batch: list[_Job[Result]]) -> None:
+    async def _process(self, batch: list[_Job[Item, Result]]) -> None:
         self._on_batch(len(batch))
-        texts = [text for job in batch for text in job.texts]
+        items = [item for job in batch for item in job.items]
         try:
-            work = partial(self._work, texts, **batch[0].options)
+            work = partial(self._work, items, **batch[0].options)
             results = await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except Exception as error:
             if len(batch) > 1:  # one of them caused it: the others get their results
@@ -127,5 +135,5 @@ class Batcher(Generic[Result]):
         start = 0
         for job in batch:
             if not job.done.done():  # otherwise it was cancelled
-                job.done.set_result(list(results[start : start + len(job.texts)]))
-            start += len(job.texts)
+                job.done.set_result(list(results[start : start + len(job.items)]))
+            start += len(job.items)

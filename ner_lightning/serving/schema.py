@@ -10,6 +10,7 @@ from ner_lightning.inference.result import Tagged
 STATUSES: dict[int | str, str] = {
     400: "The body is not JSON.",
     401: "The service has an API key, and the request does not name it.",
+    404: "There is no tagger of that name.",
     408: "The body did not arrive in time.",
     413: "The body or the texts are too long.",
     422: "The body is not as described.",
@@ -100,6 +101,28 @@ class Health(BaseModel):
     status: str
     model: str
     labels: list[str]
+
+
+class ListedTagger(BaseModel):
+    """A tagger and its entity types."""
+
+    name: str
+    labels: list[str]
+
+
+class TaggerList(BaseModel):
+    """The service's taggers, and the one that answers requests that name none."""
+
+    default: str
+    taggers: list[ListedTagger]
+
+
+class NewTagger(BaseModel):
+    """A tagger to add."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    name: Annotated[str, Field(min_length=1, max_length=100, description="what requests call it")]
+    run: Annotated[str, Field(min_length=1, description="run folder, checkpoint or exported folder")]
 
 
 class Ready(BaseModel):
