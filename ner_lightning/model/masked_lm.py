@@ -14,8 +14,9 @@ from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.backbone import Backbone
-from ner_lightning.model.build import Target, quiet_loading, set_up
+from ner_lightning.model.build import Target, set_up
 from ner_lightning.model.masks import run_on
+from ner_lightning.model.outline import quiet_loading
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.model.weights import load_language_model
 from ner_lightning.system.progress import stage

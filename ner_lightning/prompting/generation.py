@@ -10,8 +10,8 @@ from torch import Tensor
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.data.tokenization.encoding import load_tokenizer
 from ner_lightning.errors import UserError
-from ner_lightning.model.build import quiet_loading
 from ner_lightning.model.masks import has_windows
+from ner_lightning.model.outline import quiet_loading
 from ner_lightning.model.weights import load_language_model
 from ner_lightning.prompting.constraint import AnswerForm
 from ner_lightning.prompting.prompt import Message, plain
