@@ -1,6 +1,8 @@
 """Loads a backbone's weights, and sets its attention: causal or bidirectional."""
 
+import copy
 import mmap
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,20 +81,29 @@ def outline_backbone(
 
     Only the configuration is read. Quantised layers are `OutlinedLinear`.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     check_quantizable(quantization, pretrained)
-    options = {"trust_remote_code": trust_remote_code}
     chosen = _attention(implementation, device_type, bf16)
     if implementation not in ("auto", "eager"):  # kernels that may not be installed, and keep as little
         chosen = {"attn_implementation": "sdpa"}
-    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
-        config = AutoConfig.from_pretrained(pretrained.name, **options, **pretrained.kwargs)
-        with torch.device("meta"):
-            model = AutoModel.from_config(config, dtype=dtype, **options, **chosen)
-    forget()
+    config = copy.deepcopy(_configuration(pretrained, trust_remote_code))
+    with no_foreign_code(pretrained), torch.device("meta"):
+        model = AutoModel.from_config(config, dtype=dtype, trust_remote_code=trust_remote_code, **chosen)
     outline_quantized(model, quantization)
     return _without_head(model.eval(), attention, bf16, pretrained)
+
+
+@cache
+def _configuration(pretrained: Pretrained, trust_remote_code: bool) -> Any:
+    from transformers import AutoConfig
+
+    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
+        config = AutoConfig.from_pretrained(
+            pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
+        )
+    forget()
+    return config
 
 
 def _without_head(model: nn.Module, attention: Attention, bf16: bool, pretrained: Pretrained) -> Backbone:
