@@ -163,12 +163,12 @@ def blocks(asked: Asked, computed: Computed) -> list["Block"]:
     batch, predicted = asked.training, asked.prediction
     need, weights, passing = computed.need, computed.prediction_weights, computed.prediction_passing
     parts = [[name, gib(getattr(need, key))] for key, name in NAMES.items()]
-    grid = [
-        [str(rows), *map(gib, line)] for rows, line in zip(computed.rows, computed.table, strict=True)
-    ]
+    grid = [[str(rows), *map(gib, line)] for rows, line in zip(computed.rows, computed.table, strict=True)]
     return [
         Table(
-            f"Training {described(asked)}, {shape(batch)}, GiB:", ("", "GiB"), [*parts, ["sum", gib(need.total)]]
+            f"Training {described(asked)}, {shape(batch)}, GiB:",
+            ("", "GiB"),
+            [*parts, ["sum", gib(need.total)]],
         ),
         Table(
             "The sum by rows in a batch (down) and sub-tokens in a row (across), GiB:",
@@ -254,7 +254,9 @@ def parser(name: str) -> Parser:
         epilog="Options of `ner-lightning fit`, such as --model.quantization, override the recipe.",
     )
     parser.add_argument(
-        "--device", choices=("cpu", "cuda"), help="where it will run (default: a GPU, or what the recipe names)"
+        "--device",
+        choices=("cpu", "cuda"),
+        help="where it will run (default: a GPU, or what the recipe names)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, in bytes")
     return parser

@@ -200,7 +200,7 @@ class MemoryOutline:
                     return Allocated(tracked.now, tracked.peak, tracked.peak)
                 return _with_loss(tracked, self._mode, emissions, self.decoder, tags)
         except RuntimeError as error:  # of tensors without values
-            name, reason = type(self.backbone.model).__name__, str(error).partition("\n")[0]
+            name, reason = self.backbone.text_config.model_type, str(error).partition("\n")[0]
             raise UserError(
                 f"model.backbone: the memory of {name} cannot be computed without its weights ({reason})"
             ) from error
