@@ -1,8 +1,8 @@
 """How well `ner-lightning memory` predicts: python benchmarks/memory_estimate.py --record docs/results.json.
 
 Takes two training steps on the CPU, each setting in a process of its own, and compares the peak of resident
-memory with what is computed. With `--table` nothing is run: it computes the memory of several backbones, whose
-configurations it writes itself, on a GPU.
+memory with what is computed. With `--table` nothing is run: it computes what several backbones need on a GPU,
+and writes their configurations itself.
 """
 
 import argparse

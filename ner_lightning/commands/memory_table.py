@@ -7,18 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ner_lightning.commands.options import Parser
-from ner_lightning.errors import UserError
 
 if TYPE_CHECKING:
     from ner_lightning.analysis.render.blocks import Block
-    from ner_lightning.data.pretrained import Pretrained
-    from ner_lightning.data.schemes import LabelSet
+    from ner_lightning.commands.memory_recipe import Asked
     from ner_lightning.model.allocation import BatchShape
     from ner_lightning.model.memory_need import MemoryNeed
-    from ner_lightning.model.tagger_settings import TaggerSettings
 
 ROWS, LENGTHS = (1, 4, 8, 16, 32), (64, 128, 256, 512)  # of the second table
-TYPES = ("PER", "ORG", "LOC", "MISC")  # where the recipe names none; they take next to no memory
 NAMES = {
     "frozen": "frozen weights",
     "trained": "trained weights",
@@ -32,31 +28,6 @@ NOT_IN_IT = (
     "Computed, not measured. Not in it: the CUDA context (about 0.5 GiB), fragmentation, the workspaces of "
     "CUDA kernels, and DistributedDataParallel's copy of the gradients."
 )
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What of a recipe decides on its memory.
-
-    Attributes:
-        settings: of the tagger.
-        pretrained: where the backbone's configuration is.
-        labels: the label set.
-        bf16: the backbone runs in bf16.
-        averaged: the trained weights are averaged.
-        device_type: `cpu` or `cuda`.
-        training: the largest training batch.
-        prediction: the largest batch of a prediction.
-    """
-
-    settings: "TaggerSettings"
-    pretrained: "Pretrained"
-    labels: "LabelSet"
-    bf16: bool
-    averaged: bool
-    device_type: str
-    training: "BatchShape"
-    prediction: "BatchShape"
 
 
 @dataclass(frozen=True)
@@ -78,6 +49,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from jsonargparse import ActionConfigFile
 
     from ner_lightning.analysis.render.blocks import terminal
+    from ner_lightning.commands.memory_recipe import asked_of
     from ner_lightning.commands.parser_errors import user_errors
     from ner_lightning.commands.recipe import parser as recipe_parser
     from ner_lightning.commands.recipe import quiet, recipe_words
@@ -93,49 +65,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     sys.stdout.write(shown)
 
 
-def asked_of(config: Any, device: str | None) -> Asked:
-    """Reads a parsed recipe.
-
-    Args:
-        config: its options.
-        device: `cpu` or `cuda`; None takes a GPU unless the recipe names the CPU.
-
-    Raises:
-        UserError: its backbone cannot be found, or a setting is not possible.
-    """
-    from ner_lightning.data.positions import window_length
-    from ner_lightning.data.pretrained import locate
-    from ner_lightning.data.schemes import LabelSet
-    from ner_lightning.model.allocation import BatchShape
-    from ner_lightning.model.tagger_settings import TaggerSettings
-    from ner_lightning.system.plain_settings import plain
-
-    model, data = config.model, config.data
-    if model.members:
-        raise UserError("an ensemble is not trained; name the recipe of one of its members")
-    trust = model.runtime.trust_remote_code
-    values = plain(model.as_dict())
-    values["architecture"]["prepare"] = None
-    settings = TaggerSettings.read(values, trust=trust)
-    pretrained = locate(settings.backbone, settings.revision, weights=False)
-    length = window_length(data.encoding.max_length, pretrained, trust_remote_code=trust)
-    batches = data.batches
-    rows = batches.size if batches.tokens is None else max(1, batches.tokens // length)
-    evaluated = batches.eval_size if batches.tokens is None else rows
-    named = device or ("cpu" if config.trainer.accelerator == "cpu" else "cuda")
-    return Asked(
-        settings,
-        pretrained,
-        LabelSet(tuple(data.types or TYPES)),
-        bf16="bf16" in str(config.trainer.precision),
-        averaged=model.optimizer.averaging > 0,
-        device_type=named,
-        training=BatchShape(rows, length, packed=batches.packing),
-        prediction=BatchShape(evaluated, length, packed=batches.packing),
-    )
-
-
-def compute(asked: Asked) -> Computed:
+def compute(asked: "Asked") -> Computed:
     """Computes what is printed.
 
     Raises:
@@ -156,7 +86,7 @@ def compute(asked: Asked) -> Computed:
     return Computed(need, ROWS, lengths, table, sum(tagger.weights), tagger.prediction(asked.prediction))
 
 
-def blocks(asked: Asked, computed: Computed) -> list["Block"]:
+def blocks(asked: "Asked", computed: Computed) -> list["Block"]:
     """The tables that the terminal shows."""
     from ner_lightning.analysis.render.blocks import Table, Text
 
@@ -180,16 +110,11 @@ def blocks(asked: Asked, computed: Computed) -> list["Block"]:
             f"{gib(weights + passing)} GiB"
         ),
         Text(NOT_IN_IT),
-        *(Text(remark) for remark in remarks(asked)),
+        *(Text(remark) for remark in asked.remarks),
     ]
 
 
-def remarks(asked: Asked) -> list[str]:
-    """What of the recipe is not computed."""
-    return ["Layers are counted as they are without model.runtime.compile."] * asked.settings.runtime.compile
-
-
-def described(asked: Asked) -> str:
+def described(asked: "Asked") -> str:
     """Backbone, what is trained of it, and its precision."""
     settings, top = asked.settings, asked.settings.architecture.unfreeze_top
     trained = [f"the {top} layers on top"] * (top > 0) + ["LoRA adapters"] * (settings.peft == "lora")
@@ -220,7 +145,7 @@ def gib(count: int) -> str:
     return "0" if value == 0 else "< 0.001" if value < 0.001 else f"{value:#.2g}"
 
 
-def dumped(asked: Asked, computed: Computed) -> str:
+def dumped(asked: "Asked", computed: Computed) -> str:
     """The same as JSON, in bytes."""
     found = {
         "backbone": asked.settings.backbone,

@@ -71,6 +71,10 @@ def test_options_and_overlays_are_those_of_fit(recipe, capsys, folder):
     assert changed["device"] == "cuda"
     whole = found(capsys, [*recipe, "--model.peft", "none", "--model.freeze_backbone", "false"])
     assert whole["training"]["trained"] > 10 * usual["training"]["trained"]
+    assert main([*recipe, "--model.runtime.compile", "true", "--model.cache.enabled", "true"]) == 0
+    text = capsys.readouterr().out
+    assert "as without model.runtime.compile" in text
+    assert "model.cache is left out" in text
     packed = found(capsys, [*recipe, "--data.batches.packing", "true"])
     assert packed["batch"]["packed"]
 

@@ -1,4 +1,4 @@
-"""Memory that is computed without weights, against real tensors: their bytes, and those kept for gradients."""
+"""Memory that is computed without weights, against real tensors and what a real step keeps."""
 
 import weakref
 from dataclasses import replace
@@ -81,7 +81,7 @@ def tensors_of(tagger):
     [("lora", False), ("nf4", False), *((name, True) for name in [*SETTINGS, "nf4", "int8"])],
 )
 def test_weights_are_those_of_the_real_tagger(llama, name, bf16):
-    asked = settings(llama, **(SETTINGS[name] if name in SETTINGS else {"quantization": name}))
+    asked = settings(llama, **SETTINGS.get(name, {"quantization": name}))
     tagger, _ = build_tagger(asked, LABELS, Target(bf16=bf16))
     outline = outlined(asked, bf16)
     frozen, trained = outline.weights
