@@ -146,15 +146,16 @@ def speedups(rows: Sequence[Row]) -> str:
 
 def memory_by_backbone(rows: Sequence[Row]) -> str:
     """Computed memory: a line for each backbone, a column for each setting."""
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, float]] = {}
     for row in rows:
         if row["split"] == "memory by backbone":
             backbone, _, setting = row["metric"].removesuffix(", GiB").partition(": ")
-            found.setdefault(backbone, {})[setting] = f"{row['value']:.1f}"
+            found.setdefault(backbone, {})[setting] = row["value"]
     if not found:
         return "Not computed yet.\n"
-    settings = list(next(iter(found.values())))
-    body = [[name, *(line.get(setting, "-") for setting in settings)] for name, line in found.items()]
+    first = next(iter(found.values()))
+    settings = sorted(first, key=lambda setting: -first[setting])
+    body = [[name, *(f"{line[setting]:.1f}" for setting in settings)] for name, line in found.items()]
     return markdown_table(["GiB", *settings], body, numbers=True)
 
 

@@ -571,10 +571,10 @@ def test_the_memory_estimate_runs_small(tmp_path, capsys):
         == 0
     )
     rows = read_rows(file)
-    assert [row["metric"].partition(": ")[2] for row in rows] == [
+    assert {row["metric"].partition(": ")[2] for row in rows} == {
         f"{setting}, GiB" for setting in memory_estimate.SETTINGS
-    ]
+    }
     table = results.memory_by_backbone(rows)
-    assert "| GiB | full, bf16-mixed | LoRA, bf16 |" in table
+    assert table.startswith("| GiB | full, bf16-mixed | LoRA, ")
     assert table.count("SmolLM2-135M") == 1
     assert results.memory_by_backbone([]) == "Not computed yet.\n"

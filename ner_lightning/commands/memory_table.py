@@ -49,16 +49,15 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from jsonargparse import ActionConfigFile
 
     from ner_lightning.analysis.render.blocks import terminal
+    from ner_lightning.commands import recipe
     from ner_lightning.commands.memory_recipe import asked_of
     from ner_lightning.commands.parser_errors import user_errors
-    from ner_lightning.commands.recipe import parser as recipe_parser
-    from ner_lightning.commands.recipe import quiet, recipe_words
 
-    recipe = recipe_parser()
-    recipe.add_argument("-c", "--config", action=ActionConfigFile)
-    with recipe_words(rest, None, "configs/quickstart.yaml") as words, quiet():
-        with user_errors(recipe):
-            config = recipe.parse_args(words)
+    keys = recipe.parser()
+    keys.add_argument("-c", "--config", action=ActionConfigFile)
+    with recipe.recipe_words(rest, None, "configs/quickstart.yaml") as words, recipe.quiet():
+        with user_errors(keys):
+            config = keys.parse_args(words)
         asked = asked_of(config, options.device)
         computed = compute(asked)
         shown = dumped(asked, computed) if options.json else terminal(blocks(asked, computed))
