@@ -144,6 +144,21 @@ def speedups(rows: Sequence[Row]) -> str:
     )
 
 
+def memory_by_backbone(rows: Sequence[Row]) -> str:
+    """Computed memory: a line for each backbone, a column for each setting."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if row["split"] == "memory by backbone":
+            backbone, _, setting = row["metric"].removesuffix(", GiB").partition(": ")
+            found.setdefault(backbone, {})[setting] = row["value"]
+    if not found:
+        return "Not computed yet.\n"
+    first = next(iter(found.values()))
+    settings = sorted(first, key=lambda setting: -first[setting])
+    body = [[name, *(f"{line[setting]:.1f}" for setting in settings)] for name, line in found.items()]
+    return markdown_table(["GiB", *settings], body, numbers=True)
+
+
 def ladder(name: str, rows: Sequence[Row]) -> str:
     """The rungs of a ladder, in the order of its file."""
     known = read_ladder(Path(__file__).parent / "ladders" / f"{name}.yaml")
@@ -171,6 +186,8 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "crf": bench("crf speed"),
     "startup": bench("start-up"),
     "ensemble_memory": bench("ensemble memory"),
+    "memory": bench("memory estimate"),
+    "memory_by_backbone": memory_by_backbone,
     "service": bench("service under load"),
     "take_home": bench("take home"),
     "calibration": bench("calibration"),

@@ -10,6 +10,7 @@ import crf
 import gpu_speed
 import lockstep
 import measure
+import memory_estimate
 import partial_annotation
 import pipeline_speed
 import predict_speed
@@ -561,3 +562,19 @@ def test_annotation_rounds_add_texts_to_those_of_the_round_before(llama, tmp_pat
     capsys.readouterr()
     assert annotation_rounds.main(words) == 0
     assert capsys.readouterr().out.count("measured already") == 5
+
+
+def test_the_memory_estimate_runs_small(tmp_path, capsys):
+    file = tmp_path / "results.json"
+    assert (
+        memory_estimate.main(["--table", "--tiny", "--rows", "2", "--length", "16", "--record", str(file)])
+        == 0
+    )
+    rows = read_rows(file)
+    assert {row["metric"].partition(": ")[2] for row in rows} == {
+        f"{setting}, GiB" for setting in memory_estimate.SETTINGS
+    }
+    table = results.memory_by_backbone(rows)
+    assert table.startswith("| GiB | full, bf16-mixed | LoRA, ")
+    assert table.count("SmolLM2-135M") == 1
+    assert results.memory_by_backbone([]) == "Not computed yet.\n"

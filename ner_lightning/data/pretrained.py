@@ -56,13 +56,14 @@ def _on_hub(name: str, revision: str | None) -> dict[str, Any]:
     return {"revision": access.commit, "local_files_only": access.local_files_only}
 
 
-def locate(backbone: str, revision: str | None = None) -> Pretrained:
+def locate(backbone: str, revision: str | None = None, *, weights: bool = True) -> Pretrained:
     """Locates a backbone by its address.
 
     Args:
         backbone: one of `org/name` (the Hub), `folder`, `folder/file.gguf`, and
             `package:module/file.gguf` (a file inside an installed package).
         revision: for the Hub, the branch, tag or commit.
+        weights: a folder must hold weights; otherwise its configuration is enough.
 
     Raises:
         UserError: the file, folder or package does not exist or is not a model.
@@ -79,7 +80,7 @@ def locate(backbone: str, revision: str | None = None) -> Pretrained:
             files = sorted(item.name for item in path.glob("*.gguf"))
             hint = f"; name its file: {path / files[0]}" if files else ""
             raise UserError(f"model.backbone: {backbone} has no config.json{hint}")
-        if not weight_files(path):
+        if weights and not weight_files(path):
             raise UserError(
                 f"model.backbone: {backbone} has no weights: no *.safetensors and no pytorch_model*.bin"
             )

@@ -69,7 +69,7 @@ def _verify(backbone: Backbone, attention: Attention, packed: bool, causal_below
     batches = partial(_probes, backbone.text_config.vocab_size, device)
     # Exported models are run by others, with the plain mask: that must mean the same direction.
     backbone.mask_form = "plain"
-    with _noting_final_norm(backbone):
+    with noting_final_norm(backbone):
         problem = _problem(backbone, [batches("padded")], attention, causal_below)
     if problem is None:
         kinds = ("alone", "padded", "packed") if packed else ("alone", "padded")
@@ -166,7 +166,7 @@ def _differs(one: Tensor, other: Tensor) -> Tensor:
 
 
 @contextmanager
-def _noting_final_norm(backbone: Backbone) -> Iterator[None]:
+def noting_final_norm(backbone: Backbone) -> Iterator[None]:
     """Within it the backbone is run once, whole: `final_norm` becomes what runs after its last layer.
 
     Neither its name nor its position tells whether a norm comes after the layers, before them or beside them.

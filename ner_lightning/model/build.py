@@ -8,13 +8,12 @@ import torch
 
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import adapt, add_adapter
 from ner_lightning.model.attention import verify_attention
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.emitter import BackboneEmitter, EnsembleEmitter
-from ner_lightning.model.masks import hide_right_context
+from ner_lightning.model.outline import cut_layers
 from ner_lightning.model.quantization import dequantize, without_outliers
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import TaggerSettings
@@ -161,14 +160,7 @@ def set_up(
         UserError: it is an encoder-decoder, or cannot be made what the settings say.
     """
     architecture = settings.architecture
-    if architecture.layers is not None:
-        backbone.keep_layers(architecture.layers)
-    if getattr(backbone.config, "is_encoder_decoder", False):
-        raise UserError(
-            f"model.backbone: {backbone.config.model_type} is an encoder-decoder; "
-            "a tagger needs an encoder or a decoder alone"
-        )
-    hide_right_context(backbone, architecture.causal_below)
+    cut_layers(backbone, architecture)
     stage(f"Checking that its attention is {settings.attention} ...")
     with without_outliers(backbone):
         verify_attention(backbone, settings.attention, packed=packed, causal_below=architecture.causal_below)

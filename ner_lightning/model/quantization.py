@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.errors import UserError
@@ -14,6 +14,7 @@ from ner_lightning.errors import UserError
 # nf4: 4 bits with double quantisation (Dettmers et al. 2023). int8: 8 bits, and fp16 for columns of outliers
 # (Dettmers et al. 2022).
 Quantization = Literal["none", "nf4", "int8"]
+BLOCK, SCALE_BLOCK = 64, 256  # 4-bit weights with one scale, and scales with one scale of theirs
 
 
 def quantized_loading(
@@ -33,11 +34,7 @@ def quantized_loading(
     """
     if quantization == "none":
         return {}
-    if pretrained.gguf_file is not None:
-        raise UserError(
-            f"model.quantization is {quantization}, but {pretrained.label} is a GGUF file, whose weights are "
-            "read as bf16;\nname the model's folder or Hub id, or set model.quantization none"
-        )
+    check_quantizable(quantization, pretrained)
     check_bitsandbytes(f"model.quantization {quantization}")
     from transformers import BitsAndBytesConfig
 
@@ -60,6 +57,15 @@ def check_bitsandbytes(setting: str) -> None:
     """Raises UserError if bitsandbytes is not installed, which a setting needs."""
     if importlib.util.find_spec("bitsandbytes") is None:
         raise UserError(f"{setting} needs bitsandbytes: pip install 'ner-lightning[quant]'")
+
+
+def check_quantizable(quantization: Quantization, pretrained: Pretrained) -> None:
+    """Raises UserError if weights are to be quantised that are in a GGUF file."""
+    if quantization != "none" and pretrained.gguf_file is not None:
+        raise UserError(
+            f"model.quantization is {quantization}, but {pretrained.label} is a GGUF file, whose weights are "
+            "read as bf16;\nname the model's folder or Hub id, or set model.quantization none"
+        )
 
 
 def keep_format(model: nn.Module) -> None:
@@ -99,3 +105,86 @@ def without_outliers(model: nn.Module) -> Iterator[None]:
     finally:
         for state, threshold in zip(states, thresholds, strict=True):
             state.threshold = threshold
+
+
+class OutlinedLinear(nn.Linear):
+    """A quantised linear layer without weights, which allocates what bitsandbytes' own would.
+
+    Args:
+        inputs: size of the last dimension of its input.
+        outputs: size of the last dimension of its result.
+        bias: whether something is added.
+        dtype: of products.
+        quantization: nf4 or int8.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, bias: bool, dtype: torch.dtype, quantization: Quantization
+    ) -> None:
+        super().__init__(inputs, outputs, bias, dtype=dtype)
+        self.quantization = quantization
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory of the quantised weights and of their scales."""
+        count = self.weight.numel()
+        if self.quantization == "int8":
+            return count + 4 * self.out_features  # a scale for each row
+        blocks = -(-count // BLOCK)  # each with a scale of a byte
+        tables = 4 * (16 + 256 + 1)  # the values of 4 bits, those of a scale, and the scales' mean
+        return -(-count // 2) + blocks + 4 * -(-blocks // SCALE_BLOCK) + tables
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Allocates the product and what is needed on the way to it. *Shape:* (..., outputs)."""
+        dtype = input.dtype
+        eight = self.quantization == "int8"
+        given = input if eight else input.to(self.weight.dtype)
+        result: Tensor = _OutlinedProduct.apply(given, self.weight, eight)  # type: ignore[no-untyped-call]
+        if self.bias is not None:
+            result = result + self.bias
+        return result.to(dtype)
+
+
+class _OutlinedProduct(torch.autograd.Function):
+    """The product of a quantised layer; its weights stand for the dequantised ones, made each time."""
+
+    @staticmethod
+    def forward(ctx: Any, given: Tensor, weight: Tensor, eight: bool) -> Tensor:
+        # bitsandbytes keeps the input of an int8 layer, and nothing of a 4-bit one.
+        ctx.save_for_backward(weight, given if eight else None)
+        ctx.dtype = given.dtype
+        if eight:
+            rounded = given.to(torch.float16)
+            codes = rounded.to(torch.int8)
+            wide = codes.new_empty((*given.shape[:-1], len(weight)), dtype=torch.int32)
+            return wide.to(given.dtype)
+        return nn.functional.linear(given, weight.clone())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        weight, _ = ctx.saved_tensors
+        return gradients[0].to(ctx.dtype) @ weight.to(ctx.dtype, copy=True), None, None
+
+
+def outline_quantized(model: Any, quantization: Quantization) -> None:
+    """Replaces the linear layers that `from_pretrained` would quantise, in place; nothing is computed.
+
+    Args:
+        model: a transformers model on the meta device.
+        quantization: how.
+    """
+    if quantization == "none":
+        return
+    from transformers.pytorch_utils import Conv1D
+    from transformers.quantizers.base import get_keys_to_not_convert
+    from transformers.quantizers.quantizers_utils import should_convert_module
+
+    spared = [*get_keys_to_not_convert(model), *(model._keep_in_fp32_modules or ())]
+    for name, module in list(model.named_modules()):
+        convolution = isinstance(module, Conv1D)  # GPT-2's linear layers
+        if (type(module) is nn.Linear or convolution) and should_convert_module(name, spared):
+            inputs, outputs = module.weight.shape if convolution else module.weight.shape[::-1]
+            bias, dtype = module.bias is not None, module.weight.dtype
+            with torch.device("meta"):
+                made = OutlinedLinear(inputs, outputs, bias, dtype, quantization)
+            model.set_submodule(name, made)

@@ -1,6 +1,8 @@
 """Loads a backbone's weights, and sets its attention: causal or bidirectional."""
 
+import copy
 import mmap
+from functools import cache
 from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,13 @@ from ner_lightning.data.gguf import forget, read_once
 from ner_lightning.data.pretrained import Pretrained, no_foreign_code
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import Attention, AttentionImplementation, Backbone
-from ner_lightning.model.quantization import Quantization, keep_format, quantized_loading
+from ner_lightning.model.quantization import (
+    Quantization,
+    check_quantizable,
+    keep_format,
+    outline_quantized,
+    quantized_loading,
+)
 
 ROPE = "rope_freqs.weight"  # Llama 3's divisors of RoPE's frequencies, in GGUF files
 
@@ -70,6 +78,50 @@ def load_backbone(
     if getattr(model, "_hf_peft_config_loaded", False):  # whose weights the identity would not cover
         raise UserError(f"model.backbone: {pretrained.label} is an adapter; merge it into its model first")
     keep_format(model)
+    return _without_head(model, attention, bf16, pretrained)
+
+
+def outline_backbone(
+    pretrained: Pretrained,
+    *,
+    attention: Attention,
+    dtype: torch.dtype,
+    implementation: AttentionImplementation = "auto",
+    bf16: bool = False,
+    device_type: str = "cpu",
+    trust_remote_code: bool = False,
+    quantization: Quantization = "none",
+) -> Backbone:
+    """What `load_backbone` loads with the same arguments, without its weights: tensors of the meta device.
+
+    Only the configuration is read. Quantised layers are `OutlinedLinear`.
+    """
+    from transformers import AutoModel
+
+    check_quantizable(quantization, pretrained)
+    chosen = _attention(implementation, device_type, bf16)
+    if implementation not in ("auto", "eager"):  # kernels that may not be installed, and keep as little
+        chosen = {"attn_implementation": "sdpa"}
+    config = copy.deepcopy(_configuration(pretrained, trust_remote_code))
+    with no_foreign_code(pretrained), torch.device("meta"):
+        model = AutoModel.from_config(config, dtype=dtype, trust_remote_code=trust_remote_code, **chosen)
+    outline_quantized(model, quantization)
+    return _without_head(model.eval(), attention, bf16, pretrained)
+
+
+@cache
+def _configuration(pretrained: Pretrained, trust_remote_code: bool) -> Any:
+    from transformers import AutoConfig
+
+    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
+        config = AutoConfig.from_pretrained(
+            pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
+        )
+    forget()
+    return config
+
+
+def _without_head(model: nn.Module, attention: Attention, bf16: bool, pretrained: Pretrained) -> Backbone:
     config: Any = model.config
     config.use_cache = False
     config.is_causal = attention == "causal"

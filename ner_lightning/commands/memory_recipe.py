@@ -1,0 +1,86 @@
+"""What of a recipe decides on its memory: no data, and of the backbone the configuration alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ner_lightning.data.positions import window_length
+from ner_lightning.data.pretrained import Pretrained, locate
+from ner_lightning.data.schemes import LabelSet
+from ner_lightning.errors import UserError
+from ner_lightning.model.allocation import BatchShape
+from ner_lightning.model.tagger_settings import TaggerSettings
+from ner_lightning.system.plain_settings import plain
+
+TYPES = ("PER", "ORG", "LOC", "MISC")  # where the recipe names none; they take next to no memory
+REMARKS: dict[str, Callable[[Any], bool]] = {
+    "Layers are counted as without model.runtime.compile.": lambda model: model.runtime.compile,
+    "model.architecture.prepare is left out.": lambda model: model.architecture.prepare is not None,
+    "model.cache is left out: with it the frozen layers keep nothing in training.": lambda model: (
+        model.cache.enabled
+    ),
+    "model.loss.parts is left out.": lambda model: bool(model.loss.parts),
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of a recipe decides on its memory.
+
+    Attributes:
+        settings: of the tagger.
+        pretrained: where the backbone's configuration is.
+        labels: the label set.
+        bf16: the backbone runs in bf16.
+        averaged: the trained weights are averaged.
+        device_type: `cpu` or `cuda`.
+        training: the largest training batch.
+        prediction: the largest batch of a prediction.
+        remarks: what of the recipe is not computed.
+    """
+
+    settings: TaggerSettings
+    pretrained: Pretrained
+    labels: LabelSet
+    bf16: bool
+    averaged: bool
+    device_type: str
+    training: BatchShape
+    prediction: BatchShape
+    remarks: tuple[str, ...] = ()
+
+
+def asked_of(config: Any, device: str | None) -> Asked:
+    """Reads a parsed recipe.
+
+    Args:
+        config: its options.
+        device: `cpu` or `cuda`; None takes a GPU unless the recipe names the CPU.
+
+    Raises:
+        UserError: its backbone cannot be found, or a setting is not possible.
+    """
+    model, data = config.model, config.data
+    if model.members:
+        raise UserError("an ensemble is not trained; name the recipe of one of its members")
+    trust = model.runtime.trust_remote_code
+    values = plain(model.as_dict())
+    values["architecture"]["prepare"] = None
+    settings = TaggerSettings.read(values, trust=trust)
+    pretrained = locate(settings.backbone, settings.revision, weights=False)
+    length = window_length(data.encoding.max_length, pretrained, trust_remote_code=trust)
+    batches = data.batches
+    rows = batches.size if batches.tokens is None else max(1, batches.tokens // length)
+    evaluated = batches.eval_size if batches.tokens is None else rows
+    named = device or ("cpu" if config.trainer.accelerator == "cpu" else "cuda")
+    return Asked(
+        settings,
+        pretrained,
+        LabelSet(tuple(data.types or TYPES)),
+        bf16="bf16" in str(config.trainer.precision),
+        averaged=model.optimizer.averaging > 0,
+        device_type=named,
+        training=BatchShape(rows, length, packed=batches.packing),
+        prediction=BatchShape(evaluated, length, packed=batches.packing),
+        remarks=tuple(text for text, holds in REMARKS.items() if holds(model)),
+    )
