@@ -21,6 +21,7 @@ REUTERS = (
     "CoNLL-2003 is made of Reuters news, whose text may be used for research only; ask for legal advice "
     "before commercial use of a model that was trained on it"
 )
+HERE = "path/to/this/folder"  # in examples; an upload puts the repository's name there
 PERSONS = ("per", "pers", "person", "people")
 _FORMS = {
     "merged": "the whole model, its adapters folded into the backbone",
