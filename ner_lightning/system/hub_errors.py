@@ -205,10 +205,8 @@ def _status(error: BaseException) -> int | None:
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code
     # hf_xet, which moves the large files, has no attribute for it.
-    found = (
-        re.search(r"HTTP status \w+ error \((\d{3})\b", str(error)) if isinstance(error, OSError) else None
-    )
-    return None if found is None else int(found[1])
+    found = re.search(r"HTTP status \w+ error \((\d{3})\b", str(error))
+    return int(found[1]) if found and isinstance(error, OSError) else None
 
 
 def _is_connection_error(error: BaseException) -> bool:
