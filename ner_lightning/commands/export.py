@@ -49,7 +49,7 @@ def _check(options: argparse.Namespace) -> None:
 
     check_target(options.push)  # before anything is computed
     if _is_only_pushed(options):
-        for option in ("format", "dtype"):
+        for option in ("format", "dtype", "backbone"):
             if getattr(options, option) not in (None, "auto"):
                 raise UserError(
                     f"--{option} has no effect on {options.run}, which is exported; add --output DIR"
@@ -76,6 +76,7 @@ def _export(options: argparse.Namespace) -> Path:
         dtype=options.dtype,
         temperature=options.temperature,
         root=Path(options.runs),
+        backbone=options.backbone,
         trust=options.trust_remote_code,
     )
 
@@ -115,5 +116,6 @@ def parser(name: str = "export") -> Parser:
         help="of a merged model (default: what it was trained to run in)",
     )
     add("--temperature", type=float, metavar="T", help="divide scores by it; `predict --calibrate` finds it")
+    parser.add_backbone()
     parser.add_trust()
     return parser

@@ -118,6 +118,7 @@ def parser(name: str = "serve") -> Parser:
         add(f"--{option}", type=int, default=default, metavar="N", help=f"{text} ({default:,})")
     add("--temperature", type=float, metavar="T", help="divide scores by it; `predict --calibrate` finds it")
     parser.add_selection()
+    parser.add_backbone()
     parser.add_device()
     parser.add_trust()
     return parser

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from ner_lightning.errors import UserError
 from ner_lightning.export import exported_weights
-from ner_lightning.export.card import model_card, public_name
+from ner_lightning.export.card import model_card
+from ner_lightning.export.card_metadata import public_name
 from ner_lightning.export.facts import facts
 from ner_lightning.inference.loading import (
     ADAPTER,
@@ -40,6 +41,7 @@ def export(
     dtype: Precision = "auto",
     temperature: float | None = None,
     root: Path = Path("runs"),
+    backbone: str | None = None,
     trust: bool = False,
 ) -> Path:
     """Writes a trained tagger as a folder.
@@ -51,6 +53,7 @@ def export(
         dtype: of a merged backbone; `auto` is the precision that it was trained to run in.
         temperature: scores are divided by it before they become probabilities; None: as it is.
         root: the folder of runs, for None.
+        backbone: where the run's backbone is now; None: where it was.
         trust: run code that comes with the run's backbone, or that the run names.
 
     Returns:
@@ -61,7 +64,7 @@ def export(
     """
     _check_output(output)
     check("temperature", PositiveFloat | None, temperature)
-    files = find(run, root, trust=trust)
+    files = find(run, root, backbone=backbone, trust=trust)
     _check_format(files, format, dtype)
     encoder = files.encoder()
     # Adapters are merged in fp32; only the result is rounded.
@@ -78,7 +81,8 @@ def export(
         else:
             loads = exported_weights.write_merged(tagger, files, draft, manifest["bf16"])
         exported_weights.write_tokenizer(encoder, draft)
-        card = model_card(manifest, output.name, loads=loads)
+        spaces = exported_weights.offsets_have_spaces(encoder.tokenizer)
+        card = model_card(manifest, output.name, loads=loads, spaces=spaces)
         (draft / "README.md").write_text(card, encoding="utf-8")
         (draft / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
     return output

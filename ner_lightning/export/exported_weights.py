@@ -18,7 +18,10 @@ from ner_lightning.model.tagger import Tagger
 
 
 def write_adapter(tagger: Tagger, files: TaggerFiles, folder: Path) -> None:
-    """Writes what was trained: adapters in PEFT's format, other parameters by their names in `Tagger`."""
+    """Writes what was trained: adapters in PEFT's format, other parameters by their names in `Tagger`.
+
+    PEFT finds a local backbone from any working folder, and that of the Hub at the commit of the training.
+    """
     state = tagger.state_dict()
     trained = {name: state[name] for name in saved_names(tagger) if ".lora_" not in name}
     model = _emitter(tagger).backbone.model
@@ -29,7 +32,9 @@ def write_adapter(tagger: Tagger, files: TaggerFiles, folder: Path) -> None:
         adapter = get_peft_model_state_dict(model, save_embedding_layers=False)
         _save(adapter, folder / ADAPTER_WEIGHTS)
         config = copy.copy(peft["default"])
-        config.base_model_name_or_path = str(files.settings["backbone"])
+        config.base_model_name_or_path = files.origin.get("folder") or files.settings["backbone"]
+        if files.pretrained.on_hub:
+            config.revision = str(files.origin.get("weights")).removeprefix("commit:")
         config.inference_mode = True
         config.save_pretrained(str(folder))
     _save(trained, folder / WEIGHTS)
@@ -137,7 +142,7 @@ def offsets_have_spaces(tokenizer: Any) -> bool:
 
 
 def _trims_offsets(tokenizer: Any) -> Any:
-    """What makes a byte-level tokenizer leave spaces out of its offsets; None where it does, or nothing can."""
+    """What makes a byte-level tokenizer leave spaces out of its offsets; None if it does or cannot."""
     from tokenizers.processors import ByteLevel
 
     if tokenizer.backend_tokenizer.pre_tokenizer is None or not offsets_have_spaces(tokenizer):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ner_lightning.data.pretrained import is_local
 from ner_lightning.errors import UserError
-from ner_lightning.export.card import HERE
+from ner_lightning.export.card_metadata import HERE
 from ner_lightning.export.exported_folder import Format, export, manifest_text
 from ner_lightning.inference.hub import is_repo_id
 from ner_lightning.inference.loading import ADAPTER, MANIFEST, is_exported

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import tiny
+import torch
 from untrained import write_checkpoint
 
 from ner_lightning.export.exported_folder import export
@@ -55,8 +56,7 @@ def tags(folder, pooling, texts):
                 [i for i, (_, b) in enumerate(offsets) if position <= b <= end and not special[i]]
             )
             position = end + 1
-        best = [{"first": logits[own[0]], "last": logits[own[-1]], "mean": logits[own].mean(0)}[pooling].argmax()
-                for own in words]
+        best = [logits[own[0 if pooling == "first" else -1]].argmax() for own in words]
         yield [names[int(i)] for i in best]
 
 calls = json.load(sys.stdin)
@@ -100,14 +100,14 @@ def softmax(folder, kind, pooling):
 
 @pytest.fixture(scope="module")
 def families(tmp_path_factory):
-    """For each family and pooling: our tagger, tags and entities by transformers alone."""
+    """For each family and pooling: our tagger, tags and entities by transformers alone, the card."""
     where = tmp_path_factory.mktemp("families")
     cases = [(kind, pooling) for kind in (*FAMILIES, BARE) for pooling in ("first", "last")]
     texts = [" ".join(words) for words in WORDS]
     runs = {case: softmax(where / "-".join(case), *case) for case in cases}
     calls = [[str(export(run, where / f"{case}-out")), case[1], texts] for case, run in runs.items()]
     return {
-        case: (NERTagger.from_run(run), *found)
+        case: (NERTagger.from_run(run), *found, (where / f"{case}-out" / "README.md").read_text("utf-8"))
         for (case, run), found in zip(runs.items(), alone(ALONE, *calls), strict=True)
     }
 
@@ -115,7 +115,7 @@ def families(tmp_path_factory):
 @pytest.mark.parametrize("pooling", ["first", "last"])
 @pytest.mark.parametrize("kind", [*FAMILIES, BARE])
 def test_transformers_alone_gives_the_same_tags(families, kind, pooling):
-    tagger, tags, _ = families[kind, pooling]
+    tagger, tags, *_ = families[kind, pooling]
     expected = [list(each.tags) for each in tagger(words=WORDS)]
     assert len({tag for row in expected for tag in row}) > 1
     assert tags == expected
@@ -124,10 +124,52 @@ def test_transformers_alone_gives_the_same_tags(families, kind, pooling):
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "bert"])
 def test_a_pipeline_gives_the_same_entities(families, kind):
     """Of texts in which no sub-token is a space alone, which a pipeline takes for a word."""
-    tagger, _, found = families[kind, "first"]
+    tagger, _, found, _ = families[kind, "first"]
     usual = [i for i, words in enumerate(WORDS) if not re.search(r"\d|'", " ".join(words))]
     assert len(usual) > 4
     for index in usual:
         tagged = tagger(words=[WORDS[index]])[0]
         assert found[index] == [[e.start, e.end, e.label] for e in tagged.entities]
     assert sum(len(found[index]) for index in usual) > 4
+
+
+def test_the_card_says_where_offsets_have_spaces_and_what_transformers_lacks(families):
+    """Those of SentencePiece, which no setting of a tokenizer changes."""
+    cards = {kind: card for (kind, pooling), (*_, card) in families.items() if pooling == "first"}
+    assert {kind for kind, card in cards.items() if "strip the text that it cuts out" in card} == {"gemma2"}
+    assert {kind for kind, card in cards.items() if "transformers has no model" in card} == {BARE}
+    assert 'aggregation_strategy="first"' in cards["llama"]
+
+
+PEFT_ALONE = """
+import json, re, sys
+sys.modules["ner_lightning"] = None
+import torch
+from transformers import AutoTokenizer
+
+[[folder, text]] = json.load(sys.stdin)
+card = open(f"{folder}/README.md").read()
+code = next(part for part in card.split("```") if "peft" in part).removeprefix("python\\n")
+assert len(card[: card.index(code)].splitlines()) < 30, "it is among the first lines"
+code = code.replace("path/to/this/folder", folder)
+coded = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")
+said = []
+for lines in (code.strip().splitlines(), code.strip().splitlines()[:-1]):
+    found = {}
+    exec("\\n".join(lines), found)
+    with torch.inference_mode():
+        said.append(found["model"].eval()(**coded).last_hidden_state[0].tolist())
+print(json.dumps(said))
+"""
+
+
+def test_the_cards_lines_make_peft_alone_give_the_same_hidden_states(llama, tmp_path):
+    run = write_checkpoint(tmp_path, llama, peft="lora", lora={"rank": 2})
+    folder = export(str(run), tmp_path / "out", format="adapter")
+    tagger, text = NERTagger.from_run(str(run)), "Vera Holt left Lima"
+    coded = tagger.encoder.tokenizer(text, return_tensors="pt")
+    with torch.inference_mode():
+        expected = tagger.tagger.emitter.backbone.model(**coded).last_hidden_state[0]
+    whole, without_last_line = alone(PEFT_ALONE, [str(folder), text])
+    torch.testing.assert_close(torch.tensor(whole), expected, atol=1e-4, rtol=0)
+    assert (torch.tensor(without_last_line) - expected).abs().max() > 0.5
