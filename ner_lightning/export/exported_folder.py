@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ner_lightning.errors import UserError
-from ner_lightning.export import exported_weights
+from ner_lightning.export import exported_tokenizer, exported_weights
 from ner_lightning.export.card import model_card
 from ner_lightning.export.card_metadata import public_name
 from ner_lightning.export.facts import facts
@@ -73,15 +73,8 @@ def export(
     manifest["encoding"]["max_length"] = encoder.max_length
     stage(f"Writing {output} ...")
     with _draft_of(output) as draft:
-        loads = False  # by transformers alone
-        if format == ADAPTER:
-            exported_weights.write_adapter(tagger, files, draft)
-        elif format == ONNX:
-            exported_weights.write_graph(tagger, draft)
-        else:
-            loads = exported_weights.write_merged(tagger, files, draft, manifest["bf16"])
-        exported_weights.write_tokenizer(encoder, draft)
-        spaces = exported_weights.offsets_have_spaces(encoder.tokenizer)
+        loads = exported_weights.write(tagger, files, draft, manifest)
+        spaces = exported_tokenizer.write(encoder, draft)
         card = model_card(manifest, output.name, loads=loads, spaces=spaces)
         (draft / "README.md").write_text(card, encoding="utf-8")
         (draft / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")

@@ -1,7 +1,6 @@
-"""Writes the weights and the tokenizer of an exported folder."""
+"""Writes the weights of an exported folder."""
 
 import copy
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,15 +8,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.export import graph
-from ner_lightning.inference.loading import ADAPTER_WEIGHTS, GRAPH, WEIGHTS, TaggerFiles
+from ner_lightning.inference.loading import ADAPTER, ADAPTER_WEIGHTS, GRAPH, ONNX, WEIGHTS, TaggerFiles
 from ner_lightning.model.checkpoint import BACKBONE, EMITTER, saved_names
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.tagger import Tagger
 
 
-def write_adapter(tagger: Tagger, files: TaggerFiles, folder: Path) -> None:
+def write(tagger: Tagger, files: TaggerFiles, folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Writes the weights in the form that the manifest names.
+
+    Returns:
+        whether transformers alone loads the folder.
+    """
+    if manifest["form"] == ADAPTER:
+        _write_adapter(tagger, files, folder)
+    elif manifest["form"] == ONNX:
+        _write_graph(tagger, folder)
+    else:
+        return _write_merged(tagger, files, folder, manifest["bf16"])
+    return False
+
+
+def _write_adapter(tagger: Tagger, files: TaggerFiles, folder: Path) -> None:
     """Writes what was trained: adapters in PEFT's format, other parameters by their names in `Tagger`.
 
     PEFT finds a local backbone from any working folder, and that of the Hub at the commit of the training.
@@ -40,14 +53,14 @@ def write_adapter(tagger: Tagger, files: TaggerFiles, folder: Path) -> None:
     _save(trained, folder / WEIGHTS)
 
 
-def write_graph(tagger: Tagger, folder: Path) -> None:
+def _write_graph(tagger: Tagger, folder: Path) -> None:
     """Writes backbone and head as an ONNX graph, and the CRF beside it."""
     graph.write(_emitter(tagger), folder / GRAPH)
     state = tagger.state_dict()
     _save({name: state[name] for name in state if not name.startswith(EMITTER)}, folder / WEIGHTS)
 
 
-def write_merged(tagger: Tagger, files: TaggerFiles, folder: Path, bf16: bool) -> bool:
+def _write_merged(tagger: Tagger, files: TaggerFiles, folder: Path, bf16: bool) -> bool:
     """Writes the backbone with its adapters merged, and head and CRF.
 
     Where transformers' own model for token classification computes the same scores, the backbone is written
@@ -102,56 +115,6 @@ def token_classifier(tagger: Tagger) -> nn.Module | None:
     setattr(whole, prefix, backbone)
     whole.set_submodule(on_top[0], emitter.head)
     return None if any(p.is_meta for p in whole.parameters()) else whole
-
-
-def write_tokenizer(encoder: Encoder, folder: Path) -> None:
-    """Writes the tokenizer as it was used: with the BOS that some files forget, and padding on the right.
-
-    Offsets of byte-level tokenizers leave out the space before a word, which is what others cut texts by.
-    """
-    from tokenizers.processors import Sequence, TemplateProcessing
-    from transformers import PreTrainedTokenizerFast
-
-    used: Any = encoder.tokenizer
-    backend = used.backend_tokenizer
-    bare = used("a", add_special_tokens=False)["input_ids"]
-    if used("a")["input_ids"] != [*encoder.prefix.tolist(), *bare, *encoder.suffix.tolist()]:
-        bos = TemplateProcessing(
-            single=f"{used.bos_token} $A", special_tokens=[(used.bos_token, used.bos_token_id)]
-        )
-        backend.post_processor = Sequence([p for p in (backend.post_processor, bos) if p is not None])
-    trims = _trims_offsets(used)
-    if trims is not None:
-        backend.post_processor = Sequence([p for p in (trims, backend.post_processor) if p is not None])
-    special = {k: v for k, v in used.special_tokens_map.items() if isinstance(v, str)}
-    special.setdefault("pad_token", special.get("eos_token", ""))
-    written = PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        padding_side="right",
-        model_input_names=used.model_input_names,
-        **{name: token for name, token in special.items() if token},
-    )
-    written.save_pretrained(folder)
-
-
-def offsets_have_spaces(tokenizer: Any) -> bool:
-    """Whether the offsets of a fast tokenizer count the space before a word as part of it."""
-    text = "a a"
-    coded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    return any(text[start:end].startswith(" ") for start, end in coded["offset_mapping"])
-
-
-def _trims_offsets(tokenizer: Any) -> Any:
-    """What makes a byte-level tokenizer leave spaces out of its offsets; None if it does or cannot."""
-    from tokenizers.processors import ByteLevel
-
-    if tokenizer.backend_tokenizer.pre_tokenizer is None or not offsets_have_spaces(tokenizer):
-        return None
-    steps = json.loads(tokenizer.backend_tokenizer.pre_tokenizer.__getstate__())
-    byte_level = [step for step in steps.get("pretokenizers", [steps]) if step["type"] == "ByteLevel"]
-    if not byte_level:
-        return None
-    return ByteLevel(add_prefix_space=byte_level[0]["add_prefix_space"], trim_offsets=True, use_regex=False)
 
 
 def _emitter(tagger: Tagger) -> BackboneEmitter:

@@ -74,6 +74,7 @@ class NERTagger:
         Raises:
             UserError: there is no such run, or its checkpoint or backbone cannot be used.
         """
+        chosen_device(device)  # which may not be there, before anything is read
         files = loading.find(run, Path(root), backbone=backbone, trust=trust_remote_code)
         return cls._load(files, device, min_score=min_score, overlaps=overlaps)
 
@@ -103,7 +104,7 @@ class NERTagger:
         Raises:
             UserError: there is no such folder or repository, or it or its backbone cannot be used.
         """
-        chosen_device(device)  # which may not be there, before a download
+        chosen_device(device)  # before a download
         files = loading.read_folder(hub.folder_of(name, revision), backbone=backbone, trust=trust_remote_code)
         return cls._load(files, device, min_score=min_score, overlaps=overlaps)
 
