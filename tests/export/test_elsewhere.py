@@ -3,15 +3,21 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import tiny
 import torch
 from untrained import write_checkpoint
 
+from ner_lightning.data.pretrained import Pretrained
+from ner_lightning.export import exported_weights
 from ner_lightning.export.exported_folder import export
+from ner_lightning.inference import loading
 from ner_lightning.inference.ner_tagger import NERTagger
 
 WORDS = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]
@@ -142,34 +148,58 @@ def test_the_card_says_where_offsets_have_spaces_and_what_transformers_lacks(fam
 
 
 PEFT_ALONE = """
-import json, re, sys
+import json, sys
 sys.modules["ner_lightning"] = None
 import torch
 from transformers import AutoTokenizer
 
-[[folder, text]] = json.load(sys.stdin)
-card = open(f"{folder}/README.md").read()
-code = next(part for part in card.split("```") if "peft" in part).removeprefix("python\\n")
-assert len(card[: card.index(code)].splitlines()) < 30, "it is among the first lines"
-code = code.replace("path/to/this/folder", folder)
-coded = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")
 said = []
-for lines in (code.strip().splitlines(), code.strip().splitlines()[:-1]):
-    found = {}
-    exec("\\n".join(lines), found)
+for folder, code, text in json.load(sys.stdin):
+    coded, found = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt"), {}
+    exec(code, found)
     with torch.inference_mode():
         said.append(found["model"].eval()(**coded).last_hidden_state[0].tolist())
 print(json.dumps(said))
 """
 
 
-def test_the_cards_lines_make_peft_alone_give_the_same_hidden_states(llama, tmp_path):
-    run = write_checkpoint(tmp_path, llama, peft="lora", lora={"rank": 2})
-    folder = export(str(run), tmp_path / "out", format="adapter")
+def peft_lines(page):
+    """The block of a page that loads an adapter."""
+    return next(b for b in re.findall(r"```\w*\n(.*?)```", page, flags=re.S) if "from peft" in b)
+
+
+def test_the_cards_lines_make_peft_alone_give_the_same_hidden_states(llama, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(llama, "models/llama")
+    run = write_checkpoint(tmp_path, "models/llama", peft="lora", lora={"rank": 2})
     tagger, text = NERTagger.from_run(str(run)), "Vera Holt left Lima"
+    folder = str(export(str(run), tmp_path / "out", format="adapter"))
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert card.index("is_causal") < card.index("## Model"), "it is at the top"
+    docs = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    lines = [
+        peft_lines(card).replace("path/to/this/folder", folder),
+        peft_lines(docs).replace("my-adapter", folder),
+    ]
+    without = lines[0].rsplit("model.config.is_causal", 1)[0]
+    monkeypatch.chdir("/")  # from which the backbone's relative folder is found, too
     coded = tagger.encoder.tokenizer(text, return_tensors="pt")
     with torch.inference_mode():
         expected = tagger.tagger.emitter.backbone.model(**coded).last_hidden_state[0]
-    whole, without_last_line = alone(PEFT_ALONE, [str(folder), text])
-    torch.testing.assert_close(torch.tensor(whole), expected, atol=1e-4, rtol=0)
-    assert (torch.tensor(without_last_line) - expected).abs().max() > 0.5
+    *same, causal = alone(PEFT_ALONE, *([folder, code, text] for code in (*lines, without)))
+    for hidden in same:
+        torch.testing.assert_close(torch.tensor(hidden), expected, atol=1e-4, rtol=0)
+    assert (torch.tensor(causal) - expected).abs().max() > 0.5, "without the line, in silence"
+
+
+def test_an_adapter_whose_backbone_is_on_the_hub_names_its_commit(llama, tmp_path):
+    run = write_checkpoint(tmp_path, llama, attention="causal", peft="lora", lora={"rank": 2})
+    files = loading.find(str(run), tmp_path)
+    origin = {"name": "lab/llama", "weights": "commit:abc", "folder": None}
+    pretrained = Pretrained("lab/llama", on_hub=True)
+    settings = {**files.settings, "backbone": "lab/llama"}
+    tagger = files.build("cpu", merge=False)
+    there = replace(files, origin=origin, pretrained=pretrained, settings=settings)
+    exported_weights.write(tagger, there, tmp_path, {"form": "adapter"})
+    config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    assert (config["base_model_name_or_path"], config["revision"]) == ("lab/llama", "abc")
