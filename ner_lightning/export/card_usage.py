@@ -41,7 +41,7 @@ def use(manifest: Mapping[str, Any], *, loads: bool, spaces: bool) -> Iterator[B
 def _with_peft(manifest: Mapping[str, Any]) -> Iterator[Block]:
     backbone = str(manifest["settings"]["backbone"])
     bidirectional = manifest["settings"]["attention"] == "bidirectional"
-    needed = "; the last line is needed, since the backbone's own config leaves attention causal"
+    needed = "; the last line is needed, since the backbone's own config may leave attention causal"
     yield Text(f"With PEFT alone, for hidden states without head and CRF{needed * bidirectional}:")
     lines = [
         "from peft import AutoPeftModelForFeatureExtraction\n",
@@ -50,7 +50,7 @@ def _with_peft(manifest: Mapping[str, Any]) -> Iterator[Block]:
     if backbone.startswith(PACKAGE_PREFIX) or backbone.endswith(".gguf"):
         lines = [
             "from peft import PeftModel\n",
-            f'model = PeftModel.from_pretrained(backbone, "{HERE}")  # from AutoModel, with gguf_file',
+            f'model = PeftModel.from_pretrained(backbone, "{HERE}")  # of AutoModel, by gguf_file',
         ]
     if bidirectional:
         lines.append("model.config.is_causal = False  # as it was trained: bidirectional attention")
@@ -66,7 +66,7 @@ def _differences(manifest: Mapping[str, Any]) -> str:
     found = [
         layers and manifest["form"] == ADAPTER and f"only the first {layers} layers are used",
         below and f"attention is causal in the first {below} layers",
-        architecture.get("unfreeze_top") and "its trained layers are in tagger.safetensors",
+        architecture.get("unfreeze_top") and "layers that were trained whole are in tagger.safetensors",
         architecture.get("prepare") and "code of its own prepares the backbone",
         encoding.get("repeats") and "each text is read several times",
     ]

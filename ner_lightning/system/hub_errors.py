@@ -63,14 +63,14 @@ def upload_errors_explained(repo_id: str, again: str) -> Iterator[None]:
 
 def _upload_refused(error: BaseException) -> str | None:
     """Why an upload failed and what to do, in two lines; None if the Hub has nothing to do with it."""
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     chain = list(_causes(error))
     for cause in chain:
         status = _status(cause)
         if status is not None:
             if status in (401, 403, 404):
-                why = "does not know its token" if status == 401 else "does not let its token write there"
+                why = "does not know this token" if status == 401 else "does not let this token write there"
                 return f"the Hugging Face Hub {why} ({status}).\nFor a token with write access, {_LOG_IN}"
             return f"the Hugging Face Hub answered {status}.\nTry again later."
         if isinstance(cause, errors.HFValidationError):
@@ -78,6 +78,8 @@ def _upload_refused(error: BaseException) -> str | None:
         if isinstance(cause, ValueError):  # so huggingface_hub reports invalid metadata, and refused storage
             return f"{' '.join(str(cause).split())}\nCorrect README.md if it is named here."
     if any(_is_connection_error(cause) for cause in chain):
+        if constants.HF_HUB_OFFLINE:
+            return "HF_HUB_OFFLINE is set.\nUnset it to reach the Hugging Face Hub."
         return "the Hugging Face Hub cannot be reached, or broke off.\nCheck the connection."
     return None
 

@@ -138,11 +138,11 @@ def test_adapters_stay_small_and_find_their_backbone_on_the_hub(client, run, lla
 
 
 REFUSED = {
-    "a token that is not one": ("hf_wrong", {}, "does not know its token (401)"),
-    "a token for reading": (READ, {}, "does not let its token write there (403)"),
+    "a token that is not one": ("hf_wrong", {}, "does not know this token (401)"),
+    "a token for reading": (READ, {}, "does not let this token write there (403)"),
     "a lost connection": (WRITE, {"broken": "/api/models/{}/commit"}, "cannot be reached, or broke off"),
     "no Hub": (WRITE, {"broken": "/api/repos/create"}, "cannot be reached, or broke off"),
-    "refused by Xet storage": (WRITE, {"xet": True}, "does not let its token write there (403)"),
+    "refused by Xet storage": (WRITE, {"xet": True}, "does not let this token write there (403)"),
     "a server out of order": (WRITE, {"failing": 507, "objects": {}}, "answered 507"),
 }
 
@@ -209,6 +209,8 @@ def test_nothing_is_exported_in_vain(run, llama, tmp_path, capsys, monkeypatch):
         assert expected in said
         assert len(said.strip().split("\n")) <= 3
     monkeypatch.setenv("HF_TOKEN", WRITE)
+    assert main(["export", folder, "--push", "lab/tagger"]) == 2  # as all tests are offline
+    assert "HF_HUB_OFFLINE is set" in capsys.readouterr().err
     assert main(["export", folder, "--push", "lab/tagger", "--format", "adapter"]) == 2
     assert "has no effect" in capsys.readouterr().err
     assert {file.name for file in tmp_path.iterdir()} <= {"done", "home"}
