@@ -2,7 +2,8 @@
 
 It answers what huggingface_hub, datasets and transformers ask when HF_ENDPOINT names it: repository
 information, trees, path information, refs, access checks and files, with the headers and the error
-codes of the real one. HF_ENDPOINT is read when huggingface_hub is imported, so the client is a
+codes of the real one; and what huggingface_hub asks to upload (`hub_uploads`). HF_ENDPOINT is read when
+huggingface_hub is imported, so the client is a
 child process, started with `HubServer.env`.
 """
 
@@ -16,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+
+from hub_uploads import Uploads
 
 ROOT = Path(__file__).resolve().parent.parent
 API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(.*))?")
@@ -46,6 +49,7 @@ class HubServer:
     Attributes:
         url: what HF_ENDPOINT has to be.
         requests: every request as "METHOD /path", in the order of arrival.
+        uploads: what was uploaded, and who may.
         page_size: entries in one page of a tree listing; more make a Link header.
     """
 
@@ -61,6 +65,7 @@ class HubServer:
         handler = type("Handler", (_Handler,), {"hub": self})
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._http.daemon_threads = True
+        self.uploads = Uploads(self)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
@@ -97,6 +102,11 @@ class HubServer:
         repo.branches[revision] = commit
         repo.commits[commit] = dict(files)
         return commit
+
+    def files(self, kind, repo_id):
+        """The files on the main branch; None without such a repository."""
+        repo = self._repos.get((kind, repo_id))
+        return None if repo is None else repo.commits[repo.branches["main"]]
 
     def rename(self, old, new):
         """Makes an old id, such as one without an organisation, redirect to the new one."""
@@ -149,11 +159,13 @@ class HubServer:
 
     # What follows answers; it is called from the handler's threads.
 
-    def answer(self, method, target, body):
+    def answer(self, method, target, body, authorization=None):
         """Finds the answer to one request, HEAD being answered like GET."""
         with self._lock:
             self.requests.append(f"{method} {target}")
         url = urlsplit(target)
+        if uploaded := self.uploads.answer(method, url.path, body, authorization):
+            return Reply(*uploaded)
         query = parse_qs(url.query)
         if match := FILE.fullmatch(url.path):
             kind, repo_id, revision, path = match.groups()
@@ -297,9 +309,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         self._serve()
 
+    def do_PUT(self):
+        self._serve()
+
     def _serve(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        reply = self.hub.answer(self.command, self.path, body)
+        if self.hub.uploads.breaks_off(self.path):
+            self.close_connection = True
+            return
+        reply = self.hub.answer(self.command, self.path, body, self.headers.get("Authorization"))
         status, content, headers = reply.status, reply.body, dict(reply.headers)
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
         is_file = status == 200 and "ETag" in headers

@@ -189,6 +189,7 @@ def write_backbone(folder: Path, kind: str) -> Path:
     mixed = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
     config, tokenizer = {
         "qwen3": lambda: (transformers.Qwen3Config(vocab_size=420, **GROUPED), bpe()),
+        "gemma2": lambda: (transformers.Gemma2Config(vocab_size=200, sliding_window=8, **GROUPED), pieces()),
         "gemma3": lambda: (transformers.Gemma3TextConfig(vocab_size=200, **GROUPED, **mixed), pieces()),
         "mistral": lambda: (transformers.MistralConfig(vocab_size=300, **GROUPED), llama2_tokenizer()),
         "gpt_neox": lambda: (transformers.GPTNeoXConfig(vocab_size=420, **SMALL), bpe()),

@@ -9,7 +9,14 @@ from ner_lightning.commands.options import Parser
 
 SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 # What `fit`, `validate` and `test` read before LightningCLI sees the command line.
-BEFORE_THE_PARSER = ("--config", "--run", "--ckpt_path", "--trust_remote_code", "--print_config")
+BEFORE_THE_PARSER = (
+    "--config",
+    "--run",
+    "--ckpt_path",
+    "--backbone",
+    "--trust_remote_code",
+    "--print_config",
+)
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:

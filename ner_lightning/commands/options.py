@@ -24,9 +24,7 @@ _NAMED = "named_runs"  # the attribute of `--run`
 def config_files(words: list[str]) -> list[str]:
     """The config files that a command line names."""
     rest = list(words)
-    return [
-        value for option in ("--config", "-c") for _ in words if (value := take(rest, option)) is not None
-    ]
+    return [file for option in ("--config", "-c") for _ in words if (file := take(rest, option)) is not None]
 
 
 def with_run_name(words: list[str]) -> list[str]:
@@ -139,6 +137,11 @@ class Parser(argparse.ArgumentParser):
         """Adds where the model runs."""
         self.add_argument("--device", help="cpu, cuda, cuda:N or mps (default: a CUDA GPU if there is one)")
 
+    def add_backbone(self) -> None:
+        """Adds where the backbone is now, if it is not where it was."""
+        text = "where RUN's backbone is now, if its folder was moved; its weights are checked"
+        self.add_argument("--backbone", metavar="DIR", help=text)
+
     def add_selection(self) -> None:
         """Adds which entities are predicted."""
         self.add_argument(
@@ -148,19 +151,13 @@ class Parser(argparse.ArgumentParser):
             help="every entity of at least this probability; TYPE=X for one type; may be repeated "
             "(default: those of the best tag sequence)",
         )
-        self.add_argument(
-            "--overlaps",
-            choices=("resolve", "keep"),
-            help="with --min_score, entities that share words: keep them, or the most probable (resolve)",
-        )
+        text = "with --min_score, entities that share words: keep them, or the most probable (resolve)"
+        self.add_argument("--overlaps", choices=("resolve", "keep"), help=text)
 
     def add_trust(self) -> None:
         """Adds the consent to run code that a trained tagger brings or names."""
-        self.add_argument(
-            "--trust_remote_code",
-            action="store_true",
-            help="run Python code that comes with the backbone, or that RUN names (default: refuse it)",
-        )
+        text = "run Python code that comes with the backbone, or that RUN names (default: refuse it)"
+        self.add_argument("--trust_remote_code", action="store_true", help=text)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parses.
@@ -230,13 +227,16 @@ def load_tagger(options: argparse.Namespace) -> "NERTagger":
     from ner_lightning.inference.selection import read_min_score, selection
 
     tagger = NERTagger.from_run(
-        options.run, root=options.runs, device=options.device, trust_remote_code=options.trust_remote_code
+        options.run,
+        root=options.runs,
+        backbone=options.backbone,
+        device=options.device,
+        trust_remote_code=options.trust_remote_code,
     )
     if options.temperature is not None:
         tagger.temperature = options.temperature
     if getattr(options, "min_score", None):
-        least = read_min_score(options.min_score)
-        tagger.selection = selection(least, options.overlaps, tagger.labels.types)
+        tagger.selection = selection(read_min_score(options.min_score), options.overlaps, tagger.labels.types)
     return tagger
 
 

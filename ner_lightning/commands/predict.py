@@ -244,6 +244,7 @@ def parser(name: str) -> Parser:
     add("--calibrate", metavar="FILE", help="tagged sentences, not trained on, to find the temperature by")
     add("--temperature", type=float, metavar="T", help="divide scores by it (1)")
     parser.add_selection()
+    parser.add_backbone()
     parser.add_device()
     parser.add_trust()
     return parser

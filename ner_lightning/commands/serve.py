@@ -211,6 +211,7 @@ def parser(name: str = "serve") -> Parser:
     add("--drain", type=int, default=0, metavar="N", help="seconds from SIGTERM to closing the port (0)")
     add("--temperature", type=float, metavar="T", help="divide scores by it; `predict --calibrate` finds it")
     parser.add_selection()
+    parser.add_backbone()
     parser.add_device()
     parser.add_trust()
     return parser

@@ -82,6 +82,8 @@ def _read_request(subcommand: str, args: Sequence[str]) -> _Request:
     words = find_configs(args)
     address, which = take_run(words), take(words, "--ckpt_path")
     consent = take_consent(words)
+    if (backbone := take(words, "--backbone")) is not None:  # as the other commands name it
+        words.append(f"--model.backbone={backbone}")
     return _Request(with_run_name(words), subcommand == "fit", address, which, consent)
 
 

@@ -151,16 +151,19 @@ def is_local(backbone: str, origin: Mapping[str, Any]) -> bool:
     return str(origin.get("weights")).startswith("sha256:") and not backbone.startswith(PACKAGE_PREFIX)
 
 
-def trained_on(backbone: str, origin: Mapping[str, Any]) -> str:
+def trained_on(backbone: str, origin: Mapping[str, Any], now: str | None = None) -> str:
     """The address of the backbone that a tagger was trained on, which may have been named from elsewhere.
 
     Args:
         backbone: the address as it was given.
         origin: its record in the checkpoint: `weights`, and the `folder` where it was then.
+        now: where its user says that it is; None: where it was.
 
     Raises:
         UserError: it was a file or folder, which is not here.
     """
+    if now is not None:
+        return now
     if not is_local(backbone, origin) or Path(backbone).expanduser().exists():
         return backbone
     folder = origin.get("folder")
@@ -169,8 +172,8 @@ def trained_on(backbone: str, origin: Mapping[str, Any]) -> str:
     was = f"{backbone} (then {folder})" if folder and folder != backbone else backbone
     raise UserError(
         f"model.backbone: it was trained on the folder {was}, which is not here.\n"
-        "Put it back, or name it with --model.backbone (fit, validate, test); or export the run where the "
-        "folder is: `ner-lightning export RUN --output DIR`"
+        "Name the folder where it is now: --backbone DIR, in Python backbone=DIR;\n"
+        "or export the run where the folder is: `ner-lightning export RUN --output DIR`"
     )
 
 

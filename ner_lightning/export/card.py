@@ -5,9 +5,10 @@ from typing import Any
 
 import yaml
 
-from ner_lightning.analysis.render.blocks import Block, Code, Heading, Items, Table, Text, markdown
-from ner_lightning.data.pretrained import PACKAGE_PREFIX
+from ner_lightning.analysis.render.blocks import Block, Heading, Items, Table, Text, markdown
 from ner_lightning.data.sources import SAMPLE
+from ner_lightning.export.card_metadata import metadata, public_name
+from ner_lightning.export.card_usage import use
 
 UNKNOWN = "is not known to ner-lightning: look it up and write it here before you pass the model on"
 LICENCES = {  # by the beginning of a backbone's address
@@ -29,42 +30,33 @@ _FORMS = {
 }
 
 
-def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool) -> str:
+def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool, spaces: bool = False) -> str:
     """The card in Markdown.
 
     Args:
         manifest: the folder's manifest.
         name: the model's name.
         loads: whether `AutoModelForTokenClassification` loads the folder.
+        spaces: whether the tokenizer's offsets count the space before a word as part of it.
     """
-    head: dict[str, Any] = {
-        "library_name": "transformers" if loads else "ner-lightning",
-        "pipeline_tag": "token-classification",
-        "tags": [
-            "named-entity-recognition",
-            "ner-lightning",
-            *(["onnx"] if manifest["form"] == "onnx" else []),
-        ],
-    }
-    base = str(manifest["origin"].get("name", ""))
-    if base.count("/") == 1 and not base.startswith((PACKAGE_PREFIX, ".", "/", "~")):
-        head["base_model"] = base
     blocks = [
-        *_model(manifest, name),
-        *_use(manifest, loads=loads),
+        Heading(1, name),
+        Text(f"A named-entity tagger for {', '.join(manifest['types'])}, made with ner-lightning."),
+        *use(manifest, loads=loads, spaces=spaces),
+        *_model(manifest),
         *_data(manifest["about"]),
         *_scores(manifest["about"]),
         *_limitations(manifest),
         *_licences(manifest),
     ]
-    return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{markdown(blocks)}"
+    head = yaml.safe_dump(metadata(manifest, name, loads=loads), sort_keys=False, allow_unicode=True)
+    return f"---\n{head}---\n\n{markdown(blocks)}"
 
 
-def _model(manifest: Mapping[str, Any], name: str) -> Iterator[Block]:
+def _model(manifest: Mapping[str, Any]) -> Iterator[Block]:
     settings, about = manifest["settings"], manifest["about"]
     quantization = settings.get("quantization", "none")
-    yield Heading(1, name)
-    yield Text(f"A named-entity tagger for {', '.join(manifest['types'])}, made with ner-lightning.")
+    yield Heading(2, "Model")
     size = about.get("parameters")
     rows = [
         ["backbone", f"{public_name(manifest['origin'].get('name'))} ({manifest['origin'].get('weights')})"],
@@ -85,46 +77,6 @@ def _model(manifest: Mapping[str, Any], name: str) -> Iterator[Block]:
     if about.get("run"):
         rows.append(["run", f"{about['run']}, seed {about.get('seed')}"])
     yield Table("The model", ["", ""], rows, prose=True)
-
-
-def _use(manifest: Mapping[str, Any], *, loads: bool) -> Iterator[Block]:
-    yield Heading(2, "How to use it")
-    extra = "[onnx]" if manifest["form"] == "onnx" else ""
-    yield Code(
-        f"# pip install 'ner-lightning{extra}'\n"
-        "from ner_lightning.inference.ner_tagger import NERTagger\n\n"
-        'tagger = NERTagger.from_pretrained("path/to/this/folder")\n'
-        'for entity in tagger("Vera Holt left Lima.").entities:\n'
-        "    print(entity.text, entity.label, entity.start, entity.end, entity.score)"
-    )
-    if loads:
-        pooling = manifest["settings"]["architecture"]["pooling"]
-        yield Text("Without ner-lightning, with transformers 5.2 or later, which supports is_causal:")
-        yield Code(
-            "from transformers import AutoModelForTokenClassification, AutoTokenizer\n\n"
-            'model = AutoModelForTokenClassification.from_pretrained("path/to/this/folder")\n'
-            'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")'
-        )
-        word = {"first": "that of its first sub-token", "last": "that of its last sub-token"}
-        texts = [
-            f"A word's score is {word.get(pooling, 'the mean of those of its sub-tokens')}.",
-            f"Attention is {manifest['settings']['attention']}, as config.json says; older versions of "
-            "transformers would make it causal.",
-            "Byte-level tokenizers count the space before a word as part of it, so a pipeline's start may be "
-            "that of the space: strip the text that it cuts out.",
-        ]
-        if manifest["settings"]["architecture"]["constrained"]:
-            texts.append(
-                "The best tag of each word need not be legal BIO2; ner-lightning decodes legal tags."
-            )
-        yield Items(texts)
-    if manifest["form"] == "adapter" and manifest["settings"]["attention"] == "bidirectional":
-        yield Text(
-            "With PEFT alone, set is_causal to False in the backbone's config first: its own config does not "
-            "say so, and the hidden states would differ."
-        )
-    if not loads and manifest["settings"]["use_crf"]:
-        yield Text("It has a CRF, so transformers alone cannot decode it.")
 
 
 def _data(about: Mapping[str, Any]) -> Iterator[Block]:
@@ -201,9 +153,3 @@ def _licences(manifest: Mapping[str, Any]) -> Iterator[Block]:
             "Model: this card names no licence; it follows from these two.",
         ]
     )
-
-
-def public_name(address: Any) -> str:
-    """The name of a backbone or data set without the folders of this machine."""
-    text = str(address or "unknown")
-    return text.rsplit("/", 1)[-1] if text.startswith(("/", "~", ".")) else text

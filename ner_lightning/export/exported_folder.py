@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ner_lightning.errors import UserError
-from ner_lightning.export import exported_weights
-from ner_lightning.export.card import model_card, public_name
+from ner_lightning.export import exported_tokenizer, exported_weights
+from ner_lightning.export.card import model_card
+from ner_lightning.export.card_metadata import public_name
 from ner_lightning.export.dequantized import compare
 from ner_lightning.export.facts import facts
 from ner_lightning.inference.loading import (
@@ -23,7 +24,6 @@ from ner_lightning.inference.loading import (
     TaggerFiles,
     find,
 )
-from ner_lightning.model.tagger import Tagger
 from ner_lightning.runs.folder import run_of
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.plain_settings import plain
@@ -42,6 +42,7 @@ def export(
     dtype: Precision = "auto",
     temperature: float | None = None,
     root: Path = Path("runs"),
+    backbone: str | None = None,
     trust: bool = False,
 ) -> Path:
     """Writes a trained tagger as a folder.
@@ -53,6 +54,7 @@ def export(
         dtype: of a merged backbone; `auto` is the precision that it was trained to run in.
         temperature: scores are divided by it before they become probabilities; None: as it is.
         root: the folder of runs, for None.
+        backbone: where the run's backbone is now; None: where it was.
         trust: run code that comes with the run's backbone, or that the run names.
 
     Returns:
@@ -63,7 +65,7 @@ def export(
     """
     _check_output(output)
     check("temperature", PositiveFloat | None, temperature)
-    files = find(run, root, trust=trust)
+    files = find(run, root, backbone=backbone, trust=trust)
     _check_format(files, format, dtype)
     encoder = files.encoder()
     merges = format != ADAPTER
@@ -75,25 +77,14 @@ def export(
     manifest["encoding"]["max_length"] = encoder.max_length
     stage(f"Writing {output} ...")
     with _draft_of(output) as draft:
-        loads = _write_weights(tagger, files, draft, format, manifest["bf16"])
+        loads = exported_weights.write(tagger, files, draft, manifest)
         if format == MERGED and dequantizes:
             manifest["about"]["dequantized"] = compare(files, encoder, tagger)
-        exported_weights.write_tokenizer(encoder, draft)
-        card = model_card(manifest, output.name, loads=loads)
+        spaces = exported_tokenizer.write(encoder, draft)
+        card = model_card(manifest, output.name, loads=loads, spaces=spaces)
         (draft / "README.md").write_text(card, encoding="utf-8")
         (draft / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
     return output
-
-
-def _write_weights(tagger: Tagger, files: TaggerFiles, draft: Path, format: Format, bf16: bool) -> bool:
-    """Writes a format's weights; returns whether transformers alone loads the folder."""
-    if format == ADAPTER:
-        exported_weights.write_adapter(tagger, files, draft)
-    elif format == ONNX:
-        exported_weights.write_graph(tagger, draft)
-    else:
-        return exported_weights.write_merged(tagger, files, draft, bf16)
-    return False
 
 
 @contextmanager

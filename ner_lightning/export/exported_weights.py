@@ -1,4 +1,4 @@
-"""Writes the weights and the tokenizer of an exported folder."""
+"""Writes the weights of an exported folder."""
 
 import copy
 from collections.abc import Mapping
@@ -8,16 +8,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.export import graph
-from ner_lightning.inference.loading import ADAPTER_WEIGHTS, GRAPH, WEIGHTS, TaggerFiles
+from ner_lightning.inference.loading import ADAPTER, ADAPTER_WEIGHTS, GRAPH, ONNX, WEIGHTS, TaggerFiles
 from ner_lightning.model.checkpoint import BACKBONE, EMITTER, saved_names
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.tagger import Tagger
 
 
-def write_adapter(tagger: Tagger, files: TaggerFiles, folder: Path) -> None:
-    """Writes what was trained: adapters in PEFT's format, other parameters by their names in `Tagger`."""
+def write(tagger: Tagger, files: TaggerFiles, folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Writes the weights in the form that the manifest names.
+
+    Returns:
+        whether transformers alone loads the folder.
+    """
+    if manifest["form"] == ADAPTER:
+        _write_adapter(tagger, files, folder)
+    elif manifest["form"] == ONNX:
+        _write_graph(tagger, folder)
+    else:
+        return _write_merged(tagger, files, folder, manifest["bf16"])
+    return False
+
+
+def _write_adapter(tagger: Tagger, files: TaggerFiles, folder: Path) -> None:
+    """Writes what was trained: adapters in PEFT's format, other parameters by their names in `Tagger`.
+
+    PEFT finds a local backbone from any working folder, and that of the Hub at the commit of the training.
+    """
     state = tagger.state_dict()
     trained = {name: state[name] for name in saved_names(tagger) if ".lora_" not in name}
     model = _emitter(tagger).backbone.model
@@ -28,20 +45,22 @@ def write_adapter(tagger: Tagger, files: TaggerFiles, folder: Path) -> None:
         adapter = get_peft_model_state_dict(model, save_embedding_layers=False)
         _save(adapter, folder / ADAPTER_WEIGHTS)
         config = copy.copy(peft["default"])
-        config.base_model_name_or_path = str(files.settings["backbone"])
+        config.base_model_name_or_path = files.origin.get("folder") or files.settings["backbone"]
+        if files.pretrained.on_hub:
+            config.revision = str(files.origin.get("weights")).removeprefix("commit:")
         config.inference_mode = True
         config.save_pretrained(str(folder))
     _save(trained, folder / WEIGHTS)
 
 
-def write_graph(tagger: Tagger, folder: Path) -> None:
+def _write_graph(tagger: Tagger, folder: Path) -> None:
     """Writes backbone and head as an ONNX graph, and the CRF beside it."""
     graph.write(_emitter(tagger), folder / GRAPH)
     state = tagger.state_dict()
     _save({name: state[name] for name in state if not name.startswith(EMITTER)}, folder / WEIGHTS)
 
 
-def write_merged(tagger: Tagger, files: TaggerFiles, folder: Path, bf16: bool) -> bool:
+def _write_merged(tagger: Tagger, files: TaggerFiles, folder: Path, bf16: bool) -> bool:
     """Writes the backbone with its adapters merged, and head and CRF.
 
     Where transformers' own model for token classification computes the same scores, the backbone is written
@@ -96,30 +115,6 @@ def token_classifier(tagger: Tagger) -> nn.Module | None:
     setattr(whole, prefix, backbone)
     whole.set_submodule(on_top[0], emitter.head)
     return None if any(p.is_meta for p in whole.parameters()) else whole
-
-
-def write_tokenizer(encoder: Encoder, folder: Path) -> None:
-    """Writes the tokenizer as it was used: with the BOS that some files forget, and padding on the right."""
-    from tokenizers.processors import Sequence, TemplateProcessing
-    from transformers import PreTrainedTokenizerFast
-
-    used: Any = encoder.tokenizer
-    backend = used.backend_tokenizer
-    bare = used("a", add_special_tokens=False)["input_ids"]
-    if used("a")["input_ids"] != [*encoder.prefix.tolist(), *bare, *encoder.suffix.tolist()]:
-        bos = TemplateProcessing(
-            single=f"{used.bos_token} $A", special_tokens=[(used.bos_token, used.bos_token_id)]
-        )
-        backend.post_processor = Sequence([p for p in (backend.post_processor, bos) if p is not None])
-    special = {k: v for k, v in used.special_tokens_map.items() if isinstance(v, str)}
-    special.setdefault("pad_token", special.get("eos_token", ""))
-    written = PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        padding_side="right",
-        model_input_names=used.model_input_names,
-        **{name: token for name, token in special.items() if token},
-    )
-    written.save_pretrained(folder)
 
 
 def _emitter(tagger: Tagger) -> BackboneEmitter:

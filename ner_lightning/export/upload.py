@@ -1,14 +1,38 @@
 """Uploads a trained tagger to the Hugging Face Hub, as an exported folder."""
 
 import json
+import shlex
+import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
+from typing import Any
 
 from ner_lightning.data.pretrained import is_local
 from ner_lightning.errors import UserError
+from ner_lightning.export.card_metadata import HERE
 from ner_lightning.export.exported_folder import Format, export, manifest_text
+from ner_lightning.inference.hub import is_repo_id
 from ner_lightning.inference.loading import ADAPTER, MANIFEST, is_exported
-from ner_lightning.system.hub_errors import hub_errors_explained
+from ner_lightning.system.hub_errors import upload_errors_explained
+
+CARD = "README.md"
+
+
+def check_target(repo_id: str) -> None:
+    """Checks what can be checked of an upload before there is anything to upload.
+
+    Raises:
+        UserError: it is no name of a repository, or nobody is logged in.
+    """
+    from huggingface_hub import get_token
+
+    if not is_repo_id(repo_id):
+        raise UserError(f"{repo_id} is no name of a repository on the Hub; name it org/name")
+    if get_token() is None:
+        raise UserError(
+            f"{repo_id} cannot be uploaded: nobody is logged in to the Hugging Face Hub.\n"
+            "For a token with write access, run `hf auth login` or set HF_TOKEN=..."
+        )
 
 
 def upload(
@@ -28,35 +52,75 @@ def upload(
         the address of the commit.
 
     Raises:
-        UserError: it cannot be exported, others could not load it, or the Hub refuses it.
+        UserError: it cannot be exported, others could not load it, or the Hub refuses it; what was exported
+            is kept, and the message says where.
     """
-    with TemporaryDirectory() as scratch:
-        if is_exported(path):
-            folder = path
-        else:
-            name = repo_id.rpartition("/")[2]
-            folder = export(str(path), Path(scratch) / name, format=format, trust=trust)
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        backbone = manifest["settings"]["backbone"]
-        if manifest["form"] == ADAPTER and is_local(backbone, manifest["origin"]):
-            raise UserError(
-                f"the adapter's backbone is local ({backbone}), so nobody else could load it; "
-                'push the run with format="merged"'
-            )
-        manifest["temperature"] = temperature
-        return _commit(folder, manifest, repo_id, private)
+    check_target(repo_id)
+    if is_exported(path):
+        return upload_folder(path, repo_id, private=private, temperature=temperature)
+    scratch = Path(mkdtemp(prefix="ner-lightning-"))
+    folder = scratch / repo_id.rpartition("/")[2]
+    try:
+        export(str(path), folder, format=format, temperature=temperature, trust=trust)
+        _check_adapter(_manifest(folder))
+    except BaseException:
+        shutil.rmtree(scratch)
+        raise
+    address = upload_folder(folder, repo_id, private=private)
+    shutil.rmtree(scratch)
+    return address
 
 
-def _commit(folder: Path, manifest: dict[str, object], repo_id: str, private: bool) -> str:
+def upload_folder(
+    folder: Path, repo_id: str, *, private: bool = False, temperature: float | None = None
+) -> str:
+    """Uploads an exported folder as it is; its card's examples name the repository.
+
+    Args:
+        folder: the exported folder.
+        repo_id: `org/name`; the repository is created if it does not exist.
+        private: whether a repository that is created is private.
+        temperature: the one to write into the manifest; None: its own.
+
+    Returns:
+        the address of the commit.
+
+    Raises:
+        UserError: others could not load it, or the Hub refuses it; the message says how to upload it again.
+    """
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    operations = [CommitOperationAdd(MANIFEST, manifest_text(manifest).encode())]
+    manifest = _manifest(folder)
+    _check_adapter(manifest)
+    if temperature is not None:
+        manifest["temperature"] = temperature
+    texts = {MANIFEST: manifest_text(manifest)}
+    if (folder / CARD).is_file():
+        texts[CARD] = (folder / CARD).read_text(encoding="utf-8").replace(HERE, repo_id)
+    operations = [CommitOperationAdd(name, text.encode()) for name, text in texts.items()]
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder)
-        if file.is_file() and str(name) != MANIFEST and not any(part.startswith(".") for part in name.parts):
+        hidden = any(part.startswith(".") for part in name.parts)
+        if file.is_file() and not hidden and name.as_posix() not in texts:
             operations.append(CommitOperationAdd(name.as_posix(), file))
     api = HfApi()
-    with hub_errors_explained(repo_id, "tagger"):
+    command = f"ner-lightning export {shlex.quote(str(folder))} --push {repo_id}{' --private' * private}"
+    command += "" if temperature is None else f" --temperature {temperature:g}"
+    with upload_errors_explained(repo_id, f"Nothing is lost; push the exported folder with `{command}`"):
         api.create_repo(repo_id, private=private, exist_ok=True)
         commit = api.create_commit(repo_id, operations, commit_message="Upload a tagger of ner-lightning")
     return str(commit.commit_url)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return manifest
+
+
+def _check_adapter(manifest: dict[str, Any]) -> None:
+    backbone = manifest["settings"]["backbone"]
+    if manifest["form"] == ADAPTER and is_local(backbone, manifest["origin"]):
+        raise UserError(
+            f"the adapter's backbone is local ({backbone}), so nobody else could load it; "
+            'push it as a merged model: --format merged, in Python format="merged"'
+        )

