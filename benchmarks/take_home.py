@@ -25,6 +25,7 @@ from ner_lightning.export.exported_folder import export
 from ner_lightning.inference import loading
 from ner_lightning.inference.calibration import calibrate
 from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.inference.scoring import score
 from ner_lightning.runs.folder import Run
 
 ALONE = """
@@ -70,7 +71,8 @@ def onnx_differences(run: str, folder: Path, sentences: Sequence[Sentence]) -> t
     taggers = [NERTagger(held.build("cpu", bf16=False), held.encoder()), NERTagger.from_pretrained(folder)]
     words, documents = [s.words for s in sentences], [s.document for s in sentences]
     gap = 0.0
-    for one, other in zip(*(tagger.scores(words, documents) for tagger in taggers), strict=True):
+    scored = (score(tagger.tagger, tagger.encoder, words, documents) for tagger in taggers)
+    for one, other in zip(*scored, strict=True):
         real = one.mask
         gap = max(gap, float((one.emissions[real] - other.emissions[real]).abs().max()))
     tags = [[t for each in tagger(words=words, documents=documents) for t in each.tags] for tagger in taggers]

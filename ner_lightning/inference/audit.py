@@ -10,6 +10,7 @@ from ner_lightning.data.schemes import UNKNOWN
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.inference.scoring import score
 from ner_lightning.model.decoder import Decoder
 
 
@@ -54,7 +55,8 @@ def audit(tagger: NERTagger, sentences: Sequence[Sentence]) -> Iterator[Audited]
     tagger.temperature = 1.0  # a temperature changes no order
     gold = [labels.encode(sentence.tags or ()) for sentence in sentences]
     documents = [sentence.document for sentence in sentences]
-    for indices, emissions, mask in tagger.scores([sentence.words for sentence in sentences], documents):
+    words = [sentence.words for sentence in sentences]
+    for indices, emissions, mask in score(tagger.tagger, tagger.encoder, words, documents):
         ids = torch.zeros(mask.shape, dtype=torch.long, device=mask.device)  # (B, W)
         for row, index in enumerate(indices):
             ids[row, : len(gold[index])] = torch.tensor(gold[index], device=mask.device)

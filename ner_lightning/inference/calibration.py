@@ -11,6 +11,7 @@ from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.inference.scoring import score
 
 # From a quarter to four: twelve steps make a factor of two.
 TEMPERATURES = tuple(2 ** (step / 12) for step in range(-24, 25))
@@ -76,7 +77,8 @@ def _predicted_entities(tagger: NERTagger, sentences: Sequence[Sentence]) -> tup
     correct: list[bool] = []
     half: list[int] = []
     documents = [sentence.document for sentence in sentences]
-    for indices, emissions, mask in tagger.scores([sentence.words for sentence in sentences], documents):
+    words = [sentence.words for sentence in sentences]
+    for indices, emissions, mask in score(tagger.tagger, tagger.encoder, words, documents):
         rows = decoder.entities(emissions, mask, decoder.decode(emissions, mask))
         predicted = [(row, Span(*entity[:3])) for row, entities in enumerate(rows) for entity in entities]
         gold = [set(spans(sentences[index].tags or ())) for index in indices]

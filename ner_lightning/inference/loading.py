@@ -16,9 +16,8 @@ from ner_lightning.data.pretrained import Pretrained, folder_of, locate, trained
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
-from ner_lightning.model.build import Target, build_tagger
+from ner_lightning.model.build import Target, build_tagger, decoder_of
 from ner_lightning.model.checkpoint import check_backbone, check_names, saved_names, tagger_name
-from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.runs.checkpoint_file import load_checkpoint
@@ -33,7 +32,6 @@ GRAPH = "model.onnx"
 CHECKPOINT, ADAPTER, MERGED, ONNX = "checkpoint", "adapter", "merged", "onnx"  # forms of a trained tagger
 FORMAT = 1  # version of the manifest
 MEMBERS = "members"  # the setting with the other members of an ensemble
-_PREFIX = "tagger."
 
 
 @dataclass(frozen=True)
@@ -97,8 +95,7 @@ class TaggerFiles:
             device: where it will run.
             bf16: run the backbone in bf16; None: as it was trained.
             merge: merge adapters into the backbone, unless it is quantised.
-            dequantize: hold quantised weights in fp32, so that adapters can be merged; `bf16` then only says
-                in which type they were quantised.
+            dequantize: hold the values of quantised weights in fp32; `bf16` is what they were quantised from.
 
         Raises:
             UserError: the backbone or the parameters are not those of the training.
@@ -116,15 +113,12 @@ class TaggerFiles:
         # The graph contains whatever prepared the backbone.
         architecture = {**self.settings["architecture"], "prepare": None}
         settings = TaggerSettings.read({**self.settings, "architecture": architecture})
-        constrained = settings.architecture.constrained
-        labels = LabelSet(self.types)
-        decoder = Decoder(labels, use_crf=settings.use_crf, constrained=constrained, loss=settings.loss)
-        return Tagger(GraphEmitter(self.path / GRAPH, settings.architecture.pooling), decoder)
+        emitter = GraphEmitter(self.path / GRAPH, settings.architecture.pooling)
+        return Tagger(emitter, decoder_of(settings, LabelSet(self.types)))
 
     def _torch(self, device: str, bf16: bool | None, dequantize: bool) -> Tagger:
-        settings, *members = (
-            TaggerSettings.read(values, trust=self.trust) for values in (self.settings, *self.members)
-        )
+        every = (self.settings, *self.members)
+        settings, *members = (TaggerSettings.read(values, trust=self.trust) for values in every)
         target = Target(
             bf16=self.bf16 if bf16 is None else bf16,
             device_type=torch.device(device).type,
@@ -191,7 +185,7 @@ def _from_checkpoint(
         encoding=build(Encoding, data["encoding"]),
         bf16="bf16" in str(config["trainer"]["precision"]),
         origin=origin,
-        state={name.removeprefix(_PREFIX): value for name, value in checkpoint["state_dict"].items()},
+        state={name.removeprefix("tagger."): value for name, value in checkpoint["state_dict"].items()},
         pretrained=pretrained,
         trust=trust,
     )

@@ -15,8 +15,8 @@ from ner_lightning.data.tokenization.encoding import Encoded, Encoder
 from ner_lightning.inference.arguments import checked_sentences
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.result import SentenceResult, Tagged, join
-from ner_lightning.inference.scoring import TOKENS, ScoredBatch, Wanted, decode, encodable
-from ner_lightning.inference.selection import CallOptions, selection
+from ner_lightning.inference.scoring import TOKENS, ScoredBatch, decode, encodable
+from ner_lightning.inference.selection import CallOptions
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.masks import hidden_states
@@ -120,7 +120,7 @@ def _batch_results(
     for tagger in {id(unit.request.tagger): unit.request.tagger for unit in units}.values():
         part = _rows(batch, torch.from_numpy(np.flatnonzero(owners == id(tagger))).to(device))
         scored = ScoredBatch(part.index.tolist(), _emitter(tagger).emissions(hidden, part), part.mask)
-        decoded = decode(tagger.tagger, scored, _wanted(tagger, options))
+        decoded = decode(tagger.tagger, scored, tagger.wanted(options))
         found |= {(id(tagger), index): result for index, result in decoded.items()}
     return found
 
@@ -146,16 +146,9 @@ def _emitter(tagger: NERTagger) -> BackboneEmitter:
     return tagger.tagger.emitter
 
 
-def _wanted(tagger: NERTagger, options: CallOptions) -> Wanted:
-    chosen = selection(
-        options.get("min_score"), options.get("overlaps"), tagger.labels.types, tagger.selection
-    )
-    return Wanted(options.get("marginals", False), options.get("n_best", 0), chosen)
-
-
 def _joined(
     tagger: NERTagger, document: Document, results: list[SentenceResult], options: CallOptions
 ) -> Tagged:
-    wanted = _wanted(tagger, options)
+    wanted = tagger.wanted(options)
     num_tags = len(tagger.labels) if wanted.marginals else 0
     return join(document, results, n_best=wanted.n_best, num_tags=num_tags, keep=wanted.keeps)

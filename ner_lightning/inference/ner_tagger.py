@@ -1,9 +1,9 @@
 """NERTagger: loads a trained tagger and predicts the entities of texts, without the training code."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from ner_lightning.data.running_text import Document, from_text
 from ner_lightning.data.schemes import LabelSet
@@ -12,11 +12,14 @@ from ner_lightning.errors import UserError
 from ner_lightning.inference import hub, loading, scoring
 from ner_lightning.inference.arguments import checked_documents, checked_texts
 from ner_lightning.inference.result import Tagged, join
-from ner_lightning.inference.scoring import ScoredBatch, Wanted
+from ner_lightning.inference.scoring import Wanted
 from ner_lightning.inference.selection import CallOptions, MinScore, Overlaps, selection
 from ner_lightning.model.devices import chosen_device
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.system.ranges import PositiveFloat, RangeError
+
+if TYPE_CHECKING:
+    from ner_lightning.inference.tagger_group import TaggerGroup
 
 
 class NERTagger:
@@ -147,6 +150,13 @@ class NERTagger:
             self.path, repo_id, format, private=private, temperature=self.temperature, trust=self._trust
         )
 
+    @staticmethod
+    def group(runs: Mapping[str, str] | Sequence[str], **options: Any) -> "TaggerGroup":
+        """Loads several taggers, each backbone once; arguments as of `TaggerGroup`."""
+        from ner_lightning.inference.tagger_group import TaggerGroup  # which is made of taggers
+
+        return TaggerGroup(runs, **options)
+
     @property
     def temperature(self) -> float:
         """Scores are divided by it before they become probabilities; see `calibration.calibrate`."""
@@ -214,11 +224,7 @@ class NERTagger:
         self,
         documents: Iterable[Document],
         numbers: Iterable[int] | None = None,
-        *,
-        marginals: bool = False,
-        n_best: int = 0,
-        min_score: MinScore = None,
-        overlaps: Overlaps = None,
+        **options: Unpack[CallOptions],
     ) -> Iterator[Tagged]:
         """Tags documents as they arrive, in order.
 
@@ -226,25 +232,18 @@ class NERTagger:
             documents: made by `text.from_text` or `text.from_words`.
             numbers: consecutive documents with the same number are parts of one text, which a model with
                 document context reads together; None: each is its own text.
-            marginals: as in a call, here and below.
-            n_best: how many tag sequences.
-            min_score: the least probability of an entity.
-            overlaps: what becomes of entities that share words.
+            **options: as of a call.
         """
-        if n_best < 0:
-            raise ValueError(f"expected n_best to be at least 0, got {n_best}")
-        wanted = Wanted(marginals, n_best, selection(min_score, overlaps, self.labels.types, self.selection))
-        num_tags = len(self.labels) if marginals else 0
+        wanted = self.wanted(options)
+        num_tags = len(self.labels) if wanted.marginals else 0
         for group in scoring.document_groups(documents, numbers):
             sentences = [words for document, _ in group for words in document.words]
             owners = [number for document, number in group for _ in document.sentences]
             results = scoring.sentence_results(self.tagger, self.encoder, sentences, owners, wanted)
             for document, _ in group:
                 own = list(islice(results, len(document.sentences)))
-                yield join(document, own, n_best=n_best, num_tags=num_tags, keep=wanted.keeps)
+                yield join(document, own, n_best=wanted.n_best, num_tags=num_tags, keep=wanted.keeps)
 
-    def scores(
-        self, sentences: Sequence[Sequence[str]], documents: Sequence[int] | None = None
-    ) -> Iterator[ScoredBatch]:
-        """Computes emissions, batch by batch, in order of length; see `scoring.score`."""
-        return scoring.score(self.tagger, self.encoder, sentences, documents)
+    def wanted(self, options: CallOptions) -> Wanted:
+        """What a call with these options wants."""
+        return scoring.wanted_of(options, self.labels.types, self.selection)

@@ -17,7 +17,7 @@ from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.inference.arguments import checked_sentences
 from ner_lightning.inference.grouping import grouped
 from ner_lightning.inference.result import SentenceResult
-from ner_lightning.inference.selection import Selection
+from ner_lightning.inference.selection import CallOptions, Selection, selection
 from ner_lightning.model.entity_spans import CandidateSpan, EntitySpan
 from ner_lightning.model.tagger import Tagger
 
@@ -84,6 +84,25 @@ class Wanted(NamedTuple):
     def keeps(self) -> bool:
         """Whether entities that overlap more probable ones are returned."""
         return self.selection is not None and self.selection.keeps
+
+
+def wanted_of(options: CallOptions, types: Sequence[str], default: Selection | None) -> Wanted:
+    """What the options of a call want.
+
+    Args:
+        options: of the call.
+        types: the tagger's entity types.
+        default: the tagger's own selection.
+
+    Raises:
+        UserError: a probability is outside its range, or a type is unknown.
+        ValueError: `n_best` is below 0.
+    """
+    n_best = options.get("n_best", 0)
+    if n_best < 0:
+        raise ValueError(f"expected n_best to be at least 0, got {n_best}")
+    chosen = selection(options.get("min_score"), options.get("overlaps"), types, default)
+    return Wanted(options.get("marginals", False), n_best, chosen)
 
 
 def sentence_results(

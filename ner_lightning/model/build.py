@@ -89,10 +89,11 @@ def build_tagger(
         prepared = member.architecture.prepare
         identities.append(backbone.identity + ("" if prepared is None else f" {prepared!r}"))
     emitter = EnsembleEmitter(emitters) if members else emitters[0]
-    return Tagger(emitter, _decoder(settings, labels)), joined(identities)
+    return Tagger(emitter, decoder_of(settings, labels)), joined(identities)
 
 
-def _decoder(settings: TaggerSettings, labels: LabelSet) -> Decoder:
+def decoder_of(settings: TaggerSettings, labels: LabelSet) -> Decoder:
+    """The decoder that settings say."""
     constrained = settings.architecture.constrained
     return Decoder(labels, use_crf=settings.use_crf, constrained=constrained, loss=settings.loss)
 
@@ -120,7 +121,7 @@ def build_on(backbone: Backbone, settings: TaggerSettings, labels: LabelSet, ada
     if named is not None:
         _add_shared(backbone, settings, named)
     emitter = BackboneEmitter(backbone, len(labels), settings.architecture, named)
-    return Tagger(emitter, _decoder(settings, labels))
+    return Tagger(emitter, decoder_of(settings, labels))
 
 
 def owners(members: Sequence[Mapping[str, Any]]) -> list[int]:

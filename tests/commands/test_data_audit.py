@@ -18,6 +18,7 @@ from ner_lightning.data.sentence import Sentence
 from ner_lightning.data.sentence_weights import LEAST
 from ner_lightning.errors import UserError
 from ner_lightning.inference.audit import audit
+from ner_lightning.inference.scoring import score
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_margins_are_those_of_enumeration(llama, use_crf):
         Sentence(("Nobody", "answered"), ("O", "O"), 1),
     ]
     found = {each.number: each for each in audit(tagger, sentences)}
-    for indices, emissions, mask in tagger.scores([each.words for each in sentences]):
+    for indices, emissions, mask in score(tagger.tagger, tagger.encoder, [each.words for each in sentences]):
         for row, index in enumerate(indices):
             length = int(mask[row].sum())
             totals = {

@@ -12,6 +12,7 @@ from taggers import LABELS, random_tagger, settings_of
 
 from ner_lightning.commands.main import main
 from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.inference.scoring import score
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import mean_state
 from ner_lightning.system.plain_settings import plain
@@ -48,7 +49,7 @@ def path_scores(tagger, scored, row, paths):
 
 def test_a_sequence_scores_the_mean_of_what_its_members_give_it(llama):
     members, together = ensemble(llama, (1, 2, 3))
-    found = [list(tagger.scores(WORDS[:1])) for tagger in (*members, together)]
+    found = [list(score(tagger.tagger, tagger.encoder, WORDS[:1])) for tagger in (*members, together)]
     length = int(found[0][0].mask.sum())
     paths = torch.randint(0, 2, (20, length)).tolist()  # O and B of one type: all of it is legal
     *each, mean = (
@@ -133,7 +134,8 @@ def test_prediction_is_that_of_the_test(here):
 
 def test_its_scores_are_between_those_of_its_members(here):
     taggers = [NERTagger.from_run(f"runs/{name}", device="cpu") for name in ("a/1", "a/2", "both/1")]
-    one, two, both = (next(iter(tagger.scores(WORDS[:1]))).emissions for tagger in taggers)
+    scored = (score(tagger.tagger, tagger.encoder, WORDS[:1]) for tagger in taggers)
+    one, two, both = (next(iter(each)).emissions for each in scored)
     torch.testing.assert_close(both, (one + two) / 2, rtol=1e-4, atol=1e-4)
 
 

@@ -172,7 +172,7 @@ def test_other_calls_take_no_letters_for_texts(tagger):
     with pytest.raises(TypeError, match="texts is 'Vera'"):
         tagger.stream("Vera")  # before the first is wanted
     with pytest.raises(TypeError, match=r"sentences\[0\] is the text 'Vera'"):
-        list(tagger.scores(["Vera", "Holt"]))
+        list(scoring.score(tagger.tagger, tagger.encoder, ["Vera", "Holt"]))
     with pytest.raises(TypeError, match="words is the text 'Vera'"):
         from_words("Vera")
     with pytest.raises(ValueError, match="shorter"):
@@ -225,7 +225,7 @@ def test_probabilities_are_those_of_all_legal_sequences(llama, use_crf, temperat
     tagger.labels = tagger.tagger.labels
     tagger.temperature = temperature
     text = "Vera Holt left."
-    (scored,) = tagger.scores([["Vera", "Holt", "left", "."]])
+    (scored,) = scoring.score(tagger.tagger, tagger.encoder, [["Vera", "Holt", "left", "."]])
     model = tagger.tagger
     emissions = scored.emissions[0].double()
     if use_crf:

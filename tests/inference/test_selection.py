@@ -13,6 +13,7 @@ from ner_lightning.data.overlap_resolution import overlapped
 from ner_lightning.data.schemes import spans
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.inference.scoring import score
 from ner_lightning.inference.selection import Selection, read_min_score, selection
 from ner_lightning.model.crf.segments import Segments
 
@@ -26,7 +27,7 @@ def tagger(request, llama):
 
 def everything(tagger, words):
     """The probability of every possible entity of a sentence, each computed on its own."""
-    (batch,) = tagger.scores([words])
+    (batch,) = score(tagger.tagger, tagger.encoder, [words])
     decoder, size = tagger.tagger.decoder, len(words)
     every = [
         (0, start, end, kind)
@@ -103,7 +104,7 @@ def test_temperature_applies(llama):
     (tagged,) = tagger(words=[sentence], min_score=0.02, overlaps="keep")
     expected = {key: p for key, p in everything(tagger, sentence).items() if p >= 0.02}
     assert where(tagged.entities + tagged.overlapping) == pytest.approx(expected, rel=1e-4)
-    (batch,) = tagger.scores([sentence])
+    (batch,) = score(tagger.tagger, tagger.encoder, [sentence])
     first = tagged.entities[0]
     begin = 1 + 2 * TYPES.index(first.label)
     one = Segments(
