@@ -1,8 +1,9 @@
-"""The service under load, its clients on the same machine: python benchmarks/serve_load.py [RUN].
+"""The service under load, its clients on the same machine: python benchmarks/serve_load.py [RUN ...].
 
 Clients that each wait for their answer send texts of mixed sizes, and some malformed bodies among them;
-beside it the rate of the same tagger on the same mix without a service, before and after. Exit code 1 if any
-answer is a 5xx, or a malformed body gets anything but a 4xx with a reason.
+beside it the rate of the same tagger on the same mix without a service, before and after. Of several runs
+each request names one at random, and the first one alone is beside it. Exit code 1 if any answer is a 5xx, or
+a malformed body gets anything but a 4xx with a reason.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from ner_lightning.inference.ner_tagger import NERTagger
 
 # Sentences in a text, and how often.
 SIZES = {1: 50, 3: 25, 8: 15, 20: 10}
-HEAD = "POST /extract HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+HEAD = "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 MALFORMED: tuple[bytes, ...] = (
     b'{"text": "cut of',
     b'{"txt": "another field"}',
@@ -56,10 +57,16 @@ class Mix:
         sentences: to make texts of.
         malformed: share of malformed bodies.
         seed: of the draws.
+        taggers: how many the service has.
     """
 
-    def __init__(self, sentences: Sequence[str], malformed: float, seed: int) -> None:
+    def __init__(self, sentences: Sequence[str], malformed: float, seed: int, taggers: int = 1) -> None:
         self.sentences, self.malformed, self.draw = sentences, malformed, random.Random(seed)
+        self.taggers = taggers
+
+    def path(self) -> str:
+        """Where a request goes."""
+        return f"/extract?tagger=t{self.draw.randrange(self.taggers)}" if self.taggers > 1 else "/extract"
 
     def text(self) -> str:
         """A text of some sentences in a row."""
@@ -82,7 +89,7 @@ async def client(port: int, mix: Mix, until: float, seen: Seen) -> None:
         body, characters = mix.body()
         if reader is None or writer is None:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        head = f"{HEAD}Content-Length: {len(body)}\r\n\r\n"
+        head = f"{HEAD.format(path=mix.path())}Content-Length: {len(body)}\r\n\r\n"
         began = time.perf_counter()
         writer.write(head.encode() + body)
         lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
@@ -140,9 +147,10 @@ def offline(run: str | None, mix: Mix, seconds: float) -> float:
     return done / passed
 
 
-def start(run: str | None) -> tuple[subprocess.Popen[str], int]:
+def start(runs: Sequence[str]) -> tuple[subprocess.Popen[str], int]:
     """The service, on a free port."""
-    command = [sys.executable, "-m", "ner_lightning", "serve", *([run] if run else []), "--port", "0"]
+    named = [f"t{number}={run}" for number, run in enumerate(runs)] if len(runs) > 1 else runs
+    command = [sys.executable, "-m", "ner_lightning", "serve", *named, "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
@@ -155,7 +163,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Measures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
-        "run", nargs="?", help="run folder, checkpoint or exported folder (default: the last run)"
+        "runs", nargs="*", help="run folders, checkpoints or exported folders (default: the last run)"
     )
     parser.add_argument("--data", type=Path, default=measure.DATA, help="a folder with valid.txt")
     parser.add_argument("--clients", type=int, default=32)
@@ -166,17 +174,19 @@ def main(args: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)
     sentences = [" ".join(s.words) for s in read_sentences(str(options.data / "valid.txt"))]
-    alone = [offline(options.run, Mix(sentences, 0, 1), options.offline_seconds)]
-    process, port = start(options.run)
+    first = next(iter(options.runs), None)
+    alone = [offline(first, Mix(sentences, 0, 1), options.offline_seconds)]
+    process, port = start(options.runs)
     try:
-        mixes = [Mix(sentences, options.malformed, seed) for seed in range(options.clients)]
+        count = len(options.runs)
+        mixes = [Mix(sentences, options.malformed, seed, count) for seed in range(options.clients)]
         seen, memory = asyncio.run(load(port, mixes, options.seconds, process.pid))
     finally:
         process.terminate()
         code = process.wait(timeout=60)
         assert process.stderr is not None
         process.stderr.close()
-    alone.append(offline(options.run, Mix(sentences, 0, 2), options.offline_seconds))
+    alone.append(offline(first, Mix(sentences, 0, 2), options.offline_seconds))
     print(dict(seen.statuses), *seen.wrong[:5], sep="\n")
     report(options, words, seen, memory, alone)
     return int(bool(seen.wrong) or code != 0)
@@ -206,9 +216,9 @@ def report(
     }
     measure.report(
         found,
-        kind="service under load",
+        kind="service under load" if len(options.runs) < 2 else "taggers under load",
         script="serve_load.py",
-        words=[w for w in words if w != options.run],
+        words=[w for w in words if w not in options.runs],
         record=options.record,
         data=measure.described(options.data, "valid"),
     )

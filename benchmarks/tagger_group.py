@@ -126,11 +126,15 @@ def speeds(runs: dict[str, str], sentences: Sequence[Sentence], rounds: int) -> 
 def main(args: Sequence[str] | None = None) -> int:
     """Measures."""
     words = list(sys.argv[1:] if args is None else args)
-    options = options_of(__doc__, sentences=300, rounds=5).parse_args(words)
+    parser = options_of(__doc__, sentences=300, rounds=5)
+    parser.add_argument("--folder", type=Path, help="where the taggers are kept, for serve_load.py")
+    options = parser.parse_args(words)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sentences = read_sentences(SAMPLE_FOLDER / "train.conll")[: options.sentences]
-    with tempfile.TemporaryDirectory() as folder:
-        runs = write_runs(Recipe(options), Path(folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        runs = write_runs(Recipe(options), folder)
         memory = {
             "one tagger, bytes in memory": lambda: resident(ONE, runs),
             "ten taggers, bytes in memory": lambda: resident(GROUP, runs),

@@ -1,16 +1,19 @@
 """What tests of the service share: a tagger that takes capitalised words, the command as a process."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 import threading
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 from ner_lightning.data.running_text import from_text
 from ner_lightning.inference.result import Entity, Tagged
 
+PAGE = Path(__file__).parent.parent / "docs/serve.md"
 NAME = re.compile(r"\b[A-Z]\w+")
 
 
@@ -76,3 +79,17 @@ def ask(address, body, path="/extract", headers=None):
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
+
+
+def curl_lines(with_key, several=False):
+    """The commands of the docs that ask a service, with a key or without one; of one tagger or several."""
+    lines = PAGE.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    found = [line for line in lines if line.startswith("curl ") and ("API_KEY" in line) == with_key]
+    return [line for line in found if ("tagger" in line) == several]
+
+
+def curl(line, address, key=""):
+    """What a command of the docs prints."""
+    env = os.environ | {"NER_LIGHTNING_API_KEY": key}
+    words = ["bash", "-c", line.replace("http://127.0.0.1:8000", address)]
+    return subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout

@@ -101,7 +101,7 @@ def test_its_commands_are_ours(file):
     command, subcommand, *options = words(image, "ENTRYPOINT")
     assert (command, subcommand) == ("ner-lightning", "serve")
     read = parser().parse_args([*options, *words(image, "CMD")])
-    assert (read.host, read.run) == ("0.0.0.0", "/model")
+    assert (read.host, read.run) == ("0.0.0.0", ["/model"])
     assert str(read.port) == dict(image)["EXPOSE"]
     python, option, code = words(image, "HEALTHCHECK")
     assert (python, option) == ("python", "-c")

@@ -71,8 +71,7 @@ def export(
     merges = format != ADAPTER
     # Adapters are merged in fp32; only the result is rounded. Weights are quantised as in training.
     dequantizes = merges and files.quantized
-    bf16 = files.bf16 and dequantizes
-    tagger = files.build("cpu", bf16=bf16, merge=merges, dequantize=dequantizes)
+    tagger = files.build("cpu", bf16=files.bf16 and dequantizes, merge=merges, dequantize=dequantizes)
     manifest = _manifest(files, format, dtype, temperature)
     manifest["encoding"]["max_length"] = encoder.max_length
     stage(f"Writing {output} ...")

@@ -80,11 +80,7 @@ def make_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         batcher: Batcher[Any, Tagged] = Batcher(
-            work,
-            waiting=bounds.waiting,
-            characters=bounds.batch,
-            on_batch=counters.count_batch,
-            size_of=len if taggers is None else lambda item: len(item[1]),
+            work, bounds.waiting, bounds.batch, on_batch=counters.count_batch, size_of=_size
         )
         app.state.batcher = batcher
         yield
@@ -98,10 +94,9 @@ def make_app(
         app.add_middleware(KeyCheck, key=api_key)
     app.add_middleware(RequestLog, on_end=counters.count_response)  # the outermost: every response has an id
     _explain_errors(app)
-    if taggers is None:
-        _add_extract(app, bounds, counters, _one(model, labels, selected))
-    else:
-        _add_extract(app, bounds, counters, partial(_of_several, taggers))
+    items = _one(model, labels, selected) if taggers is None else partial(_of_several, taggers)
+    _add_extract(app, bounds, counters, items)
+    if taggers is not None:
         add_routes(app, taggers)
     _add_monitoring(app, counters, Health(status="ok", model=model, labels=list(labels)))
     _add_pages(app, model, labels)
@@ -110,6 +105,10 @@ def make_app(
 
 # From the tagger that a request names, and the request, to what the batcher is given.
 Items = Callable[[str | None, Query], Sequence[Any]]
+
+
+def _size(item: str | tuple[str, str]) -> int:
+    return len(item if isinstance(item, str) else item[1])
 
 
 def _one(model: str, labels: Sequence[str], selected: Selection | None) -> Items:

@@ -43,9 +43,9 @@ class Batcher(Generic[Item, Result]):
     def __init__(
         self,
         work: Callable[..., Sequence[Result]],
-        *,
         waiting: int,
         characters: int,
+        *,
         on_batch: Callable[[int], None] = lambda requests: None,
         size_of: Callable[[Any], int] = len,
     ) -> None:

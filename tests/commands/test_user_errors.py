@@ -312,7 +312,10 @@ def test_a_run_is_named_alone_or_by_an_option_but_not_by_both(command, tmp_path,
         assert said.endswith("and as --run runs/none/2; name it once\n")
 
 
-@pytest.mark.parametrize("command", sorted(set(RUN_COMMANDS) - {"report", "compare", "ensemble"}))
+SEVERAL = {"report", "compare", "ensemble", "predict", "serve"}
+
+
+@pytest.mark.parametrize("command", sorted(set(RUN_COMMANDS) - SEVERAL))
 def test_one_run_is_named_once(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = WORDS.get(command, [])

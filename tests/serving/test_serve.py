@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import threading
 import time
 import urllib.error
@@ -17,12 +16,11 @@ from pathlib import Path
 import pytest
 import tiny
 from browser import chromium
-from services import ask, served
+from services import ask, curl, curl_lines, served
 from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
 
-PAGE = Path(__file__).parent.parent.parent / "docs/serve.md"
 TEXT = "Vera Holt left Lima. " * 20
 
 
@@ -193,19 +191,6 @@ def refused_with(status, address, body, path="/extract"):
         ask(address, body, path)
     with refused.value:
         assert refused.value.code == status
-
-
-def curl_lines(with_key):
-    """The commands of the docs that ask a service, with a key or without one."""
-    lines = PAGE.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
-    return [line for line in lines if line.startswith("curl ") and ("API_KEY" in line) == with_key]
-
-
-def curl(line, address, key=""):
-    """What a command of the docs prints."""
-    env = os.environ | {"NER_LIGHTNING_API_KEY": key}
-    words = ["bash", "-c", line.replace("http://127.0.0.1:8000", address)]
-    return subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout
 
 
 def test_a_service_with_a_key_logs_requests_and_drains_before_it_stops(checkpoint):

@@ -1,8 +1,10 @@
 """Several taggers in one service: chosen by name, added and removed while it runs."""
 
+import json
+
 import pytest
 import torch
-from services import ask, error, served
+from services import ask, curl, curl_lines, error, served
 from starlette.testclient import TestClient
 from untrained import write_checkpoint
 
@@ -115,5 +117,12 @@ def test_the_command_serves_several(runs):
         assert [[(e["start"], e["end"], e["label"]) for e in each["entities"]] for each in found] == (
             alone(runs["places"])
         )
-        assert ask(address, {"name": "late", "run": runs["late"]}, "/taggers", key)["name"] == "late"
-        assert len(ask(address, None, "/taggers", key)["taggers"]) == 3
+        lines = curl_lines(with_key=True, several=True)
+        added, removed = (curl(line.replace("runs/law/1", runs["late"]), address, "secret") for line in lines)
+        assert json.loads(added) == {"name": "law", "labels": ["PER", "LOC"]}
+        assert removed == ""
+        assert len(ask(address, None, "/taggers", key)["taggers"]) == 2
+    with served([f"people={runs['people']}", f"drugs={runs['places']}"]) as (_, address):
+        answer, listed = (curl(line, address) for line in curl_lines(with_key=False, several=True))
+        assert len(json.loads(answer)["results"]) == 1
+        assert json.loads(listed)["default"] == "people"
