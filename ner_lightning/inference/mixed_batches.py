@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import NamedTuple, Unpack
 
 import numpy as np
@@ -17,11 +18,8 @@ from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.result import SentenceResult, Tagged, join
 from ner_lightning.inference.scoring import TOKENS, ScoredBatch, decode, encodable
 from ner_lightning.inference.selection import CallOptions
-from ner_lightning.model.backbone import Backbone
-from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.masks import hidden_states
-
-NO_ADAPTER = "__base__"  # PEFT's name
+from ner_lightning.model.shared_adapters import AdapterBank, Rows, RowsLost, SharedEmitter, joined_rows
 
 
 class Request(NamedTuple):
@@ -30,12 +28,10 @@ class Request(NamedTuple):
     Attributes:
         tagger: who tags it.
         text: the text.
-        adapter: PEFT's name of the tagger's adapters in the shared backbone; None for one without.
     """
 
     tagger: NERTagger
     text: str
-    adapter: str | None = None
 
 
 class _Unit(NamedTuple):
@@ -71,14 +67,12 @@ class _Encoding:
         return (passage for passage in self.passages if int(passage.index[0]) in wanted)
 
 
-def tag_mixed(
-    requests: Sequence[Request], backbone: Backbone, **options: Unpack[CallOptions]
-) -> list[Tagged]:
+def tag_mixed(requests: Sequence[Request], bank: AdapterBank, **options: Unpack[CallOptions]) -> list[Tagged]:
     """Tags texts, those of different taggers in the same batches.
 
     Args:
         requests: the texts.
-        backbone: which their taggers share.
+        bank: of the backbone that their taggers share.
         **options: as of `NERTagger`, for all.
 
     Returns:
@@ -97,40 +91,47 @@ def tag_mixed(
     if units:
         passages = [unit.passage for unit in units]
         for indices in LengthGroupedSampler(passages, batch_size=1, tokens_per_batch=TOKENS, shuffle=False):
-            results |= _batch_results([units[index] for index in indices], backbone, options)
+            results |= _results([units[index] for index in indices], bank, options)
     made = []
-    for tagger, text, _ in requests:
+    for tagger, text in requests:
         encoding = encodings[id(tagger.encoder)]
         own_results = [results[id(tagger), index] for index in encoding.sentences[text]]
         made.append(_joined(tagger, encoding.documents[text], own_results, options))
     return made
 
 
-@torch.inference_mode()
-def _batch_results(
-    units: Sequence[_Unit], backbone: Backbone, options: CallOptions
+def _results(
+    units: Sequence[_Unit], bank: AdapterBank, options: CallOptions
 ) -> dict[tuple[int, int], SentenceResult]:
     """The results of a batch, by tagger and sentence."""
+    ordered = sorted(units, key=lambda unit: id(unit.request.tagger))  # rows of a tagger follow each other
+    try:
+        return _batch_results(ordered, bank, options)
+    except RowsLost:
+        apart = groupby(ordered, key=lambda unit: id(unit.request.tagger))
+        parts = [_batch_results(list(own), bank, options) for _, own in apart]
+        return {key: result for part in parts for key, result in part.items()}
+
+
+@torch.inference_mode()
+def _batch_results(
+    units: Sequence[_Unit], bank: AdapterBank, options: CallOptions
+) -> dict[tuple[int, int], SentenceResult]:
     first = units[0].request.tagger
     device = next(first.tagger.parameters()).device
     batch = collate([unit.passage for unit in units], first.encoder.pad_id).to(device)
     owners = np.repeat([id(unit.request.tagger) for unit in units], [len(u.passage.index) for u in units])
-    hidden = _hidden(units, batch, backbone)  # (R, T, D)
+    taggers = {id(unit.request.tagger): unit.request.tagger for unit in units}
+    rows = [Rows(len(unit.passage.windows), _emitter(unit.request.tagger).adapters) for unit in units]
+    with bank.running(joined_rows(rows)):
+        hidden = hidden_states(bank.backbone, batch)  # (R, T, D)
     found: dict[tuple[int, int], SentenceResult] = {}
-    for tagger in {id(unit.request.tagger): unit.request.tagger for unit in units}.values():
-        part = _rows(batch, torch.from_numpy(np.flatnonzero(owners == id(tagger))).to(device))
+    for key, tagger in taggers.items():
+        part = _rows(batch, torch.from_numpy(np.flatnonzero(owners == key)).to(device))
         scored = ScoredBatch(part.index.tolist(), _emitter(tagger).emissions(hidden, part), part.mask)
         decoded = decode(tagger.tagger, scored, tagger.wanted(options))
-        found |= {(id(tagger), index): result for index, result in decoded.items()}
+        found |= {(key, index): result for index, result in decoded.items()}
     return found
-
-
-def _hidden(units: Sequence[_Unit], batch: Batch, backbone: Backbone) -> Tensor:
-    """Last hidden states, each row's with the adapters of its tagger. *Shape:* (R, T, D)."""
-    if len({unit.request.adapter for unit in units}) == 1:
-        return _emitter(units[0].request.tagger).hidden(batch)
-    adapters = [unit.request.adapter or NO_ADAPTER for unit in units for _ in unit.passage.windows]
-    return hidden_states(backbone, batch, adapters)
 
 
 def _rows(batch: Batch, rows: Tensor) -> Batch:
@@ -141,8 +142,8 @@ def _rows(batch: Batch, rows: Tensor) -> Batch:
     return replace(batch, first=first, last=last, mask=mask[:, :width], index=batch.index[rows])
 
 
-def _emitter(tagger: NERTagger) -> BackboneEmitter:
-    assert isinstance(tagger.tagger.emitter, BackboneEmitter), "an ensemble shares its backbone with no other"
+def _emitter(tagger: NERTagger) -> SharedEmitter:
+    assert isinstance(tagger.tagger.emitter, SharedEmitter), "only taggers that share a backbone are here"
     return tagger.tagger.emitter
 
 

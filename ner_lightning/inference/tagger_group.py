@@ -7,7 +7,6 @@ from typing import Any, Unpack
 
 import torch
 
-from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.errors import UserError
@@ -16,10 +15,10 @@ from ner_lightning.inference.mixed_batches import Request, tag_mixed
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.result import Tagged
 from ner_lightning.inference.selection import CallOptions, MinScore, Overlaps
-from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import Target, build_on, load_shared, shared_part
 from ner_lightning.model.checkpoint import check_backbone, check_names, saved_names
 from ner_lightning.model.devices import chosen_device
+from ner_lightning.model.shared_adapters import AdapterBank
 from ner_lightning.model.tagger_settings import TaggerSettings
 
 
@@ -28,15 +27,15 @@ class _Shared:
     """A backbone and the taggers that use it.
 
     Attributes:
-        backbone: with the adapters of all of them.
+        bank: the backbone with the adapters of all of them.
         key: what they have in common.
-        users: their names, with PEFT's names of their adapters; None for a tagger without.
+        users: their names.
         encoders: by what decides how text is encoded.
     """
 
-    backbone: Backbone
+    bank: AdapterBank
     key: list[Any]
-    users: dict[str, str | None] = field(default_factory=dict)
+    users: set[str] = field(default_factory=set)
     encoders: dict[str, Encoder] = field(default_factory=dict)
 
 
@@ -74,7 +73,6 @@ class TaggerGroup(Mapping[str, NERTagger]):
         self._selected: dict[str, Any] = {"min_score": min_score, "overlaps": overlaps}
         self._taggers: dict[str, NERTagger] = {}
         self._shared: list[_Shared] = []
-        self._count = 0  # of adapters so far, for their names
         pairs = runs.items() if isinstance(runs, Mapping) else ((name_of(run), run) for run in runs)
         for name, run in pairs:
             self.add(run, name)
@@ -100,7 +98,8 @@ class TaggerGroup(Mapping[str, NERTagger]):
         files = find(run, Path(self._root), trust=self._trust)
         settings = TaggerSettings.read(files.settings, trust=self._trust)
         common = shared_part(settings)
-        if files.members or files.form not in (CHECKPOINT, ADAPTER) or common is None:
+        dora = settings.adapters is not None and settings.adapters.dora
+        if files.members or files.form not in (CHECKPOINT, ADAPTER) or common is None or dora:
             tagger = NERTagger.from_run(
                 run,
                 root=self._root,
@@ -121,13 +120,10 @@ class TaggerGroup(Mapping[str, NERTagger]):
         """
         del self._taggers[name]
         for shared in [each for each in self._shared if name in each.users]:
-            adapter = shared.users.pop(name)
+            shared.users.remove(name)
+            shared.bank.remove(name)
             if not shared.users:
                 self._shared.remove(shared)
-            elif adapter is not None:
-                model: Any = shared.backbone.model
-                model.set_adapter(next(other for other in shared.users.values() if other is not None))
-                model.delete_adapter(adapter)
 
     def __call__(self, texts: Sequence[str], name: str, **options: Unpack[CallOptions]) -> list[Tagged]:
         """Tags texts with one of the taggers; options as of `NERTagger`."""
@@ -149,10 +145,8 @@ class TaggerGroup(Mapping[str, NERTagger]):
         results: dict[int, Tagged] = {}
         for shared in self._shared:
             chosen = [number for number, (name, _) in enumerate(items) if name in shared.users]
-            requests = [
-                Request(self[name], text, shared.users[name]) for name, text in (items[n] for n in chosen)
-            ]
-            found = tag_mixed(requests, shared.backbone, **options)
+            requests = [Request(self[name], text) for name, text in (items[n] for n in chosen)]
+            found = tag_mixed(requests, shared.bank, **options)
             results |= dict(zip(chosen, found, strict=True))
         for name in dict.fromkeys(name for name, _ in items):
             own = [n for n, (other, _) in enumerate(items) if other == name and n not in results]
@@ -167,24 +161,24 @@ class TaggerGroup(Mapping[str, NERTagger]):
         shared = next((each for each in self._shared if each.key == key), None)
         if shared is None:
             target = Target(bf16=files.bf16, device_type=torch.device(self._device).type)
-            backbone = load_shared(files.pretrained, settings, target)
-            shared = _Shared(backbone.to(self._device), key)
+            backbone = load_shared(files.pretrained, settings, target).to(self._device)
+            backbone.bf16 = (
+                False  # its weights are in bf16, as adapters will be: nothing is left for autocast
+            )
+            shared = _Shared(AdapterBank(backbone), key)
         prepared = settings.architecture.prepare
-        identity = shared.backbone.identity + ("" if prepared is None else f" {prepared!r}")
+        identity = shared.bank.backbone.identity + ("" if prepared is None else f" {prepared!r}")
         check_backbone(files.origin, settings.backbone, identity)
-        adapter = f"tagger{self._count}"
-        self._count += 1
-        bf16 = files.bf16
-        tagger = build_on(shared.backbone, settings, LabelSet(files.types), adapter)
-        state = {_renamed(key, adapter): value for key, value in files.state.items()}
-        check_names(state, {each for each in saved_names(tagger) if _is_of(each, adapter)})
-        tagger.load_state_dict(state, strict=False)
-        _run_in_bf16(shared.backbone, bf16)
-        tagger.to(self._device)
-        encoder = shared.encoders.setdefault(_encoding_key(files), files.encoder())
-        made = NERTagger(tagger, encoder, **self._selected)
+        tagger = build_on(shared.bank, settings, LabelSet(files.types), name)
+        own = {key: value for key, value in files.state.items() if ".lora_" not in key}
+        check_names(own, saved_names(tagger))
+        tagger.load_state_dict(own, strict=False)
+        encoder = shared.encoders.setdefault(f"{files.pretrained} {files.encoding}", files.encoder())
+        made = NERTagger(tagger.to(self._device), encoder, **self._selected)
         made.temperature = files.temperature
-        shared.users[name] = adapter if settings.adapters is not None else None
+        if settings.adapters is not None:
+            shared.bank.add(name, files.state, settings.adapters, bf16=files.bf16)
+        shared.users.add(name)
         if shared not in self._shared:
             self._shared.append(shared)
         return made
@@ -193,29 +187,3 @@ class TaggerGroup(Mapping[str, NERTagger]):
 def name_of(run: str) -> str:
     """A tagger's name by default: the last two parts of its path."""
     return "/".join(Path(run).expanduser().resolve().parts[-2:])
-
-
-def _encoding_key(files: TaggerFiles) -> str:
-    pretrained: Pretrained = files.pretrained
-    return f"{pretrained} {files.encoding}"
-
-
-def _renamed(name: str, adapter: str) -> str:
-    """The name in the group of a parameter of a tagger that was alone."""
-    if ".lora_" not in name:
-        return name
-    return ".".join(adapter if part == "default" else part for part in name.split("."))
-
-
-def _is_of(name: str, adapter: str) -> bool:
-    return ".lora_" not in name or adapter in name.split(".")
-
-
-def _run_in_bf16(backbone: Backbone, bf16: bool) -> None:
-    """Rounds adapters to bf16, so that nothing is left for autocast to do, where they ran in bf16."""
-    if not bf16:
-        return
-    for parameter in backbone.parameters():
-        if parameter.is_floating_point():
-            parameter.data = parameter.data.to(torch.bfloat16)
-    backbone.bf16 = False

@@ -15,6 +15,7 @@ from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.emitter import BackboneEmitter, EnsembleEmitter
 from ner_lightning.model.outline import cut_layers
 from ner_lightning.model.quantization import dequantize, without_outliers
+from ner_lightning.model.shared_adapters import AdapterBank, SharedEmitter
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.model.weights import load_backbone, quiet_loading
@@ -104,23 +105,21 @@ def shared_part(settings: TaggerSettings) -> list[Any] | None:
 
 
 def load_shared(pretrained: Pretrained, settings: TaggerSettings, target: Target) -> Backbone:
-    """Loads a backbone for several taggers, as the settings of one of them say; see `build_on`."""
+    """Loads a backbone for several taggers, as the settings of one of them say, without adapters."""
     return _backbone(pretrained, settings, target, shared=True)
 
 
-def build_on(backbone: Backbone, settings: TaggerSettings, labels: LabelSet, adapter: str) -> Tagger:
-    """Builds a tagger on a backbone that others use as well, with adapters of its own in it.
+def build_on(bank: AdapterBank, settings: TaggerSettings, labels: LabelSet, name: str) -> Tagger:
+    """Builds a tagger on a backbone that others use as well.
 
     Args:
-        backbone: from `load_shared`; it gets the adapters.
+        bank: of the backbone.
         settings: the tagger's, whose `shared_part` is that of the others.
         labels: its label set.
-        adapter: PEFT's name for its adapters.
+        name: of its adapters in the bank, if it has some.
     """
-    named = None if settings.adapters is None else adapter
-    if named is not None:
-        _add_shared(backbone, settings, named)
-    emitter = BackboneEmitter(backbone, len(labels), settings.architecture, named)
+    adapters = None if settings.adapters is None else name
+    emitter = SharedEmitter(bank, len(labels), settings.architecture, adapters)
     return Tagger(emitter, decoder_of(settings, labels))
 
 

@@ -55,34 +55,30 @@ def attention_inputs(backbone: Backbone, batch: Batch, dtype: torch.dtype) -> di
     return {"attention_mask": _additive(seen, backbone.config, dtype)}
 
 
-def hidden_states(backbone: Backbone, batch: Batch, adapters: list[str] | None = None) -> Tensor:
+def hidden_states(backbone: Backbone, batch: Batch) -> Tensor:
     """A backbone's last hidden states, computed in bf16 if `backbone.bf16`.
 
     Args:
         backbone: any.
         batch: padded or packed.
-        adapters: PEFT's name of each row's adapters; None: the active ones.
 
     Returns:
         *Shape:* (R, T, D)
     """
-    hidden: Tensor = run_on(backbone.model, batch, backbone, adapters).last_hidden_state
+    hidden: Tensor = run_on(backbone.model, batch, backbone).last_hidden_state
     return hidden
 
 
-def run_on(model: nn.Module, batch: Batch, backbone: Backbone, adapters: list[str] | None = None) -> Any:
+def run_on(model: nn.Module, batch: Batch, backbone: Backbone) -> Any:
     """A model's output for a batch, in bf16 if `backbone.bf16`, with or without a trainer around it.
 
     Args:
         model: the backbone's own, or a language model around it.
         batch: padded or packed.
         backbone: whose form of mask and precision are used.
-        adapters: as for `hidden_states`.
     """
     dtype = torch.bfloat16 if backbone.bf16 else next(backbone.parameters()).dtype
-    inputs: dict[str, Any] = dict(attention_inputs(backbone, batch, dtype))
-    if adapters is not None:
-        inputs["adapter_names"] = adapters
+    inputs = attention_inputs(backbone, batch, dtype)
     with torch.autocast(batch.input_ids.device.type, dtype=torch.bfloat16, enabled=backbone.bf16):
         return model(input_ids=batch.input_ids, **inputs)
 

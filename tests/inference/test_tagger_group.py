@@ -11,6 +11,8 @@ from untrained import write_checkpoint
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.tagger_group import TaggerGroup
+from ner_lightning.model.adapters import Lora
+from ner_lightning.model.shared_adapters import RowsLost, SharedLinear
 
 TEXTS = taggers.texts()[:12]
 
@@ -105,8 +107,8 @@ def test_taggers_come_and_go(runs, write):
     assert list(group) == ["b"]
     check(group(TEXTS, "b"), second)
     model = group["b"].tagger.emitter.backbone.model
-    assert list(model.peft_config) == ["tagger1"]
-    assert not any(".tagger0." in name for name, _ in model.named_parameters())
+    held = {name for part in model.modules() if isinstance(part, SharedLinear) for name in part.down}
+    assert held == {"b"}
     group.add(runs["a"], "a")
     check(group(TEXTS, "a"), expected)
     backbone = weakref.ref(group["b"].tagger.emitter.backbone)
@@ -160,3 +162,45 @@ def test_two_of_a_name_are_refused(runs):
     with pytest.raises(UserError, match="two taggers are named a; name one otherwise"):
         group.add(runs["b"], "a")
     assert len(group) == 3
+
+
+def test_layers_that_do_not_see_rows_run_each_tagger_apart(runs, monkeypatch):
+    """As experts do, which get the sub-tokens that are routed to them."""
+    group = TaggerGroup(runs)
+    items = [(name, text) for text in TEXTS for name in group]
+    expected = group.tag(items)
+    layer = group["a"].tagger.emitter.backbone.layers[0]
+    whole, calls = layer.forward, []
+
+    def flat(hidden, *args, **options):
+        calls.append(len(group["a"].tagger.emitter.bank.rows))
+        if calls[-1] > 1:
+            raise RowsLost
+        return whole(hidden, *args, **options)
+
+    monkeypatch.setattr(layer, "forward", flat)
+    check(group.tag(items), expected)
+    assert max(calls) > 1
+
+
+def test_dora_and_rslora(write):
+    runs = {
+        "dora": write("dora", 1, lora={"rank": 2, "dora": True}),
+        "rs": write("rs", 2, lora={"rank": 4, "rslora": True}),
+        "top": write("top", 3, lora={"rank": 4, "top": 1}),
+    }
+    group = TaggerGroup(runs)
+    items = [(name, text) for text in TEXTS for name in group]
+    found = group.tag(items)
+    for name, run in runs.items():
+        mine = [tagged for (other, _), tagged in zip(items, found, strict=True) if other == name]
+        check(mine, NERTagger.from_run(run)(TEXTS))
+
+
+def test_adapters_of_another_shape_are_refused(runs):
+    group = TaggerGroup({"a": runs["a"]})
+    bank = group["a"].tagger.emitter.bank
+    name = "emitter.backbone.model.base_model.model.layers.0.mlp.up_proj.lora_{}.default.weight"
+    state = {name.format("A"): torch.zeros(2, 3), name.format("B"): torch.zeros(3, 2)}
+    with pytest.raises(UserError, match=r"no layer layers.0.mlp.up_proj of the size"):
+        bank.add("b", state, Lora(rank=2), bf16=False)
