@@ -52,6 +52,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Runs the cells that have no rows yet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     add_options(parser, RECIPE)
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--backbone", default=BACKBONE, help="whose weights are rounded")
     parser.add_argument(
         "--folder", type=Path, default=Path("runs/nf4_weights"), help="of the rounded weights"
@@ -64,7 +65,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"{options.folder}: weights differ by {error:.1%}", flush=True)
     backbones = {"bf16": options.backbone, "nf4": str(options.folder)}
     for seed in options.seeds:
-        for arm in ARMS:
+        for arm in options.arms:
             cells.run([arm], seed, {"model.backbone": backbones[arm]})
     return 0
 
