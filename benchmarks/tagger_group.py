@@ -72,6 +72,11 @@ def write_runs(recipe: Recipe, folder: Path) -> dict[str, str]:
     return runs
 
 
+def all_of(runs: dict[str, str]) -> str:
+    """How many taggers there are, in words."""
+    return "ten taggers" if len(runs) == 10 else f"{len(runs)} taggers"
+
+
 def resident(code: str, runs: dict[str, str]) -> float:
     """Bytes in memory of a process that has loaded one tagger, or all."""
     code = code.format(run=runs["tagger0"], runs=runs) + RESIDENT
@@ -97,12 +102,12 @@ def speeds(runs: dict[str, str], sentences: Sequence[Sentence], rounds: int) -> 
     texts = [" ".join(sentence.words) for sentence in sentences]
     count = sum(len(sentence.words) for sentence in sentences)
     one, group = NERTagger.from_run(runs["tagger0"]), TaggerGroup(runs)
-    items = [(f"tagger{number % COUNT}", text) for number, text in enumerate(texts)]
+    items = [(f"tagger{number % len(runs)}", text) for number, text in enumerate(texts)]
     by_name = {name: [text for other, text in items if other == name] for name in group}
     sides: dict[str, Callable[[], Any]] = {
         "one tagger, merged, words/s": lambda: one(texts),
-        "ten taggers, mixed batches, words/s": lambda: group.tag(items),
-        "ten taggers, one after the other, words/s": lambda: [group(by_name[n], n) for n in group],
+        f"{all_of(runs)}, mixed batches, words/s": lambda: group.tag(items),
+        f"{all_of(runs)}, one after the other, words/s": lambda: [group(by_name[n], n) for n in group],
     }
 
     def measured(work: Callable[[], Any]) -> Callable[[], float]:
@@ -119,7 +124,7 @@ def speeds(runs: dict[str, str], sentences: Sequence[Sentence], rounds: int) -> 
     for name in list(sides)[1:]:
         label = name.removesuffix(", words/s") + ": times the speed of one"
         found[label] = measure.ratio(found, name, next(iter(sides)))
-    found["share of words with the tags of each tagger alone"] = [same_entities(group, runs, items)]
+    found[f"{all_of(runs)}: share of words with the tags of each alone"] = [same_entities(group, runs, items)]
     return found
 
 
@@ -127,6 +132,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Measures."""
     words = list(sys.argv[1:] if args is None else args)
     parser = options_of(__doc__, sentences=300, rounds=5)
+    parser.add_argument("runs", nargs="*", help="trained taggers of one backbone, instead of random ones")
     parser.add_argument("--folder", type=Path, help="where the taggers are kept, for serve_load.py")
     options = parser.parse_args(words)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -134,13 +140,14 @@ def main(args: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        runs = write_runs(Recipe(options), folder)
+        runs = {f"tagger{number}": run for number, run in enumerate(options.runs)}
+        runs = runs or write_runs(Recipe(options), folder)
         memory = {
             "one tagger, bytes in memory": lambda: resident(ONE, runs),
-            "ten taggers, bytes in memory": lambda: resident(GROUP, runs),
+            f"{all_of(runs)}, bytes in memory": lambda: resident(GROUP, runs),
         }
         found = measure.alternate(memory, 3)
-        found["ten taggers: times the memory of one"] = measure.ratio(found, *reversed(list(memory)))
+        found[f"{all_of(runs)}: times the memory of one"] = measure.ratio(found, *reversed(list(memory)))
         found |= speeds(runs, sentences, options.rounds)
     about = {"kind": "tagger group", "script": "tagger_group.py"}
     measure.report(found, **about, words=words, record=options.record)
