@@ -24,7 +24,7 @@ class RowsLost(Exception):  # noqa: N818  (not a failure: each tagger's rows are
     """A layer is called with something else than the rows of the batch."""
 
 
-class Rows(NamedTuple):
+class TaggerRows(NamedTuple):
     """Consecutive rows of a batch that are for the same tagger.
 
     Attributes:
@@ -36,10 +36,10 @@ class Rows(NamedTuple):
     adapters: str | None
 
 
-def joined_rows(rows: Sequence[Rows]) -> list[Rows]:
+def joined_rows(rows: Sequence[TaggerRows]) -> list[TaggerRows]:
     """The same with neighbours of one tagger as one."""
     groups = groupby(rows, key=lambda each: each.adapters)
-    return [Rows(sum(each.number for each in own), adapters) for adapters, own in groups]
+    return [TaggerRows(sum(each.number for each in own), adapters) for adapters, own in groups]
 
 
 class SharedLinear(nn.Module):
@@ -89,11 +89,11 @@ class AdapterBank:
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
-        self.rows: Sequence[Rows] = ()
+        self.rows: Sequence[TaggerRows] = ()
         self._layers: dict[str, SharedLinear] = {}
 
     @contextmanager
-    def running(self, rows: Sequence[Rows]) -> Iterator[None]:
+    def running(self, rows: Sequence[TaggerRows]) -> Iterator[None]:
         """Within it the backbone runs a batch of such rows."""
         self.rows = rows
         try:
@@ -159,7 +159,7 @@ class SharedEmitter(BackboneEmitter):
 
     def hidden(self, batch: Batch) -> Tensor:
         """The backbone's last hidden states. *Shape:* (R, T, D)."""
-        with self.bank.running([Rows(len(batch.input_ids), self.adapters)]):
+        with self.bank.running([TaggerRows(len(batch.input_ids), self.adapters)]):
             return super().hidden(batch)
 
     def merge(self) -> None:
