@@ -41,9 +41,9 @@ _DECISIVE = (
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
     options, default = parser(subcommand).parse_args(args), parser(subcommand).parse_args([])
-    check_selection(options)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if len(options.run) > 1:
+        check_selection(options)
         check_device(options)
         predict_several(options, default)
         return

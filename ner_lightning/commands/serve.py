@@ -148,6 +148,8 @@ def _of_several(options: argparse.Namespace, limits: "RequestLimits") -> Any:
 
     if options.temperature is not None:
         raise UserError("--temperature is for one RUN; export each with its own: `export --temperature T`")
+    if options.backbone is not None:
+        raise UserError("--backbone is for one RUN; export each where its backbone is")
     group, trim = load_group(options), Trimmer()
     group.tag([(name, WARM_UP[0]) for name in group])
     fixed = NO_KEY if options.api_key is None else SEVERAL_WORKERS if options.workers > 1 else None

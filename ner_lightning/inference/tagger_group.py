@@ -173,8 +173,10 @@ class TaggerGroup(Mapping[str, NERTagger]):
         own = {key: value for key, value in files.state.items() if ".lora_" not in key}
         check_names(own, saved_names(tagger))
         tagger.load_state_dict(own, strict=False)
-        encoder = shared.encoders.setdefault(f"{files.pretrained} {files.encoding}", files.encoder())
-        made = NERTagger(tagger.to(self._device), encoder, **self._selected)
+        how = f"{files.pretrained} {files.encoding}"
+        if how not in shared.encoders:
+            shared.encoders[how] = files.encoder()
+        made = NERTagger(tagger.to(self._device), shared.encoders[how], **self._selected)
         made.temperature = files.temperature
         if settings.adapters is not None:
             shared.bank.add(name, files.state, settings.adapters, bf16=files.bf16)

@@ -105,6 +105,8 @@ def test_without_a_key_nothing_changes(service, runs):
 def test_options_for_one_run_are_refused(runs, capsys):
     assert main(["serve", runs["people"], runs["places"], "--port", "0", "--temperature", "2"]) == 2
     assert "--temperature is for one RUN" in capsys.readouterr().err
+    assert main(["serve", runs["people"], runs["places"], "--port", "0", "--backbone", "x"]) == 2
+    assert "--backbone is for one RUN" in capsys.readouterr().err
 
 
 @pytest.mark.slow
