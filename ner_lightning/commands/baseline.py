@@ -26,13 +26,15 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.commands.unused_options import refuse_unused
     from ner_lightning.prompting.prompted_run import Baseline
     from ner_lightning.runs.folder import create
-    from ner_lightning.system.progress import shown
+    from ner_lightning.system.progress import shown, stage
     from ner_lightning.training.summary import show
 
     settings, folder = _settings(options)
     with recipe_words(rest, folder, "configs/quickstart.yaml") as words, quiet(), shown("stdout"):
         recipe = RecipeCLI(words)
         refuse_unused(rest, subcommand)
+        if (quantization := recipe.model.settings.quantization) != "none":
+            stage(f"model.quantization {quantization} is not used: the backbone is prompted unquantised.")
         baseline = Baseline(
             settings,
             recipe.model.settings,

@@ -77,6 +77,11 @@ class MaskedWords(nn.Module):
                 "model.attention is causal; masked words are predicted from both sides, so it must be "
                 "bidirectional"
             )
+        if settings.quantization != "none":
+            raise UserError(
+                f"model.quantization is {settings.quantization}; pretraining writes a whole model, so "
+                "set it to none"
+            )
         if settings.architecture.prepare is not None:
             raise UserError(
                 "model.architecture.prepare does not go with pretraining: the model that it writes could not "

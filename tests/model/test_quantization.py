@@ -212,3 +212,11 @@ def test_a_checkpoint_keeps_its_quantisation(recipe, capsys):
 def test_paged_states_need_a_gpu(recipe, capsys):
     assert main(["fit", "--config", recipe, "--model.optimizer.paged", "true"]) == 2
     assert "model.optimizer.paged moves states between a CUDA GPU and the host" in capsys.readouterr().err
+
+
+def test_commands_without_quantised_weights_say_so(recipe, capsys):
+    assert main(["pretrain", "--config", recipe]) == 2
+    assert "model.quantization is nf4; pretraining writes a whole model" in capsys.readouterr().err
+    main(["baseline", "--config", recipe, "--sentences", "1"])
+    said = capsys.readouterr()
+    assert "model.quantization nf4 is not used: the backbone is prompted unquantised" in said.out + said.err
