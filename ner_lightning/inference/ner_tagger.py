@@ -79,7 +79,7 @@ class NERTagger:
         """
         chosen_device(device)  # which may not be there, before anything is read
         files = loading.find(run, Path(root), backbone=backbone, trust=trust_remote_code)
-        return cls._load(files, device, min_score=min_score, overlaps=overlaps)
+        return cls.of_files(files, device, min_score=min_score, overlaps=overlaps)
 
     @classmethod
     def from_pretrained(
@@ -109,10 +109,11 @@ class NERTagger:
         """
         chosen_device(device)  # before a download
         files = loading.read_folder(hub.folder_of(name, revision), backbone=backbone, trust=trust_remote_code)
-        return cls._load(files, device, min_score=min_score, overlaps=overlaps)
+        return cls.of_files(files, device, min_score=min_score, overlaps=overlaps)
 
     @classmethod
-    def _load(cls, files: loading.TaggerFiles, device: str | None, **selected: Any) -> "NERTagger":
+    def of_files(cls, files: loading.TaggerFiles, device: str | None, **selected: Any) -> "NERTagger":
+        """Builds the tagger of files that were read; arguments as of `from_run`."""
         if files.form == loading.ONNX and device not in (None, "cpu"):
             raise UserError(f"--device {device}: {files.path} is an ONNX graph, which runs on the CPU")
         encoder = files.encoder()  # before the backbone, which frees what both read of a GGUF file

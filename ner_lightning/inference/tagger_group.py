@@ -69,7 +69,8 @@ class TaggerGroup(Mapping[str, NERTagger]):
         min_score: MinScore = None,
         overlaps: Overlaps = None,
     ) -> None:
-        self._root, self._device, self._trust = root, chosen_device(device), trust_remote_code
+        self._root, self._trust = root, trust_remote_code
+        self._asked, self._device = device, chosen_device(device)
         self._selected: dict[str, Any] = {"min_score": min_score, "overlaps": overlaps}
         self._taggers: dict[str, NERTagger] = {}
         self._shared: list[_Shared] = []
@@ -100,13 +101,7 @@ class TaggerGroup(Mapping[str, NERTagger]):
         common = shared_part(settings)
         dora = settings.adapters is not None and settings.adapters.dora
         if files.members or files.form not in (CHECKPOINT, ADAPTER) or common is None or dora:
-            tagger = NERTagger.from_run(
-                run,
-                root=self._root,
-                device=self._device,
-                trust_remote_code=self._trust,
-                **self._selected,
-            )
+            tagger = NERTagger.of_files(files, self._asked, **self._selected)
         else:
             tagger = self._on_shared(name, files, settings, [*common, files.bf16])
         self._taggers[name] = tagger
