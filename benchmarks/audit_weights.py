@@ -41,8 +41,8 @@ def main(args: Sequence[str] | None = None) -> int:
     left_out(weights, without)
     given = {
         "equal": {},
-        "weighted": {"data.sentence_weights": weights},
-        "without": {"data.sentence_weights": without},
+        "weighted": {"data.supervision.sentence_weights": weights},
+        "without": {"data.supervision.sentence_weights": without},
     }
     for seed in options.seeds:
         for arm in options.arms:

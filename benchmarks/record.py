@@ -151,11 +151,16 @@ def _pretraining(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
 def recipe_of(about: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Names of the config files of a run, and options that change what is trained, but for the seed.
 
-    An ensemble has those of its members: once if they are seeds of one recipe, else each one's.
+    An ensemble has those of its members: once if they are seeds of one recipe, else each one's. A student has
+    its own and its teacher's.
     """
     members = about.get("members")
     if members is None:
-        return split_command(about["command"])
+        configs, overrides = split_command(about["command"])
+        if not about.get("teacher"):
+            return configs, overrides
+        names, options = recipe_of(about["teacher"]["teacher"])
+        return [*configs, "distilled"], [*overrides, f"from {' '.join([*names, *options])}"]
     recipes = [split_command(member["command"] or ()) for member in members]
     seeds = [str(member["seed"]) for member in members]
     configs, overrides = recipes[0]
@@ -171,13 +176,15 @@ def recipe_of(about: dict[str, Any]) -> tuple[list[str], list[str]]:
 def split_command(command: Sequence[str]) -> tuple[list[str], list[str]]:
     """Names of the config files in a command, and options that change what is trained, but for the seed."""
     configs, overrides = [], []
-    words = iter(command[2:])
+    words = iter(command[3 if "distill" in command[:2] else 2 :])  # the teacher is the first word
     for word in words:
         option, equals, value = word.partition("=")
         if not equals:
             value = next(words, "") if option not in FLAGS else ""
         if option in {"--config", "-c"}:
             configs.append(Path(value).stem)
+        elif option == "--text":
+            overrides.append(f"{option} {Path(value).name}")
         elif option not in {"--name", "--runs", "--seed_everything"}:
             overrides.append(f"{option} {value}".strip())
     return configs, overrides

@@ -140,6 +140,18 @@ def test_an_ensemble_is_named_after_its_members():
         "ensemble",
     ]
     assert record.recipe_of({"members": [member("1") | {"command": None}] * 2})[0] == []
+    command = [
+        "ner-lightning",
+        "distill",
+        "runs/both/1",
+        "--config",
+        "configs/a.yaml",
+        "--text",
+        "a/news.txt",
+    ]
+    taught = {"command": command, "teacher": {"teacher": {"run": "runs/both/1", **seeds}}}
+    expected = ["--text news.txt", "from a ensemble --model.optimizer.lr 1 of seeds 1, 2"]
+    assert record.recipe_of(taught) == (["a", "distilled"], expected)
 
 
 def test_a_flag_takes_no_value():

@@ -25,7 +25,7 @@ CLASSES = {"model": ("architecture.prepare", "loss.parts"), "data": ("source",)}
 # Settings that are groups of others: a string in their place would be read as a file.
 GROUPS = {
     "model": ("architecture", "lora", "loss", "optimizer", "runtime", "cache", "members"),
-    "data": ("files", "encoding", "batches", "limits"),
+    "data": ("files", "encoding", "batches", "limits", "supervision"),
 }
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")  # what can be imported
 

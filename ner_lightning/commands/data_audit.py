@@ -126,7 +126,7 @@ def _trained(
     write_json(data / "train.jsonl", [each for index, each in enumerate(sentences) if index not in own])
     write_json(data / "valid.jsonl", [sentences[index] for index in indices])
     plain = {f"data.files.{field.name}": field.default for field in fields(Files)}
-    others = ("train", "valid", "test", "source", "sentence_weights")
+    others = ("train", "valid", "test", "source", "supervision.sentence_weights", "supervision.teacher")
     plain |= {f"data.{name}": None for name in others}
     plain |= {"data.dataset": str(data), "data.types": json.dumps(list(types))}
     words = [
@@ -217,7 +217,7 @@ def _write(
     sys.stdout.write(terminal(blocks))
     stage(
         f"{output}: audit.html, audit.jsonl; the training data in order of doubt for annotation tools: "
-        "doccano.jsonl, labelstudio.json; and weights.jsonl for --data.sentence_weights"
+        "doccano.jsonl, labelstudio.json; and weights.jsonl for --data.supervision.sentence_weights"
     )
 
 

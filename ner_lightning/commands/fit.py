@@ -22,12 +22,13 @@ from ner_lightning.training.loggers.wandb import finish_wandb
 from ner_lightning.training.summary import show
 
 
-def run(subcommand: str, args: Sequence[str]) -> Run:
+def run(subcommand: str, args: Sequence[str], typed: Sequence[str] | None = None) -> Run:
     """Runs fit, validate or test.
 
     Args:
         subcommand: one of the three.
         args: its options.
+        typed: the command line that the run keeps, if another command led here.
 
     Returns:
         the run: that of the checkpoint, or a new one.
@@ -37,7 +38,7 @@ def run(subcommand: str, args: Sequence[str]) -> Run:
         Interrupted: a signal stopped a fit, which was saved.
     """
     with find_start(subcommand, args) as start, _cleaned_up(), _lightning_errors(), quiet(), shown("stdout"):
-        cli = NERCLI(start, [subcommand, *args])
+        cli = NERCLI(start, [subcommand, *args], typed)
     assert cli.run_folder is not None
     if cli.trainer.is_global_zero:
         folder, fitted = cli.run_folder, subcommand == "fit"

@@ -23,6 +23,7 @@ COMMANDS = {
     "export": ("export", "write a tagger that others can load: [RUN] --output DIR"),
     "serve": ("serve", "serve a tagger over HTTP: [RUN]"),
     "pretrain": ("pretrain", "train the backbone on masked words first: --config FILE"),
+    "distill": ("distill", "train a tagger to be like another, or an ensemble: RUN --config FILE"),
     "memory": ("memory_table", "compute how much memory a training needs: --config FILE"),
     "baseline": ("baseline", "prompt the backbone instead: --config FILE --shots N"),
     "ensemble": ("ensemble", "combine several runs into one tagger: RUN RUN ..."),
@@ -34,7 +35,7 @@ COMMANDS = {
     "completion": ("completion", "print a shell's completion script: bash, zsh, fish, ..."),
 }
 
-ON_RANKS = ("fit", "validate", "test", "pretrain")  # commands that can run in several processes
+ON_RANKS = ("fit", "validate", "test", "pretrain", "distill")  # commands that can run in several processes
 
 
 def main(args: Sequence[str] | None = None) -> int:

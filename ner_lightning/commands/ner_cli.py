@@ -40,18 +40,19 @@ class NERCLI(LightningCLI):
 
     Args:
         start: where the command starts.
-        command: the words after the program's name, as they were typed.
+        command: the words after the program's name.
+        typed: as they were typed, if that was for another command.
 
     Attributes:
         run_folder: the run's folder, once the options are parsed.
         agreement: what seqeval says of the scores.
     """
 
-    def __init__(self, start: Start, command: Sequence[str]) -> None:
+    def __init__(self, start: Start, command: Sequence[str], typed: Sequence[str] | None = None) -> None:
         self.start = start
         self.run_folder = start.run
         self.words = [command[0], *start.words]
-        self.command = ["ner-lightning", *command]
+        self.command = ["ner-lightning", *(typed or command)]
         self.given: Any = None  # the options as they were, before folders in them were made absolute
         self.guard: NonFiniteGuard | None = None
         self.files: RunFiles | None = None

@@ -41,7 +41,7 @@ def check_config(config: Any) -> None:
     _strategy(config.trainer.strategy)
     loss = config.model.loss
     if not loss.parts:  # which are not made yet, and would count
-        Loss(loss.ce, loss.crf, loss.ls).check_objective(config.model.use_crf)
+        Loss(loss.ce, loss.crf, loss.ls, loss.kl).check_objective(config.model.use_crf)
     # Asks the Hub for access first.
     window_length(
         config.data.encoding.max_length,

@@ -64,24 +64,12 @@ def _resumed(options: argparse.Namespace) -> "Run":
 
 def _add_texts(recipe: "RecipeCLI", addresses: Sequence[str]) -> list[dict[str, Any]]:
     """Adds texts to the training data; returns what each held."""
-    from ner_lightning.data.readers.files import Inputs
-    from ner_lightning.data.readers.read_options import ReadOptions
-    from ner_lightning.data.readers.record import check_usable, numbered
+    from ner_lightning.data.untagged_text import read_text
 
-    texts = []
-    for address in addresses:
-        sentences: list[list[str]] = []
-        documents: list[int] = []
-        for record, number in numbered(Inputs(address, ReadOptions(tagged=False)).read()):
-            check_usable([record])
-            words = [piece for piece in record.split().words if piece]
-            sentences += words
-            documents += [number] * len(words)
-        if not sentences:
-            raise UserError(f"--text {address} holds no words")
-        recipe.datamodule.corpus.add_text(sentences, documents)
-        texts.append({"from": address, "sentences": len(sentences), "words": sum(map(len, sentences))})
-    return texts
+    texts = [read_text(address) for address in addresses]
+    for text in texts:
+        recipe.datamodule.corpus.add_text(text.sentences, text.documents)
+    return [text.described() for text in texts]
 
 
 def _train(

@@ -42,7 +42,7 @@ RISE = ("accuracy", "precision", "recall", "f1")  # scores that are better when 
 GRAD_NORM = "train/grad_norm"
 MONITORS = {f"val/{part}" for part in ("loss", *RISE)} | {
     GRAD_NORM,
-    *(f"train/{part}" for part in ("loss", "ce", "crf", "ls")),
+    *(f"train/{part}" for part in ("loss", "ce", "crf", "ls", "kl")),
 }
 
 

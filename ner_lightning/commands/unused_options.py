@@ -44,7 +44,8 @@ _TRAINING = [
     "data.batches.size",
     "data.train",
     "data.limits.train",
-    "data.sentence_weights",
+    "data.supervision.sentence_weights",
+    "data.supervision",
     "trainer.max_epochs",
     "trainer.max_steps",
     "trainer.accumulate_grad_batches",
@@ -69,7 +70,8 @@ _TAGGER = [
     "model.loss",
     "model.optimizer.head_lr",
     "model.optimizer.crf_lr",
-    "data.sentence_weights",
+    "data.supervision.sentence_weights",
+    "data.supervision",
 ]
 
 
@@ -106,6 +108,11 @@ RULES = (
             and c.model.optimizer.head_lr is not None
         ),
         "nothing of the backbone is trained, and the head has model.optimizer.head_lr",
+    ),
+    Rule(
+        ("model.loss.kl", "data.supervision.text_weight"),
+        lambda c: c.data.supervision.teacher is None,
+        "data.supervision.teacher is not set, so there is no teacher",
     ),
     Rule(
         ("model.cache.folder", "model.cache.limit_gb"),

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ner_lightning.data.feature_store import FeatureStore
+from ner_lightning.data.teacher import TeacherStore, TeacherTags
 from ner_lightning.data.tokenization.encoding import Encoded
 
 
@@ -34,6 +35,7 @@ class Batch:
             without a feature cache.
         partial: whether any tag is unknown.
         weights: how much each sentence counts in training; None if all count the same. *Shape:* (B,)
+        teacher: what a teacher says of the tags, if there is one.
     """
 
     input_ids: Tensor
@@ -48,6 +50,7 @@ class Batch:
     features: Tensor | None = None
     partial: bool = False
     weights: Tensor | None = None
+    teacher: TeacherTags | None = None
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
         """A copy on another device."""
@@ -60,6 +63,8 @@ class Batch:
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         moved: dict[str, Any] = {k: change(v) for k, v in values.items() if isinstance(v, Tensor)}
+        if self.teacher is not None:
+            moved["teacher"] = self.teacher.moved(change)
         return replace(self, **moved)
 
 
@@ -118,6 +123,7 @@ class EncodedDataset(Dataset[Batch]):
         features: cached features of the split.
         packed: as for `collate`.
         weights: how much each sentence of the split counts; None if all count the same.
+        teacher: what a teacher says of the split's sentences.
     """
 
     def __init__(
@@ -128,12 +134,14 @@ class EncodedDataset(Dataset[Batch]):
         *,
         packed: bool = False,
         weights: Sequence[float] | None = None,
+        teacher: TeacherStore | None = None,
     ) -> None:
         self.passages = passages
         self.pad_id = pad_id
         self.features = features
         self.packed = packed
         self.weights = None if weights is None else torch.tensor(weights)
+        self.teacher = teacher
 
     def __len__(self) -> int:
         return len(self.passages)
@@ -145,6 +153,8 @@ class EncodedDataset(Dataset[Batch]):
             batch.features = _features(indices, self.features, mask)
         if self.weights is not None:
             batch.weights = self.weights[batch.index]
+        if self.teacher is not None:
+            batch.teacher = self.teacher.batch(batch.index, batch.mask)
         return batch
 
 

@@ -2,43 +2,24 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
-from ner_lightning.data.corpus_settings import Encoding, Limits, Unannotated
+from ner_lightning.data.corpus_settings import Encoding, Limits, Supervision, Unannotated
 from ner_lightning.data.partial_annotation import check_known, only_entities_known
 from ner_lightning.data.positions import window_length
-from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.data.sentence import Sentence, unknown_entities, unknown_types
 from ner_lightning.data.sentence_weights import read_weights
 from ner_lightning.data.sources import SentenceSource, Split
+from ner_lightning.data.teacher import TeacherStore, about_teacher, read_teacher
 from ner_lightning.data.tokenization.encoding import Encoded, Encoder, load_tokenizer
+from ner_lightning.data.tokenization.tokenizer_source import TokenizerSource
 from ner_lightning.errors import UserError
 from ner_lightning.system import progress
-
-
-@dataclass(frozen=True)
-class TokenizerSource:
-    """Where a tokenizer comes from.
-
-    Args:
-        backbone: the backbone's address; see `NERModule`.
-        revision: its branch, tag or commit on the Hub.
-        trust_remote_code: run Python code that comes with it.
-    """
-
-    backbone: str
-    revision: str | None = None
-    trust_remote_code: bool = False
-
-    @property
-    def pretrained(self) -> Pretrained:
-        """Where its files are."""
-        return locate(self.backbone, self.revision)
 
 
 class Corpus:
@@ -51,7 +32,7 @@ class Corpus:
         limits: how many sentences of a split are used.
         types: the entity types; None takes them from the whole training data.
         unannotated: what words outside of marked entities are in training; see `Files`.
-        weights: a file with how much each training sentence counts; see `read_weights`.
+        supervision: what is learned from beside gold tags, and how much sentences count.
     """
 
     def __init__(
@@ -62,7 +43,7 @@ class Corpus:
         limits: Limits = Limits(),
         types: Sequence[str] | None = None,
         unannotated: Unannotated = "outside",
-        weights: str | None = None,
+        supervision: Supervision = Supervision(),
     ) -> None:
         self.source = source
         self.tokenizer = tokenizer
@@ -70,7 +51,7 @@ class Corpus:
         self.limits = {"train": limits.train, "valid": limits.valid}
         self._types = types
         self.unannotated = unannotated
-        self._weights = weights
+        self.supervision = supervision
         self._splits: dict[str, Split] = {}
         self._whole: dict[str, Split] = {}
         self._unknown: dict[str, dict[str, int]] = {}
@@ -127,6 +108,24 @@ class Corpus:
             trust_remote_code=self.tokenizer.trust_remote_code,
         )
 
+    @cached_property
+    def teacher(self) -> TeacherStore | None:
+        """What a teacher says of the training sentences, if one is named."""
+        folder, sentences = self.supervision.teacher, self.split("train").sentences
+        return None if folder is None else read_teacher(folder, sentences, self.labels.types)
+
+    def weights(self, name: str) -> Sequence[float] | None:
+        """How much each encoded sentence of a split counts; None if all count the same."""
+        split, more = self.split(name), self._untagged(name)
+        if not more or (split.weights is None and self.supervision.text_weight == 1):
+            return split.weights
+        own = split.weights or [1.0] * len(split.sentences)
+        return [*own, *[self.supervision.text_weight] * len(more)]
+
+    def _untagged(self, name: str) -> Sequence[Sentence]:
+        """The sentences of which only the teacher knows the tags."""
+        return self.teacher.text if name == "train" and self.teacher is not None else ()
+
     def split(self, name: str) -> Split:
         """The sentences of train, valid or test, read once and cut to their limit."""
         if name not in self._splits:
@@ -143,6 +142,9 @@ class Corpus:
                 raise UserError(f"{split.origin} has no sentences")
             if name != "train":
                 check_known(name, split.origin, split.sentences)
+            elif self.supervision.teacher is not None:
+                key, weight = about_teacher(self.supervision.teacher)["key"], self.supervision.text_weight
+                split = replace(split, fingerprint=f"{split.fingerprint}, teacher {key[:12]} {weight:g}")
             self._splits[name] = split
         return self._splits[name]
 
@@ -152,8 +154,8 @@ class Corpus:
             split = self.source.read(name)
             if name == "train" and self.unannotated == "unknown":
                 split = replace(split, sentences=only_entities_known(split.sentences))
-            if name == "train" and self._weights is not None:
-                weights, digest = read_weights(self._weights, split.sentences, split.origin)
+            if name == "train" and (file := self.supervision.sentence_weights) is not None:
+                weights, digest = read_weights(file, split.sentences, split.origin)
                 text = f"{split.fingerprint}, weights {digest[:12]}"
                 split = replace(split, weights=weights, fingerprint=text)
             self._whole[name] = split
@@ -176,6 +178,9 @@ class Corpus:
             for e in self._encoded[name]:
                 words = [len(sentences[i].words) for i in e.index]
                 assert len(e.first) == sum(words), "a word was lost in encoding"
+            if text := self._untagged(name):
+                more = self._encoded_text([s.words for s in text], [s.document for s in text])
+                self._encoded[name] += [replace(e, tags=np.full(len(e.first), -1)) for e in more]
         return self._encoded[name]
 
     def _documents(self, name: str) -> list[int]:
@@ -193,12 +198,18 @@ class Corpus:
             sentences: the words of each, at least one.
             documents: the document of each.
         """
-        coded = self.encoder.encode(sentences, documents)
-        more = progress.paced(coded, "sentences of text tokenised", len(sentences))
         known = self.encoded("train")
         self._splits["train"] = replace(self.split("train"), weights=None)  # of tags, which are not learned
-        offset = known[-1].index[-1] + 1  # their indices, for messages, follow those of the tagged sentences
-        self._encoded["train"] = [*known, *(replace(e, index=e.index + offset) for e in more)]
+        self._encoded["train"] = [*known, *self._encoded_text(sentences, documents)]
+
+    def _encoded_text(
+        self, sentences: Sequence[Sequence[str]], documents: Sequence[int]
+    ) -> Iterator[Encoded]:
+        """Untagged sentences, encoded; their indices follow those of the training sentences so far."""
+        offset = self._encoded["train"][-1].index[-1] + 1
+        coded = self.encoder.encode(sentences, documents)
+        for each in progress.paced(coded, "sentences of text tokenised", len(sentences)):
+            yield replace(each, index=each.index + offset)
 
     def entity_counts(self) -> dict[str, dict[str, int]]:
         """Number of entities of each type and surface form in the training data."""

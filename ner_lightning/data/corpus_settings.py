@@ -14,7 +14,7 @@ from ner_lightning.data.readers.read_options import (
 )
 from ner_lightning.data.tag_forms import read_tag_names
 from ner_lightning.system.plain_settings import fixed
-from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_arguments
+from ner_lightning.system.ranges import NonNegativeInt, PositiveFloat, PositiveInt, check_arguments
 
 Unannotated = Literal["outside", "unknown"]
 
@@ -82,6 +82,26 @@ class Limits:
 
     def __post_init__(self) -> None:
         check_arguments(type(self), vars(self), "data.limits.")
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """What training learns from beside gold tags, and how much sentences count.
+
+    Args:
+        sentence_weights: a file with how much each training sentence counts, as `data audit` writes it: lines
+            of JSON with words and weight. Null counts all the same.
+        teacher: a folder that `ner-lightning distill` wrote: what a trained tagger, or an ensemble, says of
+            the training sentences and of text without tags.
+        text_weight: how much a sentence of that text counts beside a training sentence.
+    """
+
+    sentence_weights: str | None = None
+    teacher: str | None = None
+    text_weight: PositiveFloat = 1.0
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self), "data.supervision.")
 
 
 @dataclass(frozen=True)

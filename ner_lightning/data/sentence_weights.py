@@ -12,7 +12,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.progress import stage
 
-OPTION = "data.sentence_weights"
+OPTION = "data.supervision.sentence_weights"
 # What CrossWeigh (Wang et al. 2019) gives a sentence with which all of its three models disagree.
 LEAST = 0.7**3
 

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from ner_lightning.data.schemes import LabelSet, spans
+from ner_lightning.data.teacher import TeacherTags
 from ner_lightning.model.crf.candidates import Chain, Kinds, search
 from ner_lightning.model.crf.layer import CRF
 from ner_lightning.model.crf.segments import Segments
 from ner_lightning.model.crf.viterbi import n_best, viterbi
+from ner_lightning.model.distillation import teacher_divergence
 from ner_lightning.model.entity_spans import CandidateSpan, EntitySpan
 from ner_lightning.model.loss import Loss, word_losses
 from ner_lightning.model.partial_tags import PartialTags
@@ -27,8 +29,7 @@ class Decoder(nn.Module):
         loss: the weights of the loss's parts, and a project's own parts.
 
     Attributes:
-        temperature: what scores are divided by before they become the probabilities of spans, tags and
-            sequences; it does not change the loss and the best tags.
+        temperature: divides scores before they become probabilities; loss and best tags ignore it.
     """
 
     start_scores: Tensor
@@ -42,6 +43,7 @@ class Decoder(nn.Module):
         self.labels = labels
         self.constrained = constrained
         self.loss = loss or Loss()
+        self._on_gold = self.loss.on_gold(use_crf)  # where no teacher is at hand
         self.temperature = 1.0
         # BIO2's rules as scores: 0 where legal, minus infinity where not.
         starts = torch.tensor(labels.legal_starts()) | (not constrained)
@@ -50,7 +52,7 @@ class Decoder(nn.Module):
         self.register_buffer("move_scores", _scores(moves), persistent=False)
         self.register_buffer("end_scores", torch.zeros(len(labels)), persistent=False)
         self.crf = CRF(len(labels), starts, moves) if use_crf else None
-        if self.crf is not None and self.loss.crf == 0:
+        if self.crf is not None and self.loss.crf == self.loss.kl == 0:
             self.crf.requires_grad_(False)  # no gradient reaches it, and DDP refuses such parameters
 
     def losses(
@@ -61,6 +63,7 @@ class Decoder(nn.Module):
         *,
         partial: bool = False,
         weights: Tensor | None = None,
+        teacher: TeacherTags | None = None,
     ) -> dict[str, Tensor]:
         """The loss's parts, summed over words; those of weight zero are left out.
 
@@ -70,21 +73,24 @@ class Decoder(nn.Module):
             mask: true on real words. *Shape:* (B, W)
             partial: whether some tags may be unknown: losses then sum over the possible ones.
             weights: how much each sentence counts; None counts all the same. *Shape:* (B,)
+            teacher: what a teacher says of the tags.
         """
         parts: dict[str, Tensor] = {}
+        loss = self._on_gold if teacher is None else self.loss
         given = self._partial(tags, mask) if partial else None
-        if self.loss.ce or self.loss.ls:
+        if loss.ce or loss.ls:
             softmax = word_losses(emissions, tags, mask, given, weights)
-            parts |= {name: softmax[name] for name in softmax if getattr(self.loss, name)}
-        if self.crf is not None and self.loss.crf:
+            parts |= {name: softmax[name] for name in softmax if getattr(loss, name)}
+        if self.crf is not None and loss.crf:
             likelihood = (
                 self.crf.log_likelihood(emissions, tags, mask)
                 if given is None
                 else self.crf.evidence_log_likelihood(emissions, given.paths, mask)
             )
             parts["crf"] = -(likelihood if weights is None else likelihood * weights).sum()
-        if given is not None:
-            tags, mask = given.ids, given.known
+        if teacher is not None:
+            parts["kl"] = teacher_divergence(self.crf, emissions, mask, teacher, weights)
+        tags, mask = (tags, mask) if given is None else (given.ids, given.known)
         return parts | {own.name: own(emissions, tags, mask) for own in self.loss.parts or ()}
 
     def _partial(self, tags: Tensor, mask: Tensor) -> PartialTags:
@@ -93,8 +99,7 @@ class Decoder(nn.Module):
 
     def total(self, parts: dict[str, Tensor]) -> Tensor:
         """The weighted sum of the parts."""
-        weights = vars(self.loss) | {own.name: own.weight for own in self.loss.parts or ()}
-        return torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        return self._on_gold.total(parts)
 
     @torch.no_grad()
     def decode(self, emissions: Tensor, mask: Tensor) -> Tensor:
@@ -227,8 +232,8 @@ class Decoder(nn.Module):
         words = self._log_softmax(emissions)  # (B, W, C)
         message = words.masked_fill(~mask.unsqueeze(-1), ILLEGAL).transpose(0, 1)  # (W, B, C)
         zeros = words.new_zeros(len(self.labels), len(self.labels))
-        where = search(Chain(words, zeros, words.new_zeros(len(words)), message, message), mask, kinds)
-        row, start, end, kind = where
+        chain = Chain(words, zeros, words.new_zeros(len(words)), message, message)
+        row, start, end, kind = where = search(chain, mask, kinds)
         probability = self.span_probabilities(emissions, mask, torch.stack(where, 1))
         chosen = probability.double() >= kinds.min_prob[kind]
         after = nn.functional.pad(message, (0, 0, 0, 0, 0, 1), value=ILLEGAL)  # (W + 1, B, C)

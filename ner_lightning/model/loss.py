@@ -1,6 +1,7 @@
 """The compound loss: cross-entropy, CRF likelihood and label smoothing, each per word."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ class Loss:
         ce: cross-entropy of each word's own softmax.
         crf: the CRF's negative log-likelihood; not used with `use_crf: false`.
         ls: label smoothing, the cross-entropy to the uniform distribution (Szegedy et al. 2016).
+        kl: with a teacher (`ner-lightning distill`), the divergence from its distribution over tag sequences.
         parts: parts of the loss of your own, each a `LossPart` by `class_path`.
         missed: with partly annotated data, the probability that an entity was left unmarked: words whose tag
             is unknown count as outside of entities rather than in one. 1 assumes nothing of them.
@@ -27,41 +29,80 @@ class Loss:
     ce: NonNegativeFloat = 1.0
     crf: NonNegativeFloat = 1.0
     ls: NonNegativeFloat = 0.0
+    kl: NonNegativeFloat = 0.0
     parts: list[LossPart] | None = None
     missed: Probability = 1.0
 
     def __post_init__(self) -> None:
         check_arguments(type(self), vars(self), "model.loss.")
         check_names(self.parts or ())
-        if not (self.ce or self.crf or self.ls or any(part.weight for part in self.parts or ())):
+        own = any(part.weight for part in self.parts or ())
+        if not (self.ce or self.crf or self.ls or self.kl or own):
             raise UserError("model.loss: all weights are zero, so there is nothing to train on")
 
-    def counted(self, tags: Tensor, mask: Tensor, *, partial: bool, weights: Tensor | None = None) -> Tensor:
+    def counted(
+        self,
+        tags: Tensor,
+        mask: Tensor,
+        *,
+        partial: bool,
+        weights: Tensor | None = None,
+        taught: bool = False,
+    ) -> Tensor:
         """The number of words that the loss is the mean of: those of which something is known.
 
-        That is all of them, unless tags are unknown and nothing is assumed of those (`missed`). A word counts
-        as much as its sentence.
+        That is all of them, unless tags are unknown, nothing is assumed of those (`missed`), and no teacher
+        tells them. A word counts as much as its sentence.
 
         Args:
             tags: gold tag ids; with `partial`, -1 where unknown. *Shape:* (B, W)
             mask: true on real words. *Shape:* (B, W)
             partial: whether some tags may be unknown.
             weights: how much each sentence counts; None counts all the same. *Shape:* (B,)
+            taught: whether a teacher tells the tags of all words.
         """
-        counts = mask & (tags >= 0) if partial and self.missed == 1 else mask
+        counts = mask & (tags >= 0) if partial and self.missed == 1 and not taught else mask
         return (counts if weights is None else counts * weights.unsqueeze(-1)).sum()
 
-    def check_weighted(self) -> None:
-        """Checks that every part can weigh sentences.
+    def total(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum of parts that were computed."""
+        weights = vars(self) | {own.name: own.weight for own in self.parts or ()}
+        return torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+
+    def check_data(self, weights: object, teacher: object) -> None:
+        """Checks that the loss fits the training data.
+
+        Args:
+            weights: of sentences; None if all count the same.
+            teacher: what a teacher says of them; None without one.
 
         Raises:
-            UserError: a part of the user's own counts.
+            UserError: nothing would be learned from the teacher, or a part of the user's own cannot weigh
+                sentences.
         """
-        if own := [part.name for part in self.parts or () if part.weight]:
+        if teacher is not None and not self.kl:
             raise UserError(
-                f"data.sentence_weights: model.loss.parts ({', '.join(own)}) cannot weigh sentences;\n"
-                "leave out one of the two"
+                "data.supervision.teacher is set, but model.loss.kl is 0: nothing is learned from it;\n"
+                "set --model.loss.kl 1, or leave out data.supervision.teacher"
             )
+        if self.kl and teacher is None and not (self.ce or self.crf or self.ls or self.parts):
+            raise UserError(
+                "model.loss: only kl has a weight, which needs a teacher;\n"
+                "run `ner-lightning distill`, or set model.loss.crf above 0"
+            )
+        own = [part.name for part in self.parts or () if part.weight]
+        if weights is not None and own:
+            raise UserError(
+                f"data.supervision weighs sentences, which model.loss.parts ({', '.join(own)}) cannot;\n"
+                "leave out sentence_weights and text_weight, or that part"
+            )
+
+    def on_gold(self, use_crf: bool) -> "Loss":
+        """The loss of gold tags alone: the same, or the likelihood where only a teacher is learned from."""
+        own = any(part.weight for part in self.parts or ())
+        if self.ce or self.ls or own or (use_crf and self.crf):
+            return self
+        return replace(self, crf=1.0) if use_crf else replace(self, ce=1.0)
 
     def check_objective(self, use_crf: bool) -> None:
         """Checks that something is left to train on without a CRF, where `crf` counts nothing.
@@ -70,7 +111,7 @@ class Loss:
             UserError: nothing is.
         """
         own = any(part.weight for part in self.parts or ())
-        if not (self.ce or self.ls or (use_crf and self.crf) or own):
+        if not (self.ce or self.ls or self.kl or (use_crf and self.crf) or own):
             raise UserError(
                 "model.loss: with model.use_crf false only ce and ls count, and both are 0.\n"
                 "Set model.loss.ce above 0, or model.use_crf true."

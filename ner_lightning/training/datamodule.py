@@ -8,12 +8,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from ner_lightning.data.batching import Batch, EncodedDataset
-from ner_lightning.data.corpus import Corpus, TokenizerSource
-from ner_lightning.data.corpus_settings import Batches, Encoding, Files, Limits
+from ner_lightning.data.corpus import Corpus
+from ner_lightning.data.corpus_settings import Batches, Encoding, Files, Limits, Supervision
 from ner_lightning.data.feature_store import FeatureStore
 from ner_lightning.data.in_memory import Memory
 from ner_lightning.data.sampling import LengthGroupedSampler, RepeatedBatches
 from ner_lightning.data.sources import SentenceSource, Source
+from ner_lightning.data.tokenization.tokenizer_source import TokenizerSource
 from ner_lightning.errors import UserError
 from ner_lightning.system import progress
 from ner_lightning.system.plain_settings import coerced, plain
@@ -39,8 +40,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         test: the same for test.
         files: how files, or the columns of what is given, are read.
         source: where sentences come from instead: a `SentenceSource` of your own, by `class_path`.
-        sentence_weights: a file with how much each training sentence counts, as `data audit` writes it: lines
-            of JSON with words and weight. Null counts all the same.
+        supervision: what is learned from beside gold tags, and how much sentences count.
         types: the entity types; null takes them from the training data, all of it also with `limits.train`.
         encoding: how words become rows of sub-tokens.
         batches: how sentences are put into batches.
@@ -59,7 +59,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         test: Any = None,
         files: Files = Files(),
         source: SentenceSource | None = None,
-        sentence_weights: str | None = None,
+        supervision: Supervision = Supervision(),
         types: list[str] | None = None,
         encoding: Encoding = Encoding(),
         batches: Batches = Batches(),
@@ -73,20 +73,20 @@ class CoNLLDataModule(pl.LightningDataModule):
         check_arguments(type(self), locals(), "data.")
         files, encoding = coerced(Files, files), coerced(Encoding, encoding)
         batches, limits = coerced(Batches, batches), coerced(Limits, limits)
+        supervision = coerced(Supervision, supervision)
         given = {"train": train, "valid": valid, "test": test}
         paths = {name: str(value) for name, value in given.items() if isinstance(value, str | Path)}
         memory = {name: value for name, value in given.items() if value is not None and name not in paths}
-        settings = {"dataset": dataset, "source": source, "seed": seed, "sentence_weights": sentence_weights}
+        settings = {"dataset": dataset, "source": source, "seed": seed}
         groups = {"files": files, "encoding": encoding, "batches": batches, "limits": limits}
+        groups["supervision"] = supervision
         train = valid = test = None  # Lightning compares all arguments, and a data frame cannot be compared
         self.save_hyperparameters(plain(settings | groups | {name: paths.get(name) for name in given}))
         sentences = source or Source(dataset, paths, files)
         if memory:
             sentences = Memory(memory, files, sentences)
         tokenizer = TokenizerSource(backbone, backbone_revision, trust_remote_code)
-        self.corpus = Corpus(
-            sentences, tokenizer, encoding, limits, types, files.unannotated, sentence_weights
-        )
+        self.corpus = Corpus(sentences, tokenizer, encoding, limits, types, files.unannotated, supervision)
         self.batches = batches
         self.seed = seed
         self._datasets: dict[str, EncodedDataset] = {}
@@ -103,7 +103,8 @@ class CoNLLDataModule(pl.LightningDataModule):
                 self.corpus.encoded(name),
                 self.corpus.encoder.pad_id,
                 packed=self.batches.packing,
-                weights=self.corpus.split(name).weights,
+                weights=self.corpus.weights(name),
+                teacher=self.corpus.teacher if name == "train" else None,
             )
         return self._datasets[name]
 

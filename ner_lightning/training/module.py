@@ -117,8 +117,8 @@ class NERModule(Steps):
     def setup(self, stage: str) -> None:
         """Lets the metrics know gold types that the model does not: their entities count as missed."""
         data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, CoNLLDataModule) and stage == "fit" and data.corpus.split("train").weights:
-            self.settings.loss.check_weighted()
+        if isinstance(data, CoNLLDataModule) and stage == "fit":
+            self.settings.loss.check_data(data.corpus.weights("train"), data.corpus.teacher)
         if isinstance(data, CoNLLDataModule) and stage != "predict":
             name, split = ("test", "test") if stage == "test" else ("val", "valid")
             data.corpus.warn_of_unknown(split)
@@ -147,10 +147,10 @@ class NERModule(Steps):
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """One batch's loss; see `Steps.step_output`."""
         assert batch.tags is not None, "training data has tags"
-        decoder = self.built.decoder
+        decoder, teacher = self.built.decoder, batch.teacher
         how: Any = {"partial": batch.partial, "weights": batch.weights}
-        parts = decoder.losses(self.built(batch), batch.tags, batch.mask, **how)
-        words = decoder.loss.counted(batch.tags, batch.mask, **how)
+        parts = decoder.losses(self.built(batch), batch.tags, batch.mask, teacher=teacher, **how)
+        words = decoder.loss.counted(batch.tags, batch.mask, taught=teacher is not None, **how)
         output = self.step_output(decoder.total(parts), words)
         # For loggers and an epoch's line alone: `log` costs as much as a step of a head.
         if self.trainer.is_last_batch or logs_step(self.trainer, ahead=1):

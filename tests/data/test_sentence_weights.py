@@ -109,9 +109,8 @@ def data_module(llama, tmp_path, **options):
     pairs = tiny.sentences(tiny.TRAIN)
     lines = (json.dumps({"weight": 1 + at, "words": words}) for at, (words, _) in enumerate(pairs))
     (tmp_path / "w.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    return CoNLLDataModule(
-        train=pairs, valid=pairs, backbone=str(llama), sentence_weights=str(tmp_path / "w.jsonl"), **options
-    )
+    supervision = {"sentence_weights": str(tmp_path / "w.jsonl")}
+    return CoNLLDataModule(train=pairs, valid=pairs, backbone=str(llama), supervision=supervision, **options)
 
 
 @pytest.mark.parametrize("limit", [None, 3])
@@ -142,9 +141,10 @@ class Own(LossPart):
 
 
 def test_a_part_of_ones_own_is_refused():
-    with pytest.raises(UserError, match=r"model.loss.parts \(own\) cannot weigh sentences"):
-        Loss(parts=[Own(1.0)]).check_weighted()
-    Loss(parts=[Own(0.0)]).check_weighted()
+    with pytest.raises(UserError, match=r"which model.loss.parts \(own\) cannot"):
+        Loss(parts=[Own(1.0)]).check_data([1.0], None)
+    Loss(parts=[Own(0.0)]).check_data([1.0], None)
+    Loss(parts=[Own(1.0)]).check_data(None, None)
 
 
 @pytest.fixture
@@ -163,12 +163,12 @@ def test_a_fit_with_weights_is_another_and_belongs_to_them(recipe, llama, corpus
     sentences = CoNLLDataModule(str(corpus), backbone=str(llama)).corpus.split("train").sentences
     write_weights(Path("w.jsonl"), sentences, [0.4 + 0.6 * (at % 2) for at in range(len(sentences))])
     losses = {}
-    for name, words in {"plain": [], "weighted": ["--data.sentence_weights", "w.jsonl"]}.items():
+    for name, words in {"plain": [], "weighted": ["--data.supervision.sentence_weights", "w.jsonl"]}.items():
         assert main(["fit", "--config", recipe, "--name", name, *words]) == 0
         saved = torch.load(f"runs/{name}/1/checkpoints/last.ckpt", weights_only=True)
         losses[name] = saved["state_dict"]
     assert any(not torch.equal(losses["plain"][key], value) for key, value in losses["weighted"].items())
-    assert saved["config"]["data"]["sentence_weights"] == "w.jsonl"
+    assert saved["config"]["data"]["supervision"]["sentence_weights"] == "w.jsonl"
     assert main(["test", "--run", "runs/weighted/1"]) == 0
     text = Path("w.jsonl").read_text(encoding="utf-8").replace("0.4", "0.6")
     Path("w.jsonl").write_text(text, encoding="utf-8")

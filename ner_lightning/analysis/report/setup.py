@@ -8,7 +8,7 @@ from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.render.blocks import Block, Heading, Table, Text
 
 UNKNOWN = "not recorded"
-PARTS = {"ce": "CE", "crf": "NLL of the CRF", "ls": "LS"}
+PARTS = {"ce": "CE", "crf": "NLL of the CRF", "ls": "LS", "kl": "KL divergence from the teacher"}
 
 
 def data(run: Experiment) -> Iterator[Block]:
@@ -110,6 +110,8 @@ def objective(run: Experiment) -> Iterator[Block]:
     legal = "legal BIO2 sequences only" if architecture["constrained"] else "any sequence"
     rows.append(["decoding", f"{'CRF' if settings['use_crf'] else 'softmax'}, {legal}"])
     rows.append(["objective, per word", _loss(settings)])
+    if teacher := run.about.get("teacher"):
+        rows.append(["teacher", _teacher(teacher)])
     yield Table("Architecture", ["", ""], rows, prose=True)
 
 
@@ -129,12 +131,23 @@ def _reading(data: Mapping[str, Any]) -> str:
     return f"{text}."
 
 
+def _teacher(teacher: Mapping[str, Any]) -> str:
+    """Who taught, and on how many sentences."""
+    who, untagged = teacher["teacher"], teacher["text_sentences"]
+    members = len(who.get("members", ()))
+    return (
+        f"{who['run']}{f', an ensemble of {members}' if members else ''}, at temperature "
+        f"{teacher['temperature']:g}: the {teacher['sentences']:,} training sentences"
+        + (f" and {untagged:,} without tags" if untagged else "")
+    )
+
+
 def _loss(settings: Mapping[str, Any]) -> str:
     weights = settings["loss"]
     used = [
         f"{weights[part]:g} · {name}"
         for part, name in PARTS.items()
-        if weights[part] and (part != "crf" or settings["use_crf"])
+        if weights.get(part) and (part != "crf" or settings["use_crf"])
     ]
     own = [str(part["class_path"]).rpartition(".")[2] for part in weights.get("parts") or ()]
     return " + ".join([*used, *own])

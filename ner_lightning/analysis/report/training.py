@@ -38,7 +38,9 @@ def training(run: Experiment) -> Iterator[Block]:
         ],
     )
     logged = set().union(*run.history.values())
-    parts = [name for name in ("train/loss", "train/ce", "train/crf", "train/ls") if name in logged]
+    parts = [
+        name for name in ("train/loss", "train/ce", "train/crf", "train/ls", "train/kl") if name in logged
+    ]
     first, last = epochs[0][1]["val/f1"], epochs[-1][1]["val/f1"]
     yield Figure(
         plots.svg(plots.curves(run.history, parts)),

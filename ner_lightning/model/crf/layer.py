@@ -134,7 +134,7 @@ class CRF(nn.Module):
         """The arguments that `repr` shows."""
         return f"num_tags={self.num_tags}"
 
-    def _inputs(
+    def path_scores(
         self, emissions: Tensor, temperature: float = 1.0
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Emissions, and start, transition and end scores with -inf where illegal, in fp32 or fp64."""
@@ -168,7 +168,7 @@ class CRF(nn.Module):
             The log-likelihoods; negate them for a loss. *Shape:* (B,)
         """
         with torch.autocast(emissions.device.type, enabled=False):
-            emissions, scores = self._inputs(emissions)
+            emissions, scores = self.path_scores(emissions)
             return sums.log_likelihood(emissions, mask, tags, *scores)
 
     def evidence_log_likelihood(self, emissions: Tensor, evidence: Tensor, mask: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ class CRF(nn.Module):
         (B, W); the result (B,).
         """
         with torch.autocast(emissions.device.type, enabled=False):
-            emissions, scores = self._inputs(emissions)
+            emissions, scores = self.path_scores(emissions)
             return evidence_log_likelihood(emissions, mask, evidence, *scores)
 
     @torch.no_grad()
@@ -192,7 +192,7 @@ class CRF(nn.Module):
         Returns:
             Tags on the device of `emissions`, 0 on padding. *Shape:* (B, W)
         """
-        emissions, scores = self._inputs(emissions)
+        emissions, scores = self.path_scores(emissions)
         return viterbi(emissions, mask, *scores)
 
     @torch.no_grad()
@@ -208,7 +208,7 @@ class CRF(nn.Module):
             Probabilities, 0 on padding. *Shape:* (B, W, C)
         """
         with torch.autocast(emissions.device.type, enabled=False):
-            emissions, scores = self._inputs(emissions, temperature)
+            emissions, scores = self.path_scores(emissions, temperature)
             return sums.posterior(emissions, mask, *scores).marginals
 
     @torch.no_grad()
@@ -217,7 +217,7 @@ class CRF(nn.Module):
     ) -> Tensor:
         """Log-probability that a path contains exactly a segment, *shape (S,)*; see `segments`."""
         with torch.autocast(emissions.device.type, enabled=False):
-            emissions, scores = self._inputs(emissions, temperature)
+            emissions, scores = self.path_scores(emissions, temperature)
             return segment_log_probs(emissions, mask, segments, *scores)
 
     @torch.no_grad()
@@ -226,7 +226,7 @@ class CRF(nn.Module):
     ) -> Candidates:
         """All segments of at least a given probability, on the CPU; see `candidates.candidate_segments`."""
         with torch.autocast(emissions.device.type, enabled=False):
-            emissions, scores = self._inputs(emissions, temperature)
+            emissions, scores = self.path_scores(emissions, temperature)
             return candidate_segments(emissions, mask, kinds, *scores)
 
     @torch.no_grad()
@@ -245,5 +245,5 @@ class CRF(nn.Module):
             Tags *Shape:* (B, N, W) and log-probabilities *Shape:* (B, N), -inf where there is no such path.
         """
         with torch.autocast(emissions.device.type, enabled=False):
-            emissions, scores = self._inputs(emissions, temperature)
+            emissions, scores = self.path_scores(emissions, temperature)
             return n_best(emissions, mask, n, *scores)

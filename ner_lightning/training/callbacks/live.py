@@ -15,6 +15,7 @@ COLUMNS = (
     ("ce", "train/ce", 4),
     ("crf", "train/crf", 4),
     ("ls", "train/ls", 4),
+    ("kl", "train/kl", 4),
     ("val loss", "val/loss", 4),
     ("P", "val/precision", 4),
     ("R", "val/recall", 4),
@@ -22,7 +23,7 @@ COLUMNS = (
     ("words/s", "words", 0),
     ("minutes", "minutes", 1),
 )
-PARTS = ("train/ce", "train/crf", "train/ls")
+PARTS = ("train/ce", "train/crf", "train/ls", "train/kl")
 
 
 class LiveTable:

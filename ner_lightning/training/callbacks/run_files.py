@@ -96,6 +96,7 @@ class RunFiles(Callback):
             "types": datamodule.types,
             "backbone": {"name": module.settings.backbone, "weights": module.weights_id},
             "ranks": trainer.world_size,
+            "teacher": datamodule.corpus.teacher and datamodule.corpus.teacher.about,
             "data": before.get("data", {}) | data,
             "earlier_data": [*before.get("earlier_data", []), *_earlier(before, data)],
             "wandb_id": next(iter(wandb_ids), None),

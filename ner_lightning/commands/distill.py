@@ -1,0 +1,194 @@
+"""`ner-lightning distill`: trains a tagger on the tag probabilities of another one, or of an ensemble."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ner_lightning.commands.options import Parser, config_files, peek
+from ner_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from ner_lightning.commands.recipe import RecipeCLI
+    from ner_lightning.data.sentence import Sentence
+    from ner_lightning.inference.loading import TaggerFiles
+
+EXAMPLE = "configs/smollm2_conll2003.yaml"
+TEACHERS = "teachers"  # the folder in that of runs
+WAITED = 2.0  # seconds between looks for what the first rank writes
+
+
+def run(subcommand: str, args: Sequence[str]) -> None:
+    """Runs the command; raises UserError at a user's mistake."""
+    options, rest = parser(subcommand).parse_known_args(_named(args))
+    if options.teacher is None:
+        raise UserError(f"name the teacher first: ner-lightning {subcommand} RUN --config {EXAMPLE}")
+    # Here and below: `--help` must not wait for torch and lightning.
+    from ner_lightning.commands import fit
+    from ner_lightning.commands.consent import take_consent
+    from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
+    from ner_lightning.system.progress import shown
+    from ner_lightning.system.ranges import PositiveFloat, check_options
+
+    check_options(options, temperature=PositiveFloat)
+    if peek(rest, "--data.supervision.teacher") is not None:
+        raise UserError("`distill` sets data.supervision.teacher itself; leave it out, or use `fit`")
+    if not _weighs_teacher(rest):
+        rest.append("--model.loss.kl=1.0")
+    with recipe_words(rest, None, EXAMPLE) as words, quiet(), shown("stdout"):
+        recipe = RecipeCLI(words)
+        folder = _teacher_folder(options, recipe, trust=take_consent(list(rest)))
+        del recipe
+    more = [f"--runs={options.runs}", f"--data.supervision.teacher={folder}"]
+    fit.run("fit", [*rest, *more], typed=[subcommand, *args])
+
+
+def _named(args: Sequence[str]) -> list[str]:
+    """The words, with the teacher, which is the first of them, as an option."""
+    return ["--teacher", *args] if args and not args[0].startswith("-") else list(args)
+
+
+def _weighs_teacher(words: Sequence[str]) -> bool:
+    """Whether options or a config file say how much the teacher counts."""
+    from ner_lightning.commands.preflight import find_configs, read_config
+
+    if peek(list(words), "--model.loss.kl") is not None:
+        return True
+    parts: Any = [read_config(Path(file)) for file in config_files(find_configs(words))]
+    for name in ("model", "loss"):
+        parts = [part[name] for part in parts if isinstance(part, dict) and part.get(name)]
+    return any(isinstance(part, dict) and part.get("kl") is not None for part in parts)
+
+
+def _teacher_folder(options: Any, recipe: "RecipeCLI", *, trust: bool) -> Path:
+    """The folder with what the teacher says, written at first use."""
+    from ner_lightning.data.teacher import ABOUT
+    from ner_lightning.inference import loading
+    from ner_lightning.system.progress import stage
+    from ner_lightning.training import ranks
+
+    corpus, text = recipe.datamodule.corpus, _text(options.text)
+    sentences, labels = corpus.split("train").sentences, corpus.labels
+    files = loading.find(options.teacher, Path(options.runs), backbone=options.backbone, trust=trust)
+    described = _described(files, options, text)
+    about = {
+        "key": _key(described, [*sentences, *text], labels.types),
+        "types": list(labels.types),
+        **described,
+    }
+    folder: Path = Path(options.runs) / TEACHERS / about["key"][:12]
+    if not ranks.is_first():
+        while not (folder / ABOUT).is_file():
+            time.sleep(WAITED)
+    elif (folder / ABOUT).is_file():
+        stage(f"What the teacher says of these sentences is in {folder} already")
+    else:
+        _write(folder, files, [*sentences], text, about, options)
+    return folder
+
+
+def _text(addresses: Sequence[str]) -> list["Sentence"]:
+    """The untagged sentences of all texts."""
+    from ner_lightning.data.sentence import Sentence
+    from ner_lightning.data.untagged_text import read_text
+
+    sentences: list[Sentence] = []
+    for text in map(read_text, addresses):
+        before = sentences[-1].document + 1 if sentences else 0
+        pairs = zip(text.sentences, text.documents, strict=True)
+        sentences += [Sentence(tuple(words), None, before + document) for words, document in pairs]
+    return sentences
+
+
+def _described(files: "TaggerFiles", options: Any, text: Sequence["Sentence"]) -> dict[str, Any]:
+    """What the folder is made from."""
+    from ner_lightning.runs.folder import run_of
+
+    own = run_of(files.path)
+    about = own.read("run.json") if own else {}
+    facts = {name: about[name] for name in ("command", "seed", "members", "teacher") if about.get(name)}
+    digest = hashlib.sha256()
+    for name in sorted(files.state):
+        digest.update(name.encode())
+        digest.update(files.state[name].float().numpy().tobytes())
+    return {
+        "teacher": {"run": options.teacher, **facts},
+        "weights": digest.hexdigest(),
+        "backbone": files.origin.get("weights"),
+        "temperature": options.temperature,
+        "texts": [str(address) for address in options.text],
+        "untagged": len(text),
+    }
+
+
+def _key(described: dict[str, Any], sentences: Sequence["Sentence"], types: Sequence[str]) -> str:
+    """A digest of all that the teacher's distributions depend on."""
+    from ner_lightning.data.teacher import words_digest
+
+    names = ("weights", "backbone", "temperature", "untagged")
+    depends = [*(described[name] for name in names), words_digest(sentences), list(types)]
+    return hashlib.sha256(json.dumps(depends).encode()).hexdigest()
+
+
+def _write(
+    folder: Path,
+    files: "TaggerFiles",
+    sentences: Sequence["Sentence"],
+    text: Sequence["Sentence"],
+    about: dict[str, Any],
+    options: Any,
+) -> None:
+    """Computes what the teacher says of all sentences, and writes it."""
+    from ner_lightning.data.schemes import LabelSet
+    from ner_lightning.data.teacher import TeacherWriter
+    from ner_lightning.inference.ner_tagger import NERTagger
+    from ner_lightning.inference.teaching import check_types, taught
+    from ner_lightning.runs.folder import short
+    from ner_lightning.system.progress import paced, stage
+
+    labels = LabelSet(tuple(about["types"]))
+    tagger = NERTagger.of_files(files, options.device)
+    check_types(tagger, labels)
+    stage(f"The teacher reads {len(sentences):,} training sentences and {len(text):,} untagged ones ...")
+    writer = TeacherWriter(folder, sentences, text, len(labels))
+    try:
+        offset = 0
+        for part in (sentences, text):
+            found = taught(tagger, part, labels, options.temperature) if part else iter(())
+            for one in paced(found, "sentences read by the teacher", len(part)):
+                writer.put(offset + one.number, one.marginals, one.transitions, one.entropy)
+            offset += len(part)
+        writer.finish(about)
+    except BaseException:
+        writer.discard()
+        raise
+    stage(f"What the teacher says is in {short(folder)}")
+
+
+def parser(name: str) -> Parser:
+    """Its options."""
+    made = Parser(
+        name,
+        "Trains a tagger on the probabilities that a trained one, or an ensemble, gives to tag sequences, "
+        "beside the gold tags: of the training sentences, and of text without tags.",
+        usage=f"ner-lightning {name} RUN --config FILE [--text FILE ...] [--OPTION VALUE ...]",
+        epilog="Options of `ner-lightning fit` override the student's recipe. Of its loss, model.loss.ce and "
+        "model.loss.crf weigh the gold tags, model.loss.kl the teacher; data.supervision.text_weight is that "
+        "of untagged text. A stopped run is resumed by `ner-lightning fit --run RUN`.",
+    )
+    add = made.add_argument
+    add("--teacher", metavar="RUN", help="same as RUN, which is the first word: run, checkpoint or export")
+    add(
+        "--text",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="text without tags: a file or folder as `predict` reads; may be repeated",
+    )
+    add("--temperature", type=float, default=1.0, metavar="T", help="divides all scores (default: 1)")
+    made.add_backbone()
+    made.add_device()
+    made.add_runs()
+    return made

@@ -1,0 +1,227 @@
+"""`ner-lightning distill`: a student of a run or an ensemble, on training sentences and text."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import yaml
+
+from ner_lightning.commands.main import main
+from ner_lightning.data.teacher import read_teacher
+from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.training.datamodule import CoNLLDataModule
+from ner_lightning.training.module import NERModule
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The number of training batches:UserWarning",
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*litlogger.*:UserWarning",
+)
+TEXT = (
+    "Vera Holt left Lima. Nobody in Oslo knew why.\n\nShares of Tollan Inc ended. Okoro beat Ilse Brandt.\n"
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, llama, bert, corpus):
+    """Two seeds of a recipe, their ensemble, and recipes of students."""
+    folder = tmp_path_factory.mktemp("distill")
+    recipe = {
+        "trainer": {"accelerator": "cpu", "max_epochs": 12},
+        "model": {
+            "backbone": str(llama),
+            "lora": {"rank": 4},
+            "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1},
+        },
+        "data": {"dataset": str(corpus), "batches": {"size": 4}},
+    }
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
+        recipe["model"] |= {"backbone": str(bert), "peft": "none", "freeze_backbone": False}
+        Path("bert.yaml").write_text(yaml.safe_dump(recipe))
+        Path("text.txt").write_text(TEXT)
+        for seed in ("3", "4"):
+            assert main(["fit", "--config", "recipe.yaml", "--name", "a", "--seed_everything", seed]) == 0
+        assert main(["ensemble", "runs/a/1", "runs/a/2", "--name", "both"]) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def here(place, tmp_path, monkeypatch):
+    """A copy, in which nothing of another test is."""
+    shutil.copytree(place, tmp_path / "w", symlinks=True)
+    monkeypatch.chdir(tmp_path / "w")
+    return tmp_path / "w"
+
+
+def distill(*words, teacher="runs/both/1", recipe="recipe.yaml"):
+    return main(["distill", teacher, "--config", recipe, "--name", "student", *words])
+
+
+def weights(run):
+    return torch.load(f"{run}/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def agreement(run, words):
+    """Mean distance of a run's probabilities of tags from the ensemble's."""
+    sides = [NERTagger.from_run(each)(words=words, marginals=True) for each in (run, "runs/both/1")]
+    gaps = [abs(torch.tensor(a.marginals - b.marginals)).sum(-1).mean() for a, b in zip(*sides, strict=True)]
+    return torch.stack(gaps).mean().item()
+
+
+def test_a_student_of_an_ensemble_gives_its_probabilities(here, capsys):
+    assert distill("--text", "text.txt") == 0
+    said = capsys.readouterr().out
+    assert "The teacher reads 32 training sentences and 4 untagged ones ..." in said
+    words = [words for words, _ in tiny.sentences(tiny.TRAIN)]
+    assert main(["fit", "--config", "recipe.yaml", "--name", "alone"]) == 0
+    assert agreement("runs/student/1", words) < agreement("runs/alone/1", words)
+    about = json.loads(Path("runs/student/1/run.json").read_text())
+    assert about["command"][:3] == ["ner-lightning", "distill", "runs/both/1"]
+    teacher = about["teacher"]
+    assert teacher["teacher"]["run"] == "runs/both/1"
+    assert [member["seed"] for member in teacher["teacher"]["members"]] == [3, 4]
+    assert (teacher["sentences"], teacher["text_sentences"], teacher["text_words"]) == (32, 4, 22)
+    assert main(["test", "runs/student/1"]) == 0
+    assert main(["report", "runs/student/1"]) == 0
+    assert "runs/both/1" in Path("runs/student/1/report.md").read_text()
+    header = Path("runs/student/1/metrics.csv").read_text().partition("\n")[0].split(",")
+    assert {"train/ce", "train/crf", "train/kl"} <= set(header)
+
+
+def test_the_folder_holds_the_teachers_marginals(here):
+    assert distill("--text", "text.txt", "--trainer.max_steps", "1", "--trainer.max_epochs", "1") == 0
+    (folder,) = Path("runs/teachers").iterdir()
+    data = CoNLLDataModule(yaml.safe_load(Path("recipe.yaml").read_text())["data"]["dataset"], backbone="")
+    train = data.corpus.split("train").sentences
+    store = read_teacher(str(folder), train, data.types)
+    teacher = NERTagger.from_run("runs/both/1")
+    everything = [*train, *store.text]
+    found = teacher(words=[s.words for s in everything], marginals=True)
+    for index, one in enumerate(found):
+        begin, end = store.starts[index : index + 2]
+        torch.testing.assert_close(
+            torch.from_numpy(store.marginals[begin:end].copy()),
+            torch.from_numpy(one.marginals),
+            atol=1e-5,
+            rtol=0,
+        )
+        moves = store.transitions[index]
+        assert moves.sum() == pytest.approx(len(everything[index].words) + 1, abs=1e-4)
+    assert len({sentence.document for sentence in store.text}) == 2  # paragraphs
+
+
+def test_what_a_teacher_says_is_computed_once(here, capsys):
+    short = ["--trainer.max_epochs", "1"]
+    assert distill(*short) == 0
+    assert "What the teacher says is in runs/teachers/" in capsys.readouterr().out
+    (folder,) = Path("runs/teachers").iterdir()
+    before = (folder / "marginals.npy").stat().st_mtime_ns
+    assert distill(*short, "--seed_everything", "5", "--data.supervision.text_weight", "0.5") == 0
+    assert "is in runs/teachers/" in (said := capsys.readouterr().out)
+    assert "The teacher reads" not in said
+    assert (folder / "marginals.npy").stat().st_mtime_ns == before
+    assert distill(*short, "--temperature", "2") == 0
+    assert distill(*short, "--text", "text.txt") == 0
+    assert distill(*short, teacher="runs/a/1") == 0
+    assert len(list(Path("runs/teachers").iterdir())) == 4
+
+
+def test_one_that_was_stopped_ends_with_the_same_weights(here, capsys, monkeypatch):
+    options = ["--text", "text.txt", "--trainer.max_epochs", "3"]
+    assert distill(*options) == 0
+    before = NERModule.training_step
+
+    def stopped(self, batch):
+        if self.trainer.global_step == 12:  # within the second of three epochs
+            import signal
+
+            os.kill(os.getpid(), signal.SIGTERM)
+        return before(self, batch)
+
+    monkeypatch.setattr(NERModule, "training_step", stopped)
+    assert distill(*options) == 143
+    assert "Resume with: ner-lightning fit --run runs/student/2" in capsys.readouterr().out
+    monkeypatch.setattr(NERModule, "training_step", before)
+    assert main(["fit", "--run", "runs/student/2"]) == 0
+    assert same(weights("runs/student/1"), weights("runs/student/2"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--model.use_crf", "false"],
+        ["--model.loss.ce", "0", "--model.loss.crf", "0"],
+        ["--data.encoding.context", "64", "--data.batches.tokens", "128"],
+        ["--model.attention", "causal", "--temperature", "2"],
+        ["--trainer.accumulate_grad_batches", "2"],
+    ],
+    ids=" ".join,
+)
+def test_students_of_every_kind(here, options):
+    assert distill("--text", "text.txt", "--trainer.max_epochs", "2", *options) == 0
+    assert main(["validate", "runs/student/1"]) == 0
+
+
+def test_a_student_of_another_family_and_tokenizer(here):
+    assert distill("--text", "text.txt", "--trainer.max_epochs", "2", recipe="bert.yaml") == 0
+    assert distill("--trainer.max_epochs", "1", teacher="runs/student/1") == 0  # and back
+
+
+@pytest.mark.parametrize("form", ["merged", "onnx"])
+def test_an_exported_folder_teaches(here, form):
+    assert main(["export", "runs/a/1", "--output", "out", "--format", form]) == 0
+    assert distill("--trainer.max_epochs", "1", teacher="out") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config", "recipe.yaml"], "name the teacher first: ner-lightning distill RUN --config"),
+        (["runs/both/1"], "name a recipe, whose backbone and data are used: --config"),
+        (["runs/none/1", "--config", "recipe.yaml"], "runs/none/1"),
+        (
+            ["runs/both/1", "--config", "recipe.yaml", "--temperature", "0"],
+            "--temperature is 0.0; it must be",
+        ),
+        (["runs/both/1", "--config", "recipe.yaml", "--text", "none.txt"], "none.txt: cannot be read"),
+        (
+            ["runs/both/1", "--config", "recipe.yaml", "--data.types", "[PER,ORG,LOC,MISC,EVENT]"],
+            "the teacher knows .*, but the student's data have .*EVENT",
+        ),
+        (
+            ["runs/both/1", "--config", "recipe.yaml", "--data.supervision.teacher", "x"],
+            "`distill` sets data.supervision.teacher itself",
+        ),
+        (["runs/both/1", "--config", "recipe.yaml", "--modle.lr", "1"], "modle.lr"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_computed(here, capsys, words, message):
+    assert main(["distill", *words]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") <= 3
+    assert not Path("runs/teachers").exists()
+
+
+def test_a_teacher_without_a_weight_is_refused(here, capsys):
+    assert distill("--trainer.max_epochs", "1") == 0
+    (folder,) = Path("runs/teachers").iterdir()
+    fit = ["fit", "--config", "recipe.yaml", "--data.supervision.teacher", str(folder)]
+    assert main(fit) == 2
+    assert "model.loss.kl is 0: nothing is learned from it" in capsys.readouterr().err
+    assert main(["fit", "--config", "recipe.yaml", "--model.loss.kl", "1", "--trainer.max_epochs", "1"]) == 0
+    assert "--model.loss.kl has no effect here: data.supervision.teacher" in capsys.readouterr().out
