@@ -176,9 +176,8 @@ def test_commands_of_the_docs_exist_with_their_options(words):
             for action in data_options.parser(f"data {rest[0]}")._actions
             for name in action.option_strings
         }
-    if command in {"baseline", "memory", "pretrain"} or rest[:1] == [
-        "audit"
-    ]:  # they take a recipe's options as well
+    # These take a recipe's options as well.
+    if command in {"baseline", "distill", "memory", "pretrain"} or rest[:1] == ["audit"]:
         known |= set(option_names("fit"))
     for word in rest:
         if word.startswith("--"):

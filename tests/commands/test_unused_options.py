@@ -35,6 +35,7 @@ IDLE = {
     "--model.loss.crf 2 --model.use_crf false": None,
     "--model.optimizer.lr 0.1": "--model.architecture.unfreeze_top 1",
     "--model.cache.folder x": "--model.cache.enabled true",
+    "--model.loss.kl 1": "--data.supervision.teacher x",
     "--model.revision=main": "--model.backbone org/name",
     "--data.batches.size 3": "--data.batches.tokens null",
     "--data.dataset x --data.source.class_path ner_lightning.data.sources.Source "
@@ -67,7 +68,7 @@ def test_what_does_nothing_is_said(recipe, caplog, words):
 def test_each_rule_is_tried():
     tried = {words.partition(" ")[0].partition("=")[0].removeprefix("--") for words in IDLE}
     for rule in RULES:
-        assert any(option.startswith(name) for option in tried for name in rule.options), rule.why
+        assert any(option.startswith(name) for option in tried for name in rule.options), rule.reason
 
 
 def test_settings_of_files_alone_are_not_named(recipe, caplog):

@@ -133,7 +133,7 @@ def test_batches_have_what_the_teacher_says_of_their_sentences(llama, tmp_path, 
     assert batch.weights is None
     assert data.dataset("valid")[[0]].teacher is None
     counts = data.corpus.entity_counts()
-    assert sum(counts["PER"].values()) == 5  # of the annotated sentences alone
+    assert sum(counts["PER"].values()) == 4  # of the annotated sentences alone
 
 
 def test_text_counts_as_much_as_it_is_told_to(llama, tmp_path):
