@@ -5,6 +5,7 @@
 `python tests/rank_jobs.py modes FOLDER` trains a few steps in each way of training on two ranks.
 `python tests/rank_jobs.py torchrun FOLDER` runs a recipe of one device in two ranks of torchrun's.
 `python tests/rank_jobs.py quantized FOLDER` trains around 4-bit weights on one rank and on two.
+`python tests/rank_jobs.py distilled FOLDER` distills a tagger on one rank and on two.
 `python tests/rank_jobs.py epochs FOLDER` counts the batches, sentences and validations of eight epochs.
 """
 
@@ -171,6 +172,23 @@ def quantized(folder: Path) -> dict[str, object]:
     return {"weights": _distance(*states), "steps": steps, "predictions": predictions}
 
 
+def distilled(folder: Path) -> dict[str, object]:
+    """A student on one rank, and on two of half its batch that also write what it learns from."""
+    forks.run(folder, ["fit", "--config", "recipe.yaml", "--name", "teacher"], folder / "teacher.log")
+    (folder / "text.txt").write_text("Vera Holt left Lima .\n\nNobody answered .\n", encoding="utf-8")
+    exact = ["--trainer.precision=64-true", "--model.architecture.dropout=0", "--trainer.max_epochs=2"]
+    states, logs = [], []
+    for world, size in ((1, 4), (2, 2)):
+        shutil.rmtree(folder / "runs/teachers", ignore_errors=True)
+        words = ["distill", "runs/teacher/1", "--config", "recipe.yaml", "--name", f"s{world}"]
+        words += ["--text", "text.txt", f"--data.batches.size={size}", *exact]
+        forks.run(folder, words, folder / f"s{world}.log", world)
+        last = torch.load(folder / f"runs/s{world}/1/checkpoints/last.ckpt", weights_only=True)
+        states.append(last["state_dict"])
+        logs.append((folder / f"s{world}.log").read_text())
+    return {"weights": _distance(*states), "steps": last["global_step"], "logs": logs}
+
+
 def epochs(folder: Path) -> dict[str, object]:
     """Each epoch's training batches by rank, as lists of sentences, and the epochs that were validated."""
     sentences = (folder / "data/train.txt").read_text().strip().split("\n\n")
@@ -265,5 +283,5 @@ if __name__ == "__main__":
     where.mkdir(parents=True)
     prepare(where)
     jobs = {"metrics": metrics, "steps": steps, "modes": modes, "epochs": epochs, "torchrun": torchrun}
-    jobs["quantized"] = quantized
+    jobs |= {"quantized": quantized, "distilled": distilled}
     print(json.dumps(jobs[sys.argv[1]](where)))

@@ -156,3 +156,12 @@ def test_what_only_says_that_another_rank_ended(monkeypatch):
     assert not lost_another(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     monkeypatch.setenv("RANK", "1")
     assert exit_code(KeyboardInterrupt()) == 0
+
+
+@pytest.mark.slow
+def test_a_student_learns_the_same_on_two_ranks(tmp_path):
+    found = job("distilled", tmp_path / "work")
+    assert found["weights"] < 1e-8
+    assert found["steps"] == 18  # of 32 sentences and 2 untagged ones, twice
+    for log in found["logs"]:  # the first rank alone writes what the teacher says
+        assert log.count("The teacher reads 32 training sentences and 2 untagged ones ...") == 1
