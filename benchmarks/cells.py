@@ -1,9 +1,10 @@
 """Cells: trainings on changed data, each with rows when it ends, so that a program can stop and resume."""
 
 import argparse
+import re
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class Cells:
         options: options that all trainings share.
         command: the program's command line.
         file: the results file.
+        tested: whether the test set is scored as well.
     """
 
     kind: str
@@ -33,6 +35,7 @@ class Cells:
     options: Mapping[str, Any]
     command: Sequence[str]
     file: Path
+    tested: bool = True
 
     def run(self, names: Sequence[str], seed: int, options: Mapping[str, Any]) -> RunResult | None:
         """Trains and scores a cell, and records it.
@@ -45,6 +48,21 @@ class Cells:
         Returns:
             the run; None if it has rows already.
         """
+        return self.measure(names, seed, lambda given: train(self.configs, given | options))
+
+    def measure(
+        self, names: Sequence[str], seed: int, make: Callable[[dict[str, Any]], RunResult]
+    ) -> RunResult | None:
+        """Makes a run and scores it, and records it.
+
+        Args:
+            names: what distinguishes it from other cells.
+            seed: of the training.
+            make: makes the run, from the options that all cells share, a name and the seed.
+
+        Returns:
+            the run; None if it has rows already.
+        """
         recipe = " ".join([self.kind, *(Path(file).stem for file in self.configs)])
         overrides = [*names, *(f"{key}={value}" for key, value in self.options.items())]
         shared: dict[str, Any] = {"config": recipe, "overrides": overrides, "seed": seed}
@@ -53,9 +71,11 @@ class Cells:
             print(f"{label}: measured already", flush=True)
             return None
         begin = time.monotonic()
-        given = {**self.options, "name": "_".join([self.kind.replace(" ", "_"), *names]).replace(" ", "_")}
-        run = train(self.configs, given | {"seed_everything": seed} | options)
-        evaluate(run)
+        name = re.sub(r"[^\w.-]+", "_", "_".join([self.kind, *names]))
+        given: dict[str, Any] = {**self.options, "name": name}
+        run = make(given | {"seed_everything": seed})
+        if self.tested:
+            evaluate(run)
         shared["minutes"] = (time.monotonic() - begin) / 60
         shared["command"] = shlex.join(["python", *self.command])
         rows = rows_of(run.path, shared)
@@ -70,13 +90,15 @@ def add_options(parser: argparse.ArgumentParser, recipe: Sequence[str]) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--config", nargs="+", default=list(recipe), help="a recipe and overlays")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of all cells")
+    parser.add_argument("--valid_only", action="store_true", help="do not score the test set")
     parser.add_argument("--record", type=Path, default=results.FILE, help="the results file to add rows to")
 
 
 def cells_of(kind: str, script: str, options: argparse.Namespace, words: Sequence[str]) -> Cells:
     """The cells that the options of `add_options` describe."""
     shared = dict(option.split("=", 1) for option in options.option)
-    return Cells(kind, options.config, shared, [f"benchmarks/{script}", *words], options.record)
+    command = [f"benchmarks/{script}", *words]
+    return Cells(kind, options.config, shared, command, options.record, tested=not options.valid_only)
 
 
 def rows_of(run: Path, shared: dict[str, Any]) -> list[dict[str, Any]]:

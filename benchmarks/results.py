@@ -193,6 +193,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "tagger_group": bench("tagger group"),
     "taggers_under_load": bench("taggers under load"),
     "nf4_weights": cells("nf4 weights"),
+    "distillation": cells("distillation"),
     "calibration": bench("calibration"),
     "data": bench("data"),
     "audit": bench("audit"),

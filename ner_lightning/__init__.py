@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ner_lightning.commands.api import evaluate, train
+    from ner_lightning.commands.api import distill, evaluate, train
     from ner_lightning.data.schemes import LabelSet
     from ner_lightning.inference.ner_tagger import NERTagger
     from ner_lightning.metrics.entity_f1 import EntityF1
@@ -25,6 +25,7 @@ __all__ = [
     "NERModule",
     "NERTagger",
     "__version__",
+    "distill",
     "evaluate",
     "train",
 ]
@@ -36,6 +37,7 @@ _MODULES = {
     "LabelSet": "data.schemes",
     "NERModule": "training.module",
     "NERTagger": "inference.ner_tagger",
+    "distill": "commands.api",
     "evaluate": "commands.api",
     "train": "commands.api",
 }

@@ -1,4 +1,4 @@
-"""`train` and `evaluate`: what `fit`, `validate` and `test` do, for Python code and notebooks."""
+"""`train`, `distill` and `evaluate`: what the commands do, for Python code and notebooks."""
 
 import json
 import signal
@@ -9,9 +9,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.commands import fit
 from ner_lightning.commands.consent import FLAG
 from ner_lightning.commands.disk_errors import explain_disk_error
+from ner_lightning.commands.main import command_module
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.runs.folder import STAGES, Run, short
@@ -86,6 +86,39 @@ def train(
     return RunResult(run.path.resolve(), run.read("metrics.json"), trust_remote_code)
 
 
+def distill(
+    teacher: RunResult | str | Path,
+    config: str | Path | Sequence[str | Path],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    text: Sequence[str | Path] = (),
+    temperature: float = 1.0,
+    trust_remote_code: bool = False,
+) -> RunResult:
+    """Trains a tagger on the probabilities of another one, as `ner-lightning distill` does.
+
+    Args:
+        teacher: what `train` returned, a run folder (also of an ensemble), a checkpoint or an exported folder.
+        config: the student's recipe, as for `train`.
+        overrides: its options by their dotted keys; they win over files.
+        text: files or folders of text without tags.
+        temperature: divides all scores of teacher and student; above 0.
+        trust_remote_code: run Python code that comes with a backbone.
+
+    Returns:
+        the student's run.
+
+    Raises:
+        UserError: an option, a file or a setting is not as it must be, or the teacher has other entity types.
+        KeyboardInterrupt: Ctrl-C; the run was saved first.
+    """
+    files = [config] if isinstance(config, str | Path) else config
+    words = [str(teacher.path if isinstance(teacher, RunResult) else teacher)]
+    words += [*(f"--config={file}" for file in files), *(f"--text={file}" for file in text)]
+    run = _run("distill", [*words, f"--temperature={temperature}"], overrides, trust_remote_code)
+    return RunResult(run.path.resolve(), run.read("metrics.json"), trust_remote_code)
+
+
 def evaluate(
     run: RunResult | str | Path | None = None,
     split: str = "test",
@@ -121,7 +154,8 @@ def _run(command: str, words: list[str], overrides: Mapping[str, Any] | None, tr
     options = [f"--{key}={_text(key, value)}" for key, value in (overrides or {}).items()]
     with isolated():
         try:
-            return fit.run(command, [*words, *options, *[FLAG] * trust])
+            run: Run = command_module(command).run(command, [*words, *options, *[FLAG] * trust])
+            return run
         except OSError as error:
             raise explain_disk_error(error, command) or error from error
         except Interrupted as stop:

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from ner_lightning.commands.recipe import RecipeCLI
     from ner_lightning.data.sentence import Sentence
     from ner_lightning.inference.loading import TaggerFiles
+    from ner_lightning.runs.folder import Run
 
 EXAMPLE = "configs/smollm2_conll2003.yaml"
 TEACHERS = "teachers"  # the folder in that of runs
 WAITED = 2.0  # seconds between looks for what the first rank writes
 
 
-def run(subcommand: str, args: Sequence[str]) -> None:
-    """Runs the command; raises UserError at a user's mistake."""
+def run(subcommand: str, args: Sequence[str]) -> "Run":
+    """Runs the command; returns the student's run, and raises UserError at a user's mistake."""
     options, rest = parser(subcommand).parse_known_args(_named(args))
     if options.teacher is None:
         raise UserError(f"name the teacher first: ner-lightning {subcommand} RUN --config {EXAMPLE}")
@@ -42,7 +43,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         folder = _teacher_folder(options, recipe, trust=take_consent(list(rest)))
         del recipe
     more = [f"--runs={options.runs}", f"--data.supervision.teacher={folder}"]
-    fit.run("fit", [*rest, *more], typed=[subcommand, *args])
+    return fit.run("fit", [*rest, *more], typed=[subcommand, *args])
 
 
 def _named(args: Sequence[str]) -> list[str]:

@@ -1,0 +1,108 @@
+"""What a student keeps of an ensemble: python benchmarks/distillation.py --record docs/results.json.
+
+Trains members, one for each seed, puts them together, and distills as many students from the ensemble, each
+with the recipe and the cost of one member. With `--untagged`, students also learn from further sentences of
+the training file without their tags. A cell is an arm with a seed; it is skipped if it has rows.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cells import Cells, add_options, cells_of
+
+from ner_lightning.commands.api import RunResult, distill, evaluate
+from ner_lightning.commands.main import main as ner_lightning
+from ner_lightning.data.readers.sentences import read_sentences
+from ner_lightning.runs.folder import Run
+
+RECIPE = ("configs/quickstart.yaml",)
+CONFIG = "distillation"
+ENSEMBLE = "distillation_ensemble"
+
+
+def write_untagged(path: Path, file: Path, skipped: int, count: int) -> None:
+    """Writes the words of some sentences of a file, without their tags."""
+    rows = [
+        json.dumps({"tokens": sentence.words, "document": sentence.document}, ensure_ascii=False)
+        for sentence in read_sentences(file)[skipped : skipped + count]
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+
+
+def together(members: Sequence[Path], *, validated: bool = True) -> RunResult:
+    """The ensemble of members, validated."""
+    words = ["ensemble", *map(str, members), "--name", ENSEMBLE]
+    if ner_lightning(words):
+        raise SystemExit(2)
+    run = Run(Path("runs/last").resolve())
+    if validated:
+        evaluate(run.path, "valid")
+    return RunResult(run.path, run.read("metrics.json"))
+
+
+def finished(name: str) -> list[Path]:
+    """The run folders of an arm, by number."""
+    return sorted(Path("runs").glob(f"{name}/[0-9]*"), key=lambda path: int(path.name))
+
+
+def students(cells: Cells, options: Any, teacher: Path) -> None:
+    """Distills a student for each seed."""
+    text = [options.folder / "untagged.jsonl"] if options.untagged else []
+    if text:
+        limit = int(dict(cells.options)["data.limits.train"])
+        write_untagged(text[0], options.train_file, limit, options.untagged)
+    names = ["student", *([f"{options.untagged:,} untagged sentences"] if text else [])]
+    settings: dict[str, Any] = dict(option.split("=", 1) for option in options.student)
+    names += [f"{key}={value}" for key, value in settings.items()]
+    for seed in options.seeds:
+        cells.measure(
+            names,
+            seed,
+            lambda given: distill(
+                teacher, cells.configs, given | settings, text=text, temperature=options.temperature
+            ),
+        )
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the cells that have no rows yet."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    add_options(parser, RECIPE)
+    add = parser.add_argument
+    add("--arms", nargs="+", choices=("members", "ensemble", "students"))
+    add(
+        "--untagged",
+        type=int,
+        default=0,
+        metavar="N",
+        help="sentences after data.limits.train of --train_file",
+    )
+    add("--train_file", type=Path, default=Path("data/conll2003/train.txt"))
+    add("--student", action="append", default=[], metavar="KEY=VALUE", help="an option of students alone")
+    add("--temperature", type=float, default=1.0)
+    add("--folder", type=Path, default=Path("runs/distillation"), help="of the text")
+    words = list(sys.argv[1:] if args is None else args)
+    options = parser.parse_args(words)
+    cells = cells_of(CONFIG, "distillation.py", options, words)
+    arms = options.arms or ("members", "ensemble", "students")
+    if "members" in arms:
+        for seed in options.seeds:
+            cells.run(["member"], seed, {})
+    members = finished("distillation_member")
+    if "ensemble" in arms:
+        seeds = ", ".join(map(str, options.seeds))
+        cells.measure([f"ensemble of seeds {seeds}"], options.seeds[0], lambda _: together(members))
+    if "students" in arms:
+        made = finished(ENSEMBLE)
+        teacher = made[-1] if made else together(members, validated=False).path
+        students(cells, options, teacher)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
