@@ -80,7 +80,7 @@ def main(args: Sequence[str] | None = None) -> int:
         type=int,
         default=0,
         metavar="N",
-        help="sentences after data.limits.train of --train_file",
+        help="sentences after data.limits.train",
     )
     add("--train_file", type=Path, default=Path("data/conll2003/train.txt"))
     add("--student", action="append", default=[], metavar="KEY=VALUE", help="an option of students alone")

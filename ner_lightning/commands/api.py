@@ -98,7 +98,7 @@ def distill(
     """Trains a tagger on the probabilities of another one, as `ner-lightning distill` does.
 
     Args:
-        teacher: what `train` returned, a run folder (also of an ensemble), a checkpoint or an exported folder.
+        teacher: what `train` returned, a run folder (of an ensemble, too), a checkpoint or an export.
         config: the student's recipe, as for `train`.
         overrides: its options by their dotted keys; they win over files.
         text: files or folders of text without tags.
