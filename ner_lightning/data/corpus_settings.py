@@ -114,6 +114,8 @@ class Encoding:
         overlap: sub-tokens that consecutive windows of a long sentence share, words permitting.
         context: read consecutive sentences of a document together, a line each, up to this many sub-tokens;
             null reads each sentence alone. `batches.size` then counts such passages.
+        margin: with `context`, also read up to this many sub-tokens of the document before each passage and
+            after it, which are tagged in their own passages: no sentence is at the edge of what is read.
         repeats: write the text this many times more, a line each, and tag its last copy: right context for a
             causal model (Springer et al. 2024).
     """
@@ -121,6 +123,7 @@ class Encoding:
     max_length: PositiveInt | None = None
     overlap: NonNegativeInt = 64
     context: PositiveInt | None = fixed("weights", None)
+    margin: NonNegativeInt = 0
     repeats: NonNegativeInt = fixed("weights", 0)
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from ner_lightning.data.tokenization.alignment import (
 from ner_lightning.data.tokenization.windows import owners, passages, windows
 from ner_lightning.errors import UserError
 
+NONE = np.zeros(0, dtype=np.int64)
 CHUNK = 1024  # sentences per tokenizer call: enough to amortise it, little enough to show progress
 
 
@@ -107,6 +108,7 @@ class Encoder:
         self.line = np.array([i for i in line if i != tokenizer.unk_token_id], dtype=np.int64)
         self.max_length = settings.max_length or DEFAULT
         self.overlap, self.context, self.repeats = settings.overlap, settings.context, settings.repeats
+        self.margin = settings.margin
         special = len(self.prefix) + len(self.suffix) + self.repeats * len(self.line)
         self.capacity = (self.max_length - special) // (self.repeats + 1)
         copies = f", for each of {self.repeats + 1} copies" if self.repeats else ""
@@ -120,6 +122,11 @@ class Encoder:
             raise UserError(
                 f"data.encoding.context is {self.context}; it must be at least 1 and at most "
                 f"{self.capacity}, which is data.encoding.max_length less {special} special tokens{copies}"
+            )
+        if self.margin and (self.context is None or self.context + 2 * self.margin > self.capacity):
+            raise UserError(
+                f"data.encoding.margin is {self.margin}, which needs data.encoding.context; context and "
+                f"twice the margin may be at most {self.capacity} sub-tokens together"
             )
         pad = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
         self.pad_id = next(token for token in pad if token is not None)  # masked, so any id will do
@@ -145,7 +152,7 @@ class Encoder:
             whole = list(members)
             lengths = [len(sentence.ids) + len(self.line) for sentence in whole]
             for begin, end in passages(lengths, self.context):
-                yield self._passage(whole[begin:end])
+                yield self._passage(whole[begin:end], *self._margins(whole, begin, end))
 
     def _tokenise(self, sentences: Sequence[Sequence[str]]) -> Iterator[_Tokenised]:
         numbered = enumerate(sentences)
@@ -163,8 +170,31 @@ class Encoder:
                 )
                 yield _Tokenised(index, *clip(*pieces, self.capacity))
 
-    def _passage(self, sentences: Sequence[_Tokenised]) -> Encoded:
+    def _margins(self, document: Sequence[_Tokenised], begin: int, end: int) -> tuple[Ints, Ints]:
+        """What is read of a document before some of its sentences, and after them; whole words."""
+        size = sum(len(sentence.ids) + len(self.line) for sentence in document[begin:end])
+        most = min(self.margin, (self.capacity - size) // 2)  # a single long sentence leaves less room
+        before = after = NONE
+        for sentence in (document[index] for index in range(begin - 1, -1, -1)):
+            left = most - len(before) - len(self.line)
+            low = int(np.searchsorted(sentence.starts, len(sentence.ids) - left))
+            if low < len(sentence.starts) - 1:
+                before = np.concatenate([sentence.ids[sentence.starts[low] :], self.line, before])
+            if low > 0:  # not the whole of it
+                break
+        for sentence in (document[index] for index in range(end, len(document))):
+            left = most - len(after) - len(self.line)
+            high = int(np.searchsorted(sentence.starts, left, side="right")) - 1
+            if high > 0:
+                after = np.concatenate([after, self.line, sentence.ids[: sentence.starts[high]]])
+            if high < len(sentence.starts) - 1:  # not the whole of it
+                break
+        return before, after
+
+    def _passage(self, sentences: Sequence[_Tokenised], before: Ints = NONE, after: Ints = NONE) -> Encoded:
         """Encodes sentences, each on a line of its own, as one window; a single long one as several.
+
+        What is read before and after them has no words to tag; a long sentence is read without.
 
         Indices of sub-tokens refer to the passage's text first, and then to each word's own window.
         """
@@ -178,8 +208,13 @@ class Encoder:
         if len(sentences) == 1:
             ranges = windows(sentences[0].starts, self.capacity, self.overlap)
         bodies = [text[first[low] : last[high - 1] + 1] for low, high in ranges]
+        ahead = [len(self.prefix)] * len(bodies)
+        if len(bodies) == 1:
+            bodies = [np.concatenate([before, bodies[0], after])]
+            ahead = [len(self.prefix) + len(before)]
         # In each window, words are read from the last copy of the body.
-        ahead = [len(self.prefix) + self.repeats * (len(body) + len(self.line)) for body in bodies]
+        copies = [self.repeats * (len(body) + len(self.line)) for body in bodies]
+        ahead = [start + more for start, more in zip(ahead, copies, strict=True)]
         shifts = np.array(ahead) - first[[low for low, _ in ranges]]  # from text to window. (windows,)
         owner = owners(ranges, len(first))  # the window from which each word is read. (W,)
         return Encoded(

@@ -128,6 +128,46 @@ def test_sentences_of_a_document_are_read_together_a_line_each(family):
         assert window.tolist() == [*alone.prefix, *np.concatenate(inner), *alone.suffix]
 
 
+@pytest.mark.parametrize("repeats", [0, 1])
+@pytest.mark.parametrize("margin", [1, 5, 12, 40])
+def test_a_margin_is_the_text_around_a_passage(family, margin, repeats):
+    _, tokenizer = family
+    bare = Encoder(tokenizer, Encoding(context=24, repeats=repeats))
+    wide = Encoder(tokenizer, Encoding(context=24, margin=margin, repeats=repeats))
+    whole = Encoder(tokenizer, Encoding(context=500))
+    documents = [0] * len(SENTENCES)
+    (everything,) = whole.encode(SENTENCES, documents)
+    text = everything.windows[0].tolist()
+    words = list(zip(everything.first.tolist(), everything.last.tolist(), strict=True))
+    begin = 0
+    for one, other in zip(bare.encode(SENTENCES, documents), wide.encode(SENTENCES, documents), strict=True):
+        assert other.index.tolist() == one.index.tolist()
+        assert pieces(wide, other) == pieces(bare, one)
+        # The last copy is a part of the document's text, which begins and ends with whole words.
+        end = begin + len(other.first)
+        low, high = words[begin][0], words[end - 1][1] + 1
+        before = int(other.first[0]) - len(wide.prefix)
+        after = len(other.windows[0]) - len(wide.suffix) - int(other.last[-1]) - 1
+        if repeats:
+            before -= (len(other.windows[0]) - len(wide.prefix) - len(wide.suffix) + len(wide.line)) // 2
+        assert 0 <= before <= margin
+        assert 0 <= after <= margin
+        body = text[low - before : high + after]
+        assert other.windows[0].tolist()[-len(body) - len(wide.suffix) :] == [*body, *wide.suffix]
+        assert before == 0 or low - before in {first for first, _ in words}
+        assert after == 0 or high + after - 1 in {last for _, last in words}
+        begin = end
+    assert begin == len(words)
+
+
+def test_a_long_sentence_leaves_less_room_for_its_margin():
+    encoder = Encoder(tiny.llama3_tokenizer(), Encoding(max_length=40, overlap=4, context=8, margin=15))
+    long = ["a"] * 15
+    found = list(encoder.encode([["b"] * 7, long, ["c"] * 7], [0, 0, 0]))
+    assert [len(e.windows) for e in found] == [1, 1, 1]
+    assert max(len(ids) for e in found for ids in e.windows) <= 40
+
+
 def test_without_documents_each_sentence_is_read_alone():
     encoder = Encoder(tiny.llama3_tokenizer(), Encoding(context=500))
     assert [len(e.index) for e in encoder.encode(SENTENCES)] == [1] * len(SENTENCES)
@@ -173,6 +213,8 @@ def test_repeated_text_is_read_from_its_last_copy(family, limits):
     [
         ({"context": 600}, r"data\.encoding\.context is 600; it must be at least 1 and at most 511"),
         ({"context": 0}, r"data\.encoding\.context is 0"),
+        ({"margin": 8}, r"margin is 8, which needs data\.encoding\.context"),
+        ({"context": 400, "margin": 56}, "context and twice the margin may be at most 511"),
         ({"repeats": -1}, r"data\.encoding\.repeats is -1"),
         ({"repeats": 300}, "301 copies"),
     ],
