@@ -86,6 +86,7 @@ def test_a_student_of_an_ensemble_gives_its_probabilities(here, capsys):
     assert distill("--text", "text.txt") == 0
     said = capsys.readouterr().out
     assert "The teacher reads 32 training sentences and 4 untagged ones ..." in said
+    assert "text         4 sentences without tags; runs/both/1 is the teacher" in said
     words = [words for words, _ in tiny.sentences(tiny.TRAIN)]
     assert main(["fit", "--config", "recipe.yaml", "--name", "alone"]) == 0
     assert agreement("runs/student/1", words) < agreement("runs/alone/1", words)

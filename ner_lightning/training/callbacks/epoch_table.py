@@ -75,6 +75,9 @@ class EpochTable(Callback):
             file = Path(split["origin"])  # or the name of a data set on the Hub
             origin = "bundled sample" if file.parent == SAMPLE_FOLDER else short(file)
             say(f"{name:<6}{split['sentences']:>8,} sentences: {entities}   ({origin})")
+        if teacher := about.get("teacher"):
+            who, untagged = teacher["teacher"]["run"], teacher["text_sentences"]
+            say(f"text  {untagged:>8,} sentences without tags; {who} is the teacher of these and of train")
         share = f"{about['trained_parameters']:,} of {about['parameters']:,} parameters"
         say(f"{share} are trained; everything goes to {short(self.run.path)}")
         assert isinstance(pl_module, NERModule)
