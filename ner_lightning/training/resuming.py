@@ -37,8 +37,14 @@ def check_settings(checkpoint: Mapping[str, Any], given: Mapping[str, Any], *, t
         training: whether it is to be trained further.
 
     Raises:
-        UserError: a setting differs that decides what the weights mean.
+        UserError: a setting differs that decides what the weights mean, or the checkpoint cannot be trained.
     """
+    if training and (made := checkpoint.get("soup")):
+        raise UserError(
+            f"the checkpoint is the mean of the weights of {made['members']} runs: there is no optimizer state "
+            "to resume from.\nTrain its members further, and average them again: "
+            "ner-lightning ensemble --soup RUN RUN"
+        )
     trained = _part(checkpoint, "config")
     for level in ("weights", "training") if training else ("weights",):
         for key, old, new in _changed(FIXED[level], trained, given):
