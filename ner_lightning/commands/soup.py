@@ -37,8 +37,8 @@ def check_soup(first: Member, other: Member, *, trust: bool = False) -> None:
     check_same(first, other, (key for key in compared if key not in FREE), WHAT)
     if adapted and first.setting("model.lora.dora"):
         raise UserError(
-            f"{first.address} and {other.address} have model.lora.dora true: DoRA scales each row of a weight\n"
-            "to a learned norm, so the mean of such weights is no adapter; leave out --soup"
+            f"{first.address} and {other.address} have model.lora.dora true: DoRA sets the norms of the rows "
+            "of\nweights, so the mean of such weights is no adapter; leave out --soup"
         )
     one, two = (member.checkpoint["backbone"] for member in (first, other))
     if one["weights"] != two["weights"]:
