@@ -140,6 +140,20 @@ def test_an_ensemble_is_named_after_its_members():
         "ensemble",
     ]
     assert record.recipe_of({"members": [member("1") | {"command": None}] * 2})[0] == []
+    for lost, options in ((None, []), (0.1, ["--soup_rank 8"])):
+        soup = seeds | {"soup": {"members": 2, "rank": 8, "lost": lost}}
+        assert record.recipe_of(soup) == (
+            ["a", "soup"],
+            ["--model.optimizer.lr 1", *options, "of seeds 1, 2"],
+        )
+    soup = mixed | {"soup": {"members": 2, "rank": 8, "lost": None}}
+    assert record.recipe_of(soup) == (["a", "soup"], ["of a seed 1 + a --model.optimizer.lr 1 seed 2"])
+    soup["seed"] = 1
+    nested = {"members": [soup, member("3")]}
+    assert record.recipe_of(nested) == (
+        ["a", "ensemble"],
+        ["of a soup of a seed 1 + a --model.optimizer.lr 1 seed 2 seed 1 + a seed 3"],
+    )
 
 
 def test_a_flag_takes_no_value():
