@@ -110,13 +110,14 @@ class Experiment:
 
 
 def _made_of(about: Mapping[str, Any]) -> str:
+    """The same from `run.json`; a member that was made of others is named by those."""
     members = about.get("members")
     if not members:
         return ""
-    # A member that was made of others is named by what it was made of, and one without a seed by its address.
+    seeds = [member.get("seed") for member in members]
     names = [
-        f"({inner})" if (inner := _made_of(member)) else str(member.get("seed") or member.get("run"))
-        for member in members
+        f"({inner})" if (inner := _made_of(member)) else str(seed if seed is not None else member.get("run"))
+        for member, seed in zip(members, seeds, strict=True)
     ]
     return f"{'soup' if about.get('soup') else 'ensemble'} of seeds {', '.join(names)}"
 

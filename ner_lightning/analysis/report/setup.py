@@ -72,9 +72,10 @@ def _soup(made: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> Iter
     """What a soup was made of, and how far it is from the mean of that."""
     yield ["members", f"a soup of {len(members)}: the mean of their weights"]
     for number, member in enumerate(members, 1):
+        seed = UNKNOWN if member["seed"] is None else member["seed"]
         yield [
             f"member {number}",
-            f"{_last(member['run'])}, seed {member['seed']}, checkpoint {member['checkpoint'][:23]}",
+            f"{_last(member['run'])}, seed {seed}, checkpoint {member['checkpoint'][:23]}",
         ]
     if made["rank"]:
         lost = "the exact mean" if made["lost"] is None else f"{made['lost']:.2%} of the mean's norm is lost"
