@@ -151,26 +151,29 @@ def _pretraining(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
 def recipe_of(about: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Names of the config files of a run, and options that change what is trained, but for the seed.
 
-    An ensemble has those of its members: once if they are seeds of one recipe, else each one's. A student has
-    its own and its teacher's.
+    An ensemble or a soup has those of its members: once if they are seeds of one recipe, else each one's. A
+    student has its own and its teacher's.
     """
     members = about.get("members")
     if members is None:
-        configs, overrides = split_command(about["command"])
+        configs, overrides = split_command(about["command"] or ())
         if not about.get("teacher"):
             return configs, overrides
         names, options = recipe_of(about["teacher"]["teacher"])
         return [*configs, "distilled"], [*overrides, f"from {' '.join([*names, *options])}"]
-    recipes = [split_command(member["command"] or ()) for member in members]
+    made = about.get("soup")
+    kind = "ensemble" if made is None else "soup"
+    rank = [] if made is None or made["lost"] is None else [f"--soup_rank {made['rank']}"]
+    recipes = [recipe_of(member) for member in members]
     seeds = [str(member["seed"]) for member in members]
     configs, overrides = recipes[0]
     if all(recipe == recipes[0] for recipe in recipes):
-        return [*configs, "ensemble"] if configs else [], [*overrides, f"of seeds {', '.join(seeds)}"]
+        return [*configs, kind] if configs else [], [*overrides, *rank, f"of seeds {', '.join(seeds)}"]
     each = [
         " ".join([*names, *options, f"seed {seed}"])
         for (names, options), seed in zip(recipes, seeds, strict=True)
     ]
-    return [configs[0], "ensemble"] if configs else [], [f"of {' + '.join(each)}"]
+    return [configs[0], kind] if configs else [], [*rank, f"of {' + '.join(each)}"]
 
 
 def split_command(command: Sequence[str]) -> tuple[list[str], list[str]]:

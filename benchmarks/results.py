@@ -46,8 +46,8 @@ def score_table(rows: Sequence[Row], recipe: str) -> str:
 
 
 def _with_members(run: str, recipe: str) -> str:
-    """A run's configs and options; members of an ensemble that differ in their seed alone are named once."""
-    name, of, members = run.partition(" ensemble of ")
+    """A run's configs and options; members of an ensemble or a soup are named once if only seeds differ."""
+    name, of, members = run.partition(" soup of " if " soup of " in run else " ensemble of ")
     seeds: dict[str, list[str]] = {}
     for member in members.split(" + ") if of else ():
         options, _, seed = member.removeprefix(f"{recipe} ").partition(" seed ")

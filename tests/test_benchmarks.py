@@ -152,6 +152,20 @@ def test_an_ensemble_is_named_after_its_members():
     taught = {"command": command, "teacher": {"teacher": {"run": "runs/both/1", **seeds}}}
     expected = ["--text news.txt", "from a ensemble --model.optimizer.lr 1 of seeds 1, 2"]
     assert record.recipe_of(taught) == (["a", "distilled"], expected)
+    for lost, options in ((None, []), (0.1, ["--soup_rank 8"])):
+        soup = seeds | {"soup": {"members": 2, "rank": 8, "lost": lost}}
+        assert record.recipe_of(soup) == (
+            ["a", "soup"],
+            ["--model.optimizer.lr 1", *options, "of seeds 1, 2"],
+        )
+    soup = mixed | {"soup": {"members": 2, "rank": 8, "lost": None}}
+    assert record.recipe_of(soup) == (["a", "soup"], ["of a seed 1 + a --model.optimizer.lr 1 seed 2"])
+    soup["seed"] = 1
+    nested = {"members": [soup, member("3")]}
+    assert record.recipe_of(nested) == (
+        ["a", "ensemble"],
+        ["of a soup of a seed 1 + a --model.optimizer.lr 1 seed 2 seed 1 + a seed 3"],
+    )
 
 
 def test_a_flag_takes_no_value():

@@ -94,7 +94,7 @@ def comparison(runs: Sequence[Experiment], split: str) -> Iterator[Block]:
         "The runs",
         ["run", "seed", "precision", "recall", "F1", "95% interval"],
         [
-            [run.name, str(run.seed if run.seed is not None else "")]
+            [run.name, run.made_of or str(run.seed if run.seed is not None else "")]
             + [f"{run.splits[split].scores[name].value:.4f}" for name in ("precision", "recall", "f1")]
             + [run.splits[split].scores["f1"].bounds]
             for run in runs

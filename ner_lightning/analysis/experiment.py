@@ -48,6 +48,11 @@ class Experiment:
         return self.about.get("seed")
 
     @property
+    def made_of(self) -> str:
+        """What it was made of, such as `soup of seeds 1, 2, 3`; empty for a run that was trained."""
+        return _made_of(self.about)
+
+    @property
     def model(self) -> Mapping[str, Any]:
         """The settings of the model."""
         return self._section("model")
@@ -98,7 +103,23 @@ class Experiment:
         """The configuration without what differs between seeds of a recipe."""
         config = {k: v for k, v in self.config.items() if k not in {"seed_everything", "runs", "name"}}
         trainer = {k: v for k, v in self.trainer.items() if k not in {"logger", "callbacks"}}
-        return config | {"trainer": trainer, "data": {k: v for k, v in self.data.items() if k != "seed"}}
+        config |= {"trainer": trainer, "data": {k: v for k, v in self.data.items() if k != "seed"}}
+        if soup := self.about.get("soup"):  # otherwise it would pass for a training of its first member's
+            config["soup"] = {k: v for k, v in soup.items() if k != "lost"}
+        return config
+
+
+def _made_of(about: Mapping[str, Any]) -> str:
+    """The same from `run.json`; a member that was made of others is named by those."""
+    members = about.get("members")
+    if not members:
+        return ""
+    seeds = [member.get("seed") for member in members]
+    names = [
+        f"({inner})" if (inner := _made_of(member)) else str(seed if seed is not None else member.get("run"))
+        for member, seed in zip(members, seeds, strict=True)
+    ]
+    return f"{'soup' if about.get('soup') else 'ensemble'} of seeds {', '.join(names)}"
 
 
 def find_experiment(address: str | None, root: Path) -> Experiment:

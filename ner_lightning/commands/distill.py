@@ -109,7 +109,9 @@ def _described(files: "TaggerFiles", options: Any, text: Sequence["Sentence"]) -
 
     own = run_of(files.path)
     about = own.read("run.json") if own else {}
-    facts = {name: about[name] for name in ("command", "seed", "members", "teacher") if about.get(name)}
+    facts = {
+        name: about[name] for name in ("command", "seed", "members", "soup", "teacher") if about.get(name)
+    }
     digest = hashlib.sha256()
     for name in sorted(files.state):
         digest.update(name.encode())

@@ -18,6 +18,7 @@ from ner_lightning.runs.folder import BEST, LAST, Run, check_writable, create, r
 from ner_lightning.system.atomic import replacing
 from ner_lightning.training import ranks
 from ner_lightning.training.launch import RUN_VARIABLE
+from ner_lightning.training.resuming import check_trainable
 
 ALL_OPTIONS = "--help-all"  # `--help` is answered by main.py, without importing anything
 
@@ -123,6 +124,8 @@ def _from_checkpoint(request: _Request) -> tuple[Start, _Stored | None]:
     trained: dict[str, Any] = {
         name: content[name] for name in ("config", "data", "backbone") if name in content
     }
+    if request.training:
+        check_trainable(content)
     if request.training and request.configured:
         return Start(request.words, checkpoint, None, trained), None
     config = trained["config"]
@@ -149,9 +152,13 @@ def _complete(run: Run) -> None:
     """Writes `last` for a run that was killed between its first two checkpoints.
 
     After an epoch `best` is written before `last`, and holds all that `last` would.
+
+    Raises:
+        UserError: it is no training's, so that there is nothing to resume.
     """
     best, last = run.checkpoint(BEST), run.checkpoint(LAST)
     if best.is_file() and not last.exists():
+        check_trainable(run.read("run.json"))
         with replacing(last) as file:
             file.write(best.read_bytes())
 

@@ -75,7 +75,8 @@ def _model(manifest: Mapping[str, Any]) -> Iterator[Block]:
     if size:
         rows.append(["parameters", f"{size:,}, of which {about.get('trained_parameters'):,} were trained"])
     if about.get("run"):
-        rows.append(["run", f"{about['run']}, seed {about.get('seed')}"])
+        seed = f"seed {about.get('seed')}"
+        rows.append(["run", f"{about['run']}, {about.get('made_of') or seed}"])
     yield Table("The model", ["", ""], rows, prose=True)
 
 

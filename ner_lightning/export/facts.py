@@ -30,6 +30,7 @@ def facts(folder: Path | None) -> dict[str, Any]:
     return {
         "run": run.name,
         "seed": run.seed,
+        "made_of": run.made_of,
         "dataset": _dataset(run),
         "data": {
             name: {key: part.get(key) for key in ("sentences", "words", "fingerprint")}

@@ -28,6 +28,23 @@ SPLITS = ("train", "valid")
 SHOWN = 12  # characters of a fingerprint
 
 
+def check_trainable(about: Mapping[str, Any]) -> None:
+    """Checks that a training led to a checkpoint.
+
+    Args:
+        about: the checkpoint, or the `run.json` beside it.
+
+    Raises:
+        UserError: it is the mean of others.
+    """
+    if made := about.get("soup"):
+        raise UserError(
+            f"this is the mean of the weights of {made['members']} runs, so it has no optimizer state to "
+            "resume from.\nTrain its members further, and average them again: "
+            "ner-lightning ensemble --soup RUN RUN"
+        )
+
+
 def check_settings(checkpoint: Mapping[str, Any], given: Mapping[str, Any], *, training: bool) -> None:
     """Compares the settings that a checkpoint was trained with with those at hand.
 

@@ -15,8 +15,8 @@ from jsonargparse import Namespace
 from untrained import write_checkpoint
 
 from ner_lightning.commands import consent, recipe
-from ner_lightning.commands.ensemble import SHARED
 from ner_lightning.commands.main import main
+from ner_lightning.commands.members import SHARED
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.system.ranges import Ranged

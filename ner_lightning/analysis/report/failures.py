@@ -193,8 +193,8 @@ def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block
     if run.folder and "test" not in run.splits:
         texts.append("There are no test predictions: every score is on sentences that took part in choices.")
     if not several:
-        seed = f", seed {run.seed}" if run.seed is not None else ""
-        texts.append(f"One run{seed}: the variation over seeds is not measured.")
+        seed = run.made_of or (f"seed {run.seed}" if run.seed is not None else "")
+        texts.append(f"One run{f', {seed}' if seed else ''}: the variation over seeds is not measured.")
     analysis = run.splits[split]
     counts = {name: len(other.predictions.rows) for name, other in run.splits.items()}
     sizes = [f"{n:,} {'sentence' if n == 1 else 'sentences'} ({name})" for name, n in counts.items()]

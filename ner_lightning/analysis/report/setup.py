@@ -1,6 +1,6 @@
 """The report's sections on data, model and objective, and how they differ from language modelling."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,25 @@ def model(run: Experiment) -> Iterator[Block]:
         rows.append(["what is trained", _trained(run.model)])
         if others := run.model.get("members"):  # absent from older runs
             rows.append(["members", f"an ensemble of {1 + len(others)}; this table describes the first"])
+        if made := run.about.get("soup"):
+            rows += _soup(made, run.about["members"])
     if best := run.best_checkpoint:
         rows.append(["checkpoint", f"{best.stat().st_size / 1e6:,.1f} MB, only what was trained"])
     yield Table("The model", ["", ""], rows, prose=True)
+
+
+def _soup(made: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """What a soup was made of, and how far it is from the mean of that."""
+    yield ["members", f"a soup of {len(members)}: the mean of their weights"]
+    for number, member in enumerate(members, 1):
+        seed = UNKNOWN if member["seed"] is None else member["seed"]
+        yield [
+            f"member {number}",
+            f"{_last(member['run'])}, seed {seed}, checkpoint {member['checkpoint'][:23]}",
+        ]
+    if made["rank"]:
+        lost = "the exact mean" if made["lost"] is None else f"{made['lost']:.2%} of the mean's norm is lost"
+        yield ["mean of the adapters", f"rank {made['rank']}, {lost}"]
 
 
 def _trained(settings: Mapping[str, Any]) -> str:

@@ -98,7 +98,7 @@ def _set_up(run: Experiment) -> list[list[str]]:
     if about := run.about:
         memory, steps = about.get("peak_memory_bytes"), about.get("steps")
         rows += [
-            ["seed", str(about.get("seed", UNKNOWN))],
+            ["seed", run.made_of or str(about.get("seed", UNKNOWN))],
             ["epochs", str(about.get("epochs", UNKNOWN))],
             ["steps", UNKNOWN if steps is None else f"{steps:,}"],
             ["peak memory", UNKNOWN if memory is None else f"{memory / 2**30:.2f} GiB"],

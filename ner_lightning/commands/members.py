@@ -1,0 +1,185 @@
+"""Trained taggers that become one: what is read of each, how two are compared, how the result is written."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ner_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ner_lightning.runs.folder import Run
+
+# What the checkpoint has of its first member's, since Lightning reads it.
+SHARED = ("epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "random_states")
+NESTED = ("soup", "members", "teacher")  # what run.json says of a member that was made of others
+
+
+class Member(NamedTuple):
+    """A trained tagger: its address as it was given, its checkpoint's path and content."""
+
+    address: str
+    path: Path
+    checkpoint: Mapping[str, Any]
+
+    def settings(self, section: str) -> Mapping[str, Any]:
+        """Settings of `model` or `data`."""
+        settings: Mapping[str, Any] = self.checkpoint["config"][section]
+        return settings
+
+    def setting(self, key: str) -> Any:
+        """A setting by its dotted key."""
+        value = self.checkpoint["config"]
+        for name in key.split("."):
+            value = value.get(name)
+        return value
+
+    def state(self) -> dict[str, "Tensor"]:
+        """Its trained parameters, by their names in `Tagger`."""
+        from ner_lightning.training.module import PREFIX
+
+        state = self.checkpoint["state_dict"]
+        return {name.removeprefix(PREFIX): value for name, value in state.items()}
+
+    def about(self) -> dict[str, Any]:
+        """What `run.json` of the result says of it."""
+        from ner_lightning.runs.folder import run_of
+
+        origin = run_of(self.path)
+        run = origin.read("run.json") if origin else {}
+        with self.path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return {
+            "run": self.address,
+            "seed": run.get("seed"),
+            "command": run.get("command"),
+            "checkpoint": f"sha256:{digest}",
+            "train": self.checkpoint.get("data", {}).get("train"),
+        } | {name: run[name] for name in NESTED if name in run}
+
+
+class Combined(NamedTuple):
+    """The tagger that several become.
+
+    Attributes:
+        config: its configuration.
+        weights: the fingerprint of its backbone.
+        state: its trained parameters, by their names in `Tagger`.
+        about: what checkpoint and `run.json` say of it beside what every such tagger has.
+    """
+
+    config: Mapping[str, Any]
+    weights: str
+    state: Mapping[str, "Tensor"]
+    about: Mapping[str, Any]
+
+
+def read(addresses: Sequence[str], root: Path) -> list[Member]:
+    """Reads taggers.
+
+    Raises:
+        UserError: there is no such run or checkpoint, or it is an ensemble.
+    """
+    from ner_lightning.runs.checkpoint_file import load_checkpoint
+    from ner_lightning.runs.folder import BEST, resolve
+
+    paths = [resolve(address, BEST, root) for address in addresses]
+    members = [
+        Member(address, path, load_checkpoint(path)) for address, path in zip(addresses, paths, strict=True)
+    ]
+    for member in members:
+        if member.settings("model").get("members"):
+            raise UserError(f"{member.address} is an ensemble; name its members")
+    return members
+
+
+def check_same(first: Member, other: Member, keys: Iterable[str], what: str) -> None:
+    """Checks that two taggers have the same values of some settings.
+
+    Args:
+        first: one of them.
+        other: the other one.
+        keys: dotted keys of the settings.
+        what: of what there is no mean if they differ.
+
+    Raises:
+        UserError: they have not.
+    """
+    for key in keys:
+        one, two = (member.setting(key) for member in (first, other))
+        if one != two:
+            raise UserError(
+                f"{first.address} and {other.address} differ in {key} ({one}, {two}), "
+                f"so there is no mean of their {what}"
+            )
+
+
+def check_tokenizers(first: Member, other: Member, what: str, *, trust: bool) -> None:
+    """Checks that two taggers split words into the same sub-tokens.
+
+    Args:
+        first: one of them.
+        other: the other one.
+        what: of what there is no mean if they do not.
+        trust: run code that comes with their tokenizers.
+
+    Raises:
+        UserError: they do not.
+    """
+    from ner_lightning.data.pretrained import locate, trained_on
+    from ner_lightning.data.tokenization.encoding import load_tokenizer
+
+    one, two = (member.settings("model") for member in (first, other))
+    if all(one[name] == two[name] for name in ("backbone", "revision")):
+        return
+    vocabularies = [
+        load_tokenizer(
+            locate(trained_on(model["backbone"], member.checkpoint["backbone"]), model["revision"]),
+            trust_remote_code=trust,
+        ).get_vocab()
+        for member, model in ((first, one), (other, two))
+    ]
+    if vocabularies[0] != vocabularies[1]:
+        raise UserError(
+            f"the backbones of {first.address} and {other.address} have different tokenizers, "
+            f"so there is no mean of their {what}"
+        )
+
+
+def write(run: "Run", members: Sequence[Member], made: Combined, command: Sequence[str]) -> None:
+    """Writes a run folder with the tagger as its checkpoint `best`."""
+    import yaml
+
+    from ner_lightning.model.tagger_settings import TaggerSettings
+    from ner_lightning.runs.folder import BEST, run_of
+    from ner_lightning.runs.provenance import now, provenance
+    from ner_lightning.system.atomic import write_text
+    from ner_lightning.system.plain_settings import select
+    from ner_lightning.training.callbacks.checkpoints import write_checkpoint
+    from ner_lightning.training.module import PREFIX
+
+    first, config = members[0].checkpoint, made.config
+    origin = run_of(members[0].path)
+    described = provenance() | {
+        "started": now(),
+        "command": list(command),
+        "seed": config["seed_everything"],
+        "types": config["data"]["types"],
+        "backbone": {"name": first["backbone"]["name"], "weights": made.weights},
+        "data": origin.read("run.json").get("data", {}) if origin else {},
+        "members": [member.about() for member in members],
+    }
+    run.write("run.json", described | dict(made.about))
+    if origin:
+        run.write("train_entities.json", origin.read("train_entities.json"))
+    write_text(run.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    checkpoint = {name: first[name] for name in SHARED} | {
+        "config": config,
+        "backbone": first["backbone"] | {"weights": made.weights},
+        "state_dict": {PREFIX + name: value for name, value in made.state.items()},
+    }
+    settings = select(TaggerSettings, config["model"])
+    checkpoint["hyper_parameters"] = first["hyper_parameters"] | {"lora": settings["lora"]}
+    write_checkpoint(checkpoint | dict(made.about), run.checkpoint(BEST))
