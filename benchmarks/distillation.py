@@ -1,8 +1,9 @@
 """What a student keeps of an ensemble: python benchmarks/distillation.py --record docs/results.json.
 
-Trains members, one for each seed, puts them together, and distills as many students from the ensemble, each
-with the recipe and the cost of one member. With `--untagged`, students also learn from further sentences of
-the training file without their tags. A cell is an arm with a seed; it is skipped if it has rows.
+Trains members, one for each seed, averages their scores (the ensemble) and their weights (the soup), and
+distills as many students from the ensemble, each with the recipe and the cost of one member. With `--untagged`,
+students also learn from further sentences of the training file without their tags. A cell is an arm with a
+seed; it is skipped if it has rows.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from ner_lightning.runs.folder import Run
 RECIPE = ("configs/quickstart.yaml",)
 CONFIG = "distillation"
 ENSEMBLE = "distillation_ensemble"
+ARMS = ("members", "soup", "ensemble", "students")
 
 
 def write_untagged(path: Path, file: Path, skipped: int, count: int) -> None:
@@ -34,9 +36,15 @@ def write_untagged(path: Path, file: Path, skipped: int, count: int) -> None:
     path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
 
 
-def together(members: Sequence[Path], *, validated: bool = True) -> RunResult:
-    """The ensemble of members, validated."""
-    words = ["ensemble", *map(str, members), "--name", ENSEMBLE]
+def together(members: Sequence[Path], *flags: str, validated: bool = True) -> RunResult:
+    """The ensemble of members, or with a flag their soup, validated."""
+    words = [
+        "ensemble",
+        *map(str, members),
+        "--name",
+        f"distillation_{'soup' if flags else 'ensemble'}",
+        *flags,
+    ]
     if ner_lightning(words):
         raise SystemExit(2)
     run = Run(Path("runs/last").resolve())
@@ -74,7 +82,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     add_options(parser, RECIPE)
     add = parser.add_argument
-    add("--arms", nargs="+", choices=("members", "ensemble", "students"))
+    add("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     add(
         "--untagged",
         type=int,
@@ -89,15 +97,16 @@ def main(args: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)
     cells = cells_of(CONFIG, "distillation.py", options, words)
-    arms = options.arms or ("members", "ensemble", "students")
-    if "members" in arms:
+    if "members" in options.arms:
         for seed in options.seeds:
             cells.run(["member"], seed, {})
     members = finished("distillation_member")
-    if "ensemble" in arms:
-        seeds = ", ".join(map(str, options.seeds))
+    seeds = ", ".join(map(str, options.seeds))
+    if "soup" in options.arms:
+        cells.measure([f"soup of seeds {seeds}"], options.seeds[0], lambda _: together(members, "--soup"))
+    if "ensemble" in options.arms:
         cells.measure([f"ensemble of seeds {seeds}"], options.seeds[0], lambda _: together(members))
-    if "students" in arms:
+    if "students" in options.arms:
         made = finished(ENSEMBLE)
         teacher = made[-1] if made else together(members, validated=False).path
         students(cells, options, teacher)
