@@ -1,9 +1,9 @@
 """What a student keeps of an ensemble: python benchmarks/distillation.py --record docs/results.json.
 
 Trains members, one for each seed, averages their scores (the ensemble) and their weights (the soup), and
-distills as many students from the ensemble, each with the recipe and the cost of one member. With `--untagged`,
-students also learn from further sentences of the training file without their tags. A cell is an arm with a
-seed; it is skipped if it has rows.
+distills as many students from the ensemble, each with the recipe and the cost of one member. With
+`--untagged`, students also learn from further sentences of the training file without their tags. A cell is an
+arm with a seed; it is skipped if it has rows.
 """
 
 import argparse

@@ -91,17 +91,23 @@ def pretraining(rows: Sequence[Row]) -> str:
 COLUMNS = ("valid f1", "test precision", "test recall", "test f1")
 
 
-def cells(kind: str) -> Callable[[Sequence[Row]], str]:
-    """The trainings of a program of `cells`: what distinguishes them, seeds, mean scores and deviation."""
+def cells(kind: str, recipe: str = "") -> Callable[[Sequence[Row]], str]:
+    """The trainings of a program of `cells`: what distinguishes them, seeds, mean scores and deviation.
+
+    Args:
+        kind: of the program.
+        recipe: the configs of those that are shown; empty for all.
+    """
 
     def table(rows: Sequence[Row]) -> str:
-        found: dict[str, list[Row]] = {}
+        found: dict[tuple[str, ...], list[Row]] = {}
         for row in rows:
-            if row["config"].startswith(f"{kind} "):
-                found.setdefault(", ".join(row["overrides"]), []).append(row)
+            if row["config"].startswith(f"{kind} {recipe}"):
+                found.setdefault(tuple(row["overrides"]), []).append(row)
+        shared = set.intersection(*map(set, found)) if len(found) > 1 else set()
         body = [
             [
-                name,
+                ", ".join(word for word in name if word not in shared),
                 ", ".join(map(str, sorted({row["seed"] for row in same}))),
                 *(
                     _mean([r["value"] for r in same if f"{r['split']} {r['metric']}" == column])
@@ -193,7 +199,9 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "tagger_group": bench("tagger group"),
     "taggers_under_load": bench("taggers under load"),
     "nf4_weights": cells("nf4 weights"),
-    "distillation": cells("distillation"),
+    "distillation_sample": cells("distillation", "quickstart"),
+    "distillation_few": cells("distillation", "start"),
+    "quickstart_seeds": cells("recipe seeds", "quickstart"),
     "calibration": bench("calibration"),
     "data": bench("data"),
     "audit": bench("audit"),
