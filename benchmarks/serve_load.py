@@ -2,8 +2,9 @@
 
 Clients that each wait for their answer send texts of mixed sizes, and some malformed bodies among them;
 beside it the rate of the same tagger on the same mix without a service, before and after. Of several runs
-each request names one at random, and the first one alone is beside it. Exit code 1 if any answer is a 5xx, or
-a malformed body gets anything but a 4xx with a reason.
+each request names one at random, and beside them, in alternating order, is a service of the first one alone.
+A rate is that from the first request to the last answer. Exit code 1 if any answer is a 5xx, or a malformed
+body gets anything but a 4xx with a reason.
 """
 
 import argparse
@@ -18,8 +19,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import measure
 
@@ -28,6 +29,7 @@ from ner_lightning.inference.ner_tagger import NERTagger
 
 # Sentences in a text, and how often.
 SIZES = {1: 50, 3: 25, 8: 15, 20: 10}
+RATE, RATE_OF_ONE = "characters/s", "one tagger, characters/s"
 HEAD = "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 MALFORMED: tuple[bytes, ...] = (
     b'{"text": "cut of',
@@ -48,6 +50,8 @@ class Seen:
     statuses: Counter[str] = field(default_factory=Counter)
     characters: int = 0
     wrong: list[str] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)  # of the service, in bytes, every second
+    elapsed: float = 0.0  # seconds from the first request to the last answer
 
 
 class Mix:
@@ -111,20 +115,16 @@ async def client(port: int, mix: Mix, until: float, seen: Seen) -> None:
         writer.close()
 
 
-async def load(port: int, mixes: Sequence[Mix], seconds: float, process: int) -> tuple[Seen, list[int]]:
-    """Runs all clients, and samples the service's memory every second.
-
-    Returns:
-        what they saw, and the memory in bytes.
-    """
-    seen, memory = Seen(), []
-    until = time.perf_counter() + seconds
-    clients = asyncio.gather(*(client(port, mix, until, seen) for mix in mixes))
+async def load(port: int, mixes: Sequence[Mix], seconds: float, process: int) -> Seen:
+    """Runs all clients, and samples the service's memory every second; returns what they saw."""
+    seen, began = Seen(), time.perf_counter()
+    clients = asyncio.gather(*(client(port, mix, began + seconds, seen) for mix in mixes))
     while not clients.done():
-        memory.append(resident(process))
+        seen.memory.append(resident(process))
         await asyncio.wait([clients], timeout=1)
     await clients
-    return seen, memory
+    seen.elapsed = time.perf_counter() - began
+    return seen
 
 
 def resident(process: int) -> int:
@@ -159,6 +159,24 @@ def start(runs: Sequence[str]) -> tuple[subprocess.Popen[str], int]:
     raise RuntimeError("the service did not start")
 
 
+def served(runs: Sequence[str], sentences: Sequence[str], options: argparse.Namespace) -> Seen:
+    """What clients see of a service, which is started and stopped."""
+    process, port = start(runs)
+    try:
+        seeds = range(options.clients)
+        mixes = [Mix(sentences, options.malformed, seed, max(1, len(runs))) for seed in seeds]
+        seen = asyncio.run(load(port, mixes, options.seconds, process.pid))
+    finally:
+        process.terminate()
+        code = process.wait(timeout=60)
+        assert process.stderr is not None
+        process.stderr.close()
+    if code:
+        seen.wrong.append(f"exit code {code}")
+    print(dict(seen.statuses), *seen.wrong[:5], sep="\n")
+    return seen
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Measures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -170,58 +188,54 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--offline_seconds", type=float, default=15, help="before, and again after")
     parser.add_argument("--malformed", type=float, default=0.05, help="share of malformed bodies")
+    parser.add_argument("--rounds", type=int, default=1)
     measure.add_record_option(parser)
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)
     sentences = [" ".join(s.words) for s in read_sentences(str(options.data / "valid.txt"))]
     first = next(iter(options.runs), None)
+    every: list[Seen] = []
+    beside: list[Seen] = []
+
+    def rate(runs: Sequence[str], kept: list[Seen]) -> float:
+        kept.append(served(runs, sentences, options))
+        return kept[-1].characters / kept[-1].elapsed
+
+    sides = {RATE: partial(rate, options.runs, every)}
+    if len(options.runs) > 1:
+        sides[RATE_OF_ONE] = partial(rate, options.runs[:1], beside)
     alone = [offline(first, Mix(sentences, 0, 1), options.offline_seconds)]
-    process, port = start(options.runs)
-    try:
-        count = len(options.runs)
-        mixes = [Mix(sentences, options.malformed, seed, count) for seed in range(options.clients)]
-        seen, memory = asyncio.run(load(port, mixes, options.seconds, process.pid))
-    finally:
-        process.terminate()
-        code = process.wait(timeout=60)
-        assert process.stderr is not None
-        process.stderr.close()
+    found = measure.alternate(sides, options.rounds)
     alone.append(offline(first, Mix(sentences, 0, 2), options.offline_seconds))
-    print(dict(seen.statuses), *seen.wrong[:5], sep="\n")
-    report(options, words, seen, memory, alone)
-    return int(bool(seen.wrong) or code != 0)
-
-
-def report(
-    options: argparse.Namespace,
-    words: Sequence[str],
-    seen: Seen,
-    memory: Sequence[int],
-    alone: Sequence[float],
-) -> None:
-    """Prints and records what was found."""
-    cuts = statistics.quantiles(seen.seconds, n=100)
-    rate = seen.characters / options.seconds
-    fifth = max(1, len(memory) // 5)  # a batch takes some hundred MB for itself, so peaks are compared
-    found: dict[str, Any] = {f"p{share}, ms": [1000 * cuts[share - 1]] for share in (50, 95, 99)}
-    found |= {
-        "texts/s": [len(seen.seconds) / options.seconds],
-        "characters/s": [rate],
-        "offline, characters/s": list(alone),
-        "share of the offline rate": [rate / value for value in alone],
-        "malformed bodies": [float(seen.statuses["4xx to a malformed body"])],
-        "answers that should not be": [float(len(seen.wrong))],
-        "peak memory in the second fifth of the time, MB": [max(memory[fifth : 2 * fifth]) / 1e6],
-        "peak memory in the last fifth, MB": [max(memory[-fifth:]) / 1e6],
-    }
+    if len(options.runs) > 1:
+        found["times the rate of one tagger"] = measure.ratio(found, RATE, RATE_OF_ONE)
     measure.report(
-        found,
+        found | details(every, alone, statistics.median(found[RATE])),
         kind="service under load" if len(options.runs) < 2 else "taggers under load",
         script="serve_load.py",
         words=[w for w in words if w not in options.runs],
         record=options.record,
         data=measure.described(options.data, "valid"),
     )
+    return int(any(seen.wrong for seen in every + beside))
+
+
+def details(every: Sequence[Seen], alone: Sequence[float], rate: float) -> measure.Rounds:
+    """Further figures of a service in some rounds, beside the rates of a tagger without one."""
+    cuts = [statistics.quantiles(seen.seconds, n=100) for seen in every]
+    found = {f"p{share}, ms": [1000 * each[share - 1] for each in cuts] for share in (50, 95, 99)}
+    fifth = max(1, len(every[0].memory) // 5)  # a batch takes some hundred MB for itself: peaks are compared
+    return found | {
+        "texts/s": [len(seen.seconds) / seen.elapsed for seen in every],
+        "offline, characters/s": list(alone),
+        "share of the offline rate": [rate / value for value in alone],
+        "malformed bodies": [float(seen.statuses["4xx to a malformed body"]) for seen in every],
+        "answers that should not be": [float(len(seen.wrong)) for seen in every],
+        "peak memory in the second fifth of the time, MB": [
+            max(seen.memory[fifth : 2 * fifth]) / 1e6 for seen in every
+        ],
+        "peak memory in the last fifth, MB": [max(seen.memory[-fifth:]) / 1e6 for seen in every],
+    }
 
 
 if __name__ == "__main__":

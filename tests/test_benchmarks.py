@@ -492,6 +492,12 @@ def test_the_service_under_load(small, llama, corpus, tmp_path, monkeypatch):
     assert found["answers that should not be"] == 0
     assert found["p50, ms"] <= found["p95, ms"] <= found["p99, ms"]
     assert "| p99, ms |" in results.TABLES["service"](read_rows(file))
+    assert serve_load.main([run, run, "--data", str(corpus), *few, "--record", str(file)]) == 0
+    found = recorded(file)
+    assert found["times the rate of one tagger"] == pytest.approx(
+        found["characters/s"] / found["one tagger, characters/s"]
+    )
+    assert "times the rate of one tagger" in results.TABLES["taggers_under_load"](read_rows(file))
 
 
 @pytest.mark.slow

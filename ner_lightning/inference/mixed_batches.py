@@ -19,7 +19,7 @@ from ner_lightning.inference.result import SentenceResult, Tagged, join
 from ner_lightning.inference.scoring import TOKENS, ScoredBatch, decode, encodable
 from ner_lightning.inference.selection import CallOptions
 from ner_lightning.model.masks import hidden_states
-from ner_lightning.model.shared_adapters import AdapterBank, RowsLost, SharedEmitter, TaggerRows, joined_rows
+from ner_lightning.model.shared_adapters import AdapterBank, RowsLost, SharedEmitter
 
 
 class Request(NamedTuple):
@@ -122,8 +122,8 @@ def _batch_results(
     batch = collate([unit.passage for unit in units], first.encoder.pad_id).to(device)
     owners = np.repeat([id(unit.request.tagger) for unit in units], [len(u.passage.index) for u in units])
     taggers = {id(unit.request.tagger): unit.request.tagger for unit in units}
-    rows = [TaggerRows(len(unit.passage.windows), _emitter(unit.request.tagger).adapters) for unit in units]
-    with bank.running(joined_rows(rows)):
+    rows = [_emitter(unit.request.tagger).adapters for unit in units for _ in unit.passage.windows]
+    with bank.running(rows):
         hidden = hidden_states(bank.backbone, batch)  # (R, T, D)
     found: dict[tuple[int, int], SentenceResult] = {}
     for key, tagger in taggers.items():

@@ -160,7 +160,7 @@ class TaggerGroup(Mapping[str, NERTagger]):
             backbone.bf16 = (
                 False  # its weights are in bf16, as adapters will be: nothing is left for autocast
             )
-            shared = _Shared(AdapterBank(backbone), key)
+            shared = _Shared(AdapterBank(backbone, bf16=files.bf16), key)
         prepared = settings.architecture.prepare
         identity = shared.bank.backbone.identity + ("" if prepared is None else f" {prepared!r}")
         check_backbone(files.origin, settings.backbone, identity)
@@ -174,7 +174,7 @@ class TaggerGroup(Mapping[str, NERTagger]):
         made = NERTagger(tagger.to(self._device), shared.encoders[how], **self._selected)
         made.temperature = files.temperature
         if settings.adapters is not None:
-            shared.bank.add(name, files.state, settings.adapters, bf16=files.bf16)
+            shared.bank.add(name, files.state, settings.adapters)
         shared.users.add(name)
         if shared not in self._shared:
             self._shared.append(shared)

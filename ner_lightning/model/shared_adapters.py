@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
@@ -24,57 +24,51 @@ class RowsLost(Exception):  # noqa: N818  (not a failure: each tagger's rows are
     """A layer is called with something else than the rows of the batch."""
 
 
-class TaggerRows(NamedTuple):
-    """Consecutive rows of a batch that are for the same tagger.
-
-    Attributes:
-        number: how many.
-        adapters: the name of its adapters; None for a tagger without.
-    """
-
-    number: int
-    adapters: str | None
-
-
-def joined_rows(rows: Sequence[TaggerRows]) -> list[TaggerRows]:
-    """The same with neighbours of one tagger as one."""
-    groups = groupby(rows, key=lambda each: each.adapters)
-    return [TaggerRows(sum(each.number for each in own), adapters) for adapters, own in groups]
-
-
 class SharedLinear(nn.Module):
     """A linear layer, and what the adapters of each tagger add to it.
 
-    PEFT's own layers would scale, add and copy whole activations once more for each adapter; here the second
-    product is added in place.
+    The adapters of all taggers are in one stack, filled up with zeros to the highest rank. A mixed batch
+    takes those of each row's tagger, so that its products have the same few shapes, whatever taggers it has:
+    a CPU compiles a kernel for each shape, and a service keeps only a few of them.
 
     Args:
         base: the layer.
         bank: whose batch is run.
+        slots: size of the stack, N; all are empty.
+        dtype: of the adapters.
     """
 
-    def __init__(self, base: nn.Linear, bank: "AdapterBank") -> None:
+    def __init__(self, base: nn.Linear, bank: "AdapterBank", slots: int, dtype: torch.dtype) -> None:
         super().__init__()
         self.base = base
-        self.down: dict[str, Tensor] = {}  # *Shape:* (K, D) each, K the rank
-        self.up: dict[str, Tensor] = {}  # scaled. *Shape:* (K, D') each
+        options: Any = {"dtype": dtype, "device": next(base.parameters()).device}
+        # The first one stays empty, for rows without adapters. K is the highest rank.
+        self.down = torch.zeros(slots, 0, base.in_features, **options)  # *Shape:* (N, K, D)
+        self.up = torch.zeros(slots, 0, base.out_features, **options)  # scaled. *Shape:* (N, K, D')
         self._bank = (bank,)  # in a tuple, since the layer is no part of it
 
     def forward(self, hidden: Tensor) -> Tensor:
         """*Shape:* (R, T, D) to (R, T, D')."""
         result: Tensor = self.base(hidden)
-        rows = self._bank[0].rows
-        if len(rows) > 1 and len(hidden) != sum(each.number for each in rows):
-            raise RowsLost
-        start = 0
-        for number, name in rows:
-            end = start + number if len(rows) > 1 else len(hidden)
-            if name is not None and name in self.down:
-                part = hidden[start:end].flatten(0, -2)
-                added = result[start:end].flatten(0, -2)  # a view: the result is contiguous
-                added.addmm_(nn.functional.linear(part, self.down[name]), self.up[name])
-            start = end
+        slots = self._bank[0].slots
+        if isinstance(slots, Tensor):
+            if hidden.dim() != 3 or len(hidden) != len(slots):
+                raise RowsLost
+            down, up = (each.index_select(0, slots) for each in (self.down, self.up))
+            return result.baddbmm_(torch.bmm(hidden, down.mT), up)
+        if slots:
+            added = result.flatten(0, -2)  # a view: the result is contiguous
+            added.addmm_(hidden.flatten(0, -2) @ self.down[slots].T, self.up[slots])
         return result
+
+    def append(self, down: Tensor, up: Tensor) -> None:
+        """Adds the adapters of a further tagger. *Shape:* (K, D) and (K, D')."""
+        self.down = pad_sequence([*self.down, down.to(self.down)], batch_first=True)
+        self.up = pad_sequence([*self.up, up.to(self.up)], batch_first=True)
+
+    def drop(self, slot: int) -> None:
+        """Removes the adapters of a tagger."""
+        self.down, self.up = (torch.cat([each[:slot], each[slot + 1 :]]) for each in (self.down, self.up))
 
 
 class AdapterBank:
@@ -82,63 +76,74 @@ class AdapterBank:
 
     Args:
         backbone: without adapters; layers that adapters are added to are wrapped, in place.
+        bf16: the backbone runs in bf16.
 
     Attributes:
-        rows: whose rows the batch that runs has, in order.
+        slots: which adapters in the layers' stacks the batch that runs needs: for each row, or for all of it.
+            *Shape:* (R,)
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, *, bf16: bool) -> None:
         self.backbone = backbone
-        self.rows: Sequence[TaggerRows] = ()
+        self.slots: Tensor | int = 0
+        self._dtype = torch.bfloat16 if bf16 else torch.float32
+        self._names: list[str | None] = [None]
         self._layers: dict[str, SharedLinear] = {}
 
     @contextmanager
-    def running(self, rows: Sequence[TaggerRows]) -> Iterator[None]:
-        """Within it the backbone runs a batch of such rows."""
-        self.rows = rows
+    def running(self, rows: Sequence[str | None]) -> Iterator[None]:
+        """Within it the backbone runs a batch.
+
+        Args:
+            rows: the adapters of each row by name; None: those of a tagger without.
+        """
+        slots = [self._names.index(name) for name in rows]
+        device = next(self.backbone.parameters()).device
+        self.slots = slots[0] if len(set(slots)) == 1 else torch.tensor(slots, device=device)
         try:
             yield
         finally:
-            self.rows = ()
+            self.slots = 0
 
-    def add(self, name: str, state: Mapping[str, Tensor], lora: Lora, *, bf16: bool) -> None:
+    def add(self, name: str, state: Mapping[str, Tensor], lora: Lora) -> None:
         """Adds a tagger's adapters.
 
         Args:
             name: by which rows name them.
             state: its trained parameters, by their names in `Tagger`; others than adapters are ignored.
             lora: its settings, without DoRA.
-            bf16: the backbone runs in bf16.
 
         Raises:
             UserError: the backbone has no layer of a name, or of another size.
         """
-        dtype = torch.bfloat16 if bf16 else torch.float32
         scale = lora.alpha / (lora.rank**0.5 if lora.rslora else lora.rank)
+        found: dict[str, tuple[Tensor, Tensor]] = {}
         for key in (key for key in state if key.endswith(_DOWN)):
             path = key.removeprefix(_BEFORE).removesuffix(_DOWN)
-            down, up = state[key], scale * state[key.removesuffix(_DOWN) + _UP]
-            layer = self._layer(path, (up.shape[0], down.shape[1]))
-            device = next(layer.base.parameters()).device
-            layer.down[name] = down.to(device, dtype).contiguous()
-            layer.up[name] = up.T.to(device, dtype).contiguous()
+            found[path] = state[key], scale * state[key.removesuffix(_DOWN) + _UP].T
+            self._wrap(path, *(each.shape[1] for each in found[path]))
+        self._names.append(name)
+        for path, layer in self._layers.items():
+            layer.append(*found.get(path, (layer.down[0, :0], layer.up[0, :0])))
 
     def remove(self, name: str) -> None:
-        """Removes a tagger's adapters."""
-        for layer in self._layers.values():
-            layer.down.pop(name, None)
-            layer.up.pop(name, None)
+        """Removes a tagger's adapters, if it has some."""
+        if name in self._names:
+            slot = self._names.index(name)
+            del self._names[slot]
+            for layer in self._layers.values():
+                layer.drop(slot)
 
-    def _layer(self, path: str, size: tuple[int, int]) -> SharedLinear:
+    def _wrap(self, path: str, size_in: int, size_out: int) -> None:
+        """Makes a layer of the backbone a shared one."""
         model = self.backbone.model
         known = self._layers.get(path)
         base = dict(model.named_modules()).get(path) if known is None else known.base
-        if not isinstance(base, nn.Linear) or (base.out_features, base.in_features) != size:
+        if not isinstance(base, nn.Linear) or (base.in_features, base.out_features) != (size_in, size_out):
             raise UserError(f"the backbone has no layer {path} of the size that the adapters have")
         if known is None:
-            known = self._layers[path] = SharedLinear(base, self)
-            model.set_submodule(path, known)
-        return known
+            self._layers[path] = SharedLinear(base, self, len(self._names), self._dtype)
+            model.set_submodule(path, self._layers[path])
 
 
 class SharedEmitter(BackboneEmitter):
@@ -159,7 +164,7 @@ class SharedEmitter(BackboneEmitter):
 
     def hidden(self, batch: Batch) -> Tensor:
         """The backbone's last hidden states. *Shape:* (R, T, D)."""
-        with self.bank.running([TaggerRows(len(batch.input_ids), self.adapters)]):
+        with self.bank.running([self.adapters]):
             return super().hidden(batch)
 
     def merge(self) -> None:
