@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ner_lightning.runs.ladder_cells import Cell, Ladder, read_ladder
+from ner_lightning.runs.ladder_cells import Cell, Ladder
+from ner_lightning.runs.ladder_file import read_ladder
 from ner_lightning.runs.results import Row, read_rows
 
 ROOT = Path(__file__).parent.parent

@@ -26,7 +26,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     if options.results and Path(options.results).suffix.lower() != ".json":
         raise UserError(f"--results {options.results} is written as JSON; name it .json")
     from ner_lightning.commands.consent import FLAG
-    from ner_lightning.runs.ladder_cells import read_ladder, sweep
+    from ner_lightning.runs.ladder_cells import sweep
+    from ner_lightning.runs.ladder_file import read_ladder
     from ner_lightning.system.atomic import write_text
 
     file = Path(options.file)
@@ -45,7 +46,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     for number, cell in enumerate(cells, start=1):
         sys.stdout.write(f"[{number}/{len(cells)}] {cell.name}\n")
         sys.stdout.flush()
-        done = _run_cell(cell, root, trust)
+        done = _run_cell(ladder, cell, root, trust)
         if done is None:
             failed.append(cell.name)
         else:
@@ -75,7 +76,25 @@ def _state(cell: "Cell", root: Path) -> str:
     return "to do" if run is None else "done" if is_done(run) else "unfinished"
 
 
-def _run_cell(cell: "Cell", root: Path, trust: list[str]) -> "Run | None":
+def _put_together(ladder: "Ladder", cell: "Cell", root: Path) -> bool:
+    """Makes the ensemble from which a cell learns, if it is not there; false if a member is not done."""
+    from ner_lightning.commands import ensemble
+    from ner_lightning.runs.ladder_cells import find_run, is_done
+
+    if not cell.teacher or (root / cell.teacher).is_dir():
+        return True
+    members = [(member.name, find_run(member, root)) for member in ladder.teachers[cell.teacher]]
+    missing = [name for name, run in members if run is None or not is_done(run)]
+    if missing:
+        sys.stdout.write(f"    its teacher lacks {', '.join(missing)}\n")
+        return False
+    paths = [str(run.path) for _, run in members if run is not None]
+    name = Path(cell.teacher).parent.name
+    ensemble.run("ensemble", [*paths, "--runs", str(root), "--name", name])
+    return True
+
+
+def _run_cell(ladder: "Ladder", cell: "Cell", root: Path, trust: list[str]) -> "Run | None":
     """Runs or resumes a cell; None if it failed."""
     from ner_lightning.runs.ladder_cells import find_run, is_done
 
@@ -83,6 +102,8 @@ def _run_cell(cell: "Cell", root: Path, trust: list[str]) -> "Run | None":
     if run is not None and is_done(run):
         sys.stdout.write(f"    done before: {run.path}\n")
         return run
+    if not _put_together(ladder, cell, root):
+        return None
     words = cell.command(root) if run is None else ["fit", "--run", str(run.path)]
     earlier = 0.0 if run is None else run.read("run.json").get("minutes", 0.0)
     began = time.monotonic()
@@ -120,12 +141,18 @@ def _run_logged(command: list[str], log: Path) -> int:
 
 def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Path) -> None:
     """Adds a cell's row and renews the table."""
-    from ner_lightning.runs.ladder_cells import ladder_table
+    from ner_lightning.runs.ladder_cells import curve_points, ladder_table
     from ner_lightning.runs.results import add_rows, read_rows
     from ner_lightning.system.atomic import write_text
 
     add_rows([_row_of(cell, ladder.name, done)], results)
-    write_text(page, ladder_table(ladder, read_rows(results)))
+    rows = read_rows(results)
+    write_text(page, ladder_table(ladder, rows))
+    if ladder.curve:
+        from ner_lightning.analysis.render.learning_curve import learning_curve
+        from ner_lightning.analysis.render.plots import svg
+
+        write_text(page.with_suffix(".svg"), svg(learning_curve(curve_points(ladder, rows), ladder.curve)))
 
 
 def parser(name: str) -> Parser:

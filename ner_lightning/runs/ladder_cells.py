@@ -2,13 +2,12 @@
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.results import Row, markdown_table
 from ner_lightning.runs.shipped import shipped
@@ -25,12 +24,16 @@ class Cell:
         seed: of all its random numbers.
         configs: config files, the recipe first.
         settings: options on top of them.
+        teacher: the run that it learns from, relative to the ladder's own; empty for an ordinary fit.
+        text: files without tags that it learns from, too.
     """
 
     rung: str
     seed: int
     configs: tuple[str, ...]
     settings: Mapping[str, Any]
+    teacher: str = ""
+    text: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -43,10 +46,12 @@ class Cell:
         return [f"--{key} {_as_option(value)}" for key, value in self.settings.items()]
 
     def command(self, root: Path) -> list[str]:
-        """The `ner-lightning fit` command of this cell, without the program's name."""
+        """The `ner-lightning fit` command of this cell, or `distill`, without the program's name."""
+        made = ["distill", str(root / self.teacher)] if self.teacher else ["fit"]
         words = [word for config in self.configs for word in ("--config", config)]
         words += [word for option in self.overrides for word in option.split(" ", 1)]
-        return ["fit", *words, "--seed_everything", str(self.seed), "--runs", str(root), "--name", self.name]
+        words += [word for file in self.text for word in ("--text", file)]
+        return [*made, *words, "--seed_everything", str(self.seed), "--runs", str(root), "--name", self.name]
 
 
 @dataclass(frozen=True)
@@ -57,48 +62,15 @@ class Ladder:
         name: the file's name without suffix.
         cells: all runs, rung by rung.
         notes: a line about a rung, where the file has one.
+        teachers: the cells whose ensemble is a teacher, by the name of its run.
+        curve: a setting with a number, by which F1 is drawn; empty for no picture.
     """
 
     name: str
     cells: tuple[Cell, ...]
     notes: Mapping[str, str]
-
-
-def read_ladder(file: Path) -> Ladder:
-    """Reads a ladder file.
-
-    It has `configs` and `settings` that all rungs share, `seeds`, and `rungs`: each with its additional
-    `configs` and `settings`, its own `seeds` if they differ, and a `note` for the table.
-
-    Raises:
-        UserError: it cannot be read, or has another structure.
-    """
-    try:
-        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
-    shared = _checked(content, {"configs": list, "settings": dict, "seeds": list, "rungs": dict}, str(file))
-    if not shared["rungs"]:
-        raise UserError(f"{file}: `rungs` names no rung, such as {{softmax: {{settings: {{...}}}}}}")
-    cells: list[Cell] = []
-    notes: dict[str, str] = {}
-    kinds: dict[str, type] = {"configs": list, "settings": dict, "seeds": list, "note": str}
-    for name, rung in shared["rungs"].items():
-        where = f"{file}: rung {name}"
-        if not isinstance(name, str) or Path(name).name != name:
-            raise UserError(f"{where}: a rung's name must be a word that can name a folder")
-        own = _checked(rung or {}, kinds, where)
-        configs = tuple(map(str, shared["configs"] + own["configs"]))
-        if not configs:
-            raise UserError(f"{where}: `configs` names no recipe")
-        for seed in own["seeds"] or shared["seeds"] or [1]:
-            if not isinstance(seed, int):
-                raise UserError(f"{where}: seed {seed!r} is not a whole number")
-            cells.append(Cell(name, seed, configs, shared["settings"] | own["settings"]))
-        notes[name] = own["note"]
-    return Ladder(file.stem, tuple(cells), notes)
+    teachers: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
+    curve: str = ""
 
 
 def is_done(run: Run) -> bool:
@@ -126,6 +98,28 @@ def ladder_table(ladder: Ladder, rows: Iterable[Row]) -> str:
     order = list(dict.fromkeys(cell.rung for cell in ladder.cells))
     own = [row for row in rows if row.get("ladder") == ladder.name and row["rung"] in order]
     return table(sorted(own, key=lambda row: (order.index(row["rung"]), row["seed"])), ladder.notes)
+
+
+def curve_points(ladder: Ladder, rows: Iterable[Row]) -> dict[str, list[tuple[float, list[float]]]]:
+    """The lines of a ladder's learning curve: rungs whose names differ by the number alone are one line.
+
+    Args:
+        ladder: one with a `curve`.
+        rows: measured figures.
+
+    Returns:
+        of each line its points: the number, and the F1 of each seed, in percent.
+    """
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if row.get("ladder") == ladder.name:
+            found.setdefault(row["rung"], []).append(100 * row["value"])
+    lines: dict[str, list[tuple[float, list[float]]]] = {}
+    for cell in {cell.rung: cell for cell in ladder.cells}.values():
+        at = cell.settings[ladder.curve]
+        if cell.rung in found:
+            lines.setdefault(cell.rung.removesuffix(f"-{at}"), []).append((float(at), found[cell.rung]))
+    return lines
 
 
 def table(rows: Iterable[Row], notes: Mapping[str, str] | None = None) -> str:
@@ -186,20 +180,3 @@ def _as_option(value: Any) -> str:
         return value
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6)
     return text.removesuffix("...\n").strip()
-
-
-def _checked(content: Any, kinds: Mapping[str, type], where: str) -> dict[str, Any]:
-    """A mapping with all keys of `kinds`, with empty values for missing ones.
-
-    Raises:
-        UserError: it is not a mapping, or has an unknown key or a value of another type.
-    """
-    if not isinstance(content, dict):
-        raise UserError(f"{where}: expected {', '.join(kinds)}")
-    unknown = [str(name) for name in content if name not in kinds]
-    if unknown:
-        raise UserError(f"{where}: there is no `{unknown[0]}`; there are {', '.join(kinds)}")
-    for name, value in content.items():
-        if not isinstance(value, kinds[name]):
-            raise UserError(f"{where}: `{name}` must be a {kinds[name].__name__}, not {value!r}")
-    return {name: content.get(name, kind()) for name, kind in kinds.items()}

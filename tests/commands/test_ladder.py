@@ -12,7 +12,8 @@ import yaml
 
 from ner_lightning.commands.main import main
 from ner_lightning.runs.folder import Run
-from ner_lightning.runs.ladder_cells import find_run, is_done, read_ladder, table
+from ner_lightning.runs.ladder_cells import find_run, is_done, table
+from ner_lightning.runs.ladder_file import read_ladder
 from ner_lightning.runs.results import FIELDS, read_rows
 from ner_lightning.training.module import NERModule
 
@@ -153,6 +154,13 @@ def test_a_cell_that_was_told_to_stop_is_not_done(file, monkeypatch):
         ("configs: x.yaml\nrungs: {a: {}}", "`configs` must be a list, not 'x.yaml'"),
         ("configs: [x.yaml]\nrungs: {a/b: {}}", "must be a word that can name a folder"),
         ("configs: [x.yaml]\nrungs: {a: {seeds: [one]}}", "seed 'one' is not a whole number"),
+        ("configs: [x.yaml]\nrungs: {a: {teacher: b}}", "`teacher` is b; it must be a rung before this one"),
+        (
+            "configs: [x.yaml]\nrungs: {a: {}, b: {teacher: a}}",
+            "a rung before this one, with two seeds or more",
+        ),
+        ("configs: [x.yaml]\nrungs: {a: {text: [t.txt]}}", "`text` is for a rung with a `teacher`"),
+        ("configs: [x.yaml]\ncurve: a.b\nrungs: {a: {}}", "`curve` is a.b, of which the rung has no number"),
         ("rungs: [", "not YAML"),
         ("- a", "expected configs, settings, seeds, rungs"),
     ],
@@ -164,6 +172,36 @@ def test_a_file_that_makes_no_sense_is_refused(tmp_path, capsys, content, said):
     assert said in capsys.readouterr().err
     assert main(["ladder", str(tmp_path / "none.yaml")]) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_rung_learns_from_the_ensemble_of_another_one(file, tmp_path, capsys):
+    Path("text.txt").write_text("Vera Holt left Lima.\n", encoding="utf-8")
+    content = yaml.safe_load(file.read_text())
+    content |= {"curve": "data.limits.train", "seeds": [1, 2]}
+    content["rungs"] = {
+        "alone-4": {"settings": {"data.limits.train": 4}},
+        "taught-4": {"settings": {"data.limits.train": 4}, "teacher": "alone-4", "text": ["text.txt"]},
+        "alone-8": {"settings": {"data.limits.train": 8}},
+    }
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert main(["ladder", str(file), "--cell", "taught-4-seed1"]) == 2
+    assert "its teacher lacks alone-4-seed1, alone-4-seed2" in capsys.readouterr().out
+    assert main(["ladder", str(file)]) == 0
+    root = Path("runs/small")
+    about = Run(root / "taught-4-seed1/1").read("run.json")
+    assert about["command"][:3] == ["ner-lightning", "distill", "runs/small/alone-4-ensemble/1"]
+    assert about["teacher"]["text_sentences"] == 1
+    assert [member["seed"] for member in about["teacher"]["teacher"]["members"]] == [1, 2]
+    assert len(list(root.glob("alone-4-ensemble/*"))) == 1
+    rows = read_rows(root / "results.json")
+    assert len(rows) == 6
+    points = curve_points(read_ladder(file), rows)
+    assert {name: [at for at, _ in line] for name, line in points.items()} == {"alone": [4, 8], "taught": [4]}
+    assert all(len(values) == 2 for line in points.values() for _, values in line)
+    picture = (root / "ladder.svg").read_text()
+    assert all(text in picture for text in ("<svg", "alone", "taught", "data.limits.train"))
+    assert main(["ladder", str(file), "--cell", "taught-4-seed2"]) == 0
+    assert "done before" in capsys.readouterr().out
 
 
 def test_settings_are_written_as_on_a_command_line(file):

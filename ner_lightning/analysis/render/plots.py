@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 INK, SOFT, RULE = "#1b2a41", "#7a8ca5", "#d7dee8"
-STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
+STYLES: Any = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ((0, (6, 1, 1, 1, 1, 1)), "v"))
 SETTINGS: Any = {
     "svg.hashsalt": "ner-lightning",  # otherwise element names differ between calls
     "font.size": 10,
@@ -58,7 +58,8 @@ def _saved(figure: "Figure", **options: Any) -> bytes:
 
 
 @contextmanager
-def _drawn(width: float, height: float, columns: int = 1) -> Iterator[tuple["Figure", Any]]:
+def drawn(width: float, height: float, columns: int = 1) -> Iterator[tuple["Figure", Any]]:
+    """A figure to draw on, with its axes side by side; sizes are in inches."""
     # A Figure of its own, not pyplot's: no display, no global state, nothing to close.
     import matplotlib
     from matplotlib.figure import Figure
@@ -75,7 +76,7 @@ def curves(history: Mapping[int, Mapping[str, float]], parts: Sequence[str]) -> 
         history: rows of `metrics.csv` by step.
         parts: columns of training losses to draw.
     """
-    with _drawn(9.2, 3.1, 2) as (figure, (left, right)):
+    with drawn(9.2, 3.1, 2) as (figure, (left, right)):
         for (line, _), name in zip(STYLES, parts, strict=False):
             _series(left, history, name, name.partition("/")[2], linestyle=line)
         _series(left, history, "val/loss", "validation loss", linestyle="none", marker="o", markersize=5)
@@ -103,7 +104,7 @@ def _series(
 
 def scores_by_type(slices: Sequence[Slice]) -> "Figure":
     """F1 of each type with its interval."""
-    with _drawn(6.4, 0.5 + 0.42 * len(slices)) as (figure, (axes,)):
+    with drawn(6.4, 0.5 + 0.42 * len(slices)) as (figure, (axes,)):
         heights = range(len(slices))[::-1]
         for height, row in zip(heights, slices, strict=True):
             low, high = max(0.0, row.f1.value - row.f1.low), max(0.0, row.f1.high - row.f1.value)
@@ -121,7 +122,7 @@ def scores_by_type(slices: Sequence[Slice]) -> "Figure":
 def by_threshold(thresholds: Sequence[float], scores: Sequence[Scores], best: int) -> "Figure":
     """Precision, recall and F1 by the least probability of an entity; a line marks the best threshold."""
     names = {"f1": "F1", "precision": "precision", "recall": "recall"}
-    with _drawn(6.4, 3.4) as (figure, (axes,)):
+    with drawn(6.4, 3.4) as (figure, (axes,)):
         for (line, marker), (name, label) in zip(STYLES, names.items(), strict=False):
             values = [getattr(row, name) for row in scores]
             style: dict[str, Any] = {"linestyle": line, "marker": marker, "markersize": 4.5}
@@ -135,7 +136,7 @@ def by_threshold(thresholds: Sequence[float], scores: Sequence[Scores], best: in
 
 def error_classes(classes: Sequence[ErrorClass]) -> "Figure":
     """False negatives and false positives of each class of mistakes."""
-    with _drawn(7.2, 0.9 + 0.36 * len(classes)) as (figure, (axes,)):
+    with drawn(7.2, 0.9 + 0.36 * len(classes)) as (figure, (axes,)):
         heights = np.arange(len(classes))[::-1]
         missed, spurious = [c.false_negatives for c in classes], [c.false_positives for c in classes]
         axes.barh(heights, missed, color=INK, label="false negatives (missed)", height=0.68)
@@ -192,7 +193,7 @@ def heat_map(
         ylabel: label of the rows' axis.
     """
     size = 1.6 + 0.62 * len(columns)
-    with _drawn(size + 0.9, 0.8 + 0.45 * len(rows)) as (figure, (axes,)):
+    with drawn(size + 0.9, 0.8 + 0.45 * len(rows)) as (figure, (axes,)):
         axes.imshow(
             values, cmap="Greys", aspect="auto", vmin=np.nanmin(values), vmax=np.nanmax(values) * 1.15
         )
@@ -216,7 +217,7 @@ def heat_map(
 
 def calibration(bins: Sequence[Bin]) -> "Figure":
     """Precision of predicted entities by their probability, against the diagonal."""
-    with _drawn(4.6, 3.6) as (figure, (axes,)):
+    with drawn(4.6, 3.6) as (figure, (axes,)):
         axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", label="perfectly calibrated")
         points = [(b.probability, b.precision) for b in bins]
         axes.plot(*zip(*points, strict=True), "o-", color=INK, label="measured")
