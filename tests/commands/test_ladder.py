@@ -12,7 +12,7 @@ import yaml
 
 from ner_lightning.commands.main import main
 from ner_lightning.runs.folder import Run
-from ner_lightning.runs.ladder_cells import find_run, is_done, table
+from ner_lightning.runs.ladder_cells import curve_points, find_run, is_done, table
 from ner_lightning.runs.ladder_file import read_ladder
 from ner_lightning.runs.results import FIELDS, read_rows
 from ner_lightning.training.module import NERModule
