@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import headline
 import prompt_table
 import report_tables
 
@@ -182,6 +183,8 @@ def _of_report(
 
 
 TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
+    "headline": headline.table,
+    "right_context": headline.right_context,
     "smollm2": smollm2,
     "pretraining": pretraining,
     "quickstart": lambda rows: score_table(rows, "quickstart"),
