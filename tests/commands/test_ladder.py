@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ner_lightning.analysis.render.learning_curve import learning_curve
+from ner_lightning.analysis.render.plots import svg
 from ner_lightning.commands.main import main
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.ladder_cells import curve_points, find_run, is_done, table
@@ -174,7 +176,9 @@ def test_a_file_that_makes_no_sense_is_refused(tmp_path, capsys, content, said):
     assert "cannot be read" in capsys.readouterr().err
 
 
-def test_a_rung_learns_from_the_ensemble_of_another_one(file, tmp_path, capsys):
+@pytest.fixture
+def taught(file):
+    """A ladder with a rung that learns from another one, and a learning curve."""
     Path("text.txt").write_text("Vera Holt left Lima.\n", encoding="utf-8")
     content = yaml.safe_load(file.read_text())
     content |= {"curve": "data.limits.train", "seeds": [1, 2]}
@@ -183,10 +187,34 @@ def test_a_rung_learns_from_the_ensemble_of_another_one(file, tmp_path, capsys):
         "taught-4": {"settings": {"data.limits.train": 4}, "teacher": "alone-4", "text": ["text.txt"]},
         "alone-8": {"settings": {"data.limits.train": 8}},
     }
+    content["rungs"]["taught-4"]["seeds"] = [1]
     file.write_text(yaml.safe_dump(content, sort_keys=False))
-    assert main(["ladder", str(file), "--cell", "taught-4-seed1"]) == 2
+    return file
+
+
+def test_the_points_of_a_learning_curve_are_rungs_of_one_name(taught):
+    ladder = read_ladder(taught)
+    scores = {"alone-4": [0.5, 0.6], "taught-4": [0.7], "alone-8": [0.8, 0.9], "gone-2": [0.1]}
+    rows = [{"ladder": "small", "rung": rung, "value": v} for rung, each in scores.items() for v in each]
+    rows.append({"ladder": "other", "rung": "alone-4", "value": 0.0})
+    points = curve_points(ladder, rows)
+    assert {name: [at for at, _ in line] for name, line in points.items()} == {"alone": [4, 8], "taught": [4]}
+    assert points["alone"][1][1] == pytest.approx([80, 90])
+    picture = svg(learning_curve(points, "sentences"))
+    assert all(text in picture for text in ("<svg", "alone", "taught", "sentences"))
+    assert ladder.cells[2].command(Path("r"))[:2] == ["distill", "r/alone-4-ensemble/1"]
+
+
+def test_a_rung_whose_teacher_is_not_trained_waits(taught, capsys):
+    assert main(["ladder", str(taught), "--cell", "taught-4-seed1"]) == 2
     assert "its teacher lacks alone-4-seed1, alone-4-seed2" in capsys.readouterr().out
-    assert main(["ladder", str(file)]) == 0
+
+
+@pytest.mark.slow
+def test_a_rung_learns_from_the_ensemble_of_another_one(taught, capsys):
+    assert main(["ladder", str(taught), "--cell", "taught-4-seed1"]) == 2
+    assert "its teacher lacks alone-4-seed1, alone-4-seed2" in capsys.readouterr().out
+    assert main(["ladder", str(taught)]) == 0
     root = Path("runs/small")
     about = Run(root / "taught-4-seed1/1").read("run.json")
     assert about["command"][:3] == ["ner-lightning", "distill", "runs/small/alone-4-ensemble/1"]
@@ -194,13 +222,10 @@ def test_a_rung_learns_from_the_ensemble_of_another_one(file, tmp_path, capsys):
     assert [member["seed"] for member in about["teacher"]["teacher"]["members"]] == [1, 2]
     assert len(list(root.glob("alone-4-ensemble/*"))) == 1
     rows = read_rows(root / "results.json")
-    assert len(rows) == 6
-    points = curve_points(read_ladder(file), rows)
-    assert {name: [at for at, _ in line] for name, line in points.items()} == {"alone": [4, 8], "taught": [4]}
-    assert all(len(values) == 2 for line in points.values() for _, values in line)
+    assert len(rows) == 5
     picture = (root / "ladder.svg").read_text()
     assert all(text in picture for text in ("<svg", "alone", "taught", "data.limits.train"))
-    assert main(["ladder", str(file), "--cell", "taught-4-seed2"]) == 0
+    assert main(["ladder", str(taught), "--cell", "taught-4-seed1"]) == 0
     assert "done before" in capsys.readouterr().out
 
 
