@@ -18,6 +18,16 @@ os.environ.pop("WANDB_API_KEY", None)
 import tiny
 
 
+@pytest.hookimpl(trylast=True)  # of what is selected
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests may take longest come first, so that two processes end at about the same time."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        longest[item.path] = max(longest.get(item.path, 0.0), marker.args[0] if marker else 0.0)
+    items.sort(key=lambda item: -longest[item.path])
+
+
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_llama(tmp_path_factory.mktemp("models") / "llama")
