@@ -15,8 +15,6 @@ os.environ.update(
 )
 os.environ.pop("WANDB_API_KEY", None)
 
-import tiny
-
 
 @pytest.hookimpl(trylast=True)  # of what is selected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,16 +28,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import tiny  # here, because the process that hands out tests would wait for transformers
+
     return tiny.write_llama(tmp_path_factory.mktemp("models") / "llama")
 
 
 @pytest.fixture(scope="session")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import tiny
+
     return tiny.write_bert(tmp_path_factory.mktemp("models") / "bert")
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import tiny
+
     return tiny.write_corpus(tmp_path_factory.mktemp("corpus"))
 
 

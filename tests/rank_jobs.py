@@ -2,7 +2,7 @@
 
 `python tests/rank_jobs.py metrics FOLDER` scores one checkpoint on data sets whose sizes do not divide.
 `python tests/rank_jobs.py steps FOLDER` trains 20 steps in float64 on one rank and on two.
-`python tests/rank_jobs.py accumulation FOLDER` trains steps of one batch and of several on one rank and on two.
+`python tests/rank_jobs.py accumulation FOLDER` trains with one batch a step and with several.
 `python tests/rank_jobs.py modes FOLDER` trains a few steps in each way of training on two ranks.
 `python tests/rank_jobs.py torchrun FOLDER` runs a recipe of one device in two ranks of torchrun's.
 `python tests/rank_jobs.py quantized FOLDER` trains around 4-bit weights on one rank and on two.

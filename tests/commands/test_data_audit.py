@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import label_studio
 import pytest
@@ -45,7 +46,7 @@ def processes(request, monkeypatch):
         return subprocess.CompletedProcess(command, main(command[3:]))
 
     if request.param == "in one process":
-        monkeypatch.setattr("ner_lightning.commands.data_audit.subprocess.run", run)
+        monkeypatch.setattr("ner_lightning.commands.data_audit.subprocess", SimpleNamespace(run=run))
 
 
 @pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
