@@ -54,11 +54,11 @@ fmt: setup  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: setup  ## the default tests: offline, CPU, three to four minutes on two cores
+test: setup  ## the default tests: offline, CPU, in minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: setup setup-browser  ## the tests that train the real small LLM, and those in a browser
-	$(BIN)/python -m pytest -m slow --durations 25
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist worksteal --durations 25
 
 test-faults: setup  ## kills, full disks, lost ranks, for real (needs root for a small tmpfs; 15 minutes)
 	$(BIN)/python -m pytest -m faults

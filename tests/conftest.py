@@ -15,21 +15,35 @@ os.environ.update(
 )
 os.environ.pop("WANDB_API_KEY", None)
 
-import tiny
+
+@pytest.hookimpl(trylast=True)  # of what is selected
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests may take longest come first, so that two processes end at about the same time."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        longest[item.path] = max(longest.get(item.path, 0.0), marker.args[0] if marker else 0.0)
+    items.sort(key=lambda item: -longest[item.path])
 
 
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import tiny  # here, because the process that hands out tests would wait for transformers
+
     return tiny.write_llama(tmp_path_factory.mktemp("models") / "llama")
 
 
 @pytest.fixture(scope="session")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import tiny
+
     return tiny.write_bert(tmp_path_factory.mktemp("models") / "bert")
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import tiny
+
     return tiny.write_corpus(tmp_path_factory.mktemp("corpus"))
 
 

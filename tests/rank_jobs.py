@@ -1,7 +1,8 @@
 """Trains and scores on 1, 2 and 3 gloo ranks and compares; run by tests, prints what it found as JSON.
 
 `python tests/rank_jobs.py metrics FOLDER` scores one checkpoint on data sets whose sizes do not divide.
-`python tests/rank_jobs.py steps FOLDER` trains 20 steps in float64 on one rank and on two, and accumulates.
+`python tests/rank_jobs.py steps FOLDER` trains 20 steps in float64 on one rank and on two.
+`python tests/rank_jobs.py accumulation FOLDER` trains with one batch a step and with several.
 `python tests/rank_jobs.py modes FOLDER` trains a few steps in each way of training on two ranks.
 `python tests/rank_jobs.py torchrun FOLDER` runs a recipe of one device in two ranks of torchrun's.
 `python tests/rank_jobs.py quantized FOLDER` trains around 4-bit weights on one rank and on two.
@@ -92,38 +93,44 @@ def metrics(folder: Path, worlds: tuple[int, ...] = (1, 2, 3)) -> dict[str, obje
     return found
 
 
+EXACT = ["--trainer.precision=64-true", "--model.architecture.dropout=0", "--trainer.max_epochs=3"]
+EXACT += ["--trainer.limit_train_batches=7", "--trainer.max_steps=20", "--model.optimizer.averaging=0.3"]
+
+
 def steps(folder: Path) -> dict[str, object]:
     """How far two ranks of half a batch are from one rank of a whole one after each of 20 steps.
 
     The weights that are compared are the averages over the steps.
     """
-    exact = ["--trainer.precision=64-true", "--model.architecture.dropout=0", "--trainer.max_epochs=3"]
-    exact += ["--trainer.limit_train_batches=7", "--trainer.max_steps=20", "--model.optimizer.averaging=0.3"]
     tables, weights = [], []
     for world in (1, 2):
         words = ["fit", "--config", "recipe.yaml", "--name", f"w{world}", f"--data.batches.size={4 // world}"]
-        forks.run(folder, [*words, *exact], folder / f"w{world}.log", world)
+        forks.run(folder, [*words, *EXACT], folder / f"w{world}.log", world)
         run = folder / f"runs/w{world}/1"
         with (run / "metrics.csv").open() as file:
             tables.append([float(r["train/grad_norm"]) for r in csv.DictReader(file) if r["train/grad_norm"]])
         weights.append(torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
     one, two = weights
-    # The same sentences in one batch, in four that share a step, and in four on each of two ranks.
-    whole, parts, ranks = (
-        _accumulated(folder, f"a{number}", world, size, count, exact)
-        for number, (world, size, count) in enumerate([(1, 32, 1), (1, 8, 4), (2, 4, 4)])
-    )
-    # 24 sentences, in three batches where four were meant.
-    short, incomplete = (
-        _accumulated(folder, f"b{size}", 1, size, 4, [*exact, "--data.limits.train=24"]) for size in (24, 8)
-    )
     return {
-        "accumulated": [_distance(whole, parts), _distance(whole, ranks), _distance(short, incomplete)],
         "dtypes": sorted({str(tensor.dtype) for tensor in one.values()}),
         "steps": len(tables[0]),
         "norms": max(abs(a - b) / abs(a) for a, b in zip(*tables, strict=True)),
         "weights": _distance(one, two),
     }
+
+
+def accumulation(folder: Path) -> dict[str, object]:
+    """How far steps of several batches are from steps of one."""
+    # The same sentences in one batch, in four that share a step, and in four on each of two ranks.
+    whole, parts, ranks = (
+        _accumulated(folder, f"a{number}", world, size, count, EXACT)
+        for number, (world, size, count) in enumerate([(1, 32, 1), (1, 8, 4), (2, 4, 4)])
+    )
+    # 24 sentences, in three batches where four were meant.
+    short, incomplete = (
+        _accumulated(folder, f"b{size}", 1, size, 4, [*EXACT, "--data.limits.train=24"]) for size in (24, 8)
+    )
+    return {"accumulated": [_distance(whole, parts), _distance(whole, ranks), _distance(short, incomplete)]}
 
 
 def _distance(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
@@ -283,5 +290,5 @@ if __name__ == "__main__":
     where.mkdir(parents=True)
     prepare(where)
     jobs = {"metrics": metrics, "steps": steps, "modes": modes, "epochs": epochs, "torchrun": torchrun}
-    jobs |= {"quantized": quantized, "distilled": distilled}
+    jobs |= {"quantized": quantized, "distilled": distilled, "accumulation": accumulation}
     print(json.dumps(jobs[sys.argv[1]](where)))

@@ -110,6 +110,7 @@ def test_the_newest_dependencies_are_tried_each_week():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_wheel_passes_the_tests_without_its_source():
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(

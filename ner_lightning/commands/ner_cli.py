@@ -72,11 +72,9 @@ class NERCLI(LightningCLI):
         """What seqeval says of the scores; None if it was not asked."""
         return self.files.agreement if self.files else None
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """fit, validate and test; predict is a command of our own."""
-        known = LightningCLI.subcommands()
-        return {name: known[name] for name in ("fit", "validate", "test")}
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # a static method there
+        """The one that runs, fit, validate or test; the parsers of the others would cost time."""
+        return {self.words[0]: LightningCLI.subcommands()[self.words[0]]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Links model and data, so that backbone and entity types are named once."""
@@ -84,7 +82,7 @@ class NERCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the words; raises UserError at an option that does not exist or is not of its type."""
-        with user_errors(self._subcommand_parsers.get(self.words[0], parser)):
+        with user_errors(self._subcommand_parsers[self.words[0]]):
             super().parse_arguments(parser, args)
         self.config = plain(self.config)
 

@@ -3,7 +3,10 @@
 import itertools
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import label_studio
 import pytest
@@ -34,6 +37,20 @@ def recipe(llama, tmp_path, monkeypatch):
     return "small.yaml"
 
 
+@pytest.fixture(params=["in one process", pytest.param("in several", marks=pytest.mark.slow)])
+def processes(request, monkeypatch):
+    """Where the folds are trained: each process of its own imports everything again."""
+
+    def run(command, check):
+        assert command[:3] == [sys.executable, "-m", "ner_lightning"]
+        return subprocess.CompletedProcess(command, main(command[3:]))
+
+    if request.param == "in one process":
+        monkeypatch.setattr("ner_lightning.commands.data_audit.subprocess", SimpleNamespace(run=run))
+
+
+@pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
+@pytest.mark.usefixtures("processes")
 def test_an_audit_ranks_all_sentences_and_resumes(recipe, capfd):
     words = ["data", "audit", "--config", recipe, "--folds", "2", "--output", "out"]
     assert main(words) == 0

@@ -29,8 +29,9 @@ def parsers():
             found.update(self._subcommand_parsers)
             raise Stop
 
-    with pytest.raises(Stop):
-        Parsing(Start([]), ["fit"])
+    for command in ("fit", "validate", "test"):
+        with pytest.raises(Stop):
+            Parsing(Start([]), [command])
     return found
 
 

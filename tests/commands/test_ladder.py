@@ -1,9 +1,9 @@
 """The ladder: cells are run, continued, recorded and put into one table; a failing one stops nothing."""
 
+import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import yaml
 
 from ner_lightning.analysis.render.learning_curve import learning_curve
 from ner_lightning.analysis.render.plots import svg
+from ner_lightning.commands import ladder
 from ner_lightning.commands.main import main
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.ladder_cells import curve_points, find_run, is_done, table
@@ -30,7 +31,7 @@ def file(llama, corpus, tmp_path, monkeypatch):
         "data": {"dataset": str(corpus), "limits": {"train": 4, "valid": 2}},
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    ladder = {
+    content = {
         "configs": ["recipe.yaml"],
         "settings": {"model.runtime.compile": False},
         "seeds": [1],
@@ -41,11 +42,23 @@ def file(llama, corpus, tmp_path, monkeypatch):
         },
     }
     path = tmp_path / "small.yaml"
-    path.write_text(yaml.safe_dump(ladder, sort_keys=False))
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
 
 
-def test_a_ladder_runs_all_cells_and_survives_one_that_fails(file, tmp_path, capsys):
+@pytest.fixture
+def one_process(monkeypatch):
+    """Cells run in this process, because each of their own would import everything again."""
+
+    def run_logged(command, log):
+        assert command[:3] == [sys.executable, "-m", "ner_lightning"]
+        with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+            return main(command[3:])
+
+    monkeypatch.setattr(ladder, "_run_logged", run_logged)
+
+
+def test_a_ladder_runs_all_cells_and_survives_one_that_fails(file, one_process, tmp_path, capsys):
     assert main(["ladder", str(file)]) == 2
     out, err = capsys.readouterr()
     assert "1 of 4 cells failed: broken-seed1" in err
@@ -91,22 +104,34 @@ def test_a_ladder_runs_all_cells_and_survives_one_that_fails(file, tmp_path, cap
 def test_a_cell_that_was_stopped_is_continued_in_its_own_folder(file, tmp_path, capsys):
     root = tmp_path / "runs/small"
     cell = read_ladder(file).cells[0]
-    command = [sys.executable, "-m", "ner_lightning", *cell.command(root.relative_to(tmp_path))]
-    subprocess.run([*command], check=True, capture_output=True)
+    assert main(cell.command(root.relative_to(tmp_path))) == 0
     run = Run(root / cell.name / "1")
     assert is_done(run)
     about = run.read("run.json")
     finished = about.pop("finished")  # as if it had been stopped after its last epoch
     run.write("run.json", about | {"minutes": 100.0})
     assert not is_done(run)
-    assert main(["ladder", str(file), "--cell", cell.name]) == 0
-    assert "done before" not in capsys.readouterr().out
+    capsys.readouterr()
+    assert main(["ladder", str(file), "--cell", cell.name]) == 0  # in a process of its own
+    out = capsys.readouterr().out
+    assert "done before" not in out
+    log = (root / f"{cell.name}.log").read_text()
+    assert "".join(f"    {line}" for line in log.splitlines(keepends=True)) in out
     assert [item.name for item in (root / cell.name).iterdir()] == ["1"]
     assert is_done(run)
     about = run.read("run.json")
     assert about["finished"] >= finished
     assert about["continued"] == [["ner-lightning", "fit", "--run", str(run.path.relative_to(tmp_path))]]
     assert about["minutes"] > 100  # those of the part before count
+
+
+def test_what_a_cell_prints_goes_on_and_into_its_log(tmp_path, capfd):
+    log = tmp_path / "cell.log"
+    script = "import sys; print('one'); print('two', file=sys.stderr, flush=True); sys.exit(3)"
+    for count in (1, 2):
+        assert ladder._run_logged([sys.executable, "-u", "-c", script], log) == 3
+        assert log.read_text() == "one\ntwo\n" * count
+        assert capfd.readouterr() == ("    one\n    two\n", "")
 
 
 ENDS = {

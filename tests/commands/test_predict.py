@@ -200,8 +200,8 @@ def test_a_named_pipe_gets_the_lines_alone(place):
 @pytest.mark.parametrize(
     "words",
     [
-        ("predict", "--text", "Vera left ."),
-        ("fit", "--config", "small.yaml", "--print_config"),
+        pytest.param(("predict", "--text", "Vera left ."), marks=pytest.mark.slow),
+        pytest.param(("fit", "--config", "small.yaml", "--print_config"), marks=pytest.mark.slow),
         ("--version",),
     ],
 )

@@ -168,6 +168,7 @@ def peft_lines(page):
     return next(b for b in re.findall(r"```\w*\n(.*?)```", page, flags=re.S) if "from peft" in b)
 
 
+@pytest.mark.slow
 def test_the_cards_lines_make_peft_alone_give_the_same_hidden_states(llama, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(llama, "models/llama")

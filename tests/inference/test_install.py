@@ -88,8 +88,8 @@ def folders(tmp_path_factory, llama):
     ("form", "row", "script"),
     [
         ("merged", None, COMMAND),
-        ("adapter", "--format adapter", TAG),
-        ("merged", "ner-lightning serve", SERVE),
+        pytest.param("adapter", "--format adapter", TAG, marks=pytest.mark.slow),
+        pytest.param("merged", "ner-lightning serve", SERVE, marks=pytest.mark.slow),
     ],
     ids=["command", "adapter", "serve"],
 )

@@ -193,6 +193,7 @@ def refused_with(status, address, body, path="/extract"):
         assert refused.value.code == status
 
 
+@pytest.mark.slow
 def test_a_service_with_a_key_logs_requests_and_drains_before_it_stops(checkpoint):
     key = "k3y-of-the-s3rvice"
     env = os.environ | {"NER_LIGHTNING_API_KEY": key}

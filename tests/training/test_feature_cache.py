@@ -132,7 +132,7 @@ def test_whatever_changes_the_features_changes_the_key(fit, llama, bert):
         (TOP, []),
     ):
         before = len(list(Path("cache").rglob("about.json")))
-        fit(llama, changes, *words, enabled=True)
+        fit(llama, changes, *words, "--trainer.max_epochs", "1", enabled=True)
         new = len(list(Path("cache").rglob("about.json"))) - before
         assert new == (1 if "--data.limits.train" in words else 2)  # train and valid
 

@@ -43,6 +43,11 @@ def test_two_ranks_of_half_a_batch_follow_one_of_a_whole_batch(tmp_path):
     assert found["steps"] == 20
     assert found["norms"] < 1e-8
     assert found["weights"] < 1e-8
+
+
+@pytest.mark.slow
+def test_a_step_of_several_batches_is_that_of_a_whole_one(tmp_path):
+    found = job("accumulation", tmp_path / "work")
     assert max(found["accumulated"]) < 1e-9, found["accumulated"]
 
 
