@@ -106,6 +106,7 @@ def _text(addresses: Sequence[str]) -> list["Sentence"]:
 def _described(files: "TaggerFiles", options: Any, text: Sequence["Sentence"]) -> dict[str, Any]:
     """What the folder is made from."""
     from ner_lightning.runs.folder import run_of
+    from ner_lightning.system.plain_settings import plain
 
     own = run_of(files.path)
     about = own.read("run.json") if own else {}
@@ -119,6 +120,7 @@ def _described(files: "TaggerFiles", options: Any, text: Sequence["Sentence"]) -
     return {
         "teacher": {"run": options.teacher, **facts},
         "weights": digest.hexdigest(),
+        "settings": _digest([files.settings, plain(files.encoding), files.bf16]),
         "backbone": files.origin.get("weights"),
         "temperature": options.temperature,
         "texts": [str(address) for address in options.text],
@@ -130,9 +132,12 @@ def _key(described: dict[str, Any], sentences: Sequence["Sentence"], types: Sequ
     """A digest of all that the teacher's distributions depend on."""
     from ner_lightning.data.teacher import words_digest
 
-    names = ("weights", "backbone", "temperature", "untagged")
-    depends = [*(described[name] for name in names), words_digest(sentences), list(types)]
-    return hashlib.sha256(json.dumps(depends).encode()).hexdigest()
+    names = ("weights", "settings", "backbone", "temperature", "untagged")
+    return _digest([*(described[name] for name in names), words_digest(sentences), list(types)])
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _write(
