@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import docstring_parser
+from api_page import api_page
 from formats_page import formats_page
 from lightning.pytorch import Trainer
 from measured_options import UNMEASURED, measured_options, value_text
 from package_map import PACKAGE, with_tree
 from recipe_schema import schema_text
+from version_table import with_versions
 
 from ner_lightning.commands import data_options
 from ner_lightning.commands.help import HELPS
@@ -108,7 +110,10 @@ def pages() -> dict[Path, str]:
     map_page = PACKAGE / "README.md"
     found = {page: included(page.read_text(encoding="utf-8")) for page in sorted(DOCS.rglob("*.md"))}
     found[map_page] = with_tree(map_page.read_text(encoding="utf-8"))
+    compatibility = DOCS / "compatibility.md"
+    found[compatibility] = with_versions(found[compatibility])
     found[DOCS / "formats.md"] = formats_page(NOTE)
+    found[DOCS / "reference" / "api.md"] = api_page(NOTE)
     found[DOCS / "reference" / "config.md"] = config_page()
     found[DOCS / "reference" / "cli.md"] = cli_page()
     found[DOCS / "reference" / "recipe.schema.json"] = schema_text()

@@ -148,7 +148,7 @@ def test_the_build_sees_the_package_alone():
 
 
 def test_the_commands_that_are_shown_name_these_files():
-    shown = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    shown = (ROOT / "docs/container.md").read_text(encoding="utf-8")
     for file in (*FILES, ROOT / "docker/compose.yaml"):
         text = file.read_text(encoding="utf-8")
         (first,) = re.findall(rf"--file (docker/{re.escape(file.name)}) ", text)
