@@ -30,6 +30,7 @@ COMMANDS = {
     "data": ("data", "convert, split or check annotated data: convert|split|check"),
     "report": ("report", "write a run's report: [RUN ...]"),
     "compare": ("report", "compare runs on the same sentences: RUN RUN"),
+    "dashboard": ("dashboard", "lay out a W&B project: ENTITY/PROJECT"),
     "ladder": ("ladder", "run a matrix of recipes and seeds, and make their table: FILE"),
     "configs": ("configs", "list the shipped configs, or copy some: [NAME ...]"),
     "completion": ("completion", "print a shell's completion script: bash, zsh, fish, ..."),

@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from ner_lightning.commands.options import config_files
 from ner_lightning.commands.parser_errors import user_errors
 from ner_lightning.commands.preflight import check_config
 from ner_lightning.commands.recipe import COMMON, add_options, plain
@@ -28,6 +29,7 @@ from ner_lightning.training.callbacks.run_files import RunFiles
 from ner_lightning.training.callbacks.throughput import Throughput
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.launch import use_all_ranks
+from ner_lightning.training.loggers.logged_text import may_log_text
 from ner_lightning.training.loggers.metrics_table import TableLogger
 from ner_lightning.training.loggers.wandb import prepare_wandb
 from ner_lightning.training.loggers.wandb_dashboard import Dashboard
@@ -54,6 +56,7 @@ class NERCLI(LightningCLI):
         self.words = [command[0], *start.words]
         self.command = ["ner-lightning", *(typed or command)]
         self.given: Any = None  # the options as they were, before folders in them were made absolute
+        self.text = False  # whether loggers get text of the data
         self.guard: NonFiniteGuard | None = None
         self.files: RunFiles | None = None
         try:
@@ -103,8 +106,10 @@ class NERCLI(LightningCLI):
             refuse_unused(self.words, str(self.subcommand))
         self.run_folder = join_run(self.run_folder, Path(config.runs), config.name)
         sandbox_outputs(config.trainer, self.run_folder.path)
+        self.text = may_log_text(config.log_text, config.data)
+        overlays = config_files(self.words)[1:]
         for logger in class_specs(config.trainer.logger):
-            prepare_wandb(logger, self.run_folder, config.seed_everything)
+            prepare_wandb(logger, self.run_folder, config, self.command, overlays, text=self.text)
         for callback in class_specs(config.trainer.callbacks):
             # Otherwise it also looks at scores where an epoch ends without a validation.
             if callback.class_path.endswith("EarlyStopping") and callback.init_args.monitor.startswith(
@@ -116,6 +121,8 @@ class NERCLI(LightningCLI):
         """A trainer with the callbacks and the table that every run has."""
         assert self.run_folder is not None
         folder, trainer = self.run_folder.path, self.config_init[self.subcommand].trainer
+        # `RunFiles` logs the whole configuration, once.
+        self.model._log_hyperparams = self.datamodule._log_hyperparams = False
         loss_parts = [part.name for part in self.model.settings.loss.parts or ()]
         check_monitors(self.config[self.subcommand], self.datamodule.types, loss_parts)
         config, text = self._resolved()
@@ -153,7 +160,7 @@ class NERCLI(LightningCLI):
             throughput,  # this and the next before what saves within an epoch
             EpochTable(run, throughput, bar=bar, live=live),
             GracefulStop(run, table, self.config[self.subcommand].checkpoint_every_n_steps),
-            Dashboard(run, best),
+            Dashboard(run, best, text=self.text),
             FillFeatureCache(),
             best,  # these after all others
             LastCheckpoint(run),

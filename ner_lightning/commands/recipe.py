@@ -21,6 +21,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import RECIPE, Run
 from ner_lightning.system.ranges import PositiveInt, Seed, check
 from ner_lightning.training.datamodule import CoNLLDataModule
+from ner_lightning.training.loggers.logged_text import LogText
 from ner_lightning.training.module import NERModule
 
 TRAINER_DEFAULTS = {
@@ -146,6 +147,12 @@ def add_options(parser: LightningArgumentParser) -> None:
         type=PositiveInt | None,
         default=None,
         help="save `last` within an epoch, too, each time so many steps are done",
+    )
+    parser.add_argument(
+        "--log_text",
+        type=LogText,
+        default="bundled",
+        help="whether W&B gets sentences of the data: `never`, `always`, or of the `bundled` sample alone",
     )
     parser.link_arguments("model.backbone", "data.backbone")
     parser.link_arguments("model.revision", "data.backbone_revision")

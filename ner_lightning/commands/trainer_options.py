@@ -38,7 +38,9 @@ REFUSED: Mapping[type, str] = {
     BaseFinetuning: "settings of the model decide what is trained (freeze_backbone, peft, unfreeze_top)",
     ModelPruning: "checkpoints do not hold its masks",
 }
-RISE = ("accuracy", "precision", "recall", "f1")  # scores that are better when higher
+SCORES = ("precision", "recall", "f1")  # of all entities, and of each type
+RISE = ("accuracy", *SCORES)  # scores that are better when higher
+OF_TYPE = "val/(?:precision|recall|f1)/"
 GRAD_NORM = "train/grad_norm"
 MONITORS = {f"val/{part}" for part in ("loss", *RISE)} | {
     GRAD_NORM,
@@ -66,7 +68,7 @@ def check_trainer(config: Any, *, fits: bool = True) -> None:
     if fits and trainer.limit_train_batches == 0 and not trainer.overfit_batches:
         raise UserError("trainer.limit_train_batches is 0, so there is nothing to train")
     _loops(trainer)
-    unknown_yet = r"val/f1/\S+|train/\w+" if config.model.loss.parts else r"val/f1/\S+"
+    unknown_yet = rf"{OF_TYPE}\S+" + (r"|train/\w+" if config.model.loss.parts else "")
     for callback in class_specs(trainer.callbacks):
         if not re.fullmatch(unknown_yet, _monitored(callback) or ""):  # `check_monitors` checks those
             _monitor(callback, MONITORS)
@@ -74,7 +76,8 @@ def check_trainer(config: Any, *, fits: bool = True) -> None:
 
 def check_monitors(config: Any, types: Collection[str], parts: Collection[str]) -> None:
     """Raises UserError at a callback that monitors an unknown entity type or part of the loss."""
-    own = [*(f"val/f1/{name}" for name in types), *(f"train/{part}" for part in parts)]
+    own = [f"val/{score}/{name}" for score in SCORES for name in types]
+    own += [f"train/{part}" for part in parts]
     for callback in class_specs(config.trainer.callbacks):
         _monitor(callback, [*sorted(MONITORS), *own])
 
@@ -186,13 +189,13 @@ def _monitor(callback: Any, logged: Collection[str]) -> None:
     if monitor is None:
         return
     if monitor not in logged:
-        of_type = monitor.startswith("val/f1/")
+        of_type = re.match(OF_TYPE, monitor)
         close = [] if of_type else difflib.get_close_matches(monitor, logged, n=1, cutoff=0.5)
-        others = [score for score in logged if score.startswith("val/f1/")] if of_type else logged
+        others = [score for score in logged if score.startswith(of_type[0])] if of_type else logged
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(others)}"
         raise UserError(f"trainer.callbacks: {name} monitors {monitor!r}, which is never logged; {hint}")
     mode = callback.init_args.get("mode")
-    rises = monitor.startswith("val/f1/") or monitor.rpartition("/")[2] in RISE
+    rises = re.match(OF_TYPE, monitor) or monitor.rpartition("/")[2] in RISE
     if monitor != GRAD_NORM and mode == ("min" if rises else "max"):  # of a norm neither is better
         raise UserError(
             f"trainer.callbacks: {name} has mode {mode}, but a {'higher' if rises else 'lower'} {monitor} is "

@@ -9,7 +9,7 @@ from torch.nn import Module
 from torchmetrics import Metric
 
 from ner_lightning.metrics.float64 import has_float64
-from ner_lightning.metrics.from_counts import COUNTED, scores
+from ner_lightning.metrics.from_counts import COUNTED, Scores, scores
 from ner_lightning.metrics.functional import entity_counts
 
 
@@ -68,7 +68,8 @@ class EntityF1(Metric):
         """Scores from 0 to 1, and the mean loss per word.
 
         Returns:
-            `loss` and `accuracy` per word; micro `precision`, `recall` and `f1`; `f1/TYPE` for each type.
+            `loss` and `accuracy` per word; micro `precision`, `recall` and `f1`; the same of each type as
+            `precision/TYPE`, `recall/TYPE` and `f1/TYPE`.
         """
         counts = self.counts.cpu().numpy()  # (types, 3)
         correct, total = self.words.tolist()
@@ -81,7 +82,7 @@ class EntityF1(Metric):
             "loss": float(self.loss) / total if total else 0.0,
             "accuracy": correct / total if total else 0.0,
             **scores(counts.sum(0))._asdict(),
-            **{f"f1/{name}": row["f1"] for name, row in self._by_type.items()},
+            **{f"{key}/{name}": row[key] for key in Scores._fields for name, row in self._by_type.items()},
         }
 
     def by_type(self) -> dict[str, dict[str, float]]:

@@ -1,12 +1,15 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from wandb.proto import wandb_internal_pb2
 
 from ner_lightning.commands.main import main
+from ner_lightning.training.loggers.logged_text import may_log_text
+from ner_lightning.training.loggers.wandb_workspace import CURVES
 
 pytestmark = [
     pytest.mark.filterwarnings(
@@ -38,10 +41,11 @@ def records(data):
 class Offline:
     """A W&B run, read from the file that an offline run leaves."""
 
-    def __init__(self, run):
-        (self.folder,) = run.glob("wandb/offline-run-*")
+    def __init__(self, run, which=0):
+        self.folder = sorted(run.glob("wandb/offline-run-*"), key=lambda f: f.stat().st_mtime_ns)[which]
         (file,) = self.folder.glob("run-*.wandb")
         self.history, self.config, self.metrics, self.artifacts, self.about = [], {}, {}, [], None
+        self.summary = {}
         for data in records(file.read_bytes()):
             record = wandb_internal_pb2.Record()
             record.ParseFromString(data)
@@ -55,6 +59,8 @@ class Offline:
             held = record.run if kind == "run" else record
             self.config |= {self._key(i): json.loads(i.value_json) for i in held.config.update}
             self.about = record.run if kind == "run" else self.about
+        elif kind == "summary":
+            self.summary |= {self._key(i): json.loads(i.value_json) for i in record.summary.update}
         elif kind == "metric":
             self.metrics[record.metric.name] = record.metric
         elif kind == "artifact":
@@ -70,13 +76,17 @@ class Offline:
     def media(self, name):
         return (self.folder / "files" / self.last(f"{name}/path")).read_bytes()
 
-    def picture(self, name):
-        """The caption of a picture that is really there."""
-        assert self.media(name).startswith(b"\x89PNG")
-        return self.last(f"{name}/caption")
-
     def table(self, name):
         return json.loads(self.media(name))
+
+    def summary_table(self, name):
+        return json.loads((self.folder / "files" / self.summary[f"{name}/path"]).read_text(encoding="utf-8"))
+
+    def column(self, table, name):
+        return [row[table["columns"].index(name)] for row in table["data"]]
+
+    def chart(self, name):
+        return self.config[f"_wandb/visualize/{name}"]["panel_config"]
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +111,13 @@ def runs(tmp_path_factory, llama, corpus):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("WANDB_MODE", "offline")
-        patch.setenv("WANDB_DATA_DIR", str(folder))
-        for seed in ("3", "4"):
-            assert main(["fit", "--config", "tiny.yaml", "--seed_everything", seed]) == 0
+        patch.setenv("HOME", str(folder / "home"))
+        (folder / "more.yaml").write_text("model: {peft: none}\n", encoding="utf-8")
+        assert main(["fit", "--config", "tiny.yaml"]) == 0
+        more = ["--config", "more.yaml", "--log_text", "always", "--seed_everything", "4"]
+        more.append("--trainer.logger.init_args.log_model=false")
+        assert main(["fit", "--config", "tiny.yaml", *more]) == 0
+        assert main(["test", "--run", "runs/tiny/1"]) == 0
     return folder / "runs" / "tiny"
 
 
@@ -112,59 +126,165 @@ def offline(runs):
     return Offline(runs / "1")
 
 
-def test_metrics_are_logged_and_the_summary_is_the_highest_f1(offline):
+@pytest.fixture(scope="module")
+def other(runs):
+    return Offline(runs / "2")
+
+
+@pytest.fixture(scope="module")
+def tested(runs):
+    return Offline(runs / "1", 1)
+
+
+def test_metrics_are_logged(offline):
     names = {name for row in offline.history for name in row}
     assert {f"train/{part}" for part in ("loss", "ce", "crf", "ls", "grad_norm")} <= names
-    assert {f"val/{part}" for part in ("loss", "accuracy", "precision", "recall", "f1", "f1/PER")} <= names
+    assert {f"val/{part}" for part in ("loss", "accuracy", "precision", "recall", "f1")} <= names
+    assert {f"val/{score}/PER" for score in ("precision", "recall", "f1")} <= names
     assert {"lr/backbone", "lr/head", "lr/crf"} <= names
-    assert offline.last("train/words_per_second") > 0
+    assert offline.last("train/subtokens_per_second") > offline.last("train/words_per_second") > 0
     assert 0 < offline.last("train/padding") < 1
     assert offline.last("train/peak_memory_gib") > 0.05
-    assert offline.metrics["val/f1"].summary.max
 
 
-def test_the_config_says_what_was_trained_on_what(offline, runs):
+def test_every_curve_of_the_workspace_is_logged(offline):
+    names = {name for row in offline.history for name in row}
+    metrics = [metric for curves in CURVES.values() for group in curves.values() for metric in group]
+    assert metrics
+    for metric in metrics:
+        assert metric in names or (metric[-1] == "/" and any(name.startswith(metric) for name in names))
+
+
+def test_the_summary_is_that_of_the_best_epoch(offline, runs):
+    best = json.loads((runs / "1" / "metrics.json").read_text())
+    for name in ("f1", "precision", "recall", "epoch"):
+        assert offline.summary[f"best/{name}"] == best[f"val/{name}"]
+    assert offline.summary["val/f1"] == best["val/f1"]
+    for name in ("val/f1", "val/loss", "val/recall/PER"):
+        assert offline.metrics[name].summary.none  # so that no later validation replaces it
+        assert offline.metrics[name].step_metric == "trainer/global_step"
+
+
+def test_a_test_adds_to_the_summary_of_the_same_run_and_to_no_curve(offline, tested, runs):
+    assert tested.about.run_id == offline.about.run_id
+    assert tested.history == []
+    scores = json.loads((runs / "1" / "metrics.json").read_text())
+    for name in ("test/f1", "test/precision", "test/recall/LOC", "test/loss"):
+        assert tested.summary[name] == pytest.approx(scores[name], abs=1e-6)
+    table = tested.summary_table("test/by_type")
+    rows = dict(zip(tested.column(table, "type"), tested.column(table, "support"), strict=True))
+    assert rows == {name: row["gold"] for name, row in scores["test/by_type"].items()}
+    assert tested.summary_table("test/errors")["columns"][0] == "sentence"
+    assert not list(tested.about.tags)  # those that were added on W&B's pages stay
+
+
+def test_the_config_is_there_once_under_the_names_of_options(offline, runs):
     about = json.loads((runs / "1" / "run.json").read_text())
     run = offline.config["run"]
     assert run["trained_parameters"] == about["trained_parameters"]
     assert run["versions"]["torch"]
     assert run["data"]["train"]["fingerprint"] == about["data"]["train"]["fingerprint"]
-    assert offline.config["config"]["model"]["loss"] == {
-        "ce": 1.0,
-        "crf": 1.0,
-        "ls": 0.1,
-        "missed": 1.0,
-        "parts": None,
-    }
+    assert offline.config["model"]["optimizer"]["lr"] == 0.01
+    assert offline.config["data"]["batches"]["size"] == 5
+    assert offline.config["seed_everything"] == 3
+    known = yaml.safe_load((runs / "1" / "config.yaml").read_text())
+    assert {name.split("/")[0] for name in offline.config} == {*known, "run", "_wandb"}
 
 
-def test_pictures_and_tables_show_the_errors(offline, runs):
+def test_tags_notes_and_job_type_tell_runs_apart(offline, other):
+    assert list(offline.about.tags) == ["llama", "corpus0", "lora", "crf"]
+    assert list(other.about.tags) == ["llama", "corpus0", "more", "no adapters", "crf"]
+    assert {o.about.job_type for o in (offline, other)} == {"fit"}
+    assert offline.about.notes == "ner-lightning fit --config tiny.yaml"
+
+
+def test_charts_and_tables_show_the_errors(offline, other, runs):
     lines = (runs / "1" / "predictions.valid.jsonl").read_text().splitlines()
     gold = sum(tag[0] == "B" for line in lines for tag in json.loads(line)["gold"])
-    confusion = offline.table("analysis/confusion")
+    confusion = offline.table("analysis/confusion_table")
     assert sum(n for gold, _, n in confusion["data"] if gold != "nothing") == gold
-    assert "missed and spurious" in offline.picture("analysis/confusion_plot")
-    assert "B-PER" in offline.picture("analysis/transitions_plot")
-    assert offline.picture("analysis/calibration_plot")
-    assert offline.table("analysis/calibration")["data"]
-    errors = offline.table("analysis/errors")
+    fields = offline.chart("analysis/confusion")["fieldSettings"]
+    assert set(fields.values()) == set(confusion["columns"])
+    assert offline.chart("analysis/calibration")["fieldSettings"]["y"] == "share correct"
+    assert offline.table("analysis/calibration_table")["data"]
+    assert offline.chart("analysis/by_type")["panelDefId"] == "wandb/bar/v0"
+    assert sum(offline.column(offline.table("analysis/by_type_table"), "support")) == gold
+    assert offline.media("analysis/transitions").startswith(b"\x89PNG")
+    assert "B-PER" in offline.last("analysis/transitions/caption")
+    errors = other.table("analysis/errors")
     assert 0 < len(errors["data"]) <= 50
-    chances = [row[1] for row in errors["data"]]
-    assert chances == sorted(chances, reverse=True)
-    pages = [e for a in offline.artifacts for e in a.manifest.contents if e.path.endswith(".html")]
+    probabilities = other.column(errors, "probability")
+    assert probabilities == sorted(probabilities, reverse=True)
+    pages = [e for a in other.artifacts for e in a.manifest.contents if e.path.endswith(".html")]
     assert len(pages) >= len(errors["data"])
     page = Path(pages[-1].local_path).read_text(encoding="utf-8")
     assert re.search(r'<mark class="one">.*</mark>', page)
 
 
-def test_the_best_checkpoint_is_an_artifact_because_that_was_asked_for(offline):
+def test_sentences_have_the_same_names_in_every_run(offline, other, runs):
+    mine, others = (o.column(o.table("analysis/predictions"), "sentence") for o in (offline, other))
+    about = json.loads((runs / "1" / "run.json").read_text())
+    assert mine == others
+    assert mine[0] == f"valid-{about['data']['valid']['fingerprint'][7:15]}-0"
+    assert set(offline.column(offline.table("analysis/errors"), "sentence")) <= set(mine)
+
+
+def test_text_of_the_data_is_logged_only_if_asked_for(runs):
+    lines = [json.loads(line) for line in (runs / "1/predictions.valid.jsonl").read_text().splitlines()]
+    texts = [" ".join(line["words"]).encode() for line in lines]
+    entities = [
+        " ".join(line["words"][e["start"] : e["end"]]).encode() for line in lines for e in line["entities"]
+    ]
+    logged = [
+        b"".join(file.read_bytes() for file in (runs / number / "wandb").rglob("*") if file.is_file())
+        for number in ("1", "2")
+    ]
+    assert entities
+    assert not [text for text in [*texts, *entities] if text in logged[0]]
+    assert all(text in logged[1] for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("choice", "data", "may"),
+    [
+        ("bundled", {"dataset": "sample"}, True),
+        ("never", {"dataset": "sample"}, False),
+        ("bundled", {"dataset": "org/private"}, False),
+        ("bundled", {"dataset": "sample", "test": "own.conll"}, False),
+        ("always", {"dataset": "org/public"}, True),
+    ],
+)
+def test_only_the_bundled_sample_is_public_unless_told_otherwise(choice, data, may):
+    given = dict.fromkeys(("source", "train", "valid", "test")) | data
+    assert may_log_text(choice, SimpleNamespace(**given)) == may
+
+
+def test_data_and_model_are_artifacts_by_reference(offline, other, runs, corpus):
+    for run in (offline, other):
+        (data,) = [a for a in run.artifacts if a.type == "dataset"]
+        assert data.use_after_commit  # an input of the run
+        refs = {entry.path: entry.ref for entry in data.manifest.contents}
+        assert refs == {name: (corpus / f"{name}.txt").resolve().as_uri() for name in ("train", "valid")}
+    (model,) = [a for a in other.artifacts if a.type == "model"]
+    (entry,) = model.manifest.contents
+    assert entry.ref == (runs / "2/checkpoints/best.ckpt").resolve().as_uri()
+    assert not model.use_after_commit  # an output
+    assert json.loads(model.metadata)["val/f1"] == other.summary["best/f1"]
+
+
+def test_nothing_of_wandb_is_outside_of_the_run_folder(runs):
+    home = runs.parent.parent / "home"
+    assert not [file for file in home.rglob("*") if file.is_file()]
+    assert not (runs.parent.parent / "wandb").exists()
+
+
+def test_the_best_checkpoint_is_uploaded_because_that_was_asked_for(offline):
     (artifact,) = [a for a in offline.artifacts if a.type == "model"]
     assert [entry.path for entry in artifact.manifest.contents] == ["best.ckpt"]
     assert "best" in artifact.aliases
 
 
-def test_seeds_of_a_recipe_stand_side_by_side(offline, runs):
-    other = Offline(runs / "2")
+def test_seeds_of_a_recipe_stand_side_by_side(offline, other):
     assert [o.about.run_group for o in (offline, other)] == ["tiny", "tiny"]
     assert [o.about.display_name for o in (offline, other)] == ["tiny/1 seed 3", "tiny/2 seed 4"]
     assert offline.about.run_id != other.about.run_id

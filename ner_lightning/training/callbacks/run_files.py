@@ -7,6 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ner_lightning.data.readers.columns import write_conll
@@ -87,7 +88,9 @@ class RunFiles(Callback):
         before = self.run.read("run.json")
         before.pop("finished", None)
         data = {name: describe_split(datamodule, name) for name in ("train", "valid")}
-        wandb_ids = [logger.version for logger in trainer.loggers if not isinstance(logger, TableLogger)]
+        for logger in trainer.loggers:
+            logger.log_hyperparams(self.config)
+        wandb_ids = [logger.version for logger in trainer.loggers if isinstance(logger, WandbLogger)]
         about = provenance() | {
             "command": before.get("command", self.command),
             "continued": [*before.get("continued", []), *([self.command] if before else [])],
@@ -103,8 +106,6 @@ class RunFiles(Callback):
         }
         self.run.write("run.json", before | about | describe_parameters(module.built))
         self.run.write("train_entities.json", datamodule.corpus.entity_counts())
-        for logger in trainer.loggers:
-            logger.log_hyperparams({"config": self.config})
 
     def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any, **__: Any) -> None:
         """Collects a batch's predictions until the end of the split."""

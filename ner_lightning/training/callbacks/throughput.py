@@ -11,15 +11,19 @@ from lightning.pytorch.callbacks import Callback
 
 from ner_lightning.data.batching import Batch
 
-MEASURED = ("train/words_per_second", "train/peak_memory_gib")  # differ between any two runs
+MEASURED = (
+    "train/words_per_second",
+    "train/subtokens_per_second",
+    "train/peak_memory_gib",
+)  # differ between any two runs
 
 
 class Throughput(Callback):
     """Logs speed, memory and learning rates of a fit.
 
     `lr/backbone`, `lr/head`, `lr/crf` with the other training metrics; at each epoch's end
-    `train/words_per_second` over all ranks, `train/padding`, the share of padding among the sub-tokens of
-    batches, and `train/peak_memory_gib`.
+    `train/words_per_second` and `train/subtokens_per_second` over all ranks, `train/padding`, the share of
+    padding among the sub-tokens of batches, and `train/peak_memory_gib`.
 
     Attributes:
         words_per_second: of the last epoch, over all ranks; validation is not counted.
@@ -92,9 +96,11 @@ class Throughput(Callback):
         counts = torch.cat([self._counts, self._counts.new_tensor([self._padded])])
         words, real, total = trainer.strategy.reduce(counts, reduce_op="sum").tolist()
         # The clock is read after the sums, for which a GPU must have finished its work.
-        self.words_per_second = words / max(self._seconds(), 1e-9)
+        seconds = max(self._seconds(), 1e-9)
+        self.words_per_second = words / seconds
         figures = {
             "train/words_per_second": self.words_per_second,
+            "train/subtokens_per_second": real / seconds,
             "train/padding": 1 - real / total if total else 0.0,
             "train/peak_memory_gib": peak_memory() / 2**30,
         }

@@ -3,10 +3,11 @@
 import netrc
 import os
 import queue
+import shlex
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from ner_lightning.runs.folder import Run
+from ner_lightning.runs.folder import SPLITS, Run
 from ner_lightning.system.console import say
 
 PATIENCE = 180.0  # seconds for W&B to finish its uploads at the end
@@ -26,11 +27,16 @@ class SteadyWandbLogger(WandbLogger):
 
     If W&B cannot be reached at the start, it logs offline; if it fails later, its values are dropped;
     if it hangs, nothing waits for it. `metrics.csv` has everything in any case.
+
+    Attributes:
+        within_fit: whether scores are points of a curve; outside of a fit they go to the summary, since their
+            step may lie before the run's last one.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._queue: queue.SimpleQueue[tuple[Mapping[str, Any], int | None] | None] = queue.SimpleQueue()
+        self.within_fit = True
+        self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
         self._failed = False
 
@@ -50,20 +56,35 @@ class SteadyWandbLogger(WandbLogger):
         return get(self)
 
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Queues values; returns at once."""
+        values = dict(metrics)
+        if self.within_fit:
+            write = super().log_metrics
+            self.submit(lambda: write(values, step))
+        else:
+            scores = {name: value for name, value in values.items() if name.partition("/")[0] in SPLITS}
+            self.summarise(scores)
+
+    def summarise(self, values: Mapping[str, Any]) -> None:
+        """Queues values of the run's summary."""
+        self.submit(lambda: self.experiment.summary.update(dict(values)))
+
+    @rank_zero_only
+    def submit(self, action: Callable[[], object]) -> None:
+        """Queues what is done with the W&B run; returns at once."""
         if self._worker is None:
             _ = self.experiment  # in the main thread, as W&B requires
             self._worker = threading.Thread(target=self._work, daemon=True, name="wandb-values")
             self._worker.start()
-        self._queue.put((dict(metrics), step))
+        self._queue.put(action)
 
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
+        while (action := self._queue.get()) is not None:
             if self._failed:
                 continue
             try:
-                super().log_metrics(*item)
+                action()
             except Exception as error:
                 self._failed = True
                 say(f"W&B failed ({type(error).__name__}: {error}); training continues without it.")
@@ -81,24 +102,39 @@ class SteadyWandbLogger(WandbLogger):
             super().finalize(status)
 
 
-def prepare_wandb(logger: Any, run: Run, seed: Any) -> None:
+def prepare_wandb(
+    logger: Any, run: Run, config: Any, command: Sequence[str], overlays: Sequence[str], *, text: bool
+) -> None:
     """Completes the options of a W&B logger; without a key it logs offline.
 
     Args:
         logger: the parsed options of any logger, changed where it is W&B's.
         run: the run: a resumed one keeps its W&B run, and its seeds form a group.
-        seed: a part of the W&B run's name.
+        config: the run's options, for name and tags.
+        command: the command line, which becomes the run's notes.
+        overlays: config files after the first, for tags.
+        text: whether text of the data may be logged; otherwise W&B does not copy the terminal's output, whose
+            lines may quote it.
     """
     if logger.class_path.rpartition(".")[2] not in (WandbLogger.__name__, SteadyWandbLogger.__name__):
         return
     logger.class_path = f"{SteadyWandbLogger.__module__}.{SteadyWandbLogger.__name__}"
+    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
+        os.environ[variable] = str((run.path / "wandb").resolve())  # otherwise in the home folder
     arguments = logger.init_args
-    arguments.id = arguments.id or run.read("run.json").get("wandb_id")
+    known = run.read("run.json").get("wandb_id")
+    arguments.id = arguments.id or known
     recipe, number = run.path.parts[-2:]
     if arguments.name is None:
-        arguments.name = f"{recipe}/{number} seed {seed}"
+        arguments.name = f"{recipe}/{number} seed {config.seed_everything}"
     arguments.group = arguments.group or recipe
-    if _without_key():
+    if known is None:  # what was changed on W&B's pages since stays
+        arguments.job_type = arguments.job_type or command[1]
+        arguments.notes = arguments.notes or shlex.join(command)
+        arguments.tags = [*(arguments.tags or ()), *_tags(config, overlays)]
+    if not text and not arguments.settings:
+        arguments.settings = {"console": "off"}
+    if lacks_key():
         os.environ["WANDB_MODE"] = "offline"
         say(
             "W&B has no key, so it logs offline; `wandb login`, then "
@@ -106,7 +142,20 @@ def prepare_wandb(logger: Any, run: Run, seed: Any) -> None:
         )
 
 
-def _without_key() -> bool:
+def _tags(config: Any, overlays: Sequence[str]) -> list[str]:
+    """Backbone, data set, overlays, adapters and decoder, each of at most 64 characters, W&B's limit."""
+    source = config.data.source
+    tags = [
+        Path(config.model.backbone).name,
+        source.class_path.rpartition(".")[2] if source else Path(config.data.dataset).name,
+        *(Path(file).stem for file in overlays),
+        "no adapters" if config.model.peft == "none" else config.model.peft,
+        "crf" if config.model.use_crf else "softmax",
+    ]
+    return list(dict.fromkeys(tag[:64] for tag in tags if tag))
+
+
+def lacks_key() -> bool:
     """Whether W&B would ask for a key: none is set, and the mode needs one."""
     if os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY"):
         return False

@@ -1,162 +1,146 @@
-"""Dashboard: tables and plots for W&B beside the logged metrics, written after best epochs."""
+"""Dashboard: summary, tables, charts and artifacts for W&B beside the logged metrics."""
 
 import io
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 from PIL import Image
 
-from ner_lightning.analysis.failure import calibration, confusion
-from ner_lightning.analysis.mistakes import Mistake, all_mistakes, worst
+from ner_lightning.analysis.mistakes import all_mistakes
 from ner_lightning.analysis.render import plots
-from ner_lightning.analysis.render.html import sentence
-from ner_lightning.analysis.rows import Predictions, Row, read_predictions
-from ner_lightning.data.schemes import Span
-from ner_lightning.runs.folder import BEST, Run
+from ner_lightning.analysis.rows import read_predictions
+from ner_lightning.metrics.from_counts import Scores
+from ner_lightning.runs.folder import BEST, STAGES, Run
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint
+from ner_lightning.training.loggers import wandb_tables
+from ner_lightning.training.loggers.wandb import SteadyWandbLogger
+from ner_lightning.training.loggers.wandb_artifacts import log_data, log_model
 from ner_lightning.training.module import NERModule
 
-ERRORS = 50  # sentences in the table of errors
-MARKS = "<style>mark{background:none;border:1px solid}mark.one{border-width:2px;background:#ffe9b8}</style>"
 ABOUT = ("versions", "machine", "commit", "seed", "data", "backbone", "parameters", "trained_parameters")
+BEST_SCORES = ("f1", "precision", "recall", "accuracy", "loss", "epoch")
 
 
 class Dashboard(Callback):
-    """Adds tables and plots to a W&B run; does nothing without W&B.
+    """Adds a summary, tables, charts and artifacts to a W&B run; does nothing without W&B.
 
-    At the start: versions, data fingerprints, numbers of parameters; the highest `val/f1` as summary.
-    After each validation that is the best so far: entity-level confusion with missed and spurious,
-    the most confident errors with their entities marked, calibration, and the CRF's transitions.
-    At the end, with the logger's `log_model: true`: the best checkpoint as an artifact.
+    At the start: versions, data fingerprints, numbers of parameters, and the data set by reference.
+    After each validation that is the best so far: its scores as `best/...` and `val/...` in the summary,
+    entity-level confusion with missed and spurious, scores by type, calibration, predictions, the most
+    confident errors, and the CRF's transitions.
+    At the end: the best checkpoint by reference, or as a file with the logger's `log_model: true`.
+    `test` adds its scores and tables to the summary of the same run.
 
     Args:
         run: the run folder.
         best: decides which validation is the best.
+        text: whether words of the data may be logged.
     """
 
-    def __init__(self, run: Run, best: BestCheckpoint) -> None:
+    def __init__(self, run: Run, best: BestCheckpoint, *, text: bool) -> None:
         self.run = run
         self.best = best
-        self._artifact = False
+        self.text = text
+        self._uploads = False
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Lets scores outside of a fit go to the summary alone, so that no curve moves back."""
+        for logger in _wandb(trainer):
+            logger.within_fit = stage == "fit"
 
     @rank_zero_only
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes what is known from the start."""
         about = self.run.read("run.json")
+        dataset = trainer.datamodule.hparams.get("dataset") or "data"  # type: ignore[attr-defined]
         for logger in _wandb(trainer):
-            logger.experiment.define_metric("val/f1", step_metric="trainer/global_step", summary="max")
+            run = logger.experiment
+            # Their summary is that of the best validation, which is written then. By name, since Lightning's
+            # rule for `*` comes before any other pattern.
+            for score in _scores(pl_module):
+                run.define_metric(
+                    f"val/{score}", step_metric="trainer/global_step", step_sync=True, summary="none"
+                )
             logger.log_hyperparams({"run": {name: about[name] for name in ABOUT if name in about}})
+            logger.submit(lambda run=run: log_data(run, dataset, about["data"]))
             # Lightning would upload `last` as well, and call it the best.
-            self._artifact = self._artifact or bool(logger._log_model)
+            self._uploads = self._uploads or bool(logger._log_model)
             logger._log_model = False
 
     @rank_zero_only
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes plots and tables if this validation is the best so far."""
+        """Writes summary, charts and tables if this validation is the best so far."""
         loggers = _wandb(trainer)
         if not loggers or not self.best.improves(trainer):
             return
-        if self.run.read("metrics.json").get("val/step") != trainer.global_step:
+        metrics = self.run.read("metrics.json")
+        if metrics.get("val/step") != trainer.global_step:
             return  # its predictions could not be written
         assert isinstance(pl_module, NERModule)
-        train = self.run.read("train_entities.json")
-        predictions = read_predictions(self.run.path / "predictions.valid.jsonl", train)
-        mistakes = all_mistakes(predictions)
-        media = _confusion(predictions, mistakes) | _errors(predictions, mistakes)
-        media |= _calibration(predictions) | _transitions(pl_module)
+        summary = {f"best/{name}": metrics[f"val/{name}"] for name in BEST_SCORES}
+        summary |= {key: value for key, value in metrics.items() if key in trainer.callback_metrics}
+        tables = self._tables("valid")
+        media = wandb_tables.charts(tables) | {name: tables[name] for name in ("predictions", "errors")}
+        media |= _transitions(pl_module)
+        media = {f"analysis/{key}": value for key, value in media.items()}
         for logger in loggers:
+            logger.summarise(summary)
             logger.log_metrics(media, trainer.global_step)
 
     @rank_zero_only
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the test set's tables to the summary."""
+        if loggers := _wandb(trainer):
+            tables = {f"test/{name}": table for name, table in self._tables("test").items()}
+            for logger in loggers:
+                logger.summarise(tables)
+
+    @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Uploads the best checkpoint as an artifact, if asked."""
+        """Logs the best checkpoint."""
         best = self.run.checkpoint(BEST)
-        for logger in _wandb(trainer) if self._artifact and best.is_file() else ():
-            import wandb
+        metrics = self.run.read("metrics.json")
+        scores = {f"val/{name}": metrics.get(f"val/{name}") for name in BEST_SCORES}
+        for logger in _wandb(trainer) if best.is_file() else ():
+            run = logger.experiment
+            logger.submit(lambda run=run: log_model(run, best, scores, BEST, upload=self._uploads))
 
-            artifact = wandb.Artifact(
-                f"model-{logger.experiment.id}",
-                type="model",
-                metadata={"val/f1": self.run.read("metrics.json").get("val/f1")},
-            )
-            artifact.add_file(str(best), name="best.ckpt")
-            logger.experiment.log_artifact(artifact, aliases=["best"])
-
-
-def _wandb(trainer: pl.Trainer) -> list[WandbLogger]:
-    return [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
-
-
-def _picture(figure: Any, caption: str) -> Any:
-    import wandb
-
-    return wandb.Image(Image.open(io.BytesIO(plots.png(figure))), caption=caption)
-
-
-def _table(columns: list[str], rows: Iterable[Iterable[Any]]) -> Any:
-    import wandb
-
-    return wandb.Table(columns=columns, data=[list(row) for row in rows])
+    def _tables(self, split: str) -> dict[str, Any]:
+        """Tables of a split's predictions, which are in the run folder."""
+        fingerprint = self.run.read("run.json")["data"][split]["fingerprint"]
+        train = self.run.read("train_entities.json")
+        predictions = read_predictions(self.run.path / f"predictions.{split}.jsonl", train)
+        mistakes = all_mistakes(predictions)
+        of: Any = (predictions, mistakes, wandb_tables.source_name(split, fingerprint))
+        return {
+            "by_type": wandb_tables.scores_by_type(self.run.read("metrics.json")[f"{STAGES[split]}/by_type"]),
+            "confusion": wandb_tables.confused(predictions, mistakes),
+            "calibration": wandb_tables.calibrated(predictions),
+            "predictions": wandb_tables.predicted(*of, text=self.text),
+            "errors": wandb_tables.errors(*of, text=self.text),
+        }
 
 
-def _confusion(predictions: Predictions, mistakes: list[list[Mistake]]) -> dict[str, Any]:
-    table = confusion(predictions, mistakes)
-    rows = [(gold, predicted, count) for (gold, predicted), count in sorted(table.items())]
-    caption = "annotated (rows) against predicted types, missed and spurious included"
-    return {
-        "analysis/confusion": _table(["annotated", "predicted", "entities"], rows),
-        "analysis/confusion_plot": _picture(plots.confusion(table, predictions.types), caption),
-    }
+def _wandb(trainer: pl.Trainer) -> list[SteadyWandbLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, SteadyWandbLogger)]
 
 
-def _errors(predictions: Predictions, mistakes: list[list[Mistake]]) -> dict[str, Any]:
-    columns = ["classes", "probability", "annotated", "predicted", "sentence"]
-    rows = (_error(row, some) for row, some in worst(predictions, mistakes, ERRORS))
-    return {"analysis/errors": _table(columns, rows)}
-
-
-def _error(row: Row, mistakes: Any) -> Iterator[Any]:
-    import wandb
-
-    yield ", ".join(mistake.kind for mistake in mistakes)
-    yield max(mistake.probability for mistake in mistakes)
-    for side in ("gold", "predicted"):
-        entities: list[Span] = [span for mistake in mistakes for span in getattr(mistake, side)]
-        yield ", ".join(f"{span.type} {row.text(span)}" for span in entities) or "nothing"
-    both = [
-        f"<p>{name}: {sentence(row, entities, set(others))}</p>"
-        for name, entities, others in (
-            ("annotated", row.gold, row.predicted),
-            ("predicted", row.predicted, row.gold),
-        )
-    ]
-    yield wandb.Html(MARKS + "".join(both), inject=False)
-
-
-def _calibration(predictions: Predictions) -> dict[str, Any]:
-    bins = calibration(predictions)
-    if not bins:
-        return {}
-    columns = ["probability from", "to", "entities", "mean probability", "share correct"]
-    caption = "share of correct entities by their probability"
-    return {
-        "analysis/calibration": _table(columns, bins),
-        "analysis/calibration_plot": _picture(plots.calibration(bins), caption),
-    }
+def _scores(module: Any) -> list[str]:
+    of_type = [f"{score}/{kind}" for score in Scores._fields for kind in module.metrics["val"].types]
+    return ["loss", "accuracy", *Scores._fields, *of_type]
 
 
 def _transitions(module: NERModule) -> dict[str, Any]:
+    import wandb
+
     crf = module.built.decoder.crf
     if crf is None:
         return {}
     values = crf.transitions.detach().float().cpu().numpy().astype(np.float64)
     legal = np.array(module.labels.legal_transitions())
     caption = "the CRF's score of each tag (column) after each other; " + ", ".join(module.labels.tags)
-    return {
-        "analysis/transitions_plot": _picture(plots.transitions(values, module.labels.tags, legal), caption)
-    }
+    picture = Image.open(io.BytesIO(plots.png(plots.transitions(values, module.labels.tags, legal))))
+    return {"transitions": wandb.Image(picture, caption=caption)}
