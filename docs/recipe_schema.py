@@ -14,6 +14,7 @@ from lightning.pytorch import Trainer
 
 from ner_lightning.system.ranges import Ranged
 from ner_lightning.training.datamodule import CoNLLDataModule
+from ner_lightning.training.loggers.logged_text import LogText
 from ner_lightning.training.module import NERModule
 
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
@@ -57,6 +58,10 @@ def recipe_schema() -> dict[str, Any]:
             "runs": {"type": "string", "description": "The folder of run folders."},
             "name": {"type": "string", "description": "The run's name."},
             "checkpoint_every_n_steps": {"type": ["integer", "null"], "minimum": 1},
+            "log_text": {
+                "enum": list(typing.get_args(LogText)),
+                "description": "Whether W&B gets text of the data.",
+            },
             "trainer": trainer,
             "model": model,
             "data": data,

@@ -31,6 +31,7 @@ from ner_lightning.commands.preflight import REFUSED_STRATEGIES, SUPPORTED_PRECI
 from ner_lightning.commands.recipe import TRAINER_DEFAULTS, parser
 from ner_lightning.runs.results import markdown_table
 from ner_lightning.training.datamodule import CoNLLDataModule
+from ner_lightning.training.loggers.logged_text import LogText
 from ner_lightning.training.module import NERModule
 
 DOCS = Path(__file__).parent
@@ -126,8 +127,9 @@ Row = tuple[str, str, str, str]
 def _of_parser() -> Iterator[Row]:
     yield "seed_everything", "int or bool", "42", "seed of all random numbers; true draws one"
     for action in parser()._actions:
-        if action.dest in {"name", "runs", "checkpoint_every_n_steps"}:
-            kind = "int" if action.dest.endswith("steps") else "str"
+        if action.dest in {"name", "runs", "checkpoint_every_n_steps", "log_text"}:
+            kinds = {"checkpoint_every_n_steps": "int", "log_text": ", ".join(typing.get_args(LogText))}
+            kind = kinds.get(action.dest, "str")
             kind += " or null" if action.default is None else ""
             yield action.dest, kind, value_text(action.default), str(action.help)
 

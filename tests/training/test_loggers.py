@@ -1,0 +1,72 @@
+"""Other loggers of Lightning get the same metrics, by one line of a config."""
+
+import json
+
+import pytest
+import yaml
+
+from ner_lightning.commands.main import main
+
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore:The number of training batches:UserWarning",
+        "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+        "ignore:.*litlogger.*:UserWarning",
+        "ignore::DeprecationWarning:tensorboard",
+    )
+]
+
+
+@pytest.fixture
+def fit(tmp_path, llama, corpus, monkeypatch):
+    """Trains an epoch with a logger; returns the run folder."""
+    config = {
+        "trainer": {"accelerator": "cpu", "max_epochs": 1, "log_every_n_steps": 1},
+        "model": {"backbone": str(llama), "optimizer": {"lr": 0.01, "head_lr": 0.03}},
+        "data": {"dataset": str(corpus), "batches": {"size": 5}},
+    }
+    monkeypatch.chdir(tmp_path)
+
+    def run(logger):
+        text = yaml.safe_dump(config).replace("trainer:\n", f"trainer:\n  logger: {logger}\n")
+        (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+        assert main(["fit", "--config", "recipe.yaml"]) == 0
+        return tmp_path / "runs/recipe/1"
+
+    return run
+
+
+LOGGERS = "lightning.pytorch.loggers"
+TENSORBOARD = f"{{class_path: {LOGGERS}.TensorBoardLogger, init_args: {{save_dir: .}}}}"
+MLFLOW = f"{{class_path: {LOGGERS}.MLFlowLogger, init_args: {{tracking_uri: 'sqlite:///mlflow.db'}}}}"
+
+
+def wanted(run):
+    """The scores of the best validation, and the columns of metrics.csv."""
+    scores = json.loads((run / "metrics.json").read_text())
+    columns = (run / "metrics.csv").read_text().split("\n", 1)[0].split(",")
+    return {name: scores[name] for name in ("val/f1", "val/recall/PER", "val/loss")}, set(columns) - {"step"}
+
+
+def test_tensorboard(fit):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = fit(TENSORBOARD)
+    scores, columns = wanted(run)
+    (file,) = run.rglob("events.out.tfevents.*")
+    events = accumulator.EventAccumulator(str(file.parent)).Reload()
+    assert columns <= set(events.Tags()["scalars"])
+    for name, value in scores.items():
+        assert events.Scalars(name)[-1].value == pytest.approx(value, abs=1e-6)
+    assert yaml.safe_load((file.parent / "hparams.yaml").read_text())["model"]["optimizer"]["lr"] == 0.01
+    assert json.loads((run / "run.json").read_text())["wandb_id"] is None
+
+
+def test_mlflow(fit, tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    scores, columns = wanted(fit(MLFLOW))
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("lightning_logs").experiment_id])
+    assert columns <= set(run.data.metrics)
+    for name, value in scores.items():
+        assert run.data.metrics[name] == pytest.approx(value, abs=1e-6)
+    assert run.data.params["model/optimizer/lr"] == "0.01"
