@@ -2,27 +2,26 @@
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from ner_lightning.commands.options import Parser, check_device, check_selection, load_tagger
+from ner_lightning.commands.options import Parser, check_device, check_selection
 from ner_lightning.commands.predict_checks import (
     STANDARD_OUTPUT,
     check,
     check_files,
     check_first,
-    output_format,
 )
+from ner_lightning.commands.predict_tagging import block_tagging, calibrated, read_options
 from ner_lightning.commands.several_taggers import predict_several
-from ner_lightning.data.readers.read_options import AnnotationRules, EmptyWords, FormatName, ReadOptions
+from ner_lightning.data.readers.read_options import EmptyWords, FormatName
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import output_formats
 from ner_lightning.system.atomic import is_written_through
-from ner_lightning.system.progress import shown, stage, warn
+from ner_lightning.system.progress import shown, stage
 
 if TYPE_CHECKING:
     from ner_lightning.data.readers.record import Record
@@ -53,7 +52,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     with shown("stderr"):
         if options.input is None and not options.text:
             check_files(options, {}, parser(subcommand).parse_args([]))
-            _calibrated(options, show=True)
+            calibrated(options, show=True)
         else:
             _predict(options)
 
@@ -62,9 +61,9 @@ def _predict(options: argparse.Namespace) -> None:
     # Here and below: `--help` must not wait for numpy and torch.
     from ner_lightning.data.readers.files import Inputs
     from ner_lightning.data.readers.record import Record, check_usable
-    from ner_lightning.inference.bulk import ReadFraction, blocks, tag_blocks
+    from ner_lightning.inference.bulk import ReadFraction, blocks, usable, write_blocks
 
-    inputs = Inputs(options.input or "", _read_options(options))
+    inputs = Inputs(options.input or "", read_options(options))
     files = inputs.files() if options.input else []
     check_files(options, {file: inputs.format_of(file) for file in files}, parser("predict").parse_args([]))
     read = ReadFraction.of(files)
@@ -81,23 +80,15 @@ def _predict(options: argparse.Namespace) -> None:
             check_usable(first)  # before anything is loaded, if it is near the beginning
         check_first(options, first)
         began = time.monotonic()
-        tagger = _calibrated(options)
-        loading = time.monotonic() - began
-        written = _writer(options, tagger)
-        stage("Tagging ...")
-        everything = chain([first], remaining) if first else iter(())
-        if options.doubtful_first is not None:
-            seconds = _write_doubtful(options, tagger, everything, written, output)
-        else:
-            seconds = tag_blocks(
-                tagger,
-                everything,
-                written,
-                output,
-                strict=options.strict,
-                tokenized=options.tokenized,
-                read=read,
-            )
+        with block_tagging(options) as (tag, written, tagger):
+            loading = time.monotonic() - began
+            stage("Tagging ...")
+            everything = chain([first], remaining) if first else iter(())
+            if options.doubtful_first is not None and tagger is not None:
+                seconds = _write_doubtful(options, tagger, everything, written, output)
+            else:
+                tagged = tag(usable(everything) if options.strict else everything)
+                seconds = write_blocks(tagged, output, head=written.head, read=read)
         if output.totals.rejected and not output.totals.texts:
             raise UserError(f"{options.input}: no text could be read of {output.totals.rejected:,}")
         output.finish(written.convert)
@@ -128,45 +119,6 @@ def _write_doubtful(
     return time.monotonic() - began
 
 
-def _read_options(options: argparse.Namespace, *, tagged: bool = False) -> ReadOptions:
-    """How the input is read, or the tagged sentences to calibrate on, which may be in another format."""
-    return ReadOptions(
-        None if tagged else options.source_format,
-        options.words_column,
-        id_column=options.id_column,
-        tagged=tagged,
-        whole_files=options.whole_files,
-        rules=AnnotationRules(empty_words=options.empty_words),
-    )
-
-
-def _calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
-    """The tagger at `--temperature`, or at the one that `--calibrate` finds."""
-    if not options.calibrate:
-        return load_tagger(options)
-    from ner_lightning.data.readers.sentences import read_sentences
-    from ner_lightning.data.sentence import unknown_entities, unknown_types
-
-    sentences = read_sentences(options.calibrate, _read_options(options, tagged=True))
-    tagger = load_tagger(options)
-    from ner_lightning.inference.calibration import calibrate
-
-    types = tagger.labels.types
-    if unknown := unknown_entities(sentences, types):
-        warn(unknown_types(options.calibrate, unknown, types))
-    stage("Calibrating ...")
-    result = calibrate(tagger, sentences)
-    line = (
-        f"temperature {result.temperature:.3f}: calibration error {result.before:.4f} before, "
-        f"{result.after:.4f} after, on {result.entities:,} predicted entities"
-    )
-    if show:
-        sys.stdout.write(line + "\n")
-    else:
-        stage(line)
-    return tagger
-
-
 def _output(options: argparse.Namespace, files: list[Path]) -> "Output":
     from ner_lightning.inference.io.overwriting import check_overwriting
     from ner_lightning.inference.io.resumable import DirectOutput, ResumableOutput
@@ -182,23 +134,6 @@ def _output(options: argparse.Namespace, files: list[Path]) -> "Output":
     wanted = {name: getattr(options, name) for name in _DECISIVE.split()} | request(files, model.resolve())
     beside = path.with_name(path.name + ".rejects.jsonl")
     return ResumableOutput(path, rejects or beside, wanted, restart=options.restart)
-
-
-def _writer(options: argparse.Namespace, tagger: "NERTagger") -> "Writer":
-    from ner_lightning.inference.io.writers import writer
-
-    return writer(
-        output_format(options),
-        tagger.labels.types,
-        wide=options.wide,
-        color=_colored(options),
-        keeps=options.overlaps == "keep",
-    )
-
-
-def _colored(options: argparse.Namespace) -> bool:
-    on_terminal = options.output in (None, STANDARD_OUTPUT) and sys.stdout.isatty()
-    return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _summarize(options: argparse.Namespace, output: "Output", speed: str) -> None:
@@ -241,6 +176,7 @@ def parser(name: str) -> Parser:
     add("--strict", action="store_true", help="stop at the first unreadable text (default: skip and log it)")
     add("--rejects", metavar="FILE", help="log of skipped texts (default: OUTPUT.rejects.jsonl)")
     add("--restart", action="store_true", help="start anew instead of resuming a stopped command")
+    add("--workers", type=int, default=1, metavar="N", help="processes, each with a model of its own (1)")
     add("--calibrate", metavar="FILE", help="tagged sentences, not trained on, to find the temperature by")
     add("--temperature", type=float, metavar="T", help="divide scores by it (1)")
     parser.add_selection()

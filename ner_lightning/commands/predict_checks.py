@@ -33,7 +33,7 @@ _USED: dict[str, tuple[Callable[[Case], bool], str]] = {
         (lambda case: bool(case.read), "there is no --input and no --text to tag"),
     ),
     **dict.fromkeys(
-        ("source_format", "strict", "rejects", "doubtful_first"),
+        ("source_format", "strict", "rejects", "doubtful_first", "workers"),
         (lambda case: bool(case.read - {"argument"}), "it is for files: --input FILE"),
     ),
     "words_column": (
@@ -146,7 +146,9 @@ def _check_source(options: argparse.Namespace) -> None:
         raise UserError("name the input: --input FILE, or --text 'a text'")
     from ner_lightning.system.ranges import PositiveFloat, PositiveInt, check_options
 
-    check_options(options, temperature=PositiveFloat, doubtful_first=PositiveInt)
+    check_options(options, temperature=PositiveFloat, doubtful_first=PositiveInt, workers=PositiveInt)
+    if options.workers > 1 and options.doubtful_first is not None:
+        raise UserError("--doubtful_first compares all texts, in one process; leave out --workers")
     if options.temperature is not None and options.calibrate:
         raise UserError("--calibrate finds the temperature: leave out --temperature")
 
