@@ -18,6 +18,7 @@ from ner_lightning.commands.predict_checks import (
 from ner_lightning.commands.predict_tagging import block_tagging, calibrated, read_options
 from ner_lightning.commands.several_taggers import predict_several
 from ner_lightning.data.readers.read_options import EmptyWords, FormatName
+from ner_lightning.data.readers.remote_files import is_remote
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import output_formats
 from ner_lightning.system.atomic import is_written_through
@@ -25,6 +26,7 @@ from ner_lightning.system.progress import shown, stage
 
 if TYPE_CHECKING:
     from ner_lightning.data.readers.record import Record
+    from ner_lightning.data.readers.remote_files import Stamp
     from ner_lightning.inference.io.resumable import Output
     from ner_lightning.inference.io.writers import Writer
     from ner_lightning.inference.ner_tagger import NERTagger
@@ -47,6 +49,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         predict_several(options, default)
         return
     options.run = next(iter(options.run), None)
+    options.upload = _staged(options)
     check(options)
     check_device(options)
     with shown("stderr"):
@@ -57,17 +60,31 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             _predict(options)
 
 
+def _staged(options: argparse.Namespace) -> str | None:
+    """The remote address of the output, which is collected in a file in the working folder; None if local."""
+    from ner_lightning.data.readers.remote_files import filesystem_of
+
+    address: str | None = options.output
+    if not is_remote(address):
+        return None
+    filesystem_of(address)
+    options.output = "upload." + address.rpartition("/")[2]
+    return address
+
+
 def _predict(options: argparse.Namespace) -> None:
     # Here and below: `--help` must not wait for numpy and torch.
     from ner_lightning.data.readers.files import Inputs
     from ner_lightning.data.readers.record import Record, check_usable
+    from ner_lightning.data.readers.remote_files import RemoteInputs, upload
     from ner_lightning.inference.bulk import ReadFraction, blocks, usable, write_blocks
 
-    inputs = Inputs(options.input or "", read_options(options))
+    source = RemoteInputs if is_remote(options.input) else Inputs
+    inputs = source(options.input or "", read_options(options))
     files = inputs.files() if options.input else []
     check_files(options, {file: inputs.format_of(file) for file in files}, parser("predict").parse_args([]))
     read = ReadFraction.of(files)
-    output = _output(options, files)
+    output = _output(options, files, inputs.stamps() if isinstance(inputs, RemoteInputs) else [])
     before = output.totals.words
     try:
         texts = (Record("--text", number, text) for number, text in enumerate(options.text or (), 1))
@@ -92,6 +109,8 @@ def _predict(options: argparse.Namespace) -> None:
         if output.totals.rejected and not output.totals.texts:
             raise UserError(f"{options.input}: no text could be read of {output.totals.rejected:,}")
         output.finish(written.convert)
+        if options.upload is not None:
+            upload(Path(options.output), options.upload)
     except BaseException:
         output.stop()
         raise
@@ -119,7 +138,7 @@ def _write_doubtful(
     return time.monotonic() - began
 
 
-def _output(options: argparse.Namespace, files: list[Path]) -> "Output":
+def _output(options: argparse.Namespace, files: list[Path], remote: list["Stamp"]) -> "Output":
     from ner_lightning.inference.io.overwriting import check_overwriting
     from ner_lightning.inference.io.resumable import DirectOutput, ResumableOutput
 
@@ -131,7 +150,9 @@ def _output(options: argparse.Namespace, files: list[Path]) -> "Output":
     from ner_lightning.inference.bulk import request
 
     model = Path(options.run).expanduser() if options.run else Path(options.runs) / "last"
-    wanted = {name: getattr(options, name) for name in _DECISIVE.split()} | request(files, model.resolve())
+    wanted = {name: getattr(options, name) for name in _DECISIVE.split()} | request(
+        files, model.resolve(), remote
+    )
     beside = path.with_name(path.name + ".rejects.jsonl")
     return ResumableOutput(path, rejects or beside, wanted, restart=options.restart)
 
@@ -144,7 +165,8 @@ def _summarize(options: argparse.Namespace, output: "Output", speed: str) -> Non
     counts = f"{_count(done.texts, 'text')}, {_count(done.words, 'word')}, "
     counts += _count(done.entities, "entity", "entities")
     rejected = f"; {done.rejected:,} left out" if done.rejected else ""
-    where = "standard output" if options.output in (None, STANDARD_OUTPUT) else options.output
+    local = "standard output" if options.output in (None, STANDARD_OUTPUT) else options.output
+    where = options.upload or local
     stage(f"{counts}{rejected}: {where} ({speed})")
 
 
@@ -176,7 +198,8 @@ def parser(name: str) -> Parser:
     add("--strict", action="store_true", help="stop at the first unreadable text (default: skip and log it)")
     add("--rejects", metavar="FILE", help="log of skipped texts (default: OUTPUT.rejects.jsonl)")
     add("--restart", action="store_true", help="start anew instead of resuming a stopped command")
-    add("--workers", type=int, default=1, metavar="N", help="processes, each with a model of its own (1)")
+    add("--workers", type=int, metavar="N", help="processes, each with a model of its own (1)")
+    add("--ray", metavar="ADDRESS", help="tag on a Ray cluster: auto, HOST:PORT, or local to start one")
     add("--calibrate", metavar="FILE", help="tagged sentences, not trained on, to find the temperature by")
     add("--temperature", type=float, metavar="T", help="divide scores by it (1)")
     parser.add_selection()

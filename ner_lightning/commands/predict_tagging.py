@@ -36,20 +36,28 @@ class BlockTagging(NamedTuple):
 
 @contextmanager
 def block_tagging(options: argparse.Namespace) -> Iterator[BlockTagging]:
-    """Loads what tags the blocks of a command; with several `--workers`, in as many processes.
+    """Loads what tags the blocks of a command; with `--workers` or `--ray`, in other processes.
 
     Raises:
         UserError: it cannot be loaded.
     """
-    if options.workers == 1:
+    if options.ray is not None:
+        from ner_lightning.inference.ray_actors import RayActors
+        from ner_lightning.inference.sharding import tag_in_order
+
+        with RayActors(partial(_of_actor, options), options.ray, options.workers) as actors:
+            stage(f"Loading the tagger in {actors.count} Ray actors ...")
+            yield BlockTagging(partial(tag_in_order, actors), writer_of(options, actors.start()))
+    elif options.workers in (None, 1):
         made = block_tagger(options)
         writer = writer_of(options, made.tagger.labels.types)
         yield BlockTagging(partial(map, made), writer, made.tagger)
-        return
-    from ner_lightning.inference.sharding import Shards
+    else:
+        from ner_lightning.inference.sharding import Shards, tag_in_order
 
-    with Shards(partial(_of_worker, options), options.workers, first_alone=bool(options.calibrate)) as shards:
-        yield BlockTagging(shards.tag, writer_of(options, shards.start().types))
+        make, calibrates = partial(_of_worker, options), bool(options.calibrate)
+        with Shards(make, options.workers, first_alone=calibrates) as shards:
+            yield BlockTagging(partial(tag_in_order, shards), writer_of(options, shards.start().types))
 
 
 def block_tagger(options: argparse.Namespace) -> "BlockTagger":
@@ -66,6 +74,11 @@ def _of_worker(options: argparse.Namespace, number: int, temperature: float | No
     if temperature is not None:
         options.temperature, options.calibrate = temperature, None
     options.device = device_of_worker(options.device, number)
+    return block_tagger(options)
+
+
+def _of_actor(options: argparse.Namespace, number: int, temperature: float | None) -> "BlockTagger":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     return block_tagger(options)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -167,12 +167,18 @@ class ReadFraction:
         return (before + position) / sum(self.sizes)
 
 
-def request(files: list[Path], model: Path) -> dict[str, object]:
-    """What the output depends on beside options: the input files, and the model's files."""
+def request(files: list[Path], model: Path, remote: Sequence[tuple[str, int, int]] = ()) -> dict[str, object]:
+    """What the output depends on beside options: the input files, and the model's files.
+
+    Args:
+        files: of the input.
+        model: a checkpoint, or a folder.
+        remote: files of the input that are elsewhere, by path, size and time of change.
+    """
     weights = (
         [model] if model.is_file() else sorted(model.rglob("*.ckpt")) + sorted(model.rglob("*.safetensors"))
     )
-    return {"input files": [_stamp(file) for file in files], "model": [_stamp(file) for file in weights]}
+    return {"input files": [*remote, *map(_stamp, files)], "model": [_stamp(file) for file in weights]}
 
 
 def _stamp(file: Path) -> tuple[str, int, int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from ner_lightning.data.readers.record import Record
 from ner_lightning.errors import UserError
@@ -27,7 +27,7 @@ GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 Make = Callable[[int, float | None], BlockTagger]
 
 
-class Facts(NamedTuple):
+class TaggerFacts(NamedTuple):
     """What a worker says of its tagger.
 
     Attributes:
@@ -37,6 +37,55 @@ class Facts(NamedTuple):
 
     types: tuple[str, ...]
     temperature: float
+
+
+class BlockPool(Protocol):
+    """Workers that tag blocks."""
+
+    @property
+    def most(self) -> int:
+        """How many blocks may be with them, or wait for one before them."""
+
+    def has_room(self) -> bool:
+        """Whether a worker takes a block."""
+
+    def send(self, number: int, block: list[Record]) -> None:
+        """Gives a block to the worker that has the fewest."""
+
+    def receive(self) -> dict[int, TaggedBlock]:
+        """Waits until a worker says something; returns the blocks that were tagged, by their numbers."""
+
+
+def tag_in_order(pool: BlockPool, blocks: Iterator[list[Record]]) -> Iterator[TaggedBlock]:
+    """Tags blocks; each is yielded in its turn, with the seconds since the one before it.
+
+    What reading raises, such as a DataError, is raised when all blocks before it are yielded.
+
+    Raises:
+        UserError: a worker ended.
+    """
+    done: dict[int, TaggedBlock] = {}
+    failure: Exception | None = None
+    sent = yielded = 0
+    more, last = True, time.monotonic()
+    while more or yielded < sent:
+        while more and sent - yielded < pool.most and pool.has_room():
+            try:
+                block = next(blocks, None)
+            except Exception as error:
+                failure, block = error, None
+            more = block is not None
+            if block is not None:
+                pool.send(sent, block)
+                sent += 1
+        if yielded < sent:
+            done |= pool.receive()
+        while yielded in done:
+            now = time.monotonic()
+            yield done.pop(yielded)._replace(seconds=now - last)
+            yielded, last = yielded + 1, now
+    if failure is not None:
+        raise failure
 
 
 @dataclass(eq=False)
@@ -54,7 +103,7 @@ class _Shard:
     name: str
     process: Any
     pipe: Connection
-    facts: Facts | None = None
+    facts: TaggerFacts | None = None
     holds: int = field(default=0)
 
 
@@ -87,7 +136,7 @@ class Shards:
                 shard.process.join()
             shard.pipe.close()
 
-    def start(self) -> Facts:
+    def start(self) -> TaggerFacts:
         """Starts the processes; returns what the first says that has loaded its tagger.
 
         Raises:
@@ -96,41 +145,32 @@ class Shards:
         for number in range(1 if self._first_alone else self._count):
             self._start(number, None)
         while not (ready := [each.facts for each in self._shards if each.facts is not None]):
-            self._receive()
+            self.receive()
         for number in range(len(self._shards), self._count):
             self._start(number, ready[0].temperature)
         return ready[0]
 
-    def tag(self, blocks: Iterator[list[Record]]) -> Iterator[TaggedBlock]:
-        """Tags blocks; each is yielded in its turn, with the seconds since the one before it.
+    @property
+    def most(self) -> int:
+        """See `BlockPool`."""
+        return IN_FLIGHT * self._count
 
-        What reading raises, such as a DataError, is raised when all blocks before it are yielded.
+    def has_room(self) -> bool:
+        """See `BlockPool`."""
+        return any(map(_has_room, self._shards))
+
+    def send(self, number: int, block: list[Record]) -> None:
+        """See `BlockPool`.
 
         Raises:
-            UserError: a worker ended.
+            UserError: the worker ended.
         """
-        done: dict[int, TaggedBlock] = {}
-        failure: Exception | None = None
-        sent = yielded = 0
-        more, last = True, time.monotonic()
-        while more or yielded < sent:
-            while more and sent - yielded < IN_FLIGHT * self._count and (shard := self._free()) is not None:
-                try:
-                    block = next(blocks, None)
-                except Exception as error:
-                    failure, block = error, None
-                more = block is not None
-                if block is not None:
-                    self._send(shard, sent, block)
-                    sent += 1
-            if yielded < sent:
-                done |= self._receive()
-            while yielded in done:
-                now = time.monotonic()
-                yield done.pop(yielded)._replace(seconds=now - last)
-                yielded, last = yielded + 1, now
-        if failure is not None:
-            raise failure
+        shard = min(filter(_has_room, self._shards), key=lambda shard: shard.holds)
+        try:
+            shard.pipe.send((number, block))
+        except OSError:
+            self._lost(shard)
+        shard.holds += 1
 
     def _start(self, number: int, temperature: float | None) -> None:
         context: Any = multiprocessing.get_context(START)
@@ -141,20 +181,12 @@ class Shards:
         theirs.close()  # so that the end of the process is the end of the pipe
         self._shards.append(_Shard(f"worker {number + 1} of {self._count}", process, mine))
 
-    def _free(self) -> _Shard | None:
-        """The worker with the fewest blocks; None while all have enough."""
-        free = [each for each in self._shards if each.facts is not None and each.holds < AT_A_TIME]
-        return min(free, key=lambda shard: shard.holds, default=None)
+    def receive(self) -> dict[int, TaggedBlock]:
+        """See `BlockPool`.
 
-    def _send(self, shard: _Shard, number: int, block: list[Record]) -> None:
-        try:
-            shard.pipe.send((number, block))
-        except OSError:
-            self._lost(shard)
-        shard.holds += 1
-
-    def _receive(self) -> dict[int, TaggedBlock]:
-        """Waits until a worker says something; returns the blocks that were tagged, by their numbers."""
+        Raises:
+            UserError: a worker ended, or cannot load the tagger.
+        """
         tagged = {}
         said = wait([each.pipe for each in self._shards])
         for shard in self._shards:
@@ -164,7 +196,7 @@ class Shards:
                 number, content = shard.pipe.recv()
             except (EOFError, OSError):
                 self._lost(shard)
-            if isinstance(content, Facts):
+            if isinstance(content, TaggerFacts):
                 shard.facts = content
             elif isinstance(content, TaggedBlock):
                 tagged[number] = content
@@ -181,6 +213,10 @@ class Shards:
         )
 
 
+def _has_room(shard: _Shard) -> bool:
+    return shard.facts is not None and shard.holds < AT_A_TIME
+
+
 def _work(make: Make, number: int, count: int, temperature: float | None, pipe: Connection) -> None:
     """What a worker does; it ends when its parent ends, or closes the pipe."""
     follow_parent()
@@ -193,7 +229,7 @@ def _work(make: Make, number: int, count: int, temperature: float | None, pipe: 
         try:
             _share_cores(count)
             tag = make(number, temperature)
-            pipe.send((0, Facts(tuple(tag.tagger.labels.types), float(tag.tagger.temperature))))
+            pipe.send((0, TaggerFacts(tuple(tag.tagger.labels.types), float(tag.tagger.temperature))))
             blocks = _received(pipe)
             while (item := blocks.get()) is not None:
                 pipe.send((item[0], tag(item[1])))

@@ -17,6 +17,7 @@ from untrained import write_checkpoint
 from ner_lightning.commands.main import main
 from ner_lightning.inference import bulk, sharding
 from ner_lightning.inference.io.resumable import ResumableOutput
+from ner_lightning.inference.result import Tagged
 from ner_lightning.model import devices
 from ner_lightning.system.child_process import cores_each, end_of
 
@@ -200,7 +201,21 @@ def test_a_text_on_the_command_line_has_one_worker(predict):
     assert "--workers has no effect here: it is for files: --input FILE; leave it out" in said
 
 
-def test_memory_holds_a_bounded_number_of_blocks(folder):
+def without_a_model(number, temperature):
+    return bulk.BlockTagger(Nothing(), str)
+
+
+class Nothing:
+    """A tagger that finds nothing."""
+
+    labels = taggers.LABELS
+    temperature = 1.0
+
+    def tag(self, documents, numbers):
+        return [Tagged(document, ("O",) * sum(map(len, document.words)), ()) for document in documents]
+
+
+def test_memory_holds_a_bounded_number_of_blocks():
     read = []
 
     def blocks():
@@ -208,30 +223,10 @@ def test_memory_holds_a_bounded_number_of_blocks(folder):
             read.append(number)
             yield [bulk.Record("x", number, "Vera Holt left Lima.")]
 
-    with sharding.Shards(Counting(), 2) as shards:
+    with sharding.Shards(without_a_model, 2) as shards:
         shards.start()
-        for done, _ in enumerate(shards.tag(blocks())):
+        for done, _ in enumerate(sharding.tag_in_order(shards, blocks())):
             assert len(read) <= done + 2 * sharding.IN_FLIGHT
-
-
-class Counting:
-    """Makes a tagger that has no model."""
-
-    def __call__(self, number, temperature):
-        return self
-
-    @property
-    def tagger(self):
-        return self
-
-    @property
-    def labels(self):
-        return taggers.LABELS
-
-    temperature = 1.0
-
-    def tag(self, documents, numbers):
-        return []
 
 
 def test_a_cuda_gpu_for_each_worker_in_turn(monkeypatch):
