@@ -201,6 +201,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "service": bench("service under load"),
     "take_home": bench("take home"),
     "tagger_group": bench("tagger group"),
+    "workers": bench("workers"),
     "taggers_under_load": bench("taggers under load"),
     "nf4_weights": cells("nf4 weights"),
     "distillation_sample": cells("distillation", "quickstart"),

@@ -46,7 +46,7 @@ group.tag([(name, "Vera left.") for name in group])
 """
 
 
-def write_runs(recipe: Recipe, folder: Path) -> dict[str, str]:
+def write_runs(recipe: Recipe, folder: Path, taggers: int = COUNT) -> dict[str, str]:
     """Checkpoints of the taggers, by name."""
     labels = recipe.data.corpus.labels
     built, weights = build_tagger(recipe.settings, labels, Target(bf16=True))
@@ -58,7 +58,7 @@ def write_runs(recipe: Recipe, folder: Path) -> dict[str, str]:
         "trainer": {"precision": "bf16-mixed"},
     }
     runs = {}
-    for number in range(COUNT):
+    for number in range(taggers):
         torch.manual_seed(number)
         for name, value in state.items():
             torch.nn.init.normal_(value, std=0.02 if "lora_A" in name else 1e-3 if "lora_B" in name else 0.3)

@@ -242,3 +242,23 @@ def test_figures_in_explanations_come_from_the_results(folder):
         )
         for figure in re.findall(r"\b0\.\d{4}\b", prose):
             assert figure in measured, (page.name, figure)
+
+
+def test_the_job_for_skypilot_is_whole_and_says_that_it_was_never_run():
+    text = (ROOT / "docs/skypilot.yaml").read_text(encoding="utf-8")
+    job = yaml.safe_load(text)
+    known = {"name", "resources", "workdir", "file_mounts", "envs", "secrets", "setup", "run", "num_nodes"}
+    assert {"resources", "setup", "run", "file_mounts"} <= job.keys() <= known
+    assert "never run" in text.split("resources:")[0]
+    assert job["resources"]["accelerators"]
+    for mount, where in job["file_mounts"].items():
+        assert Path(mount).is_absolute()
+        assert where["mode"] in {"COPY", "MOUNT"}
+        assert where["source"].startswith("s3://")
+    commands = job["run"].replace("\\\n", " ")
+    assert (ROOT / job["envs"]["CONFIG"]).is_file()
+    found = re.findall(r"^\.venv/bin/ner-lightning (\w+) (.*)$", commands, flags=re.M)
+    assert [command for command, _ in found] == ["fit", "export", "predict"]
+    for command, words in found:
+        known = option_names(command)
+        assert {word.partition("=")[0] for word in shlex.split(words) if word.startswith("--")} <= set(known)

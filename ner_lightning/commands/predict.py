@@ -2,30 +2,31 @@
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from ner_lightning.commands.options import Parser, check_device, check_selection, load_tagger
+from ner_lightning.commands.options import Parser, check_device, check_selection
 from ner_lightning.commands.predict_checks import (
     STANDARD_OUTPUT,
     check,
     check_files,
     check_first,
-    output_format,
 )
+from ner_lightning.commands.predict_tagging import block_tagging, calibrated, read_options
 from ner_lightning.commands.several_taggers import predict_several
-from ner_lightning.data.readers.read_options import AnnotationRules, EmptyWords, FormatName, ReadOptions
+from ner_lightning.data.readers.read_options import EmptyWords, FormatName
+from ner_lightning.data.readers.remote_files import is_remote
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import output_formats
 from ner_lightning.system.atomic import is_written_through
-from ner_lightning.system.progress import shown, stage, warn
+from ner_lightning.system.progress import shown, stage
 
 if TYPE_CHECKING:
     from ner_lightning.data.readers.record import Record
+    from ner_lightning.data.readers.remote_files import Stamp
     from ner_lightning.inference.io.resumable import Output
     from ner_lightning.inference.io.writers import Writer
     from ner_lightning.inference.ner_tagger import NERTagger
@@ -48,27 +49,42 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         predict_several(options, default)
         return
     options.run = next(iter(options.run), None)
+    options.upload = _staged(options)
     check(options)
     check_device(options)
     with shown("stderr"):
         if options.input is None and not options.text:
             check_files(options, {}, parser(subcommand).parse_args([]))
-            _calibrated(options, show=True)
+            calibrated(options, show=True)
         else:
             _predict(options)
+
+
+def _staged(options: argparse.Namespace) -> str | None:
+    """The remote address of the output, which is collected in a file in the working folder; None if local."""
+    from ner_lightning.data.readers.remote_files import filesystem_of
+
+    address: str | None = options.output
+    if not is_remote(address):
+        return None
+    filesystem_of(address)
+    options.output = "upload." + address.rpartition("/")[2]
+    return address
 
 
 def _predict(options: argparse.Namespace) -> None:
     # Here and below: `--help` must not wait for numpy and torch.
     from ner_lightning.data.readers.files import Inputs
     from ner_lightning.data.readers.record import Record, check_usable
-    from ner_lightning.inference.bulk import ReadFraction, blocks, tag_blocks
+    from ner_lightning.data.readers.remote_files import RemoteInputs, upload
+    from ner_lightning.inference.bulk import ReadFraction, blocks, usable, write_blocks
 
-    inputs = Inputs(options.input or "", _read_options(options))
+    source = RemoteInputs if is_remote(options.input) else Inputs
+    inputs = source(options.input or "", read_options(options))
     files = inputs.files() if options.input else []
     check_files(options, {file: inputs.format_of(file) for file in files}, parser("predict").parse_args([]))
     read = ReadFraction.of(files)
-    output = _output(options, files)
+    output = _output(options, files, inputs.stamps() if isinstance(inputs, RemoteInputs) else [])
     before = output.totals.words
     try:
         texts = (Record("--text", number, text) for number, text in enumerate(options.text or (), 1))
@@ -81,26 +97,20 @@ def _predict(options: argparse.Namespace) -> None:
             check_usable(first)  # before anything is loaded, if it is near the beginning
         check_first(options, first)
         began = time.monotonic()
-        tagger = _calibrated(options)
-        loading = time.monotonic() - began
-        written = _writer(options, tagger)
-        stage("Tagging ...")
-        everything = chain([first], remaining) if first else iter(())
-        if options.doubtful_first is not None:
-            seconds = _write_doubtful(options, tagger, everything, written, output)
-        else:
-            seconds = tag_blocks(
-                tagger,
-                everything,
-                written,
-                output,
-                strict=options.strict,
-                tokenized=options.tokenized,
-                read=read,
-            )
+        with block_tagging(options) as (tag, written, tagger):
+            loading = time.monotonic() - began
+            stage("Tagging ...")
+            everything = chain([first], remaining) if first else iter(())
+            if options.doubtful_first is not None and tagger is not None:
+                seconds = _write_doubtful(options, tagger, everything, written, output)
+            else:
+                tagged = tag(usable(everything) if options.strict else everything)
+                seconds = write_blocks(tagged, output, head=written.head, read=read)
         if output.totals.rejected and not output.totals.texts:
             raise UserError(f"{options.input}: no text could be read of {output.totals.rejected:,}")
         output.finish(written.convert)
+        if options.upload is not None:
+            upload(Path(options.output), options.upload)
     except BaseException:
         output.stop()
         raise
@@ -128,46 +138,7 @@ def _write_doubtful(
     return time.monotonic() - began
 
 
-def _read_options(options: argparse.Namespace, *, tagged: bool = False) -> ReadOptions:
-    """How the input is read, or the tagged sentences to calibrate on, which may be in another format."""
-    return ReadOptions(
-        None if tagged else options.source_format,
-        options.words_column,
-        id_column=options.id_column,
-        tagged=tagged,
-        whole_files=options.whole_files,
-        rules=AnnotationRules(empty_words=options.empty_words),
-    )
-
-
-def _calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
-    """The tagger at `--temperature`, or at the one that `--calibrate` finds."""
-    if not options.calibrate:
-        return load_tagger(options)
-    from ner_lightning.data.readers.sentences import read_sentences
-    from ner_lightning.data.sentence import unknown_entities, unknown_types
-
-    sentences = read_sentences(options.calibrate, _read_options(options, tagged=True))
-    tagger = load_tagger(options)
-    from ner_lightning.inference.calibration import calibrate
-
-    types = tagger.labels.types
-    if unknown := unknown_entities(sentences, types):
-        warn(unknown_types(options.calibrate, unknown, types))
-    stage("Calibrating ...")
-    result = calibrate(tagger, sentences)
-    line = (
-        f"temperature {result.temperature:.3f}: calibration error {result.before:.4f} before, "
-        f"{result.after:.4f} after, on {result.entities:,} predicted entities"
-    )
-    if show:
-        sys.stdout.write(line + "\n")
-    else:
-        stage(line)
-    return tagger
-
-
-def _output(options: argparse.Namespace, files: list[Path]) -> "Output":
+def _output(options: argparse.Namespace, files: list[Path], remote: list["Stamp"]) -> "Output":
     from ner_lightning.inference.io.overwriting import check_overwriting
     from ner_lightning.inference.io.resumable import DirectOutput, ResumableOutput
 
@@ -179,26 +150,11 @@ def _output(options: argparse.Namespace, files: list[Path]) -> "Output":
     from ner_lightning.inference.bulk import request
 
     model = Path(options.run).expanduser() if options.run else Path(options.runs) / "last"
-    wanted = {name: getattr(options, name) for name in _DECISIVE.split()} | request(files, model.resolve())
+    wanted = {name: getattr(options, name) for name in _DECISIVE.split()} | request(
+        files, model.resolve(), remote
+    )
     beside = path.with_name(path.name + ".rejects.jsonl")
     return ResumableOutput(path, rejects or beside, wanted, restart=options.restart)
-
-
-def _writer(options: argparse.Namespace, tagger: "NERTagger") -> "Writer":
-    from ner_lightning.inference.io.writers import writer
-
-    return writer(
-        output_format(options),
-        tagger.labels.types,
-        wide=options.wide,
-        color=_colored(options),
-        keeps=options.overlaps == "keep",
-    )
-
-
-def _colored(options: argparse.Namespace) -> bool:
-    on_terminal = options.output in (None, STANDARD_OUTPUT) and sys.stdout.isatty()
-    return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _summarize(options: argparse.Namespace, output: "Output", speed: str) -> None:
@@ -209,7 +165,8 @@ def _summarize(options: argparse.Namespace, output: "Output", speed: str) -> Non
     counts = f"{_count(done.texts, 'text')}, {_count(done.words, 'word')}, "
     counts += _count(done.entities, "entity", "entities")
     rejected = f"; {done.rejected:,} left out" if done.rejected else ""
-    where = "standard output" if options.output in (None, STANDARD_OUTPUT) else options.output
+    local = "standard output" if options.output in (None, STANDARD_OUTPUT) else options.output
+    where = options.upload or local
     stage(f"{counts}{rejected}: {where} ({speed})")
 
 
@@ -241,6 +198,8 @@ def parser(name: str) -> Parser:
     add("--strict", action="store_true", help="stop at the first unreadable text (default: skip and log it)")
     add("--rejects", metavar="FILE", help="log of skipped texts (default: OUTPUT.rejects.jsonl)")
     add("--restart", action="store_true", help="start anew instead of resuming a stopped command")
+    add("--workers", type=int, metavar="N", help="processes, each with a model of its own (1)")
+    add("--ray", metavar="ADDRESS", help="tag on a Ray cluster: auto, HOST:PORT, or local to start one")
     add("--calibrate", metavar="FILE", help="tagged sentences, not trained on, to find the temperature by")
     add("--temperature", type=float, metavar="T", help="divide scores by it (1)")
     parser.add_selection()

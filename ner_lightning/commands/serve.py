@@ -15,6 +15,7 @@ from ner_lightning.commands.options import Parser, check_device, check_selection
 from ner_lightning.commands.several_taggers import load_group
 from ner_lightning.errors import UserError
 from ner_lightning.serving.memory import Trimmer, limit_kernel_caches
+from ner_lightning.system.child_process import cores_each
 from ner_lightning.system.progress import shown
 from ner_lightning.system.terminal import printable
 
@@ -74,8 +75,7 @@ def _run_workers(options: argparse.Namespace, listener: socket.socket) -> int:
     """Runs several processes that answer at one port; returns the exit code."""
     from ner_lightning.serving.workers import Workers
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // options.workers)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores_each(options.workers)))
     with TemporaryDirectory(prefix="ner-lightning-") as counts:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
         try:

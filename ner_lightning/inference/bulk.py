@@ -2,10 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ner_lightning.data.readers.record import Record, check_usable, numbered
 from ner_lightning.inference.grouping import grouped
@@ -13,7 +13,6 @@ from ner_lightning.inference.io.resumable import Output, Totals
 from ner_lightning.system.progress import Throttle, stage
 
 if TYPE_CHECKING:
-    from ner_lightning.inference.io.writers import Writer
     from ner_lightning.inference.ner_tagger import NERTagger
     from ner_lightning.inference.result import Tagged
 
@@ -38,47 +37,76 @@ def _fractions(record: Record) -> tuple[float, float]:
     return 1 / BLOCK_RECORDS, size / BLOCK_CHARACTERS
 
 
-def tag_blocks(
-    tagger: "NERTagger",
-    blocks: Iterator[list[Record]],
-    writer: "Writer",
-    output: Output,
-    *,
-    strict: bool,
-    tokenized: bool,
-    read: "ReadFraction",
-) -> float:
-    """Tags blocks and adds their lines to the output.
+def usable(blocks: Iterable[list[Record]]) -> Iterator[list[Record]]:
+    """The same blocks.
+
+    Raises:
+        DataError: a record of the next block cannot be tagged.
+    """
+    for block in blocks:
+        check_usable(block)
+        yield block
+
+
+class TaggedBlock(NamedTuple):
+    """What a block becomes.
+
+    Attributes:
+        lines: of the output.
+        rejects: of the log of rejects.
+        totals: counts of this block.
+        seconds: that tagging took, without reading and writing.
+    """
+
+    lines: str
+    rejects: str
+    totals: Totals
+    seconds: float
+
+
+@dataclass(frozen=True)
+class BlockTagger:
+    """Tags a block of records.
+
+    Attributes:
+        tagger: the tagger.
+        row: makes the lines of a text.
+        tokenized: words of texts are separated by white space alone.
+    """
+
+    tagger: "NERTagger"
+    row: "Callable[[Record, Tagged], str]"
+    tokenized: bool = False
+
+    def __call__(self, block: list[Record]) -> TaggedBlock:
+        """Tags it; records with a reason are rejected."""
+        taggable = [(record, number) for record, number in numbered(block) if not record.reason]
+        documents = (record.split(tokenized=self.tokenized) for record, _ in taggable)
+        began = time.monotonic()
+        results = list(self.tagger.tag(documents, [number for _, number in taggable]))
+        seconds = time.monotonic() - began
+        rows = (self.row(record, tagged) for (record, _), tagged in zip(taggable, results, strict=True))
+        return TaggedBlock("".join(rows), rejects_of(block), _totals(block, results), seconds)
+
+
+def write_blocks(tagged: Iterable[TaggedBlock], output: Output, *, head: str, read: "ReadFraction") -> float:
+    """Adds the lines of tagged blocks to the output, and prints the progress.
 
     Args:
-        tagger: the tagger.
-        blocks: the blocks that the output does not have yet.
-        writer: makes the lines.
+        tagged: the blocks that the output does not have yet, in order.
         output: takes the lines.
-        strict: stop at a record that cannot be tagged.
-        tokenized: words of texts are separated by white space alone.
+        head: the first line of the output, if any.
         read: the fraction of the input that has been read.
 
     Returns:
-        the seconds that tagging took, without reading and writing.
-
-    Raises:
-        DataError: a record cannot be tagged, and `strict`.
+        the seconds that tagging took.
     """
     due = Throttle(at_terminal=AT_A_TERMINAL)
     words_before, seconds = output.totals.words, 0.0
-    for block in blocks:
-        if strict:
-            check_usable(block)
-        taggable = [(record, number) for record, number in numbered(block) if not record.reason]
-        documents = (record.split(tokenized=tokenized) for record, _ in taggable)
-        began = time.monotonic()
-        results = list(tagger.tag(documents, [number for _, number in taggable]))
-        seconds += time.monotonic() - began
-        head = "" if output.totals.records else writer.head
-        rows = (writer.row(record, tagged) for (record, _), tagged in zip(taggable, results, strict=True))
-        rejects = rejects_of(block)
-        output.add(head + "".join(rows), rejects, _with_block(output.totals, block, results))
+    for block in tagged:
+        first = "" if output.totals.records else head
+        output.add(first + block.lines, block.rejects, output.totals + block.totals)
+        seconds += block.seconds
         if due():
             totals, fraction = output.totals, read()
             of_input = "" if fraction is None else f", {fraction:.0%} of the input"
@@ -87,13 +115,13 @@ def tag_blocks(
     return seconds
 
 
-def _with_block(totals: Totals, block: list[Record], results: "list[Tagged]") -> Totals:
+def _totals(block: list[Record], results: "list[Tagged]") -> Totals:
     return Totals(
-        totals.records + len(block),
-        totals.texts + len(results),
-        totals.words + sum(len(tagged.tags) for tagged in results),
-        totals.entities + sum(len(tagged.entities) + len(tagged.overlapping or ()) for tagged in results),
-        totals.rejected + len(block) - len(results),
+        len(block),
+        len(results),
+        sum(len(tagged.tags) for tagged in results),
+        sum(len(tagged.entities) + len(tagged.overlapping or ()) for tagged in results),
+        len(block) - len(results),
     )
 
 
@@ -139,12 +167,18 @@ class ReadFraction:
         return (before + position) / sum(self.sizes)
 
 
-def request(files: list[Path], model: Path) -> dict[str, object]:
-    """What the output depends on beside options: the input files, and the model's files."""
+def request(files: list[Path], model: Path, remote: Sequence[tuple[str, int, int]] = ()) -> dict[str, object]:
+    """What the output depends on beside options: the input files, and the model's files.
+
+    Args:
+        files: of the input.
+        model: a checkpoint, or a folder.
+        remote: files of the input that are elsewhere, by path, size and time of change.
+    """
     weights = (
         [model] if model.is_file() else sorted(model.rglob("*.ckpt")) + sorted(model.rglob("*.safetensors"))
     )
-    return {"input files": [_stamp(file) for file in files], "model": [_stamp(file) for file in weights]}
+    return {"input files": [*remote, *map(_stamp, files)], "model": [_stamp(file) for file in weights]}
 
 
 def _stamp(file: Path) -> tuple[str, int, int]:

@@ -31,6 +31,18 @@ def chosen_device(asked: str | None) -> str:
     return asked
 
 
+def device_of_worker(asked: str | None, number: int) -> str | None:
+    """The device of one of several processes: each takes a GPU of its own, in turn, unless one was named.
+
+    Args:
+        asked: as of `chosen_device`.
+        number: of the process, from 0.
+    """
+    if asked in (None, "cuda") and torch.cuda.is_available():
+        return f"cuda:{number % torch.cuda.device_count()}"
+    return asked
+
+
 def has(kind: str) -> bool:
     """Whether PyTorch can use a device of that kind here."""
     if kind == "cuda":

@@ -1,16 +1,16 @@
 """Workers: several processes that answer at one port, each with a model of its own."""
 
 import multiprocessing
-import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
+
+from ner_lightning.system.child_process import follow_parent
 
 RETRY = 5.0  # seconds until the successor of a worker that did not start is started
 POLL = 0.2  # seconds between two looks for a signal
@@ -119,13 +119,5 @@ def _forget_counts(worker: _Worker) -> None:
 
 def _run_worker(work: Callable[..., None], given: tuple[Any, ...], tell: Connection) -> None:
     """What a worker process runs: the work, which ends when the first process does."""
-
-    def end_with_parent() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the first process tells the others
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    follow_parent()
     work(*given, lambda: tell.send(True))

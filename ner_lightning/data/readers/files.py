@@ -72,12 +72,20 @@ class Inputs:
         if self.address == STANDARD_INPUT:
             file = self._standard_input()
             opened = Opened(file, STANDARD_INPUT)
-            yield from checked(self._records(opened), self.options.rules.empty_words)
+            yield from self.records(opened)
         for path in self.files():
             folder = Path(self.address)
             name = path.relative_to(folder) if path != folder else path
             records = self._of_file(path, str(name), on_open)
             yield from checked(records, self.options.rules.empty_words)
+
+    def records(self, opened: Opened) -> Iterator[Record]:
+        """The records of an open file.
+
+        Raises:
+            DataError: as a whole it cannot be read.
+        """
+        yield from checked(self._records(opened), self.options.rules.empty_words)
 
     def _standard_input(self) -> BinaryIO:
         stream = sys.stdin.buffer

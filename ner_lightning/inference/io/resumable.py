@@ -5,7 +5,8 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
+from operator import add
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -32,6 +33,9 @@ class Totals:
     words: int = 0
     entities: int = 0
     rejected: int = 0
+
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(*map(add, astuple(self), astuple(other)))
 
 
 class Output(Protocol):

@@ -1,0 +1,139 @@
+"""What `predict` tags with: one process or several, each with the tagger at its temperature."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from ner_lightning.commands.options import load_tagger
+from ner_lightning.commands.predict_checks import STANDARD_OUTPUT, output_format
+from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
+from ner_lightning.system.progress import stage, warn
+
+if TYPE_CHECKING:
+    from ner_lightning.data.readers.record import Record
+    from ner_lightning.inference.bulk import BlockTagger, TaggedBlock
+    from ner_lightning.inference.io.writers import Writer
+    from ner_lightning.inference.ner_tagger import NERTagger
+
+
+class BlockTagging(NamedTuple):
+    """What tags blocks, and what writes them.
+
+    Attributes:
+        tag: tags blocks, in order.
+        writer: of the output.
+        tagger: the tagger; None if other processes have it.
+    """
+
+    tag: "Callable[[Iterator[list[Record]]], Iterator[TaggedBlock]]"
+    writer: "Writer"
+    tagger: "NERTagger | None" = None
+
+
+@contextmanager
+def block_tagging(options: argparse.Namespace) -> Iterator[BlockTagging]:
+    """Loads what tags the blocks of a command; with `--workers` or `--ray`, in other processes.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    if options.ray is not None:
+        from ner_lightning.inference.ray_actors import RayActors
+        from ner_lightning.inference.sharding import tag_in_order
+
+        with RayActors(partial(_of_actor, options), options.ray, options.workers) as actors:
+            stage(f"Loading the tagger in {actors.count} Ray actors ...")
+            yield BlockTagging(partial(tag_in_order, actors), writer_of(options, actors.start()))
+    elif options.workers in (None, 1):
+        made = block_tagger(options)
+        writer = writer_of(options, made.tagger.labels.types)
+        yield BlockTagging(partial(map, made), writer, made.tagger)
+    else:
+        from ner_lightning.inference.sharding import Shards, tag_in_order
+
+        make, calibrates = partial(_of_worker, options), bool(options.calibrate)
+        with Shards(make, options.workers, first_alone=calibrates) as shards:
+            yield BlockTagging(partial(tag_in_order, shards), writer_of(options, shards.start().types))
+
+
+def block_tagger(options: argparse.Namespace) -> "BlockTagger":
+    """What tags blocks in this process."""
+    from ner_lightning.inference.bulk import BlockTagger
+
+    tagger = calibrated(options)
+    return BlockTagger(tagger, writer_of(options, tagger.labels.types).row, options.tokenized)
+
+
+def _of_worker(options: argparse.Namespace, number: int, temperature: float | None) -> "BlockTagger":
+    from ner_lightning.model.devices import device_of_worker
+
+    if temperature is not None:
+        options.temperature, options.calibrate = temperature, None
+    options.device = device_of_worker(options.device, number)
+    return block_tagger(options)
+
+
+def _of_actor(options: argparse.Namespace, number: int, temperature: float | None) -> "BlockTagger":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    return block_tagger(options)
+
+
+def calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
+    """The tagger at `--temperature`, or at the one that `--calibrate` finds."""
+    if not options.calibrate:
+        return load_tagger(options)
+    from ner_lightning.data.readers.sentences import read_sentences
+    from ner_lightning.data.sentence import unknown_entities, unknown_types
+
+    sentences = read_sentences(options.calibrate, read_options(options, tagged=True))
+    tagger = load_tagger(options)
+    from ner_lightning.inference.calibration import calibrate
+
+    types = tagger.labels.types
+    if unknown := unknown_entities(sentences, types):
+        warn(unknown_types(options.calibrate, unknown, types))
+    stage("Calibrating ...")
+    result = calibrate(tagger, sentences)
+    line = (
+        f"temperature {result.temperature:.3f}: calibration error {result.before:.4f} before, "
+        f"{result.after:.4f} after, on {result.entities:,} predicted entities"
+    )
+    if show:
+        sys.stdout.write(line + "\n")
+    else:
+        stage(line)
+    return tagger
+
+
+def read_options(options: argparse.Namespace, *, tagged: bool = False) -> ReadOptions:
+    """How the input is read, or the tagged sentences to calibrate on, which may be in another format."""
+    return ReadOptions(
+        None if tagged else options.source_format,
+        options.words_column,
+        id_column=options.id_column,
+        tagged=tagged,
+        whole_files=options.whole_files,
+        rules=AnnotationRules(empty_words=options.empty_words),
+    )
+
+
+def writer_of(options: argparse.Namespace, types: Sequence[str]) -> "Writer":
+    """The writer of the output."""
+    from ner_lightning.inference.io.writers import writer
+
+    return writer(
+        output_format(options),
+        types,
+        wide=options.wide,
+        color=_colored(options),
+        keeps=options.overlaps == "keep",
+    )
+
+
+def _colored(options: argparse.Namespace) -> bool:
+    on_terminal = options.output in (None, STANDARD_OUTPUT) and sys.stdout.isatty()
+    return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

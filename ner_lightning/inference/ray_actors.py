@@ -1,0 +1,149 @@
+"""Ray actors: blocks are tagged on the machines of a Ray cluster, each actor with a model of its own."""
+
+import logging
+import os
+from importlib.util import find_spec
+from typing import Any
+
+from ner_lightning.data.readers.record import Record
+from ner_lightning.errors import UserError
+from ner_lightning.inference.bulk import TaggedBlock
+from ner_lightning.inference.sharding import AT_A_TIME, IN_FLIGHT, Make
+from ner_lightning.system.child_process import cores_each
+
+INSTALL = "pip install 'ner-lightning[ray]'"
+
+
+def check_ray() -> None:
+    """Checks that Ray is installed.
+
+    Raises:
+        UserError: it is not.
+    """
+    if find_spec("ray") is None:
+        raise UserError(f"--ray needs ray, which is not installed.\nInstall: {INSTALL}")
+
+
+class RayActors:
+    """Actors that tag blocks; a context, at whose end they end.
+
+    An actor that ends, or whose machine does, is started again by Ray, and so is what it was tagging.
+
+    Args:
+        make: makes the tagger of an actor, as for `Shards`; the package is installed on every machine.
+        address: of the cluster: `auto`, `HOST:PORT`; `local` starts one on this machine.
+        count: how many actors; None for one on each GPU of the cluster, or on each machine if it has none.
+    """
+
+    def __init__(self, make: Make, address: str, count: int | None) -> None:
+        import ray
+
+        self._ray: Any = ray
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        cores = {"num_cpus": max(cores_each(1), count or 1)} if address == "local" else {}
+        try:
+            ray.init(
+                address, **cores, include_dashboard=False if cores else None, logging_level=logging.ERROR
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            what = str(error).partition("\n")[0]
+            raise UserError(
+                f"--ray {address}: there is no Ray cluster ({what:.150});\n"
+                "start one with `ray start --head`, or use --ray local"
+            ) from None
+        self.resources = _each(ray.cluster_resources(), len(ray.nodes()), count)
+        self.count = int(self.resources.pop("count"))
+        actor = ray.remote(max_restarts=-1, max_task_retries=-1, **self.resources)(_Actor)
+        self._actors = [actor.remote(make) for _ in range(self.count)]
+        self._holds = [0] * self.count
+        self._tagging: dict[Any, tuple[int, int]] = {}  # by its future: a block's number, and its actor's
+
+    def __enter__(self) -> "RayActors":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ray.shutdown()
+
+    @property
+    def most(self) -> int:
+        """See `BlockPool`."""
+        return IN_FLIGHT * self.count
+
+    def start(self) -> tuple[str, ...]:
+        """Waits until an actor has loaded its tagger; returns its entity types.
+
+        Raises:
+            UserError: it cannot be loaded.
+        """
+        loading = [actor.types.remote() for actor in self._actors]
+        loaded, _ = self._ray.wait(loading)
+        types: tuple[str, ...] = self._result(loaded[0])
+        return types
+
+    def has_room(self) -> bool:
+        """See `BlockPool`."""
+        return min(self._holds) < AT_A_TIME
+
+    def send(self, number: int, block: list[Record]) -> None:
+        """See `BlockPool`."""
+        chosen = self._holds.index(min(self._holds))
+        self._holds[chosen] += 1
+        self._tagging[self._actors[chosen].tag.remote(block)] = number, chosen
+
+    def receive(self) -> dict[int, TaggedBlock]:
+        """See `BlockPool`.
+
+        Raises:
+            UserError: an actor cannot load the tagger.
+        """
+        tagged = {}
+        done, _ = self._ray.wait(list(self._tagging))
+        for future in done:
+            number, actor = self._tagging.pop(future)
+            self._holds[actor] -= 1
+            tagged[number] = self._result(future)
+        return tagged
+
+    def _result(self, future: Any) -> Any:
+        try:
+            return self._ray.get(future)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, UserError):
+                raise UserError(str(error.cause)) from None
+            raise
+
+
+def _each(cluster: dict[str, float], nodes: int, count: int | None) -> dict[str, float]:
+    """What each actor takes of a cluster's resources, and how many there are.
+
+    Raises:
+        UserError: the cluster has no cores.
+    """
+    gpus, cores = int(cluster.get("GPU", 0)), cluster.get("CPU", 0.0)
+    if not cores:
+        raise UserError("the Ray cluster has no cores for actors; start it with --num-cpus")
+    count = count or gpus or nodes
+    share = cores / count
+    taken: dict[str, float] = {"count": count, "num_cpus": int(share) if share > 1 else share}
+    return taken | ({"num_gpus": min(1.0, gpus / count)} if gpus else {})
+
+
+class _Actor:
+    """A process on a machine of the cluster; Ray gives it its cores and its GPU."""
+
+    def __init__(self, make: Make) -> None:
+        self._failure: UserError | None = None
+        try:
+            self._tag = make(0, None)
+        except UserError as error:  # Ray would start an actor again and again that cannot be made
+            self._failure = error
+
+    def types(self) -> tuple[str, ...]:
+        if self._failure is not None:
+            raise self._failure
+        return tuple(self._tag.tagger.labels.types)
+
+    def tag(self, block: list[Record]) -> TaggedBlock:
+        if self._failure is not None:
+            raise self._failure
+        return self._tag(block)

@@ -1,0 +1,260 @@
+"""Sharding: several processes, each with a model of its own, tag blocks, which come back in order."""
+
+import logging
+import multiprocessing
+import os
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+from ner_lightning.data.readers.record import Record
+from ner_lightning.errors import UserError
+from ner_lightning.inference.bulk import BlockTagger, TaggedBlock
+from ner_lightning.system.child_process import cores_each, end_of, follow_parent
+from ner_lightning.system.progress import shown
+
+START = "spawn"  # CUDA and OpenMP do not survive a fork
+AT_A_TIME = 2  # blocks that a worker holds: one that it tags, and the next one
+IN_FLIGHT = 4  # blocks for each worker that are read and not yet written; a slow block delays those after it
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+
+Make = Callable[[int, float | None], BlockTagger]
+
+
+class TaggerFacts(NamedTuple):
+    """What a worker says of its tagger.
+
+    Attributes:
+        types: its entity types.
+        temperature: of its scores.
+    """
+
+    types: tuple[str, ...]
+    temperature: float
+
+
+class BlockPool(Protocol):
+    """Workers that tag blocks."""
+
+    @property
+    def most(self) -> int:
+        """How many blocks may be with them, or wait for one before them."""
+
+    def has_room(self) -> bool:
+        """Whether a worker takes a block."""
+
+    def send(self, number: int, block: list[Record]) -> None:
+        """Gives a block to the worker that has the fewest."""
+
+    def receive(self) -> dict[int, TaggedBlock]:
+        """Waits until a worker says something; returns the blocks that were tagged, by their numbers."""
+
+
+def tag_in_order(pool: BlockPool, blocks: Iterator[list[Record]]) -> Iterator[TaggedBlock]:
+    """Tags blocks; each is yielded in its turn, with the seconds since the one before it.
+
+    What reading raises, such as a DataError, is raised when all blocks before it are yielded.
+
+    Raises:
+        UserError: a worker ended.
+    """
+    done: dict[int, TaggedBlock] = {}
+    failure: Exception | None = None
+    sent = yielded = 0
+    more, last = True, time.monotonic()
+    while more or yielded < sent:
+        while more and sent - yielded < pool.most and pool.has_room():
+            try:
+                block = next(blocks, None)
+            except Exception as error:
+                failure, block = error, None
+            more = block is not None
+            if block is not None:
+                pool.send(sent, block)
+                sent += 1
+        if yielded < sent:
+            done |= pool.receive()
+        while yielded in done:
+            now = time.monotonic()
+            yield done.pop(yielded)._replace(seconds=now - last)
+            yielded, last = yielded + 1, now
+    if failure is not None:
+        raise failure
+
+
+@dataclass(eq=False)
+class _Shard:
+    """A process.
+
+    Attributes:
+        name: `worker N of M`.
+        process: the process.
+        pipe: blocks go in, tagged blocks come out.
+        facts: None until its tagger is loaded.
+        holds: how many blocks it has.
+    """
+
+    name: str
+    process: Any
+    pipe: Connection
+    facts: TaggerFacts | None = None
+    holds: int = field(default=0)
+
+
+class Shards:
+    """Processes that tag blocks; a context, at whose end they end.
+
+    Args:
+        make: makes the tagger of a worker, of its number from 0 and a temperature; None for that of the
+            command. It is passed to other processes.
+        count: how many processes.
+        first_alone: start the others when the first one has its tagger, with its temperature.
+    """
+
+    def __init__(self, make: Make, count: int, *, first_alone: bool = False) -> None:
+        self._make, self._count = make, count
+        self._shards: list[_Shard] = []
+        self._first_alone = first_alone
+
+    def __enter__(self) -> "Shards":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for shard in self._shards:
+            shard.process.terminate()
+        until = time.monotonic() + GRACE
+        for shard in self._shards:
+            shard.process.join(max(0.0, until - time.monotonic()))
+            if shard.process.exitcode is None:
+                shard.process.kill()
+                shard.process.join()
+            shard.pipe.close()
+
+    def start(self) -> TaggerFacts:
+        """Starts the processes; returns what the first says that has loaded its tagger.
+
+        Raises:
+            UserError: it cannot be loaded.
+        """
+        for number in range(1 if self._first_alone else self._count):
+            self._start(number, None)
+        while not (ready := [each.facts for each in self._shards if each.facts is not None]):
+            self.receive()
+        for number in range(len(self._shards), self._count):
+            self._start(number, ready[0].temperature)
+        return ready[0]
+
+    @property
+    def most(self) -> int:
+        """See `BlockPool`."""
+        return IN_FLIGHT * self._count
+
+    def has_room(self) -> bool:
+        """See `BlockPool`."""
+        return any(map(_has_room, self._shards))
+
+    def send(self, number: int, block: list[Record]) -> None:
+        """See `BlockPool`.
+
+        Raises:
+            UserError: the worker ended.
+        """
+        shard = min(filter(_has_room, self._shards), key=lambda shard: shard.holds)
+        try:
+            shard.pipe.send((number, block))
+        except OSError:
+            self._lost(shard)
+        shard.holds += 1
+
+    def _start(self, number: int, temperature: float | None) -> None:
+        context: Any = multiprocessing.get_context(START)
+        mine, theirs = context.Pipe()
+        given = (self._make, number, self._count, temperature, theirs)
+        process = context.Process(target=_work, args=given, daemon=True)
+        process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
+        self._shards.append(_Shard(f"worker {number + 1} of {self._count}", process, mine))
+
+    def receive(self) -> dict[int, TaggedBlock]:
+        """See `BlockPool`.
+
+        Raises:
+            UserError: a worker ended, or cannot load the tagger.
+        """
+        tagged = {}
+        said = wait([each.pipe for each in self._shards])
+        for shard in self._shards:
+            if shard.pipe not in said:
+                continue
+            try:
+                number, content = shard.pipe.recv()
+            except (EOFError, OSError):
+                self._lost(shard)
+            if isinstance(content, TaggerFacts):
+                shard.facts = content
+            elif isinstance(content, TaggedBlock):
+                tagged[number] = content
+                shard.holds -= 1
+            else:
+                raise UserError(content) if number is None else RuntimeError(f"{shard.name}:\n{content}")
+        return tagged
+
+    def _lost(self, shard: _Shard) -> NoReturn:
+        shard.process.join(GRACE)
+        end = end_of(shard.process.exitcode)
+        raise UserError(
+            f"{shard.name} (process {shard.process.pid}) {end};\nif memory ran out, give fewer --workers"
+        )
+
+
+def _has_room(shard: _Shard) -> bool:
+    return shard.facts is not None and shard.holds < AT_A_TIME
+
+
+def _work(make: Make, number: int, count: int, temperature: float | None, pipe: Connection) -> None:
+    """What a worker does; it ends when its parent ends, or closes the pipe."""
+    follow_parent()
+    with ExitStack() as stack:
+        if number == 0:
+            stack.enter_context(shown("stderr"))
+        else:  # it would say the same
+            os.environ["TQDM_DISABLE"] = "1"
+            logging.getLogger("ner_lightning").addHandler(logging.NullHandler())
+        try:
+            _share_cores(count)
+            tag = make(number, temperature)
+            pipe.send((0, TaggerFacts(tuple(tag.tagger.labels.types), float(tag.tagger.temperature))))
+            blocks = _received(pipe)
+            while (item := blocks.get()) is not None:
+                pipe.send((item[0], tag(item[1])))
+        except UserError as error:
+            pipe.send((None, str(error)))
+        except Exception:
+            pipe.send((0, traceback.format_exc()))
+
+
+def _share_cores(count: int) -> None:
+    if "OMP_NUM_THREADS" not in os.environ:
+        import torch
+
+        torch.set_num_threads(cores_each(count))
+
+
+def _received(pipe: Connection) -> "queue.Queue[Any]":
+    """Takes blocks out of a pipe as they come, so that who sends one need not wait; None at its end."""
+    blocks: queue.Queue[Any] = queue.Queue()
+
+    def receive() -> None:
+        with suppress(EOFError, OSError):
+            while True:
+                blocks.put(pipe.recv())
+        blocks.put(None)
+
+    threading.Thread(target=receive, daemon=True).start()
+    return blocks

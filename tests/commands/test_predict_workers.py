@@ -1,0 +1,271 @@
+"""`predict --workers N`: the same bytes as one process, whatever happens to a worker."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import taggers
+import torch
+from untrained import write_checkpoint
+
+from ner_lightning.commands.main import main
+from ner_lightning.inference import bulk, sharding
+from ner_lightning.inference.io.resumable import ResumableOutput
+from ner_lightning.inference.result import Tagged
+from ner_lightning.model import devices
+from ner_lightning.system.child_process import cores_each, end_of
+
+LINES = 24  # in blocks of 3
+STREAMED = ["out.jsonl", "out.csv", "out.conll", "out.txt", "out.parquet"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, llama):
+    """A tagger, and texts of which one cannot be read."""
+    folder = tmp_path_factory.mktemp("sharded")
+    path = write_checkpoint(folder, llama, peft="lora", lora={"rank": 2})
+    held = torch.load(path, weights_only=True)
+    torch.manual_seed(0)
+    for key, value in held["state_dict"].items():
+        torch.nn.init.normal_(value, std=0.3 if "lora" not in key else 0.1)
+    torch.save(held, folder / "a.ckpt")
+    lines = (taggers.texts() * 3)[: LINES - 1]
+    lines.insert(7, "\udce9")
+    (folder / "in.txt").write_bytes("\n".join(lines).encode("utf-8", "surrogateescape"))
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _workers_start_at_once():
+    """Workers are forked from a process that has imported everything, and computed nothing."""
+    multiprocessing.set_forkserver_preload(["ner_lightning.inference.ner_tagger", "peft", "transformers"])
+    before, sharding.START = sharding.START, "forkserver"
+    yield
+    sharding.START = before
+
+
+@pytest.fixture
+def predict(folder, tmp_path, monkeypatch, capsys):
+    """Runs the command in an empty folder, in blocks of three texts; returns what it says."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bulk, "BLOCK_RECORDS", 3)
+    Path("in.txt").write_bytes((folder / "in.txt").read_bytes())
+
+    def call(*words, code=0):
+        capsys.readouterr()
+        assert main(["predict", str(folder / "a.ckpt"), *words]) == code
+        assert not multiprocessing.active_children()
+        return capsys.readouterr()
+
+    return call
+
+
+def files():
+    return {path.name: path.read_bytes() for path in Path().iterdir() if path.name != "in.txt"}
+
+
+def stopping(monkeypatch, after, stop):
+    """Calls `stop` when so many blocks are written."""
+    real, calls = ResumableOutput.add, []
+
+    def add(self, *given):
+        real(self, *given)
+        calls.append(1)
+        if len(calls) == after:
+            stop()
+
+    monkeypatch.setattr(ResumableOutput, "add", add)
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_two_workers_write_the_bytes_of_one(predict, name):
+    words = ("--input", "in.txt", "--output", name, "--min_score", "0.2")
+    predict(*words)
+    alone = files()
+    assert len(alone) == 2, "the output and the rejects"
+    for file in alone:
+        Path(file).unlink()
+    said = predict(*words, "--workers", "2").err
+    assert files() == alone
+    assert f"{LINES - 1} texts, " in said
+    assert said.count("Loading") <= 1
+
+
+def test_blocks_go_to_standard_output_in_order(predict):
+    rows = predict("--input", "in.txt", "--output", "-", "--workers", "3").out.splitlines()
+    assert [json.loads(row)["line"] for row in rows] == [n for n in range(1, LINES + 1) if n != 8]
+
+
+def stop_with_ctrl_c():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("first", "then"), [("2", "3"), ("1", "2")])
+def test_a_stopped_command_goes_on_with_another_number_of_workers(predict, monkeypatch, first, then):
+    words = ("--input", "in.txt", "--output", "out.jsonl")
+    predict(*words)
+    whole = files()
+    for file in whole:
+        Path(file).unlink()
+    with monkeypatch.context() as patched:
+        stopping(patched, 3, stop_with_ctrl_c)
+        assert "out.jsonl.partial holds 9 texts" in predict(*words, "--workers", first, code=130).err
+    assert "Resuming after 9 texts" in predict(*words, "--workers", then).err
+    assert files() == whole
+
+
+def test_a_worker_that_is_killed_names_itself_and_loses_nothing_written(predict, monkeypatch):
+    words = ("--input", "in.txt", "--output", "out.jsonl")
+    predict(*words)
+    whole = files()
+    for file in whole:
+        Path(file).unlink()
+
+    def kill():
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
+
+    with monkeypatch.context() as patched:
+        stopping(patched, 2, kill)
+        said = predict(*words, "--workers", "2", code=2).err
+    assert " of 2 (process " in said
+    assert ") was ended by SIGKILL, as when memory runs out;\nif memory ran out, give fewer" in said
+    written = Path("out.jsonl.partial").read_bytes()
+    assert whole["out.jsonl"].startswith(written)
+    assert len(written.splitlines()) >= 6
+    predict(*words, "--workers", "2")
+    assert files() == whole
+
+
+def test_a_text_that_cannot_be_read_ends_the_command_after_those_before_it(predict):
+    words = ("--input", "in.txt", "--output", "out.jsonl", "--strict", "--workers", "2")
+    assert "in.txt:8: byte 0xe9" in predict(*words, code=2).err
+    assert len(Path("out.jsonl.partial").read_bytes().splitlines()) == 6
+
+
+def test_a_tagger_that_cannot_be_loaded_is_said_once(predict, folder):
+    (folder / "b.ckpt").write_bytes(b"no checkpoint")
+    words = ("--run", str(folder / "b.ckpt"), "--input", "in.txt", "--output", "out.jsonl")
+    command = ["predict", *words, "--workers", "2"]
+    assert main(command) == 2
+    assert not list(Path().glob("out.jsonl*"))
+
+
+def test_the_others_take_the_temperature_that_the_first_one_finds(predict, folder):
+    words = ("--input", "in.txt", "--output", "out.jsonl", "--calibrate", "gold.conll")
+    Path("gold.conll").write_text("Vera B-PER\nleft O\nLima B-LOC\n\nNobody O\nleft O\n", encoding="utf-8")
+    predict(*words)
+    alone = files()
+    Path("out.jsonl").unlink()
+    predict(*words, "--workers", "2")
+    assert files() == alone
+
+
+def broken(number, temperature):
+    raise ValueError(f"worker {number} has a bug")
+
+
+def test_a_bug_in_a_worker_keeps_its_traceback():
+    with sharding.Shards(broken, 1) as shards, pytest.raises(RuntimeError, match="worker 1 of 1:") as caught:
+        shards.start()
+    assert "Traceback" in str(caught.value)
+    assert "ValueError: worker 0 has a bug" in str(caught.value)
+    assert not multiprocessing.active_children()
+
+
+MISTAKES = {
+    "no worker": (["--workers", "0"], "--workers is 0; it must be a whole number of at least 1"),
+    "fewer": (["--workers", "-2"], "--workers is -2; it must"),
+    "no number": (["--workers", "all"], "--workers"),
+    "the most doubtful": (["--workers", "2", "--doubtful_first", "3"], "compares all texts, in one process"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes(predict, case):
+    words, expected = MISTAKES[case]
+    said = predict("--input", "in.txt", "--output", "out.jsonl", *words, code=2).err
+    assert expected in said
+    assert "Loading" not in said
+    assert not list(Path().glob("out*"))
+
+
+def test_a_text_on_the_command_line_has_one_worker(predict):
+    said = predict("--text", "Vera left .", "--workers", "2", code=2).err
+    assert "--workers has no effect here: it is for files: --input FILE; leave it out" in said
+
+
+def without_a_model(number, temperature):
+    return bulk.BlockTagger(Nothing(), str)
+
+
+class Nothing:
+    """A tagger that finds nothing."""
+
+    labels = taggers.LABELS
+    temperature = 1.0
+
+    def tag(self, documents, numbers):
+        return [Tagged(document, ("O",) * sum(map(len, document.words)), ()) for document in documents]
+
+
+def test_memory_holds_a_bounded_number_of_blocks():
+    read = []
+
+    def blocks():
+        for number in range(40):
+            read.append(number)
+            yield [bulk.Record("x", number, "Vera Holt left Lima.")]
+
+    with sharding.Shards(without_a_model, 2) as shards:
+        shards.start()
+        for done, _ in enumerate(sharding.tag_in_order(shards, blocks())):
+            assert len(read) <= done + 2 * sharding.IN_FLIGHT
+
+
+def test_a_cuda_gpu_for_each_worker_in_turn(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [devices.device_of_worker(None, n) for n in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert devices.device_of_worker("cuda", 1) == "cuda:1"
+    assert devices.device_of_worker("cuda:0", 1) == "cuda:0"
+    assert devices.device_of_worker("cpu", 1) == "cpu"
+
+
+def test_cores_are_divided(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert [cores_each(count) for count in (1, 2, 3, 16)] == [8, 4, 2, 1]
+    assert end_of(3) == "ended with exit code 3"
+    assert end_of(-signal.SIGTERM) == "was ended by SIGTERM"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_signal_ends_all_processes(folder, tmp_path, number):
+    lines = (folder / "in.txt").read_bytes().splitlines(keepends=True)
+    (tmp_path / "in.txt").write_bytes(b"".join(lines[:7]) * 20_000)
+    words = ["--input", "in.txt", "--output", "out.jsonl", "--workers", "2"]
+    command = [sys.executable, "-m", "ner_lightning", "predict", str(folder / "a.ckpt"), *words]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "out.jsonl.partial.json").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    # Ctrl-C reaches the whole group; SIGKILL the first process alone.
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    assert process.wait(30) == (130 if number == signal.SIGINT else -number)
+    process.stderr.close()
+    for _ in range(100):
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("a worker is left")
