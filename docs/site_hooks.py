@@ -22,7 +22,14 @@ COPIES = "repository"
 FENCE = re.compile(r"^(```.*?^```)$", flags=re.S | re.M)
 LINK = re.compile(r"\]\(([^()\s]*(?:\([^()\s]*\)[^()\s]*)*)\)")
 ENTRY = re.compile(r"\[([^\]]+)\]\(([^)#\s]+)\)")
-LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json", ".sh": "bash"}
+LANGUAGES = {
+    ".py": "python",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".toml": "toml",
+    ".json": "json",
+    ".sh": "bash",
+}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -32,7 +39,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     config.nav = [{"Start": "README.md"}]
     for title, text in zip(sections[1::2], sections[2::2], strict=True):
         pages = [
-            {name.replace("`", ""): _source(DOCS / target)}
+            {(name[0].upper() + name[1:]).replace("`", ""): _source(DOCS / target)}
             for name, target in ENTRY.findall(text)
             if target.endswith(".md")
         ]
@@ -75,7 +82,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def _targets(page: Path) -> list[tuple[Path, str]]:
     text = FENCE.sub("", _copy(page))
     parts = (target.partition("#") for target in LINK.findall(text))
-    return [(_resolved(page, path), anchor) for path, _, anchor in parts if path and not re.match(r"[a-z]+:", path)]
+    return [
+        (_resolved(page, path), anchor)
+        for path, _, anchor in parts
+        if path and not re.match(r"[a-z]+:", path)
+    ]
 
 
 def _resolved(page: Path, path: str) -> Path:

@@ -25,7 +25,9 @@ def version_table() -> str:
         if extra != "dev":
             for asked in map(Requirement, listed):
                 lowest = str(asked.specifier).removeprefix(">=")
-                body.append([asked.name, lowest, tested[canonicalize_name(asked.name)], extra and f"`[{extra}]`"])
+                body.append(
+                    [asked.name, lowest, tested[canonicalize_name(asked.name)], extra and f"`[{extra}]`"]
+                )
     return markdown_table(["package", "lowest", "tested", "extra"], body)
 
 
