@@ -1,4 +1,4 @@
-"""The documentation as a site: it builds without a warning, every page is in it, and it needs nothing from elsewhere."""
+"""The documentation as a site: builds without a warning, has every page, needs nothing from elsewhere."""
 
 import ast
 import json
@@ -95,7 +95,7 @@ def test_a_broken_link_stops_the_build(tmp_path, text, expected):
 
 
 def messages():
-    """All text in the package's code, adjacent parts of a message joined; what differs is a null character."""
+    """All text in the package's code, parts of a message joined; what differs is a null character."""
     texts = []
     for module in (ROOT / "ner_lightning").rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
