@@ -17,8 +17,8 @@ from ner_lightning.inference.tagger_group import TaggerGroup
 MORE = (RunResult, Tagged, Entity, TaggerGroup, UserError)
 HEAD = """# Public names
 
-{note}`from ner_lightning import ...` gives these names; they are stable, and load on first use. What they take, return and raise
-follows below them. [Python](python.md) has examples that a test runs.
+{note}`from ner_lightning import ...` gives these names; they are stable, and load on first use. What they
+take, return and raise follows below them. [Python](python.md) has examples that a test runs.
 
 """
 

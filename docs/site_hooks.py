@@ -1,7 +1,8 @@
 """Hooks of MkDocs: pages stay as GitHub shows them, and the site is made of them.
 
 The navigation is read from docs/README.md. A link to a file outside docs/ leads to a copy of it under
-`repository/` in the site: a page and HTML as they are, a notebook as its cells, a folder as a list, other text as code.
+`repository/` in the site: a page and HTML as they are, a notebook as its cells, a folder as a list, other
+text as code.
 """
 
 import json
@@ -33,13 +34,13 @@ LANGUAGES = {
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Reads the navigation from the index page: a heading is a section, its first link of each line a page."""
+    """Reads the navigation from the index page: a heading is a section, each of its links a page."""
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     sections = re.split(r"^## (.+)$", index, flags=re.M)
     config.nav = [{"Start": "README.md"}]
     for title, text in zip(sections[1::2], sections[2::2], strict=True):
         pages = [
-            {name.replace("`", ""): _source(DOCS / target)}
+            {(name[0].upper() + name[1:]).replace("`", ""): _source(DOCS / target)}
             for name, target in ENTRY.findall(text)
             if target.endswith(".md")
         ]
@@ -53,7 +54,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     waiting = [DOCS / file.src_uri for file in files.documentation_pages()]
     while waiting:
         page = waiting.pop()
-        for path, _ in _targets(page):
+        for path in _targets(page):
             if path not in known and _source(path).startswith(COPIES) and path.exists():
                 known.add(path)
                 files.append(File.generated(config, _source(path), content=_copy(path)))
@@ -79,14 +80,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return _outside_code(lambda text: LINK.sub(rewritten, text), markdown)
 
 
-def _targets(page: Path) -> list[tuple[Path, str]]:
+def _targets(page: Path) -> list[Path]:
     text = FENCE.sub("", _copy(page))
-    parts = (target.partition("#") for target in LINK.findall(text))
-    return [
-        (_resolved(page, path), anchor)
-        for path, _, anchor in parts
-        if path and not re.match(r"[a-z]+:", path)
-    ]
+    paths = (target.partition("#")[0] for target in LINK.findall(text))
+    return [_resolved(page, path) for path in paths if path and not re.match(r"[a-z]+:", path)]
 
 
 def _resolved(page: Path, path: str) -> Path:

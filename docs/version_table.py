@@ -1,4 +1,4 @@
-"""The table of versions in docs/compatibility.md: the lowest of pyproject.toml, the tested of constraints.txt."""
+"""The table of versions in docs/compatibility.md: lowest (pyproject.toml) and tested (constraints.txt)."""
 
 import re
 import tomllib
