@@ -16,10 +16,11 @@ from recipe_tagger import Recipe, options_of
 from tagger_group import write_runs
 
 from ner_lightning.data.readers.record import Record
+from ner_lightning.inference.block_pool import tag_in_order
 from ner_lightning.inference.bulk import BlockTagger, TaggedBlock
 from ner_lightning.inference.io.writers import writer
 from ner_lightning.inference.ner_tagger import NERTagger
-from ner_lightning.inference.sharding import Shards, tag_in_order
+from ner_lightning.inference.sharding import Shards
 from ner_lightning.system.child_process import cores_each
 
 BLOCKS = 8

@@ -25,8 +25,9 @@ from ner_lightning.system.atomic import is_written_through
 from ner_lightning.system.progress import shown, stage
 
 if TYPE_CHECKING:
+    from ner_lightning.data.readers.files import Inputs
     from ner_lightning.data.readers.record import Record
-    from ner_lightning.data.readers.remote_files import Stamp
+    from ner_lightning.data.readers.remote_files import RemoteInputs
     from ner_lightning.inference.io.resumable import Output
     from ner_lightning.inference.io.writers import Writer
     from ner_lightning.inference.ner_tagger import NERTagger
@@ -65,7 +66,7 @@ def _staged(options: argparse.Namespace) -> str | None:
     from ner_lightning.data.readers.remote_files import filesystem_of
 
     address: str | None = options.output
-    if not is_remote(address):
+    if address is None or not is_remote(address):
         return None
     filesystem_of(address)
     options.output = "upload." + address.rpartition("/")[2]
@@ -79,12 +80,15 @@ def _predict(options: argparse.Namespace) -> None:
     from ner_lightning.data.readers.remote_files import RemoteInputs, upload
     from ner_lightning.inference.bulk import ReadFraction, blocks, usable, write_blocks
 
-    source = RemoteInputs if is_remote(options.input) else Inputs
-    inputs = source(options.input or "", read_options(options))
-    files = inputs.files() if options.input else []
-    check_files(options, {file: inputs.format_of(file) for file in files}, parser("predict").parse_args([]))
-    read = ReadFraction.of(files)
-    output = _output(options, files, inputs.stamps() if isinstance(inputs, RemoteInputs) else [])
+    inputs: Inputs | RemoteInputs = Inputs(options.input or "", read_options(options))
+    formats = {}
+    if is_remote(options.input):
+        inputs = RemoteInputs(options.input, inputs.options)
+    elif options.input:
+        formats = {file: inputs.format_of(file) for file in inputs.files()}
+    check_files(options, formats, parser("predict").parse_args([]))
+    read = ReadFraction.of(list(formats))
+    output = _output(options, list(formats), inputs)
     before = output.totals.words
     try:
         texts = (Record("--text", number, text) for number, text in enumerate(options.text or (), 1))
@@ -138,7 +142,8 @@ def _write_doubtful(
     return time.monotonic() - began
 
 
-def _output(options: argparse.Namespace, files: list[Path], remote: list["Stamp"]) -> "Output":
+def _output(options: argparse.Namespace, files: list[Path], inputs: "Inputs | RemoteInputs") -> "Output":
+    from ner_lightning.data.readers.remote_files import RemoteInputs
     from ner_lightning.inference.io.overwriting import check_overwriting
     from ner_lightning.inference.io.resumable import DirectOutput, ResumableOutput
 
@@ -150,6 +155,7 @@ def _output(options: argparse.Namespace, files: list[Path], remote: list["Stamp"
     from ner_lightning.inference.bulk import request
 
     model = Path(options.run).expanduser() if options.run else Path(options.runs) / "last"
+    remote = inputs.stamps() if isinstance(inputs, RemoteInputs) else []
     wanted = {name: getattr(options, name) for name in _DECISIVE.split()} | request(
         files, model.resolve(), remote
     )

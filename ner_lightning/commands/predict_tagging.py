@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ner_lightning.commands.options import load_tagger
@@ -41,10 +42,13 @@ def block_tagging(options: argparse.Namespace) -> Iterator[BlockTagging]:
     Raises:
         UserError: it cannot be loaded.
     """
+    from ner_lightning.inference.block_pool import tag_in_order
+
     if options.ray is not None:
         from ner_lightning.inference.ray_actors import RayActors
-        from ner_lightning.inference.sharding import tag_in_order
 
+        run = Path(options.run or Path(options.runs) / "last").expanduser()
+        options.run = str(run.absolute())  # actors may run in other folders
         with RayActors(partial(_of_actor, options), options.ray, options.workers) as actors:
             stage(f"Loading the tagger in {actors.count} Ray actors ...")
             yield BlockTagging(partial(tag_in_order, actors), writer_of(options, actors.start()))
@@ -53,7 +57,7 @@ def block_tagging(options: argparse.Namespace) -> Iterator[BlockTagging]:
         writer = writer_of(options, made.tagger.labels.types)
         yield BlockTagging(partial(map, made), writer, made.tagger)
     else:
-        from ner_lightning.inference.sharding import Shards, tag_in_order
+        from ner_lightning.inference.sharding import Shards
 
         make, calibrates = partial(_of_worker, options), bool(options.calibrate)
         with Shards(make, options.workers, first_alone=calibrates) as shards:

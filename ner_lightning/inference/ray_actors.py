@@ -7,8 +7,9 @@ from typing import Any
 
 from ner_lightning.data.readers.record import Record
 from ner_lightning.errors import UserError
+from ner_lightning.inference.block_pool import AT_A_TIME, IN_FLIGHT
 from ner_lightning.inference.bulk import TaggedBlock
-from ner_lightning.inference.sharding import AT_A_TIME, IN_FLIGHT, Make
+from ner_lightning.inference.sharding import Make
 from ner_lightning.system.child_process import cores_each
 
 INSTALL = "pip install 'ner-lightning[ray]'"
@@ -51,7 +52,7 @@ class RayActors:
                 f"--ray {address}: there is no Ray cluster ({what:.150});\n"
                 "start one with `ray start --head`, or use --ray local"
             ) from None
-        self.resources = _each(ray.cluster_resources(), len(ray.nodes()), count)
+        self.resources = _each(ray.cluster_resources(), sum(node["Alive"] for node in ray.nodes()), count)
         self.count = int(self.resources.pop("count"))
         actor = ray.remote(max_restarts=-1, max_task_retries=-1, **self.resources)(_Actor)
         self._actors = [actor.remote(make) for _ in range(self.count)]

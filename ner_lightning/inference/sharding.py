@@ -1,4 +1,4 @@
-"""Sharding: several processes, each with a model of its own, tag blocks, which come back in order."""
+"""Sharding: several processes of this machine, each with a model of its own, tag blocks."""
 
 import logging
 import multiprocessing
@@ -7,21 +7,20 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn
 
 from ner_lightning.data.readers.record import Record
 from ner_lightning.errors import UserError
+from ner_lightning.inference.block_pool import AT_A_TIME, IN_FLIGHT
 from ner_lightning.inference.bulk import BlockTagger, TaggedBlock
 from ner_lightning.system.child_process import cores_each, end_of, follow_parent
 from ner_lightning.system.progress import shown
 
 START = "spawn"  # CUDA and OpenMP do not survive a fork
-AT_A_TIME = 2  # blocks that a worker holds: one that it tags, and the next one
-IN_FLIGHT = 4  # blocks for each worker that are read and not yet written; a slow block delays those after it
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 Make = Callable[[int, float | None], BlockTagger]
@@ -37,55 +36,6 @@ class TaggerFacts(NamedTuple):
 
     types: tuple[str, ...]
     temperature: float
-
-
-class BlockPool(Protocol):
-    """Workers that tag blocks."""
-
-    @property
-    def most(self) -> int:
-        """How many blocks may be with them, or wait for one before them."""
-
-    def has_room(self) -> bool:
-        """Whether a worker takes a block."""
-
-    def send(self, number: int, block: list[Record]) -> None:
-        """Gives a block to the worker that has the fewest."""
-
-    def receive(self) -> dict[int, TaggedBlock]:
-        """Waits until a worker says something; returns the blocks that were tagged, by their numbers."""
-
-
-def tag_in_order(pool: BlockPool, blocks: Iterator[list[Record]]) -> Iterator[TaggedBlock]:
-    """Tags blocks; each is yielded in its turn, with the seconds since the one before it.
-
-    What reading raises, such as a DataError, is raised when all blocks before it are yielded.
-
-    Raises:
-        UserError: a worker ended.
-    """
-    done: dict[int, TaggedBlock] = {}
-    failure: Exception | None = None
-    sent = yielded = 0
-    more, last = True, time.monotonic()
-    while more or yielded < sent:
-        while more and sent - yielded < pool.most and pool.has_room():
-            try:
-                block = next(blocks, None)
-            except Exception as error:
-                failure, block = error, None
-            more = block is not None
-            if block is not None:
-                pool.send(sent, block)
-                sent += 1
-        if yielded < sent:
-            done |= pool.receive()
-        while yielded in done:
-            now = time.monotonic()
-            yield done.pop(yielded)._replace(seconds=now - last)
-            yielded, last = yielded + 1, now
-    if failure is not None:
-        raise failure
 
 
 @dataclass(eq=False)

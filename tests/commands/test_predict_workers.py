@@ -15,7 +15,7 @@ import torch
 from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
-from ner_lightning.inference import bulk, sharding
+from ner_lightning.inference import block_pool, bulk, sharding
 from ner_lightning.inference.io.resumable import ResumableOutput
 from ner_lightning.inference.result import Tagged
 from ner_lightning.model import devices
@@ -202,7 +202,11 @@ def test_a_text_on_the_command_line_has_one_worker(predict):
 
 
 def without_a_model(number, temperature):
-    return bulk.BlockTagger(Nothing(), str)
+    return bulk.BlockTagger(Nothing(), no_lines)
+
+
+def no_lines(record, tagged):
+    return ""
 
 
 class Nothing:
@@ -225,8 +229,8 @@ def test_memory_holds_a_bounded_number_of_blocks():
 
     with sharding.Shards(without_a_model, 2) as shards:
         shards.start()
-        for done, _ in enumerate(sharding.tag_in_order(shards, blocks())):
-            assert len(read) <= done + 2 * sharding.IN_FLIGHT
+        for done, _ in enumerate(block_pool.tag_in_order(shards, blocks())):
+            assert len(read) <= done + 2 * block_pool.IN_FLIGHT
 
 
 def test_a_cuda_gpu_for_each_worker_in_turn(monkeypatch):

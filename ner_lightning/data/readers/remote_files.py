@@ -32,10 +32,6 @@ class RemoteInputs:
     address: str
     options: ReadOptions = field(default_factory=ReadOptions)
 
-    def files(self) -> list[Path]:
-        """No local files."""
-        return []
-
     def stamps(self) -> list[Stamp]:
         """Path, size in bytes and time of change in ns of each file, in order of their names.
 
