@@ -35,8 +35,9 @@ def _made(options: argparse.Namespace) -> dict[str, Any]:
         from ner_lightning.training.loggers.wandb_workspace import report, workspace
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is not installed: pip install 'ner-lightning[dashboard]'") from None
-    made = {"workspace": workspace(*names.groups())}
-    return made | ({"report": report(*names.groups(), runs)} if runs else {})
+    entity, project = names.groups()
+    made = {"workspace": workspace(entity, project)}
+    return made | ({"report": report(entity, project, runs)} if runs else {})
 
 
 def _write(made: dict[str, Any], file: str) -> None:

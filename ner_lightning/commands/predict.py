@@ -65,9 +65,9 @@ def _staged(options: argparse.Namespace) -> str | None:
     """The remote address of the output, which is collected in a file in the working folder; None if local."""
     from ner_lightning.data.readers.remote_files import filesystem_of
 
-    address: str | None = options.output
-    if address is None or not is_remote(address):
+    if not is_remote(options.output):
         return None
+    address: str = options.output
     filesystem_of(address)
     options.output = "upload." + address.rpartition("/")[2]
     return address
@@ -80,12 +80,13 @@ def _predict(options: argparse.Namespace) -> None:
     from ner_lightning.data.readers.remote_files import RemoteInputs, upload
     from ner_lightning.inference.bulk import ReadFraction, blocks, usable, write_blocks
 
-    inputs: Inputs | RemoteInputs = Inputs(options.input or "", read_options(options))
+    local = Inputs(options.input or "", read_options(options))
+    inputs: Inputs | RemoteInputs = local
     formats = {}
     if is_remote(options.input):
-        inputs = RemoteInputs(options.input, inputs.options)
+        inputs = RemoteInputs(options.input, local.options)
     elif options.input:
-        formats = {file: inputs.format_of(file) for file in inputs.files()}
+        formats = {file: local.format_of(file) for file in local.files()}
     check_files(options, formats, parser("predict").parse_args([]))
     read = ReadFraction.of(list(formats))
     output = _output(options, list(formats), inputs)

@@ -65,7 +65,7 @@ class Dashboard(Callback):
                     f"val/{score}", step_metric="trainer/global_step", step_sync=True, summary="none"
                 )
             logger.log_hyperparams({"run": {name: about[name] for name in ABOUT if name in about}})
-            logger.submit(lambda run=run: log_data(run, dataset, about["data"]))
+            logger.submit(partial(log_data, run, dataset, about["data"]))
             # Lightning would upload `last` as well, and call it the best.
             self._uploads = self._uploads or bool(logger._log_model)
             logger._log_model = False
@@ -106,7 +106,7 @@ class Dashboard(Callback):
         scores = {f"val/{name}": metrics.get(f"val/{name}") for name in BEST_SCORES}
         for logger in _wandb(trainer) if best.is_file() else ():
             run = logger.experiment
-            logger.submit(lambda run=run: log_model(run, best, scores, BEST, upload=self._uploads))
+            logger.submit(partial(log_model, run, best, scores, BEST, upload=self._uploads))
 
     def _tables(self, split: str) -> dict[str, Any]:
         """Tables of a split's predictions, which are in the run folder."""
