@@ -1,6 +1,7 @@
 """Dashboard: summary, tables, charts and artifacts for W&B beside the logged metrics."""
 
 import io
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
