@@ -109,7 +109,7 @@ def _copy(path: Path) -> str:
     if path.suffix in {".md", ".html"}:
         return text
     if path.suffix == ".ipynb":
-        return title + "\n\n".join(_cell(cell) for cell in json.loads(text)["cells"])
+        return "\n\n".join(_cell(cell) for cell in json.loads(text)["cells"])
     return f"{title}```{LANGUAGES.get(path.suffix, 'text')}\n{text}```\n"
 
 
