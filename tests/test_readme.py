@@ -36,7 +36,12 @@ def test_commands_of_the_readme_parse(line, capsys, monkeypatch):
         return
     if COMMANDS[command][0] != "fit":
         _, rest = command_module(command).parser(command).parse_known_args(words)
-        if command not in {"baseline", "distill", "memory", "pretrain"}:  # which take the options of fit as well
+        if command not in {
+            "baseline",
+            "distill",
+            "memory",
+            "pretrain",
+        }:  # which take the options of fit as well
             assert rest == []
         return
     # What is continued, validated or tested takes its config from a run; here from a recipe.

@@ -79,6 +79,17 @@ class SteadyWandbLogger(WandbLogger):
             self._worker.start()
         self._queue.put(action)
 
+    def attempt(self, what: str, action: Callable[[], object]) -> None:
+        """Queues what may fail by itself; the run goes on without it."""
+
+        def tried() -> None:
+            try:
+                action()
+            except Exception as error:
+                say(f"W&B did not take {what} ({type(error).__name__}: {error}).")
+
+        self.submit(tried)
+
     def _work(self) -> None:
         while (action := self._queue.get()) is not None:
             if self._failed:
