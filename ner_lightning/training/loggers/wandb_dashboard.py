@@ -66,11 +66,7 @@ class Dashboard(Callback):
                     f"val/{score}", step_metric="trainer/global_step", step_sync=True, summary="none"
                 )
             logger.log_hyperparams({"run": {name: about[name] for name in ABOUT if name in about}})
-<<<<<<< HEAD
-            logger.submit(partial(log_data, run, dataset, about["data"]))
-=======
             logger.attempt("the data set", partial(log_data, run, dataset, about["data"]))
->>>>>>> w-wandb
             # Lightning would upload `last` as well, and call it the best.
             self._uploads = self._uploads or bool(logger._log_model)
             logger._log_model = False
@@ -110,13 +106,8 @@ class Dashboard(Callback):
         metrics = self.run.read("metrics.json")
         scores = {f"val/{name}": metrics.get(f"val/{name}") for name in BEST_SCORES}
         for logger in _wandb(trainer) if best.is_file() else ():
-<<<<<<< HEAD
-            run = logger.experiment
-            logger.submit(partial(log_model, run, best, scores, BEST, upload=self._uploads))
-=======
             upload = partial(log_model, logger.experiment, best, scores, BEST, upload=self._uploads)
             logger.attempt("the best checkpoint", upload)
->>>>>>> w-wandb
 
     def _tables(self, split: str) -> dict[str, Any]:
         """Tables of a split's predictions, which are in the run folder."""
