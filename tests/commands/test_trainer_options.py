@@ -235,11 +235,10 @@ REFUSED_BY_THE_COMMAND = {
     "half precision": ({"precision": "16-mixed"}, "precision 16-mixed is not supported"),
     "no time": ({"max_time": "long"}, "not a valid duration"),
     "no such profiler": ({"profiler": "nope"}, "['simple', 'advanced', 'pytorch', 'xla']"),
-    "TensorBoard": (
-        {"logger": named("TensorBoardLogger", save_dir=".")},
-        "TensorBoardLogger needs a package that is not installed.\nInstall it: pip install tensorboard\n",
+    "MLflow": (
+        {"logger": [named("MLFlowLogger")]},
+        "MLFlowLogger needs a package that is not installed.\nInstall it: pip install 'mlflow>=1.0.0'\n",
     ),
-    "MLflow": ({"logger": [named("MLFlowLogger")]}, "Install it: pip install 'mlflow>=1.0.0'\n"),
 }
 
 

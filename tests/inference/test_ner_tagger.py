@@ -229,7 +229,7 @@ def test_probabilities_are_those_of_all_legal_sequences(llama, use_crf, temperat
     model = tagger.tagger
     emissions = scored.emissions[0].double()
     if use_crf:
-        _, (start, moves, end) = model.decoder.crf._inputs(scored.emissions)
+        _, (start, moves, end) = model.decoder.crf.path_scores(scored.emissions)
     else:
         emissions = torch.log_softmax(emissions / temperature, -1) * temperature
         start, moves, end = model.decoder.start_scores, model.decoder.move_scores, model.decoder.end_scores

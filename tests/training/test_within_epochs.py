@@ -73,7 +73,10 @@ def end(folder):
     stopping = [state for name, state in last["callbacks"].items() if name.startswith("EarlyStopping")]
     rows = next(folder.glob("runs/*/1/metrics.csv")).read_text().splitlines()
     names = rows[0].split(",")
-    clocked = {names.index(f"train/{name}") for name in ("words_per_second", "peak_memory_gib")}
+    clocked = {
+        names.index(f"train/{name}")
+        for name in ("words_per_second", "subtokens_per_second", "peak_memory_gib")
+    }
     table = [[v for i, v in enumerate(row.split(",")) if i not in clocked] for row in rows]
     return last["state_dict"] | last["averaged"]["weights"], stopping, table
 
