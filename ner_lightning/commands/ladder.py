@@ -190,7 +190,7 @@ def _row_of(cell: "Cell", ladder: str, run: "Run") -> "Row":
     data = about["data"]["valid"]
     return {
         "config": " ".join(Path(config).stem for config in cell.configs),
-        "overrides": cell.overrides,
+        "overrides": [*cell.overrides, *cell.learned_from],
         "data": describe_data(data["origin"], data["fingerprint"]),
         "split": "valid",
         "metric": "f1",

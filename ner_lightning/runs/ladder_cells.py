@@ -45,6 +45,12 @@ class Cell:
         """Its settings as options, one string each."""
         return [f"--{key} {_as_option(value)}" for key, value in self.settings.items()]
 
+    @property
+    def learned_from(self) -> list[str]:
+        """Whom it learns from, and on which text, in words; empty for an ordinary fit."""
+        teacher = [f"from {Path(self.teacher).parent.name}"] if self.teacher else []
+        return [*teacher, *(f"--text {Path(file).name}" for file in self.text)]
+
     def command(self, root: Path) -> list[str]:
         """The `ner-lightning fit` command of this cell, or `distill`, without the program's name."""
         made = ["distill", str(root / self.teacher)] if self.teacher else ["fit"]

@@ -21,7 +21,7 @@ COLUMNS = (
     ("R", "val/recall", 4),
     ("F1", "val/f1", 4),
     ("words/s", "words", 0),
-    ("minutes", "minutes", 1),
+    ("min", "minutes", 1),
 )
 PARTS = ("train/ce", "train/crf", "train/ls", "train/kl")
 
