@@ -38,7 +38,7 @@ def test_the_table_shows_epochs_the_best_and_the_time_left():
         "R",
         "F1",
         "words/s",
-        "minutes",
+        "min",
     ]
     assert lines[1].split() == ["1", "0.5000", "0.2000", "0.3000", "0.8000", "1234", "0.5"]
     assert lines[3].split() == ["3", "0.2500"]  # the F1 of the epoch before is not this one's
