@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ner_lightning.analysis.findings import ROWS, SHOWN, DataView, Finding, Level
 from ner_lightning.data.partial_annotation import unknown_words
+from ner_lightning.data.word_agreement import LOOKED_AT, TOLERATED, word_agreement
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def reading(view: DataView, facts: ReadingFacts) -> Iterator[Finding]:
         tuple(illegal.items()),
     )
     yield _unknown(view)
+    yield _words(view)
     yield _windows(view, facts)
     melted = list(dict.fromkeys(facts.melted))
     yield Finding(
@@ -80,6 +82,28 @@ def _unknown(view: DataView) -> Finding:
         else "Their tag is ?, so training sums over all tags that are possible there.",
         ("split", "words", "sentences of the split"),
         rows,
+    )
+
+
+def _words(view: DataView) -> Finding:
+    rows: list[tuple[str, str, str, str]] = []
+    differing = 0
+    for split, sentences in view.splits.items():
+        agreement = word_agreement(sentences[:LOOKED_AT])
+        if agreement.share > TOLERATED:
+            differing += agreement.differing
+            share = f"{agreement.share:.1%}"
+            rows += [(word, " ".join(found), split, share) for word, found in agreement.examples]
+    return Finding(
+        "words",
+        "Words that running text does not give",
+        Level.LOOK,
+        differing,
+        f"Counted in the first {LOOKED_AT:,} sentences of each split. A tagger that learns from other words than "
+        "predict finds in running text is worse in use than in its test. Give predict words (--tokenized), "
+        "or train on words as it finds them.",
+        ("word", "predict finds", "split", "words of the split that differ"),
+        tuple(rows),
     )
 
 

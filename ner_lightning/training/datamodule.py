@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
+from ner_lightning.data import word_agreement
 from ner_lightning.data.batching import Batch, EncodedDataset
 from ner_lightning.data.corpus import Corpus
 from ner_lightning.data.corpus_settings import Batches, Encoding, Files, Limits, Supervision
@@ -115,6 +116,9 @@ class CoNLLDataModule(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Reads and encodes what the stage needs."""
         names = SPLITS[stage]
+        train = self.corpus.split("train") if stage == "fit" else None
+        if train is not None and (line := word_agreement.warning(train.origin, train.sentences)):
+            progress.warn(line)
         count = sum(len(self.corpus.split(name).sentences) for name in names)
         progress.stage(f"Tokenising {count:,} sentences ...")
         for name in names:

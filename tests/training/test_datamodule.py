@@ -143,3 +143,17 @@ def test_letters_are_no_words():
     for words, tags in (("Vera", ["O"] * 4), (["a", "b"], "OO")):
         with pytest.raises(UserError, match="are the text"):
             Split.of([(words, tags)], "mine")
+
+
+def test_a_fit_names_words_that_predict_would_not_find(tmp_path, llama, caplog):
+    rows = [("I'm", "O"), ("Vera", "B-PER"), (":)", "O"), ("", "")]
+    for split in ("train", "valid"):
+        write(tmp_path / f"{split}.conll", rows)
+    data = CoNLLDataModule(dataset=str(tmp_path), backbone=str(llama))
+    data.setup("validate")
+    assert "predict finds other words" not in caplog.text
+    data.setup("fit")
+    assert (
+        "train.conll: in running text, predict finds other words than 66.7% of the words here" in caplog.text
+    )
+    assert "(:) gives : ); I'm gives I 'm)" in caplog.text or "(I'm gives I 'm; :) gives : ))" in caplog.text

@@ -1,0 +1,96 @@
+"""Compares the words of annotated sentences with those that running text gives; no torch.
+
+A tagger that learns from other words than `predict` finds is worse in use than in its test.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ner_lightning.data.running_text import Offsets, words
+from ner_lightning.data.sentence import Sentence
+
+LOOKED_AT = 2000  # sentences
+EXAMPLES = 3
+TOLERATED = 0.01  # share of words that may differ without a warning; CoNLL-2003 has 0.0009, WNUT-17 0.08
+
+_ATTACHED_LEFT = re.compile(r"(?:[.,;:!?%)\]}’”»]|\.\.+|''|n['’]t|['’](?:s|m|d|re|ve|ll))", re.IGNORECASE)
+_ATTACHED_RIGHT = frozenset("([{$£€“«#") | {"``"}
+_QUOTES = frozenset("\"'")
+
+
+class WordAgreement(NamedTuple):
+    """How the words of sentences agree with those of their running text.
+
+    Attributes:
+        words: how many were compared.
+        differing: how many running text does not give.
+        examples: of the differing ones the most frequent, each with what running text gives.
+    """
+
+    words: int
+    differing: int
+    examples: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def share(self) -> float:
+        """The share of words that differ, from 0 to 1."""
+        return self.differing / self.words if self.words else 0.0
+
+
+def word_agreement(sentences: Iterable[Sentence]) -> WordAgreement:
+    """Writes each sentence as running text, splits that as `predict` does, and compares."""
+    count = 0
+    differing: Counter[tuple[str, tuple[str, ...]]] = Counter()
+    for sentence in sentences:
+        text, given = running_text(sentence.words)
+        found = words(text)
+        count += len(given)
+        for start, end in set(given) - set(found):
+            pieces = tuple(text[first:last] for first, last in found if first < end and start < last)
+            differing[text[start:end], pieces] += 1
+    return WordAgreement(
+        count, sum(differing.values()), tuple(pair for pair, _ in differing.most_common(EXAMPLES))
+    )
+
+
+def warning(origin: str, sentences: Sequence[Sentence]) -> str | None:
+    """What to say of training data, from its first sentences; None if its words agree with `predict`'s.
+
+    Args:
+        origin: the file or data set.
+        sentences: the training sentences.
+    """
+    agreement = word_agreement(sentences[:LOOKED_AT])
+    if agreement.share <= TOLERATED:
+        return None
+    shown = "; ".join(f"{word} gives {' '.join(found)}" for word, found in agreement.examples)
+    return (
+        f"{origin}: in running text, predict finds other words than {agreement.share:.1%} of the words here "
+        f"({shown}).\nGive predict words instead of text (--tokenized), or train on words as it finds them: "
+        'docs/tutorials/own-data.md, "Words".'
+    )
+
+
+def running_text(tokens: Sequence[str]) -> tuple[str, list[Offsets]]:
+    """The text that words were probably cut from, and where each is in it.
+
+    Full stops, commas, closing brackets and contractions follow their word without a space, and words follow
+    opening brackets; of straight quotes every second one closes.
+    """
+    parts: list[str] = []
+    offsets: list[Offsets] = []
+    length, glued, opened = 0, True, {quote: False for quote in _QUOTES}
+    for token in tokens:
+        closes = opened.get(token, False)
+        if not (glued or closes or _ATTACHED_LEFT.fullmatch(token)):
+            parts.append(" ")
+            length += 1
+        parts.append(token)
+        offsets.append((length, length + len(token)))
+        length += len(token)
+        glued = token in _ATTACHED_RIGHT or (token in _QUOTES and not closes)
+        if token in _QUOTES:
+            opened[token] = not closes
+    return "".join(parts), offsets

@@ -1,0 +1,47 @@
+import pytest
+
+from ner_lightning.data.readers.sentences import read_sentences
+from ner_lightning.data.sentence import Sentence
+from ner_lightning.data.sources import SAMPLE_FOLDER
+from ner_lightning.data.word_agreement import TOLERATED, running_text, warning, word_agreement
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["Vera", "left", "Lima", "."], "Vera left Lima."),
+        (["He", "did", "n't", "say", '"', "no", '"', "."], 'He didn\'t say "no".'),
+        (["Vera", "'s", "car", "(", "a", "Fiat", ")", ",", "is", "5", "%", "off", "!"],
+         "Vera's car (a Fiat), is 5% off!"),
+        (["$", "5", "..."], "$5..."),
+    ],
+)  # fmt: skip
+def test_words_are_written_as_running_text(words, text):
+    written, offsets = running_text(words)
+    assert written == text
+    assert [written[start:end] for start, end in offsets] == words
+
+
+def test_words_of_another_tokenizer_are_found_with_what_text_gives():
+    rows = [("I'm", "in", "Lima", ":)")] * 3 + [("Ada", "is", "-LRB-", "not", "-RRB-")]
+    sentences = [Sentence(words, ("O",) * len(words), 0) for words in rows]
+    agreement = word_agreement(sentences)
+    assert (agreement.words, agreement.differing) == (17, 8)
+    assert agreement.examples[:2] in (
+        (("I'm", ("I", "'m")), (":)", (":", ")"))),
+        ((":)", (":", ")")), ("I'm", ("I", "'m"))),
+    )
+    line = warning("train.txt", sentences)
+    assert line is not None
+    assert "train.txt: in running text, predict finds other words than 47.1% of the words here" in line
+    assert "I'm gives I 'm" in line
+    assert "--tokenized" in line
+    assert len(line.splitlines()) == 2
+
+
+def test_words_as_predict_finds_them_give_no_warning():
+    for split in ("train", "valid", "test"):
+        sentences = read_sentences(SAMPLE_FOLDER / f"{split}.conll")
+        assert word_agreement(sentences).share < TOLERATED
+        assert warning(split, sentences) is None
+    assert warning("empty", []) is None
