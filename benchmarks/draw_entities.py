@@ -1,4 +1,4 @@
-"""Draws texts with their entities as an SVG picture: python benchmarks/draw_entities.py FOUND.jsonl PICTURE.svg.
+"""Draws texts with their entities: python benchmarks/draw_entities.py FOUND.jsonl PICTURE.svg.
 
 FOUND.jsonl is what `ner-lightning predict --output FOUND.jsonl` writes.
 """

@@ -47,7 +47,7 @@ def word_agreement(sentences: Iterable[Sentence]) -> WordAgreement:
         text, given = running_text(sentence.words)
         found = words(text)
         count += len(given)
-        for start, end in set(given) - set(found):
+        for start, end in sorted(set(given) - set(found)):
             pieces = tuple(text[first:last] for first, last in found if first < end and start < last)
             differing[text[start:end], pieces] += 1
     return WordAgreement(
@@ -81,7 +81,7 @@ def running_text(tokens: Sequence[str]) -> tuple[str, list[Offsets]]:
     """
     parts: list[str] = []
     offsets: list[Offsets] = []
-    length, glued, opened = 0, True, {quote: False for quote in _QUOTES}
+    length, glued, opened = 0, True, dict.fromkeys(_QUOTES, False)
     for token in tokens:
         closes = opened.get(token, False)
         if not (glued or closes or _ATTACHED_LEFT.fullmatch(token)):

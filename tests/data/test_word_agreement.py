@@ -27,10 +27,7 @@ def test_words_of_another_tokenizer_are_found_with_what_text_gives():
     sentences = [Sentence(words, ("O",) * len(words), 0) for words in rows]
     agreement = word_agreement(sentences)
     assert (agreement.words, agreement.differing) == (17, 8)
-    assert agreement.examples[:2] in (
-        (("I'm", ("I", "'m")), (":)", (":", ")"))),
-        ((":)", (":", ")")), ("I'm", ("I", "'m"))),
-    )
+    assert agreement.examples[:2] == (("I'm", ("I", "'m")), (":)", (":", ")")))
     line = warning("train.txt", sentences)
     assert line is not None
     assert "train.txt: in running text, predict finds other words than 47.1% of the words here" in line

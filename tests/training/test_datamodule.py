@@ -153,7 +153,5 @@ def test_a_fit_names_words_that_predict_would_not_find(tmp_path, llama, caplog):
     data.setup("validate")
     assert "predict finds other words" not in caplog.text
     data.setup("fit")
-    assert (
-        "train.conll: in running text, predict finds other words than 66.7% of the words here" in caplog.text
-    )
-    assert "(:) gives : ); I'm gives I 'm)" in caplog.text or "(I'm gives I 'm; :) gives : ))" in caplog.text
+    assert "in running text, predict finds other words than 66.7% of the words here" in caplog.text
+    assert "(I'm gives I 'm; :) gives : ))" in caplog.text
