@@ -100,8 +100,8 @@ def _words(view: DataView) -> Finding:
         Level.LOOK,
         differing,
         f"Counted in the first {LOOKED_AT:,} sentences of each split. A tagger that learns from "
-        "other words than predict finds in running text is worse in use than in its test. Give predict words (--tokenized), "
-        "or train on words as it finds them.",
+        "other words than predict finds in running text is worse in use than in its test. Give predict "
+        "words (--tokenized), or train on words as it finds them.",
         ("word", "predict finds", "split", "words of the split that differ"),
         tuple(rows),
     )
