@@ -45,6 +45,39 @@ class RunResult:
         """
         return NERTagger.from_run(str(self.path), trust_remote_code=self._trust)
 
+    def export(self, output: str | Path, *, format: str = "merged") -> NERTagger:
+        """Writes a folder that others can load, as `ner-lightning export` does.
+
+        Args:
+            output: the folder to write.
+            format: as the command's `--format`: `merged`, `adapter` or `onnx`.
+
+        Returns:
+            a tagger of the folder.
+
+        Raises:
+            UserError: the folder cannot be written, or the run cannot be exported so.
+        """
+        words = [str(self.path), f"--output={output}", f"--format={format}", *self._flags]
+        _call("export", words)
+        return NERTagger.from_pretrained(output, trust_remote_code=self._trust)
+
+    def report(self, *, text: bool = True) -> Path:
+        """Writes the run's report as Markdown and HTML, as `ner-lightning report` does.
+
+        Args:
+            text: whether words of the data appear in it.
+
+        Returns:
+            the HTML page.
+        """
+        _call("report", [str(self.path), *(["--no-text"] if not text else [])])
+        return self.path / "report.html"
+
+    @property
+    def _flags(self) -> list[str]:
+        return [FLAG] * self._trust
+
     def __repr__(self) -> str:
         names = [name for name in ("val/precision", "val/recall", "val/f1") if name in self.metrics]
         scores = ", ".join(f"{name} {self.metrics[name]:.4f}" for name in names)
@@ -150,12 +183,17 @@ def evaluate(
 
 
 def _run(command: str, words: list[str], overrides: Mapping[str, Any] | None, trust: bool) -> Run:
-    """Runs a command in the caller's process, which it leaves as it was."""
+    """Runs a command that takes the options of `fit`; returns its run."""
     options = [f"--{key}={_text(key, value)}" for key, value in (overrides or {}).items()]
+    run: Run = _call(command, [*words, *options, *[FLAG] * trust], options)
+    return run
+
+
+def _call(command: str, words: list[str], options: Sequence[str] = ()) -> Any:
+    """Runs a command in the caller's process, which it leaves as it was."""
     with isolated():
         try:
-            run: Run = command_module(command).run(command, [*words, *options, *[FLAG] * trust])
-            return run
+            return command_module(command).run(command, words)
         except OSError as error:
             raise explain_disk_error(error, command) or error from error
         except Interrupted as stop:

@@ -46,6 +46,13 @@ def test_train_and_evaluate(folder, overrides, capsys):
     assert set(scores) == {name for name in scores if name.startswith("test/")} > {"test/f1", "test/by_type"}
     assert (run.path / "predictions.test.jsonl").is_file()
     assert evaluate(run.path, "valid")["val/f1"] == run.metrics["val/f1"]
+    tagger = run.export("tagger", format="adapter")
+    assert len(tagger("Vera Lindqvist joined Halden Bank in Trondheim .").entities) == 3
+    page = run.report()
+    assert page == run.path / "report.html"
+    whole = page.read_text(encoding="utf-8")
+    assert "recipe/1" in whole
+    assert len(run.report(text=False).read_text(encoding="utf-8")) < len(whole)
     few = evaluate(split="valid", overrides={"data.limits.valid": 1})  # of the last run
     assert few["val/by_type"]["MISC"]["gold"] < run.metrics["val/by_type"]["MISC"]["gold"]
 
