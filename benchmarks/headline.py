@@ -58,9 +58,7 @@ PUBLISHED = (
     Published("BERT-base, 50 epochs; with a CRF", "sentence", "-", "0.9202; 0.9238", "syuoni/eznlp"),
     Published("ModernBERT-base (150M)", "sentence", "-", "0.9012 ± 0.0031", KARLOVICH),
     Published("ModernBERT-base (150M)", "document", "-", "0.9161 ± 0.0023", KARLOVICH),
-    Published(
-        "Qwen3-0.6B, text repeated once; 8 times", "sentence", "-", "0.8905; 0.8972", "takelab"
-    ),
+    Published("Qwen3-0.6B, text repeated once; 8 times", "sentence", "-", "0.8905; 0.8972", "takelab"),
 )
 
 

@@ -24,7 +24,7 @@ def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Head and body: prompted runs, each recipe's trained run on the same whole split before them."""
     head = ["run", "data", "sentences", *SCORES, "unreadable answers", "entities not in the sentence"]
     runs: dict[tuple[str, str, str], dict[str, Row]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: -row["seed"]):  # of several seeds the first stays
         words = row["config"].split(" ")
         plain = len(words) == 1 and not row["overrides"]
         if row["split"] in {"valid", "test"} and (words[0] == PROMPTED or plain):

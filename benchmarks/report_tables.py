@@ -41,14 +41,17 @@ def sizes(rows: Sequence[Row]) -> tuple[HEAD, list[list[str]]]:
 
 
 def model(rows: Sequence[Row]) -> tuple[HEAD, list[list[str]]]:
-    """Parameters in all and trained, memory and speed of the recorded fits."""
+    """Parameters in all and trained, memory and speed of the recorded fits, of the first seed of each."""
     body = []
     for config in (CONLL, "quickstart"):
+        first_seeds: dict[str, Row] = {}
         for row in _of(rows, "parameters", config):
+            first_seeds.setdefault(_label(row), row)
+        for row in first_seeds.values():
             beside = {
                 r["metric"]: r["value"]
                 for r in rows
-                if r["split"] == "fit" and (r["config"], r["overrides"]) == (row["config"], row["overrides"])
+                if r["split"] == "fit" and all(r[k] == row[k] for k in ("config", "overrides", "seed"))
             }
             memory, speed = beside.get("peak memory, bytes"), beside.get("words/s in training")
             body.append(
