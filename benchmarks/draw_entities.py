@@ -32,7 +32,7 @@ def svg(records: Sequence[Mapping[str, Any]]) -> str:
     colours = {kind: COLOURS[number % len(COLOURS)] for number, kind in enumerate(kinds)}
     parts, top = [], 10
     for record in records:
-        left, top = MARGIN, top + 28
+        left, top = MARGIN, top + 38
         for text, kind in pieces(record):
             width = len(text) * ADVANCE + (2 * PAD + (len(kind) + 1) * SMALL_ADVANCE if kind else 0)
             if left > MARGIN and left + width > MARGIN + WIDTH * ADVANCE:
