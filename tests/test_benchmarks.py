@@ -458,12 +458,40 @@ def test_training_speed_beside_run_ner(small, monkeypatch):
 def test_gpu_speed_runs_without_one(corpus, llama, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     file = tmp_path / "results.json"
-    few = ["--tiny", "--budget", "64", "--rounds", "1", "--steps", "2", "--tokenizer", str(llama)]
-    assert gpu_speed.main([*few, "--data", str(corpus), "--record", str(file)]) == 0
+    few = ["--tiny", "--budget", "64", "--rounds", "1", "--steps", "2", "--backbone", str(llama)]
+    few += ["--data", str(corpus), "--record", str(file)]
+    timed = ["plain", "budget", "eight", "run_ner", "profile"]
+    assert gpu_speed.main([*few, "--parts", *timed]) == 0
     found = recorded(file)
     assert {"fit, batches of 8, sub-tokens/s", "run_ner, batches of 32, sub-tokens/s"} <= found.keys()
-    assert found["fit, budget of 64, an epoch, seconds"] > 0
-    assert any(name.startswith("fit, budget of 64, profiled:") for name in found)
+    assert found["fit, the budget, an epoch, seconds"] > 0
+    assert found["fit, the budget, times run_ner, batches of 32"] > 0
+    assert any(name.startswith("fit, the budget, profiled:") for name in found)
+
+
+def test_a_part_that_fails_costs_no_other(corpus, llama, tmp_path, monkeypatch, capsys):
+    def fails(bench):
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(gpu_speed, "PARTS", {"nf4": fails, "eight": lambda bench: {"rate": [1.0]}})
+    monkeypatch.chdir(ROOT)
+    file = tmp_path / "results.json"
+    words = [
+        "--backbone",
+        str(llama),
+        "--data",
+        str(corpus),
+        "--record",
+        str(file),
+        "--parts",
+        "nf4",
+        "eight",
+    ]
+    assert gpu_speed.main(words) == 1
+    assert recorded(file) == {"rate": 1.0}
+    said = capsys.readouterr().out
+    assert "nf4 failed: no such kernel" in said
+    assert "with --parts nf4 tries again" in said
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = "configs/smollm2_conll2003.yaml"
 TEACHERS = "teachers"  # the folder in that of runs
-WAITED = 2.0  # seconds between looks for what the first rank writes
 
 
 def run(subcommand: str, args: Sequence[str]) -> "Run":
@@ -80,13 +78,14 @@ def _teacher_folder(options: Any, recipe: "RecipeCLI", *, trust: bool) -> Path:
         **described,
     }
     folder: Path = Path(options.runs) / TEACHERS / about["key"][:12]
+    failure = folder.with_suffix(".failed")
     if not ranks.is_first():
-        while not (folder / ABOUT).is_file():
-            time.sleep(WAITED)
+        ranks.await_first(folder / ABOUT, failure)
     elif (folder / ABOUT).is_file():
         stage(f"What the teacher says of these sentences is in {folder} already")
     else:
-        _write(folder, files, [*sentences], text, about, options)
+        with ranks.failing_together(failure):
+            _write(folder, files, [*sentences], text, about, options)
     return folder
 
 

@@ -7,11 +7,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
+
+from ner_lightning.errors import UserError
+from ner_lightning.system.atomic import write_text
 
 # Errors of the communication library by which other ranks learn that a rank has ended.
 _LOST = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset)|[Bb]roken pipe|TCPStore|recvValue|sendBytes")
+WAITED = 2.0  # seconds between looks for what the first rank writes
 GRACE = 10.0  # seconds for a rank to end by itself
 
 
@@ -21,6 +27,49 @@ def is_first(environment: Mapping[str, str] = os.environ) -> bool:
         if keys[0] in environment:
             return all(int(environment.get(key, "0")) == 0 for key in keys)
     return int(environment.get("NODE_RANK", "0")) == 0
+
+
+def launch_id(environment: Mapping[str, str] = os.environ) -> str:
+    """What all ranks of this launch share and an earlier launch does not, from the launcher's variables."""
+    keys = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT", "TORCHELASTIC_RUN_ID", "MASTER_PORT")
+    return ",".join(environment.get(key, "") for key in keys)
+
+
+def await_first(file: Path, failure: Path) -> None:
+    """Waits until the first rank has written a file.
+
+    Args:
+        file: what it writes.
+        failure: where `failing_together` writes that it failed.
+
+    Raises:
+        UserError: it failed in this launch.
+    """
+    while not file.is_file():
+        if failure.is_file():
+            failed, _, reason = failure.read_text(encoding="utf-8").partition("\n")
+            if failed == launch_id():
+                raise UserError(f"the first rank failed: {reason}")
+        time.sleep(WAITED)
+
+
+@contextmanager
+def failing_together(failure: Path) -> Iterator[None]:
+    """Tells the ranks that wait in `await_first` if this one, the first, fails within.
+
+    SLURM lets them run on; torchrun would end them.
+    """
+    failure.unlink(missing_ok=True)
+    try:
+        yield
+    except BaseException as error:
+        if max(int(os.environ.get(key, "1")) for key in ("WORLD_SIZE", "SLURM_NTASKS")) == 1:
+            raise
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        with suppress(OSError):
+            failure.parent.mkdir(parents=True, exist_ok=True)
+            write_text(failure, f"{launch_id()}\n{reason}")
+        raise
 
 
 def prefix(environment: Mapping[str, str] = os.environ) -> str:

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from ner_lightning.errors import UserError
+from ner_lightning.training import ranks
 from ner_lightning.training.launch import LaunchError, launch, use_all_ranks
 from ner_lightning.training.ranks import exit_code, is_first, lost_another, prefix
 
@@ -170,3 +173,22 @@ def test_a_student_learns_the_same_on_two_ranks(tmp_path):
     assert found["steps"] == 18  # of 32 sentences and 2 untagged ones, twice
     for log in found["logs"]:  # the first rank alone writes what the teacher says
         assert log.count("The teacher reads 32 training sentences and 2 untagged ones ...") == 1
+
+
+@pytest.mark.parametrize("error", [UserError("the disk is full"), RuntimeError("the disk is full")])
+def test_ranks_that_wait_for_the_first_end_with_it(tmp_path, monkeypatch, error):
+    monkeypatch.setattr(ranks, "WAITED", 0.01)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    file, failure = tmp_path / "teachers" / "key" / "about.json", tmp_path / "teachers" / "key.failed"
+    with pytest.raises(type(error)), ranks.failing_together(failure):
+        raise error
+    with pytest.raises(UserError, match=r"the first rank failed: .*the disk is full"):
+        ranks.await_first(file, failure)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")  # what an earlier launch left is no failure of this one
+    file.parent.mkdir()
+    threading.Timer(0.1, file.touch).start()
+    ranks.await_first(file, failure)
+    with ranks.failing_together(failure):
+        pass
+    assert not failure.exists()
