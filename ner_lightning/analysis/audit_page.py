@@ -74,6 +74,7 @@ def audit_blocks(doubts: Sequence[Doubt], how: str) -> list[Block]:
             ][:LISTED],
             prose=True,
         ),
+        Heading(2, "Sentences with mistakes"),
         Cases(pairs[:BROWSED], differing, types),
     ]
 

@@ -1,25 +1,24 @@
-"""Compares runs: each with its interval, recipes with mean and deviation over seeds, and paired tests."""
+"""Compares runs: on the same sentences, by recipe, and by the settings in which they differ."""
 
 import json
-import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any, NamedTuple
 
 from ner_lightning.analysis.experiment import Experiment
-from ner_lightning.analysis.render.blocks import Block, Heading, Table, Text
-from ner_lightning.analysis.report.prompting import unread_answers
-from ner_lightning.analysis.resampling import ROUNDS, paired_test
+from ner_lightning.analysis.rows import Row
 from ner_lightning.data.schemes import Span
 from ner_lightning.errors import UserError
 
 
 def shared_split(runs: Sequence[Experiment], requested: str | None = None) -> str:
-    """The split to compare on: the requested one, or test if all have it, or valid.
+    """The split to compare on: the requested one, or valid if all have it, or test.
 
     Raises:
         UserError: not every run has predictions of it.
     """
     common = set.intersection(*(set(run.files) for run in runs))
-    wanted = [requested] if requested else ["test", "valid", *sorted(common)]
+    wanted = [requested] if requested else ["valid", "test", *sorted(common)]
     split = next((name for name in wanted if name in common), None)
     if split is None:
         has = "; ".join(f"{run.name}: {', '.join(run.files)}" for run in runs)
@@ -79,60 +78,66 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def comparison(runs: Sequence[Experiment], split: str) -> Iterator[Block]:
-    """The comparison as blocks of a report.
+def differing_settings(runs: Sequence[Experiment]) -> dict[str, list[str]]:
+    """In which settings, data and versions the runs differ, seed and name apart; a value for each run."""
+    facts = [dict(_facts(run)) for run in runs]
+    names = dict.fromkeys(name for each in facts for name in each)
+    values = {name: [each.get(name, "not recorded") for each in facts] for name in names}
+    return {name: each for name, each in values.items() if len(set(each)) > 1}
 
-    Raises:
-        UserError: the runs were not scored on the same sentences.
+
+def _facts(run: Experiment) -> Iterator[tuple[str, str]]:
+    yield from _flat(run.recipe())
+    for split, data in run.about.get("data", {}).items():
+        yield f"{split} data", f"{data['sentences']:,} sentences, {str(data['fingerprint'])[:14]}"
+    if weights := run.about.get("backbone", {}).get("weights"):
+        yield "backbone's weights", str(weights)[:14]
+    yield from (
+        (f"version of {name}", str(version)) for name, version in run.about.get("versions", {}).items()
+    )
+    if commit := run.about.get("commit"):
+        yield "git commit", str(commit)[:10] + ("+changes" if str(commit).endswith("+changes") else "")
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _shown(value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
+    if isinstance(value, str) and value.startswith("/"):
+        return "/".join(PurePath(value).parts[-2:])  # without the folders of the machine
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class Decided(NamedTuple):
+    """A sentence on which one of two runs makes fewer mistakes.
+
+    Attributes:
+        sentence: its index.
+        first, second: its rows.
+        margin: by how many false positives and negatives the first is better; negative if the second is.
     """
-    counts = {len(run.splits[split].predictions.rows) for run in runs}
-    runs = on_shared_sentences(runs, split)
-    yield Heading(2, f"Comparison on {split}")
-    if len(counts) > 1:
-        yield Text(f"All scores are on the {min(counts):,} sentences that every run has.")
-    yield Table(
-        "The runs",
-        ["run", "seed", "precision", "recall", "F1", "95% interval"],
-        [
-            [run.name, run.made_of or str(run.seed if run.seed is not None else "")]
-            + [f"{run.splits[split].scores[name].value:.4f}" for name in ("precision", "recall", "f1")]
-            + [run.splits[split].scores["f1"].bounds]
-            for run in runs
-        ],
-    )
-    yield from unread_answers(runs)
-    yield _recipe_table(runs, split)
-    yield _test_table(runs, split)
-    yield Text(
-        f"p: two-sided, by approximate randomisation over sentences ({ROUNDS:,} rounds); adjusted p: for "
-        "multiple comparisons, after Holm. It tells whether two sets of predictions differ beyond chance, "
-        "not whether two recipes would with other seeds: for that, look at the deviation."
+
+    sentence: int
+    first: Row
+    second: Row
+    margin: int
+
+
+def decided(first: Experiment, second: Experiment, split: str) -> list[Decided]:
+    """The sentences on which two runs differ in false positives and negatives, the largest margins first."""
+    rows = zip(*(run.splits[split].predictions.rows for run in (first, second)), strict=True)
+    found = [Decided(index, a, b, _errors(b) - _errors(a)) for index, (a, b) in enumerate(rows)]
+    return sorted(
+        (each for each in found if each.margin), key=lambda each: (-abs(each.margin), len(each.first.words))
     )
 
 
-def _recipe_table(runs: Sequence[Experiment], split: str) -> Table:
-    rows = []
-    for group in recipes(runs):
-        f1 = [run.splits[split].scores["f1"].value for run in group]
-        deviation = f"{statistics.stdev(f1):.4f}" if len(f1) > 1 else "one run: none"
-        rows.append([group[0].name, str(len(group)), f"{statistics.mean(f1):.4f}", deviation])
-    head = ["recipe (first run)", "runs", "mean F1", "standard deviation"]
-    return Table("Recipes: runs that differ only by their seed", head, rows)
-
-
-def _test_table(runs: Sequence[Experiment], split: str) -> Table:
-    """The first run against each of the others."""
-    first, *others = (run.splits[split].totals for run in runs)
-    results = [paired_test(first, other) for other in others]
-    rows = [
-        [
-            run.name,
-            f"{test.difference.value:+.4f}",
-            f"{test.difference.low:+.4f} to {test.difference.high:+.4f}",
-            f"{test.p:.4f}",
-            f"{p:.4f}",
-        ]
-        for run, test, p in zip(runs[1:], results, holm([test.p for test in results]), strict=True)
-    ]
-    head = ["run", "difference in F1", "95% interval", "p", "adjusted p"]
-    return Table(f"Against {runs[0].name}, on the same sentences", head, rows)
+def _errors(row: Row) -> int:
+    return len(row.gold) + len(row.predicted) - 2 * len(row.correct)

@@ -18,7 +18,7 @@ from ner_lightning.analysis.render.blocks import (
 )
 from ner_lightning.analysis.render.data_plots import entities_by_type, sentence_lengths
 from ner_lightning.analysis.render.html import html
-from ner_lightning.analysis.render.plots import svg
+from ner_lightning.analysis.render.style import svg
 
 TEXTS = frozenset({"consistency", "similar_types"})  # whose tables have text in all columns
 SIZES = ("documents", "sentences", "words", "entities")

@@ -42,15 +42,16 @@ class ConfusedForm(NamedTuple):
 
     Attributes:
         text: the words.
-        gold: its gold type, or `nothing`.
-        predicted: its predicted type, or `nothing`.
-        times: how often.
+        pairs: how often with which gold and predicted type, each a type or `nothing`.
     """
 
     text: str
-    gold: str
-    predicted: str
-    times: int
+    pairs: Counter[tuple[str, str]]
+
+    @property
+    def times(self) -> int:
+        """How often in all."""
+        return self.pairs.total()
 
 
 class Bin(NamedTuple):
@@ -105,7 +106,7 @@ class Analysis:
     calibration: list[Bin]
 
 
-def analyse(predictions: Predictions, *, top: int = 15) -> Analysis:
+def analyse(predictions: Predictions, *, top: int = 5) -> Analysis:
     """Analyses a split.
 
     Args:
@@ -186,18 +187,29 @@ def confusion(predictions: Predictions, mistakes: Mistakes) -> dict[tuple[str, s
     return dict(table)
 
 
+def unpaired(mistakes: Mistakes) -> tuple[Counter[str], Counter[str]]:
+    """How many missed and how many spurious entities of `confusion` are in mistakes of which class."""
+    missed: Counter[str] = Counter()
+    spurious: Counter[str] = Counter()
+    for mistake in (m for row_mistakes in mistakes for m in row_mistakes):
+        surplus = len(mistake.gold) - len(mistake.predicted)
+        (missed if surplus > 0 else spurious)[mistake.kind] += abs(surplus)
+    return +missed, +spurious
+
+
 def confused_forms(predictions: Predictions, mistakes: Mistakes) -> list[ConfusedForm]:
-    """Surface forms predicted otherwise than annotated, the most frequent first."""
-    counts: Counter[tuple[str, str, str]] = Counter()
+    """Surface forms predicted otherwise than annotated, the most frequent first, then the most probable."""
+    forms: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    most_probable: dict[str, float] = defaultdict(float)
     for row, row_mistakes in zip(predictions.rows, mistakes, strict=True):
         for mistake in row_mistakes:
             gold = {row.text(span): span.type for span in mistake.gold}
             predicted = {row.text(span): span.type for span in mistake.predicted}
-            counts.update(
-                (text, gold.get(text, NOTHING), predicted.get(text, NOTHING)) for text in gold | predicted
-            )
-    forms = [ConfusedForm(*form, count) for form, count in counts.items()]
-    return sorted(forms, key=lambda form: (-form.times, form.text, form.gold))
+            for text in gold | predicted:
+                forms[text][gold.get(text, NOTHING), predicted.get(text, NOTHING)] += 1
+                most_probable[text] = max(most_probable[text], mistake.probability)
+    confused = [ConfusedForm(*item) for item in forms.items()]
+    return sorted(confused, key=lambda form: (-form.times, -most_probable[form.text], form.text))
 
 
 def calibration(predictions: Predictions) -> list[Bin]:

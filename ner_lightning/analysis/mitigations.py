@@ -1,34 +1,90 @@
-"""Mitigations: what may help against which mistakes, and the gain where measured rows are given."""
+"""Mitigations: what may help against the mistakes of a run, as commands for what it does not do yet."""
 
-import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
 
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.failure import Analysis
 from ner_lightning.analysis.mistakes import NOISE
 from ner_lightning.analysis.slices import CAPITALS, LENGTH, SEEN, SENTENCE
-from ner_lightning.errors import UserError
-from ner_lightning.runs.results import read_rows
+from ner_lightning.runs.folder import short
 
 BOUNDARIES = frozenset({"too long", "too short", "shifted", "split", "merged"})
-FIELDS = ("config", "overrides", "data", "split", "metric", "value", "seed")
+SMALL = 1e9  # parameters: a larger backbone is a matter of a GPU from here on
+
+Options = Callable[[Experiment, Analysis], str | None]
 
 
-def _sees_no_right_context(run: Experiment) -> bool:
-    """Whether a layer is causal and the text is not repeated."""
+def _bidirectional(run: Experiment, _: Analysis) -> str | None:
+    """Where a layer is causal and the text is not repeated."""
+    if run.data.get("encoding", {}).get("repeats"):
+        return None
+    if run.model.get("attention") == "causal":
+        return "--model.attention bidirectional"
     below = run.model.get("architecture", {}).get("causal_below")
-    causal = run.model.get("attention") == "causal" or bool(below)
-    return causal and not run.data.get("encoding", {}).get("repeats")
+    return "--model.architecture.causal_below 0" if below else None
 
 
-def _lacks_adapters(run: Experiment) -> bool:
-    """Whether a layer of the backbone is frozen and has no adapter."""
+def _crf(run: Experiment, _: Analysis) -> str | None:
+    if run.model.get("use_crf") is not False:
+        return None
+    weight = run.model.get("loss", {}).get("crf", 1.0)
+    return "--model.use_crf true" + ("" if weight else " --model.loss.crf 1.0")
+
+
+def _adapters(run: Experiment, _: Analysis) -> str | None:
+    """Where a layer of the backbone is frozen and has no adapter."""
     if not run.model or not run.model.get("freeze_backbone", True):
-        return False
-    return run.model.get("peft") != "lora" or bool((run.model.get("lora") or {}).get("top"))
+        return None
+    uncached = " --model.cache.enabled false" if run.model.get("cache", {}).get("enabled") else ""
+    if run.model.get("peft") != "lora":
+        return f"--model.peft lora{uncached}"
+    return f"--model.lora.top null{uncached}" if (run.model.get("lora") or {}).get("top") else None
+
+
+def _context(run: Experiment, analysis: Analysis) -> str | None:
+    if not run.data or run.data.get("encoding", {}).get("context") or not analysis.predictions.has_documents:
+        return None
+    if run.data.get("batches", {}).get("tokens"):
+        return "--data.encoding.context 256"
+    return "--config configs/with/document.yaml"
+
+
+def _longer(run: Experiment, _: Analysis) -> str | None:
+    """Where the last of several validations is the best."""
+    epochs, planned = [row["val/f1"] for _, row in run.epochs()], run.trainer.get("max_epochs")
+    rising = len(epochs) > 1 and epochs[-1] > max(epochs[:-1])
+    return f"--trainer.max_epochs {2 * planned}" if rising and planned and planned > 0 else None
+
+
+def _all_sentences(run: Experiment, _: Analysis) -> str | None:
+    return "--data.limits.train null" if run.data.get("limits", {}).get("train") else None
+
+
+def _half(run: Experiment, _: Analysis) -> str | None:
+    """Half of the sentences: what the other half gains tells what more of them would."""
+    sentences = run.about.get("data", {}).get("train", {}).get("sentences", 0)
+    limited = run.data.get("limits", {}).get("train")
+    return f"--data.limits.train {sentences // 2}" if sentences > 1 and not limited else None
+
+
+def _larger(run: Experiment, _: Analysis) -> str | None:
+    """The settings of a small backbone on a larger one, at a lower learning rate."""
+    whole = not any(run.model.get("architecture", {}).get(name) for name in ("layers", "causal_below"))
+    if (
+        not run.parameters
+        or run.parameters[0] >= SMALL
+        or not whole
+        or (run.model.get("lora") or {}).get("top")
+    ):
+        return None
+    latest = " --model.revision null" if run.model.get("revision") else ""
+    return f"--model.backbone Qwen/Qwen3-1.7B{latest} --model.optimizer.lr 1e-4"
+
+
+def _another_seed(run: Experiment, _: Analysis) -> str | None:
+    return f"--seed_everything {run.seed + 1}" if isinstance(run.seed, int) else None
 
 
 @dataclass(frozen=True)
@@ -37,91 +93,117 @@ class Mitigation:
 
     Attributes:
         text: the advice.
+        options: what is added to the run's own configuration; None if the run does it already, or its
+            settings do not tell.
         kinds: classes of mistakes that it addresses.
         properties: properties whose harder groups it addresses.
         control: the config overlay that turns it off, for rows measured with and without it.
-        applies: whether a run does not do it yet; False if its settings do not tell.
+        always: whether it is for every run, after what addresses its mistakes.
+        command: the command that takes the options.
     """
 
     text: str
+    options: Options
     kinds: frozenset[str] = frozenset()
     properties: frozenset[str] = frozenset()
     control: str | None = None
-    applies: Callable[[Experiment], bool] = lambda run: True
+    always: bool = False
+    command: str = "fit"
 
 
 ALL = (
     Mitigation(
+        "Train on all sentences: this run had only the first of them.",
+        _all_sentences,
+        kinds=frozenset({"missed", "wrong type"}),
+    ),
+    Mitigation(
+        "Train longer: the last validation was the best one.",
+        _longer,
+        kinds=frozenset({"missed", "wrong type"}),
+    ),
+    Mitigation(
         "Let each word see its right context: bidirectional attention instead of causal.",
+        _bidirectional,
         kinds=frozenset({"wrong type", "type and boundary", "missed", "spurious"}),
         control="causal",
-        applies=_sees_no_right_context,
     ),
     Mitigation(
         "Score whole tag sequences instead of single words: the CRF instead of a softmax.",
+        _crf,
         kinds=BOUNDARIES | {"type and boundary"},
         properties=frozenset({LENGTH}),
         control="softmax",
-        applies=lambda run: run.model.get("use_crf") is False,
     ),
     Mitigation(
         "Train adapters in every layer.",
+        _adapters,
         kinds=frozenset({"missed", "wrong type"}),
         control="frozen",
-        applies=_lacks_adapters,
     ),
     Mitigation(
-        "Train on more names: annotate more text, or swap names of one type in training sentences.",
-        kinds=frozenset({"missed"}),
-        properties=frozenset({SEEN}),
-        applies=lambda run: not run.prompted,
-    ),
-    Mitigation(
-        "Show the model the surrounding sentences (data.encoding.context).",
-        kinds=frozenset({"wrong type"}),
+        "Show the model the surrounding sentences of the document.",
+        _context,
+        kinds=frozenset({"wrong type", "missed"}),
         properties=frozenset({SENTENCE}),
-        applies=lambda run: bool(run.data) and not run.data.get("encoding", {}).get("context"),
     ),
     Mitigation(
-        "Add copies of training sentences in upper or lower case.",
+        "Look for labels that are probably wrong: this trains five times, and ranks the training sentences.",
+        lambda run, analysis: "",
+        kinds=BOUNDARIES | {NOISE},
         properties=frozenset({CAPITALS}),
-        applies=lambda run: not run.prompted,
+        command="data audit",
     ),
-    Mitigation("Check these mistakes against the annotation guidelines on boundaries.", kinds=BOUNDARIES),
-    Mitigation("Correct the annotation where it contradicts itself.", kinds=frozenset({NOISE})),
-    Mitigation("Take a larger backbone.", kinds=frozenset({"wrong type", "missed"})),
+    Mitigation(
+        "Learn whether more annotation would pay: train on half of it. If the other half gained "
+        "little, so will more.",
+        _half,
+        kinds=frozenset({"missed", "spurious", "wrong type"}),
+        properties=frozenset({SEEN}),
+    ),
+    Mitigation(
+        "Take a larger backbone, on a GPU.",
+        _larger,
+        kinds=frozenset({"wrong type", "missed", "type and boundary"}),
+    ),
+    Mitigation(
+        "Train another seed: a gain counts if it is larger than the difference between seeds. The two can "
+        "also be combined (ner-lightning ensemble).",
+        _another_seed,
+        always=True,
+    ),
 )
 
-
-class Gain(NamedTuple):
-    """F1 measured with a mitigation and without it, all else equal.
-
-    Attributes:
-        recipe: config files and options of the row with it.
-        split: the split that was scored.
-        seed: of both rows.
-        without: F1 without it.
-        with_: F1 with it.
-    """
-
-    recipe: str
-    split: str
-    seed: Any
-    without: float
-    with_: float
+TRAINING = Mitigation("Train the backbone instead of prompting it.", lambda run, analysis: "")
 
 
-def suitable(run: Experiment, analysis: Analysis) -> list[Mitigation]:
-    """Mitigations for the mistakes of a run, those for the costliest class first.
+def suitable(run: Experiment, analysis: Analysis) -> list[tuple[Mitigation, str]]:
+    """Mitigations for the mistakes of a run, those for the costliest class first, each with its command.
 
     Args:
-        run: the run; what it does already is not advised.
+        run: the run; what it does already is not advised, and nothing if there is no training to repeat.
         analysis: of one of its splits.
     """
+    if run.folder is None or not run.config or run.made_of:
+        return []
+    if run.prompted:
+        return [(TRAINING, _command(run, "fit", ""))]
     harder = {reason.property for reason in analysis.reasons if reason.difference.value > 0}
     rank = {c.kind: index for index, c in enumerate(analysis.classes)}
-    fitting = [m for m in ALL if m.applies(run) and (m.kinds & rank.keys() or m.properties & harder)]
-    return sorted(fitting, key=lambda m: min((rank[kind] for kind in m.kinds & rank.keys()), default=0))
+    fitting = []
+    for each in ALL:
+        aimed = each.always or each.kinds & rank.keys() or each.properties & harder
+        options = each.options(run, analysis) if aimed else None
+        if options is not None:
+            order = (each.always, min((rank[kind] for kind in each.kinds & rank.keys()), default=len(rank)))
+            fitting.append((order, each, _command(run, each.command, options)))
+    return [(each, command) for _, each, command in sorted(fitting, key=lambda one: one[0])]
+
+
+def _command(run: Experiment, name: str, options: str) -> str:
+    folder = short(run.folder) if run.folder else run.name
+    config = shlex.quote(f"{folder}/config.yaml")
+    return f"ner-lightning {name} --config {config} {options}".rstrip()
 
 
 def targets(mitigation: Mitigation, analysis: Analysis) -> str:
@@ -133,39 +215,3 @@ def targets(mitigation: Mitigation, analysis: Analysis) -> str:
         if r.difference.value > 0 and r.property in mitigation.properties
     ]
     return ", ".join([*kinds, *harder])
-
-
-def read_ladder(file: Path) -> list[dict[str, Any]]:
-    """Reads measured rows in the format of `docs/results.json`.
-
-    Raises:
-        UserError: the file is missing or has another format.
-    """
-    if not file.is_file():
-        raise UserError(f"--ladder {file}: there is no such file")
-    try:
-        rows = read_rows(file)
-    except UserError as error:
-        raise UserError(f"--ladder {error}") from None
-    if not all(row.keys() >= set(FIELDS) for row in rows):
-        raise UserError(f"--ladder {file}: not a list of rows with {', '.join(FIELDS)}")
-    return rows
-
-
-def gains(rows: Iterable[Mapping[str, Any]], control: str) -> list[Gain]:
-    """Gains of a mitigation, from pairs of F1 rows that differ only by the overlay that turns it off."""
-    by_key = {_key(row, row["config"].split()): row for row in rows if row["metric"] == "f1"}
-    pairs = []
-    for row in by_key.values():
-        configs = row["config"].split()
-        if control in configs:
-            other = by_key.get(_key(row, [name for name in configs if name != control]))
-            if other is not None:
-                recipe = " ".join([other["config"], *other["overrides"]])
-                pairs.append(Gain(recipe, row["split"], row["seed"], row["value"], other["value"]))
-    return pairs
-
-
-def _key(row: Mapping[str, Any], configs: Collection[str]) -> str:
-    parts: Sequence[Any] = (list(configs), row["overrides"], row["data"], row["split"], row["seed"])
-    return json.dumps(parts)

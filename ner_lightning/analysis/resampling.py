@@ -21,11 +21,6 @@ class Interval(NamedTuple):
     low: float
     high: float
 
-    @property
-    def bounds(self) -> str:
-        """The bounds as text."""
-        return f"{self.low:.4f} to {self.high:.4f}"
-
 
 class PairedTest(NamedTuple):
     """A difference between two runs on the same sentences.

@@ -105,7 +105,7 @@ def _split(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> None:
     from ner_lightning.analysis.data_check import check_data
     from ner_lightning.analysis.data_page import data_blocks, data_page
-    from ner_lightning.analysis.render.blocks import terminal
+    from ner_lightning.analysis.render.terminal_text import terminal
     from ner_lightning.commands.data_facts import read_splits
     from ner_lightning.system.atomic import write_text
 

@@ -193,8 +193,8 @@ def _write(
     from dataclasses import replace
 
     from ner_lightning.analysis.audit_page import audit_blocks
-    from ner_lightning.analysis.render.blocks import terminal
     from ner_lightning.analysis.render.html import html
+    from ner_lightning.analysis.render.terminal_text import terminal
     from ner_lightning.data.annotation_writers import write_doccano, write_label_studio
     from ner_lightning.data.readers.jsonl import write_jsonl
     from ner_lightning.data.sentence_weights import weight_of, write_weights

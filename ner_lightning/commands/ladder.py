@@ -150,7 +150,7 @@ def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Pa
     write_text(page, ladder_table(ladder, rows))
     if ladder.curve:
         from ner_lightning.analysis.render.learning_curve import learning_curve
-        from ner_lightning.analysis.render.plots import svg
+        from ner_lightning.analysis.render.style import svg
 
         write_text(page.with_suffix(".svg"), svg(learning_curve(curve_points(ladder, rows), ladder.curve)))
 

@@ -48,7 +48,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     # Here and below: `--help` must not wait for torch and lightning.
     from jsonargparse import ActionConfigFile
 
-    from ner_lightning.analysis.render.blocks import terminal
+    from ner_lightning.analysis.render.terminal_text import terminal
     from ner_lightning.commands import recipe
     from ner_lightning.commands.memory_recipe import asked_of
     from ner_lightning.commands.parser_errors import user_errors

@@ -23,9 +23,10 @@ def _compare(options: argparse.Namespace) -> None:
     if len(options.runs_to_compare) < 2:
         raise UserError("name two runs or more to compare")
     # Here and below: `--help` must not wait for numpy, torch and the plots.
-    from ner_lightning.analysis.compare import comparison, shared_split
+    from ner_lightning.analysis.compare import shared_split
     from ner_lightning.analysis.experiment import find_experiment
-    from ner_lightning.analysis.render.blocks import terminal
+    from ner_lightning.analysis.render.terminal_text import terminal
+    from ner_lightning.analysis.report.comparison import comparison
 
     runs = [find_experiment(address, Path(options.runs)) for address in options.runs_to_compare]
     sys.stdout.write(terminal(comparison(runs, shared_split(runs, options.split))))
@@ -35,7 +36,7 @@ def _report(options: argparse.Namespace) -> None:
     if options.output:
         check_folder("--output", options.output)
     from ner_lightning.analysis.experiment import find_experiment
-    from ner_lightning.analysis.mitigations import read_ladder
+    from ner_lightning.analysis.gains import read_ladder
 
     runs = [find_experiment(address, Path(options.runs)) for address in options.runs_to_report or [None]]
     ladder = read_ladder(Path(options.ladder)) if options.ladder else None
@@ -70,7 +71,7 @@ def _check_foreign(folder: Path) -> None:
 
 
 def _report_parser() -> Parser:
-    description = "Writes report.md and report.html: data, model, training, scores, failure cases."
+    description = "Writes report.md and report.html: a verdict, scores, mistakes, training, set-up."
     parser = Parser("report", description)
     parser.add_run(
         "runs_to_report",
@@ -91,10 +92,13 @@ def _report_parser() -> Parser:
 
 
 def _compare_parser() -> Parser:
-    parser = Parser("compare", "Compares runs on the same sentences: intervals and paired tests.")
+    parser = Parser(
+        "compare",
+        "Compares runs on the same sentences: which is better, by type and sentence, and what differs.",
+    )
     parser.add_run("runs_to_compare", "*", "run folder, or a file of predictions")
     parser.add_argument(
-        "--split", choices=SPLITS, help="what to compare on (default: test if all runs have it)"
+        "--split", choices=SPLITS, help="what to compare on (default: valid; test stays unseen)"
     )
     return parser
 

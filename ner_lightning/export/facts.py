@@ -5,7 +5,7 @@ from typing import Any
 
 from ner_lightning.analysis.experiment import Experiment, find_experiment
 from ner_lightning.analysis.render.blocks import Items
-from ner_lightning.analysis.report.failures import limitations
+from ner_lightning.analysis.report.limitations import limitations
 from ner_lightning.analysis.slices import TYPE
 from ner_lightning.data.sources import SAMPLE
 from ner_lightning.errors import UserError

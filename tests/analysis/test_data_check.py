@@ -16,9 +16,10 @@ from ner_lightning.analysis.data_page import data_blocks, data_page
 from ner_lightning.analysis.data_reading import ReadingFacts
 from ner_lightning.analysis.data_sizes import similar_types
 from ner_lightning.analysis.findings import Level
-from ner_lightning.analysis.render.blocks import markdown, terminal
+from ner_lightning.analysis.render.blocks import markdown
 from ner_lightning.analysis.render.data_plots import entities_by_type, sentence_lengths
-from ner_lightning.analysis.render.plots import SETTINGS, svg
+from ner_lightning.analysis.render.style import SETTINGS, svg
+from ner_lightning.analysis.render.terminal_text import terminal
 from ner_lightning.data.schemes import spans
 from ner_lightning.data.sentence import Sentence
 

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import predictions, row
 
-from ner_lightning.analysis.failure import confusion, error_classes
+from ner_lightning.analysis.failure import confusion, error_classes, unpaired
 from ner_lightning.analysis.mistakes import CLASSES, NOISE, all_mistakes, describe, mistakes, worst
 from ner_lightning.analysis.slices import totals
 
@@ -97,3 +97,16 @@ def test_the_most_confident_mistakes_come_first_and_terminals_are_safe():
     lines = list(describe(*ranked[0]))
     assert lines == ["*w0* \\x1b[31mred\\x202e", "    spurious: predicted A w0 (90% sure), gold nothing"]
     assert "\x1b[1mw0\x1b[0m" in next(iter(describe(*ranked[0], colour=True)))
+
+
+def test_missed_and_spurious_of_the_matrix_are_accounted_for_by_classes():
+    split = row(["B-X", "I-X", "O", "O"], ["B-X", "B-X", "O", "B-X"])
+    lost = row(["B-X", "O"], ["O", "O"])
+    found = [split, lost]
+    by_row = [mistakes(each) for each in found]
+    table = confusion(predictions(found), by_row)
+    missed, spurious = unpaired(by_row)
+    assert missed == {"missed": 1}
+    assert spurious == {"split": 1, "spurious": 1}
+    assert table["nothing", "X"] == spurious.total()
+    assert table["X", "nothing"] == missed.total()

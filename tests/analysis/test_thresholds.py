@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner_lightning.analysis.experiment import find_experiment
-from ner_lightning.analysis.render.blocks import Table
+from ner_lightning.analysis.render.blocks import Fold, Table
 from ner_lightning.analysis.report.assemble import report_blocks
 from ner_lightning.analysis.rows import LEAST, Predictions, Row, read_predictions
 from ner_lightning.analysis.thresholds import THRESHOLDS, by_threshold, counted, selected
@@ -104,19 +104,26 @@ LINE = {
 
 
 def texts(blocks):
-    tables = ("\n".join(map("|".join, block.rows)) for block in blocks if isinstance(block, Table))
-    return "\n".join([*tables, *(getattr(block, "text", "") for block in blocks)])
+    parts = []
+    for block in blocks:
+        if isinstance(block, Table):
+            parts.append("\n".join(map("|".join, block.rows)))
+        elif isinstance(block, Fold):
+            parts += [block.title, texts(block.blocks)]
+        else:
+            parts.append(getattr(block, "text", ""))
+    return "\n".join(parts)
 
 
 def test_the_report_names_the_best_thresholds(tmp_path):
     file = write(tmp_path / "run", [LINE] * 3)
     said = texts(report_blocks([find_experiment(str(file), tmp_path)]))
     assert "Precision, recall and F1 by threshold" in said
-    assert "0.30|1.0000|1.0000|1.0000|best F1" in said
-    assert "0.05|1.0000|1.0000|1.0000|\n" in said
-    assert "0.35|1.0000|0.5000|0.6667|\n" in said
-    assert "best tag sequence|1.0000|0.5000|0.6667|" in said
-    assert "all types|each type its own|1.0000|1.0000|1.0000" in said
+    assert "0.30|1.000|1.000|1.000|best F1" in said
+    assert "0.05|1.000|1.000|1.000|\n" in said
+    assert "0.35|1.000|0.500|0.667|\n" in said
+    assert "best tag sequence|1.000|0.500|0.667|" in said
+    assert "all types|each type its own|1.000|1.000|1.000" in said
     assert "optimistic" in said
     assert "--min_score 0.30 --min_score 'X=0.30' --min_score 'Y=0.50'" in said
 

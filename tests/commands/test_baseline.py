@@ -81,8 +81,8 @@ def test_it_stands_in_one_table_with_a_trained_run(place, capsys, monkeypatch):
     runs = ["runs/recipe/1", "runs/recipe-0shot/1"]
     assert main(["compare", *runs]) == 0
     said = capsys.readouterr().out
-    assert "Against recipe/1, on the same sentences" in said
-    assert "recipe-0shot/1" in said
+    assert "A: recipe/1" in said
+    assert "B: recipe-0shot/1" in said
     assert "not in the sentence" in said
     assert main(["compare", *runs, "runs/recipe-0shot/2"]) == 0
     assert "All scores are on the 2 sentences that every run has." in capsys.readouterr().out

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ner_lightning.analysis.render.learning_curve import learning_curve
-from ner_lightning.analysis.render.plots import svg
+from ner_lightning.analysis.render.style import svg
 from ner_lightning.commands import ladder
 from ner_lightning.commands.main import main
 from ner_lightning.runs.folder import Run

@@ -1,7 +1,12 @@
 """The report and the comparison, made from a run folder as small as can be, and looked at in a browser."""
 
+import contextlib
+import copy
+import functools
+import io
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -9,6 +14,7 @@ import pytest
 import yaml
 from browser import chromium
 
+from ner_lightning.commands.data_audit import parser as audit_parser
 from ner_lightning.commands.main import main
 
 HOSTILE = [
@@ -127,9 +133,10 @@ def test_every_section_is_filled_from_the_run(run):
     text = (run / "report.md").read_text(encoding="utf-8")
     for said in (
         "# Report of tiny/1",
-        "## Data", "## Model", "## Architecture and objective", "## Training", "## Scores",
-        "## Failure cases on valid", "## Reasons", "## Mitigations",
-        "## Training against ordinary language modelling", "## Limitations",
+        "## Verdict", "### What costs most on valid", "### What to try next", "## Scores", "## Training",
+        "## Mistakes on valid", "## Reasons", "## Limitations", "## Data", "## Model",
+        "## Architecture and objective", "## Training set-up",
+        "## Training against ordinary language modelling",
         "10 (1.00%)",  # trained parameters
         "1 · CE + 0.5 · NLL of the CRF",
         "train.txt",
@@ -147,7 +154,7 @@ def test_every_section_is_filled_from_the_run(run):
 def advice(folder, tmp_path):
     assert main(["report", str(folder), "--output", str(tmp_path / "out")]) == 0
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    return text, text.partition("## Mitigations")[2].partition("\n## ")[0]
+    return text, text.partition("### What to try next")[2].partition("\n## ")[0]
 
 
 TODO = (
@@ -191,12 +198,114 @@ def test_what_a_run_has_done_is_not_advised(run, tmp_path):
     assert "the text is given 2 times" in text
 
 
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    """The resolved configuration of a run of the quickstart."""
+    file = tmp_path_factory.mktemp("quickstart") / "config.yaml"
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit):
+        main(["fit", "--config", "configs/quickstart.yaml", "--print_config"])
+    file.write_text(out.getvalue(), encoding="utf-8")
+    return yaml.safe_load(out.getvalue())
+
+
+def changed(config, **changes):
+    config = copy.deepcopy(config)
+    for name, value in changes.items():
+        *path, last = name.split("__")
+        functools.reduce(dict.__getitem__, path, config)[last] = value
+    return config
+
+
+CHANGES = [  # what a run does not do, and what its commands then say
+    (
+        {},
+        [
+            "--config configs/with/document.yaml",
+            "--data.limits.train 12",
+            "--model.backbone",
+            "--seed_everything 8",
+        ],
+    ),
+    (
+        {
+            "model__attention": "causal",
+            "data__batches__tokens": 512,
+            "model__use_crf": False,
+            "model__loss__crf": 0.0,
+        },
+        [
+            "--model.attention bidirectional",
+            "--data.encoding.context 256",
+            "--model.use_crf true --model.loss.crf 1.0",
+        ],
+    ),
+    (
+        {"model__architecture__causal_below": 3, "model__peft": "none", "model__cache__enabled": True},
+        ["--model.architecture.causal_below 0", "--model.peft lora --model.cache.enabled false"],
+    ),
+    (
+        {"model__lora__top": 2, "data__limits__train": 12, "trainer__max_epochs": 2},
+        ["--model.lora.top null", "--data.limits.train null", "--trainer.max_epochs 4"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), CHANGES)
+def test_the_commands_fit_the_run_and_are_understood(
+    tmp_path, monkeypatch, capsys, quickstart, changes, said
+):
+    folder = make_run(tmp_path / "my runs" / "1", seed=7)
+    (folder / "config.yaml").write_text(yaml.safe_dump(changed(quickstart, **changes)), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    text, _ = advice(folder, tmp_path)
+    commands = re.findall(
+        r"^```\n(ner-lightning (?:fit|data audit) --config.*'my runs.*)\n```$", text, flags=re.M
+    )
+    assert not [each for each in said if not any(each in command for command in commands)], commands
+    before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    capsys.readouterr()
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert program == "ner-lightning"
+        if words[:2] == ["data", "audit"]:
+            assert audit_parser("audit").parse_known_args(words[2:])[1] == [
+                "--config",
+                "my runs/1/config.yaml",
+            ]
+        elif any(
+            each in command for each in said
+        ):  # parsing takes a second, and many are the same every time
+            with pytest.raises(SystemExit) as stop:
+                main([*words, "--print_config"])
+            assert stop.value.code == 0
+            assert yaml.safe_load(capsys.readouterr().out) != before  # it changes something
+
+
+def test_a_prompted_baseline_is_to_be_trained(run, tmp_path):
+    folder = tmp_path / "prompted" / "1"
+    shutil.copytree(run, folder)
+    about = json.loads((folder / "run.json").read_text())
+    prompting = {
+        "instruction": "Find.",
+        "chat_template": True,
+        "shots": 0,
+        "sentences": None,
+        "prompt_seed": 1,
+        "max_new_tokens": 9,
+    }
+    (folder / "run.json").write_text(json.dumps(about | {"prompting": prompting}))
+    _, said = advice(folder, tmp_path)
+    assert "Train the backbone instead of prompting it" in said
+    assert said.count("ner-lightning fit") == 1
+
+
 def test_nothing_is_advised_where_nothing_is_known(tmp_path):
     file = tmp_path / "tagged.conll"
     file.write_text("Vera B-PER B-LOC\nleft O O\n" * 3, encoding="utf-8")
     text, said = advice(file, tmp_path)
     assert not any(one in said for one in (*TODO, AROUND))
-    assert "Take a larger backbone" in said
+    assert "does not say how the tagger was trained" in said
     assert "There are no test predictions" not in text
     assert "Scores are of 1 sentence (predictions)" in text
 
@@ -219,6 +328,21 @@ def test_one_epoch_chose_nothing(tmp_path):
     assert "The checkpoint was chosen" not in text
 
 
+def test_curves_tell_what_they_show(tmp_path):
+    folder = make_run(tmp_path / "over" / "1")
+    text, _ = advice(folder, tmp_path)
+    assert "**F1 is best at the last validation, epoch 2: 0.75; it may still rise**" in text
+    assert "**The loss on validation falls to 0.60**" in text
+    rows = (folder / "metrics.csv").read_text()
+    (folder / "metrics.csv").write_text(f"{rows}30,2,0.1,0.2,900,0.7,0.9,0.7,0.7\n")
+    text, _ = advice(folder, tmp_path)
+    assert "**F1 is best at epoch 2 of 3: 0.75**" in text
+    assert "**The loss on validation is lowest at epoch 2, 0.60, and 0.90 at the end**" in text
+    (folder / "metrics.csv").write_text("step,epoch,val/f1,val/loss\n0,0,0.5,0.9\n")  # a soup's
+    text, _ = advice(folder, tmp_path)
+    assert "**F1 is best" not in text.partition("## Training")[2].partition("\n## ")[0]
+
+
 def test_flairs_predictions_with_their_scores_are_read(tmp_path):
     file = tmp_path / "test.tsv"
     file.write_text("Vera B-PER B-PER 0.998\nleft O O 1.0\n\nLima B-LOC O 0.5\n", encoding="utf-8")
@@ -233,6 +357,24 @@ def test_without_text_no_surface_string_is_left(run, tmp_path):
         assert "Vera" in (run / file).read_text(encoding="utf-8")
         for word in ("Vera", "Holt", "Lima", "evil", "owned", "xxxx", "שלום"):
             assert word not in text, (file, word)
+
+
+def test_the_verdict_comes_first_with_an_example_of_each_problem(run):
+    text = (run / "report.md").read_text(encoding="utf-8")
+    start = text.partition("## Scores")[0]
+    assert re.search(r"F1 is 0\.\d\d \(0\.\d\d to 0\.\d\d\) on the 25 sentences of test", start)
+    assert [
+        n for n in "123" if re.search(rf"^#### {n}\\?\. .*, which cost 0\.\d{{3}} F1$", start, flags=re.M)
+    ] == ["1", "2", "3"]
+    assert start.count("- valid, sentence ") == 3
+    assert "\\[Vera Holt PER\\] left Lima ." in start
+
+
+def test_scores_have_no_more_decimals_than_their_intervals_justify(run):
+    text = (run / "report.md").read_text(encoding="utf-8")
+    scores = text.partition("## Scores")[2].partition("\n## ")[0]
+    assert re.search(r"\d\.\d\d to \d\.\d\d", scores)
+    assert not re.search(r"\d\.\d{4}", scores)
 
 
 def test_a_ladder_is_cited(tmp_path):
@@ -270,12 +412,17 @@ def test_runs_are_compared(run, tmp_path, capsys):
     capsys.readouterr()
     assert main(["compare", *names]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"^tiny/1 +2 +0\.\d{4} +0\.\d{4}$", said, flags=re.M)  # one recipe, two seeds
-    assert re.search(r"^other/1 +1 +0\.\d{4} +one run: none$", said, flags=re.M)
-    assert re.search(r"^other/1 +\+0\.\d{4}", said, flags=re.M)
+    assert "Comparison on valid" in said
+    assert re.search(r"^tiny/1 +2 +0\.\d\d +0\.\d{3}$", said, flags=re.M)  # one recipe, two seeds
+    assert re.search(r"^other/1 +1 +0\.\d\d +one run: none$", said, flags=re.M)
+    assert re.search(r"^model.attention +bidirectional +bidirectional +causal$", said, flags=re.M)
+    assert "C (other/1) is not better than A (tiny/1) beyond chance: F1 0." in " ".join(said.split())
+    assert max(map(len, said.splitlines())) <= 80
     assert main(["report", *names, "--output", str(tmp_path / "out")]) == 0
-    assert "Comparison on test" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    file = root / "other" / "1" / "predictions.test.jsonl"
+    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert page.startswith("# tiny/1 against tiny/2 and other/1\n")
+    assert "Comparison on valid" in page
+    file = root / "other" / "1" / "predictions.valid.jsonl"
     file.write_text(file.read_text(encoding="utf-8").replace("Lima", "Rome"), encoding="utf-8")
     assert main(["compare", *names]) == 2
     assert "other sentences" in capsys.readouterr().err
@@ -325,6 +472,7 @@ def test_the_page_in_a_browser(run):
             return shown()
 
         assert shown() == cases
+        assert page.run("document.getElementById('more').hidden")
         assert choose("kind", "too short") == 3
         assert choose("type", "LOC") == 0
         assert choose("kind", "") == 4
@@ -341,11 +489,38 @@ def test_the_page_in_a_browser(run):
         for _ in range(60):
             page.press("Tab")
             reached.add(page.run("document.activeElement.id || document.activeElement.tagName"))
-        assert {"kind", "type", "A"} <= reached
+        assert {"kind", "type", "A", "SUMMARY"} <= reached
+        # On a phone nothing makes the page scroll sideways, and every plot is whole.
+        page.run("document.querySelectorAll('details').forEach(fold => {fold.open = true})")
         for width in (320, 390, 768):
             page.resize(width, 800, phone=True)
             assert page.run("document.documentElement.scrollWidth") <= width
+            boxes = "[...document.images].map(image => image.getBoundingClientRect())"
+            edges = page.run(f"{boxes}.map(box => [box.left, box.right])")
+            assert len(edges) >= 6
+            assert all(0 <= left < right <= width for left, right in edges)
+        # A dark page has light text.
+        styles = "[document.documentElement, document.body].map(element => getComputedStyle(element))"
+        colours = f"{styles}.map((style, index) => index ? style.color : style.backgroundColor)"
+        light = page.run(colours)
+        page("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+        assert page.run(colours) == ["rgb(20, 27, 39)", "rgb(228, 234, 243)"] != light
         assert page.complaints() == []
+
+
+@pytest.mark.slow
+def test_many_sentences_are_shown_on_request(tmp_path):
+    folder = make_run(tmp_path / "many" / "1")
+    lines = [line(n, ["Vera", "left"], ["B-PER", "O"], ["O", "O"]) for n in range(45)]
+    (folder / "predictions.valid.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert main(["report", str(folder)]) == 0
+    with chromium() as page:
+        page.open(folder / "report.html")
+        shown = "[...document.querySelectorAll('article')].filter(a => !a.hidden).length"
+        said = "document.getElementById('count').textContent"
+        assert (page.run(shown), page.run(said)) == (20, "20 of 45 shown")
+        page.run("document.getElementById('more').click()")
+        assert (page.run(shown), page.run(said)) == (45, "45 shown")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A report as blocks, and their rendering as Markdown and terminal text; `html.py` renders HTML."""
+"""A report as blocks, and their rendering as Markdown; `html.py` and `terminal_text.py` are the others."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -70,11 +70,13 @@ class Figure:
         svg: the picture itself.
         alt: a description for readers who cannot see it.
         caption: the text below it.
+        title: what it shows, as a finding; in Markdown the title is all there is.
     """
 
     svg: str
     alt: str
     caption: str
+    title: str = ""
 
 
 class Fact(NamedTuple):
@@ -119,7 +121,22 @@ class Examples:
         return [replace(each, words=tuple(map(shown, each.words))).text() for each in self.examples]
 
 
-Block = Heading | Text | Code | Items | Table | Figure | Facts | Cases | Examples
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that the reader unfolds in HTML; elsewhere, they follow their title.
+
+    Attributes:
+        title: what is inside.
+        blocks: the content.
+        level: of the title as a heading; 2 is in the contents.
+    """
+
+    title: str
+    blocks: Sequence["Block"]
+    level: int = 3
+
+
+Block = Heading | Text | Code | Items | Table | Figure | Facts | Cases | Examples | Fold
 
 
 def shown(word: str) -> str:
@@ -147,6 +164,10 @@ def _markdown(block: Block) -> str:
             return _markdown(Items(block.texts))
         case Facts(facts):
             return _table(("", "value", ""), [(f.name, f.value, f.remark) for f in facts])
+        case Figure(title=title):
+            return f"**{_escaped(title)}**" if title else ""
+        case Fold(title, content, level):
+            return "\n\n".join([_markdown(Heading(level, title)), markdown(content).rstrip("\n")])
         case Table(caption, head, rows, prose):
             return f"{_escaped(caption)}:\n\n{_table(head, rows, numbers=not prose)}"
     return ""
@@ -159,31 +180,3 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool 
 
 def _escaped(text: str) -> str:
     return _MARKUP.sub(r"\\\1", printable(text))
-
-
-def terminal(blocks: Iterable[Block]) -> str:
-    """Headings, text and tables as plain text."""
-    return "\n\n".join(text for block in blocks if (text := _terminal(block))) + "\n"
-
-
-def _terminal(block: Block) -> str:
-    match block:
-        case Heading(_, text) | Text(text):
-            return printable(text)
-        case Items(texts):
-            return "\n".join(f"- {printable(text)}" for text in texts)
-        case Examples():
-            return _terminal(Items(block.texts))
-        case Table(caption, head, rows, prose):
-            lines = [[printable(cell) for cell in line] for line in (head, *rows)]
-            widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-            return "\n".join(
-                [printable(caption)]
-                + ["  ".join(_aligned(line, widths, prose=prose)).rstrip() for line in lines]
-            )
-    return ""
-
-
-def _aligned(line: Sequence[str], widths: Sequence[int], *, prose: bool) -> Iterable[str]:
-    for column, (cell, width) in enumerate(zip(line, widths, strict=True)):
-        yield cell.ljust(width) if prose or column == 0 else cell.rjust(width)

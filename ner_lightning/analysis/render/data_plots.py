@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.analysis.render.plots import INK, RULE, SETTINGS, SOFT
+from ner_lightning.analysis.render.style import INK, RULE, SETTINGS, SOFT, WIDTH
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 # Fill and hatching of the splits, which differ without colour as well.
 FILLS: Any = (
     {"color": INK},
-    {"color": "white", "edgecolor": INK, "hatch": "////"},
+    {"color": "none", "edgecolor": INK, "hatch": "////"},
     {"color": SOFT, "edgecolor": INK},
 )
 TYPES = 30  # bars; the rest are counted together
@@ -39,7 +39,7 @@ def entities_by_type(counts: Mapping[str, Mapping[str, int]], types: Sequence[st
         for split, each in counts.items()
     }
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(7.2, 1.2 + 0.34 * len(names)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 1.2 + 0.34 * len(names)), layout="constrained")
         axes = figure.subplots()
         heights = range(len(names))[::-1]
         left = [0] * len(names)
@@ -61,7 +61,7 @@ def entities_by_type(counts: Mapping[str, Mapping[str, int]], types: Sequence[st
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.grid(axis="x", color=RULE, linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.legend(loc="lower right", fontsize=9)
+        figure.legend(loc="outside upper left", ncols=len(values))
     return figure
 
 
@@ -79,7 +79,7 @@ def sentence_lengths(lengths: Mapping[str, Mapping[int, int]]) -> "Figure":
     width = next((width for width in WIDTHS if usual <= BINS * width), WIDTHS[-1])
     bins = min(BINS, -(-longest // width))
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(7.2, 3.1), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
         axes = figure.subplots()
         for at, (split, counts) in enumerate(lengths.items()):
             shares = [0.0] * bins

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ner_lightning.analysis.render.plots import INK, RULE, SOFT, STYLES, drawn
+from ner_lightning.analysis.render.style import INK, RULE, SOFT, STYLES, drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

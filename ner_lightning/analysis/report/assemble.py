@@ -1,17 +1,20 @@
 """The experiment report: puts the sections together, all made from a run's files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ner_lightning.analysis.compare import comparison, shared_split
+from ner_lightning.analysis.compare import shared_split
 from ner_lightning.analysis.experiment import Experiment
-from ner_lightning.analysis.render.blocks import Block, Heading, Text
-from ner_lightning.analysis.report.failures import failures, limitations, mitigation, reasons
+from ner_lightning.analysis.render.blocks import Block, Fold, Heading, Text
+from ner_lightning.analysis.report.comparison import comparison
+from ner_lightning.analysis.report.failures import failures, reasons, sentences
+from ner_lightning.analysis.report.limitations import limitations
 from ner_lightning.analysis.report.prompting import prompting
-from ner_lightning.analysis.report.scores import key_figures, scores
+from ner_lightning.analysis.report.scores import scores
 from ner_lightning.analysis.report.setup import against_language_modelling, data, model, objective
 from ner_lightning.analysis.report.threshold_scores import threshold_scores
-from ner_lightning.analysis.report.training import training, transitions
+from ner_lightning.analysis.report.training import curves, set_up, transitions
+from ner_lightning.analysis.report.verdict import verdict
 from ner_lightning.errors import UserError
 
 
@@ -37,22 +40,43 @@ def report_blocks(
     run = runs[0]
     if split is not None and split not in run.files:
         raise UserError(f"{run.name} has no predictions of {split} (it has {', '.join(run.files)})")
-    split = split or next(iter(run.files))
+    requested, split = split, split or next(iter(run.files))
     several, trained = len(runs) > 1, run.folder is not None and not run.prompted
-    blocks: list[Block] = [Heading(1, f"Report of {run.name}"), Text(_origin(run, text=text))]
-    blocks += key_figures(run)
+    blocks: list[Block] = [Heading(1, _title(runs)), Text(_origin(run, text=text))]
     if several:
-        blocks += comparison(runs, shared_split(runs))
+        blocks += comparison(runs, shared_split(runs, requested), text=text)
         blocks.append(Text(f"All that follows is about {run.name}."))
+    blocks += [*verdict(run, split, ladder, text=text), *scores(run)]
+    if trained:
+        blocks += curves(run)
+    blocks += [*failures(run, split, text=text), *reasons(run, split)]
+    if text:
+        blocks += sentences(run, split)
+    blocks += limitations(run, split, several=several)
+    return [*blocks, *_folds(run, trained=trained)]
+
+
+def _title(runs: Sequence[Experiment]) -> str:
+    first, *others = (run.name for run in runs)
+    return f"{first} against {' and '.join(others)}" if others else f"Report of {first}"
+
+
+def _folds(run: Experiment, *, trained: bool) -> Iterator[Block]:
+    """Thresholds and the set-up, each folded."""
+    sections: dict[str, Iterable[Block]] = {"Precision, recall and F1 by threshold": threshold_scores(run)}
     if run.folder is not None:
-        blocks += [*data(run), *prompting(run)]
+        sections |= {"Data": data(run), "Prompt": prompting(run)}
     if trained:
-        blocks += [*model(run), *objective(run), *training(run), *transitions(run)]
-    blocks += [*scores(run), *threshold_scores(run), *failures(run, split, text=text), *reasons(run, split)]
-    blocks += mitigation(run, split, ladder)
-    if trained:
-        blocks += against_language_modelling(run)
-    return [*blocks, *limitations(run, split, several=several)]
+        sections |= {
+            "Model": model(run),
+            "Architecture and objective": objective(run),
+            "Training set-up": set_up(run),
+            "CRF transitions": transitions(run),
+            "Training against ordinary language modelling": against_language_modelling(run),
+        }
+    for title, content in sections.items():
+        if blocks := list(content):
+            yield Fold(title, blocks, 2)
 
 
 def _origin(run: Experiment, *, text: bool) -> str:

@@ -1,15 +1,25 @@
-"""The report's sections on failures: classes, reasons, mitigations, limitations."""
+"""The report's sections on mistakes: classes, confusion, the groups they occur in, the sentences."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
 
-from ner_lightning.analysis import mitigations
 from ner_lightning.analysis.experiment import Experiment
-from ner_lightning.analysis.failure import NOTHING, Analysis, calibration_error
+from ner_lightning.analysis.failure import NOTHING, Analysis, calibration_error, unpaired
 from ner_lightning.analysis.mistakes import CLASSES, CONFIDENT, NOISE, worst
-from ner_lightning.analysis.mitigations import Gain
-from ner_lightning.analysis.render import plots
-from ner_lightning.analysis.render.blocks import Block, Cases, Figure, Heading, Items, Table, Text, shown
+from ner_lightning.analysis.numbers import decimals
+from ner_lightning.analysis.render import heat_maps, plots
+from ner_lightning.analysis.render.blocks import (
+    Block,
+    Cases,
+    Figure,
+    Fold,
+    Heading,
+    Items,
+    Table,
+    Text,
+    shown,
+)
+from ner_lightning.analysis.render.style import svg
 from ner_lightning.analysis.report.scores import slice_table
 from ner_lightning.analysis.slices import CORRECT, GOLD, PREDICTED, TYPE
 
@@ -17,41 +27,93 @@ CASES = 300  # sentences in the page, the most confident mistakes first
 
 
 def failures(run: Experiment, split: str, *, text: bool) -> Iterator[Block]:
-    """Classes of mistakes, the groups in which they occur, and the sentences themselves."""
+    """Classes of mistakes, and the groups in which they occur."""
     analysis = run.splits[split]
     sums = analysis.totals.sum(0)
-    yield Heading(2, f"Failure cases on {split}")
+    yield Heading(2, f"Mistakes on {split}")
     yield Text(
-        f"There are {sums[PREDICTED] - sums[CORRECT]:,} false positives (spurious entities) and "
-        f"{sums[GOLD] - sums[CORRECT]:,} false negatives (missed entities). Those that share words make up "
+        f"There are {sums[PREDICTED] - sums[CORRECT]:,} false positives and "
+        f"{sums[GOLD] - sums[CORRECT]:,} false negatives. Those that share words make up "
         f"one mistake: {sum(map(len, analysis.mistakes)):,} in all, in classes whose counts add up to these."
     )
     missing = analysis.predictions.missing()
     if missing:
         yield Text("What this file of predictions cannot tell:")
         yield Items(missing)
+    if analysis.classes:
+        yield _classes_figure(analysis)
+        yield _confusion_figure(analysis)
+        yield Text(_agreement(analysis))
     yield from _classes(analysis)
-    yield from _confusion(analysis)
-    for name, rows in analysis.slices.items():
-        if name != TYPE:
-            yield slice_table(f"By {name}", name, rows)
-    if analysis.documents:
-        yield Table(
-            "The documents with most false positives and false negatives",
-            ["document", "false positives and negatives", "gold", "F1"],
-            [[d.name, f"{d.errors:,}", f"{d.gold:,}", f"{d.f1.value:.4f}"] for d in analysis.documents],
-        )
-    if text and analysis.forms:
-        yield Table(
-            "The forms that are confused most",
-            ["form", "gold", "predicted", "times"],
-            [[shown(f.text), f.gold, f.predicted, str(f.times)] for f in analysis.forms],
-            prose=True,
-        )
+    yield _confusion_table(analysis)
+    yield from _rankings(analysis, text=text)
+    groups = [slice_table(f"By {n}", n, rows) for n, rows in analysis.slices.items() if n != TYPE]
+    yield Fold("Scores by length, capitalisation and other groups", groups)
     yield from _calibration(analysis)
-    if text:
-        cases = worst(analysis.predictions, analysis.mistakes, CASES)
-        yield Cases(cases, sum(map(bool, analysis.mistakes)), analysis.predictions.types)
+
+
+def sentences(run: Experiment, split: str) -> Iterator[Block]:
+    """The sentences with mistakes, to browse in the HTML page."""
+    analysis = run.splits[split]
+    found = worst(analysis.predictions, analysis.mistakes, CASES)
+    if found:
+        yield Heading(2, "Sentences with mistakes")
+        yield Cases(found, sum(map(bool, analysis.mistakes)), analysis.predictions.types)
+
+
+def _classes_figure(analysis: Analysis) -> Figure:
+    top = analysis.classes[0]
+    return Figure(
+        svg(plots.error_classes(analysis.classes)),
+        "Bar chart of the classes of mistakes by false negatives and false positives. Fixing the first, "
+        f"{top.kind}, gains {top.gain:.3f} F1.",
+        "False negatives and false positives by class, and the F1 that fixing the class would gain.",
+        f"{top.kind.capitalize()} costs most: {top.mistakes:,} of "
+        f"{sum(map(len, analysis.mistakes)):,} mistakes, {top.gain:.3f} F1",
+    )
+
+
+def _confusion_figure(analysis: Analysis) -> Figure:
+    types, table = analysis.predictions.types, analysis.confusion
+    found = _most_confused(analysis)
+    return Figure(
+        svg(heat_maps.confusion(table, types)),
+        f"Matrix of gold against predicted types with missed and spurious entities. {found}.",
+        "Entities by gold and predicted type. Shades are shares of the gold type, in the last row of the "
+        "predicted type; on the diagonal are entities of the right type, also with a wrong boundary.",
+        found,
+    )
+
+
+def _most_confused(analysis: Analysis) -> str:
+    """The largest number beside the diagonal, as a finding."""
+    wrong = {pair: n for pair, n in analysis.confusion.items() if pair[0] != pair[1]}
+    if not wrong:
+        return "Every type is right"
+    (gold, predicted), times = max(wrong.items(), key=lambda item: (item[1], item[0]))
+    size = sum(n for (name, _), n in analysis.confusion.items() if name == gold)
+    if predicted == NOTHING:
+        return f"{gold} is missed most: {times:,} of {size:,}"
+    if gold == NOTHING:
+        return f"Most often, {predicted} is predicted where there is nothing: {times:,} times"
+    return f"{gold} is confused most, with {predicted}: {times:,} of {size:,}"
+
+
+def _agreement(analysis: Analysis) -> str:
+    """Why the matrix has more missed and spurious entities than the classes of these names."""
+    missed, spurious = unpaired(analysis.mistakes)
+    parts = []
+    for name, counts in (("missed", missed), ("spurious", spurious)):
+        total = sum(counts.values())
+        others = "".join(f" and {n:,} of {kind}" for kind, n in counts.most_common() if kind != name)
+        if others:
+            parts.append(f"its {total:,} {name} entities are {counts[name]:,} of the class {name}{others}")
+    if not parts:
+        return "Missed and spurious entities of the matrix are the classes of these names."
+    return (
+        f"The matrix counts entities, the classes count mistakes, which may have several entities: "
+        f"{'; '.join(parts)}, where one side has more entities than the other."
+    )
 
 
 def _classes(analysis: Analysis) -> Iterator[Block]:
@@ -59,50 +121,66 @@ def _classes(analysis: Analysis) -> Iterator[Block]:
         yield Text("There is no mistake.")
         return
     rows = [
-        [c.kind, *(f"{n:,}" for n in (c.mistakes, c.false_positives, c.false_negatives)), f"{c.gain:+.4f}"]
+        [c.kind, *(f"{n:,}" for n in (c.mistakes, c.false_positives, c.false_negatives)), f"{c.gain:+.3f}"]
         for c in analysis.classes
     ]
     sums = (sum(column) for column in list(zip(*analysis.classes, strict=True))[1:4])
     rows.append(["all", *(f"{total:,}" for total in sums), ""])
     head = ["class", "mistakes", "false positives", "false negatives", "F1 gained if fixed"]
     yield Table("Classes of mistakes", head, rows)
-    yield Items([f"{c.kind}: {CLASSES[c.kind]}." for c in analysis.classes])
+    explained: list[Block] = [Items([f"{c.kind}: {CLASSES[c.kind]}." for c in analysis.classes])]
     if any(c.kind == NOISE for c in analysis.classes):
-        yield Text(
-            "A mistake is likely annotation noise if the predicted entity has a probability of at least "
-            f"{CONFIDENT:.0%} and its words are annotated as predicted elsewhere, at least twice, and never "
-            "as here. That is a hint to check the annotation, not a proof."
+        explained.append(
+            Text(
+                "A mistake is likely annotation noise if the predicted entity has a probability of at least "
+                f"{CONFIDENT:.0%} and its words are annotated as predicted elsewhere, at least twice, and "
+                "never as here. That is a hint to check the annotation, not a proof."
+            )
         )
-    top = analysis.classes[0]
-    yield Figure(
-        plots.svg(plots.error_classes(analysis.classes)),
-        "Bar chart of the classes of mistakes by false negatives and false positives. Fixing the first, "
-        f"{top.kind}, gains {top.gain:.4f} F1.",
-        "False negatives and false positives by class, and the F1 that fixing the class would gain.",
-    )
+    yield Fold("What the classes mean", explained)
 
 
-def _confusion(analysis: Analysis) -> Iterator[Block]:
+def _confusion_table(analysis: Analysis) -> Fold:
     types, table = analysis.predictions.types, analysis.confusion
-    yield Table(
-        "Gold (rows) against predicted types (columns)",
-        ["gold", *types, "missed"],
+    rows = [
         [
-            [
-                gold if gold != NOTHING else "spurious",
-                *(str(table.get((gold, predicted), 0)) for predicted in (*types, NOTHING)),
-            ]
-            for gold in (*types, NOTHING)
-        ],
+            gold if gold != NOTHING else "spurious",
+            *(str(table.get((gold, predicted), 0)) for predicted in (*types, NOTHING)),
+        ]
+        for gold in (*types, NOTHING)
+    ]
+    head = ["gold", *types, "missed"]
+    return Fold(
+        "The confusion matrix as a table",
+        [Table("Gold (rows) against predicted types (columns)", head, rows)],
     )
-    swaps = {pair: n for pair, n in table.items() if pair[0] != pair[1] and NOTHING not in pair}
-    top = max(swaps, key=lambda pair: swaps[pair], default=None)
-    most = f" The most frequent confusion is {top[0]} predicted as {top[1]}: {swaps[top]:,}." if top else ""
-    yield Figure(
-        plots.svg(plots.confusion(table, types)),
-        f"Matrix of gold against predicted types with missed and spurious entities.{most}",
-        "Entities by gold and predicted type. Shades are shares of a row; except in the last row and column, "
-        "the diagonal holds correct types with correct or wrong boundaries.",
+
+
+def _rankings(analysis: Analysis, *, text: bool) -> Iterator[Block]:
+    """The documents and the forms with most mistakes."""
+    if analysis.documents:
+        places = decimals(*(d.f1 for d in analysis.documents))
+        yield Table(
+            "The documents with most false positives and false negatives",
+            ["document", "false positives and negatives", "gold", "F1"],
+            [
+                [d.name, f"{d.errors:,}", f"{d.gold:,}", f"{d.f1.value:.{places}f}"]
+                for d in analysis.documents
+            ],
+        )
+    if text and analysis.forms:
+        yield Table(
+            "The forms that are confused most",
+            ["form", "confused", "gold as predicted"],
+            [[shown(f.text), f"{f.times:,}", _pairs(f.pairs)] for f in analysis.forms],
+            prose=True,
+        )
+
+
+def _pairs(pairs: Counter[tuple[str, str]]) -> str:
+    return ", ".join(
+        f"{gold} as {predicted}" + (f" ({n:,})" if n > 1 else "")
+        for (gold, predicted), n in pairs.most_common()
     )
 
 
@@ -111,20 +189,33 @@ def _calibration(analysis: Analysis) -> Iterator[Block]:
     if not bins:
         return
     name = str(analysis.predictions.probability_name).replace("_", " ")
-    yield Table(
+    size = sum(b.size for b in bins)
+    mean = sum(b.size * b.probability for b in bins) / size
+    precision = sum(b.size * b.precision for b in bins) / size
+    word = (
+        "overconfident"
+        if mean > precision + 0.02
+        else "underconfident"
+        if mean < precision - 0.02
+        else "right on average"
+    )
+    finding = f"Probabilities are {word}: mean {mean:.2f}, precision {precision:.2f}"
+    error = f"xpected calibration error {calibration_error(bins):.3f}."
+    table = Table(
         f"Probabilities of predicted entities ({name}) against their precision",
         ["probability", "entities", "mean probability", "precision"],
         [
-            [f"{b.low:.1f} to {b.high:.1f}", f"{b.size:,}", f"{b.probability:.4f}", f"{b.precision:.4f}"]
+            [f"{b.low:.1f} to {b.high:.1f}", f"{b.size:,}", f"{b.probability:.2f}", f"{b.precision:.2f}"]
             for b in bins
         ],
     )
-    error = f"xpected calibration error {calibration_error(bins):.4f}."
-    yield Figure(
-        plots.svg(plots.calibration(bins)),
+    figure = Figure(
+        svg(plots.calibration(bins)),
         f"Precision of predicted entities against their mean probability, with the diagonal; e{error}",
         f"Calibration; the numbers are entities. E{error}",
+        finding,
     )
+    yield Fold("Calibration of probabilities", [figure, table])
 
 
 def reasons(run: Experiment, split: str) -> Iterator[Block]:
@@ -155,53 +246,3 @@ def reasons(run: Experiment, split: str) -> Iterator[Block]:
             for r in analysis.reasons
         ],
     )
-
-
-def mitigation(run: Experiment, split: str, ladder: Sequence[Mapping[str, Any]] | None) -> Iterator[Block]:
-    """What may help, and its measured gain where there is one."""
-    analysis = run.splits[split]
-    yield Heading(2, "Mitigations")
-    suitable = mitigations.suitable(run, analysis)
-    if not suitable:
-        yield Text("No known mitigation fits these mistakes that this run does not apply already.")
-        return
-    head = ["what to try", "against"]
-    rows = [[m.text, mitigations.targets(m, analysis)] for m in suitable]
-    if ladder is not None:
-        head.append("F1 gained")
-        for row, m in zip(rows, suitable, strict=True):
-            gains = mitigations.gains(ladder, m.control) if m.control else ()
-            row.append("; ".join(map(_gain, gains)) or "not measured here")
-    yield Table("What may help", head, rows, prose=True)
-    if ladder is None:
-        yield Text("No file of measured rows was given (--ladder), so no gain is cited.")
-
-
-def _gain(gain: Gain) -> str:
-    return (
-        f"{gain.with_ - gain.without:+.4f} ({gain.recipe}, {gain.split}, seed {gain.seed}: {gain.with_:.4f} "
-        f"against {gain.without:.4f} without)"
-    )
-
-
-def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block]:
-    """What the figures above cannot tell."""
-    yield Heading(2, "Limitations")
-    texts = []
-    if "valid" in run.splits and len(run.epochs()) > 1:
-        texts.append("The checkpoint was chosen by F1 on valid, so scores there are slightly too high.")
-    if run.folder and "test" not in run.splits:
-        texts.append("There are no test predictions: every score is on sentences that took part in choices.")
-    if not several:
-        seed = run.made_of or (f"seed {run.seed}" if run.seed is not None else "")
-        texts.append(f"One run{f', {seed}' if seed else ''}: the variation over seeds is not measured.")
-    analysis = run.splits[split]
-    counts = {name: len(other.predictions.rows) for name, other in run.splits.items()}
-    sizes = [f"{n:,} {'sentence' if n == 1 else 'sentences'} ({name})" for name, n in counts.items()]
-    texts.append(f"Scores are of {' and '.join(sizes)}; nothing was measured on other text.")
-    texts.append("The annotation is taken as correct; the effect of its own errors is unknown.")
-    small = [row.name for row in analysis.slices.get(TYPE, []) if row.gold < 100]
-    if small:
-        texts.append(f"Fewer than 100 gold entities of {', '.join(small)}: their scores are coarse.")
-    texts += [f"Missing: {reason}." for reason in analysis.predictions.missing()]
-    yield Items(texts)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from ner_lightning.analysis.experiment import Experiment
-from ner_lightning.analysis.render.blocks import Block, Code, Heading, Table, Text
+from ner_lightning.analysis.render.blocks import Block, Code, Table, Text
 
 COUNTS = {  # keys of run.json, and what they count
     "shots": "examples",
@@ -20,7 +20,6 @@ def prompting(run: Experiment) -> Iterator[Block]:
     settings = run.prompted
     if not settings:
         return
-    yield Heading(2, "Prompt")
     yield Text(
         "Nothing was trained: the backbone, with its language-model head, was asked for the entities of each "
         "sentence and generated its answer greedily. Of an answer counts what is whole words of the "

@@ -1,99 +1,86 @@
-"""The report's sections on scores: key figures, and precision, recall and F1 with intervals."""
+"""The report's section on scores: precision, recall and F1 with intervals, over all types and by type."""
 
 from collections.abc import Iterator, Sequence
 
 from ner_lightning.analysis.experiment import Experiment
+from ner_lightning.analysis.failure import Analysis
+from ner_lightning.analysis.numbers import bounds, decimals, with_bounds
 from ner_lightning.analysis.render import plots
-from ner_lightning.analysis.render.blocks import Block, Fact, Facts, Figure, Heading, Table, Text
+from ner_lightning.analysis.render.blocks import Block, Figure, Fold, Heading, Table, Text
+from ner_lightning.analysis.render.style import svg
 from ner_lightning.analysis.resampling import ROUNDS
 from ner_lightning.analysis.slices import CORRECT, GOLD, PREDICTED, TYPE, Slice
 
 NAMES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
 
-def key_figures(run: Experiment) -> Iterator[Block]:
-    """The most important figures, in large print."""
-    split = _main_split(run)
-    analysis = run.splits[split]
-    facts = [
-        Fact(
-            f"{analysis.scores[name].value:.4f}",
-            f"{label}, {split}",
-            f"95%: {analysis.scores[name].bounds}",
-        )
-        for name, label in (("f1", "F1"), ("precision", "precision"), ("recall", "recall"))
-    ]
-    facts.append(Fact(f"{analysis.accuracy:.4f}", f"word accuracy, {split}", "words with the gold tag"))
-    if run.parameters:
-        total, trained = run.parameters
-        facts.append(Fact(f"{trained / 1e6:.2f} M", "trained parameters", f"of {total / 1e6:,.1f} M"))
-    yield Facts(facts)
-
-
-def _main_split(run: Experiment) -> str:
+def main_split(run: Experiment) -> str:
+    """The split whose scores come first: test, if there is one."""
     return "test" if "test" in run.splits else next(iter(run.splits))
 
 
 def scores(run: Experiment) -> Iterator[Block]:
     """Precision, recall, F1 and accuracy of each split with intervals, and by type."""
     yield Heading(2, "Scores")
-    yield Text(
-        "An entity is correct if its type, first and last word are correct, as in the conlleval script. The "
-        f"intervals are at 95%, from {ROUNDS:,} bootstrap samples of sentences: they show the uncertainty "
-        "from the choice of sentences, not from the seed."
-    )
+    split = main_split(run)
+    rows = run.splits[split].slices.get(TYPE, [])
+    if rows:
+        yield _by_type(split, rows)
+    for name, analysis in run.splits.items():
+        yield slice_table(f"{name}: entities by type", "type", analysis.slices.get(TYPE, []))
     yield Table(
-        "Scores over all types",
-        ["split", "score", "value", "95% interval"],
-        [
-            line
-            for split, a in run.splits.items()
-            for line in (
-                *(
-                    [split, NAMES[name], f"{a.scores[name].value:.4f}", a.scores[name].bounds]
-                    for name in NAMES
-                ),
-                [split, "word accuracy", f"{a.accuracy:.4f}", ""],
-            )
-        ],
+        "Scores over all types, with 95% intervals",
+        ["split", *NAMES.values(), "word accuracy"],
+        [[name, *_scores(analysis)] for name, analysis in run.splits.items()],
     )
-    yield Table(
+    counted = Table(
         "Entities counted",
         ["split", "sentences", "gold", "predicted", "correct"],
         [
-            [split, f"{len(a.predictions.rows):,}"]
+            [name, f"{len(a.predictions.rows):,}"]
             + [f"{int(a.totals[:, column].sum()):,}" for column in (GOLD, PREDICTED, CORRECT)]
-            for split, a in run.splits.items()
+            for name, a in run.splits.items()
         ],
     )
-    for split, analysis in run.splits.items():
-        rows = analysis.slices.get(TYPE, [])
-        yield slice_table(f"{split}: entities by type", "type", rows)
-    split = _main_split(run)
-    rows = run.splits[split].slices.get(TYPE, [])
-    if rows:
-        by_type = ", ".join(f"{row.name} {row.f1.value:.3f}" for row in rows)
-        yield Figure(
-            plots.svg(plots.scores_by_type(rows)),
-            f"Dot plot of F1 by entity type with intervals, {split}: {by_type}.",
-            f"F1 by type on {split}; the bars are 95% intervals.",
-        )
+    how = Text(
+        "An entity is correct if its type, first and last word are correct, as in the conlleval script. The "
+        f"intervals are at 95%, from {ROUNDS:,} bootstrap samples of sentences: they show the uncertainty "
+        "from the choice of sentences, not from the seed. Scores have as many decimals as their intervals "
+        "justify; metrics.json has all."
+    )
+    yield Fold("How this is counted", [how, counted])
+
+
+def _scores(analysis: Analysis) -> list[str]:
+    places = decimals(*analysis.scores.values())
+    values = [with_bounds(analysis.scores[name], places) for name in NAMES]
+    return [*values, f"{analysis.accuracy:.{max(3, places)}f}"]
+
+
+def _by_type(split: str, rows: Sequence[Slice]) -> Figure:
+    places = decimals(*(row.f1 for row in rows))
+    listed = ", ".join(f"{row.name} {row.f1.value:.{places}f}" for row in rows)
+    low = min((row for row in rows if row.gold), key=lambda row: row.f1.value, default=rows[0])
+    apart = all(low.f1.high < row.f1.low for row in rows if row is not low)
+    beyond = "" if apart or len(rows) == 1 else ", but the intervals overlap"
+    return Figure(
+        svg(plots.scores_by_type(rows)),
+        f"Dot plot of F1 by entity type with intervals, {split}: {listed}.",
+        f"F1 by type on {split}; the bars are 95% intervals.",
+        f"{low.name} has the lowest F1 on {split}: {low.f1.value:.{places}f}{beyond}",
+    )
 
 
 def slice_table(caption: str, name: str, rows: Sequence[Slice]) -> Table:
     """Scores of groups of entities, one row each."""
+    places = decimals(*(row.f1 for row in rows))
     return Table(
         caption,
-        [name, "gold", "predicted", "precision", "recall", "F1"],
+        [name, "gold", "predicted", "precision", "recall", "F1", "95% interval"],
         [
-            [
-                row.name,
-                f"{row.gold:,}",
-                f"{row.predicted:,}",
-                f"{row.precision:.4f}",
-                f"{row.recall:.4f}",
-                f"{row.f1.value:.4f} ({row.f1.bounds})",
-            ]
+            [row.name, f"{row.gold:,}", f"{row.predicted:,}"]
+            + [f"{value:.{places}f}" for value in (row.precision, row.recall, row.f1.value)]
+            + [bounds(row.f1, places)]
             for row in rows
         ],
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.analysis.experiment import Experiment
-from ner_lightning.analysis.render.blocks import Block, Heading, Table, Text
+from ner_lightning.analysis.render.blocks import Block, Table, Text
 
 UNKNOWN = "not recorded"
 PARTS = {"ce": "CE", "crf": "NLL of the CRF", "ls": "LS", "kl": "KL divergence from the teacher"}
@@ -14,7 +14,6 @@ PARTS = {"ce": "CE", "crf": "NLL of the CRF", "ls": "LS", "kl": "KL divergence f
 def data(run: Experiment) -> Iterator[Block]:
     """Origin and sizes of each split, and its entities by type."""
     splits: Mapping[str, Any] = run.about.get("data", {})
-    yield Heading(2, "Data")
     if not splits:
         yield Text("run.json does not describe the data.")
         return
@@ -44,7 +43,6 @@ def data(run: Experiment) -> Iterator[Block]:
 
 def model(run: Experiment) -> Iterator[Block]:
     """Sizes, and what is frozen and trained."""
-    yield Heading(2, "Model")
     backbone: Mapping[str, Any] = run.about.get("backbone", {})
     rows = [
         ["backbone", _last(backbone.get("name", UNKNOWN))],
@@ -95,7 +93,6 @@ def _trained(settings: Mapping[str, Any]) -> str:
 
 def objective(run: Experiment) -> Iterator[Block]:
     """Architecture, and the loss with the weights that were used."""
-    yield Heading(2, "Architecture and objective")
     settings = run.model
     if not settings:
         yield Text("There is no config.yaml, so the architecture is unknown.")
@@ -171,7 +168,6 @@ def _loss(settings: Mapping[str, Any]) -> str:
 
 def against_language_modelling(run: Experiment) -> Iterator[Block]:
     """How this training differs from pretraining."""
-    yield Heading(2, "Training against ordinary language modelling")
     settings = run.model
     if not settings:
         yield Text("There is no config.yaml, so this is unknown.")

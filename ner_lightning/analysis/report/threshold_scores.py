@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.render import plots
-from ner_lightning.analysis.render.blocks import Block, Code, Figure, Heading, Table, Text
+from ner_lightning.analysis.render.blocks import Block, Code, Figure, Table, Text
+from ner_lightning.analysis.render.style import svg
 from ner_lightning.analysis.rows import PROBABILITY_NAMES
 from ner_lightning.analysis.thresholds import THRESHOLDS, ByThreshold, by_threshold, counted
 from ner_lightning.metrics import from_counts
@@ -24,7 +25,6 @@ def threshold_scores(run: Experiment) -> Iterator[Block]:
         return
     name = (analysis.predictions.probability_name or PROBABILITY_NAMES[0]).replace("_", " ")
     decoded = Scores(*(analysis.scores[each].value for each in Scores._fields))
-    yield Heading(2, "Precision, recall and F1 by threshold")
     yield Text(
         f"predict --min_score X returns every entity whose probability ({name}, at temperature 1) is at "
         "least X, also where the best tag sequence has another one or none; of entities that share words, "
@@ -42,10 +42,11 @@ def threshold_scores(run: Experiment) -> Iterator[Block]:
     )
     top = found.scores()[best]
     yield Figure(
-        plots.svg(plots.by_threshold(THRESHOLDS, found.scores(), best)),
+        svg(plots.by_threshold(THRESHOLDS, found.scores(), best)),
         f"Precision, recall and F1 on {SPLIT} by threshold. F1 is highest at {THRESHOLDS[best]:.2f}: "
-        f"{top.f1:.4f}, with precision {top.precision:.4f} and recall {top.recall:.4f}.",
+        f"{top.f1:.3f}, with precision {top.precision:.3f} and recall {top.recall:.3f}.",
         f"Precision, recall and F1 by threshold, {SPLIT}; the dotted line is the threshold with the best F1.",
+        f"F1 is best at a threshold of {THRESHOLDS[best]:.2f}: {top.f1:.3f}; without one, {decoded.f1:.3f}",
     )
     yield from _best_points(found, run)
 
@@ -76,4 +77,4 @@ def _best_points(found: ByThreshold, run: Experiment) -> Iterator[Block]:
 
 
 def _cells(scores: Scores) -> list[str]:
-    return [f"{value:.4f}" for value in scores]
+    return [f"{value:.3f}" for value in scores]

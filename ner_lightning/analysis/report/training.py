@@ -1,4 +1,4 @@
-"""The report's sections on training: set-up, curves, and the CRF's transitions."""
+"""The report's sections on training: curves, set-up, and the CRF's transitions."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -6,48 +6,88 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from ner_lightning.analysis.experiment import Experiment
-from ner_lightning.analysis.render import plots
-from ner_lightning.analysis.render.blocks import Block, Code, Figure, Heading, Table, Text
+from ner_lightning.analysis.render import heat_maps, plots
+from ner_lightning.analysis.render.blocks import Block, Code, Figure, Fold, Heading, Table, Text
+from ner_lightning.analysis.render.style import svg
 from ner_lightning.analysis.report.setup import UNKNOWN
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 
 
-def training(run: Experiment) -> Iterator[Block]:
-    """Optimiser, schedule, machine, duration, and the curves."""
+def curves(run: Experiment) -> Iterator[Block]:
+    """Loss and validation scores by step, with the best validation marked."""
     yield Heading(2, "Training")
+    epochs = run.epochs()
+    if not epochs:
+        yield Text("There is no metrics.csv with a validation, so there are no curves.")
+        return
+    best = max(row["val/f1"] for _, row in epochs)
+    at = next(step for step, row in epochs if row["val/f1"] == best)  # the first of equal ones
+    logged = set().union(*run.history.values())
+    parts = [
+        name for name in ("train/loss", "train/ce", "train/crf", "train/ls", "train/kl") if name in logged
+    ]
+    if len(epochs) > 1:
+        first, last = epochs[0][1]["val/f1"], epochs[-1][1]["val/f1"]
+        yield Figure(
+            svg(plots.validations(run.history, at)),
+            f"Line plot of F1, precision and recall on validation by step; F1 is {first:.3f} at the first "
+            f"validation, {best:.3f} at best and {last:.3f} at the last.",
+            "Entity scores on validation; the star is the checkpoint that was kept.",
+            _best_finding(run, at),
+        )
+    if parts:
+        yield Figure(
+            svg(plots.losses(run.history, parts, at)),
+            "Line plot of the training loss and its parts, and of the loss on validation, by step.",
+            "Loss per word in training and on validation (logarithmic).",
+            _loss_finding(run),
+        )
+    yield Fold("Validations as a table", [_table(run, at)])
+
+
+def _best_finding(run: Experiment, at: int) -> str:
+    epochs = run.epochs()
+    place = [step for step, _ in epochs].index(at)
+    best = epochs[place][1]["val/f1"]
+    name = f"epoch {_epoch(epochs[place][1])}" if _epoch(epochs[place][1]) else f"step {at:,}"
+    if place == len(epochs) - 1:
+        return f"F1 is best at the last validation, {name}: {best:.2f}; it may still rise"
+    return f"F1 is best at {name} of {len(epochs)}: {best:.2f}"
+
+
+def _loss_finding(run: Experiment) -> str:
+    """Whether the loss on validation falls to the end."""
+    epochs = [(row["val/loss"], _epoch(row)) for _, row in run.epochs() if "val/loss" in row]
+    if not epochs:
+        return "The loss in training"
+    lowest, epoch = min(epochs)
+    last = epochs[-1][0]
+    if last <= 1.05 * lowest:
+        return f"The loss on validation falls to {lowest:.2f}"
+    return f"The loss on validation is lowest at epoch {epoch}, {lowest:.2f}, and {last:.2f} at the end"
+
+
+def _table(run: Experiment, best: int) -> Table:
+    columns = ["loss", "precision", "recall", "f1"]
+    return Table(
+        "Validations by epoch; the best is marked",
+        ["epoch", "step", "loss per word", "precision", "recall", "F1"],
+        [
+            [f"{_epoch(row)}{' (best)' if step == best else ''}", f"{step:,}"]
+            + [f"{row[f'val/{name}']:.3f}" if f"val/{name}" in row else "" for name in columns]
+            for step, row in run.epochs()
+        ],
+    )
+
+
+def set_up(run: Experiment) -> Iterator[Block]:
+    """Command, optimiser, schedule, machine, duration."""
     if "command" in run.about:
         yield Code(shlex.join(run.about["command"]))
     rows = _set_up(run)
     if rows:
         yield Table("Set-up", ["", ""], rows, prose=True)
-    epochs = run.epochs()
-    if not epochs:
-        yield Text("There is no metrics.csv with a validation, so there are no curves.")
-        return
-    columns = ["loss", "precision", "recall", "f1"]
-    best = max(row["val/f1"] for _, row in epochs)
-    at = next(step for step, row in epochs if row["val/f1"] == best)  # the first of equal ones
-    yield Table(
-        "Validations by epoch; the best is marked",
-        ["epoch", "step", "loss per word", "precision", "recall", "F1"],
-        [
-            [f"{_epoch(row)}{' (best)' if step == at else ''}", f"{step:,}"]
-            + [f"{row[f'val/{name}']:.4f}" if f"val/{name}" in row else "" for name in columns]
-            for step, row in epochs
-        ],
-    )
-    logged = set().union(*run.history.values())
-    parts = [
-        name for name in ("train/loss", "train/ce", "train/crf", "train/ls", "train/kl") if name in logged
-    ]
-    first, last = epochs[0][1]["val/f1"], epochs[-1][1]["val/f1"]
-    yield Figure(
-        plots.svg(plots.curves(run.history, parts)),
-        "Two line plots. Left: training loss and its parts by step. Right: validation F1, precision and "
-        f"recall; F1 is {first:.4f} at the first validation, {best:.4f} at best and {last:.4f} at the last.",
-        "Loss per word in training (logarithmic) and entity scores on validation.",
-    )
 
 
 def _epoch(row: Mapping[str, float]) -> str:
@@ -67,10 +107,12 @@ def transitions(run: Experiment) -> Iterator[Block]:
     high = np.unravel_index(np.argmax(np.where(legal, scores, -np.inf)), scores.shape)
     before, after = (labels.tags[int(index)] for index in high)
     yield Figure(
-        plots.svg(plots.transitions(scores, labels.tags, legal)),
+        svg(heat_maps.transitions(scores, labels.tags, legal)),
         f"Matrix of the CRF's transition scores between {len(labels)} tags. The highest is that of {after} "
         f"after {before}.",
-        "The CRF's transition scores from each tag (row) to the next (column); illegal ones are blank.",
+        "The CRF's transition scores from each tag (row) to the next (column): blue above zero, orange "
+        "below; illegal ones are blank.",
+        f"The CRF favours {after} after {before} most: {heat_maps.signed(scores[high])}",
     )
 
 

@@ -11,7 +11,8 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from PIL import Image
 
 from ner_lightning.analysis.mistakes import all_mistakes
-from ner_lightning.analysis.render import plots
+from ner_lightning.analysis.render.heat_maps import transitions
+from ner_lightning.analysis.render.style import png
 from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.metrics.from_counts import Scores
 from ner_lightning.runs.folder import BEST, STAGES, Run
@@ -143,5 +144,5 @@ def _transitions(module: NERModule) -> dict[str, Any]:
     values = crf.transitions.detach().float().cpu().numpy().astype(np.float64)
     legal = np.array(module.labels.legal_transitions())
     caption = "the CRF's score of each tag (column) after each other; " + ", ".join(module.labels.tags)
-    picture = Image.open(io.BytesIO(plots.png(plots.transitions(values, module.labels.tags, legal))))
+    picture = Image.open(io.BytesIO(png(transitions(values, module.labels.tags, legal))))
     return {"transitions": wandb.Image(picture, caption=caption)}

@@ -5,7 +5,7 @@ from typing import Any
 
 from ner_lightning.analysis.failure import calibration, confusion
 from ner_lightning.analysis.mistakes import Mistakes, worst
-from ner_lightning.analysis.render.html import sentence
+from ner_lightning.analysis.render.marked_sentences import sentence
 from ner_lightning.analysis.rows import Predictions, Row
 from ner_lightning.data.schemes import Span
 

@@ -1,0 +1,30 @@
+"""The report's section on limitations: what its figures cannot tell."""
+
+from collections.abc import Iterator
+
+from ner_lightning.analysis.experiment import Experiment
+from ner_lightning.analysis.render.blocks import Block, Heading, Items
+from ner_lightning.analysis.slices import TYPE
+
+
+def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block]:
+    """What the figures above cannot tell."""
+    yield Heading(2, "Limitations")
+    texts = []
+    if "valid" in run.splits and len(run.epochs()) > 1:
+        texts.append("The checkpoint was chosen by F1 on valid, so scores there are slightly too high.")
+    if run.folder and "test" not in run.splits:
+        texts.append("There are no test predictions: every score is on sentences that took part in choices.")
+    if not several:
+        seed = run.made_of or (f"seed {run.seed}" if run.seed is not None else "")
+        texts.append(f"One run{f', {seed}' if seed else ''}: the variation over seeds is not measured.")
+    analysis = run.splits[split]
+    counts = {name: len(other.predictions.rows) for name, other in run.splits.items()}
+    sizes = [f"{n:,} {'sentence' if n == 1 else 'sentences'} ({name})" for name, n in counts.items()]
+    texts.append(f"Scores are of {' and '.join(sizes)}; nothing was measured on other text.")
+    texts.append("The annotation is taken as correct; the effect of its own errors is unknown.")
+    small = [row.name for row in analysis.slices.get(TYPE, []) if row.gold < 100]
+    if small:
+        texts.append(f"Fewer than 100 gold entities of {', '.join(small)}: their scores are coarse.")
+    texts += [f"Missing: {reason}." for reason in analysis.predictions.missing()]
+    yield Items(texts)

@@ -1,0 +1,131 @@
+"""The report's first section: scores, the costliest problems with an example each, and what to try next."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ner_lightning.analysis import mitigations
+from ner_lightning.analysis.experiment import Experiment
+from ner_lightning.analysis.failure import NOTHING, Analysis
+from ner_lightning.analysis.gains import Gain, gains
+from ner_lightning.analysis.mistakes import CLASSES
+from ner_lightning.analysis.mitigations import Mitigation
+from ner_lightning.analysis.numbers import bounds, decimals, with_bounds
+from ner_lightning.analysis.problems import Problem, example, problems
+from ner_lightning.analysis.render.blocks import Block, Code, Examples, Fact, Facts, Fold, Heading, Text
+from ner_lightning.analysis.report.scores import main_split
+
+STEPS = 3  # mitigations that are not folded
+
+
+def verdict(
+    run: Experiment, split: str, ladder: Sequence[Mapping[str, Any]] | None, *, text: bool
+) -> Iterator[Block]:
+    """How good the run is, what costs most, and what to do about it.
+
+    Args:
+        run: the run.
+        split: whose mistakes are shown.
+        ladder: measured rows that mitigations cite; None for none.
+        text: whether words of the data may appear.
+    """
+    yield Heading(2, "Verdict")
+    yield Text(_sentence(run, split))
+    yield _figures(run)
+    analysis = run.splits[split]
+    found = problems(analysis)
+    if found:
+        yield Heading(3, f"What costs most on {split}")
+    for number, problem in enumerate(found, start=1):
+        yield Heading(4, f"{number}. {_cost(problem)}")
+        yield Text(f"{CLASSES[problem.error.kind].capitalize()}. {_pair(problem)}")
+        if text:
+            row = analysis.predictions.rows[problem.sentence]
+            location = f"{split}, sentence {problem.sentence + 1:,}"
+            yield Examples(f"problem-{number}", [example(row, problem.mistake, location)])
+    yield from _next_steps(run, analysis, ladder)
+
+
+def _sentence(run: Experiment, split: str) -> str:
+    main = main_split(run)
+    parts = [
+        f"F1 is {with_bounds(run.splits[name].scores['f1'])} on the "
+        f"{len(run.splits[name].predictions.rows):,} sentences of {name}"
+        for name in sorted(run.splits, key=lambda name: name != main)
+    ]
+    mistakes = sum(map(len, run.splits[split].mistakes))
+    costs = (
+        f"The {mistakes:,} mistakes on {split} are analysed below." if mistakes else "There is no mistake."
+    )
+    untested = "" if run.folder is None or "test" in run.splits else " It was not tested yet."
+    return f"{', and '.join(parts)} (95% intervals).{untested} {costs}"
+
+
+def _figures(run: Experiment) -> Facts:
+    split = main_split(run)
+    scores = run.splits[split].scores
+    places = decimals(*scores.values())
+    names = (("f1", "F1"), ("precision", "precision"), ("recall", "recall"))
+    return Facts(
+        [
+            Fact(f"{scores[n].value:.{places}f}", f"{label}, {split}", f"95%: {bounds(scores[n], places)}")
+            for n, label in names
+        ]
+    )
+
+
+def _cost(problem: Problem) -> str:
+    error = problem.error
+    count = f"{error.mistakes:,} {'mistake' if error.mistakes == 1 else 'mistakes'}"
+    return f"{error.kind.capitalize()}: {count}, which cost {error.gain:.3f} F1"
+
+
+def _pair(problem: Problem) -> str:
+    gold, predicted, times = problem.gold, problem.predicted, problem.times
+    most = "Most often" if times < problem.error.mistakes else "All are"
+    if NOTHING in (gold, predicted):
+        return f"{most} {predicted if gold == NOTHING else gold}: {times:,}."
+    if gold == predicted:
+        return f"{most} {gold}: {times:,}."
+    return f"{most} {gold} predicted as {predicted}: {times:,}."
+
+
+def _next_steps(
+    run: Experiment, analysis: Analysis, ladder: Sequence[Mapping[str, Any]] | None
+) -> Iterator[Block]:
+    yield Heading(3, "What to try next")
+    suitable = mitigations.suitable(run, analysis)
+    if not suitable:
+        yield Text(_nothing_to_try(run))
+        return
+    steps = [_step(mitigation, command, analysis, ladder) for mitigation, command in suitable]
+    for step in steps[:STEPS]:
+        yield from step
+    if steps[STEPS:]:
+        yield Fold("More to try", [block for step in steps[STEPS:] for block in step])
+    if ladder is None:
+        yield Text("No file of measured rows was given (--ladder), so no gain is cited.")
+
+
+def _nothing_to_try(run: Experiment) -> str:
+    if run.folder is None:
+        return "The file of predictions does not say how the tagger was trained, so no command is suggested."
+    if run.made_of:
+        return f"Nothing was trained here ({run.made_of}): a report on one of the members says what to try."
+    return "There is no config.yaml, so no command is suggested."
+
+
+def _step(
+    mitigation: Mitigation, command: str, analysis: Analysis, ladder: Sequence[Mapping[str, Any]] | None
+) -> list[Block]:
+    against = mitigations.targets(mitigation, analysis)
+    found = gains(ladder, mitigation.control) if ladder is not None and mitigation.control else ()
+    cited = f" Measured: {'; '.join(map(_gain, found))}." if found else ""
+    aim = f" Against: {against}." if against else ""
+    return [Text(f"{mitigation.text}{aim}{cited}"), Code(command)]
+
+
+def _gain(gain: Gain) -> str:
+    return (
+        f"{gain.with_ - gain.without:+.4f} ({gain.recipe}, {gain.split}, seed {gain.seed}: {gain.with_:.4f} "
+        f"against {gain.without:.4f} without)"
+    )

@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import pytest
+from rows import predictions, row
+
+from ner_lightning.analysis.compare import decided, differing_settings, shared_split
+from ner_lightning.analysis.experiment import Experiment
+from ner_lightning.analysis.failure import analyse
+from ner_lightning.analysis.render.blocks import markdown
+from ner_lightning.analysis.render.terminal_text import terminal
+from ner_lightning.analysis.report.comparison import comparison
+
+WORDS = ["Vera", "Holt", "left", "Lima"]
+GOLD = ["B-PER", "I-PER", "O", "B-LOC"]
+BAD = ["O", "O", "O", "B-PER"]
+
+
+def run(name, tags, splits=("valid",), **about):
+    """A run that predicts these tags for as many sentences."""
+    made = Experiment(name, None, files={split: Path(split) for split in splits}, **about)
+    found = analyse(predictions([row(GOLD, each, 0.9, WORDS) for each in tags]))
+    made.__dict__["splits"] = dict.fromkeys(splits, found)
+    return made
+
+
+GOOD_RUN = run("good/1", [GOLD] * 18 + [BAD] * 2)
+BAD_RUN = run("bad/1", [GOLD] * 4 + [BAD] * 16)
+
+
+def test_validation_comes_first_as_everywhere():
+    both = [run(name, [GOLD], ("valid", "test")) for name in "ab"]
+    assert shared_split(both) == "valid"
+    assert shared_split(both, "test") == "test"
+    assert shared_split([both[0], run("c", [GOLD], ("test",))]) == "test"
+
+
+@pytest.mark.parametrize("runs", [(GOOD_RUN, BAD_RUN), (BAD_RUN, GOOD_RUN)])
+def test_which_run_is_better_is_said_in_words(runs):
+    text = terminal(comparison(runs, "valid"))
+    good, bad = ("A", "B") if runs[0] is GOOD_RUN else ("B", "A")
+    flat = " ".join(text.split())
+    assert (
+        f"{good} (good/1) is better than {bad} (bad/1): F1 0.92 against 0.25, 0.67 higher (95% interval 0."
+        in flat
+    )
+    assert "p < 0.001" in flat
+    sign = "+" if good == "B" else "-"
+    types = [line.split() for line in text.splitlines() if line.startswith(("PER", "LOC"))]
+    assert [(cells[4][0], cells[-1]) for cells in types] == [(sign, good)] * 2
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_what_chance_may_explain_is_no_victory():
+    text = " ".join(
+        terminal(comparison([run("a", [GOLD] * 19 + [BAD]), run("b", [GOLD] * 20)], "valid")).split()
+    )
+    assert "B (b) is not better than A (a) beyond chance: F1 1.00 against 0.96" in text
+    same = " ".join(terminal(comparison([run("a", [BAD, GOLD]), run("b", [BAD, GOLD])], "valid")).split())
+    assert "A (a) and B (b) have the same F1, 0.57." in same
+
+
+def test_the_sentences_that_each_run_wins_are_shown_unless_text_is_left_out():
+    first, second = run("a", [GOLD, BAD, GOLD]), run("b", [BAD, GOLD, GOLD])
+    assert [(each.sentence, each.margin) for each in decided(first, second, "valid")] == [(0, 3), (1, -3)]
+    text = terminal(comparison([first, second], "valid"))
+    assert "Sentences that A wins: 1 of 1" in text
+    assert "Sentences that B wins: 1 of 1" in text
+    flat = " ".join(text.split())
+    assert (
+        "- valid, sentence 1: [Vera Holt PER] left [Lima LOC] (A: PER Vera Holt, LOC Lima; B: PER Lima)"
+        in flat
+    )
+    without = markdown(comparison([first, second], "valid", text=False))
+    assert "| A and B | 1 | 1 | 1 |" in without
+    assert not any(word in without for word in WORDS)
+
+
+def test_settings_that_differ_are_listed_and_seeds_are_not():
+    data = {"train": {"sentences": 7, "fingerprint": "sha256:" + "a" * 64}}
+    one = run(
+        "a",
+        [GOLD],
+        config={
+            "seed_everything": 1,
+            "name": "a",
+            "model": {"use_crf": True, "lora": {"rank": 8, "top": None}},
+        },
+        about={"data": data, "versions": {"torch": "2.1"}},
+    )
+    other = run(
+        "b",
+        [GOLD],
+        config={
+            "seed_everything": 2,
+            "name": "b",
+            "model": {"use_crf": False, "lora": {"rank": 8, "top": 4}},
+        },
+        about={"data": data, "versions": {"torch": "2.2"}},
+    )
+    assert differing_settings([one, other]) == {
+        "model.use_crf": ["true", "false"],
+        "model.lora.top": ["null", "4"],
+        "version of torch": ["2.1", "2.2"],
+    }
+    text = terminal(comparison([one, other], "valid"))
+    assert "model.lora.top" in text
+    assert "rank" not in text
+    assert "are not recorded" in " ".join(terminal(comparison([one, run("c", [GOLD])], "valid")).split())
+
+
+def test_three_runs_with_long_names_fit_a_terminal():
+    names = [
+        "smollm2_conll2003_document_averaged/12",
+        "smollm2_conll2003-pretrained-document/3",
+        "quickstart/1",
+    ]
+    runs = [
+        run(name, [GOLD] * size + [BAD] * (20 - size)) for name, size in zip(names, (4, 12, 20), strict=True)
+    ]
+    text = terminal(comparison(runs, "valid"))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "p = " in text or "p < " in text
+    assert "adjusted" in text
+    assert "B - A" not in text
