@@ -13,6 +13,7 @@ from ner_lightning.analysis.report.failures import limitations
 from ner_lightning.analysis.slices import TYPE
 from ner_lightning.data.sources import SAMPLE
 from ner_lightning.errors import UserError
+from ner_lightning.export.card_training import training_facts
 from ner_lightning.inference.loading import MANIFEST
 from ner_lightning.runs.folder import LAST
 
@@ -47,6 +48,7 @@ def facts(folder: Path | None) -> dict[str, Any]:
         "scores": {name: _scores(run, name) for name in run.splits},
         "limitations": [text for part in texts for text in part],
         "example": public_example(run),
+        "training": training_facts(run),
     }
 
 

@@ -103,10 +103,8 @@ def make_app(
     _add_extract(app, bounds, counters, items)
     if taggers is not None:
         add_routes(app, taggers)
-    state = Health(status="ok", model=model, labels=list(labels))
-    _add_monitoring(app, counters, state)
+    state = _add_monitoring(app, counters, Health(status="ok", model=model, labels=list(labels)))
     _add_pages(app, state, example, key=api_key is not None)
-    add_examples(app.openapi(), state, example)  # FastAPI keeps the description as long as the routes stay
     return app
 
 
@@ -176,7 +174,7 @@ def _add_extract(app: FastAPI, bounds: RequestLimits, counters: Counters, items_
         return Extractions(results=found)
 
 
-def _add_monitoring(app: FastAPI, counters: Counters, state: Health) -> None:
+def _add_monitoring(app: FastAPI, counters: Counters, state: Health) -> Health:
     @app.get("/health")
     async def health() -> Health:
         """Answers as long as the service runs."""
@@ -195,6 +193,8 @@ def _add_monitoring(app: FastAPI, counters: Counters, state: Health) -> None:
         counters.waiting.set(app.state.batcher.waiting)
         return Response(counters.text(), media_type=CONTENT_TYPE_LATEST)
 
+    return state
+
 
 def _add_pages(app: FastAPI, state: Health, example: Tagged | None, *, key: bool) -> None:
     @app.get("/", include_in_schema=False)
@@ -204,6 +204,8 @@ def _add_pages(app: FastAPI, state: Health, example: Tagged | None, *, key: bool
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
         return _html(docs_page(app.openapi(), str(request.base_url).rstrip("/"), key=key))
+
+    add_examples(app.openapi(), state, example)  # FastAPI keeps the description as long as the routes stay
 
 
 def _html(page: str) -> HTMLResponse:
