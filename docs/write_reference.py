@@ -117,7 +117,7 @@ def pages() -> dict[Path, str]:
     found[DOCS / "reference" / "api.md"] = api_page(NOTE)
     found[DOCS / "reference" / "config.md"] = config_page()
     found[DOCS / "reference" / "cli.md"] = cli_page()
-    found[DOCS / "reference" / "recipe.schema.json"] = schema_text()
+    found[ROOT / "configs" / "recipe.schema.json"] = schema_text()
     return found
 
 

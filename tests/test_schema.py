@@ -18,7 +18,7 @@ VALIDATOR = Draft202012Validator(recipe_schema())
 
 def test_it_is_a_schema_and_up_to_date():
     Draft202012Validator.check_schema(recipe_schema())
-    written = json.loads((ROOT / "docs/reference/recipe.schema.json").read_text(encoding="utf-8"))
+    written = json.loads((ROOT / "configs/recipe.schema.json").read_text(encoding="utf-8"))
     assert written == recipe_schema()
     model = written["properties"]["model"]["properties"]
     assert set(GROUPS["model"]) - {"members"} <= set(model)

@@ -38,6 +38,7 @@ def test_what_the_wheel_holds(wheel):
     page = {f"ner_lightning/analysis/render/page.{kind}" for kind in ("css", "js")}
     page |= {f"ner_lightning/serving/page.{kind}" for kind in ("html", "css", "js")}
     recipes = {f"ner_lightning/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yaml")}
+    recipes.add("ner_lightning/configs/recipe.schema.json")  # by which names of settings are checked
     sample = {f"ner_lightning/data/sample/{name}.conll" for name in ("train", "valid", "test")}
     assert "ner_lightning/configs/quickstart.yaml" in recipes
     assert any(recipe.startswith("ner_lightning/configs/with/") for recipe in recipes)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ner_lightning.commands.known_names import parse_beside_recipe
 from ner_lightning.commands.options import SPLITS, Parser
 from ner_lightning.errors import UserError
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
-    options, rest = parser(subcommand).parse_known_args(args)
+    options, rest = parse_beside_recipe(parser(subcommand), args)
     from ner_lightning.runs.folder import STAGES
     from ner_lightning.system.ranges import NonNegativeInt, PositiveInt, check_options
 

@@ -1,22 +1,26 @@
-"""`ner-lightning completion`: a script by which a shell completes commands, options and file names."""
+"""`ner-lightning completion`: a script by which a shell completes commands, options, and their values."""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
+from ner_lightning.commands.completed_values import complete_values, preambles
 from ner_lightning.commands.main import COMMANDS, command_module
 from ner_lightning.commands.options import Parser
 
 SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
-# What `fit`, `validate` and `test` read before LightningCLI sees the command line.
-BEFORE_THE_PARSER = (
-    "--config",
-    "--run",
-    "--ckpt_path",
-    "--backbone",
-    "--trust_remote_code",
-    "--print_config",
-)
+# What `fit`, `validate` and `test` read before LightningCLI sees the command line, and its metavar.
+BEFORE_THE_PARSER = {
+    "--config": "CONFIG",
+    "--run": "RUN",
+    "--ckpt_path": "CHECKPOINT",
+    "--backbone": "BACKBONE",
+    "--trust_remote_code": None,
+    "--print_config": None,
+    "--help-all": None,
+}
+WITH_RECIPE = ("pretrain", "distill", "memory", "baseline")  # commands beside `fit` that read one
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -28,9 +32,11 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     subparsers = root.add_subparsers()
     for command, (_, what) in COMMANDS.items():
         added = subparsers.add_parser(command, help=what, add_help=False)
+        own = [added.add_argument("--config", metavar="CONFIG")] if command in WITH_RECIPE else []
         # The actions themselves, since an ArgumentParser refuses jsonargparse's parsers as its `parents`.
-        added._actions = [action for action in actions(command) if not _is_internal(action)]
-    sys.stdout.write(shtab.complete(root, shell=shell))
+        added._actions = [*own, *(action for action in actions(command) if not _is_internal(action))]
+        complete_values(added._actions)
+    sys.stdout.write(shtab.complete(root, shell=shell, preamble=preambles().get(shell, "")))
 
 
 def actions(command: str) -> list[argparse.Action]:
@@ -40,8 +46,10 @@ def actions(command: str) -> list[argparse.Action]:
     from ner_lightning.commands import recipe
 
     before = argparse.ArgumentParser(add_help=False)
-    for option in BEFORE_THE_PARSER:
-        before.add_argument(option)
+    before.add_argument("positional", nargs="?", metavar="RUN")
+    for option, metavar in BEFORE_THE_PARSER.items():
+        how: dict[str, Any] = {"metavar": metavar} if metavar else {"action": "store_true"}
+        before.add_argument(option, **how)
     return [*before._actions, *recipe.parser()._actions]
 
 
@@ -61,7 +69,7 @@ def parser(name: str) -> Parser:
     """Its options."""
     parser = Parser(
         name,
-        "Prints a script for the shell, which then completes commands, options and file names.",
+        "Prints a script for the shell, which then completes commands, options and their values.",
         epilog=(
             "bash: `ner-lightning completion bash > ~/.local/share/bash-completion/completions/ner-lightning`"
             "; zsh: `source <(ner-lightning completion zsh)`; "

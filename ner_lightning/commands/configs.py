@@ -7,15 +7,9 @@ from pathlib import Path
 
 from ner_lightning.commands.options import Parser
 from ner_lightning.errors import UserError
+from ner_lightning.runs.shipped import FOLDER, SCHEMA, names
 
-FOLDER = Path(__file__).parent.parent / "configs"
 ALL = "all"
-
-
-def names() -> list[str]:
-    """The shipped configs as they are typed: recipes first, then overlays, such as `with/softmax`."""
-    files = [str(file.relative_to(FOLDER).with_suffix("")) for file in FOLDER.rglob("*.yaml")]
-    return sorted(files, key=lambda name: ("/" in name, name))
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -38,6 +32,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
             sys.stdout.write(f"{target}\n")
+        if not (schema := Path(options.to) / SCHEMA.name).exists():
+            shutil.copyfile(SCHEMA, schema)  # for editors: the configs' first line names it
     except OSError as error:
         raise UserError(f"--to {options.to}: {error.strerror}") from None
     recipe = next((target for _, target in copies if target.parent == Path(options.to)), None)
@@ -59,8 +55,8 @@ def _listing() -> str:
     return (
         f"Recipes, complete by themselves:\n{recipes}\n"
         f"Overlays, on top of a recipe:\n{overlays}\n"
-        "They are found by these names from any folder:\n"
-        "  ner-lightning fit --config configs/quickstart.yaml --config configs/with/softmax.yaml\n"
+        "They are found by these names from any folder, also without `configs/` and `.yaml`:\n"
+        "  ner-lightning fit --config quickstart --config with/softmax\n"
         "To change one, copy it first:\n"
         "  ner-lightning configs quickstart\n"
     )

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.options import Parser, config_files, peek
+from ner_lightning.commands.config_files import config_files, find_configs, read_config
+from ner_lightning.commands.known_names import parse_beside_recipe
+from ner_lightning.commands.options import Parser, peek
 from ner_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ TEACHERS = "teachers"  # the folder in that of runs
 
 def run(subcommand: str, args: Sequence[str]) -> "Run":
     """Runs the command; returns the student's run, and raises UserError at a user's mistake."""
-    options, rest = parser(subcommand).parse_known_args(_named(args))
+    options, rest = parse_beside_recipe(parser(subcommand), _named(args))
     if options.teacher is None:
         raise UserError(f"name the teacher first: ner-lightning {subcommand} RUN --config {EXAMPLE}")
     # Here and below: `--help` must not wait for torch and lightning.
@@ -51,8 +53,6 @@ def _named(args: Sequence[str]) -> list[str]:
 
 def _weighs_teacher(words: Sequence[str]) -> bool:
     """Whether options or a config file say how much the teacher counts."""
-    from ner_lightning.commands.preflight import find_configs, read_config
-
     if peek(list(words), "--model.loss.kl") is not None:
         return True
     parts: Any = [read_config(Path(file)) for file in config_files(find_configs(words))]

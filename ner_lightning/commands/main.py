@@ -1,5 +1,6 @@
 """The `ner-lightning` command: picks the subcommand, and prints a user's mistakes in a few lines."""
 
+import difflib
 import importlib
 import importlib.metadata
 import os
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ner_lightning.commands.help import HELPS, short_help
+from ner_lightning.commands.known_names import check_start
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.system.terminal import printable
 from ner_lightning.training.launch import LaunchError, isolated, require_single_process
@@ -55,7 +57,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     command, rest = words[0], words[1:]
     with isolated():
-        if not sys.stderr.isatty():
+        if sys.stderr.isatty():
+            os.environ.setdefault("TQDM_LEAVE", "")  # false: the bars of libraries go when they are done
+        else:
             os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a log file is a line for each step
         return _exit_code(command, rest)
 
@@ -90,10 +94,14 @@ def _run(command: str, rest: list[str]) -> None:
     if command == "--version":
         sys.stdout.write(f"ner-lightning {importlib.metadata.version('ner-lightning')}\n")
     elif command not in COMMANDS:
-        raise UserError(f"there is no command {command!r}; there are {', '.join(COMMANDS)}")
+        close = difflib.get_close_matches(command, COMMANDS, n=1)
+        meant = f"did you mean {close[0]}? There" if close else "there"
+        raise UserError(f"there is no command {command!r}; {meant} are {', '.join(COMMANDS)}")
     elif command in HELPS and not {"-h", "--help"}.isdisjoint(rest):
         sys.stdout.write(short_help(command))
     else:
+        if command in HELPS:  # before lightning is imported
+            check_start(command, rest)
         command_module(command).run(command, rest)
 
 

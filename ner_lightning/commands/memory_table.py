@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ner_lightning.commands.known_names import parse_beside_recipe
 from ner_lightning.commands.options import Parser
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Computed:
 
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
-    options, rest = parser(subcommand).parse_known_args(args)
+    options, rest = parse_beside_recipe(parser(subcommand), args)
     # Here and below: `--help` must not wait for torch and lightning.
     from jsonargparse import ActionConfigFile
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import yaml
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from ner_lightning.commands.options import config_files
+from ner_lightning.commands.config_files import config_files
 from ner_lightning.commands.parser_errors import user_errors
 from ner_lightning.commands.preflight import check_config
 from ner_lightning.commands.recipe import COMMON, add_options, plain
@@ -25,6 +24,7 @@ from ner_lightning.training.callbacks.epoch_table import EpochTable
 from ner_lightning.training.callbacks.fill_cache import FillFeatureCache
 from ner_lightning.training.callbacks.graceful_stop import GracefulStop
 from ner_lightning.training.callbacks.nonfinite import NonFiniteGuard
+from ner_lightning.training.callbacks.passing_bar import PassingBar
 from ner_lightning.training.callbacks.run_files import RunFiles
 from ner_lightning.training.callbacks.throughput import Throughput
 from ner_lightning.training.datamodule import CoNLLDataModule
@@ -132,7 +132,7 @@ class NERCLI(LightningCLI):
         table = TableLogger(folder)
         callbacks = [*_as_list(trainer.callbacks), *self._callbacks(table, config, text, bar=bar, live=live)]
         if bar and not live:
-            callbacks.append(TQDMProgressBar())
+            callbacks.append(PassingBar())
         else:
             kwargs["enable_progress_bar"] = False
         made = super().instantiate_trainer(

@@ -21,20 +21,6 @@ SPLITS = ("test", "valid")  # what can be scored
 _NAMED = "named_runs"  # the attribute of `--run`
 
 
-def config_files(words: list[str]) -> list[str]:
-    """The config files that a command line names."""
-    rest = list(words)
-    return [file for option in ("--config", "-c") for _ in words if (file := take(rest, option)) is not None]
-
-
-def with_run_name(words: list[str]) -> list[str]:
-    """Names the run after its first config file unless told otherwise."""
-    config = peek(words, "--config") or peek(words, "-c")
-    if config is None or peek(words, "--name") is not None:
-        return words
-    return [f"--name={Path(config).stem}", *words]  # in front, so that the file's own name wins
-
-
 def take(words: list[str], option: str) -> str | None:
     """Removes an option and its value from a command line; returns the value, None without the option.
 

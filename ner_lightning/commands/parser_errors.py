@@ -1,6 +1,5 @@
 """Errors of the options' parser, in a line or two that name the key and what to do."""
 
-import difflib
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError
 
+from ner_lightning.commands.known_names import no_option
 from ner_lightning.errors import UserError
 
 
@@ -52,18 +52,5 @@ def explain(message: str, keys: Collection[str]) -> str:
         r"(?:Key|[Oo]ption|[Kk]ey) ['\"]([\w.]+)['\"]", text
     )
     if unknown is not None and unknown[1] not in keys:
-        close = closest(unknown[1], keys)
-        hint = f"did you mean {close}?" if close else "--help-all lists them"
-        return f"there is no option {unknown[1]}; {hint}"
+        return no_option(unknown[1], keys)
     return text if len(text) < 300 else text[:300] + " ..."
-
-
-def closest(key: str, keys: Collection[str]) -> str | None:
-    """The key that was probably meant: the one whose last part, and then the whole, is most like it."""
-
-    def likeness(other: str) -> tuple[float, float]:
-        last = difflib.SequenceMatcher(None, key.rpartition(".")[2], other.rpartition(".")[2]).ratio()
-        return round(last, 2), difflib.SequenceMatcher(None, key, other).ratio()
-
-    best = max(keys, key=likeness, default=None)
-    return best if best is not None and max(likeness(best)) >= 0.6 else None

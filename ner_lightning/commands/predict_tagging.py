@@ -13,6 +13,7 @@ from ner_lightning.commands.options import load_tagger
 from ner_lightning.commands.predict_checks import STANDARD_OUTPUT, output_format
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.system.progress import stage, warn
+from ner_lightning.system.terminal import in_colour
 
 if TYPE_CHECKING:
     from ner_lightning.data.readers.record import Record
@@ -133,11 +134,6 @@ def writer_of(options: argparse.Namespace, types: Sequence[str]) -> "Writer":
         output_format(options),
         types,
         wide=options.wide,
-        color=_colored(options),
+        color=options.output in (None, STANDARD_OUTPUT) and in_colour(sys.stdout),
         keeps=options.overlaps == "keep",
     )
-
-
-def _colored(options: argparse.Namespace) -> bool:
-    on_terminal = options.output in (None, STANDARD_OUTPUT) and sys.stdout.isatty()
-    return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,23 +1,16 @@
-"""What is checked before anything is loaded: config files, accelerator, precision, devices, strategy."""
+"""What is checked before anything is loaded: accelerator, precision, devices, strategy."""
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch.strategies import StrategyRegistry
 
-from ner_lightning.commands.options import config_files
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
-from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
 from ner_lightning.model.devices import check_gpus, has, lacking
 from ner_lightning.model.loss import Loss
-from ner_lightning.runs.shipped import shipped
 from ner_lightning.training.launch import LaunchError, launch
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
@@ -48,43 +41,6 @@ def check_config(config: Any) -> None:
         locate(config.model.backbone, config.model.revision),
         trust_remote_code=config.model.runtime.trust_remote_code,
     )
-
-
-def find_configs(args: Sequence[str]) -> list[str]:
-    """A command line whose `configs/...` are found from any folder.
-
-    Raises:
-        UserError: a config file is not UTF-8, not YAML, or holds something other than options; the parser
-            would name neither file nor line.
-    """
-    words = [shipped(word) for word in args]
-    for file in filter(os.path.isfile, config_files(words)):  # the parser reports a missing file
-        read_config(file)
-    return words
-
-
-def read_config(path: str | Path) -> dict[str, Any]:
-    """Reads a config file.
-
-    Raises:
-        UserError: it is not UTF-8, not YAML, or holds something other than options.
-    """
-    try:
-        content: Any = yaml.safe_load("\n".join(read_lines(path)))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        position = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "it holds a character that YAML does not allow"
-        raise UserError(f"--config {path}{position}: not YAML: {problem}") from None
-    if not isinstance(content, dict):
-        found = "is empty" if content is None else f"holds {shorten(str(content), 40, placeholder=' ...')!r}"
-        raise UserError(
-            f"--config {path} {found}; it must hold options, such as\nmodel:\n  attention: causal"
-        )
-    for name in ("trainer", "model", "data"):
-        if not isinstance(content.get(name, {}), dict):
-            raise UserError(f"--config {path}: {name} must hold options, each on a line of its own below it")
-    return content
 
 
 def _strategy(strategy: Any) -> None:

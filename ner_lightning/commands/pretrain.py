@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ner_lightning.commands.known_names import parse_beside_recipe
 from ner_lightning.commands.options import Parser
 from ner_lightning.errors import UserError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
-    options, rest = parser(subcommand).parse_known_args(args)
+    options, rest = parse_beside_recipe(parser(subcommand), args)
     from ner_lightning.system.ranges import OpenUnit, check_options
 
     check_options(options, mask_ratio=OpenUnit)
@@ -111,16 +112,16 @@ def _trainer(
 ) -> "Trainer":
     """A trainer with those of a recipe's options that apply here."""
     from lightning.pytorch import Trainer
-    from lightning.pytorch.callbacks import TQDMProgressBar
 
     from ner_lightning.commands.unused_options import PRETRAINER
     from ner_lightning.training.callbacks.checkpoints import CheckpointFiles, LastCheckpoint
     from ner_lightning.training.callbacks.graceful_stop import GracefulStop
+    from ner_lightning.training.callbacks.passing_bar import PassingBar
 
     saving = [GracefulStop(folder, table, command="pretrain"), LastCheckpoint(folder)]
     names = [name.removeprefix("trainer.") for name in PRETRAINER]
     return Trainer(
-        callbacks=[*callbacks, *saving, *([TQDMProgressBar()] if bar else [])],
+        callbacks=[*callbacks, *saving, *([PassingBar()] if bar else [])],
         logger=table,
         plugins=[CheckpointFiles(folder, "pretrain")],
         default_root_dir=str(folder.path),

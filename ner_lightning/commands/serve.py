@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 INSTALL = "pip install 'ner-lightning[serve]'"
-WARM_UP = ["Vera Holt left Lima."]
+WARM_UP = "Vera Holt left Lima."
 LIMITS = {
     "body_limit": ("body", 1_000_000, "largest request body, in bytes"),
     "text_limit": ("characters", 100_000, "most characters in a request, over all its texts"),
@@ -51,6 +52,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         port=Port,
     )
     check_selection(options)
+    _check_origins(options.cors)
     options.api_key = _api_key(options)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     limit_kernel_caches()  # before torch is loaded
@@ -60,6 +62,15 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             _answer(options, listener, partial(_announce, listener))
         elif code := _run_workers(options, listener):
             raise SystemExit(code)
+
+
+def _check_origins(origins: Sequence[str]) -> None:
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"https?://[^/\s?#]+", origin):
+            raise UserError(
+                f"--cors {origin} is not an origin: name it as the browser does, such as https://app.example "
+                "or http://localhost:3000,\nwithout a path; RUN goes before --cors"
+            )
 
 
 def _api_key(options: argparse.Namespace) -> str | None:
@@ -116,14 +127,18 @@ def _announce(listener: socket.socket) -> None:
 
 def service(options: argparse.Namespace) -> Any:
     """The application around the tagger of RUN."""
+    from ner_lightning.export.facts import example_text
     from ner_lightning.serving.app import RequestLimits, make_app
 
-    limits = RequestLimits(**{field: getattr(options, option) for option, (field, _, _) in LIMITS.items()})
+    fields = {field: getattr(options, option) for option, (field, _, _) in LIMITS.items()}
+    limits = RequestLimits(**fields, origins=tuple(options.cors))
     if len(options.run) > 1 or options.group:
         return _of_several(options, limits)
     options.run = next(iter(options.run), None)
     tagger, trim = load_tagger(options), Trimmer()
-    tagger(WARM_UP)  # the first call compiles kernels and reserves memory, so it is slower than others
+    text = example_text(options.run, Path(options.runs), tagger.labels.types)
+    # The first call compiles kernels and reserves memory, so it is slower than others.
+    tagged = tagger(text or WARM_UP)
 
     def tag(texts: list[str], **selected: Any) -> "list[Tagged]":
         results = tagger(texts, **selected)
@@ -138,11 +153,13 @@ def service(options: argparse.Namespace) -> Any:
         limits=limits,
         selected=tagger.selection,
         api_key=options.api_key,
+        example=tagged if text else None,
     )
 
 
 def _of_several(options: argparse.Namespace, limits: "RequestLimits") -> Any:
     """The application around the taggers of several RUNs."""
+    from ner_lightning.analysis.example_text import made_text
     from ner_lightning.serving.app import make_app
     from ner_lightning.serving.taggers import NO_KEY, SEVERAL_WORKERS, ServedTaggers
 
@@ -151,7 +168,8 @@ def _of_several(options: argparse.Namespace, limits: "RequestLimits") -> Any:
     if options.backbone is not None:
         raise UserError("--backbone is for one RUN; export each where its backbone is")
     group, trim = load_group(options), Trimmer()
-    group.tag([(name, WARM_UP[0]) for name in group])
+    text = made_text(group[next(iter(group))].labels.types)
+    tagged = group.tag([(name, text or WARM_UP) for name in group])
     fixed = NO_KEY if options.api_key is None else SEVERAL_WORKERS if options.workers > 1 else None
     taggers = ServedTaggers(group, fixed)
 
@@ -168,6 +186,7 @@ def _of_several(options: argparse.Namespace, limits: "RequestLimits") -> Any:
         limits=limits,
         api_key=options.api_key,
         taggers=taggers,
+        example=tagged[0] if text else None,
     )
 
 
@@ -208,6 +227,13 @@ def parser(name: str = "serve") -> Parser:
         "--api_key",
         metavar="KEY",
         help="key that requests must name; safer as NER_LIGHTNING_API_KEY",
+    )
+    add(
+        "--cors",
+        nargs="+",
+        default=[],
+        metavar="ORIGIN",
+        help="answer to pages of these origins, such as https://app.example; * for all (default: none)",
     )
     add("--log_requests", action="store_true", help="log a line for each request, without its text")
     add("--drain", type=int, default=0, metavar="N", help="seconds from SIGTERM to closing the port (0)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import shown, stage
-from ner_lightning.system.terminal import printable
+from ner_lightning.system.terminal import in_colour, printable
 
 if TYPE_CHECKING:
     from ner_lightning.inference.tagger_group import TaggerGroup
@@ -65,7 +65,7 @@ def predict_several(options: argparse.Namespace, default: argparse.Namespace) ->
 
 
 def _print(group: "TaggerGroup", texts: Sequence[str], *, as_json: bool) -> None:
-    from ner_lightning.inference.io.writers import marked
+    from ner_lightning.inference.io.writers import colors_of, marked
 
     items = [(name, text) for text in texts for name in group]
     width = max(map(len, group))
@@ -74,4 +74,5 @@ def _print(group: "TaggerGroup", texts: Sequence[str], *, as_json: bool) -> None
             row = {"tagger": name, "text": text, "entities": tagged.entity_dicts()}
             sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
         else:
-            sys.stdout.write(f"{printable(name):{width}}  {marked(tagged, {})}\n")
+            colors = colors_of(group[name].labels.types) if in_colour(sys.stdout) else {}
+            sys.stdout.write(f"{printable(name):{width}}  {marked(tagged, colors)}\n")

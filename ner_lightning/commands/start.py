@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ner_lightning.commands.config_files import config_files, find_configs, read_config, with_run_name
 from ner_lightning.commands.consent import stored_options, take_consent
-from ner_lightning.commands.options import config_files, peek, take, take_run, with_run_name
-from ner_lightning.commands.preflight import find_configs, read_config
+from ner_lightning.commands.options import peek, take, take_run
 from ner_lightning.data.pretrained import trained_on
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.runs.folder import BEST, LAST, Run, check_writable, create, resolve, run_of

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.readers import brat
@@ -25,6 +26,16 @@ SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
 ALIASES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val", "devel"), "test": ("test",)}
 HELD_OUT = {"valid": 0.1, "test": 0.1}  # shares of training data without such splits
 SEED = 1  # by which they are chosen
+
+
+def is_bundled(data: Any) -> bool:
+    """Whether all sentences are the bundled sample's, which anybody may read.
+
+    Args:
+        data: the options of the data, as a mapping or a namespace of the parser.
+    """
+    own = ("source", "train", "valid", "test")
+    return data.get("dataset") == SAMPLE and all(data.get(name) is None for name in own)
 
 
 @dataclass(frozen=True)

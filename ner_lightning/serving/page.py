@@ -7,45 +7,55 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from ner_lightning.serving.examples import operations
 from ner_lightning.system.page_policy import page_policy
 
 _STYLE, _SCRIPT = (re.compile(rf"<{tag}>(.*?)</{tag}>", re.S) for tag in ("style", "script"))
 
 
-def try_page(model: str, labels: Sequence[str]) -> str:
-    """The page that shows the entities of a text that one types."""
+def try_page(model: str, labels: Sequence[str], example: str | None = None) -> str:
+    """The page that shows the entities of a text that one types, or of an example text."""
     page, style, script = map(_read, ("page.html", "page.css", "page.js"))
     items = "".join(f"<li>{escape(label)}</li>" for label in labels)
+    button = f'<button id="example" type="button" data-text="{escape(example or "")}">Try an example</button>'
     return (
         page.replace("{{style}}", style)
         .replace("{{script}}", script)
         .replace("{{model}}", escape(model))
         .replace("{{labels}}", items)
+        .replace("{{example}}", button if example else "")
     )
 
 
-def docs_page(openapi: Mapping[str, Any]) -> str:
-    """The description of the interface, from its OpenAPI document."""
+def docs_page(openapi: Mapping[str, Any], address: str, *, key: bool) -> str:
+    """The description of the interface: each operation with a request, as a line for curl, and its answer.
+
+    Args:
+        openapi: the OpenAPI document, with examples.
+        address: of the service.
+        key: whether it has a key.
+    """
     parts = []
-    for path, methods in openapi["paths"].items():
-        for method, operation in methods.items():
-            answers = "".join(
-                f"<tr><th scope=row>{escape(str(code))}</th><td>{escape(answer['description'])}</td></tr>"
-                for code, answer in operation["responses"].items()
-            )
-            description = operation.get("description") or operation.get("summary", "")
-            parts.append(
-                f"<h2><code>{escape(method.upper())} {escape(path)}</code></h2><p>{escape(description)}</p>"
-                f"<table><caption>Answers</caption>{answers}</table>"
-            )
+    for each in operations(openapi):
+        statuses = "".join(
+            f"<tr><th scope=row>{escape(code)}</th><td>{escape(text)}</td></tr>"
+            for code, text in each.statuses.items()
+        )
+        answer = f'<h3>Answer</h3><pre tabindex="0">{escape(each.answer)}</pre>' if each.answer else ""
+        parts.append(
+            f"<h2><code>{escape(each.method)} {escape(each.path)}</code></h2><p>{escape(each.about)}</p>"
+            f'<h3>Request</h3><pre class="command">{escape(each.curl(address, key=key))}</pre>{answer}'
+            f"<h3>Statuses</h3><table>{statuses}</table>"
+        )
     schemas = json.dumps(openapi.get("components", {}).get("schemas", {}), indent=2)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>ner-lightning: interface</title><link rel="icon" href="data:,">'
-        f"<style>{_read('page.css')}</style></head><body><main><h1>Interface</h1>"
+        f'<title>ner-lightning: API</title><link rel="icon" href="data:,">'
+        f"<style>{_read('page.css')}</style></head><body><main><h1>API</h1>"
         '<p><a href="openapi.json">openapi.json</a> · <a href="./">try it</a></p>'
-        f'{"".join(parts)}<h2>Schemas</h2><pre tabindex="0">{escape(schemas)}</pre></main></body></html>'
+        f'{"".join(parts)}<details><summary>Schemas</summary><pre tabindex="0">{escape(schemas)}</pre>'
+        "</details></main></body></html>"
     )
 
 

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,12 +14,25 @@ from ner_lightning.system.terminal import printable
 
 Item = TypeVar("Item")
 EVERY = 60.0  # seconds between two lines about the same loop
+SLOW = 5.0  # seconds after which a stage is named that usually is quick
 _LOGGER = logging.getLogger("ner_lightning")
 
 
 def stage(line: str) -> None:
     """Names the stage that begins; used as a library, the package prints nothing."""
     _LOGGER.info(line)
+
+
+@contextmanager
+def stage_if_slow(line: str) -> Iterator[None]:
+    """Names the stage that the block is, if it takes longer than `SLOW` seconds."""
+    timer = threading.Timer(SLOW, stage, (line,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def warn(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Text from data, made safe for a terminal; bold text; whether a stream may be coloured."""
+"""Text from data, made safe for a terminal; bold and dim text; whether a stream may be coloured."""
 
 import os
 from typing import TextIO
@@ -19,6 +19,11 @@ def bold(text: str) -> str:
     return f"\x1b[1m{text}\x1b[0m"
 
 
+def dim(text: str) -> str:
+    """A text in a fainter colour, for a terminal."""
+    return f"\x1b[2m{text}\x1b[22m"
+
+
 def in_colour(stream: TextIO) -> bool:
     """Whether a stream is a terminal that may be coloured: NO_COLOR forbids it (https://no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR")
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -73,14 +73,51 @@ def script(tmp_path_factory):
     ],
 )
 def test_what_tab_offers(script, typed, offered, tmp_path):
-    words = " ".join(["ner-lightning", *typed])
+    assert tab(script, tmp_path, typed) == offered
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["fit", "--model.attention", ""], ["bidirectional", "causal"]),
+        (["fit", "--model.use_crf", ""], ["false", "true"]),
+        (["fit", "--trainer.precision", "b"], ["bf16-mixed"]),
+        (["fit", "--model.quantization", ""], ["int8", "nf4", "none"]),
+        (["predict", "--to", "do"], ["doccano"]),
+        (["fit", "--config", "q"], ["quickstart", "qwen3_1.7b"]),
+        (["fit", "--config", "configs/q"], ["configs/quickstart.yaml", "configs/qwen3_1.7b.yaml"]),
+        (["pretrain", "--config", "with/so"], ["with/softmax"]),
+        (["fit", "--config", "m"], ["mine", "mine.yaml"]),
+        (["test", ""], ["runs/last", "runs/tiny/1", "runs/tiny/2"]),
+        (["export", "--run", "runs/t"], ["runs/tiny/1", "runs/tiny/2"]),
+        (["predict", "mine."], ["mine.txt", "mine.yaml"]),
+        (["fit", "--ckpt_path", ""], ["best", "last"]),
+        (["fit", "--data.dataset", "s"], ["sample"]),
+        (["predict", "--input", "mine.t"], ["mine.txt"]),
+    ],
+)
+def test_which_values_tab_offers(script, typed, offered, tmp_path):
+    for number in (1, 2):
+        (tmp_path / f"runs/tiny/{number}").mkdir(parents=True)
+        (tmp_path / f"runs/tiny/{number}/run.json").write_text("{}")
+    (tmp_path / "runs/tiny/3").mkdir()  # no run
+    (tmp_path / "runs/last").symlink_to("tiny/2")
+    (tmp_path / "mine").mkdir()
+    for name in ("mine.yaml", "mine.txt"):
+        (tmp_path / name).write_text("")
+    assert tab(script, tmp_path, typed) == offered
+
+
+def tab(script, folder, typed):
+    """What bash offers for the last of the words that were typed."""
+    words = " ".join(["ner-lightning", *(word or "''" for word in typed)])
     code = (
         f"source {script}; COMP_WORDS=({words}); COMP_CWORD={len(typed)}; _shtab_ner_lightning; "
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert sorted(done.stdout.split()) == offered
-    assert done.stderr == ""
+    done = subprocess.run(["bash", "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert [line for line in done.stderr.splitlines() if "compopt" not in line] == []
+    return sorted(done.stdout.split())
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -389,7 +389,7 @@ def test_every_shipped_config_parses(file, capsys):
     assert len(CONFIGS) > 5
     schema, text = file.read_text(encoding="utf-8").split("\n", 1)
     path = schema.removeprefix("# yaml-language-server: $schema=")
-    assert (file.parent / path).resolve() == ROOT / "docs/reference/recipe.schema.json"
+    assert (file.parent / path).resolve() == ROOT / "configs/recipe.schema.json"
     assert text.startswith("# ")
     files = [file] if file.parent.name == "configs" else [ROOT / "configs/llama_crf.yaml", file]
     if len(files) == 2:

@@ -180,7 +180,7 @@ def test_devices_that_are_not_there(place, capsys, monkeypatch):
         (b"# nothing\n", "--config bad.yaml is empty"),
         (b"data: sample\n", "--config bad.yaml: data must hold options"),
         (b"model:\n  backbon: x\n", "no option model.backbon; did you mean model.backbone?"),
-        (b"modle:\n  lr: 3\n", "no option modle.lr; did you mean model.optimizer.lr?"),
+        (b"modle:\n  lr: 3\n", "bad.yaml:1: there is no option modle; did you mean model?"),
         (b"model:\n  lora:\n    rnk: 3\n", "no option model.lora.rnk; did you mean model.lora.rank?"),
         (b"trainer:\n  max_epochs: many\n", "trainer.max_epochs: Expected int or null. Got value: many"),
         (
@@ -326,7 +326,7 @@ def test_one_run_is_named_once(command, tmp_path, monkeypatch, capsys):
 def test_a_recipe_without_its_option_is_no_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     said = fails(capsys, "fit", "configs/quickstart.yaml", "--trainer.max_epochs", "1")
-    assert "name a recipe with --config " in said
+    assert "configs/quickstart.yaml is a recipe, not a run; name it with --config configs/quickst" in said
     assert "quickstart.yaml" in said
 
 

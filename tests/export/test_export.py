@@ -16,6 +16,7 @@ import yaml
 from safetensors.torch import load_file
 from untrained import write_checkpoint
 
+from ner_lightning.analysis.example_text import made_text
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.commands.main import main
 from ner_lightning.data.batching import collate
@@ -233,7 +234,7 @@ def test_sums_are_made_in_fp32_and_cast_afterwards(run, tmp_path):
 def test_the_card_says_what_the_run_came_to(run, softmax, tmp_path):
     text = (export(str(run), tmp_path / "a") / "README.md").read_text(encoding="utf-8")
     noted = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    for section in ("How to use it", "Data", "Scores", "Limitations", "Licences"):
+    for section in ("How to use it", "Data", "Training", "Scores", "Limitations", "Licences"):
         assert f"## {section}\n" in text
     assert re.search(rf"\| test \| f1 \| {noted['test/f1']:.4f} \| 0\.\d{{4}} to [01]\.\d{{4}} \|", text)
     assert re.search(r"\| train \| 32 \| [\d,]+ \| sha256:", text)
@@ -242,7 +243,18 @@ def test_the_card_says_what_the_run_came_to(run, softmax, tmp_path):
     assert str(run.parent.parent) not in text
     head = yaml.safe_load(text.split("---\n")[1])
     assert head["pipeline_tag"] == "token-classification"
-    assert "license" not in head, "which is not known"
+    assert head["license"] == "other", "until it is known"
+    assert head["metrics"] == ["f1", "precision", "recall"]
+    assert "language" not in head, "which is not known"
+    told = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert f"torch {told['versions']['torch']}" in text
+    assert re.search(r"\| learning rate \| [\d.e-]+ \|", text)
+    assert f"| seed | {told['seed']} |" in text
+    assert head["widget"] == [{"text": made_text(["PER"])}], "not of the data, which may be private"
+    assert f'print(tagger("{made_text(["PER"])}").entities)' in text
+    lines = (run / "predictions.test.jsonl").read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if " ".join(json.loads(line)["words"][:5]) in text]
+    assert "Names of people are personal data" in text
     assert not head.keys() & {"base_model", "datasets"}, "which are folders of this machine"
     results = huggingface_hub.ModelCard(text).data.eval_results
     found = {(r.dataset_split, r.metric_type): r.metric_value for r in results}
@@ -262,6 +274,65 @@ def test_the_card_says_what_the_run_came_to(run, softmax, tmp_path):
     text = (export(str(tmp_path / "alone.ckpt"), tmp_path / "c") / "README.md").read_text(encoding="utf-8")
     assert "Not measured." in text
     assert not re.search(r"\b(nan|None|inf)\b", text)
+
+
+def sample_run(folder, **data):
+    """A run on the bundled sample, whose third sentence alone is tagged right."""
+    lines = [
+        ("Vera Holt left Lima for the harbour of Osaka .", "B-PER I-PER O B-LOC O O O O B-LOC O", "O"),
+        ("She left Lima .", "O O B-LOC O", None),
+        ("In Lima Vera Holt 's sister ( 31 ) sings .", "O B-LOC B-PER I-PER O O O O O O O", None),
+        ("Nobody in the whole harbour of this town sings .", "O O O O O O O O O O", None),
+    ]
+    rows = []
+    for words, gold, wrong in lines:
+        tags = gold.split()
+        predicted = [wrong or tag for tag in tags]
+        rows.append(
+            {"words": words.split(), "gold": tags, "predicted": predicted, "document": 0, "entities": []}
+        )
+    (folder / "predictions.test.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    config = {
+        "data": {"dataset": "sample", "train": None} | data,
+        "trainer": {"max_epochs": 3, "max_steps": -1},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "run.json").write_text(json.dumps({"seed": 7, "versions": {"torch": "2.13"}, "machine": "M"}))
+    return folder
+
+
+def test_only_the_bundled_sample_gives_the_card_a_sentence(tmp_path):
+    about = training_facts.facts(sample_run(tmp_path))
+    text = "In Lima Vera Holt's sister (31) sings."
+    assert about["example"]["text"] == text
+    shown = card.model_card(manifest("sample", ["PER", "LOC"]) | {"about": about}, "x", loads=False)
+    head = yaml.safe_load(shown.split("---\n")[1])
+    assert head["widget"] == [{"text": text}]
+    assert head["language"] == ["en"]
+    assert f'print(tagger("{text}").entities)' in shown
+    assert "it found LOC “Lima”, PER “Vera Holt”." in shown
+    assert "| epochs | 3 |" in shown
+    assert "most optimizer steps" not in shown
+    assert "Trained with torch 2.13, on M." in shown
+    for own in ("train", "valid", "test"):
+        about = training_facts.facts(sample_run(tmp_path, **{own: "/home/x/mine.conll"}))
+        assert about["example"] is None
+    assert training_facts.facts(sample_run(tmp_path, dataset="org/private"))["example"] is None
+
+
+def test_the_card_of_a_graph_says_how_to_measure_its_speed():
+    graph = manifest("sample") | {"form": "onnx"}
+    assert "is not measured. To measure it" in card.model_card(graph, "x", loads=False)
+    assert "is not measured. To measure it" not in card.model_card(manifest("sample"), "x", loads=False)
+
+
+@pytest.mark.parametrize(
+    ("types", "fits"),
+    [(["PER"], "Vera Holt"), (["GPE", "x"], "Lima"), (["Chemical"], "ibuprofen"), (["protein"], "p53")],
+)
+def test_a_made_up_text_fits_the_types(types, fits):
+    assert fits in made_text(types)
+    assert made_text(["Tool", "Defect"]) is None
 
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -290,7 +361,11 @@ def test_the_card_claims_nothing_that_the_run_does_not_say():
     assert "people" not in text.lower()
     assert "Backbone: SmolLM2 models are licensed under Apache-2.0." in text
     assert "the licence of the data is not known to ner-lightning" in text
-    assert "license" not in yaml.safe_load(text.split("---\n")[1])
+    head = yaml.safe_load(text.split("---\n")[1])
+    assert head["license"] == "other"
+    assert not head.keys() & {"widget", "language", "metrics", "datasets"}
+    assert 'tagger("Your text.")' in text
+    assert "Training" not in text
     assert card.CC0 in card.model_card(manifest("sample"), "x", loads=False)
     assert card.CC0 not in card.model_card(manifest("sample (a local folder)"), "x", loads=False)
     assert card.REUTERS in card.model_card(manifest("conll2003 (a local folder)"), "x", loads=False)

@@ -3,14 +3,17 @@
 import asyncio
 import json
 import re
+import shlex
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 
 import pytest
 from services import error, names
 from starlette.testclient import TestClient
 
+from ner_lightning.commands.main import main
 from ner_lightning.inference.selection import Selection
 from ner_lightning.serving.app import RequestLimits, make_app
 from ner_lightning.serving.batcher import Batcher, Full
@@ -291,6 +294,88 @@ def test_pages_run_nothing_but_their_own():
         assert http.get("/docs").text.count("<h2><code>") == 4
     assert set(described["paths"]) == {"/extract", "/health", "/ready", "/metrics"}
     assert {"200", "413", "422", "429", "504"} <= set(described["paths"]["/extract"]["post"]["responses"])
+
+
+def test_the_api_page_has_a_request_and_an_answer_for_each_route():
+    (tagged,) = names(['Did Vera\'s "club" win?'])
+    app = make_app(names, model="small/1", labels=["PER", "LOC"], api_key="k", example=tagged)
+    with TestClient(app, base_url="http://host:8000") as http:
+        page = unescape(http.get("/docs").text)
+        described = http.get("/openapi.json").json()["paths"]
+    assert page.count("<h3>Request</h3>") == page.count("<h3>Answer</h3>") == len(described) == 4
+    command = re.search(r"curl -s http://host:8000/extract .*?(?=</pre>)", page)[0]
+    words = shlex.split(command)
+    assert words[2:5] == ["http://host:8000/extract", "-H", "Authorization: Bearer $NER_LIGHTNING_API_KEY"]
+    assert json.loads(words[-1]) == {"text": tagged.text}
+    assert "curl -s http://host:8000/ready</pre>" in page, "which needs no key"
+    answer = described["/extract"]["post"]["responses"]["200"]["content"]["application/json"]["example"]
+    assert [entity["text"] for entity in answer["results"][0]["entities"]] == ["Did", "Vera"]
+    shown = re.search(r"<h3>Answer</h3><pre tabindex=\"0\">(.*?)</pre>", page, re.S)[1]
+    assert json.loads(shown) == answer
+
+
+def test_examples_are_the_services_own_requests_and_answers():
+    with client() as http:
+        for path, methods in http.get("/openapi.json").json()["paths"].items():
+            for method, operation in methods.items():
+                sent = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+                response = http.request(method, path, json=sent.get("example"))
+                assert response.status_code == 200
+                (content,) = operation["responses"]["200"]["content"].values()
+                if isinstance(content["example"], str):
+                    known = {line.split()[0] for line in response.text.splitlines() if line[:1] != "#"}
+                    assert {line.split()[0] for line in content["example"].splitlines()} <= known
+                else:
+                    assert content["example"].keys() == response.json().keys()
+
+
+def test_the_page_offers_an_example_only_if_there_is_one():
+    (tagged,) = names(['"><script>Vera</script>'])
+    for example in (tagged, None):
+        app = make_app(names, model="m", labels=["PER"], example=example)
+        with TestClient(app) as http:
+            page = http.get("/").text
+        assert ('id="example"' in page) == (example is not None)
+        assert "<script>Vera" not in page
+
+
+ORIGIN = "https://app.example"
+ASKS = {"origin": ORIGIN, "access-control-request-method": "POST"}
+ALLOWED = "access-control-allow-origin"
+
+
+@pytest.mark.parametrize(
+    ("origins", "headers", "status", "allowed"),
+    [
+        ((ORIGIN,), ASKS | {"access-control-request-headers": "content-type, x-api-key"}, 200, ORIGIN),
+        ((ORIGIN,), ASKS | {"access-control-request-headers": "authorization"}, 200, ORIGIN),
+        (("*",), ASKS, 200, "*"),
+        (("https://other.example",), ASKS, 400, None),
+        ((), ASKS, 401, None),
+    ],
+)
+def test_a_browser_may_ask_from_other_origins_if_told_so(origins, headers, status, allowed):
+    app = make_app(names, model="m", labels=["PER"], limits=RequestLimits(origins=origins), api_key="k")
+    with TestClient(app) as http:
+        preflight = http.options("/extract", headers=headers)
+        assert preflight.status_code == status
+        assert preflight.headers.get(ALLOWED) == allowed
+        assert preflight.headers["x-request-id"]
+        response = http.post("/extract", json={"text": "Vera"}, headers={"origin": ORIGIN, "x-api-key": "k"})
+        assert response.status_code == 200
+        assert response.headers.get(ALLOWED) == allowed
+        refused = http.post("/extract", json={"text": "Vera"}, headers={"origin": ORIGIN})
+        assert refused.status_code == 401, "an origin is no key"
+        assert refused.headers.get(ALLOWED) == allowed, "so that the page can read why"
+        if allowed == ORIGIN:
+            assert preflight.headers["access-control-allow-headers"].lower().count("x-api-key") == 1
+            assert "x-request-id" in response.headers["access-control-expose-headers"].lower()
+
+
+@pytest.mark.parametrize("origin", ["app.example", "https://app.example/path", "runs/quickstart/1", "null"])
+def test_what_is_no_origin_is_refused(origin, capsys):
+    assert main(["serve", "--cors", ORIGIN, origin]) == 2
+    assert f"--cors {origin} is not an origin" in capsys.readouterr().err
 
 
 def test_health_says_what_is_served():

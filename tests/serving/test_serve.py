@@ -107,6 +107,11 @@ def find(page, text):
     """Enters a text into the page; what the page says then."""
     page.run(f"document.getElementById('text').value = {json.dumps(text)}")
     page.run("document.getElementById('go').click()")
+    return wait_for_status(page)
+
+
+def wait_for_status(page):
+    """What the page says once it has its answer."""
     for _ in range(200):
         if page.run("!document.getElementById('go').disabled"):
             return page.run("document.getElementById('status').textContent")
@@ -128,7 +133,7 @@ def test_the_page_in_a_browser(checkpoint, tmp_path):
         assert find(page, hostile) == f"{len(found)} entities"
         marks = "[...document.querySelectorAll('#result mark')]"
         shown = page.run(f"{marks}.map(m => [m.firstChild.data, ...[...m.children].map(c => c.textContent)])")
-        assert shown == [[e["text"], e["label"], f"{e['score']:.2f}"] for e in found]
+        assert shown == [[e["text"], e["label"], f"{e['score']:.3f}"] for e in found]
         assert page.run(f"{marks}.forEach(m => m.replaceWith(m.firstChild));"
                         "document.getElementById('result').textContent") == hostile  # fmt: skip
         assert page.run("document.title") == "Find entities"
@@ -140,9 +145,41 @@ def test_the_page_in_a_browser(checkpoint, tmp_path):
             assert page.run("document.documentElement.scrollWidth") <= width
         elsewhere = [c for c in page.complaints() if not str(c).startswith(address)]
         assert elsewhere == []
-        # A refusal is told.
+        # A refusal is told, and leaves no result of another text.
         assert "more than 2,000" in find(page, "x" * 3000)
+        hidden = "[document.getElementById('result').hidden, document.getElementById('found').hidden]"
+        assert page.run(hidden) == [True, True]
         assert page.run("document.getElementById('status').className") == "error"
+        assert find(page, " ") == "Type a text first."
+        assert page.run(hidden) == [True, True]
+
+
+@pytest.mark.slow
+def test_an_example_is_one_click_away_and_a_phone_shows_whole_words(checkpoint, tmp_path):
+    with served(checkpoint) as (_, address), chromium() as page:
+        page.resize(390, 800, phone=True)
+        visit(page, address)
+        assert page.run("getComputedStyle(document.getElementById('result')).display") == "none"
+        assert page.run("document.getElementById('go').textContent") == "Find entities"
+        page.run("document.getElementById('example').click()")
+        text = page.run("document.getElementById('text').value")
+        assert re.fullmatch(r"\d+ entities|1 entity", wait_for_status(page))
+        assert page.run("document.getElementById('result').textContent").startswith(text.split()[0])
+        # No cell of type, characters or score has more than one line.
+        cells = "[...document.querySelectorAll('#table td, #table thead th')]"
+        assert set(page.run(f"{cells}.map(cell => getComputedStyle(cell).whiteSpace)")) == {"nowrap"}
+        assert page.run("document.documentElement.scrollWidth") <= 390
+        scores = page.run("[...document.querySelectorAll('#table td:nth-child(3)')].map(c => c.textContent)")
+        assert all(re.fullmatch(r"\d\.\d{3}", score) for score in scores)
+        light = page.run("getComputedStyle(document.documentElement).backgroundColor")
+        page(
+            "Emulation.setEmulatedMedia",
+            media="screen",
+            features=[{"name": "prefers-color-scheme", "value": "dark"}],
+        )
+        assert light == "rgb(255, 255, 255)"
+        assert page.run("getComputedStyle(document.documentElement).backgroundColor") == "rgb(17, 24, 32)"
+        page.picture(tmp_path / "dark.png", whole=True)
 
 
 @pytest.mark.slow

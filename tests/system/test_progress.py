@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def place(tmp_path_factory, llama):
 def command(place, monkeypatch, capsys):
     """Runs a command and returns what it wrote to standard output and error."""
     monkeypatch.chdir(place)
+    monkeypatch.setattr(progress, "SLOW", 300.0)  # however busy the machine is
 
     def run(*words):
         capsys.readouterr()
@@ -54,12 +56,12 @@ def command(place, monkeypatch, capsys):
 
 def test_stages_in_a_log_file(command):
     said = command("fit", "--config", "small.yaml").out
-    assert STAGES.findall(said) == ["Reading", "Reading", "Tokenising", "Loading", "Checking"]
+    assert STAGES.findall(said) == ["Reading", "Reading", "Tokenising", "Loading"]
     assert "Tokenising 34 sentences ..." in said
     assert [line.split()[0] for line in said.splitlines() if re.match(r" +\d/2 ", line)] == ["1/2", "2/2"]
     assert "Best epoch: " in said
     assert "next: ner-lightning test" in said
-    stages = ["Reading", "Tokenising", "Loading", "Checking"]
+    stages = ["Reading", "Tokenising", "Loading"]
     assert STAGES.findall(command("test").out) == [*stages, "Testing"]
     assert STAGES.findall(command("validate").out) == [*stages, "Validating"]
 
@@ -67,7 +69,7 @@ def test_stages_in_a_log_file(command):
 def test_the_result_of_predict_stays_alone_on_standard_output(command):
     said = command("predict", "--text", "Vera Holt left Lima .")
     assert said.out.count("\n") == 1
-    assert STAGES.findall(said.err) == ["Loading", "Checking", "Tagging"]
+    assert STAGES.findall(said.err) == ["Loading", "Tagging"]
 
 
 def test_long_loops_say_how_far_they_are(command, monkeypatch):
@@ -120,39 +122,59 @@ def test_only_the_first_of_several_ranks_speaks(monkeypatch, capsys):
     ]
 
 
+def in_terminal(folder, *words, env=None):
+    """What a command writes to a terminal."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, 100))  # a bar in no columns is not drawn
+    command = [sys.executable, "-m", "ner_lightning", *words]
+    streams = {"stdin": subprocess.DEVNULL, "stdout": theirs, "stderr": theirs}
+    child = subprocess.Popen(command, env=env, cwd=folder, **streams)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # the child has closed its end
+            break
+        seen += part
+    os.close(ours)
+    assert child.wait(timeout=60) == 0, seen[-3000:]
+    return seen.decode()
+
+
 @pytest.mark.slow
 def test_bars_in_a_terminal(place, llama, tmp_path):
     with HubServer() as hub:
         files = {path.name: path.read_bytes() for path in llama.iterdir()}
         hub.add_repo("models", "lab/tiny", files)
-        ours, theirs = pty.openpty()
-        termios.tcsetwinsize(theirs, (40, 100))  # a bar in no columns is not drawn
         env = hub.env(tmp_path / "home", NETRC=str(tmp_path / "netrc"))
         del env["HF_HUB_DISABLE_PROGRESS_BARS"]
         words = ["fit", "--config", str(place / "small.yaml"), "--model.backbone", "lab/tiny"]
-        child = subprocess.Popen(
-            [sys.executable, "-m", "ner_lightning", *words],
-            env=env,
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            stdout=theirs,
-            stderr=theirs,
-        )
-        os.close(theirs)
-        seen = b""
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # the child has closed its end
-                break
-            seen += part
-        os.close(ours)
-        assert child.wait(timeout=60) == 0, seen[-3000:]
-    text = seen.decode()
+        text = in_terminal(tmp_path, *words, env=env)
     assert "Loading lab/tiny, downloading what the cache lacks ..." in text
-    assert re.search(r"model.safetensors: +100%", text), "the download had no bar"
+    assert re.search(r"model.safetensors: +\d+%", text), "the download had no bar"
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)  # without colours and moves
     assert re.search(r"epoch +loss +ce +crf +val loss", plain), "the live table had no head"
     assert re.search(r"step 8 of 8 · best F1 0\.\d{4}", plain)
     assert not re.search(r"Warning|Traceback", text)
     Path(tmp_path / "terminal.txt").write_text(text, encoding="utf-8")
+
+
+def test_a_stage_is_named_only_if_it_is_slow(caplog, monkeypatch):
+    caplog.set_level("INFO", logger="ner_lightning")
+    with progress.stage_if_slow("quick"):
+        pass
+    assert caplog.messages == []
+    monkeypatch.setattr(progress, "SLOW", 0.01)
+    with progress.stage_if_slow("slow"):
+        time.sleep(0.2)
+    assert caplog.messages == ["slow"]
+
+
+@pytest.mark.slow
+def test_no_bar_stays_in_a_terminal(command, place):
+    text = in_terminal(place, "test")
+    assert "Testing DataLoader 0: 100%" in text
+    lines = re.sub(r"[^\n]*\r(?!\n)", "", text).splitlines()  # what is left of each line
+    assert not [line for line in lines if "%|" in line]
+    assert any(line.startswith("test entities") for line in lines)

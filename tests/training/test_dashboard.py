@@ -1,7 +1,6 @@
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -256,7 +255,7 @@ def test_text_of_the_data_is_logged_only_if_asked_for(runs):
 )
 def test_only_the_bundled_sample_is_public_unless_told_otherwise(choice, data, may):
     given = dict.fromkeys(("source", "train", "valid", "test")) | data
-    assert may_log_text(choice, SimpleNamespace(**given)) == may
+    assert may_log_text(choice, given) == may
 
 
 def test_data_and_model_are_artifacts_by_reference(offline, other, runs, corpus):

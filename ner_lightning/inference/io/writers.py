@@ -19,7 +19,7 @@ from ner_lightning.data.readers.record import Record
 from ner_lightning.data.schemes import OUTSIDE
 from ner_lightning.inference.io import preannotations
 from ner_lightning.inference.result import OVERLAPS, Entity, Tagged
-from ner_lightning.system.terminal import printable
+from ner_lightning.system.terminal import dim, printable
 
 ORIGIN = ("file", "line", "id")
 SEPARATOR = "; "  # between the entities of a type, in a cell of the wide table
@@ -64,8 +64,8 @@ def writer(
     if format == "conll":
         return Writer(conll_rows)
     if format == "text":
-        colors = {name: _COLORS[index % len(_COLORS)] for index, name in enumerate(types)}
-        return Writer(lambda record, tagged: marked(tagged, colors if color else {}) + "\n" + beside(tagged))
+        colors = colors_of(types) if color else {}
+        return Writer(lambda record, tagged: marked(tagged, colors) + "\n" + beside(tagged))
     if format == "csv":
         if wide:
             columns = [*ORIGIN, "text", *types]
@@ -147,21 +147,28 @@ def conll_rows(record: Record, tagged: Tagged) -> str:
     return "".join(line + "\n" for line in lines)
 
 
+def colors_of(types: Sequence[str]) -> dict[str, int]:
+    """The ANSI colour of each type."""
+    return {name: _COLORS[index % len(_COLORS)] for index, name in enumerate(types)}
+
+
 def marked(tagged: Tagged, colors: dict[str, int]) -> str:
     """A text with its entities in brackets, as in `[PER Vera Lindqvist] left`.
 
     Args:
         tagged: the text.
-        colors: the ANSI colour of each type; entities of other types are not coloured.
+        colors: the ANSI colour of each type, in which an entity also has its score; other types have neither.
     """
     parts = []
     done = 0
     for entity in tagged.entities:
-        inside = f"[{printable(entity.label)} {_shown(entity.text)}]"
+        inside = f"{printable(entity.label)} {_shown(entity.text)}"
         color = colors.get(entity.label)
         parts += [
             _shown(tagged.text[done : entity.start]),
-            inside if color is None else f"\x1b[{color}m{inside}\x1b[0m",
+            f"[{inside}]"
+            if color is None
+            else f"\x1b[{color}m[{inside} {dim(f'{entity.score:.3f}')}]\x1b[0m",
         ]
         done = entity.end
     return "".join([*parts, _shown(tagged.text[done:])])

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from ner_lightning.data.sources import SAMPLE
+from ner_lightning.data.sources import is_bundled
 
 LogText = Literal["never", "bundled", "always"]
 """`never`; of the `bundled` sample alone; or `always`."""
@@ -15,6 +15,4 @@ def may_log_text(choice: LogText, data: Any) -> bool:
         choice: the option `log_text`.
         data: the options of the data, as a data module takes them.
     """
-    own = (data.source, data.train, data.valid, data.test)
-    bundled = data.dataset == SAMPLE and all(part is None for part in own)
-    return choice == "always" or (choice == "bundled" and bundled)
+    return choice == "always" or (choice == "bundled" and is_bundled(data))

@@ -327,7 +327,9 @@ def test_marked_text(predict, tagger, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert "\x1b[" in predict("--text", TEXTS[0]).out
+    shown = predict("--text", TEXTS[0]).out
+    for entity in tagged.entities:  # the score is faint
+        assert f"[{entity.label} {entity.text} \x1b[2m{entity.score:.3f}\x1b[22m]\x1b[0m" in shown
     monkeypatch.setenv("NO_COLOR", "1")
     assert predict("--text", TEXTS[0]).out == said
 

@@ -1,0 +1,110 @@
+"""Config files of a command line: found by name, read, and their errors with file and line."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from textwrap import shorten
+from typing import Any, NamedTuple
+
+import yaml
+
+from ner_lightning.commands.options import peek, take
+from ner_lightning.errors import UserError
+from ner_lightning.runs.shipped import names, shipped, shipped_config
+
+CONFIG = ("--config", "-c")
+
+
+class Key(NamedTuple):
+    """A key of a config file, and the line in which it stands, from 1."""
+
+    name: str
+    line: int
+
+
+def config_files(words: list[str]) -> list[str]:
+    """The config files that a command line names."""
+    rest = list(words)
+    return [file for option in CONFIG for _ in words if (file := take(rest, option)) is not None]
+
+
+def with_run_name(words: list[str]) -> list[str]:
+    """Names the run after its first config file unless told otherwise."""
+    config = peek(words, "--config") or peek(words, "-c")
+    if config is None or peek(words, "--name") is not None:
+        return words
+    return [f"--name={Path(config).stem}", *words]  # in front, so that the file's own name wins
+
+
+def find_configs(args: Sequence[str]) -> list[str]:
+    """A command line whose shipped configs are found by name from any folder.
+
+    Raises:
+        UserError: a config file does not exist, is not UTF-8, not YAML, or holds something other than
+            options; the parser would name neither file nor line.
+    """
+    words = [shipped(word) for word in args]
+    for index, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option in CONFIG and equals:
+            words[index] = f"{option}={shipped_config(value)}"
+        elif option in CONFIG and index + 1 < len(words):
+            words[index + 1] = shipped_config(words[index + 1])
+    for file in config_files(words):
+        if ":" in file:  # YAML itself may stand there
+            continue
+        if Path(file).is_file():
+            read_config(file)
+        elif not Path(file).exists():  # otherwise it may be a pipe
+            raise UserError(f"--config {file}: there is no such file; {_similar(file)}")
+    return words
+
+
+def _similar(file: str) -> str:
+    name = file.removeprefix("configs/").removesuffix(".yaml")
+    close = difflib.get_close_matches(name, names(), n=1, cutoff=0.7)
+    listed = "`ner-lightning configs` lists those that are shipped"
+    return f"did you mean configs/{close[0]}.yaml? {listed}" if close else listed
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Reads a config file.
+
+    Raises:
+        UserError: it is not UTF-8, not YAML, or holds something other than options.
+    """
+    try:
+        content: Any = yaml.safe_load(_text(path))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        position = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or "it holds a character that YAML does not allow"
+        raise UserError(f"--config {path}{position}: not YAML: {problem}") from None
+    if not isinstance(content, dict):
+        found = "is empty" if content is None else f"holds {shorten(str(content), 40, placeholder=' ...')!r}"
+        raise UserError(
+            f"--config {path} {found}; it must hold options, such as\nmodel:\n  attention: causal"
+        )
+    for name in ("trainer", "model", "data"):
+        if not isinstance(content.get(name, {}), dict):
+            raise UserError(f"--config {path}: {name} must hold options, each on a line of its own below it")
+    return content
+
+
+def keys_of(path: str | Path) -> Iterator[Key]:
+    """The keys of a config file that `read_config` accepts, each after those that it is below."""
+    yield from _keys(yaml.compose(_text(path)), "")
+
+
+def _keys(node: yaml.Node | None, above: str) -> Iterator[Key]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                yield Key(above + key.value, key.start_mark.line + 1)
+                yield from _keys(value, f"{above}{key.value}.")
+
+
+def _text(path: str | Path) -> str:
+    from ner_lightning.data.sentence import read_lines
+
+    return "\n".join(read_lines(path))
