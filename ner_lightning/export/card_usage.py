@@ -6,7 +6,7 @@ from typing import Any
 from ner_lightning.analysis.render.blocks import Block, Code, Heading, Items, Text
 from ner_lightning.data.pretrained import PACKAGE_PREFIX
 from ner_lightning.export.card_metadata import HERE
-from ner_lightning.inference.loading import ADAPTER, MERGED, ONNX
+from ner_lightning.inference.tagger_files import ADAPTER, MERGED, ONNX
 
 
 def use(manifest: Mapping[str, Any], *, loads: bool, spaces: bool) -> Iterator[Block]:

@@ -14,23 +14,18 @@ from ner_lightning.export.card import model_card
 from ner_lightning.export.card_metadata import public_name
 from ner_lightning.export.dequantized import compare
 from ner_lightning.export.facts import facts
-from ner_lightning.inference.loading import (
-    ADAPTER,
-    CHECKPOINT,
-    FORMAT,
-    MANIFEST,
-    MERGED,
-    ONNX,
-    TaggerFiles,
-    find,
-)
+from ner_lightning.inference.engines.choice import OPENVINO
+from ner_lightning.inference.engines.packages import require
+from ner_lightning.inference.engines.timing import measure_engines
+from ner_lightning.inference.loading import FORMAT, MANIFEST, find
+from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, MERGED, ONNX, TaggerFiles
 from ner_lightning.runs.folder import run_of
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.plain_settings import plain
 from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import PositiveFloat, check
 
-Format = Literal["merged", "adapter", "onnx"]
+Format = Literal["merged", "adapter", "onnx", "openvino"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -50,7 +45,8 @@ def export(
     Args:
         run: a run folder, a checkpoint or an exported folder; None: the last run.
         output: the folder to write, which must be missing or empty.
-        format: `merged` (backbone with its adapters merged), `adapter` (only what was trained) or `onnx`.
+        format: `merged` (backbone with its adapters merged), `adapter` (only what was trained), `onnx`, or
+            `openvino` (as merged, with a graph for OpenVINO beside it).
         dtype: of a merged backbone; `auto` is the precision that it was trained to run in.
         temperature: scores are divided by it before they become probabilities; None: as it is.
         root: the folder of runs, for None.
@@ -77,9 +73,12 @@ def export(
     stage(f"Writing {output} ...")
     with _draft_of(output) as draft:
         loads = exported_weights.write(tagger, files, draft, manifest)
-        if format == MERGED and dequantizes:
+        if manifest["form"] == MERGED and dequantizes:
             manifest["about"]["dequantized"] = compare(files, encoder, tagger)
         spaces = exported_tokenizer.write(encoder, draft)
+        if "engines" in manifest:
+            (draft / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
+            manifest["engines"] = measure_engines(draft, trust=trust)
         card = model_card(manifest, output.name, loads=loads, spaces=spaces)
         (draft / "README.md").write_text(card, encoding="utf-8")
         (draft / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
@@ -124,8 +123,10 @@ def _check_format(files: TaggerFiles, format: Format, dtype: Precision) -> None:
             f"{files.path} is an ensemble, and an exported folder holds a single model; "
             "export a member, or use the ensemble itself with `predict` and `serve`"
         )
-    if dtype != "auto" and format != MERGED:
-        raise UserError(f"--dtype is for --format merged; {format} keeps fp32")
+    if dtype != "auto" and format not in (MERGED, OPENVINO):
+        raise UserError(f"--dtype is for --format merged and openvino; {format} keeps fp32")
+    if format == OPENVINO:
+        require("OpenVINO", "openvino", "openvino")
     if format == ADAPTER and not files.settings["freeze_backbone"]:
         raise UserError("the whole backbone was trained, so there is no adapter; use --format merged")
 
@@ -149,7 +150,7 @@ def _manifest(
     training = run_of(files.path) if files.form == CHECKPOINT else None
     return {
         "format": FORMAT,
-        "form": format,
+        "form": MERGED if format == OPENVINO else format,
         "types": list(files.types),
         "encoding": plain(files.encoding),
         "bf16": bf16 and format != ONNX,
@@ -158,4 +159,5 @@ def _manifest(
         "origin": origin,
         "versions": package_versions(),
         "about": dict(files.about or facts(training.path if training else None)),
+        **({"engines": {}} if format == OPENVINO else {}),
     }

@@ -12,7 +12,8 @@ from ner_lightning.errors import UserError
 from ner_lightning.export.card_metadata import HERE
 from ner_lightning.export.exported_folder import Format, export, manifest_text
 from ner_lightning.inference.hub import is_repo_id
-from ner_lightning.inference.loading import ADAPTER, MANIFEST, is_exported
+from ner_lightning.inference.loading import MANIFEST, is_exported
+from ner_lightning.inference.tagger_files import ADAPTER
 from ner_lightning.system.hub_errors import upload_errors_explained
 
 CARD = "README.md"

@@ -11,9 +11,11 @@ from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.errors import UserError
 from ner_lightning.inference import hub, loading, scoring
 from ner_lightning.inference.arguments import checked_documents, checked_texts
+from ner_lightning.inference.engines.choice import EngineName, place
 from ner_lightning.inference.result import Tagged, join
 from ner_lightning.inference.scoring import Wanted
 from ner_lightning.inference.selection import CallOptions, MinScore, Overlaps, selection
+from ner_lightning.inference.tagger_files import TaggerFiles
 from ner_lightning.model.devices import chosen_device
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.system.ranges import PositiveFloat, RangeError
@@ -59,6 +61,7 @@ class NERTagger:
         root: str = "runs",
         backbone: str | None = None,
         device: str | None = None,
+        engine: EngineName = "auto",
         trust_remote_code: bool = False,
         min_score: MinScore = None,
         overlaps: Overlaps = None,
@@ -70,6 +73,7 @@ class NERTagger:
             root: the folder of runs, for None.
             backbone: where the run's backbone is now, if its folder was moved; its weights are checked.
             device: `cpu`, `cuda`, `cuda:N` or `mps`; None: a CUDA GPU if there is one, else the CPU.
+            engine: what computes: `torch`, `openvino` (of a folder with its graph) or the faster at export.
             trust_remote_code: run code that comes with the backbone, or that the run names.
             min_score: as for `NERTagger`, here and below.
             overlaps: what becomes of entities that share words.
@@ -79,7 +83,7 @@ class NERTagger:
         """
         chosen_device(device)  # which may not be there, before anything is read
         files = loading.find(run, Path(root), backbone=backbone, trust=trust_remote_code)
-        return cls.of_files(files, device, min_score=min_score, overlaps=overlaps)
+        return cls.of_files(files, device, engine, min_score=min_score, overlaps=overlaps)
 
     @classmethod
     def from_pretrained(
@@ -89,6 +93,7 @@ class NERTagger:
         revision: str | None = None,
         backbone: str | None = None,
         device: str | None = None,
+        engine: EngineName = "auto",
         trust_remote_code: bool = False,
         min_score: MinScore = None,
         overlaps: Overlaps = None,
@@ -100,6 +105,7 @@ class NERTagger:
             revision: a branch, tag or commit of the repository; None: the main branch.
             backbone: where an adapter's backbone is now, if its folder was moved; its weights are checked.
             device: `cpu`, `cuda`, `cuda:N` or `mps`; None: a CUDA GPU if there is one, else the CPU.
+            engine: as of `from_run`.
             trust_remote_code: run code that comes with the weights, or that the folder names.
             min_score: as for `NERTagger`, here and below.
             overlaps: what becomes of entities that share words.
@@ -109,15 +115,16 @@ class NERTagger:
         """
         chosen_device(device)  # before a download
         files = loading.read_folder(hub.folder_of(name, revision), backbone=backbone, trust=trust_remote_code)
-        return cls.of_files(files, device, min_score=min_score, overlaps=overlaps)
+        return cls.of_files(files, device, engine, min_score=min_score, overlaps=overlaps)
 
     @classmethod
-    def of_files(cls, files: loading.TaggerFiles, device: str | None, **selected: Any) -> "NERTagger":
+    def of_files(
+        cls, files: TaggerFiles, device: str | None, engine: EngineName = "auto", **selected: Any
+    ) -> "NERTagger":
         """Builds the tagger of files that were read; arguments as of `from_run`."""
-        if files.form == loading.ONNX and device not in (None, "cpu"):
-            raise UserError(f"--device {device}: {files.path} is an ONNX graph, which runs on the CPU")
+        where, chosen = place(files, device, engine)
         encoder = files.encoder()  # before the backbone, which frees what both read of a GGUF file
-        tagger = cls(files.build(chosen_device(device)), encoder, **selected)
+        tagger = cls(files.build(where, engine=chosen), encoder, **selected)
         tagger.temperature, tagger.path, tagger._trust = files.temperature, files.path.absolute(), files.trust
         return tagger
 
@@ -126,7 +133,7 @@ class NERTagger:
         repo_id: str,
         *,
         private: bool = False,
-        format: Literal["merged", "adapter", "onnx"] = "merged",
+        format: Literal["merged", "adapter", "onnx", "openvino"] = "merged",
     ) -> str:
         """Uploads the tagger, at its current temperature, to the Hugging Face Hub.
 

@@ -47,7 +47,9 @@ def write_known(corpus):
     """A corpus whose test set has all training sentences first, so that a fit finds entities in it."""
     folder = Path("corpus")
     folder.mkdir()
-    texts = {name: (corpus / f"{name}.txt").read_text(encoding="utf-8") for name in ("train", "valid", "test")}
+    texts = {
+        name: (corpus / f"{name}.txt").read_text(encoding="utf-8") for name in ("train", "valid", "test")
+    }
     texts["test"] = f"{texts['train']}\n{texts['test']}"
     for name, text in texts.items():
         (folder / f"{name}.txt").write_text(text, encoding="utf-8")
