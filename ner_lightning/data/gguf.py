@@ -6,6 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 @contextmanager
 def read_once(enabled: bool = True) -> Iterator[None]:
@@ -25,7 +27,19 @@ def read_once(enabled: bool = True) -> Iterator[None]:
 
     library: Any = gguf
     reader, names = library.GGUFReader, library.get_tensor_name_map
-    library.GGUFReader = lambda path: _read(reader, str(path), Path(path).stat().st_mtime_ns)
+
+    class PlainReader(reader):  # type: ignore[misc]
+        """Reads slices of a plain array: those of `numpy.memmap` take several times as long to make."""
+
+        def _get(self, offset: int, *args: Any, **kwargs: Any) -> Any:
+            mapped = self.data
+            self.data = mapped.view(np.ndarray)
+            try:
+                return super()._get(offset, *args, **kwargs)
+            finally:
+                self.data = mapped
+
+    library.GGUFReader = lambda path: _read(PlainReader, str(path), Path(path).stat().st_mtime_ns)
     library.get_tensor_name_map = lru_cache(names)
     try:
         yield

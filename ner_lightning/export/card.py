@@ -26,7 +26,7 @@ PERSONS = ("per", "pers", "person", "people")
 _FORMS = {
     "merged": "the whole model, its adapters folded into the backbone",
     "adapter": "adapters, head and CRF; the backbone is loaded separately",
-    "onnx": "backbone and head as an ONNX graph for CPUs; the CRF decodes outside the graph",
+    "onnx": "backbone and head as an ONNX graph in fp32; the CRF decodes outside the graph",
 }
 
 

@@ -63,7 +63,7 @@ def export(
     check("temperature", PositiveFloat | None, temperature)
     files = find(run, root, backbone=backbone, trust=trust)
     _check_format(files, format, dtype)
-    encoder = files.encoder()
+    encoder = files.encoder(whole=True)
     merges = format != ADAPTER
     # Adapters are merged in fp32; only the result is rounded. Weights are quantised as in training.
     dequantizes = merges and files.quantized

@@ -31,6 +31,7 @@ def write(emitter: BackboneEmitter, file: Path, *, half: bool) -> None:
     """
     require("OpenVINO", "openvino", "openvino")
     import openvino
+    from openvino._offline_transformations import apply_moc_transformations
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
@@ -43,7 +44,8 @@ def write(emitter: BackboneEmitter, file: Path, *, half: bool) -> None:
     for name, given in zip(INPUTS, model.inputs, strict=True):
         given.get_tensor().set_names({name})
         given.get_node().set_partial_shape(openvino.PartialShape([-1, -1]))
-    _transpose_down_projections(model)
+    apply_moc_transformations(model, cf=False)  # half the operations, so that it loads sooner
+    _transpose_down_projections(model)  # after that, which would undo it
     model.validate_nodes_and_infer_types()
     openvino.save_model(model, file, compress_to_fp16=half)
 

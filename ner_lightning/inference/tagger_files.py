@@ -14,6 +14,7 @@ from ner_lightning.data.positions import DEFAULT, positions
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
+from ner_lightning.data.tokenization.exported import ExportedTokenizer, is_exported_tokenizer
 from ner_lightning.inference.engines.choice import OPENVINO, TORCH
 from ner_lightning.model.build import Target, build_tagger, decoder_of
 from ner_lightning.model.checkpoint import EMITTER, check_backbone, check_names, saved_names
@@ -72,9 +73,16 @@ class TaggerFiles:
         """Whether the backbone's weights are in few bits."""
         return str(self.settings.get("quantization", "none")) != "none"
 
-    def encoder(self) -> Encoder:
-        """The encoder, from words to sub-tokens."""
+    def encoder(self, *, whole: bool = False) -> Encoder:
+        """The encoder, from words to sub-tokens.
+
+        Args:
+            whole: with transformers' tokenizer, which can also be saved; it is slower to import.
+        """
         encoding = self.encoding
+        folder = Path(self.pretrained.name)
+        if self.form in (MERGED, ONNX) and not whole and is_exported_tokenizer(folder):
+            return Encoder(ExportedTokenizer(folder), encoding)
         if self.form == CHECKPOINT:  # an export limits the length
             # A checkpoint of an earlier version may have windows longer than its backbone's positions.
             limit = positions(self.pretrained, self.trust)
