@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from ner_lightning.data.running_text import Document, from_text
 from ner_lightning.data.schemes import LabelSet
@@ -15,7 +15,7 @@ from ner_lightning.inference.engines.choice import EngineName, place
 from ner_lightning.inference.result import Tagged, join
 from ner_lightning.inference.scoring import Wanted
 from ner_lightning.inference.selection import CallOptions, MinScore, Overlaps, selection
-from ner_lightning.inference.tagger_files import TaggerFiles
+from ner_lightning.inference.tagger_files import ExportFormat, TaggerFiles
 from ner_lightning.model.devices import chosen_device
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.system.ranges import PositiveFloat, RangeError
@@ -35,8 +35,7 @@ class NERTagger:
         encoder: the encoder of its backbone.
         min_score: predict every entity of at least this probability, not those of the best tag sequence;
             a number above 0, or one for each entity type, where `*` stands for those not named.
-        overlaps: of entities that share words, `resolve` returns the most probable; `keep` also returns the
-            others, as `Tagged.overlapping`. None: `resolve`.
+        overlaps: of entities that share words, `resolve` or None returns the most probable, `keep` all.
 
     Attributes:
         path: the checkpoint or exported folder that it was loaded from, if any.
@@ -128,21 +127,13 @@ class NERTagger:
         tagger.temperature, tagger.path, tagger._trust = files.temperature, files.path.absolute(), files.trust
         return tagger
 
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        private: bool = False,
-        format: Literal["merged", "adapter", "onnx", "openvino"] = "merged",
-    ) -> str:
+    def push_to_hub(self, repo_id: str, *, private: bool = False, format: ExportFormat = "merged") -> str:
         """Uploads the tagger, at its current temperature, to the Hugging Face Hub.
-
-        A run is exported first, as by `ner-lightning export`; an exported folder is uploaded as it is.
 
         Args:
             repo_id: `org/name`; the repository is created if it does not exist.
             private: whether a repository that is created is private.
-            format: what to export a run as; see `ner-lightning export --help`.
+            format: as of `ner-lightning export`, for a run; an exported folder is uploaded as it is.
 
         Returns:
             the address of the commit.
@@ -206,8 +197,7 @@ class NERTagger:
         Args:
             texts: a text of any length, or an iterable of texts, such as a column of a data frame.
             words: instead of texts, the words of each sentence.
-            documents: with words, the number of each sentence's document, for a model with document
-                context; None: each sentence is its own document.
+            documents: of words, each sentence's document, for a model with document context; None: its own.
             marginals: also return the probability of each tag at each word.
             n_best: also return this many of the most probable tag sequences.
             min_score: as for `NERTagger`; None: the tagger's own, here and below.

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ GRAPH = "model.onnx"
 OPENVINO_GRAPH = "openvino.xml"  # its weights are in the file beside it with the suffix .bin
 CHECKPOINT, ADAPTER, MERGED, ONNX = "checkpoint", "adapter", "merged", "onnx"  # forms of a trained tagger
 MEMBERS = "members"  # the setting with the other members of an ensemble
+ExportFormat = Literal["merged", "adapter", "onnx", "openvino"]
 
 
 @dataclass(frozen=True)
