@@ -192,6 +192,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "training": bench("training speed"),
     "gpu": bench("GPU speed"),
     "prediction": bench("prediction speed"),
+    "engines": bench("engine speed"),
     "cache": bench("cache speed"),
     "crf": bench("crf speed"),
     "startup": bench("start-up"),

@@ -7,6 +7,7 @@ import annotation_rounds
 import cache_speed
 import candidate_cost
 import crf
+import engine_speed
 import gpu_speed
 import lockstep
 import measure
@@ -28,6 +29,8 @@ from untrained import write_checkpoint
 from ner_lightning.commands.main import main
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import spans
+from ner_lightning.export import exported_folder
+from ner_lightning.export.exported_folder import export
 from ner_lightning.runs.results import FIELDS, add_rows, describe_data, read_rows, row_key
 
 ROOT = Path(__file__).parent.parent
@@ -431,6 +434,26 @@ def test_prediction_speed_beside_a_pipeline(small, monkeypatch):
     assert recorded(file)["times the rate of the pipeline at its best"] > 0
 
 
+def test_engines_beside_each_other(llama, corpus, tmp_path, monkeypatch, capsys):
+    measured = {"sentence_ms": 1.0, "words_per_second": 1.0}
+    figures = {"torch": measured, "openvino": measured}
+    monkeypatch.setattr(exported_folder, "measure_engines", lambda folder, trust: figures)
+    monkeypatch.setattr(engine_speed, "SIZES", {"a batch": 60})
+    folder = export(str(write_checkpoint(tmp_path, llama)), tmp_path / "out", format="openvino")
+    file = tmp_path / "results.json"
+    few = ["--data", str(corpus), "--calls", "2", "--rounds", "2", "--record", str(file)]
+    assert engine_speed.main(["--export", str(folder), *few]) == 0
+    found = recorded(file)
+    assert found["openvino fp32: one sentence, p50, ms"] > 0
+    assert found["openvino fp32: one sentence, p99, times torch fp32"] > 0
+    assert found["openvino fp32: a batch, times as fast as torch fp32"] > 0
+    assert found["openvino fp32: words tagged as by torch fp32, percent"] == 100
+    assert found["openvino fp32: largest difference of a probability"] < 0.01
+    assert found["openvino fp32: F1"] == found["torch fp32: F1"]
+    assert "--export FOLDER --data" in read_rows(file)[0]["command"]
+    assert "| torch fp32: one sentence, p99, ms |" in results.TABLES["engines"](read_rows(file))
+
+
 def test_crf_speed(tmp_path, monkeypatch):
     threads = torch.get_num_threads()
     file = tmp_path / "results.json"
@@ -530,11 +553,13 @@ def test_the_service_under_load(small, llama, corpus, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_startup(small, monkeypatch):
+def test_startup(small, llama, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     words, file = small
-    assert startup.main([*words, "--rounds", "1"]) == 0
+    run = write_checkpoint(tmp_path, llama)
+    assert startup.main([*words, "--rounds", "1", "--predict", f"a run={run}"]) == 0
     assert recorded(file)["fit: command to first training step, seconds"] > 0
+    assert recorded(file)["predict --text, a run, seconds"] > 0
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from ner_lightning.errors import UserError
 if TYPE_CHECKING:
     from ner_lightning.commands.recipe import RecipeCLI
     from ner_lightning.data.sentence import Sentence
-    from ner_lightning.inference.loading import TaggerFiles
+    from ner_lightning.inference.tagger_files import TaggerFiles
     from ner_lightning.runs.folder import Run
 
 EXAMPLE = "configs/smollm2_conll2003.yaml"

@@ -41,8 +41,8 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError("name the folder to write: --output DIR; or where to upload it: --push org/name")
     if options.private and options.push is None:
         raise UserError("--private is for --push; leave it out, or add that")
-    if options.dtype != "auto" and options.format not in (None, "merged"):
-        raise UserError(f"--dtype is for --format merged; {options.format} keeps fp32")
+    if options.dtype != "auto" and options.format not in (None, "merged", "openvino"):
+        raise UserError(f"--dtype is for --format merged and openvino; {options.format} keeps fp32")
     if options.push is None:
         return
     from ner_lightning.export.upload import check_target
@@ -106,8 +106,9 @@ def parser(name: str = "export") -> Parser:
     add("--private", action="store_true", help="make the repository private, if it is new")
     add(
         "--format",
-        choices=("merged", "adapter", "onnx"),
-        help="merged: the whole model (default); adapter: only what was trained; onnx: a graph for CPUs",
+        choices=("merged", "adapter", "onnx", "openvino"),
+        help="merged: the whole model (default); adapter: only what was trained; openvino: merged, and a "
+        "graph that is faster on CPUs; onnx: a graph in fp32, for other programs",
     )
     add(
         "--dtype",

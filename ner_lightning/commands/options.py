@@ -5,12 +5,9 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from ner_lightning.errors import UserError
-
-if TYPE_CHECKING:
-    from ner_lightning.inference.ner_tagger import NERTagger
 
 # Suffixes of files that a report or a model could be taken for.
 REPORTS = (".html", ".htm", ".md", ".pdf", ".txt", ".json", ".csv", ".docx")
@@ -123,6 +120,15 @@ class Parser(argparse.ArgumentParser):
         """Adds where the model runs."""
         self.add_argument("--device", help="cpu, cuda, cuda:N or mps (default: a CUDA GPU if there is one)")
 
+    def add_engine(self, default: str) -> None:
+        """Adds what computes.
+
+        Args:
+            default: what was faster at what, in words.
+        """
+        text = f"what computes on the CPU; auto: what was faster at export for {default} (auto)"
+        self.add_argument("--engine", choices=("auto", "torch", "openvino"), default="auto", help=text)
+
     def add_backbone(self) -> None:
         """Adds where the backbone is now, if it is not where it was."""
         text = "where RUN's backbone is now, if its folder was moved; its weights are checked"
@@ -201,29 +207,6 @@ def check_selection(options: argparse.Namespace) -> None:
     read_min_score(options.min_score or ())
     if options.overlaps and not options.min_score:
         raise UserError("--overlaps has no effect here: it is for --min_score X; leave it out, or add that")
-
-
-def load_tagger(options: argparse.Namespace) -> "NERTagger":
-    """Loads the tagger of RUN, with the command's `--temperature`, `--min_score` and `--overlaps`.
-
-    Raises:
-        UserError: there is no such run or entity type, or its checkpoint or backbone cannot be used.
-    """
-    from ner_lightning.inference.ner_tagger import NERTagger
-    from ner_lightning.inference.selection import read_min_score, selection
-
-    tagger = NERTagger.from_run(
-        options.run,
-        root=options.runs,
-        backbone=options.backbone,
-        device=options.device,
-        trust_remote_code=options.trust_remote_code,
-    )
-    if options.temperature is not None:
-        tagger.temperature = options.temperature
-    if getattr(options, "min_score", None):
-        tagger.selection = selection(read_min_score(options.min_score), options.overlaps, tagger.labels.types)
-    return tagger
 
 
 def check_folder(option: str, value: str) -> None:

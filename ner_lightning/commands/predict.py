@@ -212,5 +212,6 @@ def parser(name: str) -> Parser:
     parser.add_selection()
     parser.add_backbone()
     parser.add_device()
+    parser.add_engine("one sentence, with --input for full batches")
     parser.add_trust()
     return parser

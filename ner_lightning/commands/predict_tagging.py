@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ner_lightning.commands.options import load_tagger
 from ner_lightning.commands.predict_checks import STANDARD_OUTPUT, output_format
+from ner_lightning.commands.tagger_loading import load_tagger
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.system.progress import stage, warn
 from ner_lightning.system.terminal import in_colour
@@ -90,12 +90,12 @@ def _of_actor(options: argparse.Namespace, number: int, temperature: float | Non
 def calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
     """The tagger at `--temperature`, or at the one that `--calibrate` finds."""
     if not options.calibrate:
-        return load_tagger(options)
+        return load_tagger(options, bulk=bool(options.input))
     from ner_lightning.data.readers.sentences import read_sentences
     from ner_lightning.data.sentence import unknown_entities, unknown_types
 
     sentences = read_sentences(options.calibrate, read_options(options, tagged=True))
-    tagger = load_tagger(options)
+    tagger = load_tagger(options, bulk=True)
     from ner_lightning.inference.calibration import calibrate
 
     types = tagger.labels.types

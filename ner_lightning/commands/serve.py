@@ -12,8 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.options import Parser, check_device, check_selection, load_tagger
+from ner_lightning.commands.options import Parser, check_device, check_selection
 from ner_lightning.commands.several_taggers import load_group
+from ner_lightning.commands.tagger_loading import load_tagger
 from ner_lightning.errors import UserError
 from ner_lightning.serving.memory import Trimmer, limit_kernel_caches
 from ner_lightning.system.child_process import cores_each
@@ -135,7 +136,7 @@ def service(options: argparse.Namespace) -> Any:
     if len(options.run) > 1 or options.group:
         return _of_several(options, limits)
     options.run = next(iter(options.run), None)
-    tagger, trim = load_tagger(options), Trimmer()
+    tagger, trim = load_tagger(options, bulk=False), Trimmer()
     text = example_text(options.run, Path(options.runs), tagger.labels.types)
     # The first call compiles kernels and reserves memory, so it is slower than others.
     tagged = tagger(text or WARM_UP)
@@ -167,6 +168,8 @@ def _of_several(options: argparse.Namespace, limits: "RequestLimits") -> Any:
         raise UserError("--temperature is for one RUN; export each with its own: `export --temperature T`")
     if options.backbone is not None:
         raise UserError("--backbone is for one RUN; export each where its backbone is")
+    if options.engine != "auto":
+        raise UserError("--engine is for one RUN; each of several takes its own")
     group, trim = load_group(options), Trimmer()
     text = made_text(group[next(iter(group))].labels.types)
     tagged = group.tag([(name, text or WARM_UP) for name in group])
@@ -241,5 +244,6 @@ def parser(name: str = "serve") -> Parser:
     parser.add_selection()
     parser.add_backbone()
     parser.add_device()
+    parser.add_engine("one sentence")
     parser.add_trust()
     return parser

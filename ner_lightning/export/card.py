@@ -27,7 +27,8 @@ REUTERS = (
 _FORMS = {
     "merged": "the whole model, its adapters folded into the backbone",
     "adapter": "adapters, head and CRF; the backbone is loaded separately",
-    "onnx": "backbone and head as an ONNX graph for CPUs; the CRF decodes outside the graph",
+    "onnx": "backbone and head as an ONNX graph in fp32, slower on CPUs than a merged model in bf16; the "
+    "CRF decodes outside the graph",
 }
 
 

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ner_lightning.analysis.render.blocks import Block, Code, Heading, Items, Text
+from ner_lightning.analysis.render.blocks import Block, Code, Heading, Items, Table, Text
 from ner_lightning.data.pretrained import PACKAGE_PREFIX
 from ner_lightning.export.card_metadata import HERE, shown_text
-from ner_lightning.inference.loading import ADAPTER, MERGED, ONNX
+from ner_lightning.inference.engines.choice import BATCH, OPENVINO, SENTENCE, TORCH
+from ner_lightning.inference.tagger_files import ADAPTER, MERGED, ONNX
 
 _SPEED = (
     "The speed of this graph beside that of the merged model in bf16 is not measured. To measure it, compare "
@@ -25,10 +26,11 @@ def use(manifest: Mapping[str, Any], *, loads: bool, spaces: bool) -> Iterator[B
     """
     yield Heading(2, "How to use it")
     text = shown_text(manifest) or "Your text."
-    extra = "[onnx]" if manifest["form"] == ONNX else ""
+    engines = manifest.get("engines")
+    extra = "[onnx]" if manifest["form"] == ONNX else "" if engines is None else "[openvino]"
     yield Code(
         f"# pip install 'ner-lightning{extra}'\n"
-        "from ner_lightning.inference.ner_tagger import NERTagger\n\n"
+        "from ner_lightning import NERTagger\n\n"
         f'tagger = NERTagger.from_pretrained("{HERE}")\n'
         f"print(tagger({_quoted(text)}).entities)"
     )
@@ -38,6 +40,8 @@ def use(manifest: Mapping[str, Any], *, loads: bool, spaces: bool) -> Iterator[B
     if manifest["form"] == ONNX:
         yield Text(_SPEED)
         yield Code(f"ner-lightning predict {HERE} --input texts.txt --output out.jsonl")
+    if engines:
+        yield from _engines(engines)
     if manifest["form"] == ADAPTER and manifest["settings"]["peft"] != "none":
         yield from _with_peft(manifest)
     if loads:
@@ -54,6 +58,17 @@ def use(manifest: Mapping[str, Any], *, loads: bool, spaces: bool) -> Iterator[B
 def _quoted(text: str) -> str:
     """A text as a string of Python."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def _engines(engines: Mapping[str, Any]) -> Iterator[Block]:
+    yield Table(
+        "Measured at export, on the machine that made this folder; `engine` of `from_pretrained` chooses",
+        ["engine", "ms for a sentence of 20 words", "words/s in full batches"],
+        [
+            [name, f"{engines[key][SENTENCE]:.1f}", f"{engines[key][BATCH]:,.0f}"]
+            for name, key in (("PyTorch", TORCH), ("OpenVINO", OPENVINO))
+        ],
+    )
 
 
 def _with_peft(manifest: Mapping[str, Any]) -> Iterator[Block]:

@@ -10,8 +10,8 @@ from ner_lightning.analysis.rows import Row, read_predictions
 from ner_lightning.data.schemes import spans
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.errors import UserError
-from ner_lightning.inference.loading import CHECKPOINT, TaggerFiles
 from ner_lightning.inference.scoring import score
+from ner_lightning.inference.tagger_files import CHECKPOINT, TaggerFiles
 from ner_lightning.metrics.from_counts import scores
 from ner_lightning.model.devices import chosen_device
 from ner_lightning.model.tagger import Tagger

@@ -14,23 +14,17 @@ from ner_lightning.export.card import model_card
 from ner_lightning.export.card_metadata import public_name
 from ner_lightning.export.dequantized import compare
 from ner_lightning.export.facts import facts
-from ner_lightning.inference.loading import (
-    ADAPTER,
-    CHECKPOINT,
-    FORMAT,
-    MANIFEST,
-    MERGED,
-    ONNX,
-    TaggerFiles,
-    find,
-)
+from ner_lightning.inference.engines.choice import OPENVINO
+from ner_lightning.inference.engines.packages import require
+from ner_lightning.inference.engines.timing import measure_engines
+from ner_lightning.inference.loading import FORMAT, MANIFEST, find
+from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, MERGED, ONNX, ExportFormat, TaggerFiles
 from ner_lightning.runs.folder import run_of
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.plain_settings import plain
 from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import PositiveFloat, check
 
-Format = Literal["merged", "adapter", "onnx"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -38,7 +32,7 @@ def export(
     run: str | None,
     output: Path,
     *,
-    format: Format = "merged",
+    format: ExportFormat = "merged",
     dtype: Precision = "auto",
     temperature: float | None = None,
     root: Path = Path("runs"),
@@ -50,7 +44,7 @@ def export(
     Args:
         run: a run folder, a checkpoint or an exported folder; None: the last run.
         output: the folder to write, which must be missing or empty.
-        format: `merged` (backbone with its adapters merged), `adapter` (only what was trained) or `onnx`.
+        format: `merged`, `adapter` (only what was trained), `onnx`, or `openvino` (merged, and a graph).
         dtype: of a merged backbone; `auto` is the precision that it was trained to run in.
         temperature: scores are divided by it before they become probabilities; None: as it is.
         root: the folder of runs, for None.
@@ -67,23 +61,30 @@ def export(
     check("temperature", PositiveFloat | None, temperature)
     files = find(run, root, backbone=backbone, trust=trust)
     _check_format(files, format, dtype)
-    encoder = files.encoder()
+    encoder = files.encoder(whole=True)
     merges = format != ADAPTER
     # Adapters are merged in fp32; only the result is rounded. Weights are quantised as in training.
     dequantizes = merges and files.quantized
     tagger = files.build("cpu", bf16=files.bf16 and dequantizes, merge=merges, dequantize=dequantizes)
-    manifest = _manifest(files, format, dtype, temperature)
-    manifest["encoding"]["max_length"] = encoder.max_length
+    manifest = _manifest(files, format, dtype, temperature, encoder.max_length)
     stage(f"Writing {output} ...")
     with _draft_of(output) as draft:
         loads = exported_weights.write(tagger, files, draft, manifest)
-        if format == MERGED and dequantizes:
+        if manifest["form"] == MERGED and dequantizes:
             manifest["about"]["dequantized"] = compare(files, encoder, tagger)
         spaces = exported_tokenizer.write(encoder, draft)
+        _measure(draft, manifest, trust)
         card = model_card(manifest, output.name, loads=loads, spaces=spaces)
         (draft / "README.md").write_text(card, encoding="utf-8")
         (draft / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
     return output
+
+
+def _measure(draft: Path, manifest: dict[str, Any], trust: bool) -> None:
+    """Adds to the manifest how fast the engines are, if there are several."""
+    if "engines" in manifest:
+        (draft / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
+        manifest["engines"] = measure_engines(draft, trust=trust)
 
 
 @contextmanager
@@ -112,7 +113,7 @@ def _check_output(output: Path) -> None:
         raise UserError(f"--output {output}: {output.parent} is not writable")
 
 
-def _check_format(files: TaggerFiles, format: Format, dtype: Precision) -> None:
+def _check_format(files: TaggerFiles, format: ExportFormat, dtype: Precision) -> None:
     if files.form == ONNX or (format == ADAPTER and files.form == MERGED):
         what = "an ONNX graph" if files.form == ONNX else "a merged model"
         raise UserError(
@@ -124,8 +125,10 @@ def _check_format(files: TaggerFiles, format: Format, dtype: Precision) -> None:
             f"{files.path} is an ensemble, and an exported folder holds a single model; "
             "export a member, or use the ensemble itself with `predict` and `serve`"
         )
-    if dtype != "auto" and format != MERGED:
-        raise UserError(f"--dtype is for --format merged; {format} keeps fp32")
+    if dtype != "auto" and format not in (MERGED, OPENVINO):
+        raise UserError(f"--dtype is for --format merged and openvino; {format} keeps fp32")
+    if format == OPENVINO:
+        require("OpenVINO", "openvino", "openvino")
     if format == ADAPTER and not files.settings["freeze_backbone"]:
         raise UserError("the whole backbone was trained, so there is no adapter; use --format merged")
 
@@ -136,7 +139,7 @@ def manifest_text(manifest: Mapping[str, Any]) -> str:
 
 
 def _manifest(
-    files: TaggerFiles, format: Format, dtype: Precision, temperature: float | None
+    files: TaggerFiles, format: ExportFormat, dtype: Precision, temperature: float | None, max_length: int
 ) -> dict[str, Any]:
     settings, origin = dict(files.settings), dict(files.origin)
     bf16 = files.bf16 if dtype == "auto" else dtype == "bfloat16"
@@ -149,13 +152,14 @@ def _manifest(
     training = run_of(files.path) if files.form == CHECKPOINT else None
     return {
         "format": FORMAT,
-        "form": format,
+        "form": MERGED if format == OPENVINO else format,
         "types": list(files.types),
-        "encoding": plain(files.encoding),
+        "encoding": plain(files.encoding) | {"max_length": max_length},
         "bf16": bf16 and format != ONNX,
         "temperature": files.temperature if temperature is None else temperature,
         "settings": settings,
         "origin": origin,
         "versions": package_versions(),
         "about": dict(files.about or facts(training.path if training else None)),
+        **({"engines": {}} if format == OPENVINO else {}),
     }

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ner_lightning.export import graph
-from ner_lightning.inference.loading import ADAPTER, ADAPTER_WEIGHTS, GRAPH, ONNX, WEIGHTS, TaggerFiles
+from ner_lightning.export import graph, openvino_graph
+from ner_lightning.inference.loading import ADAPTER_WEIGHTS, WEIGHTS
+from ner_lightning.inference.tagger_files import ADAPTER, GRAPH, ONNX, OPENVINO_GRAPH, TaggerFiles
 from ner_lightning.model.checkpoint import BACKBONE, EMITTER, saved_names
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.tagger import Tagger
@@ -26,6 +27,8 @@ def write(tagger: Tagger, files: TaggerFiles, folder: Path, manifest: Mapping[st
     elif manifest["form"] == ONNX:
         _write_graph(tagger, folder)
     else:
+        if "engines" in manifest:
+            openvino_graph.write(_emitter(tagger), folder / OPENVINO_GRAPH, half=manifest["bf16"])
         return _write_merged(tagger, files, folder, manifest["bf16"])
     return False
 

@@ -10,9 +10,10 @@ from typing import Any
 from ner_lightning.data.pretrained import is_local
 from ner_lightning.errors import UserError
 from ner_lightning.export.card_metadata import HERE
-from ner_lightning.export.exported_folder import Format, export, manifest_text
+from ner_lightning.export.exported_folder import export, manifest_text
 from ner_lightning.inference.hub import is_repo_id
-from ner_lightning.inference.loading import ADAPTER, MANIFEST, is_exported
+from ner_lightning.inference.loading import MANIFEST, is_exported
+from ner_lightning.inference.tagger_files import ADAPTER, ExportFormat
 from ner_lightning.system.hub_errors import upload_errors_explained
 
 CARD = "README.md"
@@ -36,7 +37,7 @@ def check_target(repo_id: str) -> None:
 
 
 def upload(
-    path: Path, repo_id: str, format: Format, *, private: bool, temperature: float, trust: bool = False
+    path: Path, repo_id: str, format: ExportFormat, *, private: bool, temperature: float, trust: bool = False
 ) -> str:
     """Uploads a checkpoint, exported first, or an exported folder as it is.
 

@@ -118,7 +118,7 @@ def _batch_results(
     units: Sequence[_Unit], bank: AdapterBank, options: CallOptions
 ) -> dict[tuple[int, int], SentenceResult]:
     first = units[0].request.tagger
-    device = next(first.tagger.parameters()).device
+    device = first.tagger.device
     batch = collate([unit.passage for unit in units], first.encoder.pad_id).to(device)
     owners = np.repeat([id(unit.request.tagger) for unit in units], [len(u.passage.index) for u in units])
     taggers = {id(unit.request.tagger): unit.request.tagger for unit in units}

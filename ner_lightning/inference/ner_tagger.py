@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from ner_lightning.data.running_text import Document, from_text
 from ner_lightning.data.schemes import LabelSet
@@ -11,9 +11,11 @@ from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.errors import UserError
 from ner_lightning.inference import hub, loading, scoring
 from ner_lightning.inference.arguments import checked_documents, checked_texts
+from ner_lightning.inference.engines.choice import EngineName, place
 from ner_lightning.inference.result import Tagged, join
 from ner_lightning.inference.scoring import Wanted
 from ner_lightning.inference.selection import CallOptions, MinScore, Overlaps, selection
+from ner_lightning.inference.tagger_files import ExportFormat, TaggerFiles
 from ner_lightning.model.devices import chosen_device
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.system.ranges import PositiveFloat, RangeError
@@ -33,8 +35,7 @@ class NERTagger:
         encoder: the encoder of its backbone.
         min_score: predict every entity of at least this probability, not those of the best tag sequence;
             a number above 0, or one for each entity type, where `*` stands for those not named.
-        overlaps: of entities that share words, `resolve` returns the most probable; `keep` also returns the
-            others, as `Tagged.overlapping`. None: `resolve`.
+        overlaps: of entities that share words, `resolve` or None returns the most probable, `keep` all.
 
     Attributes:
         path: the checkpoint or exported folder that it was loaded from, if any.
@@ -59,6 +60,7 @@ class NERTagger:
         root: str = "runs",
         backbone: str | None = None,
         device: str | None = None,
+        engine: EngineName = "auto",
         trust_remote_code: bool = False,
         min_score: MinScore = None,
         overlaps: Overlaps = None,
@@ -70,6 +72,7 @@ class NERTagger:
             root: the folder of runs, for None.
             backbone: where the run's backbone is now, if its folder was moved; its weights are checked.
             device: `cpu`, `cuda`, `cuda:N` or `mps`; None: a CUDA GPU if there is one, else the CPU.
+            engine: what computes: `torch`, `openvino` (of a folder with its graph) or the faster at export.
             trust_remote_code: run code that comes with the backbone, or that the run names.
             min_score: as for `NERTagger`, here and below.
             overlaps: what becomes of entities that share words.
@@ -79,7 +82,7 @@ class NERTagger:
         """
         chosen_device(device)  # which may not be there, before anything is read
         files = loading.find(run, Path(root), backbone=backbone, trust=trust_remote_code)
-        return cls.of_files(files, device, min_score=min_score, overlaps=overlaps)
+        return cls.of_files(files, device, engine, min_score=min_score, overlaps=overlaps)
 
     @classmethod
     def from_pretrained(
@@ -89,6 +92,7 @@ class NERTagger:
         revision: str | None = None,
         backbone: str | None = None,
         device: str | None = None,
+        engine: EngineName = "auto",
         trust_remote_code: bool = False,
         min_score: MinScore = None,
         overlaps: Overlaps = None,
@@ -100,6 +104,7 @@ class NERTagger:
             revision: a branch, tag or commit of the repository; None: the main branch.
             backbone: where an adapter's backbone is now, if its folder was moved; its weights are checked.
             device: `cpu`, `cuda`, `cuda:N` or `mps`; None: a CUDA GPU if there is one, else the CPU.
+            engine: as of `from_run`.
             trust_remote_code: run code that comes with the weights, or that the folder names.
             min_score: as for `NERTagger`, here and below.
             overlaps: what becomes of entities that share words.
@@ -109,33 +114,26 @@ class NERTagger:
         """
         chosen_device(device)  # before a download
         files = loading.read_folder(hub.folder_of(name, revision), backbone=backbone, trust=trust_remote_code)
-        return cls.of_files(files, device, min_score=min_score, overlaps=overlaps)
+        return cls.of_files(files, device, engine, min_score=min_score, overlaps=overlaps)
 
     @classmethod
-    def of_files(cls, files: loading.TaggerFiles, device: str | None, **selected: Any) -> "NERTagger":
+    def of_files(
+        cls, files: TaggerFiles, device: str | None, engine: EngineName = "auto", **selected: Any
+    ) -> "NERTagger":
         """Builds the tagger of files that were read; arguments as of `from_run`."""
-        if files.form == loading.ONNX and device not in (None, "cpu"):
-            raise UserError(f"--device {device}: {files.path} is an ONNX graph, which runs on the CPU")
+        where, chosen = place(files, device, engine)
         encoder = files.encoder()  # before the backbone, which frees what both read of a GGUF file
-        tagger = cls(files.build(chosen_device(device)), encoder, **selected)
+        tagger = cls(files.build(where, engine=chosen), encoder, **selected)
         tagger.temperature, tagger.path, tagger._trust = files.temperature, files.path.absolute(), files.trust
         return tagger
 
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        private: bool = False,
-        format: Literal["merged", "adapter", "onnx"] = "merged",
-    ) -> str:
+    def push_to_hub(self, repo_id: str, *, private: bool = False, format: ExportFormat = "merged") -> str:
         """Uploads the tagger, at its current temperature, to the Hugging Face Hub.
-
-        A run is exported first, as by `ner-lightning export`; an exported folder is uploaded as it is.
 
         Args:
             repo_id: `org/name`; the repository is created if it does not exist.
             private: whether a repository that is created is private.
-            format: what to export a run as; see `ner-lightning export --help`.
+            format: as of `ner-lightning export`, for a run; an exported folder is uploaded as it is.
 
         Returns:
             the address of the commit.
@@ -199,8 +197,7 @@ class NERTagger:
         Args:
             texts: a text of any length, or an iterable of texts, such as a column of a data frame.
             words: instead of texts, the words of each sentence.
-            documents: with words, the number of each sentence's document, for a model with document
-                context; None: each sentence is its own document.
+            documents: of words, each sentence's document, for a model with document context; None: its own.
             marginals: also return the probability of each tag at each word.
             n_best: also return this many of the most probable tag sequences.
             min_score: as for `NERTagger`; None: the tagger's own, here and below.

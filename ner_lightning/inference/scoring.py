@@ -59,7 +59,7 @@ def score(
     if not encoded:
         return
     dataset = EncodedDataset(encoded, encoder.pad_id)
-    device = next(tagger.parameters()).device
+    device = tagger.device
     for indices in LengthGroupedSampler(encoded, batch_size=1, tokens_per_batch=TOKENS, shuffle=False):
         batch = dataset[indices].to(device)
         with torch.inference_mode():

@@ -10,11 +10,12 @@ import torch
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.errors import UserError
-from ner_lightning.inference.loading import ADAPTER, CHECKPOINT, TaggerFiles, find
+from ner_lightning.inference.loading import find
 from ner_lightning.inference.mixed_batches import Request, tag_mixed
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.result import Tagged
 from ner_lightning.inference.selection import CallOptions, MinScore, Overlaps
+from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, TaggerFiles
 from ner_lightning.model.build import Target, build_on, load_shared, shared_part
 from ner_lightning.model.checkpoint import check_backbone, check_names, saved_names
 from ner_lightning.model.devices import chosen_device

@@ -1,5 +1,6 @@
 """Tagger: an emitter and a decoder, a whole NER model that needs no Lightning."""
 
+import torch
 from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
@@ -25,6 +26,11 @@ class Tagger(nn.Module):
     def labels(self) -> LabelSet:
         """The label set."""
         return self.decoder.labels
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs. An emitter may have no parameters, and a softmax has none."""
+        return self.decoder.start_scores.device
 
     def forward(self, batch: Batch) -> Tensor:
         """Emissions, the scores of each tag for each word. *Shape:* (B, W, C)."""

@@ -113,7 +113,12 @@ def test_the_listed_packages_are_enough(folders, tmp_path, form, row, script):
 def test_the_list_has_the_bounds_of_the_package():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    declared = set(map(str, map(Requirement, project["dependencies"] + extras["serve"] + extras["onnx"])))
-    rows = (None, "--format adapter", "--format onnx", "Parquet", "ner-lightning serve")
+    declared = set(
+        map(
+            str,
+            map(Requirement, project["dependencies"] + extras["serve"] + extras["onnx"] + extras["openvino"]),
+        )
+    )
+    rows = (None, "--format adapter", "--format openvino", "--format onnx", "Parquet", "ner-lightning serve")
     for row in rows:
         assert set(map(str, listed(row))) <= declared

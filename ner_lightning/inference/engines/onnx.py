@@ -1,6 +1,5 @@
 """GraphEmitter: runs a tagger's backbone and head as an ONNX graph, for CPUs."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -8,12 +7,10 @@ from torch import Tensor
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
+from ner_lightning.inference.engines.packages import INPUTS, OUTPUT, require
 from ner_lightning.model.emitter import Emitter
 from ner_lightning.model.tagger_settings import Pooling
 from ner_lightning.model.word_vectors import pool
-
-INPUTS, OUTPUT = ("input_ids", "attention_mask"), "logits"
-INSTALL = "pip install 'ner-lightning[onnx]'"
 
 
 class GraphEmitter(Emitter):
@@ -28,7 +25,7 @@ class GraphEmitter(Emitter):
     """
 
     def __init__(self, file: Path, pooling: Pooling) -> None:
-        require("onnxruntime")
+        require("ONNX", "onnx", "onnxruntime")
         import onnxruntime
 
         super().__init__()
@@ -51,14 +48,3 @@ class GraphEmitter(Emitter):
             [OUTPUT], {name: tensor.numpy() for name, tensor in zip(INPUTS, inputs, strict=True)}
         )
         return pool(torch.from_numpy(logits), batch, self.pooling)
-
-
-def require(*packages: str) -> None:
-    """Checks that packages are installed.
-
-    Raises:
-        UserError: some are not.
-    """
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        raise UserError(f"ONNX needs {' and '.join(missing)}, which is not installed.\nInstall: {INSTALL}")

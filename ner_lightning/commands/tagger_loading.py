@@ -1,0 +1,35 @@
+"""Loads the tagger that a command's options name."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ner_lightning.inference.ner_tagger import NERTagger
+
+
+def load_tagger(options: argparse.Namespace, *, bulk: bool) -> "NERTagger":
+    """Loads the tagger of RUN, with `--engine`, `--temperature`, `--min_score` and `--overlaps`.
+
+    Args:
+        options: the command's.
+        bulk: whether full batches matter to `--engine auto`, rather than the time for one sentence.
+
+    Raises:
+        UserError: there is no such run or entity type, or its checkpoint or backbone cannot be used.
+    """
+    # Here, not above: `--help` must not wait for torch.
+    from ner_lightning.inference.engines.choice import place
+    from ner_lightning.inference.loading import find
+    from ner_lightning.inference.ner_tagger import NERTagger
+    from ner_lightning.inference.selection import read_min_score, selection
+
+    trust = options.trust_remote_code
+    files = find(options.run, Path(options.runs), backbone=options.backbone, trust=trust)
+    _, engine = place(files, options.device, options.engine, bulk=bulk)
+    tagger = NERTagger.of_files(files, options.device, engine)
+    if options.temperature is not None:
+        tagger.temperature = options.temperature
+    if getattr(options, "min_score", None):
+        tagger.selection = selection(read_min_score(options.min_score), options.overlaps, tagger.labels.types)
+    return tagger

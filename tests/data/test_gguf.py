@@ -1,0 +1,29 @@
+"""GGUF files are read once, and by slices of a plain array."""
+
+import gguf
+import numpy as np
+
+from ner_lightning.data.gguf import forget, read_once
+
+
+def test_a_file_is_read_once_and_holds_the_same(tmp_path):
+    file = tmp_path / "small.gguf"
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_array("tokenizer.ggml.tokens", ["a", "bc", "Straße"])
+    writer.add_tensor("weight", np.arange(64, dtype=np.float32).reshape(8, 8))
+    for step in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file):
+        step()
+    writer.close()
+    before = gguf.GGUFReader
+    plain = before(file)
+    with read_once():
+        read = gguf.GGUFReader(file)
+        assert gguf.GGUFReader(file) is read
+    assert gguf.GGUFReader is before
+    forget()
+    assert {name: field.contents() for name, field in read.fields.items()} == {
+        name: field.contents() for name, field in plain.fields.items()
+    }
+    (one,), (other,) = read.tensors, plain.tensors
+    assert np.array_equal(one.data, other.data)
+    assert type(one.data) is np.ndarray, "slices of numpy.memmap are slow to make"
