@@ -18,18 +18,24 @@ def load_tagger(options: argparse.Namespace, *, bulk: bool) -> "NERTagger":
     Raises:
         UserError: there is no such run or entity type, or its checkpoint or backbone cannot be used.
     """
-    # Here, not above: `--help` must not wait for torch.
-    from ner_lightning.inference.engines.choice import place
-    from ner_lightning.inference.loading import find
-    from ner_lightning.inference.ner_tagger import NERTagger
+    # Here and below, not above: `--help` must not wait for torch.
     from ner_lightning.inference.selection import read_min_score, selection
 
-    trust = options.trust_remote_code
-    files = find(options.run, Path(options.runs), backbone=options.backbone, trust=trust)
-    _, engine = place(files, options.device, options.engine, bulk=bulk)
-    tagger = NERTagger.of_files(files, options.device, engine)
+    tagger = read_tagger(options, bulk=bulk)
     if options.temperature is not None:
         tagger.temperature = options.temperature
     if getattr(options, "min_score", None):
         tagger.selection = selection(read_min_score(options.min_score), options.overlaps, tagger.labels.types)
     return tagger
+
+
+def read_tagger(options: argparse.Namespace, *, bulk: bool) -> "NERTagger":
+    """The tagger of RUN as it was trained, on its device and engine; arguments as of `load_tagger`."""
+    from ner_lightning.inference.engines.choice import place
+    from ner_lightning.inference.loading import find
+    from ner_lightning.inference.ner_tagger import NERTagger
+
+    trust = options.trust_remote_code
+    files = find(options.run, Path(options.runs), backbone=options.backbone, trust=trust)
+    _, engine = place(files, options.device, options.engine, bulk=bulk)
+    return NERTagger.of_files(files, options.device, engine)

@@ -11,10 +11,10 @@ import taggers
 import torch
 from untrained import write_checkpoint
 
+from ner_lightning.commands import tagger_loading
 from ner_lightning.commands.main import main
 from ner_lightning.inference import bulk, ray_actors
 from ner_lightning.inference.io.resumable import ResumableOutput
-from ner_lightning.inference.ner_tagger import NERTagger
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning"
@@ -45,7 +45,7 @@ def predict(llama, tmp_path, monkeypatch, capsys):
 def alone(llama, monkeypatch):
     """One tagger in this process."""
     tagger = taggers.random_tagger(llama)
-    monkeypatch.setattr(NERTagger, "from_run", lambda *args, **kwargs: tagger)
+    monkeypatch.setattr(tagger_loading, "read_tagger", lambda *args, **kwargs: tagger)
 
 
 @pytest.mark.usefixtures("alone")

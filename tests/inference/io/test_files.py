@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import taggers
 
+from ner_lightning.commands import tagger_loading
 from ner_lightning.commands.main import main
 from ner_lightning.data.readers import docbin, text_lines
 from ner_lightning.data.readers.files import Inputs
@@ -23,7 +24,6 @@ from ner_lightning.data.running_text import from_text, from_words
 from ner_lightning.inference import bulk
 from ner_lightning.inference.io import columnar
 from ner_lightning.inference.io.writers import marked
-from ner_lightning.inference.ner_tagger import NERTagger
 
 TEXTS = ["Vera Holt left Lima.", 'Okoro, of "Tollan Inc.", won\t6-4!', "Nobody in Oslo answered."]
 
@@ -37,7 +37,7 @@ def tagger(llama):
 def predict(tagger, tmp_path, monkeypatch, capsys):
     """Runs the command in an empty folder with a random tagger; returns what it says."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(NERTagger, "from_run", lambda *args, **kwargs: tagger)
+    monkeypatch.setattr(tagger_loading, "read_tagger", lambda *args, **kwargs: tagger)
     tagger.temperature = 1.0
 
     def call(*words, code=0):
@@ -143,13 +143,13 @@ def test_the_speed_is_that_of_tagging_alone(predict, tagger, monkeypatch):
         time.sleep(0.5)
         return tagger
 
-    monkeypatch.setattr(NERTagger, "from_run", slow)
+    monkeypatch.setattr(tagger_loading, "read_tagger", slow)
     texts = taggers.texts() * 3
     Path("a.txt").write_text("\n".join(texts), encoding="utf-8")
     said = predict("--input", "a.txt", "--output", "out.jsonl").err
     words, loading = re.search(r", ([\d,]+) words, .*; loaded in ([\d.]+) s\)", said).groups()
     assert float(loading) >= 0.5
-    monkeypatch.setattr(NERTagger, "from_run", lambda *args, **kwargs: tagger)
+    monkeypatch.setattr(tagger_loading, "read_tagger", lambda *args, **kwargs: tagger)
     clock = iter(range(0, 10**6, 7))  # seconds
     monkeypatch.setattr(bulk.time, "monotonic", lambda: next(clock))
     said = predict("--input", "a.txt", "--output", "other.jsonl").err

@@ -7,10 +7,10 @@ import label_studio
 import pytest
 import taggers
 
+from ner_lightning.commands import tagger_loading
 from ner_lightning.commands.main import main
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import spans
-from ner_lightning.inference.ner_tagger import NERTagger
 
 TEXTS = ["Vera Holt left Lima.", 'Okoro 🙂, of "Tollan Inc.", won 6-4!', "Nobody in Oslo answered."]
 
@@ -19,7 +19,7 @@ TEXTS = ["Vera Holt left Lima.", 'Okoro 🙂, of "Tollan Inc.", won 6-4!', "Nobo
 def tagger(llama, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = taggers.random_tagger(llama)
-    monkeypatch.setattr(NERTagger, "from_run", lambda *args, **kwargs: made)
+    monkeypatch.setattr(tagger_loading, "read_tagger", lambda *args, **kwargs: made)
     Path("in.txt").write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
     return made
 
