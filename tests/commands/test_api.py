@@ -50,9 +50,9 @@ def test_train_and_evaluate(folder, overrides, capsys):
     assert len(tagger("Vera Lindqvist joined Halden Bank in Trondheim .").entities) == 3
     page = run.report()
     assert page == run.path / "report.html"
-    whole = page.read_text(encoding="utf-8")
-    assert "recipe/1" in whole
-    assert len(run.report(text=False).read_text(encoding="utf-8")) < len(whole)
+    assert "recipe/1" in page.read_text(encoding="utf-8")
+    page.unlink()
+    assert run.report(text=False).is_file()
     few = evaluate(split="valid", overrides={"data.limits.valid": 1})  # of the last run
     assert few["val/by_type"]["MISC"]["gold"] < run.metrics["val/by_type"]["MISC"]["gold"]
 
