@@ -7,6 +7,7 @@ import annotation_rounds
 import cache_speed
 import candidate_cost
 import crf
+import draw_curve
 import engine_speed
 import gpu_speed
 import lockstep
@@ -490,6 +491,10 @@ def test_gpu_speed_runs_without_one(corpus, llama, tmp_path, monkeypatch):
     assert found["fit, the budget, an epoch, seconds"] > 0
     assert found["fit, the budget, times run_ner, batches of 32"] > 0
     assert any(name.startswith("fit, the budget, profiled:") for name in found)
+
+
+def test_the_learning_curve_is_that_of_the_rows():
+    assert draw_curve.PICTURE.read_text(encoding="utf-8") == draw_curve.picture()
 
 
 def test_a_part_that_fails_costs_no_other(corpus, llama, tmp_path, monkeypatch, capsys):
