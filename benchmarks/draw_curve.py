@@ -1,4 +1,4 @@
-"""Draws the learning curve of docs/how-much-data.md from the recorded rows: python benchmarks/draw_curve.py."""
+"""Draws docs/learning-curve.svg from the recorded rows: python benchmarks/draw_curve.py."""
 
 import sys
 from pathlib import Path
