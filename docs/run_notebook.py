@@ -24,9 +24,22 @@ def main() -> int:
         for cell in notebook.cells:
             cell.metadata = {}
             if cell.cell_type == "code":
-                cell.outputs = anonymous(cell.outputs, folder)
+                cell.outputs = anonymous(tidy(cell.outputs), folder)
     nbformat.write(notebook, NOTEBOOK)
     return 0
+
+
+def tidy(outputs: list[Any]) -> list[Any]:
+    """Outputs with their consecutive prints as one, without what goes to standard error."""
+    tidied: list[Any] = []
+    for output in outputs:
+        if output.get("name") == "stderr":
+            continue
+        if tidied and output.get("name") == tidied[-1].get("name") == "stdout":
+            tidied[-1]["text"] += output["text"]
+        else:
+            tidied.append(output)
+    return tidied
 
 
 def anonymous(value: Any, folder: str) -> Any:
