@@ -1,4 +1,4 @@
-"""The README's picture: texts, types and places as `predict` wrote them."""
+"""The pictures of the docs: texts with entities, and the curves of the dashboard."""
 
 import json
 import re
@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import draw_entities
+import draw_panels
 
 ROOT = Path(__file__).parent.parent
 RECORD = {
@@ -43,3 +44,23 @@ def test_the_readme_shows_what_its_code_prints():
         assert drawn[drawn.index(name) + 1] == kind
         assert name in re.search(r'tagger\("(.*?)"\)', readme)[1]
         assert 0 < float(score) <= 1
+
+
+def test_the_curves_of_the_dashboard_are_drawn_from_the_files_of_runs(tmp_path):
+    for seed in (1, 2):
+        (tmp_path / str(seed)).mkdir()
+        lines = ["step,val/f1,train/loss,val/f1/PER,lr/head", "1,,2.0,,0.1", f"2,0.{seed},1.0,0.5,0.2"]
+        (tmp_path / str(seed) / "metrics.csv").write_text("\n".join(lines), encoding="utf-8")
+    runs = [draw_panels.read(tmp_path / str(seed)) for seed in (1, 2)]
+    figure = draw_panels.panels(runs)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == [
+        "Quality: F1",
+        "By type: F1",
+        "Optimisation: Loss, and its parts",
+        "Optimisation: Learning rates",
+    ]
+    assert [len(axes.lines) for axes in figure.axes] == [2, 2, 2, 2]
+    assert figure.axes[0].lines[1].get_xydata().tolist() == [[2.0, 0.2]]
+    assert draw_panels.main([str(tmp_path / "p.svg"), str(tmp_path / "1")]) == 0
+    ElementTree.parse(tmp_path / "p.svg")
