@@ -11,7 +11,7 @@ COPY constraints.txt ./
 RUN /opt/venv/bin/pip install --constraint constraints.txt --extra-index-url https://download.pytorch.org/whl/cpu torch
 # What docs/export.md lists for serving; nothing that only training needs.
 RUN /opt/venv/bin/pip install --constraint constraints.txt \
-    transformers peft onnxruntime fastapi starlette uvicorn h11 prometheus_client
+    transformers peft onnxruntime openvino fastapi starlette uvicorn h11 prometheus_client
 COPY pyproject.toml README.md LICENSE ./
 COPY configs configs
 COPY ner_lightning ner_lightning

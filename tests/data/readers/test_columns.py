@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ner_lightning.data.readers.columns import write_conll
@@ -83,6 +83,8 @@ def test_written_columns_read_back(tmp_path_factory, sentences):
 
 @given(data())
 def test_written_words_read_back_untagged(tmp_path_factory, sentences):
+    # A file that begins with such a word, alone on its line, is told from JSON and UTF-16 by nobody.
+    assume(sentences[0].words[0][0] not in "[{\0")
     path = tmp_path_factory.mktemp("x") / "x.conll"
     write_conll(path, iter(sentences))
     expected = [Sentence(s.words, None, s.document) for s in sentences]
