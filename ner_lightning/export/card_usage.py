@@ -11,9 +11,10 @@ from ner_lightning.inference.engines.choice import BATCH, OPENVINO, SENTENCE, TO
 from ner_lightning.inference.tagger_files import ADAPTER, MERGED, ONNX
 
 _SPEED = (
-    "Beside the merged model in bf16, the ONNX graph of a tagger of 135M parameters took as long for one sentence "
-    "(0.98 times) and had 0.39 of the words/s in full batches, on two cores with bf16 instructions. This one was "
-    "not measured: compare the words/s that this command prints for it and for an export with --format merged:"
+    "Beside the merged model in bf16, the ONNX graph of a tagger of 135M parameters took as long for one "
+    "sentence (0.98 times) and had 0.39 of the words/s in full batches, on two cores with bf16 instructions. "
+    "This one was not measured: compare the words/s that this command prints for it and for an export with "
+    "--format merged:"
 )
 
 
