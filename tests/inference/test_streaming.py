@@ -15,11 +15,11 @@ PEAK = """
 import resource, sys
 sys.path[:0] = {paths!r}
 import taggers
+from ner_lightning.commands import tagger_loading
 from ner_lightning.commands.main import main
-from ner_lightning.inference.ner_tagger import NERTagger
 tagger = taggers.random_tagger({backbone!r})
 tagger.tagger.emitter.head.bias.data[0] += 3  # as few entities as texts have
-NERTagger.from_run = lambda *args, **kwargs: tagger
+tagger_loading.read_tagger = lambda *args, **kwargs: tagger
 assert main(["predict", "--input", sys.argv[1], "--output", sys.argv[2]]) == 0
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
