@@ -57,7 +57,7 @@ fmt: setup  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: setup  ## the default tests: offline, CPU, four minutes on two cores
+test: setup  ## the default tests: offline, CPU, five minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: setup setup-browser  ## the tests that train the real small LLM, and those in a browser
