@@ -12,6 +12,7 @@ import pytest
 from nbclient import NotebookClient
 
 import ner_lightning
+from ner_lightning import NERTagger
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.sample.figures import entity_f1, tag_by_dictionary
 
@@ -81,9 +82,10 @@ def test_the_notebook_makes_a_tagger_that_beats_a_dictionary(tmp_path, monkeypat
     assert "most confident mistakes" in said
     assert "Traceback" not in said
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for line in re.search(r"```text\n(.*?)```", readme, flags=re.S)[1].splitlines():
-        kind, name = line.rpartition(" ")[0].split(" ", 1)
-        assert re.search(rf"^{name} +{kind} ", said, flags=re.M), line
+    tagger = NERTagger.from_run(str(tmp_path / "runs/quickstart/1"))
+    found = tagger(re.search(r'run\.tagger\("(.*?)"\)', readme)[1]).entities
+    shown = re.search(r"```text\n(.*?)```", readme, flags=re.S)[1].splitlines()
+    assert [line.rpartition(" ")[0] for line in shown] == [f"{each.label} {each.text}" for each in found]
     sample = ROOT / "ner_lightning" / "data" / "sample"
     train, test = (read_sentences(sample / f"{split}.conll") for split in ("train", "test"))
     dictionary = entity_f1(test, tag_by_dictionary(train, test))
