@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
 
 from ner_lightning.analysis.findings import Example
@@ -20,16 +20,12 @@ def escaped(text: str) -> str:
 
 def example(anchor: str, part: Example) -> str:
     """An example as an item of an HTML list."""
-    # Each word is isolated, so that a right-to-left word does not reorder the others.
-    words = [f"<bdi>{escape(shown(word))}</bdi>" for word in part.words]
-    for type_, start, end in part.entities:
-        kind = "one" if start < part.focus[1] and part.focus[0] < end else "both"
-        words[start] = f'<mark class="{kind}">{words[start]}'
-        words[end - 1] += f" <b>{escaped(type_)}</b></mark>"
+    first, after = part.focus
+    text = _marked(part.words, part.entities, lambda span: span.start < after and first < span.end)
     dots = ("… " if part.before else "", " …" if part.after else "")
     note = f" (<bdi>{escaped(part.note)}</bdi>)" if part.note else ""
     link = f'<a href="#{anchor}">{escaped(part.location)}</a>'
-    return f'<li id="{anchor}">{link}: {dots[0]}{" ".join(words)}{dots[1]}{note}</li>\n'
+    return f'<li id="{anchor}">{link}: {dots[0]}{text}{dots[1]}{note}</li>\n'
 
 
 def cases(block: Cases) -> Iterator[str]:
@@ -86,10 +82,14 @@ def sentence(row: Row, entities: Iterable[Span], others: set[Span]) -> str:
         entities: gold or predicted entities, which are marked.
         others: the entities of the other side.
     """
+    return _marked(row.words, entities, lambda span: span not in others)
+
+
+def _marked(words: Iterable[str], entities: Iterable[Span], is_bold: Callable[[Span], bool]) -> str:
     # Each word is isolated, so that a right-to-left word does not reorder the others.
-    words = [f"<bdi>{escape(shown(word))}</bdi>" for word in row.words]
+    marked = [f"<bdi>{escape(shown(word))}</bdi>" for word in words]
     for span in entities:
-        kind = "both" if span in others else "one"
-        words[span.start] = f'<mark class="{kind}">{words[span.start]}'
-        words[span.end - 1] += f" <b>{escaped(span.type)}</b></mark>"
-    return " ".join(words)
+        kind = "one" if is_bold(span) else "both"
+        marked[span.start] = f'<mark class="{kind}">{marked[span.start]}'
+        marked[span.end - 1] += f" <b>{escaped(span.type)}</b></mark>"
+    return " ".join(marked)
