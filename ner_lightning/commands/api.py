@@ -45,22 +45,22 @@ class RunResult:
         """
         return NERTagger.from_run(str(self.path), trust_remote_code=self._trust)
 
-    def export(self, output: str | Path, *, format: str = "merged") -> NERTagger:
-        """Writes a folder that others can load, as `ner-lightning export` does.
+    def export(self, output: str | Path, *, format: str = "merged") -> Path:
+        """Writes a folder that `NERTagger.from_pretrained` loads, as `ner-lightning export` does.
 
         Args:
             output: the folder to write.
-            format: as the command's `--format`: `merged`, `adapter` or `onnx`.
+            format: as the command's `--format`: `merged`, `adapter`, `openvino` or `onnx`.
 
         Returns:
-            a tagger of the folder.
+            the folder.
 
         Raises:
             UserError: the folder cannot be written, or the run cannot be exported so.
         """
-        words = [str(self.path), f"--output={output}", f"--format={format}", *self._flags]
-        _call("export", words)
-        return NERTagger.from_pretrained(output, trust_remote_code=self._trust)
+        flags = [FLAG] * self._trust
+        _call("export", [str(self.path), f"--output={output}", f"--format={format}", *flags])
+        return Path(output)
 
     def report(self, *, text: bool = True) -> Path:
         """Writes the run's report as Markdown and HTML, as `ner-lightning report` does.
@@ -73,10 +73,6 @@ class RunResult:
         """
         _call("report", [str(self.path), *(["--no-text"] if not text else [])])
         return self.path / "report.html"
-
-    @property
-    def _flags(self) -> list[str]:
-        return [FLAG] * self._trust
 
     def __repr__(self) -> str:
         names = [name for name in ("val/precision", "val/recall", "val/f1") if name in self.metrics]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ner_lightning import evaluate, train
+from ner_lightning import NERTagger, evaluate, train
 from ner_lightning.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
@@ -46,7 +46,7 @@ def test_train_and_evaluate(folder, overrides, capsys):
     assert set(scores) == {name for name in scores if name.startswith("test/")} > {"test/f1", "test/by_type"}
     assert (run.path / "predictions.test.jsonl").is_file()
     assert evaluate(run.path, "valid")["val/f1"] == run.metrics["val/f1"]
-    tagger = run.export("tagger", format="adapter")
+    tagger = NERTagger.from_pretrained(run.export("tagger", format="adapter"))
     assert len(tagger("Vera Lindqvist joined Halden Bank in Trondheim .").entities) == 3
     page = run.report()
     assert page == run.path / "report.html"
