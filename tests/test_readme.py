@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from ner_lightning.commands.main import COMMANDS, command_module, main
+from ner_lightning.runs.results import read_rows
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -115,3 +116,18 @@ def test_the_map_of_the_package_answers(question, keywords, file, code):
         file
     ]
     assert code in (ROOT / "ner_lightning" / file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("ner-lightning fit, times run_ner as it comes", r"train ([\d.]+) times as fast"),
+        ("times the rate of the pipeline as it comes", r"predict ([\d.]+) times as fast"),
+        ("times the rate of the pipeline at its best", r"([\d.]+) times as fast as the pipeline at its best"),
+        ("openvino bf16: a full batch, times as fast as torch bf16", r"OpenVINO is ([\d.]+) times as fast"),
+    ],
+)
+def test_its_ratios_are_those_of_the_recorded_rows(metric, words):
+    (value,) = [row["value"] for row in read_rows(ROOT / "docs" / "results.json") if row["metric"] == metric]
+    said = re.search(words, " ".join(README.split()))[1]
+    assert abs(float(said) - value) <= 0.06
