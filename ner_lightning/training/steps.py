@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import Tensor, nn
 
 from ner_lightning.errors import UserError
+from ner_lightning.system.allocator import keep_freed_memory
 from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.optim import Optimizer, adamw, schedule
 from ner_lightning.training.randomness import State, random_states, restore_random_state
@@ -153,6 +154,8 @@ class Steps(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Puts random numbers and gradients where they were when the checkpoint was written."""
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if self._resumed is not None:
             parameters = dict(self.named_parameters())
             for name, gradient in self._resumed["gradients"].items():
