@@ -16,7 +16,7 @@ from pathlib import Path
 
 import measure
 from lockstep import HERE, Worker
-from train_speed import WARMUP, fit_words, take_turns
+from train_speed import WARMUP, fit_words
 
 EPOCHS = 100
 FROZEN, TOP = "configs/with/cache.yaml", "configs/with/cache_top6.yaml"
@@ -87,7 +87,8 @@ def main(args: Sequence[str] | None = None) -> int:
         try:
             for worker in workers.values():
                 worker.turn(options.warmup)
-            rates = take_turns(workers, options.rounds, options.steps)
+            turns = {name: lambda w=worker: w.turn(options.steps)[0] for name, worker in workers.items()}  # type: ignore[misc]
+            rates = measure.alternate(turns, options.rounds)
         finally:
             for worker in workers.values():
                 worker.end()

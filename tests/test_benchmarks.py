@@ -470,11 +470,35 @@ def test_crf_speed(tmp_path, monkeypatch):
 def test_training_speed_beside_run_ner(small, monkeypatch):
     monkeypatch.chdir(ROOT)
     words, file = small
-    few = ["--rounds", "1", "--steps", "2", "--warmup", "2", "--no-compile"]
-    assert train_speed.main([*words, *few]) == 0
-    ratios = {name: value for name, value in recorded(file).items() if "times" in name}
-    assert len(ratios) == 2
-    assert min(ratios.values()) > 0
+    monkeypatch.setattr(train_speed, "WARMUP", 2)
+    assert train_speed.main([*words, "--rounds", "2", "--steps", "2", "--no-compile"]) == 0
+    found = recorded(file)
+    assert len([name for name in found if name.startswith("run_ner, ")]) == 4
+    assert len([name for name in found if "times" in name]) == 2
+    assert min(found.values()) > 0
+
+
+def test_the_baseline_counts_with_its_better_batches():
+    rates = {
+        "ner-lightning fit": [1200.0, 1300.0, 1100.0],
+        "run_ner, random batches of 8": [100.0, 130.0, 90.0],
+        "run_ner, random batches of 32": [110.0, 110.0, 110.0],
+        "run_ner, grouped batches of 8": [200.0, 200.0, 500.0],
+        "run_ner, grouped batches of 32": [250.0, 250.0, 250.0],
+    }
+    assert train_speed.compared(rates) == {
+        "ner-lightning fit, times run_ner as it comes": [1200 / 110, 1300 / 110, 10.0],
+        "ner-lightning fit, times its own grouping by length": [4.8, 5.2, 4.4],
+    }
+
+
+def test_compiling_has_paid_when_its_seconds_are_saved():
+    rates = {"ner-lightning fit": [2000.0] * 3, "ner-lightning fit, not compiled": [1000.0] * 3}
+    starts = {"ner-lightning fit": [60.0], "ner-lightning fit, not compiled": [20.0, 30.0, 20.0]}
+    found = train_speed.paid_back(rates, starts, 2000)
+    assert found["compiling, seconds"] == [40]
+    assert found["compiling, steps until it has paid"] == [40]
+    assert train_speed.paid_back(rates, starts | {"ner-lightning fit": []}, 2000) == {}
 
 
 @pytest.mark.slow
