@@ -167,6 +167,21 @@ def memory_by_backbone(rows: Sequence[Row]) -> str:
     return markdown_table(["GiB", *settings], body, numbers=True)
 
 
+def cpu_profile(rows: Sequence[Row]) -> str:
+    """Where the time goes: a line for each kind of work, a column for each size."""
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row["split"] == "CPU profile":
+            size, _, work = row["metric"].partition(": ")
+            number = f"{row['value']:.2f}" if "times" in work else f"{row['value']:.0f}"
+            found.setdefault(work, {})[size] = number
+    if not found:
+        return "Not measured yet.\n"
+    sizes = list(dict.fromkeys(size for line in found.values() for size in line))
+    body = [[work, *(line.get(size, "") for size in sizes)] for work, line in found.items()]
+    return markdown_table(["", *sizes], body, numbers=True)
+
+
 def ladder(name: str, rows: Sequence[Row]) -> str:
     """The rungs of a ladder, in the order of its file."""
     known = read_ladder(Path(__file__).parent / "ladders" / f"{name}.yaml")
@@ -192,6 +207,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "training": bench("training speed"),
     "gpu": bench("GPU speed"),
     "prediction": bench("prediction speed"),
+    "cpu_profile": cpu_profile,
     "engines": bench("engine speed"),
     "cache": bench("cache speed"),
     "crf": bench("crf speed"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import annotation_rounds
 import cache_speed
 import candidate_cost
+import cpu_profile
 import crf
 import draw_curve
 import engine_speed
@@ -453,6 +454,22 @@ def test_engines_beside_each_other(llama, corpus, tmp_path, monkeypatch, capsys)
     assert found["openvino fp32: F1"] == found["torch fp32: F1"]
     assert "--export FOLDER --data" in read_rows(file)[0]["command"]
     assert "| torch fp32: one sentence, p99, ms |" in results.TABLES["engines"](read_rows(file))
+
+
+def test_cpu_profile(small, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(cpu_profile, "NARROW", 16)  # the small model's sides are narrow as well
+    words, file = small
+    few = ["--sentences", "6", "--train", "6", "--budget", "64", "--no-compile"]
+    assert cpu_profile.main([*words, *few]) == 0
+    found = recorded(file)
+    for size in ("one sentence", "1,000 sub-tokens", "a full batch"):
+        shares = [v for name, v in found.items() if name.startswith(size) and name.endswith(", percent")]
+        assert sum(shares) == pytest.approx(100, abs=10)
+        assert found[f"{size}: decoding, percent"] > 0
+    assert any(name.endswith("training steps: loss and CRF, percent") for name in found)
+    assert any(name.endswith("matrix products of adapters, percent") for name in found)
+    assert "| decoding, percent |" in results.TABLES["cpu_profile"](read_rows(file))
 
 
 def test_crf_speed(tmp_path, monkeypatch):
