@@ -130,7 +130,7 @@ def named(name: str, owner: Any, method: str) -> None:
 def prediction(recipe: Recipe) -> measure.Rounds:
     """The profile of prediction at three sizes."""
     built = recipe.tagger(mergeable=True)
-    built.emitter.merge()
+    built.emitter.merge(join=True)
     tagger = NERTagger(built, recipe.data.corpus.encoder)
     for method in ("decode", "marginals"):
         if hasattr(built.decoder, method):

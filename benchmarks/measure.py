@@ -1,6 +1,7 @@
 """What all measurements share: rounds in alternating order, medians with spread, rows of the results."""
 
 import argparse
+import json
 import shlex
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -24,13 +25,27 @@ def recipe() -> dict[str, Any]:
     return model
 
 
-def alternate(sides: Mapping[str, Callable[[], float]], rounds: int) -> Rounds:
-    """Calls each side once a round, in alternating order, so that what else the machine does falls on all."""
+def alternate(sides: Mapping[str, Callable[[], float]], rounds: int, kept: Path | None = None) -> Rounds:
+    """Calls each side once a round, in alternating order, so that what else the machine does falls on all.
+
+    Args:
+        sides: what is called, by name; each returns its figure.
+        rounds: how many.
+        kept: a file of what was measured, a line each, by which a measurement that was stopped goes on.
+    """
     found: Rounds = {name: [] for name in sides}
+    lines = kept.read_text(encoding="utf-8").splitlines() if kept is not None and kept.exists() else []
+    for name, value in map(json.loads, lines):
+        found[name].append(value)
     for number in range(rounds):
         for name in list(sides)[:: -1 if number % 2 else 1]:
+            if len(found[name]) > number:
+                continue
             found[name].append(sides[name]())
             print(f"round {number + 1}/{rounds}  {name:40} {found[name][-1]:10.2f}", flush=True)
+            if kept is not None:
+                with kept.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps([name, found[name][-1]]) + "\n")
     return found
 
 

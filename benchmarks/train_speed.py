@@ -118,7 +118,7 @@ def paid_back(rates: measure.Rounds, starts: measure.Rounds, tokens: float) -> m
         starts: seconds of the first steps.
         tokens: sub-tokens of a step.
     """
-    if not starts[OURS]:
+    if not (starts[OURS] and starts[UNCOMPILED]):
         return {}
     cost = starts[OURS][0] - statistics.median(starts[UNCOMPILED])
     pairs = zip(rates[UNCOMPILED], rates[OURS], strict=True)
@@ -138,6 +138,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--no-compile", action="store_true", help="leave out our compiled side")
+    parser.add_argument("--kept", type=Path, help="keeps each turn in this file, and goes on from it")
     measure.add_record_option(parser)
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)
@@ -148,7 +149,7 @@ def main(args: Sequence[str] | None = None) -> int:
             for side, command in sides.commands().items()
         }
         try:
-            rates = measure.alternate(calls, options.rounds)
+            rates = measure.alternate(calls, options.rounds, options.kept)
         finally:
             sides.end()
     found = {f"{side}, sub-tokens/s": values for side, values in rates.items()}

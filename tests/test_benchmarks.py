@@ -495,6 +495,28 @@ def test_training_speed_beside_run_ner(small, monkeypatch):
     assert min(found.values()) > 0
 
 
+def test_a_measurement_that_was_stopped_goes_on(tmp_path):
+    kept, calls = tmp_path / "kept.jsonl", []
+
+    def side(name, value):
+        def measured():
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            calls.append(name)
+            return value
+
+        return measured
+
+    sides = {"a": side("a", 1.0), "b": side("b", 2.0)}
+    with pytest.raises(KeyboardInterrupt):
+        measure.alternate(sides, 3, kept)
+    assert calls == ["a", "b", "b"]
+    calls.clear()
+    found = measure.alternate({"a": lambda: 3.0, "b": lambda: 4.0}, 3, kept)
+    assert found == {"a": [1.0, 3.0, 3.0], "b": [2.0, 2.0, 4.0]}
+    assert measure.alternate({}, 0) == {}
+
+
 def test_the_baseline_counts_with_its_better_batches():
     rates = {
         "ner-lightning fit": [1200.0, 1300.0, 1100.0],

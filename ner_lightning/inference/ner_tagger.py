@@ -123,7 +123,7 @@ class NERTagger:
         """Builds the tagger of files that were read; arguments as of `from_run`."""
         where, chosen = place(files, device, engine)
         encoder = files.encoder()  # before the backbone, which frees what both read of a GGUF file
-        tagger = cls(files.build(where, engine=chosen), encoder, **selected)
+        tagger = cls(files.build(where, engine=chosen, join=True), encoder, **selected)
         tagger.temperature, tagger.path, tagger._trust = files.temperature, files.path.absolute(), files.trust
         return tagger
 

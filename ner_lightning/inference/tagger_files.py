@@ -98,6 +98,7 @@ class TaggerFiles:
         engine: str = TORCH,
         bf16: bool | None = None,
         merge: bool = True,
+        join: bool = False,
         dequantize: bool = False,
     ) -> Tagger:
         """Builds the model.
@@ -107,6 +108,7 @@ class TaggerFiles:
             engine: what computes emissions: `torch` or `openvino`; an ONNX graph has its own.
             bf16: run the backbone in bf16; None: as it was trained.
             merge: merge adapters into the backbone, unless it is quantised.
+            join: then join its matrix products if it will run on a CPU, for prediction alone.
             dequantize: hold the values of quantised weights in fp32; `bf16` is what they were quantised from.
 
         Raises:
@@ -118,7 +120,7 @@ class TaggerFiles:
         check_names(self.state, saved_names(tagger))
         tagger.load_state_dict(self.state, strict=False)
         if merge:
-            tagger.emitter.merge()
+            tagger.emitter.merge(join=join and device == "cpu")
         return tagger.to(device).eval()
 
     def _graph(self) -> Tagger:

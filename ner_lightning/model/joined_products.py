@@ -61,19 +61,21 @@ class _Group(NamedTuple):
     """Linear layers with the same input.
 
     Attributes:
-        linear: as PEFT wraps them.
+        adapted: as PEFT wraps them; none if they have no adapters.
         weight: of all of them, of which each has its own rows. *Shape:* (M, D)
         bias: of all of them. *Shape:* (M,)
     """
 
-    linear: Sequence[Any]
+    adapted: Sequence[Any]
     weight: Tensor
     bias: Tensor | None
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """*Shape:* (N, D) to (N, M)."""
-        downs = [one.lora_A[ADAPTER].weight for one in self.linear]
-        ups = [one.lora_B[ADAPTER].weight * one.scaling[ADAPTER] for one in self.linear]
+        if not self.adapted:
+            return nn.functional.linear(hidden, self.weight, self.bias)
+        downs = [one.lora_A[ADAPTER].weight for one in self.adapted]
+        ups = [one.lora_B[ADAPTER].weight * one.scaling[ADAPTER] for one in self.adapted]
         total, before, blocks = sum(len(down) for down in downs), 0, []
         for up in ups:
             rank = up.shape[1]
@@ -91,7 +93,7 @@ def join_products(backbone: Backbone) -> bool:
     on them would not be; a backbone that has some is left as it is.
 
     Args:
-        backbone: with frozen weights and adapters, on a CPU; in place.
+        backbone: with frozen weights, and adapters on all layers or none, on a CPU; in place.
 
     Returns:
         whether it does now.
@@ -118,28 +120,32 @@ def _fits(layer: nn.Module) -> bool:
     if type(layer).__name__ not in KINDS or any(m._forward_hooks or m._forward_pre_hooks for m in inside):
         return False
     linear: list[Any] = [layer.get_submodule(name) for name in names]
-    adapted = all(list(getattr(one, "lora_A", ())) == [ADAPTER] for one in linear)
+    adapters = [list(getattr(one, "lora_A", ())) for one in linear]
+    known = all(each == [ADAPTER] for each in adapters) or not any(adapters)
     attention: Any = layer.self_attn
     eager = attention.config._attn_implementation == "eager" and not attention.attention_dropout
-    return adapted and eager and all(map(_plain, linear))
+    return known and eager and all(map(_plain, linear))
 
 
 def _plain(linear: Any) -> bool:
-    """Whether an adapted linear layer is one without dropout or DoRA, and its weights are frozen."""
-    base = linear.base_layer
+    """Whether a linear layer is frozen and on a CPU, and its adapter, if any, without dropout or DoRA."""
+    base = getattr(linear, "base_layer", linear)
     frozen = not any(parameter.requires_grad for parameter in base.parameters())
-    simple = not linear.lora_variant and isinstance(linear.lora_dropout[ADAPTER], nn.Identity)
+    simple = True
+    if base is not linear:
+        simple = not linear.lora_variant and isinstance(linear.lora_dropout[ADAPTER], nn.Identity)
     return type(base) is nn.Linear and base.weight.device.type == "cpu" and frozen and simple
 
 
 def _grouped(linear: Sequence[Any]) -> _Group:
     """Puts the weights of linear layers into one matrix, of which each becomes a part."""
-    bases = [one.base_layer for one in linear]
+    bases = [getattr(one, "base_layer", one) for one in linear]
     weight = torch.cat([base.weight.detach() for base in bases])
     for base, rows in zip(bases, torch.split(weight, [base.out_features for base in bases]), strict=True):
         base.weight.data = rows
     biases = [base.bias for base in bases]
-    return _Group(linear, weight, None if biases[0] is None else torch.cat(biases).detach())
+    adapted = linear if bases[0] is not linear[0] else ()
+    return _Group(adapted, weight, None if biases[0] is None else torch.cat(biases).detach())
 
 
 def _forward(layer: Any, hidden_states: Tensor, attention_mask: Tensor | None = None, **more: Any) -> Tensor:
@@ -191,7 +197,7 @@ def _agrees(layer: Any) -> bool:
     """Whether a layer gives what it gave before, so that a change in transformers cannot go unnoticed."""
     attention = layer.self_attn
     generator = torch.Generator().manual_seed(0)
-    dtype = attention.q_proj.base_layer.weight.dtype
+    dtype = layer.products[0].weight.dtype
     hidden = torch.randn(2, 5, attention.q_proj.in_features, generator=generator).to(dtype)
     angles = torch.rand(1, 5, attention.head_dim // 2, generator=generator).repeat(1, 1, 2)
     mask = torch.zeros(2, 1, 5, 5, dtype=dtype)

@@ -167,5 +167,5 @@ class SharedEmitter(BackboneEmitter):
         with self.bank.running([self.adapters]):
             return super().hidden(batch)
 
-    def merge(self) -> None:
+    def merge(self, *, join: bool = False) -> None:
         """Does nothing: others use the backbone."""

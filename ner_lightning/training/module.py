@@ -217,7 +217,7 @@ class NERModule(Steps):
     def _merge(self) -> None:
         """Outside of a fit the model that is scored is the one that prediction and export use, and faster."""
         if self._merges:
-            self.built.emitter.merge()
+            self.built.emitter.merge(join=True)
             self._merges = False
 
     def configure_optimizers(self) -> Any:

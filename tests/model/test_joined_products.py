@@ -10,7 +10,7 @@ import transformers
 from taggers import settings_of
 
 from ner_lightning.model import joined_products
-from ner_lightning.model.adapters import Lora, add_adapter
+from ner_lightning.model.adapters import Lora, add_adapter, merge_adapters
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import set_up
 from ner_lightning.model.joined_products import KINDS, join_products
@@ -54,6 +54,28 @@ def test_the_same_values_and_gradients(kind, mask):
     torch.testing.assert_close(joined, hidden, rtol=1e-4, atol=1e-5)
     assert joined_gradients.keys() == gradients.keys()
     assert len(gradients) == 14 * len(backbone.layers)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(joined_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("kind", JOINED)
+def test_layers_without_adapters_give_the_same_values(kind):
+    backbone = adapted(kind).eval()
+    merge_adapters(backbone)
+    with torch.no_grad():
+        hidden = backbone.model(input_ids=IDS, attention_mask=REAL).last_hidden_state
+        assert join_products(backbone)
+        joined = backbone.model(input_ids=IDS, attention_mask=REAL).last_hidden_state
+    torch.testing.assert_close(joined, hidden, rtol=1e-4, atol=1e-5)
+
+
+def test_adapters_on_the_last_layer_alone():
+    backbone = adapted("llama", lora=Lora(rank=4, top=1)).train()
+    hidden, gradients = outcome(backbone)
+    assert join_products(backbone)
+    joined, joined_gradients = outcome(backbone)
+    torch.testing.assert_close(joined, hidden, rtol=1e-4, atol=1e-5)
+    assert len(gradients) == 14
     for name, gradient in gradients.items():
         torch.testing.assert_close(joined_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
 
@@ -110,8 +132,8 @@ def test_other_families_are_left_as_they_are(kind):
         {"lora": Lora(rank=4, dropout=0.1)},
         {"lora": Lora(rank=4, dora=True)},
         {"lora": Lora(rank=4, targets=["q_proj", "v_proj"])},
-        {"lora": Lora(rank=4, top=1)},
         {"lora": None, "freeze_backbone": False},
+        {"lora": None, "unfreeze_top": 1},
         {"freeze_backbone": False},
         {"implementation": "sdpa"},
     ],
