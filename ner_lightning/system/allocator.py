@@ -1,11 +1,14 @@
-"""Memory that a training frees stays with its process, on Linux with glibc."""
+"""Memory that a training frees stays with its process until it ends, on Linux with glibc."""
 
 import ctypes
 import sys
+from typing import Any
 
 # Parameters of mallopt, from glibc's malloc.h.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-MOST = 2**31 - 1  # bytes; mallopt takes an int
+KEPT = {MMAP_THRESHOLD: 2**30, TRIM_THRESHOLD: 2**31 - 1}  # bytes; the second is the largest int
+# What glibc arrives at by itself after large blocks; set once, it no longer adapts.
+USUAL = {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}
 
 
 def keep_freed_memory() -> bool:
@@ -16,9 +19,25 @@ def keep_freed_memory() -> bool:
     Returns:
         whether it does now; False where the C library is another one.
     """
+    library = _glibc()
+    return library is not None and _set(library, KEPT)
+
+
+def return_freed_memory() -> None:
+    """Gives what was kept back to the system, and keeps no more."""
+    library = _glibc()
+    if library is not None:
+        _set(library, USUAL)
+        library.malloc_trim(0)
+
+
+def _set(library: Any, thresholds: dict[int, int]) -> bool:
+    done = [bool(library.mallopt(parameter, size)) for parameter, size in thresholds.items()]
+    return all(done)
+
+
+def _glibc() -> Any:
     if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # musl
-        return False
-    return bool(mallopt(MMAP_THRESHOLD, 2**30)) and bool(mallopt(TRIM_THRESHOLD, MOST))
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None  # not musl

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import Tensor, nn
 
 from ner_lightning.errors import UserError
-from ner_lightning.system.allocator import keep_freed_memory
+from ner_lightning.system.allocator import keep_freed_memory, return_freed_memory
 from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.optim import Optimizer, adamw, schedule
 from ner_lightning.training.randomness import State, random_states, restore_random_state
@@ -51,6 +51,7 @@ class Steps(pl.LightningModule):
     def on_train_end(self) -> None:
         """Leaves the model as it was scored."""
         self.average.settle(self.built)
+        return_freed_memory()
 
     def step_output(self, total: Tensor, count: Tensor) -> dict[str, Tensor]:
         """What a training step returns, from a batch's loss summed over its words on this rank.
