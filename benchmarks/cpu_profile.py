@@ -26,7 +26,7 @@ from ner_lightning.model.build import Target, build_tagger
 from ner_lightning.training.datamodule import CoNLLDataModule
 
 STEPS = 6  # that are profiled together
-NARROW = 64  # columns; a product with fewer is one of adapters
+NARROW = 64  # a product with a shorter side is one of adapters, in training
 KINDS = {
     "matrix products": ("aten::mm", "aten::addmm", "mkldnn::_linear_pointwise"),
     "attention": ("aten::bmm", "aten::baddbmm", "aten::_softmax", "aten::softmax"),
@@ -35,8 +35,8 @@ KINDS = {
 NAMED = ("decoding", "loss and CRF", "clipping and optimizer")
 
 
-def kind_of(event: Any) -> str:
-    """What kind of work an operator does."""
+def kind_of(event: Any, narrow: int) -> str:
+    """What kind of work an operator does; products with a side up to `narrow` are those of adapters."""
     parent = event
     while parent is not None:
         if parent.name in NAMED:
@@ -46,17 +46,17 @@ def kind_of(event: Any) -> str:
         return "compiled norms, rotations, activations, additions"
     for kind, names in KINDS.items():
         if event.name in names:
-            narrow = kind == "matrix products" and is_narrow(event.input_shapes)
-            return "matrix products of adapters" if narrow else kind
+            of_adapters = kind == "matrix products" and narrowest(event.input_shapes) <= narrow
+            return "matrix products of adapters" if of_adapters else kind
     return "other operators"
 
 
-def is_narrow(shapes: Sequence[Sequence[int]]) -> bool:
-    """Whether a product has a side that is as narrow as adapters are."""
-    return min(size for shape in shapes if len(shape) == 2 for size in shape) <= NARROW
+def narrowest(shapes: Sequence[Sequence[int]]) -> int:
+    """The shortest side of a product's matrices."""
+    return min(size for shape in shapes if len(shape) == 2 for size in shape)
 
 
-def profiled(name: str, work: Callable[[], object], runs: int) -> measure.Rounds:
+def profiled(name: str, work: Callable[[], object], runs: int, narrow: int = 0) -> measure.Rounds:
     """The percent of each kind of work, and how near the matrix products come to their rate alone."""
     for _ in range(3):
         work()
@@ -75,7 +75,7 @@ def profiled(name: str, work: Callable[[], object], runs: int) -> measure.Rounds
     shapes: Counter[tuple[int, ...]] = Counter()
     events: Any = profile.events()
     for event in events:
-        kind = kind_of(event)
+        kind = kind_of(event, narrow)
         spent[kind] += event.self_cpu_time_total
         if kind == "matrix products":
             *_, left, right = [shape for shape in event.input_shapes if len(shape) == 2]
@@ -144,7 +144,7 @@ def prediction(recipe: Recipe) -> measure.Rounds:
         if budget:
             like = sorted(range(len(sentences)), key=lambda place: abs(lengths[place] - 20))
             some = [sentences[place] for place in like[: budget // 20]]
-        runs = max(3, min(100, 20000 // (budget or 100)))
+        runs = 3 if budget else 10
         found |= profiled(name, lambda some=some: tagger(words=some), runs)  # type: ignore[misc]
     return found
 
@@ -177,7 +177,7 @@ def training(recipe: Recipe, options: argparse.Namespace) -> measure.Rounds:
                 optimizer.step()
                 optimizer.zero_grad()
 
-    return profiled(f"{len(batches)} training steps", steps, 2)
+    return profiled(f"{len(batches)} training steps", steps, 2, NARROW)
 
 
 def main(args: Sequence[str] | None = None) -> int:

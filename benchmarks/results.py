@@ -177,8 +177,16 @@ def cpu_profile(rows: Sequence[Row]) -> str:
             found.setdefault(work, {})[size] = number
     if not found:
         return "Not measured yet.\n"
-    sizes = list(dict.fromkeys(size for line in found.values() for size in line))
+    known = ("one sentence", "1,000 sub-tokens", "a full batch")
+    sizes = [*known, *sorted({size for line in found.values() for size in line} - set(known))]
     body = [[work, *(line.get(size, "") for size in sizes)] for work, line in found.items()]
+    body.sort(
+        key=lambda cells: (
+            "alone" in cells[0],
+            "percent" not in cells[0],
+            -sum(map(float, filter(None, cells[1:]))),
+        )
+    )
     return markdown_table(["", *sizes], body, numbers=True)
 
 

@@ -488,7 +488,7 @@ def test_training_speed_beside_run_ner(small, monkeypatch):
     monkeypatch.chdir(ROOT)
     words, file = small
     monkeypatch.setattr(train_speed, "WARMUP", 2)
-    assert train_speed.main([*words, "--rounds", "2", "--steps", "2", "--no-compile"]) == 0
+    assert train_speed.main([*words, "--rounds", "1", "--steps", "2", "--no-compile"]) == 0
     found = recorded(file)
     assert len([name for name in found if name.startswith("run_ner, ")]) == 4
     assert len([name for name in found if "times" in name]) == 2
