@@ -456,6 +456,8 @@ def test_engines_beside_each_other(llama, corpus, tmp_path, monkeypatch, capsys)
     assert "| torch fp32: one sentence, p99, ms |" in results.TABLES["engines"](read_rows(file))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_cpu_profile(small, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(cpu_profile, "NARROW", 16)  # the small model's sides are narrow as well
@@ -483,7 +485,7 @@ def test_crf_speed(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_training_speed_beside_run_ner(small, monkeypatch):
     monkeypatch.chdir(ROOT)
     words, file = small
