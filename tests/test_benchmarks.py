@@ -543,7 +543,7 @@ def test_compiling_has_paid_when_its_seconds_are_saved():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_gpu_speed_runs_without_one(corpus, llama, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     file = tmp_path / "results.json"
@@ -588,7 +588,7 @@ def test_a_part_that_fails_costs_no_other(corpus, llama, tmp_path, monkeypatch, 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_cache_speed(small, monkeypatch):
     monkeypatch.chdir(ROOT)
     words, file = small
@@ -600,7 +600,7 @@ def test_cache_speed(small, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_service_under_load(small, llama, corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     _, file = small
@@ -622,7 +622,7 @@ def test_the_service_under_load(small, llama, corpus, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_startup(small, llama, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     words, file = small
@@ -633,7 +633,7 @@ def test_startup(small, llama, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning")
 def test_what_comes_out_of_a_run(small, llama, corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

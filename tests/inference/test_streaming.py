@@ -52,7 +52,7 @@ def peak(folder: Path, megabytes: float, backbone: Path) -> int:
 @pytest.mark.parametrize(
     ("little", "much"),
     [
-        pytest.param(1, 4, marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
+        pytest.param(1, 4, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
         pytest.param(10, 100, marks=[pytest.mark.faults, pytest.mark.timeout(3600)]),
     ],
 )
