@@ -17,6 +17,7 @@ from typing import Any
 
 import measure
 import torch
+from gpu_profile import named
 from recipe_tagger import Recipe, options_of
 
 from ner_lightning.data.corpus_settings import Limits
@@ -114,17 +115,6 @@ def _seconds(work: Callable[[], object], times: int = 20) -> float:
             work()
             found.append(time.perf_counter() - began)
     return statistics.median(found[2:])
-
-
-def named(name: str, owner: Any, method: str) -> None:
-    """Makes a method stand in the profile by a name."""
-    original = getattr(owner, method)
-
-    def wrapped(*args: Any, **options: Any) -> Any:
-        with torch.profiler.record_function(name):
-            return original(*args, **options)
-
-    setattr(owner, method, wrapped)
 
 
 def prediction(recipe: Recipe) -> measure.Rounds:

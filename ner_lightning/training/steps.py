@@ -51,7 +51,8 @@ class Steps(pl.LightningModule):
     def on_train_end(self) -> None:
         """Leaves the model as it was scored."""
         self.average.settle(self.built)
-        return_freed_memory()
+        if self.device.type == "cpu":
+            return_freed_memory()
 
     def step_output(self, total: Tensor, count: Tensor) -> dict[str, Tensor]:
         """What a training step returns, from a batch's loss summed over its words on this rank.

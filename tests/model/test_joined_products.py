@@ -13,6 +13,7 @@ from ner_lightning.model.adapters import Lora, add_adapter, merge_adapters
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import set_up
 from ner_lightning.model.joined_products import KINDS, join_products
+from ner_lightning.model.masks import hide_right_context
 
 JOINED = ["llama", "mistral", "qwen2", "qwen3"]
 REAL = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
@@ -76,6 +77,14 @@ def test_adapters_on_the_last_layer_alone():
     assert len(gradients) == 14
     for name, gradient in gradients.items():
         torch.testing.assert_close(joined_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_layers_that_are_causal_below_join_as_well():
+    backbone = adapted("llama")
+    hide_right_context(backbone, 1)
+    hidden, _ = outcome(backbone)
+    assert join_products(backbone)
+    torch.testing.assert_close(outcome(backbone)[0], hidden, rtol=1e-4, atol=1e-5)
 
 
 def test_layers_that_are_compiled_and_recomputed_give_the_same_gradients():
@@ -148,6 +157,13 @@ def test_a_hook_inside_a_layer_is_still_called():
     assert not join_products(backbone)
     outcome(backbone)
     assert called
+
+
+def test_a_cache_of_keys_is_refused():
+    backbone = adapted("llama")
+    assert join_products(backbone)
+    with pytest.raises(ValueError, match="joined products keep no keys"):
+        backbone.model(input_ids=IDS, use_cache=True)
 
 
 def test_attention_dropout_is_still_applied():
