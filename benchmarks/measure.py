@@ -85,7 +85,7 @@ def report(
         print(f"{name:56} {statistics.median(values):10.2f} {spread}")
     if record is None:
         return
-    kept = [w for w in words if not w.startswith("--record") and w != str(record)]
+    kept = _without(_without(words, "--record"), "--kept")
     about = {
         "config": config,
         "overrides": [],
@@ -106,6 +106,16 @@ def report(
         for name, values in found.items()
     ]
     add_rows(rows, record)
+
+
+def _without(words: Sequence[str], option: str) -> list[str]:
+    """Words of a command line less an option and its value: a file of this machine, no part of what is measured."""
+    found, follows = [], False
+    for word in words:
+        if not follows and not word.startswith(option):
+            found.append(word)
+        follows = word == option
+    return found
 
 
 def described(folder: Path, split: str = "train") -> str:
