@@ -25,6 +25,12 @@ def recipe() -> dict[str, Any]:
     return model
 
 
+def budget() -> int:
+    """Sub-tokens of a training step with `BUDGET`, padding included."""
+    tokens: int = yaml.safe_load(Path(BUDGET).read_text(encoding="utf-8"))["data"]["batches"]["tokens"]
+    return tokens
+
+
 def alternate(sides: Mapping[str, Callable[[], float]], rounds: int, kept: Path | None = None) -> Rounds:
     """Calls each side once a round, in alternating order, so that what else the machine does falls on all.
 

@@ -21,7 +21,6 @@ from lockstep import HERE, Worker
 OURS = "ner-lightning fit"
 UNCOMPILED = "ner-lightning fit, not compiled"
 WARMUP = 12  # steps before the first turn; long enough to compile for all shapes
-BUDGET = 2048  # sub-tokens of a step of ours, padding included
 # How the baseline makes its batches, and what it is called then.
 KINDS = {"random": "run_ner as it comes", "grouped": "its own grouping by length"}
 
@@ -153,7 +152,7 @@ def main(args: Sequence[str] | None = None) -> int:
         finally:
             sides.end()
     found = {f"{side}, sub-tokens/s": values for side, values in rates.items()}
-    found |= compared(rates) | paid_back(rates, sides.starts, BUDGET)
+    found |= compared(rates) | paid_back(rates, sides.starts, measure.budget())
     measure.report(
         found,
         kind="training speed",

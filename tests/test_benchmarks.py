@@ -356,7 +356,7 @@ def test_a_measurement_is_recorded_with_its_rounds(tmp_path, capsys):
         {"x, times as fast": [3.0, 1.0, 2.0]},
         kind="training speed",
         script="train_speed.py",
-        words=["--rounds", "3", "--record", str(file)],
+        words=["--kept", "turns.jsonl", "--rounds", "3", "--record", str(file)],
         record=file,
     )
     (found,) = read_rows(file)

@@ -65,9 +65,10 @@ def warning(origin: str, sentences: Sequence[Sentence]) -> str | None:
     agreement = word_agreement(sentences[:LOOKED_AT])
     if agreement.share <= TOLERATED:
         return None
+    which = "words here" if len(sentences) <= LOOKED_AT else f"words of its first {LOOKED_AT:,} sentences"
     shown = "; ".join(f"{word} gives {' '.join(found)}" for word, found in agreement.examples)
     return (
-        f"{origin}: in running text, predict finds other words than {agreement.share:.1%} of the words here "
+        f"{origin}: in running text, predict finds other words than {agreement.share:.1%} of the {which} "
         f"({shown}).\nGive predict words instead of text (--tokenized), or train on words as it finds them: "
         'docs/tutorials/own-data.md, "Words".'
     )

@@ -154,10 +154,11 @@ class TaggerFiles:
             device_type=torch.device(device).type,
             mergeable=self.form != MERGED,
             dequantized=dequantize,
+            identified=self.form != MERGED,  # which comes with its backbone
         )
         tagger, fingerprint = build_tagger(
             settings, LabelSet(self.types), target, members=members, pretrained=self.pretrained
         )
-        if self.form != MERGED:
+        if target.identified:
             check_backbone(self.origin, settings.backbone, fingerprint)
         return tagger

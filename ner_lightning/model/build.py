@@ -37,6 +37,7 @@ class Target:
         dequantized: quantise the weights, but hold the values that result in fp32.
         compiled: compile each layer.
         cached: leave frozen layers uncompiled: their output is cached, so that they run only once.
+        identified: compute the fingerprint of its weights, for which all their files are read.
     """
 
     bf16: bool = False
@@ -46,6 +47,7 @@ class Target:
     compiled: bool = False
     cached: bool = False
     dequantized: bool = False
+    identified: bool = True
 
 
 def build_tagger(
@@ -68,7 +70,8 @@ def build_tagger(
         pretrained: where the backbone is, or that of the first member; None looks it up.
 
     Returns:
-        the tagger, and the fingerprint of its backbone, or of each member's joined by `joined`.
+        the tagger, and the fingerprint of its backbone, or of each member's joined by `joined`; empty unless
+        `target.identified`.
 
     Raises:
         UserError: a backbone cannot be had, or cannot be made what its settings say.
@@ -88,8 +91,9 @@ def build_tagger(
         if adapter is not None:
             _add_shared(backbone, member, adapter)
         emitters.append(BackboneEmitter(backbone, len(labels), member.architecture, adapter))
-        prepared = member.architecture.prepare
-        identities.append(backbone.identity + ("" if prepared is None else f" {prepared!r}"))
+        if target.identified:
+            prepared = member.architecture.prepare
+            identities.append(backbone.identity + ("" if prepared is None else f" {prepared!r}"))
     emitter = EnsembleEmitter(emitters) if members else emitters[0]
     return Tagger(emitter, decoder_of(settings, labels)), joined(identities)
 

@@ -135,6 +135,17 @@ def test_an_exported_folder_tags_as_the_run_did(run, tmp_path, form):
         assert "model.safetensors" not in held
 
 
+def test_an_exported_backbone_is_not_read_again_for_a_fingerprint(softmax, tmp_path, monkeypatch):
+    folder = export(str(softmax), tmp_path / "out")
+    asked = []
+    monkeypatch.setattr("ner_lightning.model.backbone.fingerprint", lambda it: asked.append(it) or "sha256:0")
+    NERTagger.from_pretrained(folder)
+    assert not asked
+    with pytest.raises(UserError, match="is not the same"):
+        NERTagger.from_run(str(softmax))
+    assert len(asked) == 1
+
+
 def test_a_softmax_tagger_is_transformers_own(softmax, tmp_path):
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
