@@ -150,6 +150,10 @@ class Steps(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remembers random numbers and gradients until training starts."""
+        if self._trainer is not None:
+            # With max_steps, Lightning's loop would take a checkpoint of an epoch's end for one within that
+            # epoch, and skip the next one. It asks this for nothing else.
+            self.trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         self._random_states = checkpoint["random_states"]
         self._resumed = checkpoint.get("accumulated")
         self._averaged = checkpoint.get("averaged")

@@ -11,7 +11,7 @@ import yaml
 
 from ner_lightning.commands.main import main
 from ner_lightning.system import progress
-from ner_lightning.training.callbacks.checkpoints import CheckpointFiles
+from ner_lightning.training.callbacks.checkpoints import CheckpointFiles, LastCheckpoint
 from ner_lightning.training.module import NERModule
 
 pytestmark = pytest.mark.filterwarnings(
@@ -142,15 +142,38 @@ def test_validation_after_every_batch_keeps_the_best_of_all(workplace, tmp_path)
     assert held["global_step"] == metrics["val/step"]
 
 
-@pytest.mark.parametrize("steps", [2, 7])  # within the first epoch of four steps, and within the second
-def test_a_fit_that_ended_within_an_epoch_is_resumed_there(workplace, tmp_path, steps):
+# Within the first epoch of four steps, at its end, and within the second.
+@pytest.mark.parametrize("steps", [2, 4, 7])
+def test_a_fit_that_ended_after_some_steps_is_resumed_there(workplace, tmp_path, steps):
     options = ["--config", "recipe.yaml", "--trainer.val_check_interval=1.0"]
     options += ["--model.optimizer.schedule=constant", "--model.optimizer.warmup=0"]
     assert main(["fit", *options, "--runs", "whole/runs", "--trainer.max_steps=8"]) == 0
     assert main(["fit", *options, "--runs", "parts/runs", f"--trainer.max_steps={steps}"]) == 0
     (run,) = tmp_path.glob("parts/runs/*/1")
-    assert (run / "checkpoints/best.ckpt").is_file() == (steps > 4)
+    assert (run / "checkpoints/best.ckpt").is_file() == (steps >= 4)
     assert main(["fit", "--run", str(run), "--ckpt_path", "last", "--trainer.max_steps=8"]) == 0
     (weights, stopping, table), (others, also, rows) = end(tmp_path / "whole"), end(tmp_path / "parts")
     assert all(torch.equal(weights[name], others[name]) for name in weights)
     assert (stopping, table) == (also, rows)
+
+
+def test_a_stop_at_the_end_of_an_epoch_and_resume_ends_the_same_with_a_number_of_steps(
+    workplace, tmp_path, monkeypatch
+):
+    options = ["--config", "recipe.yaml", "--trainer.val_check_interval=1.0", "--trainer.max_epochs=3"]
+    options += ["--trainer.max_steps=12"]
+    assert main(["fit", *options, "--runs", "whole/runs"]) == 0
+    saved = LastCheckpoint.on_train_epoch_end
+
+    def stopped(self, trainer, pl_module):
+        saved(self, trainer, pl_module)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LastCheckpoint, "on_train_epoch_end", stopped)
+        assert main(["fit", *options, "--runs", "parts/runs"]) == 130
+    (run,) = tmp_path.glob("parts/runs/*/1")
+    assert main(["fit", "--run", str(run), "--ckpt_path", "last"]) == 0
+    (weights, _, table), (others, _, rows) = end(tmp_path / "whole"), end(tmp_path / "parts")
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert table == rows
