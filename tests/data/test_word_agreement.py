@@ -35,7 +35,8 @@ def test_words_of_another_tokenizer_are_found_with_what_text_gives():
     assert "--tokenized" in line
     assert len(line.splitlines()) == 2
     line = warning("train.txt", sentences * 600)
-    assert line is not None and "47.1% of the words of its first 2,000 sentences" in line
+    assert line is not None
+    assert "47.1% of the words of its first 2,000 sentences" in line
 
 
 def test_words_as_predict_finds_them_give_no_warning():

@@ -1,9 +1,9 @@
 """Reads CSV: a word per row, or a text or a list of words per row; every error says file:line."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import TextIOWrapper
-from itertools import chain, islice
+from itertools import chain, islice, tee
 
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, rejected
@@ -24,6 +24,7 @@ from ner_lightning.system.progress import stage
 CSV_SUFFIXES = (".csv",)
 HEAD = 100  # rows by which it is recognised what the columns hold
 _DELIMITERS = (",", ";", "\t")
+_Parsed = tuple[int, list[str] | csv.Error]  # the line where a row begins, and its cells or what is wrong
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
@@ -47,35 +48,87 @@ def read_table(opened: Opened, options: ReadOptions) -> Iterator[Record]:
         first = text.readline()
         delimiter = _delimiter(first, options)
         header = _header(f"{opened.source}:1", first, delimiter)
-        rows = _rows(csv.reader(text, delimiter=delimiter, strict=True), opened.source, header)
+        lines, again = tee(text)
+        rows = _rows(_parsed(lines, delimiter), opened.source, header)
         head = list(islice(rows, HEAD))
         layout = TableLayout.of(f"{opened.source}:1", header, [row for _, row in head], options)
         named = f"{layout.kind}s in column {header[layout.content]}"
         if layout.tags is not None:
             named += f", tags in column {header[layout.tags]}"
         stage(f"{opened.source}: a table with {_SEPARATORS[delimiter]} between columns: {named}.")
-        everything = chain(head, rows)
         if layout.kind == "word":
-            yield from _sentences(everything, layout)
+            rows = _rows(
+                _parsed_by_line(again, delimiter, len(header), layout.content), opened.source, header
+            )
+            yield from _sentences(rows, layout)
         else:
-            yield from _texts(everything, layout)
+            del again  # or it would keep all lines
+            yield from _texts(chain(head, rows), layout)
     finally:
         text.detach()
 
 
-def _rows(
-    reader: Iterator[list[str]], source: str, header: Sequence[str]
-) -> Iterator[tuple[Record, list[str]]]:
-    """Rows with an empty record, which has the reason of one that cannot be used."""
+def _parsed(lines: Iterable[str], delimiter: str) -> Iterator[_Parsed]:
+    """Rows of CSV."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
-        begin = reader.line_num + 2  # type: ignore[attr-defined]
+        begin = reader.line_num + 2
         try:
             row = next(reader, None)
         except csv.Error as error:
-            yield Record(source, begin, reason=f"not CSV: {error}"), []
+            yield begin, error
             continue
         if row is None:
             return
+        yield begin, row
+
+
+def _parsed_by_line(lines: Iterable[str], delimiter: str, columns: int, words: int) -> Iterator[_Parsed]:
+    """Rows with a word each, in which a lone quote is a word.
+
+    Tools that write columns without quoting write `"` so, and a reader of CSV would take the sentence between
+    two of them for one word.
+
+    Args:
+        lines: after the header.
+        delimiter: between cells.
+        columns: how many there are.
+        words: the column of words.
+    """
+    rest = iter(lines)
+    number = 2
+    for line in rest:
+        bare = line.rstrip("\r\n")
+        cells = bare.split(delimiter) if bare else []
+        row: list[str] | csv.Error = cells
+        length = 1
+        lone = len(cells) == columns and all(cell == '"' for cell in cells if '"' in cell)
+        if '"' in line and not lone:
+            row, length = _first_row(chain([line], rest), delimiter)
+            word = "" if isinstance(row, csv.Error) else "".join(row[words : words + 1])
+            if "\n" in word and delimiter in word:  # whole rows
+                row = csv.Error("a quote opens a word and does not close it")
+        yield number, row
+        number += length
+
+
+def _first_row(lines: Iterable[str], delimiter: str) -> tuple[list[str] | csv.Error, int]:
+    """The first row of CSV or what is wrong with it, and how many lines it takes."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        return next(reader, []), reader.line_num
+    except csv.Error as error:
+        return error, reader.line_num
+
+
+def _rows(
+    parsed: Iterable[_Parsed], source: str, header: Sequence[str]
+) -> Iterator[tuple[Record, list[str]]]:
+    """Rows with an empty record, which has the reason of one that cannot be used."""
+    for begin, row in parsed:
+        if isinstance(row, csv.Error):
+            yield Record(source, begin, reason=f"not CSV: {row}"), []
+            continue
         record = Record(source, begin)
         if row and len(row) != len(header):
             reason = f"{len(row)} columns where the header has {len(header)}"

@@ -53,6 +53,18 @@ def test_cells_may_be_quoted_and_columns_named(file):
     assert read_sentences(path, ReadOptions(words_column="form", tagged=False))[0].tags is None
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("before", [0, 200])  # rows that come first
+def test_a_quote_that_is_not_quoted_is_a_word(file, delimiter, before):
+    words = [*["a"] * before, "He", '"', "Paris", '"', "."]
+    rows = [("sentence", "word", "lemma", "tag"), *(("1", word, word, "O") for word in words)]
+    rows.append(("2", "Lima", '"two\nlines"', "B-PLACE"))
+    content = "".join(delimiter.join(row) + "\n" for row in rows)
+    first, second = read_sentences(file(content))
+    assert first.words == tuple(words)
+    assert (second.words, second.tags, second.line) == (("Lima",), ("B-PLACE",), len(words) + 2)
+
+
 def test_documents_are_numbered(file):
     path = file("document,sentence,word,tag\nd,1,a,O\nd,2,b,O\ne,3,c,O\n")
     assert [each.document for each in read_sentences(path)] == [0, 0, 1]
@@ -80,6 +92,7 @@ def test_numbers_of_sentences_may_begin_again_in_each_document(file, name):
         ),
         (PLAIN + "3,Peru,PLACE\n", 5, "'PLACE'"),
         (PLAIN + '3,"Peru,O\n', 5, "not CSV"),
+        (PLAIN + '3,"Peru,O\n3,is,O\n3,far",O\n', 5, "a quote opens a word and does not"),
         ("sentence,word,tag\n", 1, "no sentence in the file"),
     ],
 )
