@@ -37,7 +37,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     cells = _chosen(ladder, options.cell, file)
     if options.list:
         for cell in cells:
-            sys.stdout.write(f"{_state(cell, root):<12}{cell.name}\n")
+            sys.stdout.write(f"{_state(ladder, cell, root):<12}{cell.name}\n")
         return
     root.mkdir(parents=True, exist_ok=True)
     words = ["ner-lightning", "ladder", str(file), "--runs", options.runs, "--results", str(results)]
@@ -69,26 +69,33 @@ def _chosen(ladder: "Ladder", names: Sequence[str] | None, file: Path) -> list["
     return [cell for cell in ladder.cells if not names or cell.name in names]
 
 
-def _state(cell: "Cell", root: Path) -> str:
+def _state(ladder: "Ladder", cell: "Cell", root: Path) -> str:
     from ner_lightning.runs.ladder_cells import find_run, is_done
 
-    run = find_run(cell, root)
+    run = find_run(ladder, cell, root)
     return "to do" if run is None else "done" if is_done(run) else "unfinished"
 
 
 def _put_together(ladder: "Ladder", cell: "Cell", root: Path) -> bool:
-    """Makes the ensemble from which a cell learns, if it is not there; false if a member is not done."""
+    """Makes the ensemble from which a cell learns, if it is not there; false if that cannot be."""
     from ner_lightning.commands import ensemble
+    from ner_lightning.runs.folder import Run
     from ner_lightning.runs.ladder_cells import find_run, is_done
 
-    if not cell.teacher or (root / cell.teacher).is_dir():
+    if not cell.teacher:
         return True
-    members = [(member.name, find_run(member, root)) for member in ladder.teachers[cell.teacher]]
+    members = [(member.name, find_run(ladder, member, root)) for member in ladder.teachers[cell.teacher]]
     missing = [name for name, run in members if run is None or not is_done(run)]
     if missing:
         sys.stdout.write(f"    its teacher lacks {', '.join(missing)}\n")
         return False
     paths = [str(run.path) for _, run in members if run is not None]
+    if (root / cell.teacher).is_dir():
+        made_of = [one["run"] for one in Run(root / cell.teacher).read("run.json").get("members", ())]
+        if made_of == paths:
+            return True
+        sys.stdout.write(f"    {root / cell.teacher} is not the ensemble of {', '.join(paths)}; remove it\n")
+        return False
     name = Path(cell.teacher).parent.name
     ensemble.run("ensemble", [*paths, "--runs", str(root), "--name", name])
     return True
@@ -96,21 +103,24 @@ def _put_together(ladder: "Ladder", cell: "Cell", root: Path) -> bool:
 
 def _run_cell(ladder: "Ladder", cell: "Cell", root: Path, trust: list[str]) -> "Run | None":
     """Runs or resumes a cell; None if it failed."""
-    from ner_lightning.runs.ladder_cells import find_run, is_done
+    from ner_lightning.runs.ladder_cells import find_run, find_runs, is_done, recipe_digest
 
-    run = find_run(cell, root)
+    recipe, run = recipe_digest(ladder, cell), find_run(ladder, cell, root)
     if run is not None and is_done(run):
         sys.stdout.write(f"    done before: {run.path}\n")
         return run
     if not _put_together(ladder, cell, root):
         return None
+    if run is None and find_runs(cell, root):
+        sys.stdout.write("    its recipe has changed, so it is run again\n")
     words = cell.command(root) if run is None else ["fit", "--run", str(run.path)]
     earlier = 0.0 if run is None else run.read("run.json").get("minutes", 0.0)
     began = time.monotonic()
     code = _run_logged([sys.executable, "-m", "ner_lightning", *words, *trust], root / f"{cell.name}.log")
-    run = find_run(cell, root)
+    run = find_run(ladder, cell, root)
     if run is not None:
-        run.update("run.json", {"minutes": earlier + (time.monotonic() - began) / 60})
+        minutes = earlier + (time.monotonic() - began) / 60
+        run.update("run.json", {"minutes": minutes, "recipe": recipe})
     if code in STOPPED:
         raise Interrupted(STOPPED[code])
     return run if code == 0 else None
@@ -189,8 +199,8 @@ def _row_of(cell: "Cell", ladder: str, run: "Run") -> "Row":
     counts = {name: sum(kind[name] for kind in types.values()) for name in COUNTED}
     data = about["data"]["valid"]
     return {
-        "config": " ".join(Path(config).stem for config in cell.configs),
-        "overrides": [*cell.overrides, *cell.learned_from],
+        "config": cell.config,
+        "overrides": cell.changes,
         "data": describe_data(data["origin"], data["fingerprint"]),
         "split": "valid",
         "metric": "f1",

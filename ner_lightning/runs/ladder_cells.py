@@ -1,5 +1,6 @@
 """Ladders of recipes: one file lists rungs and seeds; each cell is a run, all of them make one table."""
 
+import hashlib
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import yaml
 
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.results import Row, markdown_table
-from ner_lightning.runs.shipped import shipped
+from ner_lightning.runs.shipped import shipped, shipped_config
 
 COUNTED = ("correct", "predicted", "gold")
 
@@ -41,9 +42,19 @@ class Cell:
         return f"{self.rung}-seed{self.seed}"
 
     @property
+    def config(self) -> str:
+        """Its config files by name, as a row has them."""
+        return " ".join(Path(config).stem for config in self.configs)
+
+    @property
     def overrides(self) -> list[str]:
         """Its settings as options, one string each."""
         return [f"--{key} {_as_option(value)}" for key, value in self.settings.items()]
+
+    @property
+    def changes(self) -> list[str]:
+        """What it changes of its config files, as a row has it."""
+        return [*self.overrides, *self.learned_from]
 
     @property
     def learned_from(self) -> list[str]:
@@ -84,14 +95,34 @@ def is_done(run: Run) -> bool:
     return "finished" in run.read("run.json")
 
 
-def find_run(cell: Cell, root: Path) -> Run | None:
-    """The latest run of a cell with the same command; None if there is none."""
+def recipe_digest(ladder: Ladder, cell: Cell) -> str:
+    """A digest of what a cell's command does not tell: the content of its configs, and its teacher's members."""
+    digest = hashlib.sha256()
+    for file in map(Path, map(shipped_config, cell.configs)):
+        digest.update(file.read_bytes() if file.is_file() else b"")  # `fit` says what is missing
+    for member in ladder.teachers.get(cell.teacher, ()):
+        digest.update("\0".join([*member.command(Path()), recipe_digest(ladder, member)]).encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def find_runs(cell: Cell, root: Path) -> list[Run]:
+    """The runs of a cell with the same command, the latest first, whatever their configs said."""
     wanted = [shipped(word) for word in cell.command(root)]
     folders = [item for item in (root / cell.name).glob("*") if item.name.isdecimal()]
-    for folder in sorted(folders, key=lambda item: int(item.name), reverse=True):
-        if [shipped(word) for word in Run(folder).read("run.json").get("command", [])[1:]] == wanted:
-            return Run(folder)
-    return None
+    runs = map(Run, sorted(folders, key=lambda item: int(item.name), reverse=True))
+    return [
+        run for run in runs if [shipped(w) for w in run.read("run.json").get("command", [])[1:]] == wanted
+    ]
+
+
+def find_run(ladder: Ladder, cell: Cell, root: Path) -> Run | None:
+    """The latest run of a cell with the same command and recipe; None if there is none.
+
+    A run without a digest of its recipe was stopped before it could be noted, or is older than this check.
+    """
+    recipe = recipe_digest(ladder, cell)
+    same = (run for run in find_runs(cell, root) if run.read("run.json").get("recipe", recipe) == recipe)
+    return next(same, None)
 
 
 def ladder_table(ladder: Ladder, rows: Iterable[Row]) -> str:
@@ -99,11 +130,25 @@ def ladder_table(ladder: Ladder, rows: Iterable[Row]) -> str:
 
     Args:
         ladder: the ladder.
-        rows: measured figures; those of other ladders, or of rungs no longer in the file, are ignored.
+        rows: measured figures; those of other ladders, or of cells no longer in the file, are ignored.
     """
-    order = list(dict.fromkeys(cell.rung for cell in ladder.cells))
-    own = [row for row in rows if row.get("ladder") == ladder.name and row["rung"] in order]
-    return table(sorted(own, key=lambda row: (order.index(row["rung"]), row["seed"])), ladder.notes)
+    return table(_own_rows(ladder, rows), ladder.notes)
+
+
+def _own_rows(ladder: Ladder, rows: Iterable[Row]) -> list[Row]:
+    """The rows of a ladder's cells as its file has them now, one each and in its order."""
+    named = {
+        (row["rung"], row["seed"], row["config"], *_learned(row["overrides"])): row
+        for row in rows
+        if row.get("ladder") == ladder.name
+    }
+    keys = ((cell.rung, cell.seed, cell.config, *_learned(cell.changes)) for cell in ladder.cells)
+    return [named[key] for key in keys if key in named]
+
+
+def _learned(changes: Iterable[str]) -> list[str]:
+    """Changes but for those of how it is computed, which is a matter of the machine."""
+    return [change for change in changes if not change.startswith("--model.runtime.")]
 
 
 def curve_points(ladder: Ladder, rows: Iterable[Row]) -> dict[str, list[tuple[float, list[float]]]]:
@@ -117,9 +162,8 @@ def curve_points(ladder: Ladder, rows: Iterable[Row]) -> dict[str, list[tuple[fl
         of each line its points: the number, and the F1 of each seed, in percent.
     """
     found: dict[str, list[float]] = {}
-    for row in rows:
-        if row.get("ladder") == ladder.name:
-            found.setdefault(row["rung"], []).append(100 * row["value"])
+    for row in _own_rows(ladder, rows):
+        found.setdefault(row["rung"], []).append(100 * row["value"])
     lines: dict[str, list[tuple[float, list[float]]]] = {}
     for cell in {cell.rung: cell for cell in ladder.cells}.values():
         at = cell.settings[ladder.curve]

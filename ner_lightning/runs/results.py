@@ -32,8 +32,12 @@ def read_rows(file: Path) -> list[Row]:
 
 
 def row_key(row: Row) -> str:
-    """What a row measures; a new row replaces the old one with the same key."""
-    return json.dumps([row[name] for name in KEY], sort_keys=True)
+    """What a row measures; a new row replaces the old one with the same key.
+
+    Rungs of a ladder may have configs of the same name in different folders.
+    """
+    cell = [row[name] for name in ("ladder", "rung") if name in row]
+    return json.dumps([*(row[name] for name in KEY), *cell], sort_keys=True)
 
 
 def add_rows(rows: Iterable[Row], file: Path) -> None:

@@ -14,6 +14,7 @@ from ner_lightning.analysis.render.learning_curve import learning_curve
 from ner_lightning.analysis.render.style import svg
 from ner_lightning.commands import ladder
 from ner_lightning.commands.main import main
+from ner_lightning.runs import ladder_cells
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.ladder_cells import curve_points, find_run, is_done, table
 from ner_lightning.runs.ladder_file import read_ladder
@@ -98,7 +99,8 @@ def test_a_ladder_runs_all_cells_and_survives_one_that_fails(file, one_process, 
     content = yaml.safe_load(file.read_text())
     content["rungs"]["base"]["settings"] = {"model.optimizer.lr": 1e-3}
     file.write_text(yaml.safe_dump(content, sort_keys=False))
-    assert find_run(read_ladder(file).cells[0], root) is None
+    ladder = read_ladder(file)
+    assert find_run(ladder, ladder.cells[0], root) is None
 
 
 def test_a_cell_that_was_stopped_is_continued_in_its_own_folder(file, tmp_path, capsys):
@@ -123,6 +125,28 @@ def test_a_cell_that_was_stopped_is_continued_in_its_own_folder(file, tmp_path, 
     assert about["finished"] >= finished
     assert about["continued"] == [["ner-lightning", "fit", "--run", str(run.path.relative_to(tmp_path))]]
     assert about["minutes"] > 100  # those of the part before count
+
+
+def test_a_recipe_that_changed_is_run_again_and_counts_once(file, one_process, tmp_path, capsys):
+    content = yaml.safe_load(file.read_text())
+    for folder in ("one", "two"):  # of the same name
+        Path(folder).mkdir()
+        Path(folder, "rate.yaml").write_text("model: {optimizer: {lr: 0.01}}\n", encoding="utf-8")
+    content["rungs"] = {name: {"configs": [f"{name}/rate.yaml"]} for name in ("one", "two")}
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    root = tmp_path / "runs/small"
+    assert main(["ladder", str(file)]) == 0
+    page = (root / "ladder.md").read_text()
+    assert page.count("\n| one | ") == page.count("\n| two | ") == 1
+    Path("one/rate.yaml").write_text("model: {optimizer: {lr: 0.02}}\n", encoding="utf-8")
+    capsys.readouterr()
+    assert main(["ladder", str(file), "--list"]) == 0
+    assert capsys.readouterr().out.split() == ["to", "do", "one-seed1", "done", "two-seed1"]
+    assert main(["ladder", str(file)]) == 0
+    assert capsys.readouterr().out.count("its recipe has changed, so it is run again") == 1
+    assert sorted(item.parent.name for item in root.glob("one-seed1/*/metrics.json")) == ["1", "2"]
+    assert [row["rung"] for row in read_rows(root / "results.json")] == ["one", "two"]
+    assert (root / "ladder.md").read_text().count("\n| one | ") == 1
 
 
 def test_what_a_cell_prints_goes_on_and_into_its_log(tmp_path, capfd):
@@ -220,8 +244,18 @@ def taught(file):
 def test_the_points_of_a_learning_curve_are_rungs_of_one_name(taught):
     ladder = read_ladder(taught)
     scores = {"alone-4": [0.5, 0.6], "taught-4": [0.7], "alone-8": [0.8, 0.9], "gone-2": [0.1]}
-    rows = [{"ladder": "small", "rung": rung, "value": v} for rung, each in scores.items() for v in each]
-    rows.append({"ladder": "other", "rung": "alone-4", "value": 0.0})
+    cells = {cell.rung: cell for cell in ladder.cells}
+    rows = [
+        {"ladder": "small", "rung": rung, "seed": seed, "value": value, "config": cell.config}
+        | {"overrides": [*cell.changes, "--model.runtime.compile false"]}
+        for rung, values in scores.items()
+        for seed, value in enumerate(values, start=1)
+        for cell in [cells.get(rung, ladder.cells[0])]
+    ]
+    rows.append(rows[0] | {"ladder": "other", "value": 0.0})
+    rows.append(
+        rows[0] | {"overrides": ["--model.optimizer.lr 0.1"], "value": 0.0}
+    )  # before the file changed
     points = curve_points(ladder, rows)
     assert {name: [at for at, _ in line] for name, line in points.items()} == {"alone": [4, 8], "taught": [4]}
     assert points["alone"][1][1] == pytest.approx([80, 90])
@@ -233,6 +267,25 @@ def test_the_points_of_a_learning_curve_are_rungs_of_one_name(taught):
 def test_a_rung_whose_teacher_is_not_trained_waits(taught, capsys):
     assert main(["ladder", str(taught), "--cell", "taught-4-seed1"]) == 2
     assert "its teacher lacks alone-4-seed1, alone-4-seed2" in capsys.readouterr().out
+
+
+def test_an_ensemble_of_other_runs_teaches_nobody(taught, tmp_path, monkeypatch, capsys):
+    own = read_ladder(taught)
+    (cell,) = [each for each in own.cells if each.teacher]
+    runs = {f"alone-4-seed{seed}": Run(tmp_path / f"alone-4-seed{seed}/2") for seed in (1, 2)}
+    for run in runs.values():
+        run.path.mkdir(parents=True)
+        run.write("run.json", {"finished": "now"})
+    monkeypatch.setattr(ladder_cells, "find_run", lambda _ladder, cell, _root: runs[cell.name])
+    teacher = Run(tmp_path / cell.teacher)
+    teacher.path.mkdir(parents=True)
+    for numbers, fits in (((1, 1), False), ((2, 2), True)):
+        paths = [
+            str(run.path.with_name(str(number))) for run, number in zip(runs.values(), numbers, strict=True)
+        ]
+        teacher.write("run.json", {"members": [{"run": path} for path in paths]})
+        assert ladder._put_together(own, cell, tmp_path) == fits
+        assert ("is not the ensemble of" in capsys.readouterr().out) == (not fits)
 
 
 @pytest.mark.slow
