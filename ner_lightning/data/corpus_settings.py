@@ -44,16 +44,16 @@ class Files:
 
     config: str | None = None
     revision: str | None = None
-    format: FormatName | None = None
-    words_column: str | None = None
-    tags_column: str | None = None
-    document_column: str | None = None
-    tag_names: str | None = None
-    misaligned: Misaligned = "split"
-    overlapping: Overlapping = "refuse"
-    several_tags: SeveralTags = "refuse"
-    empty_words: EmptyWords = "refuse"
-    unannotated: Unannotated = "outside"
+    format: FormatName | None = fixed("training", None)
+    words_column: str | None = fixed("training", None)
+    tags_column: str | None = fixed("training", None)
+    document_column: str | None = fixed("training", None)
+    tag_names: str | None = fixed("training", None)
+    misaligned: Misaligned = fixed("training", "split")
+    overlapping: Overlapping = fixed("training", "refuse")
+    several_tags: SeveralTags = fixed("training", "refuse")
+    empty_words: EmptyWords = fixed("training", "refuse")
+    unannotated: Unannotated = fixed("training", "outside")
 
     def options(self) -> ReadOptions:
         """The same as readers take it, with tags.
@@ -98,7 +98,7 @@ class Supervision:
 
     sentence_weights: str | None = None
     teacher: str | None = None
-    text_weight: PositiveFloat = 1.0
+    text_weight: PositiveFloat = fixed("training", 1.0)
 
     def __post_init__(self) -> None:
         check_arguments(type(self), vars(self), "data.supervision.")

@@ -96,7 +96,7 @@ def is_done(run: Run) -> bool:
 
 
 def recipe_digest(ladder: Ladder, cell: Cell) -> str:
-    """A digest of what a cell's command does not tell: the content of its configs, and its teacher's members."""
+    """A digest of what a cell's command does not tell: the configs' content, and its teacher's members."""
     digest = hashlib.sha256()
     for file in map(Path, map(shipped_config, cell.configs)):
         digest.update(file.read_bytes() if file.is_file() else b"")  # `fit` says what is missing

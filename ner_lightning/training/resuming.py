@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ner_lightning.data.corpus_settings import Encoding
+from ner_lightning.data.corpus_settings import Encoding, Files, Supervision
 from ner_lightning.errors import UserError
 from ner_lightning.model.checkpoint import check_types
 from ner_lightning.model.tagger_settings import TaggerSettings
@@ -22,6 +22,8 @@ FIXED = {
         "seed_everything",
         *fixed_keys(TaggerSettings, "training", "model."),
         *fixed_keys(Optimizer, "training", "model.optimizer."),
+        *fixed_keys(Files, "training", "data.files."),
+        *fixed_keys(Supervision, "training", "data.supervision."),
     ],
 }
 SPLITS = ("train", "valid")
@@ -64,6 +66,8 @@ def check_settings(checkpoint: Mapping[str, Any], given: Mapping[str, Any], *, t
                 if key.startswith("model.optimizer.")
                 else "the order of its sentences follows from it"
                 if key == "seed_everything"
+                else "it would learn from other tags than before"
+                if key.startswith(("data.files.", "data.supervision."))
                 else "its weights belong to that setting"
             )
             raise UserError(

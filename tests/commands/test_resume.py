@@ -81,6 +81,12 @@ def about():
             "model.optimizer.lr is 0.5, but the checkpoint was trained with 0.0001: the optimizer goes",
         ),
         ("seed_everything", "4", "seed_everything is 4, but the checkpoint was trained with 3: the order of"),
+        (
+            "data.files.tags_column",
+            "1",
+            "data.files.tags_column is 1, but the checkpoint was trained with None: it would learn",
+        ),
+        ("data.files.unannotated", "unknown", "data.files.unannotated is unknown, but the checkpoint was"),
         ("data.types", "[LOC,ORG,PER,MISC]", "Set --data.types to [PER,ORG,LOC,MISC]"),
     ],
 )
