@@ -2,13 +2,14 @@
 
 import codecs
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from ner_lightning.data.readers.changes import Changes
+from ner_lightning.data.readers.counting import COUNTINGS, offsets_of
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import CharSpan, Record, rejected, whole_file
 from ner_lightning.data.readers.text_lines import MAX_BYTES
@@ -198,18 +199,9 @@ def _mismatch(bound: _TextBound, text: str, offsets: list[int] | range) -> str:
 
 def _other_offsets(bounds: list[_TextBound], text: str, source: str, *, marked: bool) -> list[int] | None:
     """The offsets of what the file counts, where its stated texts prove that it is not characters."""
-    # Each gives the number of units that a character counts for, the next character being known.
-    countings: list[tuple[str, Callable[[str, str], int]]] = [
-        ("line breaks of two characters as one", lambda here, after: 0 if here + after == "\r\n" else 1),
-        ("UTF-16 code units", lambda here, _: 2 if here > "\uffff" else 1),
-    ]
-    plain: tuple[str, Callable[[str, str], int]] = ("characters", lambda _, __: 1)
     for first in (0, 1) if marked else (0,):
-        for name, units in (plain, *countings):
-            offsets = [0] * first
-            for at, (here, after) in enumerate(zip(text, text[1:] + " ", strict=False)):
-                offsets += [at] * units(here, after)
-            offsets.append(len(text))
+        for name in COUNTINGS:
+            offsets = offsets_of(text, name, first)
             if all(_fits(bound, text, offsets) for bound in bounds):
                 counted = name + (", after a byte order mark that counts as one" if first else "")
                 warn(f"{source}: its offsets count {counted}; they were converted.")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ner_lightning.data.readers.json_spans import spans_in, tokens_in
+from ner_lightning.data.readers.json_spans import spans_in, spans_of, tokens_in
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.running_text import Offsets, from_words
 from ner_lightning.data.sentence import SURROGATE, is_invisible
@@ -104,7 +104,7 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
         raise UserError(
             f"a text in field {name!r} but no entities; write them in the field {' or '.join(keys)}"
         )
-    return Annotated(text, tuple(spans_in(entities or [])), tokens)
+    return Annotated(text, spans_of(entities or [], text), tokens)
 
 
 def _checked(text: str, name: str) -> str:
@@ -205,7 +205,8 @@ def _label_studio(row: Mapping[str, Any], *, tagged: bool) -> Annotated:
     name = "text" if "text" in texts or len(texts) != 1 else next(iter(texts))
     if name not in texts:
         raise UserError(f"a task of Label Studio with no field 'text' in data (fields: {', '.join(texts)})")
-    return Annotated(_checked(texts[name], name), tuple(spans_in(marked)))
+    text = _checked(texts[name], name)
+    return Annotated(text, spans_of(marked, text))
 
 
 def _gliner(row: Mapping[str, Any], *, tagged: bool) -> Annotated:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from ner_lightning.data.readers.counting import COUNTINGS, offsets_of, same_words
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.running_text import Offsets
 from ner_lightning.data.sentence import SURROGATE, is_invisible
@@ -11,6 +12,32 @@ from ner_lightning.errors import UserError
 _STARTS, _ENDS = ("start", "start_offset"), ("end", "end_offset")
 _TYPES = ("label", "labels", "type", "tag")
 _WRITE_SPAN = 'write [start, end, "TYPE"] or {"start": 0, "end": 6, "label": "TYPE"}'
+
+
+def spans_of(entities: Any, text: str) -> tuple[CharSpan, ...]:
+    """The entities of a text, whose offsets fit the texts that they state themselves, as Label Studio's do.
+
+    Offsets that count otherwise are converted: some versions of it count an emoji as two characters, and a
+    line break of two characters as one.
+
+    Raises:
+        UserError: one is malformed, or states another text than there is.
+    """
+    spans = tuple(spans_in(entities))
+    given = (entity.get("text") if isinstance(entity, dict) else None for entity in entities)
+    stated = [(s, t) for s, t in zip(spans, given, strict=True) if isinstance(t, str) and t.strip()]
+    if all(same_words(text[span.start : span.end], own) for span, own in stated):
+        return spans
+    for counting in COUNTINGS:
+        offsets = offsets_of(text, counting)
+        inside = all(0 <= span.start <= span.end < len(offsets) for span in spans)
+        if inside and all(same_words(text[offsets[s.start] : offsets[s.end]], own) for s, own in stated):
+            return tuple(CharSpan(offsets[s.start], offsets[s.end], s.type) for s in spans)
+    span, own = next((s, own) for s, own in stated if not same_words(text[s.start : s.end], own))
+    raise UserError(
+        f"the entity {span.type} from {span.start} to {span.end} is stated as {own!a:.40}, but the text has "
+        f"{text[span.start : span.end]!a:.40} there; offsets count characters from 0"
+    )
 
 
 def spans_in(entities: Any) -> Iterator[CharSpan]:

@@ -70,6 +70,40 @@ def test_what_annotation_tools_write(tmp_path, shape, as_list):
     assert read_sentences(path, ReadOptions(tagged=False))[0].words == MOVED
 
 
+@pytest.mark.parametrize(
+    ("text", "start", "end", "stated", "entity"),
+    [
+        ("\U0001f4a9\U0001f4a9 a b c d", 7, 8, "b", ("b",)),  # an emoji counts as two
+        ("\U0001f4a9 x Anna Bell met", 5, 14, "Anna Bell", ("Anna", "Bell")),
+        ("Hi\r\nAnna met Bob Stone", 12, 21, "Bob Stone", ("Bob", "Stone")),  # a line break as one
+        ("New\nYork won", 0, 8, "New\\nYork", ("New", "York")),  # and is written as two characters
+    ],
+)
+@pytest.mark.parametrize("task", [True, False])
+def test_offsets_that_count_otherwise_are_those_of_the_stated_text(
+    tmp_path, text, start, end, stated, entity, task
+):
+    value = {"start": start, "end": end, "text": stated, "labels": ["PER"]}
+    row = {"text": text, "label": [value]}
+    if task:
+        row = {"data": {"text": text}, "annotations": [{"result": [{"type": "labels", "value": value}]}]}
+    sentences = read_sentences(write(tmp_path / "x.jsonl", row))
+    marked = [w for s in sentences for w, tag in zip(s.words, s.tags, strict=True) if tag != "O"]
+    assert tuple(marked) == entity
+
+
+def test_an_entity_that_states_another_text_is_refused(tmp_path):
+    spans = [
+        {"start": 0, "end": 4, "label": "PER", "text": "Vera"},
+        {"start": 5, "end": 8, "label": "PER", "text": "Holt"},
+    ]
+    path = write(tmp_path / "x.jsonl", {"text": "Vera Holt left", "label": spans})
+    with pytest.raises(
+        DataError, match=r"x\.jsonl:1: the entity PER from 5 to 8 is stated as .Holt., but the text"
+    ):
+        read_sentences(path)
+
+
 def test_the_words_of_prodigy_are_kept(tmp_path):
     cells = [("Brinda", 0, 6), (" ", 6, 7), ("moved to", 7, 15), ("Tarvo.", 16, 22)]
     tokens = [{"text": text, "start": a, "end": b, "id": i} for i, (text, a, b) in enumerate(cells)]
