@@ -21,6 +21,7 @@ _UNNAMED = (
     "the tag is the number {};\nname the tags that numbers stand for, in order: "
     "--data.files.tag_names O,B-PER,I-PER (or a file with one per line)"
 )
+_FORM = "a tag is O, or one of B-, I-, E- and S- before an entity type, as in B-PER"
 
 Kind = Literal["plain", "prefix", "suffix", "bare", "numbers", "none"]
 
@@ -60,10 +61,9 @@ class TagForm(NamedTuple):
         inside = [cell for cell in known if cell not in OUTSIDES]
         if inside and all(_is_number(cell) for cell in inside):
             return _numbered(known, names)
-        outside = {cell: OUTSIDE for cell in known if cell in OUTSIDES}
+        tags: dict[Any, str] = {cell: OUTSIDE for cell in known if cell in OUTSIDES}
         firsts = {cell: _first(cell) for cell in inside if isinstance(cell, str)}
-        kind, read = _reading(list(firsts.values()), has_outside=bool(outside))
-        tags: dict[Any, str] = dict(outside)
+        kind, read = _reading(list(firsts.values()), has_outside=bool(tags))
         problems: dict[Any, str] = {}
         several = set()
         for cell in inside:
@@ -102,7 +102,8 @@ class TagForm(NamedTuple):
                 f"types without B- and I- ({types}): neighbouring words of one type are read as one entity"
             )
         elif self.kind in ("prefix", "suffix"):
-            lines.append(f"tags such as {inside[0]} are read as {self.tags[inside[0]]}")
+            changed = next(cell for cell in inside if cell != self.tags[cell])
+            lines.append(f"tags such as {changed} are read as {self.tags[changed]}")
         if self.several and not self.several & self.problems.keys():
             total = sum(counts.get(cell, 0) for cell in self.several)
             lines.append(f"{total:,} words have several tags; the first of each is read")
@@ -244,6 +245,6 @@ def _malformed(cell: Any) -> str:
         return _UNNAMED.format(cell)
     if not isinstance(cell, str):
         return f"the tag {cell!a:.40} is no text; write tag names, in quotes"
-    return (
-        f"malformed tag {cell!r}; a tag is O, or one of B-, I-, E- and S- before an entity type, as in B-PER"
-    )
+    if cell in ("B", "I", "E", "S"):
+        return f"the tag {cell!r} names no entity type; {_FORM}"
+    return f"malformed tag {cell!r}; {_FORM}"

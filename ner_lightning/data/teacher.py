@@ -140,7 +140,8 @@ def read_teacher(folder: str, sentences: Sequence[Sentence], types: Sequence[str
     try:
         text = [
             Sentence(tuple(row["words"]), None, row["document"])
-            for row in map(json.loads, (path / TEXT).read_text(encoding="utf-8").splitlines())
+            # Not splitlines: a word may hold a character, such as U+2028, that it takes for a line break.
+            for row in map(json.loads, (path / TEXT).read_text(encoding="utf-8").split("\n")[:-1])
         ]
         arrays = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
     except (OSError, EOFError, KeyError, ValueError) as error:

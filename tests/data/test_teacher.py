@@ -53,6 +53,11 @@ def test_what_is_written_is_read(tmp_path):
     assert list(tmp_path.joinpath("teachers").iterdir()) == [tmp_path / "teachers" / "t"]  # no draft is left
 
 
+def test_a_word_may_hold_what_some_take_for_a_line_break(tmp_path):
+    text = [Sentence(("x\u2028y", "a\x85b", "c\u2029"), None, 0)]
+    assert read_teacher(write(tmp_path / "t", text=text), TRAIN, TYPES).text == text
+
+
 def test_padding_has_no_probability(tmp_path):
     store = read_teacher(write(tmp_path / "t"), TRAIN, TYPES)
     mask = torch.tensor([[True, False, False], [True, True, False]])

@@ -17,14 +17,18 @@ def checked(records: Iterable[Record], empty: EmptyWords) -> Iterator[Record]:
     """
     changes, source = Changes(), ""
     visible: set[str] = set()  # words that were looked at
+    starts = False  # whether a sentence that was left out began a document
     for record in records:
+        starts = starts and record.source == source
         source = record.source
         if not record.reason and not isinstance(record.content, str):
             found = _checked_words(record, empty, changes, visible)
             if found is None:
+                starts = starts or record.starts_document
                 continue
             record = found
-        yield record
+        yield record._replace(starts_document=True) if starts else record
+        starts = False
     changes.report(source)
 
 

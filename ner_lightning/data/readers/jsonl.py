@@ -188,9 +188,22 @@ def _rows(file: BinaryIO) -> Iterator[JsonRow]:
             yield JsonRow(number, None, text[:200], reason)
         elif text.strip():
             try:
-                yield JsonRow(number, parse(text), text[:200])
+                value = parse(text)
             except UserError as error:
                 yield JsonRow(number, None, text[:200], str(error))
+                continue
+            annotated = _annotated(value)
+            if annotated is None:
+                yield JsonRow(number, value, text[:200])
+            else:
+                yield from (JsonRow(item, each) for item, each in enumerate(annotated, start=1))
+
+
+def _annotated(value: Any) -> list[Any] | None:
+    """The texts of an export of tecoholic's NER Annotator, which is one object; None if it is none."""
+    if not isinstance(value, dict) or "data" in value or not isinstance(value.get("annotations"), list):
+        return None
+    return [item for item in value["annotations"] if item is not None]
 
 
 def _items(data: bytes) -> Sequence[Any] | None:
@@ -198,10 +211,9 @@ def _items(data: bytes) -> Sequence[Any] | None:
     value: Any = None
     with suppress(UserError, UnicodeDecodeError):
         value = parse(data.decode("utf-8-sig"))
-    if isinstance(value, dict) and isinstance(value.get("annotations"), list) and "data" not in value:
-        value = [item for item in value["annotations"] if item is not None]  # of tecoholic's NER Annotator
-    elif isinstance(value, dict):
-        value = [value]
+    if isinstance(value, dict):
+        annotated = _annotated(value)
+        value = [value] if annotated is None else annotated
     if isinstance(value, list) and value and all(isinstance(item, dict | list) for item in value):
         return value
     return None

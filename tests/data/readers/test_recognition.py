@@ -625,9 +625,35 @@ def test_a_cell_that_is_no_list_beside_others_that_are_is_refused(file, cell, ta
     assert refusal(file(out.getvalue(), "x.csv"), tagged=tagged).startswith("3: ")
 
 
+def test_what_is_said_of_tags_names_one_that_is_read_otherwise(file, caplog):
+    read_sentences(file("Vera B-PER\nof O\nNorsk b-org\nHydro i-org\n\n", "x.conll"))
+    assert "tags such as b-org are read as B-org" in caplog.text
+
+
+@pytest.mark.parametrize("tag", ["B", "I"])
+def test_tags_without_a_type_are_named(file, tag):
+    assert f"the tag '{tag}' names no entity type; a tag is O, or" in refusal(
+        file(f"fever {tag}\nis O\n", "x.conll")
+    )
+
+
 def test_tags_with_a_colon_are_no_types_of_their_own(file):
     path = file(columns(word, lambda i, w, t: t.replace("-", ":")))
     assert "malformed tag 'B:PER'" in refusal(path)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_an_export_of_the_ner_annotator_may_be_one_line(file, indent):
+    texts = [["Vera left Lima.", {"entities": [[0, 4, "PER"], [10, 14, "LOC"]]}], None]
+    path = file(json.dumps({"classes": ["PER", "LOC"], "annotations": texts}, indent=indent), "x.json")
+    (sentence,) = read_sentences(path)
+    assert sentence.tags == ("B-PER", "O", "B-LOC", "O")
+
+
+def test_a_document_begins_where_its_first_sentence_is_left_out(file):
+    path = file("-DOCSTART- O\n\na O\n\n-DOCSTART- O\n\n\u200b O\n\nb O\n\nc O\n", "x.conll")
+    found = read_sentences(path, ReadOptions(rules=rules(empty_words="skip")))
+    assert [sentence.document for sentence in found] == [0, 1, 1]
 
 
 @pytest.mark.parametrize("suffix", [".conll", ".csv", ".jsonl", ".tsv"])
