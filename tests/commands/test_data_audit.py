@@ -15,7 +15,9 @@ import tiny
 import torch
 import yaml
 
+from ner_lightning.commands import data_audit
 from ner_lightning.commands.main import main
+from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.data.sentence_weights import LEAST
@@ -124,3 +126,9 @@ def test_sentences_without_tags_are_refused(llama):
         list(audit(taggers.random_tagger(llama), [Sentence(("Vera",), None, 0)]))
     with pytest.raises(UserError, match="none of them unknown"):
         list(audit(taggers.random_tagger(llama), [Sentence(("Vera", "left"), ("B-PER", "?"), 0)]))
+
+
+def test_scores_of_types_with_line_separators_are_read_again(tmp_path):
+    row = {"index": 3, "predicted": ["B-x\u2028y"]}
+    write_jsonl(tmp_path / data_audit.SCORES, [row])
+    assert data_audit._fold(tmp_path, [], [3], [], []) == {3: row}

@@ -211,7 +211,8 @@ sentence_id,word,tag
 """)
         },
         note="Commas, semicolons or tabs. A sentence ends where the cell of `sentence`, `sentence_id` or "
-        "`Sentence #` changes (an empty one continues it), or that of `document`, or at a blank row.",
+        "`Sentence #` changes (an empty one continues it), or that of `document`, or at a blank row. A lone "
+        "quote is a word, quoted or not.",
     ),
     "csv lists": Example(
         "csv",
@@ -304,7 +305,9 @@ sentence_id,word,tag
             '     "value": {"start": 23, "end": 28, "text": "Tarvo", "labels": ["LOC"]}}]}]},\n'
             '  {"id": 2, "data": {"text": "Nobody wrote."}, "annotations": [{"result": []}]}\n]\n'
         },
-        note="Of several annotations of a task the first is read; cancelled ones are left out. Both are "
+        note="Offsets that count an emoji as two characters, or a line break of two as one, are converted "
+        "where the entities' own texts prove it. "
+        "Of several annotations of a task the first is read; cancelled ones are left out. Both are "
         "counted.",
     ),
     "label studio, min": Example(
