@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ner_lightning.commands.config_files import config_files, find_configs, read_config
 from ner_lightning.commands.known_names import parse_beside_recipe
-from ner_lightning.commands.options import Parser, peek
+from ner_lightning.commands.options import Parser, peek, take
 from ner_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,8 +47,20 @@ def run(subcommand: str, args: Sequence[str]) -> "Run":
 
 
 def _named(args: Sequence[str]) -> list[str]:
-    """The words, with the teacher, which is the first of them, as an option."""
-    return ["--teacher", *args] if args and not args[0].startswith("-") else list(args)
+    """The words, with the teacher, which may be the first of them, as an option.
+
+    Raises:
+        UserError: the teacher is named twice.
+    """
+    words = list(args)
+    teachers = [words.pop(0)] if words and not words[0].startswith("-") else []
+    named = list(teachers)
+    while (teacher := take(words, "--teacher")) is not None:
+        teachers.append(teacher)
+        named.append(f"--teacher {teacher}")
+    if len(named) > 1:
+        raise UserError(f"the teacher is named twice, as {named[0]} and as {named[1]}; name it once")
+    return [*(f"--teacher={teacher}" for teacher in teachers), *words]
 
 
 def _weighs_teacher(words: Sequence[str]) -> bool:

@@ -80,12 +80,19 @@ def read(addresses: Sequence[str], root: Path) -> list[Member]:
     """Reads taggers.
 
     Raises:
-        UserError: there is no such run or checkpoint, or it is an ensemble.
+        UserError: there is no such run or checkpoint, it is an ensemble, or two addresses name the same one.
     """
     from ner_lightning.runs.checkpoint_file import load_checkpoint
     from ner_lightning.runs.folder import BEST, resolve
 
     paths = [resolve(address, BEST, root) for address in addresses]
+    named: dict[Path, str] = {}
+    for address, path in zip(addresses, paths, strict=True):
+        other = named.get(path.resolve())
+        if other is not None:
+            same = "is named twice" if other == address else f"and {other} are the same run"
+            raise UserError(f"{address} {same}, and an ensemble is of different taggers; name each once")
+        named[path.resolve()] = address
     members = [
         Member(address, path, load_checkpoint(path)) for address, path in zip(addresses, paths, strict=True)
     ]

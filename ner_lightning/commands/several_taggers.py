@@ -65,7 +65,7 @@ def predict_several(options: argparse.Namespace, default: argparse.Namespace) ->
 
 
 def _print(group: "TaggerGroup", texts: Sequence[str], *, as_json: bool) -> None:
-    from ner_lightning.inference.io.writers import colors_of, marked
+    from ner_lightning.inference.io.writers import colors_of, lines_of
 
     items = [(name, text) for text in texts for name in group]
     width = max(map(len, group))
@@ -75,4 +75,4 @@ def _print(group: "TaggerGroup", texts: Sequence[str], *, as_json: bool) -> None
             sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
         else:
             colors = colors_of(group[name].labels.types) if in_colour(sys.stdout) else {}
-            sys.stdout.write(f"{printable(name):{width}}  {marked(tagged, colors)}\n")
+            sys.stdout.write(f"{printable(name):{width}}  {lines_of(tagged, colors)}")

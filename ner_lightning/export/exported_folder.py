@@ -43,7 +43,7 @@ def export(
 
     Args:
         run: a run folder, a checkpoint or an exported folder; None: the last run.
-        output: the folder to write, which must be missing or empty.
+        output: the folder to write, which must be missing or empty, or a link to an empty one.
         format: `merged`, `adapter` (only what was trained), `onnx`, or `openvino` (merged, and a graph).
         dtype: of a merged backbone; `auto` is the precision that it was trained to run in.
         temperature: scores are divided by it before they become probabilities; None: as it is.
@@ -57,7 +57,7 @@ def export(
     Raises:
         UserError: the run cannot be used, the folder is not empty, or the run cannot have this format.
     """
-    _check_output(output)
+    folder = _checked(output)
     check("temperature", PositiveFloat | None, temperature)
     files = find(run, root, backbone=backbone, trust=trust)
     _check_format(files, format, dtype)
@@ -68,13 +68,13 @@ def export(
     tagger = files.build("cpu", bf16=files.bf16 and dequantizes, merge=merges, dequantize=dequantizes)
     manifest = _manifest(files, format, dtype, temperature, encoder.max_length)
     stage(f"Writing {output} ...")
-    with _draft_of(output) as draft:
+    with _draft_of(folder) as draft:
         loads = exported_weights.write(tagger, files, draft, manifest)
         if manifest["form"] == MERGED and dequantizes:
             manifest["about"]["dequantized"] = compare(files, encoder, tagger)
         spaces = exported_tokenizer.write(encoder, draft)
         _measure(draft, manifest, trust)
-        card = model_card(manifest, output.name, loads=loads, spaces=spaces)
+        card = model_card(manifest, folder.name, loads=loads, spaces=spaces)
         (draft / "README.md").write_text(card, encoding="utf-8")
         (draft / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
     return output
@@ -89,28 +89,45 @@ def _measure(draft: Path, manifest: dict[str, Any], trust: bool) -> None:
 
 @contextmanager
 def _draft_of(folder: Path) -> Iterator[Path]:
-    """Makes a draft folder, which becomes the folder at the end; removed if the block raises."""
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    """Makes a draft folder, which becomes the folder at the end; removed if the block raises.
+
+    A folder that is there stays, since it may be in use or a mount point; it gets the draft's files.
+    """
+    # Within a folder that is there: its parent may be another file system, or not ours to write.
+    above = folder if folder.is_dir() else folder.parent
+    draft = above / f".{folder.name}.{os.getpid()}.tmp"
     draft.mkdir(parents=True)
     try:
         yield draft
         for file in draft.iterdir():  # safetensors makes its files readable by their owner only
             file.chmod((draft / MANIFEST).stat().st_mode)
-        draft.replace(folder)
+        if above is folder:
+            # The manifest last: without it, nobody takes the folder for a whole one.
+            for file in sorted(draft.iterdir(), key=lambda file: file.name == MANIFEST):
+                file.replace(folder / file.name)
+            draft.rmdir()
+        else:
+            draft.replace(folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
 
 
-def _check_output(output: Path) -> None:
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+def _checked(output: Path) -> Path:
+    """The folder to write, by its own name and not that of a link, or `.`."""
+    if output.is_symlink() and not output.exists():
+        raise UserError(f"--output {output} is a link to nothing; name a new folder")
+    folder = output.resolve()
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"--output {output} already exists; name a new folder")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--output {output}: {error.strerror}") from None
-    if not os.access(output.parent, os.W_OK):
-        raise UserError(f"--output {output}: {output.parent} is not writable")
+    above = folder if folder.is_dir() else folder.parent
+    if not os.access(above, os.W_OK):
+        raise UserError(f"--output {output}: {above} is not writable")
+    return folder
 
 
 def _check_format(files: TaggerFiles, format: ExportFormat, dtype: Precision) -> None:

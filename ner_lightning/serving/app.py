@@ -20,6 +20,7 @@ from ner_lightning.inference.selection import Selection, selection
 from ner_lightning.serving.access import KeyCheck, allow_origins
 from ner_lightning.serving.batcher import Batcher, Full
 from ner_lightning.serving.counters import Counters
+from ner_lightning.serving.disconnects import while_connected
 from ner_lightning.serving.examples import add_examples
 from ner_lightning.serving.limits import BodyLimit, problem
 from ner_lightning.serving.page import docs_page, policy, try_page
@@ -32,6 +33,7 @@ SELECTION = (
     "overlaps needs min_score"
 )
 STOPPING = "the service is stopping"
+CHARACTERS_A_TEXT = 16  # of the limit: even an empty text takes time
 Work = Callable[..., Sequence[Tagged]]  # texts, and options as of `NERTagger`
 
 
@@ -41,7 +43,7 @@ class RequestLimits:
 
     Attributes:
         body: largest body of a request, in bytes.
-        characters: most characters of a request's texts together.
+        characters: most characters of a request's texts together; a text for each 16 of them may come.
         waiting: most requests that wait; one more is answered 429.
         seconds: how long a request may take, waiting included.
         batch: characters of a batch.
@@ -54,6 +56,20 @@ class RequestLimits:
     seconds: float = 30.0
     batch: int = 16_000
     origins: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> int:
+        """Most texts of a request."""
+        return max(1, self.characters // CHARACTERS_A_TEXT)
+
+    def excess(self, texts: Sequence[str]) -> str | None:
+        """How a request has more than it may, in words; None if it has not."""
+        size = sum(map(len, texts))
+        if size > self.characters:
+            return f"{size:,} characters are more than {self.characters:,}; send less at a time"
+        if len(texts) > self.texts:
+            return f"{len(texts):,} texts are more than {self.texts:,}; send less at a time"
+        return None
 
 
 def make_app(
@@ -143,17 +159,18 @@ def _add_extract(app: FastAPI, bounds: RequestLimits, counters: Counters, items_
         began = time.perf_counter()
         texts = query.all
         sizes = request.scope[SIZES] = {"texts": len(texts)}
-        size = sum(map(len, texts))
-        if size > bounds.characters:
-            reason = f"{size:,} characters are more than {bounds.characters:,}; send less at a time"
+        if (reason := bounds.excess(texts)) is not None:
             return problem(413, reason)
         try:
             items = items_of(tagger, query)
         except UserError:
             return problem(422, SELECTION)
+        results: list[Tagged] = []
         try:
-            async with asyncio.timeout(bounds.seconds):
-                results = await app.state.batcher.submit(items, **query.options) if texts else []
+            if texts:
+                async with asyncio.timeout(bounds.seconds):
+                    tagging = app.state.batcher.submit(items, **query.options)
+                    results = await while_connected(tagging, request.receive)
         except Full:
             if app.state.stopping:
                 return problem(503, STOPPING)
@@ -166,7 +183,7 @@ def _add_extract(app: FastAPI, bounds: RequestLimits, counters: Counters, items_
         finally:
             counters.waiting.set(app.state.batcher.waiting)
         sizes["words"] = sum(len(result.offsets) for result in results)
-        counters.characters.inc(size)
+        counters.characters.inc(sum(map(len, texts)))
         found = list(map(Extraction.of, results))
         for entity in (entity for extraction in found for entity in extraction.entities):
             counters.entities.labels(entity.label).inc()

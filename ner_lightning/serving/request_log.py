@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from uuid import uuid4
 
+from starlette.requests import ClientDisconnect
+
 from ner_lightning.serving.limits import App, Message, Receive, Send, problem
 
 HEADER = b"x-request-id"
@@ -54,6 +56,8 @@ class RequestLog:
 
         try:
             await self.app(scope, receive, tell)
+        except ClientDisconnect:
+            pass  # nobody is left to answer
         except Exception:
             _LOGGER.exception("%s failed", name.decode())
             if status == 0:

@@ -12,7 +12,7 @@ STATUSES: dict[int | str, str] = {
     401: "The service has an API key, and the request does not name it.",
     404: "There is no tagger of that name.",
     408: "The body did not arrive in time.",
-    413: "The body or the texts are too long.",
+    413: "The body or the texts are too long, or there are too many texts.",
     422: "The body is not as described.",
     429: "Too many requests are waiting.",
     503: "The service is stopping.",

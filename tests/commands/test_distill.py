@@ -193,6 +193,14 @@ def test_an_exported_folder_teaches(here, form):
     [
         (["--config", "recipe.yaml"], "name the teacher first: ner-lightning distill RUN --config"),
         (["runs/both/1"], "name a recipe, whose backbone and data are used: --config"),
+        (
+            ["runs/both/1", "--config", "recipe.yaml", "--teacher", "runs/a/1"],
+            "the teacher is named twice, as runs/both/1 and as --teacher runs/a/1; name it once",
+        ),
+        (
+            ["--teacher=runs/a/1", "--config", "recipe.yaml", "--teacher", "runs/both/1"],
+            "the teacher is named twice, as --teacher runs/a/1 and as --teacher runs/both/1",
+        ),
         (["runs/none/1", "--config", "recipe.yaml"], "runs/none/1"),
         (
             ["runs/both/1", "--config", "recipe.yaml", "--temperature", "0"],

@@ -146,6 +146,12 @@ def test_its_scores_are_between_those_of_its_members(here):
         (["runs/a/1", "nowhere"], "no run folder or checkpoint nowhere"),
         (["runs/a/1", "runs/both/1"], "runs/both/1 is an ensemble; name its members"),
         (["runs/both/1", "runs/a/1"], "runs/both/1 is an ensemble; name its members"),
+        (["runs/a/1", "runs/a/1"], "runs/a/1 is named twice"),
+        (["--soup", "runs/a/1", "runs/a/1"], "runs/a/1 is named twice"),
+        (
+            ["runs/a/2", "runs/a/1", "runs/a/../a/1/checkpoints/best.ckpt"],
+            "runs/a/../a/1/checkpoints/best.ckpt and runs/a/1 are the same run",
+        ),
         (["runs/a/1", "other types"], "differ in data.types"),
         (["runs/a/1", "other context"], "differ in data.encoding.context (None, 64)"),
         (["runs/a/1", "softmax"], "differ in model.use_crf (True, False)"),

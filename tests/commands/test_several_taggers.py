@@ -50,6 +50,19 @@ def test_names_are_given_before_runs(runs, capsys):
     assert main(["predict", "--run", runs[0], "--run", f"b={runs[1]}", "--text", TEXTS[0]]) == 0
 
 
+def test_entities_that_share_words_follow_the_text_they_are_in(runs, capsys):
+    words = ["--min_score", "0.05", "--overlaps", "keep"]
+    assert main(["predict", *runs, "--text", TEXTS[0], *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    expected = []
+    for run in runs:
+        tagged = NERTagger.from_run(run, min_score=0.05)(TEXTS[0], overlaps="keep")
+        assert tagged.overlapping
+        expected += [run, *(f"    [{e.label} {e.text}] " for e in tagged.overlapping)]
+    assert len(lines) == len(expected)
+    assert all(map(str.startswith, lines, expected))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import lightning
@@ -131,8 +132,9 @@ def test_a_rank_says_what_is_lost(here, capsys, rank):
     assert close == (rank == 6) == (made["lost"] < 1e-6)
 
 
-def test_one_run_twice_is_that_run(here, capsys):
-    assert main(["ensemble", "--soup", "runs/a/2", "runs/a/2", "--name", "same"]) == 0
+def test_two_runs_of_the_same_weights_are_either_of_them(here, tmp_path, capsys):
+    shutil.copy("runs/a/2/checkpoints/best.ckpt", tmp_path / "copy.ckpt")
+    assert main(["ensemble", "--soup", "runs/a/2", str(tmp_path / "copy.ckpt"), "--name", "same"]) == 0
     said = []
     for run in ("runs/same/1", "runs/a/2"):
         capsys.readouterr()
@@ -236,18 +238,20 @@ def test_other_refusals(llama, tmp_path, monkeypatch, capsys):
     types = untrained(llama, "types.ckpt", **lora())
     types["config"]["data"]["types"] = ["PER", "ORG"]
     torch.save(types, "types.ckpt")
+    for name in ("one", "dora", "head"):
+        shutil.copy(f"{name}.ckpt", f"{name}2.ckpt")
     for words, said in (
         (["--soup", "one.ckpt"], "name two runs or more"),
         (["--soup", "one.ckpt", "types.ckpt"], "differ in data.types (['PER', 'LOC'], ['PER', 'ORG'])"),
         (["--soup", "one.ckpt", "other.ckpt"], f"were trained on different backbones: {llama} (sha256:"),
         (["--soup", "one.ckpt", "both.ckpt"], "both.ckpt is an ensemble; name its members"),
-        (["--soup", "dora.ckpt", "dora.ckpt"], "have model.lora.dora true: DoRA"),
-        (["one.ckpt", "one.ckpt", "--soup_rank", "2"], "--soup_rank has no effect here: it is for --soup"),
-        (["--soup", "one.ckpt", "one.ckpt", "--soup_rank", "0"], "--soup_rank is 0; it must be"),
-        (["--soup", "one.ckpt", "one.ckpt", "--soup_rank", "9"], "the exact mean has rank 8"),
-        (["--soup", "one.ckpt", "one.ckpt", "--soup_rank", "x"], "--soup_rank"),
-        (["--soup", "head.ckpt", "head.ckpt", "--soup_rank", "2"], "the runs have no adapters; leave it out"),
-        (["--soup", "one.ckpt", "one.ckpt", "--soup-rank", "2"], "did you mean --soup_rank?"),
+        (["--soup", "dora.ckpt", "dora2.ckpt"], "have model.lora.dora true: DoRA"),
+        (["one.ckpt", "one2.ckpt", "--soup_rank", "2"], "--soup_rank has no effect here: it is for --soup"),
+        (["--soup", "one.ckpt", "one2.ckpt", "--soup_rank", "0"], "--soup_rank is 0; it must be"),
+        (["--soup", "one.ckpt", "one2.ckpt", "--soup_rank", "9"], "the exact mean has rank 8"),
+        (["--soup", "one.ckpt", "one2.ckpt", "--soup_rank", "x"], "--soup_rank"),
+        (["--soup", "head.ckpt", "head2.ckpt", "--soup_rank", "2"], "the runs have no adapters"),
+        (["--soup", "one.ckpt", "one2.ckpt", "--soup-rank", "2"], "did you mean --soup_rank?"),
     ):
         assert main(["ensemble", *words]) == 2, words
         error = capsys.readouterr().err
@@ -268,7 +272,8 @@ def test_all_weights_and_quantized_backbones(tmp_path, monkeypatch, kind):
     first = untrained(llama, "one.ckpt", **changes)
     second = dict(first, state_dict={name: value + 0.01 for name, value in first["state_dict"].items()})
     torch.save(second, "two.ckpt")
-    assert main(["ensemble", "--soup", "one.ckpt", "two.ckpt", "two.ckpt"]) == 0
+    torch.save(second, "two2.ckpt")
+    assert main(["ensemble", "--soup", "one.ckpt", "two.ckpt", "two2.ckpt"]) == 0
     held = torch.load("runs/soup/1/checkpoints/best.ckpt", weights_only=True)["state_dict"]
     assert held.keys() == first["state_dict"].keys()
     for name, value in first["state_dict"].items():

@@ -162,6 +162,21 @@ def test_long_bodies_and_texts_are_refused():
         assert response.status_code == 413
         assert "30 characters are more than 20" in error(response)
         assert http.post("/extract", json={"text": "x" * 20}).status_code == 200
+        assert http.post("/extract", json={"texts": ["x"]}).status_code == 200
+
+
+def test_more_texts_than_fit_are_refused_however_short():
+    with client(characters=100) as http:
+        assert len(http.post("/extract", json={"texts": [""] * 6}).json()["results"]) == 6
+        response = http.post("/extract", json={"texts": [""] * 7})
+        assert response.status_code == 413
+        assert "7 texts are more than 6; send less at a time" in error(response)
+    with client(characters=5) as http:  # one text always may come
+        assert http.post("/extract", json={"text": "abcde"}).status_code == 200
+    with client() as http:
+        assert "240,000 texts are more than 6,250" in error(
+            http.post("/extract", json={"texts": [""] * 240_000})
+        )
 
 
 class Gate:

@@ -1,4 +1,7 @@
-"""Tagged texts as pre-annotations that annotation tools import: doccano, Label Studio, Prodigy."""
+"""Tagged texts as pre-annotations that annotation tools import: doccano, Label Studio, Prodigy.
+
+Entities that share words, which `--overlaps keep` keeps, are written as well: all three tools can hold them.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,11 @@ MODEL = "ner-lightning"
 
 def doccano(record: Record, tagged: Tagged) -> dict[str, Any]:
     """A row of doccano's JSONL, with the score of each label beside them, which doccano keeps as metadata."""
+    entities = tagged.entity_dicts()
     return _origin(record) | {
         "text": tagged.text,
-        "label": [[entity.start, entity.end, entity.label] for entity in tagged.entities],
-        "scores": [round(entity.score, 6) for entity in tagged.entities],
+        "label": [[entity["start"], entity["end"], entity["label"]] for entity in entities],
+        "scores": [entity["score"] for entity in entities],
     }
 
 
@@ -24,14 +28,14 @@ def prodigy(record: Record, tagged: Tagged) -> dict[str, Any]:
     """A task of Prodigy, with its tokens, and a score for each span."""
     spans = [
         {
-            "start": entity.start,
-            "end": entity.end,
-            "token_start": entity.word_start,
-            "token_end": entity.word_end - 1,
-            "label": entity.label,
-            "score": round(entity.score, 6),
+            "start": entity["start"],
+            "end": entity["end"],
+            "token_start": entity["word_start"],
+            "token_end": entity["word_end"] - 1,
+            "label": entity["label"],
+            "score": entity["score"],
         }
-        for entity in tagged.entities
+        for entity in tagged.entity_dicts()
     ]
     return {
         "text": tagged.text,
@@ -44,10 +48,11 @@ def prodigy(record: Record, tagged: Tagged) -> dict[str, Any]:
 def label_studio(record: Record, tagged: Tagged) -> dict[str, Any]:
     """A task of Label Studio with a prediction, which the annotator accepts or corrects."""
     result = [
-        {"id": f"entity{number}", "score": round(entity.score, 6)}
-        | label_studio_result(tagged.text, CharSpan(entity.start, entity.end, entity.label))
-        for number, entity in enumerate(tagged.entities, start=1)
+        {"id": f"entity{number}", "score": entity["score"]}
+        | label_studio_result(tagged.text, CharSpan(entity["start"], entity["end"], entity["label"]))
+        for number, entity in enumerate(tagged.entity_dicts(), start=1)
     ]
+    # Of the best reading: what overlaps it is improbable, and would say nothing of how doubtful the text is.
     score = min((entity.score for entity in tagged.entities), default=1.0)
     prediction = {"model_version": MODEL, "score": round(score, 6), "result": result}
     return {"data": {"text": tagged.text} | _origin(record), "predictions": [prediction]}

@@ -17,12 +17,18 @@ from ner_lightning.data.readers.columns import UNWRITABLE
 from ner_lightning.data.readers.docbin import check_spacy
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.schemes import OUTSIDE
+from ner_lightning.errors import UserError
 from ner_lightning.inference.io import preannotations
+from ner_lightning.inference.io.output_formats import WIDE
 from ner_lightning.inference.result import OVERLAPS, Entity, Tagged
 from ner_lightning.system.terminal import dim, printable
 
 ORIGIN = ("file", "line", "id")
+WIDE_COLUMNS = (*ORIGIN, "text")  # beside those of the types
 SEPARATOR = "; "  # between the entities of a type, in a cell of the wide table
+# Shown on a terminal as they are, though Python calls them unprintable: line breaks and tabs, the spaces of
+# French and of Chinese and Japanese, and the joiners, without which Persian words and emoji fall apart.
+_SHOWN = "\n\t\u00a0\u202f\u3000\u200c\u200d"
 _COLORS = (36, 33, 32, 35, 34, 31)  # cyan, yellow, green, magenta, blue, red
 
 
@@ -49,7 +55,13 @@ class Writer:
 
 
 def writer(
-    format: str, types: Sequence[str], *, wide: bool = False, color: bool = False, keeps: bool = False
+    format: str,
+    types: Sequence[str],
+    *,
+    wide: bool = False,
+    color: bool = False,
+    keeps: bool = False,
+    terminal: bool = True,
 ) -> Writer:
     """The writer of a format.
 
@@ -60,16 +72,20 @@ def writer(
         color: colour the entities, in text for a terminal.
         keeps: whether texts may have entities that overlap more probable ones; then each entity says whether
             it does. Text names such entities in lines of their own.
+        terminal: whether text is printed, where control characters are escaped; a file gets texts as they
+            are.
+
+    Raises:
+        UserError: spaCy is not installed, or an entity type is named like another column of a wide table.
     """
+    if wide and format in WIDE:
+        return _wide_writer(format, types)
     if format == "conll":
         return Writer(conll_rows)
     if format == "text":
         colors = colors_of(types) if color else {}
-        return Writer(lambda record, tagged: marked(tagged, colors) + "\n" + beside(tagged))
+        return Writer(lambda record, tagged: lines_of(tagged, colors, terminal=terminal))
     if format == "csv":
-        if wide:
-            columns = [*ORIGIN, "text", *types]
-            return Writer(lambda record, tagged: _csv(wide_cells(record, tagged, types)), _csv(columns))
         return Writer(entity_lines, _csv([*ORIGIN, *Entity._fields, *([OVERLAPS] if keeps else [])]))
     if format == "jsonl":
         return Writer(lambda record, tagged: _json(as_dict(record, tagged)))
@@ -81,14 +97,27 @@ def writer(
     if format == "spacy":
         check_spacy()
         return Writer(lambda record, tagged: _json(columnar.with_words(tagged)), convert=columnar.doc_bin)
-    if wide:
-        return Writer(
-            lambda record, tagged: _json(wide_dict(record, tagged, types)),
-            convert=lambda lines, file: columnar.parquet(lines, file, columnar.wide_schema(types)),
-        )
     return Writer(
         lambda record, tagged: _json(as_dict(record, tagged)),
         convert=lambda lines, file: columnar.parquet(lines, file, columnar.schema(keeps=keeps)),
+    )
+
+
+def _wide_writer(format: str, types: Sequence[str]) -> Writer:
+    taken = [name for name in types if name in WIDE_COLUMNS]
+    if taken:
+        raise UserError(
+            f"--wide: the entity type {taken[0]} is named like one of the columns {', '.join(WIDE_COLUMNS)}; "
+            "leave out --wide,\nand the table has a row for each entity (CSV) or a list of them (Parquet)"
+        )
+    if format == "csv":
+        head = _csv([*WIDE_COLUMNS, *types])
+        return Writer(lambda record, tagged: _csv(wide_cells(record, tagged, types)), head)
+    from ner_lightning.inference.io import columnar
+
+    return Writer(
+        lambda record, tagged: _json(wide_dict(record, tagged, types)),
+        convert=lambda lines, file: columnar.parquet(lines, file, columnar.wide_schema(types)),
     )
 
 
@@ -152,38 +181,51 @@ def colors_of(types: Sequence[str]) -> dict[str, int]:
     return {name: _COLORS[index % len(_COLORS)] for index, name in enumerate(types)}
 
 
-def marked(tagged: Tagged, colors: dict[str, int]) -> str:
+def lines_of(tagged: Tagged, colors: dict[str, int], *, terminal: bool = True) -> str:
+    """A text with its entities in brackets, and a line for each that overlaps one of them."""
+    return marked(tagged, colors, terminal=terminal) + "\n" + beside(tagged, terminal=terminal)
+
+
+def marked(tagged: Tagged, colors: dict[str, int], *, terminal: bool = True) -> str:
     """A text with its entities in brackets, as in `[PER Vera Lindqvist] left`.
 
     Args:
         tagged: the text.
         colors: the ANSI colour of each type, in which an entity also has its score; other types have neither.
+        terminal: whether control characters are escaped.
     """
+    shown = _shown if terminal else str
     parts = []
     done = 0
     for entity in tagged.entities:
-        inside = f"{printable(entity.label)} {_shown(entity.text)}"
+        inside = f"{shown(entity.label)} {shown(entity.text)}"
         color = colors.get(entity.label)
         parts += [
-            _shown(tagged.text[done : entity.start]),
+            shown(tagged.text[done : entity.start]),
             f"[{inside}]"
             if color is None
             else f"\x1b[{color}m[{inside} {dim(f'{entity.score:.3f}')}]\x1b[0m",
         ]
         done = entity.end
-    return "".join([*parts, _shown(tagged.text[done:])])
+    return "".join([*parts, shown(tagged.text[done:])])
 
 
-def beside(tagged: Tagged) -> str:
+def beside(tagged: Tagged, *, terminal: bool = True) -> str:
     """A line for each entity that overlaps a more probable one, as in `    [LOC Holt] 0.1204`."""
     return "".join(
-        f"    [{printable(entity.label)} {printable(entity.text)}] {entity.score:.4f}\n"
+        f"    [{_in_line(entity.label, terminal)} {_in_line(entity.text, terminal)}] {entity.score:.4f}\n"
         for entity in tagged.overlapping or ()
     )
 
 
+def _in_line(text: str, terminal: bool) -> str:
+    """A text in one line, whatever else is escaped."""
+    shown = _shown(text) if terminal else text
+    return shown.replace("\n", r"\x0a").replace("\r", r"\x0d")
+
+
 def _shown(text: str) -> str:
-    return printable(text, keep="\n\t")
+    return printable(text, keep=_SHOWN)
 
 
 def _json(row: dict[str, Any]) -> str:
@@ -191,6 +233,10 @@ def _json(row: dict[str, Any]) -> str:
 
 
 def _csv(cells: Sequence[Any]) -> str:
+    # Python's csv does not quote a carriage return that is no line end of its own; readers end the row there.
+    returns = any(isinstance(cell, str) and "\r" in cell for cell in cells)
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
+    quoted = csv.writer(line, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    rows = quoted if returns else csv.writer(line, lineterminator="\n")
+    rows.writerow(cells)
     return line.getvalue()
