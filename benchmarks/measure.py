@@ -115,7 +115,7 @@ def report(
 
 
 def _without(words: Sequence[str], option: str) -> list[str]:
-    """Words of a command line less an option and its value: a file of this machine, no part of what is measured."""
+    """A command line less an option and its value, a file of this machine that changes nothing."""
     found, follows = [], False
     for word in words:
         if not follows and not word.startswith(option):

@@ -4,7 +4,8 @@ import argparse
 import os
 import time
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -14,7 +15,9 @@ from ner_lightning.commands.predict_checks import (
     check,
     check_files,
     check_first,
+    check_texts,
 )
+from ner_lightning.commands.predict_outputs import check_written, local_place, staged
 from ner_lightning.commands.predict_tagging import block_tagging, calibrated, read_options
 from ner_lightning.commands.several_taggers import predict_several
 from ner_lightning.data.readers.read_options import EmptyWords, FormatName
@@ -27,7 +30,7 @@ from ner_lightning.system.progress import shown, stage
 if TYPE_CHECKING:
     from ner_lightning.data.readers.files import Inputs
     from ner_lightning.data.readers.record import Record
-    from ner_lightning.data.readers.remote_files import RemoteInputs
+    from ner_lightning.data.readers.remote_files import RemoteInputs, Stamp
     from ner_lightning.inference.io.resumable import Output
     from ner_lightning.inference.io.writers import Writer
     from ner_lightning.inference.ner_tagger import NERTagger
@@ -36,13 +39,14 @@ if TYPE_CHECKING:
 # What the output depends on: a stopped command is only resumed by one that shares these.
 _DECISIVE = (
     "text input words_column id_column whole_files empty_words tokenized source_format target_format wide "
-    "strict rejects temperature calibrate min_score overlaps doubtful_first"
+    "strict rejects temperature calibrate min_score overlaps doubtful_first engine backbone"
 )
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
     options, default = parser(subcommand).parse_args(args), parser(subcommand).parse_args([])
+    check_texts(options.text)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if len(options.run) > 1:
         check_selection(options)
@@ -63,44 +67,34 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
 def _staged(options: argparse.Namespace) -> str | None:
     """The remote address of the output, which is collected in a file in the working folder; None if local."""
-    from ner_lightning.data.readers.remote_files import filesystem_of
-
     if not is_remote(options.output):
         return None
     address: str = options.output
-    filesystem_of(address)
-    options.output = "upload." + address.rpartition("/")[2]
+    options.output = staged(address)
     return address
 
 
 def _predict(options: argparse.Namespace) -> None:
     # Here and below: `--help` must not wait for numpy and torch.
-    from ner_lightning.data.readers.files import Inputs
     from ner_lightning.data.readers.record import Record, check_usable
-    from ner_lightning.data.readers.remote_files import RemoteInputs, upload
-    from ner_lightning.inference.bulk import ReadFraction, blocks, usable, write_blocks
+    from ner_lightning.data.readers.remote_files import upload
+    from ner_lightning.inference.bulk import ReadFraction, blocks, skip, usable, write_blocks
 
-    local = Inputs(options.input or "", read_options(options))
-    inputs: Inputs | RemoteInputs = local
-    formats = {}
-    if is_remote(options.input):
-        inputs = RemoteInputs(options.input, local.options)
-    elif options.input:
-        formats = {file: local.format_of(file) for file in local.files()}
-    check_files(options, formats, parser("predict").parse_args([]))
+    inputs, formats, remote = _inputs(options)
     read = ReadFraction.of(list(formats))
-    output = _output(options, list(formats), inputs)
+    output = _output(options, list(formats), remote)
     before = output.totals.words
     try:
         texts = (Record("--text", number, text) for number, text in enumerate(options.text or (), 1))
         records: Iterator[Record] = inputs.read(read.on_open) if options.input else texts
-        remaining = blocks(islice(records, output.totals.records, None))
+        skip(records, output.totals)
+        remaining = blocks(records)
         first = next(remaining, [])
         if not first and not output.totals.records:
             raise UserError(f"{options.input}:1: no sentence in the file; name a file that has some")
         if options.strict:
             check_usable(first)  # before anything is loaded, if it is near the beginning
-        check_first(options, first)
+        check_first(options, first, set(formats.values()) or [path for path, _, _ in remote])
         began = time.monotonic()
         with block_tagging(options) as (tag, written, tagger):
             loading = time.monotonic() - began
@@ -114,14 +108,35 @@ def _predict(options: argparse.Namespace) -> None:
         if output.totals.rejected and not output.totals.texts:
             raise UserError(f"{options.input}: no text could be read of {output.totals.rejected:,}")
         output.finish(written.convert)
-        if options.upload is not None:
-            upload(Path(options.output), options.upload)
     except BaseException:
         output.stop()
         raise
+    if options.upload is not None:
+        stage(f"Copying {options.output} to {options.upload} ...")
+        upload(Path(options.output), options.upload)
     rate = (output.totals.words - before) / max(seconds, 1e-9)
     ready = "loaded and calibrated" if options.calibrate else "loaded"
     _summarize(options, output, f"{rate:,.0f} words/s; {ready} in {loading:.1f} s")
+
+
+def _inputs(
+    options: argparse.Namespace,
+) -> tuple["Inputs | RemoteInputs", dict[Path, str], "list[Stamp]"]:
+    """What is read, the formats of its local files, and the stamps of remote ones; checks all options."""
+    from ner_lightning.data.readers.files import Inputs
+    from ner_lightning.data.readers.remote_files import RemoteInputs
+
+    local = Inputs(options.input or "", read_options(options))
+    inputs: Inputs | RemoteInputs = local
+    formats, remote = {}, []
+    if is_remote(options.input):
+        inputs = RemoteInputs(options.input, local.options)
+        remote = inputs.stamps()
+    elif options.input:
+        formats = {file: local.format_of(file) for file in local.files()}
+    check_written(options, formats, [path for path, _, _ in remote])
+    check_files(options, formats, parser("predict").parse_args([]))
+    return inputs, formats, remote
 
 
 def _write_doubtful(
@@ -132,33 +147,45 @@ def _write_doubtful(
     output: "Output",
 ) -> float:
     """Writes the most doubtful texts; returns the seconds that it took."""
+    from ner_lightning.inference.bulk import checksum
     from ner_lightning.inference.doubt import most_doubtful
+
+    sums = []
+
+    def noted() -> Iterator[list["Record"]]:
+        for block in blocks:
+            sums.append(checksum(block))
+            yield block
 
     began = time.monotonic()
     chosen, rejects, totals = most_doubtful(
-        tagger, blocks, options.doubtful_first, tokenized=options.tokenized, strict=options.strict
+        tagger, noted(), options.doubtful_first, tokenized=options.tokenized, strict=options.strict
     )
+    totals = replace(totals, checksum=sum(sums))
     rows = "".join(written.row(each.record, each.tagged) for each in chosen)
-    output.add(written.head + rows if totals.records else "", rejects, totals)
+    if totals.records:  # otherwise a stopped command has added them already
+        output.add(written.head + rows, rejects, totals)
     return time.monotonic() - began
 
 
-def _output(options: argparse.Namespace, files: list[Path], inputs: "Inputs | RemoteInputs") -> "Output":
-    from ner_lightning.data.readers.remote_files import RemoteInputs
+def _output(options: argparse.Namespace, files: list[Path], remote: "list[Stamp]") -> "Output":
+    from ner_lightning.data.readers.files import Inputs
     from ner_lightning.inference.io.overwriting import check_overwriting
     from ner_lightning.inference.io.resumable import DirectOutput, ResumableOutput
 
     rejects = Path(options.rejects) if options.rejects else None
     path = None if options.output in (None, STANDARD_OUTPUT) else Path(options.output)
-    check_overwriting(path, rejects, [Path(options.calibrate)] if options.calibrate else [])
+    calibration = []
+    if options.calibrate:
+        calibration = Inputs(options.calibrate, read_options(options, tagged=True)).files()
+    check_overwriting(local_place(options.upload) if options.upload else path, rejects, calibration)
     if path is None or is_written_through(path):
         return DirectOutput(path, rejects)
     from ner_lightning.inference.bulk import request
 
     model = Path(options.run).expanduser() if options.run else Path(options.runs) / "last"
-    remote = inputs.stamps() if isinstance(inputs, RemoteInputs) else []
     wanted = {name: getattr(options, name) for name in _DECISIVE.split()} | request(
-        files, model.resolve(), remote
+        files, model.resolve(), remote, calibration
     )
     beside = path.with_name(path.name + ".rejects.jsonl")
     return ResumableOutput(path, rejects or beside, wanted, restart=options.restart)

@@ -2,13 +2,15 @@
 
 import argparse
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ner_lightning.commands.options import check_selection
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
+from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import Record
+from ner_lightning.data.sentence import SURROGATE
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import output_formats
 from ner_lightning.system.atomic import is_written_through
@@ -37,7 +39,7 @@ _USED: dict[str, tuple[Callable[[Case], bool], str]] = {
         (lambda case: bool(case.read - {"argument"}), "it is for files: --input FILE"),
     ),
     "words_column": (
-        lambda case: case.calibrates or bool(case.read & _NAMED),
+        lambda case: (case.calibrates and case.read <= {"argument"}) or bool(case.read & _NAMED),
         "it is for columns, JSONL, CSV and Parquet",
     ),
     "id_column": (lambda case: bool(case.read & _NAMED - {"conll"}), "it is for JSONL, CSV and Parquet"),
@@ -91,13 +93,25 @@ def check(options: argparse.Namespace) -> None:
             "writes the most probable ones, or name an --output in .jsonl, .csv (without --wide) or .parquet"
         )
     _check_output(options.output, format)
-    rejects = Path(options.rejects or "x.jsonl")
-    if rejects.suffix.lower() not in JSON_SUFFIXES and not is_written_through(rejects):
-        raise UserError(f"--rejects {rejects} is written as JSONL; name it .jsonl")
+    if options.rejects:
+        rejects = Path(options.rejects)
+        if rejects.suffix.lower() not in JSON_SUFFIXES and not is_written_through(rejects):
+            raise UserError(f"--rejects {rejects} is written as JSONL; name it .jsonl")
+        _check_writable("rejects", rejects)
+
+
+def check_texts(texts: Sequence[str] | None) -> None:
+    """Checks the texts of `--text`.
+
+    Raises:
+        UserError: one cannot be written as UTF-8.
+    """
+    for text in filter(SURROGATE.search, texts or ()):
+        raise UserError(f"--text holds bytes that are not UTF-8: {text!a:.60}")
 
 
 def check_files(options: argparse.Namespace, files: Mapping[Path, str], default: argparse.Namespace) -> None:
-    """Checks what is written against what is read, and that every option has an effect.
+    """Checks that every option has an effect.
 
     Args:
         options: those of the command.
@@ -105,14 +119,8 @@ def check_files(options: argparse.Namespace, files: Mapping[Path, str], default:
         default: the options of a command that names none.
 
     Raises:
-        UserError: an output is among the input, or an option would do nothing.
+        UserError: an option would do nothing.
     """
-    for name in ("output", "rejects"):
-        file = getattr(options, name)
-        if file and Path(file).is_file() and any(Path(file).samefile(other) for other in files):
-            raise UserError(f"--{name} {file} is among the files to be read; name another one")
-    if options.rejects and options.output and Path(options.rejects) == Path(options.output):
-        raise UserError(f"--rejects {options.rejects} is the --output as well; name another file")
     output = options.output
     read = set(files.values())
     if options.text:
@@ -126,15 +134,27 @@ def check_files(options: argparse.Namespace, files: Mapping[Path, str], default:
             raise UserError(f"--{_NAMES.get(name, name)} has no effect here: {reason}; leave it out")
 
 
-def check_first(options: argparse.Namespace, first: Sequence[Record]) -> None:
+def check_first(options: argparse.Namespace, first: Sequence[Record], formats: Collection[str]) -> None:
     """Checks options against the first records.
 
+    Args:
+        options: those of the command.
+        first: the first records.
+        formats: those of the input, as far as they are known.
+
     Raises:
-        UserError: `--tokenized` where all of them are words already.
+        UserError: `--tokenized` where all of them are words already, or `--id_column` where none has an id.
     """
     readable = [record for record in first if not record.reason]
     if options.tokenized and readable and not any(isinstance(record.content, str) for record in readable):
         raise UserError(f"--tokenized has no effect here: {_USED['tokenized'][1]}; leave it out")
+    # In a folder of several formats, only some files may have the column.
+    has_ids = options.id_column == ReadOptions.id_column or any(record.id is not None for record in readable)
+    if readable and not has_ids and len(formats) < 2:
+        raise UserError(
+            f"--id_column {options.id_column}: the input begins with records without this column or field;\n"
+            "name another one, or leave it out"
+        )
 
 
 def _check_source(options: argparse.Namespace) -> None:
@@ -176,10 +196,13 @@ def _check_output(name: str | None, format: str) -> None:
             raise UserError(f"{format} needs a file: --output FILE")
         return
     file = Path(name or "")
-    if not file.parent.is_dir():
-        raise UserError(f"--output {file}: there is no folder {file.parent}")
-    through = is_written_through(file)
-    if file.is_dir() or not os.access(file if through else file.parent, os.W_OK):
-        raise UserError(f"--output {file}: no file can be written there")
-    if through and format in output_formats.CONVERTED:
+    _check_writable("output", file)
+    if is_written_through(file) and format in output_formats.CONVERTED:
         raise UserError(f"--output {file}: {format} needs a file, not a link, a pipe or a device")
+
+
+def _check_writable(option: str, file: Path) -> None:
+    if not file.parent.is_dir():
+        raise UserError(f"--{option} {file}: there is no folder {file.parent}")
+    if file.is_dir() or not os.access(file if is_written_through(file) else file.parent, os.W_OK):
+        raise UserError(f"--{option} {file}: no file can be written there")

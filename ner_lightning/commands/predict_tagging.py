@@ -115,10 +115,13 @@ def calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
 
 
 def read_options(options: argparse.Namespace, *, tagged: bool = False) -> ReadOptions:
-    """How the input is read, or the tagged sentences to calibrate on, which may be in another format."""
+    """How the input is read, or the tagged sentences to calibrate on, which may be in another format.
+
+    Beside an input, `--words_column` names the column of the input alone.
+    """
     return ReadOptions(
         None if tagged else options.source_format,
-        options.words_column,
+        None if tagged and options.input else options.words_column,
         id_column=options.id_column,
         tagged=tagged,
         whole_files=options.whole_files,
@@ -130,10 +133,12 @@ def writer_of(options: argparse.Namespace, types: Sequence[str]) -> "Writer":
     """The writer of the output."""
     from ner_lightning.inference.io.writers import writer
 
+    printed = options.output in (None, STANDARD_OUTPUT)
     return writer(
         output_format(options),
         types,
         wide=options.wide,
-        color=options.output in (None, STANDARD_OUTPUT) and in_colour(sys.stdout),
+        color=printed and in_colour(sys.stdout),
         keeps=options.overlaps == "keep",
+        terminal=printed,
     )

@@ -4,10 +4,13 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ner_lightning.data.readers.record import Record, check_usable, numbered
+from ner_lightning.errors import UserError
 from ner_lightning.inference.grouping import grouped
 from ner_lightning.inference.io.resumable import Output, Totals
 from ner_lightning.system.progress import Throttle, stage
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 BLOCK_RECORDS = 2048
 BLOCK_CHARACTERS = 2**18
 AT_A_TERMINAL = 5.0  # seconds between two lines about progress
+# Files of an exported folder that decide what it predicts, beside its weights: the manifest, and graphs.
+_BESIDE_WEIGHTS = ("ner_lightning.json", "*.onnx*", "openvino.*")
 
 
 def blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
@@ -46,6 +51,27 @@ def usable(blocks: Iterable[list[Record]]) -> Iterator[list[Record]]:
     for block in blocks:
         check_usable(block)
         yield block
+
+
+def skip(records: Iterator[Record], done: Totals) -> None:
+    """Reads past the records that an output has already.
+
+    Raises:
+        UserError: they are others than those that were tagged, as standard input may be.
+    """
+    if checksum(islice(records, done.records)) != done.checksum:
+        raise UserError(
+            f"the first {done.records:,} texts of the input are not those that were tagged before the stop;\n"
+            "give the same input to resume, or --restart to start again"
+        )
+
+
+def checksum(records: Iterable[Record]) -> int:
+    """A sum over records, so that those of the blocks of an input can be added up."""
+    return sum(
+        int.from_bytes(blake2b(repr(record[:5]).encode(), digest_size=8).digest(), "big")
+        for record in records  # each names its line
+    )
 
 
 class TaggedBlock(NamedTuple):
@@ -122,6 +148,7 @@ def _totals(block: list[Record], results: "list[Tagged]") -> Totals:
         sum(len(tagged.tags) for tagged in results),
         sum(len(tagged.entities) + len(tagged.overlapping or ()) for tagged in results),
         len(block) - len(results),
+        checksum(block),
     )
 
 
@@ -167,18 +194,29 @@ class ReadFraction:
         return (before + position) / sum(self.sizes)
 
 
-def request(files: list[Path], model: Path, remote: Sequence[tuple[str, int, int]] = ()) -> dict[str, object]:
-    """What the output depends on beside options: the input files, and the model's files.
+def request(
+    files: list[Path],
+    model: Path,
+    remote: Sequence[tuple[str, int, int]] = (),
+    calibration: Sequence[Path] = (),
+) -> dict[str, object]:
+    """What the output depends on beside options: the files of the input, of the model and of the calibration.
 
     Args:
         files: of the input.
         model: a checkpoint, or a folder.
         remote: files of the input that are elsewhere, by path, size and time of change.
+        calibration: the files that the temperature is found by.
     """
-    weights = (
-        [model] if model.is_file() else sorted(model.rglob("*.ckpt")) + sorted(model.rglob("*.safetensors"))
-    )
-    return {"input files": [*remote, *map(_stamp, files)], "model": [_stamp(file) for file in weights]}
+    decisive = [model]
+    if not model.is_file():
+        decisive = sorted(model.rglob("*.ckpt")) + sorted(model.rglob("*.safetensors"))
+        decisive += sorted(file for pattern in _BESIDE_WEIGHTS for file in model.glob(pattern))
+    return {
+        "input files": [*remote, *map(_stamp, files)],
+        "model": [_stamp(file) for file in decisive],
+        "calibration files": [_stamp(file) for file in calibration],
+    }
 
 
 def _stamp(file: Path) -> tuple[str, int, int]:

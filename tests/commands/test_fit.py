@@ -142,7 +142,7 @@ def test_what_is_scored_outside_of_a_fit_is_the_merged_model(workplace, tmp_path
     place = shutil.copytree(workplace, tmp_path / "copy", symlinks=True)
     monkeypatch.chdir(place)
     merged, merge = [], BackboneEmitter.merge
-    monkeypatch.setattr(BackboneEmitter, "merge", lambda own, **options: merged.append(own) or merge(own, **options))
+    monkeypatch.setattr(BackboneEmitter, "merge", lambda own, **how: merged.append(own) or merge(own, **how))
     for command in ("validate", "test"):
         assert main([command, "--run", "runs/first/1"]) == 0
         assert not any("lora_" in name for name, _ in merged[-1].named_parameters())

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TextIO
 
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io.overwriting import check_rejects
+from ner_lightning.inference.io.partial_file import append, check_sizes, locked, read_state
 from ner_lightning.system.atomic import is_written_through, replacing
 from ner_lightning.system.progress import stage
 
@@ -26,6 +27,7 @@ class Totals:
         words: in these.
         entities: predicted in these.
         rejected: records that could not be tagged.
+        checksum: the sum of those of the records, by which a resumed command knows its input again.
     """
 
     records: int = 0
@@ -33,6 +35,7 @@ class Totals:
     words: int = 0
     entities: int = 0
     rejected: int = 0
+    checksum: int = 0
 
     def __add__(self, other: "Totals") -> "Totals":
         return Totals(*map(add, astuple(self), astuple(other)))
@@ -106,7 +109,7 @@ class ResumableOutput:
     """Lines that are collected in FILE.partial, which becomes FILE at the end.
 
     After each block, FILE.partial.json is written with the totals and the sizes of the files, so that the
-    same command resumes there.
+    same command resumes there. FILE.partial is locked until the output is finished or stopped.
 
     Args:
         path: the file.
@@ -115,7 +118,8 @@ class ResumableOutput:
         restart: start again, whatever is there.
 
     Raises:
-        UserError: the partial files belong to a different request, or were not written by such a command.
+        UserError: another command is writing them, they belong to a different request, or were not written
+            by such a command.
     """
 
     def __init__(
@@ -131,25 +135,32 @@ class ResumableOutput:
             raise UserError(
                 f"--rejects {rejects}: beside an --output that can be resumed it must be a plain file"
             )
-        sizes = self._resume(restart)
-        if rejects.name not in sizes:
-            check_rejects(rejects)
-        self._started = bool(self.totals.records)
-        if self._started:
-            self._truncate(sizes)
-            stage(f"Resuming after {self.totals.records:,} texts in {self._lines} ...")
+        if is_written_through(self._lines):
+            raise self._foreign(self._lines)
+        self._lock = locked(self._lines)
+        try:
+            sizes = self._resume(restart)
+            if rejects.name not in sizes:
+                check_rejects(rejects)
+            self._started = bool(self.totals.records)
+            if self._started:
+                self._truncate(sizes)
+                stage(f"Resuming after {self.totals.records:,} texts in {self._lines} ...")
+        except BaseException:
+            self._unlock()
+            raise
 
     def add(self, lines: str, rejects: str, totals: Totals) -> None:
         """See `Output`."""
         try:
             self._start()
-            sizes = {self._lines.name: _append(self._lines, lines)}
+            sizes = {self._lines.name: append(self._lines, lines)}
             if rejects or self._rejects.exists():
-                sizes[self._rejects.name] = _append(self._rejects, rejects)
+                sizes[self._rejects.name] = append(self._rejects, rejects)
             self.totals = totals
             self._write_state(sizes)
         except OSError as error:
-            error.filename = str(self.path)
+            error.filename = error.filename or str(self.path)
             raise
 
     def finish(self, convert: Callable[[Path, Path], None] | None) -> None:
@@ -159,16 +170,19 @@ class ResumableOutput:
             self._lines.replace(self.path)
         else:
             convert(self._lines, self.path)
-        self._remove()
+            _remove(self._lines)
+        _remove(self._state)
+        self._lock.close()
 
     def stop(self) -> None:
         """See `Output`."""
         if self.totals.texts:
             stage(f"{self._lines} holds {self.totals.records:,} texts; the same command resumes after them")
         elif self._started:
-            self._remove()
+            _remove(self._state, self._lines)
             if not self.totals.records:  # otherwise it says why nothing could be tagged
                 self._rejects.unlink(missing_ok=True)
+        self._unlock()
 
     def _start(self) -> None:
         """Removes what an earlier command left, which stays until now, and writes the request."""
@@ -179,11 +193,11 @@ class ResumableOutput:
 
     def _truncate(self, sizes: Mapping[str, int]) -> None:
         """Removes what was written after the last block in the state file."""
-        for file in (self._lines, self._rejects):
-            if file.name in sizes:
-                os.truncate(file, sizes[file.name])
-            else:
-                file.unlink(missing_ok=True)
+        os.truncate(self._lines, sizes.get(self._lines.name, 0))  # it stays, since it is locked
+        if self._rejects.name in sizes:
+            os.truncate(self._rejects, sizes[self._rejects.name])
+        else:
+            self._rejects.unlink(missing_ok=True)
 
     def _write_state(self, sizes: Mapping[str, int]) -> None:
         state = {"request": self._request, "totals": asdict(self.totals), "sizes": sizes}
@@ -192,16 +206,11 @@ class ResumableOutput:
 
     def _resume(self, restart: bool) -> dict[str, int]:
         """Reads the totals of an earlier command; returns the sizes of its files, empty if there is none."""
-        state = _read_state(self._state)
-        if state is None:
-            foreign = [file for file in (self._state, self._lines) if file.exists()]
-            if foreign:
-                raise UserError(
-                    f"{foreign[0]} exists, and was not written by a command that can be resumed; "
-                    "remove it, or name another --output"
-                )
-            return {}
-        if restart or not self._lines.exists():
+        state = read_state(self._state, asdict(self.totals))
+        is_empty = not self._lines.stat().st_size
+        if state is None and (self._state.exists() or not is_empty):
+            raise self._foreign(self._state if self._state.exists() else self._lines)
+        if state is None or restart or is_empty:
             return {}
         if state["request"] != self._request:
             changed = [name for name, value in self._request.items() if state["request"].get(name) != value]
@@ -209,32 +218,27 @@ class ResumableOutput:
                 f"{self._lines} was started with different options or files ({', '.join(changed)}).\n"
                 "Give the same command to resume it, or --restart to start again"
             )
-        self.totals = Totals(**state["totals"])
         sizes: dict[str, int] = state["sizes"]
+        check_sizes((self._lines, self._rejects), sizes)
+        self.totals = Totals(**state["totals"])
         return sizes
 
-    def _remove(self) -> None:
-        for file in (self._lines, self._state):
-            with suppress(OSError):
-                file.unlink(missing_ok=True)
+    def _unlock(self) -> None:
+        """Lets other commands write the output; the file that was created to be locked is removed."""
+        with suppress(OSError):
+            if not self._lock.closed and not self._lines.stat().st_size:
+                self._lines.unlink()
+        self._lock.close()
 
-
-def _read_state(file: Path) -> dict[str, Any] | None:
-    """The state that an earlier command wrote; None if there is none, or it is some other file."""
-    try:
-        state: Any = json.loads(file.read_text(encoding="utf-8"))
-        known = {"request", "totals", "sizes"} == state.keys() and set(state["totals"]) == set(
-            asdict(Totals())
+    @staticmethod
+    def _foreign(file: Path) -> UserError:
+        return UserError(
+            f"{file} exists, and was not written by a command that can be resumed; "
+            "remove it, or name another --output"
         )
-    except (OSError, ValueError, AttributeError, TypeError):
-        return None
-    return dict(state) if known else None
 
 
-def _append(path: Path, text: str) -> int:
-    """Appends to a file and flushes it to the disk; returns its size in bytes."""
-    with path.open("ab") as file:
-        file.write(text.encode("utf-8"))
-        file.flush()
-        os.fsync(file.fileno())
-        return file.tell()
+def _remove(*files: Path) -> None:
+    for file in files:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)

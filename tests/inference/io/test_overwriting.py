@@ -112,6 +112,7 @@ def test_a_stop_within_the_first_block_leaves_what_can_be_begun_again(tmp_path):
     first._start()
     Path(f"{path}.partial").write_text("half")
     rejects.write_text('{"file": "a", "li')
+    first._lock.close()
     again = ResumableOutput(path, rejects, {"a": 1})
     assert again.totals == Totals()
     again.add("whole\n", "", Totals(records=1, texts=1))
