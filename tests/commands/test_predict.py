@@ -180,6 +180,17 @@ def test_options_that_cannot_be(place, capsys, case):
     assert Path("text.txt").read_text(encoding="utf-8") == TEXT
 
 
+def test_a_file_of_text_has_it_as_it_is_and_the_terminal_has_it_safe(place, capsys):
+    text = "Be\u200cla left \u200fLima.\x1b"
+    assert main(["predict", "--text", text, "--output", "out.txt"]) == 0
+    written = Path("out.txt").read_text(encoding="utf-8")
+    assert [written.count(sign) for sign in ("\u200c", "\u200f", "\x1b", "\\x")] == [1, 1, 1, 0]
+    capsys.readouterr()
+    assert main(["predict", "--text", text]) == 0
+    printed = capsys.readouterr().out
+    assert [printed.count(sign) for sign in ("\u200c", "\u200f", "\x1b", "\\x")] == [1, 0, 0, 2]
+
+
 def test_a_link_is_written_through(place, capsys):
     Path("there.jsonl").write_text("old\n", encoding="utf-8")
     Path("link.jsonl").symlink_to("there.jsonl")
