@@ -120,7 +120,7 @@ def distill(
     config: str | Path | Sequence[str | Path],
     overrides: Mapping[str, Any] | None = None,
     *,
-    text: Sequence[str | Path] = (),
+    text: str | Path | Sequence[str | Path] = (),
     temperature: float = 1.0,
     trust_remote_code: bool = False,
 ) -> RunResult:
@@ -130,7 +130,7 @@ def distill(
         teacher: what `train` returned, a run folder (of an ensemble, too), a checkpoint or an export.
         config: the student's recipe, as for `train`.
         overrides: its options by their dotted keys; they win over files.
-        text: files or folders of text without tags.
+        text: a file or folder of text without tags, or several.
         temperature: divides all scores of teacher and student; above 0.
         trust_remote_code: run Python code that comes with a backbone.
 
@@ -143,7 +143,8 @@ def distill(
     """
     files = [config] if isinstance(config, str | Path) else config
     words = [str(teacher.path if isinstance(teacher, RunResult) else teacher)]
-    words += [*(f"--config={file}" for file in files), *(f"--text={file}" for file in text)]
+    texts = [text] if isinstance(text, str | Path) else text
+    words += [*(f"--config={file}" for file in files), *(f"--text={file}" for file in texts)]
     run = _run("distill", [*words, f"--temperature={temperature}"], overrides, trust_remote_code)
     return RunResult(run.path.resolve(), run.read("metrics.json"), trust_remote_code)
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ner_lightning.data.corpus_settings import Files
     from ner_lightning.data.sentence import Sentence
 
+PAGE_MARK = b"<title>Data check</title>"  # of a page of ours
+
 
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs one of `ACTIONS`; raises UserError at a user's mistake."""
@@ -84,6 +86,11 @@ def _split(options: argparse.Namespace) -> None:
     from ner_lightning.data.splitting import divide
 
     shares = {name: getattr(options, name) for name in ("valid", "test") if getattr(options, name)}
+    for name, share in shares.items():
+        if not 0 < share < 1:
+            raise UserError(
+                f"--{name} {share:g} is a share of the words; it must be at least 0 and less than 1"
+            )
     shares = {"train": 1 - sum(shares.values()), **shares}
     sentences = _read([options.input], _files(options))
     format = options.to or _like(Path(options.input), sentences)
@@ -114,13 +121,16 @@ def _check(options: argparse.Namespace) -> None:
     if options.max_length != WINDOW and options.backbone is None:
         raise UserError("--max_length has no effect without --backbone, whose tokenizer counts; leave it out")
     splits = read_splits(options.input, _files(options), options.backbone, options.max_length)
+    if options.output:
+        page = Path(options.output)
+        earlier = page.is_file() and PAGE_MARK in page.read_bytes()
+        _check_free([page], list(map(Path, splits.origins.values())), overwrite=earlier, option=False)
     check = check_data(splits.sentences, splits.origins, facts=splits.facts)
     if options.json:
         sys.stdout.write(json.dumps(check.to_dict(), ensure_ascii=False, indent=1) + "\n")
     else:
         sys.stdout.write(terminal(data_blocks(check, text=not options.no_text, figures=False)))
     if options.output:
-        _check_free([Path(options.output)], list(map(Path, splits.origins.values())), overwrite=True)
         write_text(Path(options.output), data_page(check, text=not options.no_text))
         stage(f"The same as a page: {options.output}")
     if check.problems:
@@ -195,8 +205,16 @@ def _output_format(asked: str | None, output: Path) -> str:
     return format
 
 
-def _check_free(outputs: Sequence[Path], inputs: Sequence[Path], *, overwrite: bool) -> None:
+def _check_free(
+    outputs: Sequence[Path], inputs: Sequence[Path], *, overwrite: bool, option: bool = True
+) -> None:
     """Checks that no input and, unless asked to, no other file is overwritten.
+
+    Args:
+        outputs: what will be written.
+        inputs: what is read.
+        overwrite: other files may be overwritten.
+        option: whether the command has an option for that.
 
     Raises:
         UserError: one would be.
@@ -205,7 +223,12 @@ def _check_free(outputs: Sequence[Path], inputs: Sequence[Path], *, overwrite: b
         if any(output.exists() and source.exists() and output.samefile(source) for source in inputs):
             raise UserError(f"--output {output} is what is read; name another one")
         if output.is_dir() or (output.exists() and not overwrite):
-            raise UserError(f"--output {output} exists; move it away, or write over it with --overwrite")
+            way = (
+                "move it away, or write over it with --overwrite"
+                if option
+                else "name another file, or move it away"
+            )
+            raise UserError(f"--output {output} exists; {way}")
 
 
 def _counted(sentences: Sequence["Sentence"]) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ner_lightning import NERTagger, evaluate, train
+from ner_lightning import NERTagger, distill, evaluate, train
+from ner_lightning.commands import api
 from ner_lightning.errors import UserError
+from ner_lightning.runs.folder import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
 SETTINGS = {
@@ -109,3 +111,13 @@ def test_mistakes_are_user_errors(folder, capsys, call, message):
         call()
     assert message in str(caught.value)
     assert not capsys.readouterr().err
+
+
+def test_one_file_of_text_may_be_given_alone(monkeypatch, tmp_path):
+    called = []
+    monkeypatch.setattr(api, "_run", lambda *words: called.append(words) or Run(tmp_path))
+    for text in ("news.txt", Path("news.txt"), ["news.txt"]):
+        distill("teacher", "r.yaml", text=text)
+    assert {tuple(words[1]) for words in called} == {
+        ("teacher", "--config=r.yaml", "--text=news.txt", "--temperature=1.0")
+    }

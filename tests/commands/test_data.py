@@ -347,8 +347,8 @@ def test_the_file_itself_is_no_part(place, capsys):
     ("options", "said"),
     [
         (["--valid", "0.7", "--test", "0.4"], "the share of train is -0.1"),
-        (["--valid", "1.5"], "the share of train is -0.6"),
-        (["--valid", "-1", "--test", "0"], "the share of"),
+        (["--valid", "1.5"], "--valid 1.5 is a share of the words"),
+        (["--valid", "-0.1", "--test", "0"], "--valid -0.1 is a share of the words"),
         (["--valid", "many"], "--valid"),
         (["--seed", "x"], "--seed"),
     ],
@@ -357,6 +357,22 @@ def test_shares_that_cannot_be(place, capsys, options, said):
     write("all.conll", many())
     assert said in refused(capsys, "split", "all.conll", "--output", "out", *options)
     assert not Path("out").exists()
+
+
+def test_the_page_of_a_check_replaces_an_earlier_page_alone(place, capsys):
+    write("data/train.conll", many())
+    write("data/valid.conll", COLUMNS)
+    for own, said in (
+        ("notes.md", "notes.md exists; name another file"),
+        ("data/valid.conll", "is what is read"),
+    ):
+        write("notes.md", "my own")
+        assert f"--output {own}" in refused(capsys, "check", "data", "--output", own)
+        assert said in refused(capsys, "check", "data", "--output", own)
+    assert Path("notes.md").read_text() == "my own"
+    for _ in range(2):
+        main(["data", "check", "data", "--output", "page.html"])
+        assert "The same as a page: page.html" in capsys.readouterr().err
 
 
 def test_too_few_sentences_to_split(place, capsys):
