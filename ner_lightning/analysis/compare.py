@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from ner_lightning.analysis.experiment import Experiment
@@ -59,10 +59,21 @@ def _indices(wanted: Sequence[object], items: Sequence[object]) -> list[int] | N
 
 
 def recipes(runs: Sequence[Experiment]) -> list[list[Experiment]]:
-    """The runs grouped by recipe: by their configuration without the seed."""
+    """The runs grouped by recipe: by configuration without the seed, training data and backbone's weights.
+
+    Raises:
+        UserError: a run is named twice, which would count it as two seeds.
+    """
     groups: dict[str, list[Experiment]] = {}
+    folders: set[Path] = set()
     for index, run in enumerate(runs):
-        recipe = json.dumps(run.recipe(), sort_keys=True, default=str) if run.config else str(index)
+        if run.folder in folders:
+            raise UserError(f"{run.name} is named twice; name each run once")
+        if run.folder is not None:
+            folders.add(run.folder)
+        trained_on = run.about.get("data", {}).get("train", {}).get("fingerprint")
+        key = [run.recipe(), trained_on, run.about.get("backbone", {}).get("weights")]
+        recipe = json.dumps(key, sort_keys=True, default=str) if run.config else str(index)
         groups.setdefault(recipe, []).append(run)
     return list(groups.values())
 
@@ -82,8 +93,13 @@ def differing_settings(runs: Sequence[Experiment]) -> dict[str, list[str]]:
     """In which settings, data and versions the runs differ, seed and name apart; a value for each run."""
     facts = [dict(_facts(run)) for run in runs]
     names = dict.fromkeys(name for each in facts for name in each)
-    values = {name: [each.get(name, "not recorded") for each in facts] for name in names}
+    values = {name: [each.get(name, _absent(name)) for each in facts] for name in names}
     return {name: each for name, each in values.items() if len(set(each)) > 1}
+
+
+def _absent(name: str) -> str:
+    """What stands for a setting that a run does not have: a trained run lacks those of a prompt."""
+    return "not prompted" if name.startswith("prompting.") else "not recorded"
 
 
 def _facts(run: Experiment) -> Iterator[tuple[str, str]]:

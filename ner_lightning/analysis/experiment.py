@@ -11,7 +11,10 @@ import yaml
 from ner_lightning.analysis.failure import Analysis, analyse
 from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import BEST, LAST, STAGES, Run, read_metrics_table, run_of
+from ner_lightning.runs.folder import BEST, LAST, RECIPE, STAGES, Run, read_metrics_table, run_of
+
+# What `run.json` says of prompting beside the recipe: the seed, and what came of it.
+_OUTCOME = frozenset({"prompt_seed", "seconds", "answers", "failed", "unread_lines", "absent", "cut"})
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Experiment:
         name: what the run is called, such as `quickstart/1`.
         folder: its folder; None for a prediction file without a run.
         about: `run.json`.
-        config: `config.yaml`.
+        config: `config.yaml`, or the `recipe.yaml` of a prompted baseline.
         metrics: `metrics.json`.
         history: the rows of `metrics.csv`, by step.
         files: the prediction file of each split.
@@ -106,6 +109,8 @@ class Experiment:
         config |= {"trainer": trainer, "data": {k: v for k, v in self.data.items() if k != "seed"}}
         if soup := self.about.get("soup"):  # otherwise it would pass for a training of its first member's
             config["soup"] = {k: v for k, v in soup.items() if k != "lost"}
+        if self.prompted:  # otherwise it would pass for the trained run of its configuration
+            config["prompting"] = {k: v for k, v in self.prompted.items() if k not in _OUTCOME}
         return config
 
 
@@ -156,13 +161,32 @@ def _of_folder(folder: Path) -> Experiment:
             f"{folder} has no predictions.valid.jsonl or predictions.test.jsonl: it is not the folder of a "
             "run that finished an epoch"
         )
-    config, table = folder / "config.yaml", folder / "metrics.csv"
+    table = folder / "metrics.csv"
     return Experiment(
         name="/".join(folder.parts[-2:]),
         folder=folder,
         about=run.read("run.json"),
-        config=yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {},
+        config=_settings(settings_file(folder)),
         metrics=run.read("metrics.json"),
         history=read_metrics_table(table.read_text(encoding="utf-8")) if table.is_file() else {},
         files=files,
     )
+
+
+def settings_file(folder: Path) -> Path:
+    """The file with a run's settings: `config.yaml`, or `recipe.yaml` where nothing was trained."""
+    config, recipe = folder / "config.yaml", folder / RECIPE
+    return recipe if recipe.is_file() and not config.is_file() else config
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    """The settings in a file; empty if it is not there."""
+    if not file.is_file():
+        return {}
+    try:
+        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: not a run's settings; restore the file, or remove it")
+    return content

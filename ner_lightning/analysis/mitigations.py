@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ner_lightning.analysis.experiment import Experiment
+from ner_lightning.analysis.experiment import Experiment, settings_file
 from ner_lightning.analysis.failure import Analysis
 from ner_lightning.analysis.mistakes import NOISE
 from ner_lightning.analysis.slices import CAPITALS, LENGTH, SEEN, SENTENCE
@@ -201,8 +201,8 @@ def suitable(run: Experiment, analysis: Analysis) -> list[tuple[Mitigation, str]
 
 
 def _command(run: Experiment, name: str, options: str) -> str:
-    folder = short(run.folder) if run.folder else run.name
-    config = shlex.quote(f"{folder}/config.yaml")
+    file = f"{short(run.folder)}/{settings_file(run.folder).name}" if run.folder else run.name
+    config = shlex.quote(file)
     return f"ner-lightning {name} --config {config} {options}".rstrip()
 
 

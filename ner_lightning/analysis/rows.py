@@ -45,6 +45,7 @@ class Row(NamedTuple):
         probabilities: the probability of each predicted entity; empty if unknown.
         correct_words: how many words have the gold tag.
         candidates: all entities of at least `LEAST`; None if the file has none.
+        probability_name: what the probabilities are; None if there are none.
     """
 
     words: Sequence[str]
@@ -54,14 +55,16 @@ class Row(NamedTuple):
     probabilities: Mapping[Span, float]
     correct_words: int
     candidates: Sequence[Candidate] | None = None
+    probability_name: str | None = None
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> "Row":
         """Reads a line of `predictions.SPLIT.jsonl`."""
+        entities = line.get("entities", ())
+        name = next((name for name in PROBABILITY_NAMES for entity in entities if name in entity), None)
         probabilities = {
             Span(entity["type"], entity["start"], entity["end"]): float(entity[name])
-            for entity in line.get("entities", ())
-            for name in PROBABILITY_NAMES
+            for entity in entities
             if name in entity
         }
         correct = sum(a == b for a, b in zip(line["gold"], line["predicted"], strict=True))
@@ -76,7 +79,8 @@ class Row(NamedTuple):
                 )
                 for type_, start, end, probability, *priority in line["candidates"]
             ]
-        return cls(line["words"], gold, predicted, line.get("document"), probabilities, correct, candidates)
+        document = line.get("document")
+        return cls(line["words"], gold, predicted, document, probabilities, correct, candidates, name)
 
     @property
     def correct(self) -> set[Span]:
@@ -150,10 +154,7 @@ def read_predictions(file: Path, train: Mapping[str, Mapping[str, int]] | None =
     rows = _jsonl(file) if file.suffix.lower() in JSON_SUFFIXES else _columns(file)
     if not rows:
         raise UserError(f"{file} holds no sentence")
-    name = None
-    if any(row.probabilities for row in rows):
-        text = file.read_text(encoding="utf-8")
-        name = next(name for name in PROBABILITY_NAMES if f'"{name}"' in text)
+    name = next((row.probability_name for row in rows if row.probability_name), None)
     return Predictions(rows, name, train or {})
 
 
@@ -164,6 +165,7 @@ def _jsonl(file: Path) -> list[Row]:
             continue
         try:
             content = json.loads(line)
+            _check(content)
             row = Row.of(content)
             if len(row.words) != len(content["gold"]):
                 raise ValueError("as many tags as words are needed")
@@ -171,6 +173,39 @@ def _jsonl(file: Path) -> list[Row]:
             raise UserError(f"{file}:{number}: not a sentence with its predictions ({error})") from None
         rows.append(row)
     return rows
+
+
+def _check(line: object) -> None:
+    """Checks the shape of a line, for a user may name any file.
+
+    Raises:
+        ValueError: it is not a sentence with gold and predicted tags.
+    """
+    if not isinstance(line, dict):
+        raise ValueError('write an object: {"words": [...], "gold": [...], "predicted": [...]}')
+    for name in ("words", "gold", "predicted"):
+        if not _is_list_of(line.get(name), str):
+            raise ValueError(f"`{name}` must be a list of texts")
+    entities = line.get("entities", [])
+    if not _is_list_of(entities, dict) or not all(
+        _is_entity(each.get("type"), each.get("start"), each.get("end")) for each in entities
+    ):
+        raise ValueError("`entities` must be a list of objects, each with `type`, `start` and `end`")
+    candidates = line.get("candidates", [])
+    if not _is_list_of(candidates, list) or not all(
+        len(each) > 3 and _is_entity(*each[:3]) for each in candidates
+    ):
+        raise ValueError("`candidates` must be a list of lists, each of type, start, end and probability")
+    if not isinstance(line.get("document"), int | str | None):
+        raise ValueError("`document` must be a number or a name")
+
+
+def _is_list_of(value: object, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(each, kind) for each in value)
+
+
+def _is_entity(type_: object, start: object, end: object) -> bool:
+    return isinstance(type_, str) and isinstance(start, int) and isinstance(end, int)
 
 
 def _columns(file: Path) -> list[Row]:

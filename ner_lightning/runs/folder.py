@@ -41,11 +41,20 @@ class Run:
         return self.checkpoints / f"{which}.ckpt"
 
     def read(self, name: str) -> dict[str, Any]:
-        """A JSON file of the folder; empty if it is not there."""
+        """A JSON file of the folder; empty if it is not there.
+
+        Raises:
+            UserError: it is not JSON, or no object.
+        """
         file = self.path / name
         if not file.is_file():
             return {}
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            content: Any = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{file}: not JSON: {error}") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{file}: not a JSON object; restore the file, or remove it")
         return content
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:

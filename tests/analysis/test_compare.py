@@ -1,9 +1,10 @@
+import re
 from pathlib import Path
 
 import pytest
 from rows import predictions, row
 
-from ner_lightning.analysis.compare import decided, differing_settings, shared_split
+from ner_lightning.analysis.compare import decided, differing_settings, recipes, shared_split
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.failure import analyse
 from ner_lightning.analysis.render.blocks import markdown
@@ -57,6 +58,69 @@ def test_what_chance_may_explain_is_no_victory():
     assert "B (b) is not better than A (a) beyond chance: F1 1.00 against 0.96" in text
     same = " ".join(terminal(comparison([run("a", [BAD, GOLD]), run("b", [BAD, GOLD])], "valid")).split())
     assert "A (a) and B (b) have the same F1, 0.57." in same
+
+
+def better(first, second):
+    """The last cells of the table of F1 by type, by type."""
+    text = terminal(comparison([run("a", first), run("b", second)], "valid"))
+    rows = text.partition("F1 by type")[2].partition("\n\n")[0].splitlines()[2:]
+    return {cells[0]: cells[-1] for cells in map(str.split, rows)}, " ".join(text.split())
+
+
+def test_a_type_is_better_by_its_p_not_by_its_interval():
+    """All four entities of B alone: its interval has no 0, though chance does that every eighth time."""
+    cells, text = better([["O", "O", "O", "O"]] * 4 + [GOLD] * 16, [GOLD] * 20)
+    assert cells == {"PER": "chance", "LOC": "chance"}
+    assert "The intervals are not adjusted" in text
+
+
+def test_the_p_of_a_type_is_adjusted_for_the_number_of_types():
+    """Six against none is p = 0.03: beyond chance for one type, not for one of two."""
+    one = [["O", "O", "O", "B-LOC"]] * 6 + [GOLD] * 14
+    assert better(one, [GOLD] * 20)[0] == {"PER": "chance", "LOC": "chance"}
+    eight = [["O", "O", "O", "B-LOC"]] * 8 + [GOLD] * 12
+    assert better(eight, [GOLD] * 20)[0] == {"PER": "B", "LOC": "chance"}
+
+
+def trained(name, data="sha256:a", weights="commit:1", **about):
+    known = {"data": {"train": {"sentences": 7, "fingerprint": data}}, "backbone": {"weights": weights}}
+    return run(name, [GOLD], config={"model": {"use_crf": True}}, about=known | about)
+
+
+def test_runs_are_seeds_of_one_recipe_if_data_and_backbone_are_the_same():
+    runs = [
+        trained("a/1"),
+        trained("a/2"),
+        trained("other data", data="sha256:b"),
+        trained("other weights", weights="commit:2"),
+    ]
+    assert [[one.name for one in group] for group in recipes(runs)] == [
+        ["a/1", "a/2"],
+        ["other data"],
+        ["other weights"],
+    ]
+
+
+def test_prompts_are_no_seeds_of_a_training_or_of_each_other():
+    prompt = {"shots": 0, "prompt_seed": 1, "seconds": 2.0, "answers": 3, "failed": 1}
+    runs = [
+        trained("trained"),
+        trained("0shot/1", prompting=prompt),
+        trained("0shot/2", prompting=prompt | {"prompt_seed": 2, "seconds": 5.0, "failed": 0}),
+        trained("5shot", prompting=prompt | {"shots": 5}),
+    ]
+    assert [len(group) for group in recipes(runs)] == [1, 2, 1]
+    assert differing_settings(runs) == {"prompting.shots": ["not prompted", "0", "0", "5"]}
+
+
+def test_a_run_without_settings_leaves_the_others_to_be_compared():
+    runs = [run("a.jsonl", [GOLD]), trained("b"), trained("c", weights="commit:2"), trained("d")]
+    text = terminal(comparison(runs, "valid"))
+    assert "The settings of A (a.jsonl) are not recorded" in text
+    assert re.search(r"^setting +B +C +D$", text, flags=re.M)
+    assert re.search(r"^backbone's weights +commit:1 +commit:2 +commit:1$", text, flags=re.M)
+    same = " ".join(terminal(comparison([runs[0], runs[1], runs[3]], "valid")).split())
+    assert "Settings, data and versions of B and C are the same" in same
 
 
 def test_the_sentences_that_each_run_wins_are_shown_unless_text_is_left_out():

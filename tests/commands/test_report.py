@@ -14,6 +14,7 @@ import pytest
 import yaml
 from browser import chromium
 
+from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.commands.data_audit import parser as audit_parser
 from ner_lightning.commands.main import main
 
@@ -295,9 +296,11 @@ def test_a_prompted_baseline_is_to_be_trained(run, tmp_path):
         "max_new_tokens": 9,
     }
     (folder / "run.json").write_text(json.dumps(about | {"prompting": prompting}))
+    (folder / "config.yaml").rename(folder / "recipe.yaml")  # as `baseline` writes it
     _, said = advice(folder, tmp_path)
     assert "Train the backbone instead of prompting it" in said
     assert said.count("ner-lightning fit") == 1
+    assert "prompted/1/recipe.yaml" in said
 
 
 def test_nothing_is_advised_where_nothing_is_known(tmp_path):
@@ -422,6 +425,10 @@ def test_runs_are_compared(run, tmp_path, capsys):
     page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert page.startswith("# tiny/1 against tiny/2 and other/1\n")
     assert "Comparison on valid" in page
+    (root / "last").symlink_to("tiny/1")
+    for command in ("compare", "report"):
+        assert main([command, *names, str(root / "last"), *(["--output", "."] * (command == "report"))]) == 2
+        assert "tiny/1 is named twice" in capsys.readouterr().err
     file = root / "other" / "1" / "predictions.valid.jsonl"
     file.write_text(file.read_text(encoding="utf-8").replace("Lima", "Rome"), encoding="utf-8")
     assert main(["compare", *names]) == 2
@@ -449,6 +456,57 @@ def test_mistakes_of_users_are_named(tmp_path, monkeypatch, capsys, run, words, 
     shutil.copytree(run, tmp_path / "here")
     assert main(words) == 2
     assert said in capsys.readouterr().err
+
+
+GOOD_LINE = {"words": ["a"], "gold": ["O"], "predicted": ["O"]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1],
+        "abc",
+        GOOD_LINE | {"gold": [None]},
+        GOOD_LINE | {"words": [1]},
+        GOOD_LINE | {"words": "a"},
+        GOOD_LINE | {"predicted": "O"},
+        GOOD_LINE | {"entities": {"type": "PER"}},
+        GOOD_LINE | {"entities": [["PER", 0, 1]]},
+        GOOD_LINE | {"entities": [{"type": "PER", "start": "0", "end": 1}]},
+        GOOD_LINE | {"candidates": [["PER", 0]]},
+        GOOD_LINE | {"candidates": {"PER": 1}},
+        GOOD_LINE | {"document": [1]},
+    ],
+)
+def test_lines_of_another_shape_are_named(tmp_path, capsys, content):
+    file = tmp_path / "tagged.jsonl"
+    file.write_text(f"{json.dumps(GOOD_LINE)}\n{json.dumps(content)}\n", encoding="utf-8")
+    assert main(["report", str(file), "--output", str(tmp_path)]) == 2
+    assert f"{file}:2: not a sentence with its predictions" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("run.json", "{"), ("run.json", "[1]"), ("config.yaml", "a: ["), ("config.yaml", "- a")],
+)
+def test_broken_files_of_a_run_are_named(tmp_path, capsys, run, name, content):
+    folder = tmp_path / "broken" / "1"
+    shutil.copytree(run, folder)
+    (folder / name).write_text(content)
+    assert main(["report", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert f"{folder / name}: not" in error
+    assert len(error.splitlines()) <= 3
+
+
+def test_words_of_the_data_do_not_name_the_probability(tmp_path):
+    row = {"words": ["marginal", '"marginal"'], "gold": ["B-PER", "O"], "predicted": ["B-PER", "O"]}
+    row["entities"] = [{"type": "PER", "start": 0, "end": 1, "softmax_product": 0.75}]
+    file = tmp_path / "tagged.jsonl"
+    file.write_text(json.dumps(row), encoding="utf-8")
+    found = read_predictions(file)
+    assert found.probability_name == "softmax_product"
+    assert list(found.rows[0].probabilities.values()) == [0.75]
 
 
 @pytest.mark.slow

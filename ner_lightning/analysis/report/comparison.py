@@ -40,6 +40,7 @@ def comparison(runs: Sequence[Experiment], split: str, *, text: bool = True) -> 
     """
     counts = {len(run.splits[split].predictions.rows) for run in runs}
     runs = on_shared_sentences(runs, split)
+    groups = recipes(runs)
     names = _names(runs)
     first, *others = (run.splits[split].totals for run in runs)
     tests = [paired_test(first, other) for other in others]
@@ -52,8 +53,8 @@ def comparison(runs: Sequence[Experiment], split: str, *, text: bool = True) -> 
         yield Text(_result(names[0], names[index], test, _f1(runs, split, 0, index), places, adjusted))
     yield _runs_table(runs, split, places)
     yield from unread_answers(runs)
-    yield from _recipe_table(runs, split, places)
-    yield _type_table(runs, split)
+    yield from _recipe_table(groups, split, places)
+    yield from _by_type(runs, split)
     yield from _settings(runs)
     yield from _sentences(runs, split, text=text)
     yield Text(
@@ -111,8 +112,7 @@ def _runs_table(runs: Sequence[Experiment], split: str, places: int) -> Table:
     return Table("The runs", ["run", "seed", "F1", "95% interval", "precision", "recall"], rows)
 
 
-def _recipe_table(runs: Sequence[Experiment], split: str, places: int) -> Iterator[Table]:
-    groups = recipes(runs)
+def _recipe_table(groups: Sequence[Sequence[Experiment]], split: str, places: int) -> Iterator[Table]:
     if all(len(group) == 1 for group in groups):
         return
     rows = []
@@ -124,23 +124,29 @@ def _recipe_table(runs: Sequence[Experiment], split: str, places: int) -> Iterat
     yield Table("Recipes: runs that differ only by their seed", head, rows)
 
 
-def _type_table(runs: Sequence[Experiment], split: str) -> Table:
-    """F1 of each type in each run; of two runs, the difference with its interval too."""
+def _by_type(runs: Sequence[Experiment], split: str) -> Iterator[Block]:
+    """F1 of each type in each run; of two runs, the difference with its interval, and which is better."""
     counts = [grouped(run.splits[split].predictions, lambda row, span: span.type) for run in runs]
     types = runs[0].splits[split].predictions.types
     types += [name for name in sorted(set().union(*counts)) if name not in types]
     empty = np.zeros_like(runs[0].splits[split].totals)
+    found = [[each.get(name, empty) for each in counts] for name in types]
+    compared = [[paired_test(groups[0], other) for other in groups[1:]] for groups in found]
+    adjusted = holm([tests[0].p for tests in compared])
     rows = []
-    for name in types:
-        groups = [each.get(name, empty) for each in counts]
-        tests = [paired_test(groups[0], other) for other in groups[1:]]
+    for name, groups, tests, p in zip(types, found, compared, adjusted, strict=True):
         places = max(difference_decimals(test.difference) for test in tests)
         f1 = [_score(group) for group in groups]
         row = [name, f"{int(groups[0].sum(0)[2]):,}", *(f"{value:.{places}f}" for value in f1)]
-        rows.append(row + (_difference(tests[0].difference) if len(runs) == 2 else []))
+        rows.append(row + (_difference(tests[0].difference, p) if len(runs) == 2 else []))
     letters = [_letter(index) for index in range(len(runs))]
     more = ["B - A", "95% interval", "better"] if len(runs) == 2 else []
-    return Table("F1 by type", ["type", "gold", *letters, *more], rows)
+    yield Table("F1 by type", ["type", "gold", *letters, *more], rows)
+    if more:
+        yield Text(
+            f"better: p of the type is at most {LEVEL:g}, adjusted for the number of types, after Holm. "
+            "The intervals are not adjusted: one without 0 does not show that a run is better."
+        )
 
 
 def _score(counts: np.ndarray) -> float:
@@ -148,9 +154,10 @@ def _score(counts: np.ndarray) -> float:
     return 2 * correct / (predicted + gold) if predicted + gold else 0.0
 
 
-def _difference(interval: Interval) -> list[str]:
+def _difference(interval: Interval, p: float) -> list[str]:
+    """The difference, its interval, and which run is better by the adjusted p."""
     places = difference_decimals(interval)
-    better = "B" if interval.low > 0 else "A" if interval.high < 0 else "not beyond chance"
+    better = "not beyond chance" if p > LEVEL else "B" if interval.value > 0 else "A"
     return [
         f"{interval.value:+.{places}f}" if interval.value else "0",
         f"{interval.low:+.{places}f} to {interval.high:+.{places}f}",
@@ -162,12 +169,15 @@ def _settings(runs: Sequence[Experiment]) -> Iterator[Block]:
     unknown = [name for name, run in zip(_names(runs), runs, strict=True) if not run.config]
     if unknown:
         yield Text(f"The settings of {', '.join(unknown)} are not recorded, so they are not compared.")
+    known = [(_letter(index), run) for index, run in enumerate(runs) if run.config]
+    if len(known) < 2:
         return
-    differing = differing_settings(runs)
+    letters = [letter for letter, _ in known]
+    differing = differing_settings([run for _, run in known])
     if not differing:
-        yield Text("Settings, data and versions are the same; only the seed may differ.")
+        of = f" of {' and '.join(letters)}" if unknown else ""
+        yield Text(f"Settings, data and versions{of} are the same; only the seed may differ.")
         return
-    letters = [_letter(index) for index in range(len(runs))]
     rows = [[name, *map(shown, values)] for name, values in differing.items()]
     yield Table("What differs", ["setting", *letters], rows, prose=True)
 
