@@ -3,15 +3,26 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ner_lightning.commands.known_names import parse_beside_recipe
 from ner_lightning.commands.options import SPLITS, Parser
 from ner_lightning.errors import UserError
 
 if TYPE_CHECKING:
+    from ner_lightning.commands.recipe import RecipeCLI
     from ner_lightning.prompting.prompted_run import Settings
     from ner_lightning.runs.folder import Run
+
+# What is asked of a new run. The parser's own defaults are None, so that it shows which options are given.
+DEFAULTS: dict[str, Any] = {
+    "shots": 0,
+    "split": "test",
+    "sentences": None,
+    "prompt_seed": 1,
+    "max_new_tokens": 96,
+    "constrained": False,
+}
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -34,6 +45,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     with recipe_words(rest, folder, "configs/quickstart.yaml") as words, quiet(), shown("stdout"):
         recipe = RecipeCLI(words)
         refuse_unused(rest, subcommand)
+        if folder is not None:
+            _check_unchanged(folder, recipe, settings.split)
         if (quantization := recipe.model.settings.quantization) != "none":
             stage(f"model.quantization {quantization} is not used: the backbone is prompted unquantised.")
         baseline = Baseline(
@@ -56,20 +69,38 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
 def _settings(options: argparse.Namespace) -> tuple["Settings", "Run | None"]:
     """What is asked, and the run to resume, whose settings are its own."""
-    from dataclasses import fields
-
     from ner_lightning.commands.recipe import find_resumed
     from ner_lightning.prompting.prompted_run import Settings
 
-    names = [field.name for field in fields(Settings)]
+    given = {name: value for name in DEFAULTS if (value := getattr(options, name)) is not None}
     if options.run is None:
-        return Settings(**{name: getattr(options, name) for name in names}), None
-    default = parser("baseline").parse_args([])
-    for name in names:
-        if getattr(options, name) != getattr(default, name):
-            raise UserError(f"--run resumes with the run's own --{name}; leave it out")
+        return Settings(**(DEFAULTS | given)), None
+    for name in given:
+        raise UserError(f"--run resumes with the run's own --{name}; leave it out")
     folder, asked = find_resumed(options.run, "baseline", "prompting")
-    return Settings(**{name: asked[name] for name in names}), folder
+    return Settings(**{name: asked[name] for name in DEFAULTS}), folder
+
+
+def _check_unchanged(folder: "Run", recipe: "RecipeCLI", split: str) -> None:
+    """Checks that a resumed run's further answers are to the same prompts, and by the same backbone.
+
+    Raises:
+        UserError: the recipe, the examples' or the split's data, or the backbone's weights are others.
+    """
+    from ner_lightning.commands.recipe import check_same_recipe, check_same_split
+    from ner_lightning.data.pretrained import locate
+    from ner_lightning.model.backbone import fingerprint
+
+    check_same_recipe(folder, recipe)
+    for name in ("train", split):
+        check_same_split(folder, recipe.datamodule, name)
+    model = recipe.model.settings
+    weights = fingerprint(locate(model.backbone, model.revision))
+    if folder.read("run.json").get("backbone", {}).get("weights", weights) != weights:
+        raise UserError(
+            f"the weights of model.backbone ({model.backbone}) are not those that {folder.path} was begun "
+            "with: their fingerprint differs.\nRestore them to resume it, or start a new run, without --run."
+        )
 
 
 def _print_unparsed(folder: "Run") -> None:
@@ -95,12 +126,15 @@ def parser(name: str) -> Parser:
         epilog="Options of `ner-lightning fit`, such as --model.backbone, override the recipe.",
     )
     add = parser.add_argument
-    add("--shots", type=int, default=0, help="examples from the training data (default: 0)")
-    add("--split", choices=SPLITS, default="test", help="what to tag (default: test)")
+    add("--shots", type=int, help=f"examples from the training data (default: {DEFAULTS['shots']})")
+    add("--split", choices=SPLITS, help=f"what to tag (default: {DEFAULTS['split']})")
     add("--sentences", type=int, metavar="N", help="tag N of its sentences, drawn at random")
-    add("--prompt_seed", type=int, default=1, help="seed of examples and of that draw (default: 1)")
-    add("--max_new_tokens", type=int, default=96, help="length limit of an answer (default: 96)")
-    add("--constrained", action="store_true", help="allow only lines with a type and words of the sentence")
+    text = f"seed of examples and of that draw (default: {DEFAULTS['prompt_seed']})"
+    add("--prompt_seed", type=int, help=text)
+    text = f"length limit of an answer (default: {DEFAULTS['max_new_tokens']})"
+    add("--max_new_tokens", type=int, help=text)
+    text = "allow only lines with a type and words of the sentence"
+    add("--constrained", action="store_true", default=None, help=text)
     add("--batch_size", type=int, default=16, help="prompts answered together (default: 16)")
     parser.add_resumed_run()
     parser.add_device()

@@ -1,6 +1,8 @@
 """`ner-lightning pretrain`: trains a recipe's backbone to predict masked words of text."""
 
 import argparse
+import hashlib
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +16,16 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
 
     from ner_lightning.commands.recipe import RecipeCLI
+    from ner_lightning.data.untagged_text import UntaggedText
     from ner_lightning.runs.folder import Run
+
+MASK_RATIO = 0.25  # of a new run; the parser's own default is None, so that it shows whether one is given
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
     options, rest = parse_beside_recipe(parser(subcommand), args)
-    from ner_lightning.system.ranges import OpenUnit, check_options
+    from ner_lightning.system.ranges import OpenUnit, PositiveInt, check, check_options
 
     check_options(options, mask_ratio=OpenUnit)
     # Here and below: `--help` must not wait for torch and lightning.
@@ -28,7 +33,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
     from ner_lightning.commands.start import join_run
     from ner_lightning.commands.trainer_options import check_trainer
-    from ner_lightning.commands.unused_options import refuse_unused, report_unused
+    from ner_lightning.commands.unused_options import refuse_unused, report_unused, report_unused_limits
     from ner_lightning.system.console import say
     from ner_lightning.system.progress import shown
     from ner_lightning.training.launch import use_all_ranks
@@ -42,9 +47,14 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         if change := use_all_ranks(recipe.config.trainer):
             say(change)
         check_trainer(recipe.config)
+        check("trainer.max_epochs", PositiveInt, recipe.config.trainer.max_epochs)
         check_config(recipe.config)
         report_unused(rest, recipe.config)
-        asked = {"mask_ratio": options.mask_ratio, "text": _add_texts(recipe, options.text)}
+        report_unused_limits(recipe.config.trainer)
+        if folder is not None:
+            _check_data(folder, recipe)
+        ratio = MASK_RATIO if options.mask_ratio is None else options.mask_ratio
+        asked = {"mask_ratio": ratio, "text": _add_texts(recipe, options.text or (), folder)}
         folder = join_run(folder, Path(options.runs), f"{recipe.config.name}-pretrained")
         _train(folder, recipe, text, asked, ["ner-lightning", subcommand, *args])
 
@@ -53,8 +63,7 @@ def _resumed(options: argparse.Namespace) -> "Run":
     """The run to resume, whose settings replace those of the options."""
     from ner_lightning.commands.recipe import find_resumed
 
-    default = parser("pretrain").parse_args([])
-    if (options.mask_ratio, options.text) != (default.mask_ratio, default.text):
+    if options.mask_ratio is not None or options.text is not None:
         raise UserError("--run resumes with the run's own --mask_ratio and --text; leave them out")
     folder, about = find_resumed(options.run, "pretrain", "pretraining")
     if "val_loss" in about:
@@ -63,14 +72,44 @@ def _resumed(options: argparse.Namespace) -> "Run":
     return folder
 
 
-def _add_texts(recipe: "RecipeCLI", addresses: Sequence[str]) -> list[dict[str, Any]]:
-    """Adds texts to the training data; returns what each held."""
+def _check_data(folder: "Run", recipe: "RecipeCLI") -> None:
+    """Refuses other training data than a resumed run has learned from; tells of other validation data."""
+    from ner_lightning.commands.recipe import check_same_split, same_split
+    from ner_lightning.system.console import say
+
+    check_same_split(folder, recipe.datamodule, "train")
+    if not same_split(folder, recipe.datamodule, "valid"):
+        say(
+            f"The validation data ({recipe.datamodule.corpus.split('valid').origin}) are not those of the "
+            "epochs before. Validation losses before and after are not comparable."
+        )
+
+
+def _add_texts(recipe: "RecipeCLI", addresses: Sequence[str], resumed: "Run | None") -> list[dict[str, Any]]:
+    """Adds texts to the training data; returns what each held.
+
+    Raises:
+        UserError: a text cannot be read, or is not the one that a resumed run has learned from.
+    """
     from ner_lightning.data.untagged_text import read_text
 
     texts = [read_text(address) for address in addresses]
+    described = [text.described() | {"fingerprint": _fingerprint(text)} for text in texts]
+    before = [] if resumed is None else resumed.read("run.json")["pretraining"]["text"]
+    for old, new in zip(before, described, strict=False):
+        if old != {name: new[name] for name in old}:  # a run of an older version has no fingerprint
+            raise UserError(
+                f"the text {new['from']} is not the one that this run was begun with: it has changed.\n"
+                "Restore it to resume the run, or start a new run, without --run."
+            )
     for text in texts:
         recipe.datamodule.corpus.add_text(text.sentences, text.documents)
-    return [text.described() for text in texts]
+    return described
+
+
+def _fingerprint(text: "UntaggedText") -> str:
+    content = json.dumps([text.sentences, text.documents])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _train(
@@ -143,14 +182,12 @@ def parser(name: str) -> Parser:
     add(
         "--mask_ratio",
         type=float,
-        default=0.25,
         metavar="SHARE",
-        help="of the words (default: 0.25)",
+        help=f"of the words (default: {MASK_RATIO})",
     )
     add(
         "--text",
         action="append",
-        default=[],
         metavar="FILE",
         help="further text: a file or folder as `predict` reads; may be repeated",
     )

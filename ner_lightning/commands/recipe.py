@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -135,6 +135,46 @@ def find_resumed(address: str, command: str, kind: str) -> tuple[Run, dict[str, 
             f"--run {address} is not a run of `ner-lightning {command}`; leave it out for a new one"
         )
     return run, asked
+
+
+def check_same_recipe(run: Run, recipe: RecipeCLI) -> None:
+    """Raises UserError where model, data or precision differ from those of a run that is resumed."""
+    stored, now = read_config(run.path / RECIPE), yaml.safe_load(recipe.text())
+    for key, old, new in _changed(stored, now):
+        part, _, name = key.partition(".")
+        # Consent to foreign code is given anew each time.
+        if (
+            part in ("model", "data") and not name.endswith("trust_remote_code")
+        ) or key == "trainer.precision":
+            raise UserError(
+                f"{key} is {new}, but {run.path} was begun with {old}: what it has already would not fit to "
+                "the rest.\nLeave that option out, or start a new run, without --run."
+            )
+
+
+def _changed(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The settings that differ, by key, with both values; those of another version are left out."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in old:
+            if name in new:
+                yield from _changed(old[name], new[name], f"{key}.{name}" if key else name)
+    elif old != new:
+        yield key, old, new
+
+
+def same_split(run: Run, data: CoNLLDataModule, name: str) -> bool:
+    """Whether a split is, as far as is known, the one that a run was begun with."""
+    known = run.read("run.json").get("data", {}).get(name, {}).get("fingerprint")
+    return known is None or known == data.corpus.split(name).fingerprint
+
+
+def check_same_split(run: Run, data: CoNLLDataModule, name: str) -> None:
+    """Raises UserError where a split is not the one that a run was begun with."""
+    if not same_split(run, data, name):
+        raise UserError(
+            f"the {name} split ({data.corpus.split(name).origin}) is not the one that {run.path} was begun "
+            "with: its fingerprint differs.\nRestore it to resume the run, or start a new one, without --run."
+        )
 
 
 def add_options(parser: LightningArgumentParser) -> None:

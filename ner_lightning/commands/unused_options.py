@@ -1,7 +1,7 @@
 """Options that have no effect in a command: reported or refused, with the reason.
 
-Only options on the command line are checked. A config may hold settings that another one turns off: that is
-how overlays work.
+Most rules are for options on the command line only. A config may hold settings that another one turns off:
+that is how overlays work.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -31,6 +31,16 @@ PRETRAINER = [
     "trainer.num_sanity_val_steps",
     "trainer.enable_model_summary",
 ]
+# Those that shorten a tagger's training or validation, with the values at which they do not. A recipe without
+# them may train for hours longer than it was written for.
+_LIMITS: dict[str, Any] = {
+    "max_steps": -1,
+    "max_time": None,
+    "limit_train_batches": None,
+    "limit_val_batches": None,
+    "overfit_batches": 0.0,
+    "fast_dev_run": False,
+}
 # What matters while a tagger is trained, and not when it is scored.
 _TRAINING = [
     "model.optimizer.lr",
@@ -168,6 +178,16 @@ def refuse_unused(words: Sequence[str], command: str) -> None:
     for option in given(words):
         if UNUSED[command](option):
             raise UserError(f"--{option} has no effect in `{command}`; leave it out")
+
+
+def report_unused_limits(trainer: Any) -> None:
+    """Prints which limits of a recipe's trainer `pretrain` does not keep to: it trains whole epochs."""
+    for name, unlimited in _LIMITS.items():
+        if trainer[name] != unlimited:
+            stage(
+                f"trainer.{name} ({trainer[name]}) of the recipe has no effect in `pretrain`: it trains "
+                f"{trainer.max_epochs} whole epochs (trainer.max_epochs)."
+            )
 
 
 def given(words: Sequence[str]) -> list[str]:

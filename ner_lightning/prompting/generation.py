@@ -83,7 +83,8 @@ class PromptedModel:
     def encode(self, turns: Sequence[Message]) -> list[int]:
         """A conversation as token ids, up to the beginning of the answer."""
         if self.has_template:
-            options = {"tokenize": False, "add_generation_prompt": True}
+            # Thoughts would use up the answer's tokens; templates that know no thinking ignore the option.
+            options = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
             text = self.tokenizer.apply_chat_template(list(turns), **options)
             ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
             return ids

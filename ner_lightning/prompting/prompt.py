@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ner_lightning.data.schemes import Span, spans
@@ -21,6 +21,7 @@ MEANINGS = {
     "MISC": "other names, such as nationalities, events and products",
 }
 _LINE = re.compile(r"[\s>*•\-\d.)]*(?P<type>[^:\n]{1,60}?)[\s*]*:[\s*]*(?P<text>.*?)[\s*]*")
+_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # of a reasoning model, before its answer
 _AROUND = " \t\"'`.,;:!?()[]*\u201c\u201d\u2018\u2019"
 _NOTHING = {"none", "n/a", "no entities", "-", ""}
 
@@ -107,18 +108,19 @@ def choose_shots(train: Sequence[Sentence], types: Sequence[str], count: int, se
 def read_answer(text: str, words: Sequence[str], types: Sequence[str], *, ended: bool = True) -> Reading:
     """Parses an answer and keeps the entities that are in the sentence.
 
+    A line as the examples show it, with a type as it is spelled, is read literally; any other leniently.
     An entity must be whole, unchanged words of the sentence; it stands for all its occurrences that no
     earlier line has taken. A line may hold several entities, separated by commas.
 
     Args:
         text: the answer.
         words: the sentence.
-        types: the entity types; case is ignored.
+        types: the entity types; case is ignored unless two differ in nothing else.
         ended: whether the answer is complete; if not, its last line is left out.
     """
-    known = {name.lower(): name for name in types}
-    lines = text.split("\n\n")[0].strip().split("\n") if text.strip() else []
-    parsed = [_line(line, known) for line in (lines if ended else lines[:-1])]
+    text = _THOUGHTS.sub("", text).strip()
+    lines = text.split("\n\n")[0].split("\n") if text else []
+    parsed = [_line(line.strip(), types) for line in (lines if ended else lines[:-1])]
     entities = ((kind, part) for kind, text in filter(None, parsed) for part in _parts(text, words))
     named = [(kind, part.split()) for kind, part in dict.fromkeys(entities)]
     return _reading(named, words, unread=parsed.count(None), lines=len(parsed))
@@ -150,15 +152,36 @@ def _question(words: Sequence[str]) -> str:
     return f"Sentence: {' '.join(words)}"
 
 
-def _line(line: str, known: Mapping[str, str]) -> tuple[str, str] | None:
+def _line(line: str, types: Sequence[str]) -> tuple[str, str] | None:
     """Type and words of a line; empty words if it states that there are none, None if unreadable."""
     if line.strip(_AROUND).lower() == NONE.lower():
         return "", ""
-    match = _LINE.fullmatch(line)
-    kind = known.get(match["type"].strip(_AROUND).lower()) if match else None
-    if match is None or kind is None:
+    kind, text = _literal(line, types) or _lenient(line, types)
+    if kind is None:
         return None
-    return kind, "" if match["text"].strip(_AROUND).lower() in _NOTHING else match["text"]
+    return kind, "" if text.strip(_AROUND).lower() in _NOTHING else text
+
+
+def _literal(line: str, types: Sequence[str]) -> tuple[str, str] | None:
+    """Type and words of a line that begins with a type and a colon, whatever characters the type has."""
+    longest_first = sorted(types, key=len, reverse=True)  # `LOC` also begins the lines of a type `LOC:city`
+    for spelled in (str, str.lower):
+        for name in longest_first:
+            begin, rest = line[: len(name) + 1], line[len(name) + 1 :]
+            if spelled(begin) == spelled(f"{name}:"):
+                return name, rest.strip()
+    return None
+
+
+def _lenient(line: str, types: Sequence[str]) -> tuple[str | None, str]:
+    """Type and words of a line with list marks, asterisks or quotes; None for another type or form."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return None, ""
+    written = match["type"].strip(_AROUND)
+    same = [name for name in types if name.strip(_AROUND).lower() == written.lower()]
+    exact = [name for name in same if name.strip(_AROUND) == written]
+    return next(iter(exact + same), None), match["text"]
 
 
 def _parts(text: str, words: Sequence[str]) -> list[str]:

@@ -1,10 +1,12 @@
 """`ner-lightning baseline`: its run folder, its continuation, and the comparison with a trained run."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import tiny
+import torch
 import yaml
 from seqeval.metrics import f1_score
 from transformers import LlamaForCausalLM
@@ -136,6 +138,72 @@ def test_constrained_answers_are_read_as_they_are(place, capsys):
     answers.write_text(first + "\n")
     assert main(["baseline", "--run", str(run)]) == 0  # continues with what it was asked
     assert sorted(answers.read_text().splitlines()) == sorted(whole)
+
+
+@pytest.fixture
+def begun(place, corpus, monkeypatch):
+    """A run with a recipe of its own files, of which one answer is missing."""
+    monkeypatch.setattr(PromptedModel, "answers", answering)
+    shutil.copytree(corpus, "data")
+    assert main(["baseline", "--config", "recipe.yaml", "--data.dataset", "data", "--shots", "2"]) == 0
+    run = place / "runs/recipe-2shot/1"
+    answers = run / "answers.test.jsonl"
+    answers.write_text("".join(answers.read_text().splitlines(keepends=True)[:-1]), encoding="utf-8")
+    return run
+
+
+def reversed_sentences(file):
+    sentences = Path(file).read_text(encoding="utf-8").strip().split("\n\n")
+    Path(file).write_text("\n\n".join(reversed(sentences)) + "\n", encoding="utf-8")
+
+
+def other_weights(folder):
+    torch.manual_seed(7)
+    LlamaForCausalLM(tiny.llama_config()).save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "message"),
+    [
+        (lambda: reversed_sentences("data/test.txt"), [], "the test split (data/test.txt) is not the one"),
+        (lambda: reversed_sentences("data/train.txt"), [], "the train split (data/train.txt) is not the one"),
+        (lambda: other_weights("model"), [], "the weights of model.backbone (model) are not those"),
+        (
+            lambda: shutil.copytree("model", "other"),
+            ["--model.backbone", "other"],
+            "model.backbone is other, but",
+        ),
+        (
+            lambda: shutil.copytree("data", "copy"),
+            ["--data.dataset", "copy"],
+            "data.dataset is copy, but",
+        ),
+        (lambda: None, ["--data.types", "[PER]"], "data.types is ['PER'], but"),
+        (lambda: None, ["--trainer.precision", "bf16-mixed"], "trainer.precision is bf16-mixed, but"),
+    ],
+)
+def test_answers_of_other_prompts_or_models_are_not_mixed(begun, capsys, monkeypatch, change, words, message):
+    change()
+    before = {file: file.read_bytes() for file in begun.iterdir()}
+    monkeypatch.setattr(PromptedModel, "load", None)  # nothing is loaded
+    capsys.readouterr()
+    assert main(["baseline", "--run", str(begun), *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") <= 3
+    assert {file: file.read_bytes() for file in begun.iterdir()} == before
+
+
+def test_a_run_resumes_beside_words_that_change_nothing(begun):
+    same = ["--config", "recipe.yaml", "--data.dataset", "data"]
+    assert main(["baseline", "--run", str(begun), *same]) == 0
+    assert len(rows(begun / "answers.test.jsonl")) == 3
+
+
+def test_a_resumed_run_takes_no_settings_not_even_the_defaults(begun, capsys):
+    for option in (["--shots", "0"], ["--split", "test"], ["--max_new_tokens", "96"], ["--constrained"]):
+        assert main(["baseline", "--run", str(begun), *option]) == 2, option
+        assert f"--run resumes with the run's own {option[0]}; leave it out" in capsys.readouterr().err
 
 
 def test_mistakes_are_explained(place, capsys):

@@ -1,6 +1,9 @@
 """`ner-lightning pretrain`: its run folder, its continuation, and the tagger on top of it."""
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,9 +84,6 @@ def test_one_that_was_stopped_ends_with_the_same_weights(place, capsys, monkeypa
 
     def stopped(self, batch):
         if self.trainer.global_step == 6:  # within the second of three epochs
-            import os
-            import signal
-
             os.kill(os.getpid(), signal.SIGTERM)
         return before(self, batch)
 
@@ -126,7 +126,9 @@ def test_text_without_tags_is_learned_from_as_well(place, capsys):
     assert main(["pretrain", "--config", "recipe.yaml", *overlay, *options]) == 0
     assert "text         4 sentences of notes" in capsys.readouterr().out
     about = json.loads(Path("runs/recipe-pretrained/1/run.json").read_text())["pretraining"]
-    assert about["text"] == [{"from": "notes", "sentences": 4, "words": 16}]
+    (text,) = about["text"]
+    assert len(text.pop("fingerprint")) == 64
+    assert text == {"from": "notes", "sentences": 4, "words": 16}
     assert main(["pretrain", "--config", "recipe.yaml", "--text", "nowhere.txt"]) == 2
     assert "nowhere.txt: cannot be read" in capsys.readouterr().err
     Path("empty.txt").write_text("\n", encoding="utf-8")
@@ -145,6 +147,12 @@ def test_text_without_tags_is_learned_from_as_well(place, capsys):
         ([], "name a recipe"),
         (["--config", "recipe.yaml", "--model.attention", "causal"], "model.attention is causal"),
         (["--config", "recipe.yaml", "--trainer.devices", "9"], "trainer.devices is 9"),
+        (
+            ["--config", "recipe.yaml", "--trainer.max_epochs", "0"],
+            "trainer.max_epochs is 0; it must be a whole number of at least 1",
+        ),
+        (["--config", "recipe.yaml", "--trainer.max_epochs", "-1"], "trainer.max_epochs is -1; it must be"),
+        (["--config", "recipe.yaml", "--trainer.max_epochs", "null"], "trainer.max_epochs is None; it must"),
         (
             ["--config", "recipe.yaml", "--model.freeze_backbone", "true"],
             "nothing of the backbone would be trained",
@@ -167,6 +175,70 @@ def test_a_run_that_is_done_is_left_alone(place, capsys):
     assert "is done: its model is" in capsys.readouterr().err
     assert main(["report", "runs/recipe-pretrained/1"]) == 2
     assert main(["test", "--run", "runs/recipe-pretrained/1"]) == 2
+
+
+@pytest.fixture
+def begun(place, corpus, monkeypatch):
+    """A run with files and text of its own, stopped within its first epoch."""
+    shutil.copytree(corpus, "data")
+    Path("notes.txt").write_text("Vera Holt left Lima.\n", encoding="utf-8")
+    before = Pretraining.training_step
+
+    def stopped(self, batch):
+        if self.trainer.global_step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return before(self, batch)
+
+    words = ["--data.dataset", "data", "--text", "notes.txt", "--mask_ratio", "0.4"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretraining, "training_step", stopped)
+        assert main(["pretrain", "--config", "recipe.yaml", "--trainer.max_epochs", "1", *words]) == 143
+    return place / "runs/recipe-pretrained/1"
+
+
+def changed(file):
+    Path(file).write_text(Path(file).read_text(encoding="utf-8").replace("Lima", "Peru"), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "message"),
+    [
+        (lambda: changed("data/train.txt"), [], "the train split (data/train.txt) is not the one"),
+        (lambda: None, ["--data.train", "data/valid.txt"], "the train split (data/valid.txt) is not the one"),
+        (lambda: None, ["--data.limits.train", "3"], "the train split (data/train.txt) is not the one"),
+        (lambda: changed("notes.txt"), [], "the text notes.txt is not the one"),
+        (lambda: None, ["--mask_ratio", "0.25"], "--run resumes with the run's own --mask_ratio"),
+    ],
+)
+def test_a_run_is_resumed_with_its_own_data_and_settings(begun, capsys, change, words, message):
+    change()
+    before = {file: file.read_bytes() for file in begun.rglob("*") if file.is_file()}
+    capsys.readouterr()
+    assert main(["pretrain", "--run", str(begun), *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") <= 3
+    assert {file: file.read_bytes() for file in begun.rglob("*") if file.is_file()} == before
+
+
+def test_other_validation_data_are_told_of(begun, capsys):
+    changed("data/valid.txt")
+    assert main(["pretrain", "--run", str(begun)]) == 0
+    assert (
+        "The validation data (data/valid.txt) are not those of the epochs before" in capsys.readouterr().out
+    )
+    assert json.loads((begun / "run.json").read_text())["pretraining"]["mask_ratio"] == 0.4
+
+
+def test_limits_of_a_recipe_that_do_not_apply_are_told_of(place, capsys):
+    limits = {"trainer": {"max_steps": 3, "max_time": "00:00:01:00", "max_epochs": 1}}
+    Path("short.yaml").write_text(yaml.safe_dump(limits), encoding="utf-8")
+    assert main(["pretrain", "--config", "recipe.yaml", "--config", "short.yaml"]) == 0
+    said = capsys.readouterr().out
+    for limit in ("max_steps (3)", "max_time (00:00:01:00)"):
+        assert f"trainer.{limit} of the recipe has no effect in `pretrain`: it trains 1 whole epochs" in said
+    assert main(["pretrain", "--config", "recipe.yaml", "--trainer.max_epochs", "1"]) == 0
+    assert "of the recipe has no effect" not in capsys.readouterr().out
 
 
 @pytest.mark.slow

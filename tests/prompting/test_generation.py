@@ -39,6 +39,10 @@ def test_conversations_follow_the_template_or_plain_text(tmp_path):
     assert (
         prompted.tokenizer.decode(prompted.encode(turns)) == "<|user|>Vera left .<|end_of_text|><|assistant|>"
     )
+    # The template of a reasoning model opens its thoughts unless it is told not to.
+    thinking = "{{ '<|user|>' }}{% if enable_thinking is not defined or enable_thinking %}<think>{% endif %}"
+    prompted.tokenizer.chat_template = thinking
+    assert prompted.tokenizer.decode(prompted.encode(turns)) == "<|user|>"
     prompted.tokenizer.chat_template = None
     ids = prompted.encode(turns)
     assert ids[0] == prompted.tokenizer.bos_token_id

@@ -29,6 +29,10 @@ VERA, HOLT, LIMA = Span("PER", 0, 2), Span("PER", 3, 4), Span("LOC", 5, 6)
         ("The entities are as follows", [], 1, 0, True),
         ("", [], 0, 0, True),
         ("LOC: Lima\n\nSentence: Vera", [LIMA], 0, 0, False),  # what a model without an end adds
+        ("\n\nLOC: Lima", [LIMA], 0, 0, False),
+        ("<think>\n\n</think>\n\nLOC: Lima", [LIMA], 0, 0, False),
+        ("\n<think>\nPER: Vera?\n\nNo.\n</think>\nLOC: Lima\n\nPER: Vera", [LIMA], 0, 0, False),
+        ("<think>\nPER: Vera Holt", [VERA], 1, 0, False),  # never closed, so it is read as it is
     ],
 )
 def test_answers_are_read(text, entities, lines, absent, failed):
@@ -44,6 +48,40 @@ def test_what_is_shown_as_an_answer_is_read_as_it_was_meant():
     for words, tags in tiny.sentences(tiny.TRAIN):
         gold = spans(tags)
         assert read_answer(answer(words, gold), words, TYPES) == (gold, 0, 0, False)
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        ["entity:person", "entity"],
+        ["entity", "entity:person"],
+        ["3D_object", "2.5D"],
+        ["LOC (GPE)", "LOC"],
+        ["Loc", "LOC"],
+        ["LOC", "Loc", "loc"],
+        ["a_" * 35, "a_" * 34],
+        ["*", "**"],
+        ["\u0130L", "IL"],  # its lower case is one character longer
+    ],
+)
+def test_a_type_of_any_characters_is_read_as_the_examples_show_it(types):
+    words = ["Vera", "Holt", "Lima"]
+    gold = [Span(name, number, number + 1) for number, name in enumerate(types)]
+    assert read_answer(answer(words, gold), words, types) == (gold, 0, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "types", "read"),
+    [
+        ("ENTITY:Person: Lima", ["entity:person"], "entity:person"),
+        ("3d_object: Lima", ["3D_object"], "3D_object"),
+        ("- LOC (GPE): Lima", ["LOC (GPE)"], "LOC (GPE)"),
+        ("- Loc: Lima", ["LOC", "Loc"], "Loc"),
+        ("loc: Lima", ["LOC", "Loc"], "LOC"),
+    ],
+)
+def test_a_type_in_other_case_or_behind_a_list_mark_is_read(text, types, read):
+    assert read_answer(text, WORDS, types).entities == [Span(read, 5, 6)]
 
 
 def test_shots_are_drawn_by_seed_and_show_every_type():
