@@ -131,7 +131,7 @@ def other(runs):
 
 
 @pytest.fixture(scope="module")
-def tested(runs):
+def after_test(runs):
     return Offline(runs / "1", 1)
 
 
@@ -164,17 +164,17 @@ def test_the_summary_is_that_of_the_best_epoch(offline, runs):
         assert offline.metrics[name].step_metric == "trainer/global_step"
 
 
-def test_a_test_adds_to_the_summary_of_the_same_run_and_to_no_curve(offline, tested, runs):
-    assert tested.about.run_id == offline.about.run_id
-    assert tested.history == []
+def test_a_test_adds_to_the_summary_of_the_same_run_and_to_no_curve(offline, after_test, runs):
+    assert after_test.about.run_id == offline.about.run_id
+    assert after_test.history == []
     scores = json.loads((runs / "1" / "metrics.json").read_text())
     for name in ("test/f1", "test/precision", "test/recall/LOC", "test/loss"):
-        assert tested.summary[name] == pytest.approx(scores[name], abs=1e-6)
-    table = tested.summary_table("test/by_type")
-    rows = dict(zip(tested.column(table, "type"), tested.column(table, "support"), strict=True))
+        assert after_test.summary[name] == pytest.approx(scores[name], abs=1e-6)
+    table = after_test.summary_table("test/by_type")
+    rows = dict(zip(after_test.column(table, "type"), after_test.column(table, "support"), strict=True))
     assert rows == {name: row["gold"] for name, row in scores["test/by_type"].items()}
-    assert tested.summary_table("test/errors")["columns"][0] == "sentence"
-    assert not list(tested.about.tags)  # those that were added on W&B's pages stay
+    assert after_test.summary_table("test/errors")["columns"][0] == "sentence"
+    assert not list(after_test.about.tags)  # those that were added on W&B's pages stay
 
 
 def test_the_config_is_there_once_under_the_names_of_options(offline, runs):

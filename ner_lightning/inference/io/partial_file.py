@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ner_lightning.errors import UserError
+from ner_lightning.system.progress import warn
 
 
 def locked(file: Path) -> BinaryIO:
@@ -26,7 +27,8 @@ def locked(file: Path) -> BinaryIO:
             raise UserError(
                 f"another predict is writing {file}; wait until it ends, or name another --output"
             ) from None
-        except OSError:  # a filesystem without locks
+        except OSError as error:  # a filesystem without locks
+            warn(f"{file} cannot be locked ({error.strerror}); let no other command write it meanwhile.")
             return opened
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(opened.fileno()), file.stat()):

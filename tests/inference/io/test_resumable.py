@@ -112,12 +112,15 @@ def test_a_file_that_goes_while_it_is_locked_is_opened_again(tmp_path, monkeypat
     assert (tmp_path / "o").read_bytes() == b""
 
 
-def test_a_filesystem_without_locks_has_none(tmp_path, monkeypatch):
+def test_a_filesystem_without_locks_has_none_and_that_is_said(tmp_path, monkeypatch, caplog):
     def flock(opened, operation):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(partial_file.fcntl, "flock", flock)
-    partial_file.locked(tmp_path / "o").close()
+    with partial_file.locked(tmp_path / "o") as opened:
+        opened.write(b"x")
+    assert (tmp_path / "o").read_bytes() == b"x"
+    assert f"{tmp_path / 'o'} cannot be locked (Operation not supported)" in caplog.text
 
 
 def test_remote_outputs_of_one_name_do_not_share_a_file(predict, tmp_path):
