@@ -40,7 +40,8 @@ quickstart: setup  ## a real LLM becomes a NER tagger: fit, test, tag two senten
 	    '  $(BIN)/ner-lightning fit --config configs/llama_crf.yaml'
 
 bench: setup  ## measure every speed again (more than an hour, alone on the machine) and renew the tables
-	for script in train_speed predict_speed pipeline_speed worker_speed cache_speed crf startup cpu_profile; do \
+	for script in train_speed predict_speed pipeline_speed worker_speed cache_speed crf startup cpu_profile \
+	    precision_speed; do \
 	    $(BIN)/python benchmarks/$$script.py --record docs/results.json || exit 1; done
 	$(BIN)/python benchmarks/results.py --write README.md docs/*.md docs/*/*.md
 

@@ -142,13 +142,15 @@ def speedups(rows: Sequence[Row]) -> str:
     """The ratios alone, of all measurements."""
     kinds = ("training speed", "prediction speed", "cache speed", "crf speed")
     body = [
-        [r["split"].removesuffix(" speed"), r["metric"], f"{r['value']:.2f}", r["spread"]]
+        [r["split"].removesuffix(" speed"), r["metric"], f"{r['value']:.2f}", r["spread"], r["machine"]]
         for kind in kinds
         for r in rows
         if r["split"] == kind and ("times" in r["metric"] or "share" in r["metric"])
     ]
     return (
-        markdown_table(["", "measured", "median", "least to most"], body) if body else "Not measured yet.\n"
+        markdown_table(["", "measured", "median", "least to most", "machine"], body)
+        if body
+        else "Not measured yet.\n"
     )
 
 
@@ -170,11 +172,13 @@ def memory_by_backbone(rows: Sequence[Row]) -> str:
 def cpu_profile(rows: Sequence[Row]) -> str:
     """Where the time goes: a line for each kind of work, a column for each size."""
     found: dict[str, dict[str, str]] = {}
-    for row in rows:
-        if row["split"] == "CPU profile":
-            size, _, work = row["metric"].partition(": ")
-            number = f"{row['value']:.2f}" if "times" in work else f"{row['value']:.0f}"
-            found.setdefault(work, {})[size] = number
+    profiles = [row for row in rows if row["split"] == "CPU profile"]
+    several = len({row["machine"] for row in profiles}) > 1
+    for row in profiles:
+        size, _, work = row["metric"].partition(": ")
+        work += f" ({row['machine']})" * several
+        number = f"{row['value']:.2f}" if "times" in work else f"{row['value']:.0f}"
+        found.setdefault(work, {})[size] = number
     if not found:
         return "Not measured yet.\n"
     known = ("one sentence", "1,000 sub-tokens", "a full batch")
@@ -216,6 +220,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "gpu": bench("GPU speed"),
     "prediction": bench("prediction speed"),
     "cpu_profile": cpu_profile,
+    "precision": bench("precision"),
     "engines": bench("engine speed"),
     "cache": bench("cache speed"),
     "crf": bench("crf speed"),

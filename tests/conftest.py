@@ -1,6 +1,7 @@
 """Fixtures: a small Llama, a small BERT, a small corpus, and an environment without accounts."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tiny
 
     return tiny.write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture
+def cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Makes this CPU one that has instructions for bf16, or not."""
+    from ner_lightning.model import devices
+
+    return lambda has: monkeypatch.setattr(devices, "cpu_multiplies_bf16", lambda: has)
 
 
 @pytest.fixture(autouse=True)

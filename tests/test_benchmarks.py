@@ -16,6 +16,7 @@ import measure
 import memory_estimate
 import partial_annotation
 import pipeline_speed
+import precision_speed
 import predict_speed
 import pytest
 import record
@@ -495,6 +496,29 @@ def test_training_speed_beside_run_ner(small, monkeypatch):
     assert len([name for name in found if name.startswith("run_ner, ")]) == 4
     assert len([name for name in found if "times" in name]) == 2
     assert min(found.values()) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_precisions_beside_each_other(small, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "")
+    words, file = small
+    assert precision_speed.main([*words, "--rounds", "1", "--steps", "2"]) == 0
+    found = recorded(file)
+    assert min(found.values()) > 0
+    assert len([name for name in found if name.endswith("fp32, times bf16")]) == 3
+    assert "| AVX2: fp32, times bf16 |" in results.TABLES["precision"](read_rows(file))
+
+
+def test_a_speed_is_that_of_a_machine_and_a_score_of_none(tmp_path):
+    file = tmp_path / "results.json"
+    row = dict.fromkeys((*FIELDS, "rounds"), "x") | {"overrides": []}
+    speeds = [row | {"machine": name, "value": value} for name, value in (("a", 1), ("b", 2), ("a", 3))]
+    scores = [{k: v for k, v in each.items() if k != "rounds"} | {"metric": "f1"} for each in speeds]
+    add_rows([*speeds, *scores], file)
+    found = [(each["metric"], each["machine"], each["value"]) for each in read_rows(file)]
+    assert sorted(found) == [("f1", "a", 3), ("x", "a", 3), ("x", "b", 2)]
 
 
 def test_a_measurement_that_was_stopped_goes_on(tmp_path):

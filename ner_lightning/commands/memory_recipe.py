@@ -9,6 +9,7 @@ from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
 from ner_lightning.model.allocation import BatchShape
+from ner_lightning.model.devices import runs_in_bf16
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.system.plain_settings import plain
 
@@ -77,7 +78,7 @@ def asked_of(config: Any, device: str | None) -> Asked:
         settings,
         pretrained,
         LabelSet(tuple(data.types or TYPES)),
-        bf16="bf16" in str(config.trainer.precision),
+        bf16=runs_in_bf16("bf16" in str(config.trainer.precision), named),
         averaged=model.optimizer.averaging > 0,
         device_type=named,
         training=BatchShape(rows, length, packed=batches.packing),

@@ -18,6 +18,7 @@ from ner_lightning.data.tokenization.exported import ExportedTokenizer, is_expor
 from ner_lightning.inference.engines.choice import OPENVINO, TORCH
 from ner_lightning.model.build import Target, build_tagger, decoder_of
 from ner_lightning.model.checkpoint import EMITTER, check_backbone, check_names, saved_names
+from ner_lightning.model.devices import runs_in_bf16
 from ner_lightning.model.emitter import Emitter
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import TaggerSettings
@@ -40,7 +41,7 @@ class TaggerFiles:
         settings: the settings of `TaggerSettings`, as plain values.
         types: the entity types.
         encoding: how words become sub-tokens.
-        bf16: whether the backbone runs in bf16.
+        bf16: whether the backbone runs in bf16, where the device has instructions for it.
         origin: name and fingerprint of the backbone that it was trained on.
         state: the trained parameters, by their names in `Tagger`.
         pretrained: the files of the backbone; for ONNX, of the tokenizer.
@@ -106,7 +107,7 @@ class TaggerFiles:
         Args:
             device: where it will run.
             engine: what computes emissions: `torch` or `openvino`; an ONNX graph has its own.
-            bf16: run the backbone in bf16; None: as it was trained.
+            bf16: run the backbone in bf16; None: as it was trained, on a CPU only if it can.
             merge: merge adapters into the backbone, unless it is quantised.
             join: then join its matrix products if it will run on a CPU, for prediction alone.
             dequantize: hold the values of quantised weights in fp32; `bf16` is what they were quantised from.
@@ -149,9 +150,10 @@ class TaggerFiles:
     def _torch(self, device: str, bf16: bool | None, dequantize: bool) -> Tagger:
         every = (self.settings, *self.members)
         settings, *members = (TaggerSettings.read(values, trust=self.trust) for values in every)
+        kind = torch.device(device).type
         target = Target(
-            bf16=self.bf16 if bf16 is None else bf16,
-            device_type=torch.device(device).type,
+            bf16=runs_in_bf16(self.bf16, kind) if bf16 is None else bf16,
+            device_type=kind,
             mergeable=self.form != MERGED,
             dequantized=dequantize,
             identified=self.form != MERGED,  # which comes with its backbone

@@ -18,7 +18,7 @@ from ner_lightning.inference.selection import CallOptions, MinScore, Overlaps
 from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, TaggerFiles
 from ner_lightning.model.build import Target, build_on, load_shared, shared_part
 from ner_lightning.model.checkpoint import check_backbone, check_names, saved_names
-from ner_lightning.model.devices import chosen_device
+from ner_lightning.model.devices import chosen_device, runs_in_bf16
 from ner_lightning.model.shared_adapters import AdapterBank
 from ner_lightning.model.tagger_settings import TaggerSettings
 
@@ -156,12 +156,14 @@ class TaggerGroup(Mapping[str, NERTagger]):
         """Builds a tagger on the backbone that others with the same key have, or on a new one."""
         shared = next((each for each in self._shared if each.key == key), None)
         if shared is None:
-            target = Target(bf16=files.bf16, device_type=torch.device(self._device).type)
+            kind = torch.device(self._device).type
+            bf16 = runs_in_bf16(files.bf16, kind)
+            target = Target(bf16=bf16, device_type=kind)
             backbone = load_shared(files.pretrained, settings, target).to(self._device)
             backbone.bf16 = (
                 False  # its weights are in bf16, as adapters will be: nothing is left for autocast
             )
-            shared = _Shared(AdapterBank(backbone, bf16=files.bf16), key)
+            shared = _Shared(AdapterBank(backbone, bf16=bf16), key)
         prepared = settings.architecture.prepare
         identity = shared.bank.backbone.identity + ("" if prepared is None else f" {prepared!r}")
         check_backbone(files.origin, settings.backbone, identity)

@@ -15,7 +15,7 @@ from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.emitter import BackboneEmitter, EnsembleEmitter
 from ner_lightning.model.joined_products import join_products
 from ner_lightning.model.outline import cut_layers
-from ner_lightning.model.quantization import dequantize, without_outliers
+from ner_lightning.model.quantization import check_products, dequantize, without_outliers
 from ner_lightning.model.shared_adapters import AdapterBank, SharedEmitter
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import TaggerSettings
@@ -196,6 +196,7 @@ def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, 
     if quantized and target.dequantized:
         backbone = Backbone(dequantize(backbone.model), pretrained=pretrained)
     elif quantized and target.device_type == "cpu":
+        check_products(settings.quantization)
         stage(f"Weights in {settings.quantization} are slow on a CPU; an exported tagger has none.")
     prepare = settings.architecture.prepare
     if prepare is not None:

@@ -1,5 +1,9 @@
 """Where a model runs: the device that was asked for, if this machine has it."""
 
+import os
+import platform
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -7,6 +11,8 @@ import torch
 from ner_lightning.errors import UserError
 
 KNOWN = ("cpu", "cuda", "mps")
+# Values of ONEDNN_MAX_CPU_ISA that keep PyTorch's library of products from bf16 instructions.
+WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 def chosen_device(asked: str | None) -> str:
@@ -41,6 +47,29 @@ def device_of_worker(asked: str | None, number: int) -> str | None:
     if asked in (None, "cuda") and torch.cuda.is_available():
         return f"cuda:{number % torch.cuda.device_count()}"
     return asked
+
+
+def runs_in_bf16(asked: bool, device_type: str) -> bool:
+    """Whether a backbone runs in bf16: not on a CPU that multiplies bf16 more slowly than fp32.
+
+    Args:
+        asked: whether it shall.
+        device_type: `cpu`, `cuda` or `mps`, where it will run.
+    """
+    return asked and (device_type != "cpu" or cpu_multiplies_bf16())
+
+
+@cache
+def cpu_multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for products in bf16 (AMX, AVX512_BF16, or ARM's).
+
+    Without them PyTorch converts each number, and fp32 is several times as fast (docs/benchmarks.md).
+    """
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in WITHOUT_BF16:
+        return False
+    if platform.machine() == "aarch64":
+        return " bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return torch.cpu._is_avx512_bf16_supported()  # which CPUs with AMX have, too
 
 
 def has(kind: str) -> bool:

@@ -68,6 +68,26 @@ def check_quantizable(quantization: Quantization, pretrained: Pretrained) -> Non
         )
 
 
+def check_products(quantization: Quantization) -> None:
+    """Checks that this CPU multiplies 8-bit numbers exactly.
+
+    A CPU with AVX512 but without VNNI adds pairs of products in 16 bits, where large ones overflow.
+
+    Raises:
+        UserError: it does not.
+    """
+    if quantization != "int8":
+        return
+    rows, inner, columns, largest = 17, 64, 32, 127
+    one = torch.full((rows, inner), largest, dtype=torch.int8)
+    product = torch._int_mm(one, torch.full((inner, columns), largest, dtype=torch.int8))
+    if not (product == inner * largest * largest).all():
+        raise UserError(
+            "model.quantization is int8, but 8-bit products overflow on this CPU, which lacks VNNI;\n"
+            "use nf4 or none, a GPU, or an exported tagger, whose weights are not in 8 bits"
+        )
+
+
 def keep_format(model: nn.Module) -> None:
     """Keeps 4-bit weights in the format in which they can be trained around.
 

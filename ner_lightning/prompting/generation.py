@@ -10,6 +10,7 @@ from torch import Tensor
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.data.tokenization.encoding import load_tokenizer
 from ner_lightning.errors import UserError
+from ner_lightning.model.devices import runs_in_bf16
 from ner_lightning.model.masks import has_windows
 from ner_lightning.model.weights import load_language_model, quiet_loading
 from ner_lightning.prompting.constraint import AnswerForm
@@ -65,7 +66,7 @@ class PromptedModel:
         tokenizer = load_tokenizer(pretrained, trust_remote_code=trust_remote_code)
         model = load_language_model(
             pretrained,
-            dtype=torch.bfloat16 if bf16 else torch.float32,
+            dtype=torch.bfloat16 if runs_in_bf16(bf16, torch.device(device).type) else torch.float32,
             purpose="be prompted",
             trust_remote_code=trust_remote_code,
         )

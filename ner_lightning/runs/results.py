@@ -34,9 +34,11 @@ def read_rows(file: Path) -> list[Row]:
 def row_key(row: Row) -> str:
     """What a row measures; a new row replaces the old one with the same key.
 
-    Rungs of a ladder may have configs of the same name in different folders.
+    Rungs of a ladder may have configs of the same name in different folders. A speed, which has rounds, is
+    that of a machine.
     """
-    cell = [row[name] for name in ("ladder", "rung") if name in row]
+    more = ("ladder", "rung", *(("machine",) if "rounds" in row else ()))
+    cell = [row[name] for name in more if name in row]
     return json.dumps([*(row[name] for name in KEY), *cell], sort_keys=True)
 
 

@@ -32,7 +32,8 @@ def found(capsys, words):
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_tables_name_each_part(recipe, capsys):
+def test_the_tables_name_each_part(recipe, capsys, cpu):
+    cpu(True)
     assert main([*recipe, "--trainer.precision", "bf16-mixed", "--model.quantization", "nf4"]) == 0
     text = capsys.readouterr().out
     caption = "Training LoRA adapters of llama, nf4, bf16, on cpu, 4 rows of 100 sub-tokens, GiB:"

@@ -100,7 +100,8 @@ def test_one_that_was_stopped_ends_with_the_same_weights(place, capsys, monkeypa
     assert table[0] == table[1]
 
 
-def test_in_bf16_with_adapters_and_documents(place):
+def test_in_bf16_with_adapters_and_documents(place, cpu):
+    cpu(True)
     options = ["--model.peft", "lora", "--model.freeze_backbone", "true", "--data.encoding.context", "64"]
     assert main(["pretrain", "--config", "recipe.yaml", *options, "--trainer.precision", "bf16-mixed"]) == 0
     held = weights()

@@ -124,6 +124,16 @@ def test_gradients_are_those_of_the_dequantised_weights(llama, quantization):
     assert (found - expected).norm() / expected.norm() < (1e-4 if quantization == "nf4" else 0.2)
 
 
+def test_int8_is_refused_where_its_products_overflow(llama, monkeypatch):
+    exact = torch._int_mm
+    overflows = lambda one, other: exact(one.clamp(-90, 90), other)  # noqa: E731
+    monkeypatch.setattr(torch, "_int_mm", overflows)
+    with pytest.raises(UserError, match="8-bit products overflow on this CPU, which lacks VNNI"):
+        built(llama, "int8")
+    built(llama, "nf4")
+    built(llama, "int8", dequantized=True)
+
+
 def test_int8_has_no_outliers_while_attention_is_checked(llama):
     tagger = built(llama, "int8")
     layers = [

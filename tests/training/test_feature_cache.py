@@ -63,6 +63,14 @@ def fit(tmp_path, corpus, monkeypatch):
     return run
 
 
+def check_close(cached, plain):
+    """The same but for rounding: on some CPUs a row's products depend on how many rows a batch has."""
+    for one, other in zip(cached, plain, strict=True):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            assert value == other[name] or float(value) == pytest.approx(float(other[name]), rel=1e-5), name
+
+
 @pytest.mark.parametrize("changes", [FROZEN, TOP, WHOLE_TOP, pooled("mean")], ids=str)
 def test_a_cached_fit_is_the_uncached_one(fit, llama, changes, capsys):
     plain, weights = fit(llama, changes, enabled=False)
@@ -72,10 +80,11 @@ def test_a_cached_fit_is_the_uncached_one(fit, llama, changes, capsys):
     said = capsys.readouterr().out
     assert "MB from" in said
     assert "MB go to" not in said
-    assert filled == plain == reused
-    for name, value in weights.items():
-        assert torch.equal(value, first[name])
+    check_close(filled, plain)
+    assert reused == filled
+    for name, value in first.items():
         assert torch.equal(value, second[name])
+        torch.testing.assert_close(value, weights[name], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("changes", [FROZEN, TOP], ids=str)
@@ -109,18 +118,20 @@ def test_encoders_can_be_cut_as_well(fit, bert, tmp_path):
     file.write_text(json.dumps(json.loads(file.read_text()) | still))
     plain, _ = fit(tmp_path / "bert", TOP, enabled=False)
     cached, _ = fit(tmp_path / "bert", TOP, enabled=True)
-    assert plain == cached
+    check_close(cached, plain)
 
 
-def test_bf16_is_kept_as_bf16(fit, llama):
+def test_bf16_is_kept_as_bf16(fit, llama, cpu):
+    cpu(True)
     plain, _ = fit(llama, TOP, "--trainer.precision", "bf16-mixed", enabled=False)
     cached, _ = fit(llama, TOP, "--trainer.precision", "bf16-mixed", enabled=True)
-    assert plain == cached
+    check_close(cached, plain)
     about = [json.loads(f.read_text()) for f in Path("cache").rglob("about.json")]
     assert {a["dtype"] for a in about} == {"torch.bfloat16"}
 
 
-def test_whatever_changes_the_features_changes_the_key(fit, llama, bert):
+def test_whatever_changes_the_features_changes_the_key(fit, llama, bert, cpu):
+    cpu(True)
     for changes, words in (
         (FROZEN, []),
         (FROZEN | {"attention": "causal"}, []),

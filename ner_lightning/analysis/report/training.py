@@ -134,7 +134,9 @@ def _set_up(run: Experiment) -> list[list[str]]:
         tokens = batches["tokens"]
         rows.append(["batches", f"{tokens:,} sub-tokens" if tokens else f"{batches['size']} sentences"])
     if run.trainer:
-        rows.append(["precision", str(run.trainer.get("precision") or "32-true")])
+        precision = str(run.trainer.get("precision") or "32-true")
+        cannot = "bf16" in precision and not (run.about or {}).get("backbone_in_bf16", True)
+        rows.append(["precision", precision + "; the backbone in fp32, since the CPU has no bf16" * cannot])
         clip = run.trainer.get("gradient_clip_val")
         rows.append(["gradient norm clipped at", f"{clip:g}" if clip else "not clipped"])
     if about := run.about:

@@ -98,6 +98,7 @@ class RunFiles(Callback):
             "seed": self.config.get("seed_everything"),
             "types": datamodule.types,
             "backbone": {"name": module.settings.backbone, "weights": module.weights_id},
+            "backbone_in_bf16": module.runs_in_bf16,
             "ranks": trainer.world_size,
             "teacher": datamodule.corpus.teacher and datamodule.corpus.teacher.about,
             "data": before.get("data", {}) | data,
