@@ -28,6 +28,7 @@ from ner_lightning.inference.loading import read_folder
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.scoring import TOKENS
 from ner_lightning.metrics.from_counts import scores
+from ner_lightning.model.devices import runs_in_bf16
 
 SIZES = {"about 1,000 sub-tokens": 1000, "a full batch": TOKENS - 300}  # padding comes on top
 CLOSE = 0.02  # differences of probabilities above it are counted
@@ -49,7 +50,9 @@ def main(args: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     file = options.data / "valid.txt" if options.data else SAMPLE_FOLDER / "valid.conll"
     sentences = read_sentences(file)
-    sides = {name: Side(folder, engine) for folder in options.export for name, engine in engines(folder)}
+    sides = {
+        name: Side(ours(folder, engine)) for folder in options.export for name, engine in engines(folder)
+    }
     try:
         found = speeds(sides, sentences, options.calls, options.rounds) | agreement(sides, sentences)
     finally:
@@ -67,10 +70,15 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
+def ours(folder: Path, engine: str) -> list[str]:
+    """The command line of a side that tags with an exported folder and an engine of `from_pretrained`."""
+    return [sys.executable, __file__, "--work", str(folder), engine]
+
+
 def engines(folder: Path) -> list[tuple[str, str]]:
     """The sides of a folder: their names, and what is asked for."""
     files = read_folder(folder)
-    precision = "bf16" if files.bf16 else "fp32"
+    precision = "bf16" if runs_in_bf16(files.bf16, "cpu") else "fp32"
     if files.form == "onnx":
         return [("onnx fp32", "auto")]
     more = [] if files.engines is None else [(f"openvino {precision}", "openvino")]
@@ -83,15 +91,13 @@ def config(folder: Path) -> str:
 
 
 class Side:
-    """A process that tags with one engine, in its turn.
+    """A process that tags, in its turn.
 
     Args:
-        folder: an exported one.
-        engine: of `from_pretrained`.
+        command: its command line; it reads what to tag from standard input, as `work` does.
     """
 
-    def __init__(self, folder: Path, engine: str) -> None:
-        command = [sys.executable, __file__, "--work", str(folder), engine]
+    def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.tag(["Nobody"], times=1)  # it is loaded when it answers
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ def read_once(enabled: bool = True) -> Iterator[None]:
         library.GGUFReader, library.get_tensor_name_map = reader, names
 
 
+@cache  # one class, by which `_read` knows a file again
 def _on_plain_arrays(reader: Any) -> Any:
     """A reader that slices a plain array: slices of `numpy.memmap` take several times as long to make."""
 

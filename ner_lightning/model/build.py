@@ -201,7 +201,10 @@ def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, 
     prepare = settings.architecture.prepare
     if prepare is not None:
         backbone = Backbone(prepare(backbone.model), bf16=target.bf16, pretrained=pretrained)
+    # Autocast would convert weights in fp32 anew for each of the check's passes.
+    backbone.bf16 = target.bf16 and not mergeable
     set_up(backbone, settings, packed=target.packed, adapted=not shared)
+    backbone.bf16 = target.bf16
     if settings.runtime.gradient_checkpointing:
         backbone.checkpoint_activations()
     if target.compiled:

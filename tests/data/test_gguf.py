@@ -19,6 +19,8 @@ def test_a_file_is_read_once_and_holds_the_same(tmp_path):
     with read_once():
         read = gguf.GGUFReader(file)
         assert gguf.GGUFReader(file) is read
+    with read_once():  # the tokenizer's turn, say, and then that of the weights
+        assert gguf.GGUFReader(file) is read
     assert gguf.GGUFReader is before
     forget()
     assert {name: field.contents() for name, field in read.fields.items()} == {

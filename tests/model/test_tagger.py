@@ -13,7 +13,7 @@ from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
-from ner_lightning.model.adapters import Lora
+from ner_lightning.model.adapters import Lora, merge_adapters
 from ner_lightning.model.attention import verify_attention
 from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, saved_names
 from ner_lightning.model.extensions import LossPart
@@ -454,6 +454,25 @@ def test_merged_adapters_compute_the_same(llama, bf16):
     for name, exact in apart.emitter.backbone.model.base_model.model.named_buffers():
         assert torch.equal(buffers[name], exact), name
     assert buffers
+
+
+@pytest.mark.parametrize("kind", [{}, {"rslora": True}, {"top": 1}, {"dora": True}], ids=str)
+def test_adapters_are_merged_as_peft_merges_them(llama, kind):
+    torch.manual_seed(3)
+    ours, theirs = (taggers.build(llama, LABELS, lora=Lora(rank=4, **kind), mergeable=True) for _ in range(2))
+    for name, parameter in ours.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    theirs.load_state_dict(ours.state_dict())
+    before = {name: value.clone() for name, value in ours.named_parameters()}
+    merge_adapters(ours.emitter.backbone)
+    merged = dict(theirs.emitter.backbone.model.merge_and_unload().named_parameters())
+    found = dict(ours.emitter.backbone.model.named_parameters())
+    assert found.keys() == merged.keys()
+    for name, value in found.items():
+        torch.testing.assert_close(value, merged[name], rtol=1e-5, atol=1e-6)
+    changed = sum(not any(torch.equal(v, b) for b in before.values()) for v in found.values())
+    assert changed == (7 if kind == {"top": 1} else 14)
 
 
 def test_unusable_settings_are_explained(llama):
