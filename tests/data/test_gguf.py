@@ -9,7 +9,13 @@ from ner_lightning.data.gguf import forget, read_once
 def test_a_file_is_read_once_and_holds_the_same(tmp_path):
     file = tmp_path / "small.gguf"
     writer = gguf.GGUFWriter(file, "llama")
-    writer.add_array("tokenizer.ggml.tokens", ["a", "bc", "Straße"])
+    writer.add_array("tokenizer.ggml.tokens", ["a", "", "bc", "Straße"])
+    writer.add_array("tokenizer.ggml.scores", [0.5, -1.0])
+    writer.add_array("tokenizer.ggml.token_type", [1, 2, 3])
+    writer.add_array("flags", [True, False])
+    writer.add_array("one", ["x"])
+    writer.add_array("nested", [[1, 2], [3, 4]])
+    writer.add_string("general.name", "small")
     writer.add_tensor("weight", np.arange(64, dtype=np.float32).reshape(8, 8))
     for step in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file):
         step()
@@ -26,6 +32,12 @@ def test_a_file_is_read_once_and_holds_the_same(tmp_path):
     assert {name: field.contents() for name, field in read.fields.items()} == {
         name: field.contents() for name, field in plain.fields.items()
     }
+    for name, field in read.fields.items():
+        expected = plain.fields[name]
+        assert (field.types, field.data) == (expected.types, expected.data)
+        for part, same in zip(field.parts, expected.parts, strict=True):
+            assert part.dtype == same.dtype
+            assert np.array_equal(part, same)
     (one,), (other,) = read.tensors, plain.tensors
     assert np.array_equal(one.data, other.data)
     assert type(one.data) is np.ndarray, "slices of numpy.memmap are slow to make"

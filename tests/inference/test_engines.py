@@ -3,9 +3,11 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 
+import numpy
 import pytest
 import tiny
 import torch
@@ -29,6 +31,11 @@ MEASURED = {
     "torch": {"sentence_ms": 10.0, "words_per_second": 900.0, "threads": 2},
     "openvino": {"sentence_ms": 5.0, "words_per_second": 800.0, "threads": 2},
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_cache_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +91,31 @@ def test_in_bf16_probabilities_stay_close(llama, tmp_path, monkeypatch):
     one, other = (t(words=WORDS, marginals=True) for t in (ours, theirs))
     gap = max(abs(a.marginals - b.marginals).max() for a, b in zip(one, other, strict=True))
     assert gap < 0.02
+
+
+def test_what_was_compiled_is_kept_for_this_state_of_the_folder(folders, tmp_path):
+    kept = tmp_path / "cache/ner-lightning/openvino"
+    folder = shutil.copytree(folders["crf"], tmp_path / "folder")
+    first = emissions(NERTagger.from_run(str(folder), engine="openvino"), WORDS)
+    (compiled,) = kept.iterdir()
+    blobs = {file.name: file.stat().st_mtime_ns for file in compiled.iterdir()}
+    assert blobs
+    again = NERTagger.from_run(str(folder), engine="openvino")
+    assert torch.equal(emissions(again, WORDS), first)
+    assert {file.name: file.stat().st_mtime_ns for file in compiled.iterdir()} == blobs
+    for file in compiled.iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    assert torch.equal(emissions(NERTagger.from_run(str(folder), engine="openvino"), WORDS), first)
+    other = numpy.fromfile(folder / "openvino.bin", dtype=numpy.float32)  # the same graph with other weights
+    weights = (abs(other) > 1e-3) & (abs(other) < 1)
+    other[weights] *= 1.5
+    other.tofile(folder / "openvino.bin")
+    changed = emissions(NERTagger.from_run(str(folder), engine="openvino"), WORDS)
+    assert not torch.allclose(changed, first)
+    assert len(list(kept.iterdir())) == 2
+    shutil.rmtree(kept)
+    kept.write_text("no folder")
+    assert torch.equal(emissions(NERTagger.from_run(str(folder), engine="openvino"), WORDS), changed)
 
 
 def test_the_faster_engine_is_taken(folders):

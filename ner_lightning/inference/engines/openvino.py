@@ -1,6 +1,7 @@
 """OpenVINOEmitter: runs a tagger's backbone and head with OpenVINO, which answers sooner on CPUs."""
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ from torch import Tensor
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
+from ner_lightning.inference.engines.compiled_graphs import kept_compilation
 from ner_lightning.inference.engines.packages import INPUTS, require
 from ner_lightning.model.emitter import Emitter
-from ner_lightning.model.tagger_settings import Pooling
+from ner_lightning.model.tagger_settings import Cache, Pooling
 from ner_lightning.model.word_vectors import pool
 
 
@@ -43,7 +45,7 @@ class OpenVINOEmitter(Emitter):
         if not bf16:  # otherwise what the CPU computes natively
             options["INFERENCE_PRECISION_HINT"] = "f32"
         try:
-            compiled = openvino.Core().compile_model(file, "CPU", options)
+            compiled = _compiled(openvino.Core(), file, options)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise UserError(f"{file} cannot be read by OpenVINO: {reason}; export it again") from None
@@ -57,3 +59,10 @@ class OpenVINOEmitter(Emitter):
         with self._lock:
             logits = torch.from_numpy(self._request.infer(given)[0].copy())
         return pool(logits, batch, self.pooling)
+
+
+def _compiled(core: Any, file: Path, options: dict[str, Any]) -> Any:
+    """A graph compiled for the CPU, as it was kept of the last time if it can be read."""
+    with suppress(RuntimeError, OSError), kept_compilation(file, options, Cache().path / "openvino") as more:
+        return core.compile_model(file, "CPU", options | more)
+    return core.compile_model(file, "CPU", options)
