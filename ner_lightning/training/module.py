@@ -29,7 +29,7 @@ from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.optim import Optimizer, parameter_groups
 from ner_lightning.training.plain_config import plain_config
 from ner_lightning.training.prediction import Prediction
-from ner_lightning.training.steps import Steps, in_bf16
+from ner_lightning.training.steps import Steps, settled_precision
 
 register()
 PREFIX = "tagger."
@@ -106,7 +106,6 @@ class NERModule(Steps):
         self.tagger: Tagger | None = None
         self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
         self.average = WeightAverage(optimizer.averaging)
-        self.runs_in_bf16 = False  # the backbone, once it is built
         self._merges = False  # whether adapters are about to be merged
 
     @property
@@ -134,9 +133,8 @@ class NERModule(Steps):
         if self.members and trainer is not None and trainer.state.fn == "fit":
             raise UserError("an ensemble is not trained; train its members, and put them together again")
         batches = getattr(getattr(trainer, "datamodule", None), "batches", None)
-        self.runs_in_bf16 = trainer is not None and in_bf16(trainer)
         target = Target(
-            bf16=self.runs_in_bf16,
+            bf16=trainer is not None and settled_precision(trainer),
             device_type=self.device.type if trainer is None else trainer.strategy.root_device.type,
             packed=batches is not None and batches.packing,
             mergeable=self._merges,

@@ -22,10 +22,14 @@ HALF = "bf16-mixed"  # the precision that runs the backbone in bf16
 
 
 def in_bf16(trainer: pl.Trainer) -> bool:
-    """Whether a trainer runs the backbone in bf16; says so if its CPU alone keeps it from that."""
-    asked = trainer.precision == HALF
-    runs = runs_in_bf16(asked, trainer.strategy.root_device.type)
-    if asked and not runs:
+    """Whether a trainer runs the backbone in bf16; its CPU may not."""
+    return runs_in_bf16(trainer.precision == HALF, trainer.strategy.root_device.type)
+
+
+def settled_precision(trainer: pl.Trainer) -> bool:
+    """`in_bf16`, with a line if it is the CPU that keeps the backbone from bf16."""
+    runs = in_bf16(trainer)
+    if trainer.precision == HALF and not runs:
         stage(
             "This CPU has no instructions for bf16: the backbone runs in fp32, several times as fast here, "
             "in twice the memory."

@@ -31,6 +31,7 @@ from ner_lightning.training.predictions import (
 )
 from ner_lightning.training.resuming import fingerprints
 from ner_lightning.training.second_opinion import FIGURES, agree
+from ner_lightning.training.steps import in_bf16
 
 
 class RunFiles(Callback):
@@ -98,7 +99,7 @@ class RunFiles(Callback):
             "seed": self.config.get("seed_everything"),
             "types": datamodule.types,
             "backbone": {"name": module.settings.backbone, "weights": module.weights_id},
-            "backbone_in_bf16": module.runs_in_bf16,
+            "backbone_in_bf16": in_bf16(trainer),
             "ranks": trainer.world_size,
             "teacher": datamodule.corpus.teacher and datamodule.corpus.teacher.about,
             "data": before.get("data", {}) | data,

@@ -12,7 +12,7 @@ from ner_lightning.model.build import Target
 from ner_lightning.model.masked_lm import MaskedWords
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.training.optim import Optimizer, decayed
-from ner_lightning.training.steps import Steps, in_bf16
+from ner_lightning.training.steps import Steps, settled_precision
 
 VALIDATION_SEED = 0  # of the words that are masked in validation, the same in every run
 
@@ -48,7 +48,7 @@ class Pretraining(Steps):
             return
         batches = getattr(self.trainer.datamodule, "batches", None)  # type: ignore[attr-defined]
         target = Target(
-            bf16=in_bf16(self.trainer),
+            bf16=settled_precision(self.trainer),
             device_type=self.trainer.strategy.root_device.type,
             packed=batches is not None and batches.packing,
             compiled=self.settings.runtime.compile,
