@@ -222,6 +222,8 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "cpu_profile": cpu_profile,
     "precision": bench("precision"),
     "engines": bench("engine speed"),
+    "other_taggers": bench("other taggers"),
+    "busy_machine": bench("busy machine"),
     "cache": bench("cache speed"),
     "crf": bench("crf speed"),
     "startup": bench("start-up"),

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import annotation_rounds
+import busy_machine
 import cache_speed
 import candidate_cost
 import cpu_profile
@@ -14,6 +15,7 @@ import gpu_speed
 import lockstep
 import measure
 import memory_estimate
+import other_taggers
 import partial_annotation
 import pipeline_speed
 import precision_speed
@@ -455,6 +457,24 @@ def test_engines_beside_each_other(llama, corpus, tmp_path, monkeypatch, capsys)
     assert found["openvino fp32: F1"] == found["torch fp32: F1"]
     assert "--export FOLDER --data" in read_rows(file)[0]["command"]
     assert "| torch fp32: one sentence, p99, ms |" in results.TABLES["engines"](read_rows(file))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_other_taggers_and_a_busy_machine(llama, corpus, tmp_path, monkeypatch):
+    measured = {"sentence_ms": 1.0, "words_per_second": 1.0}
+    figures = {"torch": measured, "openvino": measured}
+    monkeypatch.setattr(exported_folder, "measure_engines", lambda folder, trust: figures)
+    folder = export(str(write_checkpoint(tmp_path, llama)), tmp_path / "out", format="openvino")
+    file = tmp_path / "results.json"
+    few = ["--export", str(folder), "--calls", "1", "--rounds", "1", "--record", str(file)]
+    assert busy_machine.main(few) == 0
+    assert other_taggers.main([*few, "--data", str(corpus), "--sentences", "2"]) == 0
+    found = recorded(file)
+    assert min(found.values()) > 0
+    assert len([name for name in found if name.endswith("beside another process, ms")]) == 3
+    assert "ours, torch fp32: words/s, times transformers' pipeline, BERT-base" in found
+    assert all(str(tmp_path) not in row["command"].replace(str(corpus), "") for row in read_rows(file))
 
 
 @pytest.mark.slow
