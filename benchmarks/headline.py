@@ -109,3 +109,37 @@ def right_context(rows: Sequence[Row]) -> str:
 def _is(row: Row, config: str) -> bool:
     """Whether a row is of the first seed of two epochs of a recipe."""
     return row["config"] == config and row["overrides"] == [SHORT] and row["seed"] == 1
+
+
+# What a reader of the README asks for: kind and metric of a ratio, and what it is called there.
+RATIOS = {
+    (
+        "training speed",
+        "ner-lightning fit, times run_ner as it comes",
+    ): "training, times `run_ner`",
+    ("training speed", "ner-lightning fit, times its own grouping by length"): (
+        "... times `run_ner` with its own grouping, the better of two batch sizes"
+    ),
+    (
+        "prediction speed",
+        "times the rate of the pipeline as it comes",
+    ): "prediction, times the pipeline",
+    ("prediction speed", "times the rate of the pipeline at its best"): "... times the pipeline at its best",
+}
+
+
+def speed_by_machine(rows: Sequence[Row]) -> str:
+    """The ratios of the README, a column for each machine."""
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        name = RATIOS.get((row["split"], row["metric"]))
+        if name is not None:
+            cell = f"{row['value']:.1f} ({row['spread']})"
+            found.setdefault(name, {})[row["machine"]] = cell
+    machines = sorted({machine for line in found.values() for machine in line}, reverse=True)
+    body = [
+        [name, *(found[name].get(each, "-") for each in machines)]
+        for name in RATIOS.values()
+        if name in found
+    ]
+    return markdown_table(["median (least to most)", *machines], body) if body else "Not measured yet.\n"

@@ -6,12 +6,16 @@ this one, whose library of products (oneDNN) is kept from them; `fit` itself wou
 
 import argparse
 import os
+import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import measure
+import torch
 from lockstep import Lockstep, Worker
 from train_speed import fit_words
 
@@ -50,6 +54,18 @@ def turn(options: argparse.Namespace, folder: Path, cpu: str, precision: str) ->
     return measured
 
 
+def product(dtype: torch.dtype) -> float:
+    """TFLOP/s of a matrix product with the shape of SmolLM2's widest."""
+    rows, inner, columns = 2046, 576, 3072
+    one, other = torch.ones(rows, inner, dtype=dtype), torch.ones(columns, inner, dtype=dtype)
+    seconds = []
+    for _ in range(30):
+        began = time.perf_counter()
+        torch.nn.functional.linear(one, other)
+        seconds.append(time.perf_counter() - began)
+    return 2e-12 * rows * inner * columns / statistics.median(seconds)
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Measures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -60,6 +76,11 @@ def main(args: Sequence[str] | None = None) -> int:
     measure.add_record_option(parser)
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)
+    kinds = {"bf16": torch.bfloat16, "fp32": torch.float32}
+    found = measure.alternate(  # before oneDNN is kept from anything
+        {f"products in {name}, TFLOP/s": partial(product, dtype) for name, dtype in kinds.items()},
+        options.rounds,
+    )
     with tempfile.TemporaryDirectory() as name:
         sides = {
             f"{cpu}, {precision}": turn(options, Path(name), cpu, precision)
@@ -67,7 +88,7 @@ def main(args: Sequence[str] | None = None) -> int:
             for precision in PRECISIONS
         }
         rates = measure.alternate(sides, options.rounds)
-    found = {f"{side}, sub-tokens/s": values for side, values in rates.items()}
+    found |= {f"{side}, sub-tokens/s": values for side, values in rates.items()}
     for cpu in CPUS:
         found[f"{cpu}: fp32, times bf16"] = measure.ratio(rates, f"{cpu}, fp32", f"{cpu}, bf16")
     measure.report(

@@ -216,6 +216,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "pretraining": pretraining,
     "quickstart": lambda rows: score_table(rows, "quickstart"),
     "speedups": speedups,
+    "speed_by_machine": headline.speed_by_machine,
     "training": bench("training speed"),
     "gpu": bench("GPU speed"),
     "prediction": bench("prediction speed"),

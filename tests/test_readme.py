@@ -118,16 +118,12 @@ def test_the_map_of_the_package_answers(question, keywords, file, code):
     assert code in (ROOT / "ner_lightning" / file).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("metric", "words"),
-    [
-        ("ner-lightning fit, times run_ner as it comes", r"train ([\d.]+) times as fast"),
-        ("times the rate of the pipeline as it comes", r"predict ([\d.]+) times as fast"),
-        ("times the rate of the pipeline at its best", r"([\d.]+) times as fast as the pipeline at its best"),
-        ("openvino bf16: a full batch, times as fast as torch bf16", r"OpenVINO is ([\d.]+) times as fast"),
-    ],
-)
-def test_its_ratios_are_those_of_the_recorded_rows(metric, words):
-    (value,) = [row["value"] for row in read_rows(ROOT / "docs" / "results.json") if row["metric"] == metric]
-    said = re.search(words, " ".join(README.split()))[1]
-    assert abs(float(said) - value) <= 0.06
+def test_what_it_says_of_openvino_is_in_the_recorded_rows():
+    metrics = (
+        "openvino bf16: one sentence, p50, times torch bf16",
+        "ours, openvino bf16: one sentence, times ours, torch bf16",
+    )
+    values = [row["value"] for row in read_rows(ROOT / "docs" / "results.json") if row["metric"] in metrics]
+    said = float(re.search(r"a sentence in ([\d.]+) of the time", " ".join(README.split()))[1])
+    assert len(values) >= 2
+    assert all(abs(said - value) <= 0.05 for value in values)

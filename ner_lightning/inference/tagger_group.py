@@ -160,9 +160,7 @@ class TaggerGroup(Mapping[str, NERTagger]):
             bf16 = runs_in_bf16(files.bf16, kind)
             target = Target(bf16=bf16, device_type=kind)
             backbone = load_shared(files.pretrained, settings, target).to(self._device)
-            backbone.bf16 = (
-                False  # its weights are in bf16, as adapters will be: nothing is left for autocast
-            )
+            backbone.bf16 = False  # its weights have the type of products: nothing is left for autocast
             shared = _Shared(AdapterBank(backbone, bf16=bf16), key)
         prepared = settings.architecture.prepare
         identity = shared.bank.backbone.identity + ("" if prepared is None else f" {prepared!r}")

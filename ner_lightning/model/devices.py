@@ -63,7 +63,7 @@ def runs_in_bf16(asked: bool, device_type: str) -> bool:
 def cpu_multiplies_bf16() -> bool:
     """Whether this CPU has instructions for products in bf16 (AMX, AVX512_BF16, or ARM's).
 
-    Without them PyTorch converts each number, and fp32 is several times as fast (docs/benchmarks.md).
+    Without them PyTorch converts each number, and fp32 is 2 to 20 times as fast (docs/benchmarks.md).
     """
     if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in WITHOUT_BF16:
         return False

@@ -30,10 +30,7 @@ def settled_precision(trainer: pl.Trainer) -> bool:
     """`in_bf16`, with a line if it is the CPU that keeps the backbone from bf16."""
     runs = in_bf16(trainer)
     if trainer.precision == HALF and not runs:
-        stage(
-            "This CPU has no instructions for bf16: the backbone runs in fp32, several times as fast here, "
-            "in twice the memory."
-        )
+        stage("This CPU has no instructions for bf16: the backbone runs in fp32, which is faster here.")
     return runs
 
 

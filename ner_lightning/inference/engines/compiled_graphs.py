@@ -10,14 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ner_lightning.runs.provenance import machine
+
 
 @contextmanager
 def kept_compilation(graph: Path, options: Mapping[str, Any], parent: Path) -> Iterator[dict[str, Any]]:
     """Options by which OpenVINO finds what it compiled the last time, or keeps it for the next time.
 
-    A compilation is that of one state of graph and weights, of these options and a version of OpenVINO. It is
-    kept once it is complete, since other processes may load the same folder. It holds none of the weights,
-    so that it is small.
+    A compilation is that of one state of graph and weights, of these options, a machine and a version of
+    OpenVINO. It is kept once it is complete, since other processes may load the same folder. It holds none
+    of the weights, so that it is small.
 
     Args:
         graph: the graph, beside its weights.
@@ -52,5 +54,5 @@ def _caching_in(folder: Path) -> dict[str, Any]:
 def _name(graph: Path, options: Mapping[str, Any]) -> str:
     files = [graph.resolve(), graph.with_suffix(".bin").resolve()]
     states = [(str(file), (state := file.stat()).st_mtime_ns, state.st_size) for file in files]
-    about = json.dumps([states, options, version("openvino")], sort_keys=True)
+    about = json.dumps([states, options, machine(), version("openvino")], sort_keys=True)
     return hashlib.sha256(about.encode()).hexdigest()[:32]
