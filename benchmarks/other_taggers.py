@@ -62,7 +62,10 @@ def main(args: Sequence[str] | None = None) -> int:
         found,
         kind="other taggers",
         script=Path(__file__).name,
-        words=["FOLDER" if word == str(options.export) else word for word in words],
+        words=[
+            {str(options.export): "FOLDER", options.flair: "PYTHON", options.gliner: "PYTHON"}.get(w, w)
+            for w in words
+        ],
         record=options.record,
         data=measure.described(options.data, "valid"),
     )
