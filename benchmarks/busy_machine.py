@@ -6,7 +6,6 @@ cores than threads that are ready to run, each waits for the other's slice of ti
 """
 
 import argparse
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,13 +14,17 @@ from functools import partial
 from pathlib import Path
 
 import measure
-import numpy as np
-from engine_speed import Side, ours
+from engine_speed import Side, milliseconds, ours
 
 from ner_lightning.inference.engines.timing import WORDS
 
 SPIN = "GOMP_SPINCOUNT"
-SIDES = {"PyTorch": ("torch", None), f"PyTorch, {SPIN}=0": ("torch", "0"), "OpenVINO": ("openvino", None)}
+# The engine of each side, and what `env` sets for it.
+SIDES = {
+    "PyTorch": ("torch", []),
+    f"PyTorch, {SPIN}=0": ("torch", [f"{SPIN}=0"]),
+    "OpenVINO": ("openvino", []),
+}
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -33,7 +36,10 @@ def main(args: Sequence[str] | None = None) -> int:
     measure.add_record_option(parser)
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)
-    sides = {name: side(options.export, *how) for name, how in SIDES.items()}
+    sides = {
+        name: Side(["env", "-u", SPIN, *variables, *ours(options.export, engine)])
+        for name, (engine, variables) in SIDES.items()
+    }
     found: measure.Rounds = {}
     try:
         for each in sides.values():
@@ -41,7 +47,7 @@ def main(args: Sequence[str] | None = None) -> int:
         for where, processes in (("idle", 0), ("beside another process", 1)):
             with busy(processes):
                 calls: dict[str, Callable[[], float]] = {
-                    f"{name}, {where}, ms": partial(median, each, options.calls)
+                    f"{name}, {where}, ms": partial(milliseconds, each, options.calls)
                     for name, each in sides.items()
                 }
                 found |= measure.alternate(calls, options.rounds)
@@ -59,19 +65,6 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
-def side(folder: Path, engine: str, spins: str | None) -> Side:
-    """A process that tags, whose threads spin as often as that."""
-    before = os.environ.pop(SPIN, None)
-    if spins is not None:
-        os.environ[SPIN] = spins
-    try:
-        return Side(ours(folder, engine))
-    finally:
-        os.environ.pop(SPIN, None)
-        if before is not None:
-            os.environ[SPIN] = before
-
-
 @contextmanager
 def busy(count: int) -> Iterator[None]:
     """Within it, so many processes compute."""
@@ -82,11 +75,6 @@ def busy(count: int) -> Iterator[None]:
         for other in others:
             other.kill()
             other.wait()
-
-
-def median(side: Side, calls: int) -> float:
-    """Milliseconds for the sentence."""
-    return 1000 * float(np.median(side.tag(WORDS, times=calls)))
 
 
 if __name__ == "__main__":

@@ -113,17 +113,13 @@ def _is(row: Row, config: str) -> bool:
 
 AS_IT_COMES = "ner-lightning fit, times run_ner as it comes"
 GROUPED = "ner-lightning fit, times its own grouping by length"
+PIPELINE = "times the rate of the pipeline"
 # What a reader of the README asks for: kind and metric of a ratio, and what it is called there.
 RATIOS = {
     ("training speed", AS_IT_COMES): "training, times `run_ner` as it comes",
     ("training speed", GROUPED): "... with its own grouping by length, at its better batch size",
-    ("prediction speed", "times the rate of the pipeline as it comes"): (
-        "prediction, times the pipeline as it comes"
-    ),
-    (
-        "prediction speed",
-        "times the rate of the pipeline at its best",
-    ): "... at its best batch size and precision",
+    ("prediction speed", f"{PIPELINE} as it comes"): "prediction, times the pipeline as it comes",
+    ("prediction speed", f"{PIPELINE} at its best"): "... at its best batch size and precision",
 }
 
 

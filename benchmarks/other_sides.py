@@ -21,7 +21,7 @@ BATCH = 32
 Call = Callable[[Sequence[Sequence[str]]], object]
 
 
-def tokenizer_of(text: Path, *special: str) -> Any:
+def tokenizer_of(text: Path) -> Any:
     """A WordPiece tokenizer with the frequent words and parts of words of a text."""
     from tokenizers import BertWordPieceTokenizer
     from transformers import PreTrainedTokenizerFast
@@ -29,9 +29,7 @@ def tokenizer_of(text: Path, *special: str) -> Any:
     pieces = BertWordPieceTokenizer(lowercase=False)
     pieces.train([str(text)], vocab_size=VOCABULARY, show_progress=False)
     named = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "cls", "pad", "mask")}
-    made = PreTrainedTokenizerFast(tokenizer_object=pieces._tokenizer, **named)
-    made.add_tokens(list(special))
-    return made
+    return PreTrainedTokenizerFast(tokenizer_object=pieces._tokenizer, **named)
 
 
 def write_bert(text: Path, folder: str) -> Any:

@@ -14,8 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import measure
-import numpy as np
-from engine_speed import Side, engines, ours, rate
+from engine_speed import Side, engines, milliseconds, ours, rate
 
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.inference.engines.timing import WORDS
@@ -79,10 +78,9 @@ def speeds(sides: dict[str, Side], sentences: list[list[str]], calls: int, round
         side.tag(WORDS, times=3)  # compiles kernels
         side.tag(*sentences[:32])
 
-    def one(side: Side) -> float:
-        return 1000 * float(np.median(side.tag(WORDS, times=calls)))
-
-    taken = measure.alternate({name: partial(one, side) for name, side in sides.items()}, rounds)
+    taken = measure.alternate(
+        {name: partial(milliseconds, side, calls) for name, side in sides.items()}, rounds
+    )
     total = sum(map(len, sentences))
     calls_of: dict[str, Callable[[], float]] = {
         n: partial(rate, side, sentences, total) for n, side in sides.items()
