@@ -12,6 +12,7 @@ import crf
 import draw_curve
 import engine_speed
 import gpu_speed
+import levers
 import lockstep
 import measure
 import memory_estimate
@@ -33,7 +34,7 @@ from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
 from ner_lightning.data.readers.sentences import read_sentences
-from ner_lightning.data.schemes import spans
+from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.export import exported_folder
 from ner_lightning.export.exported_folder import export
 from ner_lightning.runs.results import FIELDS, add_rows, describe_data, read_rows, row_key
@@ -740,6 +741,38 @@ def test_partial_annotation_measures_each_cell_once(llama, tmp_path, monkeypatch
     assert partial_annotation.main([*words, "--arms", "missed", "complete"]) == 0
     assert "missed, seed 1: measured already" in capsys.readouterr().out
     assert len(read_rows(file)) == 2 * len(rows)
+
+
+@pytest.mark.parametrize("lever", levers.LEVERS)
+def test_a_lever_trains(llama, tmp_path, monkeypatch, lever):
+    monkeypatch.chdir(tmp_path)
+    for changed, name, _ in levers.LEVERS[lever]:
+        monkeypatch.setattr(changed, name, getattr(changed, name))  # put back after the test
+    file = tmp_path / "results.json"
+    words = ["--lever", lever, "--seeds", "1", "--valid_only", "--record", str(file)]
+    assert levers.main([*words, *tiny_options(llama, "trainer.max_epochs=2")]) == 0
+    rows = read_rows(file)
+    assert {row["overrides"][0] for row in rows} == {lever}
+    assert {(row["split"], row["metric"]) for row in rows} >= {("valid", "f1")}
+
+
+def test_bioes_tags_inside_are_those_of_the_bio2_tags_outside():
+    rows = ["O B-A I-A B-A O", "B-A I-A I-A B-B B-B"]
+    labels = LabelSet(("A", "B"))
+    tags = torch.tensor([labels.encode(row.split()) for row in rows])
+    mask = torch.tensor([[True] * 5, [True, True, True, True, False]])
+    inside = levers.bioes_ids(tags, mask)
+    names = ["O", *(f"{letter}-{kind}" for kind in "AB" for letter in "BIES")]
+    assert [names[i] for i in inside[0]] == ["O", "B-A", "E-A", "S-A", "O"]
+    assert [names[i] for i in inside[1]] == ["B-A", "I-A", "E-A", "S-B", "O"]
+    assert torch.equal(levers.bio2_ids(inside), torch.where(mask, tags, 0))
+    crf = levers.BIOESDecoder(labels).crf
+    for before, first in enumerate(names):
+        for after, second in enumerate(names):
+            goes_on = second[0] in "IE"
+            legal = goes_on == (first[0] in "BI") and (not goes_on or first[1:] == second[1:])
+            assert bool(crf.legal_transitions[before, after]) == legal, (first, second)
+    assert [names[i] for i in crf.legal_ends.nonzero().flatten()] == ["O", "E-A", "S-A", "E-B", "S-B"]
 
 
 def test_annotation_rounds_add_texts_to_those_of_the_round_before(llama, tmp_path, monkeypatch, capsys):
