@@ -185,6 +185,34 @@ def test_commands_of_the_docs_exist_with_their_options(words):
             assert option in known or ".init_args." in option or option.startswith("--trainer.logger."), word
 
 
+def keys_of(recipe, prefix=""):
+    """The keys of a nested recipe, with dots; those of a class of one's own end at its place."""
+    for name, value in recipe.items():
+        if isinstance(value, dict) and "class_path" not in value:
+            yield from keys_of(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def test_keys_in_the_text_are_those_of_recipes():
+    keys = {action.dest for action in parser()._actions}
+    groups = {".".join(key.split(".")[:depth]) for key in keys for depth in range(1, key.count(".") + 1)}
+    groups.add("data.readers.formats")  # a module
+    checked = 0
+    for page in PAGES:
+        if page.name == "CHANGELOG.md":
+            continue  # it names keys that were renamed
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(r"`(?:--)?((?:model|data|trainer)\.[a-z_.]*[a-z_])", BLOCK.sub("", text))
+        for block in re.findall(r"^```yaml\n(.*?)^```", text, flags=re.S | re.M):
+            recipe = yaml.safe_load(block)
+            if recipe.keys() & {"model", "data", "trainer"}:
+                named += keys_of(recipe)
+        assert {key for key in named if key not in keys | groups} == set(), name(page)
+        checked += len(named)
+    assert checked > 100
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, llama, corpus):
     """A folder with a trained run and data, in which examples run."""
