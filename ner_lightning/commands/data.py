@@ -4,13 +4,13 @@ import argparse
 import gc
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.commands.data_options import ACTIONS, BY_SUFFIX, OUTPUTS, RULES, SUFFIXES, WINDOW, parser
+from ner_lightning.commands.data_options import ACTIONS, RULES, SUFFIXES, WINDOW, parser
+from ner_lightning.commands.data_outputs import check_free, clear_splits, counted, like, output_format, write
 from ner_lightning.data.readers import read_options
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import shown, stage
@@ -61,12 +61,12 @@ def _convert(options: argparse.Namespace) -> None:
         _convert_to_stdout(options)
         return
     output = Path(options.output)
-    format = _output_format(options.to, output)
+    format = output_format(options.to, output)
     inputs = [Path(name) for name in options.input if name != "-"]
-    _check_free([output], inputs, overwrite=options.overwrite)
+    check_free([output], inputs, overwrite=options.overwrite)
     sentences = _read(options.input, _files(options))
-    _write(format, output, sentences)
-    stage(f"{_counted(sentences)}: {output}")
+    write(format, output, sentences)
+    stage(f"{counted(sentences)}: {output}")
 
 
 def _convert_to_stdout(options: argparse.Namespace) -> None:
@@ -77,12 +77,13 @@ def _convert_to_stdout(options: argparse.Namespace) -> None:
     sentences = _read(options.input, _files(options))
     with TemporaryDirectory() as folder:
         file = Path(folder) / "output"
-        _write(options.to, file, sentences)
+        write(options.to, file, sentences)
         sys.stdout.write(file.read_text(encoding="utf-8"))
-    stage(f"{_counted(sentences)}: standard output")
+    stage(f"{counted(sentences)}: standard output")
 
 
 def _split(options: argparse.Namespace) -> None:
+    from ner_lightning.data.annotation_writers import apart
     from ner_lightning.data.splitting import divide
 
     shares = {name: getattr(options, name) for name in ("valid", "test") if getattr(options, name)}
@@ -93,19 +94,20 @@ def _split(options: argparse.Namespace) -> None:
             )
     shares = {"train": 1 - sum(shares.values()), **shares}
     sentences = _read([options.input], _files(options))
-    format = options.to or _like(Path(options.input), sentences)
+    format = options.to or like(Path(options.input), sentences)
     folder = Path(options.output)
     outputs = {name: folder / f"{name}{SUFFIXES[format]}" for name in shares}
-    _check_free(list(outputs.values()), [Path(options.input)], overwrite=options.overwrite)
+    check_free(list(outputs.values()), [Path(options.input)], overwrite=options.overwrite)
     division = divide(sentences, shares, options.seed)
+    clear_splits(folder, list(outputs.values()), Path(options.input), overwrite=options.overwrite)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--output {folder}: {(error.strerror or 'cannot be made').lower()}") from None
     for name, path in outputs.items():
-        part = [sentences[index] for index in division.parts[name]]
-        _write(format, path, part)
-        stage(f"{_counted(part)}: {path}")
+        part = apart(sentences, division.parts[name])
+        write(format, path, part)
+        stage(f"{counted(part)}: {path}")
     stage(division.summary())
 
 
@@ -124,7 +126,7 @@ def _check(options: argparse.Namespace) -> None:
     if options.output:
         page = Path(options.output)
         earlier = page.is_file() and PAGE_MARK in page.read_bytes()
-        _check_free([page], list(map(Path, splits.origins.values())), overwrite=earlier, option=False)
+        check_free([page], list(map(Path, splits.origins.values())), overwrite=earlier, option=False)
     check = check_data(splits.sentences, splits.origins, facts=splits.facts)
     if options.json:
         sys.stdout.write(json.dumps(check.to_dict(), ensure_ascii=False, indent=1) + "\n")
@@ -159,86 +161,6 @@ def _read(inputs: Sequence[str], files: "Files") -> list["Sentence"]:
         offset = max((each.document for each in sentences), default=-1) + 1
         sentences += [replace(each, document=each.document + offset) for each in read] if offset else read
     return sentences
-
-
-def _write(format: str, path: Path, sentences: Sequence["Sentence"]) -> None:
-    from ner_lightning.data.annotation_writers import WRITERS, annotated_texts
-
-    try:
-        if format != "spacy":
-            WRITERS[format](path, sentences)
-            return
-        from ner_lightning.data.readers.docbin import check_spacy
-        from ner_lightning.inference.io.columnar import doc_bin_of
-
-        check_spacy()
-        doc_bin_of(
-            (
-                (
-                    text.text,
-                    [o for offsets in text.offsets for o in offsets],
-                    map(len, text.offsets),
-                    text.tags,
-                )
-                for text in annotated_texts(sentences)
-            ),
-            path,
-        )
-    except OSError as error:
-        raise UserError(f"--output {path}: {(error.strerror or 'cannot be written').lower()}") from None
-
-
-def _like(source: Path, sentences: Sequence["Sentence"]) -> str:
-    """The format of a file's parts: its own if that can be written, or else the next best."""
-    if any(sentence.within is not None for sentence in sentences):
-        return "doccano"
-    return BY_SUFFIX.get(source.suffix.lower(), "jsonl")
-
-
-def _output_format(asked: str | None, output: Path) -> str:
-    format = asked or BY_SUFFIX.get(output.suffix.lower())
-    if format is None:
-        raise UserError(
-            f"--output {output} ends in none of {', '.join(BY_SUFFIX)};\n"
-            f"rename it, or name its format with --to ({', '.join(OUTPUTS)})"
-        )
-    return format
-
-
-def _check_free(
-    outputs: Sequence[Path], inputs: Sequence[Path], *, overwrite: bool, option: bool = True
-) -> None:
-    """Checks that no input and, unless asked to, no other file is overwritten.
-
-    Args:
-        outputs: what will be written.
-        inputs: what is read.
-        overwrite: other files may be overwritten.
-        option: whether the command has an option for that.
-
-    Raises:
-        UserError: one would be.
-    """
-    for output in outputs:
-        if any(output.exists() and source.exists() and output.samefile(source) for source in inputs):
-            raise UserError(f"--output {output} is what is read; name another one")
-        if output.is_dir() or (output.exists() and not overwrite):
-            way = (
-                "move it away, or write over it with --overwrite"
-                if option
-                else "name another file, or move it away"
-            )
-            raise UserError(f"--output {output} exists; {way}")
-
-
-def _counted(sentences: Sequence["Sentence"]) -> str:
-    from ner_lightning.data.schemes import spans
-
-    types = Counter(span.type for sentence in sentences for span in spans(sentence.tags or ()))
-    words = sum(len(sentence.words) for sentence in sentences)
-    listed = ", ".join(f"{name} {count:,}" for name, count in types.most_common())
-    entities = f"{types.total():,} entities" + (f" ({listed})" if types else "")
-    return f"{len(sentences):,} sentences, {words:,} words, {entities}"
 
 
 def _help() -> str:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -223,10 +223,11 @@ def _write(
 
 def _whole_texts(sentences: Sequence["Sentence"], order: Sequence[int]) -> list[int]:
     """Indices in order of doubt, but with the sentences of a text together, at its most doubtful one."""
-    texts: dict[Any, list[int]] = {}
+    from ner_lightning.data.annotation_writers import text_key
+
+    texts: dict[Hashable, list[int]] = {}
     for index, sentence in enumerate(sentences):
-        key = index if sentence.within is None else (sentence.document, sentence.line)
-        texts.setdefault(key, []).append(index)
+        texts.setdefault(text_key(sentence), []).append(index)
     of = {index: key for key, indices in texts.items() for index in indices}
     return [index for key in dict.fromkeys(of[index] for index in order) for index in texts[key]]
 

@@ -3,7 +3,8 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.running_text import Offsets, from_words
 from ner_lightning.data.schemes import OUTSIDE, spans
-from ner_lightning.data.sentence import Sentence
+from ner_lightning.data.sentence import InText, Sentence
 from ner_lightning.system.atomic import replacing, replacing_text
 from ner_lightning.system.progress import warn
 
@@ -40,9 +41,41 @@ class AnnotatedText(NamedTuple):
     tags: tuple[str, ...]
 
 
+def text_key(sentence: Sentence) -> Hashable:
+    """What sentences of one text have in common; each sentence that was read as words has its own."""
+    return id(sentence) if sentence.within is None else (sentence.document, sentence.within.number)
+
+
+def apart(sentences: Sequence[Sentence], part: Sequence[int]) -> list[Sentence]:
+    """Some of the sentences, to be written without the others.
+
+    A text of which only some sentences are among them is cut: each becomes a text of its own.
+
+    Args:
+        sentences: all of them.
+        part: indices of those that are kept.
+    """
+    sizes = Counter(map(text_key, sentences))
+    kept = Counter(text_key(sentences[index]) for index in part)
+    return [
+        sentence if kept[text_key(sentence)] == sizes[text_key(sentence)] else _cut(sentence, index)
+        for index, sentence in ((index, sentences[index]) for index in part)
+    ]
+
+
+def _cut(sentence: Sentence, number: int) -> Sentence:
+    """A sentence with a text of its own."""
+    assert sentence.within is not None
+    start, end = sentence.within.offsets[0][0], sentence.within.offsets[-1][1]
+    offsets = tuple((first - start, last - start) for first, last in sentence.within.offsets)
+    # Numbers below zero belong to no text that was read.
+    within = InText(sentence.within.text[start:end], offsets, None, -1 - number)
+    return replace(sentence, within=within)
+
+
 def annotated_texts(sentences: Sequence[Sentence]) -> Iterator[AnnotatedText]:
     """Puts the sentences of each text together again."""
-    for _, group in groupby(sentences, key=lambda s: id(s) if s.within is None else (s.document, s.line)):
+    for _, group in groupby(sentences, key=text_key):
         together = list(group)
         first = together[0]
         offsets: tuple[tuple[Offsets, ...], ...]

@@ -29,11 +29,13 @@ class InText(NamedTuple):
         text: the whole text, the same object for all its sentences.
         offsets: start and end of each word.
         id: the text's id in its file, if it has one.
+        number: of the text in its file: two may be equal.
     """
 
     text: str
     offsets: tuple[tuple[int, int], ...]
     id: Any = None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class Split:
         sentences: in data order, at least one.
         types: entity types in the data set's own order; None if the source does not name them.
         origin: for messages: a file, or a Hub id with revision and split.
-        fingerprint: the file's SHA-256, or the data set's commit on the Hub.
+        fingerprint: the file's SHA-256, or the data set's commit on the Hub and its configuration.
         weights: how much each sentence counts in training; None if all count the same.
     """
 
@@ -185,9 +185,7 @@ class Source(SentenceSource):
         if not folder.is_dir():
             return {}
         found: dict[str, Path] = {}
-        for split, aliases in ALIASES.items():
-            names = [alias + suffix for alias in aliases for suffix in ("", *SUFFIXES)]
-            paths = [folder / name for name in names if (folder / name).exists()]
+        for split, paths in split_paths(folder).items():
             if len(paths) > 1 and split not in self.paths:
                 both = " and ".join(map(str, paths[:2]))
                 raise UserError(f"data.dataset: {both} both look like the {split} split; set data.{split}")
@@ -206,8 +204,22 @@ class Source(SentenceSource):
             splits=ALIASES[split],
             options=self.files.options(),
         )
-        origin = f"{loaded.dataset}@{loaded.revision or 'main'}:{loaded.split}"
-        return Split(loaded.sentences, loaded.types, origin, f"commit:{loaded.commit}")
+        config = "" if self.files.config is None else f" ({self.files.config})"  # others have other sentences
+        origin = f"{loaded.dataset}@{loaded.revision or 'main'}:{loaded.split}{config}"
+        return Split(loaded.sentences, loaded.types, origin, f"commit:{loaded.commit}{config}")
+
+
+def split_paths(folder: Path) -> dict[str, list[Path]]:
+    """The files and folders in a folder that each split may be read from."""
+    return {
+        split: [
+            folder / (alias + suffix)
+            for alias in aliases
+            for suffix in ("", *SUFFIXES)
+            if (folder / (alias + suffix)).exists()
+        ]
+        for split, aliases in ALIASES.items()
+    }
 
 
 def _digest(path: Path) -> str:

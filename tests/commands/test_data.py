@@ -11,8 +11,9 @@ import label_studio
 import pyarrow.parquet as pq
 import pytest
 
+from ner_lightning.commands.data_options import SUFFIXES
 from ner_lightning.commands.main import main
-from ner_lightning.data.readers.read_options import ReadOptions
+from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
 
 COLUMNS = "Brinda B-PER\nOkafor I-PER\nmoved O\nto O\nTarvo B-LOC\n. O\n\nNobody O\nwrote O\n. O\n"
@@ -284,6 +285,101 @@ def test_documents_stay_whole(place, capsys):
     assert "15 documents stay whole" in said
     numbers = [{(ord(words[0]) - 0x4E00) // 4 for words in part} for part in parts("out").values()]
     assert sum(map(len, numbers)) == len(set.union(*numbers)) == 15
+
+
+def one_text(count=20):
+    """A text of paragraphs, each a sentence with a person."""
+    text, entities = "", []
+    for number in range(count):
+        name = "Brinda" + chr(0x4E00 + number)
+        entities.append([len(text), len(text) + len(name), "PER"])
+        text += f"{name} has seen the tower of {chr(0x5E00 + number)} today.\n\n"
+    return text, entities
+
+
+@pytest.mark.parametrize("format", ["doccano", "labelstudio", "prodigy", "spacy", "jsonl", "conll"])
+def test_a_text_that_is_divided_is_cut(place, capsys, format):
+    text, entities = one_text()
+    write("all.jsonl", json.dumps({"text": text, "label": entities}) + "\n")
+    done(capsys, "split", "all.jsonl", "--output", "out", "--to", format)
+    suffix = SUFFIXES[format]
+    found = parts("out", suffix)
+    everything = read_sentences("all.jsonl")
+    assert sorted(words for part in found.values() for words in part) == sorted(s.words for s in everything)
+    marked = [s for name in found for s in read_sentences(f"out/{name}{suffix}")]
+    assert all(sentence.tags[0] == "B-PER" for sentence in marked)
+    assert min(map(len, found.values())) > 0
+    if format == "doccano":
+        rows = [json.loads(line) for line in Path("out/test.jsonl").read_text().splitlines()]
+        assert [row["text"][a:b][:6] for row in rows for a, b, _ in row["label"]] == ["Brinda"] * len(rows)
+        assert all(len(row["text"]) < 60 for row in rows)
+
+
+def test_whole_texts_stay_as_they_are(place, capsys):
+    texts = [one_text(2), *((f"Nobody {chr(0x6E00 + n)} left. It rained.", []) for n in range(20))]
+    rows = [{"id": n, "text": text, "label": label} for n, (text, label) in enumerate(texts)]
+    write("all.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    done(capsys, "split", "all.jsonl", "--output", "out")
+    lines = [
+        line
+        for name in ("train", "valid", "test")
+        for line in Path(f"out/{name}.jsonl").read_text().splitlines()
+    ]
+    assert sorted((json.loads(line) for line in lines), key=lambda row: row["id"]) == rows
+
+
+def test_equal_texts_of_one_line_each_stay_apart(place, capsys):
+    """NER Annotator writes an object with all its texts; several are lines of a file."""
+    exports = [
+        [["Brinda left.", {"entities": [[0, 6, "PER"]]}]],
+        [["Tarvo is far.", {"entities": [[0, 5, "LOC"]]}]],
+    ]
+    exports.append([["A", {"entities": []}], ["A", {"entities": []}]])
+    write("all.jsonl", "".join(json.dumps({"classes": [], "annotations": e}) + "\n" for e in exports))
+    done(capsys, "convert", "all.jsonl", "--output", "o.jsonl", "--to", "doccano")
+    rows = [json.loads(line) for line in Path("o.jsonl").read_text().splitlines()]
+    assert [row["text"] for row in rows] == ["Brinda left.", "Tarvo is far.", "A", "A"]
+    assert [row["label"] for row in rows] == [[[0, 6, "PER"]], [[0, 5, "LOC"]], [], []]
+    assert len({sentence.document for sentence in read_sentences("all.jsonl")}) == 4
+
+
+def test_sentences_with_overlapping_entities_stay_in_their_document(place, capsys):
+    def row(number, word, entity):
+        return "\t".join([str(number), word, *"_" * 7, entity]) + "\n"
+
+    nested = [("Bank", "Entity=(1-org"), ("of", "_"), ("Tarvo", "Entity=(2-place)1)")]
+    plain = [("Brinda", "Entity=(1-person)"), ("left", "_")]
+    blocks = ["".join(row(n, *word) for n, word in enumerate(s, 1)) for s in (plain, nested, plain, plain)]
+    write("all.conllu", "\n".join(blocks) + "\n")
+    options = ReadOptions(rules=AnnotationRules(overlapping="longest"))
+    assert [sentence.document for sentence in read_sentences("all.conllu", options)] == [0, 0, 0, 0]
+
+
+def test_other_splits_in_the_folder_are_refused_or_removed(place, capsys):
+    write("all.conll", many())
+    done(capsys, "split", "all.conll", "--output", "out")
+    before = {path.name: path.read_bytes() for path in Path("out").iterdir()}
+    again = ("split", "all.conll", "--output", "out", "--seed", "5", "--test", "0")
+    for name in ("train.conll", "valid.conll"):
+        Path("out", name).unlink()
+    assert "test.conll there would be read as a split" in refused(capsys, *again)
+    assert {path.name for path in Path("out").iterdir()} == {"test.conll"}
+    for name, content in before.items():
+        write(f"out/{name}", content)
+    write("out/dev.jsonl", "{}")
+    write("out/notes.txt", "mine")
+    said = done(capsys, *again, "--overwrite")
+    assert "out/test.conll is removed" in said
+    assert "out/dev.jsonl is removed" in said
+    assert {path.name for path in Path("out").iterdir()} == {"train.conll", "valid.conll", "notes.txt"}
+
+
+def test_the_data_that_are_divided_are_not_removed(place, capsys):
+    write("out/train.conll", many())
+    said = refused(capsys, "split", "out/train.conll", "--output", "out", "--to", "jsonl", "--overwrite")
+    assert "train.conll there would be read as a split" in said
+    assert "--overwrite" not in said
+    assert [path.name for path in Path("out").iterdir()] == ["train.conll"]
 
 
 def test_there_may_be_no_test_part(place, capsys):

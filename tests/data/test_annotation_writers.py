@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from ner_lightning.commands.data import _write
 from ner_lightning.commands.data_options import OUTPUTS, SUFFIXES
+from ner_lightning.commands.data_outputs import write as write_as
 from ner_lightning.data.annotation_writers import annotated_texts
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
@@ -158,7 +158,7 @@ def sentences_of_texts(draw):
         document = number // 2 if several else number
         for offsets in from_text(text).sentences:
             row = tuple(text[start:end] for start, end in offsets)
-            within = InText(text, offsets, name)
+            within = InText(text, offsets, name, number)
             sentences.append(Sentence(row, draw(tags_for(len(row))), document, number + 1, within))
     assume(sentences)
     return sentences
@@ -187,7 +187,7 @@ def written(folder, format, sentences, **options):
     """The file of some sentences, and what was said when it was written."""
     path = folder / f"x{SUFFIXES[format]}"
     with Said() as said:
-        _write(format, path, sentences)
+        write_as(format, path, sentences)
     return path, " ".join(said.lines)
 
 

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from ner_lightning.data import sources
 from ner_lightning.data.corpus_settings import Files
+from ner_lightning.data.readers.hub_dataset import HubSplit
+from ner_lightning.data.sentence import Sentence
 from ner_lightning.data.sources import SAMPLE, Source
 from ner_lightning.errors import UserError
 
@@ -142,3 +145,19 @@ def test_the_sample_has_its_own_splits(caplog):
     found = read(Source(SAMPLE, {}))
     assert all(found.values())
     assert "held out" not in caplog.text
+
+
+def test_configurations_of_a_hub_data_set_are_different_data(monkeypatch):
+    """They share a commit; a training that goes on with another one would go on with other sentences."""
+
+    def load(dataset, **_):
+        sentences = [Sentence(("Tarvo",), ("B-LOC",), 0)]
+        return HubSplit(sentences, None, dataset, None, "main", "abc", "train", 1, cached=False)
+
+    monkeypatch.setattr(sources, "load_hub", load)
+    plain, english, german = (
+        Source("lab/names", {}, Files(config=config)).read("train") for config in (None, "en", "de")
+    )
+    assert len({split.fingerprint for split in (plain, english, german)}) == 3
+    assert len({split.origin for split in (plain, english, german)}) == 3
+    assert plain.fingerprint == "commit:abc"

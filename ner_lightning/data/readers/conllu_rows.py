@@ -59,14 +59,16 @@ def ud_sentences(read: Iterable[Line], source: str) -> Iterator[UdSentence]:
     """
     rows: list[Line] = []
     name: str | None = None
-    document: str | None = None
+    document: str | int | None = None  # its id, or its number if it has none
+    documents = 0
     field: int | None = None
     starts = True
     for line in chain(read, [Line(0, "")]):
         if line.text.startswith("#") and not line.reason:
             new = _NEW_DOCUMENT.fullmatch(line.text)
             if new is not None:
-                starts, document = True, new[1]
+                documents += 1
+                starts, document = True, documents if new[1] is None else new[1]
             sent_id = _SENTENCE_ID.fullmatch(line.text)
             name = name if sent_id is None else sent_id[1]
             given = type_field(line.text)

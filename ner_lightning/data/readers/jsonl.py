@@ -183,6 +183,7 @@ def _rows(file: BinaryIO) -> Iterator[JsonRow]:
             yield from (JsonRow(number, item) for number, item in enumerate(items, start=1))
             return
         file = BytesIO(data)
+    texts = 0
     for number, text, reason in lines(file):
         if reason:
             yield JsonRow(number, None, text[:200], reason)
@@ -196,7 +197,8 @@ def _rows(file: BinaryIO) -> Iterator[JsonRow]:
             if annotated is None:
                 yield JsonRow(number, value, text[:200])
             else:
-                yield from (JsonRow(item, each) for item, each in enumerate(annotated, start=1))
+                yield from (JsonRow(item, each) for item, each in enumerate(annotated, start=texts + 1))
+                texts += len(annotated)
 
 
 def _annotated(value: Any) -> list[Any] | None:

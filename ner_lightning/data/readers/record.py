@@ -43,6 +43,8 @@ class Record(NamedTuple):
         tokens: the offsets of the words of a text; None if the file leaves them open.
         document: what its document is called, where the file names it.
         lines: the line of each word, where words have lines of their own.
+        is_sentence: whether its text is a sentence of a file of words, made a text for the sake of its
+            entities: they overlap, or begin or end inside a word.
     """
 
     source: str
@@ -56,6 +58,7 @@ class Record(NamedTuple):
     tokens: tuple[Offsets, ...] | None = None
     document: Any = None
     lines: Sequence[int] = ()
+    is_sentence: bool = False
 
     @property
     def is_text(self) -> bool:

@@ -65,13 +65,14 @@ def _converted(name: str, records: Iterable[Record], options: ReadOptions) -> Co
     documents: dict[Any, int] = {}
     changes = Changes()
     sentences: list[Sentence] = []
-    for record in usable:
+    for number, record in enumerate(usable):
         key: Any = (record.source, record.document)
-        if isinstance(record.content, str) and record.document is None:
-            key = (record.source, record.line, "a text of its own")
+        if isinstance(record.content, str) and record.document is None and not record.is_sentence:
+            key = (number, "a text of its own")
         document = documents.setdefault(key, len(documents))
         if isinstance(record.content, str):
-            sentences += _of_text(record, record.content, document, options, changes)
+            within = InText(record.content, (), record.id, number)
+            sentences += _of_text(record, within, document, options, changes)
         else:
             named = record.tags and tuple([tags[tag] for tag in record.tags])
             sentences.append(Sentence(record.content, named, document, record.line))
@@ -94,22 +95,29 @@ def _renumbered(sentences: list[Sentence]) -> list[Sentence]:
 
 
 def _of_text(
-    record: Record, text: str, document: int, options: ReadOptions, changes: Changes
+    record: Record, whole: InText, document: int, options: ReadOptions, changes: Changes
 ) -> list[Sentence]:
     """The sentences of a record with a text.
+
+    Args:
+        record: the record.
+        whole: its text.
+        document: index of its document.
+        options: how it is read.
+        changes: called with what is left out or changed.
 
     Raises:
         DataError: its entities are malformed.
     """
     changes.place = str(record.line)
-    sentences = []
+    sentences, text = [], whole.text
     try:
         for offsets, tags in tagged_sentences(
             text, record.entities or (), options.rules, changes, record.tokens
         ):
             words = tuple([text[start:end] for start, end in offsets])
-            within = InText(text, offsets, record.id)
             named = tags if options.tagged else None
+            within = whole._replace(offsets=offsets)
             sentences.append(Sentence(words, named, document, record.line, within))
     except UserError as error:
         raise DataError(f"{record.source}:{record.line}: {error}") from None

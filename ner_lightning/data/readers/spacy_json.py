@@ -40,7 +40,7 @@ def read_spacy_json(
     changes = Changes()
     for number, item in items:
         name = item.get("id") if isinstance(item, dict) else None
-        document = name if isinstance(name, str | int) else None
+        document = name if isinstance(name, str | int) else (number,)
         record = Record(source, number, starts_document=True, document=document)
         if not is_spacy_json(item):
             yield rejected(record, "no document of spaCy 2: an object with paragraphs of sentences")

@@ -30,6 +30,7 @@ def with_spans(record: Record, words: Sequence[str], entities: Sequence[Span]) -
         tokens=tuple(offset for offset, word in zip(offsets, words, strict=True) if not is_invisible(word)),
         entities=tuple(CharSpan(offsets[e.start][0], offsets[e.end - 1][1], e.type) for e in distinct),
         lines=(),
+        is_sentence=True,
     )
 
 

@@ -53,6 +53,15 @@ def test_sentences_of_words_with_tags(newline):
     assert (third.id, third.document, third.starts_document) == ("s-2", "letter 2", True)
 
 
+def test_documents_without_an_id_are_documents():
+    text = "# newdoc\n" + LEFT + LEFT + "# newdoc\n" + LEFT + "# newdoc id = last\n" + LEFT
+    records = of(text)
+    documents = [record.document for record in records]
+    assert documents[0] == documents[1]
+    assert len(set(documents)) == 3
+    assert [record.starts_document for record in records] == [True, False, True, True]
+
+
 def test_without_comments_and_a_blank_line_at_the_end():
     (record,) = of("\n\n" + sentence(("Tarvo", "NER=B-LOC")).strip())
     assert (record.line, record.tags, record.document, record.starts_document) == (3, ("B-LOC",), None, True)

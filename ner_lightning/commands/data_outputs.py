@@ -1,0 +1,137 @@
+"""What `ner-lightning data` writes: in which format, and over which files it never does."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ner_lightning.commands.data_options import BY_SUFFIX, OUTPUTS
+from ner_lightning.errors import UserError
+from ner_lightning.system.progress import stage
+
+if TYPE_CHECKING:
+    from ner_lightning.data.sentence import Sentence
+
+
+def write(format: str, path: Path, sentences: Sequence["Sentence"]) -> None:
+    """Writes sentences.
+
+    Args:
+        format: one of `OUTPUTS`.
+        path: the file.
+        sentences: the sentences.
+
+    Raises:
+        UserError: it cannot be written, or spaCy is not installed.
+    """
+    from ner_lightning.data.annotation_writers import WRITERS, annotated_texts
+
+    try:
+        if format != "spacy":
+            WRITERS[format](path, sentences)
+            return
+        from ner_lightning.data.readers.docbin import check_spacy
+        from ner_lightning.inference.io.columnar import doc_bin_of
+
+        check_spacy()
+        doc_bin_of(
+            (
+                (
+                    text.text,
+                    [o for offsets in text.offsets for o in offsets],
+                    map(len, text.offsets),
+                    text.tags,
+                )
+                for text in annotated_texts(sentences)
+            ),
+            path,
+        )
+    except OSError as error:
+        raise UserError(f"--output {path}: {(error.strerror or 'cannot be written').lower()}") from None
+
+
+def like(source: Path, sentences: Sequence["Sentence"]) -> str:
+    """The format of a file's parts: its own if that can be written, or else the next best."""
+    if any(sentence.within is not None for sentence in sentences):
+        return "doccano"
+    return BY_SUFFIX.get(source.suffix.lower(), "jsonl")
+
+
+def output_format(asked: str | None, output: Path) -> str:
+    """The format of a file: as asked for, or by its suffix.
+
+    Raises:
+        UserError: nothing was asked for, and the suffix is of no format.
+    """
+    format = asked or BY_SUFFIX.get(output.suffix.lower())
+    if format is None:
+        raise UserError(
+            f"--output {output} ends in none of {', '.join(BY_SUFFIX)};\n"
+            f"rename it, or name its format with --to ({', '.join(OUTPUTS)})"
+        )
+    return format
+
+
+def check_free(
+    outputs: Sequence[Path], inputs: Sequence[Path], *, overwrite: bool, option: bool = True
+) -> None:
+    """Checks that no input and, unless asked to, no other file is overwritten.
+
+    Args:
+        outputs: what will be written.
+        inputs: what is read.
+        overwrite: other files may be overwritten.
+        option: whether the command has an option for that.
+
+    Raises:
+        UserError: one would be.
+    """
+    for output in outputs:
+        if any(output.exists() and source.exists() and output.samefile(source) for source in inputs):
+            raise UserError(f"--output {output} is what is read; name another one")
+        if output.is_dir() or (output.exists() and not overwrite):
+            way = (
+                "move it away, or write over it with --overwrite"
+                if option
+                else "name another file, or move it away"
+            )
+            raise UserError(f"--output {output} exists; {way}")
+
+
+def clear_splits(folder: Path, outputs: Sequence[Path], source: Path, *, overwrite: bool) -> None:
+    """Sees to it that a folder will have no other splits, which may have sentences of those that are written.
+
+    Args:
+        folder: where splits are written.
+        outputs: their files.
+        source: what is divided.
+        overwrite: files of other splits may be removed.
+
+    Raises:
+        UserError: the folder has one that may not be removed.
+    """
+    from ner_lightning.data.sources import split_paths
+
+    others = [path for paths in split_paths(folder).values() for path in paths if path not in outputs]
+    for path in others:
+        kept = path.is_dir() or (source.exists() and path.samefile(source))
+        if kept or not overwrite:
+            way = "move it away" if kept else "move it away, or remove it with --overwrite"
+            raise UserError(
+                f"--output {folder}: {path.name} there would be read as a split beside the new ones, and may "
+                f"have sentences of theirs;\nname another folder, {way}"
+            )
+    for path in others:
+        path.unlink()
+        stage(f"{path} is removed: it was a split of earlier parts.")
+
+
+def counted(sentences: Sequence["Sentence"]) -> str:
+    """How many sentences, words and entities there are."""
+    from ner_lightning.data.schemes import spans
+
+    types = Counter(span.type for sentence in sentences for span in spans(sentence.tags or ()))
+    words = sum(len(sentence.words) for sentence in sentences)
+    listed = ", ".join(f"{name} {count:,}" for name, count in types.most_common())
+    entities = f"{types.total():,} entities" + (f" ({listed})" if types else "")
+    return f"{len(sentences):,} sentences, {words:,} words, {entities}"
