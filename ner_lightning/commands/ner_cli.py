@@ -34,7 +34,7 @@ from ner_lightning.training.loggers.metrics_table import TableLogger
 from ner_lightning.training.loggers.wandb import prepare_wandb
 from ner_lightning.training.loggers.wandb_dashboard import Dashboard
 from ner_lightning.training.module import NERModule
-from ner_lightning.training.resuming import check_data, check_settings
+from ner_lightning.training.resuming import check_data, check_settings, check_validated
 
 
 class NERCLI(LightningCLI):
@@ -174,6 +174,8 @@ class NERCLI(LightningCLI):
         check_settings(self.start.trained, config, training=training)
         if training and (warning := check_data(self.start.trained, self.datamodule)):
             say(warning)
+        if self.subcommand == "validate" and self.start.run is not None:
+            check_validated(self.start.trained, self.datamodule)
 
     def _resolved(self) -> tuple[dict[str, Any], str]:
         """The whole configuration, entity types included, as plain values and as YAML."""

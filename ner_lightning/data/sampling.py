@@ -1,5 +1,7 @@
 """Samplers: batches of sentences of similar length, distributed over ranks."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
@@ -8,6 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, DistributedSampler, SequentialSampler
 
 from ner_lightning.data.tokenization.encoding import Encoded
+from ner_lightning.errors import UserError
 
 # Passages are sorted by length within pools of this many batches: large enough for little padding,
 # small enough that an epoch's batches have almost nothing in common with the last epoch's.
@@ -56,6 +59,8 @@ class LengthGroupedSampler(DistributedSampler[list[int]]):
         self.tokens_per_batch = tokens_per_batch
         # Returns how many batches of this epoch were done before an interruption; called at its start.
         self.done: Callable[[], int] = int
+        # What `fingerprint` was then; None where that is not known.
+        self.expected: str | None = None
         self._first: list[list[int]] | None = None  # the groups of the first epoch
         self._plan: tuple[int, list[list[int]]] | None = None
 
@@ -63,24 +68,43 @@ class LengthGroupedSampler(DistributedSampler[list[int]]):
         # A generator: Lightning asks for the iterator before it has restored the position of a resumed run,
         # so epoch and position are read only when the first batch is requested.
         batches = self.plan(self.epoch)
-        yield from batches[self.done() % len(batches) :]
+        done = self.done() % len(batches)
+        if done and self.expected is not None and self.expected != self.fingerprint():
+            raise UserError(
+                "the checkpoint is within an epoch whose batches were others: going on, some sentences would "
+                "be seen twice and others not at all.\n"
+                "Resume it with the data.batches, the data.encoding and the number of devices of before, or "
+                "train anew."
+            )
+        yield from batches[done:]
 
     def __len__(self) -> int:
         return len(self.plan(self.epoch))
+
+    def fingerprint(self) -> str:
+        """A digest of the batches of this epoch on all ranks."""
+        self.plan(self.epoch)
+        assert self._plan is not None
+        text = json.dumps([self.num_replicas, self._plan[1]])
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def plan(self, epoch: int) -> list[list[int]]:
         """The batches of this rank in an epoch, in order."""
         if self._plan is None or (self.shuffle and self._plan[0] != epoch):
             self._plan = epoch, self._compose(epoch)
-        return self._plan[1]
+        groups = self._plan[1]
+        if not self.shuffle:
+            return groups[self.rank :: self.num_replicas]
+        return [group[self.rank :: self.num_replicas] for group in groups]
 
     def _compose(self, epoch: int) -> list[list[int]]:
+        """The groups of an epoch, in order: with `shuffle` of a batch for each rank, else of one."""
         world = self.num_replicas
         if not self.shuffle:
             groups, _ = self._group(np.argsort(-self.lengths, kind="stable"), world=1)
             if len(groups) < world:  # so that no rank is without a batch
                 groups = [[index] for group in groups for index in group]
-            return groups[self.rank :: world]
+            return groups
         if self._first is None:
             self._first = self._draw(np.random.default_rng([self.seed, 0]))
         generator = np.random.default_rng([self.seed, epoch])
@@ -92,7 +116,7 @@ class LengthGroupedSampler(DistributedSampler[list[int]]):
             groups = self._first  # in another order
         assert len(groups) == len(self._first), "epochs differ in their number of batches"
         order = generator.permutation(len(groups))
-        return [groups[index][self.rank :: world] for index in order]
+        return [groups[index] for index in order]
 
     def _draw(self, generator: np.random.Generator) -> list[list[int]]:
         """Draws an epoch's groups, each of at least one passage per rank."""

@@ -91,6 +91,8 @@ class CoNLLDataModule(pl.LightningDataModule):
         self.batches = batches
         self.seed = seed
         self._datasets: dict[str, EncodedDataset] = {}
+        self._sampler: LengthGroupedSampler | None = None  # of the training batches
+        self._resumed: str | None = None  # fingerprint of the batches of the epoch that is resumed
 
     @property
     def types(self) -> list[str]:
@@ -130,7 +132,17 @@ class CoNLLDataModule(pl.LightningDataModule):
         if self.trainer is not None and isinstance(loader.sampler, LengthGroupedSampler):
             progress = self.trainer.fit_loop.epoch_loop.batch_progress
             loader.sampler.done = lambda: progress.current.ready
+            loader.sampler.expected, self._resumed = self._resumed, None
+            self._sampler = loader.sampler
         return loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the training batches of this epoch are, so that none but them are continued."""
+        return {} if self._sampler is None else {"batches": self._sampler.fingerprint()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remembers it for the epoch that is resumed."""
+        self._resumed = state_dict["batches"]
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation batches, each sentence once over all ranks."""

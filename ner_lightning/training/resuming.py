@@ -108,6 +108,26 @@ def check_data(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> str | No
     return None
 
 
+def check_validated(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> None:
+    """Checks that a run is validated on the data of its training: the scores become the run's own.
+
+    Args:
+        checkpoint: with the fingerprints of its `data`, where it knows them.
+        data: what would be validated on.
+
+    Raises:
+        UserError: they are others.
+    """
+    split = data.corpus.split("valid")
+    known = _part(checkpoint, "data").get("valid", split.fingerprint)
+    if known != split.fingerprint:
+        raise UserError(
+            f"{split.origin} is not what this run was validated on, and its scores would take the place of "
+            "the run's own.\n"
+            "Restore the validation data, or score this file: ner-lightning test --data.test FILE"
+        )
+
+
 def fingerprints(data: CoNLLDataModule) -> dict[str, str]:
     """The fingerprints of the data that a run trains and validates on."""
     return {name: data.corpus.split(name).fingerprint for name in SPLITS}

@@ -42,6 +42,7 @@ class Steps(pl.LightningModule):
         self._random_states: list[State] | None = None
         self._accumulated: Tensor | None = None  # words in the gradients so far, as the mean of the ranks
         self._resumed: dict[str, Any] | None = None  # gradients and words of a step that was begun
+        self.loaded_epoch = self.loaded_step = 0  # of the checkpoint that is scored or resumed
         self.average = WeightAverage(0.0)
         self._averaged: dict[str, Any] | None = None  # of the checkpoint that is resumed
 
@@ -169,6 +170,7 @@ class Steps(pl.LightningModule):
             # With max_steps, Lightning's loop would take a checkpoint of an epoch's end for one within that
             # epoch, and skip the next one. It asks this for nothing else.
             self.trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
+        self.loaded_epoch, self.loaded_step = checkpoint["epoch"], checkpoint["global_step"]
         self._random_states = checkpoint["random_states"]
         self._resumed = checkpoint.get("accumulated")
         self._averaged = checkpoint.get("averaged")

@@ -155,6 +155,23 @@ def test_changed_validation_data_are_said_and_the_earlier_ones_stay_in_run_json(
     assert len(about()["earlier_data"]) == 1
 
 
+def test_a_run_is_validated_on_its_own_data(place, capsys):
+    run = Path("runs/recipe/1")
+    before = {
+        name: (run / name).read_text() for name in ("metrics.json", "run.json", "predictions.valid.jsonl")
+    }
+    for options in (["--data.valid", "data/test.txt"], ["--data.limits.valid", "1"]):
+        assert main(["validate", str(run), *options]) == 2
+        assert "its scores would take the place of the run's own" in capsys.readouterr().err
+    assert {name: (run / name).read_text() for name in before} == before
+    assert main(["validate", str(run)]) == 0
+    after = json.loads((run / "metrics.json").read_text())
+    scores = json.loads(before["metrics.json"])
+    assert (after["val/epoch"], after["val/step"]) == (scores["val/epoch"], scores["val/step"])
+    assert after["val/step"] > 0
+    assert json.loads((run / "run.json").read_text())["data"] == json.loads(before["run.json"])["data"]
+
+
 def test_run_json_names_the_commands_as_they_were_typed(place):
     assert about()["command"] == ["ner-lightning", "fit", "--config", "recipe.yaml"]
     assert main(RESUME) == 0

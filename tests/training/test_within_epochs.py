@@ -177,3 +177,21 @@ def test_a_stop_at_the_end_of_an_epoch_and_resume_ends_the_same_with_a_number_of
     (weights, _, table), (others, _, rows) = end(tmp_path / "whole"), end(tmp_path / "parts")
     assert all(torch.equal(weights[name], others[name]) for name in weights)
     assert table == rows
+
+
+@pytest.mark.parametrize("options", [["--data.batches.size=2"], ["--data.batches.tokens=64"]])
+def test_an_epoch_is_resumed_with_its_own_batches_alone(workplace, tmp_path, capsys, options):
+    plain = ["--config", "recipe.yaml", "--trainer.val_check_interval=1.0"]
+    plain += ["--model.optimizer.schedule=constant", "--model.optimizer.warmup=0"]
+    assert main(["fit", *plain, "--trainer.max_steps=2"]) == 0
+    (run,) = tmp_path.glob("runs/*/1")
+    resume = ["fit", "--run", str(run), "--ckpt_path", "last"]
+    before = (run / "checkpoints/last.ckpt").read_bytes()
+    capsys.readouterr()
+    assert main([*resume, *options, "--trainer.max_steps=4"]) == 2
+    said = capsys.readouterr().err
+    assert "within an epoch whose batches were others" in said
+    assert "Traceback" not in said
+    assert (run / "checkpoints/last.ckpt").read_bytes() == before
+    assert main([*resume, "--trainer.max_steps=4"]) == 0  # to the end of the epoch
+    assert main([*resume, *options, "--trainer.max_steps=6"]) == 0

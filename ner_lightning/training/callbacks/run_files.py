@@ -131,19 +131,19 @@ class RunFiles(Callback):
         rows = gather([r for p in self._predictions for r in prediction_rows(module, data, stage, p)])
         if not trainer.is_global_zero:
             return
-        split = SPLITS[stage]
+        split, fits = SPLITS[stage], trainer.state.fn == "fit"
         rows.sort(key=lambda row: int(row["sentence"]))
         counts = {row["sentence"]: row.pop("counts") for row in rows}
         metric: Any = module.metrics[stage]
         values = {f"{stage}/{name}": value for name, value in metric.compute().items()} | {
             f"{stage}/by_type": metric.by_type(),
-            f"{stage}/epoch": trainer.current_epoch,
-            f"{stage}/step": trainer.global_step,
+            f"{stage}/epoch": trainer.current_epoch if fits else module.loaded_epoch,
+            f"{stage}/step": trainer.global_step if fits else module.loaded_step,
         }
         base, by_type = self.run.path / f"predictions.{split}", metric.by_type()
         scores = {name: values[f"{stage}/{name}"] for name in FIGURES}
         check = partial(agree, base, scores, by_type, counts)
-        if trainer.state.fn == "fit":  # these must not end it, since `validate` writes them again
+        if fits:  # these must not end it, since `validate` writes them again
             self._check = None
             best_effort(base, lambda: self._write_predictions(split, rows, check))
             best_effort(self.run.path / "metrics.json", lambda: self.run.update("metrics.json", values))
@@ -151,10 +151,10 @@ class RunFiles(Callback):
         self._write_predictions(split, rows, check)
         self.agreement = check()  # before any score is written
         self.run.update("metrics.json", values)
-        if stage == "test":
-            self.run.update("run.json", {"test_command": self.command, "tested": now()})
-            described = self.run.read("run.json").get("data", {})
-            self.run.update("run.json", {"data": described | {split: describe_split(data, split)}})
+        about = {"data": self.run.read("run.json").get("data", {}) | {split: describe_split(data, split)}}
+        self.run.update(
+            "run.json", about | ({"test_command": self.command, "tested": now()} if stage == "test" else {})
+        )
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
