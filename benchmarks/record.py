@@ -25,7 +25,7 @@ from ner_lightning.runs.folder import STAGES, Run
 from ner_lightning.runs.results import add_rows, describe_data
 
 METRICS = ("precision", "recall", "f1", "accuracy")
-FLAGS = ("--constrained",)  # options without a value
+FLAGS = ("--constrained", "--trust_remote_code")  # options without a value
 
 
 def recount(file: Path) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
@@ -188,7 +188,7 @@ def split_command(command: Sequence[str]) -> tuple[list[str], list[str]]:
             configs.append(Path(value).stem)
         elif option == "--text":
             overrides.append(f"{option} {Path(value).name}")
-        elif option not in {"--name", "--runs", "--seed_everything"}:
+        elif option not in {"--name", "--runs", "--seed_everything", "--trust_remote_code"}:
             overrides.append(f"{option} {value}".strip())
     return configs, overrides
 

@@ -39,7 +39,10 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         for cell in cells:
             sys.stdout.write(f"{_state(ladder, cell, root):<12}{cell.name}\n")
         return
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--runs {root}: {(error.strerror or 'cannot be made').lower()}") from None
     words = ["ner-lightning", "ladder", str(file), "--runs", options.runs, "--results", str(results)]
     write_text(root / "sweep.yaml", sweep(ladder, words))
     failed, trust = [], [FLAG] * options.trust_remote_code
@@ -112,7 +115,7 @@ def _run_cell(ladder: "Ladder", cell: "Cell", root: Path, trust: list[str]) -> "
     if not _put_together(ladder, cell, root):
         return None
     if run is None and find_runs(cell, root):
-        sys.stdout.write("    its recipe has changed, so it is run again\n")
+        sys.stdout.write("    its recipe or its data have changed, so it is run again\n")
     words = cell.command(root) if run is None else ["fit", "--run", str(run.path)]
     earlier = 0.0 if run is None else run.read("run.json").get("minutes", 0.0)
     began = time.monotonic()
@@ -155,7 +158,10 @@ def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Pa
     from ner_lightning.runs.results import add_rows, read_rows
     from ner_lightning.system.atomic import write_text
 
-    add_rows([_row_of(cell, ladder.name, done)], results)
+    row = _row_of(cell, ladder.name, done)
+    own = ("ladder", "rung", "seed", "config", "overrides", "split", "metric")
+    # Also one that was measured on other data, which have changed.
+    add_rows([row], results, lambda old: all(old.get(name) == row[name] for name in own))
     rows = read_rows(results)
     write_text(page, ladder_table(ladder, rows))
     if ladder.curve:

@@ -18,6 +18,7 @@ from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, split_tag
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
 from ner_lightning.data.splitting import divide
 from ner_lightning.errors import UserError
+from ner_lightning.system.digests import digest_of
 from ner_lightning.system.progress import stage
 
 SAMPLE = "sample"
@@ -133,7 +134,7 @@ class Source(SentenceSource):
                 )
             return self._from_hub(split)
         sentences = read_sentences(path, self.files.options())
-        return Split(sentences, None, str(path), f"sha256:{_digest(path)}")
+        return Split(sentences, None, str(path), f"sha256:{digest_of(path)}")
 
     def _parts(self, path: Path, held_out: Sequence[str]) -> dict[str, Split]:
         """Training data in parts, of which some are held out for validation and test; made once."""
@@ -154,7 +155,7 @@ class Source(SentenceSource):
         # Those of the whole file, in its order: a rare type may be in one part alone.
         tags = (tag for sentence in sentences for tag in sentence.tags or ())
         types = tuple(dict.fromkeys(split_tag(tag)[1] for tag in tags if tag not in (OUTSIDE, UNKNOWN)))
-        digest = f"sha256:{_digest(path)}"
+        digest = f"sha256:{digest_of(path)}"
         rule = ", ".join(f"{name} {share:g}" for name, share in shares.items())
         self._divided[path] = {
             name: Split(
@@ -220,13 +221,3 @@ def split_paths(folder: Path) -> dict[str, list[Path]]:
         ]
         for split, aliases in ALIASES.items()
     }
-
-
-def _digest(path: Path) -> str:
-    """The SHA-256 of a file, or of the files of a folder with their names."""
-    if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()

@@ -1,6 +1,7 @@
 """Ladders of recipes: one file lists rungs and seeds; each cell is a run, all of them make one table."""
 
 import hashlib
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,9 @@ import yaml
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.results import Row, markdown_table
 from ner_lightning.runs.shipped import shipped, shipped_config
+from ner_lightning.system.digests import digest_of
 
+CONSENT = "--trust_remote_code"  # allows code to be run, and changes nothing of what a cell is
 COUNTED = ("correct", "predicted", "gold")
 
 
@@ -96,10 +99,12 @@ def is_done(run: Run) -> bool:
 
 
 def recipe_digest(ladder: Ladder, cell: Cell) -> str:
-    """A digest of what a cell's command does not tell: the configs' content, and its teacher's members."""
+    """A digest of what a cell's command does not tell: what configs and texts hold, its teacher's members."""
     digest = hashlib.sha256()
     for file in map(Path, map(shipped_config, cell.configs)):
         digest.update(file.read_bytes() if file.is_file() else b"")  # `fit` says what is missing
+    for text in map(Path, cell.text):
+        digest.update(digest_of(text).encode() if text.exists() else b"")
     for member in ladder.teachers.get(cell.teacher, ()):
         digest.update("\0".join([*member.command(Path()), recipe_digest(ladder, member)]).encode())
     return f"sha256:{digest.hexdigest()}"
@@ -108,21 +113,33 @@ def recipe_digest(ladder: Ladder, cell: Cell) -> str:
 def find_runs(cell: Cell, root: Path) -> list[Run]:
     """The runs of a cell with the same command, the latest first, whatever their configs said."""
     wanted = [shipped(word) for word in cell.command(root)]
+
+    def command(run: Run) -> list[str]:
+        return [shipped(word) for word in run.read("run.json").get("command", [])[1:] if word != CONSENT]
+
     folders = [item for item in (root / cell.name).glob("*") if item.name.isdecimal()]
     runs = map(Run, sorted(folders, key=lambda item: int(item.name), reverse=True))
-    return [
-        run for run in runs if [shipped(w) for w in run.read("run.json").get("command", [])[1:]] == wanted
-    ]
+    return [run for run in runs if command(run) == wanted]
 
 
 def find_run(ladder: Ladder, cell: Cell, root: Path) -> Run | None:
-    """The latest run of a cell with the same command and recipe; None if there is none.
+    """The latest run of a cell with the same command, recipe and data; None if there is none.
 
     A run without a digest of its recipe was stopped before it could be noted, or is older than this check.
     """
     recipe = recipe_digest(ladder, cell)
     same = (run for run in find_runs(cell, root) if run.read("run.json").get("recipe", recipe) == recipe)
-    return next(same, None)
+    return next((run for run in same if not data_changed(run)), None)
+
+
+def data_changed(run: Run) -> bool:
+    """Whether a file or folder on which a run was trained or validated has other content by now."""
+    data = run.read("run.json").get("data", {})
+    for split in (data[name] for name in ("train", "valid") if name in data):
+        path = Path(re.sub(r" \(\w+ part\)$", "", split["origin"]))
+        if path.exists() and digest_of(path) not in split["fingerprint"]:
+            return True
+    return False
 
 
 def ladder_table(ladder: Ladder, rows: Iterable[Row]) -> str:

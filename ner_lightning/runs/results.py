@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,15 @@ def row_key(row: Row) -> str:
     return json.dumps([*(row[name] for name in KEY), *cell], sort_keys=True)
 
 
-def add_rows(rows: Iterable[Row], file: Path) -> None:
+def add_rows(rows: Iterable[Row], file: Path, replaced: Callable[[Row], bool] = lambda row: False) -> None:
     """Adds rows or replaces those with the same key; the file is rewritten whole.
 
     Several processes may add at the same time.
+
+    Args:
+        rows: the rows.
+        file: the file.
+        replaced: which other rows they take the place of.
 
     Raises:
         ValueError: a row lacks a field.
@@ -57,7 +62,8 @@ def add_rows(rows: Iterable[Row], file: Path) -> None:
             raise ValueError(f"a row lacks {', '.join(missing)}")
     with file.with_name(f".{file.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        table = {row_key(row): row for row in [*read_rows(file), *rows]}
+        kept = [row for row in read_rows(file) if not replaced(row)]
+        table = {row_key(row): row for row in [*kept, *rows]}
         lines = ",\n".join(json.dumps(table[k], ensure_ascii=False) for k in sorted(table))
         with replacing(file) as stream:
             stream.write(f"[\n{lines}\n]\n".encode())

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from ner_lightning.analysis.render.learning_curve import learning_curve
 from ner_lightning.analysis.render.style import svg
 from ner_lightning.commands import ladder
+from ner_lightning.commands.consent import FLAG
 from ner_lightning.commands.main import main
 from ner_lightning.runs import ladder_cells
 from ner_lightning.runs.folder import Run
@@ -143,10 +145,54 @@ def test_a_recipe_that_changed_is_run_again_and_counts_once(file, one_process, t
     assert main(["ladder", str(file), "--list"]) == 0
     assert capsys.readouterr().out.split() == ["to", "do", "one-seed1", "done", "two-seed1"]
     assert main(["ladder", str(file)]) == 0
-    assert capsys.readouterr().out.count("its recipe has changed, so it is run again") == 1
+    assert capsys.readouterr().out.count("its recipe or its data have changed, so it is run again") == 1
     assert sorted(item.parent.name for item in root.glob("one-seed1/*/metrics.json")) == ["1", "2"]
     assert [row["rung"] for row in read_rows(root / "results.json")] == ["one", "two"]
     assert (root / "ladder.md").read_text().count("\n| one | ") == 1
+
+
+@pytest.mark.parametrize("changed", ["train.txt", "valid.txt"])
+def test_a_cell_whose_data_changed_is_run_again_and_counts_once(
+    file, corpus, one_process, tmp_path, capsys, changed
+):
+    data = tmp_path / "data"
+    shutil.copytree(corpus, data)
+    content = yaml.safe_load(file.read_text())
+    content["settings"] |= {"data.dataset": "data", "data.limits.train": 4}
+    content["rungs"] = {"base": {"seeds": [1, 2]}}
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert main(["ladder", str(file), "--cell", "base-seed1"]) == 0
+    with (data / changed).open("a") as more:
+        more.write("\nOslo B-LOC\nwon O\n")
+    capsys.readouterr()
+    assert main(["ladder", str(file), "--list"]) == 0
+    assert capsys.readouterr().out.split() == ["to", "do", "base-seed1", "to", "do", "base-seed2"]
+    assert main(["ladder", str(file)]) == 0
+    assert capsys.readouterr().out.count("its recipe or its data have changed, so it is run again") == 1
+    rows = read_rows(tmp_path / "runs/small/results.json")
+    assert sorted(row["seed"] for row in rows) == [1, 2]
+    assert len({row["data"] for row in rows}) == 1
+    assert main(["ladder", str(file)]) == 0
+    assert capsys.readouterr().out.count("done before") == 2
+
+
+def test_consent_is_no_part_of_a_cell(file, one_process, tmp_path, capsys):
+    words = ["ladder", str(file), "--cell", "base-seed1"]
+    assert main([*words, "--trust_remote_code"]) == 0
+    assert "--trust_remote_code" in Run(tmp_path / "runs/small/base-seed1/1").read("run.json")["command"]
+    assert len(read_rows(tmp_path / "runs/small/results.json")) == 1
+    capsys.readouterr()
+    for more in ([], ["--trust_remote_code"]):
+        assert main([*words, *more]) == 0
+        assert "done before" in capsys.readouterr().out
+    assert ladder_cells.CONSENT == FLAG
+
+
+def test_runs_that_cannot_be_made_are_a_mistake(file, tmp_path, capsys):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/small").write_text("a file")
+    assert main(["ladder", str(file)]) == 2
+    assert "--runs runs/small: file exists" in capsys.readouterr().err
 
 
 def test_what_a_cell_prints_goes_on_and_into_its_log(tmp_path, capfd):
