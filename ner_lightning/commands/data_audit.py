@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ner_lightning.commands.data_audit_outputs import write_audit
 from ner_lightning.commands.options import Parser
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import shown, stage
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ner_lightning.analysis.audit_page import Doubt
     from ner_lightning.commands.recipe import RecipeCLI
     from ner_lightning.data.sentence import Sentence
+    from ner_lightning.runs.folder import Run
 
 EXAMPLE = "configs/quickstart.yaml"
 SCORES = "scores.jsonl"  # of a fold
@@ -26,6 +28,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     options, rest = parser(subcommand).parse_known_args(args)
     # Here and below: `--help` must not wait for torch and lightning.
     from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
+    from ner_lightning.data.partial_annotation import check_known
     from ner_lightning.data.splitting import divide
 
     if options.folds < 2:
@@ -35,6 +38,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         recipe = RecipeCLI(words)
         sentences = recipe.datamodule.corpus.split("train").sentences
         origin = recipe.datamodule.corpus.split("train").origin
+        check_known("train", origin, sentences)
         types = list(recipe.datamodule.corpus.labels.types)
         shares = {f"fold{number}": 1 / options.folds for number in range(1, options.folds + 1)}
         parts = divide(sentences, shares, options.seed).parts
@@ -49,7 +53,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             f"Each sentence of {origin} was scored by a model that was trained on the {options.folds - 1} "
             f"other of {options.folds} folds."
         )
-        _write(output, sentences, _ranked(sentences, origin, found), how)
+        write_audit(output, sentences, _ranked(sentences, origin, found), how)
 
 
 def _facts(recipe: "RecipeCLI", options: Any, sentences: Sequence["Sentence"]) -> dict[str, Any]:
@@ -117,7 +121,7 @@ def _trained(
     """
     from ner_lightning.data.annotation_writers import write_json
     from ner_lightning.data.corpus_settings import Files
-    from ner_lightning.runs.folder import LAST, Run
+    from ner_lightning.runs.folder import LAST
     from ner_lightning.runs.ladder_cells import is_done
 
     own = set(indices)
@@ -135,14 +139,23 @@ def _trained(
         *(f"--{key}={'null' if value is None else value}" for key, value in plain.items()),
     ]
     words += ["--runs", str(folder / "runs"), "--name", "run"]
-    made = Run(folder / "runs" / "run" / "1")
+    made = _latest(folder)
     if made.checkpoint(LAST).is_file() and not is_done(made):
         words = ["fit", "--run", str(made.path)]
     if not is_done(made):
         code = subprocess.run([sys.executable, "-m", "ner_lightning", *words], check=False).returncode
         if code:
             raise UserError(f"the training in {folder} failed, see above; the same command tries it again")
-    return made.checkpoint(LAST)
+    return _latest(folder).checkpoint(LAST)
+
+
+def _latest(folder: Path) -> "Run":
+    """The latest run of a fold; one that was killed before its first checkpoint stays behind."""
+    from ner_lightning.runs.folder import Run
+
+    runs = folder / "runs" / "run"
+    numbers = [int(item.name) for item in runs.glob("*") if item.name.isdecimal()]
+    return Run(runs / str(max(numbers, default=1)))
 
 
 def _score(folder: Path, sentences: Sequence["Sentence"], indices: Sequence[int], checkpoint: Path) -> None:
@@ -184,52 +197,6 @@ def _ranked(
         for index, sentence in enumerate(sentences)
     ]
     return sorted(doubts, key=lambda pair: (-pair[1].margin, pair[0]))
-
-
-def _write(
-    output: Path, sentences: Sequence["Sentence"], ranked: Sequence[tuple[int, "Doubt"]], how: str
-) -> None:
-    """Writes the page, the list, weights, and the data in order of doubt for annotation tools."""
-    from dataclasses import replace
-
-    from ner_lightning.analysis.audit_page import audit_blocks
-    from ner_lightning.analysis.render.html import html
-    from ner_lightning.analysis.render.terminal_text import terminal
-    from ner_lightning.data.annotation_writers import write_doccano, write_label_studio
-    from ner_lightning.data.readers.jsonl import write_jsonl
-    from ner_lightning.data.sentence_weights import weight_of, write_weights
-    from ner_lightning.system.atomic import write_text
-
-    doubts = [doubt for _, doubt in ranked]
-    blocks = audit_blocks(doubts, how)
-    write_text(output / "audit.html", html(blocks))
-    rows = [{"index": index, "rank": rank} | doubt._asdict() for rank, (index, doubt) in enumerate(ranked, 1)]
-    write_jsonl(output / "audit.jsonl", rows)
-    margins = {index: doubt.margin for index, doubt in ranked}
-    weights = (weight_of(margins[index]) for index in range(len(sentences)))
-    write_weights(output / "weights.jsonl", sentences, weights)
-    predicted = {index: tuple(doubt.predicted) for index, doubt in ranked}
-    order = _whole_texts(sentences, [index for index, _ in ranked])
-    gold = [sentences[index] for index in order]
-    write_doccano(output / "doccano.jsonl", gold)
-    model = [replace(sentences[index], tags=predicted[index]) for index in order]
-    write_label_studio(output / "labelstudio.json", gold, model)
-    sys.stdout.write(terminal(blocks))
-    stage(
-        f"{output}: audit.html, audit.jsonl; the training data in order of doubt for annotation tools: "
-        "doccano.jsonl, labelstudio.json; and weights.jsonl for --data.supervision.sentence_weights"
-    )
-
-
-def _whole_texts(sentences: Sequence["Sentence"], order: Sequence[int]) -> list[int]:
-    """Indices in order of doubt, but with the sentences of a text together, at its most doubtful one."""
-    from ner_lightning.data.annotation_writers import text_key
-
-    texts: dict[Hashable, list[int]] = {}
-    for index, sentence in enumerate(sentences):
-        texts.setdefault(text_key(sentence), []).append(index)
-    of = {index: key for key, indices in texts.items() for index in indices}
-    return [index for key in dict.fromkeys(of[index] for index in order) for index in texts[key]]
 
 
 def parser(name: str) -> Parser:

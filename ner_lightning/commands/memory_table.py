@@ -77,7 +77,8 @@ def compute(asked: "Asked") -> Computed:
     outline = MemoryOutline(asked.settings, asked.pretrained, asked.labels, **given)
     need = outline.training(asked.training, averaged=asked.averaged)
     lengths = tuple(each for each in LENGTHS if each <= asked.training.length) or (asked.training.length,)
-    table = outline.training_table(ROWS, lengths, averaged=asked.averaged)
+    packed = asked.training.packed
+    table = outline.training_table(ROWS, lengths, averaged=asked.averaged, packed=packed)
     settings = asked.settings
     if settings.quantization == "none":  # adapters are folded, and all is in the backbone's own precision
         architecture = replace(settings.architecture, unfreeze_top=0)
@@ -91,6 +92,7 @@ def blocks(asked: "Asked", computed: Computed) -> list["Block"]:
     from ner_lightning.analysis.render.blocks import Table, Text
 
     batch, predicted = asked.training, asked.prediction
+    packed = ", the rows packed into one" if batch.packed else ""
     need, weights, passing = computed.need, computed.prediction_weights, computed.prediction_passing
     parts = [[name, gib(getattr(need, key))] for key, name in NAMES.items()]
     grid = [[str(rows), *map(gib, line)] for rows, line in zip(computed.rows, computed.table, strict=True)]
@@ -101,7 +103,7 @@ def blocks(asked: "Asked", computed: Computed) -> list["Block"]:
             [*parts, ["sum", gib(need.total)]],
         ),
         Table(
-            "The sum by rows in a batch (down) and sub-tokens in a row (across), GiB:",
+            f"The sum by rows in a batch (down) and sub-tokens in a row (across){packed}, GiB:",
             ("rows", *map(str, computed.lengths)),
             grid,
         ),

@@ -112,12 +112,16 @@ class MemoryOutline:
         return self._need(self.allocated(shape), averaged)
 
     def training_table(
-        self, rows: Sequence[int], lengths: Sequence[int], *, averaged: bool = False
+        self, rows: Sequence[int], lengths: Sequence[int], *, averaged: bool = False, packed: bool = False
     ) -> list[list[int]]:
         """The total for each number of rows (down) and each length (across).
 
-        Memory grows linearly with rows, so that only the least and the most are run.
+        Memory grows linearly with rows, so that only the least and the most are run; of rows that are packed
+        into one, whose attention is that of their sum, all are.
         """
+        if packed:
+            shapes = [[BatchShape(count, length, packed=True) for length in lengths] for count in rows]
+            return [[self.training(shape, averaged=averaged).total for shape in line] for line in shapes]
         least, most = min(rows), max(rows)
         columns = []
         for length in lengths:

@@ -39,16 +39,22 @@ def recipe(llama, tmp_path, monkeypatch):
     return "small.yaml"
 
 
-@pytest.fixture(params=["in one process", pytest.param("in several", marks=pytest.mark.slow)])
-def processes(request, monkeypatch):
-    """Where the folds are trained: each process of its own imports everything again."""
+@pytest.fixture
+def in_one_process(monkeypatch):
+    """Folds are trained in this process: each of their own would import everything again."""
 
     def run(command, check):
         assert command[:3] == [sys.executable, "-m", "ner_lightning"]
         return subprocess.CompletedProcess(command, main(command[3:]))
 
+    monkeypatch.setattr("ner_lightning.commands.data_audit.subprocess", SimpleNamespace(run=run))
+
+
+@pytest.fixture(params=["in one process", pytest.param("in several", marks=pytest.mark.slow)])
+def processes(request):
+    """Where the folds are trained."""
     if request.param == "in one process":
-        monkeypatch.setattr("ner_lightning.commands.data_audit.subprocess", SimpleNamespace(run=run))
+        request.getfixturevalue("in_one_process")
 
 
 @pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
@@ -83,6 +89,30 @@ def test_an_audit_ranks_all_sentences_and_resumes(recipe, capfd):
 
 
 @torch.no_grad()
+@pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
+@pytest.mark.usefixtures("in_one_process")
+def test_a_fold_that_was_killed_before_its_first_checkpoint_is_trained_again(recipe, capfd):
+    words = ["data", "audit", "--config", recipe, "--folds", "2", "--output", "out"]
+    assert main(words) == 0
+    fold = Path("out/fold1")
+    (fold / "scores.jsonl").unlink()
+    (fold / "runs/run/1/checkpoints/last.ckpt").unlink()
+    about = json.loads((fold / "runs/run/1/run.json").read_text())
+    del about["finished"]
+    (fold / "runs/run/1/run.json").write_text(json.dumps(about))
+    assert main(words) == 0
+    assert sorted(item.name for item in (fold / "runs/run").iterdir() if item.name.isdecimal()) == ["1", "2"]
+    assert (fold / "scores.jsonl").is_file()
+
+
+def test_unknown_tags_are_refused_before_anything_is_trained(recipe, capsys):
+    with Path("data/train.txt").open("a", encoding="utf-8") as file:
+        file.write("\nTarvo ?\nfell O\n")
+    assert main(["data", "audit", "--config", recipe, "--folds", "2", "--output", "out"]) == 2
+    assert "is unknown (?)" in capsys.readouterr().err
+    assert not list(Path().glob("out/fold*"))
+
+
 @pytest.mark.parametrize("use_crf", [True, False])
 def test_margins_are_those_of_enumeration(llama, use_crf):
     tagger = taggers.random_tagger(llama, use_crf=use_crf)
@@ -117,8 +147,11 @@ def _score(tagger, emissions, path):
     total = float(sum(emissions[at, tag] for at, tag in enumerate(path)))
     if crf is None:
         return total
-    total += float(crf.start_transitions[path[0]] + crf.end_transitions[path[-1]])
-    return total + float(sum(crf.transitions[a, b] for a, b in itertools.pairwise(path)))
+    start, moves, end = (
+        scores.detach() for scores in (crf.start_transitions, crf.transitions, crf.end_transitions)
+    )
+    total += float(start[path[0]] + end[path[-1]])
+    return total + float(sum(moves[a, b] for a, b in itertools.pairwise(path)))
 
 
 def test_sentences_without_tags_are_refused(llama):

@@ -46,6 +46,17 @@ def test_the_tables_name_each_part(recipe, capsys, cpu):
         assert left_out in text
 
 
+def test_what_is_packed_or_in_64_bits_is_said(recipe, capsys):
+    words = [*recipe, "--device", "cpu", "--data.encoding.max_length", "64", "--data.batches.packing", "true"]
+    assert main([*words, "--trainer.precision", "64-true"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "across), the rows packed into one, GiB" in out
+    assert "64-true takes twice as much" in out
+    computed = found(capsys, words)
+    (cell,) = [c for c in computed["by_rows_and_lengths"] if (c["rows"], c["length"]) == (4, 64)]
+    assert cell["total"] == computed["training"]["total"]
+
+
 def test_json_has_bytes(recipe, capsys):
     usual = found(capsys, recipe)
     training = usual["training"]

@@ -165,6 +165,13 @@ def test_a_table_is_linear_in_rows(llama):
             assert exact == pytest.approx(total, rel=0.02)
 
 
+def test_a_table_of_packed_rows_has_what_each_needs(llama):
+    outline = outlined(settings(llama))
+    table = outline.training_table((1, 4), (16, 64), packed=True)
+    assert table[1][1] == outline.training(BatchShape(4, 64, packed=True)).total
+    assert table[1][1] > outline.training(BatchShape(4, 64)).total
+
+
 def test_what_each_choice_saves(llama):
     asked = settings(llama)
     usual = outlined(asked).training(SHAPE)

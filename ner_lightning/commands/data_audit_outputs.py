@@ -1,0 +1,65 @@
+"""What `data audit` writes: a page, a list, weights, and the data in order of doubt for annotation tools."""
+
+import sys
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ner_lightning.system.progress import stage
+
+if TYPE_CHECKING:
+    from ner_lightning.analysis.audit_page import Doubt
+    from ner_lightning.data.sentence import Sentence
+
+
+def write_audit(
+    output: Path, sentences: Sequence["Sentence"], ranked: Sequence[tuple[int, "Doubt"]], how: str
+) -> None:
+    """Writes the results of an audit.
+
+    Args:
+        output: the folder.
+        sentences: all training sentences.
+        ranked: index and doubt of each, the most doubtful first.
+        how: a line on how they were scored.
+    """
+    from dataclasses import replace
+
+    from ner_lightning.analysis.audit_page import audit_blocks
+    from ner_lightning.analysis.render.html import html
+    from ner_lightning.analysis.render.terminal_text import terminal
+    from ner_lightning.data.annotation_writers import write_doccano, write_label_studio
+    from ner_lightning.data.readers.jsonl import write_jsonl
+    from ner_lightning.data.sentence_weights import weight_of, write_weights
+    from ner_lightning.system.atomic import write_text
+
+    doubts = [doubt for _, doubt in ranked]
+    blocks = audit_blocks(doubts, how)
+    write_text(output / "audit.html", html(blocks))
+    rows = [{"index": index, "rank": rank} | doubt._asdict() for rank, (index, doubt) in enumerate(ranked, 1)]
+    write_jsonl(output / "audit.jsonl", rows)
+    margins = {index: doubt.margin for index, doubt in ranked}
+    weights = (weight_of(margins[index]) for index in range(len(sentences)))
+    write_weights(output / "weights.jsonl", sentences, weights)
+    predicted = {index: tuple(doubt.predicted) for index, doubt in ranked}
+    order = _whole_texts(sentences, [index for index, _ in ranked])
+    gold = [sentences[index] for index in order]
+    write_doccano(output / "doccano.jsonl", gold)
+    model = [replace(sentences[index], tags=predicted[index]) for index in order]
+    write_label_studio(output / "labelstudio.json", gold, model)
+    sys.stdout.write(terminal(blocks))
+    stage(
+        f"{output}: audit.html, audit.jsonl; the training data in order of doubt for annotation tools: "
+        "doccano.jsonl, labelstudio.json; and weights.jsonl for --data.supervision.sentence_weights"
+    )
+
+
+def _whole_texts(sentences: Sequence["Sentence"], order: Sequence[int]) -> list[int]:
+    """Indices in order of doubt, but with the sentences of a text together, at its most doubtful one."""
+    from ner_lightning.data.annotation_writers import text_key
+
+    texts: dict[Hashable, list[int]] = {}
+    for index, sentence in enumerate(sentences):
+        texts.setdefault(text_key(sentence), []).append(index)
+    of = {index: key for key, indices in texts.items() for index in indices}
+    return [index for key in dict.fromkeys(of[index] for index in order) for index in texts[key]]
