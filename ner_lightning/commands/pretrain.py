@@ -33,7 +33,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
     from ner_lightning.commands.start import join_run
     from ner_lightning.commands.trainer_options import check_trainer
-    from ner_lightning.commands.unused_options import refuse_unused, report_unused, report_unused_limits
+    from ner_lightning.commands.unused_options import refuse_unused, report_unused, report_unused_of_recipe
     from ner_lightning.system.console import say
     from ner_lightning.system.progress import shown
     from ner_lightning.training.launch import use_all_ranks
@@ -50,7 +50,12 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         check("trainer.max_epochs", PositiveInt, recipe.config.trainer.max_epochs)
         check_config(recipe.config)
         report_unused(rest, recipe.config)
-        report_unused_limits(recipe.config.trainer)
+        report_unused_of_recipe(recipe.config)
+        if recipe.config.data.encoding.repeats:
+            raise UserError(
+                "data.encoding.repeats writes a text several times, so that masked words could be copied;\n"
+                "leave it out of a pretraining: --data.encoding.repeats 0"
+            )
         if folder is not None:
             _check_data(folder, recipe)
         ratio = MASK_RATIO if options.mask_ratio is None else options.mask_ratio
@@ -129,7 +134,7 @@ def _train(
     table, throughput, bar = TableLogger(folder.path), Throughput(), sys.stderr.isatty()
     guard = NonFiniteGuard(folder, "pretrain")
     outputs = PretrainingFolder(folder, command, text, asked, table, throughput, bar=bar)
-    trainer = _trainer(folder, recipe.config.trainer, table, [guard, throughput, outputs], bar=bar)
+    trainer = _trainer(folder, recipe.config, table, [guard, throughput, outputs], bar=bar)
     module = Pretraining(recipe.model.settings, recipe.model.optimizer_settings, asked["mask_ratio"])
     last = folder.checkpoint(LAST)
     try:
@@ -147,7 +152,7 @@ def _train(
 
 
 def _trainer(
-    folder: "Run", options: Any, table: Any, callbacks: Sequence["Callback"], *, bar: bool
+    folder: "Run", config: Any, table: Any, callbacks: Sequence["Callback"], *, bar: bool
 ) -> "Trainer":
     """A trainer with those of a recipe's options that apply here."""
     from lightning.pytorch import Trainer
@@ -157,7 +162,8 @@ def _trainer(
     from ner_lightning.training.callbacks.graceful_stop import GracefulStop
     from ner_lightning.training.callbacks.passing_bar import PassingBar
 
-    saving = [GracefulStop(folder, table, command="pretrain"), LastCheckpoint(folder)]
+    stop = GracefulStop(folder, table, config.checkpoint_every_n_steps, command="pretrain")
+    saving = [stop, LastCheckpoint(folder)]
     names = [name.removeprefix("trainer.") for name in PRETRAINER]
     return Trainer(
         callbacks=[*callbacks, *saving, *([PassingBar()] if bar else [])],
@@ -165,7 +171,7 @@ def _trainer(
         plugins=[CheckpointFiles(folder, "pretrain")],
         default_root_dir=str(folder.path),
         enable_progress_bar=bar,
-        **{name: options[name] for name in names},
+        **{name: config.trainer[name] for name in names},
     )
 
 

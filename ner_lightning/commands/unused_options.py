@@ -80,7 +80,16 @@ _TAGGER = [
     "model.loss",
     "model.optimizer.head_lr",
     "model.optimizer.crf_lr",
+    "model.optimizer.averaging",
     "data.supervision.sentence_weights",
+    "data.supervision",
+]
+# What concerns a training, or batches of it.
+_TRAINED = [
+    "checkpoint_every_n_steps",
+    "seed_everything",
+    "data.batches",
+    "data.encoding",
     "data.supervision",
 ]
 
@@ -180,8 +189,14 @@ def refuse_unused(words: Sequence[str], command: str) -> None:
             raise UserError(f"--{option} has no effect in `{command}`; leave it out")
 
 
-def report_unused_limits(trainer: Any) -> None:
-    """Prints which limits of a recipe's trainer `pretrain` does not keep to: it trains whole epochs."""
+def report_unused_of_recipe(config: Any) -> None:
+    """Prints what of a recipe `pretrain` does not keep to: it trains whole epochs, and averages nothing."""
+    trainer, averaging = config.trainer, config.model.optimizer.averaging
+    if averaging:
+        stage(
+            f"model.optimizer.averaging ({averaging}) of the recipe has no effect in `pretrain`: the weights "
+            "of the last step are kept."
+        )
     for name, unlimited in _LIMITS.items():
         if trainer[name] != unlimited:
             stage(
@@ -207,7 +222,9 @@ def _of_model_or_trainer(option: str) -> bool:
 UNUSED: dict[str, Callable[[str], bool]] = {
     "validate": lambda option: _is_of(option, [*_TRAINING, "data.test"]),
     "test": lambda option: _is_of(option, [*_TRAINING, "data.valid", "data.limits.valid"]),
-    "baseline": lambda option: _of_model_or_trainer(option) and not _is_of(option, _PROMPTED),
+    "baseline": lambda option: (
+        (_of_model_or_trainer(option) and not _is_of(option, _PROMPTED)) or _is_of(option, _TRAINED)
+    ),
     "pretrain": lambda option: (
         _is_of(option, _TAGGER) or (option.startswith("trainer.") and not _is_of(option, PRETRAINER))
     ),

@@ -99,7 +99,8 @@ def _draft_of(folder: Path) -> Iterator[Path]:
     draft.mkdir(parents=True)
     try:
         yield draft
-        for file in draft.iterdir():  # safetensors makes its files readable by their owner only
+        # safetensors makes its files readable by their owner only
+        for file in (item for item in draft.rglob("*") if item.is_file()):
             file.chmod((draft / MANIFEST).stat().st_mode)
         if above is folder:
             # The manifest last: without it, nobody takes the folder for a whole one.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ner_lightning.analysis.failure import bins, calibration_error
+from ner_lightning.data.partial_annotation import unknown_words
 from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
@@ -50,6 +51,11 @@ def calibrate(tagger: NERTagger, sentences: Sequence[Sentence]) -> Calibration:
     """
     if any(sentence.tags is None for sentence in sentences):
         raise UserError("calibration needs sentences with gold tags")
+    if unknown := unknown_words(sentences):
+        raise UserError(
+            f"calibration needs every tag, and {unknown:,} are unknown (?): an entity there would count as "
+            "wrong; complete these sentences, or leave them out"
+        )
     probabilities, correct, half = _predicted_entities(tagger, sentences)
     if min((half == 0).sum(), (half == 1).sum()) == 0:
         raise UserError("too few entities are predicted to calibrate by; name a larger file of sentences")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ner_lightning.data.schemes import Span, spans
+from ner_lightning.data.schemes import UNKNOWN, Span, spans
 from ner_lightning.data.sentence import Sentence
 
 Message = dict[str, str]
@@ -22,6 +22,7 @@ MEANINGS = {
 }
 _LINE = re.compile(r"[\s>*•\-\d.)]*(?P<type>[^:\n]{1,60}?)[\s*]*:[\s*]*(?P<text>.*?)[\s*]*")
 _THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # of a reasoning model, before its answer
+_QUESTION = "Sentence: "
 _AROUND = " \t\"'`.,;:!?()[]*\u201c\u201d\u2018\u2019"
 _NOTHING = {"none", "n/a", "no entities", "-", ""}
 
@@ -92,7 +93,8 @@ def choose_shots(train: Sequence[Sentence], types: Sequence[str], count: int, se
         count: how many to draw.
         seed: the same one draws the same examples.
     """
-    drawn = [sentence for sentence in train if len(sentence.words) <= LONGEST_SHOT]
+    # An answer to one with unknown tags would leave entities out.
+    drawn = [s for s in train if len(s.words) <= LONGEST_SHOT and UNKNOWN not in (s.tags or ())]
     random.Random(seed).shuffle(drawn)
     chosen: list[Sentence] = []
     missing = set(types)
@@ -105,7 +107,9 @@ def choose_shots(train: Sequence[Sentence], types: Sequence[str], count: int, se
     return chosen + rest[: count - len(chosen)]
 
 
-def read_answer(text: str, words: Sequence[str], types: Sequence[str], *, ended: bool = True) -> Reading:
+def read_answer(
+    text: str, words: Sequence[str], types: Sequence[str], *, ended: bool = True, templated: bool = True
+) -> Reading:
     """Parses an answer and keeps the entities that are in the sentence.
 
     A line as the examples show it, with a type as it is spelled, is read literally; any other leniently.
@@ -117,9 +121,12 @@ def read_answer(text: str, words: Sequence[str], types: Sequence[str], *, ended:
         words: the sentence.
         types: the entity types; case is ignored unless two differ in nothing else.
         ended: whether the answer is complete; if not, its last line is left out.
+        templated: whether a chat template marks its end; otherwise a blank line does, as in `plain`. What
+            follows a further question, which is the model's own, is no answer.
     """
     text = _THOUGHTS.sub("", text).strip()
-    lines = text.split("\n\n")[0].split("\n") if text else []
+    text = text if templated else text.split("\n\n")[0]
+    lines = [line for line in text.partition(f"\n{_QUESTION}")[0].split("\n") if line.strip()]
     parsed = [_line(line.strip(), types) for line in (lines if ended else lines[:-1])]
     entities = ((kind, part) for kind, text in filter(None, parsed) for part in _parts(text, words))
     named = [(kind, part.split()) for kind, part in dict.fromkeys(entities)]
@@ -149,7 +156,7 @@ def _reading(
 
 
 def _question(words: Sequence[str]) -> str:
-    return f"Sentence: {' '.join(words)}"
+    return f"{_QUESTION}{' '.join(words)}"
 
 
 def _line(line: str, types: Sequence[str]) -> tuple[str, str] | None:

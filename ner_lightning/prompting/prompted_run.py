@@ -3,13 +3,15 @@
 import json
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ner_lightning.data.positions import positions
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.readers.columns import write_conll
 from ner_lightning.data.readers.jsonl import write_jsonl
@@ -21,7 +23,7 @@ from ner_lightning.model.backbone import fingerprint
 from ner_lightning.model.devices import chosen_device
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.prompting.constraint import AnswerForm, Vocabulary
-from ner_lightning.prompting.generation import GeneratedAnswer, PromptedModel
+from ner_lightning.prompting.generation import PromptedModel
 from ner_lightning.prompting.prompt import (
     Reading,
     choose_shots,
@@ -30,6 +32,7 @@ from ner_lightning.prompting.prompt import (
     read_answer,
     read_lines,
 )
+from ner_lightning.prompting.saved_answers import read_saved, unread_counts
 from ner_lightning.runs.folder import RECIPE, STAGES, Run
 from ner_lightning.runs.provenance import now, provenance
 from ner_lightning.system.atomic import write_text
@@ -91,14 +94,15 @@ class Baseline:
             raise UserError(
                 f"--shots is {settings.shots}; the training data has {len(self.shots)} short sentences"
             )
-        pretrained = locate(model.backbone, model.revision)
+        self.trust = model.runtime.trust_remote_code
+        self.pretrained = pretrained = locate(model.backbone, model.revision)
         self.backbone = {"name": model.backbone, "weights": fingerprint(pretrained)}
         stage(f"Loading {pretrained.label} with its language-model head ...")
         self.model = PromptedModel.load(
             pretrained,
             bf16=bf16,
             device=chosen_device(device),
-            trust_remote_code=model.runtime.trust_remote_code,
+            trust_remote_code=self.trust,
         )
 
     def begin(self, run: Run, command: Sequence[str], recipe: str) -> None:
@@ -131,6 +135,7 @@ class Baseline:
         stage(f"Prompting for {len(remaining):,} sentences, {self.settings.shots} examples each ...")
         types = self.data.types
         prompts = [self.model.encode(messages(types, self.shots, self.sentences[i].words)) for i in remaining]
+        self._check_positions(max(map(len, prompts)))
         pace, done, began = Pace("answers", len(remaining)), 0, time.monotonic()
         limit = self.settings.max_new_tokens
         with self._file(run).open("a", encoding="utf-8") as file:
@@ -145,6 +150,20 @@ class Baseline:
         spent = run.read("run.json")["prompting"].get("seconds", 0.0) + time.monotonic() - began
         self._note(run, {"seconds": round(spent, 1)})
 
+    def _check_positions(self, longest: int) -> None:
+        """Checks that the longest prompt and its answer fit into the backbone's positions.
+
+        Raises:
+            UserError: they do not, and answers would be noise.
+        """
+        limit, settings = positions(self.pretrained, self.trust), self.settings
+        if limit is not None and longest + settings.max_new_tokens > limit:
+            raise UserError(
+                f"prompts have up to {longest:,} sub-tokens and answers up to {settings.max_new_tokens}, but "
+                f"{self.pretrained.label} has positions for {limit:,};\n"
+                f"lower --shots (now {settings.shots}) or --max_new_tokens, or name a backbone with more"
+            )
+
     def finish(self, run: Run) -> str | None:
         """Parses the answers, and writes predictions and scores like any other run.
 
@@ -158,7 +177,8 @@ class Baseline:
         metric = EntityF1(labels.types)
         rows: list[dict[str, Any]] = []
         readings, counts = [], {}
-        read = read_lines if self.settings.constrained else read_answer
+        lenient = partial(read_answer, templated=self.model.has_template)
+        read: Callable[..., Reading] = read_lines if self.settings.constrained else lenient
         for index in self.indices:
             sentence, answer = self.sentences[index], answers[index]
             reading = read(answer.text, sentence.words, types, ended=answer.ended)
@@ -216,26 +236,3 @@ def draw(count: int, limit: int | None, seed: int) -> list[int]:
     if limit is None or limit >= count:
         return list(range(count))
     return sorted(random.Random(seed).sample(range(count), limit))
-
-
-def read_saved(file: Path) -> dict[int, GeneratedAnswer]:
-    """The saved answers by sentence; an incomplete last line is removed."""
-    if not file.is_file():
-        return {}
-    text = file.read_text(encoding="utf-8", errors="replace")
-    whole = text[: text.rfind("\n") + 1]
-    if len(whole) < len(text):
-        write_text(file, whole)  # otherwise the next answer would be appended to it
-    answers = (GeneratedAnswer(**json.loads(line)) for line in whole.split("\n") if line)
-    return {answer.sentence: answer for answer in answers}
-
-
-def unread_counts(readings: Sequence[Reading], answers: Sequence[GeneratedAnswer]) -> dict[str, int]:
-    """How many answers and parts of answers could not be read."""
-    return {
-        "answers": len(readings),
-        "failed": sum(reading.failed for reading in readings),
-        "unread_lines": sum(reading.unread_lines for reading in readings),
-        "absent": sum(reading.absent for reading in readings),
-        "cut": sum(not answer.ended for answer in answers),
-    }

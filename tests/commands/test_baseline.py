@@ -13,7 +13,8 @@ from transformers import LlamaForCausalLM
 
 from ner_lightning.commands.main import main
 from ner_lightning.prompting.generation import GeneratedAnswer, PromptedModel
-from ner_lightning.prompting.prompted_run import Baseline, draw, read_saved
+from ner_lightning.prompting.prompted_run import Baseline, draw
+from ner_lightning.prompting.saved_answers import read_saved
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",
@@ -71,6 +72,30 @@ def test_a_split_is_tagged_scored_and_reported(place, capsys, monkeypatch):
     assert "## Prompt" in page
     assert "What could not be read" in page
     assert "## Training" not in page
+
+
+def test_prompts_must_fit_into_the_positions(place, capsys):
+    LlamaForCausalLM(tiny.llama_config(max_position_embeddings=64)).save_pretrained("short")
+    tiny.llama3_tokenizer().save_pretrained("short")
+    words = ["baseline", "--config", "recipe.yaml", "--model.backbone", "short", "--shots", "2"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "has positions for 64" in said
+    assert "lower --shots (now 2)" in said
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--checkpoint_every_n_steps=5",
+        "--data.batches.size=4",
+        "--data.encoding.max_length=32",
+        "--seed_everything=9",
+    ],
+)
+def test_options_of_a_training_are_refused(place, capsys, option):
+    assert main(["baseline", "--config", "recipe.yaml", option]) == 2
+    assert f"{option.partition('=')[0]} has no effect in `baseline`" in capsys.readouterr().err
 
 
 def test_it_stands_in_one_table_with_a_trained_run(place, capsys, monkeypatch):

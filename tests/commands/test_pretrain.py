@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
 
 from ner_lightning.commands.main import main
+from ner_lightning.training.callbacks.checkpoints import CheckpointFiles
 from ner_lightning.training.pretraining.masked_words import Pretraining
 
 pytestmark = pytest.mark.filterwarnings(
@@ -159,6 +160,14 @@ def test_text_without_tags_is_learned_from_as_well(place, capsys):
             "nothing of the backbone would be trained",
         ),
         (["--config", "recipe.yaml", "--trainer.strategy", "dd"], "trainer.strategy"),
+        (
+            ["--config", "recipe.yaml", "--data.encoding.repeats", "1"],
+            "so that masked words could be copied",
+        ),
+        (
+            ["--config", "recipe.yaml", "--model.optimizer.averaging", "0.1"],
+            "--model.optimizer.averaging has no effect in `pretrain`",
+        ),
         (["--run", "corpus"], "is not a run of `ner-lightning pretrain`"),
     ],
 )
@@ -233,13 +242,29 @@ def test_other_validation_data_are_told_of(begun, capsys):
 
 def test_limits_of_a_recipe_that_do_not_apply_are_told_of(place, capsys):
     limits = {"trainer": {"max_steps": 3, "max_time": "00:00:01:00", "max_epochs": 1}}
+    limits["model"] = {"optimizer": {"averaging": 0.3}}
     Path("short.yaml").write_text(yaml.safe_dump(limits), encoding="utf-8")
     assert main(["pretrain", "--config", "recipe.yaml", "--config", "short.yaml"]) == 0
     said = capsys.readouterr().out
     for limit in ("max_steps (3)", "max_time (00:00:01:00)"):
         assert f"trainer.{limit} of the recipe has no effect in `pretrain`: it trains 1 whole epochs" in said
+    assert "model.optimizer.averaging (0.3) of the recipe has no effect" in said
     assert main(["pretrain", "--config", "recipe.yaml", "--trainer.max_epochs", "1"]) == 0
     assert "of the recipe has no effect" not in capsys.readouterr().out
+
+
+def test_a_checkpoint_is_saved_every_few_steps(place, monkeypatch):
+    saved = []
+    save = CheckpointFiles.save_checkpoint
+
+    def noted(self, checkpoint, path, storage_options=None):
+        saved.append(checkpoint["global_step"])
+        save(self, checkpoint, path, storage_options)
+
+    monkeypatch.setattr(CheckpointFiles, "save_checkpoint", noted)
+    words = ["pretrain", "--config", "recipe.yaml", "--trainer.max_epochs", "1"]
+    assert main([*words, "--checkpoint_every_n_steps", "2"]) == 0
+    assert saved == [2, 4]
 
 
 @pytest.mark.slow

@@ -31,12 +31,25 @@ VERA, HOLT, LIMA = Span("PER", 0, 2), Span("PER", 3, 4), Span("LOC", 5, 6)
         ("LOC: Lima\n\nSentence: Vera", [LIMA], 0, 0, False),  # what a model without an end adds
         ("\n\nLOC: Lima", [LIMA], 0, 0, False),
         ("<think>\n\n</think>\n\nLOC: Lima", [LIMA], 0, 0, False),
-        ("\n<think>\nPER: Vera?\n\nNo.\n</think>\nLOC: Lima\n\nPER: Vera", [LIMA], 0, 0, False),
+        (
+            "\n<think>\nPER: Vera?\n\nNo.\n</think>\nLOC: Lima\n\nPER: Vera",
+            [Span("PER", 0, 1), LIMA],
+            0,
+            0,
+            False,
+        ),
+        ("PER: Vera Holt\n\nLOC: Lima", [VERA, LIMA], 0, 0, False),
+        ("Sure, here are the entities:\n\nPER: Vera Holt\n\n \nLOC: Lima", [VERA, LIMA], 1, 0, False),
+        ("LOC: Lima\n\nSentence: Vera Holt left\nEntities:\nPER: Vera Holt", [LIMA], 0, 0, False),
         ("<think>\nPER: Vera Holt", [VERA], 1, 0, False),  # never closed, so it is read as it is
     ],
 )
 def test_answers_are_read(text, entities, lines, absent, failed):
     assert read_answer(text, WORDS, TYPES) == (entities, lines, absent, failed)
+
+
+def test_without_a_chat_template_a_blank_line_ends_an_answer():
+    assert read_answer("LOC: Lima\n\nPER: Vera", WORDS, TYPES, templated=False) == ([LIMA], 0, 0, False)
 
 
 def test_the_last_line_of_an_answer_cut_short_is_left_out():
@@ -93,6 +106,12 @@ def test_shots_are_drawn_by_seed_and_show_every_type():
     assert {span.type for shot in first for span in spans(shot.tags)} == set(TYPES)
     assert max(len(shot.words) for shot in first) < 50
     assert choose_shots(train, TYPES, 0, seed=1) == []
+
+
+def test_a_sentence_with_unknown_tags_is_no_example():
+    train = [Sentence(("Lima", "fell"), ("?", "?"), 0), Sentence(("Vera", "left"), ("B-PER", "?"), 0)]
+    train.append(Sentence(("Nobody", "left"), ("O", "O"), 0))
+    assert choose_shots(train, TYPES, 3, seed=1) == train[2:]
 
 
 def test_a_conversation_begins_with_the_instruction_and_ends_with_the_sentence():

@@ -130,7 +130,8 @@ class PretrainingFolder(Callback):
         module.built.save(draft)
         tokenizer: Any = data.corpus.encoder.tokenizer
         tokenizer.save_pretrained(draft)
-        for file in draft.iterdir():  # safetensors lets only its writer read what it writes
+        # safetensors lets only its writer read what it writes
+        for file in (item for item in draft.rglob("*") if item.is_file()):
             file.chmod((self.run.path / "run.json").stat().st_mode)
         draft.replace(self.run.path / MODEL)
         about = self.run.read("run.json")

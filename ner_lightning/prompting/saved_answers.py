@@ -1,0 +1,32 @@
+"""Answers that are kept in a run's folder, and how much of them could not be read."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ner_lightning.prompting.generation import GeneratedAnswer
+from ner_lightning.prompting.prompt import Reading
+from ner_lightning.system.atomic import write_text
+
+
+def read_saved(file: Path) -> dict[int, GeneratedAnswer]:
+    """The saved answers by sentence; an incomplete last line is removed."""
+    if not file.is_file():
+        return {}
+    text = file.read_text(encoding="utf-8", errors="replace")
+    whole = text[: text.rfind("\n") + 1]
+    if len(whole) < len(text):
+        write_text(file, whole)  # otherwise the next answer would be appended to it
+    answers = (GeneratedAnswer(**json.loads(line)) for line in whole.split("\n") if line)
+    return {answer.sentence: answer for answer in answers}
+
+
+def unread_counts(readings: Sequence[Reading], answers: Sequence[GeneratedAnswer]) -> dict[str, int]:
+    """How many answers and parts of answers could not be read."""
+    return {
+        "answers": len(readings),
+        "failed": sum(reading.failed for reading in readings),
+        "unread_lines": sum(reading.unread_lines for reading in readings),
+        "absent": sum(reading.absent for reading in readings),
+        "cut": sum(not answer.ended for answer in answers),
+    }
