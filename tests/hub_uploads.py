@@ -120,6 +120,8 @@ class Uploads:
                     return _json({"error": f"{value['path']} was not uploaded"}, 400)
                 files[value["path"]] = self.objects[value["oid"]]
                 self.large.add(value["path"])
+            elif entry["key"] == "deletedFile":
+                del files[value["path"]]
         commit = self._hub.add_repo("models", repo_id, files)
         return _json({"commitUrl": f"{self._hub.url}/{repo_id}/commit/{commit}", "commitOid": commit})
 

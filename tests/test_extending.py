@@ -97,6 +97,46 @@ def test_a_prepared_backbone_computes_what_it_says(place, llama):
     torch.testing.assert_close(found, plain.norm((states[1] + heard[0]) / 2))
 
 
+CHANGING = """from ner_lightning.model.extensions import Preparation
+
+
+class Scaled(Preparation):
+    def __call__(self, backbone):
+        for layer in backbone.layers:
+            layer.mlp.down_proj.weight.data.mul_(1.5)
+        return backbone
+
+
+class Shallow(Preparation):
+    def __call__(self, backbone):
+        del backbone.layers[1:]
+        backbone.config.num_hidden_layers = 1
+        return backbone
+"""
+
+
+@pytest.mark.parametrize("name", ["Scaled", "Shallow"])
+def test_a_preparation_that_changes_weights_is_applied_once(place, monkeypatch, capsys, name):
+    Path("changing.py").write_text(CHANGING, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(place))
+    prepare = {"class_path": f"changing.{name}", "init_args": {}}
+    Path("changed.yaml").write_text(yaml.safe_dump({"model": {"architecture": {"prepare": prepare}}}))
+    words = ["fit", "--config", "recipe.yaml", "--config", "own.yaml", "--config", "changed.yaml"]
+    assert main([*words, "--trainer.max_epochs", "1", "--name", "changed"]) == 0
+    export = ["export", "runs/changed/1", "--trust_remote_code"]
+    capsys.readouterr()
+    assert main([*export, "--output", "whole"]) == 2
+    assert "loading it would change them again" in capsys.readouterr().err
+    assert not Path("whole").exists()
+    assert main([*export, "--output", "small", "--format", "adapter"]) == 0
+    text = "Vera Holt left Lima."
+    of_run, of_folder = (
+        NERTagger.from_run(path, trust_remote_code=True)(text, marginals=True).marginals
+        for path in ("runs/changed/1", "small")
+    )
+    assert of_folder == pytest.approx(of_run, abs=1e-5)
+
+
 @pytest.mark.slow
 def test_a_prepared_backbone_may_be_compiled(place, capsys):
     """Its hooks run in compiled layers as well: the same losses, and the same tags afterwards."""

@@ -116,7 +116,9 @@ def _text(addresses: Sequence[str]) -> list["Sentence"]:
 
 def _described(files: "TaggerFiles", options: Any, text: Sequence["Sentence"]) -> dict[str, Any]:
     """What the folder is made from."""
+    from ner_lightning.inference.tagger_files import ONNX
     from ner_lightning.runs.folder import run_of
+    from ner_lightning.system.digests import digest_of
     from ner_lightning.system.plain_settings import plain
 
     own = run_of(files.path)
@@ -128,6 +130,8 @@ def _described(files: "TaggerFiles", options: Any, text: Sequence["Sentence"]) -
     for name in sorted(files.state):
         digest.update(name.encode())
         digest.update(files.state[name].float().numpy().tobytes())
+    if files.form == ONNX:  # its weights are in the graph
+        digest.update(digest_of(files.path).encode())
     return {
         "teacher": {"run": options.teacher, **facts},
         "weights": digest.hexdigest(),

@@ -34,7 +34,8 @@ def load_group(options: argparse.Namespace) -> "TaggerGroup":
         overlaps=options.overlaps,
     )
     for run in options.run or [str(Path(options.runs) / "last")]:
-        name, _, address = run.rpartition("=")
+        # A path may have the sign, too.
+        name, _, address = ("", "", run) if Path(run).exists() else run.rpartition("=")
         group.add(address, name or None)
     return group
 

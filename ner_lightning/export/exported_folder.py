@@ -19,6 +19,7 @@ from ner_lightning.inference.engines.packages import require
 from ner_lightning.inference.engines.timing import measure_engines
 from ner_lightning.inference.loading import FORMAT, MANIFEST, find
 from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, MERGED, ONNX, ExportFormat, TaggerFiles
+from ner_lightning.model.tagger import Tagger
 from ner_lightning.runs.folder import run_of
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.plain_settings import plain
@@ -66,6 +67,7 @@ def export(
     # Adapters are merged in fp32; only the result is rounded. Weights are quantised as in training.
     dequantizes = merges and files.quantized
     tagger = files.build("cpu", bf16=files.bf16 and dequantizes, merge=merges, dequantize=dequantizes)
+    _check_prepared(tagger, format)
     manifest = _manifest(files, format, dtype, temperature, encoder.max_length)
     stage(f"Writing {output} ...")
     with _draft_of(folder) as draft:
@@ -149,6 +151,21 @@ def _check_format(files: TaggerFiles, format: ExportFormat, dtype: Precision) ->
         require("OpenVINO", "openvino", "openvino")
     if format == ADAPTER and not files.settings["freeze_backbone"]:
         raise UserError("the whole backbone was trained, so there is no adapter; use --format merged")
+
+
+def _check_prepared(tagger: Tagger, format: ExportFormat) -> None:
+    """Checks that what is written of a backbone can be prepared when it is loaded.
+
+    Raises:
+        UserError: `model.architecture.prepare` changed what is written, and would change it once more.
+    """
+    backbone = getattr(tagger.emitter, "backbone", None)
+    if format in (MERGED, OPENVINO) and backbone is not None and backbone.rewritten:
+        raise UserError(
+            "model.architecture.prepare changes the backbone's weights or configuration, so a folder of "
+            f"--format {format} would hold them changed, and loading it would change them again;\n"
+            "use --format adapter or onnx"
+        )
 
 
 def manifest_text(manifest: Mapping[str, Any]) -> str:

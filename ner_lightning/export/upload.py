@@ -1,8 +1,10 @@
 """Uploads a trained tagger to the Hugging Face Hub, as an exported folder."""
 
 import json
+import re
 import shlex
 import shutil
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -17,6 +19,11 @@ from ner_lightning.inference.tagger_files import ADAPTER, ExportFormat
 from ner_lightning.system.hub_errors import upload_errors_explained
 
 CARD = "README.md"
+# Weights, graphs and configurations that an exported folder may have.
+OURS = re.compile(
+    r"(model|adapter_model|head|tagger|openvino)[\w.-]*\.(safetensors|onnx|onnx_data|data|xml|bin|index\.json)"
+    r"|(adapter_)?config\.json"
+)
 
 
 def check_target(repo_id: str) -> None:
@@ -37,7 +44,14 @@ def check_target(repo_id: str) -> None:
 
 
 def upload(
-    path: Path, repo_id: str, format: ExportFormat, *, private: bool, temperature: float, trust: bool = False
+    path: Path,
+    repo_id: str,
+    format: ExportFormat,
+    *,
+    private: bool,
+    temperature: float,
+    backbone: str | None = None,
+    trust: bool = False,
 ) -> str:
     """Uploads a checkpoint, exported first, or an exported folder as it is.
 
@@ -47,6 +61,7 @@ def upload(
         format: the format to export a checkpoint in.
         private: whether a repository that is created is private.
         temperature: the one to write into the manifest.
+        backbone: where the checkpoint's backbone is now; None: where it was.
         trust: run code that the checkpoint names or that comes with its backbone.
 
     Returns:
@@ -62,7 +77,8 @@ def upload(
     scratch = Path(mkdtemp(prefix="ner-lightning-"))
     folder = scratch / repo_id.rpartition("/")[2]
     try:
-        export(str(path), folder, format=format, temperature=temperature, trust=trust)
+        source: Any = {"backbone": backbone, "trust": trust}
+        export(str(path), folder, format=format, temperature=temperature, **source)
         _check_adapter(_manifest(folder))
     except BaseException:
         shutil.rmtree(scratch)
@@ -98,7 +114,7 @@ def upload_folder(
     texts = {MANIFEST: manifest_text(manifest)}
     if (folder / CARD).is_file():
         texts[CARD] = (folder / CARD).read_text(encoding="utf-8").replace(HERE, repo_id)
-    operations = [CommitOperationAdd(name, text.encode()) for name, text in texts.items()]
+    operations: list[Any] = [CommitOperationAdd(name, text.encode()) for name, text in texts.items()]
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
@@ -109,8 +125,23 @@ def upload_folder(
     command += "" if temperature is None else f" --temperature {temperature:g}"
     with upload_errors_explained(repo_id, f"Nothing is lost; push the exported folder with `{command}`"):
         api.create_repo(repo_id, private=private, exist_ok=True)
+        operations += _deletions(api.list_repo_files(repo_id), {each.path_in_repo for each in operations})
         commit = api.create_commit(repo_id, operations, commit_message="Upload a tagger of ner-lightning")
     return str(commit.commit_url)
+
+
+def _deletions(there: Sequence[str], new: Collection[str]) -> list[Any]:
+    """What an earlier upload left that would be read beside the new files: of another format or sharding.
+
+    Args:
+        there: the files of the repository.
+        new: those that are uploaded.
+    """
+    from huggingface_hub import CommitOperationDelete
+
+    if MANIFEST not in there:
+        return []  # what is there is not ours
+    return [CommitOperationDelete(name) for name in there if name not in new and OURS.fullmatch(name)]
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -85,13 +85,17 @@ def _predicted_entities(tagger: NERTagger, sentences: Sequence[Sentence]) -> tup
     documents = [sentence.document for sentence in sentences]
     words = [sentence.words for sentence in sentences]
     for indices, emissions, mask in score(tagger.tagger, tagger.encoder, words, documents):
-        rows = decoder.entities(emissions, mask, decoder.decode(emissions, mask))
+        tags = decoder.decode(emissions, mask)
+        rows = decoder.entities(emissions, mask, tags)
         predicted = [(row, Span(*entity[:3])) for row, entities in enumerate(rows) for entity in entities]
         gold = [set(spans(sentences[index].tags or ())) for index in indices]
         correct += [span in gold[row] for row, span in predicted]
         half += [indices[row] % 2 for row, _ in predicted]
-        numbers = [(row, span.start, span.end, types.index(span.type)) for row, span in predicted]
-        where = torch.tensor(numbers, dtype=torch.long, device=emissions.device).reshape(-1, 4)
+        numbers = [
+            (row, span.start, span.end, types.index(span.type), int(tags[row, span.start]))
+            for row, span in predicted
+        ]
+        where = torch.tensor(numbers, dtype=torch.long, device=emissions.device).reshape(-1, 5)
         at_each = [decoder.span_probabilities(emissions, mask, where, value) for value in TEMPERATURES]
         probabilities.append(torch.stack(at_each).cpu())
     return torch.cat(probabilities, 1), torch.tensor(correct, dtype=torch.bool), torch.tensor(half).long()

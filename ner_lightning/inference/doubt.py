@@ -1,8 +1,7 @@
 """Chooses the texts that teach most when they are annotated: those about whose tags the model is in doubt."""
 
-import heapq
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple
 
 from ner_lightning.data.near_duplicates import near_duplicates
@@ -13,7 +12,7 @@ from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.result import Tagged
 from ner_lightning.system.progress import Throttle, stage
 
-SPARE = 4  # times as many texts are remembered as are wanted, since near-duplicates fall out
+SPARE = 4  # times as many texts are remembered as are wanted, until near-duplicates fall out
 
 
 class Doubtful(NamedTuple):
@@ -49,8 +48,7 @@ def most_doubtful(
     Raises:
         DataError: a record cannot be tagged, and `strict`.
     """
-    kept: list[tuple[float, int, Doubtful]] = []  # a heap with the least doubtful on top
-    order = itertools.count()
+    kept: list[Doubtful] = []
     records = texts = words = rejected = 0
     rejects = ""
     due = Throttle()
@@ -66,10 +64,9 @@ def most_doubtful(
             words += len(tagged.tags)
             if not tagged.tags:
                 continue
-            margin = _margin(tagged)
-            heapq.heappush(kept, (-margin, -next(order), Doubtful(margin, record, tagged)))
-            if len(kept) > SPARE * count:
-                heapq.heappop(kept)
+            kept.append(Doubtful(_margin(tagged), record, tagged))
+            if len(kept) >= 2 * SPARE * count:
+                kept = _ranked(kept, SPARE * count)
         records, texts, rejected = (
             records + len(block),
             texts + len(usable),
@@ -77,8 +74,7 @@ def most_doubtful(
         )
         if due():
             stage(f"{texts:,} texts, {words:,} words tagged")
-    ranked = [each for _, _, each in sorted(kept, key=lambda item: (-item[0], -item[1]))]
-    chosen = list(itertools.islice(_distinct(ranked), count))
+    chosen = _ranked(kept, count)
     entities = sum(len(each.tagged.entities) for each in chosen)
     return chosen, rejects, Totals(records, len(chosen), words, entities, rejected)
 
@@ -88,16 +84,22 @@ def _margin(tagged: Tagged) -> float:
     return paths[0][1] - paths[1][1] if len(paths) > 1 else float("inf")
 
 
+def _ranked(kept: list[Doubtful], count: int) -> list[Doubtful]:
+    """The most doubtful ones, those that came first before others, and of near-duplicates one."""
+    ranked = sorted(kept, key=lambda each: each.margin)
+    return list(itertools.islice(_distinct(ranked), count))
+
+
 def _distinct(ranked: list[Doubtful]) -> Iterator[Doubtful]:
-    """The first of each group of near-duplicates."""
+    """The first of each group of near-duplicates, and of short texts that are the same but for case."""
     group_of = {
         index: number
         for number, group in enumerate(near_duplicates([each.tagged.words for each in ranked]))
         for index in group
     }
-    seen = set()
+    seen: set[Hashable] = set()
     for index, each in enumerate(ranked):
-        group = group_of.get(index)
-        if group is None or group not in seen:
-            seen.add(group)
+        same = group_of.get(index, tuple(word.lower() for word in each.tagged.words))
+        if same not in seen:
+            seen.add(same)
             yield each

@@ -51,6 +51,7 @@ class NERTagger:
         self.selection = selection(min_score, overlaps, self.labels.types)
         self.path: Path | None = None
         self._trust = False  # whether code that comes with it may run
+        self._backbone: str | None = None  # where its run's backbone was said to be
 
     @classmethod
     def from_run(
@@ -82,7 +83,9 @@ class NERTagger:
         """
         chosen_device(device)  # which may not be there, before anything is read
         files = loading.find(run, Path(root), backbone=backbone, trust=trust_remote_code)
-        return cls.of_files(files, device, engine, min_score=min_score, overlaps=overlaps)
+        tagger = cls.of_files(files, device, engine, min_score=min_score, overlaps=overlaps)
+        tagger._backbone = backbone
+        return tagger
 
     @classmethod
     def from_pretrained(
@@ -145,9 +148,8 @@ class NERTagger:
 
         if self.path is None:
             raise UserError("push_to_hub uploads files; load the tagger with from_run or from_pretrained")
-        return upload(
-            self.path, repo_id, format, private=private, temperature=self.temperature, trust=self._trust
-        )
+        source: Any = {"backbone": self._backbone, "trust": self._trust}
+        return upload(self.path, repo_id, format, private=private, temperature=self.temperature, **source)
 
     @staticmethod
     def group(runs: Mapping[str, str] | Sequence[str], **options: Any) -> "TaggerGroup":

@@ -59,7 +59,7 @@ class Tagged:
 
     Attributes:
         document: the text and its words.
-        tags: one BIO2 tag per word.
+        tags: one BIO2 tag per word; of a tagger whose decoding is not constrained, as it decoded them.
         entities: the entities that these tags encode, in order of appearance.
         marginals: the probability of each tag at each word, None unless requested. *Shape:* (W, C)
         paths: the most probable tag sequences, best first, with their log-probabilities; None unless

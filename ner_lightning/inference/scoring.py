@@ -95,9 +95,13 @@ def wanted_of(options: CallOptions, types: Sequence[str], default: Selection | N
         default: the tagger's own selection.
 
     Raises:
+        TypeError: there is no such option.
         UserError: a probability is outside its range, or a type is unknown.
         ValueError: `n_best` is below 0.
     """
+    if unknown := options.keys() - CallOptions.__annotations__:
+        known = ", ".join(CallOptions.__annotations__)
+        raise TypeError(f"there is no option {', '.join(sorted(unknown))}; there are {known}")
     n_best = options.get("n_best", 0)
     if n_best < 0:
         raise ValueError(f"expected n_best to be at least 0, got {n_best}")

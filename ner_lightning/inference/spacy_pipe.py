@@ -60,11 +60,13 @@ class Pipe:
 
 
 def _with_entities(doc: Doc, tagged: Tagged) -> Doc:
-    spans = []
-    for entity in tagged.entities:
+    scores: dict[Span, float] = {}
+    # The most probable first: of entities that come to have the same tokens, spaCy keeps the first.
+    for entity in sorted(tagged.entities, key=lambda entity: -entity.score):
         span = doc.char_span(entity.start, entity.end, label=entity.label, alignment_mode="expand")
         if span is not None:
-            span._.set(SCORE, entity.score)
-            spans.append(span)
-    doc.ents = tuple(filter_spans(spans))
+            scores.setdefault(span, entity.score)
+    doc.ents = tuple(filter_spans(scores))
+    for span in doc.ents:
+        span._.set(SCORE, scores[span])
     return doc

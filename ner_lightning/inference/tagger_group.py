@@ -122,7 +122,13 @@ class TaggerGroup(Mapping[str, NERTagger]):
                 self._shared.remove(shared)
 
     def __call__(self, texts: Sequence[str], name: str, **options: Unpack[CallOptions]) -> list[Tagged]:
-        """Tags texts with one of the taggers; options as of `NERTagger`."""
+        """Tags texts with one of the taggers; options as of `NERTagger`.
+
+        Raises:
+            TypeError: `texts` is a single text.
+        """
+        if isinstance(texts, str):  # its letters would be taken for texts
+            raise TypeError("expected a list of texts, got one; put it into a list, or use group[name](text)")
         return self.tag([(name, text) for text in texts], **options)
 
     def tag(self, items: Sequence[tuple[str, str]], **options: Unpack[CallOptions]) -> list[Tagged]:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from ner_lightning.data.positions import positions
@@ -34,6 +35,8 @@ class Backbone(nn.Module):
         layers: its stack of transformer layers, found by structure.
         final_norm: what runs after the last layer: a norm in most, nothing in some. `verify_attention`
             finds it by running the backbone, since names do not tell.
+        rewritten: whether `model.architecture.prepare` changed its weights or its configuration, so that
+            what is saved of it must not be prepared again.
         mask_form: how it is told about padding; None until `verify_attention` has found a form that works.
     """
 
@@ -44,6 +47,7 @@ class Backbone(nn.Module):
         self.model = model
         self.bf16 = bf16
         self.pretrained = pretrained
+        self.rewritten = False
         self.mask_form: MaskForm | None = None
         # Tuples, since modules that are attributes themselves would be in the state dict twice.
         self._layers = (find_layers(model),)
@@ -143,6 +147,15 @@ def find_layers(model: nn.Module) -> nn.ModuleList:
     """The stack of transformer layers: the longest list of modules in the model."""
     stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     return max(stacks, key=len, default=nn.ModuleList())
+
+
+def saved_parts(model: Any) -> Any:
+    """What is saved of a model: its configuration, and a sum over each of its tensors."""
+    sums = {
+        name: (tuple(tensor.shape), float(tensor.sum(dtype=torch.float64)))
+        for name, tensor in model.state_dict().items()
+    }
+    return model.config.to_dict(), sums
 
 
 def fingerprint(pretrained: Pretrained) -> str:

@@ -10,7 +10,7 @@ from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.model.adapters import adapt, add_adapter
 from ner_lightning.model.attention import verify_attention
-from ner_lightning.model.backbone import Backbone
+from ner_lightning.model.backbone import Backbone, saved_parts
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.emitter import BackboneEmitter, EnsembleEmitter
 from ner_lightning.model.joined_products import join_products
@@ -200,7 +200,9 @@ def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, 
         stage(f"Weights in {settings.quantization} are slow on a CPU; an exported tagger has none.")
     prepare = settings.architecture.prepare
     if prepare is not None:
+        before = saved_parts(backbone.model)
         backbone = Backbone(prepare(backbone.model), bf16=target.bf16, pretrained=pretrained)
+        backbone.rewritten = saved_parts(backbone.model) != before
     # Autocast would convert weights in fp32 anew for each of the check's passes.
     backbone.bf16 = target.bf16 and not mergeable
     set_up(backbone, settings, packed=target.packed, adapted=not shared)

@@ -127,14 +127,15 @@ class Decoder(nn.Module):
         Args:
             emissions: *Shape:* (B, W, C)
             mask: *Shape:* (B, W)
-            indices: row, first word, one past the last word, and entity type. *Shape:* (S, 4), long
+            indices: row, first word, one past the last word, and entity type; where decoding is not
+                constrained, also the first word's tag, which may be I-. *Shape:* (S, 4) or (S, 5), long
             temperature: what scores are divided by; None takes the decoder's own.
 
         Returns:
             *Shape:* (S,)
         """
-        sentence, start, end, kind = indices.unbind(1)
-        begin, inner = 1 + 2 * kind, 2 + 2 * kind
+        sentence, start, end, kind, *first = indices.unbind(1)
+        begin, inner = first[0] if first else 1 + 2 * kind, 2 + 2 * kind
         temperature = self.temperature if temperature is None else temperature
         if self.crf is not None:
             segments = Segments(sentence, start, end, begin, inner, inner)
@@ -181,18 +182,15 @@ class Decoder(nn.Module):
         Returns:
             a list for each sentence, in order of appearance.
         """
-        lengths = mask.sum(1).tolist()
+        lengths, ids = mask.sum(1).tolist(), tags.tolist()
         predicted = [
             (row, span)
-            for row, (ids, length) in enumerate(zip(tags.tolist(), lengths, strict=True))
-            for span in spans(self.labels.decode(ids[:length]))
+            for row, length in enumerate(lengths)
+            for span in spans(self.labels.decode(ids[row][:length]))
         ]
         kinds = {name: number for number, name in enumerate(self.labels.types)}
-        indices = torch.tensor(
-            [(row, s.start, s.end, kinds[s.type]) for row, s in predicted],
-            dtype=torch.long,
-            device=emissions.device,
-        ).reshape(-1, 4)
+        found = [(row, s.start, s.end, kinds[s.type], ids[row][s.start]) for row, s in predicted]
+        indices = torch.tensor(found, dtype=torch.long, device=emissions.device).reshape(-1, 5)
         probabilities = self.span_probabilities(emissions, mask, indices).tolist()
         entities: list[list[EntitySpan]] = [[] for _ in lengths]
         for (row, span), probability in zip(predicted, probabilities, strict=True):

@@ -5,14 +5,19 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
 import torch
 import yaml
+from untrained import write_checkpoint
 
+from ner_lightning.commands.distill import _described
 from ner_lightning.commands.main import main
 from ner_lightning.data.teacher import read_teacher
+from ner_lightning.export.exported_folder import export
+from ner_lightning.inference.loading import find
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
@@ -186,6 +191,21 @@ def test_a_student_of_another_family_and_tokenizer(here):
 def test_an_exported_folder_teaches(here, form):
     assert main(["export", "runs/a/1", "--output", "out", "--format", form]) == 0
     assert distill("--trainer.max_epochs", "1", teacher="out") == 0
+
+
+def test_what_a_graph_says_is_not_what_another_says(llama, tmp_path):
+    """A softmax tagger's ONNX folder has all its weights in the graph."""
+    described = []
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        path = write_checkpoint(tmp_path / str(number), llama, use_crf=False)
+        held = torch.load(path, weights_only=True)
+        held["state_dict"] = {name: value * number for name, value in held["state_dict"].items()}
+        torch.save(held, path)
+        export(str(path), tmp_path / f"out{number}", format="onnx")
+        options = SimpleNamespace(teacher="t", temperature=1.0, text=())
+        described.append(_described(find(str(tmp_path / f"out{number}"), tmp_path), options, ()))
+    assert described[0]["weights"] != described[1]["weights"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """`predict RUN RUN`: each text by each tagger."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -41,6 +43,13 @@ def test_each_text_is_tagged_by_each(runs, capsys):
         spans = [[(e["start"], e["end"], e["label"]) for e in each] for each in mine]
         assert spans == [[(e.start, e.end, e.label) for e in tagged.entities] for tagged in alone]
         assert any(spans)
+
+
+def test_the_path_of_a_run_may_have_an_equals_sign(runs, capsys):
+    Path("lr=1e-4").mkdir()
+    shutil.copy(runs[0], "lr=1e-4/a.ckpt")
+    assert main(["predict", "lr=1e-4/a.ckpt", f"b={runs[1]}", "--text", TEXTS[0]]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()][1] == "b"
 
 
 def test_names_are_given_before_runs(runs, capsys):

@@ -300,6 +300,8 @@ def test_calibration_finds_the_temperature_that_the_tags_were_drawn_at(llama):
 def test_what_cannot_be_calibrated_by(tagger):
     with pytest.raises(UserError, match="gold tags"):
         calibration.calibrate(tagger, [Sentence(("Vera",), None, 0)])
+    with pytest.raises(UserError, match=r"needs every tag, and 1 are unknown"):
+        calibration.calibrate(tagger, [Sentence(("Vera", "left"), ("B-PER", "?"), 0)])
     with pytest.raises(UserError, match="too few entities"):
         calibration.calibrate(tagger, [])
     for value in (0, -1, math.inf, math.nan):

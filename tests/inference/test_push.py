@@ -1,6 +1,7 @@
 """A trained tagger is uploaded to the Hub by huggingface_hub's own requests, and loaded from there."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from untrained import write_checkpoint
 from ner_lightning.commands.main import main
 from ner_lightning.errors import UserError
 from ner_lightning.export.exported_folder import export
+from ner_lightning.export.upload import _deletions
 from ner_lightning.inference.ner_tagger import NERTagger
 
 TEXTS = ["Vera Holt left Lima.", "Okoro won."]
@@ -35,7 +37,8 @@ for line in sys.stdin:
             if "main" in call:
                 said = main(call["main"])
             elif "push" in call:
-                tagger = NERTagger.from_run(call.pop("run"), device="cpu")
+                backbone = call.pop("backbone", None)
+                tagger = NERTagger.from_run(call.pop("run"), device="cpu", backbone=backbone)
                 tagger.temperature = call.pop("temperature")
                 said = tagger.push_to_hub(call.pop("push"), **call)
             else:
@@ -135,6 +138,51 @@ def test_adapters_stay_small_and_find_their_backbone_on_the_hub(client, run, lla
     card = huggingface_hub.ModelCard(files["README.md"].decode()).data
     assert card.base_model == "lab/llama"
     assert card.base_model_relation == "adapter"
+
+
+def test_another_format_takes_the_place_of_the_first(client, run, llama, tmp_path):
+    hub, name = client.hub, "lab/both"
+    commit = hub.add_repo("models", "lab/base", {f.name: f.read_bytes() for f in llama.iterdir()})
+    held = torch.load(run)
+    held["config"]["model"]["backbone"] = "lab/base"
+    held["backbone"] = {"name": "lab/base", "weights": f"commit:{commit}"}
+    torch.save(held, tmp_path / "there.ckpt")
+    tags = [list(each.tags) for each in NERTagger.from_run(str(run))(TEXTS)]
+    for format, weights in (("adapter", "adapter_model"), ("merged", "model"), ("adapter", "adapter_model")):
+        words = [
+            "export",
+            "there.ckpt",
+            "--format",
+            format,
+            "--output",
+            f"{format}-{weights}",
+            "--push",
+            name,
+        ]
+        shutil.rmtree(tmp_path / f"{format}-{weights}", ignore_errors=True)
+        assert client(tmp_path, main=words)[0] == 0
+        assert client(tmp_path, load=name)[0] == [1, tags]
+        kept = {file for file in hub.files("models", name) if file.endswith(".safetensors")}
+        assert kept == {f"{weights}.safetensors", "tagger.safetensors"}
+        hub.add_repo("models", name, hub.files("models", name) | {"eval_results.json": b"{}"})
+    assert hub.files("models", name)["eval_results.json"] == b"{}"  # what others added stays
+
+
+def test_files_that_are_not_ours_are_left_alone():
+    there = ["config.json", "model.safetensors", "README.md"]
+    assert _deletions(there, {"ner_lightning.json"}) == []
+    (first, second) = _deletions([*there, "ner_lightning.json"], {"ner_lightning.json", "README.md"})
+    assert [first.path_in_repo, second.path_in_repo] == there[:2]
+
+
+def test_a_run_whose_backbone_was_moved_is_pushed(client, run, llama, tmp_path):
+    held = torch.load(run)
+    held["config"]["model"]["backbone"] = "gone/llama"
+    held["backbone"]["name"] = held["backbone"]["folder"] = str(tmp_path / "gone/llama")
+    torch.save(held, tmp_path / "moved.ckpt")
+    call = {"run": str(tmp_path / "moved.ckpt"), "backbone": str(llama), "temperature": 1}
+    said, _ = client(tmp_path, push="lab/moved", **call)
+    assert said.startswith(f"{client.hub.url}/lab/moved/commit/")
 
 
 REFUSED = {

@@ -35,8 +35,8 @@ class Fixed:
         if isinstance(texts, list):
             return [self(text) for text in texts]
         entities = [
-            Entity(word, label, at, at + len(word), 0, 1, 0.5)
-            for word, label in self.finds
+            Entity(word, label, at, at + len(word), 0, 1, *(score or (0.5,)))
+            for word, label, *score in self.finds
             if (at := texts.find(word)) >= 0
         ]
         return Tagged(from_text(texts), (), tuple(entities))
@@ -54,6 +54,15 @@ def test_entities_are_set():
     # An entity that ends inside a token gets the whole token.
     assert found(pipe(nlp("The LimaHolt case"))) == [("LimaHolt", "LOC", 0.5)]
     assert not pipe(nlp("")).ents
+
+
+def test_a_score_is_that_of_the_entity_that_is_kept():
+    nlp, pipe = (
+        spacy.blank("en"),
+        Pipe(Fixed(("Vera", "LOC", 0.2), ("Holt", "PER", 0.7), ("Lima", "PER", 0.3))),
+    )
+    assert found(pipe(nlp("VeraHolt left"))) == [("VeraHolt", "PER", 0.7)]
+    assert found(pipe(nlp("VeraLima left"))) == [("VeraLima", "PER", 0.3)]
 
 
 def test_entities_that_come_to_share_a_token_are_thinned():

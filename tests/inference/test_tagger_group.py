@@ -180,6 +180,12 @@ def test_options_are_those_of_a_tagger(runs):
         assert found.marginals == pytest.approx(alone.marginals, abs=1e-5)
         assert len(found.paths) == len(alone.paths)
     assert group.tag([]) == []
+    with pytest.raises(TypeError, match=r"no option min_scores, n_bset; there are marginals, n_best"):
+        group.tag([("a", "x")], n_bset=4, min_scores=0.1)
+    with pytest.raises(TypeError, match="no option n_bset"):
+        list(group["a"].stream(["x"], n_bset=4))
+    with pytest.raises(TypeError, match="expected a list of texts, got one"):
+        group(TEXTS[0], "a")
     with pytest.raises(KeyError):
         group.tag([("nobody", "text")])
 

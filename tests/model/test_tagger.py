@@ -387,6 +387,29 @@ def test_softmax_decoding_is_legal_and_best_among_legal(llama):
     assert free.decoder.decode(emissions, batch.mask)[0].tolist() == emissions[0].argmax(-1).tolist()
 
 
+@pytest.mark.parametrize("use_crf", [True, False])
+def test_an_entity_that_begins_with_an_inside_tag_has_its_own_probability(llama, use_crf):
+    batch = batch_of(llama, [(["Vera", "Holt", "left"], ["O"] * 3)])
+    free = build(llama, use_crf=use_crf, constrained=False).eval()
+    emissions = torch.zeros(1, 3, len(LABELS))
+    emissions[0, 0, 2] = emissions[0, 1, 2] = 3.0  # I- twice
+    tags = free.decoder.decode(emissions, batch.mask)
+    assert tags[0, :2].tolist() == [2, 2]
+    ((entity, *_),) = free.decoder.entities(emissions, batch.mask, tags)
+    assert (entity.start, entity.end) == (0, 2)
+    if use_crf:
+        paths = list(itertools.product(range(len(LABELS)), repeat=3))
+        likelihoods = [
+            free.decoder.crf.log_likelihood(emissions, torch.tensor([p]), batch.mask) for p in paths
+        ]
+        chosen = [value for p, value in zip(paths, likelihoods, strict=True) if p[:2] == (2, 2) and p[2] != 2]
+        expected = torch.cat(chosen).exp().sum().detach()
+    else:
+        probabilities = torch.softmax(emissions, -1)
+        expected = probabilities[0, 0, 2] * probabilities[0, 1, 2]
+    assert entity.probability == pytest.approx(float(expected), rel=1e-4)
+
+
 def test_probability_of_an_entity(llama):
     batch = batch_of(llama, [(["Vera", "Holt", "left"], ["O"] * 3), (["Lima"], ["O"])])
     soft = build(llama, use_crf=False, constrained=False).eval()

@@ -75,6 +75,18 @@ def test_the_most_doubtful_texts_come_first_and_near_duplicates_once(tagger):
     assert values[0] == min(margins.values())
 
 
+@pytest.mark.parametrize("count", [2, 4, 10])
+def test_repeated_lines_do_not_push_out_others(tagger, count):
+    others = list(taggers.texts())[:4]
+    Path("in.txt").write_text(
+        "\n".join(["Nobody left."] * 40 + others + ["Nobody left."] * 40) + "\n", encoding="utf-8"
+    )
+    words = ["predict", "--input", "in.txt", "--output", "out.jsonl", "--doubtful_first", str(count)]
+    assert main(words) == 0
+    chosen = [json.loads(line)["text"] for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(chosen) == len(set(chosen)) == min(count, 5)
+
+
 def test_texts_that_cannot_be_tagged_are_noted_beside_the_doubtful_ones(tagger):
     Path("in.txt").write_bytes("\n".join(TEXTS).encode() + b"\nJos\xe9\n")
     assert main(["predict", "--input", "in.txt", "--output", "out.jsonl", "--doubtful_first", "2"]) == 0
