@@ -63,9 +63,8 @@ def export(
     files = find(run, root, backbone=backbone, trust=trust)
     _check_format(files, format, dtype)
     encoder = files.encoder(whole=True)
-    merges = format != ADAPTER
     # Adapters are merged in fp32; only the result is rounded. Weights are quantised as in training.
-    dequantizes = merges and files.quantized
+    dequantizes = (merges := format != ADAPTER) and files.quantized
     tagger = files.build("cpu", bf16=files.bf16 and dequantizes, merge=merges, dequantize=dequantizes)
     _check_prepared(tagger, format)
     manifest = _manifest(files, format, dtype, temperature, encoder.max_length)

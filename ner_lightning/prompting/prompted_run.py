@@ -5,7 +5,6 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +176,7 @@ class Baseline:
         metric = EntityF1(labels.types)
         rows: list[dict[str, Any]] = []
         readings, counts = [], {}
-        lenient = partial(read_answer, templated=self.model.has_template)
-        read: Callable[..., Reading] = read_lines if self.settings.constrained else lenient
+        read: Callable[..., Reading] = read_lines if self.settings.constrained else self._read
         for index in self.indices:
             sentence, answer = self.sentences[index], answers[index]
             reading = read(answer.text, sentence.words, types, ended=answer.ended)
@@ -223,6 +221,9 @@ class Baseline:
         vocabulary = Vocabulary.of(self.model.tokenizer)
         types, ends = self.data.types, self.model.ends
         return [AnswerForm(vocabulary, self.sentences[index].words, types, ends) for index in indices]
+
+    def _read(self, text: str, words: Sequence[str], types: Sequence[str], *, ended: bool) -> Reading:
+        return read_answer(text, words, types, ended=ended, templated=self.model.has_template)
 
     def _file(self, run: Run) -> Path:
         return run.path / f"answers.{self.settings.split}.jsonl"
