@@ -1,4 +1,4 @@
-"""Errors of a full or write-protected disk, in one to three lines that say what to do."""
+"""Errors of a full or write-protected disk, and of impossible names, in lines that say what to do."""
 
 import errno
 import os
@@ -12,6 +12,7 @@ from ner_lightning.training.launch import RUN_VARIABLE
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ALMOST_NONE = 2**20  # bytes
+SHOWN = 60  # characters of a name
 LOCKED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -23,7 +24,7 @@ def explain_disk_error(error: BaseException, command: str) -> UserError | None:
         command: the command that met it.
 
     Returns:
-        An error whose message has one to three lines; None if no disk was full or locked.
+        An error whose message has one to three lines; None if it is of another kind.
     """
     if not isinstance(error, OSError):
         return None
@@ -35,6 +36,9 @@ def explain_disk_error(error: BaseException, command: str) -> UserError | None:
         return UserError(
             f"{file}: {(error.strerror or '').lower()}; fix its permissions, or name another file"
         )
+    if error.errno == errno.ENAMETOOLONG:  # at which even `Path.exists` raises
+        shown = f"{str(file)[:SHOWN]}..."
+        return UserError(f"{shown!r} is longer than a name of a file can be; predict takes a text as --text")
     return None
 
 

@@ -1,5 +1,6 @@
 """Several taggers in one service: which one answers a request, and routes that add and remove them."""
 
+import errno
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -85,6 +86,10 @@ def add_routes(app: FastAPI, taggers: ServedTaggers) -> None:
             added = await app.state.batcher.call(partial(taggers.group.add, new.run, new.name))
         except UserError as error:
             raise HTTPException(422, str(error).partition("\n")[0][:500]) from None
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise HTTPException(422, "run is longer than a name of a file can be") from None
         return ListedTagger(name=new.name, labels=list(added.labels.types))
 
     @app.delete("/taggers/{name:path}", status_code=204)

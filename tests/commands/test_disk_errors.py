@@ -134,6 +134,27 @@ def test_the_destination_of_a_copy_is_what_is_full(number):
     assert "no space is left for " in str(explain_disk_error(OSError(number, ""), "fit"))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "{}", "--text", "x"],
+        ["predict", "--input", "{}"],
+        ["test", "{}"],
+        ["fit", "--config", "{}"],
+        ["fit", "--config", "quickstart", "--data.dataset", "{}"],
+        ["report", "{}"],
+        ["data", "check", "{}"],
+    ],
+)
+def test_a_text_in_the_place_of_a_name(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    text = "Vera Holt left Lima. " * 20
+    assert main([word.format(text) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert "is longer than a name of a file can be; predict takes a text as --text" in error
+    assert error.count("\n") <= 3
+
+
 def test_other_errors_are_bugs():
     assert explain_disk_error(OSError(errno.EIO, "broken"), "fit") is None
     assert explain_disk_error(PermissionError(errno.EACCES, "no"), "fit") is None  # of no file: a bug of ours
