@@ -55,8 +55,12 @@ def test_train_and_evaluate(folder, overrides, capsys):
     assert "recipe/1" in page.read_text(encoding="utf-8")
     page.unlink()
     assert run.report(text=False).is_file()
-    few = evaluate(split="valid", overrides={"data.limits.valid": 1})  # of the last run
-    assert few["val/by_type"]["MISC"]["gold"] < run.metrics["val/by_type"]["MISC"]["gold"]
+    other = evaluate(overrides={"data.test": overrides["data.dataset"] / "valid.txt"})  # of the last run
+    assert {name: row["gold"] for name, row in other["test/by_type"].items()} == {
+        name: row["gold"] for name, row in run.metrics["val/by_type"].items()
+    }
+    with pytest.raises(UserError, match="not what this run was validated on"):
+        evaluate(split="valid", overrides={"data.limits.valid": 1})
 
 
 def test_overlays_and_values_of_all_kinds(folder, overrides):
