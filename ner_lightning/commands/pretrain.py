@@ -57,7 +57,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
                 "leave it out of a pretraining: --data.encoding.repeats 0"
             )
         if folder is not None:
-            _check_data(folder, recipe)
+            _check_same(folder, recipe)
         ratio = MASK_RATIO if options.mask_ratio is None else options.mask_ratio
         asked = {"mask_ratio": ratio, "text": _add_texts(recipe, options.text or (), folder)}
         folder = join_run(folder, Path(options.runs), f"{recipe.config.name}-pretrained")
@@ -77,11 +77,19 @@ def _resumed(options: argparse.Namespace) -> "Run":
     return folder
 
 
-def _check_data(folder: "Run", recipe: "RecipeCLI") -> None:
-    """Refuses other training data than a resumed run has learned from; tells of other validation data."""
-    from ner_lightning.commands.recipe import check_same_split, same_split
-    from ner_lightning.system.console import say
+def _check_same(folder: "Run", recipe: "RecipeCLI") -> None:
+    """Refuses other settings or training data than those of a resumed run; tells of other validation data."""
+    import yaml
 
+    from ner_lightning.commands.config_files import read_config
+    from ner_lightning.commands.recipe import check_same_split, same_split
+    from ner_lightning.runs.folder import RECIPE
+    from ner_lightning.system.console import say
+    from ner_lightning.training.resuming import check_settings
+
+    begun, now = read_config(folder.path / RECIPE), yaml.safe_load(recipe.text())
+    anew = "`ner-lightning pretrain --config FILE` without --run"
+    check_settings({"config": begun}, now, training=True, anew=anew)
     check_same_split(folder, recipe.datamodule, "train")
     if not same_split(folder, recipe.datamodule, "valid"):
         say(

@@ -27,6 +27,7 @@ FIXED = {
     ],
 }
 SPLITS = ("train", "valid")
+ANEW = "`ner-lightning fit --config FILE` without a checkpoint"
 SHOWN = 12  # characters of a fingerprint
 
 
@@ -47,13 +48,16 @@ def check_trainable(about: Mapping[str, Any]) -> None:
         )
 
 
-def check_settings(checkpoint: Mapping[str, Any], given: Mapping[str, Any], *, training: bool) -> None:
+def check_settings(
+    checkpoint: Mapping[str, Any], given: Mapping[str, Any], *, training: bool, anew: str = ANEW
+) -> None:
     """Compares the settings that a checkpoint was trained with with those at hand.
 
     Args:
         checkpoint: with its `config`, as plain values.
         given: the configuration at hand.
         training: whether it is to be trained further.
+        anew: how to train from the beginning.
 
     Raises:
         UserError: a setting differs that decides what the weights mean.
@@ -72,7 +76,7 @@ def check_settings(checkpoint: Mapping[str, Any], given: Mapping[str, Any], *, t
             )
             raise UserError(
                 f"{key} is {new}, but the checkpoint was trained with {old}: {why}.\n"
-                f"Leave it at {old}, or train anew: `ner-lightning fit --config FILE` without a checkpoint."
+                f"Leave it at {old}, or train anew: {anew}."
             )
 
 

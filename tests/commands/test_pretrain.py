@@ -210,6 +210,11 @@ def changed(file):
     Path(file).write_text(Path(file).read_text(encoding="utf-8").replace("Lima", "Peru"), encoding="utf-8")
 
 
+def other_weights():
+    torch.manual_seed(1)
+    LlamaForCausalLM(tiny.llama_config()).save_pretrained("model")
+
+
 @pytest.mark.parametrize(
     ("change", "words", "message"),
     [
@@ -217,6 +222,13 @@ def changed(file):
         (lambda: None, ["--data.train", "data/valid.txt"], "the train split (data/valid.txt) is not the one"),
         (lambda: None, ["--data.limits.train", "3"], "the train split (data/train.txt) is not the one"),
         (lambda: changed("notes.txt"), [], "the text notes.txt is not the one"),
+        (
+            lambda: None,
+            ["--data.files.empty_words", "skip"],
+            "data.files.empty_words is skip, but the checkpoint",
+        ),
+        (lambda: None, ["--model.optimizer.lr", "0.1"], "model.optimizer.lr is 0.1, but the checkpoint was"),
+        (other_weights, [], "model is not the same (sha256"),
         (lambda: None, ["--mask_ratio", "0.25"], "--run resumes with the run's own --mask_ratio"),
     ],
 )

@@ -1,5 +1,6 @@
 """Pretraining: the LightningModule that trains a backbone to predict masked words of a recipe's text."""
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -8,7 +9,9 @@ from torch import Tensor
 from ner_lightning.data.batching import Batch
 from ner_lightning.data.pretrained import locate
 from ner_lightning.metrics.float64 import has_float64
+from ner_lightning.model.backbone import fingerprint
 from ner_lightning.model.build import Target
+from ner_lightning.model.checkpoint import check_backbone
 from ner_lightning.model.masked_lm import MaskedWords
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.training.optim import Optimizer, decayed
@@ -35,6 +38,11 @@ class Pretraining(Steps):
         self.masked: MaskedWords | None = None
         self._sums = torch.zeros(2, dtype=torch.float64)  # of an evaluation: cross-entropy, sub-tokens
         self._generator = torch.Generator()
+
+    @cached_property
+    def weights_id(self) -> str:
+        """The fingerprint of the backbone's weights, for which its files are read."""
+        return fingerprint(self.pretrained)
 
     @property
     def built(self) -> MaskedWords:
@@ -84,5 +92,12 @@ class Pretraining(Steps):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds random states, and what every checkpoint of ours names."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["backbone"] = {"name": self.settings.backbone, "revision": self.settings.revision}
+        names = {"name": self.settings.backbone, "revision": self.settings.revision}
+        checkpoint["backbone"] = names | {"weights": self.weights_id}
         checkpoint["config"] = {}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Checks that it goes on from the same backbone."""
+        super().on_load_checkpoint(checkpoint)
+        if "weights" in checkpoint["backbone"]:  # since that is kept
+            check_backbone(checkpoint["backbone"], self.settings.backbone, self.weights_id)
