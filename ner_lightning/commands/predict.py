@@ -181,6 +181,11 @@ def _output(options: argparse.Namespace, files: list[Path], remote: "list[Stamp]
     check_overwriting(local_place(options.upload) if options.upload else path, rejects, calibration)
     if path is None or is_written_through(path):
         return DirectOutput(path, rejects)
+    if options.calibrate == STANDARD_OUTPUT:  # the same sign stands for standard input
+        raise UserError(
+            f"--calibrate - reads standard input, so a stopped command could not be resumed with the same "
+            f"temperature; name a file, or write --output - > {path}"
+        )
     from ner_lightning.inference.bulk import request
 
     model = Path(options.run).expanduser() if options.run else Path(options.runs) / "last"

@@ -161,6 +161,10 @@ OPTIONS = {
         "--min_score has no effect here: there is no --input",
     ),
     "two temperatures": (["--temperature", "2", "--calibrate", "x"], "leave out --temperature"),
+    "a temperature that cannot be found again": (
+        ["--calibrate", "-", "--input", "w.jsonl", "--output", "x.jsonl"],
+        "--calibrate - reads standard input, so a stopped command could not be resumed",
+    ),
     "no file to calibrate by": (["--calibrate", "x.conll"], "x.conll: cannot be read"),
     "no such folder": (["--text", "Vera", "--output", "no/x.jsonl"], "there is no folder no"),
     "no such run": (["no", "--text", "Vera"], "no run folder or checkpoint no"),
