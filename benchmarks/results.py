@@ -240,6 +240,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "distillation_sample": cells("distillation", "quickstart"),
     "distillation_few": cells("distillation", "start"),
     "quickstart_seeds": cells("recipe seeds", "quickstart"),
+    "levers": cells("lever", "own_data"),
     "calibration": bench("calibration"),
     "data": bench("data"),
     "audit": bench("audit"),
