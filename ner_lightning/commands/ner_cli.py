@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from ner_lightning.commands.config_files import config_files
 from ner_lightning.commands.parser_errors import user_errors
 from ner_lightning.commands.preflight import check_config
-from ner_lightning.commands.recipe import COMMON, add_options, plain
+from ner_lightning.commands.recipe import COMMON, add_options, plain, settle_seed
 from ner_lightning.commands.sandbox import keep_profile, sandbox_outputs
 from ner_lightning.commands.start import Start, join_run
 from ner_lightning.commands.trainer_options import check_monitors, check_trainer, class_specs, explain_missing
@@ -34,7 +34,7 @@ from ner_lightning.training.loggers.metrics_table import TableLogger
 from ner_lightning.training.loggers.wandb import prepare_wandb
 from ner_lightning.training.loggers.wandb_dashboard import Dashboard
 from ner_lightning.training.module import NERModule
-from ner_lightning.training.resuming import check_data, check_settings, check_validated
+from ner_lightning.training.resuming import check_data, check_settings, check_tested, check_validated
 
 
 class NERCLI(LightningCLI):
@@ -88,6 +88,7 @@ class NERCLI(LightningCLI):
         with user_errors(self._subcommand_parsers[self.words[0]]):
             super().parse_arguments(parser, args)
         self.config = plain(self.config)
+        settle_seed(self.config[self.words[0]])
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: a checkpoint's settings were already given before the user's own, which win."""
@@ -129,7 +130,7 @@ class NERCLI(LightningCLI):
         self._check_checkpoint(config)
         bar = sys.stderr.isatty() and trainer.enable_progress_bar is not False
         live = bar and self.subcommand == "fit" and sys.stdout.isatty()  # a fit's own moving view
-        table = TableLogger(folder)
+        table = TableLogger(folder, fits=self.subcommand == "fit")
         callbacks = [*_as_list(trainer.callbacks), *self._callbacks(table, config, text, bar=bar, live=live)]
         if bar and not live:
             callbacks.append(PassingBar())
@@ -176,6 +177,8 @@ class NERCLI(LightningCLI):
             say(warning)
         if self.subcommand == "validate" and self.start.run is not None:
             check_validated(self.start.trained, self.datamodule)
+        if self.subcommand == "test" and (warning := check_tested(self.start.trained, self.datamodule)):
+            say(warning)
 
     def _resolved(self) -> tuple[dict[str, Any], str]:
         """The whole configuration, entity types included, as plain values and as YAML."""

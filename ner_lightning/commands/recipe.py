@@ -20,6 +20,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import RECIPE, Run
 from ner_lightning.system.ranges import PositiveInt, Seed, check
 from ner_lightning.training.datamodule import CoNLLDataModule
+from ner_lightning.training.launch import drawn_seed
 from ner_lightning.training.loggers.logged_text import LogText
 from ner_lightning.training.module import NERModule
 
@@ -79,6 +80,7 @@ class RecipeCLI(LightningCLI):
         with user_errors(parser):
             super().parse_arguments(parser, args)
         self.config = plain(self.config)
+        settle_seed(self.config)
 
     def instantiate_classes(self) -> None:
         """Makes the data module and the settings of the model, but no trainer."""
@@ -224,6 +226,12 @@ def quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+def settle_seed(config: Any) -> None:
+    """Replaces `seed_everything: true` by a number that is drawn."""
+    if config.seed_everything is True:
+        config.seed_everything = config.data.seed = drawn_seed()
 
 
 def _data_seed(seed: bool | int) -> int:

@@ -83,6 +83,8 @@ def _cells(
     for seed in seeds:
         if not isinstance(seed, int):
             raise UserError(f"{where}: seed {seed!r} is not a whole number")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"{where}: a seed is named twice in {seeds}, and would count as two runs")
     text = tuple(map(str, own["text"]))
     return [Cell(name, seed, configs, settings, teacher, text) for seed in seeds]
 

@@ -1,6 +1,7 @@
 """Launch: ranks that torchrun or srun started, a trainer that uses them all, and an isolated process."""
 
 import os
+import random
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ner_lightning.errors import UserError
+from ner_lightning.system.progress import stage
 from ner_lightning.training.ranks import is_first
 
 RUN_VARIABLE = "NER_LIGHTNING_RUN"  # names the run folder in the environment of ranks that a fit starts
@@ -141,3 +143,17 @@ def isolated() -> Iterator[None]:
             for number, handler in handlers.items():
                 if handler is not None and signal.getsignal(number) != handler:
                     signal.signal(number, handler)
+
+
+def drawn_seed() -> int:
+    """A seed that is drawn, the same one on all ranks that this process starts; Lightning would take 0.
+
+    Raises:
+        UserError: the ranks were started each by itself, so that none can tell the others.
+    """
+    given = os.environ.get("PL_GLOBAL_SEED") if "LOCAL_RANK" in os.environ else None  # by the first process
+    if given is None and not {"RANK", "LOCAL_RANK", "SLURM_PROCID"}.isdisjoint(os.environ):
+        raise UserError("seed_everything is true, but each rank would draw another seed; name a number")
+    seed = random.SystemRandom().randrange(2**31) if given is None else int(given)
+    stage(f"seed_everything is {seed}, which was drawn.")
+    return seed

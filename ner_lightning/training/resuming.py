@@ -1,5 +1,6 @@
 """Whether a checkpoint can be resumed, validated or tested with the settings and data at hand."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ FIXED = {
     ],
 }
 SPLITS = ("train", "valid")
+_PART_OF = re.compile(r"(?P<file>sha256:\w+) \(\w+ of .*")  # of a file of which parts are held out
 ANEW = "`ner-lightning fit --config FILE` without a checkpoint"
 SHOWN = 12  # characters of a fingerprint
 
@@ -130,6 +132,32 @@ def check_validated(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> Non
             "the run's own.\n"
             "Restore the validation data, or score this file: ner-lightning test --data.test FILE"
         )
+
+
+def check_tested(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> str | None:
+    """Compares the data that a run is tested on with those of its training.
+
+    Args:
+        checkpoint: with the fingerprints of its `data`, where it knows them.
+        data: what would be tested on.
+
+    Returns:
+        what to tell the user if they are the same.
+
+    Raises:
+        UserError: they are a part of a file of which another state was trained on.
+    """
+    split, trained = data.corpus.split("test"), _part(checkpoint, "data").get("train", "")
+    tested, known = _PART_OF.fullmatch(split.fingerprint), _PART_OF.fullmatch(trained)
+    if tested and known and tested["file"] != known["file"]:
+        raise UserError(
+            f"{split.origin} is held out of a file that has changed since this run was trained, so that it "
+            "may have sentences of the training.\n"
+            "Train anew, restore the file, or name test data: ner-lightning test --data.test FILE"
+        )
+    if not tested and trained.partition("[")[0] == split.fingerprint:
+        return f"{split.origin} is what this run was trained on: its scores say nothing of other text."
+    return None
 
 
 def fingerprints(data: CoNLLDataModule) -> dict[str, str]:

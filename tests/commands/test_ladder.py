@@ -188,6 +188,14 @@ def test_consent_is_no_part_of_a_cell(file, one_process, tmp_path, capsys):
     assert ladder_cells.CONSENT == FLAG
 
 
+def test_a_seed_counts_once(file, capsys):
+    content = yaml.safe_load(file.read_text())
+    content["rungs"]["base"]["seeds"] = [1, 2, 1]
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert main(["ladder", str(file)]) == 2
+    assert "a seed is named twice in [1, 2, 1]" in capsys.readouterr().err
+
+
 def test_runs_that_cannot_be_made_are_a_mistake(file, tmp_path, capsys):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/small").write_text("a file")

@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from ner_lightning.commands.main import main
+from ner_lightning.commands.recipe import RecipeCLI
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.training.module import NERModule
@@ -170,6 +171,48 @@ def test_a_run_is_validated_on_its_own_data(place, capsys):
     assert (after["val/epoch"], after["val/step"]) == (scores["val/epoch"], scores["val/step"])
     assert after["val/step"] > 0
     assert json.loads((run / "run.json").read_text())["data"] == json.loads(before["run.json"])["data"]
+
+
+def test_scores_of_the_training_data_are_told_of(place, capsys):
+    said = "is what this run was trained on: its scores say nothing of other text"
+    assert main(["test", "runs/recipe/1", "--data.test", "data/train.txt"]) == 0
+    assert said in capsys.readouterr().out
+    assert main(["test", "runs/recipe/1"]) == 0
+    assert said not in capsys.readouterr().out
+
+
+def test_a_held_out_part_of_a_file_that_changed_is_refused(place, capsys):
+    Path("all.txt").write_text(Path("data/train.txt").read_text() * 3, encoding="utf-8")
+    assert main(["fit", "--config", "recipe.yaml", "--data.dataset", "all.txt", "--name", "parts"]) == 0
+    assert main(["test", "runs/parts/1"]) == 0
+    with Path("all.txt").open("a", encoding="utf-8") as file:
+        file.write("\nOslo B-LOC\nwon O\n\nLima B-LOC\nlost O\n")
+    capsys.readouterr()
+    assert main(["test", "runs/parts/1"]) == 2
+    assert "is held out of a file that has changed since this run was trained" in capsys.readouterr().err
+    assert main(["test", "runs/parts/1", "--data.test", "data/test.txt"]) == 0
+
+
+def test_scoring_adds_no_point_to_the_curve(place):
+    before = Path("runs/recipe/1/metrics.csv").read_text()
+    assert main(["validate", "runs/recipe/1"]) == 0
+    assert main(["test", "runs/recipe/1"]) == 0
+    assert Path("runs/recipe/1/metrics.csv").read_text() == before
+
+
+def test_a_seed_may_be_drawn(place):
+    seeds = set()
+    for number in (2, 3):
+        words = ["fit", "--config", "recipe.yaml", "--seed_everything", "true", "--trainer.max_steps", "1"]
+        assert main(words) == 0
+        about = json.loads(Path(f"runs/recipe/{number}/run.json").read_text())
+        config = yaml.safe_load(Path(f"runs/recipe/{number}/config.yaml").read_text())
+        assert about["seed"] == config["seed_everything"]
+        seeds.add(about["seed"])
+    assert len(seeds) == 2
+    recipe = RecipeCLI(["--config", "recipe.yaml", "--seed_everything", "true"])
+    assert recipe.datamodule.seed == recipe.config.seed_everything > 1
+    assert not seeds & {0, 1}
 
 
 def test_run_json_names_the_commands_as_they_were_typed(place):

@@ -18,6 +18,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
 
 STANDARD_INPUT = "-"
+COMPANIONS = (".ann", ".conf")  # what brat has beside texts
 QUIET = ("txt", "brat", "webanno", "conllu", "conll2012", "spacy")  # whose readers do not say how they read
 
 
@@ -73,11 +74,28 @@ class Inputs:
             file = self._standard_input()
             opened = Opened(file, STANDARD_INPUT)
             yield from self.records(opened)
+        self._say_left_out()
         for path in self.files():
             folder = Path(self.address)
             name = path.relative_to(folder) if path != folder else path
             records = self._of_file(path, str(name), on_open)
             yield from checked(records, self.options.rules.empty_words)
+
+    def _say_left_out(self) -> None:
+        """Says which files of a folder are not read, since nothing else would tell."""
+        folder = Path(self.address)
+        if self.options.format or not folder.is_dir() or arrow.is_saved_dataset(folder):
+            return
+        others = [
+            path.relative_to(folder)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+            and path.suffix.lower() not in {*SUFFIXES, *COMPANIONS}
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        ]
+        if others:
+            shown = ", ".join(map(str, others[:3])) + (", ..." if len(others) > 3 else "")
+            stage(f"{folder}: {len(others):,} files of other kinds are not read: {shown}.")
 
     def records(self, opened: Opened) -> Iterator[Record]:
         """The records of an open file.

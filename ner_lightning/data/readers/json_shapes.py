@@ -98,7 +98,13 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
     if not tagged:
         return Annotated(text, (), tokens)
     keys = SPANS if spans_field is None else (spans_field,)
-    entities = next((row[key] for key in keys if key in row and key != name), None)
+    held = [key for key in keys if key in row and key != name]
+    lists = [key for key in held if isinstance(row[key], list)]
+    if any(row[key] != row[lists[0]] for key in lists):
+        raise UserError(
+            f"the fields {' and '.join(lists)} may both hold the entities; name one: data.files.tags_column"
+        )
+    entities = next((row[key] for key in held), None)
     # Label Studio's JSON-MIN leaves the field out of a text without entities.
     if entities is None and tokens is None and "annotation_id" not in row:
         raise UserError(

@@ -166,12 +166,12 @@ def by_type(tagged: Tagged, types: Sequence[str]) -> dict[str, list[str]]:
 def conll_rows(record: Record, tagged: Tagged) -> str:
     """Words and predicted tags, with a blank line after each sentence.
 
-    Characters that columns cannot hold become `_`, as in `data.readers.columns`.
+    Characters that columns cannot hold, in words and in types, become `_`, as in `data.readers.columns`.
     """
     lines = [f"{DOCSTART} {OUTSIDE}", ""] if record.starts_document else []
     tags = iter(tagged.tags)
     for sentence in tagged.document.words:
-        lines += [f"{UNWRITABLE.sub('_', word)} {next(tags)}" for word in sentence]
+        lines += [f"{UNWRITABLE.sub('_', word)} {UNWRITABLE.sub('_', next(tags))}" for word in sentence]
         lines.append("")
     return "".join(line + "\n" for line in lines)
 

@@ -23,10 +23,12 @@ class TableLogger(Logger):
 
     Args:
         folder: the run folder.
+        fits: whether this is a training; the scores of `validate` and `test` are no points of a curve.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fits: bool = True) -> None:
         super().__init__()
+        self.fits = fits
         self.file = folder / "metrics.csv"
         self._rows: dict[int, dict[str, float]] = {}
         if self.file.is_file():
@@ -55,7 +57,8 @@ class TableLogger(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Adds values to a step's row."""
-        self._rows.setdefault(step or 0, {}).update({k: float(v) for k, v in metrics.items()})
+        if self.fits:
+            self._rows.setdefault(step or 0, {}).update({k: float(v) for k, v in metrics.items()})
 
     def take(self, text: str) -> None:
         """Replaces all rows by those of a table's text."""
@@ -73,7 +76,7 @@ class TableLogger(Logger):
     @rank_zero_only
     def save(self) -> None:
         """Writes the table completely or not at all; if that fails, a later save has all rows as well."""
-        if self._rows:
+        if self._rows and self.fits:
             best_effort(self.file, lambda: write_text(self.file, self.text()))
 
     @rank_zero_only

@@ -114,6 +114,19 @@ def test_the_words_of_prodigy_are_kept(tmp_path):
     assert found(read_sentences(path)) == [(words, [("PER", 0, 1)]), (words, [])]
 
 
+def test_entities_in_two_fields_are_not_guessed(tmp_path):
+    row = {"text": "Ask Vera Holt now.", "label": [], "entities": [[4, 13, "PER"]]}
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match="fields label and entities may both hold the entities; name one"):
+        read_sentences(path)
+    (sentence,) = read_sentences(path, ReadOptions(tags_column="entities"))
+    assert sentence.tags == ("O", "B-PER", "I-PER", "O", "O")
+    row["label"] = row["entities"]  # the same twice
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert read_sentences(path)[0].tags == sentence.tags
+
+
 def test_rejected_rows_are_left_out_and_counted(tmp_path, caplog):
     good = SHAPES["Prodigy, spans alone"]
     cancelled = TASK | {"annotations": [{"result": RESULT, "was_cancelled": True}]}
