@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from ner_lightning.commands.main import main
-from ner_lightning.commands.recipe import RecipeCLI
+from ner_lightning.commands.recipe import RecipeCLI, quiet
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.training.module import NERModule
@@ -210,7 +210,8 @@ def test_a_seed_may_be_drawn(place):
         assert about["seed"] == config["seed_everything"]
         seeds.add(about["seed"])
     assert len(seeds) == 2
-    recipe = RecipeCLI(["--config", "recipe.yaml", "--seed_everything", "true"])
+    with quiet():
+        recipe = RecipeCLI(["--config", "recipe.yaml", "--seed_everything", "true"])
     assert recipe.datamodule.seed == recipe.config.seed_everything > 1
     assert not seeds & {0, 1}
 
