@@ -44,7 +44,9 @@ def _adapters(run: Experiment, _: Analysis) -> str | None:
 
 
 def _context(run: Experiment, analysis: Analysis) -> str | None:
-    if not run.data or run.data.get("encoding", {}).get("context") or not analysis.predictions.has_documents:
+    rows = analysis.predictions.rows
+    several = 1 < len({row.document for row in rows}) < len(rows)  # and some of several sentences
+    if not run.data or run.data.get("encoding", {}).get("context") or not several:
         return None
     if run.data.get("batches", {}).get("tokens"):
         return "--data.encoding.context 256"
@@ -59,7 +61,9 @@ def _longer(run: Experiment, _: Analysis) -> str | None:
 
 
 def _all_sentences(run: Experiment, _: Analysis) -> str | None:
-    return "--data.limits.train null" if run.data.get("limits", {}).get("train") else None
+    limit = run.data.get("limits", {}).get("train")
+    had = run.about.get("data", {}).get("train", {}).get("sentences", limit)
+    return "--data.limits.train null" if limit and had >= limit else None
 
 
 def _half(run: Experiment, _: Analysis) -> str | None:

@@ -40,7 +40,12 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         try:
             {"convert": _convert, "split": _split, "check": _check}[words[0]](options)
         except UserError as error:  # readers name the keys of a recipe
-            message = str(error).replace("--data.files.", "--").replace("data.files.", "--")
+            message = (
+                str(error)
+                .replace("data.files.format", "--from")
+                .replace("--data.files.", "--")
+                .replace("data.files.", "--")
+            )
             raise UserError(message.replace(" (predict: --words_column)", "")) from None
 
 

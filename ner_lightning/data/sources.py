@@ -198,13 +198,18 @@ class Source(SentenceSource):
     def _from_hub(self, split: str) -> Split:
         if self.dataset.count("/") > 1 or self.dataset.startswith((".", "/", "~")):
             raise UserError(f"data.dataset: there is no folder {self.dataset}")
-        loaded = load_hub(
-            self.dataset,
-            config=self.files.config,
-            revision=self.files.revision,
-            splits=ALIASES[split],
-            options=self.files.options(),
-        )
+        try:
+            loaded = load_hub(
+                self.dataset,
+                config=self.files.config,
+                revision=self.files.revision,
+                splits=ALIASES[split],
+                options=self.files.options(),
+            )
+        except UserError as error:
+            raise UserError(
+                f"data.dataset: there is no {self.dataset} here, and from the Hub: {error}"
+            ) from None
         config = "" if self.files.config is None else f" ({self.files.config})"  # others have other sentences
         origin = f"{loaded.dataset}@{loaded.revision or 'main'}:{loaded.split}{config}"
         return Split(loaded.sentences, loaded.types, origin, f"commit:{loaded.commit}{config}")

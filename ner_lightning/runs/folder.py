@@ -155,6 +155,9 @@ def resolve(address: str | None, which: str, root: Path) -> Path:
         raise UserError(f"there is no run folder or checkpoint {address}")
     checkpoint = Run(path.resolve()).checkpoint(which)
     if not checkpoint.is_file():
+        inside = sorted((item for item in path.glob("*") if item.name.isdecimal()), key=lambda i: int(i.name))
+        if inside and not checkpoint.parent.is_dir():
+            raise UserError(f"{path} holds runs; name one of them, such as {short(inside[-1])}")
         others = sorted(checkpoint.parent.glob("*.ckpt"))
         has = f"it has: {', '.join(file.stem for file in others)}" if others else "it has none"
         last = Run(path.resolve()).checkpoint(LAST)

@@ -145,7 +145,7 @@ def test_every_section_is_filled_from_the_run(run):
         "a running average, mean age 20% of the steps",
         "1,000 words/s",
         "2 (best)",
-        "so no gain is cited",
+        "is shown with measured rows: --ladder",
     ):  # fmt: skip
         assert said in text, said
     assert "/home/someone" not in text

@@ -72,7 +72,8 @@ def _best_points(found: ByThreshold, run: Experiment) -> Iterator[Block]:
         "in no choice, such as a test set, can tell what a threshold gains. To predict with them:"
     )
     options = [f"--min_score {THRESHOLDS[found.best()]:.2f}"]
-    options += [f"--min_score '{name}={value:.2f}'" for name, value in least.items()]
+    known = run.about.get("types") or found.types  # of others a tagger has no threshold
+    options += [f"--min_score '{name}={value:.2f}'" for name, value in least.items() if name in known]
     yield Code("ner-lightning predict --input FILE --output FILE " + " ".join(options))
 
 

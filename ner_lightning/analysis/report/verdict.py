@@ -103,7 +103,7 @@ def _next_steps(
     if steps[STEPS:]:
         yield Fold("More to try", [block for step in steps[STEPS:] for block in step])
     if ladder is None:
-        yield Text("No file of measured rows was given (--ladder), so no gain is cited.")
+        yield Text("What each has gained elsewhere is shown with measured rows: --ladder docs/results.json.")
 
 
 def _nothing_to_try(run: Experiment) -> str:
@@ -120,7 +120,7 @@ def _step(
     against = mitigations.targets(mitigation, analysis)
     found = gains(ladder, mitigation.control) if ladder is not None and mitigation.control else ()
     cited = f" Measured: {'; '.join(map(_gain, found))}." if found else ""
-    aim = f" Against: {against}." if against else ""
+    aim = f" Aimed at: {against}." if against else ""
     return [Text(f"{mitigation.text}{aim}{cited}"), Code(command)]
 
 

@@ -108,7 +108,7 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
     # Label Studio's JSON-MIN leaves the field out of a text without entities.
     if entities is None and tokens is None and "annotation_id" not in row:
         raise UserError(
-            f"a text in field {name!r} but no entities; write them in the field {' or '.join(keys)}"
+            f"a text in field {name!r} but no entities; write them in the field {' or '.join(keys[:4])}"
         )
     return Annotated(text, spans_of(entities or [], text), tokens)
 

@@ -122,7 +122,7 @@ def _what(record: Record) -> str:
 
 def _warn_of(source: str, counts: Counter[str]) -> None:
     if skipped := counts["skipped"]:
-        warn(f"{source}: {skipped:,} rows that the annotator rejected, ignored or cancelled are left out.")
+        warn(f"{source}: {skipped:,} rows are left out: not annotated, or rejected, ignored or cancelled.")
     if other := counts["others"]:
         warn(f"{source}: {other:,} results that mark no text, such as choices or relations, are left out.")
     if predicted := counts["predicted"]:

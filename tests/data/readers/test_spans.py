@@ -132,7 +132,7 @@ def test_rejected_rows_are_left_out_and_counted(tmp_path, caplog):
     cancelled = TASK | {"annotations": [{"result": RESULT, "was_cancelled": True}]}
     rows = [good, good | {"answer": "reject"}, good | {"answer": "ignore"}, cancelled]
     assert len(read_sentences(write(tmp_path / "x.jsonl", *rows))) == 1
-    assert "3 rows that the annotator rejected, ignored or cancelled are left out" in caplog.text
+    assert "3 rows are left out: not annotated, or rejected, ignored or cancelled" in caplog.text
 
 
 def test_of_several_annotations_the_first_is_read_and_that_is_said(tmp_path, caplog):
