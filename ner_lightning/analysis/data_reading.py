@@ -101,7 +101,8 @@ def _words(view: DataView) -> Finding:
         differing,
         f"Counted in the first {LOOKED_AT:,} sentences of each split. A tagger that learns from "
         "other words than predict finds in running text is worse in use than in its test. Give predict "
-        "words (--tokenized), or train on words as it finds them.",
+        "words (--tokenized), or train on words as it finds them. In a text, entities that begin or end "
+        "inside a word have split it: check their offsets.",
         ("word", "predict finds", "split", "words of the split that differ"),
         tuple(rows),
     )

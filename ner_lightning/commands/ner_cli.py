@@ -16,6 +16,7 @@ from ner_lightning.commands.recipe import COMMON, add_options, plain, settle_see
 from ner_lightning.commands.sandbox import keep_profile, sandbox_outputs
 from ner_lightning.commands.start import Start, join_run
 from ner_lightning.commands.trainer_options import check_monitors, check_trainer, class_specs, explain_missing
+from ner_lightning.commands.unused_by_data import report_unused_by_data
 from ner_lightning.commands.unused_options import refuse_unused, report_unused
 from ner_lightning.system.console import say
 from ner_lightning.training import ranks
@@ -128,6 +129,8 @@ class NERCLI(LightningCLI):
         check_monitors(self.config[self.subcommand], self.datamodule.types, loss_parts)
         config, text = self._resolved()
         self._check_checkpoint(config)
+        if self.subcommand == "fit":
+            report_unused_by_data(self.config[self.subcommand], self.datamodule)
         bar = sys.stderr.isatty() and trainer.enable_progress_bar is not False
         live = bar and self.subcommand == "fit" and sys.stdout.isatty()  # a fit's own moving view
         table = TableLogger(folder, fits=self.subcommand == "fit")

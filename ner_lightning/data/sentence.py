@@ -152,8 +152,8 @@ def converted(path: str | Path, sentences: list[Sentence]) -> Converted:
         first = next(sentence for sentence, count in zip(sentences, broken, strict=True) if count)
         where = f"the sentence of line {first.line}" if first.line else f"'{' '.join(first.words[:6])} ...'"
         warn(
-            f"{path}: {sum(broken):,} tags break the scheme, {scheme} (an I- without a B- before it, or the like), "
-            f"the first in {where}; entities are read as conlleval reads them."
+            f"{path}: {sum(broken):,} tags break the scheme {scheme} (an I- without a B- before it, or the "
+            f"like), the first in {where}; entities are read as conlleval reads them."
         )
         scheme = Scheme.BIO2 if scheme is Scheme.IOB1 else scheme
     in_scheme = Scheme.IOB1 if scheme is Scheme.BIO2 else scheme

@@ -40,11 +40,15 @@ class WordAgreement(NamedTuple):
 
 
 def word_agreement(sentences: Iterable[Sentence]) -> WordAgreement:
-    """Writes each sentence as running text, splits that as `predict` does, and compares."""
+    """Writes each sentence as running text, splits that as `predict` does, and compares.
+
+    A sentence of a text is compared with that text, in which an entity that begins or ends inside a word has
+    split it.
+    """
     count = 0
     differing: Counter[tuple[str, tuple[str, ...]]] = Counter()
     for sentence in sentences:
-        text, given = running_text(sentence.words)
+        text, given = _text_of(sentence)
         found = words(text)
         count += len(given)
         for start, end in sorted(set(given) - set(found)):
@@ -67,11 +71,21 @@ def warning(origin: str, sentences: Sequence[Sentence]) -> str | None:
         return None
     which = "words here" if len(sentences) <= LOOKED_AT else f"words of its first {LOOKED_AT:,} sentences"
     shown = "; ".join(f"{word} gives {' '.join(found)}" for word, found in agreement.examples)
+    way = "Give predict words instead of text (--tokenized), or train on words as it finds them:"
+    if any(sentence.within is not None for sentence in sentences[:LOOKED_AT]):
+        way = "Entities that begin or end inside a word split it: check their offsets, or see misaligned in"
     return (
         f"{origin}: in running text, predict finds other words than {agreement.share:.1%} of the {which} "
-        f"({shown}).\nGive predict words instead of text (--tokenized), or train on words as it finds them: "
-        'docs/tutorials/own-data.md, "Words".'
+        f'({shown}).\n{way} docs/tutorials/own-data.md, "Words".'
     )
+
+
+def _text_of(sentence: Sentence) -> tuple[str, list[Offsets]]:
+    """The running text of a sentence, and where its words are in it."""
+    if sentence.within is None:
+        return running_text(sentence.words)
+    start, end = sentence.within.offsets[0][0], sentence.within.offsets[-1][1]
+    return sentence.within.text[start:end], [(a - start, b - start) for a, b in sentence.within.offsets]
 
 
 def running_text(tokens: Sequence[str]) -> tuple[str, list[Offsets]]:

@@ -285,7 +285,9 @@ def test_facts_of_reading():
 
 
 def test_where_a_sentence_is():
-    sentence = SimpleNamespace(words=("Lima", "Lima"), tags=("B-LOC", "B-LOC"), document=0, line=41)
+    sentence = SimpleNamespace(
+        words=("Lima", "Lima"), tags=("B-LOC", "B-LOC"), document=0, line=41, within=None
+    )
     splits = {"train": [sentence]}
     assert check_data(splits, ORIGINS).finding("touching").examples[0].location == "data/train.conll:41"
     check = check_data(splits, ORIGINS, location=lambda split, index: f"row {index} of {split}")

@@ -1,12 +1,16 @@
 """Options that would do nothing are said or refused, each where it has no effect and not where it has one."""
 
+from types import SimpleNamespace
+
 import pytest
 import tiny
 import yaml
 
 from ner_lightning.commands.main import main
 from ner_lightning.commands.recipe import parser
+from ner_lightning.commands.unused_by_data import report_unused_by_data
 from ner_lightning.commands.unused_options import RULES, refuse_unused, report_unused
+from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 
 
@@ -129,3 +133,30 @@ def test_the_commands_say_and_refuse_it(recipe, capsys):
     assert expected in capsys.readouterr().out
     assert main(["test", "--trainer.max_epochs", "3"]) == 2
     assert "--trainer.max_epochs has no effect in `test`; leave it out" in capsys.readouterr().err
+
+
+def told(caplog, documents, tags=("O",), **given):
+    """What is said of a fit on some sentences, each of a document."""
+    caplog.clear()
+    caplog.set_level("INFO")
+    sentences = [Sentence(("x",) * len(tags), tags, document) for document in documents]
+    data = SimpleNamespace(corpus=SimpleNamespace(split=lambda name: SimpleNamespace(sentences=sentences)))
+    config = {"dataset": "data", "source": None, "train": None, "valid": None} | given
+    config |= {"files": SimpleNamespace(unannotated=given.get("unannotated", "outside"))}
+    config |= {"encoding": SimpleNamespace(context=given.get("context"))}
+    model = SimpleNamespace(loss=SimpleNamespace(missed=given.get("missed", 1.0)))
+    report_unused_by_data(SimpleNamespace(model=model, data=SimpleNamespace(**config)), data)
+    return caplog.text
+
+
+def test_what_does_nothing_with_the_data_is_said(caplog):
+    assert told(caplog, [0, 1]) == ""
+    assert "model.loss.missed has no effect here" in told(caplog, [0, 1], missed=0.5)
+    assert told(caplog, [0, 1], ("B-A", "?"), missed=0.5) == ""
+    assert "nothing teaches what is outside" in told(caplog, [0, 1], unannotated="unknown")
+    assert told(caplog, [0, 1], ("?",), unannotated="unknown", missed=0.5) == ""
+    assert "data.encoding.context has no effect here" in told(caplog, [0, 1, 2], context=256)
+    assert told(caplog, [0, 0, 1], context=256) == ""
+    assert told(caplog, [0, 0, 0], context=256) == ""
+    assert "the bundled sample's" in told(caplog, [0], dataset="sample", train="mine.jsonl")
+    assert told(caplog, [0], dataset="sample", train="mine.jsonl", valid="other.jsonl") == ""

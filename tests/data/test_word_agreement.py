@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from ner_lightning.data.readers.sentences import read_sentences
@@ -37,6 +39,18 @@ def test_words_of_another_tokenizer_are_found_with_what_text_gives():
     line = warning("train.txt", sentences * 600)
     assert line is not None
     assert "47.1% of the words of its first 2,000 sentences" in line
+
+
+def test_entities_with_wrong_offsets_are_noticed(tmp_path):
+    text = "Brinda Okafor moved to Tarvo."
+    for shift, noticed in ((0, False), (1, True)):
+        row = {"text": text, "label": [[shift, 13 + shift, "PER"], [23 + shift, 28 + shift, "LOC"]]}
+        path = tmp_path / f"{shift}.jsonl"
+        path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+        line = warning("a.jsonl", read_sentences(path))
+        assert (line is not None) == noticed
+    assert "rinda gives Brinda" in line
+    assert "Entities that begin or end inside a word split it: check their offsets" in line
 
 
 def test_words_as_predict_finds_them_give_no_warning():

@@ -1,0 +1,62 @@
+"""Settings that do nothing with the training data at hand, or not what one expects: `fit` says so."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ner_lightning.data.partial_annotation import unknown_words
+from ner_lightning.data.sources import SAMPLE
+from ner_lightning.system.progress import stage
+from ner_lightning.training.datamodule import CoNLLDataModule
+
+
+def report_unused_by_data(config: Any, data: CoNLLDataModule) -> None:
+    """Prints which settings of a fit have no effect on its data, or make an outcome that surprises.
+
+    Args:
+        config: the parsed options.
+        data: what is trained on.
+    """
+    for holds, text in _CASES:
+        if holds(config, data):
+            stage(text)
+
+
+def _no_unknown(config: Any, data: CoNLLDataModule) -> bool:
+    return config.model.loss.missed < 1 and not unknown_words(data.corpus.split("train").sentences)
+
+
+def _nothing_outside(config: Any, data: CoNLLDataModule) -> bool:
+    return bool(config.data.files.unannotated == "unknown" and config.model.loss.missed == 1)
+
+
+def _no_context(config: Any, data: CoNLLDataModule) -> bool:
+    sentences = data.corpus.split("train").sentences
+    return bool(config.data.encoding.context) and len({s.document for s in sentences}) == len(sentences) > 1
+
+
+def _validated_on_sample(config: Any, data: CoNLLDataModule) -> bool:
+    given = config.data
+    return bool(given.dataset == SAMPLE and given.source is None and given.train and not given.valid)
+
+
+_CASES: tuple[tuple[Callable[[Any, CoNLLDataModule], bool], str], ...] = (
+    (
+        _no_unknown,
+        "model.loss.missed has no effect here: no tag of the training data is unknown (?); see "
+        "data.files.unannotated.",
+    ),
+    (
+        _nothing_outside,
+        "data.files.unannotated is unknown and model.loss.missed is 1, so nothing teaches what is outside of "
+        "entities: set model.loss.missed below 1.",
+    ),
+    (
+        _no_context,
+        "data.encoding.context has no effect here: each document of the training data has one sentence.",
+    ),
+    (
+        _validated_on_sample,
+        "Only data.train is given: validation and test are the bundled sample's. Give the file as "
+        "data.dataset, and parts of it are held out.",
+    ),
+)
