@@ -66,7 +66,7 @@ def emissions(address):
 def test_it_is_an_ordinary_run(here, capsys):
     run = here / "runs/soup/1"
     assert sorted(file.name for file in run.iterdir()) == [
-        "checkpoints", "config.yaml", "metrics.csv", "metrics.json", "predictions.test.conll",
+        "checkpoints", "config.yaml", "metrics.json", "predictions.test.conll",
         "predictions.test.jsonl", "predictions.valid.conll", "predictions.valid.jsonl", "run.json",
         "train_entities.json",
     ]  # fmt: skip
