@@ -207,9 +207,7 @@ class Source(SentenceSource):
                 options=self.files.options(),
             )
         except UserError as error:
-            raise UserError(
-                f"data.dataset: there is no {self.dataset} here, and from the Hub: {error}"
-            ) from None
+            raise UserError(f"{error} (There is no file or folder {self.dataset} here.)") from None
         config = "" if self.files.config is None else f" ({self.files.config})"  # others have other sentences
         origin = f"{loaded.dataset}@{loaded.revision or 'main'}:{loaded.split}{config}"
         return Split(loaded.sentences, loaded.types, origin, f"commit:{loaded.commit}{config}")
