@@ -14,14 +14,16 @@ from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.system.plain_settings import plain
 
 TYPES = ("PER", "ORG", "LOC", "MISC")  # where the recipe names none; they take next to no memory
-IN_64_BITS = "It is computed as in fp32; trainer.precision 64-true takes twice as much."
 REMARKS: dict[str, Callable[[Any], bool]] = {
-    "Layers are counted as without model.runtime.compile.": lambda model: model.runtime.compile,
-    "model.architecture.prepare is left out.": lambda model: model.architecture.prepare is not None,
-    "model.cache is left out: with it the frozen layers keep nothing in training.": lambda model: (
-        model.cache.enabled
+    "Layers are counted as without model.runtime.compile.": lambda config: config.model.runtime.compile,
+    "model.architecture.prepare is left out.": lambda config: config.model.architecture.prepare is not None,
+    "model.cache is left out: with it the frozen layers keep nothing in training.": lambda config: (
+        config.model.cache.enabled
     ),
-    "model.loss.parts is left out.": lambda model: bool(model.loss.parts),
+    "model.loss.parts is left out.": lambda config: bool(config.model.loss.parts),
+    "It is computed as in fp32; trainer.precision 64-true takes twice as much.": lambda config: (
+        "64" in str(config.trainer.precision)
+    ),
 }
 
 
@@ -84,8 +86,5 @@ def asked_of(config: Any, device: str | None) -> Asked:
         device_type=named,
         training=BatchShape(rows, length, packed=batches.packing),
         prediction=BatchShape(evaluated, length, packed=batches.packing),
-        remarks=(
-            *(text for text, holds in REMARKS.items() if holds(model)),
-            *([IN_64_BITS] if "64" in str(config.trainer.precision) else []),
-        ),
+        remarks=tuple(text for text, holds in REMARKS.items() if holds(config)),
     )

@@ -79,26 +79,28 @@ class LengthGroupedSampler(DistributedSampler[list[int]]):
         yield from batches[done:]
 
     def __len__(self) -> int:
-        return len(self.plan(self.epoch))
+        groups = len(self._groups(self.epoch))
+        return groups if self.shuffle else len(range(self.rank, groups, self.num_replicas))
 
     def fingerprint(self) -> str:
         """A digest of the batches of this epoch on all ranks."""
-        self.plan(self.epoch)
-        assert self._plan is not None
-        text = json.dumps([self.num_replicas, self._plan[1]])
+        text = json.dumps([self.num_replicas, self._groups(self.epoch)])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def plan(self, epoch: int) -> list[list[int]]:
         """The batches of this rank in an epoch, in order."""
-        if self._plan is None or (self.shuffle and self._plan[0] != epoch):
-            self._plan = epoch, self._compose(epoch)
-        groups = self._plan[1]
+        groups = self._groups(epoch)
         if not self.shuffle:
             return groups[self.rank :: self.num_replicas]
         return [group[self.rank :: self.num_replicas] for group in groups]
 
-    def _compose(self, epoch: int) -> list[list[int]]:
+    def _groups(self, epoch: int) -> list[list[int]]:
         """The groups of an epoch, in order: with `shuffle` of a batch for each rank, else of one."""
+        if self._plan is None or (self.shuffle and self._plan[0] != epoch):
+            self._plan = epoch, self._compose(epoch)
+        return self._plan[1]
+
+    def _compose(self, epoch: int) -> list[list[int]]:
         world = self.num_replicas
         if not self.shuffle:
             groups, _ = self._group(np.argsort(-self.lengths, kind="stable"), world=1)

@@ -63,15 +63,12 @@ def export(
     files = find(run, root, backbone=backbone, trust=trust)
     _check_format(files, format, dtype)
     encoder = files.encoder(whole=True)
-    # Adapters are merged in fp32; only the result is rounded. Weights are quantised as in training.
-    dequantizes = (merges := format != ADAPTER) and files.quantized
-    tagger = files.build("cpu", bf16=files.bf16 and dequantizes, merge=merges, dequantize=dequantizes)
-    _check_prepared(tagger, format)
+    tagger = _build(files, format)
     manifest = _manifest(files, format, dtype, temperature, encoder.max_length)
     stage(f"Writing {output} ...")
     with _draft_of(folder) as draft:
         loads = exported_weights.write(tagger, files, draft, manifest)
-        if manifest["form"] == MERGED and dequantizes:
+        if manifest["form"] == MERGED and files.quantized:
             manifest["about"]["dequantized"] = compare(files, encoder, tagger)
         spaces = exported_tokenizer.write(encoder, draft)
         _measure(draft, manifest, trust)
@@ -150,6 +147,20 @@ def _check_format(files: TaggerFiles, format: ExportFormat, dtype: Precision) ->
         require("OpenVINO", "openvino", "openvino")
     if format == ADAPTER and not files.settings["freeze_backbone"]:
         raise UserError("the whole backbone was trained, so there is no adapter; use --format merged")
+
+
+def _build(files: TaggerFiles, format: ExportFormat) -> Tagger:
+    """The tagger whose weights are written.
+
+    Raises:
+        UserError: its backbone cannot be had, or not be written in this format.
+    """
+    merges = format != ADAPTER
+    # Adapters are merged in fp32; only the result is rounded. Weights are quantised as in training.
+    dequantizes = merges and files.quantized
+    tagger = files.build("cpu", bf16=files.bf16 and dequantizes, merge=merges, dequantize=dequantizes)
+    _check_prepared(tagger, format)
+    return tagger
 
 
 def _check_prepared(tagger: Tagger, format: ExportFormat) -> None:

@@ -50,13 +50,7 @@ class Inputs:
         return [path]
 
     def _files_of_folder(self, folder: Path) -> list[Path]:
-        files = [
-            path
-            for path in sorted(folder.rglob("*"))
-            if (self.options.format or path.suffix.lower() in SUFFIXES)
-            and path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        ]
+        files = [path for path in _visible(folder) if self.options.format or path.suffix.lower() in SUFFIXES]
         if not files:
             raise DataError(f"{folder}: no file in this folder ends in {', '.join(SUFFIXES)}")
         return files
@@ -86,15 +80,11 @@ class Inputs:
         folder = Path(self.address)
         if self.options.format or not folder.is_dir() or arrow.is_saved_dataset(folder):
             return
-        others = [
-            path.relative_to(folder)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-            and path.suffix.lower() not in {*SUFFIXES, *COMPANIONS}
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        ]
+        read = {*SUFFIXES, *COMPANIONS}
+        others = [path for path in _visible(folder) if path.suffix.lower() not in read]
         if others:
-            shown = ", ".join(map(str, others[:3])) + (", ..." if len(others) > 3 else "")
+            names = [str(path.relative_to(folder)) for path in others[:3]]
+            shown = ", ".join([*names, "..."] if len(others) > 3 else names)
             stage(f"{folder}: {len(others):,} files of other kinds are not read: {shown}.")
 
     def records(self, opened: Opened) -> Iterator[Record]:
@@ -195,6 +185,15 @@ class Inputs:
                 f"{opened.path}: {suffix} is none of {', '.join(SUFFIXES)};\n"
                 f"give its format with --from ({', '.join(FORMATS)})"
             )
+
+
+def _visible(folder: Path) -> list[Path]:
+    """The files of a folder and those below it, in order of their names, without hidden ones."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
 
 
 def _from_utf16(opened: Opened) -> BinaryIO:

@@ -139,8 +139,9 @@ def _record(sentence: TsvSentence, entities: Sequence[_TsvEntity]) -> Record:
         return rejected(record, reason)
     words = [row for row in sentence.rows if not row.is_part and not is_invisible(row.word)]
     tokens = tuple((char[row.start], char[row.end]) for row in words)
-    made = record._replace(content=sentence.text, tokens=tokens, entities=tuple(chars), lines=())
-    return made._replace(is_sentence=True)
+    return record._replace(
+        content=sentence.text, tokens=tokens, entities=tuple(chars), lines=(), is_sentence=True
+    )
 
 
 def _char_offsets(sentence: TsvSentence) -> dict[int, int]:
