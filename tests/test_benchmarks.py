@@ -291,6 +291,30 @@ def test_the_tables_of_the_report_are_made_of_recorded_runs():
     assert "0.9000" not in results.TABLES["report_source"](rows)
 
 
+def test_what_the_rows_of_a_run_have_in_common_is_written_once(tmp_path):
+    shared = {"config": "a", "overrides": ["--x 1"], "seed": 1, "command": "c", "machine": "m", "commit": "k"}
+    shared |= {"versions": {"torch": "2"}}
+    rows = [
+        shared | {"data": "d", "split": split, "metric": metric, "value": 0.5} | more
+        for split, metric, more in (
+            ("valid", "f1", {"rung": "r"}),
+            ("test", "f1", {}),
+            ("test", "recall", {}),
+        )
+    ]
+    rows.append(rows[0] | {"seed": 2})
+    file = tmp_path / "results.json"
+    add_rows(rows, file)
+    assert file.read_text().count('"versions"') == 2
+    assert read_rows(file) == sorted(rows, key=row_key)
+    flat = tmp_path / "flat.json"  # a list of rows is read, too
+    flat.write_text(json.dumps(rows))
+    assert read_rows(flat) == rows
+    add_rows([rows[1] | {"value": 0.6}], flat)
+    assert [row["value"] for row in read_rows(flat)].count(0.6) == 1
+    assert len(read_rows(flat)) == 4
+
+
 def test_every_recorded_row_is_whole():
     rows = read_rows(results.FILE)
     assert rows

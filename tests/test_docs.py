@@ -18,6 +18,7 @@ from ner_lightning.commands.completion import option_names
 from ner_lightning.commands.consent import GROUPS
 from ner_lightning.commands.main import COMMANDS, main
 from ner_lightning.commands.recipe import parser
+from ner_lightning.runs.results import read_rows
 
 ROOT = Path(__file__).parent.parent
 SKIPPED = {".venv", ".git", "data", "runs", "build", "node_modules", ".pytest_cache"}
@@ -74,7 +75,7 @@ def test_pages_made_from_the_code_are_up_to_date():
 
 def test_recorded_runs_name_options_as_they_are_called_today():
     keys = {action.dest for action in parser()._actions}
-    rows = json.loads((ROOT / "docs/results.json").read_text(encoding="utf-8"))
+    rows = read_rows(ROOT / "docs/results.json")
     options = {option for row in rows for option in re.findall(r"--\S+", " ".join(row["overrides"]))}
     named = {option for option in options if option.startswith(("--model.", "--data.", "--trainer."))}
     assert named
@@ -262,7 +263,7 @@ def test_examples_of_the_api_run(trained, monkeypatch):
 @pytest.mark.parametrize("folder", ["explanations", "tutorials"])
 def test_figures_in_explanations_come_from_the_results(folder):
     """A score or a percentage outside a made table must be one of docs/results.json's."""
-    rows = json.loads((ROOT / "docs/results.json").read_text(encoding="utf-8"))
+    rows = read_rows(ROOT / "docs/results.json")
     measured = {f"{row['value']:.4f}" for row in rows}
     for page in (ROOT / "docs" / folder).glob("*.md"):
         prose = re.sub(

@@ -15,6 +15,8 @@ import families
 import pytest
 import yaml
 
+from ner_lightning.runs.results import read_rows
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -127,7 +129,7 @@ def test_all_tested_families_are_listed():
 
 def test_all_fields_of_results_are_explained():
     page = (DOCS / "reference" / "results.md").read_text(encoding="utf-8")
-    rows = json.loads((DOCS / "results.json").read_text(encoding="utf-8"))
+    rows = read_rows(DOCS / "results.json")
     assert [name for name in {name for row in rows for name in row} if f"`{name}`" not in page] == []
 
 

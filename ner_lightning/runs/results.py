@@ -11,11 +11,16 @@ from ner_lightning.system.atomic import replacing
 
 KEY = ("config", "overrides", "data", "split", "metric", "seed")
 FIELDS = (*KEY, "value", "command", "machine", "versions", "commit")
+SHARED = ("config", "overrides", "seed", "command", "machine", "versions", "commit")  # by a run's rows
+ROWS = "rows"
 Row = dict[str, Any]
 
 
 def read_rows(file: Path) -> list[Row]:
     """All rows; none if there is no file yet.
+
+    An item of the file is a row, or what several have in common, with these as its `rows`: so `add_rows`
+    writes them.
 
     Raises:
         UserError: it does not hold a list of rows.
@@ -28,7 +33,12 @@ def read_rows(file: Path) -> list[Row]:
         raise UserError(f"{file}: not JSON ({error})") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserError(f"{file}: not a list of rows")
-    return rows
+    if not any(ROWS in row for row in rows):
+        return rows
+    flat = [
+        {k: v for k, v in item.items() if k != ROWS} | row for item in rows for row in item.get(ROWS, [{}])
+    ]
+    return sorted(flat, key=row_key)
 
 
 def row_key(row: Row) -> str:
@@ -64,9 +74,19 @@ def add_rows(rows: Iterable[Row], file: Path, replaced: Callable[[Row], bool] = 
         fcntl.flock(lock, fcntl.LOCK_EX)
         kept = [row for row in read_rows(file) if not replaced(row)]
         table = {row_key(row): row for row in [*kept, *rows]}
-        lines = ",\n".join(json.dumps(table[k], ensure_ascii=False) for k in sorted(table))
         with replacing(file) as stream:
-            stream.write(f"[\n{lines}\n]\n".encode())
+            stream.write(_text(table[k] for k in sorted(table)).encode())
+
+
+def _text(rows: Iterable[Row]) -> str:
+    """Rows as JSON, a line each; what those of a run have in common is written once."""
+    runs: dict[str, list[str]] = {}
+    for row in rows:
+        shared = json.dumps({name: row[name] for name in SHARED}, ensure_ascii=False)
+        own = {name: value for name, value in row.items() if name not in SHARED}
+        runs.setdefault(shared, []).append(json.dumps(own, ensure_ascii=False))
+    items = (f'{shared[:-1]}, "{ROWS}": [\n' + ",\n".join(own) + "\n]}" for shared, own in runs.items())
+    return "[\n" + ",\n".join(items) + "\n]\n"
 
 
 def describe_data(origin: str, fingerprint: str) -> str:

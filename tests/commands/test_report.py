@@ -17,6 +17,7 @@ from browser import chromium
 from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.commands.data_audit import parser as audit_parser
 from ner_lightning.commands.main import main
+from ner_lightning.runs.results import read_rows
 
 HOSTILE = [
     "<script>document.title='owned'</script>",
@@ -388,7 +389,7 @@ def test_a_ladder_is_cited(tmp_path):
     ladder = str(ROOT / "docs" / "results.json")
     assert main(["report", str(run), "--output", str(tmp_path), "--ladder", ladder]) == 0
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
-    rows = {(r["config"], r["split"]): r["value"] for r in json.loads(Path(ladder).read_text())
+    rows = {(r["config"], r["split"]): r["value"] for r in read_rows(Path(ladder))
             if (r["metric"], r["seed"], r["overrides"]) == ("f1", 1, ["--trainer.max_epochs 2"])}  # fmt: skip
     gain = rows["smollm2_conll2003", "test"] - rows["smollm2_conll2003 causal", "test"]
     assert f"{gain:+.4f}" in text
