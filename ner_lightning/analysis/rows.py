@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,13 @@ class Predictions:
                 counts.setdefault(span.type, 0)
         known = list(self.train)
         return known + sorted(counts.keys() - set(known), key=lambda name: (-counts[name], name))
+
+    @property
+    def untrained(self) -> dict[str, int]:
+        """The number of gold entities of each type that training has none of; empty if that is unknown."""
+        gold = Counter(span.type for row in self.rows for span in row.gold)
+        seen = {name for name, surfaces in self.train.items() if surfaces}
+        return {name: gold[name] for name in self.types if seen and gold[name] and name not in seen}
 
     @property
     def has_documents(self) -> bool:

@@ -28,10 +28,7 @@ from ner_lightning.serving.request_log import SIZES, RequestLog
 from ner_lightning.serving.schema import STATUSES, Extraction, Extractions, Health, Query, Ready
 from ner_lightning.serving.taggers import ServedTaggers, add_routes
 
-SELECTION = (
-    "min_score: one number above 0 and at most 1, or one for each label, where '*' stands for the others; "
-    "overlaps needs min_score"
-)
+REASON = 300  # characters of why a request is refused, which may repeat labels that it names
 STOPPING = "the service is stopping"
 CHARACTERS_A_TEXT = 16  # of the limit: even an empty text takes time
 Work = Callable[..., Sequence[Tagged]]  # texts, and options as of `NERTagger`
@@ -163,8 +160,8 @@ def _add_extract(app: FastAPI, bounds: RequestLimits, counters: Counters, items_
             return problem(413, reason)
         try:
             items = items_of(tagger, query)
-        except UserError:
-            return problem(422, SELECTION)
+        except UserError as error:
+            return problem(422, str(error)[:REASON])
         results: list[Tagged] = []
         try:
             if texts:

@@ -74,7 +74,9 @@ def test_a_request_says_which_entities_it_wants():
             response = http.post("/extract", content=json.dumps({"text": "Vera", "min_score": bad}))
             assert response.status_code == 422, bad
             error(response)
-        assert "needs min_score" in error(http.post("/extract", json={"text": "Vera", "overlaps": "keep"}))
+        assert "no effect without min_score" in error(
+            http.post("/extract", json={"text": "Vera", "overlaps": "keep"})
+        )
         assert (
             http.post("/extract", json={"text": "Vera", "min_score": 1, "overlaps": "all"}).status_code == 422
         )

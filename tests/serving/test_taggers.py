@@ -69,6 +69,9 @@ def test_a_request_names_its_tagger(service, runs):
         assert [each["name"] for each in listed["taggers"]] == ["people", "places"]
         wrong = http.post("/extract", json={"text": "a", "min_score": {"X": 0.5, "*": 1}})
         assert wrong.status_code == 422
+        assert error(wrong).startswith("min_score names X; the entity types are ")
+        many = http.post("/extract", json={"text": "a", "min_score": {"X" * 10_000: 0.5, "*": 1}})
+        assert len(many.json()["error"]) == 300
 
 
 def test_taggers_come_and_go(service, runs):

@@ -111,6 +111,8 @@ def test_report_and_calibration_take_unknown_types(run, capsys, tmp_path):
     text = (run / "report.md").read_text(encoding="utf-8")
     assert "| test | 4 | " in text
     assert "| SHIP | 1 | 0 |" in text
+    said = "no entity of SHIP (1 gold), TOOL (1 gold): a tagger cannot learn these from them."
+    assert said in text
     capsys.readouterr()
     assert main(["predict", "--calibrate", str(run.parents[2] / "data/test.txt")]) == 0
     said = capsys.readouterr()

@@ -26,5 +26,9 @@ def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block
     small = [row.name for row in analysis.slices.get(TYPE, []) if row.gold < 100]
     if small:
         texts.append(f"Fewer than 100 gold entities of {', '.join(small)}: their scores are coarse.")
+    untrained = {} if run.prompted else analysis.predictions.untrained
+    if untrained:
+        missed = ", ".join(f"{name} ({count:,} gold)" for name, count in untrained.items())
+        texts.append(f"The training data have no entity of {missed}: a tagger cannot learn these from them.")
     texts += [f"Missing: {reason}." for reason in analysis.predictions.missing()]
     yield Items(texts)

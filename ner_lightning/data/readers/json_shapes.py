@@ -113,6 +113,31 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
     return Annotated(text, spans_of(entities or [], text), tokens)
 
 
+def tags_in(row: Mapping[str, Any], field: str | None) -> tuple[Any, ...]:
+    """The tags of a row, as they are.
+
+    Raises:
+        UserError: no field has them, or it is not certain which.
+    """
+    names = TAGS if field is None else (field,)
+    found = [name for name in names if name in row]
+    lists = [name for name in found if isinstance(row[name], list)]
+    if not found:
+        raise UserError(
+            f"no field {' or '.join(names)} with tags; name it as data.files.tags_column "
+            f"(fields: {', '.join(row) or 'none'})"
+        )
+    if not lists:
+        raise UserError(
+            f'field {found[0]!r} is not a list; write a list of tag names, in quotes: ["O", "B-PER"]'
+        )
+    if any(row[name] != row[lists[0]] for name in lists):
+        raise UserError(
+            f"the fields {' and '.join(lists)} may both hold the tags; name one: data.files.tags_column"
+        )
+    return tuple(row[lists[0]])
+
+
 def _checked(text: str, name: str) -> str:
     """Returns the text of a field.
 

@@ -12,13 +12,13 @@ from typing import Any, BinaryIO, NamedTuple
 from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.filetype import head_of
 from ner_lightning.data.readers.json_shapes import (
-    TAGS,
     annotated,
     has_predictions_alone,
     has_several,
     has_words,
     is_skipped,
     others,
+    tags_in,
     text_beside,
     words_field,
 )
@@ -154,24 +154,10 @@ def _record(row: Any, record: Record, options: ReadOptions) -> Record:
     if not isinstance(words, list):
         raise UserError(f"field {name!r} is not a list; write a list of words")
     words = checked_content(words, f"field {name!r}")
-    tags = _tags(row, options.tags_column) if options.tagged else None
+    tags = tags_in(row, options.tags_column) if options.tagged else None
     if not options.tagged and (beside := text_beside(row, words)) is not None:
         return record._replace(content=beside.text, tokens=beside.tokens)
     return record._replace(content=words, tags=tags)
-
-
-def _tags(row: Mapping[str, Any], field: str | None) -> tuple[Any, ...]:
-    """The tags of a row, as they are."""
-    names = TAGS if field is None else (field,)
-    name = next((name for name in names if name in row), None)
-    if name is None:
-        raise UserError(
-            f"no field {' or '.join(names)} with tags; name it as data.files.tags_column "
-            f"(fields: {', '.join(row) or 'none'})"
-        )
-    if not isinstance(row[name], list):
-        raise UserError(f'field {name!r} is not a list; write a list of tag names, in quotes: ["O", "B-PER"]')
-    return tuple(row[name])
 
 
 def _rows(file: BinaryIO) -> Iterator[JsonRow]:

@@ -14,6 +14,7 @@ TAGS = ("tag", "label", "ner_tag", "tags", "labels", "ner_tags", "ner", "entity"
 SENTENCES = ("sentence", "sentence_id", "sentence #", "sentence_idx", "sent_id")
 DOCUMENTS = ("document", "document_id", "document #", "doc_id", "doc")
 TEXTS = ("text", "content", "data")
+PREDICT = " (predict: --words_column)"  # how predict names the column of words
 _STRING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|-?\d+")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U000([0-9a-fA-F]{5})|(.))", re.DOTALL)
 _SIGNS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "a": "\a", "b": "\b", "0": "\0"}
@@ -50,6 +51,7 @@ class TableLayout(NamedTuple):
         Raises:
             DataError: there is no column with words or a text, or none with tags where they are wanted.
         """
+        _check_certain(where, header, head, options)
         content = _column(where, header, options.words_column, "words", (*WORDS, *TEXTS))
         assert content is not None, "a column that is needed is found or refused"
         document = _column(where, header, options.document_column, "document", DOCUMENTS, needed=False)
@@ -150,9 +152,32 @@ def _column(
         wanted, present = asked or " or ".join(names), ", ".join(header) or "none"
         raise DataError(
             f"{where}: no column {wanted} (columns: {present});\n"
-            f"name it as data.files.{what}_column" + (" (predict: --words_column)" if what == "words" else "")
+            f"name it as data.files.{what}_column" + (PREDICT if what == "words" else "")
         )
     return index
+
+
+def _check_certain(
+    where: str, header: Sequence[str], head: Sequence[Sequence[str]], options: ReadOptions
+) -> None:
+    """Checks that no two columns may hold the words, nor the tags.
+
+    Raises:
+        DataError: two have known names and other cells than each other, and neither is asked for.
+    """
+    known = [cell.strip().lower() for cell in header]
+    rows = [row for row in head if len(row) == len(header)]
+    asked = {"words": (options.words_column, WORDS)}
+    if options.tagged:
+        asked["tags"] = (options.tags_column, TAGS)
+    for what, (name, names) in asked.items():
+        found = [place for place, cell in enumerate(known) if cell in names]
+        if name is None and any(row[place] != row[found[0]] for place in found for row in rows):
+            columns = " and ".join(header[place] for place in found)
+            raise DataError(
+                f"{where}: the columns {columns} may both hold the {what};\n"
+                f"name one as data.files.{what}_column" + (PREDICT if what == "words" else "")
+            )
 
 
 def _find(header: Sequence[str], *names: str) -> int | None:

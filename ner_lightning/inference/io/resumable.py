@@ -90,6 +90,8 @@ class DirectOutput:
             for row in map(json.loads, rejects.splitlines()):
                 stage(f"{row['file']}:{row['line']}: left out: {row['reason']}")
         elif rejects and self._rejects is not None:
+            if not self.totals.rejected:
+                _say_first(rejects, self._rejects)
             with self._rejects.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(rejects)
         self.totals = totals
@@ -154,6 +156,8 @@ class ResumableOutput:
         """See `Output`."""
         try:
             self._start()
+            if rejects and not self.totals.rejected:
+                _say_first(rejects, self._rejects)
             sizes = {self._lines.name: append(self._lines, lines)}
             if rejects or self._rejects.exists():
                 sizes[self._rejects.name] = append(self._rejects, rejects)
@@ -236,6 +240,12 @@ class ResumableOutput:
             f"{file} exists, and was not written by a command that can be resumed; "
             "remove it, or name another --output"
         )
+
+
+def _say_first(rejects: str, file: Path) -> None:
+    """Says why the first record is left out, and where the reasons of all are."""
+    row = json.loads(rejects.partition("\n")[0])
+    stage(f"{row['file']}:{row['line']}: left out: {row['reason']}\n(this one and any others: {file})")
 
 
 def _remove(*files: Path) -> None:

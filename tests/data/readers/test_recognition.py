@@ -236,6 +236,15 @@ def test_of_two_columns_of_tags_one_must_be_named(file, between, counted, commen
     assert entities(both_ways(file(text), tags_column="-1")) == [("LOC", "Tarvo")]
 
 
+def test_of_two_fields_of_tags_one_must_be_named(file):
+    row = {"tokens": ["Vera", "left"], "tags": ["NNP", "VBD"], "ner": ["B-PER", "O"]}
+    path = file(json.dumps(row) + "\n", "a.jsonl")
+    assert "the fields tags and ner may both hold the tags; name one: data.files.tags_column" in refusal(path)
+    assert entities(read_sentences(path, ReadOptions(tags_column="ner")))
+    other = file(json.dumps(row | {"tags": "news"}) + "\n", "b.jsonl")  # a note is no list of tags
+    assert entities(read_sentences(other)) == entities(read_sentences(path, ReadOptions(tags_column="ner")))
+
+
 @pytest.mark.parametrize("filled", ["O", "_", "-"])
 @pytest.mark.parametrize("rows", [1200, 3000])
 def test_a_second_column_of_tags_is_noticed_wherever_it_begins(file, filled, rows):

@@ -53,6 +53,20 @@ def test_cells_may_be_quoted_and_columns_named(file):
     assert read_sentences(path, ReadOptions(words_column="form", tagged=False))[0].tags is None
 
 
+def test_of_two_columns_of_tags_or_words_one_is_named(file):
+    path = file("sentence,word,tag,ner\n1,Vera,NNP,B-PER\n1,left,VBD,O\n")
+    with pytest.raises(DataError, match=r"the columns tag and ner may both hold the tags;\nname one as data"):
+        read_sentences(path)
+    assert read_sentences(path, ReadOptions(tags_column="ner"))[0].tags == ("B-PER", "O")
+    assert read_sentences(path, ReadOptions(tagged=False))[0].words == ("Vera", "left")
+    same = file("sentence,word,tag,label\n1,Vera,B-PER,B-PER\n1,left,O,O\n")
+    assert read_sentences(same)[0].tags == ("B-PER", "O")
+    forms = file("sentence,form,word,tag\n1,don't,do,O\n1,.,.,O\n")
+    with pytest.raises(DataError, match=r"form and word may both hold the words;\n.*--words_column"):
+        read_sentences(forms, ReadOptions(tagged=False))
+    assert read_sentences(forms, ReadOptions(words_column="word"))[0].words == ("do", ".")
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("before", [0, 200])  # rows that come first
 def test_a_quote_that_is_not_quoted_is_a_word(file, delimiter, before):

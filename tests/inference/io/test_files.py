@@ -213,6 +213,8 @@ def test_nothing_but_bad_lines_is_an_error(predict):
     Path("a.jsonl").write_text("no\n", encoding="utf-8")
     said = predict("--input", "a.jsonl", "--output", "out.csv", code=2).err
     assert "no text could be read" in said
+    assert "a.jsonl:1: left out: not JSON" in said, "without opening another file"
+    assert "(this one and any others: out.csv.rejects.jsonl)" in said
     assert "resumes after them" not in said, "nothing was kept"
     assert sorted(path.name for path in Path().iterdir()) == ["a.jsonl", "out.csv.rejects.jsonl"]
 
@@ -481,9 +483,8 @@ def test_other_probabilities_do_not_resume_an_output(tagger, predict, monkeypatc
     assert "(overlaps)" in predict(*words, "--min_score", "0.3", "--overlaps", "keep", code=2).err
     predict(*words, "--min_score", "0.3")
     rows = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [row["entities"] for row in rows] == [
-        e.to_dict()["entities"] for e in tagger(TEXTS, min_score=0.3)
-    ]
+    alone = [tagger([text], min_score=0.3) for text in TEXTS]  # as blocks of one are
+    assert [row["entities"] for row in rows] == [e.to_dict()["entities"] for (e,) in alone]
 
 
 def test_a_type_that_the_tagger_does_not_have(tagger, predict, monkeypatch):
