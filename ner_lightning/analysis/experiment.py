@@ -104,11 +104,15 @@ class Experiment:
 
     def recipe(self) -> dict[str, Any]:
         """The configuration without what differs between seeds of a recipe."""
-        config = {k: v for k, v in self.config.items() if k not in {"seed_everything", "runs", "name"}}
+        config = {
+            k: v for k, v in self.config.items() if k not in {"seed_everything", "runs", "name", "verbose"}
+        }
         trainer = {k: v for k, v in self.trainer.items() if k not in {"logger", "callbacks"}}
         config |= {"trainer": trainer, "data": {k: v for k, v in self.data.items() if k != "seed"}}
         if soup := self.about.get("soup"):  # otherwise it would pass for a training of its first member's
             config["soup"] = {k: v for k, v in soup.items() if k != "lost"}
+        if scored := self.about.get("scored"):  # a checkpoint other than the best of its training
+            config["scored"] = scored
         if self.prompted:  # otherwise it would pass for the trained run of its configuration
             config["prompting"] = {k: v for k, v in self.prompted.items() if k not in _OUTCOME}
         return config

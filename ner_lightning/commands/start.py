@@ -14,7 +14,7 @@ from ner_lightning.commands.consent import stored_options, take_consent
 from ner_lightning.commands.options import peek, take, take_run
 from ner_lightning.data.pretrained import trained_on
 from ner_lightning.runs.checkpoint_file import load_checkpoint
-from ner_lightning.runs.folder import BEST, LAST, Run, check_writable, create, resolve, run_of
+from ner_lightning.runs.folder import BEST, LAST, Run, check_writable, create, resolve, run_of, short
 from ner_lightning.system.atomic import replacing
 from ner_lightning.training import ranks
 from ner_lightning.training.launch import RUN_VARIABLE
@@ -134,7 +134,19 @@ def _from_checkpoint(request: _Request) -> tuple[Start, _Stored | None]:
     run = run_of(checkpoint)
     if run is None and request.address is not None and Path(request.address).is_dir():
         run = Run(Path(request.address).resolve())  # a checkpoint from elsewhere resumes this run
+    if run is not None and not request.training and _is_not_best(checkpoint, run):
+        sys.stderr.write(
+            f"{short(run.path)} keeps the scores of its checkpoint `best`; "
+            f"those of `{checkpoint.stem}` go to a folder of their own.\n"
+        )
+        run = None
     return Start(request.words, checkpoint, run, trained), (config, checkpoint)
+
+
+def _is_not_best(checkpoint: Path, run: Run) -> bool:
+    """Whether a run has a best checkpoint, and this is another one."""
+    best = run.checkpoint(BEST)
+    return best.is_file() and checkpoint.resolve() != best.resolve()
 
 
 def _find_checkpoint(request: _Request) -> Path:

@@ -173,6 +173,30 @@ def test_a_run_is_validated_on_its_own_data(place, capsys):
     assert json.loads((run / "run.json").read_text())["data"] == json.loads(before["run.json"])["data"]
 
 
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_the_scores_of_another_checkpoint_go_to_a_folder_of_their_own(place, capsys, command):
+    run, other = Path("runs/recipe/1"), Path("runs/recipe/2")
+    assert main(["test", str(run)]) == 0
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    capsys.readouterr()
+    assert main([command, "--run", str(run), "--ckpt_path", "last"]) == 0
+    said = capsys.readouterr()
+    assert "keeps the scores of its checkpoint `best`; those of `last` go to a folder" in said.err
+    assert str(other) in said.out
+    assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+    scored = json.loads((other / "run.json").read_text())["scored"]
+    assert scored == {"checkpoint": str((run / "checkpoints/last.ckpt").resolve()), "step": 2}
+    assert main(["report", str(other)]) == 0
+    assert (
+        "Its checkpoint is last, step 2: not the best of its training." in (other / "report.md").read_text()
+    )
+    assert (
+        main(["compare", str(run), str(other), "--split", {"validate": "valid", "test": "test"}[command]])
+        == 0
+    )
+    assert "scored.checkpoint" in capsys.readouterr().out
+
+
 def test_scores_of_the_training_data_are_told_of(place, capsys):
     said = "is what this run was trained on: its scores say nothing of other text"
     assert main(["test", "runs/recipe/1", "--data.test", "data/train.txt"]) == 0

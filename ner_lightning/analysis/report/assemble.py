@@ -1,6 +1,7 @@
 """The experiment report: puts the sections together, all made from a run's files."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ner_lightning.analysis.compare import shared_split
@@ -87,4 +88,7 @@ def _origin(run: Experiment, *, text: bool) -> str:
         origin = (
             f"Made from the files of the run{f' of {date}' if date else ''}; every figure is read from them."
         )
+        if scored := run.about.get("scored"):
+            file, step = Path(str(scored["checkpoint"])), scored["step"]
+            origin += f" Its checkpoint is {file.stem}, step {step}: not the best of its training."
     return origin if text else f"{origin} Text of the data is left out."

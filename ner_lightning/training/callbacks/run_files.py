@@ -150,11 +150,27 @@ class RunFiles(Callback):
             return
         self._write_predictions(split, rows, check)
         self.agreement = check()  # before any score is written
+        if not (self.run.path / "config.yaml").exists():
+            self._describe_scored(trainer)
         self.run.update("metrics.json", values)
         about = {"data": self.run.read("run.json").get("data", {}) | {split: describe_split(data, split)}}
         self.run.update(
             "run.json", about | ({"test_command": self.command, "tested": now()} if stage == "test" else {})
         )
+
+    def _describe_scored(self, trainer: pl.Trainer) -> None:
+        """Writes what the folder of a checkpoint that was scored apart from its run needs to be read."""
+        module, data = _parts(trainer)
+        write_text(self.run.path / "config.yaml", self.config_text)
+        about = provenance() | {
+            "command": self.command,
+            "scored": {"checkpoint": str(trainer.ckpt_path), "step": module.loaded_step},  # type: ignore[attr-defined]
+            "seed": self.config.get("seed_everything"),
+            "types": data.types,
+            "backbone": {"name": module.settings.backbone, "weights": module.weights_id},
+            "backbone_in_bf16": in_bf16(trainer),
+        }
+        self.run.update("run.json", about | describe_parameters(module.built))
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
