@@ -7,8 +7,8 @@ import results
 
 from ner_lightning.analysis.render.learning_curve import learning_curve
 from ner_lightning.analysis.render.style import svg
-from ner_lightning.runs.ladder_cells import curve_points
 from ner_lightning.runs.ladder_file import read_ladder
+from ner_lightning.runs.ladder_table import curve_points
 from ner_lightning.runs.results import read_rows
 
 LADDER = Path(__file__).parent / "ladders" / "conll2003_curve.yaml"

@@ -16,8 +16,8 @@ import headline
 import prompt_table
 import report_tables
 
-from ner_lightning.runs.ladder_cells import ladder_table
 from ner_lightning.runs.ladder_file import read_ladder
+from ner_lightning.runs.ladder_table import ladder_table
 from ner_lightning.runs.results import Row, markdown_table, read_rows
 
 PRETRAINED = "pretraining"  # before the configs of a backbone that learned to fill in masked words

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             _record(ladder, cell, done, root / "ladder.md", results)
     if (root / "ladder.md").is_file():
         sys.stdout.write("\n" + (root / "ladder.md").read_text(encoding="utf-8"))
+    current = _current(ladder, root).cells
+    if stale := [cell.name for cell in ladder.cells if cell not in current]:
+        sys.stdout.write(f"not in the table, since their recipe or data have changed: {', '.join(stale)}\n")
     sys.stdout.write(f"\n{root / 'ladder.md'}\n{results}\n{root / 'sweep.yaml'} (for `wandb sweep`)\n")
     if failed:
         raise UserError(
@@ -154,7 +158,7 @@ def _run_logged(command: list[str], log: Path) -> int:
 
 def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Path) -> None:
     """Adds a cell's row and renews the table."""
-    from ner_lightning.runs.ladder_cells import curve_points, ladder_table
+    from ner_lightning.runs.ladder_table import curve_points, ladder_table
     from ner_lightning.runs.results import add_rows, read_rows
     from ner_lightning.system.atomic import write_text
 
@@ -163,12 +167,20 @@ def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Pa
     # Also one that was measured on other data, which have changed.
     add_rows([row], results, lambda old: all(old.get(name) == row[name] for name in own))
     rows = read_rows(results)
+    ladder = _current(ladder, done.path.parent.parent)
     write_text(page, ladder_table(ladder, rows))
     if ladder.curve:
         from ner_lightning.analysis.render.learning_curve import learning_curve
         from ner_lightning.analysis.render.style import svg
 
         write_text(page.with_suffix(".svg"), svg(learning_curve(curve_points(ladder, rows), ladder.curve)))
+
+
+def _current(ladder: "Ladder", root: Path) -> "Ladder":
+    """A ladder without its stale cells: their rows would stand in one mean with those of now."""
+    from ner_lightning.runs.ladder_cells import is_stale
+
+    return replace(ladder, cells=tuple(cell for cell in ladder.cells if not is_stale(ladder, cell, root)))
 
 
 def parser(name: str) -> Parser:
@@ -196,7 +208,7 @@ def _row_of(cell: "Cell", ladder: str, run: "Run") -> "Row":
     import numpy as np
 
     from ner_lightning.metrics.from_counts import f1
-    from ner_lightning.runs.ladder_cells import COUNTED
+    from ner_lightning.runs.ladder_table import COUNTED
     from ner_lightning.runs.results import describe_data
 
     about, types = run.read("run.json"), run.read("metrics.json").get("val/by_type")

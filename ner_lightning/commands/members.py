@@ -166,6 +166,7 @@ def write(run: "Run", members: Sequence[Member], made: Combined, command: Sequen
     from ner_lightning.system.plain_settings import select
     from ner_lightning.training.callbacks.checkpoints import write_checkpoint
     from ner_lightning.training.module import PREFIX
+    from ner_lightning.training.resuming import MEMBERS_DATA
 
     first, config = members[0].checkpoint, made.config
     origin = run_of(members[0].path)
@@ -185,6 +186,7 @@ def write(run: "Run", members: Sequence[Member], made: Combined, command: Sequen
     checkpoint = {name: first[name] for name in SHARED} | {
         "config": config,
         "backbone": first["backbone"] | {"weights": made.weights},
+        MEMBERS_DATA: [dict(member.checkpoint.get("data", {})) for member in members],
         "state_dict": {PREFIX + name: value for name, value in made.state.items()},
     }
     settings = select(TaggerSettings, config["model"])

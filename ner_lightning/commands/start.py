@@ -18,7 +18,7 @@ from ner_lightning.runs.folder import BEST, LAST, Run, check_writable, create, r
 from ner_lightning.system.atomic import replacing
 from ner_lightning.training import ranks
 from ner_lightning.training.launch import RUN_VARIABLE
-from ner_lightning.training.resuming import check_trainable
+from ner_lightning.training.resuming import MEMBERS_DATA, check_trainable
 
 ALL_OPTIONS = "--help-all"  # `--help` is answered by main.py, without importing anything
 
@@ -31,7 +31,7 @@ class Start:
         words: its options, led by the stored configuration where one is used.
         checkpoint: the checkpoint to resume, validate or test.
         run: the run to write to; None makes a new one.
-        trained: `config`, `data` and `backbone` of the checkpoint, without its tensors.
+        trained: `config`, `data` (of each member) and `backbone` of the checkpoint, without its tensors.
     """
 
     words: list[str]
@@ -122,7 +122,7 @@ def _from_checkpoint(request: _Request) -> tuple[Start, _Stored | None]:
     checkpoint = _find_checkpoint(request)
     content = load_checkpoint(checkpoint)
     trained: dict[str, Any] = {
-        name: content[name] for name in ("config", "data", "backbone") if name in content
+        name: content[name] for name in ("config", "data", MEMBERS_DATA, "backbone") if name in content
     }
     if request.training:
         check_trainable(content)

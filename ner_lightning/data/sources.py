@@ -4,7 +4,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Split:
         sentences: in data order, at least one.
         types: entity types in the data set's own order; None if the source does not name them.
         origin: for messages: a file, or a Hub id with revision and split.
-        fingerprint: the file's SHA-256, or the data set's commit on the Hub and its configuration.
+        fingerprint: the file's SHA-256, or the data set's commit on the Hub with configuration and split.
         weights: how much each sentence counts in training; None if all count the same.
     """
 
@@ -119,6 +119,15 @@ class Source(SentenceSource):
     def read(self, split: str) -> Split:
         """Reads a split; see `SentenceSource.read`."""
         stage(f"Reading the {split} split ...")
+        found, names = self._read(split), self.files.options().rules.tag_names
+        if names is None:
+            return found
+        digest = hashlib.sha256(
+            json.dumps(names).encode()
+        ).hexdigest()  # they may be in a file, which changes
+        return replace(found, fingerprint=f"{found.fingerprint}, tag names {digest[:12]}")
+
+    def _read(self, split: str) -> Split:
         local = self.local()
         path = local.get(split)
         held_out = [name for name in HELD_OUT if name not in local]
@@ -210,7 +219,8 @@ class Source(SentenceSource):
             raise UserError(f"{error} (There is no file or folder {self.dataset} here.)") from None
         config = "" if self.files.config is None else f" ({self.files.config})"  # others have other sentences
         origin = f"{loaded.dataset}@{loaded.revision or 'main'}:{loaded.split}{config}"
-        return Split(loaded.sentences, loaded.types, origin, f"commit:{loaded.commit}{config}")
+        split_of = "/".join(filter(None, (self.files.config, loaded.split)))
+        return Split(loaded.sentences, loaded.types, origin, f"commit:{loaded.commit} ({split_of})")
 
 
 def split_paths(folder: Path) -> dict[str, list[Path]]:

@@ -1,9 +1,9 @@
-"""Ladders of recipes: one file lists rungs and seeds; each cell is a run, all of them make one table."""
+"""Ladders of recipes: one file lists rungs and seeds, and each cell is a run."""
 
 import hashlib
 import re
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,10 @@ from typing import Any
 import yaml
 
 from ner_lightning.runs.folder import Run
-from ner_lightning.runs.results import Row, markdown_table
 from ner_lightning.runs.shipped import shipped, shipped_config
 from ner_lightning.system.digests import digest_of
 
 CONSENT = "--trust_remote_code"  # allows code to be run, and changes nothing of what a cell is
-COUNTED = ("correct", "predicted", "gold")
 
 
 @dataclass(frozen=True)
@@ -103,11 +101,29 @@ def recipe_digest(ladder: Ladder, cell: Cell) -> str:
     digest = hashlib.sha256()
     for file in map(Path, map(shipped_config, cell.configs)):
         digest.update(file.read_bytes() if file.is_file() else b"")  # `fit` says what is missing
+        with suppress(OSError, yaml.YAMLError):
+            for named in _named_files(yaml.safe_load(file.read_bytes())):
+                digest.update(digest_of(named).encode())
+    for named in _named_files([change.partition("=")[2] for change in cell.changes]):
+        digest.update(digest_of(named).encode())
     for text in map(Path, cell.text):
         digest.update(digest_of(text).encode() if text.exists() else b"")
     for member in ladder.teachers.get(cell.teacher, ()):
         digest.update("\0".join([*member.command(Path()), recipe_digest(ladder, member)]).encode())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _named_files(value: Any) -> Iterator[Path]:
+    """The files that settings name, such as weights of sentences and names of tags."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _named_files(each)
+    elif isinstance(value, str):
+        with suppress(OSError, ValueError):  # no name that a file could have
+            if Path(value).is_file():
+                yield Path(value)
 
 
 def find_runs(cell: Cell, root: Path) -> list[Run]:
@@ -132,6 +148,11 @@ def find_run(ladder: Ladder, cell: Cell, root: Path) -> Run | None:
     return next((run for run in same if not data_changed(run)), None)
 
 
+def is_stale(ladder: Ladder, cell: Cell, root: Path) -> bool:
+    """Whether a cell was run, but never with the recipe and the data that there are now."""
+    return bool(find_runs(cell, root)) and find_run(ladder, cell, root) is None
+
+
 def data_changed(run: Run) -> bool:
     """Whether a file or folder on which a run was trained or validated has other content by now."""
     data = run.read("run.json").get("data", {})
@@ -140,88 +161,6 @@ def data_changed(run: Run) -> bool:
         if path.exists() and digest_of(path) not in split["fingerprint"]:
             return True
     return False
-
-
-def ladder_table(ladder: Ladder, rows: Iterable[Row]) -> str:
-    """The table of a ladder, its rungs in the order of its file.
-
-    Args:
-        ladder: the ladder.
-        rows: measured figures; those of other ladders, or of cells no longer in the file, are ignored.
-    """
-    return table(_own_rows(ladder, rows), ladder.notes)
-
-
-def _own_rows(ladder: Ladder, rows: Iterable[Row]) -> list[Row]:
-    """The rows of a ladder's cells as its file has them now, one each and in its order."""
-    named = {
-        (row["rung"], row["seed"], row["config"], *_learned(row["overrides"])): row
-        for row in rows
-        if row.get("ladder") == ladder.name
-    }
-    keys = ((cell.rung, cell.seed, cell.config, *_learned(cell.changes)) for cell in ladder.cells)
-    return [named[key] for key in keys if key in named]
-
-
-def _learned(changes: Iterable[str]) -> list[str]:
-    """Changes but for those of how it is computed, which is a matter of the machine."""
-    return [change for change in changes if not change.startswith("--model.runtime.")]
-
-
-def curve_points(ladder: Ladder, rows: Iterable[Row]) -> dict[str, list[tuple[float, list[float]]]]:
-    """The lines of a ladder's learning curve: rungs whose names differ by the number alone are one line.
-
-    Args:
-        ladder: one with a `curve`.
-        rows: measured figures.
-
-    Returns:
-        of each line its points: the number, and the F1 of each seed, in percent.
-    """
-    found: dict[str, list[float]] = {}
-    for row in _own_rows(ladder, rows):
-        found.setdefault(row["rung"], []).append(100 * row["value"])
-    lines: dict[str, list[tuple[float, list[float]]]] = {}
-    for cell in {cell.rung: cell for cell in ladder.cells}.values():
-        at = cell.settings[ladder.curve]
-        if cell.rung in found:
-            lines.setdefault(cell.rung.removesuffix(f"-{at}"), []).append((float(at), found[cell.rung]))
-    return lines
-
-
-def table(rows: Iterable[Row], notes: Mapping[str, str] | None = None) -> str:
-    """Rungs as a table in Markdown: mean and standard deviation over seeds, minutes, peak memory.
-
-    Args:
-        rows: of one ladder, rung by rung; the others are compared with the first rung.
-        notes: a line about each rung.
-    """
-    rungs: dict[str, list[Row]] = {}
-    for row in rows:
-        rungs.setdefault(row["rung"], []).append(row)
-    body: list[list[str]] = []
-    base: float | None = None
-    for name, members in rungs.items():
-        values = [100 * row["value"] for row in members]
-        mean = statistics.fmean(values)
-        base = mean if base is None else base
-        spread = f"{statistics.stdev(values):.2f}" if len(values) > 1 else "-"
-        minutes = [row["minutes"] for row in members if row["minutes"] is not None]
-        memory = [row["peak_memory_bytes"] for row in members if row["peak_memory_bytes"] is not None]
-        body.append(
-            [
-                name,
-                f"{mean:.2f}",
-                spread,
-                str(len(values)),
-                f"{mean - base:+.2f}",
-                f"{statistics.fmean(minutes):.1f}" if minutes else "-",
-                f"{max(memory) / 2**30:.1f}" if memory else "-",
-                (notes or {}).get(name, ""),
-            ]
-        )
-    head = ["rung", "F1", "sd", "seeds", "to the first", "minutes", "peak GiB", ""]
-    return markdown_table(head, body)
 
 
 def sweep(ladder: Ladder, words: Sequence[str]) -> str:

@@ -1,10 +1,11 @@
 """Whether a checkpoint can be resumed, validated or tested with the settings and data at hand."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ner_lightning.data.corpus_settings import Encoding, Files, Supervision
+from ner_lightning.data.fingerprints import shared
+from ner_lightning.data.sources import Split
 from ner_lightning.errors import UserError
 from ner_lightning.model.checkpoint import check_types
 from ner_lightning.model.tagger_settings import TaggerSettings
@@ -28,7 +29,7 @@ FIXED = {
     ],
 }
 SPLITS = ("train", "valid")
-_PART_OF = re.compile(r"(?P<file>sha256:\w+) \(\w+ of .*")  # of a file of which parts are held out
+MEMBERS_DATA = "members_data"  # what a checkpoint that was made of several has instead of `data`
 ANEW = "`ner-lightning fit --config FILE` without a checkpoint"
 SHOWN = 12  # characters of a fingerprint
 
@@ -118,45 +119,65 @@ def check_validated(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> Non
     """Checks that a run is validated on the data of its training: the scores become the run's own.
 
     Args:
-        checkpoint: with the fingerprints of its `data`, where it knows them.
+        checkpoint: with the fingerprints of its `data`, where it knows them; those of each member of an
+            ensemble.
         data: what would be validated on.
 
     Raises:
-        UserError: they are others.
+        UserError: they are others, or an ensemble has been trained on some of them.
     """
-    split = data.corpus.split("valid")
-    known = _part(checkpoint, "data").get("valid", split.fingerprint)
-    if known != split.fingerprint:
+    split, (first, *others) = data.corpus.split("valid"), _trained_on(checkpoint)
+    if first.get("valid", split.fingerprint) != split.fingerprint:
         raise UserError(
             f"{split.origin} is not what this run was validated on, and its scores would take the place of "
             "the run's own.\n"
             "Restore the validation data, or score this file: ner-lightning test --data.test FILE"
         )
+    if others:
+        _check_apart(split, [each.get("train", "") for each in (first, *others)])
 
 
 def check_tested(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> str | None:
     """Compares the data that a run is tested on with those of its training.
 
     Args:
-        checkpoint: with the fingerprints of its `data`, where it knows them.
+        checkpoint: with the fingerprints of its `data`, where it knows them; those of each member of an
+            ensemble.
         data: what would be tested on.
 
     Returns:
         what to tell the user if they are the same.
 
     Raises:
-        UserError: they are a part of a file of which another state was trained on.
+        UserError: they are a part of a file of which other parts, or another state, were trained on.
     """
-    split, trained = data.corpus.split("test"), _part(checkpoint, "data").get("train", "")
-    tested, known = _PART_OF.fullmatch(split.fingerprint), _PART_OF.fullmatch(trained)
-    if tested and known and tested["file"] != known["file"]:
+    split = data.corpus.split("test")
+    return _check_apart(split, [each.get("train", "") for each in _trained_on(checkpoint)])
+
+
+def _trained_on(checkpoint: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The fingerprints of the data of a training, or of each member's."""
+    return checkpoint.get(MEMBERS_DATA) or [_part(checkpoint, "data")]
+
+
+def _check_apart(split: Split, trained: Sequence[str]) -> str | None:
+    """What to tell the user if a split is what was trained on.
+
+    Raises:
+        UserError: it is a part of a file, and sentences of the training may be in it.
+    """
+    found = shared(split.fingerprint, trained)
+    if found == "same":
+        return f"{split.origin} is what this run was trained on: its scores say nothing of other text."
+    if found is not None:
+        how = {
+            "changed": "a file that has changed since this run was trained, so that it may have",
+            "parts": "a file that this run was trained on whole or in other parts, so that it has",
+        }
         raise UserError(
-            f"{split.origin} is held out of a file that has changed since this run was trained, so that it "
-            "may have sentences of the training.\n"
+            f"{split.origin} is held out of {how[found]} sentences of the training.\n"
             "Train anew, restore the file, or name test data: ner-lightning test --data.test FILE"
         )
-    if not tested and trained.partition("[")[0] == split.fingerprint:
-        return f"{split.origin} is what this run was trained on: its scores say nothing of other text."
     return None
 
 

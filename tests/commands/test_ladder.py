@@ -18,8 +18,9 @@ from ner_lightning.commands.consent import FLAG
 from ner_lightning.commands.main import main
 from ner_lightning.runs import ladder_cells
 from ner_lightning.runs.folder import Run
-from ner_lightning.runs.ladder_cells import curve_points, find_run, is_done, table
+from ner_lightning.runs.ladder_cells import find_run, is_done
 from ner_lightning.runs.ladder_file import read_ladder
+from ner_lightning.runs.ladder_table import curve_points, table
 from ner_lightning.runs.results import FIELDS, read_rows
 from ner_lightning.training.module import NERModule
 
@@ -151,6 +152,23 @@ def test_a_recipe_that_changed_is_run_again_and_counts_once(file, one_process, t
     assert (root / "ladder.md").read_text().count("\n| one | ") == 1
 
 
+def test_a_cell_is_of_the_files_that_its_settings_name(file, tmp_path):
+    content = yaml.safe_load(file.read_text())
+    Path("base.yaml").write_text("data: {files: {tag_names: names.txt}}\n", encoding="utf-8")
+    content["rungs"] = {
+        "weighted": {"settings": {"data.supervision.sentence_weights": "w.jsonl"}},
+        "named": {"configs": ["base.yaml"]},
+    }
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    found = read_ladder(file)
+    digests = []
+    for text in ("one", "two"):
+        for name in ("w.jsonl", "names.txt"):
+            Path(name).write_text(text, encoding="utf-8")
+        digests.append([ladder_cells.recipe_digest(found, cell) for cell in found.cells])
+    assert all(one != two for one, two in zip(*digests, strict=True))
+
+
 @pytest.mark.parametrize("changed", ["train.txt", "valid.txt"])
 def test_a_cell_whose_data_changed_is_run_again_and_counts_once(
     file, corpus, one_process, tmp_path, capsys, changed
@@ -167,8 +185,15 @@ def test_a_cell_whose_data_changed_is_run_again_and_counts_once(
     capsys.readouterr()
     assert main(["ladder", str(file), "--list"]) == 0
     assert capsys.readouterr().out.split() == ["to", "do", "base-seed1", "to", "do", "base-seed2"]
+    page = tmp_path / "runs/small/ladder.md"
+    assert main(["ladder", str(file), "--cell", "base-seed2"]) == 0
+    assert (
+        "not in the table, since their recipe or data have changed: base-seed1\n" in capsys.readouterr().out
+    )
+    assert page.read_text().split("| base | ")[1].split(" | ")[2] == "1", "a mean of one seed"
     assert main(["ladder", str(file)]) == 0
     assert capsys.readouterr().out.count("its recipe or its data have changed, so it is run again") == 1
+    assert page.read_text().split("| base | ")[1].split(" | ")[2] == "2"
     rows = read_rows(tmp_path / "runs/small/results.json")
     assert sorted(row["seed"] for row in rows) == [1, 2]
     assert len({row["data"] for row in rows}) == 1

@@ -203,6 +203,11 @@ def test_scores_of_the_training_data_are_told_of(place, capsys):
     assert said in capsys.readouterr().out
     assert main(["test", "runs/recipe/1"]) == 0
     assert said not in capsys.readouterr().out
+    assert main(["test", "runs/recipe/1", "--data.dataset", "data/train.txt"]) == 2
+    assert (
+        "a file that this run was trained on whole or in other parts, so that it has"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_held_out_part_of_a_file_that_changed_is_refused(place, capsys):
@@ -213,7 +218,14 @@ def test_a_held_out_part_of_a_file_that_changed_is_refused(place, capsys):
         file.write("\nOslo B-LOC\nwon O\n\nLima B-LOC\nlost O\n")
     capsys.readouterr()
     assert main(["test", "runs/parts/1"]) == 2
-    assert "is held out of a file that has changed since this run was trained" in capsys.readouterr().err
+    said = "is held out of a file that has changed since this run was trained"
+    assert said in capsys.readouterr().err
+    shutil.copytree("runs/parts/1", "runs/parts/2")
+    assert main(["ensemble", "runs/parts/1", "runs/parts/2"]) == 0
+    for command in ("validate", "test"):
+        capsys.readouterr()
+        assert main([command, "runs/ensemble/1"]) == 2, "members keep what they were trained on"
+        assert said in capsys.readouterr().err or command == "validate"
     assert main(["test", "runs/parts/1", "--data.test", "data/test.txt"]) == 0
 
 

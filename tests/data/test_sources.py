@@ -160,4 +160,4 @@ def test_configurations_of_a_hub_data_set_are_different_data(monkeypatch):
     )
     assert len({split.fingerprint for split in (plain, english, german)}) == 3
     assert len({split.origin for split in (plain, english, german)}) == 3
-    assert plain.fingerprint == "commit:abc"
+    assert plain.fingerprint == "commit:abc (train)"

@@ -167,7 +167,7 @@ def _check_certain(
     """
     known = [cell.strip().lower() for cell in header]
     rows = [row for row in head if len(row) == len(header)]
-    asked = {"words": (options.words_column, WORDS)}
+    asked: dict[str, tuple[str | None, Sequence[str]]] = {"words": (options.words_column, WORDS)}
     if options.tagged:
         asked["tags"] = (options.tags_column, TAGS)
     for what, (name, names) in asked.items():

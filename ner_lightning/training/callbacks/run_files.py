@@ -164,7 +164,7 @@ class RunFiles(Callback):
         write_text(self.run.path / "config.yaml", self.config_text)
         about = provenance() | {
             "command": self.command,
-            "scored": {"checkpoint": str(trainer.ckpt_path), "step": module.loaded_step},  # type: ignore[attr-defined]
+            "scored": {"checkpoint": str(trainer.ckpt_path), "step": module.loaded_step},
             "seed": self.config.get("seed_everything"),
             "types": data.types,
             "backbone": {"name": module.settings.backbone, "weights": module.weights_id},

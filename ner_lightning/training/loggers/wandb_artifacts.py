@@ -22,7 +22,7 @@ def log_data(run: Any, name: str, splits: Mapping[str, Mapping[str, Any]]) -> No
         if file.exists():
             artifact.add_reference(file.resolve().as_uri(), name=split)
         elif found := re.fullmatch(r"([\w./-]+)@(.+):(.+)", about["origin"]):
-            commit = about["fingerprint"].rpartition(":")[2]
+            commit = about["fingerprint"].partition(":")[2].partition(" ")[0]
             address = f"https://huggingface.co/datasets/{found[1]}/tree/{commit}"
             artifact.add_reference(f"{address}#{found[3]}", name=split, checksum=False)
     log_used(run, artifact)

@@ -1,0 +1,91 @@
+"""The table of a ladder and its learning curve, from the rows of its cells."""
+
+import statistics
+from collections.abc import Iterable, Mapping
+
+from ner_lightning.runs.ladder_cells import Ladder
+from ner_lightning.runs.results import Row, markdown_table
+
+COUNTED = ("correct", "predicted", "gold")
+
+
+def ladder_table(ladder: Ladder, rows: Iterable[Row]) -> str:
+    """The table of a ladder, its rungs in the order of its file.
+
+    Args:
+        ladder: the ladder.
+        rows: measured figures; those of other ladders, or of cells no longer in the file, are ignored.
+    """
+    return table(_own_rows(ladder, rows), ladder.notes)
+
+
+def _own_rows(ladder: Ladder, rows: Iterable[Row]) -> list[Row]:
+    """The rows of a ladder's cells as its file has them now, one each and in its order."""
+    named = {
+        (row["rung"], row["seed"], row["config"], *_learned(row["overrides"])): row
+        for row in rows
+        if row.get("ladder") == ladder.name
+    }
+    keys = ((cell.rung, cell.seed, cell.config, *_learned(cell.changes)) for cell in ladder.cells)
+    return [named[key] for key in keys if key in named]
+
+
+def _learned(changes: Iterable[str]) -> list[str]:
+    """Changes but for those of how it is computed, which is a matter of the machine."""
+    return [change for change in changes if not change.startswith("--model.runtime.")]
+
+
+def curve_points(ladder: Ladder, rows: Iterable[Row]) -> dict[str, list[tuple[float, list[float]]]]:
+    """The lines of a ladder's learning curve: rungs whose names differ by the number alone are one line.
+
+    Args:
+        ladder: one with a `curve`.
+        rows: measured figures.
+
+    Returns:
+        of each line its points: the number, and the F1 of each seed, in percent.
+    """
+    found: dict[str, list[float]] = {}
+    for row in _own_rows(ladder, rows):
+        found.setdefault(row["rung"], []).append(100 * row["value"])
+    lines: dict[str, list[tuple[float, list[float]]]] = {}
+    for cell in {cell.rung: cell for cell in ladder.cells}.values():
+        at = cell.settings[ladder.curve]
+        if cell.rung in found:
+            lines.setdefault(cell.rung.removesuffix(f"-{at}"), []).append((float(at), found[cell.rung]))
+    return lines
+
+
+def table(rows: Iterable[Row], notes: Mapping[str, str] | None = None) -> str:
+    """Rungs as a table in Markdown: mean and standard deviation over seeds, minutes, peak memory.
+
+    Args:
+        rows: of one ladder, rung by rung; the others are compared with the first rung.
+        notes: a line about each rung.
+    """
+    rungs: dict[str, list[Row]] = {}
+    for row in rows:
+        rungs.setdefault(row["rung"], []).append(row)
+    body: list[list[str]] = []
+    base: float | None = None
+    for name, members in rungs.items():
+        values = [100 * row["value"] for row in members]
+        mean = statistics.fmean(values)
+        base = mean if base is None else base
+        spread = f"{statistics.stdev(values):.2f}" if len(values) > 1 else "-"
+        minutes = [row["minutes"] for row in members if row["minutes"] is not None]
+        memory = [row["peak_memory_bytes"] for row in members if row["peak_memory_bytes"] is not None]
+        body.append(
+            [
+                name,
+                f"{mean:.2f}",
+                spread,
+                str(len(values)),
+                f"{mean - base:+.2f}",
+                f"{statistics.fmean(minutes):.1f}" if minutes else "-",
+                f"{max(memory) / 2**30:.1f}" if memory else "-",
+                (notes or {}).get(name, ""),
+            ]
+        )
+    head = ["rung", "F1", "sd", "seeds", "to the first", "minutes", "peak GiB", ""]
+    return markdown_table(head, body)

@@ -1,0 +1,41 @@
+"""Whether a split that is scored has sentences of the training."""
+
+import pytest
+
+from ner_lightning.data.fingerprints import shared
+
+FILE, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+RULE, TWO = "train 0.8, valid 0.1, test 0.1", "train 0.9, valid 0.1"
+
+
+@pytest.mark.parametrize(
+    ("scored", "trained", "found"),
+    [
+        (FILE, FILE, "same"),
+        (FILE, f"{FILE}[:100]", "same"),
+        (FILE, f"{FILE}, weights 0123456789ab", "same"),
+        (FILE, f"{FILE}, tag names 0123456789ab[:5], teacher 0123456789ab 1", "same"),
+        (f"{FILE}, tag names 0123456789ab", f"{FILE}, tag names ba9876543210", "same"),
+        (FILE, f"{FILE} (train of {RULE})", "same"),
+        (FILE, OTHER, None),
+        (FILE, "", None),
+        (f"{FILE} (train of {RULE})", f"{FILE} (train of {RULE})", "same"),
+        (f"{FILE} (test of {RULE})", f"{FILE} (train of {RULE}), weights 0123456789ab", None),
+        (f"{FILE} (test of {RULE})", f"{FILE} (train of {TWO})", "parts"),
+        (f"{FILE} (test of {RULE})", FILE, "parts"),
+        (f"{FILE} (test of {RULE})", f"{OTHER} (train of {RULE})", "changed"),
+        (f"{FILE} (test of {RULE})", OTHER, None),
+        ("commit:abc (train)", "commit:abc (train)[:5]", "same"),
+        ("commit:abc (test)", "commit:abc (train)", None),
+        ("commit:abc (de/train)", "commit:abc (en/train)", None),
+        ("of a source outside the package", "of a source outside the package", "same"),
+    ],
+)
+def test_what_two_fingerprints_tell(scored, trained, found):
+    assert shared(scored, [trained]) == found
+
+
+def test_an_ensemble_has_seen_what_any_of_its_members_has():
+    assert shared(FILE, [OTHER, FILE]) == "same"
+    assert shared(f"{FILE} (test of {RULE})", [FILE, f"{OTHER} (train of {RULE})"]) == "changed"
+    assert shared(FILE, []) is None
