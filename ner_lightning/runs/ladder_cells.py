@@ -104,7 +104,7 @@ def recipe_digest(ladder: Ladder, cell: Cell) -> str:
         with suppress(OSError, yaml.YAMLError):
             for named in _named_files(yaml.safe_load(file.read_bytes())):
                 digest.update(digest_of(named).encode())
-    for named in _named_files([change.partition("=")[2] for change in cell.changes]):
+    for named in _named_files(list(cell.settings.values())):
         digest.update(digest_of(named).encode())
     for text in map(Path, cell.text):
         digest.update(digest_of(text).encode() if text.exists() else b"")
