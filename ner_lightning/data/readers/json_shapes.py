@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ner_lightning.data.readers.json_spans import spans_in, spans_of, tokens_in
+from ner_lightning.data.readers.json_spans import TEXTS, checked_text, own_text, spans_in, spans_of, tokens_in
+from ner_lightning.data.readers.label_studio import is_task, text_of_task
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.running_text import Offsets, from_words
 from ner_lightning.data.sentence import SURROGATE, is_invisible
 from ner_lightning.errors import UserError
 
 WORDS = ("tokens", "words")  # fields with a list of words, the first that is present
-TEXTS = ("text", "data", "content")  # fields with a text, the first that is present
 TAGS = ("ner_tags", "tags", "labels", "ner")  # fields with a list of tags
 SPANS = ("label", "labels", "entities", "spans", "annotations")  # fields with its entities
 COLUMNS = {*WORDS, *TEXTS, *TAGS, *SPANS, "tokenized_text", "answer"}  # whatever a row may be read from
@@ -42,13 +42,13 @@ def has_words(row: Any, asked: str | None) -> bool:
         row: the parsed JSON.
         asked: the field that is to have it; None: one of `WORDS`.
     """
-    if not isinstance(row, dict) or "tokenized_text" in row:
+    if not isinstance(row, dict) or (asked is None and "tokenized_text" in row):
         return False
     words = row.get(words_field(row, asked), "")
-    if isinstance(words, str):
+    if isinstance(words, str) or (isinstance(words, list) and words and isinstance(words[0], dict)):
         return False
-    is_objects = isinstance(words, list) and bool(words) and isinstance(words[0], dict)
-    return not is_objects
+    # Beside a text, what is no list of words is something else, such as the number of tokens.
+    return asked is not None or (isinstance(words, list) and bool(words)) or not own_text(row)
 
 
 def text_beside(row: Mapping[str, Any], words: Sequence[str]) -> Annotated | None:
@@ -85,16 +85,17 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
         row = row[1] | {"text": row[0]}  # spaCy's pairs
     if not isinstance(row, dict):
         raise UserError(f"a JSON {type(row).__name__}, not an object; write one object per line")
-    if isinstance(row.get("data"), dict):
-        return _label_studio(row, tagged=tagged)
-    if isinstance(row.get("tokenized_text"), list):
+    if is_task(row) and text_field not in row:
+        return Annotated(*text_of_task(row, text_field, tagged=tagged))
+    if isinstance(row.get("tokenized_text"), list) and text_field in (None, "tokenized_text"):
         return _gliner(row, tagged=tagged)
     texts = TEXTS if text_field is None else (text_field,)
     name = next((name for name in texts if isinstance(row.get(name), str)), None)
     if name is None:
         raise UserError(_without_text(row, text_field))
-    text = _checked(row[name], name)
-    tokens = None if row.get("tokens") is None else tokens_in(row["tokens"], text)
+    text = checked_text(row[name], name)
+    counted = isinstance(row.get("tokens"), int | float)  # how many there are
+    tokens = tokens_in(row["tokens"], text) if row.get("tokens") and not counted else None
     if not tagged:
         return Annotated(text, (), tokens)
     keys = SPANS if spans_field is None else (spans_field,)
@@ -138,17 +139,6 @@ def tags_in(row: Mapping[str, Any], field: str | None) -> tuple[Any, ...]:
     return tuple(row[lists[0]])
 
 
-def _checked(text: str, name: str) -> str:
-    """Returns the text of a field.
-
-    Raises:
-        UserError: it contains half a character.
-    """
-    if SURROGATE.search(text):
-        raise UserError(f"field {name!r} contains {text!a:.40}, which is not text: half a character")
-    return text
-
-
 def _without_text(row: Mapping[str, Any], asked: str | None) -> str:
     """Why a row has no text."""
     fields = ", ".join(row) or "none"
@@ -172,72 +162,6 @@ def with_names(row: dict[str, Any], classes: Mapping[str, Sequence[str]]) -> dic
                 names[value] if type(value) is int and 0 <= value < len(names) else value for value in values
             ]
     return row
-
-
-def is_skipped(row: Any) -> bool:
-    """Whether the annotator rejected or ignored a row (Prodigy), or cancelled it (Label Studio)."""
-    if not isinstance(row, dict):
-        return False
-    if row.get("answer") in ("reject", "ignore"):
-        return True
-    done = row.get("annotations")
-    return isinstance(row.get("data"), dict) and isinstance(done, list) and not any(map(_is_valid, done))
-
-
-def has_predictions_alone(row: Any) -> bool:
-    """Whether a Label Studio task has predictions of a model, and no annotation, which then are read."""
-    return (
-        isinstance(row, dict)
-        and isinstance(row.get("data"), dict)
-        and ("predictions" in row and not {"annotations", "completions"} & row.keys())
-    )
-
-
-def has_several(row: Any) -> bool:
-    """Whether a task of Label Studio has several annotations that are not cancelled."""
-    if not isinstance(row, dict) or not isinstance(row.get("data"), dict):
-        return False
-    done = row.get("annotations")
-    return isinstance(done, list) and sum(map(_is_valid, done)) > 1
-
-
-def others(row: Any) -> int:
-    """The number of results of a Label Studio task, such as relations and choices, that mark no text."""
-    done = row.get("annotations") if isinstance(row, dict) and isinstance(row.get("data"), dict) else None
-    first = next(filter(_is_valid, done), None) if isinstance(done, list) else None
-    results = first.get("result") if isinstance(first, dict) else None
-    return sum(not _is_label(entry) for entry in results) if isinstance(results, list) else 0
-
-
-def _is_label(entry: Any) -> bool:
-    is_label = isinstance(entry, dict) and entry.get("type") in ("labels", "hypertextlabels")
-    return is_label and isinstance(entry.get("value"), dict)
-
-
-def _is_valid(annotation: Any) -> bool:
-    return not (isinstance(annotation, dict) and annotation.get("was_cancelled"))
-
-
-def _label_studio(row: Mapping[str, Any], *, tagged: bool) -> Annotated:
-    """A task of Label Studio's JSON; of several annotations the first counts.
-
-    Raises:
-        UserError: the task has no text or several, or no annotation.
-    """
-    texts = {name: value for name, value in row["data"].items() if isinstance(value, str)}
-    done = row.get("annotations", row.get("completions", row.get("predictions")))
-    result: list[Any] = []
-    if tagged:
-        if not isinstance(done, list) or not done:
-            raise UserError("a task of Label Studio without annotations; export annotated tasks only")
-        first = next(filter(_is_valid, done))
-        result = first.get("result", []) if isinstance(first, dict) else []
-    marked = [entry["value"] for entry in result if _is_label(entry)]
-    name = "text" if "text" in texts or len(texts) != 1 else next(iter(texts))
-    if name not in texts:
-        raise UserError(f"a task of Label Studio with no field 'text' in data (fields: {', '.join(texts)})")
-    text = _checked(texts[name], name)
-    return Annotated(text, spans_of(marked, text))
 
 
 def _gliner(row: Mapping[str, Any], *, tagged: bool) -> Annotated:

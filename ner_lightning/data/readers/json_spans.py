@@ -1,6 +1,6 @@
-"""Takes the entities and tokens of a text out of JSON, as offsets of characters."""
+"""Takes a text out of JSON, and its entities and tokens as offsets of characters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ner_lightning.data.readers.counting import COUNTINGS, offsets_of, same_words
@@ -9,9 +9,26 @@ from ner_lightning.data.running_text import Offsets
 from ner_lightning.data.sentence import SURROGATE, is_invisible
 from ner_lightning.errors import UserError
 
+TEXTS = ("text", "data", "content")  # fields with a text, the first that is present
 _STARTS, _ENDS = ("start", "start_offset"), ("end", "end_offset")
 _TYPES = ("label", "labels", "type", "tag")
 _WRITE_SPAN = 'write [start, end, "TYPE"] or {"start": 0, "end": 6, "label": "TYPE"}'
+
+
+def own_text(row: Mapping[str, Any]) -> str:
+    """The text of a row itself, under one of the usual names; empty if it has none."""
+    return next((row[name] for name in TEXTS if isinstance(row.get(name), str) and row[name].strip()), "")
+
+
+def checked_text(text: str, name: str) -> str:
+    """Returns the text of a field.
+
+    Raises:
+        UserError: it contains half a character.
+    """
+    if SURROGATE.search(text):
+        raise UserError(f"field {name!r} contains {text!a:.40}, which is not text: half a character")
+    return text
 
 
 def spans_of(entities: Any, text: str) -> tuple[CharSpan, ...]:

@@ -12,16 +12,15 @@ from typing import Any, BinaryIO, NamedTuple
 from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.filetype import head_of
 from ner_lightning.data.readers.json_shapes import (
+    WORDS,
     annotated,
-    has_predictions_alone,
-    has_several,
     has_words,
-    is_skipped,
-    others,
     tags_in,
     text_beside,
     words_field,
 )
+from ner_lightning.data.readers.json_spans import TEXTS
+from ner_lightning.data.readers.label_studio import has_predictions_alone, has_several, is_skipped, others
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, checked_content, rejected
 from ner_lightning.data.readers.spacy_json import is_spacy_json, read_spacy_json
@@ -189,9 +188,19 @@ def _rows(file: BinaryIO) -> Iterator[JsonRow]:
 
 def _annotated(value: Any) -> list[Any] | None:
     """The texts of an export of tecoholic's NER Annotator, which is one object; None if it is none."""
-    if not isinstance(value, dict) or "data" in value or not isinstance(value.get("annotations"), list):
+    if not isinstance(value, dict) or not {"data", *TEXTS, *WORDS}.isdisjoint(value):
         return None
-    return [item for item in value["annotations"] if item is not None]
+    items = value.get("annotations")
+    if not isinstance(items, list) or not all(item is None or _is_pair(item) for item in items):
+        return None
+    return [item for item in items if item is not None]
+
+
+def _is_pair(item: Any) -> bool:
+    """Whether an item is a text and an object with its entities."""
+    return (
+        isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], dict)
+    )
 
 
 def _items(data: bytes) -> Sequence[Any] | None:

@@ -47,6 +47,8 @@ def recognise(head: bytes, path: Path | None, *, tagged: bool) -> str:
         return "csv"
     if named == "csv":
         return "conll" if holds_columns(lines) and not holds_table(first) else "csv"
+    if suffix == ".tsv" and _holds_texts(filled) and not holds_columns(lines):
+        return "csv"
     if named not in (None, "txt"):
         return named
     return "conll" if holds_columns(lines) or (tagged and _ends_in_a_tag(filled)) else "txt"
@@ -66,6 +68,15 @@ def holds_columns(lines: Sequence[str]) -> bool:
     # In a short text some word may well look like a type without B- and I-.
     kinds = [kind for kind in TAG_KINDS if kind != "bare" or len(filled) >= _BARE_ROWS]
     return any(column.kind in kinds and _is_certain(column) for column in found[1:])
+
+
+def _holds_texts(lines: Sequence[str]) -> bool:
+    """Whether lines are rows of a table, and most cells of one of its columns have several words."""
+    rows = [line.split("\t") for line in lines]
+    width = len(rows[0]) if rows else 0
+    below = [row for row in rows[1:] or rows if len(row) == width]
+    several = (sum(len(row[place].split()) > 1 for row in below) for place in range(width))
+    return width > 1 and any(2 * count > len(below) for count in several)
 
 
 def _is_certain(column: Column) -> bool:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.readers.char_spans import tagged_sentences
+from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.readers.sentences import read_sentences
@@ -112,6 +113,36 @@ def test_the_words_of_prodigy_are_kept(tmp_path):
     path = write(tmp_path / "x.jsonl", row, row | {"spans": []})
     words = ("Brinda", "moved to", "Tarvo.")
     assert found(read_sentences(path)) == [(words, [("PER", 0, 1)]), (words, [])]
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "text"),
+    [
+        ({"text": "Ask Vera.", "annotations": []}, None, "Ask Vera."),
+        ({"text": "Ask Vera.", "annotations": [{"text": "Vera", "label": "PER"}]}, None, "Ask Vera."),
+        ({"text": "Ask Vera.", "data": {"source": "web"}}, None, "Ask Vera."),
+        ({"text": "Ask Vera.", "data": {"source": "web"}}, "text", "Ask Vera."),
+        ({"data": {"text": "web", "body": "Ask Vera."}}, "body", "Ask Vera."),
+        ({"data": {"title": "web", "body": "Ask Vera."}, "annotations": []}, "body", "Ask Vera."),
+        ({"body": "Ask Vera.", "tokenized_text": ["web"]}, "body", "Ask Vera."),
+        ({"text": "Ask Vera.", "words": None}, None, "Ask Vera."),
+        ({"text": "Ask Vera.", "tokens": 512}, None, "Ask Vera."),
+        ({"text": "Ask Vera.", "tokens": []}, None, "Ask Vera."),
+    ],
+)
+def test_fields_beside_a_text_do_not_take_its_place(tmp_path, row, field, text):
+    path = write(tmp_path / "x.jsonl", row, row)
+    records = list(Inputs(str(path), ReadOptions(words_column=field, tagged=False)).read())
+    assert [(each.content, each.reason) for each in records] == [(text, "")] * 2
+
+
+def test_a_field_of_annotations_holds_the_entities_of_a_text(tmp_path):
+    row = {"text": "Ask Vera.", "annotations": [{"start_offset": 4, "end_offset": 8, "label": "PER"}]}
+    path = write(tmp_path / "x.jsonl", row, row | {"annotations": []})
+    assert found(read_sentences(path)) == [
+        (("Ask", "Vera", "."), [("PER", 1, 2)]),
+        (("Ask", "Vera", "."), []),
+    ]
 
 
 def test_entities_in_two_fields_are_not_guessed(tmp_path):
@@ -233,7 +264,10 @@ def test_malformed_entities_say_where(tmp_path, label, what):
         ({"text": "a", "label": [[0, 1, "\ud83d"]]}, r"the type '\ud83d' is not text"),
         ({"tokenized_text": ["\ud83d"], "ner": []}, "must be a list of words"),
         ({"data": {"text": TEXT}}, "a task of Label Studio without annotations"),
-        ({"data": {"a": "x", "b": "y"}, "annotations": [{}]}, "no field 'text' in data (fields: a, b)"),
+        (
+            {"data": {"a": "x", "b": "y"}, "annotations": [{}]},
+            "no text 'text' in data; name one as data.files",
+        ),
         ({"tokenized_text": ["a", ""], "ner": []}, "must be a list of words"),
         ({"tokenized_text": ["a"], "ner": [[0, 1, "X"]]}, "from word 0 to 1 does not lie in the sentence"),
         (
@@ -241,7 +275,7 @@ def test_malformed_entities_say_where(tmp_path, label, what):
             "the token {'start': 0, 'end': 9} does not lie",
         ),
         ({"text": "a", "tokens": [{"text": "a"}], "spans": []}, "the token {'text': 'a'} does not lie"),
-        ({"text": "a", "tokens": 4, "spans": []}, "field 'tokens' is not a list"),
+        ({"text": "a", "tokens": "a", "spans": []}, "field 'tokens' is 'a', which is not a list"),
     ],
 )
 def test_malformed_rows_of_a_tool_say_where(tmp_path, row, what):

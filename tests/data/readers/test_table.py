@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from ner_lightning.commands.main import main
+from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
@@ -44,6 +45,24 @@ WANTED = [(("Vera", "left"), ("B-PERSON", "O")), (("Lima",), ("B-PLACE",))]
 )
 def test_usual_tables_are_read(file, content):
     assert pairs(read_sentences(file(content))) == WANTED
+
+
+def test_a_table_of_texts_between_tabs_is_no_list_of_words(file):
+    rows = "id\ttext\n1\tVera Holt left Lima.\n2\tOkoro beat\n"
+    for name in ("t.tsv", "t.csv"):
+        records = list(Inputs(str(file(rows, name)), ReadOptions(id_column="id", tagged=False)).read())
+        assert [(each.id, each.content) for each in records] == [
+            ("1", "Vera Holt left Lima."),
+            ("2", "Okoro beat"),
+        ]
+    headless = file("1\tVera Holt left Lima.\n2\tOkoro beat Lima.\n", "h.tsv")
+    with pytest.raises(DataError, match="no column word or token"):
+        list(Inputs(str(headless), ReadOptions(tagged=False)).read())
+    words = file("Vera\tNNP\nleft\tVBD\n\nLima\tNNP\n", "w.tsv")
+    assert [r.content for r in Inputs(str(words), ReadOptions(tagged=False)).read()] == [
+        ("Vera", "left"),
+        ("Lima",),
+    ]
 
 
 def test_cells_may_be_quoted_and_columns_named(file):

@@ -1,0 +1,80 @@
+"""Label Studio's JSON: which rows are its tasks, and the text and entities of a task."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ner_lightning.data.readers.json_spans import checked_text, own_text, spans_of
+from ner_lightning.data.readers.record import CharSpan
+from ner_lightning.errors import UserError
+
+
+def is_task(row: Any) -> bool:
+    """Whether a row is a task of Label Studio, whose text is one of its `data`."""
+    if not isinstance(row, dict) or not isinstance(row.get("data"), dict):
+        return False
+    return not {"annotations", "completions", "predictions"}.isdisjoint(row) or not own_text(row)
+
+
+def is_skipped(row: Any) -> bool:
+    """Whether the annotator rejected or ignored a row (Prodigy), or cancelled it (Label Studio)."""
+    if not isinstance(row, dict):
+        return False
+    if row.get("answer") in ("reject", "ignore"):
+        return True
+    done = row.get("annotations")
+    return is_task(row) and isinstance(done, list) and not any(map(_is_valid, done))
+
+
+def has_predictions_alone(row: Any) -> bool:
+    """Whether a Label Studio task has predictions of a model, and no annotation, which then are read."""
+    return is_task(row) and "predictions" in row and not {"annotations", "completions"} & row.keys()
+
+
+def has_several(row: Any) -> bool:
+    """Whether a task of Label Studio has several annotations that are not cancelled."""
+    done = row.get("annotations") if is_task(row) else None
+    return isinstance(done, list) and sum(map(_is_valid, done)) > 1
+
+
+def others(row: Any) -> int:
+    """The number of results of a Label Studio task, such as relations and choices, that mark no text."""
+    done = row.get("annotations") if is_task(row) else None
+    first = next(filter(_is_valid, done), None) if isinstance(done, list) else None
+    results = first.get("result") if isinstance(first, dict) else None
+    return sum(not _is_label(entry) for entry in results) if isinstance(results, list) else 0
+
+
+def _is_label(entry: Any) -> bool:
+    is_label = isinstance(entry, dict) and entry.get("type") in ("labels", "hypertextlabels")
+    return is_label and isinstance(entry.get("value"), dict)
+
+
+def _is_valid(annotation: Any) -> bool:
+    return not (isinstance(annotation, dict) and annotation.get("was_cancelled"))
+
+
+def text_of_task(
+    row: Mapping[str, Any], text_field: str | None, *, tagged: bool
+) -> tuple[str, tuple[CharSpan, ...]]:
+    """The text and the entities of a task; of several annotations the first counts.
+
+    Raises:
+        UserError: the task has no such text, or several, or no annotation.
+    """
+    texts = {name: value for name, value in row["data"].items() if isinstance(value, str)}
+    done = row.get("annotations", row.get("completions", row.get("predictions")))
+    result: list[Any] = []
+    if tagged:
+        if not isinstance(done, list) or not done:
+            raise UserError("a task of Label Studio without annotations; export annotated tasks only")
+        first = next(filter(_is_valid, done))
+        result = first.get("result", []) if isinstance(first, dict) else []
+    marked = [entry["value"] for entry in result if _is_label(entry)]
+    name = text_field or ("text" if "text" in texts or len(texts) != 1 else next(iter(texts)))
+    if name not in texts:
+        raise UserError(
+            f"a task of Label Studio with no text {name!r} in data; name one as data.files.words_column "
+            f"(predict: --words_column); texts: {', '.join(texts) or 'none'}"
+        )
+    text = checked_text(texts[name], name)
+    return text, spans_of(marked, text)
