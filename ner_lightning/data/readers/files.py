@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import BinaryIO
 
 from ner_lightning.data.readers import arrow, filetype
 from ner_lightning.data.readers.checked_words import checked
+from ner_lightning.data.readers.folder_files import say_left_out, visible_files
 from ner_lightning.data.readers.formats import FORMATS, SUFFIXES
 from ner_lightning.data.readers.read_options import COLUMN_OPTIONS, Opened, ReadOptions
 from ner_lightning.data.readers.recognition import recognise
@@ -18,7 +20,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
 
 STANDARD_INPUT = "-"
-COMPANIONS = (".ann", ".conf")  # what brat has beside texts
+NAMED = 3  # files of a format in a folder of which it is said how they are read
 QUIET = ("txt", "brat", "webanno", "conllu", "conll2012", "spacy")  # whose readers do not say how they read
 
 
@@ -33,6 +35,7 @@ class Inputs:
 
     address: str
     options: ReadOptions = field(default_factory=ReadOptions)
+    _said: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
 
     def files(self) -> list[Path]:
         """The files, in order of their names; none for standard input.
@@ -50,7 +53,9 @@ class Inputs:
         return [path]
 
     def _files_of_folder(self, folder: Path) -> list[Path]:
-        files = [path for path in _visible(folder) if self.options.format or path.suffix.lower() in SUFFIXES]
+        files = [
+            path for path in visible_files(folder) if self.options.format or path.suffix.lower() in SUFFIXES
+        ]
         if not files:
             raise DataError(f"{folder}: no file in this folder ends in {', '.join(SUFFIXES)}")
         return files
@@ -78,14 +83,8 @@ class Inputs:
     def _say_left_out(self) -> None:
         """Says which files of a folder are not read, since nothing else would tell."""
         folder = Path(self.address)
-        if self.options.format or not folder.is_dir() or arrow.is_saved_dataset(folder):
-            return
-        read = {*SUFFIXES, *COMPANIONS}
-        others = [path for path in _visible(folder) if path.suffix.lower() not in read]
-        if others:
-            names = [str(path.relative_to(folder)) for path in others[:3]]
-            shown = ", ".join([*names, "..."] if len(others) > 3 else names)
-            stage(f"{folder}: {len(others):,} files of other kinds are not read: {shown}.")
+        if not self.options.format and folder.is_dir() and not arrow.is_saved_dataset(folder):
+            say_left_out(folder, [str(path.relative_to(folder)) for path in visible_files(folder)])
 
     def records(self, opened: Opened) -> Iterator[Record]:
         """The records of an open file.
@@ -169,9 +168,17 @@ class Inputs:
         if format == "txt" and options.format is None:
             self._check_suffix(opened)
         if format in QUIET and not (options.tagged and format == "txt"):
-            how = ", a text per line" if format == "txt" and not options.whole_files else ""
-            stage(f"{opened.source}: {FORMATS[format].what}{how}.")
+            self._say_format(opened.source, format)
         return FORMATS[format].read(opened, options)
+
+    def _say_format(self, source: str, format: str) -> None:
+        """Says how a file is read whose reader does not; of many files in a folder, the first ones."""
+        self._said[format] += 1
+        how = ", a text per line" if format == "txt" and not self.options.whole_files else ""
+        if self._said[format] <= NAMED:
+            stage(f"{source}: {FORMATS[format].what}{how}.")
+        elif self._said[format] == NAMED + 1:
+            stage(f"{source} and others: {FORMATS[format].what}{how}.")
 
     def _check_suffix(self, opened: Opened) -> None:
         """Checks that a file that is read as text is not named as something else.
@@ -185,15 +192,6 @@ class Inputs:
                 f"{opened.path}: {suffix} is none of {', '.join(SUFFIXES)};\n"
                 f"give its format with --from ({', '.join(FORMATS)})"
             )
-
-
-def _visible(folder: Path) -> list[Path]:
-    """The files of a folder and those below it, in order of their names, without hidden ones."""
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
 
 
 def _from_utf16(opened: Opened) -> BinaryIO:

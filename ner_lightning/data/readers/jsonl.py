@@ -141,7 +141,7 @@ def _record(row: Any, record: Record, options: ReadOptions) -> Record:
         name = options.document_column or "document"
         document = row.get(name, data.get(name))
         record = record._replace(
-            id=row.get(options.id_column), document=None if document is None else repr(document)
+            id=_plain(row.get(options.id_column)), document=None if document is None else repr(document)
         )
     if not has_words(row, options.words_column):
         found = annotated(row, options.words_column, options.tags_column, tagged=options.tagged)
@@ -157,6 +157,17 @@ def _record(row: Any, record: Record, options: ReadOptions) -> Record:
     if not options.tagged and (beside := text_beside(row, words)) is not None:
         return record._replace(content=beside.text, tokens=beside.tokens)
     return record._replace(content=words, tags=tags)
+
+
+def _plain(value: Any) -> Any:
+    """An id as JSON can have it: Parquet also has times, decimals, bytes and NaN."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:  # NaN or infinite
+        return None
+    except TypeError:
+        return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+    return value
 
 
 def _rows(file: BinaryIO) -> Iterator[JsonRow]:

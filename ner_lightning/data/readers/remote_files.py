@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from ner_lightning.data.readers.files import Inputs
+from ner_lightning.data.readers.folder_files import say_left_out
 from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record
@@ -32,8 +33,11 @@ class RemoteInputs:
     address: str
     options: ReadOptions = field(default_factory=ReadOptions)
 
-    def stamps(self) -> list[Stamp]:
+    def stamps(self, *, say: bool = False) -> list[Stamp]:
         """Path, size in bytes and time of change in ns of each file, in order of their names.
+
+        Args:
+            say: say which files are not read.
 
         Raises:
             UserError: there is no such file or folder, or it has no file that can be read.
@@ -48,7 +52,12 @@ class RemoteInputs:
             listed = files.get_file_info(fs.FileSelector(path, recursive=True))
         except OSError as error:
             raise DataError(f"{self.address}: cannot be read: {error}; name a file") from None
-        found = [each for each in listed if each.type == fs.FileType.File and self._readable(each.path, path)]
+        visible = [
+            each for each in listed if each.type == fs.FileType.File and not _is_hidden(each.path, path)
+        ]
+        found = [each for each in visible if self._readable(each.path)]
+        if not self.options.format:
+            say_left_out(self.address, [str(PurePosixPath(each.path).relative_to(path)) for each in visible])
         if not found:
             raise DataError(f"{self.address}: no file in this folder ends in {', '.join(SUFFIXES)}")
         return sorted(map(_stamp, found), key=lambda stamp: PurePosixPath(stamp[0]).parts)
@@ -63,7 +72,7 @@ class RemoteInputs:
             UserError: a file as a whole cannot be read.
         """
         files, folder = filesystem_of(self.address)
-        for path, _, _ in self.stamps():
+        for path, _, _ in self.stamps(say=True):
             name = self.address if path == folder else str(PurePosixPath(path).relative_to(folder))
             try:
                 with files.open_input_file(path) as file:
@@ -71,10 +80,12 @@ class RemoteInputs:
             except OSError as error:
                 raise DataError(f"{name}: cannot be read: {error}; name a file") from None
 
-    def _readable(self, path: str, folder: str) -> bool:
-        inside = PurePosixPath(path).relative_to(folder)
-        hidden = any(part.startswith(".") for part in inside.parts)
-        return not hidden and bool(self.options.format or inside.suffix.lower() in SUFFIXES)
+    def _readable(self, path: str) -> bool:
+        return bool(self.options.format or PurePosixPath(path).suffix.lower() in SUFFIXES)
+
+
+def _is_hidden(path: str, folder: str) -> bool:
+    return any(part.startswith(".") for part in PurePosixPath(path).relative_to(folder).parts)
 
 
 def filesystem_of(address: str) -> tuple[Any, str]:

@@ -22,6 +22,7 @@ from ner_lightning.data.sentence import SURROGATE, DataError
 from ner_lightning.system.progress import stage
 
 CSV_SUFFIXES = (".csv",)
+UNCLOSED = "unexpected end of data"  # what csv says of a quote that takes up the rest of a file
 HEAD = 100  # rows by which it is recognised what the columns hold
 _DELIMITERS = (",", ";", "\t")
 _Parsed = tuple[int, list[str] | csv.Error]  # the line where a row begins, and its cells or what is wrong
@@ -124,9 +125,18 @@ def _first_row(lines: Iterable[str], delimiter: str) -> tuple[list[str] | csv.Er
 def _rows(
     parsed: Iterable[_Parsed], source: str, header: Sequence[str]
 ) -> Iterator[tuple[Record, list[str]]]:
-    """Rows with an empty record, which has the reason of one that cannot be used."""
+    """Rows with an empty record, which has the reason of one that cannot be used.
+
+    Raises:
+        DataError: a quote takes up the rest of the file.
+    """
     for begin, row in parsed:
         if isinstance(row, csv.Error):
+            if str(row) == UNCLOSED:
+                raise DataError(
+                    f"{source}:{begin}: a quote opens in this row and is not closed, so that nothing after "
+                    "it can be read;\nclose it, or write a quote within a text as two"
+                )
             yield Record(source, begin, reason=f"not CSV: {row}"), []
             continue
         record = Record(source, begin)

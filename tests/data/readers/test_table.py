@@ -124,7 +124,7 @@ def test_numbers_of_sentences_may_begin_again_in_each_document(file, name):
             "is empty or invisible; remove it or write a placeholder",
         ),
         (PLAIN + "3,Peru,PLACE\n", 5, "'PLACE'"),
-        (PLAIN + '3,"Peru,O\n', 5, "not CSV"),
+        (PLAIN + '3,"Peru,O\n', 5, "a quote opens in this row and is not closed"),
         (PLAIN + '3,"Peru,O\n3,is,O\n3,far",O\n', 5, "a quote opens a word and does not"),
         ("sentence,word,tag\n", 1, "no sentence in the file"),
     ],

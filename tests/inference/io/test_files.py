@@ -1,6 +1,8 @@
 """Files in, files out: every reader and writer, rejects, and going on after a stop."""
 
 import csv
+import datetime
+import decimal
 import io
 import json
 import re
@@ -21,6 +23,7 @@ from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import numbered
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.running_text import from_text, from_words
+from ner_lightning.errors import UserError
 from ner_lightning.inference import bulk
 from ner_lightning.inference.io import columnar
 from ner_lightning.inference.io.writers import marked
@@ -491,3 +494,50 @@ def test_a_type_that_the_tagger_does_not_have(tagger, predict, monkeypatch):
     monkeypatch.setattr(tagger, "selection", None)
     said = predict("--text", "Vera left.", "--min_score", "0.3", "--min_score", "PERSON=0.5", code=2).err
     assert "names PERSON; the entity types are PER, ORG, LOC, MISC" in said
+
+
+def records_of(path):
+    return Inputs(str(path), ReadOptions(id_column="id", tagged=False))
+
+
+def test_linked_folders_are_read_once_and_broken_links_are_named(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "in/a.txt").write_text("Lima", encoding="utf-8")
+    (tmp_path / "elsewhere/x.txt").write_text("Oslo", encoding="utf-8")
+    (tmp_path / "in/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in/again").symlink_to(tmp_path / "in")
+    assert [record.content for record in records_of(tmp_path / "in").read()] == ["Lima", "Oslo"]
+    (tmp_path / "in/b.txt").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"b\.txt: cannot be read: it is a link to nowhere"):
+        records_of(tmp_path / "in").files()
+
+
+def test_how_many_files_of_a_folder_are_read_is_said_of_the_first_ones(tmp_path, caplog):
+    for number in range(9):
+        (tmp_path / f"{number}.txt").write_text("Lima", encoding="utf-8")
+    assert len(list(records_of(tmp_path).read())) == 9
+    said = [record.message for record in caplog.records]
+    assert said[:3] == [f"{number}.txt: running text, a text per line." for number in range(3)]
+    assert said[3:] == ["3.txt and others: running text, a text per line."]
+
+
+def test_a_quote_that_is_not_closed_is_an_error_where_it_opens(tmp_path):
+    rows = "".join(f"{number},Vera left Lima.\n" for number in range(100))
+    file = tmp_path / "a.csv"
+    file.write_text('id,text\n1,Lima\n5,"Vera said hi\n' + rows, encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.csv:3: a quote opens in this row and is not closed"):
+        list(records_of(file).read())
+
+
+def test_ids_that_json_does_not_have_become_text(tmp_path):
+    day = datetime.datetime(2024, 1, 2)
+    for values, expected in (
+        ([day, None], ["2024-01-02 00:00:00", None]),
+        ([decimal.Decimal("1.50")], ["1.50"]),
+        ([b"a\xff"], ["a\\xff"]),
+        ([float("nan"), 2.5], [None, 2.5]),
+    ):
+        table = pa.table({"id": pa.array(values), "text": ["Vera"] * len(values)})
+        pq.write_table(table, tmp_path / "a.parquet")
+        assert [record.id for record in records_of(tmp_path / "a.parquet").read()] == expected
