@@ -514,6 +514,7 @@ def test_linked_folders_are_read_once_and_broken_links_are_named(tmp_path):
 
 
 def test_how_many_files_of_a_folder_are_read_is_said_of_the_first_ones(tmp_path, caplog):
+    caplog.set_level("INFO", "ner_lightning")
     for number in range(9):
         (tmp_path / f"{number}.txt").write_text("Lima", encoding="utf-8")
     assert len(list(records_of(tmp_path).read())) == 9
