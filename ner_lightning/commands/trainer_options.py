@@ -9,7 +9,14 @@ from traceback import walk_tb
 from typing import Any
 
 from lightning.fabric.plugins import CheckpointIO, Precision
-from lightning.pytorch.callbacks import BaseFinetuning, ModelPruning, ProgressBar
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    LearningRateFinder,
+    ModelPruning,
+    ProgressBar,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 
 from ner_lightning.errors import UserError
 from ner_lightning.system.ranges import AllOrSome, NonNegativeFloat, NonNegativeInt, PositiveInt, check
@@ -37,6 +44,9 @@ REFUSED: Mapping[type, str] = {
     ProgressBar: "a run shows its own progress",
     BaseFinetuning: "settings of the model decide what is trained (freeze_backbone, peft, unfreeze_top)",
     ModelPruning: "checkpoints do not hold its masks",
+    StochasticWeightAveraging: "it would average nothing; set model.optimizer.averaging instead",
+    WeightAveraging: "set model.optimizer.averaging instead",
+    LearningRateFinder: "runs of a few steps compare rates; see docs/ladder.md",
 }
 SCORES = ("precision", "recall", "f1")  # of all entities, and of each type
 RISE = ("accuracy", *SCORES)  # scores that are better when higher
@@ -65,8 +75,10 @@ def check_trainer(config: Any, *, fits: bool = True) -> None:
     _set_by_the_command(trainer)
     for option in CLASSES:
         _classes(option, trainer[option])
-    if fits and trainer.limit_train_batches == 0 and not trainer.overfit_batches:
-        raise UserError("trainer.limit_train_batches is 0, so there is nothing to train")
+    for name in ("limit_train_batches", "max_epochs", "max_steps"):
+        if fits and trainer[name] == 0 and not trainer.overfit_batches:
+            raise UserError(f"trainer.{name} is 0, so there is nothing to train")
+    _scored(trainer, fits=fits)
     _loops(trainer)
     unknown_yet = rf"{OF_TYPE}\S+" + (r"|train/\w+" if config.model.loss.parts else "")
     for callback in class_specs(trainer.callbacks):
@@ -104,6 +116,18 @@ def _set_by_the_command(trainer: Any) -> None:
             f"trainer.model_registry is {trainer.model_registry}, but checkpoints stay in the run's folder; "
             "leave it out, and share a tagger with ner-lightning export"
         )
+
+
+def _scored(trainer: Any, *, fits: bool) -> None:
+    """Refuses a score of some batches: they are in order of length, so the longest sentences come first."""
+    for name, instead in (("limit_val_batches", "data.limits.valid"), ("limit_test_batches", "data.test")):
+        value = trainer[name]
+        is_whole = value is None or (isinstance(value, float) and value == 1)
+        if not is_whole and not (fits and value == 0):
+            raise UserError(
+                f"trainer.{name} is {value}, but the longest sentences come first, so that the scores would "
+                f"be theirs alone;\nset {instead} instead"
+            )
 
 
 def _classes(option: str, given: Any) -> None:

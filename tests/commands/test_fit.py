@@ -11,6 +11,7 @@ import pytest
 import tiny
 import torch
 import yaml
+from lightning.pytorch import Trainer
 from seqeval.metrics import classification_report, f1_score
 
 from ner_lightning.commands import fit as lightning_cli
@@ -293,6 +294,26 @@ def test_a_crash_and_continue_equals_never_crashed(
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert table(whole / "metrics.csv") == table(parts / "metrics.csv")
     assert sorted(p.name for p in parts.rglob("*")) == sorted(p.name for p in whole.rglob("*"))
+
+
+def test_an_interval_that_ends_where_validation_comes_is_made_up_for(tmp_path, llama, corpus, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = recipe(tmp_path, llama, corpus, trainer__max_epochs=1, trainer__val_check_interval=2)
+    saved = []
+    save = Trainer.save_checkpoint
+
+    def noting(self, path, *args, **options):
+        if Path(path).stem == "last":
+            saved.append(self.global_step)
+        save(self, path, *args, **options)
+
+    monkeypatch.setattr(Trainer, "save_checkpoint", noting)
+    assert main(["fit", "--config", file, "--checkpoint_every_n_steps", "4"]) == 0
+    assert saved == [5, 8]
+    saved.clear()
+    words = ["--checkpoint_every_n_steps", "4", "--trainer.limit_val_batches", "0"]
+    assert main(["fit", "--config", file, *words]) == 0
+    assert saved == [4, 8]
 
 
 def test_a_run_killed_between_its_first_two_checkpoints_continues(workplace, tmp_path, monkeypatch):

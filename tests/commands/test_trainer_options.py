@@ -66,8 +66,6 @@ def test_limits_intervals_and_accumulation(fit):
     fit(
         {
             "limit_train_batches": 4,
-            "limit_val_batches": 1,
-            "limit_test_batches": 1,
             "limit_predict_batches": 1,
             "accumulate_grad_batches": 2,
             "val_check_interval": 0.5,
@@ -82,13 +80,12 @@ def test_limits_intervals_and_accumulation(fit):
     assert len(logged("val/f1")) == 4
     assert main(["test"]) == 0
     tagged = Path("runs/r/1/predictions.test.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(tagged) == 1
+    assert len(tagged) == 3
 
 
 def test_half_of_the_batches(fit):
-    fit({"limit_train_batches": 0.5, "limit_val_batches": 0.5, "max_epochs": 1, "max_steps": 100})
+    fit({"limit_train_batches": 0.5, "max_epochs": 1, "max_steps": 100})
     assert steps() == 3
-    assert len(Path("runs/r/1/predictions.valid.jsonl").read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_validation_by_number_of_batches(fit):
@@ -220,12 +217,23 @@ REFUSED = {
     "bare bones": ({"barebones": True}, "barebones switches off checkpoints and logging"),
     "a registry": ({"model_registry": "x"}, "checkpoints stay in the run's folder"),
     "another bar": ({"callbacks": named("RichProgressBar")}, "RichProgressBar cannot be used: a run shows"),
+    "another average": (
+        {"callbacks": named("StochasticWeightAveraging", swa_lrs=0.01)},
+        "would average nothing; set model.optimizer.averaging",
+    ),
+    "an average by Lightning": ({"callbacks": named("EMAWeightAveraging")}, "set model.optimizer.averaging"),
+    "a search for a rate": ({"callbacks": named("LearningRateFinder")}, "LearningRateFinder cannot be used"),
+    "no epochs": ({"max_epochs": 0}, "max_epochs is 0, so there is nothing to train"),
+    "no steps": ({"max_steps": 0}, "max_steps is 0, so there is nothing to train"),
+    "some batches of validation": ({"limit_val_batches": 0.5}, "be theirs alone;\nset data.limits.valid"),
+    "a batch of validation": ({"limit_val_batches": 1}, "be theirs alone;\nset data.limits.valid"),
+    "some batches of the test": ({"limit_test_batches": 2}, "be theirs alone;\nset data.test"),
     "layers by a callback": ({"callbacks": named("BackboneFinetuning")}, "decide what is trained"),
 }
 REFUSED_BY_THE_COMMAND = {
     "no accumulation": ({"accumulate_grad_batches": 0}, "accumulate_grad_batches is 0; it must be a whole"),
     "clipping by what": ({"gradient_clip_algorithm": "foo"}, "Allowed algorithms: ['value', 'norm']"),
-    "less than a batch": ({"limit_val_batches": 0.01}, "You requested to check 0.01 of the `val_dataloader`"),
+    "less than a batch": ({"limit_train_batches": 0.01}, "You requested to check 0.01 of the"),
     "a share above 1": ({"limit_train_batches": 1.5}, "invalid value 1.5 for limit_train_batches"),
     "negative overfitting": ({"overfit_batches": -1}, "invalid value -1 for overfit_batches"),
     "negative trial": ({"fast_dev_run": -1}, "fast_dev_run=-1 is not a valid configuration"),

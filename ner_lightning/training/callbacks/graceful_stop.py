@@ -47,11 +47,13 @@ class GracefulStop(Callback):
         self._saved = False
         self._unvalidated = False  # whether a checkpoint is being saved within a validation
         self._steps = 0
+        self._intervals = 0  # that were over when a checkpoint was last saved
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes the signals over, also from Lightning, whose handlers save in the middle of a step."""
         self._steps = trainer.global_step
+        self._intervals = self._over(trainer)
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
 
@@ -68,10 +70,16 @@ class GracefulStop(Callback):
         # Gradients that are still being accumulated are in no checkpoint, and validation comes first.
         if not stepped or _validates_next(trainer):
             return
-        if self._asked or (self.every and trainer.global_step % self.every == 0):
+        # An interval that ended where validation came first is made up for after the next step.
+        if self._asked or self._over(trainer) > self._intervals:
+            self._intervals = self._over(trainer)
             self._log_step(trainer)
             trainer.save_checkpoint(self.run.checkpoint(LAST))
             self._saved = self._asked > 0
+
+    def _over(self, trainer: pl.Trainer) -> int:
+        """How many intervals of `every` steps are over."""
+        return trainer.global_step // self.every if self.every else 0
 
     def _agree(self, trainer: pl.Trainer) -> None:
         """A signal to one rank is one to all of them."""
@@ -104,6 +112,7 @@ class GracefulStop(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops after an epoch; checkpoint callbacks come after this."""
+        self._intervals = self._over(trainer)
         self._agree(trainer)
         if self._asked:
             trainer.should_stop = True
@@ -146,7 +155,7 @@ class GracefulStop(Callback):
 
 def _validates_next(trainer: pl.Trainer) -> bool:
     loop, interval = trainer.fit_loop.epoch_loop, trainer.val_check_batch
-    if trainer.is_last_batch or interval is None or interval == float("inf"):
+    if trainer.is_last_batch or interval in (None, float("inf")) or not trainer.limit_val_batches:
         return trainer.is_last_batch
     done = loop.total_batch_idx if trainer.check_val_every_n_epoch is None else loop.batch_idx
     return (done + 1) % int(interval) == 0
