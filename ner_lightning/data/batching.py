@@ -26,7 +26,8 @@ class Batch:
         first: flat index into R x T of each word's first sub-token, 0 on padding. *Shape:* (B, W)
         last: the same for its last sub-token. *Shape:* (B, W)
         mask: True on words, a prefix of each row. *Shape:* (B, W)
-        tags: tag ids, 0 on padding, -1 where unknown; None without gold tags. *Shape:* (B, W)
+        tags: tag ids, 0 on padding, -1 where unknown, -2 in text without tags; None without gold tags.
+            *Shape:* (B, W)
         index: each sentence's index in its split. *Shape:* (B,)
         positions: each sub-token's position in its own window, if all windows are packed into one row; None
             if each window has its own row. *Shape:* (1, T)

@@ -11,7 +11,7 @@ import numpy as np
 from ner_lightning.data.corpus_settings import Encoding, Limits, Supervision, Unannotated
 from ner_lightning.data.partial_annotation import check_known, only_entities_known
 from ner_lightning.data.positions import window_length
-from ner_lightning.data.schemes import LabelSet, spans
+from ner_lightning.data.schemes import UNTAGGED_ID, LabelSet, spans
 from ner_lightning.data.sentence import Sentence, unknown_entities, unknown_types
 from ner_lightning.data.sentence_weights import read_weights
 from ner_lightning.data.sources import SentenceSource, Split
@@ -180,7 +180,7 @@ class Corpus:
                 assert len(e.first) == sum(words), "a word was lost in encoding"
             if text := self._untagged(name):
                 more = self._encoded_text([s.words for s in text], [s.document for s in text])
-                self._encoded[name] += [replace(e, tags=np.full(len(e.first), -1)) for e in more]
+                self._encoded[name] += [replace(e, tags=np.full(len(e.first), UNTAGGED_ID)) for e in more]
         return self._encoded[name]
 
     def _documents(self, name: str) -> list[int]:

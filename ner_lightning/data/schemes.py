@@ -12,6 +12,7 @@ from ner_lightning.errors import UserError
 OUTSIDE = "O"
 UNKNOWN = "?"  # the tag of a word that nobody has annotated
 UNKNOWN_ID = -1
+UNTAGGED_ID = -2  # of a word in text that was given without tags
 # BILOU has Last and Unit, BMES has Middle, where BIOES has End, Single and Inside.
 _ALIASES = {"L": "E", "U": "S", "M": "I"}
 _NONE = frozenset((OUTSIDE, UNKNOWN))

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ner_lightning.data.schemes import UNKNOWN_ID
+
 
 class PartialTags(NamedTuple):
     """What is known of the tags of a batch.
@@ -33,10 +35,11 @@ class PartialTags(NamedTuple):
         before it: annotators mark whole entities, so it has ended.
 
         Args:
-            tags: tag ids, -1 where unknown; they are numbered as in `LabelSet`. *Shape:* (B, W)
+            tags: tag ids, -1 where unknown, -2 in text that nobody annotated; they are numbered as in
+                `LabelSet`. *Shape:* (B, W)
             mask: True on words. *Shape:* (B, W)
             num_tags: number of tags, C.
-            missed: the probability that an entity is left unmarked; see `Loss`.
+            missed: the probability that an entity of annotated text is left unmarked; see `Loss`.
             constrained: whether an entity can only begin at B-.
         """
         known = mask & (tags >= 0)  # (B, W)
@@ -47,7 +50,7 @@ class PartialTags(NamedTuple):
         possible = (all_tags == 0) | (all_tags != continues)  # (B, W, C)
         possible = torch.where(known.unsqueeze(-1), all_tags == ids.unsqueeze(-1), possible)
         possible |= ~mask.unsqueeze(-1)
-        unknown = (mask & ~known).unsqueeze(-1)  # (B, W, 1)
+        unknown = (mask & (tags == UNKNOWN_ID)).unsqueeze(-1)  # in annotated text. (B, W, 1)
         zeros = torch.zeros(possible.shape, device=tags.device)  # (B, W, C)
         inside = all_tags > 0
         first = inside & (all_tags % 2 == 1) if constrained else inside  # (C,)

@@ -15,6 +15,8 @@ from untrained import write_checkpoint
 
 from ner_lightning.commands.distill import _described
 from ner_lightning.commands.main import main
+from ner_lightning.data.corpus_settings import Supervision
+from ner_lightning.data.schemes import UNTAGGED_ID
 from ner_lightning.data.teacher import read_teacher
 from ner_lightning.export.exported_folder import export
 from ner_lightning.inference.loading import find
@@ -128,6 +130,15 @@ def test_the_folder_holds_the_teachers_marginals(here):
         moves = store.transitions[index]
         assert moves.sum() == pytest.approx(len(everything[index].words) + 1, abs=1e-4)
     assert len({sentence.document for sentence in store.text}) == 2  # paragraphs
+    recipe = yaml.safe_load(Path("recipe.yaml").read_text())
+    taught = CoNLLDataModule(
+        recipe["data"]["dataset"],
+        backbone=recipe["model"]["backbone"],
+        supervision=Supervision(teacher=str(folder)),
+    )
+    encoded = taught.corpus.encoded("train")
+    assert all((each.tags >= 0).all() for each in encoded[:32])
+    assert all((each.tags == UNTAGGED_ID).all() for each in encoded[32:]), "not annotated, so nothing is O"
 
 
 def test_what_a_teacher_says_is_computed_once(here, capsys):

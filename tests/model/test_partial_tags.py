@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ner_lightning.data.schemes import LabelSet, spans
+from ner_lightning.data.schemes import UNTAGGED_ID, LabelSet, spans
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.extensions import LossPart
 from ner_lightning.model.loss import Loss
@@ -36,6 +36,19 @@ def batch(rows):
     for at, row in enumerate(rows):
         tags[at, : len(row)], mask[at, : len(row)] = torch.tensor(LABELS.encode(row)), True
     return tags, mask
+
+
+@pytest.mark.parametrize("use_crf", [True, False])
+def test_text_without_tags_says_nothing_of_what_is_in_it(use_crf):
+    one = decoder(loss=Loss(ce=1, crf=int(use_crf), missed=0.1), use_crf=use_crf)
+    tags = torch.tensor([[UNTAGGED_ID] * 3, [UNTAGGED_ID] * 3])
+    emissions = torch.randn(*tags.shape, C, dtype=torch.float64, requires_grad=True)
+    parts = one.losses(emissions, tags, torch.ones_like(tags, dtype=torch.bool), partial=True)
+    assert parts["ce"].item() == pytest.approx(0, abs=1e-12)
+    assert torch.autograd.grad(sum(parts.values()), emissions)[0].abs().max() < 1e-12
+    assert one.losses(emissions, tags + 1, tags < 0, partial=True)["ce"] > 1, (
+        "annotated, with entities left out"
+    )
 
 
 def agrees(path, tags, legal):
