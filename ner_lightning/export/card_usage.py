@@ -135,6 +135,11 @@ def _with_transformers(manifest: Mapping[str, Any], spaces: bool) -> Iterator[Bl
             "The tokenizer counts the space before a word as part of it, so a pipeline's start may be "
             "that of the space: strip the text that it cuts out."
         )
+    if (temperature := manifest["temperature"]) != 1:
+        texts.append(
+            f"Its probabilities are not calibrated there: divide the logits by {temperature:g}, which is "
+            "ner-lightning's temperature."
+        )
     if settings["architecture"]["constrained"]:
         texts.append("The best tag of each word need not be legal BIO2; ner-lightning decodes legal tags.")
     yield Items(texts)

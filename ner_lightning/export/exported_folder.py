@@ -20,7 +20,6 @@ from ner_lightning.inference.engines.timing import measure_engines
 from ner_lightning.inference.loading import FORMAT, MANIFEST, find
 from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, MERGED, ONNX, ExportFormat, TaggerFiles
 from ner_lightning.model.tagger import Tagger
-from ner_lightning.runs.folder import run_of
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.plain_settings import plain
 from ner_lightning.system.progress import stage
@@ -194,7 +193,6 @@ def _manifest(
         settings["quantization"] = "none"
         origin["name"] = public_name(origin.get("name"))
         origin.pop("folder", None)
-    training = run_of(files.path) if files.form == CHECKPOINT else None
     return {
         "format": FORMAT,
         "form": MERGED if format == OPENVINO else format,
@@ -205,6 +203,6 @@ def _manifest(
         "settings": settings,
         "origin": origin,
         "versions": package_versions(),
-        "about": dict(files.about or facts(training.path if training else None)),
+        "about": dict(files.about or (facts(files.path) if files.form == CHECKPOINT else {})),
         **({"engines": {}} if format == OPENVINO else {}),
     }

@@ -15,25 +15,37 @@ from ner_lightning.data.sources import SAMPLE
 from ner_lightning.errors import UserError
 from ner_lightning.export.card_training import training_facts
 from ner_lightning.inference.loading import MANIFEST
-from ner_lightning.runs.folder import LAST
+from ner_lightning.runs.folder import BEST, LAST, run_of
 
 SCORES = ("f1", "precision", "recall")
 
 
-def facts(folder: Path | None) -> dict[str, Any]:
+def facts(checkpoint: Path) -> dict[str, Any]:
     """Collects the facts from a run's files; empty if there is no run, or it has no predictions.
 
     Args:
-        folder: the run folder; None if the checkpoint is not in one.
+        checkpoint: what is exported; scores are those of the run's best checkpoint, so another one has none.
     """
-    if folder is None:
+    own = run_of(checkpoint)
+    if own is None:
         return {}
     try:
-        run = find_experiment(str(folder), folder)
+        run = find_experiment(str(own.path), own.path)
     except UserError:
         return {}
+    best = own.checkpoint(BEST)
+    if best.is_file() and checkpoint.resolve() != best.resolve():
+        return _of_training(run) | {"limitations": [f"The checkpoint {checkpoint.stem} was not scored."]}
     split = "test" if "test" in run.splits else next(iter(run.splits))
     texts = [block.texts for block in limitations(run, split, several=False) if isinstance(block, Items)]
+    return _of_training(run) | {
+        "scores": {name: _scores(run, name) for name in run.splits},
+        "limitations": [text for part in texts for text in part],
+        "example": public_example(run),
+    }
+
+
+def _of_training(run: Experiment) -> dict[str, Any]:
     return {
         "run": run.name,
         "seed": run.seed,
@@ -45,9 +57,6 @@ def facts(folder: Path | None) -> dict[str, Any]:
         },
         "parameters": run.about.get("parameters"),
         "trained_parameters": run.about.get("trained_parameters"),
-        "scores": {name: _scores(run, name) for name in run.splits},
-        "limitations": [text for part in texts for text in part],
-        "example": public_example(run),
         "training": training_facts(run),
     }
 

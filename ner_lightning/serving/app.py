@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -24,6 +24,7 @@ from ner_lightning.serving.disconnects import while_connected
 from ner_lightning.serving.examples import add_examples
 from ner_lightning.serving.limits import BodyLimit, problem
 from ner_lightning.serving.page import docs_page, policy, try_page
+from ner_lightning.serving.request_errors import explain_errors, mistaken_query
 from ner_lightning.serving.request_log import SIZES, RequestLog
 from ner_lightning.serving.schema import STATUSES, Extraction, Extractions, Health, Query, Ready
 from ner_lightning.serving.taggers import ServedTaggers, add_routes
@@ -111,13 +112,16 @@ def make_app(
         app.add_middleware(KeyCheck, key=api_key)
     allow_origins(app, bounds.origins)  # around the key, which a browser does not send when it asks first
     app.add_middleware(RequestLog, on_end=counters.count_response)  # the outermost: every response has an id
-    _explain_errors(app)
+    explain_errors(app)
     items = _one(model, labels, selected) if taggers is None else partial(_of_several, taggers)
     _add_extract(app, bounds, counters, items)
     if taggers is not None:
         add_routes(app, taggers)
     state = _add_monitoring(app, counters, Health(status="ok", model=model, labels=list(labels)))
     _add_pages(app, state, example, key=api_key is not None)
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.methods == {"GET"}:
+            route.methods = {"GET", "HEAD"}  # by which monitors and load balancers ask; the description stays
     return app
 
 
@@ -156,8 +160,8 @@ def _add_extract(app: FastAPI, bounds: RequestLimits, counters: Counters, items_
         began = time.perf_counter()
         texts = query.all
         sizes = request.scope[SIZES] = {"texts": len(texts)}
-        if (reason := bounds.excess(texts)) is not None:
-            return problem(413, reason)
+        if (refusal := _refusal(request, bounds, texts)) is not None:
+            return refusal
         try:
             items = items_of(tagger, query)
         except UserError as error:
@@ -186,6 +190,12 @@ def _add_extract(app: FastAPI, bounds: RequestLimits, counters: Counters, items_
             counters.entities.labels(entity.label).inc()
         counters.seconds.observe(time.perf_counter() - began)
         return Extractions(results=found)
+
+
+def _refusal(request: Request, bounds: RequestLimits, texts: Sequence[str]) -> Response | None:
+    if (reason := mistaken_query(request)) is not None:
+        return problem(422, reason)
+    return None if (reason := bounds.excess(texts)) is None else problem(413, reason)
 
 
 def _add_monitoring(app: FastAPI, counters: Counters, state: Health) -> Health:
@@ -224,18 +234,3 @@ def _add_pages(app: FastAPI, state: Health, example: Tagged | None, *, key: bool
 
 def _html(page: str) -> HTMLResponse:
     return HTMLResponse(page, headers={"content-security-policy": policy(page)})
-
-
-def _explain_errors(app: FastAPI) -> None:
-    """Names mistakes without repeating what was sent, which may be long or not valid text."""
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        status = 400 if first["type"] == "json_invalid" else 422
-        where = ".".join(str(part) for part in first["loc"] if part != "body")[:80]
-        return problem(status, f"{where}: {first['msg']}" if where else str(first["msg"]))
-
-    @app.exception_handler(HTTPException)
-    async def refused(request: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, str(error.detail), **dict(error.headers or {}))

@@ -23,7 +23,8 @@ function show(text, entities) {
   const cut = (from, to) => characters.slice(from, to).join("");
   const parts = [];
   let end = 0;
-  for (const entity of entities) {
+  // Of entities that share words, which a service may keep, the text shows the most probable one.
+  for (const entity of entities.filter(each => !each.overlaps)) {
     parts.push(cut(end, entity.start));
     const mark = element("mark", cut(entity.start, entity.end), "k" + Math.max(labels.indexOf(entity.label), 0) % 6);
     mark.append(element("b", entity.label), element("small", entity.score.toFixed(3)));
@@ -38,7 +39,8 @@ function show(text, entities) {
     const name = element("th");
     name.scope = "row";
     name.append(element("bdi", entity.text));
-    row.append(name, element("td", entity.label), element("td", entity.score.toFixed(3)),
+    row.append(name, element("td", entity.label),
+      element("td", entity.score.toFixed(3) + (entity.overlaps ? " (overlaps)" : "")),
       element("td", `${entity.start} to ${entity.end}`));
     return row;
   }));

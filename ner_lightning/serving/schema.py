@@ -13,6 +13,7 @@ STATUSES: dict[int | str, str] = {
     404: "There is no tagger of that name.",
     408: "The body did not arrive in time.",
     413: "The body or the texts are too long, or there are too many texts.",
+    415: "The body is not sent as JSON.",
     422: "The body is not as described.",
     429: "Too many requests are waiting.",
     503: "The service is stopping.",

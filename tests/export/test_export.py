@@ -313,8 +313,20 @@ def sample_run(folder, **data):
     return folder
 
 
+def test_the_card_of_another_checkpoint_has_no_scores_of_the_best(run, softmax, tmp_path):
+    text = (export(str(run / "checkpoints/last.ckpt"), tmp_path / "a") / "README.md").read_text(
+        encoding="utf-8"
+    )
+    assert "## Scores\n\nNot measured.\n" in text
+    assert "The checkpoint last was not scored." in text
+    assert "model-index" not in text
+    warm = export(str(softmax), tmp_path / "c", temperature=2.5)
+    assert "divide the logits by 2.5" in (warm / "README.md").read_text(encoding="utf-8")
+    assert "model-index" in (export(str(run), tmp_path / "b") / "README.md").read_text(encoding="utf-8")
+
+
 def test_only_the_bundled_sample_gives_the_card_a_sentence(tmp_path):
-    about = training_facts.facts(sample_run(tmp_path))
+    about = training_facts.facts(sample_run(tmp_path) / "checkpoints/best.ckpt")
     text = "In Lima Vera Holt's sister (31) sings."
     assert about["example"]["text"] == text
     shown = card.model_card(manifest("sample", ["PER", "LOC"]) | {"about": about}, "x", loads=False)
@@ -327,9 +339,14 @@ def test_only_the_bundled_sample_gives_the_card_a_sentence(tmp_path):
     assert "most optimizer steps" not in shown
     assert "Trained with torch 2.13, on M." in shown
     for own in ("train", "valid", "test"):
-        about = training_facts.facts(sample_run(tmp_path, **{own: "/home/x/mine.conll"}))
+        about = training_facts.facts(
+            sample_run(tmp_path, **{own: "/home/x/mine.conll"}) / "checkpoints/best.ckpt"
+        )
         assert about["example"] is None
-    assert training_facts.facts(sample_run(tmp_path, dataset="org/private"))["example"] is None
+    assert (
+        training_facts.facts(sample_run(tmp_path, dataset="org/private") / "checkpoints/best.ckpt")["example"]
+        is None
+    )
 
 
 def test_the_card_of_a_graph_says_how_to_measure_its_speed():

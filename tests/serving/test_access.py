@@ -108,13 +108,15 @@ def test_a_line_has_id_status_time_and_sizes_but_no_text(caplog):
     caplog.set_level(logging.INFO, "ner_lightning.requests")
     with client(api_key=KEY) as http:
         send = {"x-request-id": "mine", "authorization": f"Bearer {KEY}"}
-        http.post("/extract?text=Secret", json={"texts": ["so said Vera", "Holt ."]}, headers=send)
+        http.post("/extract", json={"texts": ["so said Vera", "Holt ."]}, headers=send)
+        http.post("/extract?text=Secret", json=BODY, headers=send)
         http.post("/extract", json={"text": 1}, headers=send)
         http.get("/Secret%0Ainjected", headers=send)
         http.post("/extract", json=BODY, headers={"x-request-id": "else"})
         http.get("/ready", headers={"x-request-id": "probe"})
     first, *rest = [record.getMessage() for record in caplog.records if "requests" in record.name]
     assert re.fullmatch(r"mine POST /extract 200 \d+\.\dms texts=2 words=5", first)
+    assert re.fullmatch(r"mine POST /extract 422 \d+\.\dms texts=\d+", rest.pop(0))
     assert [line.rpartition(" ")[0] for line in rest] == [
         "mine POST /extract 422",
         "mine GET - 404",

@@ -71,7 +71,9 @@ def test_a_request_says_which_entities_it_wants():
             {"\ud800": 0.5, "*": 1},
             {"X": 0.5, "*": 1},
         ):
-            response = http.post("/extract", content=json.dumps({"text": "Vera", "min_score": bad}))
+            response = http.post(
+                "/extract", content=json.dumps({"text": "Vera", "min_score": bad}), headers=JSON
+            )
             assert response.status_code == 422, bad
             error(response)
         assert "no effect without min_score" in error(
@@ -114,6 +116,7 @@ def test_requests_with_other_options_are_another_batch():
     assert [options for ((_, options),) in results] == [{}, {"x": 1}, {}, {"x": 1}, {"x": 2}]
 
 
+JSON = {"content-type": "application/json"}
 MALFORMED = {
     "no JSON": b"{",
     "nothing": b"",
@@ -148,7 +151,36 @@ def test_other_methods_and_places_get_a_reason():
         assert http.get("/extract").status_code == 405
         assert error(http.get("/nowhere"))
         plain = http.post("/extract", content=b'{"text": "a"}', headers={"content-type": "text/plain"})
-        assert plain.status_code == 422
+        assert plain.status_code == 415
+        assert "add the header content-type: application/json" in error(plain)
+        packed = http.post("/extract", content=b"x", headers=JSON | {"content-encoding": "gzip"})
+        assert packed.status_code == 415
+        assert "has a content-encoding, which is not supported" in error(packed)
+        assert error(http.post("/extract", headers=JSON)) == "the body is empty; send JSON"
+        latin = http.post("/extract", content=MALFORMED["Latin-1"], headers=JSON)
+        assert error(latin).startswith("the body is not JSON in UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("?Tagger=a", "there is no query parameter Tagger; there is tagger"),
+        ("?min_score=0.9", "min_score is no query parameter; put it in the body"),
+        ("?tagger=a&tagger=b", "tagger is given several times; name one"),
+    ],
+)
+def test_query_parameters_that_nothing_reads_are_refused(query, said):
+    with client() as http:
+        response = http.post(f"/extract{query}", json={"text": "Vera"})
+        assert response.status_code == 422
+        assert error(response) == said
+
+
+def test_probes_may_ask_by_head():
+    with client() as http:
+        for path in ("/", "/health", "/ready", "/metrics"):
+            assert http.head(path).status_code == 200
+        assert http.head("/extract").status_code == 405
 
 
 def test_long_bodies_and_texts_are_refused():

@@ -70,7 +70,11 @@ def tag_column(columns: Sequence[Column], word: int | None, *, wanted: bool) -> 
     others = [column for column in columns if column.place != word]
     for kind in TAG_KINDS:
         fitting = [column for column in others if column.kind == kind]
-        if kind == "phrases" and any(column.kind == "bare" for column in others):
+        # Entities without B- and I-, or none at all in this file, follow the phrases of CoNLL-2003.
+        places = {each: [c.place for c in others if c.kind == each] for each in ("bare", "outside")}
+        if kind == "phrases" and (
+            places["bare"] or (fitting and places["outside"][-1:] > [fitting[-1].place])
+        ):
             continue
         if word is None and kind != "outside":
             # Words such as `O Foods` or `B-12` before tags that are all O are no tags.

@@ -158,6 +158,7 @@ def test_columns_may_be_many_and_separated_anyhow(file):
         ("1 O\n2 B-A\n", [("1 2", "O B-A", 0)]),  # words that count, since there are no others
         ("3 a O\n1 b O\n", [("a b", "O O", 0)]),  # numbers that do not count
         ("a NP B-NP B-A\nb VB B-VP O\n", [("a b", "B-A O", 0)]),  # phrases beside entities
+        ("a NP B-NP O\nb VB B-VP O\n", [("a b", "O O", 0)]),  # and where there is no entity
         ("a B-A O\nb I-A O\n", [("a b", "B-A I-A", 0)]),
         ("a O B-A\nb O O\n", [("a b", "B-A O", 0)]),  # a column without entities is no rival
         ("PAR1 O\n\x00 B-A\n", [("PAR1 \x00", "O B-A", 0)]),  # a word that Parquet begins with

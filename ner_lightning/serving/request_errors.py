@@ -1,0 +1,62 @@
+"""What is wrong with a request, said without repeating what was sent, which may be long or no valid text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from ner_lightning.serving.limits import problem
+from ner_lightning.serving.schema import Query
+
+TAGGER = "tagger"  # the only query parameter
+NOT_JSON = "the body is not JSON in UTF-8"
+EMPTY = "the body is empty; send JSON"
+
+
+def mistaken_query(request: Request) -> str | None:
+    """What is wrong with the query parameters of a request for entities; None if nothing is."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    for name in names:
+        if name in Query.model_fields:
+            return f"{name} is no query parameter; put it in the body"
+        if name != TAGGER:
+            return f"there is no query parameter {name[:40]}; there is {TAGGER}"
+    return f"{TAGGER} is given several times; name one" if len(names) > 1 else None
+
+
+def explain_errors(app: FastAPI) -> None:
+    """Names mistakes."""
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return _coding(request) or problem(*_invalid(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 400:  # FastAPI cannot read the body
+            return _coding(request) or problem(400, NOT_JSON)
+        return problem(error.status_code, str(error.detail), **dict(error.headers or {}))
+
+
+def _coding(request: Request) -> Response | None:
+    """What to answer to a body that is not sent as plain JSON; None if it is."""
+    if request.method != "POST":
+        return None
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        return problem(415, "the body has a content-encoding, which is not supported; send it as it is")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        return problem(415, "the body is not sent as JSON; add the header content-type: application/json")
+    return None
+
+
+def _invalid(errors: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return 400, f"{NOT_JSON}: see its character {first['loc'][-1]}"
+    if first["type"] == "missing" and tuple(first["loc"]) == ("body",):
+        return 422, EMPTY
+    where = ".".join(str(part) for part in first["loc"] if part != "body")[:80]
+    return 422, f"{where}: {first['msg']}" if where else str(first["msg"])
