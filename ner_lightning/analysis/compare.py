@@ -1,6 +1,7 @@
 """Compares runs: on the same sentences, by recipe, and by the settings in which they differ."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -76,6 +77,12 @@ def recipes(runs: Sequence[Experiment]) -> list[list[Experiment]]:
         recipe = json.dumps(key, sort_keys=True, default=str) if run.config else str(index)
         groups.setdefault(recipe, []).append(run)
     return list(groups.values())
+
+
+def repeated_seeds(runs: Sequence[Experiment]) -> list[object]:
+    """The seeds that several runs of a recipe have: their scores are one measurement, not several."""
+    seeds = Counter(run.seed for run in runs if run.seed is not None and not run.made_of)
+    return [seed for seed, count in seeds.items() if count > 1]
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -11,7 +11,7 @@ import yaml
 from ner_lightning.analysis.failure import Analysis, analyse
 from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import BEST, LAST, RECIPE, STAGES, Run, read_metrics_table, run_of
+from ner_lightning.runs.folder import BEST, LAST, RECIPE, STAGES, Run, read_metrics_table, run_of, short
 
 # What `run.json` says of prompting beside the recipe: the seed, and what came of it.
 _OUTCOME = frozenset({"prompt_seed", "seconds", "answers", "failed", "unread_lines", "absent", "cut"})
@@ -42,8 +42,10 @@ class Experiment:
     @cached_property
     def splits(self) -> dict[str, Analysis]:
         """The analysis of each split that was predicted."""
-        train = Run(self.folder).read("train_entities.json") if self.folder else {}
-        return {split: analyse(read_predictions(file, train)) for split, file in self.files.items()}
+        return {
+            split: analyse(read_predictions(file, Run(file.parent).read("train_entities.json")))
+            for split, file in self.files.items()
+        }
 
     @property
     def seed(self) -> Any:
@@ -147,6 +149,12 @@ def find_experiment(address: str | None, root: Path) -> Experiment:
         run = run_of(path)
         if run is None:
             raise UserError(f"{path} is not in a run folder, so there are no predictions to report on")
+        best = run.checkpoint(BEST)
+        if best.is_file() and path.resolve() != best.resolve():
+            raise UserError(
+                f"{path} has no predictions: those of its run are of the checkpoint `best`.\n"
+                f"Score it first: ner-lightning validate --run {short(run.path)} --ckpt_path {path.stem}"
+            )
         path = run.path
     if path.is_file():
         split = path.stem.rpartition(".")[2]
@@ -160,6 +168,9 @@ def find_experiment(address: str | None, root: Path) -> Experiment:
 def _of_folder(folder: Path) -> Experiment:
     run = Run(folder)
     files = {split: file for split in STAGES if (file := folder / f"predictions.{split}.jsonl").is_file()}
+    numbers = sorted(int(item.name) for item in folder.iterdir() if item.name.isdecimal())
+    if not files and numbers:
+        raise UserError(f"{folder} holds runs; name one of them, such as {short(folder / str(numbers[-1]))}")
     if not files:
         raise UserError(
             f"{folder} has no predictions.valid.jsonl or predictions.test.jsonl: it is not the folder of a "

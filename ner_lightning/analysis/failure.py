@@ -141,8 +141,8 @@ def analyse(predictions: Predictions, *, top: int = 5) -> Analysis:
 def scores(counts: Counts) -> dict[str, Interval]:
     """Micro precision, recall and F1 with intervals, from counts of each sentence; (S, 3)."""
     score_of = {
-        "precision": lambda c: precision_recall(c)[0],
-        "recall": lambda c: precision_recall(c)[1],
+        "precision": lambda counts, empty: precision_recall(counts, empty)[0],
+        "recall": lambda counts, empty: precision_recall(counts, empty)[1],
         "f1": f1,
     }
     return {name: intervals(counts[:, None], score)[0] for name, score in score_of.items()}

@@ -9,19 +9,34 @@ def decimals(*intervals: Interval) -> int:
     return 2 if width >= 0.02 or width == 0 else 3 if width >= 0.002 else 4
 
 
+def counted(count: int, one: str) -> str:
+    """A number of things, as in `1 mistake` and `2 mistakes`."""
+    return f"{count:,} {one}{'' if count == 1 else 's'}"
+
+
 def bounds(interval: Interval, places: int | None = None) -> str:
-    """The bounds, as in `0.78 to 0.86`."""
+    """The bounds, as in `0.78 to 0.86`; `-` if there is no interval, as of entities that are all correct."""
     places = decimals(interval) if places is None else places
-    return f"{interval.low:.{places}f} to {interval.high:.{places}f}"
+    if interval.low == interval.high:
+        return "-"
+    return f"{rounded(interval.low, places)} to {rounded(interval.high, places)}"
+
+
+def rounded(value: float, places: int, sign: str = "") -> str:
+    """A number with some decimals, and no minus before zero; `sign` is `+` for a difference."""
+    return f"{round(value, places) + 0.0:{sign}.{places}f}"
 
 
 def with_bounds(interval: Interval, places: int | None = None) -> str:
     """The value and its bounds, as in `0.82 (0.78 to 0.86)`."""
     places = decimals(interval) if places is None else places
-    return f"{interval.value:.{places}f} ({bounds(interval, places)})"
+    known = bounds(interval, places) if interval.low < interval.high else "no interval"
+    return f"{interval.value:.{places}f} ({known})"
 
 
 def difference_decimals(interval: Interval) -> int:
-    """Decimals of a difference: one more if otherwise nothing of it was left."""
+    """Decimals of a difference: as many more, up to six, as leave something of it."""
     places = decimals(interval)
-    return places + 1 if round(interval.value, places) == 0 and interval.value else places
+    while places < 6 and interval.value and round(interval.value, places) == 0:
+        places += 1
+    return places

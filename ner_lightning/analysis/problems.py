@@ -19,8 +19,10 @@ class Problem(NamedTuple):
 
     Attributes:
         error: the class, its size, and the F1 that fixing it would gain.
-        gold, predicted: the most frequent types in it; `nothing` for a missed or spurious entity.
+        gold, predicted: the most frequent types in it, as in `PER` or `ORG + PER`; `nothing` for a missed or
+            spurious entity.
         times: how many of its mistakes are of these types.
+        is_tied: whether as many are of others.
         sentence: index of a sentence with such a mistake: the most probable one, and of those the shortest.
         mistake: the mistake there.
     """
@@ -29,6 +31,7 @@ class Problem(NamedTuple):
     gold: str
     predicted: str
     times: int
+    is_tied: bool
     sentence: int
     mistake: Mistake
 
@@ -52,12 +55,25 @@ def _problem(analysis: Analysis, error: ErrorClass) -> Problem:
         ((index, mistake) for index, mistake in members if _types(mistake) == pair),
         key=lambda each: (-each[1].probability, len(rows[each[0]].words), each[0]),
     )
-    return Problem(error, *pair, pairs[pair], index, mistake)
+    is_tied = list(pairs.values()).count(pairs[pair]) > 1
+    return Problem(error, *pair, pairs[pair], is_tied, index, mistake)
 
 
 def _types(mistake: Mistake) -> tuple[str, str]:
-    gold, predicted = (side[0].type if side else NOTHING for side in (mistake.gold, mistake.predicted))
+    types = [sorted({span.type for span in side}) for side in (mistake.gold, mistake.predicted)]
+    gold, predicted = (" + ".join(each) or NOTHING for each in types)
     return gold, predicted
+
+
+def place_of(row: Row, index: int, split: str) -> str:
+    """Where a sentence is, as in `valid, sentence 3`, counted from 1.
+
+    Args:
+        row: the sentence.
+        index: its index in the predictions, which counts where the file does not number its sentences.
+        split: the name of the split.
+    """
+    return f"{split}, sentence {(index if row.sentence is None else row.sentence) + 1:,}"
 
 
 def example(row: Row, mistake: Mistake, location: str) -> Example:

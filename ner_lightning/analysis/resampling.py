@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from ner_lightning.metrics.from_counts import f1
 
 Counts = NDArray[np.int64]
-Score = Callable[[NDArray[Any]], NDArray[np.float64]]
+Score = Callable[[NDArray[Any], float], NDArray[np.float64]]  # of counts; what it is where they are zero
 ROUNDS = 2000
 _CHUNK = 200  # rounds at a time: bounds memory to a few MB for a split of some thousand sentences
 
 
 class Interval(NamedTuple):
-    """A value and the bounds of its 95% interval."""
+    """A value and the bounds of its 95% interval; equal bounds mean that resampling tells of none."""
 
     value: float
     low: float
@@ -61,13 +61,18 @@ def resampled(counts: Counts, rounds: int = ROUNDS, seed: int = 0) -> NDArray[np
 def intervals(counts: Counts, score: Score = f1, seed: int = 0) -> list[Interval]:
     """A score of each group over all sentences, and its 95% percentile interval.
 
+    A draw without an entity of a group has no score of it: as 0 it would widen the interval of a rare group
+    to 0, whatever its entities are.
+
     Args:
         counts: of each sentence and group. *Shape:* (S, K, 3)
         score: from summed counts, over the last dimension.
         seed: of the draws.
     """
-    low, high = np.percentile(score(resampled(counts, seed=seed)), [2.5, 97.5], axis=0)
-    values = score(counts.sum(0))
+    values = score(counts.sum(0), 0.0)
+    drawn = score(resampled(counts, seed=seed), np.nan)
+    drawn = np.where(np.isnan(drawn).all(0), values, drawn)
+    low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
     return [Interval(*map(float, bounds)) for bounds in zip(values, low, high, strict=True)]
 
 
@@ -84,8 +89,8 @@ def paired_test(first: Counts, second: Counts, seed: int = 0) -> PairedTest:
         seed: of the permutations.
     """
     observed = float(f1(second.sum(0)) - f1(first.sum(0)))
-    drawn = f1(resampled(second, seed=seed)) - f1(resampled(first, seed=seed))
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    drawn = f1(resampled(second, seed=seed), np.nan) - f1(resampled(first, seed=seed), np.nan)
+    low, high = (observed, observed) if np.isnan(drawn).all() else np.nanpercentile(drawn, [2.5, 97.5])
     differing = np.any(first != second, axis=1)
     a, b = first[differing].astype(np.float64), second[differing].astype(np.float64)
     swapped = np.random.default_rng(seed).random((ROUNDS, len(a))) < 0.5

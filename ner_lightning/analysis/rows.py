@@ -47,6 +47,7 @@ class Row(NamedTuple):
         correct_words: how many words have the gold tag.
         candidates: all entities of at least `LEAST`; None if the file has none.
         probability_name: what the probabilities are; None if there are none.
+        sentence: its index in the split, where the file names it: it may have a part of the split.
     """
 
     words: Sequence[str]
@@ -57,6 +58,7 @@ class Row(NamedTuple):
     correct_words: int
     candidates: Sequence[Candidate] | None = None
     probability_name: str | None = None
+    sentence: int | None = None
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> "Row":
@@ -81,7 +83,9 @@ class Row(NamedTuple):
                 for type_, start, end, probability, *priority in line["candidates"]
             ]
         document = line.get("document")
-        return cls(line["words"], gold, predicted, document, probabilities, correct, candidates, name)
+        index = line.get("sentence")
+        index = index if isinstance(index, int) else None
+        return cls(line["words"], gold, predicted, document, probabilities, correct, candidates, name, index)
 
     @property
     def correct(self) -> set[Span]:
@@ -139,7 +143,9 @@ class Predictions:
         """Analyses that the data does not allow, each with the reason."""
         missing = []
         if self.probability_name is None:
-            missing.append("calibration and likely annotation noise: the file has no probabilities")
+            candidates = any(row.candidates is not None for row in self.rows)
+            why = "no entity was predicted" if candidates else "the file has no probabilities"
+            missing.append(f"calibration and likely annotation noise: {why}")
         if not self.train:
             missing.append("seen in training or not: there is no train_entities.json beside the file")
         if not self.has_documents:

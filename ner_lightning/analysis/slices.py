@@ -106,6 +106,8 @@ def capitals(words: Sequence[str]) -> str:
     text = "".join(words)
     if not any(char.isalpha() for char in text):
         return "no letters"
+    if text.lower() == text.upper():
+        return "no case"  # as in Chinese and Arabic
     if text.isupper() and sum(map(str.isalpha, text)) > 1:
         return "all capitals"
     if text == text.lower():

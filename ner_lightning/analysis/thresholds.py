@@ -37,11 +37,9 @@ class ByThreshold:
         return max(range(len(values)), key=lambda index: (values[index], -abs(THRESHOLDS[index] - 0.5)))
 
     def best_of_types(self) -> dict[str, float]:
-        """The best threshold of each type that has gold entities."""
-        gold = self.counts[0, :, 2]
-        return {
-            name: THRESHOLDS[self.best(name)] for name, size in zip(self.types, gold, strict=True) if size
-        }
+        """The best threshold of each type of which some threshold finds an entity."""
+        best = {name: self.best(name) for name in self.types}
+        return {name: THRESHOLDS[index] for name, index in best.items() if self.scores(name)[index].f1 > 0}
 
 
 def by_threshold(predictions: Predictions) -> ByThreshold | None:

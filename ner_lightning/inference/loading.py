@@ -12,8 +12,9 @@ from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, MEMBERS, O
 from ner_lightning.model.checkpoint import tagger_name
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.runs.checkpoint_file import load_checkpoint
-from ner_lightning.runs.folder import BEST, resolve
+from ner_lightning.runs.folder import BEST, STAGES, resolve, run_of, short
 from ner_lightning.system.plain_settings import build, select
+from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import PositiveFloat, check
 
 MANIFEST = "ner_lightning.json"  # a folder with this file is an exported one
@@ -41,7 +42,20 @@ def find(address: str | None, root: Path, *, backbone: str | None = None, trust:
     """
     if address is not None and is_exported(Path(address).expanduser()):
         return read_folder(Path(address).expanduser(), backbone=backbone, trust=trust)
-    return read_checkpoint(resolve(address, BEST, root), backbone=backbone, trust=trust)
+    checkpoint = resolve(address, BEST, root)
+    if address is None:
+        stage(_last_run(checkpoint))
+    return read_checkpoint(checkpoint, backbone=backbone, trust=trust)
+
+
+def _last_run(checkpoint: Path) -> str:
+    """Which run the last one is, and how good: after a comparison it may not be the one that is meant."""
+    run = run_of(checkpoint)
+    if run is None:
+        return f"The last run: {short(checkpoint)}."
+    metrics = run.read("metrics.json")
+    scores = [f"F1 {metrics[f'{s}/f1']:.4f} on {n}" for n, s in STAGES.items() if f"{s}/f1" in metrics]
+    return f"The last run: {', '.join([str(short(run.path)), *scores])}."
 
 
 def read_checkpoint(path: Path, *, backbone: str | None = None, trust: bool = False) -> TaggerFiles:

@@ -16,11 +16,12 @@ class Scores(NamedTuple):
     f1: float
 
 
-def f1(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """F1, from 0 to 1; 0 where nothing is predicted or gold.
+def f1(counts: NDArray[Any], empty: float = 0.0) -> NDArray[np.float64]:
+    """F1, from 0 to 1.
 
     Args:
         counts: numbers of correct, predicted and gold entities. *Shape:* (..., 3)
+        empty: what it is where nothing is predicted or gold.
 
     Returns:
         *Shape:* (...)
@@ -29,12 +30,14 @@ def f1(counts: NDArray[Any]) -> NDArray[np.float64]:
         >>> f1(np.array([[1, 2, 2], [0, 0, 0]])).tolist()
         [0.5, 0.0]
     """
-    return _ratio(2.0 * counts[..., 0], counts[..., 1] + counts[..., 2])
+    return _ratio(2.0 * counts[..., 0], counts[..., 1] + counts[..., 2], empty)
 
 
-def precision_recall(counts: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Precision and recall from the same counts. *Shape:* (...) each."""
-    return _ratio(counts[..., 0], counts[..., 1]), _ratio(counts[..., 0], counts[..., 2])
+def precision_recall(
+    counts: NDArray[Any], empty: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Precision and recall from the same arguments. *Shape:* (...) each."""
+    return _ratio(counts[..., 0], counts[..., 1], empty), _ratio(counts[..., 0], counts[..., 2], empty)
 
 
 def scores(counts: ArrayLike) -> Scores:
@@ -48,7 +51,7 @@ def scores(counts: ArrayLike) -> Scores:
     return Scores(*map(float, (*precision_recall(row), f1(row))))
 
 
-def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
-    zeros = np.zeros(np.shape(whole))
-    result: NDArray[np.float64] = np.divide(part, whole, out=zeros, where=whole > 0, dtype=np.float64)
+def _ratio(part: NDArray[Any], whole: NDArray[Any], empty: float) -> NDArray[np.float64]:
+    values = np.full(np.shape(whole), empty)
+    result: NDArray[np.float64] = np.divide(part, whole, out=values, where=whole > 0, dtype=np.float64)
     return result

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from rows import predictions, row
 
-from ner_lightning.analysis.compare import decided, differing_settings, recipes, shared_split
+from ner_lightning.analysis.compare import decided, differing_settings, recipes, repeated_seeds, shared_split
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.failure import analyse
 from ner_lightning.analysis.render.blocks import markdown
@@ -99,6 +99,14 @@ def test_runs_are_seeds_of_one_recipe_if_data_and_backbone_are_the_same():
         ["other data"],
         ["other weights"],
     ]
+
+
+def test_a_seed_that_several_runs_have_is_no_deviation():
+    runs = [trained("a/1", seed=3), trained("a/2", seed=3), trained("a/3", seed=4)]
+    assert repeated_seeds(runs) == [3]
+    text = " ".join(terminal(comparison(runs, "valid")).split())
+    assert "seed 3 several times: none" in text
+    assert repeated_seeds([runs[0], runs[2]]) == []
 
 
 def test_prompts_are_no_seeds_of_a_training_or_of_each_other():

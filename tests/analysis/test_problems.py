@@ -28,6 +28,15 @@ def test_the_costliest_classes_come_first_with_their_most_frequent_types():
     }
 
 
+def test_mistakes_of_several_entities_have_all_their_types():
+    joined = of(["B-PER", "I-PER", "I-PER", "I-PER"])
+    (found,) = problems(analyse(predictions([joined] * 3)))
+    assert (found.gold, found.predicted, found.times, found.is_tied) == ("LOC + PER", "PER", 3, False)
+    each = [of(["O", "O", "O", "B-LOC"]), of(["B-PER", "I-PER", "O", "O"])]
+    (tied,) = problems(analyse(predictions(each)))
+    assert (tied.times, tied.is_tied) == (1, True)
+
+
 def test_an_example_shows_gold_and_says_what_was_predicted():
     wrong, long, missed, spurious = (
         of(["B-ORG", "I-ORG", "O", "B-LOC"], 0.9),

@@ -50,6 +50,15 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     assert 105 <= hits <= 120  # 114 expected
 
 
+def test_draws_without_an_entity_of_a_rare_group_do_not_count():
+    counts = np.zeros((1000, 1, 3), dtype=np.int64)
+    counts[:3] = 1  # three entities, all correct
+    assert intervals(counts) == [(1.0, 1.0, 1.0)]
+    assert intervals(0 * counts) == [(0.0, 0.0, 0.0)]
+    test = paired_test(0 * counts[:, 0] + counts[:, 0] * [0, 0, 1], counts[:, 0])
+    assert test.difference == (1.0, 1.0, 1.0)
+
+
 def test_a_paired_test_finds_what_is_there_and_no_more():
     rng = np.random.default_rng(0)
     one = sample(rng, 400, 0.7)

@@ -35,6 +35,7 @@ def test_capitals():
     texts = ["Vera Holt", "LIMA", "euro", "Bank of Oslo", "24", "A"]
     found = [capitals(text.split()) for text in texts]
     assert found == ["every word", "all capitals", "lower case", "mixed", "no letters", "every word"]
+    assert [capitals([text]) for text in ("東京", "محمد", "दिल्ली")] == ["no case"] * 3
 
 
 def test_slices_add_up():

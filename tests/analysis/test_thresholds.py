@@ -119,13 +119,27 @@ def test_the_report_names_the_best_thresholds(tmp_path):
     file = write(tmp_path / "run", [LINE] * 3)
     said = texts(report_blocks([find_experiment(str(file), tmp_path)]))
     assert "Precision, recall and F1 by threshold" in said
-    assert "0.30|1.000|1.000|1.000|best F1" in said
+    assert "0.30|1.000|1.000|1.000|best threshold" in said
     assert "0.05|1.000|1.000|1.000|\n" in said
     assert "0.35|1.000|0.500|0.667|\n" in said
     assert "best tag sequence|1.000|0.500|0.667|" in said
     assert "all types|each type its own|1.000|1.000|1.000" in said
     assert "optimistic" in said
     assert "--min_score 0.30 --min_score 'X=0.30' --min_score 'Y=0.50'" in said
+
+
+def test_thresholds_that_gain_nothing_are_not_recommended(tmp_path):
+    tags = ["B-X", "O", "O", "B-Y"]
+    line = {"words": ["w"] * 4, "gold": tags, "predicted": tags}
+    line["entities"] = [
+        {"type": t, "start": a, "end": a + 1, "marginal": 0.4} for t, a in (("X", 0), ("Y", 3))
+    ]
+    line["candidates"] = [["X", 0, 1, 0.4, 0.4], ["X", 1, 2, 0.5, 0.5]]  # and no Y
+    file = write(tmp_path / "run", [line] * 3)
+    said = texts(report_blocks([find_experiment(str(file), tmp_path)]))
+    assert "None of them has a higher F1 than no threshold, 1.000: leave them out." in said
+    assert "Y|0.50|" not in said, "no threshold finds one"
+    assert "--min_score 0." not in said
 
 
 def test_a_file_without_candidates_or_of_the_test_set_has_no_such_section(tmp_path):

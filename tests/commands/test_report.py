@@ -336,12 +336,12 @@ def test_curves_tell_what_they_show(tmp_path):
     folder = make_run(tmp_path / "over" / "1")
     text, _ = advice(folder, tmp_path)
     assert "**F1 is best at the last validation, epoch 2: 0.75; it may still rise**" in text
-    assert "**The loss on validation falls to 0.60**" in text
+    assert "**The loss on validation falls from 0.9 to 0.6**" in text
     rows = (folder / "metrics.csv").read_text()
     (folder / "metrics.csv").write_text(f"{rows}30,2,0.1,0.2,900,0.7,0.9,0.7,0.7\n")
     text, _ = advice(folder, tmp_path)
     assert "**F1 is best at epoch 2 of 3: 0.75**" in text
-    assert "**The loss on validation is lowest at epoch 2, 0.60, and 0.90 at the end**" in text
+    assert "**The loss on validation is lowest at epoch 2, 0.6, and 0.9 at the end**" in text
     (folder / "metrics.csv").write_text("step,epoch,val/f1,val/loss\n0,0,0.5,0.9\n")  # a soup's
     text, _ = advice(folder, tmp_path)
     assert "**F1 is best" not in text.partition("## Training")[2].partition("\n## ")[0]

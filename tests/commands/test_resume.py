@@ -236,6 +236,14 @@ def test_scoring_adds_no_point_to_the_curve(place):
     assert Path("runs/recipe/1/metrics.csv").read_text() == before
 
 
+def test_which_run_the_last_one_is_is_said_where_none_is_named(place, capsys):
+    f1 = json.loads(Path("runs/recipe/1/metrics.json").read_text())["val/f1"]
+    assert main(["predict", "--text", "Vera left."]) == 0
+    assert f"The last run: runs/recipe/1, F1 {f1:.4f} on valid." in capsys.readouterr().err
+    assert main(["predict", "runs/recipe/1", "--text", "Vera left."]) == 0
+    assert "The last run" not in capsys.readouterr().err
+
+
 def test_a_seed_may_be_drawn(place):
     seeds = set()
     for number in (2, 3):

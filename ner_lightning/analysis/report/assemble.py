@@ -8,7 +8,8 @@ from ner_lightning.analysis.compare import shared_split
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.render.blocks import Block, Fold, Heading, Text
 from ner_lightning.analysis.report.comparison import comparison
-from ner_lightning.analysis.report.failures import failures, reasons, sentences
+from ner_lightning.analysis.report.contrasts import reasons
+from ner_lightning.analysis.report.failures import failures, sentences
 from ner_lightning.analysis.report.limitations import limitations
 from ner_lightning.analysis.report.prompting import prompting
 from ner_lightning.analysis.report.scores import scores

@@ -13,10 +13,12 @@ from ner_lightning.analysis.compare import (
     holm,
     on_shared_sentences,
     recipes,
+    repeated_seeds,
 )
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.findings import AROUND, Example
-from ner_lightning.analysis.numbers import bounds, difference_decimals
+from ner_lightning.analysis.numbers import bounds, difference_decimals, rounded
+from ner_lightning.analysis.problems import place_of
 from ner_lightning.analysis.render.blocks import Block, Examples, Heading, Table, Text, shown
 from ner_lightning.analysis.report.prompting import unread_answers
 from ner_lightning.analysis.resampling import ROUNDS, Interval, PairedTest, paired_test
@@ -119,6 +121,8 @@ def _recipe_table(groups: Sequence[Sequence[Experiment]], split: str, places: in
     for group in groups:
         f1 = [run.splits[split].scores["f1"].value for run in group]
         deviation = f"{statistics.stdev(f1):.{places + 1}f}" if len(f1) > 1 else "one run: none"
+        if repeated := repeated_seeds(group):
+            deviation = f"seed {', '.join(map(str, repeated))} several times: none"
         rows.append([group[0].name, str(len(group)), f"{statistics.mean(f1):.{places}f}", deviation])
     head = ["recipe (first run)", "runs", "mean F1", "standard deviation"]
     yield Table("Recipes: runs that differ only by their seed", head, rows)
@@ -159,8 +163,8 @@ def _difference(interval: Interval, p: float) -> list[str]:
     places = difference_decimals(interval)
     better = "not beyond chance" if p > LEVEL else "B" if interval.value > 0 else "A"
     return [
-        f"{interval.value:+.{places}f}" if interval.value else "0",
-        f"{interval.low:+.{places}f} to {interval.high:+.{places}f}",
+        rounded(interval.value, places, "+") if interval.value else "0",
+        f"{rounded(interval.low, places, '+')} to {rounded(interval.high, places, '+')}",
         better,
     ]
 
@@ -225,7 +229,7 @@ def _example(each: Decided, split: str) -> Example:
         return ", ".join(names) or "nothing"
 
     return Example(
-        f"{split}, sentence {each.sentence + 1:,}",
+        place_of(each.first, each.sentence, split),
         tuple(words[low:high]),
         tuple(Span(kind, start - low, end - low) for kind, start, end in gold),
         (first - low, last - low),

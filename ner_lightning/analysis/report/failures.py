@@ -216,33 +216,3 @@ def _calibration(analysis: Analysis) -> Iterator[Block]:
         finding,
     )
     yield Fold("Calibration of probabilities", [figure, table])
-
-
-def reasons(run: Experiment, split: str) -> Iterator[Block]:
-    """Groups that are harder or easier than the rest beyond chance."""
-    analysis = run.splits[split]
-    yield Heading(2, "Reasons")
-    yield Text(
-        f"{analysis.contrasts:,} groups of gold entities were compared with all others by their rate of "
-        "false negatives. Shown are those whose difference is beyond chance: their intervals exclude zero "
-        "and hold at 95% for all comparisons together. A contrast shows where it is hard, not yet why: "
-        "groups overlap."
-    )
-    if not analysis.reasons:
-        yield Text("No group differs from the rest beyond chance.")
-        return
-    yield Table(
-        "Harder (+) and easier (-) groups",
-        ["group", "gold", "false negatives", "among all others", "difference", "interval"],
-        [
-            [
-                f"{r.property}: {r.group}",
-                f"{r.size:,}",
-                f"{r.rate:.1%}",
-                f"{r.rate_elsewhere:.1%}",
-                f"{r.difference.value:+.1%}",
-                f"{r.difference.low:+.1%} to {r.difference.high:+.1%}",
-            ]
-            for r in analysis.reasons
-        ],
-    )

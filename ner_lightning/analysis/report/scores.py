@@ -62,12 +62,20 @@ def _by_type(split: str, rows: Sequence[Slice]) -> Figure:
     listed = ", ".join(f"{row.name} {row.f1.value:.{places}f}" for row in rows)
     low = min((row for row in rows if row.gold), key=lambda row: row.f1.value, default=rows[0])
     apart = all(low.f1.high < row.f1.low for row in rows if row is not low)
+    if len(rows) > 1 and len({row.f1.value for row in rows}) == 1:
+        finding = f"All types have the same F1 on {split}: {low.f1.value:.{places}f}"
+        return _dots(rows, split, listed, finding)
     beyond = "" if apart or len(rows) == 1 else ", but the intervals overlap"
+    finding = f"{low.name} has the lowest F1 on {split}: {low.f1.value:.{places}f}{beyond}"
+    return _dots(rows, split, listed, finding)
+
+
+def _dots(rows: Sequence[Slice], split: str, listed: str, finding: str) -> Figure:
     return Figure(
         svg(plots.scores_by_type(rows)),
         f"Dot plot of F1 by entity type with intervals, {split}: {listed}.",
         f"F1 by type on {split}; the bars are 95% intervals.",
-        f"{low.name} has the lowest F1 on {split}: {low.f1.value:.{places}f}{beyond}",
+        finding,
     )
 
 

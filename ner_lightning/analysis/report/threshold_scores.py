@@ -35,23 +35,25 @@ def threshold_scores(run: Experiment) -> Iterator[Block]:
         f"Scores by threshold, {SPLIT}",
         ["threshold", "precision", "recall", "F1", ""],
         [
-            [f"{threshold:.2f}", *_cells(scores), "best F1" if index == best else ""]
+            [f"{threshold:.2f}", *_cells(scores), "best threshold" if index == best else ""]
             for index, (threshold, scores) in enumerate(zip(THRESHOLDS, found.scores(), strict=True))
         ]
         + [["best tag sequence", *_cells(decoded), ""]],
     )
-    top = found.scores()[best]
+    top, at = found.scores()[best], f"{THRESHOLDS[best]:.2f}"
     yield Figure(
         svg(plots.by_threshold(THRESHOLDS, found.scores(), best)),
         f"Precision, recall and F1 on {SPLIT} by threshold. F1 is highest at {THRESHOLDS[best]:.2f}: "
         f"{top.f1:.3f}, with precision {top.precision:.3f} and recall {top.recall:.3f}.",
         f"Precision, recall and F1 by threshold, {SPLIT}; the dotted line is the threshold with the best F1.",
-        f"F1 is best at a threshold of {THRESHOLDS[best]:.2f}: {top.f1:.3f}; without one, {decoded.f1:.3f}",
+        f"F1 is best at a threshold of {at}: {top.f1:.3f}; without one, {decoded.f1:.3f}"
+        if top.f1 > decoded.f1
+        else f"F1 is best without a threshold: {decoded.f1:.3f}; at {at} it is {top.f1:.3f}",
     )
-    yield from _best_points(found, run)
+    yield from _best_points(found, run, decoded)
 
 
-def _best_points(found: ByThreshold, run: Experiment) -> Iterator[Block]:
+def _best_points(found: ByThreshold, run: Experiment, decoded: Scores) -> Iterator[Block]:
     least = found.best_of_types()
     points = [(_ALL, f"{THRESHOLDS[found.best()]:.2f}", found.scores()[found.best()])]
     points += [
@@ -69,8 +71,12 @@ def _best_points(found: ByThreshold, run: Experiment) -> Iterator[Block]:
     yield Text(
         "These thresholds were chosen on the sentences that they are scored on, so their F1 is optimistic: "
         "expect less on other text, the more so the fewer entities a type has. Only sentences that took part "
-        "in no choice, such as a test set, can tell what a threshold gains. To predict with them:"
+        "in no choice, such as a test set, can tell what a threshold gains."
     )
+    if points[-1][-1].f1 <= decoded.f1:
+        yield Text(f"None of them has a higher F1 than no threshold, {decoded.f1:.3f}: leave them out.")
+        return
+    yield Text("To predict with them:")
     options = [f"--min_score {THRESHOLDS[found.best()]:.2f}"]
     known = run.about.get("types") or found.types  # of others a tagger has no threshold
     options += [f"--min_score '{name}={value:.2f}'" for name, value in least.items() if name in known]

@@ -53,7 +53,11 @@ def _best_finding(run: Experiment, at: int) -> str:
     name = f"epoch {_epoch(epochs[place][1])}" if _epoch(epochs[place][1]) else f"step {at:,}"
     if place == len(epochs) - 1:
         return f"F1 is best at the last validation, {name}: {best:.2f}; it may still rise"
-    return f"F1 is best at {name} of {len(epochs)}: {best:.2f}"
+    last = max((_epoch(row) for _, row in epochs), key=lambda epoch: int(epoch or 0))
+    several = last and len({_epoch(row) for _, row in epochs}) < len(epochs)  # validations within an epoch
+    of = f" of {last}" if last else ""
+    of += f" (validation {place + 1} of {len(epochs)})" if several or not last else ""
+    return f"F1 is best at {name}{of}: {best:.2f}"
 
 
 def _loss_finding(run: Experiment) -> str:
@@ -62,10 +66,12 @@ def _loss_finding(run: Experiment) -> str:
     if not epochs:
         return "The loss in training"
     lowest, epoch = min(epochs)
-    last = epochs[-1][0]
-    if last <= 1.05 * lowest:
-        return f"The loss on validation falls to {lowest:.2f}"
-    return f"The loss on validation is lowest at epoch {epoch}, {lowest:.2f}, and {last:.2f} at the end"
+    first, last = epochs[0][0], epochs[-1][0]
+    if len(epochs) == 1:
+        return f"The loss on validation is {last:.3g}"
+    if last <= 1.05 * lowest and last < first:
+        return f"The loss on validation falls from {first:.3g} to {last:.3g}"
+    return f"The loss on validation is lowest at epoch {epoch}, {lowest:.3g}, and {last:.3g} at the end"
 
 
 def _table(run: Experiment, best: int) -> Table:

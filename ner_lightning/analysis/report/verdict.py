@@ -9,10 +9,11 @@ from ner_lightning.analysis.failure import NOTHING, Analysis
 from ner_lightning.analysis.gains import Gain, gains
 from ner_lightning.analysis.mistakes import CLASSES
 from ner_lightning.analysis.mitigations import Mitigation
-from ner_lightning.analysis.numbers import bounds, decimals, with_bounds
-from ner_lightning.analysis.problems import Problem, example, problems
+from ner_lightning.analysis.numbers import bounds, counted, decimals, with_bounds
+from ner_lightning.analysis.problems import Problem, example, place_of, problems
 from ner_lightning.analysis.render.blocks import Block, Code, Examples, Fact, Facts, Fold, Heading, Text
 from ner_lightning.analysis.report.scores import main_split
+from ner_lightning.analysis.slices import GOLD, PREDICTED
 
 STEPS = 3  # mitigations that are not folded
 
@@ -40,7 +41,7 @@ def verdict(
         yield Text(f"{CLASSES[problem.error.kind].capitalize()}. {_pair(problem)}")
         if text:
             row = analysis.predictions.rows[problem.sentence]
-            location = f"{split}, sentence {problem.sentence + 1:,}"
+            location = place_of(row, problem.sentence, split)
             yield Examples(f"problem-{number}", [example(row, problem.mistake, location)])
     yield from _next_steps(run, analysis, ladder)
 
@@ -48,16 +49,27 @@ def verdict(
 def _sentence(run: Experiment, split: str) -> str:
     main = main_split(run)
     parts = [
-        f"F1 is {with_bounds(run.splits[name].scores['f1'])} on the "
-        f"{len(run.splits[name].predictions.rows):,} sentences of {name}"
+        f"F1 {_f1(run.splits[name])} on the {_size(run.splits[name])} of {name}"
         for name in sorted(run.splits, key=lambda name: name != main)
     ]
     mistakes = sum(map(len, run.splits[split].mistakes))
     costs = (
-        f"The {mistakes:,} mistakes on {split} are analysed below." if mistakes else "There is no mistake."
+        f"The {counted(mistakes, 'mistake')} on {split} {'is' if mistakes == 1 else 'are'} analysed below."
+        if mistakes
+        else "There is no mistake."
     )
     untested = "" if run.folder is None or "test" in run.splits else " It was not tested yet."
     return f"{', and '.join(parts)} (95% intervals).{untested} {costs}"
+
+
+def _size(analysis: Analysis) -> str:
+    return counted(len(analysis.predictions.rows), "sentence")
+
+
+def _f1(analysis: Analysis) -> str:
+    if analysis.totals[:, GOLD].sum() + analysis.totals[:, PREDICTED].sum() == 0:
+        return "is undefined, without an entity that is gold or predicted,"
+    return f"is {with_bounds(analysis.scores['f1'])}"
 
 
 def _figures(run: Experiment) -> Facts:
@@ -75,13 +87,12 @@ def _figures(run: Experiment) -> Facts:
 
 def _cost(problem: Problem) -> str:
     error = problem.error
-    count = f"{error.mistakes:,} {'mistake' if error.mistakes == 1 else 'mistakes'}"
-    return f"{error.kind.capitalize()}: {count}, which cost {error.gain:.3f} F1"
+    return f"{error.kind.capitalize()}: {counted(error.mistakes, 'mistake')}, which cost {error.gain:.3f} F1"
 
 
 def _pair(problem: Problem) -> str:
     gold, predicted, times = problem.gold, problem.predicted, problem.times
-    most = "Most often" if times < problem.error.mistakes else "All are"
+    most = "All are" if times == problem.error.mistakes else "Such as" if problem.is_tied else "Most often"
     if NOTHING in (gold, predicted):
         return f"{most} {predicted if gold == NOTHING else gold}: {times:,}."
     if gold == predicted:

@@ -8,9 +8,10 @@ import wandb_workspaces.reports.v2 as reports
 import wandb_workspaces.workspaces as workspaces
 from wandb_workspaces import expr
 
-from ner_lightning.analysis.compare import recipes
+from ner_lightning.analysis.compare import recipes, repeated_seeds
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.render.blocks import Table, markdown
+from ner_lightning.runs.folder import STAGES
 
 STEP = "trainer/global_step"
 # A section's curves: a title, and the metrics in it; a pattern ends in `/`, and stands for all that begin so.
@@ -101,7 +102,7 @@ def seeds_text(runs: Sequence[Experiment]) -> str:
     rows = []
     for group in recipes(runs):
         names = [str(run.seed if run.seed is not None else run.made_of or run.name) for run in group]
-        scores = [_spread([run.metrics.get(name) for run in group]) for name in ("val/f1", "test/f1")]
+        scores = [_scores(group, split, stage) for split, stage in STAGES.items()]
         rows.append([group[0].name.partition("/")[0], ", ".join(names), *scores])
     table = Table("Recipes", ["recipe", "seeds", "F1, best validation", "F1, test"], rows)
     return (
@@ -111,6 +112,16 @@ def seeds_text(runs: Sequence[Experiment]) -> str:
         "The validation set chose each run's epoch, so its figures are higher than those of unseen data. "
         "Differences that are smaller than the deviation say nothing about the recipes."
     )
+
+
+def _scores(group: Sequence[Experiment], split: str, stage: str) -> str:
+    """Mean and deviation of F1, if the runs were scored on the same data with different seeds."""
+    data = [run.about.get("data", {}).get(split, {}).get("fingerprint") for run in group]
+    if len({each for each in data if each}) > 1:
+        return "of different data"
+    if repeated_seeds(group):
+        return "of one seed several times"
+    return _spread([run.metrics.get(f"{stage}/f1") for run in group])
 
 
 def specification(made: Any) -> dict[str, Any]:
