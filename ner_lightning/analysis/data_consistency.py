@@ -3,11 +3,11 @@
 import math
 from collections import Counter
 
-from ner_lightning.analysis.data_entities import Forms, Use, Uses, Words
+from ner_lightning.analysis.data_entities import OTHER_BOUNDARIES, UNANNOTATED, Forms, Use, Uses, Words
 from ner_lightning.analysis.findings import ROWS, SHOWN, DataView, Example, Finding, Level
 
 FEWEST = 3  # occurrences of a form
-TINY = 0.05  # share of all readings but the most frequent one, below which a form is not in doubt
+TINY = 0.05  # share of other readings below which words that are no entity as a rule are not in doubt
 
 
 def consistency(view: DataView, forms: Forms) -> Finding:
@@ -42,13 +42,17 @@ def _totals(uses: dict[Use, Uses], split: str | None = None) -> Counter[str]:
 
 
 def _doubt(uses: dict[Use, Uses]) -> float:
-    """Occurrences with another reading than the most frequent one, times entropy in bits; 0 if tiny."""
+    """Occurrences with another reading than the most frequent one, times entropy in bits.
+
+    0 if they are few and the words are no entity as a rule; an entity that is overlooked once counts.
+    """
     if len(uses) == 1:
         return 0.0
     totals = _totals(uses)
     whole = sum(totals.values())
-    minority = whole - max(totals.values())
-    if whole < FEWEST or minority < TINY * whole:
+    usual, most = totals.most_common(1)[0]
+    minority = whole - most
+    if whole < FEWEST or (minority < TINY * whole and usual in (UNANNOTATED, OTHER_BOUNDARIES)):
         return 0.0
     return minority * sum(count / whole * math.log2(whole / count) for count in totals.values())
 

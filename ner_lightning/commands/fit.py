@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -14,7 +15,7 @@ from ner_lightning.commands.start import find_start
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import Run, remove_empty
 from ner_lightning.runs.provenance import now
-from ner_lightning.system.console import best_effort
+from ner_lightning.system.console import best_effort, say
 from ner_lightning.system.progress import shown
 from ner_lightning.training import ranks
 from ner_lightning.training.launch import RUN_VARIABLE
@@ -44,8 +45,17 @@ def run(subcommand: str, args: Sequence[str], typed: Sequence[str] | None = None
         folder, fitted = cli.run_folder, subcommand == "fit"
         if fitted:
             best_effort(folder.path / "run.json", lambda: folder.update("run.json", {"finished": now()}))
+        if fitted and start.checkpoint is not None and cli.trainer.global_step == cli.model.loaded_step:
+            say(_already_done(cli))
         show(folder, "test" if subcommand == "test" else "val", fitted=fitted, agreement=cli.agreement)
     return cli.run_folder
+
+
+def _already_done(cli: NERCLI) -> str:
+    trainer: Any = cli.trainer
+    if trainer.max_epochs is not None and trainer.current_epoch >= trainer.max_epochs > 0:
+        return f"Nothing was trained: all {trainer.max_epochs} epochs are done (trainer.max_epochs)."
+    return f"Nothing was trained: it ends at step {trainer.global_step:,}, which the checkpoint has reached."
 
 
 @contextmanager

@@ -35,7 +35,13 @@ from ner_lightning.training.loggers.metrics_table import TableLogger
 from ner_lightning.training.loggers.wandb import prepare_wandb
 from ner_lightning.training.loggers.wandb_dashboard import Dashboard
 from ner_lightning.training.module import NERModule
-from ner_lightning.training.resuming import check_data, check_settings, check_tested, check_validated
+from ner_lightning.training.resuming import (
+    check_data,
+    check_settings,
+    check_tested,
+    check_trained_parts,
+    check_validated,
+)
 
 
 class NERCLI(LightningCLI):
@@ -176,6 +182,8 @@ class NERCLI(LightningCLI):
             return
         training = self.subcommand == "fit"
         check_settings(self.start.trained, config, training=training)
+        if training:
+            check_trained_parts(self.start.trained, config)
         if training and (warning := check_data(self.start.trained, self.datamodule)):
             say(warning)
         if self.subcommand == "validate" and self.start.run is not None:

@@ -107,6 +107,8 @@ def calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
         f"temperature {result.temperature:.3f}: calibration error {result.before:.4f} before, "
         f"{result.after:.4f} after, on {result.entities:,} predicted entities"
     )
+    if result.after >= result.before:
+        line += "\nThe error is no smaller than at a temperature of 1: leave it out."
     if show:
         sys.stdout.write(line + "\n")
     else:

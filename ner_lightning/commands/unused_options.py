@@ -119,6 +119,11 @@ RULES = (
         "model.use_crf is false, so there is no CRF",
     ),
     Rule(
+        ("model.optimizer.crf_lr",),
+        lambda c: c.model.use_crf and not c.model.loss.crf and c.data.supervision.teacher is None,
+        "model.loss.crf is 0, so the CRF is not trained",
+    ),
+    Rule(
         ("model.optimizer.lr",),
         lambda c: (
             c.model.freeze_backbone
@@ -148,7 +153,7 @@ RULES = (
         "the backbone is not on the Hub",
     ),
     Rule(
-        ("data.batches.size",),
+        ("data.batches.size", "data.batches.eval_size"),
         lambda c: c.data.batches.tokens is not None,
         "data.batches.tokens decides how large a batch is",
     ),

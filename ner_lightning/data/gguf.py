@@ -42,6 +42,7 @@ def read_once(enabled: bool = True) -> Iterator[None]:
         from transformers import modeling_gguf_pytorch_utils as loading
 
         changed[loading, "load_gguf_checkpoint"] = partial(_loaded, loading.load_gguf_checkpoint)
+        changed[loading, "tqdm"] = lambda values, **_: values  # a bar that nothing else would switch off
         changed[loading, "_gguf_parse_value"] = partial(_parsed, loading._gguf_parse_value)
     before = {(module, name): getattr(module, name) for module, name in changed}
     _replace(changed)

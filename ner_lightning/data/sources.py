@@ -1,5 +1,6 @@
 """Where sentences come from: a Hub data set, local files, or the bundled sample."""
 
+import difflib
 import hashlib
 import json
 from abc import ABC, abstractmethod
@@ -207,6 +208,8 @@ class Source(SentenceSource):
     def _from_hub(self, split: str) -> Split:
         if self.dataset.count("/") > 1 or self.dataset.startswith((".", "/", "~")):
             raise UserError(f"data.dataset: there is no folder {self.dataset}")
+        if Path(self.dataset).suffix.lower() in SUFFIXES:
+            raise UserError(f"data.dataset: there is no file {self.dataset}{_similar(Path(self.dataset))}")
         try:
             loaded = load_hub(
                 self.dataset,
@@ -221,6 +224,13 @@ class Source(SentenceSource):
         origin = f"{loaded.dataset}@{loaded.revision or 'main'}:{loaded.split}{config}"
         split_of = "/".join(filter(None, (self.files.config, loaded.split)))
         return Split(loaded.sentences, loaded.types, origin, f"commit:{loaded.commit} ({split_of})")
+
+
+def _similar(file: Path) -> str:
+    """The file of a similar name beside one that is not there, as a question; empty if there is none."""
+    names = [path.name for path in file.parent.glob("*") if path.is_file()]
+    close = difflib.get_close_matches(file.name, names, n=1)
+    return f"; did you mean {file.with_name(close[0])}?" if close else ""
 
 
 def split_paths(folder: Path) -> dict[str, list[Path]]:

@@ -75,6 +75,7 @@ def most_doubtful(
         if due():
             stage(f"{texts:,} texts, {words:,} words tagged")
     chosen = _ranked(kept, count)
+    stage(f"{texts:,} texts read; the {len(chosen):,} most doubtful are written, of near-duplicates one.")
     entities = sum(len(each.tagged.entities) for each in chosen)
     return chosen, rejects, Totals(records, len(chosen), words, entities, rejected)
 

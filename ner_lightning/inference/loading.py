@@ -12,12 +12,12 @@ from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, MEMBERS, O
 from ner_lightning.model.checkpoint import tagger_name
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.runs.checkpoint_file import load_checkpoint
-from ner_lightning.runs.folder import BEST, STAGES, resolve, run_of, short
+from ner_lightning.runs.folder import BEST, EXPORTED, STAGES, Run, resolve, run_of, short
 from ner_lightning.system.plain_settings import build, select
 from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import PositiveFloat, check
 
-MANIFEST = "ner_lightning.json"  # a folder with this file is an exported one
+MANIFEST = EXPORTED
 WEIGHTS = "tagger.safetensors"  # head, CRF, and layers that were trained whole
 ADAPTER_WEIGHTS = "adapter_model.safetensors"  # PEFT's name for it
 FORMAT = 1  # version of the manifest
@@ -102,8 +102,7 @@ def read_folder(folder: Path, *, backbone: str | None = None, trust: bool = Fals
     """
     from safetensors.torch import load_file
 
-    if not is_exported(folder):
-        raise UserError(f"{folder} holds no {MANIFEST}: `ner-lightning export` writes such folders")
+    _check_exported(folder)
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] > FORMAT:
@@ -144,6 +143,16 @@ def read_folder(folder: Path, *, backbone: str | None = None, trust: bool = Fals
         raise UserError(
             f"{folder} is not a complete exported folder ({type(error).__name__}: {error}); export it again"
         ) from None
+
+
+def _check_exported(folder: Path) -> None:
+    if is_exported(folder):
+        return
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}")
+    if Run(folder).checkpoint(BEST).is_file():
+        raise UserError(f"{folder} is a run, not an exported folder: NERTagger.from_run loads it")
+    raise UserError(f"{folder} holds no {MANIFEST}: `ner-lightning export` writes such folders")
 
 
 def _located(

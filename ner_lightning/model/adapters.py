@@ -52,16 +52,11 @@ def adapt(backbone: Backbone, *, freeze: bool, lora: Lora | None, unfreeze_top: 
         unfreeze_top: train this many of the last layers whole, and what follows them (a norm, in most).
 
     Raises:
-        UserError: there are fewer layers than `unfreeze_top` or `lora.top`, or no layer of a name in
-            `lora.targets`.
+        UserError: there are fewer layers than `unfreeze_top` or `lora.top`, none is left for adapters, or no
+            layer has a name in `lora.targets`.
     """
     layers = backbone.layers
-    if lora is not None and (lora.top or 0) > len(layers):
-        raise UserError(f"model.lora.top is {lora.top}; the backbone has {len(layers)} layers")
-    if not 0 <= unfreeze_top <= len(layers):
-        raise UserError(
-            f"model.architecture.unfreeze_top is {unfreeze_top}; the backbone has {len(layers)} layers"
-        )
+    _check_layers(len(layers), lora, unfreeze_top)
     if freeze:
         backbone.requires_grad_(False)
     if lora is not None and unfreeze_top < len(layers):
@@ -74,6 +69,23 @@ def adapt(backbone: Backbone, *, freeze: bool, lora: Lora | None, unfreeze_top: 
     for parameter in backbone.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+
+
+def _check_layers(layers: int, lora: Lora | None, unfreeze_top: int) -> None:
+    if not 0 <= unfreeze_top <= layers:
+        raise UserError(
+            f"model.architecture.unfreeze_top is {unfreeze_top}; the backbone has {layers} layers"
+        )
+    if lora is None or lora.top is None:
+        return
+    if lora.top > layers:
+        raise UserError(f"model.lora.top is {lora.top}; the backbone has {layers} layers")
+    if lora.top <= unfreeze_top:
+        raise UserError(
+            f"model.lora.top is {lora.top}, and model.architecture.unfreeze_top trains the last "
+            f"{unfreeze_top} layers whole: none is left for adapters.\n"
+            "Set model.peft none, or a larger model.lora.top"
+        )
 
 
 def merge_adapters(backbone: Backbone) -> None:

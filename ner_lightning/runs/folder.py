@@ -14,6 +14,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import sweep, write_text
 
 BEST, LAST = "best", "last"
+EXPORTED = "ner_lightning.json"  # a folder with this file is an exported one
 STAGES = {"valid": "val", "test": "test"}  # by split: Lightning's stage, with which its metrics' names begin
 SPLITS = {stage: split for split, stage in STAGES.items()}
 # How a stopped run is resumed, by the command that made it.
@@ -154,6 +155,11 @@ def resolve(address: str | None, which: str, root: Path) -> Path:
     if not path.is_dir():
         raise UserError(f"there is no run folder or checkpoint {address}")
     checkpoint = Run(path.resolve()).checkpoint(which)
+    if (path / EXPORTED).is_file():
+        raise UserError(
+            f"{path} is an exported folder, for predict, serve and distill;\n"
+            "name the run that it was exported from"
+        )
     if not checkpoint.is_file():
         inside = sorted((item for item in path.glob("*") if item.name.isdecimal()), key=lambda i: int(i.name))
         if inside and not checkpoint.parent.is_dir():

@@ -83,6 +83,26 @@ def check_settings(
             )
 
 
+def check_trained_parts(checkpoint: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Checks that a resumed training trains the CRF if and only if it did before.
+
+    Args:
+        checkpoint: with its `config`, as plain values.
+        given: the configuration at hand.
+
+    Raises:
+        UserError: it does not.
+    """
+    old, new = (_part(config, "model.loss") for config in (_part(checkpoint, "config"), given))
+    trained = [bool(loss.get("crf") or loss.get("kl")) for loss in (old, new)]
+    if _part(given, "model").get("use_crf") and old and trained[0] != trained[1]:
+        raise UserError(
+            f"model.loss.crf is {new.get('crf')}, but the checkpoint was trained with {old.get('crf')}, so "
+            f"that its CRF was {'trained' if trained[0] else 'not trained'}.\n"
+            f"Leave it at {old.get('crf')}, or train anew: {ANEW}."
+        )
+
+
 def check_data(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> str | None:
     """Compares the data that a checkpoint was trained on with those at hand.
 

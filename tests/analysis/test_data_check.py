@@ -121,7 +121,11 @@ def test_forms_in_doubt():
     assert finding.examples[0].text() == (
         "data/valid.conll, sentence 1: [Lima ORG] won (Lima: ORG here; LOC 2, ORG 1, unannotated 1 in all)"
     )
-    rare = checked(["[Lima LOC] grew"] * 30 + ["Lima grew"])
+    overlooked = checked(["[Lima LOC] grew"] * 30 + ["Lima grew"])
+    assert overlooked.finding("consistency").rows == (
+        ("Lima", "LOC 30, unannotated 1", "LOC 30, unannotated 1"),
+    )
+    rare = checked(["Lima grew"] * 30 + ["[Lima LOC] grew"])
     assert rare.finding("consistency") is None
 
 

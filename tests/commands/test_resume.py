@@ -1,5 +1,6 @@
 """What a run may not change when it is resumed, and what it writes of having been resumed."""
 
+import csv
 import json
 import os
 import shutil
@@ -234,6 +235,26 @@ def test_scoring_adds_no_point_to_the_curve(place):
     assert main(["validate", "runs/recipe/1"]) == 0
     assert main(["test", "runs/recipe/1"]) == 0
     assert Path("runs/recipe/1/metrics.csv").read_text() == before
+
+
+def test_a_fit_that_is_at_its_end_says_so(place, capsys):
+    for words in (["--run", "runs/recipe/1"], ["--config", "recipe.yaml", "--ckpt_path", "last"]):
+        assert main(["fit", *words]) == 0
+        assert "Nothing was trained: all 1 epochs are done (trainer.max_epochs)." in capsys.readouterr().out
+
+
+def test_a_crf_that_was_not_trained_stays_so(place, capsys):
+    assert main(["fit", "--config", "recipe.yaml", "--name", "none", "--model.loss.crf", "0"]) == 0
+    assert main([*RESUME, "--model.loss.crf", "1"]) == 2
+    assert "trained with 0.0, so that its CRF was not trained" in capsys.readouterr().err
+
+
+def test_the_rate_of_a_step_is_logged_with_it(place):
+    assert main(["fit", "--config", "recipe.yaml", "--trainer.log_every_n_steps", "1"]) == 0
+    with Path("runs/last/metrics.csv").open() as file:
+        rates = [float(row["lr/backbone"]) for row in csv.DictReader(file) if row["lr/backbone"]]
+    assert len(rates) == 2
+    assert rates[0] > rates[1] > 0, "none is that of a step that never comes"
 
 
 def test_which_run_the_last_one_is_is_said_where_none_is_named(place, capsys):

@@ -26,6 +26,7 @@ from ner_lightning.export import facts as training_facts
 from ner_lightning.export.exported_folder import export
 from ner_lightning.inference import loading
 from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.runs.folder import BEST, resolve
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches:UserWarning",
@@ -476,8 +477,15 @@ def test_what_cannot_be_exported_is_explained(run, tmp_path, capsys):
 
 def test_broken_folders_are_explained(run, tmp_path):
     folder = export(str(run), tmp_path / "out")
-    with pytest.raises(UserError, match=r"holds no ner_lightning.json"):
-        NERTagger.from_pretrained(tmp_path)
+    for path, said in (
+        (tmp_path, "holds no ner_lightning.json"),
+        (tmp_path / "nowhere", "there is no folder "),
+        (run, "is a run, not an exported folder: NERTagger.from_run loads it"),
+    ):
+        with pytest.raises(UserError, match=said):
+            NERTagger.from_pretrained(path)
+    with pytest.raises(UserError, match="is an exported folder, for predict, serve and distill"):
+        resolve(str(folder), BEST, tmp_path)
     manifest = json.loads((folder / loading.MANIFEST).read_text(encoding="utf-8"))
     (folder / "model.onnx").write_bytes(b"no graph")
     (folder / loading.MANIFEST).write_text(json.dumps(manifest | {"form": "onnx"}))

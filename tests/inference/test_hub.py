@@ -65,7 +65,7 @@ def test_there_and_back(llama, tmp_path):
             "NERTagger: lab/tagger has no such revision.\nSet `revision` to one of its branches",
             "NERTagger: lab/closed is gated, and nobody is logged in.",
             "NERTagger: lab/missing is not on the Hugging Face Hub, or is private.",
-            "missing holds no ner_lightning.json",
+            "there is no folder missing",
             "missing is not a repository org/name on the Hub; leave out revision",
         )
         for said, start in zip(refused, expected, strict=True):

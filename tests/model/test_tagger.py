@@ -501,6 +501,10 @@ def test_adapters_are_merged_as_peft_merges_them(llama, kind):
 def test_unusable_settings_are_explained(llama):
     with pytest.raises(UserError, match=r"unfreeze_top is 3; the backbone has 2 layers"):
         build(llama, unfreeze_top=3)
+    with pytest.raises(
+        UserError, match=r"lora\.top is 1, .*the last 1 layers whole: none is left for adapters"
+    ):
+        build(llama, unfreeze_top=1, lora=Lora(top=1))
     with pytest.raises(UserError, match=r"no layer is named .*nope.*; this backbone has .*q_proj"):
         build(llama, lora=Lora(targets=["nope"]))
     with pytest.raises(UserError, match=r"lora\.top is 3; the backbone has 2 layers"):

@@ -25,7 +25,7 @@ def test_the_table_shows_epochs_the_best_and_the_time_left():
     table.add(epoch, "1")
     table.add(epoch | {"val/f1": 0.7}, "2")
     table.step = 25
-    table.now({"train/loss": 0.25, "val/f1": 0.7}, "3")
+    table.now({"train/loss": 0.25, "train/ce": 0.15, "train/crf": 0.1, "val/f1": 0.7}, "3")
     lines = drawn(table).splitlines()
     assert lines[0].split() == [
         "epoch",
@@ -40,8 +40,13 @@ def test_the_table_shows_epochs_the_best_and_the_time_left():
         "words/s",
         "min",
     ]
-    assert lines[1].split() == ["1", "0.5000", "0.2000", "0.3000", "0.8000", "1234", "0.5"]
-    assert lines[3].split() == ["3", "0.2500"]  # the F1 of the epoch before is not this one's
+    assert lines[1].split() == ["1", "0.5000", "0.8000", "1234", "0.5"], "a mean, not the last step's parts"
+    assert lines[3].split() == [
+        "3",
+        "0.2500",
+        "0.1500",
+        "0.1000",
+    ]  # the F1 of the epoch before is not this one's
     assert re.fullmatch(r"step 25 of 40 · best F1 0.8000 \(epoch 1\) · about \d+:\d\d left", lines[4])
 
 

@@ -3,6 +3,7 @@
 Entities that share words, which `--overlaps keep` keeps, are written as well: all three tools can hold them.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,20 @@ def label_studio(record: Record, tagged: Tagged) -> dict[str, Any]:
         | label_studio_result(tagged.text, CharSpan(entity["start"], entity["end"], entity["label"]))
         for number, entity in enumerate(tagged.entity_dicts(), start=1)
     ]
-    # Of the best reading: what overlaps it is improbable, and would say nothing of how doubtful the text is.
-    score = min((entity.score for entity in tagged.entities), default=1.0)
-    prediction = {"model_version": MODEL, "score": round(score, 6), "result": result}
+    prediction = {"model_version": MODEL, "score": round(_certainty(tagged), 6), "result": result}
     return {"data": {"text": tagged.text} | _origin(record), "predictions": [prediction]}
+
+
+def _certainty(tagged: Tagged) -> float:
+    """How certain a text is, by which an annotator may sort: the smaller, the more doubtful.
+
+    Of two best tag sequences the probability of the first, if there is no third; otherwise that of the least
+    probable entity. What overlaps entities is improbable, and would say nothing of how doubtful a text is.
+    """
+    if tagged.paths is not None and len(tagged.paths) > 1:
+        (_, best), (_, second) = tagged.paths[:2]
+        return float(1 / (1 + math.exp(second - best)))
+    return min((entity.score for entity in tagged.entities), default=1.0)
 
 
 def as_list(lines: Path, file: Path) -> None:

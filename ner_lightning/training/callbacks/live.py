@@ -62,9 +62,9 @@ class LiveTable:
         self._now = (epoch, parts | {"loss": figures.get("train/loss", 0.0)})
 
     def add(self, figures: Mapping[str, float], epoch: str) -> None:
-        """Adds a finished epoch, or a validation within one."""
+        """Adds a finished epoch, or a validation within one; its loss is a mean, which the parts have not."""
         self._now = None
-        self._rows.append((epoch, dict(figures)))
+        self._rows.append((epoch, {key: value for key, value in figures.items() if key not in PARTS}))
 
     def render(self) -> Group:
         """The table, and a line with the best F1 so far and the time left."""

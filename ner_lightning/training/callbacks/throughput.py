@@ -64,6 +64,11 @@ class Throughput(Callback):
         self._counts = torch.zeros(2, dtype=torch.long, device=pl_module.device)
         self._padded = 0
 
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Notes the rates of the step that comes; after it the schedule has set those of the next."""
+        rates = {group["name"]: group["lr"] for group in trainer.optimizers[0].param_groups}
+        self._rates = {f"lr/{name}": rate for name, rate in rates.items() if not name.endswith("_no_decay")}
+
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
         """Counts on the device, so that nothing waits for it."""
         assert self._counts is not None
@@ -71,9 +76,8 @@ class Throughput(Callback):
         self._counts += torch.stack([batch.mask.sum(), real.sum()])
         self._padded += real.numel()
         if logs_step(trainer):
-            for group in trainer.optimizers[0].param_groups:
-                if not group["name"].endswith("_no_decay"):
-                    pl_module.log(f"lr/{group['name']}", group["lr"], batch_size=1)
+            for name, rate in self._rates.items():
+                pl_module.log(name, rate, batch_size=1)
         if trainer.is_last_batch:
             self._log_epoch(trainer)
 

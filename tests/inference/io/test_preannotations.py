@@ -1,6 +1,7 @@
 """Pre-annotations: what annotation tools import, read again, and checked by Label Studio's own library."""
 
 import json
+import math
 from pathlib import Path
 
 import label_studio
@@ -73,6 +74,11 @@ def test_the_most_doubtful_texts_come_first_and_near_duplicates_once(tagger):
     assert values == sorted(values)
     assert len({text.lower() for text in chosen}) == 5, "no text twice"
     assert values[0] == min(margins.values())
+    words = ["--input", "in.txt", "--output", "out.json", "--to", "labelstudio", "--doubtful_first", "5"]
+    assert main(["predict", *words]) == 0
+    scores = [row["predictions"][0]["score"] for row in json.loads(Path("out.json").read_text())]
+    assert scores == sorted(scores), "an annotator that sorts by them begins with the same text"
+    assert scores[0] == pytest.approx(1 / (1 + math.exp(-values[0])), abs=1e-5)
 
 
 @pytest.mark.parametrize("count", [2, 4, 10])
