@@ -58,7 +58,7 @@ OPTIONS = {
         "model.optimizer.lr is fast; it must be a number above 0",
     ),
     "a choice that is none": ((*FIT, "--model.attention", "both"), "'causal', 'bidirectional'"),
-    "no such file of data": ((*FIT, "--data.dataset", "nowhere.jsonl"), "there is no file nowhere.jsonl"),
+    "no such data set in a file": ((*FIT, "--data.dataset", "nowhere.jsonl"), "no file nowhere.jsonl"),
     "no such folder of data": ((*FIT, "--data.dataset", "./nowhere"), "there is no folder ./nowhere"),
     "no such file of data": ((*FIT, "--data.train", "nowhere.conll"), "nowhere.conll"),
     "no such backbone file": ((*FIT, "--model.backbone", "m/x.gguf"), "there is no file m/x.gguf"),

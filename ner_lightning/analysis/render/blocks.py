@@ -96,11 +96,17 @@ class Facts:
 
 @dataclass(frozen=True)
 class Cases:
-    """Sentences with mistakes to browse; only in the HTML."""
+    """Sentences with mistakes to browse; elsewhere than in HTML only their number."""
 
     cases: Sequence[tuple[Row, Sequence[Mistake]]]
     total: int
     types: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def text(self) -> str:
+        """What is said instead of them."""
+        part = f"{len(self.cases):,} of {self.total:,}" if len(self.cases) < self.total else f"{self.total:,}"
+        return f"The HTML page shows them, their entities marked: {part}."
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,7 @@ def _markdown(block: Block) -> str:
     match block:
         case Heading(level, text):
             return f"{'#' * level} {_escaped(text)}"
-        case Text(text):
+        case Text(text=text) | Cases(text=text):
             return _escaped(text)
         case Code(text):
             return f"```\n{printable(text, keep=chr(10))}\n```"
