@@ -119,9 +119,7 @@ def make_app(
         add_routes(app, taggers)
     state = _add_monitoring(app, counters, Health(status="ok", model=model, labels=list(labels)))
     _add_pages(app, state, example, key=api_key is not None)
-    for route in app.routes:
-        if isinstance(route, APIRoute) and route.methods == {"GET"}:
-            route.methods = {"GET", "HEAD"}  # by which monitors and load balancers ask; the description stays
+    _answer_head(app)
     return app
 
 
@@ -190,6 +188,13 @@ def _add_extract(app: FastAPI, bounds: RequestLimits, counters: Counters, items_
             counters.entities.labels(entity.label).inc()
         counters.seconds.observe(time.perf_counter() - began)
         return Extractions(results=found)
+
+
+def _answer_head(app: FastAPI) -> None:
+    """Monitors and load balancers ask by HEAD; the description stays as it is."""
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.methods == {"GET"}:
+            route.methods = {"GET", "HEAD"}
 
 
 def _refusal(request: Request, bounds: RequestLimits, texts: Sequence[str]) -> Response | None:

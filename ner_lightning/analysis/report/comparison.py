@@ -63,7 +63,7 @@ def comparison(runs: Sequence[Experiment], split: str, *, text: bool = True) -> 
         f"p: two-sided, by approximate randomisation over sentences ({ROUNDS:,} rounds)"
         + ("; adjusted for multiple comparisons, after Holm. " if len(tests) > 1 else ". ")
         + "It tells whether two sets of predictions differ beyond chance, not whether two recipes would with "
-        "other seeds: for that, look at the deviation over seeds."
+        "other seeds: for that, look at the deviation over seeds (ner-lightning ladder)."
     )
 
 

@@ -49,3 +49,9 @@ def check_rejects(file: Path) -> None:
         if json.loads(first).keys() == REJECT:
             return
     raise UserError(f"--rejects {file} exists and holds something else; remove it, or name another file")
+
+
+def say_first(rejects: str, file: Path) -> None:
+    """Says why the first record is left out, and where the reasons of all are."""
+    row = json.loads(rejects.partition("\n")[0])
+    stage(f"{row['file']}:{row['line']}: left out: {row['reason']}\n(this one and any others: {file})")

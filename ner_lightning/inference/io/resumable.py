@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from ner_lightning.errors import UserError
-from ner_lightning.inference.io.overwriting import check_rejects
+from ner_lightning.inference.io.overwriting import check_rejects, say_first
 from ner_lightning.inference.io.partial_file import append, check_sizes, locked, read_state
 from ner_lightning.system.atomic import is_written_through, replacing
 from ner_lightning.system.progress import stage
@@ -91,7 +91,7 @@ class DirectOutput:
                 stage(f"{row['file']}:{row['line']}: left out: {row['reason']}")
         elif rejects and self._rejects is not None:
             if not self.totals.rejected:
-                _say_first(rejects, self._rejects)
+                say_first(rejects, self._rejects)
             with self._rejects.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(rejects)
         self.totals = totals
@@ -157,7 +157,7 @@ class ResumableOutput:
         try:
             self._start()
             if rejects and not self.totals.rejected:
-                _say_first(rejects, self._rejects)
+                say_first(rejects, self._rejects)
             sizes = {self._lines.name: append(self._lines, lines)}
             if rejects or self._rejects.exists():
                 sizes[self._rejects.name] = append(self._rejects, rejects)
@@ -240,12 +240,6 @@ class ResumableOutput:
             f"{file} exists, and was not written by a command that can be resumed; "
             "remove it, or name another --output"
         )
-
-
-def _say_first(rejects: str, file: Path) -> None:
-    """Says why the first record is left out, and where the reasons of all are."""
-    row = json.loads(rejects.partition("\n")[0])
-    stage(f"{row['file']}:{row['line']}: left out: {row['reason']}\n(this one and any others: {file})")
 
 
 def _remove(*files: Path) -> None:

@@ -19,6 +19,7 @@ from ner_lightning.training.module import NERModule
 from ner_lightning.training.steps import optimizer_steps
 
 # Title, key, width and digits of a column.
+FEW_STEPS = 100  # of a fit, under which a tag set is hardly learned
 COLUMNS = (
     ("loss", "loss", 9, 4),
     ("val loss", "val/loss", 9, 4),
@@ -80,6 +81,9 @@ class EpochTable(Callback):
             say(f"text  {untagged:>8,} sentences without tags; {who} is the teacher of these and of train")
         share = f"{about['trained_parameters']:,} of {about['parameters']:,} parameters"
         say(f"{share} are trained; everything goes to {short(self.run.path)}")
+        steps = optimizer_steps(trainer)
+        if steps < FEW_STEPS and trainer.max_steps == -1:
+            say(f"It takes {steps:.0f} optimizer steps, few for a tagger: trainer.max_epochs gives more.")
         assert isinstance(pl_module, NERModule)
         settings = pl_module.settings
         if settings.adapters is not None and not settings.freeze_backbone:
