@@ -106,6 +106,8 @@ class NERCLI(LightningCLI):
         self.given = config.clone()
         if change := use_all_ranks(config.trainer):
             say(change)
+        if self.subcommand != "fit" and config.trainer.limit_val_batches == 0:
+            config.trainer.limit_val_batches = None  # it was for the fit alone
         check_trainer(config, fits=self.subcommand == "fit")
         check_config(config)
         if self.subcommand == "fit":

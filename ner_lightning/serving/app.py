@@ -111,7 +111,7 @@ def make_app(
     if api_key is not None:
         app.add_middleware(KeyCheck, key=api_key)
     allow_origins(app, bounds.origins)  # around the key, which a browser does not send when it asks first
-    app.add_middleware(RequestLog, on_end=counters.count_response)  # the outermost: every response has an id
+    app.add_middleware(RequestLog, on_end=counters.count_response)  # outermost: every response has an id
     explain_errors(app)
     items = _one(model, labels, selected) if taggers is None else partial(_of_several, taggers)
     _add_extract(app, bounds, counters, items)
@@ -119,7 +119,6 @@ def make_app(
         add_routes(app, taggers)
     state = _add_monitoring(app, counters, Health(status="ok", model=model, labels=list(labels)))
     _add_pages(app, state, example, key=api_key is not None)
-    _answer_head(app)
     return app
 
 
@@ -191,7 +190,7 @@ def _add_extract(app: FastAPI, bounds: RequestLimits, counters: Counters, items_
 
 
 def _answer_head(app: FastAPI) -> None:
-    """Monitors and load balancers ask by HEAD; the description stays as it is."""
+    """Monitors and load balancers ask by HEAD; the description was made before."""
     for route in app.routes:
         if isinstance(route, APIRoute) and route.methods == {"GET"}:
             route.methods = {"GET", "HEAD"}
@@ -235,6 +234,7 @@ def _add_pages(app: FastAPI, state: Health, example: Tagged | None, *, key: bool
         return _html(docs_page(app.openapi(), str(request.base_url).rstrip("/"), key=key))
 
     add_examples(app.openapi(), state, example)  # FastAPI keeps the description as long as the routes stay
+    _answer_head(app)
 
 
 def _html(page: str) -> HTMLResponse:

@@ -478,4 +478,4 @@ def test_a_threshold_counts_in_the_prediction_file_as_in_prediction(workplace, t
     assert main(["report", "runs/last", "--output", "page"]) == 0
     text = Path("page/report.md").read_text(encoding="utf-8")
     assert "## Precision, recall and F1 by threshold" in text
-    assert "--min_score" in text
+    assert "| best threshold |" in text
