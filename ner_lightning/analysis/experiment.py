@@ -183,9 +183,18 @@ def _of_folder(folder: Path) -> Experiment:
         about=run.read("run.json"),
         config=_settings(settings_file(folder)),
         metrics=run.read("metrics.json"),
-        history=read_metrics_table(table.read_text(encoding="utf-8")) if table.is_file() else {},
+        history=_history(table) if table.is_file() else {},
         files=files,
     )
+
+
+def _history(table: Path) -> dict[int, dict[str, float]]:
+    try:
+        return read_metrics_table(table.read_text(encoding="utf-8"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{table}: not a table of metrics ({error}); restore the file, or remove it"
+        ) from None
 
 
 def settings_file(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ner_lightning.analysis.row_checks import PROBABILITY_NAMES, check_line
 from ner_lightning.data.readers.column_cells import DOCSTART, cells_of
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
 from ner_lightning.data.readers.read_options import ReadOptions
@@ -17,7 +18,6 @@ from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
 
 _NUMBER = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
-PROBABILITY_NAMES = ("marginal", "softmax_product")
 LEAST = 0.05  # the probability of a candidate
 
 
@@ -179,7 +179,7 @@ def _jsonl(file: Path) -> list[Row]:
             continue
         try:
             content = json.loads(line)
-            _check(content)
+            check_line(content)
             row = Row.of(content)
             if len(row.words) != len(content["gold"]):
                 raise ValueError("as many tags as words are needed")
@@ -187,39 +187,6 @@ def _jsonl(file: Path) -> list[Row]:
             raise UserError(f"{file}:{number}: not a sentence with its predictions ({error})") from None
         rows.append(row)
     return rows
-
-
-def _check(line: object) -> None:
-    """Checks the shape of a line, for a user may name any file.
-
-    Raises:
-        ValueError: it is not a sentence with gold and predicted tags.
-    """
-    if not isinstance(line, dict):
-        raise ValueError('write an object: {"words": [...], "gold": [...], "predicted": [...]}')
-    for name in ("words", "gold", "predicted"):
-        if not _is_list_of(line.get(name), str):
-            raise ValueError(f"`{name}` must be a list of texts")
-    entities = line.get("entities", [])
-    if not _is_list_of(entities, dict) or not all(
-        _is_entity(each.get("type"), each.get("start"), each.get("end")) for each in entities
-    ):
-        raise ValueError("`entities` must be a list of objects, each with `type`, `start` and `end`")
-    candidates = line.get("candidates", [])
-    if not _is_list_of(candidates, list) or not all(
-        len(each) > 3 and _is_entity(*each[:3]) for each in candidates
-    ):
-        raise ValueError("`candidates` must be a list of lists, each of type, start, end and probability")
-    if not isinstance(line.get("document"), int | str | None):
-        raise ValueError("`document` must be a number or a name")
-
-
-def _is_list_of(value: object, kind: type) -> bool:
-    return isinstance(value, list) and all(isinstance(each, kind) for each in value)
-
-
-def _is_entity(type_: object, start: object, end: object) -> bool:
-    return isinstance(type_, str) and isinstance(start, int) and isinstance(end, int)
 
 
 def _columns(file: Path) -> list[Row]:

@@ -36,9 +36,9 @@ class Division:
         """One line on sizes and on what was kept together."""
         sizes = ", ".join(f"{name} {len(part):,}" for name, part in self.parts.items())
         whole = f"{self.documents:,} documents stay whole" if self.documents > 1 else "sentence by sentence"
-        text = f"{sizes} sentences; {whole}; groups of near-duplicates in one part: {self.duplicates:,}"
+        text = f"{sizes} sentences; {whole}; groups of near-duplicates kept in one part: {self.duplicates:,}"
         if self.boilerplate:
-            text += f"; groups of widespread sentences, in several: {self.boilerplate:,}"
+            text += f"; sentences that recur in many documents, and so in several parts: {self.boilerplate:,}"
         return f"{text}."
 
 

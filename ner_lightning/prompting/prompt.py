@@ -129,7 +129,7 @@ def read_answer(
     lines = [line for line in text.partition(f"\n{_QUESTION}")[0].split("\n") if line.strip()]
     parsed = [_line(line.strip(), types) for line in (lines if ended else lines[:-1])]
     entities = ((kind, part) for kind, text in filter(None, parsed) for part in _parts(text, words))
-    named = [(kind, part.split()) for kind, part in dict.fromkeys(entities)]
+    named = [(kind, _split(part)) for kind, part in dict.fromkeys(entities)]
     return _reading(named, words, unread=parsed.count(None), lines=len(parsed))
 
 
@@ -193,13 +193,18 @@ def _lenient(line: str, types: Sequence[str]) -> tuple[str | None, str]:
 
 def _parts(text: str, words: Sequence[str]) -> list[str]:
     """The entities of a line: the whole line if it is in the sentence, otherwise its parts between commas."""
-    whole, bare = " ".join(text.split()), text.strip(_AROUND)
+    whole, bare = " ".join(_split(text)), text.strip(_AROUND)
     if not bare:
         return []
     for form in (whole, bare):
-        if _occurrences(form.split(), words):
+        if _occurrences(_split(form), words):
             return [form]
     return [part for piece in bare.split(",") if (part := piece.strip(_AROUND))]
+
+
+def _split(text: str) -> list[str]:
+    """Words between plain spaces, as prompts have them: a no-break space is within a word."""
+    return [word for word in re.split(r"[ \t]+", text) if word]
 
 
 def _occurrences(target: Sequence[str], words: Sequence[str]) -> list[int]:

@@ -92,7 +92,13 @@ class Pace:
             stage(f"{self.what}: {done:,}")
             return
         left = (time.monotonic() - self._began) / 60 * (self.total - done) / max(done - self.before, 1)
-        stage(f"{self.what}: {done:,} of {self.total:,}, about {left:.0f} minutes left")
+        stage(f"{self.what}: {done:,} of {self.total:,}, {minutes(left)} left")
+
+
+def minutes(number: float) -> str:
+    """A duration in words, as in `about 3 minutes`."""
+    whole = round(number)
+    return "less than a minute" if whole < 1 else f"about {whole:,} minute{'' if whole == 1 else 's'}"
 
 
 def paced(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:

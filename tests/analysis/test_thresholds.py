@@ -154,3 +154,13 @@ def test_malformed_candidates_are_named(tmp_path, bad):
     file = write(tmp_path / "run", [LINE | {"candidates": bad}])
     with pytest.raises(UserError, match=r"valid.jsonl:1: not a sentence with its predictions"):
         read_predictions(file)
+
+
+@pytest.mark.parametrize("value", [17, -0.1, float("nan"), "0.5"])
+def test_a_probability_outside_of_its_range_is_named(tmp_path, value):
+    line = {"words": ["Vera"], "gold": ["B-PER"], "predicted": ["B-PER"]}
+    line["entities"] = [{"type": "PER", "start": 0, "end": 1, "marginal": value}]
+    file = tmp_path / "predictions.valid.jsonl"
+    file.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="`marginal` and `softmax_product` must be numbers from 0 to 1"):
+        read_predictions(file)

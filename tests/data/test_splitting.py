@@ -165,7 +165,7 @@ def test_documents_that_share_a_sentence_stay_together():
     assert division.summary() == (
         f"train {len(division.parts['train'])}, valid {len(division.parts['valid'])}, "
         f"test {len(division.parts['test'])} sentences; 30 documents stay whole; "
-        "groups of near-duplicates in one part: 1."
+        "groups of near-duplicates kept in one part: 1."
     )
 
 
@@ -175,7 +175,7 @@ def test_boilerplate_does_not_join_all_documents():
         sentences[index] = sentence("Copyright 2019 by the Harbour Gazette .", index // 2)
     division = divide(sentences, SHARES, seed=1)
     assert (division.units, division.duplicates, division.boilerplate) == (30, 0, 1)
-    assert "groups of widespread sentences, in several: 1" in division.summary()
+    assert "sentences that recur in many documents, and so in several parts: 1" in division.summary()
 
 
 def test_a_chain_of_shared_sentences_does_not_join_all_documents():

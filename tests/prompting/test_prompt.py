@@ -52,6 +52,12 @@ def test_without_a_chat_template_a_blank_line_ends_an_answer():
     assert read_answer("LOC: Lima\n\nPER: Vera", WORDS, TYPES, templated=False) == ([LIMA], 0, 0, False)
 
 
+def test_white_space_within_a_word_is_part_of_it():
+    words = ["10\u00a0000", "Oslo"]
+    reading = read_answer(answer(words, [Span("LOC", 0, 2)]), words, ["LOC"])
+    assert (reading.entities, reading.absent) == ([Span("LOC", 0, 2)], 0)
+
+
 def test_the_last_line_of_an_answer_cut_short_is_left_out():
     assert read_answer("PER: Vera Holt\nLOC: Li", WORDS, TYPES, ended=False).entities == [VERA]
     assert read_answer("LOC: Li", WORDS, TYPES, ended=False).failed

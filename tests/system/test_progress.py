@@ -75,8 +75,8 @@ def test_the_result_of_predict_stays_alone_on_standard_output(command):
 def test_long_loops_say_how_far_they_are(command, monkeypatch):
     monkeypatch.setattr(progress, "EVERY", 0.0)
     said = command("fit", "--config", "small.yaml").out
-    assert "train sentences tokenised: 32 of 32, about 0 minutes left" in said
-    assert "epoch 2: batches: 3 of 4, about 0 minutes left" in said
+    assert "train sentences tokenised: 32 of 32, less than a minute left" in said
+    assert "epoch 2: batches: 3 of 4, less than a minute left" in said
     assert "validation batches: 1 of 1" in said
     assert "test batches: 1 of 1" in command("test").out
     said = command("predict", "--input", "text.txt", "--output", "out.jsonl").err

@@ -6,7 +6,7 @@ from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.render import plots
 from ner_lightning.analysis.render.blocks import Block, Code, Figure, Table, Text
 from ner_lightning.analysis.render.style import svg
-from ner_lightning.analysis.rows import PROBABILITY_NAMES
+from ner_lightning.analysis.row_checks import PROBABILITY_NAMES
 from ner_lightning.analysis.thresholds import THRESHOLDS, ByThreshold, by_threshold, counted
 from ner_lightning.metrics import from_counts
 from ner_lightning.metrics.from_counts import Scores
