@@ -16,6 +16,7 @@ from ner_lightning.data.tag_forms import TagForm
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
 
+LISTED = 5  # places of records that cannot be used, after the first
 _LONG = 1000  # words of the only sentence of a file, which then probably lacks blank lines
 
 
@@ -54,11 +55,13 @@ def sentences_from(name: str, records: Iterable[Record], options: ReadOptions) -
 
 
 def _converted(name: str, records: Iterable[Record], options: ReadOptions) -> Converted:
-    usable = []
+    usable, unusable = [], Unusable()
     for record in records:
         if record.reason:
-            raise DataError(f"{record.source}:{record.line}: {record.reason}")
-        usable.append(record)
+            unusable(record, record.reason)
+        else:
+            usable.append(record)
+    unusable.check()
     tags = _named_tags(name, usable, options.rules) if options.tagged else {}
     if options.tagged and not any(isinstance(record.content, str) for record in usable):
         _warn_of_unused(name, options.rules, ("misaligned", "overlapping"), "no texts with entities")
@@ -72,10 +75,14 @@ def _converted(name: str, records: Iterable[Record], options: ReadOptions) -> Co
         document = documents.setdefault(key, len(documents))
         if isinstance(record.content, str):
             within = InText(record.content, (), record.id, number)
-            sentences += _of_text(record, within, document, options, changes)
+            try:
+                sentences += _of_text(record, within, document, options, changes)
+            except UserError as error:
+                unusable(record, str(error))
         else:
             named = record.tags and tuple([tags[tag] for tag in record.tags])
             sentences.append(Sentence(record.content, named, document, record.line))
+    unusable.check()
     changes.report(name)
     if len(sentences) == 1 and len(sentences[0].words) > _LONG:
         warn(
@@ -83,6 +90,31 @@ def _converted(name: str, records: Iterable[Record], options: ReadOptions) -> Co
             "separate sentences by blank lines."
         )
     return converted(name, _renumbered(sentences))
+
+
+class Unusable:
+    """Collects the records that cannot be used, so that all can be corrected at once."""
+
+    def __init__(self) -> None:
+        self._first = ""
+        self._others: list[str] = []
+
+    def __call__(self, record: Record, reason: str) -> None:
+        """Notes a record; `reason` is why it cannot be used."""
+        if self._first:
+            self._others.append(f"{record.source}:{record.line}")
+        else:
+            self._first = f"{record.source}:{record.line}: {reason}"
+
+    def check(self) -> None:
+        """Raises DataError with the first reason and where the others are, if any was noted."""
+        if not self._others and not self._first:
+            return
+        more = ""
+        if self._others:
+            places = ", ".join(self._others[:LISTED]) + (", ..." if len(self._others) > LISTED else "")
+            more = f"\n{len(self._others):,} more cannot be used: {places}"
+        raise DataError(self._first + more)
 
 
 def _renumbered(sentences: list[Sentence]) -> list[Sentence]:
@@ -107,20 +139,16 @@ def _of_text(
         changes: called with what is left out or changed.
 
     Raises:
-        DataError: its entities are malformed.
+        UserError: its entities are malformed.
     """
     changes.place = str(record.line)
     sentences, text = [], whole.text
-    try:
-        for offsets, tags in tagged_sentences(
-            text, record.entities or (), options.rules, changes, record.tokens
-        ):
-            words = tuple([text[start:end] for start, end in offsets])
-            named = tags if options.tagged else None
-            within = whole._replace(offsets=offsets)
-            sentences.append(Sentence(words, named, document, record.line, within))
-    except UserError as error:
-        raise DataError(f"{record.source}:{record.line}: {error}") from None
+    found = tagged_sentences(text, record.entities or (), options.rules, changes, record.tokens)
+    for offsets, tags in found:
+        words = tuple([text[start:end] for start, end in offsets])
+        named = tags if options.tagged else None
+        within = whole._replace(offsets=offsets)
+        sentences.append(Sentence(words, named, document, record.line, within))
     if not sentences:
         changes("texts have no words and are left out", text)
     return sentences

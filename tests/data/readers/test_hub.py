@@ -357,7 +357,7 @@ class TestWrongData:
         ],
     )
     def test_data_set(self, results, key, expected):
-        message = error(results[key], lines=2)
+        message = error(results[key], lines=3)
         assert all(text in message for text in expected), message
 
 

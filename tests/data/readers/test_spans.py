@@ -348,3 +348,17 @@ def test_spans_of_whole_words_come_back(tmp_path):
             for tag in tags
         ]
         assert [tuple(span) for span in spans(tags)] == [("X", first, last + 1)]
+
+
+def test_all_rows_that_cannot_be_used_are_named_at_once(tmp_path):
+    good = {"text": "Ask Vera.", "label": [[4, 8, "PER"]]}
+    beyond = {"text": "Ask Vera.", "label": [[4, 99, "PER"]]}
+    path = write(tmp_path / "x.jsonl", good, *[beyond] * 8, good)
+    with pytest.raises(DataError) as caught:
+        read_sentences(path)
+    first, others = str(caught.value).split("\n")
+    assert first.startswith(f"{path}:2: ")
+    assert others == f"7 more cannot be used: {', '.join(f'{path}:{n}' for n in range(3, 8))}, ..."
+    path.write_text('{"text": "a", "label": []}\nno\n[]\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"x\.jsonl:2: not JSON.*\n1 more cannot be used: .*x\.jsonl:3$"):
+        read_sentences(path)
