@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.runs.shipped import FOLDER, SCHEMA, names
 
 ALL = "all"
+WIDTH = 80  # columns of the listing
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -47,9 +49,15 @@ def about(name: str) -> str:
     return next(line for line in lines if "$schema=" not in line).removeprefix("# ").strip()
 
 
+def _row(file: str, text: str, width: int) -> str:
+    """A file and what it is for, in lines of at most `WIDTH` characters."""
+    first = f"  {file:<{width}}"
+    return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first)) + "\n"
+
+
 def _listing() -> str:
     width = max(map(len, names())) + len("configs/.yaml") + 2
-    rows = {name: f"  {f'configs/{name}.yaml':<{width}}{about(name)}\n" for name in names()}
+    rows = {name: _row(f"configs/{name}.yaml", about(name), width) for name in names()}
     recipes = "".join(row for name, row in rows.items() if "/" not in name)
     overlays = "".join(row for name, row in rows.items() if "/" in name)
     return (

@@ -20,27 +20,27 @@ class Help(NamedTuple):
 
 
 _EVALUATION = (
-    Option("run", None, "same as RUN: run folder or checkpoint; without it, the last run"),
-    Option("ckpt_path", None, "best, last, or a checkpoint file; without it, best"),
+    Option("run", None, "run folder or checkpoint, same as RUN (the last run)"),
+    Option("ckpt_path", None, "best, last, or a checkpoint file (best)"),
     Option("runs", "runs", "the folder of run folders"),
-    Option("data.dataset", "eriktks/conll2003", "another data set: a Hub id, a file, a folder, or `sample`"),
+    Option("data.dataset", "eriktks/conll2003", "another data set (the one of the training)"),
     Option("data.{split}", None, "another file of sentences, in any format"),
     Option("data.batches.eval_size", "32", "sentences in a batch"),
-    Option("trust_remote_code", None, "run Python code that comes with the backbone, or that RUN names"),
+    Option("trust_remote_code", None, "run code that the backbone brings or RUN names"),
     Option("trainer.accelerator", "auto", "cpu, gpu, or auto"),
     Option("trainer.devices", "auto", "how many GPUs or processes"),
-    Option("trainer.precision", None, "bf16-mixed or 32-true; without it, as in training"),
+    Option("trainer.precision", None, "bf16-mixed or 32-true (as in training)"),
 )
 
 _FIT = Help(
     "ner-lightning fit --config FILE [--config FILE ...] [--OPTION VALUE ...]",
     (
-        Option("config", None, "a recipe, and overlays on top of it; configs/... are shipped"),
-        Option("name", "run", "the run goes to runs/NAME/1, 2, ...; without it, the recipe's name"),
+        Option("config", None, "a recipe, and overlays; configs/... are shipped"),
+        Option("name", "run", "runs/NAME/1, 2, ... (the recipe's name)"),
         Option("seed_everything", "42", "seed of all random numbers"),
-        Option("model.backbone", "meta-llama/Llama-3.2-1B-Instruct", "Hub id, folder, or GGUF file"),
+        Option("model.backbone", "meta-llama/Llama-3.2-1B-Instruct", "Hub id or folder"),
         Option("model.optimizer.lr", "0.0001", "peak learning rate of adapters or backbone"),
-        Option("data.dataset", "eriktks/conll2003", "Hub id, a file, a folder, or `sample`"),
+        Option("data.dataset", "eriktks/conll2003", "Hub id, file, folder or `sample`"),
         Option("data.batches.size", "8", "sentences in a batch on each device"),
         Option("trainer.max_epochs", "10", "epochs"),
         Option("trainer.devices", "auto", "how many GPUs or processes"),
@@ -67,14 +67,16 @@ def _evaluation(command: str, split: str) -> Help:
 HELPS = {"fit": _FIT, "validate": _evaluation("validate", "valid"), "test": _evaluation("test", "test")}
 
 
+def _default(option: Option) -> str:
+    """The default in brackets, unless the text says what holds without the option."""
+    return "" if option.default is None or option.text.endswith(")") else f" ({option.default})"
+
+
 def short_help(command: str) -> str:
     """The short help of fit, validate or test."""
     usage, options, examples = HELPS[command]
     width = max(len(option.name) for option in options) + 4
-    rows = (
-        f"  {'--' + o.name:<{width}}{o.text}" + (f" ({o.default})" if o.default is not None else "")
-        for o in options
-    )
+    rows = (f"  {'--' + o.name:<{width}}{o.text}{_default(o)}" for o in options)
     return "\n".join(
         [
             f"usage: {usage}",
@@ -83,7 +85,7 @@ def short_help(command: str) -> str:
             "",
             *(f"  {example}" for example in examples),
             "",
-            f"`ner-lightning {command} --help-all` lists every option, `--print_config` shows their values.",
+            f"`ner-lightning {command} --help-all` lists all options, `--print_config` values.",
             "",
         ]
     )

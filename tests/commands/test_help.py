@@ -75,7 +75,7 @@ def test_help_fits_a_screen_and_names_the_long_one(capsys):
         assert said == short_help(command)
         assert "--help-all" in said
         assert len(said.splitlines()) < 24
-        assert max(map(len, said.splitlines())) <= 110
+        assert max(map(len, said.splitlines())) <= 80
 
 
 def test_all_options_are_behind_help_all(capsys):
