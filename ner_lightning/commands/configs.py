@@ -63,7 +63,7 @@ def _listing() -> str:
     return (
         f"Recipes, complete by themselves:\n{recipes}\n"
         f"Overlays, on top of a recipe:\n{overlays}\n"
-        "They are found by these names from any folder, also without `configs/` and `.yaml`:\n"
+        "Any folder finds them by these names, also without `configs/` and `.yaml`:\n"
         "  ner-lightning fit --config quickstart --config with/softmax\n"
         "To change one, copy it first:\n"
         "  ner-lightning configs quickstart\n"
