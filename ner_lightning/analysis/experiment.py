@@ -1,5 +1,7 @@
 """Reads a run from its files, or a prediction file without a run."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -111,6 +113,9 @@ class Experiment:
         }
         trainer = {k: v for k, v in self.trainer.items() if k not in {"logger", "callbacks"}}
         config |= {"trainer": trainer, "data": {k: v for k, v in self.data.items() if k != "seed"}}
+        if members := self.model.get("members"):  # whose settings would be hundreds of characters
+            digest = hashlib.sha256(json.dumps(members, sort_keys=True, default=str).encode()).hexdigest()
+            config["model"] = {**self.model, "members": f"{len(members)} more, settings {digest[:8]}"}
         if soup := self.about.get("soup"):  # otherwise it would pass for a training of its first member's
             config["soup"] = {k: v for k, v in soup.items() if k != "lost"}
         if scored := self.about.get("scored"):  # a checkpoint other than the best of its training

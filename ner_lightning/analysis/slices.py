@@ -172,7 +172,8 @@ def slices(groups: Mapping[str, Counts], order: Sequence[str] = ()) -> list[Slic
 
 
 def worst_documents(predictions: Predictions, count: int) -> list[Slice]:
-    """The documents with most false positives and false negatives."""
-    groups = grouped(predictions, lambda row, span: str(row.document))
-    worst = sorted(groups, key=lambda name: (-int(groups[name].sum(0) @ ERRORS), name))[:count]
+    """The documents with most false positives and false negatives; none without one, or without a name."""
+    groups = grouped(predictions, lambda row, span: "" if row.document is None else str(row.document))
+    errors = {name: int(counts.sum(0) @ ERRORS) for name, counts in groups.items() if name}
+    worst = sorted((n for n in errors if errors[n]), key=lambda name: (-errors[name], name))[:count]
     return slices({name: groups[name] for name in worst}, worst)

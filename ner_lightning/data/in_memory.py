@@ -37,6 +37,8 @@ class Memory(SentenceSource):
         if split not in self.given:
             return self.others.read(split)
         value = self.given[split]
+        if not hasattr(value, "__len__"):  # a generator
+            value = list(value)
         if len(value) == 0:
             raise UserError(f"{split}: there is no sentence in what was given")
         where = f"{split} sentences from memory"

@@ -33,6 +33,8 @@ class Format(NamedTuple):
 
 
 def _read_text(opened: Opened, options: ReadOptions) -> Iterator[Record]:
+    if options.tagged and not opened.file.read(1):
+        raise DataError(f"{opened.source}:1: the file is empty")
     if options.tagged:
         raise DataError(
             f"{opened.source}:1: this is running text, without tags or entities;\n"
