@@ -202,6 +202,11 @@ def test_scores_of_the_training_data_are_told_of(place, capsys):
     said = "is what this run was trained on: its scores say nothing of other text"
     assert main(["test", "runs/recipe/1", "--data.test", "data/train.txt"]) == 0
     assert said in capsys.readouterr().out
+    assert main(["report", "runs/recipe/1"]) == 0
+    report = Path("runs/recipe/1/report.md")
+    assert (
+        "The test data are the training data: their scores say nothing of other text." in report.read_text()
+    )
     assert main(["test", "runs/recipe/1"]) == 0
     assert said not in capsys.readouterr().out
     assert main(["test", "runs/recipe/1", "--data.dataset", "data/train.txt"]) == 2

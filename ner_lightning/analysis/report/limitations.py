@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.render.blocks import Block, Heading, Items
 from ner_lightning.analysis.slices import TYPE
+from ner_lightning.data.fingerprints import shared
 
 
 def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block]:
     """What the figures above cannot tell."""
     yield Heading(2, "Limitations")
-    texts = []
-    if "valid" in run.splits and len(run.epochs()) > 1:
-        texts.append("The checkpoint was chosen by F1 on valid, so scores there are slightly too high.")
+    texts = list(_on_training_data(run))
+    if "valid" in run.splits and (run.made_of or len(run.epochs()) > 1):
+        chosen = "members' checkpoints were" if run.made_of else "checkpoint was"
+        texts.append(f"The {chosen} chosen by F1 on valid, so scores there are slightly too high.")
     if run.folder and "test" not in run.splits:
         texts.append("There are no test predictions: every score is on sentences that took part in choices.")
     if not several:
@@ -32,3 +34,12 @@ def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block
         texts.append(f"The training data have no entity of {missed}: a tagger cannot learn these from them.")
     texts += [f"Missing: {reason}." for reason in analysis.predictions.missing()]
     yield Items(texts)
+
+
+def _on_training_data(run: Experiment) -> Iterator[str]:
+    """Which scores are of what was trained on."""
+    data = run.about.get("data", {})
+    trained = str(data.get("train", {}).get("fingerprint", ""))
+    for split in run.splits:
+        if shared(str(data.get(split, {}).get("fingerprint", "")), [trained]) == "same":
+            yield f"The {split} data are the training data: their scores say nothing of other text."
