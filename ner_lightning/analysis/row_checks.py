@@ -1,6 +1,7 @@
 """Checks a line of a prediction file, for a user may name any file."""
 
 PROBABILITY_NAMES = ("marginal", "softmax_product")
+ROUNDING = 1e-3  # by which a sum of probabilities may exceed 1
 
 
 def check_line(line: object) -> None:
@@ -41,4 +42,4 @@ def _is_entity(type_: object, start: object, end: object) -> bool:
 
 
 def _is_probability(value: object) -> bool:
-    return isinstance(value, int | float) and 0 <= value <= 1
+    return isinstance(value, int | float) and -ROUNDING <= value <= 1 + ROUNDING
