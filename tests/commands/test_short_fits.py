@@ -70,6 +70,25 @@ def test_a_fit_without_a_validation_names_the_way_on(fit, capsys, options):
     assert main(advice[1].split()) == 0
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--trainer.max_steps=100", "trainer.max_epochs ends it after 8 steps, before trainer.max_steps."),
+        (
+            "--trainer.max_steps=-1",
+            "It takes 8 optimizer steps, few for a tagger: trainer.max_epochs gives more.",
+        ),
+        ("--trainer.max_steps=3", ""),
+    ],
+)
+def test_how_many_steps_there_are_is_said_where_it_may_surprise(fit, option, said):
+    _, out, _ = fit(option)
+    (line, *others) = [line for line in out.splitlines() if "trainer.max_epochs" in line] or [""]
+    assert line.startswith(said)
+    assert bool(line) == bool(said)
+    assert not others
+
+
 def test_fast_dev_run_claims_nothing(fit, tmp_path):
     code, out, _ = fit("--trainer.fast_dev_run=true")
     assert code == 0

@@ -82,7 +82,9 @@ class EpochTable(Callback):
         share = f"{about['trained_parameters']:,} of {about['parameters']:,} parameters"
         say(f"{share} are trained; everything goes to {short(self.run.path)}")
         steps = optimizer_steps(trainer)
-        if steps < FEW_STEPS and trainer.max_steps == -1:
+        if steps < trainer.max_steps:
+            say(f"trainer.max_epochs ends it after {steps:,.0f} steps, before trainer.max_steps.")
+        elif steps < FEW_STEPS and trainer.max_steps == -1:
             say(f"It takes {steps:.0f} optimizer steps, few for a tagger: trainer.max_epochs gives more.")
         assert isinstance(pl_module, NERModule)
         settings = pl_module.settings
