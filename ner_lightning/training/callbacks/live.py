@@ -9,13 +9,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-# Title, key, digits; an unused part of the loss has no column.
+# Title, key, digits. The loss's parts have no columns: a finished epoch has a mean of the loss alone.
 COLUMNS = (
     ("loss", "loss", 4),
-    ("ce", "train/ce", 4),
-    ("crf", "train/crf", 4),
-    ("ls", "train/ls", 4),
-    ("kl", "train/kl", 4),
     ("val loss", "val/loss", 4),
     ("P", "val/precision", 4),
     ("R", "val/recall", 4),
@@ -23,7 +19,6 @@ COLUMNS = (
     ("words/s", "words", 0),
     ("min", "minutes", 1),
 )
-PARTS = ("train/ce", "train/crf", "train/ls", "train/kl")
 
 
 class LiveTable:
@@ -57,27 +52,24 @@ class LiveTable:
         self._live.stop()
 
     def now(self, figures: Mapping[str, float], epoch: str) -> None:
-        """Sets the losses of the current epoch."""
-        parts = {key: value for key, value in figures.items() if key in PARTS}
-        self._now = (epoch, parts | {"loss": figures.get("train/loss", 0.0)})
+        """Sets the loss of the current epoch's last step."""
+        self._now = (epoch, {"loss": figures.get("train/loss", 0.0)})
 
     def add(self, figures: Mapping[str, float], epoch: str) -> None:
-        """Adds a finished epoch, or a validation within one; its loss is a mean, which the parts have not."""
+        """Adds a finished epoch, or a validation within one."""
         self._now = None
-        self._rows.append((epoch, {key: value for key, value in figures.items() if key not in PARTS}))
+        self._rows.append((epoch, dict(figures)))
 
     def render(self) -> Group:
         """The table, and a line with the best F1 so far and the time left."""
         rows = [*self._rows, *([self._now] if self._now else [])]
-        keys = {key for _, row in rows for key in row}
-        columns = [column for column in COLUMNS if column[1] not in PARTS or column[1] in keys]
         validated = [(epoch, row) for epoch, row in self._rows if "val/f1" in row]
         best = max(validated, key=lambda row: row[1]["val/f1"], default=None)  # the first of equal ones
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for title in ("epoch", *(title for title, _, _ in columns)):
+        for title in ("epoch", *(title for title, _, _ in COLUMNS)):
             table.add_column(title, justify="right")
         for epoch, row in rows:
-            cells = [f"{row[key]:.{digits}f}" if key in row else "" for _, key, digits in columns]
+            cells = [f"{row[key]:.{digits}f}" if key in row else "" for _, key, digits in COLUMNS]
             table.add_row(epoch, *cells, style="bold" if best is not None and row is best[1] else "")
         return Group(table, Text(" · ".join(self._status(best))))
 
