@@ -13,7 +13,17 @@ import yaml
 from ner_lightning.analysis.failure import Analysis, analyse
 from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import BEST, LAST, RECIPE, STAGES, Run, read_metrics_table, run_of, short
+from ner_lightning.runs.folder import (
+    BEST,
+    LAST,
+    RECIPE,
+    STAGES,
+    Run,
+    check_holds_no_runs,
+    read_metrics_table,
+    run_of,
+    short,
+)
 
 # What `run.json` says of prompting beside the recipe: the seed, and what came of it.
 _OUTCOME = frozenset({"prompt_seed", "seconds", "answers", "failed", "unread_lines", "absent", "cut"})
@@ -154,8 +164,7 @@ def find_experiment(address: str | None, root: Path) -> Experiment:
         run = run_of(path)
         if run is None:
             raise UserError(f"{path} is not in a run folder, so there are no predictions to report on")
-        best = run.checkpoint(BEST)
-        if best.is_file() and path.resolve() != best.resolve():
+        if run.is_not_best(path):
             raise UserError(
                 f"{path} has no predictions: those of its run are of the checkpoint `best`.\n"
                 f"Score it first: ner-lightning validate --run {short(run.path)} --ckpt_path {path.stem}"
@@ -173,10 +182,8 @@ def find_experiment(address: str | None, root: Path) -> Experiment:
 def _of_folder(folder: Path) -> Experiment:
     run = Run(folder)
     files = {split: file for split in STAGES if (file := folder / f"predictions.{split}.jsonl").is_file()}
-    numbers = sorted(int(item.name) for item in folder.iterdir() if item.name.isdecimal())
-    if not files and numbers:
-        raise UserError(f"{folder} holds runs; name one of them, such as {short(folder / str(numbers[-1]))}")
     if not files:
+        check_holds_no_runs(folder)
         raise UserError(
             f"{folder} has no predictions.valid.jsonl or predictions.test.jsonl: it is not the folder of a "
             "run that finished an epoch"

@@ -207,8 +207,7 @@ def _row_of(cell: "Cell", ladder: str, run: "Run") -> "Row":
     """
     import numpy as np
 
-    from ner_lightning.metrics.from_counts import f1
-    from ner_lightning.runs.ladder_table import COUNTED
+    from ner_lightning.metrics.from_counts import COUNTED, f1
     from ner_lightning.runs.results import describe_data
 
     about, types = run.read("run.json"), run.read("metrics.json").get("val/by_type")

@@ -134,19 +134,13 @@ def _from_checkpoint(request: _Request) -> tuple[Start, _Stored | None]:
     run = run_of(checkpoint)
     if run is None and request.address is not None and Path(request.address).is_dir():
         run = Run(Path(request.address).resolve())  # a checkpoint from elsewhere resumes this run
-    if run is not None and not request.training and _is_not_best(checkpoint, run):
+    if run is not None and not request.training and run.is_not_best(checkpoint):
         sys.stderr.write(
             f"{short(run.path)} keeps the scores of its checkpoint `best`; "
             f"those of `{checkpoint.stem}` go to a folder of their own.\n"
         )
         run = None
     return Start(request.words, checkpoint, run, trained), (config, checkpoint)
-
-
-def _is_not_best(checkpoint: Path, run: Run) -> bool:
-    """Whether a run has a best checkpoint, and this is another one."""
-    best = run.checkpoint(BEST)
-    return best.is_file() and checkpoint.resolve() != best.resolve()
 
 
 def _find_checkpoint(request: _Request) -> Path:

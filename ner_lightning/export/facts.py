@@ -15,7 +15,7 @@ from ner_lightning.data.sources import SAMPLE
 from ner_lightning.errors import UserError
 from ner_lightning.export.card_training import training_facts
 from ner_lightning.inference.loading import MANIFEST
-from ner_lightning.runs.folder import BEST, LAST, run_of
+from ner_lightning.runs.folder import LAST, run_of
 
 SCORES = ("f1", "precision", "recall")
 
@@ -33,8 +33,7 @@ def facts(checkpoint: Path) -> dict[str, Any]:
         run = find_experiment(str(own.path), own.path)
     except UserError:
         return {}
-    best = own.checkpoint(BEST)
-    if best.is_file() and checkpoint.resolve() != best.resolve():
+    if own.is_not_best(checkpoint):
         return _of_training(run) | {"limitations": [f"The checkpoint {checkpoint.stem} was not scored."]}
     split = "test" if "test" in run.splits else next(iter(run.splits))
     texts = [block.texts for block in limitations(run, split, several=False) if isinstance(block, Items)]

@@ -41,6 +41,11 @@ class Run:
         """The file of checkpoint `best` or `last`."""
         return self.checkpoints / f"{which}.ckpt"
 
+    def is_not_best(self, checkpoint: Path) -> bool:
+        """Whether the run has a best checkpoint, of which its scores are, and this is another one."""
+        best = self.checkpoint(BEST)
+        return best.is_file() and checkpoint.resolve() != best.resolve()
+
     def read(self, name: str) -> dict[str, Any]:
         """A JSON file of the folder; empty if it is not there.
 
@@ -161,9 +166,8 @@ def resolve(address: str | None, which: str, root: Path) -> Path:
             "name the run that it was exported from"
         )
     if not checkpoint.is_file():
-        inside = sorted((item for item in path.glob("*") if item.name.isdecimal()), key=lambda i: int(i.name))
-        if inside and not checkpoint.parent.is_dir():
-            raise UserError(f"{path} holds runs; name one of them, such as {short(inside[-1])}")
+        if not checkpoint.parent.is_dir():
+            check_holds_no_runs(path)
         others = sorted(checkpoint.parent.glob("*.ckpt"))
         has = f"it has: {', '.join(file.stem for file in others)}" if others else "it has none"
         last = Run(path.resolve()).checkpoint(LAST)
@@ -177,6 +181,18 @@ def resolve(address: str | None, which: str, root: Path) -> Path:
             )
         )
     return checkpoint
+
+
+def check_holds_no_runs(folder: Path) -> None:
+    """Checks that a folder is not one of several runs, as `runs/NAME` is.
+
+    Raises:
+        UserError: it is.
+    """
+    inside = [item for item in folder.glob("*") if item.name.isdecimal()]
+    if inside:
+        latest = max(inside, key=lambda item: int(item.name))
+        raise UserError(f"{folder} holds runs; name one of them, such as {short(latest)}")
 
 
 def run_of(checkpoint: Path) -> Run | None:

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from ner_lightning.runs.ladder_cells import Ladder
 from ner_lightning.runs.results import Row, markdown_table
 
-COUNTED = ("correct", "predicted", "gold")
-
 
 def ladder_table(ladder: Ladder, rows: Iterable[Row]) -> str:
     """The table of a ladder, its rungs in the order of its file.

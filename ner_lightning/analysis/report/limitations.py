@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ner_lightning.analysis.experiment import Experiment
+from ner_lightning.analysis.numbers import counted
 from ner_lightning.analysis.render.blocks import Block, Heading, Items
 from ner_lightning.analysis.slices import TYPE
 from ner_lightning.data.fingerprints import shared
@@ -22,7 +23,7 @@ def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block
         texts.append(f"One run{f', {seed}' if seed else ''}: the variation over seeds is not measured.")
     analysis = run.splits[split]
     counts = {name: len(other.predictions.rows) for name, other in run.splits.items()}
-    sizes = [f"{n:,} {'sentence' if n == 1 else 'sentences'} ({name})" for name, n in counts.items()]
+    sizes = [f"{counted(n, 'sentence')} ({name})" for name, n in counts.items()]
     texts.append(f"Scores are of {' and '.join(sizes)}; nothing was measured on other text.")
     texts.append("The annotation is taken as correct; the effect of its own errors is unknown.")
     small = [row.name for row in analysis.slices.get(TYPE, []) if row.gold < 100]

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,6 +38,11 @@ class Inputs:
     options: ReadOptions = field(default_factory=ReadOptions)
     _said: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
 
+    @cached_property
+    def _visible(self) -> list[Path]:
+        """The files of the folder, for which it is walked once."""
+        return visible_files(Path(self.address))
+
     def files(self) -> list[Path]:
         """The files, in order of their names; none for standard input.
 
@@ -53,9 +59,7 @@ class Inputs:
         return [path]
 
     def _files_of_folder(self, folder: Path) -> list[Path]:
-        files = [
-            path for path in visible_files(folder) if self.options.format or path.suffix.lower() in SUFFIXES
-        ]
+        files = [path for path in self._visible if self.options.format or path.suffix.lower() in SUFFIXES]
         if not files:
             raise DataError(f"{folder}: no file in this folder ends in {', '.join(SUFFIXES)}")
         return files
@@ -84,7 +88,7 @@ class Inputs:
         """Says which files of a folder are not read, since nothing else would tell."""
         folder = Path(self.address)
         if not self.options.format and folder.is_dir() and not arrow.is_saved_dataset(folder):
-            say_left_out(folder, [str(path.relative_to(folder)) for path in visible_files(folder)])
+            say_left_out(folder, [str(path.relative_to(folder)) for path in self._visible])
 
     def records(self, opened: Opened) -> Iterator[Record]:
         """The records of an open file.

@@ -82,7 +82,7 @@ class RunFiles(Callback):
     @rank_zero_only
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes what is known before the first step, and resumes the table at the checkpoint."""
-        module, datamodule = _parts(trainer)
+        datamodule = _parts(trainer)[1]
         self.run.sweep()
         self.table.take(self._rows)
         write_text(self.run.path / "config.yaml", self.config_text)
@@ -92,21 +92,17 @@ class RunFiles(Callback):
         for logger in trainer.loggers:
             logger.log_hyperparams(self.config)
         wandb_ids = [logger.version for logger in trainer.loggers if isinstance(logger, WandbLogger)]
-        about = provenance() | {
+        about = self._known(trainer) | {
             "command": before.get("command", self.command),
             "continued": [*before.get("continued", []), *([self.command] if before else [])],
             "started": before.get("started", now()),
-            "seed": self.config.get("seed_everything"),
-            "types": datamodule.types,
-            "backbone": {"name": module.settings.backbone, "weights": module.weights_id},
-            "backbone_in_bf16": in_bf16(trainer),
             "ranks": trainer.world_size,
             "teacher": datamodule.corpus.teacher and datamodule.corpus.teacher.about,
             "data": before.get("data", {}) | data,
             "earlier_data": [*before.get("earlier_data", []), *_earlier(before, data)],
             "wandb_id": next(iter(wandb_ids), None),
         }
-        self.run.write("run.json", before | about | describe_parameters(module.built))
+        self.run.write("run.json", before | about)
         self.run.write("train_entities.json", datamodule.corpus.entity_counts())
 
     def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any, **__: Any) -> None:
@@ -160,17 +156,20 @@ class RunFiles(Callback):
 
     def _describe_scored(self, trainer: pl.Trainer) -> None:
         """Writes what the folder of a checkpoint that was scored apart from its run needs to be read."""
-        module, data = _parts(trainer)
         write_text(self.run.path / "config.yaml", self.config_text)
-        about = provenance() | {
-            "command": self.command,
-            "scored": {"checkpoint": str(trainer.ckpt_path), "step": module.loaded_step},
+        scored = {"checkpoint": str(trainer.ckpt_path), "step": _parts(trainer)[0].loaded_step}
+        self.run.update("run.json", self._known(trainer) | {"command": self.command, "scored": scored})
+
+    def _known(self, trainer: pl.Trainer) -> dict[str, Any]:
+        """What `run.json` says of the tagger, trained here or scored."""
+        module, data = _parts(trainer)
+        known = {
             "seed": self.config.get("seed_everything"),
             "types": data.types,
             "backbone": {"name": module.settings.backbone, "weights": module.weights_id},
             "backbone_in_bf16": in_bf16(trainer),
         }
-        self.run.update("run.json", about | describe_parameters(module.built))
+        return provenance() | known | describe_parameters(module.built)
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
