@@ -64,7 +64,7 @@ test: setup  ## the default tests: offline, CPU, five minutes on two cores
 test-slow: setup setup-browser  ## the tests that train the real small LLM, and those in a browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist worksteal --timeout 900 --durations 25
 
-test-faults: setup  ## kills, full disks, lost ranks, for real (needs root for a small tmpfs; 15 minutes)
+test-faults: setup  ## kills, full disks, lost ranks, for real (needs root for a small tmpfs; seven minutes)
 	$(BIN)/python -m pytest -m faults
 
 test-kills: setup  ## fifty SIGKILLs, each continued and compared bit by bit

@@ -43,7 +43,7 @@ LINES = (
 
 
 class Published(NamedTuple):
-    """A figure of somebody else's: model, context, seeds, F1 on test, and where it stands."""
+    """A figure of somebody else's: model, context, seeds, F1 on test, and the repository where it stands."""
 
     name: str
     context: str
@@ -57,9 +57,11 @@ PUBLISHED = (
     Published("BERT-base (110M), fine-tuned", "sentence", "3", "0.9137 ± 0.0017", KARLOVICH),
     Published("BERT-base, with a CRF", "sentence", "-", "0.9187", "allanj/pytorch_neural_crf"),
     Published("BERT-base, 50 epochs; with a CRF", "sentence", "-", "0.9202; 0.9238", "syuoni/eznlp"),
-    Published("ModernBERT-base (150M)", "sentence", "-", "0.9012 ± 0.0031", KARLOVICH),
-    Published("ModernBERT-base (150M)", "document", "-", "0.9161 ± 0.0023", KARLOVICH),
-    Published("Qwen3-0.6B, text repeated once; 8 times", "sentence", "-", "0.8905; 0.8972", "takelab"),
+    Published("ModernBERT-base (150M)", "sentence", "3", "0.9012 ± 0.0031", KARLOVICH),
+    Published("ModernBERT-base (150M)", "document", "3", "0.9161 ± 0.0023", KARLOVICH),
+    Published(
+        "Qwen3-0.6B, text repeated once; 8 times", "sentence", "5", "0.8905; 0.8972", "TakeLab/repetition-sl"
+    ),
 )
 
 
@@ -89,7 +91,10 @@ def table(rows: Sequence[Row]) -> str:
     if body:
         best = max(body, key=lambda cells: cells[TEST])
         best[TEST] = f"**{best[TEST]}**"
-    body += [[p.name, p.context, p.seeds, "-", p.test, p.source] for p in PUBLISHED]
+    body += [
+        [p.name, p.context, p.seeds, "-", p.test, f"[{p.source}](https://github.com/{p.source})"]
+        for p in PUBLISHED
+    ]
     return markdown_table(["tagger", "reads a", "seeds", "valid F1", "test F1", "source"], body)
 
 

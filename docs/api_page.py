@@ -8,28 +8,22 @@ from typing import Any
 import docstring_parser
 
 import ner_lightning
-from ner_lightning.commands.api import RunResult
-from ner_lightning.errors import UserError
-from ner_lightning.inference.result import Entity, Tagged
-from ner_lightning.inference.tagger_group import TaggerGroup
+from ner_lightning import UserError
 
-# What public functions take, return and raise, beside the public names themselves.
-MORE = (RunResult, Tagged, Entity, TaggerGroup, UserError)
 HEAD = """# Public names
 
-{note}`from ner_lightning import ...` gives these names; they are stable, and load on first use. What they
-take, return and raise follows below them. [Python](python.md) has examples that a test runs.
+{note}`from ner_lightning import ...` gives these names: they are stable, and load on first use.
+[Python](python.md) has examples that a test runs.
 
 """
 
 
 def api_page(note: str) -> str:
-    """Every public name and the main classes around them."""
+    """Every public name."""
     public = {name: getattr(ner_lightning, name) for name in ner_lightning.__all__ if name != "__version__"}
     parts = [HEAD.format(note=note)]
     for name, value in sorted(public.items(), key=lambda item: item[0].lower()):
         parts.append(_section(name, value))
-    parts += [_section(cls.__name__, cls) for cls in MORE]
     return "".join(parts).rstrip("\n") + "\n"
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ner_lightning import Preparation
 from ner_lightning.model.backbone import find_layers
-from ner_lightning.model.extensions import Preparation
 
 
 class MeanOfLayers(Preparation):

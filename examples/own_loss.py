@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ner_lightning.model.extensions import LossPart
+from ner_lightning import LossPart
 
 
 class Focal(LossPart):

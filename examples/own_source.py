@@ -3,8 +3,7 @@
 import sqlite3
 from itertools import groupby
 
-from ner_lightning.data.sources import SentenceSource, Split
-from ner_lightning.errors import UserError
+from ner_lightning import SentenceSource, Split, UserError
 
 QUERY = "SELECT sentence, word, tag FROM words WHERE split = ? ORDER BY sentence, place"
 

@@ -703,7 +703,6 @@ def test_startup(small, llama, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning")
 def test_what_comes_out_of_a_run(small, llama, corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words, file = small

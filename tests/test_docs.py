@@ -46,25 +46,35 @@ def slugs(page):
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_links_and_anchors_lead_somewhere(page):
-    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
-    for target in LINK.findall(text):
+def dead_links(page):
+    """Targets of a page's links that are no file of the tree, or no heading of the file."""
+    found = []
+    for target in LINK.findall(BLOCK.sub("", page.read_text(encoding="utf-8"))):
         if re.match(r"(https?|mailto):", target):
             continue
         path, _, anchor = target.partition("#")
         file = (page.parent / path).resolve() if path else page
-        assert file.exists(), target
-        assert file.is_relative_to(ROOT), target
-        if anchor and file.suffix == ".md":
-            assert anchor in slugs(file), target
+        is_there = file.exists() and file.is_relative_to(ROOT)
+        if not is_there or (anchor and file.suffix == ".md" and anchor not in slugs(file)):
+            found.append(target)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_and_anchors_lead_somewhere(page):
+    assert dead_links(page) == []
 
 
 def test_a_dead_link_and_a_dead_anchor_are_found(tmp_path, monkeypatch):
-    page = ROOT / "docs" / "README.md"
-    assert "tutorials" in slugs(page)
-    assert "no-such-heading" not in slugs(page)
-    assert LINK.findall("[a](b.md#c) [d](e_(f).md)") == ["b.md#c", "e_(f).md"]
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    (tmp_path / "other_(1).md").write_text("# One heading\n", encoding="utf-8")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](other_(1).md#one-heading) [b](other_(1).md#two) [c](none.md) [d](#none) [e](/etc/passwd)\n"
+        "[f](https://example.org/none)\n\n```\n[g](in-code.md)\n```\n",
+        encoding="utf-8",
+    )
+    assert dead_links(page) == ["other_(1).md#two", "none.md", "#none", "/etc/passwd"]
 
 
 def test_pages_made_from_the_code_are_up_to_date():
@@ -241,11 +251,7 @@ def trained(tmp_path_factory, llama, corpus):
 
 
 @pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-    "ignore:.*does not have many workers.*",
-    "ignore:Found .* in eval mode at the start of training.*",
+    "ignore:.*does not have many workers.*", "ignore:Found .* in eval mode at the start of training.*"
 )
 def test_examples_of_the_api_run(trained, monkeypatch):
     monkeypatch.chdir(trained)

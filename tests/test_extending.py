@@ -22,11 +22,6 @@ from ner_lightning.model.weights import load_backbone
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 
 
 @pytest.fixture

@@ -15,11 +15,6 @@ from ner_lightning.commands.main import main
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.training.module import NERModule
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 TOKEN = "hf_" + "Q7" * 17
 
 

@@ -10,15 +10,7 @@ import torch
 from ner_lightning.commands.main import main
 from ner_lightning.data.readers.sentences import read_sentences
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-    pytest.mark.filterwarnings(
-        "ignore:The number of training batches:UserWarning",
-        "ignore:.*litlogger.*:UserWarning",
-        "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parent.parent
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.rows import Row
+from ner_lightning.data.fingerprints import shortened
 from ner_lightning.data.schemes import Span
 from ner_lightning.errors import UserError
 
@@ -112,7 +113,7 @@ def _absent(name: str) -> str:
 def _facts(run: Experiment) -> Iterator[tuple[str, str]]:
     yield from _flat(run.recipe())
     for split, data in run.about.get("data", {}).items():
-        yield f"{split} data", f"{data['sentences']:,} sentences, {str(data['fingerprint'])[:14]}"
+        yield f"{split} data", f"{data['sentences']:,} sentences, {shortened(str(data['fingerprint']))}"
     if weights := run.about.get("backbone", {}).get("weights"):
         yield "backbone's weights", str(weights)[:14]
     yield from (

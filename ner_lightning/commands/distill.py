@@ -199,7 +199,7 @@ def parser(name: str) -> Parser:
         usage=f"ner-lightning {name} RUN --config FILE [--text FILE ...] [--OPTION VALUE ...]",
         epilog="Options of `ner-lightning fit` override the student's recipe. Of its loss, model.loss.ce and "
         "model.loss.crf weigh the gold tags, model.loss.kl the teacher; data.supervision.text_weight is that "
-        "of untagged text. A stopped run is resumed by `ner-lightning fit --run RUN`.",
+        "of untagged text. A stopped run is resumed by `ner-lightning fit RUN`.",
     )
     add = made.add_argument
     add("--teacher", metavar="RUN", help="same as RUN, which is the first word: run, checkpoint or export")

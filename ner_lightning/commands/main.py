@@ -29,7 +29,7 @@ COMMANDS = {
     "memory": ("memory_table", "compute how much memory a training needs: --config FILE"),
     "baseline": ("baseline", "prompt the backbone instead: --config FILE --shots N"),
     "ensemble": ("ensemble", "combine several runs into one tagger: RUN RUN ..."),
-    "data": ("data", "convert, split or check annotated data: convert|split|check"),
+    "data": ("data", "convert, split, check or audit annotated data: ACTION"),
     "report": ("report", "write a run's report: [RUN ...]"),
     "compare": ("report", "compare runs on the same sentences: RUN RUN"),
     "dashboard": ("dashboard", "lay out a W&B project: ENTITY/PROJECT"),

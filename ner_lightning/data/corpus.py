@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ner_lightning.data.corpus_settings import Encoding, Limits, Supervision, Unannotated
+from ner_lightning.data.fingerprints import limited, with_note
 from ner_lightning.data.partial_annotation import check_known, only_entities_known
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.schemes import UNTAGGED_ID, LabelSet, spans
@@ -135,7 +136,7 @@ class Corpus:
                 split = replace(
                     split,
                     sentences=split.sentences[:limit],
-                    fingerprint=f"{split.fingerprint}[:{limit}]",
+                    fingerprint=limited(split.fingerprint, limit),
                     weights=split.weights and split.weights[:limit],
                 )
             if not split.sentences:
@@ -144,7 +145,9 @@ class Corpus:
                 check_known(name, split.origin, split.sentences)
             elif self.supervision.teacher is not None:
                 key, weight = about_teacher(self.supervision.teacher)["key"], self.supervision.text_weight
-                split = replace(split, fingerprint=f"{split.fingerprint}, teacher {key[:12]} {weight:g}")
+                split = replace(
+                    split, fingerprint=with_note(split.fingerprint, "teacher", key, f"{weight:g}")
+                )
             self._splits[name] = split
         return self._splits[name]
 
@@ -156,7 +159,7 @@ class Corpus:
                 split = replace(split, sentences=only_entities_known(split.sentences))
             if name == "train" and (file := self.supervision.sentence_weights) is not None:
                 weights, digest = read_weights(file, split.sentences, split.origin)
-                text = f"{split.fingerprint}, weights {digest[:12]}"
+                text = with_note(split.fingerprint, "weights", digest)
                 split = replace(split, weights=weights, fingerprint=text)
             self._whole[name] = split
         return self._whole[name]

@@ -1,4 +1,4 @@
-"""What the fingerprints of two splits tell: whether one has sentences of the other."""
+"""Fingerprints and origins of splits: how they are written and read, and what two of them have in common."""
 
 import re
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 
 # The data, then a part of a file or a Hub split in brackets, then what is read or learned beside it.
 _FORM = re.compile(r"(?P<data>\w+:\w+)(?: \((?:(?P<part>\w+) of (?P<rule>[^)]*)|(?P<split>[^)]*))\))?.*")
+_PART = re.compile(r" \(\w+ part\)$")
+DIGITS = 12  # of a digest, where it is shown
 Shared = Literal["same", "parts", "changed"]
 
 
@@ -23,6 +25,66 @@ class _Origin(NamedTuple):
     split: str
     part: str
     rule: str
+
+
+def of_part(data: str, part: str, rule: str) -> str:
+    """The fingerprint of a part of a file.
+
+    Args:
+        data: the fingerprint of the whole.
+        part: which one it is: `train`, `valid` or `test`.
+        rule: the names and shares of all parts.
+    """
+    return f"{data} ({part} of {rule})"
+
+
+def of_hub_split(commit: str, split: str) -> str:
+    """The fingerprint of a split on the Hub, named with its configuration if it has one."""
+    return f"commit:{commit} ({split})"
+
+
+def limited(fingerprint: str, sentences: int) -> str:
+    """The fingerprint of the first sentences of a split."""
+    return f"{fingerprint}[:{sentences}]"
+
+
+def with_note(fingerprint: str, name: str, digest: str, more: str = "") -> str:
+    """The fingerprint of a split and something else that is read or learned beside it.
+
+    Args:
+        fingerprint: that of the split.
+        name: what it is, such as `weights`.
+        digest: of its content, at least 12 digits.
+        more: what else decides, such as a factor.
+    """
+    return f"{fingerprint}, {name} {digest[:DIGITS]}" + (f" {more}" if more else "")
+
+
+def digest_in(fingerprint: str) -> str:
+    """The digest of a file, or the commit of a data set on the Hub; whole if it has another form."""
+    return _origin(fingerprint).data.rpartition(":")[2]
+
+
+def shortened(fingerprint: str, digits: int = DIGITS) -> str:
+    """A fingerprint with some digits of its digest and all that follows, in which two may differ.
+
+    Example:
+        >>> shortened("sha256:1234567890abcdef (train of train 0.9, valid 0.1)[:300]", 8)
+        'sha256:12345678 (train of train 0.9, valid 0.1)[:300]'
+    """
+    data = _origin(fingerprint).data
+    kind, colon, digest = data.partition(":")
+    return f"{kind}:{digest[:digits]}{fingerprint[len(data) :]}" if colon else fingerprint
+
+
+def part_origin(file: str, part: str) -> str:
+    """The origin of a part of a file, for messages."""
+    return f"{file} ({part} part)"
+
+
+def file_in(origin: str) -> str:
+    """The file of an origin, also of a part of it."""
+    return _PART.sub("", origin)
 
 
 def shared(scored: str, trained: Sequence[str]) -> Shared | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.data.corpus_settings import Files
+from ner_lightning.data.fingerprints import of_hub_split, of_part, part_origin, with_note
 from ner_lightning.data.readers import brat
 from ner_lightning.data.readers.arrow import is_saved_dataset, saved_splits
 from ner_lightning.data.readers.formats import SUFFIXES
@@ -126,7 +127,7 @@ class Source(SentenceSource):
         digest = hashlib.sha256(
             json.dumps(names).encode()
         ).hexdigest()  # they may be in a file, which changes
-        return replace(found, fingerprint=f"{found.fingerprint}, tag names {digest[:12]}")
+        return replace(found, fingerprint=with_note(found.fingerprint, "tag names", digest))
 
     def _read(self, split: str) -> Split:
         local = self.local()
@@ -171,8 +172,8 @@ class Source(SentenceSource):
             name: Split(
                 [sentences[index] for index in indices],
                 types or None,
-                f"{path} ({name} part)",
-                f"{digest} ({name} of {rule})",
+                part_origin(str(path), name),
+                of_part(digest, name, rule),
             )
             for name, indices in division.parts.items()
         }
@@ -223,7 +224,7 @@ class Source(SentenceSource):
         config = "" if self.files.config is None else f" ({self.files.config})"  # others have other sentences
         origin = f"{loaded.dataset}@{loaded.revision or 'main'}:{loaded.split}{config}"
         split_of = "/".join(filter(None, (self.files.config, loaded.split)))
-        return Split(loaded.sentences, loaded.types, origin, f"commit:{loaded.commit} ({split_of})")
+        return Split(loaded.sentences, loaded.types, origin, of_hub_split(loaded.commit, split_of))
 
 
 def _similar(file: Path) -> str:

@@ -7,6 +7,7 @@ import yaml
 
 from ner_lightning.analysis.example_text import PERSONS
 from ner_lightning.analysis.render.blocks import Block, Heading, Items, Table, Text, markdown
+from ner_lightning.data.fingerprints import shortened
 from ner_lightning.data.sources import SAMPLE
 from ner_lightning.export.card_metadata import metadata, public_name
 from ner_lightning.export.card_training import training
@@ -92,7 +93,7 @@ def _data(about: Mapping[str, Any]) -> Iterator[Block]:
         f"Training and evaluation data: {public_name(about.get('dataset'))}",
         ["split", "sentences", "words", "fingerprint"],
         [
-            [split, f"{part['sentences']:,}", f"{part['words']:,}", str(part["fingerprint"])[:23]]
+            [split, f"{part['sentences']:,}", f"{part['words']:,}", shortened(str(part["fingerprint"]))]
             for split, part in about["data"].items()
         ],
     )

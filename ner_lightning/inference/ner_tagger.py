@@ -229,7 +229,7 @@ class NERTagger:
         """Tags documents as they arrive, in order.
 
         Args:
-            documents: made by `text.from_text` or `text.from_words`.
+            documents: made by `from_text` or `from_words` of `data.running_text`.
             numbers: consecutive documents with the same number are parts of one text, which a model with
                 document context reads together; None: each is its own text.
             **options: as of a call.

@@ -1,4 +1,4 @@
-"""The compound loss: cross-entropy, CRF likelihood and label smoothing, each per word."""
+"""The compound loss: cross-entropy, CRF likelihood, label smoothing and a teacher's divergence, per word."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,6 @@
 """Ladders of recipes: one file lists rungs and seeds, and each cell is a run."""
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ner_lightning.data.fingerprints import digest_in, file_in
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.shipped import shipped, shipped_config
 from ner_lightning.system.digests import digest_of
@@ -157,8 +157,8 @@ def data_changed(run: Run) -> bool:
     """Whether a file or folder on which a run was trained or validated has other content by now."""
     data = run.read("run.json").get("data", {})
     for split in (data[name] for name in ("train", "valid") if name in data):
-        path = Path(re.sub(r" \(\w+ part\)$", "", split["origin"]))
-        if path.exists() and digest_of(path) not in split["fingerprint"]:
+        path = Path(file_in(split["origin"]))
+        if path.exists() and digest_of(path) != digest_in(split["fingerprint"]):
             return True
     return False
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ner_lightning.data.fingerprints import shortened
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import replacing
 
@@ -90,12 +91,8 @@ def _text(rows: Iterable[Row]) -> str:
 
 
 def describe_data(origin: str, fingerprint: str) -> str:
-    """A split of a data set: its file name without folders, and the start of its fingerprint.
-
-    What follows the digest, such as `[:64]`, tells that only the first sentences were used; it stays.
-    """
-    digest, bracket, limit = fingerprint.partition("[")
-    return f"{Path(origin).name} {digest[:23]}{bracket}{limit}"
+    """A split of a data set: its file name without folders, and its fingerprint with 16 digits."""
+    return f"{Path(origin).name} {shortened(fingerprint, 16)}"
 
 
 def markdown_table(head: Sequence[str], body: Iterable[Sequence[str]], *, numbers: bool = False) -> str:

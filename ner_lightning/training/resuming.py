@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ner_lightning.data.corpus_settings import Encoding, Files, Supervision
-from ner_lightning.data.fingerprints import shared
+from ner_lightning.data.fingerprints import shared, shortened
 from ner_lightning.data.sources import Split
 from ner_lightning.errors import UserError
 from ner_lightning.model.checkpoint import check_types
@@ -31,7 +31,6 @@ FIXED = {
 SPLITS = ("train", "valid")
 MEMBERS_DATA = "members_data"  # what a checkpoint that was made of several has instead of `data`
 ANEW = "`ner-lightning fit --config FILE` without a checkpoint"
-SHOWN = 12  # characters of a fingerprint
 
 
 def check_trainable(about: Mapping[str, Any]) -> None:
@@ -123,13 +122,13 @@ def check_data(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> str | No
     if "train" in changed:
         raise UserError(
             f"the training data ({data.corpus.split('train').origin}) are not those that this run was "
-            f"trained on: their fingerprint is {now['train'][:SHOWN]}, not {trained['train'][:SHOWN]}.\n"
+            f"trained on:\n{shortened(now['train'])}, not {shortened(trained['train'])}.\n"
             "Restore them to resume it, or train anew: `ner-lightning fit --config FILE`, no checkpoint."
         )
     if "valid" in changed:
         return (
             f"The validation data ({data.corpus.split('valid').origin}) are not those of the epochs "
-            f"before: their fingerprint is {now['valid'][:SHOWN]}, not {trained['valid'][:SHOWN]}. "
+            f"before: their fingerprint is {shortened(now['valid'])}, not {shortened(trained['valid'])}. "
             "Scores before and after, `best` among them, are not comparable."
         )
     return None

@@ -14,7 +14,6 @@ from ner_lightning.commands import api
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import Run
 
-pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
 SETTINGS = {
     "seed_everything": 3,
     "trainer": {"accelerator": "cpu", "max_epochs": 25, "log_every_n_steps": 1},

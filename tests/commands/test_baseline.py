@@ -16,11 +16,6 @@ from ner_lightning.prompting.generation import GeneratedAnswer, PromptedModel
 from ner_lightning.prompting.prompted_run import Baseline, draw
 from ner_lightning.prompting.saved_answers import read_saved
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 SAID = {"Vera": "PER: Vera Holt\nORG: Nowhere Ltd", "The": "I see.", "Nobody": "NONE"}
 
 

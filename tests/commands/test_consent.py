@@ -21,11 +21,6 @@ from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.system.ranges import Ranged
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 FLAG = "--trust_remote_code"
 MODEL = """\
 from pathlib import Path

@@ -57,7 +57,6 @@ def processes(request):
         request.getfixturevalue("in_one_process")
 
 
-@pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
 @pytest.mark.usefixtures("processes")
 def test_an_audit_ranks_all_sentences_and_resumes(recipe, capfd):
     words = ["data", "audit", "--config", recipe, "--folds", "2", "--output", "out"]
@@ -89,7 +88,6 @@ def test_an_audit_ranks_all_sentences_and_resumes(recipe, capfd):
 
 
 @torch.no_grad()
-@pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
 @pytest.mark.usefixtures("in_one_process")
 def test_a_fold_that_was_killed_before_its_first_checkpoint_is_trained_again(recipe, capfd):
     words = ["data", "audit", "--config", recipe, "--folds", "2", "--output", "out"]

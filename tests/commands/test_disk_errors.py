@@ -19,10 +19,6 @@ from ner_lightning.commands.disk_errors import explain_disk_error
 from ner_lightning.commands.main import main
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 FIT = ("fit", "--config", "good.yaml", "--runs", "disk/runs")
 
 
@@ -164,7 +160,7 @@ def test_other_errors_are_bugs():
 @pytest.mark.parametrize(
     ("command", "kept", "advised"),
     [
-        ("fit", True, "resume with: ner-lightning fit --run runs/x/1 --ckpt_path last"),
+        ("fit", True, "resume with: ner-lightning fit runs/x/1"),
         ("pretrain", True, "resume with: ner-lightning pretrain --run runs/x/1"),
         ("fit", False, "run the command again"),
         ("test", True, "run the command again"),  # a trained run is not to be trained further

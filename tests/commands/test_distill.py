@@ -24,11 +24,6 @@ from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 TEXT = (
     "Vera Holt left Lima. Nobody in Oslo knew why.\n\nShares of Tollan Inc ended. Okoro beat Ilse Brandt.\n"
 )

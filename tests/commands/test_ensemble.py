@@ -17,11 +17,6 @@ from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import mean_state
 from ner_lightning.system.plain_settings import plain
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 WORDS = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]
 
 

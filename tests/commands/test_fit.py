@@ -23,11 +23,6 @@ from ner_lightning.training.module import NERModule
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 
 
 def recipe(folder, llama, corpus, **changes):
@@ -250,7 +245,7 @@ def test_a_signal_and_continue_equals_never_stopped(
         patch.setattr(NERModule, "training_step", interrupted)
         code = main(["fit", "--config", file, "--name", "parts"])
     assert code == 128 + number
-    assert "fit --run runs/parts/1 --ckpt_path last" in capsys.readouterr().out
+    assert "ner-lightning fit runs/parts/1" in capsys.readouterr().out
     assert main(["fit", "--ckpt_path", "last"]) == 0
     whole, parts = tmp_path / "runs/whole/1", tmp_path / "runs/parts/1"
     assert not (tmp_path / "runs/parts/2").exists()

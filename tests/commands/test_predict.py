@@ -12,10 +12,6 @@ import yaml
 
 from ner_lightning.commands.main import main
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 TEXT = "Vera Holt left Lima .\n" * 3
 
 

@@ -19,11 +19,6 @@ from ner_lightning.commands.main import main
 from ner_lightning.training.callbacks.checkpoints import CheckpointFiles
 from ner_lightning.training.pretraining.masked_words import Pretraining
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 MODEL = "runs/recipe-pretrained/1/model"
 
 

@@ -21,14 +21,7 @@ FAMILIES = {
     "qwen3_1.7b": "qwen3",
     "xlm_roberta": "xlm-roberta",
 }
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings(
-        "ignore:The number of training batches:UserWarning",
-        "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-        "ignore:.*litlogger.*:UserWarning",
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
 def test_every_recipe_is_trained_somewhere():

@@ -17,8 +17,6 @@ from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.training.module import NERModule
 
-pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches:UserWarning")
-
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory, llama):
@@ -310,7 +308,7 @@ def test_only_a_fit_says_how_to_continue(place, capsys, monkeypatch, command, er
     words = RESUME if command == "fit" else ["test"]
     assert main(words) == (130 if isinstance(error, KeyboardInterrupt) else 2)
     said = "".join(capsys.readouterr())
-    assert ("fit --run runs/recipe/1 --ckpt_path last" in said) == (command == "fit")
+    assert ("ner-lightning fit runs/recipe/1" in said) == (command == "fit")
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,6 @@ from ner_lightning.system import progress
 from ner_lightning.training.callbacks import epoch_progress
 from ner_lightning.training.module import NERModule
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
-
 
 @pytest.fixture
 def fit(tmp_path, llama, corpus, monkeypatch, capsys):

@@ -21,11 +21,6 @@ from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.scoring import score
 from ner_lightning.model.adapters import Lora
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 WORDS = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]
 RANKS = {"3": "4", "4": "2"}  # by seed
 

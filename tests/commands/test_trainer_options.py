@@ -20,11 +20,6 @@ from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.training.module import NERModule
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 
 
 @pytest.fixture

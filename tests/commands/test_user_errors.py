@@ -12,11 +12,6 @@ import yaml
 
 from ner_lightning.commands.main import main
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 GOOD = "Vera B-PER\nleft O\n"
 
 

@@ -92,11 +92,6 @@ def recipe(tmp_path, corpus, monkeypatch):
     Path("recipe.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
 
 
-@pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 def test_the_default_follows_the_backbone_into_checkpoint_prediction_and_export(recipe, capsys):
     assert main(["fit", "--config", "recipe.yaml"]) == 0
     assert yaml.safe_load(Path("runs/last/config.yaml").read_text())["data"]["encoding"]["max_length"] == 40

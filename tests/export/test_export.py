@@ -28,11 +28,6 @@ from ner_lightning.inference import loading
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.runs.folder import BEST, resolve
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 SOFTMAX = {"use_crf": False, "architecture": {"constrained": False}, "loss": {"crf": 0.0}}
 OPTIMIZER = {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1}
 WORDS = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]

@@ -24,7 +24,6 @@ from ner_lightning.inference.engines.choice import faster, place
 from ner_lightning.inference.loading import MANIFEST, read_folder
 from ner_lightning.inference.ner_tagger import NERTagger
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning")
 WORDS = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]
 LONG = [word for words in WORDS for word in words] * 4  # more sub-tokens than a window has
 MEASURED = {

@@ -20,14 +20,7 @@ from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings(
-        "ignore:The number of training batches:UserWarning",
-        "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-        "ignore:.*litlogger.*:UserWarning",
-    ),
-]
+pytestmark = pytest.mark.slow
 DECODERS = ("llama", "qwen3", "gemma3", "mistral", "gpt_neox")
 ENCODERS = ("bert", "roberta", "modernbert")
 LABELS = LabelSet(("PER", "ORG", "LOC", "MISC"))

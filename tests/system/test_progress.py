@@ -18,10 +18,6 @@ from ner_lightning.commands.main import main
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.system import progress
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 STAGES = re.compile(r"^(\w+)\b.* \.\.\.$", flags=re.M)
 
 

@@ -9,12 +9,6 @@ import yaml
 from ner_lightning.commands.main import main
 from ner_lightning.training.steps import Steps
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
-
 
 @pytest.mark.parametrize("counts", [[3, 9, 1], [4, 0, 2], [0, 0, 5], [7]])
 def test_gradients_are_those_of_the_mean_over_all_words(monkeypatch, counts):

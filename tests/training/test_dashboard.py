@@ -10,14 +10,7 @@ from ner_lightning.commands.main import main
 from ner_lightning.training.loggers.logged_text import may_log_text
 from ner_lightning.training.loggers.wandb_workspace import CURVES
 
-pytestmark = [
-    pytest.mark.filterwarnings(
-        "ignore:The number of training batches:UserWarning",
-        "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-        "ignore:.*litlogger.*:UserWarning",
-        "ignore:.*anonymous setting.*:UserWarning",
-    )
-]
+pytestmark = [pytest.mark.filterwarnings("ignore:.*anonymous setting.*:UserWarning")]
 
 
 def records(data):

@@ -19,11 +19,6 @@ from ner_lightning.errors import UserError
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.training.callbacks.throughput import MEASURED
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 FROZEN = {"peft": "none"}
 TOP = {"peft": "lora", "lora": {"rank": 4, "top": 1}}
 WHOLE_TOP = {"peft": "none", "architecture": {"unfreeze_top": 1}}

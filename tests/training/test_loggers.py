@@ -8,14 +8,7 @@ import yaml
 
 from ner_lightning.commands.main import main
 
-pytestmark = [
-    pytest.mark.filterwarnings(
-        "ignore:The number of training batches:UserWarning",
-        "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-        "ignore:.*litlogger.*:UserWarning",
-        "ignore::DeprecationWarning:tensorboard",
-    )
-]
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard")]
 
 
 @pytest.fixture

@@ -19,11 +19,7 @@ from ner_lightning.training.optim import Optimizer
 from ner_lightning.training.steps import Steps
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-    "ignore:.*in eval mode.*:UserWarning",
-    "ignore:.*does not have many workers.*:UserWarning",
+    "ignore:.*in eval mode.*:UserWarning", "ignore:.*does not have many workers.*:UserWarning"
 )
 TRAIN = tiny.sentences(tiny.TRAIN)
 

@@ -20,9 +20,6 @@ from ner_lightning.training.optim import Optimizer
 from ner_lightning.training.prediction import Prediction
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
     "ignore:.*does not have many workers.*:UserWarning",
     "ignore:.*sync_dist.*:UserWarning",
     "ignore:.*in eval mode.*:UserWarning",

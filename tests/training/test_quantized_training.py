@@ -16,14 +16,7 @@ from ner_lightning.commands.main import main
 from ner_lightning.training.module import NERModule
 
 JOBS = Path(__file__).parent.parent / "rank_jobs.py"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings(
-        "ignore:The number of training batches:UserWarning",
-        "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-        "ignore:.*litlogger.*:UserWarning",
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

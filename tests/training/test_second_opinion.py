@@ -15,11 +15,6 @@ from ner_lightning.metrics import functional
 from ner_lightning.metrics.entity_f1 import EntityF1
 from ner_lightning.training.callbacks.run_files import RunFiles
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 EXTRA = "Vera/B-PER saw/O the/O Halden/B-SHIP Star/I-SHIP and/O Tollan/B-TOOL lamps/O ./O\n"
 WARNING = (
     "test.txt has entities of types that the tagger does not know: 1 SHIP, 1 TOOL; "

@@ -14,11 +14,6 @@ from ner_lightning.system import progress
 from ner_lightning.training.callbacks.checkpoints import CheckpointFiles, LastCheckpoint
 from ner_lightning.training.module import NERModule
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The number of training batches:UserWarning",
-    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
-    "ignore:.*litlogger.*:UserWarning",
-)
 STOPPING = {"class_path": "EarlyStopping", "init_args": {"monitor": "val/f1", "mode": "max", "patience": 99}}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.render.blocks import Block, Table, Text
+from ner_lightning.data.fingerprints import shortened
 
 UNKNOWN = "not recorded"
 PARTS = {"ce": "CE", "crf": "NLL of the CRF", "ls": "LS", "kl": "KL divergence from the teacher"}
@@ -34,7 +35,7 @@ def data(run: Experiment) -> Iterator[Block]:
     yield Table(
         "Sources of the splits",
         ["split", "origin", "fingerprint"],
-        [[name, Path(s["origin"]).name, s["fingerprint"][:23]] for name, s in splits.items()],
+        [[name, Path(s["origin"]).name, shortened(s["fingerprint"])] for name, s in splits.items()],
         prose=True,
     )
     if "test" not in splits:

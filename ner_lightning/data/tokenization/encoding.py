@@ -35,7 +35,7 @@ class Encoded:
         window: index of the window from which each word is read. *Shape:* (W,)
         first: index of each word's first sub-token in that window. *Shape:* (W,)
         last: the same for its last sub-token. *Shape:* (W,)
-        tags: tag ids, -1 where unknown; None if the sentences have none. *Shape:* (W,)
+        tags: tag ids, -1 where unknown, -2 in untagged text; None if the sentences have none. *Shape:* (W,)
     """
 
     index: Ints

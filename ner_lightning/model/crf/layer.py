@@ -174,8 +174,8 @@ class CRF(nn.Module):
     def evidence_log_likelihood(self, emissions: Tensor, evidence: Tensor, mask: Tensor) -> Tensor:
         """Log-probability of what is known of each word's tag; see `evidence.evidence_log_likelihood`.
 
-        *Shape:* `emissions` and `evidence` (B, W, C), of each tag 0, or -inf where it is not possible; `mask`
-        (B, W); the result (B,).
+        *Shape:* `emissions` and `evidence` (B, W, C), the log-weight of each tag, such as 0, or -inf where
+        it is not possible; `mask` (B, W); the result (B,).
         """
         with torch.autocast(emissions.device.type, enabled=False):
             emissions, scores = self.path_scores(emissions)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ner_lightning.data.fingerprints import digest_in, file_in
+
 
 def log_data(run: Any, name: str, splits: Mapping[str, Mapping[str, Any]]) -> None:
     """Names the data set as what a W&B run uses; nothing of it is uploaded.
@@ -18,11 +20,11 @@ def log_data(run: Any, name: str, splits: Mapping[str, Mapping[str, Any]]) -> No
 
     artifact = wandb.Artifact(f"data-{_allowed(Path(name).name)}", type="dataset", metadata={**splits})
     for split, about in splits.items():
-        file = Path(re.sub(r" \(\w+ part\)$", "", about["origin"]))
+        file = Path(file_in(about["origin"]))
         if file.exists():
             artifact.add_reference(file.resolve().as_uri(), name=split)
         elif found := re.fullmatch(r"([\w./-]+)@(.+):(.+)", about["origin"]):
-            commit = about["fingerprint"].partition(":")[2].partition(" ")[0]
+            commit = digest_in(about["fingerprint"])
             address = f"https://huggingface.co/datasets/{found[1]}/tree/{commit}"
             artifact.add_reference(f"{address}#{found[3]}", name=split, checksum=False)
     log_used(run, artifact)

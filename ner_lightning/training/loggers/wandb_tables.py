@@ -7,6 +7,7 @@ from ner_lightning.analysis.failure import calibration, confusion
 from ner_lightning.analysis.mistakes import Mistakes, worst
 from ner_lightning.analysis.render.marked_sentences import sentence
 from ner_lightning.analysis.rows import Predictions, Row
+from ner_lightning.data.fingerprints import digest_in
 from ner_lightning.data.schemes import Span
 
 ERRORS = 50  # sentences in the table of errors
@@ -103,7 +104,7 @@ def source_name(split: str, fingerprint: str) -> str:
         >>> source_name("valid", "sha256:1234567890abcdef")
         'valid-12345678'
     """
-    return f"{split}-{fingerprint.rpartition(':')[2][:8]}"
+    return f"{split}-{digest_in(fingerprint)[:8]}"
 
 
 def charts(tables: Mapping[str, Any]) -> dict[str, Any]:
