@@ -1,7 +1,7 @@
 """F1 after each round of annotation: python benchmarks/annotation_rounds.py --record docs/results.json.
 
 The first texts are drawn at random from the bundled sample's training data. Each further round adds as many:
-those about which the tagger of the round before is most in doubt, as `predict --doubtful_first` picks them,
+those about which the tagger of the round before is most uncertain, as `predict --most_uncertain` picks them,
 or random ones. All trainings take the same number of steps, that of the recipe on all the data. A cell is an
 arm with a round and a seed; a cell that has rows is skipped, if the run that the next one needs is there.
 """
@@ -19,8 +19,8 @@ from ner_lightning.data.readers.record import Record
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.data.sources import SAMPLE_FOLDER
-from ner_lightning.inference.doubt import most_doubtful
 from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.inference.uncertainty_sampling import most_uncertain
 
 RECIPE = ("configs/quickstart.yaml", "configs/with/cache_top6.yaml")
 ARMS = ("doubtful", "random")
@@ -31,7 +31,7 @@ def most_in_doubt(run: Path, sentences: Sequence[Sentence], pool: Sequence[int],
     """Of the sentences in the pool, by index, those that a run's tagger is most in doubt about."""
     records = [Record("train.conll", sentences[at].line, sentences[at].words, id=at) for at in pool]
     tagger = NERTagger.from_run(str(run))
-    chosen, _, _ = most_doubtful(tagger, [records], count, tokenized=False, strict=True)
+    chosen, _, _ = most_uncertain(tagger, [records], count, tokenized=False, strict=True)
     return [each.record.id for each in chosen]
 
 

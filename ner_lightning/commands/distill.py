@@ -10,6 +10,7 @@ from ner_lightning.commands.config_files import config_files, find_configs, read
 from ner_lightning.commands.known_names import parse_beside_recipe
 from ner_lightning.commands.options import Parser, peek, take
 from ner_lightning.errors import UserError
+from ner_lightning.system.first_rank import is_first
 
 if TYPE_CHECKING:
     from ner_lightning.commands.recipe import RecipeCLI
@@ -91,7 +92,7 @@ def _teacher_folder(options: Any, recipe: "RecipeCLI", *, trust: bool) -> Path:
     }
     folder: Path = Path(options.runs) / TEACHERS / about["key"][:12]
     failure = folder.with_suffix(".failed")
-    if not ranks.is_first():
+    if not is_first():
         ranks.await_first(folder / ABOUT, failure)
     elif (folder / ABOUT).is_file():
         stage(f"What the teacher says of these sentences is in {folder} already")

@@ -16,8 +16,8 @@ from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import Run, remove_empty
 from ner_lightning.runs.provenance import now
 from ner_lightning.system.console import best_effort, say
+from ner_lightning.system.first_rank import is_first
 from ner_lightning.system.progress import shown
-from ner_lightning.training import ranks
 from ner_lightning.training.launch import RUN_VARIABLE
 from ner_lightning.training.loggers.wandb import finish_wandb
 from ner_lightning.training.summary import show
@@ -82,5 +82,5 @@ def _cleaned_up() -> Iterator[None]:
     finally:
         folder = os.environ.get(RUN_VARIABLE)
         finish_wandb(folder)
-        if folder is not None and ranks.is_first():
+        if folder is not None and is_first():
             remove_empty(Run(Path(folder)))

@@ -12,9 +12,10 @@ from typing import Any
 from ner_lightning.commands.help import HELPS, short_help
 from ner_lightning.commands.known_names import check_start
 from ner_lightning.errors import Interrupted, UserError
+from ner_lightning.system.first_rank import is_first
 from ner_lightning.system.terminal import printable
 from ner_lightning.training.launch import LaunchError, isolated, require_single_process
-from ner_lightning.training.ranks import GRACE, exit_code, is_first, lost_another, prefix
+from ner_lightning.training.ranks import GRACE, exit_code, lost_another, prefix
 
 # Subcommand, the module of this folder whose `run(subcommand, arguments)` does it, and its help.
 COMMANDS = {

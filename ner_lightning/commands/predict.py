@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # What the output depends on: a stopped command is only resumed by one that shares these.
 _DECISIVE = (
     "text input words_column id_column whole_files empty_words tokenized source_format target_format wide "
-    "strict rejects temperature calibrate min_score overlaps doubtful_first engine backbone"
+    "strict rejects temperature calibrate min_score overlaps most_uncertain engine backbone"
 )
 
 
@@ -100,8 +100,8 @@ def _predict(options: argparse.Namespace) -> None:
             loading = time.monotonic() - began
             stage("Tagging ...")
             everything = chain([first], remaining) if first else iter(())
-            if options.doubtful_first is not None and tagger is not None:
-                seconds = _write_doubtful(options, tagger, everything, written, output)
+            if options.most_uncertain is not None and tagger is not None:
+                seconds = _write_most_uncertain(options, tagger, everything, written, output)
             else:
                 tagged = tag(usable(everything) if options.strict else everything)
                 seconds = write_blocks(tagged, output, head=written.head, read=read)
@@ -139,16 +139,16 @@ def _inputs(
     return inputs, formats, remote
 
 
-def _write_doubtful(
+def _write_most_uncertain(
     options: argparse.Namespace,
     tagger: "NERTagger",
     blocks: Iterator[list["Record"]],
     written: "Writer",
     output: "Output",
 ) -> float:
-    """Writes the most doubtful texts; returns the seconds that it took."""
+    """Writes the most uncertain texts; returns the seconds that it took."""
     from ner_lightning.inference.bulk import checksum
-    from ner_lightning.inference.doubt import most_doubtful
+    from ner_lightning.inference.uncertainty_sampling import most_uncertain
 
     sums = []
 
@@ -158,8 +158,8 @@ def _write_doubtful(
             yield block
 
     began = time.monotonic()
-    chosen, rejects, totals = most_doubtful(
-        tagger, noted(), options.doubtful_first, tokenized=options.tokenized, strict=options.strict
+    chosen, rejects, totals = most_uncertain(
+        tagger, noted(), options.most_uncertain, tokenized=options.tokenized, strict=options.strict
     )
     totals = replace(totals, checksum=sum(sums))
     rows = "".join(written.row(each.record, each.tagged) for each in chosen)
@@ -233,7 +233,7 @@ def parser(name: str) -> Parser:
     add("--whole_files", action="store_true", help="a .txt file is one text (default: each line is one)")
     add("--tokenized", action="store_true", help="words and punctuation are separated by spaces already")
     add("--wide", action="store_true", help="CSV, Parquet: a row a text, a column a type")
-    add("--doubtful_first", type=int, metavar="N", help="only the N texts to annotate next, in this order")
+    add("--most_uncertain", type=int, metavar="N", help="only the N texts to annotate next, in this order")
     add("--strict", action="store_true", help="stop at the first unreadable text (default: skip and log it)")
     add("--rejects", metavar="FILE", help="log of skipped texts (default: OUTPUT.rejects.jsonl)")
     add("--restart", action="store_true", help="start anew instead of resuming a stopped command")

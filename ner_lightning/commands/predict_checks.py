@@ -35,7 +35,7 @@ _USED: dict[str, tuple[Callable[[Case], bool], str]] = {
         (lambda case: bool(case.read), "there is no --input and no --text to tag"),
     ),
     **dict.fromkeys(
-        ("source_format", "strict", "rejects", "doubtful_first", "workers", "ray"),
+        ("source_format", "strict", "rejects", "most_uncertain", "workers", "ray"),
         (lambda case: bool(case.read - {"argument"}), "it is for files: --input FILE"),
     ),
     "words_column": (
@@ -166,7 +166,7 @@ def _check_source(options: argparse.Namespace) -> None:
         raise UserError("name the input: --input FILE, or --text 'a text'")
     from ner_lightning.system.ranges import PositiveFloat, PositiveInt, check_options
 
-    check_options(options, temperature=PositiveFloat, doubtful_first=PositiveInt, workers=PositiveInt)
+    check_options(options, temperature=PositiveFloat, most_uncertain=PositiveInt, workers=PositiveInt)
     if (options.workers or 1) > 1 or options.ray is not None:
         _check_processes(options)
     if options.temperature is not None and options.calibrate:
@@ -175,8 +175,8 @@ def _check_source(options: argparse.Namespace) -> None:
 
 def _check_processes(options: argparse.Namespace) -> None:
     name = "--workers" if options.ray is None else "--ray"
-    if options.doubtful_first is not None:
-        raise UserError(f"--doubtful_first compares all texts, in one process; leave out {name}")
+    if options.most_uncertain is not None:
+        raise UserError(f"--most_uncertain compares all texts, in one process; leave out {name}")
     if options.ray is not None:
         from ner_lightning.inference.ray_actors import check_ray
 

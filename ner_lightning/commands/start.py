@@ -16,6 +16,7 @@ from ner_lightning.data.pretrained import trained_on
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.runs.folder import BEST, LAST, Run, check_writable, create, resolve, run_of, short
 from ner_lightning.system.atomic import replacing
+from ner_lightning.system.first_rank import is_first
 from ner_lightning.training import ranks
 from ner_lightning.training.launch import RUN_VARIABLE
 from ner_lightning.training.resuming import MEMBERS_DATA, check_trainable
@@ -185,7 +186,7 @@ def join_run(run: Run | None, root: Path, name: str) -> Run:
     Raises:
         UserError: the folder cannot be written.
     """
-    if ranks.is_first():
+    if is_first():
         run = run or create(root, name)
         check_writable(run)
     else:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import sys
 import threading
 import time
@@ -10,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal, TypeVar
 
+from ner_lightning.system.first_rank import is_first
 from ner_lightning.system.terminal import printable
 
 Item = TypeVar("Item")
@@ -37,13 +37,8 @@ def stage_if_slow(line: str) -> Iterator[None]:
 
 def warn(line: str) -> None:
     """Prints a warning, on the first of several ranks."""
-    if _rank() == "0":
+    if is_first():
         _LOGGER.warning(line)
-
-
-def _rank() -> str:
-    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
-    return next((os.environ[name] for name in names if name in os.environ), "0")
 
 
 class Throttle:
@@ -118,7 +113,7 @@ def shown(where: Literal["stdout", "stderr"]) -> Iterator[None]:
     """
     handler, before = _Lines(where), _LOGGER.level
     _LOGGER.addHandler(handler)
-    _LOGGER.setLevel(logging.INFO if _rank() == "0" else logging.WARNING)
+    _LOGGER.setLevel(logging.INFO if is_first() else logging.WARNING)
     try:
         yield
     finally:

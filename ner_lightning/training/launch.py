@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ner_lightning.errors import UserError
+from ner_lightning.system.first_rank import is_first
 from ner_lightning.system.progress import stage
-from ner_lightning.training.ranks import is_first
 
 RUN_VARIABLE = "NER_LIGHTNING_RUN"  # names the run folder in the environment of ranks that a fit starts
 _INTERACTIVE = ("bash", "interactive")  # names of SLURM jobs in which Lightning starts processes itself

@@ -1,4 +1,4 @@
-"""Several ranks: which one this is, and that none waits for one that ended."""
+"""Several ranks: that none waits for one that ended, and what each prints and returns."""
 
 import os
 import re
@@ -14,19 +14,12 @@ from typing import Any
 
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import write_text
+from ner_lightning.system.first_rank import is_first
 
 # Errors of the communication library by which other ranks learn that a rank has ended.
 _LOST = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset)|[Bb]roken pipe|TCPStore|recvValue|sendBytes")
 WAITED = 2.0  # seconds between looks for what the first rank writes
 GRACE = 10.0  # seconds for a rank to end by itself
-
-
-def is_first(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process is rank 0, from the launcher's variables, before the process group exists."""
-    for keys in (("RANK",), ("LOCAL_RANK", "NODE_RANK"), ("SLURM_PROCID",)):
-        if keys[0] in environment:
-            return all(int(environment.get(key, "0")) == 0 for key in keys)
-    return int(environment.get("NODE_RANK", "0")) == 0
 
 
 def launch_id(environment: Mapping[str, str] = os.environ) -> str:

@@ -99,9 +99,9 @@ def stopping(monkeypatch, after, stop):
 
 MISTAKES = {
     "a text": (["--text", "Vera", "--ray", "local"], "--ray has no effect here: it is for files"),
-    "the most doubtful": (
-        ["--input", "in", "--ray", "local", "--doubtful_first", "2"],
-        "--doubtful_first compares all texts, in one process; leave out --ray",
+    "the most uncertain": (
+        ["--input", "in", "--ray", "local", "--most_uncertain", "2"],
+        "--most_uncertain compares all texts, in one process; leave out --ray",
     ),
     "calibration": (
         ["--input", "in", "--ray", "local", "--calibrate", "x"],

@@ -183,7 +183,7 @@ MISTAKES = {
     "no worker": (["--workers", "0"], "--workers is 0; it must be a whole number of at least 1"),
     "fewer": (["--workers", "-2"], "--workers is -2; it must"),
     "no number": (["--workers", "all"], "--workers"),
-    "the most doubtful": (["--workers", "2", "--doubtful_first", "3"], "compares all texts, in one process"),
+    "the most uncertain": (["--workers", "2", "--most_uncertain", "3"], "compares all texts, in one process"),
 }
 
 

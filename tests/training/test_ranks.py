@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from ner_lightning.errors import UserError
+from ner_lightning.system.first_rank import is_first
 from ner_lightning.training import ranks
 from ner_lightning.training.launch import LaunchError, launch, use_all_ranks
-from ner_lightning.training.ranks import exit_code, is_first, lost_another, prefix
+from ner_lightning.training.ranks import exit_code, lost_another, prefix
 
 JOBS = Path(__file__).parent.parent / "rank_jobs.py"
 

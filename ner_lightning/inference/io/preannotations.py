@@ -58,10 +58,10 @@ def label_studio(record: Record, tagged: Tagged) -> dict[str, Any]:
 
 
 def _certainty(tagged: Tagged) -> float:
-    """How certain a text is, by which an annotator may sort: the smaller, the more doubtful.
+    """How certain a text is, by which an annotator may sort: the smaller, the more uncertain.
 
     Of two best tag sequences the probability of the first, if there is no third; otherwise that of the least
-    probable entity. What overlaps entities is improbable, and would say nothing of how doubtful a text is.
+    probable entity. What overlaps entities is improbable, and would say nothing of how uncertain a text is.
     """
     if tagged.paths is not None and len(tagged.paths) > 1:
         (_, best), (_, second) = tagged.paths[:2]

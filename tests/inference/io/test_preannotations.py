@@ -60,21 +60,21 @@ def test_a_list_needs_a_file(tagger, capsys):
     assert "labelstudio needs a file" in capsys.readouterr().err
 
 
-def test_the_most_doubtful_texts_come_first_and_near_duplicates_once(tagger):
+def test_the_most_uncertain_texts_come_first_and_near_duplicates_once(tagger):
     texts = [*taggers.texts(), *[f"{text} {text}" for text in taggers.texts()]]
     Path("in.txt").write_text("\n".join([*texts, *texts]) + "\n", encoding="utf-8")  # each twice
     margins = {}
     for text, tagged in zip(texts, tagger(texts, n_best=2), strict=True):
         paths = tagged.paths
         margins[text] = paths[0][1] - paths[1][1] if len(paths) > 1 else float("inf")
-    assert main(["predict", "--input", "in.txt", "--output", "out.jsonl", "--doubtful_first", "5"]) == 0
+    assert main(["predict", "--input", "in.txt", "--output", "out.jsonl", "--most_uncertain", "5"]) == 0
     chosen = [json.loads(line)["text"] for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(chosen) == 5
     values = [margins[text] for text in chosen]
     assert values == sorted(values)
     assert len({text.lower() for text in chosen}) == 5, "no text twice"
     assert values[0] == min(margins.values())
-    words = ["--input", "in.txt", "--output", "out.json", "--to", "labelstudio", "--doubtful_first", "5"]
+    words = ["--input", "in.txt", "--output", "out.json", "--to", "labelstudio", "--most_uncertain", "5"]
     assert main(["predict", *words]) == 0
     scores = [row["predictions"][0]["score"] for row in json.loads(Path("out.json").read_text())]
     assert scores == sorted(scores), "an annotator that sorts by them begins with the same text"
@@ -87,14 +87,14 @@ def test_repeated_lines_do_not_push_out_others(tagger, count):
     Path("in.txt").write_text(
         "\n".join(["Nobody left."] * 40 + others + ["Nobody left."] * 40) + "\n", encoding="utf-8"
     )
-    words = ["predict", "--input", "in.txt", "--output", "out.jsonl", "--doubtful_first", str(count)]
+    words = ["predict", "--input", "in.txt", "--output", "out.jsonl", "--most_uncertain", str(count)]
     assert main(words) == 0
     chosen = [json.loads(line)["text"] for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(chosen) == len(set(chosen)) == min(count, 5)
 
 
-def test_texts_that_cannot_be_tagged_are_noted_beside_the_doubtful_ones(tagger):
+def test_texts_that_cannot_be_tagged_are_noted_beside_the_uncertain_ones(tagger):
     Path("in.txt").write_bytes("\n".join(TEXTS).encode() + b"\nJos\xe9\n")
-    assert main(["predict", "--input", "in.txt", "--output", "out.jsonl", "--doubtful_first", "2"]) == 0
+    assert main(["predict", "--input", "in.txt", "--output", "out.jsonl", "--most_uncertain", "2"]) == 0
     noted = Path("out.jsonl.rejects.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["line"] for line in noted] == [4]

@@ -171,9 +171,9 @@ def test_other_standard_input_does_not_resume(predict):
     assert texts_in("out.jsonl") == other.decode().splitlines()
 
 
-def test_the_most_doubtful_texts_know_their_input_again(predict):
+def test_the_most_uncertain_texts_know_their_input_again(predict):
     first, other = texts("a.txt", 6), texts("b.txt", 6, of="Okoro met ")
-    words = ("--input", "-", "--output", "out.jsonl", "--doubtful_first", "2")
+    words = ("--input", "-", "--output", "out.jsonl", "--most_uncertain", "2")
     predict(*words, stdin=first)
     whole = texts_in("out.jsonl")
     predict(*words, stop=1, stdin=first)

@@ -1,4 +1,4 @@
-"""Chooses the texts that teach most when they are annotated: those about whose tags the model is in doubt."""
+"""Uncertainty sampling: chooses the texts to annotate next, about whose tags the model is least certain."""
 
 import itertools
 from collections.abc import Hashable, Iterable, Iterator
@@ -15,12 +15,12 @@ from ner_lightning.system.progress import Throttle, stage
 SPARE = 4  # times as many texts are remembered as are wanted, until near-duplicates fall out
 
 
-class Doubtful(NamedTuple):
+class Uncertain(NamedTuple):
     """A tagged text.
 
     Attributes:
         margin: logarithm of how many times as probable its best tag sequence is as the second best; infinite
-            if there is no second one. The smaller, the more doubtful.
+            if there is no second one. The smaller, the more uncertain.
         record: the text.
         tagged: its tags.
     """
@@ -30,10 +30,10 @@ class Doubtful(NamedTuple):
     tagged: Tagged
 
 
-def most_doubtful(
+def most_uncertain(
     tagger: NERTagger, blocks: Iterable[list[Record]], count: int, *, tokenized: bool, strict: bool
-) -> tuple[list[Doubtful], str, Totals]:
-    """Tags all texts; returns the most doubtful ones, the most doubtful first, rejects, and what was read.
+) -> tuple[list[Uncertain], str, Totals]:
+    """Tags all texts; returns the most uncertain ones, in this order, rejects, and what was read.
 
     A text differs in one place between its best and second best tag sequence, so that the margin does not
     shrink with the text's length (Scheffer et al. 2001). Of near-duplicates only one is returned.
@@ -48,7 +48,7 @@ def most_doubtful(
     Raises:
         DataError: a record cannot be tagged, and `strict`.
     """
-    kept: list[Doubtful] = []
+    kept: list[Uncertain] = []
     records = texts = words = rejected = 0
     rejects = ""
     due = Throttle()
@@ -64,7 +64,7 @@ def most_doubtful(
             words += len(tagged.tags)
             if not tagged.tags:
                 continue
-            kept.append(Doubtful(_margin(tagged), record, tagged))
+            kept.append(Uncertain(_margin(tagged), record, tagged))
             if len(kept) >= 2 * SPARE * count:
                 kept = _ranked(kept, SPARE * count)
         records, texts, rejected = (
@@ -75,7 +75,7 @@ def most_doubtful(
         if due():
             stage(f"{texts:,} texts, {words:,} words tagged")
     chosen = _ranked(kept, count)
-    stage(f"{texts:,} texts read; the {len(chosen):,} most doubtful are written, of near-duplicates one.")
+    stage(f"{texts:,} texts read; the {len(chosen):,} most uncertain are written, of near-duplicates one.")
     entities = sum(len(each.tagged.entities) for each in chosen)
     return chosen, rejects, Totals(records, len(chosen), words, entities, rejected)
 
@@ -85,13 +85,13 @@ def _margin(tagged: Tagged) -> float:
     return paths[0][1] - paths[1][1] if len(paths) > 1 else float("inf")
 
 
-def _ranked(kept: list[Doubtful], count: int) -> list[Doubtful]:
-    """The most doubtful ones, those that came first before others, and of near-duplicates one."""
+def _ranked(kept: list[Uncertain], count: int) -> list[Uncertain]:
+    """The most uncertain ones, those that came first before others, and of near-duplicates one."""
     ranked = sorted(kept, key=lambda each: each.margin)
     return list(itertools.islice(_distinct(ranked), count))
 
 
-def _distinct(ranked: list[Doubtful]) -> Iterator[Doubtful]:
+def _distinct(ranked: list[Uncertain]) -> Iterator[Uncertain]:
     """The first of each group of near-duplicates, and of short texts that are the same but for case."""
     group_of = {
         index: number
