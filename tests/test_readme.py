@@ -119,6 +119,21 @@ def test_the_map_of_the_package_answers(question, keywords, file, code):
     assert code in (ROOT / "ner_lightning" / file).read_text(encoding="utf-8")
 
 
+def test_the_tables_of_the_map_name_what_is_there():
+    begin = re.findall(r"^\| \[(\w+)/\]\(\w+\) \|.*\| ([^|]+) \|$", MAP, re.MULTILINE)
+    folders = {path.name for path in (ROOT / "ner_lightning").iterdir() if (path / "__init__.py").is_file()}
+    assert {folder for folder, _ in begin} == folders
+    named = [f"{folder}/{name}" for folder, cell in begin for name in re.findall(r"`([^`]+)`", cell)]
+    change = MAP.partition("## Where to change what")[2].partition("## ")[0]
+    for cell in re.findall(r"\| ([^|]+) \|$", change, re.MULTILINE):
+        folder = ""
+        for name in re.findall(r"`([^`]+)`", cell):
+            folder = name.rpartition("/")[0] if "/" in name else folder
+            named.append(name if "/" in name else f"{folder}/{name}")
+    assert len(named) > 30
+    assert [name for name in named if not (ROOT / "ner_lightning" / name).exists()] == []
+
+
 def test_what_it_says_of_openvino_is_in_the_recorded_rows():
     metrics = (
         "openvino bf16: one sentence, p50, times torch bf16",
