@@ -124,16 +124,10 @@ def cells(kind: str, recipe: str = "") -> Callable[[Sequence[Row]], str]:
 
 
 def bench(kind: str) -> Callable[[Sequence[Row]], str]:
-    """What one measurement found: medians, spread over rounds, and where."""
+    """What one measurement found: a line for each figure, a column for each machine."""
 
     def table(rows: Sequence[Row]) -> str:
-        body = [
-            [r["metric"], f"{r['value']:.2f}", r["spread"], str(len(r["rounds"])), r["machine"]]
-            for r in rows
-            if r["split"] == kind
-        ]
-        head = ["measured", "median", "least to most", "rounds", "machine"]
-        return markdown_table(head, body) if body else "Not measured yet.\n"
+        return _by_machine([(row["metric"], row) for row in rows if row["split"] == kind])
 
     return table
 
@@ -141,17 +135,44 @@ def bench(kind: str) -> Callable[[Sequence[Row]], str]:
 def speedups(rows: Sequence[Row]) -> str:
     """The ratios alone, of all measurements."""
     kinds = ("training speed", "prediction speed", "cache speed", "crf speed")
-    body = [
-        [r["split"].removesuffix(" speed"), r["metric"], f"{r['value']:.2f}", r["spread"], r["machine"]]
-        for kind in kinds
-        for r in rows
-        if r["split"] == kind and ("times" in r["metric"] or "share" in r["metric"])
-    ]
-    return (
-        markdown_table(["", "measured", "median", "least to most", "machine"], body)
-        if body
-        else "Not measured yet.\n"
+    return _by_machine(
+        [
+            (f"{kind.removesuffix(' speed')}: {row['metric']}", row)
+            for kind in kinds
+            for row in rows
+            if row["split"] == kind and ("times" in row["metric"] or "share" in row["metric"])
+        ]
     )
+
+
+def _by_machine(named: Sequence[tuple[str, Row]]) -> str:
+    """A table of medians, and of the least and most of several rounds, with a column for each machine."""
+    rounds: dict[str, set[int]] = {}
+    lines: dict[str, dict[str, list[str]]] = {}
+    for name, row in named:
+        rounds.setdefault(row["machine"], set()).add(len(row["rounds"]))
+        lines.setdefault(name, {}).setdefault(row["machine"], []).append(_figure(row))
+    if not lines:
+        return "Not measured yet.\n"
+    heads = [machine + _rounds(counts) for machine, counts in rounds.items()]
+    body = [
+        [name, *("; ".join(line.get(machine, ["-"])) for machine in rounds)] for name, line in lines.items()
+    ]
+    spread = any("(" in cell for line in body for cell in line[1:])
+    return markdown_table(["median (least to most)" if spread else "measured", *heads], body)
+
+
+def _rounds(counts: set[int]) -> str:
+    """How many rounds the figures of a column are the medians of, if several and all the same."""
+    return f", {max(counts)} rounds" if len(counts) == 1 and max(counts) > 1 else ""
+
+
+def _figure(row: Row) -> str:
+    """A median with the least and the most; alone if there was one round, whole if it is a count."""
+    values = row["rounds"]
+    counted = all(float(value).is_integer() for value in values) and max(map(abs, values), default=0) >= 10
+    median = f"{row['value']:,.0f}" if counted or abs(row["value"]) >= 1000 else f"{row['value']:.2f}"
+    return median if len(values) == 1 else f"{median} ({row['spread']})"
 
 
 def memory_by_backbone(rows: Sequence[Row]) -> str:

@@ -833,3 +833,27 @@ def test_the_memory_estimate_runs_small(tmp_path, capsys):
     assert table.startswith("| GiB | full, bf16-mixed | LoRA, ")
     assert table.count("SmolLM2-135M") == 1
     assert results.memory_by_backbone([]) == "Not computed yet.\n"
+
+
+def test_a_table_of_measurements_has_a_column_for_each_machine():
+    def row(metric, value, rounds, machine="one, 2 cores"):
+        spread = f"{min(rounds):.2f} to {max(rounds):.2f}"
+        return {"split": "s", "metric": metric, "value": value, "rounds": rounds, "spread": spread} | {
+            "machine": machine
+        }
+
+    rows = [
+        row("seconds", 2.0, [1.5, 2.0, 2.5]),
+        row("requests", 1204.0, [1204.0]),
+        row("seconds", 1.0, [1.0], "other, 2 cores"),
+        {**row("seconds", 9.0, [9.0]), "split": "of another program"},
+    ]
+    assert results.bench("s")(rows) == (
+        "| median (least to most) | one, 2 cores | other, 2 cores |\n"
+        "| --- | --- | --- |\n"
+        "| seconds | 2.00 (1.50 to 2.50) | 1.00 |\n"
+        "| requests | 1,204 | - |\n"
+    )
+    assert "| measured | one, 2 cores |\n" in results.bench("s")(rows[1:2])
+    assert "| median (least to most) | one, 2 cores, 3 rounds |\n" in results.bench("s")(rows[:1])
+    assert results.bench("none")(rows) == "Not measured yet.\n"
