@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.rows import Row
-from ner_lightning.data.fingerprints import shortened
 from ner_lightning.data.schemes import Span
 from ner_lightning.errors import UserError
+from ner_lightning.runs.fingerprints import shortened
 
 
 def shared_split(runs: Sequence[Experiment], requested: str | None = None) -> str:

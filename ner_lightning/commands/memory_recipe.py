@@ -28,7 +28,7 @@ REMARKS: dict[str, Callable[[Any], bool]] = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class MemoryRequest:
     """What of a recipe decides on its memory.
 
     Attributes:
@@ -54,7 +54,7 @@ class Asked:
     remarks: tuple[str, ...] = ()
 
 
-def asked_of(config: Any, device: str | None) -> Asked:
+def memory_request(config: Any, device: str | None) -> MemoryRequest:
     """Reads a parsed recipe.
 
     Args:
@@ -77,7 +77,7 @@ def asked_of(config: Any, device: str | None) -> Asked:
     rows = batches.size if batches.tokens is None else max(1, batches.tokens // length)
     evaluated = batches.eval_size if batches.tokens is None else rows
     named = device or ("cpu" if config.trainer.accelerator == "cpu" else "cuda")
-    return Asked(
+    return MemoryRequest(
         settings,
         pretrained,
         LabelSet(tuple(data.types or TYPES)),

@@ -11,7 +11,7 @@ from ner_lightning.commands.options import Parser
 
 if TYPE_CHECKING:
     from ner_lightning.analysis.render.blocks import Block
-    from ner_lightning.commands.memory_recipe import Asked
+    from ner_lightning.commands.memory_recipe import MemoryRequest
     from ner_lightning.model.allocation import BatchShape
     from ner_lightning.model.memory_need import MemoryNeed
 
@@ -23,7 +23,7 @@ NAMES = {
     "optimizer": "AdamW's states",
     "average": "average of weights",
     "activations": "activations",
-    "passing": "passing tensors",
+    "passing": "temporary tensors",
 }
 NOT_IN_IT = (
     "Computed, not measured. Not in it: the CUDA context (about 0.5 GiB), fragmentation, the workspaces of "
@@ -32,7 +32,7 @@ NOT_IN_IT = (
 
 
 @dataclass(frozen=True)
-class Computed:
+class MemoryReport:
     """Bytes: of the training by part, of the training by rows and lengths, of the prediction."""
 
     need: "MemoryNeed"
@@ -51,7 +51,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     from ner_lightning.analysis.render.terminal_text import terminal
     from ner_lightning.commands import recipe
-    from ner_lightning.commands.memory_recipe import asked_of
+    from ner_lightning.commands.memory_recipe import memory_request
     from ner_lightning.commands.parser_errors import user_errors
 
     keys = recipe.parser()
@@ -59,13 +59,13 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     with recipe.recipe_words(rest, None, "configs/quickstart.yaml") as words, recipe.quiet():
         with user_errors(keys):
             config = keys.parse_args(words)
-        asked = asked_of(config, options.device)
+        asked = memory_request(config, options.device)
         computed = compute(asked)
         shown = dumped(asked, computed) if options.json else terminal(blocks(asked, computed))
     sys.stdout.write(shown)
 
 
-def compute(asked: "Asked") -> Computed:
+def compute(asked: "MemoryRequest") -> MemoryReport:
     """Computes what is printed.
 
     Raises:
@@ -84,10 +84,10 @@ def compute(asked: "Asked") -> Computed:
         architecture = replace(settings.architecture, unfreeze_top=0)
         settings = replace(settings, freeze_backbone=True, peft="none", architecture=architecture)
     tagger = MemoryOutline(settings, asked.pretrained, asked.labels, **given)
-    return Computed(need, ROWS, lengths, table, sum(tagger.weights), tagger.prediction(asked.prediction))
+    return MemoryReport(need, ROWS, lengths, table, sum(tagger.weights), tagger.prediction(asked.prediction))
 
 
-def blocks(asked: "Asked", computed: Computed) -> list["Block"]:
+def blocks(asked: "MemoryRequest", computed: MemoryReport) -> list["Block"]:
     """The tables that the terminal shows."""
     from ner_lightning.analysis.render.blocks import Table, Text
 
@@ -116,7 +116,7 @@ def blocks(asked: "Asked", computed: Computed) -> list["Block"]:
     ]
 
 
-def described(asked: "Asked") -> str:
+def described(asked: "MemoryRequest") -> str:
     """Backbone, what is trained of it, and its precision."""
     settings, top = asked.settings, asked.settings.architecture.unfreeze_top
     trained = [f"the {top} layers on top"] * (top > 0) + ["LoRA adapters"] * (settings.peft == "lora")
@@ -147,7 +147,7 @@ def gib(count: int) -> str:
     return "0" if value == 0 else "< 0.001" if value < 0.001 else f"{value:#.2g}"
 
 
-def dumped(asked: "Asked", computed: Computed) -> str:
+def dumped(asked: "MemoryRequest", computed: MemoryReport) -> str:
     """The same as JSON, in bytes."""
     found = {
         "backbone": asked.settings.backbone,

@@ -25,9 +25,9 @@ from ner_lightning.training.callbacks.epoch_table import EpochTable
 from ner_lightning.training.callbacks.fill_cache import FillFeatureCache
 from ner_lightning.training.callbacks.graceful_stop import GracefulStop
 from ner_lightning.training.callbacks.nonfinite import NonFiniteGuard
-from ner_lightning.training.callbacks.passing_bar import PassingBar
 from ner_lightning.training.callbacks.run_files import RunFiles
 from ner_lightning.training.callbacks.throughput import Throughput
+from ner_lightning.training.callbacks.transient_bar import TransientProgressBar
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.launch import use_all_ranks
 from ner_lightning.training.loggers.logged_text import may_log_text
@@ -144,7 +144,7 @@ class NERCLI(LightningCLI):
         table = TableLogger(folder, fits=self.subcommand == "fit")
         callbacks = [*_as_list(trainer.callbacks), *self._callbacks(table, config, text, bar=bar, live=live)]
         if bar and not live:
-            callbacks.append(PassingBar())
+            callbacks.append(TransientProgressBar())
         else:
             kwargs["enable_progress_bar"] = False
         made = super().instantiate_trainer(

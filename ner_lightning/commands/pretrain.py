@@ -168,13 +168,13 @@ def _trainer(
     from ner_lightning.commands.unused_options import PRETRAINER
     from ner_lightning.training.callbacks.checkpoints import CheckpointFiles, LastCheckpoint
     from ner_lightning.training.callbacks.graceful_stop import GracefulStop
-    from ner_lightning.training.callbacks.passing_bar import PassingBar
+    from ner_lightning.training.callbacks.transient_bar import TransientProgressBar
 
     stop = GracefulStop(folder, table, config.checkpoint_every_n_steps, command="pretrain")
     saving = [stop, LastCheckpoint(folder)]
     names = [name.removeprefix("trainer.") for name in PRETRAINER]
     return Trainer(
-        callbacks=[*callbacks, *saving, *([PassingBar()] if bar else [])],
+        callbacks=[*callbacks, *saving, *([TransientProgressBar()] if bar else [])],
         logger=table,
         plugins=[CheckpointFiles(folder, "pretrain")],
         default_root_dir=str(folder.path),

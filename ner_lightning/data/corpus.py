@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 
 from ner_lightning.data.corpus_settings import Encoding, Limits, Supervision, Unannotated
-from ner_lightning.data.fingerprints import limited, with_note
 from ner_lightning.data.partial_annotation import check_known, only_entities_known
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.schemes import UNTAGGED_ID, LabelSet, spans
@@ -20,6 +19,7 @@ from ner_lightning.data.teacher import TeacherStore, about_teacher, read_teacher
 from ner_lightning.data.tokenization.encoding import Encoded, Encoder, load_tokenizer
 from ner_lightning.data.tokenization.tokenizer_source import TokenizerSource
 from ner_lightning.errors import UserError
+from ner_lightning.runs.fingerprints import limited, with_note
 from ner_lightning.system import progress
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.data.corpus_settings import Files
-from ner_lightning.data.fingerprints import of_hub_split, of_part, part_origin, with_note
 from ner_lightning.data.readers import brat
 from ner_lightning.data.readers.arrow import is_saved_dataset, saved_splits
 from ner_lightning.data.readers.formats import SUFFIXES
@@ -20,6 +19,7 @@ from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, split_tag
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
 from ner_lightning.data.splitting import divide
 from ner_lightning.errors import UserError
+from ner_lightning.runs.fingerprints import of_hub_split, of_part, part_origin, with_note
 from ner_lightning.system.digests import digest_of
 from ner_lightning.system.progress import stage
 

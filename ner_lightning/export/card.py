@@ -7,11 +7,11 @@ import yaml
 
 from ner_lightning.analysis.example_text import PERSONS
 from ner_lightning.analysis.render.blocks import Block, Heading, Items, Table, Text, markdown
-from ner_lightning.data.fingerprints import shortened
 from ner_lightning.data.sources import SAMPLE
 from ner_lightning.export.card_metadata import metadata, public_name
 from ner_lightning.export.card_training import training
 from ner_lightning.export.card_usage import use
+from ner_lightning.runs.fingerprints import shortened
 
 UNKNOWN = "is not known to ner-lightning: look it up and write it here before you pass the model on"
 LICENCES = {  # by the beginning of a backbone's address

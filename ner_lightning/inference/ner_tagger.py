@@ -13,7 +13,7 @@ from ner_lightning.inference import hub, loading, scoring
 from ner_lightning.inference.arguments import checked_documents, checked_texts
 from ner_lightning.inference.engines.choice import EngineName, place
 from ner_lightning.inference.result import Tagged, join
-from ner_lightning.inference.scoring import Wanted
+from ner_lightning.inference.scoring import DecodeOptions
 from ner_lightning.inference.selection import CallOptions, MinScore, Overlaps, selection
 from ner_lightning.inference.tagger_files import ExportFormat, TaggerFiles
 from ner_lightning.model.devices import chosen_device
@@ -244,6 +244,6 @@ class NERTagger:
                 own = list(islice(results, len(document.sentences)))
                 yield join(document, own, n_best=wanted.n_best, num_tags=num_tags, keep=wanted.keeps)
 
-    def wanted(self, options: CallOptions) -> Wanted:
+    def wanted(self, options: CallOptions) -> DecodeOptions:
         """What a call with these options wants."""
-        return scoring.wanted_of(options, self.labels.types, self.selection)
+        return scoring.decode_options(options, self.labels.types, self.selection)

@@ -67,8 +67,8 @@ def score(
         yield ScoredBatch(batch.index.tolist(), emissions, batch.mask)
 
 
-class Wanted(NamedTuple):
-    """What is wanted of each sentence.
+class DecodeOptions(NamedTuple):
+    """What a call asks for of each sentence.
 
     Attributes:
         marginals: also the probability of each tag at each word.
@@ -86,8 +86,8 @@ class Wanted(NamedTuple):
         return self.selection is not None and self.selection.keeps
 
 
-def wanted_of(options: CallOptions, types: Sequence[str], default: Selection | None) -> Wanted:
-    """What the options of a call want.
+def decode_options(options: CallOptions, types: Sequence[str], default: Selection | None) -> DecodeOptions:
+    """Checks the options of a call.
 
     Args:
         options: of the call.
@@ -106,7 +106,7 @@ def wanted_of(options: CallOptions, types: Sequence[str], default: Selection | N
     if n_best < 0:
         raise ValueError(f"expected n_best to be at least 0, got {n_best}")
     chosen = selection(options.get("min_score"), options.get("overlaps"), types, default)
-    return Wanted(options.get("marginals", False), n_best, chosen)
+    return DecodeOptions(options.get("marginals", False), n_best, chosen)
 
 
 def sentence_results(
@@ -114,7 +114,7 @@ def sentence_results(
     encoder: Encoder,
     sentences: Sequence[Sequence[str]],
     documents: Sequence[int],
-    wanted: Wanted,
+    wanted: DecodeOptions,
 ) -> Iterator[SentenceResult]:
     """The result of each sentence, in order; arguments as of `score`."""
     for window in windows(documents):
@@ -126,7 +126,7 @@ def sentence_results(
 
 
 @torch.inference_mode()
-def decode(tagger: Tagger, batch: ScoredBatch, wanted: Wanted) -> dict[int, SentenceResult]:
+def decode(tagger: Tagger, batch: ScoredBatch, wanted: DecodeOptions) -> dict[int, SentenceResult]:
     """Decodes a batch.
 
     Args:

@@ -14,7 +14,7 @@ from ner_lightning.inference.scoring import encodable, score, windows
 from ner_lightning.model.distillation import teach
 
 
-class TaughtSentence(NamedTuple):
+class TeacherSentence(NamedTuple):
     """A teacher's distribution over the tag sequences of a sentence, on the CPU.
 
     Attributes:
@@ -48,7 +48,7 @@ def check_types(tagger: NERTagger, labels: LabelSet) -> Tensor:
 @torch.inference_mode()
 def taught(
     tagger: NERTagger, sentences: Sequence[Sentence], labels: LabelSet, temperature: float
-) -> Iterator[TaughtSentence]:
+) -> Iterator[TeacherSentence]:
     """What a tagger says of sentences, a few thousand at a time, in any order within these.
 
     Args:
@@ -71,4 +71,4 @@ def taught(
             transitions, entropy = sums.transitions.float().cpu(), sums.entropy.tolist()
             for row, index in enumerate(indices):
                 own = marginals[row, : lengths[row]]
-                yield TaughtSentence(window.start + index, own, transitions[row], entropy[row])
+                yield TeacherSentence(window.start + index, own, transitions[row], entropy[row])

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ner_lightning.data.fingerprints import digest_in, file_in
+from ner_lightning.runs.fingerprints import digest_in, file_in
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.shipped import shipped, shipped_config
 from ner_lightning.system.digests import digest_of

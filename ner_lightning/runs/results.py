@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data.fingerprints import shortened
 from ner_lightning.errors import UserError
+from ner_lightning.runs.fingerprints import shortened
 from ner_lightning.system.atomic import replacing
 
 KEY = ("config", "overrides", "data", "split", "metric", "seed")

@@ -29,14 +29,14 @@ from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.optim import Optimizer, parameter_groups
 from ner_lightning.training.plain_config import plain_config
 from ner_lightning.training.prediction import Prediction
-from ner_lightning.training.steps import Steps, settled_precision
+from ner_lightning.training.steps import TrainingModule, settled_precision
 
 register()
 PREFIX = "tagger."
 EVALUATIONS = ("validate", "test", "predict")  # what a trainer does outside of a fit
 
 
-class NERModule(Steps):
+class NERModule(TrainingModule):
     """A backbone with adapters, a word-level head, a CRF and a compound loss.
 
     Args:
@@ -145,7 +145,7 @@ class NERModule(Steps):
         self.tagger, self.weights_id = build_tagger(self.settings, self.labels, target, **given)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """One batch's loss; see `Steps.step_output`."""
+        """One batch's loss; see `TrainingModule.step_output`."""
         assert batch.tags is not None, "training data has tags"
         decoder, teacher = self.built.decoder, batch.teacher
         how: Any = {"partial": batch.partial, "weights": batch.weights}

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ner_lightning.data.corpus_settings import Encoding, Files, Supervision
-from ner_lightning.data.fingerprints import shared, shortened
 from ner_lightning.data.sources import Split
 from ner_lightning.errors import UserError
 from ner_lightning.model.checkpoint import check_types
 from ner_lightning.model.tagger_settings import TaggerSettings
+from ner_lightning.runs.fingerprints import shared, shortened
 from ner_lightning.system.plain_settings import fixed_keys
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.optim import Optimizer

@@ -1,4 +1,4 @@
-"""Steps: what our LightningModules share: AdamW, clipping, averaging, and exact resuming."""
+"""TrainingModule: what our LightningModules share: AdamW, clipping, averaging, and exact resuming."""
 
 import math
 from abc import abstractmethod
@@ -34,7 +34,7 @@ def settled_precision(trainer: pl.Trainer) -> bool:
     return runs
 
 
-class Steps(pl.LightningModule):
+class TrainingModule(pl.LightningModule):
     """A module whose steps are AdamW's and whose checkpoints continue to the same weights, bit by bit."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from ner_lightning.commands.main import main
-from ner_lightning.training.steps import Steps
+from ner_lightning.training.steps import TrainingModule
 
 
 @pytest.mark.parametrize("counts", [[3, 9, 1], [4, 0, 2], [0, 0, 5], [7]])
@@ -15,8 +15,8 @@ def test_gradients_are_those_of_the_mean_over_all_words(monkeypatch, counts):
     """Also of masked words, of which a batch can have none."""
     strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
     trainer = SimpleNamespace(accumulate_grad_batches=4, strategy=strategy, world_size=1)
-    monkeypatch.setattr(Steps, "trainer", trainer)
-    module = Steps()
+    monkeypatch.setattr(TrainingModule, "trainer", trainer)
+    module = TrainingModule()
     monkeypatch.setattr(module, "log", lambda *_, **__: None)
     weight = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
     optimizer = torch.optim.SGD([weight], lr=1.0)

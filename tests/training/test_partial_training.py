@@ -16,7 +16,7 @@ from ner_lightning.model.loss import Loss
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.optim import Optimizer
-from ner_lightning.training.steps import Steps
+from ner_lightning.training.steps import TrainingModule
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*in eval mode.*:UserWarning", "ignore:.*does not have many workers.*:UserWarning"
@@ -57,7 +57,7 @@ def test_the_loss_is_divided_by_the_words_of_all_ranks_that_are_known(llama, mon
         (["Nobody", "left", "."], list("??O")),
     ]
     module = module_of(llama, loss=Loss(missed=missed))
-    monkeypatch.setattr(Steps, "trainer", TwoRanks(9.0, 5.0))
+    monkeypatch.setattr(TrainingModule, "trainer", TwoRanks(9.0, 5.0))
     monkeypatch.setattr(module, "log", lambda *_, **__: None)
     batch = batch_of(llama, pairs)
     with torch.no_grad():
@@ -72,7 +72,7 @@ def test_the_loss_is_divided_by_the_words_of_all_ranks_that_are_known(llama, mon
 def test_a_batch_of_unknown_words_alone_moves_nothing_and_uses_every_parameter(llama, monkeypatch, use_crf):
     module = module_of(llama, use_crf=use_crf)
     logged = {}
-    monkeypatch.setattr(Steps, "trainer", TwoRanks(0.0, 0.0))
+    monkeypatch.setattr(TrainingModule, "trainer", TwoRanks(0.0, 0.0))
     monkeypatch.setattr(module, "log", lambda name, value, **_: logged.update({name: float(value)}))
     batch = batch_of(llama, [(["Vera", "left"], ["B-PER", "?"])])
     batch.tags[:] = -1

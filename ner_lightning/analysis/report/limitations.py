@@ -6,7 +6,7 @@ from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.numbers import counted
 from ner_lightning.analysis.render.blocks import Block, Heading, Items
 from ner_lightning.analysis.slices import TYPE
-from ner_lightning.data.fingerprints import shared
+from ner_lightning.runs.fingerprints import shared
 
 
 def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.render.blocks import Block, Table, Text
-from ner_lightning.data.fingerprints import shortened
+from ner_lightning.runs.fingerprints import shortened
 
 UNKNOWN = "not recorded"
 PARTS = {"ce": "CE", "crf": "NLL of the CRF", "ls": "LS", "kl": "KL divergence from the teacher"}

@@ -1,4 +1,4 @@
-"""SteadyWandbLogger: a W&B logger for which training neither waits nor stops."""
+"""NonBlockingWandbLogger: a W&B logger for which training neither waits nor stops."""
 
 import netrc
 import os
@@ -22,7 +22,7 @@ from ner_lightning.system.console import say
 PATIENCE = 180.0  # seconds for W&B to finish its uploads at the end
 
 
-class SteadyWandbLogger(WandbLogger):
+class NonBlockingWandbLogger(WandbLogger):
     """A WandbLogger that logs in a thread of its own.
 
     If W&B cannot be reached at the start, it logs offline; if it fails later, its values are dropped;
@@ -127,9 +127,9 @@ def prepare_wandb(
         text: whether text of the data may be logged; otherwise W&B does not copy the terminal's output, whose
             lines may quote it.
     """
-    if logger.class_path.rpartition(".")[2] not in (WandbLogger.__name__, SteadyWandbLogger.__name__):
+    if logger.class_path.rpartition(".")[2] not in (WandbLogger.__name__, NonBlockingWandbLogger.__name__):
         return
-    logger.class_path = f"{SteadyWandbLogger.__module__}.{SteadyWandbLogger.__name__}"
+    logger.class_path = f"{NonBlockingWandbLogger.__module__}.{NonBlockingWandbLogger.__name__}"
     for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
         os.environ[variable] = str((run.path / "wandb").resolve())  # otherwise in the home folder
     arguments = logger.init_args

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data.fingerprints import digest_in, file_in
+from ner_lightning.runs.fingerprints import digest_in, file_in
 
 
 def log_data(run: Any, name: str, splits: Mapping[str, Mapping[str, Any]]) -> None:

@@ -18,7 +18,7 @@ from ner_lightning.metrics.from_counts import Scores
 from ner_lightning.runs.folder import BEST, STAGES, Run
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint
 from ner_lightning.training.loggers import wandb_tables
-from ner_lightning.training.loggers.wandb import SteadyWandbLogger
+from ner_lightning.training.loggers.wandb import NonBlockingWandbLogger
 from ner_lightning.training.loggers.wandb_artifacts import log_data, log_model
 from ner_lightning.training.module import NERModule
 
@@ -126,8 +126,8 @@ class Dashboard(Callback):
         }
 
 
-def _wandb(trainer: pl.Trainer) -> list[SteadyWandbLogger]:
-    return [logger for logger in trainer.loggers if isinstance(logger, SteadyWandbLogger)]
+def _wandb(trainer: pl.Trainer) -> list[NonBlockingWandbLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, NonBlockingWandbLogger)]
 
 
 def _scores(module: Any) -> list[str]:

@@ -7,8 +7,8 @@ from ner_lightning.analysis.failure import calibration, confusion
 from ner_lightning.analysis.mistakes import Mistakes, worst
 from ner_lightning.analysis.render.marked_sentences import sentence
 from ner_lightning.analysis.rows import Predictions, Row
-from ner_lightning.data.fingerprints import digest_in
 from ner_lightning.data.schemes import Span
+from ner_lightning.runs.fingerprints import digest_in
 
 ERRORS = 50  # sentences in the table of errors
 SENTENCES = 5_000  # rows in the table of predictions at most

@@ -15,12 +15,12 @@ from ner_lightning.model.checkpoint import check_backbone
 from ner_lightning.model.masked_lm import MaskedWords
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.training.optim import Optimizer, decayed
-from ner_lightning.training.steps import Steps, settled_precision
+from ner_lightning.training.steps import TrainingModule, settled_precision
 
 VALIDATION_SEED = 0  # of the words that are masked in validation, the same in every run
 
 
-class Pretraining(Steps):
+class Pretraining(TrainingModule):
     """A backbone with its language-model head that learns to predict masked words.
 
     Args:
@@ -64,7 +64,7 @@ class Pretraining(Steps):
         self.masked = MaskedWords.load(self.pretrained, self.settings, target, mask_ratio=self.mask_ratio)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """The cross-entropy of a batch's masked sub-tokens; see `Steps.step_output`."""
+        """The cross-entropy of a batch's masked sub-tokens; see `TrainingModule.step_output`."""
         total, count = self.built(batch)
         return self.step_output(total, count)
 

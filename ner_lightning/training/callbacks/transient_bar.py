@@ -1,10 +1,10 @@
-"""PassingBar: Lightning's progress bar, of which nothing stays in the terminal when it is done."""
+"""TransientProgressBar: Lightning's progress bar, of which nothing stays in the terminal when it is done."""
 
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 
-class PassingBar(TQDMProgressBar):
+class TransientProgressBar(TQDMProgressBar):
     """A progress bar that goes when it is done: the table of epochs, or the result, says what stays."""
 
     def init_train_tqdm(self) -> Tqdm:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ner_lightning.data.fingerprints import (
+from ner_lightning.runs.fingerprints import (
     digest_in,
     file_in,
     limited,
