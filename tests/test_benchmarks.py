@@ -390,8 +390,8 @@ def test_a_measurement_is_recorded_with_its_rounds(tmp_path, capsys):
     (found,) = read_rows(file)
     assert (found["value"], found["spread"], found["rounds"]) == (2.0, "1.00 to 3.00", [3.0, 1.0, 2.0])
     assert found["command"] == "python benchmarks/train_speed.py --rounds 3"
-    assert "| x, times as fast | 2.00 | 1.00 to 3.00 | 3 |" in results.TABLES["training"]([found])
-    assert "| training | x, times as fast | 2.00 |" in results.TABLES["speedups"]([found])
+    assert "| x, times as fast | 2.00 (1.00 to 3.00) |" in results.TABLES["training"]([found])
+    assert "| training: x, times as fast | 2.00 (1.00 to 3.00) |" in results.TABLES["speedups"]([found])
 
 
 TURNS = """

@@ -24,9 +24,15 @@ from ner_lightning.runs.folder import (
     run_of,
     short,
 )
+from ner_lightning.system.user_paths import expanded
 
 # What `run.json` says of prompting beside the recipe: the seed, and what came of it.
 _OUTCOME = frozenset({"prompt_seed", "seconds", "answers", "failed", "unread_lines", "absent", "cut"})
+
+# What differs between seeds of one recipe, or says where a run is and how it is watched.
+_NOT_OF_A_RECIPE = frozenset(
+    ["seed_everything", "runs", "name", "verbose", "checkpoint_every_n_steps", "log_text", "weights_only"]
+)
 
 
 @dataclass(frozen=True)
@@ -118,16 +124,17 @@ class Experiment:
 
     def recipe(self) -> dict[str, Any]:
         """The configuration without what differs between seeds of a recipe."""
-        config = {
-            k: v for k, v in self.config.items() if k not in {"seed_everything", "runs", "name", "verbose"}
-        }
-        trainer = {k: v for k, v in self.trainer.items() if k not in {"logger", "callbacks"}}
+        config = {k: v for k, v in self.config.items() if k not in _NOT_OF_A_RECIPE}
+        # Without callbacks of the user's own, whether they are an empty list or none at all.
+        trainer = {k: v for k, v in self.trainer.items() if k != "logger" and (v or k != "callbacks")}
         config |= {"trainer": trainer, "data": {k: v for k, v in self.data.items() if k != "seed"}}
         if members := self.model.get("members"):  # whose settings would be hundreds of characters
             digest = hashlib.sha256(json.dumps(members, sort_keys=True, default=str).encode()).hexdigest()
             config["model"] = {**self.model, "members": f"{len(members)} more, settings {digest[:8]}"}
         if soup := self.about.get("soup"):  # otherwise it would pass for a training of its first member's
             config["soup"] = {k: v for k, v in soup.items() if k != "lost"}
+        if resumed := self.about.get("earlier_settings"):  # its first epochs had others
+            config["before it was resumed"] = resumed
         if scored := self.about.get("scored"):  # a checkpoint other than the best of its training
             config["scored"] = scored
         if self.prompted:  # otherwise it would pass for the trained run of its configuration
@@ -159,7 +166,7 @@ def find_experiment(address: str | None, root: Path) -> Experiment:
     Raises:
         UserError: there is no such run or file, or no predictions in it.
     """
-    path = Path(address).expanduser() if address else root / LAST
+    path = expanded(address) if address else root / LAST
     if path.is_file() and path.suffix == ".ckpt":
         run = run_of(path)
         if run is None:

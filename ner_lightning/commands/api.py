@@ -110,9 +110,21 @@ def train(
         UserError: an option, a file or a setting is not as it must be; the message says what to do.
         KeyboardInterrupt: Ctrl-C; the run was saved first.
     """
-    files = [config] if isinstance(config, str | Path) else config
+    files = _recipes(config)
     run = _run("fit", [f"--config={file}" for file in files], overrides, trust_remote_code)
     return RunResult(run.path.resolve(), run.read("metrics.json"), trust_remote_code)
+
+
+def _recipes(config: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    """The files of a recipe.
+
+    Raises:
+        UserError: there is none.
+    """
+    files = [config] if isinstance(config, str | Path) else list(config or ())
+    if not files:
+        raise UserError("name a recipe, such as configs/quickstart.yaml")
+    return files
 
 
 def distill(
@@ -141,7 +153,7 @@ def distill(
         UserError: an option, a file or a setting is not as it must be, or the teacher has other entity types.
         KeyboardInterrupt: Ctrl-C; the run was saved first.
     """
-    files = [config] if isinstance(config, str | Path) else config
+    files = _recipes(config)
     words = [str(teacher.path if isinstance(teacher, RunResult) else teacher)]
     texts = [text] if isinstance(text, str | Path) else text
     words += [*(f"--config={file}" for file in files), *(f"--text={file}" for file in texts)]

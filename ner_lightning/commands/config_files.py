@@ -11,8 +11,16 @@ import yaml
 from ner_lightning.commands.options import peek, take
 from ner_lightning.errors import UserError
 from ner_lightning.runs.shipped import names, shipped, shipped_config
+from ner_lightning.system.yaml_keys import standing_twice
 
 CONFIG = ("--config", "-c")
+
+
+# Settings that are groups of others: a string in their place would be read as a file.
+GROUPS = {
+    "model": ("architecture", "lora", "loss", "optimizer", "runtime", "cache"),
+    "data": ("files", "encoding", "batches", "limits", "supervision"),
+}
 
 
 class Key(NamedTuple):
@@ -71,15 +79,19 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """Reads a config file.
 
     Raises:
-        UserError: it is not UTF-8, not YAML, or holds something other than options.
+        UserError: it is not UTF-8, not YAML, holds something other than options, or an option twice.
     """
     try:
-        content: Any = yaml.safe_load(_text(path))
+        text = _text(path)
+        content: Any = yaml.safe_load(text)
+        twice = standing_twice(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         position = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or "it holds a character that YAML does not allow"
         raise UserError(f"--config {path}{position}: not YAML: {problem}") from None
+    if twice is not None:
+        raise UserError(f"--config {path}:{twice.line}: {twice}")
     if not isinstance(content, dict):
         found = "is empty" if content is None else f"holds {shorten(str(content), 40, placeholder=' ...')!r}"
         raise UserError(
@@ -88,6 +100,12 @@ def read_config(path: str | Path) -> dict[str, Any]:
     for name in ("trainer", "model", "data"):
         if not isinstance(content.get(name, {}), dict):
             raise UserError(f"--config {path}: {name} must hold options, each on a line of its own below it")
+        for group in GROUPS.get(name, ()):
+            if not isinstance(content.get(name, {}).get(group, {}), dict):
+                raise UserError(
+                    f"--config {path}: {name}.{group} must hold options, each on a line of its own below it; "
+                    "without any, leave it out"
+                )
     return content
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from ner_lightning.commands.config_files import GROUPS
 from ner_lightning.commands.options import peek
 from ner_lightning.errors import UserError
 
@@ -22,11 +23,8 @@ SHIPPED = re.compile(
 )
 # Where a string may name a class, or a file with one. Elsewhere it is plain text.
 CLASSES = {"model": ("architecture.prepare", "loss.parts"), "data": ("source",)}
-# Settings that are groups of others: a string in their place would be read as a file.
-GROUPS = {
-    "model": ("architecture", "lora", "loss", "optimizer", "runtime", "cache", "members"),
-    "data": ("files", "encoding", "batches", "limits", "supervision"),
-}
+# Where a string would be read as a file.
+_NESTED = GROUPS | {"model": (*GROUPS["model"], "members")}
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")  # what can be imported
 
 
@@ -93,7 +91,7 @@ def stored_options(config: Any, where: Path, *, consent: bool) -> Iterator[list[
 def _foreign(config: Mapping[str, Any]) -> Iterator[str]:
     """Names in a configuration that would be imported and are not shipped."""
     yield from _named(config.get("trainer", {}))
-    for section, keys in GROUPS.items():
+    for section, keys in _NESTED.items():
         values = config.get(section, {})
         yield from (values[key] for key in keys if isinstance(values.get(key), str))
         for key in CLASSES[section]:

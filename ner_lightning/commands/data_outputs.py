@@ -110,7 +110,7 @@ def clear_splits(folder: Path, outputs: Sequence[Path], source: Path, *, overwri
     Raises:
         UserError: the folder has one that may not be removed.
     """
-    from ner_lightning.data.sources import split_paths
+    from ner_lightning.data.split_files import split_paths
 
     others = [path for paths in split_paths(folder).values() for path in paths if path not in outputs]
     for path in others:

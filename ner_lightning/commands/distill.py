@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.config_files import config_files, find_configs, read_config
 from ner_lightning.commands.known_names import parse_beside_recipe
 from ner_lightning.commands.options import Parser, peek, take
 from ner_lightning.errors import UserError
@@ -37,8 +36,7 @@ def run(subcommand: str, args: Sequence[str]) -> "Run":
     check_options(options, temperature=PositiveFloat)
     if peek(rest, "--data.supervision.teacher") is not None:
         raise UserError("`distill` sets data.supervision.teacher itself; leave it out, or use `fit`")
-    if not _weighs_teacher(rest):
-        rest.append("--model.loss.kl=1.0")
+    rest.insert(0, "--model.loss.kl=1.0")  # unless a config or an option after it says otherwise
     with recipe_words(rest, None, EXAMPLE) as words, quiet(), shown("stdout"):
         recipe = RecipeCLI(words)
         folder = _teacher_folder(options, recipe, trust=take_consent(list(rest)))
@@ -62,16 +60,6 @@ def _named(args: Sequence[str]) -> list[str]:
     if len(named) > 1:
         raise UserError(f"the teacher is named twice, as {named[0]} and as {named[1]}; name it once")
     return [*(f"--teacher={teacher}" for teacher in teachers), *words]
-
-
-def _weighs_teacher(words: Sequence[str]) -> bool:
-    """Whether options or a config file say how much the teacher counts."""
-    if peek(list(words), "--model.loss.kl") is not None:
-        return True
-    parts: Any = [read_config(Path(file)) for file in config_files(find_configs(words))]
-    for name in ("model", "loss"):
-        parts = [part[name] for part in parts if isinstance(part, dict) and part.get(name)]
-    return any(isinstance(part, dict) and part.get("kl") is not None for part in parts)
 
 
 def _teacher_folder(options: Any, recipe: "RecipeCLI", *, trust: bool) -> Path:
@@ -139,6 +127,7 @@ def _described(files: "TaggerFiles", options: Any, text: Sequence["Sentence"]) -
         "settings": _digest([files.settings, plain(files.encoding), files.bf16]),
         "backbone": files.origin.get("weights"),
         "temperature": options.temperature,
+        "calibrated": files.temperature,
         "texts": [str(address) for address in options.text],
         "untagged": len(text),
     }
@@ -149,7 +138,9 @@ def _key(described: dict[str, Any], sentences: Sequence["Sentence"], types: Sequ
     from ner_lightning.data.teacher import words_digest
 
     names = ("weights", "settings", "backbone", "temperature", "untagged")
-    return _digest([*(described[name] for name in names), words_digest(sentences), list(types)])
+    # Only where it changes something, so that what was written before there were exported temperatures stays.
+    calibrated = [] if described["calibrated"] == 1 else [described["calibrated"]]
+    return _digest([*(described[name] for name in names), words_digest(sentences), list(types), *calibrated])
 
 
 def _digest(values: Any) -> str:
@@ -180,7 +171,9 @@ def _write(
     try:
         offset = 0
         for part in (sentences, text):
-            found = taught(tagger, part, labels, options.temperature) if part else iter(())
+            found = (
+                taught(tagger, part, labels, options.temperature * files.temperature) if part else iter(())
+            )
             for one in paced(found, "sentences read by the teacher", len(part)):
                 writer.put(offset + one.number, one.marginals, one.transitions, one.entropy)
             offset += len(part)

@@ -62,6 +62,12 @@ def check(first: Member, other: Member, *, trust: bool = False) -> None:
     encoding = [f"data.encoding.{name}" for name in first.settings("data")["encoding"]]
     keys = ("data.types", *encoding, "model.use_crf", "model.architecture.constrained")
     check_same(first, other, keys, WHAT)
+    precisions = [str(member.setting("trainer.precision")) for member in (first, other)]
+    if len({"bf16" in precision for precision in precisions}) > 1:  # the first one's would count for all
+        raise UserError(
+            f"{first.address} and {other.address} differ in trainer.precision ({', '.join(precisions)}), "
+            f"so there is no mean of their {WHAT}"
+        )
     check_tokenizers(first, other, WHAT, trust=trust)
 
 

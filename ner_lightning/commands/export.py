@@ -10,6 +10,7 @@ from pathlib import Path
 from ner_lightning.commands.options import Parser, check_folder
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import shown, stage
+from ner_lightning.system.user_paths import expanded
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -19,7 +20,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     _check(options)
     with shown("stderr"):
         if _is_only_pushed(options):
-            _push(options, Path(options.run).expanduser())
+            _push(options, expanded(options.run))
             return
         folder = _export(options)
         for file in sorted(file for file in folder.rglob("*") if file.is_file()):
@@ -60,9 +61,7 @@ def _is_only_pushed(options: argparse.Namespace) -> bool:
     """Whether RUN is an exported folder, to be uploaded as it is."""
     from ner_lightning.inference.loading import is_exported
 
-    return bool(
-        options.push and options.run and not options.output and is_exported(Path(options.run).expanduser())
-    )
+    return bool(options.push and options.run and not options.output and is_exported(expanded(options.run)))
 
 
 def _export(options: argparse.Namespace) -> Path:
@@ -71,7 +70,7 @@ def _export(options: argparse.Namespace) -> Path:
 
     return export(
         options.run,
-        Path(options.output or options.push.rpartition("/")[2]).expanduser(),
+        expanded(options.output or options.push.rpartition("/")[2]),
         format=options.format or "merged",
         dtype=options.dtype,
         temperature=options.temperature,

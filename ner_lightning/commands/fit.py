@@ -1,6 +1,7 @@
 """`ner-lightning fit`, `validate` and `test`: run LightningCLI, and print the result."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,11 @@ def _lightning_errors() -> Iterator[None]:
     except (MisconfigurationException, ValueError) as error:
         if isinstance(error, ValueError) and not str(error).startswith(" `val_check_interval` ("):
             raise
+        past = re.search(r"current_epoch=(\d+), but you have set Trainer\(max_epochs=", str(error))
+        if past is not None:
+            raise UserError(
+                f"the run has done {int(past[1]) + 1} epochs already; set trainer.max_epochs above that"
+            ) from None
         raise UserError(" ".join(str(error).split())) from None
     except SystemExit as stop:
         if stop.code == 1:  # Lightning's way out after Ctrl-C

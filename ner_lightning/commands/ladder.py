@@ -5,10 +5,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ner_lightning.commands.ladder_state import current_cells, find, state
 from ner_lightning.commands.options import Parser
 from ner_lightning.errors import Interrupted, UserError
 
@@ -38,7 +38,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     cells = _chosen(ladder, options.cell, file)
     if options.list:
         for cell in cells:
-            sys.stdout.write(f"{_state(ladder, cell, root):<12}{cell.name}\n")
+            sys.stdout.write(f"{state(ladder, cell, root):<12}{cell.name}\n")
         return
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             _record(ladder, cell, done, root / "ladder.md", results)
     if (root / "ladder.md").is_file():
         sys.stdout.write("\n" + (root / "ladder.md").read_text(encoding="utf-8"))
-    current = _current(ladder, root).cells
+    current = current_cells(ladder, root).cells
     if stale := [cell.name for cell in ladder.cells if cell not in current]:
         sys.stdout.write(f"not in the table, since their recipe or data have changed: {', '.join(stale)}\n")
     sys.stdout.write(f"\n{root / 'ladder.md'}\n{results}\n{root / 'sweep.yaml'} (for `wandb sweep`)\n")
@@ -76,22 +76,15 @@ def _chosen(ladder: "Ladder", names: Sequence[str] | None, file: Path) -> list["
     return [cell for cell in ladder.cells if not names or cell.name in names]
 
 
-def _state(ladder: "Ladder", cell: "Cell", root: Path) -> str:
-    from ner_lightning.runs.ladder_cells import find_run, is_done
-
-    run = find_run(ladder, cell, root)
-    return "to do" if run is None else "done" if is_done(run) else "unfinished"
-
-
 def _put_together(ladder: "Ladder", cell: "Cell", root: Path) -> bool:
     """Makes the ensemble from which a cell learns, if it is not there; false if that cannot be."""
     from ner_lightning.commands import ensemble
     from ner_lightning.runs.folder import Run
-    from ner_lightning.runs.ladder_cells import find_run, is_done
+    from ner_lightning.runs.ladder_cells import is_done
 
     if not cell.teacher:
         return True
-    members = [(member.name, find_run(ladder, member, root)) for member in ladder.teachers[cell.teacher]]
+    members = [(member.name, find(ladder, member, root)) for member in ladder.teachers[cell.teacher]]
     missing = [name for name, run in members if run is None or not is_done(run)]
     if missing:
         sys.stdout.write(f"    its teacher lacks {', '.join(missing)}\n")
@@ -110,9 +103,9 @@ def _put_together(ladder: "Ladder", cell: "Cell", root: Path) -> bool:
 
 def _run_cell(ladder: "Ladder", cell: "Cell", root: Path, trust: list[str]) -> "Run | None":
     """Runs or resumes a cell; None if it failed."""
-    from ner_lightning.runs.ladder_cells import find_run, find_runs, is_done, recipe_digest
+    from ner_lightning.runs.ladder_cells import find_runs, is_done, recipe_digest
 
-    recipe, run = recipe_digest(ladder, cell), find_run(ladder, cell, root)
+    recipe, run = recipe_digest(ladder, cell), find(ladder, cell, root)
     if run is not None and is_done(run):
         sys.stdout.write(f"    done before: {run.path}\n")
         return run
@@ -124,7 +117,7 @@ def _run_cell(ladder: "Ladder", cell: "Cell", root: Path, trust: list[str]) -> "
     earlier = 0.0 if run is None else run.read("run.json").get("minutes", 0.0)
     began = time.monotonic()
     code = _run_logged([sys.executable, "-m", "ner_lightning", *words, *trust], root / f"{cell.name}.log")
-    run = find_run(ladder, cell, root)
+    run = find(ladder, cell, root)
     if run is not None:
         minutes = earlier + (time.monotonic() - began) / 60
         run.update("run.json", {"minutes": minutes, "recipe": recipe})
@@ -167,20 +160,13 @@ def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Pa
     # Also one that was measured on other data, which have changed.
     add_rows([row], results, lambda old: all(old.get(name) == row[name] for name in own))
     rows = read_rows(results)
-    ladder = _current(ladder, done.path.parent.parent)
+    ladder = current_cells(ladder, done.path.parent.parent)
     write_text(page, ladder_table(ladder, rows))
     if ladder.curve:
         from ner_lightning.analysis.render.learning_curve import learning_curve
         from ner_lightning.analysis.render.style import svg
 
         write_text(page.with_suffix(".svg"), svg(learning_curve(curve_points(ladder, rows), ladder.curve)))
-
-
-def _current(ladder: "Ladder", root: Path) -> "Ladder":
-    """A ladder without its stale cells: their rows would stand in one mean with those of now."""
-    from ner_lightning.runs.ladder_cells import is_stale
-
-    return replace(ladder, cells=tuple(cell for cell in ladder.cells if not is_stale(ladder, cell, root)))
 
 
 def parser(name: str) -> Parser:

@@ -160,13 +160,13 @@ def write(run: "Run", members: Sequence[Member], made: Combined, command: Sequen
     import yaml
 
     from ner_lightning.model.tagger_settings import TaggerSettings
+    from ner_lightning.runs.fingerprints import MEMBERS_DATA, training_data
     from ner_lightning.runs.folder import BEST, run_of
     from ner_lightning.runs.provenance import now, provenance
     from ner_lightning.system.atomic import write_text
     from ner_lightning.system.plain_settings import select
     from ner_lightning.training.callbacks.checkpoints import write_checkpoint
     from ner_lightning.training.module import PREFIX
-    from ner_lightning.training.resuming import MEMBERS_DATA
 
     first, config = members[0].checkpoint, made.config
     origin = run_of(members[0].path)
@@ -180,15 +180,24 @@ def write(run: "Run", members: Sequence[Member], made: Combined, command: Sequen
         "members": [member.about() for member in members],
     }
     run.write("run.json", described | dict(made.about))
-    if origin:
-        run.write("train_entities.json", origin.read("train_entities.json"))
+    if origins := [found for member in members if (found := run_of(member.path))]:
+        run.write("train_entities.json", _entities([each.read("train_entities.json") for each in origins]))
     write_text(run.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     checkpoint = {name: first[name] for name in SHARED} | {
         "config": config,
         "backbone": first["backbone"] | {"weights": made.weights},
-        MEMBERS_DATA: [dict(member.checkpoint.get("data", {})) for member in members],
+        MEMBERS_DATA: [dict(data) for member in members for data in training_data(member.checkpoint)],
         "state_dict": {PREFIX + name: value for name, value in made.state.items()},
     }
     settings = select(TaggerSettings, config["model"])
     checkpoint["hyper_parameters"] = first["hyper_parameters"] | {"lora": settings["lora"]}
     write_checkpoint(checkpoint | dict(made.about), run.checkpoint(BEST))
+
+
+def _entities(counts: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    """How often each entity is in the training data, in those of the member that have it most often."""
+    merged: dict[str, dict[str, int]] = {}
+    for kind, surfaces in (item for each in counts for item in each.items()):
+        own = merged.setdefault(kind, {})
+        own.update({name: max(count, own.get(name, 0)) for name, count in surfaces.items()})
+    return merged

@@ -188,9 +188,12 @@ class NERCLI(LightningCLI):
             check_trained_parts(self.start.trained, config)
         if training and (warning := check_data(self.start.trained, self.datamodule)):
             say(warning)
+        warning = None
         if self.subcommand == "validate" and self.start.run is not None:
-            check_validated(self.start.trained, self.datamodule)
-        if self.subcommand == "test" and (warning := check_tested(self.start.trained, self.datamodule)):
+            warning = check_validated(self.start.trained, self.datamodule)
+        elif self.subcommand == "test":
+            warning = check_tested(self.start.trained, self.datamodule)
+        if warning:
             say(warning)
 
     def _resolved(self) -> tuple[dict[str, Any], str]:
@@ -200,8 +203,8 @@ class NERCLI(LightningCLI):
         config = yaml.safe_load(text)
         config["data"]["types"] = self.datamodule.types
         config["data"]["encoding"]["max_length"] = self.datamodule.corpus.max_length
-        config.pop("config", None)
-        config.pop("ckpt_path", None)
+        for name in ("config", "ckpt_path", "weights_only"):  # where it came from, not what it is
+            config.pop(name, None)
         return config, yaml.safe_dump(config, sort_keys=False)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

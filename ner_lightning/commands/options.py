@@ -158,6 +158,7 @@ class Parser(argparse.ArgumentParser):
             UserError: an option is not as it must be, or runs are named in both ways.
         """
         options, rest = super().parse_known_args(args, namespace)
+        self._check_filled(options)
         runs = getattr(options, _NAMED, None)
         if self._run is not None and runs:
             positional = getattr(options, self._run)
@@ -165,6 +166,14 @@ class Parser(argparse.ArgumentParser):
             _check_once(positional if several or not positional else [positional], runs, several=several)
             setattr(options, self._run, runs if several else runs[0])
         return options, rest
+
+    def _check_filled(self, options: argparse.Namespace) -> None:
+        """Refuses empty values, such as those of a shell variable that is not set."""
+        for action in self._actions:
+            value = getattr(options, action.dest, None)
+            if value == "" or (isinstance(value, list) and "" in value):
+                name = action.option_strings[0] if action.option_strings else action.metavar or action.dest
+                raise UserError(f"{name} is empty; give it a value, or leave it out")
 
     def error(self, message: str) -> NoReturn:
         """Turns an error of the parser into one that says what to do.

@@ -17,7 +17,7 @@ from ner_lightning.commands.predict_checks import (
     check_first,
     check_texts,
 )
-from ner_lightning.commands.predict_outputs import check_written, local_place, staged
+from ner_lightning.commands.predict_outputs import check_written, local_place, rejects_of, staged_output
 from ner_lightning.commands.predict_tagging import block_tagging, calibrated, read_options
 from ner_lightning.commands.several_taggers import predict_several
 from ner_lightning.data.readers.read_options import EmptyWords, FormatName
@@ -26,6 +26,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.inference.io import output_formats
 from ner_lightning.system.atomic import is_written_through
 from ner_lightning.system.progress import shown, stage
+from ner_lightning.system.user_paths import expanded
 
 if TYPE_CHECKING:
     from ner_lightning.data.readers.files import Inputs
@@ -54,24 +55,15 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         predict_several(options, default)
         return
     options.run = next(iter(options.run), None)
-    options.upload = _staged(options)
+    options.upload = staged_output(options)
     check(options)
     check_device(options)
     with shown("stderr"):
         if options.input is None and not options.text:
-            check_files(options, {}, parser(subcommand).parse_args([]))
+            check_files(options, (), parser(subcommand).parse_args([]))
             calibrated(options, show=True)
         else:
             _predict(options)
-
-
-def _staged(options: argparse.Namespace) -> str | None:
-    """The remote address of the output, which is collected in a file in the working folder; None if local."""
-    if not is_remote(options.output):
-        return None
-    address: str = options.output
-    options.output = staged(address)
-    return address
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -95,6 +87,8 @@ def _predict(options: argparse.Namespace) -> None:
         if options.strict:
             check_usable(first)  # before anything is loaded, if it is near the beginning
         check_first(options, first, set(formats.values()) or [path for path, _, _ in remote])
+        if not formats and len(remote) < 2 and inputs.opened:  # what is not a local file shows it only now
+            check_files(options, inputs.opened, parser("predict").parse_args([]))
         began = time.monotonic()
         with block_tagging(options) as (tag, written, tagger):
             loading = time.monotonic() - began
@@ -135,7 +129,7 @@ def _inputs(
     elif options.input:
         formats = {file: local.format_of(file) for file in local.files()}
     check_written(options, formats, [path for path, _, _ in remote])
-    check_files(options, formats, parser("predict").parse_args([]))
+    check_files(options, set(formats.values()), parser("predict").parse_args([]))
     return inputs, formats, remote
 
 
@@ -173,7 +167,7 @@ def _output(options: argparse.Namespace, files: list[Path], remote: "list[Stamp]
     from ner_lightning.inference.io.overwriting import check_overwriting
     from ner_lightning.inference.io.resumable import DirectOutput, ResumableOutput
 
-    rejects = Path(options.rejects) if options.rejects else None
+    rejects = rejects_of(options)
     path = None if options.output in (None, STANDARD_OUTPUT) else Path(options.output)
     calibration = []
     if options.calibrate:
@@ -188,12 +182,12 @@ def _output(options: argparse.Namespace, files: list[Path], remote: "list[Stamp]
         )
     from ner_lightning.inference.bulk import request
 
-    model = Path(options.run).expanduser() if options.run else Path(options.runs) / "last"
+    model = expanded(options.run) if options.run else Path(options.runs) / "last"
     wanted = {name: getattr(options, name) for name in _DECISIVE.split()} | request(
         files, model.resolve(), remote, calibration
     )
-    beside = path.with_name(path.name + ".rejects.jsonl")
-    return ResumableOutput(path, rejects or beside, wanted, restart=options.restart)
+    assert rejects is not None, "an output that can be resumed has its rejects beside it"
+    return ResumableOutput(path, rejects, wanted, restart=options.restart)
 
 
 def _summarize(options: argparse.Namespace, output: "Output", speed: str) -> None:

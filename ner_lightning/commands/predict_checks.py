@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,22 +110,22 @@ def check_texts(texts: Sequence[str] | None) -> None:
         raise UserError(f"--text holds bytes that are not UTF-8: {text!a:.60}")
 
 
-def check_files(options: argparse.Namespace, files: Mapping[Path, str], default: argparse.Namespace) -> None:
+def check_files(options: argparse.Namespace, formats: Collection[str], default: argparse.Namespace) -> None:
     """Checks that every option has an effect.
 
     Args:
         options: those of the command.
-        files: the files that it reads, with their formats.
+        formats: those of the files that it reads; none where they are not known yet.
         default: the options of a command that names none.
 
     Raises:
         UserError: an option would do nothing.
     """
     output = options.output
-    read = set(files.values())
+    read = set(formats)
     if options.text:
         read = {"argument"}
-    elif options.input and not files:  # standard input
+    elif options.input and not formats:
         read = {options.source_format} if options.source_format else {"txt", *_NAMED}
     resumable = output not in (None, STANDARD_OUTPUT) and not is_written_through(output)
     case = Case(read, bool(options.calibrate), resumable)

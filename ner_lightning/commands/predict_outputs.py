@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from ner_lightning.commands.predict_checks import STANDARD_OUTPUT
 from ner_lightning.data.readers.remote_files import filesystem_of, is_remote
 from ner_lightning.errors import UserError
+from ner_lightning.system.atomic import is_written_through
 
 
 def staged(address: str) -> str:
@@ -22,10 +23,29 @@ def staged(address: str) -> str:
     return f"upload.{sha256(address.encode()).hexdigest()[:8]}.{name}"
 
 
+def staged_output(options: argparse.Namespace) -> str | None:
+    """The remote address of the output, which is collected in a file in the working folder; None if local."""
+    if not is_remote(options.output):
+        return None
+    address: str = options.output
+    options.output = staged(address)
+    return address
+
+
 def local_place(address: str) -> Path | None:
     """The path of an output on this machine, also of `file:///folder/name`; None if it is elsewhere."""
     filesystem, path = _place(address)
     return None if filesystem else path
+
+
+def rejects_of(options: argparse.Namespace) -> Path | None:
+    """The file of rejects: the one that is named, or the one beside an output that can be resumed."""
+    if options.rejects:
+        return Path(options.rejects)
+    if options.output in (None, STANDARD_OUTPUT) or is_written_through(options.output):
+        return None
+    output = Path(options.output)
+    return output.with_name(f"{output.name}.rejects.jsonl")
 
 
 def check_written(options: argparse.Namespace, files: Iterable[Path], remote: Iterable[str]) -> None:
@@ -39,9 +59,10 @@ def check_written(options: argparse.Namespace, files: Iterable[Path], remote: It
     Raises:
         UserError: an output is among the input or in a folder that is read, or two are the same file.
     """
-    outputs = {"output": options.upload or options.output, "rejects": options.rejects}
+    rejects = rejects_of(options)
+    outputs = {"output": options.upload or options.output, "rejects": rejects and str(rejects)}
     places = {name: _place(each) for name, each in outputs.items() if each not in (None, STANDARD_OUTPUT)}
-    if len(places) > 1:
+    if options.rejects and len(places) > 1:
         collected = [_place(options.output + end) for end in ("", ".partial", ".partial.json")]
         if places["rejects"] in (places["output"], *collected):
             raise UserError(f"--rejects {options.rejects} is the --output as well; name another file")
@@ -55,7 +76,8 @@ def check_written(options: argparse.Namespace, files: Iterable[Path], remote: It
         exists = not where and file.is_file()
         if file in read or (exists and any(file.samefile(other) for other in read)):
             raise UserError(f"--{name} {outputs[name]} is among the files to be read; name another one")
-        if _is_in(file, source):
+        is_named = name == "output" or options.rejects
+        if is_named and _is_in(file, source):
             raise UserError(
                 f"--{name} {outputs[name]} is in {options.input}, whose files are all read;\n"
                 "name a file outside this folder"

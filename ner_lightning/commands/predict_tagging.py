@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from ner_lightning.commands.predict_checks import STANDARD_OUTPUT, output_format
 from ner_lightning.commands.tagger_loading import load_tagger
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
+from ner_lightning.runs.fingerprints import shared
+from ner_lightning.system.digests import digest_of
 from ner_lightning.system.progress import stage, warn
 from ner_lightning.system.terminal import in_colour
+from ner_lightning.system.user_paths import expanded
 
 if TYPE_CHECKING:
     from ner_lightning.data.readers.record import Record
@@ -48,7 +51,7 @@ def block_tagging(options: argparse.Namespace) -> Iterator[BlockTagging]:
     if options.ray is not None:
         from ner_lightning.inference.ray_actors import RayActors
 
-        run = Path(options.run or Path(options.runs) / "last").expanduser()
+        run = expanded(options.run or Path(options.runs) / "last")
         options.run = str(run.absolute())  # actors may run in other folders
         with RayActors(partial(_of_actor, options), options.ray, options.workers) as actors:
             stage(f"Loading the tagger in {actors.count} Ray actors ...")
@@ -101,6 +104,10 @@ def calibrated(options: argparse.Namespace, show: bool = False) -> "NERTagger":
     types = tagger.labels.types
     if unknown := unknown_entities(sentences, types):
         warn(unknown_types(options.calibrate, unknown, types))
+    if shared(f"sha256:{digest_of(Path(options.calibrate))}", tagger.trained_on) == "same":
+        warn(
+            f"{options.calibrate} is what the tagger was trained on: it needs sentences that it has not seen."
+        )
     stage("Calibrating ...")
     result = calibrate(tagger, sentences)
     line = (

@@ -28,6 +28,12 @@ def check_config(config: Any) -> None:
         UserError: accelerator, precision, devices, or strategy cannot be used, all weights of the loss are
             zero, or the backbone cannot be loaded or has too few positions.
     """
+    for name in ("train", "valid", "test"):
+        if not isinstance(config.data[name], str | None):
+            raise UserError(
+                f"data.{name} must be one file or folder; join several with\n"
+                "ner-lightning data convert A B --output all.jsonl"
+            )
     _accelerator(config.trainer.accelerator)
     _precision(config.trainer.precision, str(config.trainer.accelerator))
     _devices(config.trainer.devices, str(config.trainer.accelerator))

@@ -56,6 +56,11 @@ def run(subcommand: str, args: Sequence[str]) -> None:
                 "data.encoding.repeats writes a text several times, so that masked words could be copied;\n"
                 "leave it out of a pretraining: --data.encoding.repeats 0"
             )
+        if recipe.config.data.supervision.teacher is not None:
+            raise UserError(
+                "data.supervision.teacher has probabilities of tags, which a pretraining does not learn;\n"
+                "leave it out: --data.supervision.teacher null"
+            )
         if folder is not None:
             _check_same(folder, recipe)
         ratio = MASK_RATIO if options.mask_ratio is None else options.mask_ratio

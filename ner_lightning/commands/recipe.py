@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -19,6 +18,7 @@ from ner_lightning.commands.parser_errors import user_errors
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import RECIPE, Run
 from ner_lightning.system.ranges import PositiveInt, Seed, check
+from ner_lightning.system.user_paths import expanded
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.launch import drawn_seed
 from ner_lightning.training.loggers.logged_text import LogText
@@ -130,7 +130,7 @@ def find_resumed(address: str, command: str, kind: str) -> tuple[Run, dict[str, 
     Raises:
         UserError: it is not a run of that command.
     """
-    run = Run(Path(address).expanduser().resolve())
+    run = Run(expanded(address).resolve())
     asked = run.read("run.json").get(kind)
     if asked is None:
         raise UserError(

@@ -7,6 +7,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 
 from ner_lightning.commands.trainer_options import class_specs
 from ner_lightning.errors import UserError
+from ner_lightning.runs.folder import BEST, CHECKPOINTS, LAST
 
 PATHS = ("save_dir", "dirpath", "dir", "root_dir", "filename")  # of Lightning's loggers and callbacks
 
@@ -21,6 +22,8 @@ def sandbox_outputs(trainer: Any, folder: Path) -> None:
     for part in ("logger", "callbacks", "profiler"):
         for spec in class_specs(trainer.get(part)):
             arguments: Any = spec.get("init_args")
+            if part == "callbacks" and arguments is not None:
+                _spare_our_checkpoints(arguments, str(spec.class_path).rpartition(".")[2], root)
             for key in PATHS if arguments is not None else ():
                 value: Any = arguments.get(key)
                 if key not in arguments or (value is None and key != "save_dir"):
@@ -34,6 +37,18 @@ def sandbox_outputs(trainer: Any, folder: Path) -> None:
                     )
                 if key != "filename":
                     arguments[key] = str(path)
+
+
+def _spare_our_checkpoints(arguments: Any, name: str, root: Path) -> None:
+    """Refuses a callback that would write a checkpoint in the place of `best` or `last`."""
+    where = root / str(arguments.get("dirpath") or CHECKPOINTS)
+    written = {"last"} if arguments.get("save_last") else set()
+    written.add(str(arguments.get("filename") or "").removesuffix(".ckpt"))
+    if where.resolve() == root / CHECKPOINTS and (own := written & {BEST, LAST}):
+        raise UserError(
+            f"trainer.callbacks: {name} would overwrite the run's own checkpoint {min(own)}; give it a "
+            "dirpath, such as dirpath: more_checkpoints"
+        )
 
 
 def keep_profile(trainer: Any, folder: Path) -> None:

@@ -62,7 +62,8 @@ def predict_several(options: argparse.Namespace, default: argparse.Namespace) ->
     with shown("stderr"):
         group = load_group(options)
         stage("Tagging ...")
-        _print(group, options.text, as_json=options.output == "-" or options.target_format == "jsonl")
+        as_json = (options.target_format or ("text" if options.output is None else "jsonl")) == "jsonl"
+        _print(group, options.text, as_json=as_json)
 
 
 def _print(group: "TaggerGroup", texts: Sequence[str], *, as_json: bool) -> None:

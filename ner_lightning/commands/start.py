@@ -14,12 +14,14 @@ from ner_lightning.commands.consent import stored_options, take_consent
 from ner_lightning.commands.options import peek, take, take_run
 from ner_lightning.data.pretrained import trained_on
 from ner_lightning.runs.checkpoint_file import load_checkpoint
+from ner_lightning.runs.fingerprints import MEMBERS_DATA
 from ner_lightning.runs.folder import BEST, LAST, Run, check_writable, create, resolve, run_of, short
 from ner_lightning.system.atomic import replacing
 from ner_lightning.system.first_rank import is_first
+from ner_lightning.system.user_paths import expanded
 from ner_lightning.training import ranks
 from ner_lightning.training.launch import RUN_VARIABLE
-from ner_lightning.training.resuming import MEMBERS_DATA, check_trainable
+from ner_lightning.training.resuming import check_trainable
 
 ALL_OPTIONS = "--help-all"  # `--help` is answered by main.py, without importing anything
 
@@ -105,7 +107,7 @@ def _without_checkpoint(request: _Request) -> Run | None:
     """The run to resume, if it was stopped before its first checkpoint."""
     if not (request.training and request.address and request.which in (None, LAST)):
         return None
-    run = Run(Path(request.address).expanduser().resolve())
+    run = Run(expanded(request.address).resolve())
     begun = (run.path / "config.yaml").is_file() and not list(run.checkpoints.glob("*.ckpt"))
     return run if begun else None
 

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import (
 )
 
 from ner_lightning.errors import UserError
+from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import AllOrSome, NonNegativeFloat, NonNegativeInt, PositiveInt, check
 
 # Lightning's own types are wider; outside of these it divides by zero, loops, or ignores the value.
@@ -92,6 +93,11 @@ def check_monitors(config: Any, types: Collection[str], parts: Collection[str]) 
     own += [f"train/{part}" for part in parts]
     for callback in class_specs(config.trainer.callbacks):
         _monitor(callback, [*sorted(MONITORS), *own])
+        if config.trainer.limit_val_batches == 0 and str(_monitored(callback)).startswith("val/"):
+            stage(
+                f"trainer.callbacks: {_name(callback)} monitors {_monitored(callback)} and never acts, since "
+                "trainer.limit_val_batches is 0."
+            )
 
 
 def class_specs(given: Any) -> Iterator[Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ner_lightning.data.partial_annotation import unknown_words
 from ner_lightning.data.sources import SAMPLE
+from ner_lightning.runs.fingerprints import shared
 from ner_lightning.system.progress import stage
 from ner_lightning.training.datamodule import CoNLLDataModule
 
@@ -29,6 +30,10 @@ def _nothing_outside(config: Any, data: CoNLLDataModule) -> bool:
     return bool(config.data.files.unannotated == "unknown" and config.model.loss.missed == 1)
 
 
+def _no_teacher(config: Any, data: CoNLLDataModule) -> bool:
+    return config.model.loss.kl > 0 and data.corpus.teacher is None
+
+
 def _no_context(config: Any, data: CoNLLDataModule) -> bool:
     sentences = data.corpus.split("train").sentences
     return bool(config.data.encoding.context) and len({s.document for s in sentences}) == len(sentences) > 1
@@ -37,6 +42,15 @@ def _no_context(config: Any, data: CoNLLDataModule) -> bool:
 def _validated_on_sample(config: Any, data: CoNLLDataModule) -> bool:
     given = config.data
     return bool(given.dataset == SAMPLE and given.source is None and given.train and not given.valid)
+
+
+def _types_alike(config: Any, data: CoNLLDataModule) -> bool:
+    return len({name.casefold() for name in data.types}) < len(data.types)
+
+
+def _validated_on_training(config: Any, data: CoNLLDataModule) -> bool:
+    trained, validated = (data.corpus.split(name).fingerprint for name in ("train", "valid"))
+    return shared(validated, [trained]) == "same"
 
 
 _CASES: tuple[tuple[Callable[[Any, CoNLLDataModule], bool], str], ...] = (
@@ -51,8 +65,21 @@ _CASES: tuple[tuple[Callable[[Any, CoNLLDataModule], bool], str], ...] = (
         "entities: set model.loss.missed below 1.",
     ),
     (
+        _no_teacher,
+        "model.loss.kl has no effect here: there is no teacher (ner-lightning distill).",
+    ),
+    (
         _no_context,
         "data.encoding.context has no effect here: each document of the training data has one sentence.",
+    ),
+    (
+        _types_alike,
+        "Names of entity types differ by case alone, and are types of their own: ner-lightning data check.",
+    ),
+    (
+        _validated_on_training,
+        "The validation data are those of the training: their scores say nothing of other text, nor which "
+        "epoch is the best.",
     ),
     (
         _validated_on_sample,

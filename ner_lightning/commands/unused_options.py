@@ -6,13 +6,13 @@ that is how overlays work.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.sources import SAMPLE
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
+from ner_lightning.system.user_paths import expanded
 
 # The options of a recipe's trainer that `pretrain` uses; its loggers and callbacks are about taggers.
 PRETRAINER = [
@@ -108,7 +108,7 @@ def _all_files(config: Any) -> bool:
 
 def _local(config: Any) -> bool:
     dataset = config.data.dataset
-    return _all_files(config) or dataset == SAMPLE or Path(dataset).expanduser().exists()
+    return _all_files(config) or dataset == SAMPLE or expanded(dataset).exists()
 
 
 RULES = (
@@ -124,6 +124,11 @@ RULES = (
         "model.loss.crf is 0, so the CRF is not trained",
     ),
     Rule(
+        ("model.architecture.unfreeze_top",),
+        lambda c: not c.model.freeze_backbone and c.model.peft == "none",
+        "model.freeze_backbone is false, so all layers are trained",
+    ),
+    Rule(
         ("model.optimizer.lr",),
         lambda c: (
             c.model.freeze_backbone
@@ -134,7 +139,7 @@ RULES = (
         "nothing of the backbone is trained, and the head has model.optimizer.head_lr",
     ),
     Rule(
-        ("model.loss.kl", "data.supervision.text_weight"),
+        ("data.supervision.text_weight",),
         lambda c: c.data.supervision.teacher is None,
         "data.supervision.teacher is not set, so there is no teacher",
     ),
@@ -148,7 +153,7 @@ RULES = (
         lambda c: (
             c.model.backbone.endswith(".gguf")
             or c.model.backbone.startswith("package:")
-            or Path(c.model.backbone).expanduser().is_dir()
+            or expanded(c.model.backbone).is_dir()
         ),
         "the backbone is not on the Hub",
     ),

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,10 @@ from torch import Tensor
 
 from ner_lightning.data.tokenization.encoding import Encoded
 from ner_lightning.errors import UserError
-from ner_lightning.system.atomic import is_alive
+from ner_lightning.system.unfinished import complete, remove_abandoned, unfinished
 
 FORMAT = 1
 VALUES, ABOUT = "features.bin", "about.json"
-PART = ".part"
 CRC_CHUNK = 1 << 24  # bytes
 # Integers of the same size, as which numpy maps each type: it has no bf16.
 INTEGERS = {torch.bfloat16: np.int16, torch.float32: np.int32, torch.float64: np.int64}
@@ -143,10 +141,7 @@ class FeatureWriter:
         for path in (file, self.part / ABOUT):
             with path.open("rb+") as stream:
                 os.fsync(stream.fileno())
-        try:
-            self.part.rename(folder / key)
-        except OSError:
-            shutil.rmtree(self.part, ignore_errors=True)
+        complete(self.part, folder / key, ABOUT)
 
 
 def make_part(folder: Path, key: str, layout: FeatureLayout, limit_gb: float) -> Path:
@@ -168,14 +163,14 @@ def make_part(folder: Path, key: str, layout: FeatureLayout, limit_gb: float) ->
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder)
+        remove_abandoned(folder)
         free = shutil.disk_usage(folder).free
         if size > free:
             raise UserError(
                 f"model.cache: features take {size / 1e9:.2f} GB, but {free / 1e9:.2f} GB are free in "
                 f"{folder}; set model.cache.folder to a folder on another disk"
             )
-        part = folder / f".{key}.{socket.gethostname()}.{os.getpid()}{PART}"
+        part = unfinished(folder / key)
         part.mkdir()
         with (part / VALUES).open("wb") as stream:
             _reserve(stream, size)
@@ -194,14 +189,6 @@ def _reserve(stream: BinaryIO, size: int) -> None:
             stream.write(zeros[: size - begin])
         stream.flush()
     os.ftruncate(stream.fileno(), size)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Removes unfinished folders of killed processes of this machine."""
-    for part in folder.glob(f".*.{socket.gethostname()}.*{PART}"):
-        pid = part.name.removesuffix(PART).rpartition(".")[2]
-        if pid.isdecimal() and not is_alive(int(pid)):
-            shutil.rmtree(part, ignore_errors=True)
 
 
 def _map(file: Path, layout: FeatureLayout, mode: Any) -> "np.memmap[Any, Any]":

@@ -12,6 +12,7 @@ from typing import Any
 
 from ner_lightning.errors import UserError
 from ner_lightning.system.hub_access import check_model_access
+from ner_lightning.system.user_paths import expanded
 
 PACKAGE_PREFIX = "package:"
 
@@ -70,7 +71,7 @@ def locate(backbone: str, revision: str | None = None, *, weights: bool = True) 
     """
     if backbone.startswith(PACKAGE_PREFIX):
         return _inside_package(backbone)
-    path = Path(backbone).expanduser()
+    path = expanded(backbone)
     if path.suffix == ".gguf":
         if not path.is_file():
             raise UserError(f"model.backbone: there is no file {backbone}")
@@ -143,7 +144,7 @@ def folder_of(backbone: str, pretrained: Pretrained) -> str | None:
     """The absolute path of a backbone that its user named as a file or folder; None for others."""
     if pretrained.on_hub or backbone.startswith(PACKAGE_PREFIX):
         return None
-    return str(Path(backbone).expanduser().absolute())
+    return str(expanded(backbone).absolute())
 
 
 def is_local(backbone: str, origin: Mapping[str, Any]) -> bool:
@@ -164,7 +165,7 @@ def trained_on(backbone: str, origin: Mapping[str, Any], now: str | None = None)
     """
     if now is not None:
         return now
-    if not is_local(backbone, origin) or Path(backbone).expanduser().exists():
+    if not is_local(backbone, origin) or expanded(backbone).exists():
         return backbone
     folder = origin.get("folder")
     if isinstance(folder, str) and Path(folder).exists():

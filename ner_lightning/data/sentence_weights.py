@@ -11,6 +11,7 @@ from ner_lightning.data.sentence import DataError, Sentence, read_lines
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.progress import stage
+from ner_lightning.system.user_paths import expanded
 
 OPTION = "data.supervision.sentence_weights"
 # What CrossWeigh (Wang et al. 2019) gives a sentence with which all of its three models disagree.
@@ -54,7 +55,7 @@ def read_weights(path: str, sentences: Sequence[Sentence], origin: str) -> tuple
     Raises:
         UserError: a line is not such a row, a sentence has no weight, or all weights are 0.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     rows: defaultdict[tuple[str, ...], deque[float]] = defaultdict(deque)
     for number, line in enumerate(read_lines(file), start=1):
         if line.strip():

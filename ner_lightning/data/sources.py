@@ -17,16 +17,17 @@ from ner_lightning.data.readers.hub_dataset import load_hub
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, split_tag
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
+from ner_lightning.data.split_files import ALIASES, check_one_split, split_paths
 from ner_lightning.data.splitting import divide
 from ner_lightning.errors import UserError
 from ner_lightning.runs.fingerprints import of_hub_split, of_part, part_origin, with_note
 from ner_lightning.system.digests import digest_of
 from ner_lightning.system.progress import stage
+from ner_lightning.system.user_paths import expanded
 
 SAMPLE = "sample"
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
 # Names of a split's file, folder or Hub split.
-ALIASES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val", "devel"), "test": ("test",)}
 HELD_OUT = {"valid": 0.1, "test": 0.1}  # shares of training data without such splits
 SEED = 1  # by which they are chosen
 
@@ -138,12 +139,13 @@ class Source(SentenceSource):
         if is_divided and split in ("train", *held_out):
             return self._parts(local["train"], held_out)[split]
         if path is None:
-            if self.dataset == SAMPLE or Path(self.dataset).expanduser().exists():
+            if self.dataset == SAMPLE or expanded(self.dataset).exists():
                 raise UserError(
                     f"data.dataset: {self.dataset} has no {split} file; set data.{split}.\n"
                     f"Looked for {' or '.join(ALIASES[split])} with {', '.join(SUFFIXES)}"
                 )
             return self._from_hub(split)
+        check_one_split(split, path)
         sentences = read_sentences(path, self.files.options())
         return Split(sentences, None, str(path), f"sha256:{digest_of(path)}")
 
@@ -186,10 +188,10 @@ class Source(SentenceSource):
             UserError: a split has several.
         """
         found = self._of_dataset()
-        return found | {name: Path(path).expanduser() for name, path in self.paths.items()}
+        return found | {name: expanded(path) for name, path in self.paths.items()}
 
     def _of_dataset(self) -> dict[str, Path]:
-        folder = Path(self.dataset).expanduser()
+        folder = expanded(self.dataset)
         if self.dataset == SAMPLE:
             return {split: SAMPLE_FOLDER / f"{split}.conll" for split in ALIASES}
         if folder.is_file() or (folder.is_dir() and is_saved_dataset(folder) and not saved_splits(folder)):
@@ -232,16 +234,3 @@ def _similar(file: Path) -> str:
     names = [path.name for path in file.parent.glob("*") if path.is_file()]
     close = difflib.get_close_matches(file.name, names, n=1)
     return f"; did you mean {file.with_name(close[0])}?" if close else ""
-
-
-def split_paths(folder: Path) -> dict[str, list[Path]]:
-    """The files and folders in a folder that each split may be read from."""
-    return {
-        split: [
-            folder / (alias + suffix)
-            for alias in aliases
-            for suffix in ("", *SUFFIXES)
-            if (folder / (alias + suffix)).exists()
-        ]
-        for split, aliases in ALIASES.items()
-    }

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, is_tag
 from ner_lightning.data.sentence import read_lines
 from ner_lightning.errors import UserError
+from ner_lightning.system.user_paths import expanded
 
 OUTSIDES = ("O", "o", "-", "_", "0", "")  # ways to write that a word is in no entity
 MAX_BARE = 100  # types of a file that are written without B- and I-
@@ -114,13 +115,12 @@ def read_tag_names(given: str) -> tuple[str, ...]:
     """The tags that numbers stand for.
 
     Args:
-        given: the tags separated by commas; or a file with one per line, or with JSON: a list of tags, or an
-            object that maps tags to numbers or numbers to tags.
+        given: tags separated by commas, or a file: a tag per line, or a list or numbering of tags in JSON.
 
     Raises:
         UserError: one is not a tag.
     """
-    path = Path(given).expanduser()
+    path = expanded(given)
     is_file = False
     with suppress(OSError):  # a long list of names is too long for a path
         is_file = path.is_file()

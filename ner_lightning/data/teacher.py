@@ -6,7 +6,6 @@ It is a linear chain's, so its marginals and its expected transitions are all th
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from torch import Tensor
 
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
+from ner_lightning.system.unfinished import complete, remove_abandoned, unfinished
+from ner_lightning.system.user_paths import expanded
 
 OPTION = "data.supervision.teacher"
 ABOUT, TEXT = "teacher.json", "text.jsonl"
@@ -102,7 +103,7 @@ def about_teacher(folder: str) -> dict[str, Any]:
     Raises:
         UserError: it is not such a folder, or of a later version.
     """
-    file = Path(folder).expanduser() / ABOUT
+    file = expanded(folder) / ABOUT
     try:
         about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         version = int(about["format"])
@@ -126,7 +127,7 @@ def read_teacher(folder: str, sentences: Sequence[Sentence], types: Sequence[str
     Raises:
         UserError: it was written for other training sentences or types, or lacks a file.
     """
-    about, path = about_teacher(folder), Path(folder).expanduser()
+    about, path = about_teacher(folder), expanded(folder)
     if about["types"] != list(types):
         raise UserError(
             f"{OPTION}: {folder} was written for the entity types {', '.join(about['types'])}, "
@@ -169,7 +170,7 @@ class TeacherWriter:
         self, folder: Path, sentences: Sequence[Sentence], text: Sequence[Sentence], num_tags: int
     ) -> None:
         self.folder = folder
-        self.part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        self.part = unfinished(folder)
         self.text, self.sentences = text, sentences
         lengths = [len(sentence.words) for sentence in (*sentences, *text)]
         self._starts = np.cumsum([0, *lengths])
@@ -179,7 +180,9 @@ class TeacherWriter:
             "entropy": ((len(lengths),), np.float64),
         }
         try:
-            self.part.mkdir(parents=True)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(folder.parent)
+            self.part.mkdir()
             self._arrays = {
                 name: np.lib.format.open_memmap(self.part / f"{name}.npy", "w+", dtype=dtype, shape=shape)
                 for name, (shape, dtype) in shapes.items()
@@ -195,7 +198,10 @@ class TeacherWriter:
         self._arrays["entropy"][index] = entropy
 
     def finish(self, about: Mapping[str, Any]) -> None:
-        """Adds the untagged sentences and what the folder is, and gives it its name."""
+        """Adds the untagged sentences and what the folder is, and gives it its name.
+
+        If another process wrote the same folder meanwhile, that one stays.
+        """
         for array in self._arrays.values():
             array.flush()
         rows = [{"document": each.document, "words": each.words} for each in self.text]
@@ -211,7 +217,7 @@ class TeacherWriter:
         }
         text = json.dumps(described, ensure_ascii=False, indent=1)
         (self.part / ABOUT).write_text(f"{text}\n", encoding="utf-8")
-        self.part.rename(self.folder)
+        complete(self.part, self.folder, ABOUT)
 
     def discard(self) -> None:
         """Removes what was written so far."""

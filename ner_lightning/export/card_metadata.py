@@ -83,9 +83,14 @@ def _hub_dataset(about: Mapping[str, Any]) -> str | None:
 
 
 def _results(about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The scores of each split, as the Hub's model-index."""
+    """The scores of each split of the data set, as the Hub's model-index."""
     dataset = public_name(about.get("dataset"))
-    for split, scores in (about.get("scores") or {}).items():
+    own = {
+        split: scores
+        for split, scores in (about.get("scores") or {}).items()
+        if split not in about.get("other_data", ())
+    }
+    for split, scores in own.items():
         metrics = [
             {
                 "type": kind,

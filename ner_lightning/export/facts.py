@@ -15,7 +15,9 @@ from ner_lightning.data.sources import SAMPLE
 from ner_lightning.errors import UserError
 from ner_lightning.export.card_training import training_facts
 from ner_lightning.inference.loading import MANIFEST
+from ner_lightning.runs.fingerprints import shared
 from ner_lightning.runs.folder import LAST, run_of
+from ner_lightning.system.user_paths import expanded
 
 SCORES = ("f1", "precision", "recall")
 
@@ -39,9 +41,18 @@ def facts(checkpoint: Path) -> dict[str, Any]:
     texts = [block.texts for block in limitations(run, split, several=False) if isinstance(block, Items)]
     return _of_training(run) | {
         "scores": {name: _scores(run, name) for name in run.splits},
+        "other_data": [name for name in run.splits if _is_of_other_data(run, name)],
         "limitations": [text for part in texts for text in part],
         "example": public_example(run),
     }
+
+
+def _is_of_other_data(run: Experiment, split: str) -> bool:
+    """Whether a split is not the recipe's own, or was trained on: its score is none of the data set's."""
+    data = run.about.get("data", {})
+    own, train = (str(data.get(name, {}).get("fingerprint", "")) for name in (split, "train"))
+    words = run.about.get("test_command", []) if split == "test" else []
+    return shared(own, [train]) == "same" or any(str(word).startswith("--data.") for word in words)
 
 
 def _of_training(run: Experiment) -> dict[str, Any]:
@@ -68,7 +79,7 @@ def example_text(address: str | None, root: Path, types: Sequence[str]) -> str |
         root: the folder of runs, for None.
         types: the tagger's entity types.
     """
-    path = Path(address).expanduser() if address else root / LAST
+    path = expanded(address) if address else root / LAST
     example: Any = None
     if (path / MANIFEST).is_file():
         example = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["about"].get("example")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ner_lightning.data.running_text import Document, from_text, from_words
+from ner_lightning.data.sentence import is_invisible
 
 _NO_LISTS = (str, bytes, bytearray, Mapping)  # iterable, but over characters, numbers or keys
 
@@ -79,7 +80,11 @@ def _sentences(sentences: Iterable[Any], name: str) -> Iterator[list[str]]:
                 'as in words=[["Vera", "Holt"]], or texts without words='
             )
         _check_iterable(words, f"{name}[{index}]", "words")
-        yield list(_texts(words, f"{name}[{index}]"))
+        checked = list(_texts(words, f"{name}[{index}]"))
+        for number, word in enumerate(checked):
+            if is_invisible(word):
+                raise TypeError(f"{name}[{index}][{number}] is {word!a}, a word that nobody can see")
+        yield checked
 
 
 def _check_iterable(value: Any, name: str, content: str) -> None:

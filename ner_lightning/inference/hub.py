@@ -6,6 +6,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.inference.loading import MANIFEST
 from ner_lightning.system.hub_access import check_model_access
 from ner_lightning.system.hub_errors import hub_errors_explained
+from ner_lightning.system.user_paths import expanded
 
 
 def is_repo_id(address: str) -> bool:
@@ -19,7 +20,7 @@ def folder_of(name: str | Path, revision: str | None) -> Path:
     Raises:
         UserError: a revision is given of a local folder, or see `download`.
     """
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if not folder.exists() and isinstance(name, str) and is_repo_id(name):
         return download(name, revision)
     if revision is not None:

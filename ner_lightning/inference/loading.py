@@ -12,10 +12,12 @@ from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, MEMBERS, O
 from ner_lightning.model.checkpoint import tagger_name
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.runs.checkpoint_file import load_checkpoint
+from ner_lightning.runs.fingerprints import training_data
 from ner_lightning.runs.folder import BEST, EXPORTED, STAGES, Run, resolve, run_of, short
 from ner_lightning.system.plain_settings import build, select
 from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import PositiveFloat, check
+from ner_lightning.system.user_paths import expanded
 
 MANIFEST = EXPORTED
 WEIGHTS = "tagger.safetensors"  # head, CRF, and layers that were trained whole
@@ -40,8 +42,8 @@ def find(address: str | None, root: Path, *, backbone: str | None = None, trust:
     Raises:
         UserError: there is no such run or folder, or it cannot be read.
     """
-    if address is not None and is_exported(Path(address).expanduser()):
-        return read_folder(Path(address).expanduser(), backbone=backbone, trust=trust)
+    if address is not None and is_exported(expanded(address)):
+        return read_folder(expanded(address), backbone=backbone, trust=trust)
     checkpoint = resolve(address, BEST, root)
     if address is None:
         stage(_last_run(checkpoint))
@@ -91,6 +93,7 @@ def _from_checkpoint(
         state={name.removeprefix("tagger."): value for name, value in checkpoint["state_dict"].items()},
         pretrained=pretrained,
         trust=trust,
+        trained_on=tuple(str(data.get("train", "")) for data in training_data(checkpoint)),
     )
 
 
@@ -136,6 +139,7 @@ def read_folder(folder: Path, *, backbone: str | None = None, trust: bool = Fals
             temperature=manifest["temperature"],
             about=manifest["about"],
             engines=engines,
+            trained_on=(str(manifest["about"].get("data", {}).get("train", {}).get("fingerprint", "")),),
         )
     except UserError:
         raise

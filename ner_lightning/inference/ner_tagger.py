@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 class NERTagger:
     """Predicts the entities of texts or words.
 
-    `tagger("text")`, `tagger(["text", ...])` and `tagger(words=[["a", "sentence"], ...])` return `Tagged`
-    results; `stream` does the same for texts that arrive one after the other.
+    `tagger("text")`, `tagger(["text", ...])` and `tagger(words=[["a", "sentence"], ...])` return `Tagged`.
 
     Args:
         tagger: the model.
@@ -40,16 +39,17 @@ class NERTagger:
     Attributes:
         path: the checkpoint or exported folder that it was loaded from, if any.
         selection: what `min_score` and `overlaps` say; None predicts the best tag sequence.
+        trained_on: fingerprints of its training data, where they are known.
     """
 
     def __init__(
         self, tagger: Tagger, encoder: Encoder, *, min_score: MinScore = None, overlaps: Overlaps = None
     ) -> None:
-        self.tagger = tagger.eval()
-        self.encoder = encoder
+        self.tagger, self.encoder = tagger.eval(), encoder
         self.labels: LabelSet = tagger.labels
         self.selection = selection(min_score, overlaps, self.labels.types)
         self.path: Path | None = None
+        self.trained_on: tuple[str, ...] = ()
         self._trust = False  # whether code that comes with it may run
         self._backbone: str | None = None  # where its run's backbone was said to be
 
@@ -127,7 +127,8 @@ class NERTagger:
         where, chosen = place(files, device, engine)
         encoder = files.encoder()  # before the backbone, which frees what both read of a GGUF file
         tagger = cls(files.build(where, engine=chosen, join=True), encoder, **selected)
-        tagger.temperature, tagger.path, tagger._trust = files.temperature, files.path.absolute(), files.trust
+        tagger.path, tagger._trust, tagger.trained_on = files.path.absolute(), files.trust, files.trained_on
+        tagger.temperature = files.temperature
         return tagger
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, format: ExportFormat = "merged") -> str:
@@ -229,9 +230,9 @@ class NERTagger:
         """Tags documents as they arrive, in order.
 
         Args:
-            documents: made by `from_text` or `from_words` of `data.running_text`.
-            numbers: consecutive documents with the same number are parts of one text, which a model with
-                document context reads together; None: each is its own text.
+            documents: made by `from_text` or `from_words` of the module `running_text`.
+            numbers: consecutive ones with the same number are a text, which a model with document context
+                reads as one; None: each is its own text.
             **options: as of a call.
         """
         wanted = self.wanted(options)

@@ -49,6 +49,7 @@ class TaggerFiles:
         temperature: scores are divided by it before they become probabilities.
         about: what an exported folder says about its training.
         engines: what an export measured of each engine; None if PyTorch alone can run it.
+        trained_on: fingerprints of its training data, as far as they are known; of each member's.
     """
 
     form: str
@@ -64,6 +65,7 @@ class TaggerFiles:
     temperature: float = 1.0
     about: Mapping[str, Any] | None = None
     engines: Mapping[str, Any] | None = None
+    trained_on: tuple[str, ...] = ()
 
     @property
     def members(self) -> Sequence[Mapping[str, Any]]:

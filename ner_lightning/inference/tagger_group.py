@@ -21,6 +21,7 @@ from ner_lightning.model.checkpoint import check_backbone, check_names, saved_na
 from ner_lightning.model.devices import chosen_device, runs_in_bf16
 from ner_lightning.model.shared_adapters import AdapterBank
 from ner_lightning.model.tagger_settings import TaggerSettings
+from ner_lightning.system.user_paths import expanded
 
 
 @dataclass(eq=False)
@@ -70,6 +71,8 @@ class TaggerGroup(Mapping[str, NERTagger]):
         min_score: MinScore = None,
         overlaps: Overlaps = None,
     ) -> None:
+        if isinstance(runs, str):
+            raise TypeError(f"runs is one name, {runs!r}; give a list, or names and runs in a dict")
         self._root, self._trust = root, trust_remote_code
         self._asked, self._device = device, chosen_device(device)
         self._selected: dict[str, Any] = {"min_score": min_score, "overlaps": overlaps}
@@ -190,4 +193,4 @@ class TaggerGroup(Mapping[str, NERTagger]):
 
 def name_of(run: str) -> str:
     """A tagger's name by default: the last two parts of its path."""
-    return "/".join(Path(run).expanduser().resolve().parts[-2:])
+    return "/".join(expanded(run).resolve().parts[-2:])

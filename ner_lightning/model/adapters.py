@@ -135,12 +135,13 @@ def add_adapter(backbone: Backbone, lora: Lora, spared: int = 0, name: str = "de
     without = [*below, *layers[len(layers) - spared :]]
     peft_model: Any = getattr(backbone.model, "peft_config", None) and backbone.model
     base = peft_model.get_base_model() if peft_model else backbone.model
+    targets = _targets(base, lora.targets)
     config = LoraConfig(
         task_type=TaskType.FEATURE_EXTRACTION,
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=lora.targets,
+        target_modules=targets,
         use_rslora=lora.rslora,
         use_dora=lora.dora,
         exclude_modules=_linear_names(base, without) or None,
@@ -163,15 +164,37 @@ def add_adapter(backbone: Backbone, lora: Lora, spared: int = 0, name: str = "de
             adapter.cast_input_dtype_enabled = False
 
 
+def _targets(model: nn.Module, targets: str | list[str]) -> str | list[str]:
+    """The names of the layers that get an adapter, as PEFT takes them.
+
+    Raises:
+        UserError: one is no layer's, which PEFT passes over where another one is.
+    """
+    if targets == "all-linear":
+        return targets
+    if isinstance(targets, str) and not targets.isidentifier():
+        return targets  # a regular expression
+    named = [targets] if isinstance(targets, str) else targets
+    known = [name for name, _ in model.named_modules()]
+    for target in named:
+        if not any(f".{name}".endswith(f".{target}") for name in known):
+            raise _unknown_target(target, model)
+    return named
+
+
+def _unknown_target(target: Any, model: nn.Module) -> UserError:
+    linear = {n.split(".")[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    return UserError(
+        f"model.lora.targets: no layer is named {target}; this backbone has {', '.join(sorted(linear))}"
+    )
+
+
 def _explained(error: ValueError, model: nn.Module, lora: Lora) -> UserError:
     """Why PEFT cannot adapt a model."""
     if "not found in the base model" not in str(error):
         reason = str(error).partition("\n")[0]
         return UserError(f"model.lora: PEFT cannot adapt {type(model).__name__}: {reason}")
-    linear = {n.split(".")[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear)}
-    return UserError(
-        f"model.lora.targets: no layer is named {lora.targets}; this backbone has {', '.join(sorted(linear))}"
-    )
+    return _unknown_target(lora.targets, model)
 
 
 def _linear_names(model: nn.Module, layers: Sequence[nn.Module]) -> list[str]:

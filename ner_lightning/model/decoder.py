@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.data.teacher import TeacherTags
+from ner_lightning.metrics.float64 import has_float64
 from ner_lightning.model.crf.candidates import Chain, Kinds, search
 from ner_lightning.model.crf.layer import CRF
 from ner_lightning.model.crf.segments import Segments
@@ -40,8 +41,7 @@ class Decoder(nn.Module):
         self, labels: LabelSet, *, use_crf: bool = True, constrained: bool = True, loss: Loss | None = None
     ) -> None:
         super().__init__()
-        self.labels = labels
-        self.constrained = constrained
+        self.labels, self.constrained = labels, constrained
         self.loss = loss or Loss()
         self._on_gold = self.loss.on_gold(use_crf)  # where no teacher is at hand
         self.temperature = 1.0
@@ -140,10 +140,12 @@ class Decoder(nn.Module):
         if self.crf is not None:
             segments = Segments(sentence, start, end, begin, inner, inner)
             return self.crf.segment_log_probs(emissions, mask, segments, temperature).exp()
-        log_probs = torch.log_softmax(emissions.float() / temperature, dim=-1)
+        # Differences of long sums: in fp32 a score would depend on what precedes its entity.
+        exact = torch.float64 if has_float64(emissions.device) else torch.float32
+        log_probs = torch.log_softmax(emissions.float() / temperature, dim=-1, dtype=exact)
         sums = nn.functional.pad(log_probs.cumsum(1), (0, 0, 1, 0))  # (B, W + 1, C)
         inside = sums[sentence, end, inner] - sums[sentence, start + 1, inner]
-        return (log_probs[sentence, start, begin] + inside).exp()
+        return (log_probs[sentence, start, begin] + inside).exp().float()
 
     @torch.no_grad()
     def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:

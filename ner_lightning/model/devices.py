@@ -26,6 +26,7 @@ def chosen_device(asked: str | None) -> str:
     """
     if asked is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
+    asked = str(asked)  # also a torch.device
     kind, _, number = asked.partition(":")
     if kind not in KNOWN or (number and not number.isdecimal()) or asked.endswith(":"):
         raise UserError(f"--device {asked} does not exist; there are {', '.join(KNOWN)} and cuda:N")

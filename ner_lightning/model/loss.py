@@ -69,25 +69,28 @@ class Loss:
         weights = vars(self) | {own.name: own.weight for own in self.parts or ()}
         return torch.stack([weights[name] * part for name, part in parts.items()]).sum()
 
-    def check_data(self, weights: object, teacher: object) -> None:
+    def check_data(self, weights: object, teacher: object, *, use_crf: bool) -> None:
         """Checks that the loss fits the training data.
 
         Args:
             weights: of sentences; None if all count the same.
             teacher: what a teacher says of them; None without one.
+            use_crf: whether there is a CRF.
 
         Raises:
-            UserError: nothing would be learned from the teacher, or a part of the user's own cannot weigh
-                sentences.
+            UserError: nothing would be learned from the teacher, nothing would train the CRF, or a part of
+                the user's own cannot weigh sentences.
         """
         if teacher is not None and not self.kl:
             raise UserError(
                 "data.supervision.teacher is set, but model.loss.kl is 0: nothing is learned from it;\n"
                 "set --model.loss.kl 1, or leave out data.supervision.teacher"
             )
-        if self.kl and teacher is None and not (self.ce or self.crf or self.ls or self.parts):
+        others = self.ce or self.ls or self.parts
+        if self.kl and teacher is None and not self.crf and (use_crf or not others):
+            what = "nothing trains the CRF" if others else "nothing has a weight"
             raise UserError(
-                "model.loss: only kl has a weight, which needs a teacher;\n"
+                f"model.loss: without kl, which needs a teacher, {what};\n"
                 "run `ner-lightning distill`, or set model.loss.crf above 0"
             )
         own = [part.name for part in self.parts or () if part.weight]

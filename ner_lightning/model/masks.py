@@ -123,9 +123,14 @@ def hide_right_context(backbone: Backbone, below: int) -> None:
         below: how many layers.
 
     Raises:
-        UserError: its attention takes no mask of our own.
+        UserError: it has no more layers, or its attention takes no mask of our own.
     """
     implementation = backbone.text_config._attn_implementation
+    if below >= len(backbone.layers):
+        raise UserError(
+            f"model.architecture.causal_below is {below}, and the backbone has {len(backbone.layers)} "
+            "layers; set it below that, or model.attention to causal"
+        )
     if below and implementation not in IMPLEMENTATIONS:
         raise UserError(
             "model.architecture.causal_below needs model.runtime.attn_implementation "

@@ -71,9 +71,17 @@ def load_backbone(
     with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
         options |= _gguf_options(pretrained)
         options |= quantized_loading(quantization, pretrained, dtype, device_type)
-        model: nn.Module = AutoModel.from_pretrained(
-            pretrained.name, dtype=dtype, trust_remote_code=trust_remote_code, **options
-        )
+        try:
+            model: nn.Module = AutoModel.from_pretrained(
+                pretrained.name, dtype=dtype, trust_remote_code=trust_remote_code, **options
+            )
+        except ImportError as error:
+            if "flash" not in str(error).lower():
+                raise
+            raise UserError(
+                f"model.runtime.attn_implementation {implementation}: its package is not installed; leave it "
+                f"at auto ({str(error).partition('. ')[0]:.80})"
+            ) from None
     forget()
     if getattr(model, "_hf_peft_config_loaded", False):  # whose weights the identity would not cover
         raise UserError(f"model.backbone: {pretrained.label} is an adapter; merge it into its model first")

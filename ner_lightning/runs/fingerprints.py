@@ -1,12 +1,13 @@
 """Fingerprints and origins of splits: how they are written and read, and what two of them have in common."""
 
 import re
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 # The data, then a part of a file or a Hub split in brackets, then what is read or learned beside it.
 _FORM = re.compile(r"(?P<data>\w+:\w+)(?: \((?:(?P<part>\w+) of (?P<rule>[^)]*)|(?P<split>[^)]*))\))?.*")
 _PART = re.compile(r" \(\w+ part\)$")
+MEMBERS_DATA = "members_data"  # what a checkpoint that was made of several has instead of `data`
 DIGITS = 12  # of a digest, where it is shown
 Shared = Literal["same", "parts", "changed"]
 
@@ -85,6 +86,11 @@ def part_origin(file: str, part: str) -> str:
 def file_in(origin: str) -> str:
     """The file of an origin, also of a part of it."""
     return _PART.sub("", origin)
+
+
+def training_data(checkpoint: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The fingerprints of the data of a training; of a tagger that was made of several, those of each."""
+    return checkpoint.get(MEMBERS_DATA) or [checkpoint.get("data") or {}]
 
 
 def shared(scored: str, trained: Sequence[str]) -> Shared | None:

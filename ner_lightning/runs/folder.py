@@ -12,8 +12,10 @@ from typing import Any
 
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import sweep, write_text
+from ner_lightning.system.user_paths import expanded
 
 BEST, LAST = "best", "last"
+CHECKPOINTS = "checkpoints"  # the folder in that of a run
 EXPORTED = "ner_lightning.json"  # a folder with this file is an exported one
 STAGES = {"valid": "val", "test": "test"}  # by split: Lightning's stage, with which its metrics' names begin
 SPLITS = {stage: split for split, stage in STAGES.items()}
@@ -35,7 +37,7 @@ class Run:
     @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
 
     def checkpoint(self, which: str) -> Path:
         """The file of checkpoint `best` or `last`."""
@@ -104,7 +106,7 @@ def create(root: Path, name: str) -> Run:
         while True:
             number += 1
             try:
-                (folder / str(number) / "checkpoints").mkdir(parents=True)
+                (folder / str(number) / CHECKPOINTS).mkdir(parents=True)
                 return Run(folder / str(number))
             except FileExistsError:
                 continue  # another process took this number just now
@@ -149,7 +151,9 @@ def resolve(address: str | None, which: str, root: Path) -> Path:
     Raises:
         UserError: there is no such run or checkpoint.
     """
-    path = Path(address).expanduser() if address else root / LAST
+    if address == "":
+        raise UserError("the name of the run is empty; name a run folder or checkpoint, or leave it out")
+    path = root / LAST if address is None else expanded(address)
     if path.is_file():
         return path
     if address is None and not path.is_dir():

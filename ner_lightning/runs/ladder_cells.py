@@ -1,7 +1,7 @@
 """Ladders of recipes: one file lists rungs and seeds, and each cell is a run."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,19 +138,22 @@ def find_runs(cell: Cell, root: Path) -> list[Run]:
     return [run for run in runs if command(run) == wanted]
 
 
-def find_run(ladder: Ladder, cell: Cell, root: Path) -> Run | None:
+def find_run(
+    ladder: Ladder, cell: Cell, root: Path, changed: Callable[[Run], bool] | None = None
+) -> Run | None:
     """The latest run of a cell with the same command, recipe and data; None if there is none.
 
     A run without a digest of its recipe was stopped before it could be noted, or is older than this check.
+
+    Args:
+        ladder: the ladder.
+        cell: one of its cells.
+        root: where its runs are.
+        changed: whether something else that a run was made of has other content by now.
     """
     recipe = recipe_digest(ladder, cell)
     same = (run for run in find_runs(cell, root) if run.read("run.json").get("recipe", recipe) == recipe)
-    return next((run for run in same if not data_changed(run)), None)
-
-
-def is_stale(ladder: Ladder, cell: Cell, root: Path) -> bool:
-    """Whether a cell was run, but never with the recipe and the data that there are now."""
-    return bool(find_runs(cell, root)) and find_run(ladder, cell, root) is None
+    return next((run for run in same if not data_changed(run) and not (changed and changed(run))), None)
 
 
 def data_changed(run: Run) -> bool:

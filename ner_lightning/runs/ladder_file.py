@@ -8,6 +8,10 @@ import yaml
 
 from ner_lightning.errors import UserError
 from ner_lightning.runs.ladder_cells import Cell, Ladder
+from ner_lightning.system.yaml_keys import standing_twice
+
+# Settings that a ladder gives to each cell, and what says them in its file.
+SET_BY_LADDER = {"seed_everything": "`seeds`", "name": "the rung's name", "runs": "the option --runs"}
 
 RUNG: dict[str, type] = {
     "configs": list,
@@ -31,11 +35,15 @@ def read_ladder(file: Path) -> Ladder:
         UserError: it cannot be read, or has another structure.
     """
     try:
-        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        content: Any = yaml.safe_load(text)
+        twice = standing_twice(text)
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    if twice is not None:
+        raise UserError(f"{file}:{twice.line}: {twice}")
     keys: dict[str, type] = {"configs": list, "settings": dict, "seeds": list, "rungs": dict, "curve": str}
     shared = _checked(content, keys, str(file))
     if not shared["rungs"]:
@@ -75,6 +83,9 @@ def _cells(
     settings = shared["settings"] | own["settings"]
     if not configs:
         raise UserError(f"{where}: `configs` names no recipe")
+    for key, instead in SET_BY_LADDER.items():
+        if key in settings:
+            raise UserError(f"{where}: `settings` has {key}, which a ladder sets itself; use {instead}")
     if own["text"] and not teacher:
         raise UserError(f"{where}: `text` is for a rung with a `teacher`")
     if shared["curve"] and not isinstance(settings.get(shared["curve"]), int | float):

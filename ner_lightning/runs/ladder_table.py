@@ -1,10 +1,13 @@
 """The table of a ladder and its learning curve, from the rows of its cells."""
 
+import shlex
 import statistics
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 from ner_lightning.runs.ladder_cells import Ladder
 from ner_lightning.runs.results import Row, markdown_table
+from ner_lightning.runs.shipped import shipped
 
 
 def ladder_table(ladder: Ladder, rows: Iterable[Row]) -> str:
@@ -20,12 +23,20 @@ def ladder_table(ladder: Ladder, rows: Iterable[Row]) -> str:
 def _own_rows(ladder: Ladder, rows: Iterable[Row]) -> list[Row]:
     """The rows of a ladder's cells as its file has them now, one each and in its order."""
     named = {
-        (row["rung"], row["seed"], row["config"], *_learned(row["overrides"])): row
+        (row["rung"], row["seed"], *_configs(row.get("command", "")), *_learned(row["overrides"])): row
         for row in rows
         if row.get("ladder") == ladder.name
     }
-    keys = ((cell.rung, cell.seed, cell.config, *_learned(cell.changes)) for cell in ladder.cells)
+    keys = (
+        (cell.rung, cell.seed, *map(shipped, cell.configs), *_learned(cell.changes)) for cell in ladder.cells
+    )
     return [named[key] for key in keys if key in named]
+
+
+def _configs(command: str) -> list[str]:
+    """The config files of a command."""
+    words = shlex.split(command)
+    return [shipped(word) for before, word in pairwise(words) if before == "--config"]
 
 
 def _learned(changes: Iterable[str]) -> list[str]:

@@ -105,8 +105,7 @@ class NERModule(TrainingModule):
         self.pretrained, self.weights_id = locate(backbone, revision), ""
         self.tagger: Tagger | None = None
         self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
-        self.average = WeightAverage(optimizer.averaging)
-        self._merges = False  # whether adapters are about to be merged
+        self.average, self._merging = WeightAverage(optimizer.averaging), False
 
     @property
     def built(self) -> Tagger:
@@ -118,7 +117,8 @@ class NERModule(TrainingModule):
         """Lets the metrics know gold types that the model does not: their entities count as missed."""
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, CoNLLDataModule) and stage == "fit":
-            self.settings.loss.check_data(data.corpus.weights("train"), data.corpus.teacher)
+            weights, teacher = data.corpus.weights("train"), data.corpus.teacher
+            self.settings.loss.check_data(weights, teacher, use_crf=self.settings.use_crf)
         if isinstance(data, CoNLLDataModule) and stage != "predict":
             name, split = ("test", "test") if stage == "test" else ("val", "valid")
             data.corpus.warn_of_unknown(split)
@@ -129,7 +129,7 @@ class NERModule(TrainingModule):
         if self.tagger is not None:
             return
         trainer = self._trainer
-        self._merges = trainer is not None and trainer.state.fn in EVALUATIONS
+        self._merging = trainer is not None and trainer.state.fn in EVALUATIONS
         if self.members and trainer is not None and trainer.state.fn == "fit":
             raise UserError("an ensemble is not trained; train its members, and put them together again")
         batches = getattr(getattr(trainer, "datamodule", None), "batches", None)
@@ -137,8 +137,8 @@ class NERModule(TrainingModule):
             bf16=trainer is not None and settled_precision(trainer),
             device_type=self.device.type if trainer is None else trainer.strategy.root_device.type,
             packed=batches is not None and batches.packing,
-            mergeable=self._merges,
-            compiled=self.settings.runtime.compile and not self._merges,  # one pass ends before it would pay
+            mergeable=self._merging,
+            compiled=self.settings.runtime.compile and not self._merging,  # one pass ends before it would pay
             cached=self.cache.enabled,
         )
         given: Any = {"members": self.members, "pretrained": self.pretrained}
@@ -216,9 +216,9 @@ class NERModule(TrainingModule):
 
     def _merge(self) -> None:
         """Outside of a fit the model that is scored is the one that prediction and export use, and faster."""
-        if self._merges:
+        if self._merging:
             self.built.emitter.merge(join=True)
-            self._merges = False
+            self._merging = False
 
     def configure_optimizers(self) -> Any:
         """AdamW with a rate for each part, and its schedule over the real number of steps."""

@@ -8,7 +8,7 @@ from ner_lightning.data.sources import Split
 from ner_lightning.errors import UserError
 from ner_lightning.model.checkpoint import check_types
 from ner_lightning.model.tagger_settings import TaggerSettings
-from ner_lightning.runs.fingerprints import shared, shortened
+from ner_lightning.runs.fingerprints import shared, shortened, training_data
 from ner_lightning.system.plain_settings import fixed_keys
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.optim import Optimizer
@@ -29,7 +29,6 @@ FIXED = {
     ],
 }
 SPLITS = ("train", "valid")
-MEMBERS_DATA = "members_data"  # what a checkpoint that was made of several has instead of `data`
 ANEW = "`ner-lightning fit --config FILE` without a checkpoint"
 
 
@@ -78,7 +77,7 @@ def check_settings(
             )
             raise UserError(
                 f"{key} is {new}, but the checkpoint was trained with {old}: {why}.\n"
-                f"Leave it at {old}, or train anew: {anew}."
+                f"Leave it at {'null' if old is None else old}, or train anew: {anew}."
             )
 
 
@@ -134,7 +133,7 @@ def check_data(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> str | No
     return None
 
 
-def check_validated(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> None:
+def check_validated(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> str | None:
     """Checks that a run is validated on the data of its training: the scores become the run's own.
 
     Args:
@@ -142,18 +141,20 @@ def check_validated(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> Non
             ensemble.
         data: what would be validated on.
 
+    Returns:
+        what to tell the user if they were trained on.
+
     Raises:
-        UserError: they are others, or an ensemble has been trained on some of them.
+        UserError: they are others, or an ensemble may have been trained on some of them.
     """
-    split, (first, *others) = data.corpus.split("valid"), _trained_on(checkpoint)
+    split, (first, *others) = data.corpus.split("valid"), training_data(checkpoint)
     if first.get("valid", split.fingerprint) != split.fingerprint:
         raise UserError(
             f"{split.origin} is not what this run was validated on, and its scores would take the place of "
             "the run's own.\n"
             "Restore the validation data, or score this file: ner-lightning test --data.test FILE"
         )
-    if others:
-        _check_apart(split, [each.get("train", "") for each in (first, *others)])
+    return _check_apart(split, [each.get("train", "") for each in (first, *others)])
 
 
 def check_tested(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> str | None:
@@ -171,12 +172,7 @@ def check_tested(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> str | 
         UserError: they are a part of a file of which other parts, or another state, were trained on.
     """
     split = data.corpus.split("test")
-    return _check_apart(split, [each.get("train", "") for each in _trained_on(checkpoint)])
-
-
-def _trained_on(checkpoint: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The fingerprints of the data of a training, or of each member's."""
-    return checkpoint.get(MEMBERS_DATA) or [_part(checkpoint, "data")]
+    return _check_apart(split, [each.get("train", "") for each in training_data(checkpoint)])
 
 
 def _check_apart(split: Split, trained: Sequence[str]) -> str | None:

@@ -194,3 +194,34 @@ def test_three_runs_with_long_names_fit_a_terminal():
     assert "p = " in text or "p < " in text
     assert "adjusted" in text
     assert "B - A" not in text
+
+
+def test_runs_that_trained_otherwise_are_no_seeds_of_one_recipe():
+    stopping = [{"class_path": "EarlyStopping", "init_args": {"patience": 1}}]
+    plain = run("a", [GOLD], config={"trainer": {"callbacks": None}})
+    early = run("b", [GOLD], config={"trainer": {"callbacks": stopping}})
+    resumed = run(
+        "c",
+        [GOLD],
+        config={"trainer": {"callbacks": []}},
+        about={"earlier_settings": [{"epochs": 2, "settings": {"trainer.max_epochs": 2}}]},
+    )
+    assert len(recipes([plain, early, resumed])) == 3
+    assert any("callbacks" in name for name in differing_settings([plain, early]))
+    assert differing_settings([plain, resumed])
+
+
+def test_how_a_run_is_watched_is_no_part_of_its_recipe():
+    names = {"checkpoint_every_n_steps": (None, 10), "log_text": ("auto", "never"), "runs": ("a", "b")}
+    for name, values in names.items():
+        runs = [run(str(value), [GOLD], config={name: value}) for value in values]
+        assert len(recipes(runs)) == 1, name
+
+
+def test_data_differ_in_what_follows_their_digest():
+    def of(name, rest):
+        data = {"train": {"sentences": 10, "fingerprint": "sha256:" + "a" * 64 + rest}}
+        return run(name, [GOLD], about={"data": data})
+
+    taught = of("b", ", teacher 0123456789ab 1")
+    assert differing_settings([of("a", ""), taught])["train data"][1].endswith("teacher 0123456789ab 1")

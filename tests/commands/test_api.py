@@ -124,3 +124,9 @@ def test_one_file_of_text_may_be_given_alone(monkeypatch, tmp_path):
     assert {tuple(words[1]) for words in called} == {
         ("teacher", "--config=r.yaml", "--text=news.txt", "--temperature=1.0")
     }
+
+
+@pytest.mark.parametrize("nothing", [[], None, ()])
+def test_a_training_needs_a_recipe(nothing):
+    with pytest.raises(UserError, match="name a recipe"):
+        train(nothing)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy
 import pytest
 import tiny
 import torch
@@ -166,7 +167,7 @@ def test_one_that_was_stopped_ends_with_the_same_weights(here, capsys, monkeypat
 
     monkeypatch.setattr(NERModule, "training_step", stopped)
     assert distill(*options) == 143
-    assert "Resume with: ner-lightning fit --run runs/student/2" in capsys.readouterr().out
+    assert "Resume with: ner-lightning fit runs/student/2" in capsys.readouterr().out
     monkeypatch.setattr(NERModule, "training_step", before)
     assert main(["fit", "--run", "runs/student/2"]) == 0
     assert same(weights("runs/student/1"), weights("runs/student/2"))
@@ -258,5 +259,34 @@ def test_a_teacher_without_a_weight_is_refused(here, capsys):
     fit = ["fit", "--config", "recipe.yaml", "--data.supervision.teacher", str(folder)]
     assert main(fit) == 2
     assert "model.loss.kl is 0: nothing is learned from it" in capsys.readouterr().err
+    Path("teacher.yaml").write_text(yaml.safe_dump({"data": {"supervision": {"teacher": str(folder)}}}))
+    assert main(["pretrain", "--config", "recipe.yaml", "--config", "teacher.yaml"]) == 2
+    assert "data.supervision.teacher has probabilities of tags" in capsys.readouterr().err
     assert main(["fit", "--config", "recipe.yaml", "--model.loss.kl", "1", "--trainer.max_epochs", "1"]) == 0
-    assert "--model.loss.kl has no effect here: data.supervision.teacher" in capsys.readouterr().out
+    assert "model.loss.kl has no effect here: there is no teacher" in capsys.readouterr().out
+
+
+def test_the_weight_of_the_teacher_stays_where_it_stands_in_a_group(here):
+    loss = '{"ce": 0, "crf": 0.5, "kl": 0.3}'
+    assert distill("--trainer.max_epochs", "1", "--model.loss", loss) == 0
+    assert yaml.safe_load(Path("runs/student/1/config.yaml").read_text())["model"]["loss"]["kl"] == 0.3
+
+
+def test_the_temperature_of_an_export_is_the_teachers(here):
+    marginals = {}
+    for temperature in (1.0, 3.0):
+        export("runs/a/1", Path(f"out{temperature}"), temperature=temperature)
+        assert distill("--trainer.max_epochs", "1", teacher=f"out{temperature}") == 0
+        about = yaml.safe_load(Path("runs/last/run.json").read_text())["teacher"]
+        assert (about["temperature"], about["calibrated"]) == (1.0, temperature)
+        config = yaml.safe_load(Path("runs/last/config.yaml").read_text())
+        folder = Path(config["data"]["supervision"]["teacher"])
+        marginals[temperature] = numpy.load(folder / "marginals.npy")
+    assert abs(marginals[1.0] - marginals[3.0]).max() > 0.01
+    assert (marginals[1.0].max(1) >= marginals[3.0].max(1) - 1e-3).mean() > 0.9  # softer
+
+
+def test_a_loss_that_needs_a_teacher_is_refused_without_one(here, capsys):
+    loss = '{"ce": 1, "crf": 0, "kl": 1}'
+    assert main(["fit", "--config", "recipe.yaml", "--model.loss", loss]) == 2
+    assert "without kl, which needs a teacher, nothing trains the CRF" in capsys.readouterr().err

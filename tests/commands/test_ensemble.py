@@ -187,3 +187,28 @@ def test_what_does_not_go_together(here, capsys, words, said):
 def test_what_an_ensemble_cannot_do(here, capsys, words, said):
     assert main(words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_is_validated_and_was_trained_on_is_said(here, capsys, tmp_path, corpus):
+    (train,) = corpus.glob("train.*")
+    words = ["--config", "recipe.yaml", "--data.valid", str(train), "--runs", str(tmp_path), "--name", "own"]
+    assert main(["fit", *words, "--trainer.max_epochs", "1"]) == 0
+    assert "The validation data are those of the training" in capsys.readouterr().out
+    assert main(["validate", "--run", str(tmp_path / "own/1")]) == 0
+    assert "is what this run was trained on" in capsys.readouterr().out
+
+
+def test_members_of_other_precisions_do_not_go_together(here, capsys, tmp_path):
+    words = [
+        "--config",
+        "recipe.yaml",
+        "--runs",
+        str(tmp_path),
+        "--name",
+        "half",
+        "--trainer.max_epochs",
+        "1",
+    ]
+    assert main(["fit", *words, "--trainer.precision", "bf16-mixed"]) == 0
+    assert main(["ensemble", "runs/a/1", str(tmp_path / "half/1"), "--runs", str(tmp_path)]) == 2
+    assert "differ in trainer.precision (None, bf16-mixed)" in capsys.readouterr().err

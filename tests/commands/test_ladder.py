@@ -13,14 +13,14 @@ import yaml
 
 from ner_lightning.analysis.render.learning_curve import learning_curve
 from ner_lightning.analysis.render.style import svg
-from ner_lightning.commands import ladder
+from ner_lightning.commands import ladder, ladder_state
 from ner_lightning.commands.consent import FLAG
 from ner_lightning.commands.main import main
 from ner_lightning.runs import ladder_cells
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.ladder_cells import find_run, is_done
 from ner_lightning.runs.ladder_file import read_ladder
-from ner_lightning.runs.ladder_table import curve_points, table
+from ner_lightning.runs.ladder_table import curve_points, ladder_table, table
 from ner_lightning.runs.results import FIELDS, read_rows
 from ner_lightning.training.module import NERModule
 
@@ -292,6 +292,14 @@ def test_a_cell_that_was_told_to_stop_is_not_done(file, monkeypatch):
         ("configs: [x.yaml]\nrungs: {a: {text: [t.txt]}}", "`text` is for a rung with a `teacher`"),
         ("configs: [x.yaml]\ncurve: a.b\nrungs: {a: {}}", "`curve` is a.b, of which the rung has no number"),
         ("rungs: [", "not YAML"),
+        (
+            "configs: [x.yaml]\nrungs:\n  a: {seeds: [1]}\n  a: {seeds: [2]}",
+            "l.yaml:4: rungs.a stands twice, first in line 3",
+        ),
+        (
+            "configs: [x.yaml]\nrungs: {a: {settings: {seed_everything: 7}}}",
+            "`settings` has seed_everything, which a ladder sets itself; use `seeds`",
+        ),
         ("- a", "expected configs, settings, seeds, rungs"),
     ],
 )
@@ -327,6 +335,7 @@ def test_the_points_of_a_learning_curve_are_rungs_of_one_name(taught):
     rows = [
         {"ladder": "small", "rung": rung, "seed": seed, "value": value, "config": cell.config}
         | {"overrides": [*cell.changes, "--model.runtime.compile false"]}
+        | {"command": "ner-lightning fit --config recipe.yaml"}
         for rung, values in scores.items()
         for seed, value in enumerate(values, start=1)
         for cell in [cells.get(rung, ladder.cells[0])]
@@ -355,7 +364,7 @@ def test_an_ensemble_of_other_runs_teaches_nobody(taught, tmp_path, monkeypatch,
     for run in runs.values():
         run.path.mkdir(parents=True)
         run.write("run.json", {"finished": "now"})
-    monkeypatch.setattr(ladder_cells, "find_run", lambda _ladder, cell, _root: runs[cell.name])
+    monkeypatch.setattr(ladder, "find", lambda _ladder, cell, _root: runs[cell.name])
     teacher = Run(tmp_path / cell.teacher)
     teacher.path.mkdir(parents=True)
     for numbers, fits in (((1, 1), False), ((2, 2), True)):
@@ -407,3 +416,37 @@ def test_the_table_has_means_and_deviations_and_differences():
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table(rows).splitlines()[2:]]
     assert lines[0][:7] == ["a", "81.00", "1.41", "2", "+0.00", "2.0", "1.0"]
     assert lines[1][:7] == ["b", "90.00", "-", "1", "+9.00", "-", "1.0"]
+
+
+def test_a_cell_whose_backbone_changed_is_to_do_again(file, llama, one_process, tmp_path, capsys):
+    copy = shutil.copytree(llama, tmp_path / "backbone")
+    recipe = yaml.safe_load(Path("recipe.yaml").read_text())
+    recipe["model"]["backbone"] = "backbone"
+    Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert main(["ladder", str(file), "--cell", "base-seed1"]) == 0
+    capsys.readouterr()
+    assert main(["ladder", str(file), "--cell", "base-seed1", "--list"]) == 0
+    assert capsys.readouterr().out.startswith("done")
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    ladder_state._weights.cache_clear()  # as in the next command
+    assert main(["ladder", str(file), "--cell", "base-seed1", "--list"]) == 0
+    assert capsys.readouterr().out.startswith("to do")
+
+
+def test_rows_of_another_recipe_of_the_same_name_are_not_in_the_table(file, tmp_path):
+    ladder = read_ladder(file)
+    row = {
+        "ladder": "small",
+        "rung": "base",
+        "seed": 1,
+        "overrides": ["--model.runtime.compile false"],
+        "config": "recipe",
+        "minutes": 1.0,
+        "peak_memory_bytes": 2**30,
+        "value": 0.5,
+        "command": "ner-lightning fit --config recipe.yaml --model.runtime.compile false",
+    }
+    assert "50.00" in ladder_table(ladder, [row])
+    other = row | {"command": row["command"].replace("recipe.yaml", "older/recipe.yaml")}
+    assert "50.00" not in ladder_table(ladder, [other])

@@ -1,10 +1,12 @@
 """What predict reads, where it writes, and what it says when it cannot."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -125,7 +127,7 @@ OPTIONS = {
         ["--calibrate", "w.conll", "--to", "csv"],
         "--to has no effect here: there is no --input",
     ),
-    "a text without words": (["--text", "", "--text", " "], "--text holds no word"),
+    "a text without words": (["--text", " ", "--text", "\n"], "--text holds no word"),
     "a table on a terminal": (["--text", "Vera", "--wide"], "--wide writes a table"),
     "Parquet on a terminal": (["--text", "Vera", "--to", "parquet"], "parquet needs a file"),
     "no temperature": (
@@ -256,3 +258,61 @@ def test_sentences_of_a_conll_file_have_their_documents(llama, tmp_path, monkeyp
         scores = [entity["score"] for entity in one["entities"]]
         assert scores == pytest.approx([entity["marginal"] for entity in other["entities"]], abs=1e-3)
     assert any(each["entities"] for each in found)
+
+
+def test_the_file_of_rejects_that_was_not_named_is_no_input_either(place, capsys, tmp_path):
+    source = tmp_path / "out.jsonl.rejects.jsonl"
+    source.write_text('{"text": "Vera Holt left Lima."}\n')
+    assert main(["predict", "--input", str(source), "--output", str(tmp_path / "out.jsonl")]) == 2
+    assert "is among the files to be read; name another one" in capsys.readouterr().err
+    assert source.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["predict", "", "--text", "Vera"], "RUN is empty; give it a value, or leave it out"),
+        (["predict", "--run", "", "--text", "Vera"], "--run is empty"),
+        (["predict", "--calibrate", "", "--text", "Vera"], "--calibrate is empty"),
+        (["predict", "--input", "text.txt", "--output", "x.jsonl", "--rejects", ""], "--rejects is empty"),
+        (["export", "", "--output", "x"], "RUN is empty"),
+        (["export", "--output", ""], "--output is empty"),
+        (["predict", "~nobody-of-this-name/x", "--text", "Vera"], "there is no user nobody-of-this-name"),
+    ],
+)
+def test_what_a_shell_leaves_empty_is_no_default(place, capsys, words, said):
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"Vera Holt left Lima.\n", ["--words_column", "nosuch"]),
+        (b'{"text": "Vera Holt left Lima."}\n', ["--whole_files"]),
+    ],
+)
+def test_options_of_other_formats_are_refused_on_standard_input_too(
+    place, monkeypatch, capsys, content, words
+):
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    assert main(["predict", "--input", "-", "--output", "-", *words]) == 2
+    assert "has no effect here" in capsys.readouterr().err
+
+
+def test_calibrating_on_what_was_trained_on_is_said(place, capsys):
+    (train,) = (place / "data").glob("train.*")
+    assert main(["predict", "--calibrate", str(train)]) == 0
+    assert "is what the tagger was trained on" in capsys.readouterr().err
+
+
+def test_ids_and_names_that_utf8_cannot_write_stop_nothing(place, tmp_path, capsys):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / os.fsdecode(b"caf\xe9.txt")).write_text("Vera Holt left Lima.\n")
+    (folder / "b.jsonl").write_text('{"id": "\\ud83d", "text": "Vera Holt left Lima."}\n')
+    output = tmp_path / "o.jsonl"
+    assert main(["predict", "--input", str(folder), "--output", str(output)]) == 0
+    rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 2
+    assert "\ufffd" in {row.get("id") for row in rows}

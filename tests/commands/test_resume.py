@@ -397,3 +397,88 @@ def test_a_moved_backbone_is_named_and_its_weights_are_checked(
         )
         with pytest.raises(UserError, match="holds its own backbone; leave out"):
             NERTagger.from_pretrained("whole", backbone="there")
+
+
+def test_a_run_knows_the_settings_of_its_earlier_epochs(place):
+    assert main(RESUME) == 0
+    earlier = about()["earlier_settings"]
+    assert earlier == [{"epochs": 1, "settings": {"trainer.max_epochs": 1}}]
+    assert main(RESUME) == 0  # with the same
+    assert about()["earlier_settings"] == earlier
+
+
+def test_the_configuration_of_a_run_is_a_recipe_of_other_commands(place, capsys):
+    config = "runs/recipe/1/config.yaml"
+    assert main(["memory", "--config", config]) == 0
+    assert main(["fit", "--config", config, "--name", "again"]) == 0
+    assert "weights_only" not in Path(config).read_text()
+
+
+def test_a_key_that_stands_twice_in_a_recipe_is_refused(place, capsys):
+    Path("twice.yaml").write_text(Path("recipe.yaml").read_text() + "trainer:\n  max_epochs: 2\n")
+    assert main(["fit", "--config", "twice.yaml"]) == 2
+    assert "trainer stands twice, first in line " in capsys.readouterr().err
+
+
+GROUPS = ["model.lora", "model.loss", "model.optimizer", "model.runtime", "data.batches", "data.encoding"]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("value", ["", " 8", " [1]"])
+def test_a_group_of_settings_that_is_none_is_refused(place, capsys, group, value):
+    section, name = group.split(".")
+    Path("more.yaml").write_text(f"{section}:\n  {name}:{value}\n")
+    assert main(["fit", "--config", "recipe.yaml", "--config", "more.yaml"]) == 2
+    assert f"more.yaml: {group} must hold options" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--data.train", "5"], "data.train must be one file or folder"),
+        (["--data.train", "[a.txt,b.txt]"], "ner-lightning data convert A B --output all.jsonl"),
+        (["--data.train", "data"], "data has files of several splits (train.txt, "),
+        (["--model.lora.targets", "[q_proj,v_prj]"], "no layer is named v_prj; this backbone has"),
+        (["--model.architecture.causal_below", "2"], "causal_below is 2, and the backbone has 2 layers"),
+        (
+            [
+                "--trainer.callbacks+=ModelCheckpoint",
+                "--trainer.callbacks.dirpath=checkpoints",
+                "--trainer.callbacks.filename=best",
+            ],
+            "ModelCheckpoint would overwrite the run's own checkpoint best",
+        ),
+        (
+            ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.save_last=true"],
+            "ModelCheckpoint would overwrite the run's own checkpoint last",
+        ),
+    ],
+)
+def test_what_would_do_something_else_is_refused(place, capsys, words, said):
+    assert main(["fit", "--config", "recipe.yaml", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_of_several_splits_is_no_test_set(place, capsys):
+    assert main(["test", "--data.test", "data"]) == 2
+    assert "name the one of test, or the folder as data.dataset" in capsys.readouterr().err
+
+
+def test_the_name_of_a_layer_is_a_target(place):
+    words = ["--model.lora.targets", "q_proj", "--name", "one"]
+    assert main(["fit", "--config", "recipe.yaml", *words]) == 0
+    names = torch.load("runs/one/1/checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    assert {name.split(".")[-4] for name in names if "lora_A" in name} == {"q_proj"}
+
+
+def test_a_run_that_is_past_its_epochs_says_so(place, capsys):
+    assert main([*RESUME[:-1], "3"]) == 0
+    assert main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "1"]) == 2
+    assert "the run has done 3 epochs already; set trainer.max_epochs above that" in capsys.readouterr().err
+
+
+def test_types_whose_names_differ_by_case_are_said(place, capsys):
+    file = Path("data/train.txt")
+    file.write_text(file.read_text() + "\nVera B-Per\n")
+    assert main(["fit", "--config", "recipe.yaml", "--name", "alike"]) == 0
+    assert "differ by case alone" in capsys.readouterr().out

@@ -16,7 +16,7 @@ import yaml
 from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
-from ner_lightning.commands.members import SHARED
+from ner_lightning.commands.members import SHARED, _entities
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.scoring import score
 from ner_lightning.model.adapters import Lora
@@ -288,3 +288,20 @@ def test_soups_are_members_like_any_run(here):
     configs, overrides = record.recipe_of(about)
     assert configs == ["r", "soup"]
     assert overrides[0].startswith("of r soup of r --model.lora.rank 4 seed 3 + r ")
+
+
+def test_what_a_soup_was_trained_on_is_known_where_it_is_a_member(here, corpus, capsys):
+    assert main(["ensemble", "runs/soup/1", "runs/a/1", "--name", "mixed"]) == 0
+    held = torch.load("runs/mixed/1/checkpoints/best.ckpt", weights_only=True)["members_data"]
+    assert len(held) == 3  # two of the soup
+    assert all(each["train"].startswith("sha256:") for each in held)
+    capsys.readouterr()
+    train = next(corpus.glob("train.*"))
+    assert main(["test", "--run", "runs/mixed/1", "--data.test", str(train)]) == 0
+    assert "is what this run was trained on" in capsys.readouterr().out
+
+
+def test_a_soup_has_the_entities_that_any_of_its_members_was_trained_on(tmp_path):
+    counts = [{"PER": {"Vera": 2, "Ilse": 1}}, {"PER": {"Vera": 3}, "LOC": {"Lima": 1}}]
+    assert _entities(counts) == {"PER": {"Vera": 3, "Ilse": 1}, "LOC": {"Lima": 1}}
+    assert _entities(counts[:1] * 3) == counts[0]

@@ -38,8 +38,9 @@ IDLE = {
     "--model.optimizer.crf_lr 0.1 --model.use_crf false": None,
     "--model.loss.crf 2 --model.use_crf false": None,
     "--model.optimizer.lr 0.1": "--model.architecture.unfreeze_top 1",
+    "--model.architecture.unfreeze_top 1 --model.freeze_backbone false --model.peft none": None,
     "--model.cache.folder x": "--model.cache.enabled true",
-    "--model.loss.kl 1": "--data.supervision.teacher x",
+    "--data.supervision.text_weight 0.5": "--data.supervision.teacher x",
     "--model.revision=main": "--model.backbone org/name",
     "--data.batches.size 3": "--data.batches.tokens null",
     "--data.dataset x --data.source.class_path ner_lightning.data.sources.Source "
@@ -140,11 +141,17 @@ def told(caplog, documents, tags=("O",), **given):
     caplog.clear()
     caplog.set_level("INFO")
     sentences = [Sentence(("x",) * len(tags), tags, document) for document in documents]
-    data = SimpleNamespace(corpus=SimpleNamespace(split=lambda name: SimpleNamespace(sentences=sentences)))
+    prints = {"train": "sha256:a", "valid": given.get("fingerprint", "sha256:b")}
+
+    def split(name):
+        return SimpleNamespace(sentences=sentences, fingerprint=prints[name])
+
+    corpus = SimpleNamespace(split=split, teacher=given.get("teacher"))
+    data = SimpleNamespace(corpus=corpus, types=given.get("types", ["A", "B"]))
     config = {"dataset": "data", "source": None, "train": None, "valid": None} | given
     config |= {"files": SimpleNamespace(unannotated=given.get("unannotated", "outside"))}
     config |= {"encoding": SimpleNamespace(context=given.get("context"))}
-    model = SimpleNamespace(loss=SimpleNamespace(missed=given.get("missed", 1.0)))
+    model = SimpleNamespace(loss=SimpleNamespace(missed=given.get("missed", 1.0), kl=given.get("kl", 0.0)))
     report_unused_by_data(SimpleNamespace(model=model, data=SimpleNamespace(**config)), data)
     return caplog.text
 
@@ -153,6 +160,10 @@ def test_what_does_nothing_with_the_data_is_said(caplog):
     assert told(caplog, [0, 1]) == ""
     assert "model.loss.missed has no effect here" in told(caplog, [0, 1], missed=0.5)
     assert told(caplog, [0, 1], ("B-A", "?"), missed=0.5) == ""
+    assert "there is no teacher" in told(caplog, [0], kl=1.0)
+    assert told(caplog, [0], kl=1.0, teacher="one") == ""
+    assert "differ by case alone" in told(caplog, [0], types=["PER", "Per"])
+    assert "The validation data are those of the training" in told(caplog, [0], fingerprint="sha256:a")
     assert "nothing teaches what is outside" in told(caplog, [0, 1], unannotated="unknown")
     assert told(caplog, [0, 1], ("?",), unannotated="unknown", missed=0.5) == ""
     assert "data.encoding.context has no effect here" in told(caplog, [0, 1, 2], context=256)

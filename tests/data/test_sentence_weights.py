@@ -142,9 +142,9 @@ class Own(LossPart):
 
 def test_a_part_of_ones_own_is_refused():
     with pytest.raises(UserError, match=r"which model.loss.parts \(own\) cannot"):
-        Loss(parts=[Own(1.0)]).check_data([1.0], None)
-    Loss(parts=[Own(0.0)]).check_data([1.0], None)
-    Loss(parts=[Own(1.0)]).check_data(None, None)
+        Loss(parts=[Own(1.0)]).check_data([1.0], None, use_crf=True)
+    Loss(parts=[Own(0.0)]).check_data([1.0], None, use_crf=True)
+    Loss(parts=[Own(1.0)]).check_data(None, None, use_crf=True)
 
 
 @pytest.fixture

@@ -232,3 +232,10 @@ def test_a_folder_with_a_graph_is_read_without_transformers(folders):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_an_engine_that_does_not_exist_is_refused(llama, tmp_path):
+    run = write_checkpoint(tmp_path, llama)
+    with pytest.raises(UserError, match="engine 'onnx' does not exist; there are auto, torch, openvino"):
+        NERTagger.from_run(str(run), engine="onnx")
+    assert NERTagger.from_run(str(run), device=torch.device("cpu"))

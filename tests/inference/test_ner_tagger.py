@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from oracles import enumeration
 
 from ner_lightning.data.running_text import from_words, words
-from ner_lightning.data.schemes import Span, spans, to_bio2
+from ner_lightning.data.schemes import LabelSet, Span, spans, to_bio2
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 from ner_lightning.inference import calibration, scoring
+from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.model.decoder import Decoder
 
 
 @pytest.fixture(scope="module")
@@ -307,3 +309,27 @@ def test_what_cannot_be_calibrated_by(tagger):
     for value in (0, -1, math.inf, math.nan):
         with pytest.raises(ValueError, match="temperature"):
             tagger.temperature = value
+
+
+def test_a_score_does_not_depend_on_what_precedes_its_entity():
+    decoder = Decoder(LabelSet(("PER",)), use_crf=False)
+    torch.manual_seed(1)
+    emissions = 8 * torch.randn(1, 4096, 3)
+    place = torch.tensor([[0, 4090, 4093, 0]])
+    mask = torch.ones(1, 4096, dtype=torch.bool)
+    found = decoder.span_probabilities(emissions, mask, place)
+    log_probs = torch.log_softmax(emissions.double(), -1)[0]
+    exact = (log_probs[4090, 1] + log_probs[4091:4093, 2].sum()).exp()
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found[0].double(), exact, rtol=1e-5, atol=0)
+
+
+def test_words_that_nobody_can_see_are_named():
+    tagger = object.__new__(NERTagger)
+    with pytest.raises(TypeError, match=r"words\[0\]\[1\] is '\\u200b', a word that nobody can see"):
+        tagger(words=[["Vera", "\u200b"]])
+
+
+def test_a_group_is_of_several():
+    with pytest.raises(TypeError, match="runs is one name, 'runs/a/1'"):
+        NERTagger.group("runs/a/1")

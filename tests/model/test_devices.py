@@ -32,7 +32,7 @@ LACKING = {
     "mps": "--device mps: PyTorch finds no Apple GPU here",
     "gpu": "--device gpu does not exist; there are cpu, cuda, mps and cuda:N",
     "meta": "--device meta does not exist",
-    "": "does not exist",
+    "": "--device",
 }
 
 

@@ -146,12 +146,14 @@ def test_untagged_words_count_where_a_teacher_tells_them():
     ("loss", "teacher", "message"),
     [
         (Loss(), "one", "model.loss.kl is 0: nothing is learned from it"),
-        (Loss(ce=0, crf=0, kl=1), None, "only kl has a weight, which needs a teacher"),
+        (Loss(ce=0, crf=0, kl=1), None, "without kl, which needs a teacher, nothing has a weight"),
+        (Loss(ce=1, crf=0, kl=1), None, "without kl, which needs a teacher, nothing trains the CRF"),
     ],
 )
 def test_a_teacher_and_its_weight_belong_together(loss, teacher, message):
     with pytest.raises(UserError, match=message):
-        loss.check_data(None, teacher)
+        loss.check_data(None, teacher, use_crf=True)
+    Loss(ce=1, crf=0, kl=1).check_data(None, None, use_crf=False)
 
 
 def test_a_batch_moves_with_its_teacher():

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ner_lightning.data.readers.json_rows import JsonRow
 from ner_lightning.data.readers.json_shapes import with_names
-from ner_lightning.data.readers.jsonl import JsonRow, records_from
+from ner_lightning.data.readers.jsonl import records_from
 from ner_lightning.data.readers.read_options import COLUMN_OPTIONS, Opened, ReadOptions
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.sentence import DataError

@@ -1,6 +1,7 @@
 """Checks the words of records: visible, and as many as there are tags."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.read_options import EmptyWords
@@ -28,7 +29,8 @@ def checked(records: Iterable[Record], empty: EmptyWords) -> Iterator[Record]:
                 continue
             record = found
         yield record._replace(starts_document=True) if starts else record
-        starts = False
+        # What has a reason is left out of what is tagged.
+        starts = bool(record.reason) and (starts or record.starts_document)
     changes.report(source)
 
 
@@ -57,8 +59,20 @@ def _checked_words(record: Record, empty: EmptyWords, changes: Changes, visible:
         changes("empty words were left out", " ".join(words[number] for number in kept))
     if not kept:
         return None
+    if tags is not None:
+        tags = tuple(_carried(tags, set(empties)))
     return record._replace(
         content=tuple(words[number] for number in kept),
         tags=None if tags is None else tuple(tags[number] for number in kept),
         lines=tuple(record.lines[number] for number in kept) if record.lines else (),
     )
+
+
+def _carried(tags: Sequence[Any], dropped: set[int]) -> list[Any]:
+    """Tags in which an entity that begins at a word that is dropped begins at the next one of it."""
+    found = list(tags)
+    for number in range(len(tags) - 1):
+        tag, following = str(found[number]), str(found[number + 1])
+        if number in dropped and tag.startswith("B-") and following == f"I-{tag[2:]}":
+            found[number + 1] = tag
+    return found

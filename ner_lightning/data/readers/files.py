@@ -1,6 +1,7 @@
 """Reads records from a file, a folder or standard input, whatever the format; no torch."""
 
 import io
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ class Inputs:
     address: str
     options: ReadOptions = field(default_factory=ReadOptions)
     _said: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
+    opened: set[str] = field(default_factory=set, init=False, repr=False, compare=False)  # formats so far
 
     @cached_property
     def _visible(self) -> list[Path]:
@@ -81,7 +83,9 @@ class Inputs:
         for path in self.files():
             folder = Path(self.address)
             name = path.relative_to(folder) if path != folder else path
-            records = self._of_file(path, str(name), on_open)
+            # A name that is not UTF-8 is shown so that it can be written.
+            shown = os.fsencode(name).decode(errors="backslashreplace")
+            records = self._of_file(path, shown, on_open)
             yield from checked(records, self.options.rules.empty_words)
 
     def _say_left_out(self) -> None:
@@ -161,6 +165,7 @@ class Inputs:
         """
         options = self.options
         format, opened = self._recognised(opened)
+        self.opened.add(format)
         if options.tagged and not FORMATS[format].binary:
             opened = _in_utf8(opened)
         for name in COLUMN_OPTIONS if options.tagged else ():

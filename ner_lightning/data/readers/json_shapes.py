@@ -95,7 +95,9 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
         raise UserError(_without_text(row, text_field))
     text = checked_text(row[name], name)
     counted = isinstance(row.get("tokens"), int | float)  # how many there are
-    tokens = tokens_in(row["tokens"], text) if row.get("tokens") and not counted else None
+    # A text that is named is tagged as it is, whatever another tokenizer made of it.
+    others = not tagged and text_field is not None and not _are_objects(row.get("tokens"))
+    tokens = tokens_in(row["tokens"], text) if row.get("tokens") and not counted and not others else None
     if not tagged:
         return Annotated(text, (), tokens)
     keys = SPANS if spans_field is None else (spans_field,)
@@ -112,6 +114,10 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
             f"a text in field {name!r} but no entities; write them in the field {' or '.join(keys[:4])}"
         )
     return Annotated(text, spans_of(entities or [], text), tokens)
+
+
+def _are_objects(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, dict) for value in values)
 
 
 def tags_in(row: Mapping[str, Any], field: str | None) -> tuple[Any, ...]:

@@ -75,6 +75,8 @@ def spans_in(entities: Any) -> Iterator[CharSpan]:
             raise UserError(f"the entity {entity!a:.40} is malformed; {_WRITE_SPAN}")
         if isinstance(type_, list) and len(type_) == 1:  # Label Studio
             type_ = type_[0]
+        if isinstance(type_, list) and len(type_) > 1:
+            raise UserError(f"an entity with several labels, {', '.join(map(str, type_))}; leave it one")
         if isinstance(type_, str) and SURROGATE.search(type_):
             raise UserError(f"the type {type_!a:.40} is not text")
         if type(start) is not int or type(end) is not int or not isinstance(type_, str):

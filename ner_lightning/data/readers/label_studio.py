@@ -76,5 +76,11 @@ def text_of_task(
             f"a task of Label Studio with no text {name!r} in data; name one as data.files.words_column "
             f"(predict: --words_column); texts: {', '.join(texts) or 'none'}"
         )
+    of_others = {str(entry.get("to_name")) for entry in result if _is_label(entry)} & texts.keys() - {name}
+    if of_others:
+        raise UserError(
+            f"labels of Label Studio that mark the text {min(of_others)!r}, not {name!r}; name it as "
+            "data.files.words_column, or leave them out"
+        )
     text = checked_text(texts[name], name)
     return text, spans_of(marked, text)

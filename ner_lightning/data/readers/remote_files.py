@@ -32,6 +32,7 @@ class RemoteInputs:
 
     address: str
     options: ReadOptions = field(default_factory=ReadOptions)
+    opened: set[str] = field(default_factory=set, init=False, repr=False, compare=False)  # formats so far
 
     def stamps(self, *, say: bool = False) -> list[Stamp]:
         """Path, size in bytes and time of change in ns of each file, in order of their names.
@@ -76,7 +77,11 @@ class RemoteInputs:
             name = self.address if path == folder else str(PurePosixPath(path).relative_to(folder))
             try:
                 with files.open_input_file(path) as file:
-                    yield from Inputs(self.address, self.options).records(Opened(file, name, Path(path)))
+                    inputs = Inputs(self.address, self.options)
+                    records = inputs.records(Opened(file, name, Path(path)))
+                    for record in records:
+                        self.opened.update(inputs.opened)
+                        yield record
             except OSError as error:
                 raise DataError(f"{name}: cannot be read: {error}; name a file") from None
 

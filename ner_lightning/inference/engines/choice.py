@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, get_args
 
 from ner_lightning.errors import UserError
 from ner_lightning.inference.engines.packages import installed, require
@@ -46,6 +46,8 @@ def place(
         UserError: the tagger has no such engine, it does not go with the device, or its package is not
             installed.
     """
+    if engine not in get_args(EngineName):
+        raise UserError(f"engine {engine!r} does not exist; there are {', '.join(get_args(EngineName))}")
     if files.form == "onnx":
         if device not in (None, "cpu"):
             raise UserError(f"--device {device}: {files.path} is an ONNX graph, which runs on the CPU")

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+import yaml
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
@@ -85,8 +86,9 @@ class RunFiles(Callback):
         datamodule = _parts(trainer)[1]
         self.run.sweep()
         self.table.take(self._rows)
-        write_text(self.run.path / "config.yaml", self.config_text)
-        before = self.run.read("run.json")
+        before, settings = self.run.read("run.json"), self.run.path / "config.yaml"
+        old = yaml.safe_load(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+        write_text(settings, self.config_text)
         before.pop("finished", None)
         data = {name: describe_split(datamodule, name) for name in ("train", "valid")}
         for logger in trainer.loggers:
@@ -100,6 +102,10 @@ class RunFiles(Callback):
             "teacher": datamodule.corpus.teacher and datamodule.corpus.teacher.about,
             "data": before.get("data", {}) | data,
             "earlier_data": [*before.get("earlier_data", []), *_earlier(before, data)],
+            "earlier_settings": [
+                *before.get("earlier_settings", []),
+                *_earlier_settings(before, old, self.config),
+            ],
             "wandb_id": next(iter(wandb_ids), None),
         }
         self.run.write("run.json", before | about)
@@ -208,6 +214,20 @@ def _earlier(before: Mapping[str, Any], described: Mapping[str, Any]) -> Iterato
     data = {name: part for name, part in before.get("data", {}).items() if name in described}
     if any(part["fingerprint"] != described[name]["fingerprint"] for name, part in data.items()):
         yield {"epochs": before.get("epochs", 0), "data": data}
+
+
+def _earlier_settings(
+    before: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """The settings that the run was trained with before it was resumed, of those that have changed."""
+    changed = {
+        f"{section}.{name}": value
+        for section in ("trainer", "model", "data")
+        for name, value in (old.get(section) or {}).items()
+        if value != (new.get(section) or {}).get(name) and name != "logger"
+    }
+    if before and changed:
+        yield {"epochs": before.get("epochs", 0), "settings": changed}
 
 
 def _parts(trainer: pl.Trainer) -> tuple[NERModule, CoNLLDataModule]:

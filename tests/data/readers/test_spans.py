@@ -243,7 +243,7 @@ def test_white_space_at_a_border_and_an_entity_marked_twice_are_no_fault(tmp_pat
         ([[0, 6.0, "PER"]], "is malformed"),
         ([[True, 6, "PER"]], "is malformed"),
         ([{"start": 0, "label": "PER"}], "is malformed"),
-        ([{"start": 0, "end": 6, "labels": ["A", "B"]}], "is malformed"),
+        ([{"start": 0, "end": 6, "labels": ["A", "B"]}], "several labels, A, B; leave it one"),
         (["PER"], "is malformed"),
         ("PER", "which is not a list"),
     ],

@@ -416,8 +416,8 @@ def test_sentences_are_parts_of_their_document(tmp_path):
 
     start = b"-DOCSTART- O\n\n"
     assert numbers("a.conll", start + b"a O\n\nb O\n\n" + start + b"c O\n\nd O\n") == [1, 1, 2, 2]
-    # What cannot be read opens its document, and parts none.
-    assert numbers("b.conll", start + b"a O\n\n" + start + b"\xff O\n\nc O\n") == [1, 2, 2]
+    # What cannot be read is not tagged: the next sentence opens its document. It parts none.
+    assert numbers("b.conll", start + b"a O\n\n" + start + b"\xff O\n\nc O\n") == [1, 2, 3]
     assert numbers("c.conll", start + b"a O\n\n\xff O\n\nc O\n") == [1, 1, 1]
     rows = [{"words": ["a"], "document": place} for place in (0, 0, 1, 1)]
     lines = "\n".join(map(json.dumps, rows)).encode()

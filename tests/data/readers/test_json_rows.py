@@ -1,0 +1,75 @@
+"""Rows of JSON as they are in files, and a text that stands beside words."""
+
+import json
+
+import pytest
+
+from ner_lightning.data.readers.files import Inputs
+from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
+from ner_lightning.system.progress import shown
+
+
+def read(folder, content, **options):
+    file = folder / "a.jsonl"
+    file.write_text(content, encoding="utf-8")
+    with shown("stderr"):
+        return list(Inputs(str(file), ReadOptions(tagged=False, **options)).read())
+
+
+def test_an_item_of_a_list_that_is_nothing_hides_no_other(tmp_path):
+    records = read(tmp_path, '[{"text": "a b"}, null, {"text": "c"}]')
+    assert [record.content for record in records if not record.reason] == ["a b", "c"]
+    assert [record.line for record in records if record.reason] == [2]
+
+
+@pytest.mark.parametrize("tokens", [["ve", "##ra"], [101, 2003]])
+def test_a_text_that_is_named_is_read_whatever_its_tokens_are(tmp_path, tokens):
+    row = json.dumps({"text": "Vera Holt left.", "tokens": tokens})
+    (record,) = read(tmp_path, row, words_column="text")
+    assert (record.content, record.reason) == ("Vera Holt left.", "")
+
+
+def test_words_that_are_not_those_of_the_text_are_said_once(tmp_path, capsys):
+    row = json.dumps({"text": "Vera Holt left.", "tokens": ["ve", "##ra"]})
+    records = read(tmp_path, f"{row}\n{row}\n")
+    assert [record.content for record in records] == [("ve", "##ra")] * 2
+    assert capsys.readouterr().err.count("the words are not those of the text beside them") == 1
+    same = json.dumps({"text": "Vera Holt.", "tokens": ["Vera", "Holt", "."]})
+    (record,) = read(tmp_path, same)
+    assert record.content == "Vera Holt."
+    assert "not those of the text" not in capsys.readouterr().err
+
+
+def test_a_document_begins_after_a_sentence_that_is_left_out(tmp_path):
+    file = tmp_path / "a.conll"
+    text = "-DOCSTART- O\n\nVera O\n\n-DOCSTART- O\n\n\u200b O\n\nHolt O\n\nleft O\n"
+    file.write_text(text, encoding="utf-8")
+    records = list(Inputs(str(file), ReadOptions(tagged=False)).read())
+    found = {record.content: record.starts_document for record in records if not record.reason}
+    assert found == {("Vera",): True, ("Holt",): True, ("left",): False}
+
+
+def test_an_entity_that_begins_at_a_word_that_is_skipped_begins_at_the_next(tmp_path):
+    file = tmp_path / "a.conll"
+    file.write_text("A B-PER\n\u200b B-PER\nC I-PER\n\u200b B-PER\nD B-LOC\n", encoding="utf-8")
+    rules = AnnotationRules(empty_words="skip")
+    (record,) = Inputs(str(file), ReadOptions(rules=rules)).read()
+    assert record.content == ("A", "C", "D")
+    assert record.tags == ("B-PER", "B-PER", "B-LOC")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"to_name": "title"}, "labels of Label Studio that mark the text 'title', not 'text'"),
+        ({"labels": ["LOC", "GPE"]}, "an entity with several labels, LOC, GPE; leave it one"),
+    ],
+)
+def test_labels_that_cannot_be_read_say_why(tmp_path, change, said):
+    value = {"start": 8, "end": 12, "labels": change.get("labels", ["LOC"])}
+    result = {"type": "labels", "value": value, "to_name": change.get("to_name", "text"), "from_name": "l"}
+    row = {"data": {"text": "Anna in Rome", "title": "The Rome guide"}, "annotations": [{"result": [result]}]}
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps([row]), encoding="utf-8")
+    (record,) = Inputs(str(file), ReadOptions()).read()
+    assert said in record.reason
