@@ -14,8 +14,6 @@ from ner_lightning.runs.shipped import names, shipped, shipped_config
 from ner_lightning.system.yaml_keys import standing_twice
 
 CONFIG = ("--config", "-c")
-
-
 # Settings that are groups of others: a string in their place would be read as a file.
 GROUPS = {
     "model": ("architecture", "lora", "loss", "optimizer", "runtime", "cache"),

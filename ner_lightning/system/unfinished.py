@@ -29,9 +29,13 @@ def complete(part: Path, folder: Path, proof: str) -> None:
     try:
         part.rename(folder)
     except OSError:
-        if not (folder / proof).is_file():
+        if (folder / proof).is_file():
+            shutil.rmtree(part, ignore_errors=True)
+        elif folder.is_dir():  # what is there is incomplete
+            shutil.rmtree(folder)
+            part.rename(folder)
+        else:
             raise
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def remove_abandoned(parent: Path) -> None:

@@ -22,14 +22,23 @@ def test_the_second_process_that_completes_a_folder_leaves_the_first_ones(tmp_pa
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_what_cannot_be_renamed_for_another_reason_stays(tmp_path):
+def test_what_is_incomplete_is_replaced(tmp_path):
     folder = tmp_path / "key"
     folder.mkdir()
     (folder / "something").touch()
     part = unfinished(folder)
     part.mkdir()
-    with pytest.raises(OSError, match="not empty"):
-        complete(part, folder, "about.json")
+    (part / "about.json").touch()
+    complete(part, folder, "about.json")
+    assert [path.name for path in folder.iterdir()] == ["about.json"]
+
+
+def test_what_cannot_be_renamed_for_another_reason_stays(tmp_path):
+    part = unfinished(tmp_path / "key")
+    part.mkdir()
+    (tmp_path / "key").touch()
+    with pytest.raises(OSError, match="key"):
+        complete(part, tmp_path / "key", "about.json")
     assert part.is_dir()
 
 
