@@ -28,7 +28,7 @@ LINES = (
     Line("... 4 epochs", "sentence", CONLL, ()),
     Line("ensemble of three seeds of 2 epochs", "sentence", f"{CONLL} ensemble", (SHORT, "of seeds 1, 2, 3")),
     Line(
-        "documents, 3 epochs",
+        "documents, 3 epochs (`with/best.yaml`)",
         "document",
         f"{CONLL} document",
         ("--data.batches.tokens 1536", *DOCUMENTS.replace(" --", "|--").split("|")),
