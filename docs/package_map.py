@@ -20,10 +20,10 @@ def package_tree() -> str:
         path = folder.relative_to(PACKAGE).as_posix()
         indent = "" if path == "." else "  "
         if path != ".":
-            lines.append(f"{path + '/':<24}{_about(folder / '__init__.py')}\n")
+            lines.append(f"{path + '/':<23} {_about(folder / '__init__.py')}\n")
         for module in sorted(folder.glob("*.py")):
             if module.name not in {"__init__.py", "__main__.py"}:
-                lines.append(f"{indent + module.name:<24}{_about(module)}\n")
+                lines.append(f"{indent + module.name:<23} {_about(module)}\n")
     return "".join(lines)
 
 

@@ -11,7 +11,7 @@ import yaml
 from ner_lightning.commands.options import peek, take
 from ner_lightning.errors import UserError
 from ner_lightning.runs.shipped import names, shipped, shipped_config
-from ner_lightning.system.yaml_keys import standing_twice
+from ner_lightning.system.yaml_keys import read_yaml
 
 CONFIG = ("--config", "-c")
 # Settings that are groups of others: a string in their place would be read as a file.
@@ -80,9 +80,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         UserError: it is not UTF-8, not YAML, holds something other than options, or an option twice.
     """
     try:
-        text = _text(path)
-        content: Any = yaml.safe_load(text)
-        twice = standing_twice(text)
+        content, twice = read_yaml(_text(path))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         position = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""

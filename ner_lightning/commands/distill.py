@@ -137,10 +137,8 @@ def _key(described: dict[str, Any], sentences: Sequence["Sentence"], types: Sequ
     """A digest of all that the teacher's distributions depend on."""
     from ner_lightning.data.teacher import words_digest
 
-    names = ("weights", "settings", "backbone", "temperature", "untagged")
-    # Only where it changes something, so that what was written before there were exported temperatures stays.
-    calibrated = [] if described["calibrated"] == 1 else [described["calibrated"]]
-    return _digest([*(described[name] for name in names), words_digest(sentences), list(types), *calibrated])
+    names = ("weights", "settings", "backbone", "temperature", "calibrated", "untagged")
+    return _digest([*(described[name] for name in names), words_digest(sentences), list(types)])
 
 
 def _digest(values: Any) -> str:
@@ -167,13 +165,12 @@ def _write(
     tagger = NERTagger.of_files(files, options.device)
     check_types(tagger, labels)
     stage(f"The teacher reads {len(sentences):,} training sentences and {len(text):,} untagged ones ...")
+    temperature = options.temperature * files.temperature  # an export has that of its calibration
     writer = TeacherWriter(folder, sentences, text, len(labels))
     try:
         offset = 0
         for part in (sentences, text):
-            found = (
-                taught(tagger, part, labels, options.temperature * files.temperature) if part else iter(())
-            )
+            found = taught(tagger, part, labels, temperature) if part else iter(())
             for one in paced(found, "sentences read by the teacher", len(part)):
                 writer.put(offset + one.number, one.marginals, one.transitions, one.entropy)
             offset += len(part)

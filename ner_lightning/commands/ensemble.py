@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.commands.members import Combined, Member, check_same, check_tokenizers, read, write
+from ner_lightning.commands.members import (
+    Combined,
+    Member,
+    check_same,
+    check_tokenizers,
+    difference,
+    read,
+    write,
+)
 from ner_lightning.commands.options import Parser
 from ner_lightning.commands.soup import check_soup, described, soup
 from ner_lightning.errors import UserError
@@ -64,10 +72,7 @@ def check(first: Member, other: Member, *, trust: bool = False) -> None:
     check_same(first, other, keys, WHAT)
     precisions = [str(member.setting("trainer.precision")) for member in (first, other)]
     if len({"bf16" in precision for precision in precisions}) > 1:  # the first one's would count for all
-        raise UserError(
-            f"{first.address} and {other.address} differ in trainer.precision ({', '.join(precisions)}), "
-            f"so there is no mean of their {WHAT}"
-        )
+        raise difference(first, other, "trainer.precision", precisions, WHAT)
     check_tokenizers(first, other, WHAT, trust=trust)
 
 

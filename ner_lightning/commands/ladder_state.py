@@ -1,5 +1,6 @@
 """What there is of a ladder's cells: the run of each that was made of what there is now."""
 
+from collections.abc import Hashable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -36,13 +37,18 @@ def current_cells(ladder: "Ladder", root: Path) -> "Ladder":
 def _backbone_changed(run: "Run") -> bool:
     """Whether the file or folder of a run's backbone has other content by now."""
     backbone = run.read("run.json").get("backbone", {})
-    name, weights = str(backbone.get("name")), str(backbone.get("weights"))
-    return weights.startswith("sha256:") and Path(name).exists() and not weights.startswith(_weights(name))
+    path, weights = Path(str(backbone.get("name"))), str(backbone.get("weights"))
+    if not weights.startswith("sha256:") or not path.exists():
+        return False
+    files = [file for file in (path, *path.rglob("*")) if file.is_file()]
+    stats = [(str(file), file.stat()) for file in files]
+    state = tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+    return not weights.startswith(_weights(str(path), state))
 
 
 @cache
-def _weights(backbone: str) -> str:
-    """The fingerprint of a backbone on this machine, whose files are read once."""
+def _weights(backbone: str, state: Hashable) -> str:
+    """The fingerprint of a backbone on this machine; its files are read once, until they change."""
     # Here: both load torch, which ladders of backbones on the Hub and in packages do without.
     from ner_lightning.data.pretrained import locate
     from ner_lightning.model.backbone import fingerprint

@@ -115,12 +115,17 @@ def check_same(first: Member, other: Member, keys: Iterable[str], what: str) -> 
         UserError: they have not.
     """
     for key in keys:
-        one, two = (member.setting(key) for member in (first, other))
-        if one != two:
-            raise UserError(
-                f"{first.address} and {other.address} differ in {key} ({one}, {two}), "
-                f"so there is no mean of their {what}"
-            )
+        values = [member.setting(key) for member in (first, other)]
+        if values[0] != values[1]:
+            raise difference(first, other, key, values, what)
+
+
+def difference(first: Member, other: Member, key: str, values: Sequence[Any], what: str) -> UserError:
+    """Why two taggers do not become one: the values of a setting; further arguments as of `check_same`."""
+    return UserError(
+        f"{first.address} and {other.address} differ in {key} ({', '.join(map(str, values))}), "
+        f"so there is no mean of their {what}"
+    )
 
 
 def check_tokenizers(first: Member, other: Member, what: str, *, trust: bool) -> None:

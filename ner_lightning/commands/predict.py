@@ -60,19 +60,19 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     check_device(options)
     with shown("stderr"):
         if options.input is None and not options.text:
-            check_files(options, (), parser(subcommand).parse_args([]))
+            check_files(options, (), default)
             calibrated(options, show=True)
         else:
-            _predict(options)
+            _predict(options, default)
 
 
-def _predict(options: argparse.Namespace) -> None:
+def _predict(options: argparse.Namespace, default: argparse.Namespace) -> None:
     # Here and below: `--help` must not wait for numpy and torch.
     from ner_lightning.data.readers.record import Record, check_usable
     from ner_lightning.data.readers.remote_files import upload
     from ner_lightning.inference.bulk import ReadFraction, blocks, skip, usable, write_blocks
 
-    inputs, formats, remote = _inputs(options)
+    inputs, formats, remote = _inputs(options, default)
     read = ReadFraction.of(list(formats))
     output = _output(options, list(formats), remote)
     before = output.totals.words
@@ -88,7 +88,7 @@ def _predict(options: argparse.Namespace) -> None:
             check_usable(first)  # before anything is loaded, if it is near the beginning
         check_first(options, first, set(formats.values()) or [path for path, _, _ in remote])
         if not formats and len(remote) < 2 and inputs.opened:  # what is not a local file shows it only now
-            check_files(options, inputs.opened, parser("predict").parse_args([]))
+            check_files(options, inputs.opened, default)
         began = time.monotonic()
         with block_tagging(options) as (tag, written, tagger):
             loading = time.monotonic() - began
@@ -114,7 +114,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _inputs(
-    options: argparse.Namespace,
+    options: argparse.Namespace, default: argparse.Namespace
 ) -> tuple["Inputs | RemoteInputs", dict[Path, str], "list[Stamp]"]:
     """What is read, the formats of its local files, and the stamps of remote ones; checks all options."""
     from ner_lightning.data.readers.files import Inputs
@@ -129,7 +129,7 @@ def _inputs(
     elif options.input:
         formats = {file: local.format_of(file) for file in local.files()}
     check_written(options, formats, [path for path, _, _ in remote])
-    check_files(options, set(formats.values()), parser("predict").parse_args([]))
+    check_files(options, set(formats.values()), default)
     return inputs, formats, remote
 
 

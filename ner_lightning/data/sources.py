@@ -27,7 +27,6 @@ from ner_lightning.system.user_paths import expanded
 
 SAMPLE = "sample"
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
-# Names of a split's file, folder or Hub split.
 HELD_OUT = {"valid": 0.1, "test": 0.1}  # shares of training data without such splits
 SEED = 1  # by which they are chosen
 

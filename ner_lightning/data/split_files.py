@@ -5,6 +5,7 @@ from pathlib import Path
 from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.errors import UserError
 
+# Names of a split's file, folder or Hub split.
 ALIASES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val", "devel"), "test": ("test",)}
 
 

@@ -204,5 +204,6 @@ def _manifest(
         "origin": origin,
         "versions": package_versions(),
         "about": dict(files.about or (facts(files.path) if files.form == CHECKPOINT else {})),
+        "trained_on": list(files.trained_on),
         **({"engines": {}} if format == OPENVINO else {}),
     }

@@ -20,6 +20,7 @@ from ner_lightning.runs.folder import LAST, run_of
 from ner_lightning.system.user_paths import expanded
 
 SCORES = ("f1", "precision", "recall")
+_MAY_NAME_DATA = ("--data", "--config", "-c")  # options of `test`
 
 
 def facts(checkpoint: Path) -> dict[str, Any]:
@@ -51,8 +52,9 @@ def _is_of_other_data(run: Experiment, split: str) -> bool:
     """Whether a split is not the recipe's own, or was trained on: its score is none of the data set's."""
     data = run.about.get("data", {})
     own, train = (str(data.get(name, {}).get("fingerprint", "")) for name in (split, "train"))
-    words = run.about.get("test_command", []) if split == "test" else []
-    return shared(own, [train]) == "same" or any(str(word).startswith("--data.") for word in words)
+    words = map(str, run.about.get("test_command", []) if split == "test" else ())
+    given = any(word.startswith(_MAY_NAME_DATA) and not word.startswith("--data.batches") for word in words)
+    return given or shared(own, [train]) == "same"
 
 
 def _of_training(run: Experiment) -> dict[str, Any]:

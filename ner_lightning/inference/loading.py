@@ -139,7 +139,7 @@ def read_folder(folder: Path, *, backbone: str | None = None, trust: bool = Fals
             temperature=manifest["temperature"],
             about=manifest["about"],
             engines=engines,
-            trained_on=(str(manifest["about"].get("data", {}).get("train", {}).get("fingerprint", "")),),
+            trained_on=tuple(manifest.get("trained_on", ())),  # absent from older folders
         )
     except UserError:
         raise

@@ -8,7 +8,7 @@ import yaml
 
 from ner_lightning.errors import UserError
 from ner_lightning.runs.ladder_cells import Cell, Ladder
-from ner_lightning.system.yaml_keys import standing_twice
+from ner_lightning.system.yaml_keys import read_yaml
 
 # Settings that a ladder gives to each cell, and what says them in its file.
 SET_BY_LADDER = {"seed_everything": "`seeds`", "name": "the rung's name", "runs": "the option --runs"}
@@ -35,9 +35,7 @@ def read_ladder(file: Path) -> Ladder:
         UserError: it cannot be read, or has another structure.
     """
     try:
-        text = file.read_text(encoding="utf-8")
-        content: Any = yaml.safe_load(text)
-        twice = standing_twice(text)
+        content, twice = read_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

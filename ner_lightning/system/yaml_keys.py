@@ -1,6 +1,6 @@
-"""Keys of YAML that stand twice in one mapping, of which PyYAML keeps the last without a word."""
+"""Reads YAML, and finds a key that stands twice in one mapping: PyYAML keeps the last without a word."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -22,16 +22,24 @@ class Twice(NamedTuple):
         return f"{self.key} stands twice, first in line {self.first}; only one of them would count"
 
 
-def standing_twice(text: str) -> Twice | None:
-    """The first key that stands twice; None if there is none.
+def read_yaml(text: str) -> tuple[Any, Twice | None]:
+    """The content of a document, and the first key that stands twice; None if there is none.
 
     Raises:
         yaml.YAMLError: it is not YAML.
     """
-    return _twice(yaml.compose(text), "")
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None, None
+        twice = _twice(node, "")  # before what `<<` names is put in
+        return loader.construct_document(node), twice
+    finally:
+        loader.dispose()
 
 
-def _twice(node: yaml.Node | None, above: str) -> Twice | None:
+def _twice(node: yaml.Node, above: str) -> Twice | None:
     if isinstance(node, yaml.SequenceNode):
         return next(filter(None, (_twice(each, above) for each in node.value)), None)
     if not isinstance(node, yaml.MappingNode):

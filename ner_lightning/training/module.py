@@ -105,7 +105,7 @@ class NERModule(TrainingModule):
         self.pretrained, self.weights_id = locate(backbone, revision), ""
         self.tagger: Tagger | None = None
         self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
-        self.average, self._merging = WeightAverage(optimizer.averaging), False
+        self.average, self._merging = WeightAverage(optimizer.averaging), False  # adapters to be merged
 
     @property
     def built(self) -> Tagger:

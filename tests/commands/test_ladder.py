@@ -13,7 +13,7 @@ import yaml
 
 from ner_lightning.analysis.render.learning_curve import learning_curve
 from ner_lightning.analysis.render.style import svg
-from ner_lightning.commands import ladder, ladder_state
+from ner_lightning.commands import ladder
 from ner_lightning.commands.consent import FLAG
 from ner_lightning.commands.main import main
 from ner_lightning.runs import ladder_cells
@@ -429,7 +429,6 @@ def test_a_cell_whose_backbone_changed_is_to_do_again(file, llama, one_process, 
     assert capsys.readouterr().out.startswith("done")
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    ladder_state._weights.cache_clear()  # as in the next command
     assert main(["ladder", str(file), "--cell", "base-seed1", "--list"]) == 0
     assert capsys.readouterr().out.startswith("to do")
 

@@ -304,6 +304,12 @@ def test_calibrating_on_what_was_trained_on_is_said(place, capsys):
     (train,) = (place / "data").glob("train.*")
     assert main(["predict", "--calibrate", str(train)]) == 0
     assert "is what the tagger was trained on" in capsys.readouterr().err
+    assert main(["export", "--output", "exported"]) == 0
+    assert main(["predict", "exported", "--calibrate", str(train)]) == 0
+    assert "is what the tagger was trained on" in capsys.readouterr().err
+    (other,) = (place / "data").glob("valid.*")
+    assert main(["predict", "exported", "--calibrate", str(other)]) == 0
+    assert "trained on" not in capsys.readouterr().err
 
 
 def test_ids_and_names_that_utf8_cannot_write_stop_nothing(place, tmp_path, capsys):

@@ -24,6 +24,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.export import card, card_metadata
 from ner_lightning.export import facts as training_facts
 from ner_lightning.export.exported_folder import export
+from ner_lightning.export.facts import _is_of_other_data
 from ner_lightning.inference import loading
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.runs.folder import BEST, resolve
@@ -518,3 +519,21 @@ def test_the_real_small_llm_comes_out_the_same(tmp_path, form):
     ids = AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
     assert ids[: len(before.encoder.prefix)] == before.encoder.prefix.tolist()
     assert ids[0] == before.encoder.tokenizer.bos_token_id
+
+
+@pytest.mark.parametrize(
+    ("words", "fingerprint", "other"),
+    [
+        ([], "sha256:b", False),
+        (["--data.batches.eval_size", "8"], "sha256:b", False),
+        (["--run", "runs/a/1"], "sha256:b", False),
+        (["--data.test=else.txt"], "sha256:b", True),
+        (["--data.limits.test", "10"], "sha256:b", True),
+        (["--config", "else.yaml"], "sha256:b", True),
+        ([], "sha256:a", True),
+    ],
+)
+def test_scores_of_other_data_are_none_of_the_data_set(words, fingerprint, other):
+    data = {"train": {"fingerprint": "sha256:a"}, "test": {"fingerprint": fingerprint}}
+    run = Experiment("a", None, about={"data": data, "test_command": ["ner-lightning", "test", *words]})
+    assert _is_of_other_data(run, "test") == other

@@ -1,8 +1,9 @@
 """Keys that stand twice, of which PyYAML would keep the last."""
 
 import pytest
+import yaml
 
-from ner_lightning.system.yaml_keys import standing_twice
+from ner_lightning.system.yaml_keys import read_yaml
 
 
 @pytest.mark.parametrize(
@@ -17,4 +18,6 @@ from ner_lightning.system.yaml_keys import standing_twice
     ],
 )
 def test_the_first_one_is_named_with_both_lines(text, found):
-    assert standing_twice(text) == found
+    content, twice = read_yaml(text)
+    assert twice == found
+    assert content == yaml.safe_load(text)

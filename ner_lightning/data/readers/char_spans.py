@@ -90,10 +90,8 @@ def _split(
             done.add(border)
     for entity in entities:
         if done & {*entity[:2]}:
-            changed(
-                "entities begin or end inside a word, which was split",
-                text[entity.start : entity.end],
-            )
+            what = "entities begin or end inside a word, which was split, as predict cannot"
+            changed(what, text[entity.start : entity.end])
     return [part for index, word in enumerate(offsets) for part in parts.get(index, (word,))]
 
 

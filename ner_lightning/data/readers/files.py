@@ -33,12 +33,13 @@ class Inputs:
     Attributes:
         address: a file, a folder of files, or `-` for standard input.
         options: how they are read.
+        opened: the formats of the files that were opened so far.
     """
 
     address: str
     options: ReadOptions = field(default_factory=ReadOptions)
+    opened: set[str] = field(default_factory=set, repr=False, compare=False)
     _said: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
-    opened: set[str] = field(default_factory=set, init=False, repr=False, compare=False)  # formats so far
 
     @cached_property
     def _visible(self) -> list[Path]:
@@ -83,8 +84,7 @@ class Inputs:
         for path in self.files():
             folder = Path(self.address)
             name = path.relative_to(folder) if path != folder else path
-            # A name that is not UTF-8 is shown so that it can be written.
-            shown = os.fsencode(name).decode(errors="backslashreplace")
+            shown = os.fsencode(name).decode(errors="backslashreplace")  # which UTF-8 can write
             records = self._of_file(path, shown, on_open)
             yield from checked(records, self.options.rules.empty_words)
 

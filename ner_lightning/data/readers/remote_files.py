@@ -28,11 +28,12 @@ class RemoteInputs:
     Attributes:
         address: a file, or a folder of files.
         options: how they are read.
+        opened: the formats of the files that were opened so far.
     """
 
     address: str
     options: ReadOptions = field(default_factory=ReadOptions)
-    opened: set[str] = field(default_factory=set, init=False, repr=False, compare=False)  # formats so far
+    opened: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def stamps(self, *, say: bool = False) -> list[Stamp]:
         """Path, size in bytes and time of change in ns of each file, in order of their names.
@@ -77,11 +78,8 @@ class RemoteInputs:
             name = self.address if path == folder else str(PurePosixPath(path).relative_to(folder))
             try:
                 with files.open_input_file(path) as file:
-                    inputs = Inputs(self.address, self.options)
-                    records = inputs.records(Opened(file, name, Path(path)))
-                    for record in records:
-                        self.opened.update(inputs.opened)
-                        yield record
+                    inputs = Inputs(self.address, self.options, self.opened)
+                    yield from inputs.records(Opened(file, name, Path(path)))
             except OSError as error:
                 raise DataError(f"{name}: cannot be read: {error}; name a file") from None
 
