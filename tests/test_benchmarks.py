@@ -405,6 +405,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_trainings_run_only_in_their_turn(tmp_path):
     (tmp_path / "training.py").write_text(TURNS)
     worker = lockstep.Worker([str(tmp_path / "training.py")], tmp_path / "log")
@@ -464,6 +465,7 @@ def test_prediction_speed_beside_a_pipeline(small, monkeypatch):
     assert recorded(file)["times the rate of the pipeline at its best"] > 0
 
 
+@pytest.mark.slow
 def test_engines_beside_each_other(llama, corpus, tmp_path, monkeypatch, capsys):
     measured = {"sentence_ms": 1.0, "words_per_second": 1.0}
     figures = {"torch": measured, "openvino": measured}
@@ -749,6 +751,7 @@ def tiny_options(llama, *more):
     return [*recipe, *(f"--option={option}" for option in small)]
 
 
+@pytest.mark.slow
 def test_partial_annotation_measures_each_cell_once(llama, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "results.json"
@@ -798,6 +801,7 @@ def test_bioes_tags_inside_are_those_of_the_bio2_tags_outside():
     assert [names[i] for i in crf.legal_ends.nonzero().flatten()] == ["O", "E-A", "S-A", "E-B", "S-B"]
 
 
+@pytest.mark.slow
 def test_annotation_rounds_add_texts_to_those_of_the_round_before(llama, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "results.json"
@@ -819,6 +823,7 @@ def test_annotation_rounds_add_texts_to_those_of_the_round_before(llama, tmp_pat
     assert capsys.readouterr().out.count("measured already") == 5
 
 
+@pytest.mark.slow
 def test_the_memory_estimate_runs_small(tmp_path, capsys):
     file = tmp_path / "results.json"
     assert (

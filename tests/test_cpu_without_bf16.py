@@ -75,6 +75,7 @@ def test_taggers_alone_and_in_a_group(llama, tmp_path, cpu, has, dtype):
     assert group([text], "a")[0].tags == alone(text).tags
 
 
+@pytest.mark.slow
 def test_the_memory_that_is_computed(recipe, cpu, capsys):
     words = ["memory", *recipe, "--json"]
     weights = {}

@@ -250,6 +250,7 @@ def trained(tmp_path_factory, llama, corpus):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:.*does not have many workers.*", "ignore:Found .* in eval mode at the start of training.*"
 )

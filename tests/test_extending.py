@@ -50,6 +50,7 @@ def place(tmp_path, llama, monkeypatch):
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 def test_an_own_source_loss_and_backbone_go_through_everything(place, capsys):
     assert main(["fit", "--config", "recipe.yaml", "--config", "own.yaml"]) == 0
     run = place / "runs/recipe/1"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
@@ -21,6 +22,9 @@ REMARKS: dict[str, Callable[[Any], bool]] = {
         config.model.cache.enabled
     ),
     "model.loss.parts is left out.": lambda config: bool(config.model.loss.parts),
+    "A sentence longer than data.encoding.context is a row of its own, up to data.encoding.max_length.": (
+        lambda config: config.data.encoding.context is not None
+    ),
     "It is computed as in fp32; trainer.precision 64-true takes twice as much.": lambda config: (
         "64" in str(config.trainer.precision)
     ),
@@ -72,7 +76,9 @@ def memory_request(config: Any, device: str | None) -> MemoryRequest:
     values["architecture"]["prepare"] = None
     settings = TaggerSettings.read(values, trust=trust)
     pretrained = locate(settings.backbone, settings.revision, weights=False)
-    length = window_length(data.encoding.max_length, pretrained, trust_remote_code=trust)
+    length = row_length(
+        data.encoding, window_length(data.encoding.max_length, pretrained, trust_remote_code=trust)
+    )
     batches = data.batches
     rows = batches.size if batches.tokens is None else max(1, batches.tokens // length)
     evaluated = batches.eval_size if batches.tokens is None else rows
@@ -88,3 +94,11 @@ def memory_request(config: Any, device: str | None) -> MemoryRequest:
         prediction=BatchShape(evaluated, length, packed=batches.packing),
         remarks=tuple(text for text, holds in REMARKS.items() if holds(config)),
     )
+
+
+def row_length(encoding: Encoding, window: int) -> int:
+    """The sub-tokens of a full row: a window, or with `context` a passage with its margins and copies."""
+    if encoding.context is None:
+        return window
+    read = (encoding.context + 2 * encoding.margin) * (encoding.repeats + 1)
+    return min(window, read)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ner_lightning.errors import UserError
 from ner_lightning.system.hub_access import check_model_access
-from ner_lightning.system.user_paths import expanded
+from ner_lightning.system.user_paths import expanded, may_be_on_hub
 
 PACKAGE_PREFIX = "package:"
 
@@ -91,7 +91,7 @@ def locate(backbone: str, revision: str | None = None, *, weights: bool = True) 
                 "first, and name the merged model"
             )
         return Pretrained(str(path))
-    if backbone.count("/") > 1 or backbone.startswith((".", "/", "~")):
+    if not may_be_on_hub(backbone):
         raise UserError(f"model.backbone: there is no folder {backbone}")
     return Pretrained(backbone, revision=revision, on_hub=True)
 

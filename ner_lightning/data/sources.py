@@ -23,7 +23,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.runs.fingerprints import of_hub_split, of_part, part_origin, with_note
 from ner_lightning.system.digests import digest_of
 from ner_lightning.system.progress import stage
-from ner_lightning.system.user_paths import expanded
+from ner_lightning.system.user_paths import expanded, may_be_on_hub
 
 SAMPLE = "sample"
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
@@ -208,7 +208,7 @@ class Source(SentenceSource):
         return {"train": folder} if is_brat else found
 
     def _from_hub(self, split: str) -> Split:
-        if self.dataset.count("/") > 1 or self.dataset.startswith((".", "/", "~")):
+        if not may_be_on_hub(self.dataset):
             raise UserError(f"data.dataset: there is no folder {self.dataset}")
         if Path(self.dataset).suffix.lower() in SUFFIXES:
             raise UserError(f"data.dataset: there is no file {self.dataset}{_similar(Path(self.dataset))}")

@@ -7,6 +7,7 @@ from typing import Any
 from ner_lightning.analysis.example_text import made_text
 from ner_lightning.data.pretrained import PACKAGE_PREFIX, is_local
 from ner_lightning.data.sources import SAMPLE
+from ner_lightning.system.user_paths import is_repo_id
 
 HERE = "path/to/this/folder"  # in a card's examples; an upload puts the repository's name there
 # What the files of packages were converted from.
@@ -59,8 +60,7 @@ def hub_backbone(origin: Mapping[str, Any]) -> str | None:
     name = str(origin.get("name") or "")
     if name.startswith(PACKAGE_PREFIX):
         return next((model for start, model in _PACKAGED.items() if name.startswith(start)), None)
-    is_hub_name = name.count("/") == 1 and not name.startswith((".", "/", "~"))
-    return name if is_hub_name and not is_local(name, origin) else None
+    return name if is_repo_id(name) and not is_local(name, origin) else None
 
 
 def public_name(address: Any) -> str:

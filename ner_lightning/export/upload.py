@@ -13,10 +13,10 @@ from ner_lightning.data.pretrained import is_local
 from ner_lightning.errors import UserError
 from ner_lightning.export.card_metadata import HERE
 from ner_lightning.export.exported_folder import export, manifest_text
-from ner_lightning.inference.hub import is_repo_id
 from ner_lightning.inference.loading import MANIFEST, is_exported
 from ner_lightning.inference.tagger_files import ADAPTER, ExportFormat
 from ner_lightning.system.hub_errors import upload_errors_explained
+from ner_lightning.system.user_paths import is_repo_id
 
 CARD = "README.md"
 # Weights, graphs and configurations that an exported folder may have.

@@ -6,12 +6,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.inference.loading import MANIFEST
 from ner_lightning.system.hub_access import check_model_access
 from ner_lightning.system.hub_errors import hub_errors_explained
-from ner_lightning.system.user_paths import expanded
-
-
-def is_repo_id(address: str) -> bool:
-    """Whether an address that is not a local folder has the form `org/name`."""
-    return address.count("/") == 1 and not address.startswith((".", "/", "~")) and not address.endswith("/")
+from ner_lightning.system.user_paths import expanded, is_repo_id
 
 
 def folder_of(name: str | Path, revision: str | None) -> Path:

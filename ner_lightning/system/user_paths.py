@@ -1,4 +1,4 @@
-"""Paths that a user writes, which may begin with `~`."""
+"""Names that a user writes: paths, which may begin with `~`, and repositories on the Hub."""
 
 from pathlib import Path
 
@@ -16,3 +16,13 @@ def expanded(path: str | Path) -> Path:
     except RuntimeError:
         user = str(path).partition("/")[0]
         raise UserError(f"{path}: there is no user {user[1:]}; name a file as ./{path}") from None
+
+
+def may_be_on_hub(name: str) -> bool:
+    """Whether a name has the form of a repository on the Hub, `name` or `org/name`, not that of a path."""
+    return name.count("/") <= 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")
+
+
+def is_repo_id(name: str) -> bool:
+    """Whether a name has the form `org/name`."""
+    return "/" in name and may_be_on_hub(name)

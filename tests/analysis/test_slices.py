@@ -96,6 +96,7 @@ def test_calibration_has_every_entity_once():
     assert calibration(predictions([row(["O"], ["B-A"])], probabilities=False)) == []
 
 
+@pytest.mark.slow
 def test_the_analysis_of_a_split_as_large_as_conll_takes_seconds():
     rng = random.Random(0)
     tags = ["O", "O", "O", "O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-MISC"]

@@ -52,6 +52,7 @@ def brute(line, least):
     return set(chosen)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(lines(), min_size=1, max_size=4))
 def test_counts_are_those_of_brute_force(drawn):

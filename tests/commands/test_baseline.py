@@ -93,6 +93,7 @@ def test_options_of_a_training_are_refused(place, capsys, option):
     assert f"{option.partition('=')[0]} has no effect in `baseline`" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_it_stands_in_one_table_with_a_trained_run(place, capsys, monkeypatch):
     assert main(["fit", "--config", "recipe.yaml"]) == 0
     assert main(["test"]) == 0

@@ -57,6 +57,7 @@ def processes(request):
         request.getfixturevalue("in_one_process")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("processes")
 def test_an_audit_ranks_all_sentences_and_resumes(recipe, capfd):
     words = ["data", "audit", "--config", recipe, "--folds", "2", "--output", "out"]
@@ -87,6 +88,7 @@ def test_an_audit_ranks_all_sentences_and_resumes(recipe, capfd):
     assert "out holds another audit" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.usefixtures("in_one_process")
 def test_a_fold_that_was_killed_before_its_first_checkpoint_is_trained_again(recipe, capfd):

@@ -78,6 +78,7 @@ def test_full_before_the_first_step(disk, capsys):
     assert "Free some and run the command again" in said
 
 
+@pytest.mark.slow
 def test_full_at_a_checkpoint_loses_neither_the_old_one_nor_the_way_on(disk, capsys, monkeypatch):
     assert main([*FIT]) == 0
     files = [disk / f"runs/good/1/checkpoints/{name}.ckpt" for name in ("best", "last")]
@@ -110,6 +111,7 @@ def test_full_where_predictions_go(disk, capsys):
         assert not list(disk.glob(".*"))
 
 
+@pytest.mark.slow
 def test_locked(disk, capsys, monkeypatch):
     assert main([*FIT]) == 0
     lock(disk)

@@ -85,6 +85,7 @@ def agreement(run, words):
     return torch.stack(gaps).mean().item()
 
 
+@pytest.mark.slow
 def test_a_student_of_an_ensemble_gives_its_probabilities(here, capsys):
     assert distill("--text", "text.txt") == 0
     said = capsys.readouterr().out
@@ -137,6 +138,7 @@ def test_the_folder_holds_the_teachers_marginals(here):
     assert all((each.tags == UNTAGGED_ID).all() for each in encoded[32:]), "not annotated, so nothing is O"
 
 
+@pytest.mark.slow
 def test_what_a_teacher_says_is_computed_once(here, capsys):
     short = ["--trainer.max_epochs", "1"]
     assert distill(*short) == 0
@@ -153,6 +155,7 @@ def test_what_a_teacher_says_is_computed_once(here, capsys):
     assert len(list(Path("runs/teachers").iterdir())) == 4
 
 
+@pytest.mark.slow
 def test_one_that_was_stopped_ends_with_the_same_weights(here, capsys, monkeypatch):
     options = ["--text", "text.txt", "--trainer.max_epochs", "3"]
     assert distill(*options) == 0
@@ -189,17 +192,19 @@ def test_students_of_every_kind(here, options):
     assert main(["validate", "runs/student/1"]) == 0
 
 
+@pytest.mark.slow
 def test_a_student_of_another_family_and_tokenizer(here):
     assert distill("--text", "text.txt", "--trainer.max_epochs", "2", recipe="bert.yaml") == 0
     assert distill("--trainer.max_epochs", "1", teacher="runs/student/1") == 0  # and back
 
 
-@pytest.mark.parametrize("form", ["merged", "onnx"])
+@pytest.mark.parametrize("form", ["merged", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_an_exported_folder_teaches(here, form):
     assert main(["export", "runs/a/1", "--output", "out", "--format", form]) == 0
     assert distill("--trainer.max_epochs", "1", teacher="out") == 0
 
 
+@pytest.mark.slow
 def test_what_a_graph_says_is_not_what_another_says(llama, tmp_path):
     """A softmax tagger's ONNX folder has all its weights in the graph."""
     described = []
@@ -272,6 +277,7 @@ def test_the_weight_of_the_teacher_stays_where_it_stands_in_a_group(here):
     assert yaml.safe_load(Path("runs/student/1/config.yaml").read_text())["model"]["loss"]["kl"] == 0.3
 
 
+@pytest.mark.slow
 def test_the_temperature_of_an_export_is_the_teachers(here):
     marginals = {}
     for temperature in (1.0, 3.0):

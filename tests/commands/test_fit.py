@@ -225,7 +225,10 @@ def test_validate_and_a_checkpoint_taken_out_of_its_run(workplace, monkeypatch, 
 
 
 # Step 8 ends an epoch: that stop comes before validation.
-@pytest.mark.parametrize(("steps", "number", "averaging"), [(3, 2, 0.0), (8, 15, 0.2), (12, 10, 0.2)])
+@pytest.mark.parametrize(
+    ("steps", "number", "averaging"),
+    [(3, 2, 0.0), (8, 15, 0.2), pytest.param(12, 10, 0.2, marks=pytest.mark.slow)],
+)
 def test_a_signal_and_continue_equals_never_stopped(
     tmp_path, llama, corpus, monkeypatch, capsys, steps, number, averaging
 ):
@@ -257,7 +260,10 @@ def test_a_signal_and_continue_equals_never_stopped(
     assert scores[0] == scores[1]
 
 
-@pytest.mark.parametrize(("failing", "every"), [(0, None), (7, 3), (12, None)])
+@pytest.mark.parametrize(
+    ("failing", "every"),
+    [pytest.param(0, None, marks=pytest.mark.slow), (7, 3), pytest.param(12, None, marks=pytest.mark.slow)],
+)
 def test_a_crash_and_continue_equals_never_crashed(
     tmp_path, llama, corpus, monkeypatch, capsys, failing, every
 ):
@@ -325,6 +331,7 @@ def test_a_run_killed_between_its_first_two_checkpoints_continues(workplace, tmp
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_the_average_that_a_fit_scores_is_what_it_keeps(tmp_path, llama, corpus, monkeypatch):
     monkeypatch.chdir(tmp_path)
     changes = {
@@ -346,6 +353,7 @@ def test_the_average_that_a_fit_scores_is_what_it_keeps(tmp_path, llama, corpus,
     assert again["val/loss"] == pytest.approx(scored["val/loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_wandb_without_a_key_goes_offline_and_a_continued_run_stays_one(
     tmp_path, llama, corpus, monkeypatch, capsys
 ):
@@ -453,6 +461,7 @@ def test_a_run_that_the_environment_names_is_not_the_run_of_a_command(tmp_path, 
     assert os.environ["NER_LIGHTNING_RUN"] == "runs/other/1"
 
 
+@pytest.mark.slow
 def test_a_threshold_counts_in_the_prediction_file_as_in_prediction(workplace, tmp_path, monkeypatch):
     monkeypatch.chdir(shutil.copytree(workplace, tmp_path / "copy", symlinks=True))
     assert main(["validate", "--run", "runs/last"]) == 0

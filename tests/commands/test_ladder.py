@@ -62,6 +62,7 @@ def one_process(monkeypatch):
     monkeypatch.setattr(ladder, "_run_logged", run_logged)
 
 
+@pytest.mark.slow
 def test_a_ladder_runs_all_cells_and_survives_one_that_fails(file, one_process, tmp_path, capsys):
     assert main(["ladder", str(file)]) == 2
     out, err = capsys.readouterr()
@@ -106,6 +107,7 @@ def test_a_ladder_runs_all_cells_and_survives_one_that_fails(file, one_process, 
     assert find_run(ladder, ladder.cells[0], root) is None
 
 
+@pytest.mark.slow
 def test_a_cell_that_was_stopped_is_continued_in_its_own_folder(file, tmp_path, capsys):
     root = tmp_path / "runs/small"
     cell = read_ladder(file).cells[0]
@@ -169,7 +171,7 @@ def test_a_cell_is_of_the_files_that_its_settings_name(file, tmp_path):
     assert all(one != two for one, two in zip(*digests, strict=True))
 
 
-@pytest.mark.parametrize("changed", ["train.txt", "valid.txt"])
+@pytest.mark.parametrize("changed", ["train.txt", pytest.param("valid.txt", marks=pytest.mark.slow)])
 def test_a_cell_whose_data_changed_is_run_again_and_counts_once(
     file, corpus, one_process, tmp_path, capsys, changed
 ):

@@ -8,6 +8,8 @@ import yaml
 
 from ner_lightning.commands import memory_table
 from ner_lightning.commands.main import main
+from ner_lightning.commands.memory_recipe import row_length
+from ner_lightning.data.corpus_settings import Encoding
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +26,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def recipe(folder, monkeypatch):
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(memory_table, "LENGTHS", (64, 128))  # a pass without values takes as long as one with
     return ["memory", "--config", "recipe.yaml"]
 
 
@@ -55,6 +58,23 @@ def test_what_is_packed_or_in_64_bits_is_said(recipe, capsys):
     computed = found(capsys, words)
     (cell,) = [c for c in computed["by_rows_and_lengths"] if (c["rows"], c["length"]) == (4, 64)]
     assert cell["total"] == computed["training"]["total"]
+
+
+def test_passages_are_as_long_as_their_context(recipe, capsys):
+    words = [*recipe, "--device", "cpu", "--data.encoding.context", "40", "--data.encoding.margin", "5"]
+    assert main(words) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "4 rows of 50 sub-tokens, GiB" in text
+    assert "Prediction, 32 rows of 50 sub-tokens" in text
+    assert "A sentence longer than data.encoding.context" in text
+
+
+@pytest.mark.parametrize(
+    ("context", "margin", "repeats", "length"),
+    [(None, 0, 1, 100), (40, 0, 0, 40), (40, 5, 0, 50), (40, 0, 1, 80), (60, 0, 1, 100)],
+)
+def test_the_length_of_a_row(context, margin, repeats, length):
+    assert row_length(Encoding(context=context, margin=margin, repeats=repeats), window=100) == length
 
 
 def test_json_has_bytes(recipe, capsys):

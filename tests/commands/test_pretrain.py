@@ -74,6 +74,7 @@ def test_what_it_learns_is_a_backbone(place, capsys):
     assert "attends bidirectionally, so it cannot be prompted" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_one_that_was_stopped_ends_with_the_same_weights(place, capsys, monkeypatch):
     assert main(["pretrain", "--config", "recipe.yaml"]) == 0
     before = Pretraining.training_step

@@ -167,6 +167,7 @@ TODO = (
 AROUND = "Show the model the surrounding sentences"
 
 
+@pytest.mark.slow
 def test_what_a_run_has_done_is_not_advised(run, tmp_path):
     settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     _, said = advice(run, tmp_path)
@@ -332,6 +333,7 @@ def test_one_epoch_chose_nothing(tmp_path):
     assert "The checkpoint was chosen" not in text
 
 
+@pytest.mark.slow
 def test_curves_tell_what_they_show(tmp_path):
     folder = make_run(tmp_path / "over" / "1")
     text, _ = advice(folder, tmp_path)

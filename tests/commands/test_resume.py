@@ -196,6 +196,7 @@ def test_the_scores_of_another_checkpoint_go_to_a_folder_of_their_own(place, cap
     assert "scored.checkpoint" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_scores_of_the_training_data_are_told_of(place, capsys):
     said = "is what this run was trained on: its scores say nothing of other text"
     assert main(["test", "runs/recipe/1", "--data.test", "data/train.txt"]) == 0
@@ -214,6 +215,7 @@ def test_scores_of_the_training_data_are_told_of(place, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_held_out_part_of_a_file_that_changed_is_refused(place, capsys):
     Path("all.txt").write_text(Path("data/train.txt").read_text() * 3, encoding="utf-8")
     assert main(["fit", "--config", "recipe.yaml", "--data.dataset", "all.txt", "--name", "parts"]) == 0
@@ -326,6 +328,7 @@ def relative(begun, llama, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_backbone_named_by_a_relative_path_is_found_from_elsewhere(relative, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = str(relative / "runs/near/1")
@@ -407,6 +410,7 @@ def test_a_run_knows_the_settings_of_its_earlier_epochs(place):
     assert about()["earlier_settings"] == earlier
 
 
+@pytest.mark.slow
 def test_the_configuration_of_a_run_is_a_recipe_of_other_commands(place, capsys):
     config = "runs/recipe/1/config.yaml"
     assert main(["memory", "--config", config]) == 0

@@ -36,6 +36,7 @@ def epoch_lines(out):
     return [line.split() for line in out.splitlines() if re.match(r"\s+\d+(/\d+)?\s", line)]
 
 
+@pytest.mark.slow
 def test_an_epoch_that_was_not_validated_shows_no_scores(fit, tmp_path):
     code, out, _ = fit("--trainer.check_val_every_n_epoch=2", "--trainer.max_epochs=3")
     assert code == 0
@@ -91,6 +92,7 @@ def test_fast_dev_run_claims_nothing(fit, tmp_path):
     assert not list(tmp_path.glob("runs/**/*.ckpt"))
 
 
+@pytest.mark.slow
 def test_a_fit_without_an_end_needs_a_schedule_without_one(fit):
     code, _, err = fit("--trainer.max_epochs=-1")
     assert code == 2
@@ -105,6 +107,7 @@ def test_a_fit_without_an_end_needs_a_schedule_without_one(fit):
     assert "/-1" not in out
 
 
+@pytest.mark.slow
 def test_best_predictions_and_metrics_are_of_the_same_weights(fit, tmp_path, capsys):
     code, _, _ = fit(
         "--trainer.val_check_interval=2", "--trainer.max_epochs=4", "--trainer.log_every_n_steps=50"
@@ -155,6 +158,7 @@ def test_an_estimate_of_the_time_left_counts_the_epochs_own_batches(fit, monkeyp
     assert {before for _, before in begun} == {0}
 
 
+@pytest.mark.slow
 def test_an_epoch_that_is_resumed_counts_from_where_it_stopped(fit, tmp_path, capsys, monkeypatch):
     step = NERModule.training_step
 

@@ -221,6 +221,7 @@ def test_a_setting_that_differs_is_named_with_both_values(llama, tmp_path, monke
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_other_refusals(llama, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     untrained(llama, "one.ckpt", **lora())

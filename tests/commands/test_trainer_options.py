@@ -88,6 +88,7 @@ def test_validation_by_number_of_batches(fit):
     assert len(logged("val/f1")) == 3
 
 
+@pytest.mark.slow
 def test_arithmetic_profiler_and_summary(fit):
     said = fit(
         {
@@ -166,6 +167,7 @@ def stopper(monitor, mode):
     return {"callbacks": {"class_path": "EarlyStopping", "init_args": {"monitor": monitor, "mode": mode}}}
 
 
+@pytest.mark.slow
 def test_monitors_of_what_a_project_adds(fit, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     monkeypatch.delitem(sys.modules, "own_loss", raising=False)

@@ -231,6 +231,7 @@ def test_a_run_folder_that_cannot_be_written(place, capsys):
     assert "the run folder runs/good cannot be written" in fails(capsys, *FIT)
 
 
+@pytest.mark.slow
 def test_checkpoints_that_do_not_fit(place, capsys, llama, tmp_path_factory):
     assert main(list(FIT)) == 0
     best = place / "runs/good/1/checkpoints/best.ckpt"

@@ -307,6 +307,7 @@ def visible(sentences):
     return [word for s in sentences for word in s.words if not all(map(is_no_letter, word))]
 
 
+@pytest.mark.slow
 @given(sentences_of_texts())
 @CONFIG
 def test_a_text_keeps_its_id_and_its_document(tmp_path, sentences):

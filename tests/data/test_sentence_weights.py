@@ -159,6 +159,7 @@ def recipe(llama, corpus, tmp_path, monkeypatch):
     return "r.yaml"
 
 
+@pytest.mark.slow
 def test_a_fit_with_weights_is_another_and_belongs_to_them(recipe, llama, corpus, capsys):
     sentences = CoNLLDataModule(str(corpus), backbone=str(llama)).corpus.split("train").sentences
     write_weights(Path("w.jsonl"), sentences, [0.4 + 0.6 * (at % 2) for at in range(len(sentences))])

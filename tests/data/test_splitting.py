@@ -65,6 +65,7 @@ def alike(draw):
     return made
 
 
+@pytest.mark.slow
 @given(alike())
 @settings(max_examples=300, deadline=None)
 def test_near_duplicates_are_those_of_all_pairs(sentences):
@@ -94,6 +95,7 @@ def corpora(draw):
     ]
 
 
+@pytest.mark.slow
 @given(corpora(), st.integers(0, 3))
 @settings(max_examples=200, deadline=None)
 def test_parts_are_a_partition_of_whole_documents_with_duplicates_together(sentences, seed):

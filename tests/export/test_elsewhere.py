@@ -118,6 +118,7 @@ def families(tmp_path_factory):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["first", "last"])
 @pytest.mark.parametrize("kind", [*FAMILIES, BARE])
 def test_transformers_alone_gives_the_same_tags(families, kind, pooling):
@@ -127,6 +128,7 @@ def test_transformers_alone_gives_the_same_tags(families, kind, pooling):
     assert tags == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "bert"])
 def test_a_pipeline_gives_the_same_entities(families, kind):
     """Of texts in which no sub-token is a space alone, which a pipeline takes for a word."""
@@ -139,6 +141,7 @@ def test_a_pipeline_gives_the_same_entities(families, kind):
     assert sum(len(found[index]) for index in usual) > 4
 
 
+@pytest.mark.slow
 def test_the_card_says_where_offsets_have_spaces_and_what_transformers_lacks(families):
     """Those of SentencePiece, which no setting of a tokenizer changes."""
     cards = {kind: card for (kind, pooling), (*_, card) in families.items() if pooling == "first"}

@@ -132,6 +132,7 @@ def test_an_exported_folder_tags_as_the_run_did(run, tmp_path, form):
         assert "model.safetensors" not in held
 
 
+@pytest.mark.slow
 def test_an_exported_backbone_is_not_read_again_for_a_fingerprint(softmax, tmp_path, monkeypatch):
     folder = export(str(softmax), tmp_path / "out")
     asked = []

@@ -79,6 +79,7 @@ def test_neither_padding_nor_the_batch_changes_anything(folders):
     torch.testing.assert_close(backwards, together, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_in_bf16_probabilities_stay_close(llama, tmp_path, monkeypatch):
     monkeypatch.setattr(exported_folder, "measure_engines", lambda folder, trust: MEASURED)
     run, handlers = write_checkpoint(tmp_path, llama), list(logging.root.handlers)
@@ -224,6 +225,7 @@ def test_an_exported_tokenizer_encodes_as_transformers_does(folders):
     assert ours.get_vocab() == theirs.get_vocab()
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_graph_is_read_without_transformers(folders):
     code = (
         "import sys; from ner_lightning.inference.ner_tagger import NERTagger\n"

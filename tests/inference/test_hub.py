@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 from hub_server import HubServer
 from untrained import write_checkpoint
 
@@ -36,6 +37,7 @@ def loaded(hub, home, *calls):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_there_and_back(llama, tmp_path):
     run = str(write_checkpoint(tmp_path, llama, peft="lora", lora={"rank": 2}))
     folder = export(run, tmp_path / "out", temperature=2)

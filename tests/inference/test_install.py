@@ -84,6 +84,7 @@ def folders(tmp_path_factory, llama):
     return {form: export(str(run), place / form, format=form) for form in ("merged", "adapter")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "row", "script"),
     [

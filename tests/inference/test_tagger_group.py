@@ -133,6 +133,7 @@ def test_in_bf16_answers_differ_by_rounding_alone(write):
         assert sum(a == b for a, b in words) > 0.95 * len(words)
 
 
+@pytest.mark.slow
 def test_taggers_come_and_go(runs, write):
     group = TaggerGroup({"a": runs["a"]})
     expected = group(TEXTS, "a")

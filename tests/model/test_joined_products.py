@@ -87,6 +87,7 @@ def test_layers_that_are_causal_below_join_as_well():
     torch.testing.assert_close(outcome(backbone)[0], hidden, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_layers_that_are_compiled_and_recomputed_give_the_same_gradients():
     backbone = adapted("llama").train()
     _, gradients = outcome(backbone)

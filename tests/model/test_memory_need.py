@@ -156,6 +156,7 @@ def test_layers_that_are_not_run_count_as_much(tmp_path, kind):
         assert outline.allocated(SHAPE) == outline._run(SHAPE, True)
 
 
+@pytest.mark.slow
 def test_a_table_is_linear_in_rows(llama):
     outline = outlined(settings(llama), device_type="cuda")
     table = outline.training_table((1, 4, 32), (16, 64))
@@ -165,6 +166,7 @@ def test_a_table_is_linear_in_rows(llama):
             assert exact == pytest.approx(total, rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_table_of_packed_rows_has_what_each_needs(llama):
     outline = outlined(settings(llama))
     table = outline.training_table((1, 4), (16, 64), packed=True)
@@ -172,6 +174,7 @@ def test_a_table_of_packed_rows_has_what_each_needs(llama):
     assert table[1][1] > outline.training(BatchShape(4, 64)).total
 
 
+@pytest.mark.slow
 def test_what_each_choice_saves(llama):
     asked = settings(llama)
     usual = outlined(asked).training(SHAPE)
@@ -188,6 +191,7 @@ def test_what_each_choice_saves(llama):
     assert checkpointed.activations < usual.activations / 2
 
 
+@pytest.mark.slow
 def test_no_weights_are_read(llama, tmp_path):
     folder = tmp_path / "bare"
     folder.mkdir()

@@ -62,6 +62,7 @@ def agrees(path, tags, legal):
     return set(spans(tags)) <= set(spans(path))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(pieces=st.lists(PIECES, min_size=1, max_size=3), missed=st.sampled_from([1.0, 0.3]))
 def test_the_loss_sums_over_the_paths_that_have_the_marked_entities(pieces, missed):

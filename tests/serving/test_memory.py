@@ -52,6 +52,7 @@ print(sum(int(end, 16) - int(start, 16) for start, end in spaces))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads what Linux says of memory")
 def test_kernels_of_other_shapes_are_forgotten():
     def code(kept):

@@ -197,6 +197,7 @@ def test_the_page_asks_for_the_key(checkpoint):
         assert re.fullmatch(r"\d+ entities", find(page, TEXT))
 
 
+@pytest.mark.slow
 def test_a_service_has_a_threshold_and_a_request_another(checkpoint):
     with served(checkpoint, "--min_score", "0.02", "--overlaps", "keep") as (_, address):
         (found,) = ask(address, {"text": TEXT})["results"]

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 # A request whose work never ends, then SIGTERM.
 HANGS = """
 import os, signal, socket, sys, threading, time
@@ -34,6 +36,7 @@ server.GracefulServer(make_app(work, model="m", labels=[]), 1, 0, asking.start).
 """
 
 
+@pytest.mark.slow
 def test_a_model_that_hangs_does_not_keep_the_process():
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60)

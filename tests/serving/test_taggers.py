@@ -94,6 +94,7 @@ def test_taggers_come_and_go(service, runs):
         assert [each["name"] for each in http.get("/taggers").json()["taggers"]] == ["people", "late"]
 
 
+@pytest.mark.slow
 def test_without_a_key_nothing_changes(service, runs):
     with service(fixed=NO_KEY) as http:
         refused = http.post("/taggers", json={"name": "late", "run": runs["late"]})

@@ -80,6 +80,7 @@ def test_workers_end_with_the_process_that_started_them(checkpoint):
         assert not answers, "somebody still answers"
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told_once_and_ends_all():
     command = [sys.executable, "-m", "ner_lightning", "serve", "nowhere", "--port", "0", "--workers", "3"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -50,6 +50,7 @@ def command(place, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_stages_in_a_log_file(command):
     said = command("fit", "--config", "small.yaml").out
     assert STAGES.findall(said) == ["Reading", "Reading", "Tokenising", "Loading"]

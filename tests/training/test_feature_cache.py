@@ -66,7 +66,16 @@ def check_close(cached, plain):
             assert value == other[name] or float(value) == pytest.approx(float(other[name]), rel=1e-5), name
 
 
-@pytest.mark.parametrize("changes", [FROZEN, TOP, WHOLE_TOP, pooled("mean")], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        FROZEN,
+        TOP,
+        pytest.param(WHOLE_TOP, marks=pytest.mark.slow),
+        pytest.param(pooled("mean"), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_a_cached_fit_is_the_uncached_one(fit, llama, changes, capsys):
     plain, weights = fit(llama, changes, enabled=False)
     filled, first = fit(llama, changes, enabled=True)
@@ -106,6 +115,7 @@ def test_kept_layers_are_not_run_again(fit, llama, changes, monkeypatch):
     assert (len(given) > batches) == (changes == TOP)
 
 
+@pytest.mark.slow
 def test_encoders_can_be_cut_as_well(fit, bert, tmp_path):
     shutil.copytree(bert, tmp_path / "bert")
     file = tmp_path / "bert/config.json"
@@ -116,6 +126,7 @@ def test_encoders_can_be_cut_as_well(fit, bert, tmp_path):
     check_close(cached, plain)
 
 
+@pytest.mark.slow
 def test_bf16_is_kept_as_bf16(fit, llama, cpu):
     cpu(True)
     plain, _ = fit(llama, TOP, "--trainer.precision", "bf16-mixed", enabled=False)
@@ -125,6 +136,7 @@ def test_bf16_is_kept_as_bf16(fit, llama, cpu):
     assert {a["dtype"] for a in about} == {"torch.bfloat16"}
 
 
+@pytest.mark.slow
 def test_whatever_changes_the_features_changes_the_key(fit, llama, bert, cpu):
     cpu(True)
     for changes, words in (

@@ -83,6 +83,7 @@ def test_a_batch_of_unknown_words_alone_moves_nothing_and_uses_every_parameter(l
     assert all(abs(value) < 1e-5 for value in logged.values())
 
 
+@pytest.mark.slow
 def test_entities_are_learned_of_which_a_half_is_unknown(llama, tmp_path):
     """Every second sentence tells nothing but its last word; all is learned from the others."""
     half = [(words, tags if at % 2 else [*["?"] * (len(tags) - 1), tags[-1]]) for at, (words, tags) in

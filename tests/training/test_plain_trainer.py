@@ -60,6 +60,7 @@ def predicted(batches, module):
     return [tags[index] for index in sorted(tags)]
 
 
+@pytest.mark.slow
 def test_every_loader_reads_what_a_plain_trainer_saves(place, corpus, tmp_path, monkeypatch):
     expected = json.loads((place / "tags.json").read_text())
     assert {tag for tags in expected for tag in tags} > {"O"}

@@ -41,6 +41,7 @@ def test_scores_are_the_same_on_any_number_of_ranks(tmp_path):
             assert other["loss"] == pytest.approx(one["loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_two_ranks_of_half_a_batch_follow_one_of_a_whole_batch(tmp_path):
     found = job("steps", tmp_path / "work")
     assert found["dtypes"] == ["torch.float64"]

@@ -93,7 +93,7 @@ def test_a_run_that_is_resumed_from_a_best_ends_the_same(workplace, tmp_path, nu
     assert table == rows
 
 
-@pytest.mark.parametrize("validation", [1, 2])
+@pytest.mark.parametrize("validation", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_stop_in_validation_and_resume_ends_the_same(workplace, tmp_path, monkeypatch, validation):
     step, done = NERModule.validation_step, []
 
@@ -138,7 +138,7 @@ def test_validation_after_every_batch_keeps_the_best_of_all(workplace, tmp_path)
 
 
 # Within the first epoch of four steps, at its end, and within the second.
-@pytest.mark.parametrize("steps", [2, 4, 7])
+@pytest.mark.parametrize("steps", [2, 4, pytest.param(7, marks=pytest.mark.slow)])
 def test_a_fit_that_ended_after_some_steps_is_resumed_there(workplace, tmp_path, steps):
     options = ["--config", "recipe.yaml", "--trainer.val_check_interval=1.0"]
     options += ["--model.optimizer.schedule=constant", "--model.optimizer.warmup=0"]
@@ -152,6 +152,7 @@ def test_a_fit_that_ended_after_some_steps_is_resumed_there(workplace, tmp_path,
     assert (stopping, table) == (also, rows)
 
 
+@pytest.mark.slow
 def test_a_stop_at_the_end_of_an_epoch_and_resume_ends_the_same_with_a_number_of_steps(
     workplace, tmp_path, monkeypatch
 ):
@@ -174,7 +175,9 @@ def test_a_stop_at_the_end_of_an_epoch_and_resume_ends_the_same_with_a_number_of
     assert table == rows
 
 
-@pytest.mark.parametrize("options", [["--data.batches.size=2"], ["--data.batches.tokens=64"]])
+@pytest.mark.parametrize(
+    "options", [["--data.batches.size=2"], pytest.param(["--data.batches.tokens=64"], marks=pytest.mark.slow)]
+)
 def test_an_epoch_is_resumed_with_its_own_batches_alone(workplace, tmp_path, capsys, options):
     plain = ["--config", "recipe.yaml", "--trainer.val_check_interval=1.0"]
     plain += ["--model.optimizer.schedule=constant", "--model.optimizer.warmup=0"]

@@ -10,12 +10,11 @@ respect to q's scores is q's expected counts less p's.
 """
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from ner_lightning.model.crf.gradient import PathScores, with_gradient
 from ner_lightning.model.crf.inputs import Posterior, check_inputs, transition_matrix
 from ner_lightning.model.crf.sums import forward_backward
 
@@ -45,40 +44,6 @@ def entropy(posterior: Posterior, emissions: Tensor, mask: Tensor, matrix: Tenso
     *Shape:* as for `mean_score`.
     """
     return posterior.log_partition - mean_score(posterior, emissions, mask, matrix)
-
-
-class _Divergence(torch.autograd.Function):
-    """The divergence, with its gradient computed along with the value."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        emissions: Tensor,
-        start: Tensor,
-        transitions: Tensor,
-        end: Tensor,
-        mask: Tensor,
-        teacher: Posterior,
-        teacher_entropy: Tensor,
-    ) -> Tensor:
-        matrix = transition_matrix(start, transitions, end)  # (K, K)
-        own = forward_backward(emissions, mask, matrix, backward=True)
-        mean = mean_score(teacher, emissions, mask, matrix)  # (B,)
-        value = own.log_partition - mean - teacher_entropy.to(mean.dtype)
-        d_tags = own.marginals - teacher.marginals.to(own.marginals.dtype)
-        d_transitions = own.transition_counts - teacher.transition_counts.to(own.transition_counts.dtype)
-        ctx.save_for_backward(d_tags, d_transitions, mean == -math.inf)
-        return value.to(emissions.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        d_tags, d_transitions, excluded = ctx.saved_tensors  # (B, W, C), (B, K, K), (B,)
-        grad = grad.masked_fill(excluded, 0)  # (B,)
-        d_emissions = d_tags * grad.view(-1, 1, 1) if ctx.needs_input_grad[0] else None
-        d_matrix = grad.to(d_transitions.dtype) @ d_transitions.flatten(1)  # (K * K,)
-        d_matrix = d_matrix.view(d_transitions.shape[1:]).to(grad.dtype)  # (K, K)
-        return d_emissions, d_matrix[-1, :-1], d_matrix[:-1, :-1], d_matrix[:-1, -1], None, None, None
 
 
 def divergence(
@@ -112,7 +77,13 @@ def divergence(
     got = (teacher.marginals.shape, teacher.transition_counts.shape)
     if got != expected:
         raise ValueError(f"expected a teacher of shapes {expected}, got {got}")
-    result: Tensor = _Divergence.apply(  # type: ignore[no-untyped-call]
-        emissions, *scores, mask, teacher, teacher_entropy
+    with torch.no_grad():
+        matrix = transition_matrix(*scores)  # (K, K)
+        own = forward_backward(emissions, mask, matrix, backward=True)
+        mean = mean_score(teacher, emissions, mask, matrix)  # (B,)
+        value = own.log_partition - mean - teacher_entropy.to(mean.dtype)
+        d_tags = own.marginals - teacher.marginals.to(own.marginals.dtype)
+        d_transitions = own.transition_counts - teacher.transition_counts.to(own.transition_counts.dtype)
+    return with_gradient(
+        PathScores(emissions, *scores), value, d_tags, d_transitions, left_out=mean == -math.inf
     )
-    return result

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from ner_lightning.model.crf.gradient import PathScores, with_gradient
 from ner_lightning.model.crf.inputs import check_inputs, transition_matrix
 from ner_lightning.model.crf.sums import forward_backward, log_ratio
 
@@ -20,49 +20,6 @@ from ner_lightning.model.crf.sums import forward_backward, log_ratio
 def _selected(informative: Tensor) -> Any:
     """The sentences that are computed: on a CPU those of which something is known; else all, not to wait."""
     return informative.nonzero().squeeze(1) if informative.device.type == "cpu" else slice(None)
-
-
-class _EvidenceLikelihood(torch.autograd.Function):
-    """The log-likelihood, with its gradient computed along with the value."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        emissions: Tensor,
-        start: Tensor,
-        transitions: Tensor,
-        end: Tensor,
-        mask: Tensor,
-        log: Tensor,
-    ) -> Tensor:
-        matrix = transition_matrix(start, transitions, end)  # (K, K)
-        informative = ((log != 0) & mask.unsqueeze(-1)).flatten(1).any(1)  # (B,)
-        rows = _selected(informative)
-        value = emissions.new_zeros(len(emissions))  # (B,)
-        d_tags = torch.zeros_like(emissions)  # (B, W, C)
-        d_transitions = matrix.new_zeros(len(emissions), *matrix.shape)  # (B, K, K)
-        scores, words, weights = emissions[rows], mask[rows], log[rows]
-        if len(scores):
-            allowed = weights > -math.inf
-            total = forward_backward(scores, words, matrix, backward=True)
-            weighted = scores + weights.masked_fill(~allowed, 0)
-            given = forward_backward(weighted, words, matrix, allowed, backward=True)
-            value[rows] = log_ratio(given.log_partition, total.log_partition).to(value.dtype)
-            d_tags[rows] = given.marginals - total.marginals
-            d_transitions[rows] = given.transition_counts - total.transition_counts
-        value = torch.where(informative, value, 0)
-        ctx.save_for_backward(d_tags, d_transitions, informative & (value > -math.inf))
-        return value
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        d_tags, d_transitions, counts = ctx.saved_tensors  # (B, W, C), (B, K, K), (B,)
-        grad = torch.where(counts, grad, 0)  # (B,)
-        d_emissions = d_tags * grad.view(-1, 1, 1) if ctx.needs_input_grad[0] else None
-        d_matrix = grad.to(d_transitions.dtype) @ d_transitions.flatten(1)  # (K * K,)
-        d_matrix = d_matrix.view(d_transitions.shape[1:]).to(grad.dtype)  # (K, K)
-        return d_emissions, d_matrix[-1, :-1], d_matrix[:-1, :-1], d_matrix[:-1, -1], None, None
 
 
 def evidence_log_likelihood(
@@ -82,7 +39,23 @@ def evidence_log_likelihood(
     check_inputs(emissions, mask, len(start))
     if evidence.shape != emissions.shape:
         raise ValueError(f"expected evidence {tuple(emissions.shape)}, got {tuple(evidence.shape)}")
-    result: Tensor = _EvidenceLikelihood.apply(  # type: ignore[no-untyped-call]
-        emissions, start, transitions, end, mask, evidence.to(emissions.dtype)
-    )
-    return result
+    found = PathScores(emissions, start, transitions, end)
+    with torch.no_grad():
+        matrix = transition_matrix(start, transitions, end)  # (K, K)
+        log = evidence.to(emissions.dtype)
+        informative = ((log != 0) & mask.unsqueeze(-1)).flatten(1).any(1)  # (B,)
+        rows = _selected(informative)
+        value = emissions.new_zeros(len(emissions))  # (B,)
+        d_tags = torch.zeros_like(emissions)  # (B, W, C)
+        d_transitions = matrix.new_zeros(len(emissions), *matrix.shape)  # (B, K, K)
+        scores, words, weights = emissions[rows], mask[rows], log[rows]
+        if len(scores):
+            allowed = weights > -math.inf
+            total = forward_backward(scores, words, matrix, backward=True)
+            weighted = scores + weights.masked_fill(~allowed, 0)
+            given = forward_backward(weighted, words, matrix, allowed, backward=True)
+            value[rows] = log_ratio(given.log_partition, total.log_partition).to(value.dtype)
+            d_tags[rows] = given.marginals - total.marginals
+            d_transitions[rows] = given.transition_counts - total.transition_counts
+        value = torch.where(informative, value, 0)
+    return with_gradient(found, value, d_tags, d_transitions, ~informative | (value == -math.inf))

@@ -17,13 +17,12 @@ Shape legend: B sentences, W words, C tags, K = C + 1 tags with OUTSIDE as the l
 """
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from ner_lightning.model.crf.gradient import PathScores, with_gradient
 from ner_lightning.model.crf.inputs import Posterior, check_inputs, transition_matrix
 from ner_lightning.model.crf.log_space import log_posterior
 from ner_lightning.model.crf.scaled import scaled_posterior
@@ -99,42 +98,6 @@ def log_ratio(score: Tensor, log_partition: Tensor) -> Tensor:
     return torch.where(score == -math.inf, score, score - log_partition)
 
 
-class _LogLikelihood(torch.autograd.Function):
-    """Log-likelihood that computes its gradient, gold minus expected counts, along with the value."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        emissions: Tensor,
-        start: Tensor,
-        transitions: Tensor,
-        end: Tensor,
-        mask: Tensor,
-        tags: Tensor,
-    ) -> Tensor:
-        matrix = transition_matrix(start, transitions, end)  # (K, K)
-        log_partition, marginals, counts = forward_backward(emissions, mask, matrix, backward=True)
-        gold, words, gold_transitions = _gold(emissions, mask, matrix, tags)
-        # In place: these become gold minus expected counts.
-        marginals.neg_().scatter_add_(2, words.unsqueeze(-1), mask.unsqueeze(-1).to(marginals.dtype))
-        ones = counts.new_ones(1, 1).expand_as(gold_transitions)  # (B, W + 1)
-        counts.neg_().flatten(1).scatter_add_(1, gold_transitions, ones)
-        ctx.save_for_backward(marginals, counts, gold == -math.inf)
-        return log_ratio(gold, log_partition).to(emissions.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        d_tags, d_transitions, illegal = ctx.saved_tensors  # (B, W, C), (B, K, K), (B,)
-        grad = grad.masked_fill(illegal, 0)  # (B,)
-        d_emissions = d_tags * grad.view(-1, 1, 1) if ctx.needs_input_grad[0] else None
-        if not any(ctx.needs_input_grad[1:4]):
-            return d_emissions, None, None, None, None, None
-        d_matrix = grad.to(d_transitions.dtype) @ d_transitions.flatten(1)  # (K * K,)
-        d_matrix = d_matrix.view(d_transitions.shape[1:]).to(grad.dtype)  # (K, K)
-        return d_emissions, d_matrix[-1, :-1], d_matrix[:-1, :-1], d_matrix[:-1, -1], None, None
-
-
 def log_likelihood(
     emissions: Tensor, mask: Tensor, tags: Tensor, start: Tensor, transitions: Tensor, end: Tensor
 ) -> Tensor:
@@ -145,11 +108,18 @@ def log_likelihood(
     *Shape:* `tags` (B, W), anything on padding; the others as for `posterior`; the result (B,).
     """
     check_inputs(emissions, mask, len(start), tags)
-    inputs = (emissions, start, transitions, end)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
-        result: Tensor = _LogLikelihood.apply(*inputs, mask, tags)  # type: ignore[no-untyped-call]
-        return result
-    matrix = transition_matrix(start, transitions, end)
-    log_partition = forward_backward(emissions, mask, matrix, backward=False).log_partition
-    gold, _, _ = _gold(emissions, mask, matrix, tags)
-    return log_ratio(gold, log_partition).to(emissions.dtype)
+    scores = PathScores(emissions, start, transitions, end)
+    backward = scores.need_gradient()
+    with torch.no_grad():
+        matrix = transition_matrix(start, transitions, end)  # (K, K)
+        found = forward_backward(emissions, mask, matrix, backward=backward)
+        gold, words, gold_transitions = _gold(emissions, mask, matrix, tags)
+        value = log_ratio(gold, found.log_partition)
+        if not backward:
+            return value.to(emissions.dtype)
+        # In place: expected counts become gold minus expected counts.
+        marginals, counts = found.marginals, found.transition_counts
+        marginals.neg_().scatter_add_(2, words.unsqueeze(-1), mask.unsqueeze(-1).to(marginals.dtype))
+        ones = counts.new_ones(1, 1).expand_as(gold_transitions)  # (B, W + 1)
+        counts.neg_().flatten(1).scatter_add_(1, gold_transitions, ones)
+    return with_gradient(scores, value, marginals, counts, left_out=gold == -math.inf)

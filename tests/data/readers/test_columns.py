@@ -70,6 +70,7 @@ def error_of(path, **options):
 # Writing, and reading back
 
 
+@pytest.mark.slow
 @given(data())
 def test_written_columns_read_back(tmp_path_factory, sentences):
     path = tmp_path_factory.mktemp("x") / "x.conll"
