@@ -90,7 +90,7 @@ def _finding(finding: Finding, *, text: bool) -> Iterator[Block]:
     words = finding.head[:1] in {("form",), ("entity",), ("word",)}
     if finding.rows and (text or not words):
         yield Table(
-            "Counts" if len(finding.rows) < ROWS else f"The first {ROWS}",
+            f"The first {ROWS}" if len(finding.rows) == ROWS else "Counts",
             [*finding.head],
             [[_cell(cell) for cell in row] for row in finding.rows],
             prose=finding.key in TEXTS,

@@ -127,7 +127,7 @@ def _windows(view: DataView, facts: ReadingFacts) -> Finding:
         "Sentences longer than the window",
         Level.LOOK,
         len(long),
-        f"The backbone reads {window:,} sub-tokens at once. Longer sentences are read in overlapping "
+        f"A window has room for {window:,} sub-tokens of a sentence. Longer ones are read in overlapping "
         "windows: no word is left out, but words far apart do not see each other.",
         ("split", "median sub-tokens", "most sub-tokens", "sentences in windows"),
         tuple(rows),

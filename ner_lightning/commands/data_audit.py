@@ -1,7 +1,6 @@
 """`ner-lightning data audit`: which labels of the training data are probably wrong, by cross-validation."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ner_lightning.commands.data_audit_outputs import write_audit
 from ner_lightning.commands.options import Parser
-from ner_lightning.errors import UserError
+from ner_lightning.commands.training_process import STOPPED, started
+from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.system.progress import shown, stage
 
 if TYPE_CHECKING:
@@ -101,9 +101,12 @@ def _fold(
     types: Sequence[str],
 ) -> dict[int, dict[str, Any]]:
     """The scores of a fold's sentences, by their index, read from its file if it is done."""
+    from ner_lightning.commands.consent import take_consent
+
     scores = folder / SCORES
     if not scores.is_file():
-        _score(folder, sentences, indices, _trained(folder, sentences, indices, recipe, types))
+        checkpoint = _trained(folder, sentences, indices, recipe, types)
+        _score(folder, sentences, indices, checkpoint, trust=take_consent([*recipe]))
     with scores.open(encoding="utf-8") as lines:  # unlike splitlines(), no break at U+2028 within a word
         return {row["index"]: row for row in map(json.loads, lines)}
 
@@ -119,6 +122,7 @@ def _trained(
 
     The best one would be chosen by the very tags that are doubted.
     """
+    from ner_lightning.commands.consent import FLAG, take_consent
     from ner_lightning.data.annotation_writers import write_json
     from ner_lightning.data.corpus_settings import Files
     from ner_lightning.runs.folder import LAST
@@ -141,10 +145,13 @@ def _trained(
     words += ["--runs", str(folder / "runs"), "--name", "run"]
     made = _latest(folder)
     if made.checkpoint(LAST).is_file() and not is_done(made):
-        words = ["fit", "--run", str(made.path)]
+        words = ["fit", "--run", str(made.path), *[FLAG] * take_consent([*recipe])]
     if not is_done(made):
-        code = subprocess.run([sys.executable, "-m", "ner_lightning", *words], check=False).returncode
-        if code:
+        with started([sys.executable, "-m", "ner_lightning", *words]) as process:
+            pass
+        if process.returncode in STOPPED:
+            raise Interrupted(STOPPED[process.returncode])
+        if process.returncode:
             raise UserError(f"the training in {folder} failed, see above; the same command tries it again")
     return _latest(folder).checkpoint(LAST)
 
@@ -158,12 +165,14 @@ def _latest(folder: Path) -> "Run":
     return Run(runs / str(max(numbers, default=1)))
 
 
-def _score(folder: Path, sentences: Sequence["Sentence"], indices: Sequence[int], checkpoint: Path) -> None:
+def _score(
+    folder: Path, sentences: Sequence["Sentence"], indices: Sequence[int], checkpoint: Path, *, trust: bool
+) -> None:
     from ner_lightning.data.readers.jsonl import write_jsonl
     from ner_lightning.inference.audit import audit
     from ner_lightning.inference.ner_tagger import NERTagger
 
-    tagger = NERTagger.from_run(str(checkpoint))
+    tagger = NERTagger.from_run(str(checkpoint), trust_remote_code=trust)
     rows = [
         {
             "index": indices[each.number],

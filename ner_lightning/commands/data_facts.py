@@ -59,6 +59,7 @@ def _with_tokenizer(
     facts: ReadingFacts, splits: Mapping[str, Sequence[Sentence]], backbone: str, window: int
 ) -> ReadingFacts:
     from ner_lightning.data.pretrained import locate
+    from ner_lightning.data.tokenization.alignment import special_tokens
     from ner_lightning.data.tokenization.encoding import load_tokenizer
 
     tokenizer = load_tokenizer(locate(backbone, None), trust_remote_code=False)
@@ -71,4 +72,5 @@ def _with_tokenizer(
     lengths = {
         split: [sum(sizes[word] for word in each.words) for each in part] for split, part in splits.items()
     }
-    return replace(facts, lengths=lengths, window=window, melted=melted)
+    room = window - sum(map(len, special_tokens(tokenizer)))
+    return replace(facts, lengths=lengths, window=room, melted=melted)

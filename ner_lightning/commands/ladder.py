@@ -1,6 +1,8 @@
 """`ner-lightning ladder`: runs the cells of a ladder, one after the other, and makes their table."""
 
-import signal
+import fcntl
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -10,15 +12,13 @@ from typing import TYPE_CHECKING
 
 from ner_lightning.commands.ladder_state import current_cells, find, state
 from ner_lightning.commands.options import Parser
+from ner_lightning.commands.training_process import STOPPED, started
 from ner_lightning.errors import Interrupted, UserError
 
 if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
     from ner_lightning.runs.folder import Run
     from ner_lightning.runs.ladder_cells import Cell, Ladder
     from ner_lightning.runs.results import Row
-
-
-STOPPED = {130: signal.SIGINT, 143: signal.SIGTERM}  # exit codes of a fit that was stopped, and saved
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -40,10 +40,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         for cell in cells:
             sys.stdout.write(f"{state(ladder, cell, root):<12}{cell.name}\n")
         return
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--runs {root}: {(error.strerror or 'cannot be made').lower()}") from None
+    _make_folders(root, results)
     words = ["ner-lightning", "ladder", str(file), "--runs", options.runs, "--results", str(results)]
     write_text(root / "sweep.yaml", sweep(ladder, words))
     failed, trust = [], [FLAG] * options.trust_remote_code
@@ -51,10 +48,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         sys.stdout.write(f"[{number}/{len(cells)}] {cell.name}\n")
         sys.stdout.flush()
         done = _run_cell(ladder, cell, root, trust)
-        if done is None:
+        if done is None or not _recorded(ladder, cell, done, root / "ladder.md", results):
             failed.append(cell.name)
-        else:
-            _record(ladder, cell, done, root / "ladder.md", results)
     if (root / "ladder.md").is_file():
         sys.stdout.write("\n" + (root / "ladder.md").read_text(encoding="utf-8"))
     current = current_cells(ladder, root).cells
@@ -66,6 +61,18 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             f"{len(failed)} of {len(cells)} cells failed: {', '.join(failed)}.\n"
             f"Their output is in {root}/CELL.log; the same command tries them again."
         )
+
+
+def _make_folders(root: Path, results: Path) -> None:
+    """Sees to it that everything can be written, before anything is trained."""
+    from ner_lightning.runs.results import read_rows
+
+    for option, folder in (("--runs", root), ("--results", results.parent)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{option} {folder}: {(error.strerror or 'cannot be made').lower()}") from None
+    read_rows(results)
 
 
 def _chosen(ladder: "Ladder", names: Sequence[str] | None, file: Path) -> list["Cell"]:
@@ -90,14 +97,16 @@ def _put_together(ladder: "Ladder", cell: "Cell", root: Path) -> bool:
         sys.stdout.write(f"    its teacher lacks {', '.join(missing)}\n")
         return False
     paths = [str(run.path) for _, run in members if run is not None]
-    if (root / cell.teacher).is_dir():
-        made_of = [one["run"] for one in Run(root / cell.teacher).read("run.json").get("members", ())]
-        if made_of == paths:
-            return True
-        sys.stdout.write(f"    {root / cell.teacher} is not the ensemble of {', '.join(paths)}; remove it\n")
-        return False
-    name = Path(cell.teacher).parent.name
-    ensemble.run("ensemble", [*paths, "--runs", str(root), "--name", name])
+    place, name = root / cell.teacher, Path(cell.teacher).parent.name
+    with (root / f".{name}.lock").open("w") as lock:  # another agent of a sweep may be making it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (place / "run.json").is_file():
+            if [one["run"] for one in Run(place).read("run.json").get("members", ())] == paths:
+                return True
+            sys.stdout.write(f"    {place} is not the ensemble of {', '.join(paths)}; remove it\n")
+            return False
+        shutil.rmtree(place, ignore_errors=True)  # one that was being made when it was killed
+        ensemble.run("ensemble", [*paths, "--runs", str(root), "--name", name])
     return True
 
 
@@ -128,25 +137,24 @@ def _run_cell(ladder: "Ladder", cell: "Cell", root: Path, trust: list[str]) -> "
 
 def _run_logged(command: list[str], log: Path) -> int:
     """Runs a command, prints its output and appends it to a file; returns its exit code."""
-    with (
-        log.open("a", encoding="utf-8") as file,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
-    ):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with log.open("a", encoding="utf-8") as file, started(command, **pipes) as process:
         assert process.stdout is not None
-        # A fit that is told to stop saves first, so signals are passed on, and its end is waited for.
-        handlers = {
-            number: signal.signal(number, lambda number, _: process.send_signal(number))
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            for line in process.stdout:
-                file.write(line)
-                sys.stdout.write(f"    {line}")
-                sys.stdout.flush()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-    return process.returncode
+        for line in process.stdout:
+            file.write(line)
+            sys.stdout.write(f"    {line}")
+            sys.stdout.flush()
+    return int(process.returncode)
+
+
+def _recorded(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Path) -> bool:
+    """Adds a cell's row; false if it has none."""
+    try:
+        _record(ladder, cell, done, page, results)
+    except UserError as error:
+        sys.stdout.write(f"    {error}\n")
+        return False
+    return True
 
 
 def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Path) -> None:
@@ -209,7 +217,7 @@ def _row_of(cell: "Cell", ladder: str, run: "Run") -> "Row":
         "metric": "f1",
         "value": float(f1(np.array([counts[name] for name in COUNTED]))),
         "seed": cell.seed,
-        "command": " ".join(["ner-lightning", *cell.command(run.path.parent.parent)]),
+        "command": shlex.join(["ner-lightning", *cell.command(run.path.parent.parent)]),
         "machine": about["machine"],
         "versions": about["versions"],
         "commit": about["commit"],

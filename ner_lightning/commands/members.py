@@ -178,13 +178,12 @@ def write(run: "Run", members: Sequence[Member], made: Combined, command: Sequen
     described = provenance() | {
         "started": now(),
         "command": list(command),
-        "seed": config["seed_everything"],
+        "seed": config.get("seed_everything"),
         "types": config["data"]["types"],
         "backbone": {"name": first["backbone"]["name"], "weights": made.weights},
         "data": origin.read("run.json").get("data", {}) if origin else {},
         "members": [member.about() for member in members],
     }
-    run.write("run.json", described | dict(made.about))
     if origins := [found for member in members if (found := run_of(member.path))]:
         run.write("train_entities.json", _entities([each.read("train_entities.json") for each in origins]))
     write_text(run.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
@@ -197,6 +196,7 @@ def write(run: "Run", members: Sequence[Member], made: Combined, command: Sequen
     settings = select(TaggerSettings, config["model"])
     checkpoint["hyper_parameters"] = first["hyper_parameters"] | {"lora": settings["lora"]}
     write_checkpoint(checkpoint | dict(made.about), run.checkpoint(BEST))
+    run.write("run.json", described | dict(made.about))  # last: what has it is complete
 
 
 def _entities(counts: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:

@@ -86,7 +86,8 @@ def _predict(options: argparse.Namespace, default: argparse.Namespace) -> None:
             raise UserError(f"{options.input}:1: no sentence in the file; name a file that has some")
         if options.strict:
             check_usable(first)  # before anything is loaded, if it is near the beginning
-        check_first(options, first, set(formats.values()) or [path for path, _, _ in remote])
+        if not output.totals.records:
+            check_first(options, first, set(formats.values()) or [path for path, _, _ in remote])
         if not formats and len(remote) < 2 and inputs.opened:  # what is not a local file shows it only now
             check_files(options, inputs.opened, default)
         began = time.monotonic()

@@ -146,7 +146,8 @@ def check_first(options: argparse.Namespace, first: Sequence[Record], formats: C
         UserError: `--tokenized` where all of them are words already, or `--id_column` where none has an id.
     """
     readable = [record for record in first if not record.reason]
-    if options.tokenized and readable and not any(isinstance(record.content, str) for record in readable):
+    has_text = len(formats) > 1 or any(isinstance(record.content, str) for record in readable)
+    if options.tokenized and readable and not has_text:
         raise UserError(f"--tokenized has no effect here: {_USED['tokenized'][1]}; leave it out")
     # In a folder of several formats, only some files may have the column.
     has_ids = options.id_column == ReadOptions.id_column or any(record.id is not None for record in readable)
@@ -175,6 +176,8 @@ def _check_source(options: argparse.Namespace) -> None:
 
 def _check_processes(options: argparse.Namespace) -> None:
     name = "--workers" if options.ray is None else "--ray"
+    if options.calibrate == "-":
+        raise UserError(f"--calibrate - reads standard input, which is that of one process; leave out {name}")
     if options.most_uncertain is not None:
         raise UserError(f"--most_uncertain compares all texts, in one process; leave out {name}")
     if options.ray is not None:

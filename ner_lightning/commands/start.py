@@ -13,6 +13,7 @@ from ner_lightning.commands.config_files import config_files, find_configs, read
 from ner_lightning.commands.consent import stored_options, take_consent
 from ner_lightning.commands.options import peek, take, take_run
 from ner_lightning.data.pretrained import trained_on
+from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.runs.fingerprints import MEMBERS_DATA
 from ner_lightning.runs.folder import BEST, LAST, Run, check_writable, create, resolve, run_of, short
@@ -132,9 +133,13 @@ def _from_checkpoint(request: _Request) -> tuple[Start, _Stored | None]:
     if request.training and request.configured:
         return Start(request.words, checkpoint, None, trained), None
     config = trained["config"]
-    if peek(request.words, "--model.backbone") is None:
-        config = _with_backbone(config, trained["backbone"])
+    config = _with_backbone(config, trained["backbone"], peek(request.words, "--model.backbone"))
     run = run_of(checkpoint)
+    named = None if request.address is None else expanded(request.address)
+    if run is not None and named is not None and named.is_dir() and named.resolve() != run.path.resolve():
+        raise UserError(
+            f"the run is named twice, as {request.address} and by --ckpt_path {request.which}; name it once"
+        )
     if run is None and request.address is not None and Path(request.address).is_dir():
         run = Run(Path(request.address).resolve())  # a checkpoint from elsewhere resumes this run
     if run is not None and not request.training and run.is_not_best(checkpoint):
@@ -172,12 +177,18 @@ def _complete(run: Run) -> None:
             file.write(best.read_bytes())
 
 
-def _with_backbone(config: Any, origin: Any) -> Any:
-    """A stored configuration whose backbone is found from the working folder, too."""
+def _with_backbone(config: Any, origin: Any, named: str | None) -> Any:
+    """A stored configuration whose backbone is the named one, or is found from the working folder, too."""
     model = config.get("model") if isinstance(config, Mapping) else None
     if not isinstance(model, Mapping) or not isinstance(origin, Mapping) or not model.get("backbone"):
         return config
-    return {**config, "model": {**model, "backbone": trained_on(str(model["backbone"]), origin)}}
+    was = str(model["backbone"])
+    now = named or trained_on(was, origin)
+    found = {**model, "backbone": now}
+    members = model.get("members")
+    if isinstance(members, list) and all(isinstance(one, Mapping) for one in members):
+        found["members"] = [one | {"backbone": now} if one.get("backbone") == was else one for one in members]
+    return {**config, "model": found}
 
 
 def join_run(run: Run | None, root: Path, name: str) -> Run:

@@ -11,6 +11,7 @@ from typing import Any
 from lightning.fabric.plugins import CheckpointIO, Precision
 from lightning.pytorch.callbacks import (
     BaseFinetuning,
+    GradientAccumulationScheduler,
     LearningRateFinder,
     ModelPruning,
     ProgressBar,
@@ -75,7 +76,7 @@ def check_trainer(config: Any, *, fits: bool = True) -> None:
         check(f"trainer.{name}", kind, trainer[name])
     _set_by_the_command(trainer)
     for option in CLASSES:
-        _classes(option, trainer[option])
+        _classes(option, trainer[option], trainer.accumulate_grad_batches)
     for name in ("limit_train_batches", "max_epochs", "max_steps"):
         if fits and trainer[name] == 0 and not trainer.overfit_batches:
             raise UserError(f"trainer.{name} is 0, so there is nothing to train")
@@ -136,7 +137,7 @@ def _scored(trainer: Any, *, fits: bool) -> None:
             )
 
 
-def _classes(option: str, given: Any) -> None:
+def _classes(option: str, given: Any, accumulated: int) -> None:
     """Refuses classes that bypass the checks, or that a run has already."""
     for spec in class_specs(given):
         module, _, name = str(spec.class_path).rpartition(".")
@@ -144,6 +145,8 @@ def _classes(option: str, given: Any) -> None:
         for base, reason in REFUSED.items():
             if isinstance(kind, type) and issubclass(kind, base):
                 raise UserError(f"trainer.{option}: {name} cannot be used: {reason}")
+        if kind is GradientAccumulationScheduler and accumulated != 1:
+            raise UserError(f"trainer.accumulate_grad_batches: {name} decides on it; leave it out")
 
 
 def _loops(trainer: Any) -> None:

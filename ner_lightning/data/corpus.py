@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ner_lightning.data.corpus_settings import Encoding, Limits, Supervision, Unannotated
-from ner_lightning.data.partial_annotation import check_known, only_entities_known
+from ner_lightning.data.partial_annotation import check_known, only_entities_known, partly_annotated
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.schemes import UNTAGGED_ID, LabelSet, spans
 from ner_lightning.data.sentence import Sentence, unknown_entities, unknown_types
@@ -19,7 +19,7 @@ from ner_lightning.data.teacher import TeacherStore, about_teacher, read_teacher
 from ner_lightning.data.tokenization.encoding import Encoded, Encoder, load_tokenizer
 from ner_lightning.data.tokenization.tokenizer_source import TokenizerSource
 from ner_lightning.errors import UserError
-from ner_lightning.runs.fingerprints import limited, with_note
+from ner_lightning.runs.fingerprints import is_part, limited, with_note
 from ner_lightning.system import progress
 
 
@@ -139,10 +139,14 @@ class Corpus:
                     fingerprint=limited(split.fingerprint, limit),
                     weights=split.weights and split.weights[:limit],
                 )
+                if split.weights and not any(split.weights):
+                    raise UserError(f"data.supervision.sentence_weights: the first {limit:,} are all 0")
             if not split.sentences:
                 raise UserError(f"{split.origin} has no sentences")
             if name != "train":
                 check_known(name, split.origin, split.sentences)
+                if self.unannotated == "unknown" and is_part(split.fingerprint):
+                    raise partly_annotated(name, split.origin)
             elif self.supervision.teacher is not None:
                 key, weight = about_teacher(self.supervision.teacher)["key"], self.supervision.text_weight
                 split = replace(

@@ -21,6 +21,14 @@ def only_entities_known(sentences: Iterable[Sentence]) -> list[Sentence]:
     ]
 
 
+def partly_annotated(split: str, origin: str) -> UserError:
+    """The mistake of scoring a part of a file in which entities are not marked."""
+    return UserError(
+        f"{origin} is of a file in which entities are left unmarked (data.files.unannotated: unknown);\n"
+        f"a score would count them as mistakes: name a fully annotated file as data.{split}"
+    )
+
+
 def check_known(split: str, origin: str, sentences: Sequence[Sentence]) -> None:
     """Checks that all tags of a split that is scored are known.
 

@@ -147,7 +147,7 @@ def _names_in_json(path: Path) -> list[str]:
         UserError: it is neither a list nor such a mapping.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
         if isinstance(value, dict):
             pairs = [(int(a), b) if isinstance(b, str) else (int(b), a) for a, b in value.items()]
             numbers, value = zip(*sorted(pairs), strict=True)

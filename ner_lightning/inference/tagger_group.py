@@ -104,10 +104,11 @@ class TaggerGroup(Mapping[str, NERTagger]):
         settings = TaggerSettings.read(files.settings, trust=self._trust)
         common = shared_part(settings)
         dora = settings.adapters is not None and settings.adapters.dora
-        if files.members or files.form not in (CHECKPOINT, ADAPTER) or common is None or dora:
-            tagger = NERTagger.of_files(files, self._asked, **self._selected)
-        else:
+        tagger = None
+        if not (files.members or files.form not in (CHECKPOINT, ADAPTER) or common is None or dora):
             tagger = self._on_shared(name, files, settings, [*common, files.bf16])
+        if tagger is None:
+            tagger = NERTagger.of_files(files, self._asked, **self._selected)
         self._taggers[name] = tagger
         return tagger
 
@@ -161,8 +162,12 @@ class TaggerGroup(Mapping[str, NERTagger]):
 
     def _on_shared(
         self, name: str, files: TaggerFiles, settings: TaggerSettings, key: list[Any]
-    ) -> NERTagger:
-        """Builds a tagger on the backbone that others with the same key have, or on a new one."""
+    ) -> NERTagger | None:
+        """Builds a tagger on the backbone that others with the same key have, or on a new one.
+
+        Returns:
+            None if its adapters are on other layers than can be shared.
+        """
         shared = next((each for each in self._shared if each.key == key), None)
         if shared is None:
             kind = torch.device(self._device).type
@@ -171,6 +176,8 @@ class TaggerGroup(Mapping[str, NERTagger]):
             backbone = load_shared(files.pretrained, settings, target).to(self._device)
             backbone.bf16 = False  # its weights have the type of products: nothing is left for autocast
             shared = _Shared(AdapterBank(backbone, bf16=bf16), key)
+        if not shared.bank.takes(files.state):
+            return None
         prepared = settings.architecture.prepare
         identity = shared.bank.backbone.identity + ("" if prepared is None else f" {prepared!r}")
         check_backbone(files.origin, settings.backbone, identity)

@@ -105,6 +105,18 @@ class AdapterBank:
         finally:
             self.slots = 0
 
+    def takes(self, state: Mapping[str, Tensor]) -> bool:
+        """Whether all adapters of a tagger are on linear layers, and not on embeddings or GPT-2's Conv1D.
+
+        Args:
+            state: its trained parameters, by their names in `Tagger`.
+        """
+        keys = [key for key in state if ".lora_" in key]
+        paths = {key.removeprefix(_BEFORE).removesuffix(_DOWN) for key in keys if key.endswith(_DOWN)}
+        modules = dict(self.backbone.model.named_modules())
+        linear = all(isinstance(modules.get(path), nn.Linear | SharedLinear) for path in paths)
+        return linear and all(key.endswith((_DOWN, _UP)) for key in keys)
+
     def add(self, name: str, state: Mapping[str, Tensor], lora: Lora) -> None:
         """Adds a tagger's adapters.
 

@@ -39,6 +39,11 @@ def of_part(data: str, part: str, rule: str) -> str:
     return f"{data} ({part} of {rule})"
 
 
+def is_part(fingerprint: str) -> bool:
+    """Whether it is that of a part of a file."""
+    return bool(_origin(fingerprint).part)
+
+
 def of_hub_split(commit: str, split: str) -> str:
     """The fingerprint of a split on the Hub, named with its configuration if it has one."""
     return f"commit:{commit} ({split})"

@@ -3,12 +3,25 @@
 import hashlib
 from pathlib import Path
 
+from ner_lightning.system.visible_files import visible_files
+
 
 def digest_of(path: Path) -> str:
-    """The SHA-256 of a file, or of the files of a folder with their names, in hexadecimal digits."""
+    """The SHA-256 of what is read of a path, in hexadecimal digits.
+
+    Of a folder these are its files with their names, also those of linked folders, and no hidden ones; of a
+    text, brat's annotation beside it as well.
+    """
     if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        beside = path.with_suffix(".ann")
+        if beside == path or not beside.is_file():
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+        return _digest([("text", path), ("annotation", beside)])
+    return _digest([(str(file.relative_to(path)), file) for file in visible_files(path)])
+
+
+def _digest(files: list[tuple[str, Path]]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    for name, file in files:
+        digest.update(f"{name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()

@@ -138,17 +138,18 @@ class TrainingModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips and logs the gradient's norm.
+        """Clips, and logs the gradient's norm before.
 
         Lightning's own way refuses fused optimizers, for the sake of fp16's scaled gradients; there
         are none here.
         """
         trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if gradient_clip_algorithm == "value" and gradient_clip_val:
-            torch.nn.utils.clip_grad_value_(trained, gradient_clip_val)
-            return
-        norm = torch.nn.utils.clip_grad_norm_(trained, gradient_clip_val or math.inf)
+        most = gradient_clip_val or math.inf
+        by_value = gradient_clip_algorithm == "value"
+        norm = torch.nn.utils.clip_grad_norm_(trained, math.inf if by_value else most)
         self.log("train/grad_norm", norm, batch_size=1)
+        if by_value:
+            torch.nn.utils.clip_grad_value_(trained, most)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps every rank's random numbers; validation may come within a step, so its gradients as well."""
@@ -179,6 +180,9 @@ class TrainingModule(pl.LightningModule):
         """Puts random numbers and gradients where they were when the checkpoint was written."""
         if self.device.type == "cpu":
             keep_freed_memory()
+        for scheduler in _accumulation(self.trainer):  # asked at the beginning of an epoch alone
+            batches = scheduler.get_accumulate_grad_batches(self.trainer.current_epoch)
+            self.trainer.accumulate_grad_batches = batches
         if self._resumed is not None:
             parameters = dict(self.named_parameters())
             for name, gradient in self._resumed["gradients"].items():
@@ -199,10 +203,15 @@ def optimizer_steps(trainer: pl.Trainer) -> float:
     Lightning's own estimate knows nothing of a `GradientAccumulationScheduler`.
     """
     steps: float = trainer.estimated_stepping_batches
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    changes = [one for one in callbacks if isinstance(one, GradientAccumulationScheduler)]
+    changes = _accumulation(trainer)
     if not changes or not trainer.max_epochs or trainer.max_epochs < 0:
         return steps
     each = (changes[0].get_accumulate_grad_batches(epoch) for epoch in range(trainer.max_epochs))
     total = sum(math.ceil(trainer.num_training_batches / batches) for batches in each)
     return total if trainer.max_steps == -1 else min(total, trainer.max_steps)
+
+
+def _accumulation(trainer: pl.Trainer) -> list[GradientAccumulationScheduler]:
+    """What changes the number of batches of a step from epoch to epoch; one at most."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return [one for one in callbacks if isinstance(one, GradientAccumulationScheduler)]

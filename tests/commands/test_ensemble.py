@@ -10,6 +10,7 @@ import torch
 import yaml
 from taggers import LABELS, random_tagger, settings_of
 
+from ner_lightning.commands import start
 from ner_lightning.commands.main import main
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.scoring import score
@@ -212,3 +213,16 @@ def test_members_of_other_precisions_do_not_go_together(here, capsys, tmp_path):
     assert main(["fit", *words, "--trainer.precision", "bf16-mixed"]) == 0
     assert main(["ensemble", "runs/a/1", str(tmp_path / "half/1"), "--runs", str(tmp_path)]) == 2
     assert "differ in trainer.precision (None, bf16-mixed)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "fit"])
+def test_a_run_and_a_checkpoint_of_another_one_are_named_once(here, capsys, command):
+    assert main([command, "runs/a/1", "--ckpt_path", "runs/a/2/checkpoints/best.ckpt"]) == 2
+    said = "the run is named twice, as runs/a/1 and by --ckpt_path runs/a/2/checkpoints/best.ckpt"
+    assert said in capsys.readouterr().err
+
+
+def test_members_find_the_backbone_where_it_is_now():
+    members = [{"backbone": "old"}, {"backbone": "other"}]
+    found = start._with_backbone({"model": {"backbone": "old", "members": members}}, {"name": "old"}, "new")
+    assert found["model"] == {"backbone": "new", "members": [{"backbone": "new"}, {"backbone": "other"}]}

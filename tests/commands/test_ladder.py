@@ -451,3 +451,21 @@ def test_rows_of_another_recipe_of_the_same_name_are_not_in_the_table(file, tmp_
     assert "50.00" in ladder_table(ladder, [row])
     other = row | {"command": row["command"].replace("recipe.yaml", "older/recipe.yaml")}
     assert "50.00" not in ladder_table(ladder, [other])
+
+
+def test_a_cell_without_scores_stops_no_other(file, one_process, tmp_path, capsys):
+    content = yaml.safe_load(file.read_text())
+    (tmp_path / "my configs").mkdir()
+    (tmp_path / "recipe.yaml").rename(tmp_path / "my configs/recipe.yaml")
+    content["configs"] = ["my configs/recipe.yaml"]
+    content["rungs"] = {"unscored": {"settings": {"trainer.limit_val_batches": 0}}, "base": {}}
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert main(["ladder", str(file), "--results", "new/rows.json"]) == 2
+    out, err = capsys.readouterr()
+    assert "has no validation scores" in out
+    assert "1 of 2 cells failed: unscored-seed1" in err
+    assert [row["rung"] for row in read_rows(Path("new/rows.json"))] == ["base"]
+    assert "| base |" in (tmp_path / "runs/small/ladder.md").read_text(encoding="utf-8")
+    Path("odd.json").write_text("{}", encoding="utf-8")
+    assert main(["ladder", str(file), "--results", "odd.json"]) == 2
+    assert "odd.json: not a list of rows" in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """`ner-lightning pretrain`: its run folder, its continuation, and the tagger on top of it."""
 
+import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +19,7 @@ from transformers import LlamaForCausalLM
 
 from ner_lightning.commands.main import main
 from ner_lightning.training.callbacks.checkpoints import CheckpointFiles
+from ner_lightning.training.pretraining import outputs
 from ner_lightning.training.pretraining.masked_words import Pretraining
 
 MODEL = "runs/recipe-pretrained/1/model"
@@ -308,3 +311,17 @@ def test_what_goes_wrong_in_a_batch_is_said(place, capsys, monkeypatch):
     assert "after step 4: ner-lightning pretrain --run runs/recipe-pretrained/1" in said
     assert main(["pretrain", "--config", "recipe.yaml", "--model.optimizer.lr", "1"]) == 2
     assert "Lower data.batches.size (now 8)" in capsys.readouterr().err
+
+
+def test_one_whose_model_could_not_be_written_is_finished_later(place, capsys, monkeypatch):
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "peak_memory", full)
+        assert main(["pretrain", "--config", "recipe.yaml", "--trainer.max_epochs", "1"]) != 0
+    shown = float(re.findall(r"validation loss ([\d.]+)", capsys.readouterr().out)[-1])
+    assert main(["pretrain", "--run", "runs/recipe-pretrained/1"]) == 0
+    about = json.loads(Path("runs/recipe-pretrained/1/run.json").read_text())
+    assert about["pretraining"]["val_loss"] == pytest.approx(shown, abs=1e-3)
+    assert weights()

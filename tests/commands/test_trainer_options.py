@@ -191,6 +191,13 @@ def named(name, **arguments):
 
 
 REFUSED = {
+    "two accumulations": (
+        {
+            "accumulate_grad_batches": 2,
+            "callbacks": [named("GradientAccumulationScheduler", scheduling={0: 4})],
+        },
+        "trainer.accumulate_grad_batches: GradientAccumulationScheduler decides on it; leave it out",
+    ),
     "no epochs between": ({"check_val_every_n_epoch": 0}, "check_val_every_n_epoch is 0; it must be a whole"),
     "negative clipping": ({"gradient_clip_val": -1}, "gradient_clip_val is -1; it must be a number of at"),
     "no such sanity": ({"num_sanity_val_steps": -5}, "num_sanity_val_steps is -5; it must be"),

@@ -184,3 +184,12 @@ def test_spacy_has_missing_entities(tmp_path):
     doc_bin_of([("Vera saw Lima", [(0, 4), (5, 8), (9, 13)], [3], ["B-PER", "?", "O"])], tmp_path / "x.spacy")
     (doc,) = DocBin().from_disk(tmp_path / "x.spacy").get_docs(Vocab())
     assert [token.ent_iob for token in doc] == [3, 0, 2]
+
+
+def test_a_part_of_a_file_with_unmarked_entities_is_not_scored(tmp_path, llama):
+    words = [f"w{chr(0x4E00 + number)}" for number in range(60)]
+    (tmp_path / "all.conll").write_text("".join(f"Vera B-PER\n{word} O\n\n" for word in words), "utf-8")
+    files, dataset = Files(unannotated="unknown"), str(tmp_path / "all.conll")
+    data = CoNLLDataModule(dataset=dataset, backbone=str(llama), files=files)
+    with pytest.raises(UserError, match="name a fully annotated file as data"):
+        data.corpus.split("valid")

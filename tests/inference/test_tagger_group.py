@@ -249,3 +249,15 @@ def test_adapters_of_another_shape_are_refused(runs):
     state = {name.format("A"): torch.zeros(2, 3), name.format("B"): torch.zeros(3, 2)}
     with pytest.raises(UserError, match=r"no layer layers.0.mlp.up_proj of the size"):
         bank.add("b", state, Lora(rank=2))
+
+
+def test_adapters_of_embeddings_are_kept(runs, write):
+    runs = {"a": runs["a"], "e": write("e", 4, lora={"rank": 2, "targets": ["embed_tokens", "q_proj"]})}
+    group = TaggerGroup(runs)
+    items = [(name, text) for text in TEXTS for name in group]
+    found = group.tag(items)
+    for name, run in runs.items():
+        mine = [tagged for (other, _), tagged in zip(items, found, strict=True) if other == name]
+        check(mine, NERTagger.from_run(run)(TEXTS))
+    group.remove("e")
+    check(group(TEXTS, "a"), NERTagger.from_run(runs["a"])(TEXTS))

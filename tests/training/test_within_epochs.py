@@ -193,3 +193,25 @@ def test_an_epoch_is_resumed_with_its_own_batches_alone(workplace, tmp_path, cap
     assert (run / "checkpoints/last.ckpt").read_bytes() == before
     assert main([*resume, "--trainer.max_steps=4"]) == 0  # to the end of the epoch
     assert main([*resume, *options, "--trainer.max_steps=6"]) == 0
+
+
+def test_a_schedule_of_accumulation_goes_on_within_an_epoch(workplace, tmp_path, monkeypatch):
+    config = yaml.safe_load((tmp_path / "recipe.yaml").read_text(encoding="utf-8"))
+    parts = {"class_path": "GradientAccumulationScheduler", "init_args": {"scheduling": {0: 4}}}
+    config["trainer"] |= {"callbacks": [parts], "accumulate_grad_batches": 1, "max_epochs": 1}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert main(["fit", "--config", "recipe.yaml", "--runs", "whole/runs"]) == 0
+    step = NERModule.training_step
+
+    def stopped(self, batch):
+        if self.trainer.global_step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NERModule, "training_step", stopped)
+        assert main(["fit", "--config", "recipe.yaml", "--runs", "parts/runs"]) == 143
+    assert main(["fit", "--run", "parts/runs/recipe/1", "--ckpt_path", "last"]) == 0
+    (weights, _, table), (others, _, rows) = end(tmp_path / "whole"), end(tmp_path / "parts")
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert table == rows

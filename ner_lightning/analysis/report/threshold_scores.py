@@ -73,13 +73,16 @@ def _best_points(found: ByThreshold, run: Experiment, decoded: Scores) -> Iterat
         "expect less on other text, the more so the fewer entities a type has. Only sentences that took part "
         "in no choice, such as a test set, can tell what a threshold gains."
     )
-    if points[-1][-1].f1 <= decoded.f1:
+    common = points[0][-1]
+    own_gain = len(least) > 1 and points[-1][-1].f1 > common.f1
+    if max(common.f1, points[-1][-1].f1 if own_gain else 0) <= decoded.f1:
         yield Text(f"None of them has a higher F1 than no threshold, {decoded.f1:.3f}: leave them out.")
         return
     yield Text("To predict with them:")
     options = [f"--min_score {THRESHOLDS[found.best()]:.2f}"]
     known = run.about.get("types") or found.types  # of others a tagger has no threshold
-    options += [f"--min_score '{name}={value:.2f}'" for name, value in least.items() if name in known]
+    if own_gain:
+        options += [f"--min_score '{name}={value:.2f}'" for name, value in least.items() if name in known]
     yield Code("ner-lightning predict --input FILE --output FILE " + " ".join(options))
 
 

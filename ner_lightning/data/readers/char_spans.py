@@ -18,6 +18,8 @@ def tagged_sentences(
     rules: AnnotationRules,
     changed: Callable[[str, str], None],
     tokens: Sequence[Offsets] | None = None,
+    *,
+    whole: bool = False,
 ) -> Iterator[tuple[tuple[Offsets, ...], tuple[str, ...]]]:
     """The offsets of the words and the BIO2 tags of each sentence; no sentence ends within an entity.
 
@@ -27,6 +29,7 @@ def tagged_sentences(
         rules: for entities that are not whole words or overlap.
         changed: called with each kind of change and the entity's text.
         tokens: the offsets of its words; None splits them as prediction does.
+        whole: the text is one sentence.
 
     Raises:
         UserError: an entity lies outside the text, has no type, or overlaps another one.
@@ -42,7 +45,7 @@ def tagged_sentences(
     tags = to_bio2(spans, len(offsets))
     start = 0
     for _, end in pieces(text, offsets):
-        if end not in inside:
+        if end not in inside and (not whole or end == len(offsets)):
             yield tuple(offsets[start:end]), tuple(tags[start:end])
             start = end
 

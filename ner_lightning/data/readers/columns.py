@@ -41,6 +41,7 @@ def read_columns(opened: Opened, options: ReadOptions) -> Iterator[Record]:
     texts: list[str] = []
     for item in read:
         head.append(item)
+        texts += [""] * (item.number - 1 - len(texts))  # blank lines that are not in a paragraph
         texts += [""] if isinstance(item, Line) and item.reason else item.text.split("\n")
         if len(texts) >= HEAD:
             break

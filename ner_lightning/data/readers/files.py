@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from ner_lightning.data.readers import arrow, filetype
 from ner_lightning.data.readers.checked_words import checked
-from ner_lightning.data.readers.folder_files import say_left_out, visible_files
+from ner_lightning.data.readers.folder_files import is_read, say_left_out
 from ner_lightning.data.readers.formats import FORMATS, SUFFIXES
 from ner_lightning.data.readers.read_options import COLUMN_OPTIONS, Opened, ReadOptions
 from ner_lightning.data.readers.recognition import recognise
@@ -20,6 +20,7 @@ from ner_lightning.data.readers.record import Record
 from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
+from ner_lightning.system.visible_files import visible_files
 
 STANDARD_INPUT = "-"
 NAMED = 3  # files of a format in a folder of which it is said how they are read
@@ -62,8 +63,7 @@ class Inputs:
         return [path]
 
     def _files_of_folder(self, folder: Path) -> list[Path]:
-        files = [path for path in self._visible if self.options.format or path.suffix.lower() in SUFFIXES]
-        if not files:
+        if not (files := [path for path in self._visible if is_read(path.name, self.options.format)]):
             raise DataError(f"{folder}: no file in this folder ends in {', '.join(SUFFIXES)}")
         return files
 

@@ -107,7 +107,8 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
         raise UserError(
             f"the fields {' and '.join(lists)} may both hold the entities; name one: data.files.tags_column"
         )
-    entities = next((row[key] for key in held), None)
+    # A label of the whole text, or a field left empty, may stand beside the list of entities.
+    entities = row[lists[0]] if lists else next((row[key] for key in held), None)
     # Label Studio's JSON-MIN leaves the field out of a text without entities.
     if entities is None and tokens is None and "annotation_id" not in row:
         raise UserError(

@@ -21,8 +21,8 @@ def is_skipped(row: Any) -> bool:
         return False
     if row.get("answer") in ("reject", "ignore"):
         return True
-    done = row.get("annotations")
-    return is_task(row) and isinstance(done, list) and not any(map(_is_valid, done))
+    done = _annotations(row) if is_task(row) else None
+    return isinstance(done, list) and not any(map(_is_valid, done))
 
 
 def has_predictions_alone(row: Any) -> bool:
@@ -32,16 +32,21 @@ def has_predictions_alone(row: Any) -> bool:
 
 def has_several(row: Any) -> bool:
     """Whether a task of Label Studio has several annotations that are not cancelled."""
-    done = row.get("annotations") if is_task(row) else None
+    done = _annotations(row) if is_task(row) else None
     return isinstance(done, list) and sum(map(_is_valid, done)) > 1
 
 
 def others(row: Any) -> int:
     """The number of results of a Label Studio task, such as relations and choices, that mark no text."""
-    done = row.get("annotations") if is_task(row) else None
+    done = _annotations(row) if is_task(row) else None
     first = next(filter(_is_valid, done), None) if isinstance(done, list) else None
     results = first.get("result") if isinstance(first, dict) else None
     return sum(not _is_label(entry) for entry in results) if isinstance(results, list) else 0
+
+
+def _annotations(row: Mapping[str, Any], otherwise: Any = None) -> Any:
+    """What people annotated of a task, also as old versions named it."""
+    return row.get("annotations", row.get("completions", otherwise))
 
 
 def _is_label(entry: Any) -> bool:
@@ -62,12 +67,12 @@ def text_of_task(
         UserError: the task has no such text, or several, or no annotation.
     """
     texts = {name: value for name, value in row["data"].items() if isinstance(value, str)}
-    done = row.get("annotations", row.get("completions", row.get("predictions")))
+    done = _annotations(row, row.get("predictions"))
     result: list[Any] = []
     if tagged:
         if not isinstance(done, list) or not done:
             raise UserError("a task of Label Studio without annotations; export annotated tasks only")
-        first = next(filter(_is_valid, done))
+        first = next(filter(_is_valid, done), None)
         result = first.get("result", []) if isinstance(first, dict) else []
     marked = [entry["value"] for entry in result if _is_label(entry)]
     name = text_field or ("text" if "text" in texts or len(texts) != 1 else next(iter(texts)))

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from ner_lightning.data.readers.files import Inputs
-from ner_lightning.data.readers.folder_files import say_left_out
+from ner_lightning.data.readers.folder_files import is_read, say_left_out
 from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record
@@ -84,7 +84,7 @@ class RemoteInputs:
                 raise DataError(f"{name}: cannot be read: {error}; name a file") from None
 
     def _readable(self, path: str) -> bool:
-        return bool(self.options.format or PurePosixPath(path).suffix.lower() in SUFFIXES)
+        return is_read(path, self.options.format)
 
 
 def _is_hidden(path: str, folder: str) -> bool:

@@ -143,7 +143,9 @@ def _of_text(
     """
     changes.place = str(record.line)
     sentences, text = [], whole.text
-    found = tagged_sentences(text, record.entities or (), options.rules, changes, record.tokens)
+    found = tagged_sentences(
+        text, record.entities or (), options.rules, changes, record.tokens, whole=record.is_sentence
+    )
     for offsets, tags in found:
         words = tuple([text[start:end] for start, end in offsets])
         named = tags if options.tagged else None

@@ -1,10 +1,11 @@
 """Reads CSV: a word per row, or a text or a list of words per row; every error says file:line."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from itertools import chain, islice, tee
 
+from ner_lightning.data.readers.csv_rows import CheckedRow, checked_rows, parsed, parsed_by_line
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, rejected
 from ner_lightning.data.readers.table_layout import (
@@ -22,10 +23,8 @@ from ner_lightning.data.sentence import SURROGATE, DataError
 from ner_lightning.system.progress import stage
 
 CSV_SUFFIXES = (".csv",)
-UNCLOSED = "unexpected end of data"  # what csv says of a quote that takes up the rest of a file
 HEAD = 100  # rows by which it is recognised what the columns hold
 _DELIMITERS = (",", ";", "\t")
-_Parsed = tuple[int, list[str] | csv.Error]  # the line where a row begins, and its cells or what is wrong
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
@@ -33,8 +32,8 @@ def read_table(opened: Opened, options: ReadOptions) -> Iterator[Record]:
     """Reads a header and rows; columns are separated by commas, semicolons or tabs.
 
     A sentence of words ends where the cell of its column or that of its document changes, and an empty cell
-    continues it, so sentence numbers may start again in each document. Without such columns it ends at a
-    blank row.
+    continues it, so sentence numbers may start again in each document. Without a column of sentences it ends
+    at a blank row, too.
 
     Args:
         opened: the file.
@@ -50,17 +49,18 @@ def read_table(opened: Opened, options: ReadOptions) -> Iterator[Record]:
         delimiter = _delimiter(first, options)
         header = _header(f"{opened.source}:1", first, delimiter)
         lines, again = tee(text)
-        rows = _rows(_parsed(lines, delimiter), opened.source, header)
-        head = list(islice(rows, HEAD))
+        rows = checked_rows(parsed(lines, delimiter), opened.source, header)
+        head, unclosed = _first(rows)
         layout = TableLayout.of(f"{opened.source}:1", header, [row for _, row in head], options)
+        if unclosed is not None and layout.kind != "word":  # where a lone quote is a word
+            raise unclosed
         named = f"{layout.kind}s in column {header[layout.content]}"
         if layout.tags is not None:
             named += f", tags in column {header[layout.tags]}"
         stage(f"{opened.source}: a table with {_SEPARATORS[delimiter]} between columns: {named}.")
         if layout.kind == "word":
-            rows = _rows(
-                _parsed_by_line(again, delimiter, len(header), layout.content), opened.source, header
-            )
+            by_line = parsed_by_line(again, delimiter, len(header), layout.content)
+            rows = checked_rows(by_line, opened.source, header)
             yield from _sentences(rows, layout)
         else:
             del again  # or it would keep all lines
@@ -69,87 +69,18 @@ def read_table(opened: Opened, options: ReadOptions) -> Iterator[Record]:
         text.detach()
 
 
-def _parsed(lines: Iterable[str], delimiter: str) -> Iterator[_Parsed]:
-    """Rows of CSV."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    while True:
-        begin = reader.line_num + 2
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            yield begin, error
-            continue
-        if row is None:
-            return
-        yield begin, row
-
-
-def _parsed_by_line(lines: Iterable[str], delimiter: str, columns: int, words: int) -> Iterator[_Parsed]:
-    """Rows with a word each, in which a lone quote is a word.
-
-    Tools that write columns without quoting write `"` so, and a reader of CSV would take the sentence between
-    two of them for one word.
-
-    Args:
-        lines: after the header.
-        delimiter: between cells.
-        columns: how many there are.
-        words: the column of words.
-    """
-    rest = iter(lines)
-    number = 2
-    for line in rest:
-        bare = line.rstrip("\r\n")
-        cells = bare.split(delimiter) if bare else []
-        row: list[str] | csv.Error = cells
-        length = 1
-        lone = len(cells) == columns and all(cell == '"' for cell in cells if '"' in cell)
-        if '"' in line and not lone:
-            row, length = _first_row(chain([line], rest), delimiter)
-            word = "" if isinstance(row, csv.Error) else "".join(row[words : words + 1])
-            if "\n" in word and delimiter in word:  # whole rows
-                row = csv.Error("a quote opens a word and does not close it")
-        yield number, row
-        number += length
-
-
-def _first_row(lines: Iterable[str], delimiter: str) -> tuple[list[str] | csv.Error, int]:
-    """The first row of CSV or what is wrong with it, and how many lines it takes."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+def _first(rows: Iterator[CheckedRow]) -> tuple[list[CheckedRow], DataError | None]:
+    """The rows by which a table is recognised, up to a quote that is not closed."""
+    head: list[CheckedRow] = []
     try:
-        return next(reader, []), reader.line_num
-    except csv.Error as error:
-        return error, reader.line_num
+        for row in islice(rows, HEAD):
+            head.append(row)
+    except DataError as error:
+        return head, error
+    return head, None
 
 
-def _rows(
-    parsed: Iterable[_Parsed], source: str, header: Sequence[str]
-) -> Iterator[tuple[Record, list[str]]]:
-    """Rows with an empty record, which has the reason of one that cannot be used.
-
-    Raises:
-        DataError: a quote takes up the rest of the file.
-    """
-    for begin, row in parsed:
-        if isinstance(row, csv.Error):
-            if str(row) == UNCLOSED:
-                raise DataError(
-                    f"{source}:{begin}: a quote opens in this row and is not closed, so that nothing after "
-                    "it can be read;\nclose it, or write a quote within a text as two"
-                )
-            yield Record(source, begin, reason=f"not CSV: {row}"), []
-            continue
-        record = Record(source, begin)
-        if row and len(row) != len(header):
-            reason = f"{len(row)} columns where the header has {len(header)}"
-            yield rejected(record._replace(content=",".join(row)), reason), row
-        elif any(map(SURROGATE.search, row)):
-            yield rejected(record._replace(content=",".join(row)), "bytes that are not UTF-8"), row
-        else:
-            yield record, row
-
-
-def _texts(rows: Iterator[tuple[Record, list[str]]], layout: TableLayout) -> Iterator[Record]:
+def _texts(rows: Iterator[CheckedRow], layout: TableLayout) -> Iterator[Record]:
     """A record for each row."""
     previous: object = None
     for number, (record, row) in enumerate(rows):
@@ -183,19 +114,20 @@ def _of_lists(record: Record, row: Sequence[str], layout: TableLayout) -> Record
     return record._replace(content=tuple(map(str, words)), tags=None if tags is None else tuple(tags))
 
 
-def _sentences(rows: Iterator[tuple[Record, list[str]]], layout: TableLayout) -> Iterator[Record]:
+def _sentences(rows: Iterator[CheckedRow], layout: TableLayout) -> Iterator[Record]:
     """A record for each sentence of rows with a word each."""
-    group: list[tuple[Record, list[str]]] = []
+    group: list[CheckedRow] = []
     current: list[str] = [""] * len(layout.borders)
     document: str | None = None
     starts = False
     for record, row in chain(rows, ((Record("", 0), []),)):
         blank = not record.reason and not filled_cells(row)
-        if blank and record.source and layout.borders:
+        if blank and record.source and layout.has_sentences:
             continue
         cells = current
-        if not blank and not record.reason:
-            cells = [row[column] or before for column, before in zip(layout.borders, current, strict=True)]
+        if not blank:  # a row that cannot be used belongs to the sentence that its cells name, if it has them
+            own = [row[column] if column < len(row) else "" for column in layout.borders]
+            cells = [cell or before for cell, before in zip(own, current, strict=True)]
         if group and (blank or cells != current):
             yield _sentence(group, layout)._replace(document=document, starts_document=starts)
             group, starts = [], False
@@ -208,7 +140,7 @@ def _sentences(rows: Iterator[tuple[Record, list[str]]], layout: TableLayout) ->
         group.append((record, row))
 
 
-def _sentence(group: Sequence[tuple[Record, list[str]]], layout: TableLayout) -> Record:
+def _sentence(group: Sequence[CheckedRow], layout: TableLayout) -> Record:
     for record, _ in group:
         if record.reason:
             return record

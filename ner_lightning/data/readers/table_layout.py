@@ -31,7 +31,8 @@ class TableLayout(NamedTuple):
         id: index of the column that is copied to predictions; None if there is none.
         document: index of the column that tells documents apart; None if there is none.
         has_lists: whether the words of a row are written as a list; otherwise between spaces.
-        borders: indices of the columns that change where a sentence ends; none: at blank rows.
+        borders: indices of the columns that change where a sentence ends.
+        has_sentences: whether one of these tells sentences apart; otherwise blank rows do, too.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class TableLayout(NamedTuple):
     document: int | None
     has_lists: bool
     borders: tuple[int, ...]
+    has_sentences: bool = False
 
     @classmethod
     def of(
@@ -68,6 +70,7 @@ class TableLayout(NamedTuple):
             is_text = header[content].strip().lower() in TEXTS or (2 * spaced > len(cells) and not is_word)
             marks = _find(header, *SENTENCES, *TAGS) is not None or [] in map(filled_cells, head)
             marks = marks or (document is not None and header[content].strip().lower() in WORDS)
+            marks = marks or (options.tagged and options.tags_column is not None)
             named = options.words_column is None or header[content].strip().lower() in WORDS
             kind = "word" if not is_text and (marks or (named and options.tagged)) else "text"
         if kind == "text" and options.tagged:
@@ -82,9 +85,10 @@ class TableLayout(NamedTuple):
                 f"{where}: nothing tells sentences apart (columns: {', '.join(header)});\n"
                 f"add a column such as {SENTENCES[0]}, or a blank line after each sentence"
             )
-        return cls(
-            kind, content, tags, identity, document, _mostly_lists(cells), borders if kind == "word" else ()
-        )
+        if kind != "word":
+            return cls(kind, content, tags, identity, document, _mostly_lists(cells), ())
+        found = sentence is not None and sentence in borders
+        return cls(kind, content, tags, identity, document, _mostly_lists(cells), borders, found)
 
 
 def filled_cells(row: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from ner_lightning.system.console import say
 from ner_lightning.system.progress import Pace, stage
 from ner_lightning.training.callbacks.epoch_progress import EpochProgress
 from ner_lightning.training.callbacks.live import LiveTable
-from ner_lightning.training.callbacks.throughput import Throughput
+from ner_lightning.training.callbacks.throughput import Throughput, logs_step
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.steps import optimizer_steps
 
@@ -106,7 +106,7 @@ class EpochTable(Callback):
         self._epoch.add(outputs["shown"], index)
         if self._table is not None:
             self._table.step = trainer.global_step
-            if trainer.global_step % trainer.log_every_n_steps == 0:
+            if logs_step(trainer):
                 self._table.now(_floats(trainer), str(trainer.current_epoch + 1))
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

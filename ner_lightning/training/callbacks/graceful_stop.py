@@ -67,7 +67,7 @@ class GracefulStop(Callback):
         """Saves if it was told to stop, or if an interval is over."""
         self._agree(trainer)
         stepped, self._steps = trainer.global_step > self._steps, trainer.global_step
-        # Gradients that are still being accumulated are in no checkpoint, and validation comes first.
+        # Between two steps, not among the batches of one; and validation, if it is next, comes first.
         if not stepped or _validates_next(trainer):
             return
         # An interval that ended where validation came first is made up for after the next step.

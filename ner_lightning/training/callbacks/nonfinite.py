@@ -63,7 +63,7 @@ class NonFiniteGuard(Callback):
         """Notes whether loss and gradient are finite."""
         own = torch.isfinite(outputs["loss"].detach())
         norm = trainer.callback_metrics.get("train/grad_norm")
-        if norm is None:  # clipped by value
+        if norm is None:  # no step was taken yet
             everywhere = trainer.strategy.reduce((~own).float(), reduce_op="sum") == 0
         else:
             everywhere = own & torch.isfinite(norm)

@@ -58,14 +58,17 @@ class PretrainingFolder(Callback):
         self._rows: str | None = None
         self._epoch = EpochProgress(bar=bar)
         self._minutes = 0.0  # of the epochs before
+        self._val_loss = math.nan  # of the last one
 
     def state_dict(self) -> dict[str, Any]:
-        """The metrics table, minutes so far, and sums of an epoch that is not over."""
-        return {"table": self.table.text(), "minutes": self._minutes} | self._epoch.state_dict()
+        """The metrics table, minutes so far, the last validation loss, and sums of an unfinished epoch."""
+        kept = {"table": self.table.text(), "minutes": self._minutes, "val_loss": self._val_loss}
+        return kept | self._epoch.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Resumes the run."""
         self._rows, self._minutes = state_dict["table"], state_dict["minutes"]
+        self._val_loss = state_dict["val_loss"]
         self._epoch.load_state_dict(state_dict)
 
     @rank_zero_only
@@ -111,7 +114,7 @@ class PretrainingFolder(Callback):
         """Prints the epoch's line."""
         minutes = self._epoch.minutes
         self._minutes += minutes
-        loss = float(trainer.callback_metrics["val/loss"])
+        self._val_loss = loss = float(trainer.callback_metrics["val/loss"])
         say(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: loss {self._epoch.loss:.3f}, "
             f"validation loss {loss:.3f} (perplexity {math.exp(min(loss, 50)):,.1f}), "
@@ -133,10 +136,10 @@ class PretrainingFolder(Callback):
         # safetensors lets only its writer read what it writes
         for file in (item for item in draft.rglob("*") if item.is_file()):
             file.chmod((self.run.path / "run.json").stat().st_mode)
+        shutil.rmtree(self.run.path / MODEL, ignore_errors=True)  # of an end that was cut short
         draft.replace(self.run.path / MODEL)
         about = self.run.read("run.json")
-        loss = float(trainer.callback_metrics["val/loss"])
-        result = {"epochs": trainer.current_epoch, "steps": trainer.global_step, "val_loss": loss}
+        result = {"epochs": trainer.current_epoch, "steps": trainer.global_step, "val_loss": self._val_loss}
         self.run.update(
             "run.json",
             {

@@ -6,7 +6,9 @@ import pytest
 from data.readers.mutations import check, damaged, read
 
 from ner_lightning.data.readers.brat import annotation_beside, read_brat
+from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import CharSpan
+from ner_lightning.data.readers.sentences import read_sentences
 
 TEXT = "Brinda Okafor moved to Tarvo."
 ANN = "T1\tPER 0 13\tBrinda Okafor\nT2\tLOC 23 28\tTarvo\n"
@@ -168,3 +170,12 @@ def test_damaged_files_give_records_or_reasons(beside):
             check(record)
             reasons += bool(record.reason)
     assert 100 < reasons < 400
+
+
+@pytest.mark.parametrize("form", [None, "brat"])
+def test_a_folder_is_read_whether_its_format_is_named_or_not(tmp_path, form):
+    (tmp_path / "x.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "x.ann").write_text(ANN, encoding="utf-8")
+    (tmp_path / "annotation.conf").write_text("[entities]\nPER\n", encoding="utf-8")
+    (found,) = read_sentences(tmp_path, ReadOptions(format=form))
+    assert found.tags == ("B-PER", "I-PER", "O", "O", "B-LOC", "O")

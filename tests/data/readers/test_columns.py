@@ -375,3 +375,13 @@ def test_errors_in_jsonl_say_where(file, row, what):
 
 def test_empty_jsonl(file):
     assert error_of(file("\n\n", "x.jsonl")).startswith("1: no sentence")
+
+
+@pytest.mark.parametrize("tags", [("LOC", "O"), ("B-LOC", "O")])
+def test_a_header_after_blank_lines_is_none_of_the_rows(tmp_path, tags):
+    path = tmp_path / "a.conll"
+    rows = f"# c\n\n\nword tag\nLima {tags[0]}\nis {tags[1]}\n\nx O\ny O\n\nz O\nw O\n"
+    path.write_text(rows, encoding="utf-8")
+    sentences = read_sentences(path)
+    assert [each.words for each in sentences] == [("Lima", "is"), ("x", "y"), ("z", "w")]
+    assert sentences[0].tags == ("B-LOC", "O")

@@ -5,8 +5,9 @@ from data.readers.mutations import check, opened, read, survives
 
 from ner_lightning.data.readers.conll2012 import is_conll2012, read_conll2012
 from ner_lightning.data.readers.conllu import is_conllu, read_conllu
-from ner_lightning.data.readers.read_options import ReadOptions
-from ner_lightning.data.readers.record import CharSpan
+from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
+from ner_lightning.data.readers.record import CharSpan, Record
+from ner_lightning.data.readers.sentences import read_sentences, sentences_from
 from ner_lightning.data.sentence import DataError
 
 
@@ -363,3 +364,23 @@ def test_damaged_conll2012_gives_records_or_reasons():
     good, bad = survives(read_conll2012, FILE_2012.encode())
     assert good > 20
     assert bad > 30
+
+
+def test_overlapping_entities_do_not_cut_a_sentence(tmp_path):
+    words = [
+        ("Bank", "NER=B-ORG"),
+        ("of", "NER=I-ORG"),
+        ("Lima", "NER=I-ORG"),
+        ".",
+        "Vera",
+        "left",
+    ]
+    plain, file = sentence(*words), tmp_path / "a.conllu"
+    text = "Bank of Lima . Vera left"
+    record = Record("a", 1, content=text, entities=(CharSpan(0, 12, "ORG"), CharSpan(8, 12, "LOC")))
+    record = record._replace(is_sentence=True)
+    options = ReadOptions(rules=AnnotationRules(overlapping="longest"))
+    (cut,) = sentences_from("a", iter([record]), options)
+    file.write_text(plain, encoding="utf-8")
+    (whole,) = read_sentences(file)
+    assert (cut.words, cut.tags) == (whole.words, whole.tags)

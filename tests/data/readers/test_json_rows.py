@@ -6,6 +6,7 @@ import pytest
 
 from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
+from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.system.progress import shown
 
 
@@ -73,3 +74,18 @@ def test_labels_that_cannot_be_read_say_why(tmp_path, change, said):
     file.write_text(json.dumps([row]), encoding="utf-8")
     (record,) = Inputs(str(file), ReadOptions()).read()
     assert said in record.reason
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [{"label": ""}, {"label": None}, {"label": "news"}, {"label": None, "tokens": [{"text": "Vera"}]}],
+)
+def test_a_field_beside_the_list_of_entities_hides_none(tmp_path, beside):
+    spans = {"spans" if "tokens" in beside else "entities": [{"start": 0, "end": 4, "label": "PER"}]}
+    if "tokens" in beside:
+        words = [("Vera", 0, 4), ("in", 5, 7), ("Lima", 8, 12)]
+        beside = beside | {"tokens": [{"text": t, "start": a, "end": b} for t, a, b in words]}
+    file = tmp_path / "a.jsonl"
+    file.write_text(json.dumps({"text": "Vera in Lima"} | beside | spans), encoding="utf-8")
+    (sentence,) = read_sentences(file)
+    assert sentence.tags == ("B-PER", "O", "O")

@@ -149,3 +149,32 @@ def test_a_folder_of_csv_is_a_data_set(file, tmp_path, capsys, llama, monkeypatc
     assert "train.csv:1: a row is a text" in said
     assert "CSV needs a word per row" in said
     assert len(said.strip().splitlines()) <= 3
+
+
+def test_blank_rows_end_sentences_where_only_documents_have_a_column(file):
+    text = "doc,word,tag\nd1,Vera,B-PER\nd1,left,O\n\nd1,Lima,B-LOC\nd1,is,O\n\nd2,x,O\n"
+    sentences = read_sentences(file(text))
+    assert [each.words for each in sentences] == [("Vera", "left"), ("Lima", "is"), ("x",)]
+    assert [each.document for each in sentences] == [0, 0, 1]
+
+
+def test_a_row_that_cannot_be_used_takes_no_other_sentence_with_it(file):
+    text = "sentence,word,tag\n1,Vera,B-PER\n1,left,O\n2,x\n2,Lima,B-LOC\n2,is,O\n"
+    records = list(Inputs(str(file(text)), ReadOptions(tagged=False)).read())
+    assert [(each.content, bool(each.reason)) for each in records] == [
+        (("Vera", "left"), False),
+        ("2,x", True),
+    ]
+
+
+def test_a_lone_quote_at_the_beginning_is_a_word(file):
+    text = 'sentence,word,tag\n1,",O\n1,Vera,B-PER\n2,x,O\n'
+    assert pairs(read_sentences(file(text))) == [(('"', "Vera"), ("O", "B-PER")), (("x",), ("O",))]
+    with pytest.raises(DataError, match=r"a.csv:2: a quote opens in this row and is not closed"):
+        list(Inputs(str(file('id,text\n1,"Vera left\n2,x y\n')), ReadOptions(tagged=False)).read())
+
+
+def test_columns_that_are_named_are_those_of_words_and_tags(file):
+    path = file("doc,w,t\nd1,Vera,B-PER\nd1,left,O\nd2,x,O\n")
+    found = read_sentences(path, ReadOptions(words_column="w", tags_column="t", document_column="doc"))
+    assert pairs(found) == [(("Vera", "left"), ("B-PER", "O")), (("x",), ("O",))]
