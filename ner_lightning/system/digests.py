@@ -5,6 +5,8 @@ from pathlib import Path
 
 from ner_lightning.system.visible_files import visible_files
 
+_CACHE = "cache-*.arrow"  # what `datasets` keeps of its own computations in a saved data set
+
 
 def digest_of(path: Path) -> str:
     """The SHA-256 of what is read of a path, in hexadecimal digits.
@@ -17,7 +19,8 @@ def digest_of(path: Path) -> str:
         if beside == path or not beside.is_file():
             return hashlib.sha256(path.read_bytes()).hexdigest()
         return _digest([("text", path), ("annotation", beside)])
-    return _digest([(str(file.relative_to(path)), file) for file in visible_files(path)])
+    files = [file for file in visible_files(path) if not file.match(_CACHE)]
+    return _digest([(str(file.relative_to(path)), file) for file in files])
 
 
 def _digest(files: list[tuple[str, Path]]) -> str:

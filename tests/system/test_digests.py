@@ -16,7 +16,8 @@ def test_a_digest_is_of_what_is_read(tmp_path):
         each.mkdir()
         (each / "a.txt").write_text("Vera left.", encoding="utf-8")
     before = digest_of(folder)
-    (folder / ".DS_Store").write_text("x", encoding="utf-8")
+    for name in (".DS_Store", "cache-1a2b.arrow"):
+        (folder / name).write_text("x", encoding="utf-8")
     assert digest_of(folder) == before, "hidden files are not read"
     (folder / "more").symlink_to(other, target_is_directory=True)
     assert digest_of(folder) != before, "linked folders are"
