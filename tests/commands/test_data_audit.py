@@ -3,8 +3,8 @@
 import itertools
 import json
 import math
-import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,11 +43,12 @@ def recipe(llama, tmp_path, monkeypatch):
 def in_one_process(monkeypatch):
     """Folds are trained in this process: each of their own would import everything again."""
 
-    def run(command, check):
+    @contextmanager
+    def run(command):
         assert command[:3] == [sys.executable, "-m", "ner_lightning"]
-        return subprocess.CompletedProcess(command, main(command[3:]))
+        yield SimpleNamespace(returncode=main(command[3:]))
 
-    monkeypatch.setattr("ner_lightning.commands.data_audit.subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr("ner_lightning.commands.data_audit.started", run)
 
 
 @pytest.fixture(params=["in one process", pytest.param("in several", marks=pytest.mark.slow)])
