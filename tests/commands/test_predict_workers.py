@@ -256,7 +256,8 @@ def test_a_signal_ends_all_processes(folder, tmp_path, number):
     (tmp_path / "in.txt").write_bytes(b"".join(lines[:7]) * 20_000)
     words = ["--input", "in.txt", "--output", "out.jsonl", "--workers", "2"]
     command = [sys.executable, "-m", "ner_lightning", "predict", str(folder / "a.ckpt"), *words]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+    env = os.environ | {"PYTHONFAULTHANDLER": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, start_new_session=True)
     deadline = time.monotonic() + 120
     while not (tmp_path / "out.jsonl.partial.json").exists():
         assert time.monotonic() < deadline
@@ -264,7 +265,12 @@ def test_a_signal_ends_all_processes(folder, tmp_path, number):
         time.sleep(0.1)
     # Ctrl-C reaches the whole group; SIGKILL the first process alone.
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-    assert process.wait(30) == (130 if number == signal.SIGINT else -number)
+    try:
+        code = process.wait(30)
+    except subprocess.TimeoutExpired:  # says where it waits
+        process.send_signal(signal.SIGABRT)
+        pytest.fail(process.communicate(timeout=30)[1].decode())
+    assert code == (130 if number == signal.SIGINT else -number)
     process.stderr.close()
     for _ in range(100):
         try:
