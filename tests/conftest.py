@@ -16,8 +16,6 @@ os.environ.update(
     JSONARGPARSE_DEPRECATION_WARNINGS="off",  # LightningCLI calls what jsonargparse has renamed
 )
 os.environ.pop("WANDB_API_KEY", None)
-# A small fit flushes some seventy files to disk, a third of its time. No test cuts the power.
-os.fsync = lambda _: None
 
 
 @pytest.hookimpl(trylast=True)  # of what is selected

@@ -16,7 +16,7 @@ class ReadingFacts:
         scheme: the tag scheme of each split's file.
         illegal: how many tags of each split were illegal in its scheme.
         lengths: sub-tokens of each sentence, by split.
-        window: the longest window of the backbone in sub-tokens.
+        window: how many sub-tokens of a sentence a window has room for.
         melted: words that the tokenizer drops or merges with a neighbour.
     """
 

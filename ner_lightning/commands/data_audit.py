@@ -103,10 +103,10 @@ def _fold(
     """The scores of a fold's sentences, by their index, read from its file if it is done."""
     from ner_lightning.commands.consent import take_consent
 
-    scores = folder / SCORES
+    scores, trust = folder / SCORES, take_consent([*recipe])
     if not scores.is_file():
-        checkpoint = _trained(folder, sentences, indices, recipe, types)
-        _score(folder, sentences, indices, checkpoint, trust=take_consent([*recipe]))
+        checkpoint = _trained(folder, sentences, indices, recipe, types, trust=trust)
+        _score(folder, sentences, indices, checkpoint, trust=trust)
     with scores.open(encoding="utf-8") as lines:  # unlike splitlines(), no break at U+2028 within a word
         return {row["index"]: row for row in map(json.loads, lines)}
 
@@ -117,12 +117,14 @@ def _trained(
     indices: Sequence[int],
     recipe: Sequence[str],
     types: Sequence[str],
+    *,
+    trust: bool,
 ) -> Path:
     """Trains on all other sentences; returns the run's last checkpoint.
 
     The best one would be chosen by the very tags that are doubted.
     """
-    from ner_lightning.commands.consent import FLAG, take_consent
+    from ner_lightning.commands.consent import FLAG
     from ner_lightning.data.annotation_writers import write_json
     from ner_lightning.data.corpus_settings import Files
     from ner_lightning.runs.folder import LAST
@@ -145,7 +147,7 @@ def _trained(
     words += ["--runs", str(folder / "runs"), "--name", "run"]
     made = _latest(folder)
     if made.checkpoint(LAST).is_file() and not is_done(made):
-        words = ["fit", "--run", str(made.path), *[FLAG] * take_consent([*recipe])]
+        words = ["fit", "--run", str(made.path), *[FLAG] * trust]
     if not is_done(made):
         with started([sys.executable, "-m", "ner_lightning", *words]) as process:
             pass

@@ -12,7 +12,7 @@ from typing import Any
 from ner_lightning.commands.config_files import config_files, find_configs, read_config, with_run_name
 from ner_lightning.commands.consent import stored_options, take_consent
 from ner_lightning.commands.options import peek, take, take_run
-from ner_lightning.data.pretrained import trained_on
+from ner_lightning.data.pretrained import moved_members, trained_on
 from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.runs.fingerprints import MEMBERS_DATA
@@ -135,13 +135,14 @@ def _from_checkpoint(request: _Request) -> tuple[Start, _Stored | None]:
     config = trained["config"]
     config = _with_backbone(config, trained["backbone"], peek(request.words, "--model.backbone"))
     run = run_of(checkpoint)
-    named = None if request.address is None else expanded(request.address)
-    if run is not None and named is not None and named.is_dir() and named.resolve() != run.path.resolve():
-        raise UserError(
-            f"the run is named twice, as {request.address} and by --ckpt_path {request.which}; name it once"
-        )
-    if run is None and request.address is not None and Path(request.address).is_dir():
-        run = Run(Path(request.address).resolve())  # a checkpoint from elsewhere resumes this run
+    named = expanded(request.address).resolve() if request.address else None
+    if named is not None and named.is_dir():
+        if run is not None and run.path.resolve() != named:
+            raise UserError(
+                f"the run is named twice, as {request.address} and by --ckpt_path {request.which}; "
+                "name it once"
+            )
+        run = run or Run(named)  # a checkpoint from elsewhere resumes this run
     if run is not None and not request.training and run.is_not_best(checkpoint):
         sys.stderr.write(
             f"{short(run.path)} keeps the scores of its checkpoint `best`; "
@@ -187,7 +188,7 @@ def _with_backbone(config: Any, origin: Any, named: str | None) -> Any:
     found = {**model, "backbone": now}
     members = model.get("members")
     if isinstance(members, list) and all(isinstance(one, Mapping) for one in members):
-        found["members"] = [one | {"backbone": now} if one.get("backbone") == was else one for one in members]
+        found["members"] = moved_members(members, was, now)
     return {**config, "model": found}
 
 

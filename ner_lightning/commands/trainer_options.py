@@ -145,7 +145,8 @@ def _classes(option: str, given: Any, accumulated: int) -> None:
         for base, reason in REFUSED.items():
             if isinstance(kind, type) and issubclass(kind, base):
                 raise UserError(f"trainer.{option}: {name} cannot be used: {reason}")
-        if kind is GradientAccumulationScheduler and accumulated != 1:
+        decides = isinstance(kind, type) and issubclass(kind, GradientAccumulationScheduler)
+        if decides and accumulated != 1:
             raise UserError(f"trainer.accumulate_grad_batches: {name} decides on it; leave it out")
 
 

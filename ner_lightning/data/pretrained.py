@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -150,6 +150,11 @@ def folder_of(backbone: str, pretrained: Pretrained) -> str | None:
 def is_local(backbone: str, origin: Mapping[str, Any]) -> bool:
     """Whether a tagger was trained on a backbone that is a file or folder named by its user."""
     return str(origin.get("weights")).startswith("sha256:") and not backbone.startswith(PACKAGE_PREFIX)
+
+
+def moved_members(members: Iterable[Mapping[str, Any]], was: str, now: str) -> list[dict[str, Any]]:
+    """The members of an ensemble with the address where their backbone is now."""
+    return [{**one, "backbone": now} if one.get("backbone") == was else {**one} for one in members]
 
 
 def trained_on(backbone: str, origin: Mapping[str, Any], now: str | None = None) -> str:

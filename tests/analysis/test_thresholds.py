@@ -191,3 +191,12 @@ def test_thresholds_by_type_are_named_only_where_they_are_better_than_one(tmp_pa
     command = next(line for line in said.splitlines() if line.startswith("ner-lightning predict"))
     assert "--min_score 0." in command
     assert "'A=" not in command
+
+
+def test_thresholds_by_type_are_named_where_they_are_better(tmp_path):
+    lines = with_candidates({"A": 16, "B": 10}, A=(16, 0, 0.9), B=(10, 0, 0.06))
+    lines += with_candidates({"A": 0}, A=(0, 60, 0.06))
+    said = texts(report_blocks([find_experiment(str(write(tmp_path / "run", lines)), tmp_path)]))
+    assert "all types|each type its own|1.000|1.000|1.000" in said
+    assert " --min_score 'A=" in said
+    assert " --min_score 'B=0.05'" in said

@@ -51,6 +51,15 @@ def check(found, expected):
         assert [e.score for e in one.entities] == pytest.approx([e.score for e in other.entities], abs=1e-3)
 
 
+def check_each(group, runs):
+    """The taggers of a group in mixed batches tag as each alone."""
+    items = [(name, text) for text in TEXTS for name in group]
+    found = group.tag(items)
+    for name, run in runs.items():
+        mine = [tagged for (other, _), tagged in zip(items, found, strict=True) if other == name]
+        check(mine, NERTagger.from_run(run)(TEXTS))
+
+
 @pytest.fixture
 def runs(write):
     return {"a": write("a", 1), "b": write("b", 2), "c": write("c", 3)}
@@ -234,12 +243,7 @@ def test_dora_and_rslora(write):
         "rs": write("rs", 2, lora={"rank": 4, "rslora": True}),
         "top": write("top", 3, lora={"rank": 4, "top": 1}),
     }
-    group = TaggerGroup(runs)
-    items = [(name, text) for text in TEXTS for name in group]
-    found = group.tag(items)
-    for name, run in runs.items():
-        mine = [tagged for (other, _), tagged in zip(items, found, strict=True) if other == name]
-        check(mine, NERTagger.from_run(run)(TEXTS))
+    check_each(TaggerGroup(runs), runs)
 
 
 def test_adapters_of_another_shape_are_refused(runs):
@@ -254,10 +258,6 @@ def test_adapters_of_another_shape_are_refused(runs):
 def test_adapters_of_embeddings_are_kept(runs, write):
     runs = {"a": runs["a"], "e": write("e", 4, lora={"rank": 2, "targets": ["embed_tokens", "q_proj"]})}
     group = TaggerGroup(runs)
-    items = [(name, text) for text in TEXTS for name in group]
-    found = group.tag(items)
-    for name, run in runs.items():
-        mine = [tagged for (other, _), tagged in zip(items, found, strict=True) if other == name]
-        check(mine, NERTagger.from_run(run)(TEXTS))
+    check_each(group, runs)
     group.remove("e")
     check(group(TEXTS, "a"), NERTagger.from_run(runs["a"])(TEXTS))

@@ -75,7 +75,7 @@ def _best_points(found: ByThreshold, run: Experiment, decoded: Scores) -> Iterat
     )
     common = points[0][-1]
     own_gain = len(least) > 1 and points[-1][-1].f1 > common.f1
-    if max(common.f1, points[-1][-1].f1 if own_gain else 0) <= decoded.f1:
+    if (points[-1][-1] if own_gain else common).f1 <= decoded.f1:
         yield Text(f"None of them has a higher F1 than no threshold, {decoded.f1:.3f}: leave them out.")
         return
     yield Text("To predict with them:")

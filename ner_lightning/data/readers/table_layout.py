@@ -87,7 +87,7 @@ class TableLayout(NamedTuple):
             )
         if kind != "word":
             return cls(kind, content, tags, identity, document, _mostly_lists(cells), ())
-        found = sentence is not None and sentence in borders
+        found = sentence in borders
         return cls(kind, content, tags, identity, document, _mostly_lists(cells), borders, found)
 
 
