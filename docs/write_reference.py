@@ -25,10 +25,10 @@ from recipe_schema import schema_text
 from version_table import with_versions
 
 from ner_lightning.commands import data_options
-from ner_lightning.commands.help import HELPS
+from ner_lightning.commands.lightning_cli.preflight import REFUSED_STRATEGIES, SUPPORTED_PRECISIONS
+from ner_lightning.commands.lightning_cli.recipe import TRAINER_DEFAULTS, parser
 from ner_lightning.commands.main import COMMANDS, command_module
-from ner_lightning.commands.preflight import REFUSED_STRATEGIES, SUPPORTED_PRECISIONS
-from ner_lightning.commands.recipe import TRAINER_DEFAULTS, parser
+from ner_lightning.commands.options.help import HELPS
 from ner_lightning.runs.results import markdown_table
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.loggers.logged_text import LogText

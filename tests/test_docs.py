@@ -15,9 +15,9 @@ import yaml
 
 from ner_lightning.commands import data_options
 from ner_lightning.commands.completion import option_names
-from ner_lightning.commands.consent import GROUPS
+from ner_lightning.commands.lightning_cli.recipe import parser
 from ner_lightning.commands.main import COMMANDS, main
-from ner_lightning.commands.recipe import parser
+from ner_lightning.commands.options.consent import GROUPS
 from ner_lightning.runs.results import read_rows
 
 ROOT = Path(__file__).parent.parent

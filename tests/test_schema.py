@@ -8,7 +8,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from recipe_schema import of_range, recipe_schema
 
-from ner_lightning.commands.consent import GROUPS
+from ner_lightning.commands.options.consent import GROUPS
 from ner_lightning.system.ranges import Ranged
 
 ROOT = Path(__file__).parent.parent

@@ -1,1 +1,1 @@
-"""Commands: one module each, and what they share: options, recipes, checks, where a run starts."""
+"""Commands: one module each; their options, checks and recipes are in the packages below."""

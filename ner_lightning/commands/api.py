@@ -9,9 +9,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.commands.consent import FLAG
 from ner_lightning.commands.disk_errors import explain_disk_error
 from ner_lightning.commands.main import command_module
+from ner_lightning.commands.options.consent import FLAG
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.runs.folder import STAGES, Run, short

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.known_names import parse_beside_recipe
-from ner_lightning.commands.options import SPLITS, Parser
+from ner_lightning.commands.options.command_line import SPLITS, Parser
+from ner_lightning.commands.options.known_names import parse_beside_recipe
 from ner_lightning.errors import UserError
 
 if TYPE_CHECKING:
-    from ner_lightning.commands.recipe import RecipeCLI
+    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI
     from ner_lightning.prompting.prompted_run import Settings
     from ner_lightning.runs.folder import Run
 
@@ -34,8 +34,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     positive = dict.fromkeys(("sentences", "max_new_tokens", "batch_size"), PositiveInt)
     check_options(options, shots=NonNegativeInt, prompt_seed=NonNegativeInt, **positive)
     # Here and below: `--help` must not wait for torch and lightning.
-    from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
-    from ner_lightning.commands.unused_options import refuse_unused
+    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, quiet, recipe_words
+    from ner_lightning.commands.options.unused_options import refuse_unused
     from ner_lightning.prompting.prompted_run import Baseline
     from ner_lightning.runs.folder import create
     from ner_lightning.system.progress import shown, stage
@@ -69,7 +69,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
 def _settings(options: argparse.Namespace) -> tuple["Settings", "Run | None"]:
     """What is asked, and the run to resume, whose settings are its own."""
-    from ner_lightning.commands.recipe import find_resumed
+    from ner_lightning.commands.lightning_cli.recipe import find_resumed
     from ner_lightning.prompting.prompted_run import Settings
 
     given = {name: value for name in DEFAULTS if (value := getattr(options, name)) is not None}
@@ -87,7 +87,7 @@ def _check_unchanged(folder: "Run", recipe: "RecipeCLI", split: str) -> None:
     Raises:
         UserError: the recipe, the examples' or the split's data, or the backbone's weights are others.
     """
-    from ner_lightning.commands.recipe import check_same_recipe, check_same_split
+    from ner_lightning.commands.lightning_cli.recipe import check_same_recipe, check_same_split
     from ner_lightning.data.pretrained import locate
     from ner_lightning.model.backbone import fingerprint
 

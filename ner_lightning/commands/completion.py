@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ner_lightning.commands.completed_values import complete_values, preambles
 from ner_lightning.commands.main import COMMANDS, command_module
-from ner_lightning.commands.options import Parser
+from ner_lightning.commands.options.command_line import Parser
+from ner_lightning.commands.options.completed_values import complete_values, preambles
 
 SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 # What `fit`, `validate` and `test` read before LightningCLI sees the command line, and its metavar.
@@ -43,7 +43,7 @@ def actions(command: str) -> list[argparse.Action]:
     """A command's options and arguments."""
     if COMMANDS[command][0] != "fit":
         return list(command_module(command).parser(command)._actions)
-    from ner_lightning.commands import recipe
+    from ner_lightning.commands.lightning_cli import recipe
 
     before = argparse.ArgumentParser(add_help=False)
     before.add_argument("positional", nargs="?", metavar="RUN")

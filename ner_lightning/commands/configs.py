@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from ner_lightning.commands.options import Parser
+from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import UserError
 from ner_lightning.runs.shipped import FOLDER, SCHEMA, names
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.commands.options import Parser
+from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import UserError
 
 

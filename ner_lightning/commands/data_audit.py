@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ner_lightning.commands.data_audit_outputs import write_audit
-from ner_lightning.commands.options import Parser
-from ner_lightning.commands.training_process import STOPPED, started
+from ner_lightning.commands.lightning_cli.training_process import STOPPED, started
+from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.system.progress import shown, stage
 
 if TYPE_CHECKING:
     from ner_lightning.analysis.audit_page import Doubt
-    from ner_lightning.commands.recipe import RecipeCLI
+    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI
     from ner_lightning.data.sentence import Sentence
     from ner_lightning.runs.folder import Run
 
@@ -27,7 +27,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
     options, rest = parser(subcommand).parse_known_args(args)
     # Here and below: `--help` must not wait for torch and lightning.
-    from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
+    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, quiet, recipe_words
     from ner_lightning.data.partial_annotation import check_known
     from ner_lightning.data.splitting import divide
 
@@ -101,7 +101,7 @@ def _fold(
     types: Sequence[str],
 ) -> dict[int, dict[str, Any]]:
     """The scores of a fold's sentences, by their index, read from its file if it is done."""
-    from ner_lightning.commands.consent import take_consent
+    from ner_lightning.commands.options.consent import take_consent
 
     scores, trust = folder / SCORES, take_consent([*recipe])
     if not scores.is_file():
@@ -124,7 +124,7 @@ def _trained(
 
     The best one would be chosen by the very tags that are doubted.
     """
-    from ner_lightning.commands.consent import FLAG
+    from ner_lightning.commands.options.consent import FLAG
     from ner_lightning.data.annotation_writers import write_json
     from ner_lightning.data.corpus_settings import Files
     from ner_lightning.runs.folder import LAST

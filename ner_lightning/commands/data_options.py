@@ -2,7 +2,7 @@
 
 from typing import Any, get_args
 
-from ner_lightning.commands.options import Parser
+from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.data.readers import read_options
 
 ACTIONS = {

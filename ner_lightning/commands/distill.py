@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.known_names import parse_beside_recipe
-from ner_lightning.commands.options import Parser, peek, take
+from ner_lightning.commands.options.command_line import Parser, peek, take
+from ner_lightning.commands.options.known_names import parse_beside_recipe
 from ner_lightning.errors import UserError
 from ner_lightning.system.first_rank import is_first
 
 if TYPE_CHECKING:
-    from ner_lightning.commands.recipe import RecipeCLI
+    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI
     from ner_lightning.data.sentence import Sentence
     from ner_lightning.inference.tagger_files import TaggerFiles
     from ner_lightning.runs.folder import Run
@@ -28,8 +28,8 @@ def run(subcommand: str, args: Sequence[str]) -> "Run":
         raise UserError(f"name the teacher first: ner-lightning {subcommand} RUN --config {EXAMPLE}")
     # Here and below: `--help` must not wait for torch and lightning.
     from ner_lightning.commands import fit
-    from ner_lightning.commands.consent import take_consent
-    from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
+    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, quiet, recipe_words
+    from ner_lightning.commands.options.consent import take_consent
     from ner_lightning.system.progress import shown
     from ner_lightning.system.ranges import PositiveFloat, check_options
 

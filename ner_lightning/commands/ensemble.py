@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.commands.members import (
+from ner_lightning.commands.options.command_line import Parser
+from ner_lightning.commands.taggers.members import (
     Combined,
     Member,
     check_same,
@@ -16,8 +17,7 @@ from ner_lightning.commands.members import (
     read,
     write,
 )
-from ner_lightning.commands.options import Parser
-from ner_lightning.commands.soup import check_soup, described, soup
+from ner_lightning.commands.taggers.soup import check_soup, described, soup
 from ner_lightning.errors import UserError
 from ner_lightning.system.ranges import PositiveInt, check_options
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ner_lightning.commands.options import Parser, check_folder
+from ner_lightning.commands.options.command_line import Parser, check_folder
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import shown, stage
 from ner_lightning.system.user_paths import expanded

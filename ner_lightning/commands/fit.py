@@ -10,9 +10,9 @@ from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from ner_lightning.commands.ner_cli import NERCLI
-from ner_lightning.commands.recipe import quiet
-from ner_lightning.commands.start import find_start
+from ner_lightning.commands.lightning_cli.ner_cli import NERCLI
+from ner_lightning.commands.lightning_cli.recipe import quiet
+from ner_lightning.commands.lightning_cli.start import find_start
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import Run, remove_empty
 from ner_lightning.runs.provenance import now

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ner_lightning.commands.ladder_state import current_cells, find, state
-from ner_lightning.commands.options import Parser
-from ner_lightning.commands.training_process import STOPPED, started
+from ner_lightning.commands.lightning_cli.training_process import STOPPED, started
+from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import Interrupted, UserError
 
 if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
@@ -26,7 +26,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     options = parser(subcommand).parse_args(args)
     if options.results and Path(options.results).suffix.lower() != ".json":
         raise UserError(f"--results {options.results} is written as JSON; name it .json")
-    from ner_lightning.commands.consent import FLAG
+    from ner_lightning.commands.options.consent import FLAG
     from ner_lightning.runs.ladder_cells import sweep
     from ner_lightning.runs.ladder_file import read_ladder
     from ner_lightning.system.atomic import write_text

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ner_lightning.commands.help import HELPS, short_help
-from ner_lightning.commands.known_names import check_start
+from ner_lightning.commands.options.help import HELPS, short_help
+from ner_lightning.commands.options.known_names import check_start
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.system.first_rank import is_first
 from ner_lightning.system.terminal import printable

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.known_names import parse_beside_recipe
-from ner_lightning.commands.options import Parser
+from ner_lightning.commands.options.command_line import Parser
+from ner_lightning.commands.options.known_names import parse_beside_recipe
 
 if TYPE_CHECKING:
     from ner_lightning.analysis.render.blocks import Block
@@ -50,9 +50,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from jsonargparse import ActionConfigFile
 
     from ner_lightning.analysis.render.terminal_text import terminal
-    from ner_lightning.commands import recipe
+    from ner_lightning.commands.lightning_cli import recipe
     from ner_lightning.commands.memory_recipe import memory_request
-    from ner_lightning.commands.parser_errors import user_errors
+    from ner_lightning.commands.options.parser_errors import user_errors
 
     keys = recipe.parser()
     keys.add_argument("-c", "--config", action=ActionConfigFile)

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from ner_lightning.commands.options import Parser, check_device, check_selection
+from ner_lightning.commands.options.command_line import Parser, check_device, check_selection
 from ner_lightning.commands.predict_checks import (
     STANDARD_OUTPUT,
     check,
@@ -19,7 +19,7 @@ from ner_lightning.commands.predict_checks import (
 )
 from ner_lightning.commands.predict_outputs import check_written, local_place, rejects_of, staged_output
 from ner_lightning.commands.predict_tagging import block_tagging, calibrated, read_options
-from ner_lightning.commands.several_taggers import predict_several
+from ner_lightning.commands.taggers.several_taggers import predict_several
 from ner_lightning.data.readers.read_options import EmptyWords, FormatName
 from ner_lightning.data.readers.remote_files import is_remote
 from ner_lightning.errors import UserError

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ner_lightning.commands.options import check_selection
+from ner_lightning.commands.options.command_line import check_selection
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import Record

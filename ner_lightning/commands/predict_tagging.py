@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ner_lightning.commands.predict_checks import STANDARD_OUTPUT, output_format
-from ner_lightning.commands.tagger_loading import load_tagger
+from ner_lightning.commands.taggers.tagger_loading import load_tagger
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.runs.fingerprints import shared
 from ner_lightning.system.digests import digest_of

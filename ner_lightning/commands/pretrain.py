@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.known_names import parse_beside_recipe
-from ner_lightning.commands.options import Parser
+from ner_lightning.commands.options.command_line import Parser
+from ner_lightning.commands.options.known_names import parse_beside_recipe
 from ner_lightning.errors import UserError
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
 
-    from ner_lightning.commands.recipe import RecipeCLI
+    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI
     from ner_lightning.data.untagged_text import UntaggedText
     from ner_lightning.runs.folder import Run
 
@@ -29,11 +29,15 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     check_options(options, mask_ratio=OpenUnit)
     # Here and below: `--help` must not wait for torch and lightning.
-    from ner_lightning.commands.preflight import check_config
-    from ner_lightning.commands.recipe import RecipeCLI, quiet, recipe_words
-    from ner_lightning.commands.start import join_run
-    from ner_lightning.commands.trainer_options import check_trainer
-    from ner_lightning.commands.unused_options import refuse_unused, report_unused, report_unused_of_recipe
+    from ner_lightning.commands.lightning_cli.preflight import check_config
+    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, quiet, recipe_words
+    from ner_lightning.commands.lightning_cli.start import join_run
+    from ner_lightning.commands.options.trainer_options import check_trainer
+    from ner_lightning.commands.options.unused_options import (
+        refuse_unused,
+        report_unused,
+        report_unused_of_recipe,
+    )
     from ner_lightning.system.console import say
     from ner_lightning.system.progress import shown
     from ner_lightning.training.launch import use_all_ranks
@@ -71,7 +75,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
 def _resumed(options: argparse.Namespace) -> "Run":
     """The run to resume, whose settings replace those of the options."""
-    from ner_lightning.commands.recipe import find_resumed
+    from ner_lightning.commands.lightning_cli.recipe import find_resumed
 
     if options.mask_ratio is not None or options.text is not None:
         raise UserError("--run resumes with the run's own --mask_ratio and --text; leave them out")
@@ -86,8 +90,8 @@ def _check_same(folder: "Run", recipe: "RecipeCLI") -> None:
     """Refuses other settings or training data than those of a resumed run; tells of other validation data."""
     import yaml
 
-    from ner_lightning.commands.config_files import read_config
-    from ner_lightning.commands.recipe import check_same_split, same_split
+    from ner_lightning.commands.lightning_cli.recipe import check_same_split, same_split
+    from ner_lightning.commands.options.config_files import read_config
     from ner_lightning.runs.folder import RECIPE
     from ner_lightning.system.console import say
     from ner_lightning.training.resuming import check_settings
@@ -170,7 +174,7 @@ def _trainer(
     """A trainer with those of a recipe's options that apply here."""
     from lightning.pytorch import Trainer
 
-    from ner_lightning.commands.unused_options import PRETRAINER
+    from ner_lightning.commands.options.unused_options import PRETRAINER
     from ner_lightning.training.callbacks.checkpoints import CheckpointFiles, LastCheckpoint
     from ner_lightning.training.callbacks.graceful_stop import GracefulStop
     from ner_lightning.training.callbacks.transient_bar import TransientProgressBar

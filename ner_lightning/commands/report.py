@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ner_lightning.commands.options import SPLITS, Parser, check_folder
+from ner_lightning.commands.options.command_line import SPLITS, Parser, check_folder
 from ner_lightning.errors import UserError
 
 MARKS = (b"Made from the files of the run", b"Made from a file of predictions alone")  # of a report of ours

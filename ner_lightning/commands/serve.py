@@ -12,9 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.options import Parser, check_device, check_selection
-from ner_lightning.commands.several_taggers import load_group
-from ner_lightning.commands.tagger_loading import load_tagger
+from ner_lightning.commands.options.command_line import Parser, check_device, check_selection
+from ner_lightning.commands.taggers.several_taggers import load_group
+from ner_lightning.commands.taggers.tagger_loading import load_tagger
 from ner_lightning.errors import UserError
 from ner_lightning.serving.memory import Trimmer, limit_kernel_caches
 from ner_lightning.system.child_process import cores_each

@@ -10,7 +10,7 @@ import torch
 import yaml
 from taggers import LABELS, random_tagger, settings_of
 
-from ner_lightning.commands import start
+from ner_lightning.commands.lightning_cli import start
 from ner_lightning.commands.main import main
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.scoring import score

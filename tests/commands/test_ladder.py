@@ -14,8 +14,8 @@ import yaml
 from ner_lightning.analysis.render.learning_curve import learning_curve
 from ner_lightning.analysis.render.style import svg
 from ner_lightning.commands import ladder
-from ner_lightning.commands.consent import FLAG
 from ner_lightning.commands.main import main
+from ner_lightning.commands.options.consent import FLAG
 from ner_lightning.runs import ladder_cells
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.ladder_cells import find_run, is_done

@@ -13,8 +13,8 @@ import taggers
 import torch
 from untrained import write_checkpoint
 
-from ner_lightning.commands import tagger_loading
 from ner_lightning.commands.main import main
+from ner_lightning.commands.taggers import tagger_loading
 from ner_lightning.inference import bulk, ray_actors
 from ner_lightning.inference.io.resumable import ResumableOutput
 

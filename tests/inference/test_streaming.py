@@ -15,7 +15,7 @@ PEAK = """
 import resource, sys
 sys.path[:0] = {paths!r}
 import taggers
-from ner_lightning.commands import tagger_loading
+from ner_lightning.commands.taggers import tagger_loading
 from ner_lightning.commands.main import main
 tagger = taggers.random_tagger({backbone!r})
 tagger.tagger.emitter.head.bias.data[0] += 3  # as few entities as texts have

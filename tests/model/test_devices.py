@@ -6,7 +6,7 @@ import pytest
 import torch
 from untrained import write_checkpoint
 
-from ner_lightning.commands import preflight
+from ner_lightning.commands.lightning_cli import preflight
 from ner_lightning.commands.main import main
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger

@@ -6,8 +6,8 @@ import typing
 import pytest
 from jsonargparse import ArgumentError
 
-from ner_lightning.commands.parser_errors import explain
-from ner_lightning.commands.recipe import parser
+from ner_lightning.commands.lightning_cli.recipe import parser
+from ner_lightning.commands.options.parser_errors import explain
 from ner_lightning.data.corpus_settings import Batches, Encoding, Limits
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora

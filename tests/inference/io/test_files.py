@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 import taggers
 
-from ner_lightning.commands import tagger_loading
 from ner_lightning.commands.main import main
+from ner_lightning.commands.taggers import tagger_loading
 from ner_lightning.data.readers import docbin, text_lines
 from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.read_options import ReadOptions

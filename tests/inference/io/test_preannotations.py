@@ -8,8 +8,8 @@ import label_studio
 import pytest
 import taggers
 
-from ner_lightning.commands import tagger_loading
 from ner_lightning.commands.main import main
+from ner_lightning.commands.taggers import tagger_loading
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import spans
 

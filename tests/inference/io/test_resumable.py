@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import taggers
 
-from ner_lightning.commands import tagger_loading
 from ner_lightning.commands.main import main
+from ner_lightning.commands.taggers import tagger_loading
 from ner_lightning.errors import UserError
 from ner_lightning.inference import bulk
 from ner_lightning.inference.io import partial_file

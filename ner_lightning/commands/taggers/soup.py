@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.members import Combined, Member, check_same, check_tokenizers
+from ner_lightning.commands.taggers.members import Combined, Member, check_same, check_tokenizers
 from ner_lightning.errors import UserError
 
 if TYPE_CHECKING:

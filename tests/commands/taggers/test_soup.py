@@ -16,7 +16,7 @@ import yaml
 from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
-from ner_lightning.commands.members import SHARED, _entities
+from ner_lightning.commands.taggers.members import SHARED, _entities
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.scoring import score
 from ner_lightning.model.adapters import Lora

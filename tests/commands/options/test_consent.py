@@ -14,9 +14,10 @@ import yaml
 from jsonargparse import Namespace
 from untrained import write_checkpoint
 
-from ner_lightning.commands import consent, recipe
+from ner_lightning.commands.lightning_cli import recipe
 from ner_lightning.commands.main import main
-from ner_lightning.commands.members import SHARED
+from ner_lightning.commands.options import consent
+from ner_lightning.commands.taggers.members import SHARED
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.system.ranges import Ranged

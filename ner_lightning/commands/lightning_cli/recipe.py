@@ -12,9 +12,9 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from ner_lightning.commands.config_files import config_files, find_configs, read_config, with_run_name
-from ner_lightning.commands.consent import stored_options, take_consent
-from ner_lightning.commands.parser_errors import user_errors
+from ner_lightning.commands.options.config_files import config_files, find_configs, read_config, with_run_name
+from ner_lightning.commands.options.consent import stored_options, take_consent
+from ner_lightning.commands.options.parser_errors import user_errors
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import RECIPE, Run
 from ner_lightning.system.ranges import PositiveInt, Seed, check

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from ner_lightning.commands.config_files import GROUPS
-from ner_lightning.commands.options import peek
+from ner_lightning.commands.options.command_line import peek
+from ner_lightning.commands.options.config_files import GROUPS
 from ner_lightning.errors import UserError
 
 FLAG = "--trust_remote_code"

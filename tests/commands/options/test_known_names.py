@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from ner_lightning.commands import recipe
-from ner_lightning.commands.config_files import Key, keys_of
-from ner_lightning.commands.known_names import check_names
+from ner_lightning.commands.lightning_cli import recipe
+from ner_lightning.commands.lightning_cli.ner_cli import NERCLI
+from ner_lightning.commands.lightning_cli.start import Start
 from ner_lightning.commands.main import COMMANDS, main
-from ner_lightning.commands.ner_cli import NERCLI
-from ner_lightning.commands.start import Start
+from ner_lightning.commands.options.config_files import Key, keys_of
+from ner_lightning.commands.options.known_names import check_names
 from ner_lightning.runs.shipped import FOLDER, shipped_config
 
 TYPO = "model:\n  attention: causal\n  optimizer: {lrr: 3}\n"

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from ner_lightning.commands.help import HELPS, short_help
+from ner_lightning.commands.lightning_cli.ner_cli import NERCLI
+from ner_lightning.commands.lightning_cli.start import Start
 from ner_lightning.commands.main import COMMANDS, main
-from ner_lightning.commands.ner_cli import NERCLI
-from ner_lightning.commands.start import Start
+from ner_lightning.commands.options.help import HELPS, short_help
 
 OWN = {"config", "run", "ckpt_path", "trust_remote_code"}  # read by us before the parser, or by all parsers
 HEAVY = {"torch", "lightning", "transformers", "peft", "numpy", "jsonargparse", "datasets", "wandb"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError
 
-from ner_lightning.commands.known_names import no_option
+from ner_lightning.commands.options.known_names import no_option
 from ner_lightning.errors import UserError
 
 

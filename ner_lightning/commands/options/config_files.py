@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ner_lightning.commands.options import peek, take
+from ner_lightning.commands.options.command_line import peek, take
 from ner_lightning.errors import UserError
 from ner_lightning.runs.shipped import names, shipped, shipped_config
 from ner_lightning.system.yaml_keys import read_yaml

@@ -9,15 +9,20 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from ner_lightning.commands.config_files import config_files
-from ner_lightning.commands.parser_errors import user_errors
-from ner_lightning.commands.preflight import check_config
-from ner_lightning.commands.recipe import COMMON, add_options, plain, settle_seed
-from ner_lightning.commands.sandbox import keep_profile, sandbox_outputs
-from ner_lightning.commands.start import Start, join_run
-from ner_lightning.commands.trainer_options import check_monitors, check_trainer, class_specs, explain_missing
-from ner_lightning.commands.unused_by_data import report_unused_by_data
-from ner_lightning.commands.unused_options import refuse_unused, report_unused
+from ner_lightning.commands.lightning_cli.preflight import check_config
+from ner_lightning.commands.lightning_cli.recipe import COMMON, add_options, plain, settle_seed
+from ner_lightning.commands.lightning_cli.sandbox import keep_profile, sandbox_outputs
+from ner_lightning.commands.lightning_cli.start import Start, join_run
+from ner_lightning.commands.lightning_cli.unused_by_data import report_unused_by_data
+from ner_lightning.commands.options.config_files import config_files
+from ner_lightning.commands.options.parser_errors import user_errors
+from ner_lightning.commands.options.trainer_options import (
+    check_monitors,
+    check_trainer,
+    class_specs,
+    explain_missing,
+)
+from ner_lightning.commands.options.unused_options import refuse_unused, report_unused
 from ner_lightning.system.console import say
 from ner_lightning.training import ranks
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint, CheckpointFiles, LastCheckpoint

@@ -12,14 +12,14 @@ import torch
 import yaml
 from lightning.pytorch import Trainer
 
+from ner_lightning.commands.lightning_cli.recipe import parser
 from ner_lightning.commands.main import main
-from ner_lightning.commands.recipe import parser
-from ner_lightning.commands.trainer_options import check_trainer
+from ner_lightning.commands.options.trainer_options import check_trainer
 from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.training.module import NERModule
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

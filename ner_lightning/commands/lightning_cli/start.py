@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.commands.config_files import config_files, find_configs, read_config, with_run_name
-from ner_lightning.commands.consent import stored_options, take_consent
-from ner_lightning.commands.options import peek, take, take_run
+from ner_lightning.commands.options.command_line import peek, take, take_run
+from ner_lightning.commands.options.config_files import config_files, find_configs, read_config, with_run_name
+from ner_lightning.commands.options.consent import stored_options, take_consent
 from ner_lightning.data.pretrained import moved_members, trained_on
 from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.commands.config_files import CONFIG, config_files, find_configs, keys_of
-from ner_lightning.commands.options import FLAGS, Parser, peek
+from ner_lightning.commands.options.command_line import FLAGS, Parser, peek
+from ner_lightning.commands.options.config_files import CONFIG, config_files, find_configs, keys_of
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import LAST
 from ner_lightning.runs.shipped import SCHEMA, names, shipped_config

@@ -21,7 +21,7 @@ print(heard, flush=True)
 """
 PARENT = f"""
 import subprocess, sys
-from ner_lightning.commands.training_process import started
+from ner_lightning.commands.lightning_cli.training_process import started
 with started([sys.executable, "-c", {CHILD!r}], stdout=subprocess.PIPE) as process:
     for line in process.stdout:
         print(line, end="", flush=True)

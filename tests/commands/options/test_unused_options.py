@@ -6,10 +6,10 @@ import pytest
 import tiny
 import yaml
 
+from ner_lightning.commands.lightning_cli.recipe import parser
+from ner_lightning.commands.lightning_cli.unused_by_data import report_unused_by_data
 from ner_lightning.commands.main import main
-from ner_lightning.commands.recipe import parser
-from ner_lightning.commands.unused_by_data import report_unused_by_data
-from ner_lightning.commands.unused_options import RULES, refuse_unused, report_unused
+from ner_lightning.commands.options.unused_options import RULES, refuse_unused, report_unused
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 

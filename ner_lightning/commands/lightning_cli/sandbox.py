@@ -5,7 +5,7 @@ from typing import Any
 
 from lightning.pytorch.profilers import PassThroughProfiler
 
-from ner_lightning.commands.trainer_options import class_specs
+from ner_lightning.commands.options.trainer_options import class_specs
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import BEST, CHECKPOINTS, LAST
 

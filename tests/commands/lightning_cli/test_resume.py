@@ -11,8 +11,8 @@ import tiny
 import torch
 import yaml
 
+from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, quiet
 from ner_lightning.commands.main import main
-from ner_lightning.commands.recipe import RecipeCLI, quiet
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.training.module import NERModule
@@ -358,7 +358,7 @@ def test_a_backbone_that_lies_elsewhere_now_is_named(relative, llama, tmp_path, 
     monkeypatch.chdir(tmp_path)
     shutil.copytree(relative / "runs", "runs", symlinks=True)
     monkeypatch.setattr(
-        "ner_lightning.commands.start.trained_on", lambda *_: pytest.fail("the user's own wins")
+        "ner_lightning.commands.lightning_cli.start.trained_on", lambda *_: pytest.fail("the user's own wins")
     )
     data = ["--data.dataset", str(relative / "data")]
     assert main(["validate", "runs/near/1", "--model.backbone", str(llama), *data]) == 0

@@ -1,0 +1,1 @@
+"""Options and config files: names, values and consent, checked before anything heavy is imported."""

@@ -1,0 +1,1 @@
+"""Trained taggers: what of a command line names them, and how several become one."""
