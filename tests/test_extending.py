@@ -177,8 +177,9 @@ class Ce(LossPart):
 
 
 def test_what_cannot_be_used_is_refused(place, capsys):
-    with pytest.raises(UserError, match="two parts named ce"):
-        Loss(parts=[Ce()])
+    for kind in (Ce, type("KL", (Ce,), {}), type("Grad_Norm", (Ce,), {}), type("Padding", (Ce,), {})):
+        with pytest.raises(UserError, match=f"two parts named {kind.__name__.lower()}"):
+            Loss(parts=[kind()])
     for path in ("nowhere.At", "own_source.Missing", "os"):
         with pytest.raises(UserError, match=r"there is no .*PYTHONPATH"):
             preparation({"class_path": path}, trust=True)

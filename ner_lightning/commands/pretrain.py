@@ -179,8 +179,8 @@ def _trainer(
     from ner_lightning.training.callbacks.graceful_stop import GracefulStop
     from ner_lightning.training.callbacks.transient_bar import TransientProgressBar
 
-    stop = GracefulStop(folder, table, config.checkpoint_every_n_steps, command="pretrain")
-    saving = [stop, LastCheckpoint(folder)]
+    stop = GracefulStop(folder, command="pretrain")
+    saving = [stop, LastCheckpoint(folder, stop, table, config.checkpoint_every_n_steps)]
     names = [name.removeprefix("trainer.") for name in PRETRAINER]
     return Trainer(
         callbacks=[*callbacks, *saving, *([TransientProgressBar()] if bar else [])],

@@ -183,7 +183,7 @@ def _targets(model: nn.Module, targets: str | list[str]) -> str | list[str]:
 
 
 def _unknown_target(target: Any, model: nn.Module) -> UserError:
-    linear = {n.split(".")[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    linear = {n.split(".")[-1] for n, m in model.named_modules() if isinstance(m, linear_kinds())}
     return UserError(
         f"model.lora.targets: no layer is named {target}; this backbone has {', '.join(sorted(linear))}"
     )
@@ -203,5 +203,12 @@ def _linear_names(model: nn.Module, layers: Sequence[nn.Module]) -> list[str]:
     return [
         name.removesuffix(".base_layer")
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and id(module) in inside and ".lora_" not in name
+        if isinstance(module, linear_kinds()) and id(module) in inside and ".lora_" not in name
     ]
+
+
+def linear_kinds() -> tuple[type[nn.Module], ...]:
+    """The classes of linear layers: torch's, and that of GPT-2, whose weight is transposed."""
+    from transformers.pytorch_utils import Conv1D
+
+    return nn.Linear, Conv1D

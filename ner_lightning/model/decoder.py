@@ -91,7 +91,7 @@ class Decoder(nn.Module):
         if teacher is not None:
             parts["kl"] = teacher_divergence(self.crf, emissions, mask, teacher, weights)
         tags, mask = (tags, mask) if given is None else (given.ids, given.known)
-        return parts | {own.name: own(emissions, tags, mask) for own in self.loss.parts or ()}
+        return parts | {own.name: own(emissions, tags, mask) for own in self.loss.own}
 
     def _partial(self, tags: Tensor, mask: Tensor) -> PartialTags:
         missed, count = self.loss.missed, len(self.labels)

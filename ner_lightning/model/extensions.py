@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ner_lightning.errors import UserError
 
-TAKEN = ("loss", "ce", "crf", "ls", "grad_norm")  # what is logged under train/ already
+# What is logged under train/ beside the parts of the loss.
+LOGGED = ("loss", "grad_norm", "padding", "words_per_second", "subtokens_per_second", "peak_memory_gib")
 
 
 class Preparation(ABC):
@@ -31,10 +32,12 @@ class Preparation(ABC):
 
 
 class LossPart(ABC):
-    """A part of the loss beside `ce`, `crf` and `ls`, logged as `train/NAME`; only training uses it.
+    """A part of the loss beside `ce`, `crf` and `ls`, logged as `train/NAME`.
+
+    It also counts in `val/loss` and `test/loss` of the run, but is no part of an export or an ensemble.
 
     Attributes:
-        weight: what it counts in the sum.
+        weight: what it counts in the sum; 0 leaves it out.
     """
 
     weight: float = 1.0
@@ -65,37 +68,53 @@ def preparation(given: Preparation | Mapping[str, Any] | None, *, trust: bool = 
     Raises:
         UserError: it is not trusted, does not exist, or is not a `Preparation`.
     """
-    if given is None or isinstance(given, Preparation):
+    return None if given is None else _made(given, Preparation, "model.architecture.prepare", trust)
+
+
+def loss_parts(
+    given: Sequence[LossPart | Mapping[str, Any]] | None, *, trust: bool = False
+) -> list[LossPart] | None:
+    """Parts of the loss, each from `class_path` and `init_args`; see `preparation`.
+
+    Raises:
+        UserError: one is not trusted, does not exist, or is not a `LossPart`.
+    """
+    return None if given is None else [_made(one, LossPart, "model.loss.parts", trust) for one in given]
+
+
+def _made(given: Any, kind: type, key: str, trust: bool) -> Any:
+    if isinstance(given, kind):
         return given
     path = str(given["class_path"])
     if not trust:
         raise UserError(
-            f"model.architecture.prepare is {path}, code that does not come with ner-lightning.\n"
+            f"{key} is {path}, code that does not come with ner-lightning.\n"
             "If you trust its author: --trust_remote_code, in Python trust_remote_code=True"
         )
     module, _, name = path.rpartition(".")
     try:
-        kind = getattr(import_module(module), name)
+        found = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError):
         raise UserError(
-            f"model.architecture.prepare: there is no {path}; put its folder where Python looks: "
+            f"{key}: there is no {path}; put its folder where Python looks: "
             "PYTHONPATH=FOLDER ner-lightning ..."
         ) from None
-    if not (isinstance(kind, type) and issubclass(kind, Preparation)):
-        raise UserError(
-            f"model.architecture.prepare: {path} is not a subclass of {Preparation.__module__}.Preparation"
-        )
-    made: Preparation = kind(**(given.get("init_args") or {}))
-    return made
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise UserError(f"{key}: {path} is not a subclass of {kind.__module__}.{kind.__qualname__}")
+    return found(**(given.get("init_args") or {}))
 
 
-def check_names(parts: Sequence[LossPart]) -> None:
+def check_names(parts: Sequence[LossPart], ours: Sequence[str]) -> None:
     """Checks the names of a project's parts of the loss.
+
+    Args:
+        parts: those parts.
+        ours: the names of the package's own weights.
 
     Raises:
         UserError: two of them, or one and one of ours, have the same name.
     """
-    names = [*TAKEN, *(part.name for part in parts)]
+    names = [*LOGGED, *ours, *(part.name for part in parts)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"model.loss.parts: there are two parts named {twice}; give the class another name")

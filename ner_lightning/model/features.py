@@ -1,4 +1,4 @@
-"""FeatureCache: computes what can be cached of a batch, word vectors or hidden states at a split."""
+"""FeatureExtractor: computes what can be cached of a batch, word vectors or hidden states at a split."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.layer_split import LayerSplit
 
 
-class FeatureCache:
+class FeatureExtractor:
     """Computes what can be cached of batches, and prepares an emitter to be given it.
 
     If no layer is trained, that is the word vectors; otherwise the hidden states that enter the

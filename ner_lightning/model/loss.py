@@ -1,14 +1,16 @@
 """The compound loss: cross-entropy, CRF likelihood, label smoothing and a teacher's divergence, per word."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ner_lightning.errors import UserError
-from ner_lightning.model.extensions import LossPart, check_names
+from ner_lightning.model.extensions import LossPart, check_names, loss_parts
 from ner_lightning.model.partial_tags import PartialTags
+from ner_lightning.system.plain_settings import build
 from ner_lightning.system.ranges import NonNegativeFloat, Probability, check_arguments
 
 
@@ -35,10 +37,27 @@ class Loss:
 
     def __post_init__(self) -> None:
         check_arguments(type(self), vars(self), "model.loss.")
-        check_names(self.parts or ())
-        own = any(part.weight for part in self.parts or ())
-        if not (self.ce or self.crf or self.ls or self.kl or own):
-            raise UserError("model.loss: all weights are zero, so there is nothing to train on")
+        check_names(self.parts or (), [one.name for one in fields(self)])
+
+    @classmethod
+    def of(cls, value: "Loss | Mapping[str, Any]", *, trust: bool = False) -> "Loss":
+        """A loss, given as one or as the plain values of a checkpoint.
+
+        Args:
+            value: it.
+            trust: import the classes that it names as parts.
+
+        Raises:
+            UserError: there is such a class and it is not trusted, or a setting is out of its range.
+        """
+        if isinstance(value, Loss):
+            return value
+        return build(cls, {**value, "parts": loss_parts(value.get("parts"), trust=trust)})
+
+    @property
+    def own(self) -> list[LossPart]:
+        """The parts of a project's own that count."""
+        return [part for part in self.parts or () if part.weight]
 
     def counted(
         self,
@@ -66,7 +85,7 @@ class Loss:
 
     def total(self, parts: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum of parts that were computed."""
-        weights = vars(self) | {own.name: own.weight for own in self.parts or ()}
+        weights = vars(self) | {own.name: own.weight for own in self.own}
         return torch.stack([weights[name] * part for name, part in parts.items()]).sum()
 
     def check_data(self, weights: object, teacher: object, *, use_crf: bool) -> None:
@@ -86,35 +105,36 @@ class Loss:
                 "data.supervision.teacher is set, but model.loss.kl is 0: nothing is learned from it;\n"
                 "set --model.loss.kl 1, or leave out data.supervision.teacher"
             )
-        others = self.ce or self.ls or self.parts
-        if self.kl and teacher is None and not self.crf and (use_crf or not others):
+        others = self.ce or self.ls or self.own
+        likelihood = use_crf and self.crf
+        if self.kl and teacher is None and not likelihood and (use_crf or not others):
             what = "nothing trains the CRF" if others else "nothing has a weight"
             raise UserError(
                 f"model.loss: without kl, which needs a teacher, {what};\n"
-                "run `ner-lightning distill`, or set model.loss.crf above 0"
+                f"run `ner-lightning distill`, or set model.loss.{'crf' if use_crf else 'ce'} above 0"
             )
-        own = [part.name for part in self.parts or () if part.weight]
-        if weights is not None and own:
+        if weights is not None and self.own:
+            own = ", ".join(part.name for part in self.own)
             raise UserError(
-                f"data.supervision weighs sentences, which model.loss.parts ({', '.join(own)}) cannot;\n"
+                f"data.supervision weighs sentences, which model.loss.parts ({own}) cannot;\n"
                 "leave out sentence_weights and text_weight, or that part"
             )
 
     def on_gold(self, use_crf: bool) -> "Loss":
         """The loss of gold tags alone: the same, or the likelihood where only a teacher is learned from."""
-        own = any(part.weight for part in self.parts or ())
-        if self.ce or self.ls or own or (use_crf and self.crf):
+        if self.ce or self.ls or self.own or (use_crf and self.crf):
             return self
         return replace(self, crf=1.0) if use_crf else replace(self, ce=1.0)
 
     def check_objective(self, use_crf: bool) -> None:
-        """Checks that something is left to train on without a CRF, where `crf` counts nothing.
+        """Checks that there is something to train on; without a CRF, `crf` counts nothing.
 
         Raises:
-            UserError: nothing is.
+            UserError: there is nothing.
         """
-        own = any(part.weight for part in self.parts or ())
-        if not (self.ce or self.ls or self.kl or (use_crf and self.crf) or own):
+        if not (self.ce or self.ls or self.kl or self.crf or self.own):
+            raise UserError("model.loss: all weights are zero, so there is nothing to train on")
+        if not (self.ce or self.ls or self.kl or use_crf or self.own):
             raise UserError(
                 "model.loss: with model.use_crf false only ce and ls count, and both are 0.\n"
                 "Set model.loss.ce above 0, or model.use_crf true."

@@ -38,7 +38,7 @@ from ner_lightning.system.atomic import write_text
 from ner_lightning.system.progress import Pace, stage
 from ner_lightning.training.callbacks.throughput import peak_memory
 from ner_lightning.training.datamodule import CoNLLDataModule
-from ner_lightning.training.predictions import describe_split
+from ner_lightning.training.prediction_rows import describe_split
 from ner_lightning.training.second_opinion import agree
 
 

@@ -24,12 +24,12 @@ from ner_lightning.model.tagger_settings import Architecture, Cache, Peft, Runti
 from ner_lightning.system.plain_settings import coerced, plain
 from ner_lightning.system.ranges import check_arguments, register
 from ner_lightning.training.averaging import WeightAverage
-from ner_lightning.training.callbacks.throughput import logs_step
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.optim import Optimizer, parameter_groups
 from ner_lightning.training.plain_config import plain_config
 from ner_lightning.training.prediction import Prediction
-from ner_lightning.training.steps import TrainingModule, settled_precision
+from ner_lightning.training.target import target_of
+from ner_lightning.training.training_module import TrainingModule
 
 register()
 PREFIX = "tagger."
@@ -80,9 +80,9 @@ class NERModule(TrainingModule):
         if not types:
             raise UserError("model.types: there are no entity types to learn")
         runtime, architecture = coerced(Runtime, runtime), coerced(Architecture, architecture)
-        loss, optimizer = coerced(Loss, loss), coerced(Optimizer, optimizer)
-        loss.check_objective(use_crf)
         trust = runtime.trust_remote_code
+        loss, optimizer = Loss.of(loss, trust=trust), coerced(Optimizer, optimizer)
+        loss.check_objective(use_crf)
         self.settings = TaggerSettings(
             backbone=backbone,
             revision=revision,
@@ -98,14 +98,17 @@ class NERModule(TrainingModule):
         )
         self.members = [TaggerSettings.read(member, trust=trust) for member in members or ()]
         self.optimizer_settings, self.cache = optimizer, coerced(Cache, cache)
-        more = plain({"types": types, "optimizer": optimizer, "cache": self.cache, "members": members})
-        self.save_hyperparameters(plain(self.settings) | more)
+        more = {"types": types, "optimizer": optimizer, "cache": self.cache, "members": members}
+        stored = plain(vars(self.settings) | more)
+        stored["runtime"]["trust_remote_code"] = False  # consent is never read from a checkpoint
+        self.save_hyperparameters(stored)
         self.strict_loading = False  # the frozen backbone is not in a checkpoint; see load_state_dict
         self.labels = LabelSet(tuple(types))
         self.pretrained, self.weights_id = locate(backbone, revision), ""
         self.tagger: Tagger | None = None
         self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
-        self.average, self._merging = WeightAverage(optimizer.averaging), False  # adapters to be merged
+        self.average = WeightAverage(optimizer.averaging)
+        self._merging = self._merged = False  # whether the adapters are to be, or were, folded in
 
     @property
     def built(self) -> Tagger:
@@ -126,21 +129,23 @@ class NERModule(TrainingModule):
 
     def configure_model(self) -> None:
         """Loads the backbone and builds the tagger, in the precision that the trainer was given."""
+        trainer = self._trainer
+        fitting = trainer is not None and trainer.state.fn == "fit"
+        if fitting and self._merged:  # nothing is left to train
+            if self.loaded_step:
+                raise UserError("an evaluation merged this NERModule's adapters: make a new one to train")
+            self.tagger, self._merged = None, False
         if self.tagger is not None:
             return
-        trainer = self._trainer
         self._merging = trainer is not None and trainer.state.fn in EVALUATIONS
-        if self.members and trainer is not None and trainer.state.fn == "fit":
+        if self.members and fitting:
             raise UserError("an ensemble is not trained; train its members, and put them together again")
-        batches = getattr(getattr(trainer, "datamodule", None), "batches", None)
-        target = Target(
-            bf16=trainer is not None and settled_precision(trainer),
-            device_type=self.device.type if trainer is None else trainer.strategy.root_device.type,
-            packed=batches is not None and batches.packing,
-            mergeable=self._merging,
-            compiled=self.settings.runtime.compile and not self._merging,  # one pass ends before it would pay
-            cached=self.cache.enabled,
-        )
+        cached, compiled = self.cache.enabled, self.settings.runtime.compile
+        if trainer is None:
+            target = Target(device_type=self.device.type, compiled=compiled, cached=cached)
+        else:  # one pass of an evaluation ends before compilation would pay
+            how = {"compiled": compiled and not self._merging, "cached": cached}
+            target = target_of(trainer, mergeable=self._merging, **how)
         given: Any = {"members": self.members, "pretrained": self.pretrained}
         self.tagger, self.weights_id = build_tagger(self.settings, self.labels, target, **given)
 
@@ -152,12 +157,7 @@ class NERModule(TrainingModule):
         parts = decoder.losses(self.built(batch), batch.tags, batch.mask, teacher=teacher, **how)
         words = decoder.loss.counted(batch.tags, batch.mask, taught=teacher is not None, **how)
         output = self.step_output(decoder.total(parts), words)
-        # For loggers and an epoch's line alone: `log` costs as much as a step of a head.
-        if self.trainer.is_last_batch or logs_step(self.trainer, ahead=1):
-            sums = torch.stack([words.to(output["loss"].dtype), *(part.detach() for part in parts.values())])
-            count, *means = self.trainer.strategy.reduce(sums, reduce_op="mean").unbind()
-            for name, mean in zip(parts, means, strict=True):
-                self.log(f"train/{name}", mean / (count + (count == 0)), batch_size=1)
+        self.log_parts(parts, words)
         return output
 
     def validation_step(self, batch: Batch) -> Any:
@@ -218,7 +218,7 @@ class NERModule(TrainingModule):
         """Outside of a fit the model that is scored is the one that prediction and export use, and faster."""
         if self._merging:
             self.built.emitter.merge(join=True)
-            self._merging = False
+            self._merging, self._merged = False, True
 
     def configure_optimizers(self) -> Any:
         """AdamW with a rate for each part, and its schedule over the real number of steps."""

@@ -297,9 +297,9 @@ def test_a_crash_and_continue_equals_never_crashed(
     assert sorted(p.name for p in parts.rglob("*")) == sorted(p.name for p in whole.rglob("*"))
 
 
-def test_an_interval_that_ends_where_validation_comes_is_made_up_for(tmp_path, llama, corpus, monkeypatch):
+def test_intervals_end_where_a_validation_comes_as_well(tmp_path, llama, corpus, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    file = recipe(tmp_path, llama, corpus, trainer__max_epochs=1, trainer__val_check_interval=2)
+    file = recipe(tmp_path, llama, corpus, trainer__max_epochs=1, trainer__val_check_interval=1)
     saved = []
     save = Trainer.save_checkpoint
 
@@ -310,11 +310,15 @@ def test_an_interval_that_ends_where_validation_comes_is_made_up_for(tmp_path, l
 
     monkeypatch.setattr(Trainer, "save_checkpoint", noting)
     assert main(["fit", "--config", file, "--checkpoint_every_n_steps", "4"]) == 0
-    assert saved == [5, 8]
-    saved.clear()
-    words = ["--checkpoint_every_n_steps", "4", "--trainer.limit_val_batches", "0"]
-    assert main(["fit", "--config", file, *words]) == 0
     assert saved == [4, 8]
+    held = torch.load(Path("runs/last/checkpoints/last.ckpt"), weights_only=True)
+    scores = [value["score"] for name, value in held["callbacks"].items() if "BestCheckpoint" in name]
+    rows = table(Path("runs/last/metrics.csv"))
+    assert scores == [pytest.approx(max(float(row["val/f1"]) for row in rows if "val/f1" in row))]
+    for words in (["--trainer.limit_val_batches", "0"], ["--trainer.check_val_every_n_epoch", "2"]):
+        saved.clear()
+        assert main(["fit", "--config", file, "--checkpoint_every_n_steps", "4", *words]) == 0
+        assert saved == [4, 8]
 
 
 def test_a_run_killed_between_its_first_two_checkpoints_continues(workplace, tmp_path, monkeypatch):

@@ -154,6 +154,8 @@ def test_a_teacher_and_its_weight_belong_together(loss, teacher, message):
     with pytest.raises(UserError, match=message):
         loss.check_data(None, teacher, use_crf=True)
     Loss(ce=1, crf=0, kl=1).check_data(None, None, use_crf=False)
+    with pytest.raises(UserError, match=r"nothing has a weight;\n.* set model\.loss\.ce above 0"):
+        Loss(ce=0, kl=1).check_data(None, None, use_crf=False)  # without a CRF, `crf` counts nothing
 
 
 def test_a_batch_moves_with_its_teacher():

@@ -12,7 +12,7 @@ from ner_lightning.model.adapters import Lora
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import mean_state, saved_names
 from ner_lightning.model.emitter import Dropout
-from ner_lightning.model.features import FeatureCache
+from ner_lightning.model.features import FeatureExtractor
 from ner_lightning.system.plain_settings import plain
 
 
@@ -123,7 +123,7 @@ def test_a_backbone_trains_without_its_own_dropout_as_it_was_loaded(bert):
     """transformers loads models in evaluation mode; checks and caches keep that."""
     tagger, _ = build_tagger(settings_of(bert, lora=Lora(rank=2, top=1)), LABELS)
     modes = {name: part.training for name, part in tagger.named_modules()}
-    FeatureCache(tagger.emitter, 1)
+    FeatureExtractor(tagger.emitter, 1)
     assert {name: part.training for name, part in tagger.named_modules()} == modes
     dropouts = [name for name, part in tagger.named_modules() if isinstance(part, torch.nn.Dropout)]
     own = [name for name in dropouts if name.startswith("emitter.backbone") and "lora" not in name]

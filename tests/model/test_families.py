@@ -86,6 +86,18 @@ def test_what_follows_the_layers_is_found_and_trained_with_the_top(kind):
         assert tagger.emitter.backbone.frozen_depth() == 1
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
+@pytest.mark.parametrize(
+    "settings", [{"lora": Lora(rank=2, top=1)}, {"lora": Lora(rank=2), "unfreeze_top": 1}]
+)
+def test_adapters_are_on_the_layers_that_were_asked_for(kind, settings):
+    backbone = tagger_of(kind, **settings).emitter.backbone
+    adapted = [any("lora_" in name for name, _ in layer.named_parameters()) for layer in backbone.layers]
+    assert adapted == [bool(settings.get("unfreeze_top")), "unfreeze_top" not in settings]
+    with pytest.raises(UserError, match=r"no layer is named nope; this backbone has .*(c_attn|query|q_proj)"):
+        tagger_of(kind, lora=Lora(targets=["nope"]))
+
+
 @pytest.mark.parametrize("kind", sorted(families.DECODERS))
 def test_a_decoder_can_stay_causal(kind):
     tagger = tagger_of(kind, attention="causal").eval()

@@ -18,7 +18,9 @@ from ner_lightning.model.attention import verify_attention
 from ner_lightning.model.checkpoint import check_backbone, check_names, check_types, saved_names
 from ner_lightning.model.extensions import LossPart
 from ner_lightning.model.loss import Loss
+from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.model.weights import load_backbone
+from ner_lightning.system.plain_settings import plain
 
 PAIRS = tiny.sentences(tiny.TRAIN)
 LABELS = LabelSet.from_tags(tags for _, tags in PAIRS)
@@ -292,6 +294,9 @@ def test_zero_weights_leave_no_trained_parameter_idle(llama, weights, use_crf):
         with pytest.raises(UserError, match=r"model\.loss: with model\.use_crf false only ce and ls count"):
             weights.check_objective(use_crf)
         replace(weights, parts=[Own()]).check_objective(use_crf)
+        own = plain(Loss(0, 0, 0, parts=[Own()]))
+        needed = {"backbone": "one", "attention": "causal", "freeze_backbone": True, "peft": "none"}
+        TaggerSettings.read({**needed, "use_crf": False, "loss": own})  # prediction needs no loss
         return
     weights.check_objective(use_crf)
     tagger = build(llama, loss=weights, use_crf=use_crf)
@@ -512,7 +517,7 @@ def test_unusable_settings_are_explained(llama):
     with pytest.raises(UserError, match=r"lora\.top is 0"):
         Lora(top=0)
     with pytest.raises(UserError, match="all weights are zero"):
-        Loss(0, 0, 0)
+        Loss(0, 0, 0).check_objective(True)
     with pytest.raises(UserError, match=r"model\.loss\.ce is -?\S+; it must be a number of at least 0"):
         Loss(ce=-1)
 

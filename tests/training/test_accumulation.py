@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from ner_lightning.commands.main import main
-from ner_lightning.training.steps import TrainingModule
+from ner_lightning.training.training_module import TrainingModule
 
 
 @pytest.mark.parametrize("counts", [[3, 9, 1], [4, 0, 2], [0, 0, 5], [7]])

@@ -16,7 +16,7 @@ from ner_lightning.model.loss import Loss
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.optim import Optimizer
-from ner_lightning.training.steps import TrainingModule
+from ner_lightning.training.training_module import TrainingModule
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*in eval mode.*:UserWarning", "ignore:.*does not have many workers.*:UserWarning"

@@ -14,6 +14,9 @@ from ner_lightning.errors import UserError
 from ner_lightning.export.exported_folder import export
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.model.adapters import Lora
+from ner_lightning.model.extensions import LossPart
+from ner_lightning.model.loss import Loss
+from ner_lightning.model.tagger_settings import Runtime
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.optim import Optimizer
@@ -87,6 +90,52 @@ def test_its_hyper_parameters_are_plain_values(place):
     assert all(
         torch.equal(value, state[name]) for name, value in module.state_dict().items() if name in state
     )
+
+
+class Total(LossPart):
+    def __call__(self, emissions, tags, mask):
+        return emissions.square().sum()
+
+
+def short(folder):
+    return pl.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, default_root_dir=folder, enable_progress_bar=False,
+        enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
+        enable_checkpointing=False,
+    )  # fmt: skip
+
+
+def untrained(llama, **settings):
+    data = CoNLLDataModule(train=TRAIN, valid=TRAIN, test=TEST, backbone=str(llama), batches=Batches(size=4))
+    return data, NERModule(backbone=str(llama), types=data.types, lora=Lora(rank=4), **settings)
+
+
+def test_a_fit_after_an_evaluation_trains_the_adapters(llama, tmp_path):
+    data, module = untrained(llama)
+    trainer = short(tmp_path)
+    trainer.validate(module, data, verbose=False)
+    trainer.fit(module, data)
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    held = torch.load(tmp_path / "one.ckpt", weights_only=True)["state_dict"]
+    assert any(value.any() for name, value in held.items() if "lora_B" in name)
+    NERTagger.from_run(str(tmp_path / "one.ckpt"), device="cpu")
+    data, module = untrained(llama)
+    short(tmp_path).validate(module, data, verbose=False, ckpt_path=tmp_path / "one.ckpt")
+    with pytest.raises(UserError, match="merged this NERModule's adapters: make a new one"):
+        short(tmp_path).fit(module, data)
+
+
+def test_a_part_of_the_loss_comes_back_with_consent_alone(llama, tmp_path):
+    trusting = Runtime(trust_remote_code=True)
+    data, module = untrained(llama, loss=Loss(ce=0, crf=0, parts=[Total()]), use_crf=False, runtime=trusting)
+    trainer = short(tmp_path)
+    trainer.fit(module, data)
+    trainer.save_checkpoint(tmp_path / "own.ckpt")
+    with pytest.raises(UserError, match=r"model\.loss\.parts is .*Total, code that does not come with"):
+        NERModule.load_from_checkpoint(tmp_path / "own.ckpt", weights_only=True)
+    again = NERModule.load_from_checkpoint(tmp_path / "own.ckpt", weights_only=True, runtime=trusting)
+    assert [part.name for part in again.settings.loss.own] == ["total"]
+    NERTagger.from_run(str(tmp_path / "own.ckpt"), device="cpu")  # which needs no loss
 
 
 def frame(pandas):

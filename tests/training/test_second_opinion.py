@@ -181,7 +181,7 @@ def test_counts_that_are_wrong_are_named(run, monkeypatch, capsys):
         return found + (mask.sum(1) == 7).long()[:, None, None] * found.new_tensor([0, 1, 0])
 
     monkeypatch.setattr("ner_lightning.metrics.entity_f1.entity_counts", off)
-    monkeypatch.setattr("ner_lightning.training.predictions.entity_counts", off)
+    monkeypatch.setattr("ner_lightning.training.prediction_rows.entity_counts", off)
     assert main(["test"]) == 2
     said = capsys.readouterr().err
     assert "precision is " in said

@@ -93,6 +93,26 @@ def test_a_run_that_is_resumed_from_a_best_ends_the_same(workplace, tmp_path, nu
     assert table == rows
 
 
+def test_a_last_that_was_saved_after_a_validation_is_resumed_exactly(workplace, tmp_path, monkeypatch):
+    step = NERModule.training_step
+
+    def crashing(self, batch):
+        if self.global_step == 3:  # its batches end where a validation comes
+            raise ZeroDivisionError
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NERModule, "training_step", crashing)
+        with pytest.raises(ZeroDivisionError):
+            main(["fit", "--config", "recipe.yaml", "--checkpoint_every_n_steps", "3"])
+    held = torch.load(tmp_path / "runs/last/checkpoints/last.ckpt", weights_only=True)
+    assert held["global_step"] == 3
+    assert main(["fit", "--ckpt_path", "last"]) == 0
+    (weights, stopping, table), (others, also, rows) = end(workplace), end(tmp_path)
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert (stopping, table) == (also, rows)
+
+
 @pytest.mark.parametrize("validation", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_stop_in_validation_and_resume_ends_the_same(workplace, tmp_path, monkeypatch, validation):
     step, done = NERModule.validation_step, []

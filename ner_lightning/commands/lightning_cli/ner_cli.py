@@ -169,6 +169,7 @@ class NERCLI(LightningCLI):
         """What every run has, in the order in which it must come."""
         assert self.run_folder is not None
         run, throughput, best = self.run_folder, Throughput(), BestCheckpoint(self.run_folder)
+        stop, every = GracefulStop(run), self.config[self.subcommand].checkpoint_every_n_steps
         self.guard = NonFiniteGuard(run)
         self.files = RunFiles(run, config, text, self.command, table, best)
         return [
@@ -176,11 +177,11 @@ class NERCLI(LightningCLI):
             self.files,
             throughput,  # this and the next before what saves within an epoch
             EpochTable(run, throughput, bar=bar, live=live),
-            GracefulStop(run, table, self.config[self.subcommand].checkpoint_every_n_steps),
+            stop,
             Dashboard(run, best, text=self.text),
             FillFeatureCache(),
             best,  # these after all others
-            LastCheckpoint(run),
+            LastCheckpoint(run, stop, table, every),
         ]
 
     def _check_checkpoint(self, config: dict[str, Any]) -> None:

@@ -19,6 +19,9 @@ from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.runs.folder import BEST, LAST, RESUME, Run
 from ner_lightning.system.atomic import replacing
 from ner_lightning.system.console import best_effort
+from ner_lightning.training.callbacks.graceful_stop import GracefulStop
+from ner_lightning.training.callbacks.throughput import logs_step
+from ner_lightning.training.loggers.metrics_table import TableLogger
 
 MONITOR = "val/f1"
 
@@ -70,20 +73,63 @@ class BestCheckpoint(Checkpoint):
 
 
 class LastCheckpoint(Checkpoint):
-    """Saves `last` at the end of each epoch, and where training ends within one.
+    """Saves `last` at the end of each epoch, where training ends within one, and before a stop.
 
     It comes after `BestCheckpoint`, whose score it holds.
 
     Args:
         run: the run folder.
+        stop: knows whether the run was told to stop.
+        table: the metrics table, a part of each checkpoint.
+        every: also save within an epoch, each time that so many steps are done.
     """
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, stop: GracefulStop, table: TableLogger, every: int | None = None) -> None:
+        self.run, self.stop, self.table, self.every = run, stop, table, every
+        self._steps = 0
+        self._intervals = 0  # that were over when a checkpoint was last saved
         self._within = False  # whether the epoch that is being saved has batches left
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Counts from the step that is resumed."""
+        self._steps, self._intervals = trainer.global_step, self._over(trainer)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Saves between two steps, not among the batches of one; a validation, if it is next, comes first."""
+        stepped, self._steps = trainer.global_step > self._steps, trainer.global_step
+        if stepped and not _validates_next(trainer) and self._is_due(trainer):
+            self._log_step(trainer)
+            self._save_within(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves after a validation within an epoch."""
+        fitting = trainer.state.fn == "fit" and not trainer.sanity_checking
+        if fitting and not trainer.is_last_batch and self._is_due(trainer):
+            self._save_within(trainer)
+
+    def _is_due(self, trainer: pl.Trainer) -> bool:
+        return self.stop.asked > 0 or self._over(trainer) > self._intervals
+
+    def _over(self, trainer: pl.Trainer) -> int:
+        """How many intervals of `every` steps are over."""
+        return trainer.global_step // self.every if self.every else 0
+
+    def _save_within(self, trainer: pl.Trainer) -> None:
+        self._intervals = self._over(trainer)
+        trainer.save_checkpoint(self.run.checkpoint(LAST))
+        self.stop.saved = self.stop.asked > 0
+
+    def _log_step(self, trainer: pl.Trainer) -> None:
+        """Puts the step's own row into the table, which Lightning does only after this."""
+        if trainer.is_global_zero and logs_step(trainer):
+            logged = {
+                k: float(v) for k, v in trainer.logged_metrics.items() if k.startswith(("train/", "lr/"))
+            }
+            self.table.log_metrics(logged | {"epoch": trainer.current_epoch}, step=trainer.global_step - 1)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves."""
+        self._intervals = self._over(trainer)
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._within = not trainer.is_last_batch
             trainer.save_checkpoint(self.run.checkpoint(LAST))
@@ -94,6 +140,16 @@ class LastCheckpoint(Checkpoint):
             progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
             for counts in (progress["total"], progress["current"]):
                 counts["processed"] -= 1
+
+
+def _validates_next(trainer: pl.Trainer) -> bool:
+    loop, interval = trainer.fit_loop.epoch_loop, trainer.val_check_batch
+    if trainer.is_last_batch or not loop._should_check_val_epoch():
+        return trainer.is_last_batch
+    if interval is None or interval == float("inf"):
+        return False
+    done = loop.total_batch_idx if trainer.check_val_every_n_epoch is None else loop.batch_idx
+    return (done + 1) % int(interval) == 0
 
 
 class CheckpointFiles(TorchCheckpointIO):

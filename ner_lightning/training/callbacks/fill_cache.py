@@ -23,7 +23,7 @@ from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import evaluating
 from ner_lightning.model.emitter import BackboneEmitter
-from ner_lightning.model.features import FeatureCache
+from ner_lightning.model.features import FeatureExtractor
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.progress import paced, stage
 from ner_lightning.training.datamodule import CoNLLDataModule
@@ -52,13 +52,13 @@ class FillFeatureCache(Callback):
         depth = emitter.backbone.frozen_depth()
         if depth == 0:
             raise UserError("model.cache: the backbone has no frozen layer")
-        features = FeatureCache(emitter, depth, pl_module.settings.architecture.causal_below)
+        features = FeatureExtractor(emitter, depth, pl_module.settings.architecture.causal_below)
         for split in ("train", "valid"):
             data.use_features(split, _open(trainer, pl_module, features, data, split))
 
 
 def _open(
-    trainer: pl.Trainer, module: NERModule, features: FeatureCache, data: CoNLLDataModule, split: str
+    trainer: pl.Trainer, module: NERModule, features: FeatureExtractor, data: CoNLLDataModule, split: str
 ) -> FeatureStore:
     """The features of a split, from the cache or computed into it by all ranks together."""
     settings = module.cache
@@ -103,7 +103,7 @@ def _load(folder: Path, key: str, layout: FeatureLayout) -> FeatureStore:
 
 
 def _fill(
-    writer: FeatureWriter, features: FeatureCache, data: CoNLLDataModule, split: str, trainer: pl.Trainer
+    writer: FeatureWriter, features: FeatureExtractor, data: CoNLLDataModule, split: str, trainer: pl.Trainer
 ) -> None:
     """Computes this rank's share of a split."""
     sentences = data.corpus.encoded(split)

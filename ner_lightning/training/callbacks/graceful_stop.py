@@ -16,15 +16,13 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from ner_lightning.errors import Interrupted
 from ner_lightning.runs.folder import LAST, RESUME, Run, short
 from ner_lightning.system.console import say
-from ner_lightning.training.callbacks.throughput import logs_step
-from ner_lightning.training.loggers.metrics_table import TableLogger
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 VALIDATION = "epoch_loop.val_loop.batch_progress"
 
 
 class GracefulStop(Callback):
-    """Saves `last` between two steps: before a stop, and at regular intervals if asked.
+    """Stops a run that is told to, once `LastCheckpoint` has saved it.
 
     Ctrl-C, SIGTERM and SIGUSR1 (which SLURM can send before a job's time is up) stop after the current
     step, on all ranks after the same one. A stop during validation saves the step before it, and the
@@ -33,72 +31,59 @@ class GracefulStop(Callback):
 
     Args:
         run: the run folder.
-        table: the metrics table, a part of each checkpoint.
-        every: steps between two checkpoints within an epoch; None saves after each epoch only.
         command: the command that writes the run.
+
+    Attributes:
+        asked: the number of the signal that asked for a stop; 0 before.
+        saved: whether the run was saved since.
     """
 
-    def __init__(self, run: Run, table: TableLogger, every: int | None = None, command: str = "fit") -> None:
+    def __init__(self, run: Run, command: str = "fit") -> None:
         self.run = run
         self.command = command
-        self.table = table
-        self.every = every
-        self._asked = 0  # the signal's number
-        self._saved = False
+        self.asked = 0
+        self.saved = False
         self._unvalidated = False  # whether a checkpoint is being saved within a validation
-        self._steps = 0
-        self._intervals = 0  # that were over when a checkpoint was last saved
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes the signals over, also from Lightning, whose handlers save in the middle of a step."""
-        self._steps = trainer.global_step
-        self._intervals = self._over(trainer)
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked and number == signal.SIGINT:
+        if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._asked = number
+        self.asked = number
         say("\nStopping after this step (Ctrl-C: at once) ...")
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Saves if it was told to stop, or if an interval is over."""
+        """Asks the other ranks."""
         self._agree(trainer)
-        stepped, self._steps = trainer.global_step > self._steps, trainer.global_step
-        # Between two steps, not among the batches of one; and validation, if it is next, comes first.
-        if not stepped or _validates_next(trainer):
-            return
-        # An interval that ended where validation came first is made up for after the next step.
-        if self._asked or self._over(trainer) > self._intervals:
-            self._intervals = self._over(trainer)
-            self._log_step(trainer)
-            trainer.save_checkpoint(self.run.checkpoint(LAST))
-            self._saved = self._asked > 0
 
-    def _over(self, trainer: pl.Trainer) -> int:
-        """How many intervals of `every` steps are over."""
-        return trainer.global_step // self.every if self.every else 0
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Asks the other ranks: each step may be followed by a validation."""
+        if trainer.state.fn == "fit":
+            self._agree(trainer)
 
     def _agree(self, trainer: pl.Trainer) -> None:
         """A signal to one rank is one to all of them."""
         if trainer.world_size > 1:
-            asked = torch.tensor(float(self._asked), device=trainer.strategy.root_device)
-            self._asked = int(trainer.strategy.reduce(asked, reduce_op="max"))
+            asked = torch.tensor(float(self.asked), device=trainer.strategy.root_device)
+            self.asked = int(trainer.strategy.reduce(asked, reduce_op="max"))
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Stops, now that the step before is logged as well."""
-        if self._saved:
-            raise Interrupted(self._asked)
+        if self.saved:
+            raise Interrupted(self.asked)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: Any, *_: Any, **__: Any) -> None:
         """Stops before validation."""
         # Ranks may differ by a batch here, so several of them could not agree on where to stop.
-        if self._asked and trainer.world_size == 1:
+        if self.asked and trainer.world_size == 1:
             self._unvalidated = True
             trainer.save_checkpoint(self.run.checkpoint(LAST))
-            raise Interrupted(self._asked)
+            raise Interrupted(self.asked)
 
     on_validation_batch_end = on_validation_start  # and within it
 
@@ -112,15 +97,14 @@ class GracefulStop(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops after an epoch; checkpoint callbacks come after this."""
-        self._intervals = self._over(trainer)
         self._agree(trainer)
-        if self._asked:
+        if self.asked:
             trainer.should_stop = True
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Raises if the stop came before the run's own end."""
-        if self._asked and trainer.current_epoch != trainer.max_epochs:
-            raise Interrupted(self._asked)
+        if self.asked and trainer.current_epoch != trainer.max_epochs:
+            raise Interrupted(self.asked)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
         """Gives the signals back and prints how to resume."""
@@ -143,22 +127,6 @@ class GracefulStop(Callback):
             if signal.getsignal(number) == self._ask:  # else Lightning has already put its own away
                 signal.signal(number, handler)
         self._before = {}
-
-    def _log_step(self, trainer: pl.Trainer) -> None:
-        """Puts the step's own row into the table, which Lightning does only after this."""
-        if trainer.is_global_zero and logs_step(trainer):
-            logged = {
-                k: float(v) for k, v in trainer.logged_metrics.items() if k.startswith(("train/", "lr/"))
-            }
-            self.table.log_metrics(logged | {"epoch": trainer.current_epoch}, step=trainer.global_step - 1)
-
-
-def _validates_next(trainer: pl.Trainer) -> bool:
-    loop, interval = trainer.fit_loop.epoch_loop, trainer.val_check_batch
-    if trainer.is_last_batch or interval in (None, float("inf")) or not trainer.limit_val_batches:
-        return trainer.is_last_batch
-    done = loop.total_batch_idx if trainer.check_val_every_n_epoch is None else loop.batch_idx
-    return (done + 1) % int(interval) == 0
 
 
 @rank_zero_only

@@ -44,29 +44,28 @@ class NonFiniteGuard(Callback):
         self.run = run
         self.command = command
         self._batch: Batch | None = None
-        self._fitting = False
+        self._fitting = self._training = False  # within a fit; within one of its training batches
         self._unchecked: list[_Step] = []
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Batch, *_: Any) -> None:
         """Remembers the batch, and that there is something to resume."""
-        self._batch, self._fitting = batch, True
+        self._batch, self._fitting, self._training = batch, True, True
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: Any, batch: Batch, *_: Any, **__: Any
     ) -> None:
         """Remembers the batch."""
-        self._batch = batch
+        self._batch, self._training = batch, False
 
     on_test_batch_start = on_validation_batch_start
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
         """Notes whether loss and gradient are finite."""
         own = torch.isfinite(outputs["loss"].detach())
+        everywhere = torch.isfinite(outputs["shown"])  # the mean of all ranks
         norm = trainer.callback_metrics.get("train/grad_norm")
-        if norm is None:  # no step was taken yet
-            everywhere = trainer.strategy.reduce((~own).float(), reduce_op="sum") == 0
-        else:
-            everywhere = own & torch.isfinite(norm)
+        if norm is not None:  # the last step's: the same on all ranks
+            everywhere = everywhere & torch.isfinite(norm)
         self._unchecked.append(_Step(trainer.global_step, own, everywhere, batch.index))
         if own.device.type == "cpu" or trainer.is_last_batch or logs_step(trainer):
             self._check(trainer)
@@ -95,7 +94,8 @@ class NonFiniteGuard(Callback):
             return None
         if self._batch is None:
             return UserError("out of memory before the first batch: the backbone does not fit")
-        return UserError(_too_large(self._batch, data) + (self._how_to_resume() if self._fitting else ""))
+        told = _too_large(self._batch, data, training=self._training)
+        return UserError(told + (self._how_to_resume() if self._fitting else ""))
 
     def _how_to_resume(self) -> str:
         file = self.run.checkpoint(LAST)
@@ -106,11 +106,10 @@ class NonFiniteGuard(Callback):
         return f"\nThe last good checkpoint is {short(file)}, after step {steps}: {resume}"
 
 
-def _too_large(batch: Batch, data: CoNLLDataModule) -> str:
+def _too_large(batch: Batch, data: CoNLLDataModule, *, training: bool) -> str:
     sentences, words = batch.mask.shape
     rows, width = batch.input_ids.shape
     shape = f"{sentences} sentences of up to {words} words, {rows} x {width} sub-tokens"
-    training = torch.is_grad_enabled()
     batches = data.batches
     key, size = ("size", batches.size) if training else ("eval_size", batches.eval_size)
     if batches.tokens is not None:
@@ -118,8 +117,9 @@ def _too_large(batch: Batch, data: CoNLLDataModule) -> str:
     lower = f"Lower data.batches.{key} (now {size})"
     if batches.tokens is None:
         lower += f" or set data.batches.tokens below {rows * width}"
-    lower += "; model.runtime.gradient_checkpointing saves memory, too."
-    return f"out of memory in a batch of {shape}.\n{lower}"
+    if training:
+        lower += "; model.runtime.gradient_checkpointing saves memory, too"
+    return f"out of memory in a batch of {shape}.\n{lower}."
 
 
 def _not_finite(step: _Step, epoch: int) -> str:

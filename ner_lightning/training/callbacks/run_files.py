@@ -24,7 +24,7 @@ from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.loggers.metrics_table import TableLogger
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.prediction import Prediction
-from ner_lightning.training.predictions import (
+from ner_lightning.training.prediction_rows import (
     describe_parameters,
     describe_split,
     gather,
@@ -32,7 +32,7 @@ from ner_lightning.training.predictions import (
 )
 from ner_lightning.training.resuming import fingerprints
 from ner_lightning.training.second_opinion import FIGURES, agree
-from ner_lightning.training.steps import in_bf16
+from ner_lightning.training.target import in_bf16
 
 
 class RunFiles(Callback):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from ner_lightning.runs.folder import read_metrics_table
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.console import best_effort
+
+PAUSE = 20  # times the duration of a write, between two of them
 
 
 class TableLogger(Logger):
@@ -31,6 +34,7 @@ class TableLogger(Logger):
         self.fits = fits
         self.file = folder / "metrics.csv"
         self._rows: dict[int, dict[str, float]] = {}
+        self._next_write = 0.0  # no earlier, by the monotonic clock
         if self.file.is_file():
             self.take(self.file.read_text(encoding="utf-8"))
 
@@ -75,11 +79,22 @@ class TableLogger(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Writes the table completely or not at all; if that fails, a later save has all rows as well."""
+        """Writes the table completely or not at all; if that fails, a later save has all rows as well.
+
+        Lightning calls this at each logged step. Of a long table all rows are written again, so that waits
+        until writing takes a twentieth of the time at most.
+        """
+        if time.monotonic() >= self._next_write:
+            self._write()
+
+    def _write(self) -> None:
+        began = time.monotonic()
         if self._rows and self.fits:
             best_effort(self.file, lambda: write_text(self.file, self.text()))
+        now = time.monotonic()
+        self._next_write = now + PAUSE * (now - began)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Writes the table a last time."""
-        self.save()
+        self._write()

@@ -10,12 +10,12 @@ from ner_lightning.data.batching import Batch
 from ner_lightning.data.pretrained import locate
 from ner_lightning.metrics.float64 import has_float64
 from ner_lightning.model.backbone import fingerprint
-from ner_lightning.model.build import Target
 from ner_lightning.model.checkpoint import check_backbone
 from ner_lightning.model.masked_lm import MaskedWords
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.training.optim import Optimizer, decayed
-from ner_lightning.training.steps import TrainingModule, settled_precision
+from ner_lightning.training.target import target_of
+from ner_lightning.training.training_module import TrainingModule
 
 VALIDATION_SEED = 0  # of the words that are masked in validation, the same in every run
 
@@ -54,13 +54,7 @@ class Pretraining(TrainingModule):
         """Loads the backbone, in the precision that the trainer was given."""
         if self.masked is not None:
             return
-        batches = getattr(self.trainer.datamodule, "batches", None)  # type: ignore[attr-defined]
-        target = Target(
-            bf16=settled_precision(self.trainer),
-            device_type=self.trainer.strategy.root_device.type,
-            packed=batches is not None and batches.packing,
-            compiled=self.settings.runtime.compile,
-        )
+        target = target_of(self.trainer, compiled=self.settings.runtime.compile)
         self.masked = MaskedWords.load(self.pretrained, self.settings, target, mask_ratio=self.mask_ratio)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:

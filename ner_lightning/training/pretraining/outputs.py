@@ -19,7 +19,7 @@ from ner_lightning.training.callbacks.epoch_progress import EpochProgress
 from ner_lightning.training.callbacks.throughput import Throughput, peak_memory
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.loggers.metrics_table import TableLogger
-from ner_lightning.training.predictions import describe_parameters, describe_split
+from ner_lightning.training.prediction_rows import describe_parameters, describe_split
 from ner_lightning.training.pretraining.masked_words import Pretraining
 
 MODEL = "model"  # the folder of the trained backbone, inside the run folder

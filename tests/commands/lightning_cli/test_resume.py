@@ -117,6 +117,17 @@ def test_the_order_of_targets_is_no_change_and_settings_of_the_step_may_change(p
     assert main([*RESUME, *free]) == 0
 
 
+def test_a_completed_run_that_is_trained_further_follows_its_new_schedule(place):
+    done = torch.load("runs/recipe/1/checkpoints/last.ckpt", weights_only=True)["global_step"]
+    assert main([*RESUME, "--trainer.log_every_n_steps", "1"]) == 0
+    with Path("runs/recipe/1/metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rates = [float(row["lr/head"]) for row in rows if row["lr/head"] and int(row["step"]) >= done]
+    assert len(rates) == done
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > 0.4 * 1e-4
+
+
 @pytest.mark.parametrize("where", ["in its folder", "in a new one", "from a copy of the checkpoint"])
 def test_changed_training_data_are_refused(place, capsys, where):
     with Path("data/train.txt").open("a") as file:

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,27 +11,11 @@ from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import Tensor, nn
 
 from ner_lightning.errors import UserError
-from ner_lightning.model.devices import runs_in_bf16
 from ner_lightning.system.allocator import keep_freed_memory, return_freed_memory
-from ner_lightning.system.progress import stage
 from ner_lightning.training.averaging import WeightAverage
+from ner_lightning.training.callbacks.throughput import logs_step
 from ner_lightning.training.optim import Optimizer, adamw, schedule
 from ner_lightning.training.randomness import State, random_states, restore_random_state
-
-HALF = "bf16-mixed"  # the precision that runs the backbone in bf16
-
-
-def in_bf16(trainer: pl.Trainer) -> bool:
-    """Whether a trainer runs the backbone in bf16; its CPU may not."""
-    return runs_in_bf16(trainer.precision == HALF, trainer.strategy.root_device.type)
-
-
-def settled_precision(trainer: pl.Trainer) -> bool:
-    """`in_bf16`, with a line if it is the CPU that keeps the backbone from bf16."""
-    runs = in_bf16(trainer)
-    if trainer.precision == HALF and not runs:
-        stage("This CPU has no instructions for bf16: the backbone runs in fp32, which is faster here.")
-    return runs
 
 
 class TrainingModule(pl.LightningModule):
@@ -93,6 +77,23 @@ class TrainingModule(pl.LightningModule):
             return {"loss": total / some, "shown": shown}
         self._accumulated = words if self._accumulated is None else self._accumulated + words
         return {"loss": total, "shown": shown}
+
+    def log_parts(self, parts: Mapping[str, Tensor], count: Tensor) -> None:
+        """Logs the means of the loss's parts over the words of all ranks, at logged steps and epochs' ends.
+
+        `log` costs as much as a step of a head, so other steps go without.
+
+        Args:
+            parts: their sums on this rank.
+            count: the number of words.
+        """
+        if not (self.trainer.is_last_batch or logs_step(self.trainer, ahead=1)):
+            return
+        sums = torch.stack([part.detach() for part in parts.values()])
+        sums = torch.cat([count.to(sums.dtype).unsqueeze(0), sums])
+        words, *means = self.trainer.strategy.reduce(sums, reduce_op="mean").unbind()
+        for name, mean in zip(parts, means, strict=True):
+            self.log(f"train/{name}", mean / (words + (words == 0)), batch_size=1)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Divides accumulated gradients by the words of all their batches."""
@@ -192,9 +193,18 @@ class TrainingModule(pl.LightningModule):
         if self._random_states is not None:
             restore_random_state(self._random_states, self.global_rank)
             self._random_states = None
+            self._follow_schedule()
         if self._averaged is not None:
             self.average.restore(self.built, self._averaged)
             self._averaged = None
+
+    def _follow_schedule(self) -> None:
+        """Sets the next step's rates: a checkpoint has those of its own schedule, which may be at its end."""
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler: Any = config.scheduler
+            rates = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+            for group, (rate, factor) in zip(scheduler.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor(scheduler.last_epoch)
 
 
 def optimizer_steps(trainer: pl.Trainer) -> float:

@@ -1,0 +1,32 @@
+"""What a trainer builds its model for: precision, device, and the rows that it is given."""
+
+import lightning.pytorch as pl
+
+from ner_lightning.model.build import Target
+from ner_lightning.model.devices import runs_in_bf16
+from ner_lightning.system.progress import stage
+
+HALF = "bf16-mixed"  # the precision that runs the backbone in bf16
+
+
+def in_bf16(trainer: pl.Trainer) -> bool:
+    """Whether a trainer runs the backbone in bf16; its CPU may not."""
+    return runs_in_bf16(trainer.precision == HALF, trainer.strategy.root_device.type)
+
+
+def target_of(
+    trainer: pl.Trainer, *, compiled: bool, mergeable: bool = False, cached: bool = False
+) -> Target:
+    """A trainer's target, with a line if its CPU keeps the backbone from bf16; for arguments see `Target`."""
+    bf16 = in_bf16(trainer)
+    if trainer.precision == HALF and not bf16:
+        stage("This CPU has no instructions for bf16: the backbone runs in fp32, which is faster here.")
+    batches = getattr(getattr(trainer, "datamodule", None), "batches", None)
+    return Target(
+        bf16=bf16,
+        device_type=trainer.strategy.root_device.type,
+        packed=batches is not None and batches.packing,
+        mergeable=mergeable,
+        compiled=compiled,
+        cached=cached,
+    )
