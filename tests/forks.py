@@ -14,9 +14,12 @@ os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", CUDA_VISIB
 os.environ.update(JSONARGPARSE_DEPRECATION_WARNINGS="off", OMP_NUM_THREADS="1")
 sys.path.insert(0, str(Path(__file__).parent))
 
+import peft  # noqa: F401  (these are imported so that no fork need do it)
+import seqeval.metrics  # noqa: F401
 import torch
+import transformers.models.llama.modeling_llama  # noqa: F401
 
-import ner_lightning.commands.fit  # noqa: F401  (so that a fork need not)
+import ner_lightning.commands.fit  # noqa: F401
 from ner_lightning.commands.main import main
 
 RANKS = ["--trainer.strategy", "ddp", "--trainer.accelerator", "cpu", "--trainer.devices"]

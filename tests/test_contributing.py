@@ -113,8 +113,8 @@ def test_the_newest_dependencies_are_tried_each_week():
 @pytest.mark.timeout(900)
 def test_the_wheel_passes_the_tests_without_its_source():
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [ROOT / ".ci" / "wheel"], env=env | {"PYTHON": sys.executable}, capture_output=True, text=True
-    )
+    # Those that read files of the package; CI's own job has the others.
+    env |= {"PYTHON": sys.executable, "WHEEL_TESTS": "tests/analysis tests/prompting"}
+    done = subprocess.run([ROOT / ".ci" / "wheel"], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert " passed" in done.stdout

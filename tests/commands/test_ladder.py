@@ -379,7 +379,7 @@ def test_an_ensemble_of_other_runs_teaches_nobody(taught, tmp_path, monkeypatch,
 
 
 @pytest.mark.slow
-def test_a_rung_learns_from_the_ensemble_of_another_one(taught, capsys):
+def test_a_rung_learns_from_the_ensemble_of_another_one(taught, one_process, capsys):
     assert main(["ladder", str(taught), "--cell", "taught-4-seed1"]) == 2
     assert "its teacher lacks alone-4-seed1, alone-4-seed2" in capsys.readouterr().out
     assert main(["ladder", str(taught)]) == 0

@@ -21,8 +21,9 @@ from ner_lightning.inference.ner_tagger import NERTagger
 
 TEXTS = ["Vera Holt left Lima.", "Okoro won."]
 CLIENT = """
-import contextlib, io, json, os, sys
+import contextlib, io, json, os, sys, time, types
 from huggingface_hub import constants
+from huggingface_hub.utils import _http as http
 from ner_lightning.errors import UserError
 from ner_lightning.commands.main import main
 from ner_lightning.inference.ner_tagger import NERTagger
@@ -31,6 +32,7 @@ for line in sys.stdin:
     call, err = json.loads(line), io.StringIO()
     os.environ.update(call.pop("env"))
     constants.HF_HUB_DISABLE_XET = not call.pop("xet", False)
+    http.time = time if call.pop("waits", True) else types.SimpleNamespace(sleep=lambda seconds: None)
     os.chdir(call.pop("folder"))
     with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
         try:
@@ -208,7 +210,7 @@ def test_what_was_exported_is_kept(client, case, run, tmp_path):
     xet = trouble.get("xet", False)
     vars(hub.uploads).update({k: v.format(name) if isinstance(v, str) else v for k, v in trouble.items()})
     words = ["export", str(run), "--output", "out", "--push", name, "--private", "--temperature", "2"]
-    said, err = client(tmp_path, main=words, token=token, xet=xet)
+    said, err = client(tmp_path, main=words, token=token, xet=xet, waits=case != SLOW)
     vars(hub.uploads).update(broken=None, failing=None)
     assert said == 2
     lines = err[err.index("ner-lightning: ") :].strip().split("\n")
