@@ -34,7 +34,7 @@ LINES = (
         ("--data.batches.tokens 1536", *DOCUMENTS.replace(" --", "|--").split("|")),
     ),
     Line(
-        "ensemble of two with documents",
+        "ensemble of two with documents: averaged weights; pretrained backbone",
         "document",
         f"{CONLL} ensemble",
         (f"of {CONLL} averaged document seed 1 + {CONLL} document {PRETRAINED} {DOCUMENTS} seed 1",),

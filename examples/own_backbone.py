@@ -20,13 +20,13 @@ class MeanOfLayers(Preparation):
         self.layers = layers
 
     def __call__(self, backbone: nn.Module) -> nn.Module:
-        """Listens to the layers, and replaces what the norm is given."""
-        heard: dict[int, Tensor] = {}
+        """Records the layers' outputs, and gives their mean to the norm."""
+        outputs: dict[int, Tensor] = {}
 
-        def listen(place: int, output: Any) -> None:
-            heard[place] = output[0] if isinstance(output, tuple) else output
+        def keep(index: int, output: Any) -> None:
+            outputs[index] = output[0] if isinstance(output, tuple) else output
 
-        for place, layer in enumerate(find_layers(backbone)[-self.layers :]):
-            layer.register_forward_hook(lambda _layer, _given, output, place=place: listen(place, output))
-        backbone.norm.register_forward_pre_hook(lambda *_: (torch.stack([*heard.values()]).mean(0),))
+        for index, layer in enumerate(find_layers(backbone)[-self.layers :]):
+            layer.register_forward_hook(lambda _layer, _given, output, index=index: keep(index, output))
+        backbone.norm.register_forward_pre_hook(lambda *_: (torch.stack([*outputs.values()]).mean(0),))
         return backbone

@@ -1,11 +1,11 @@
-"""Sentences from an SQLite database: table `words` with split, sentence, place, word and tag."""
+"""Sentences from an SQLite database: table `words` with split, sentence, position, word and tag."""
 
 import sqlite3
 from itertools import groupby
 
 from ner_lightning import SentenceSource, Split, UserError
 
-QUERY = "SELECT sentence, word, tag FROM words WHERE split = ? ORDER BY sentence, place"
+QUERY = "SELECT sentence, word, tag FROM words WHERE split = ? ORDER BY sentence, position"
 
 
 class Database(SentenceSource):

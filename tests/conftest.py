@@ -16,6 +16,7 @@ os.environ.update(
     JSONARGPARSE_DEPRECATION_WARNINGS="off",  # LightningCLI calls what jsonargparse has renamed
 )
 os.environ.pop("WANDB_API_KEY", None)
+gc.disable()  # while tests are collected, since hardly anything that is imported then is garbage
 
 
 @pytest.hookimpl(trylast=True)  # of what is selected
@@ -32,6 +33,7 @@ def pytest_collection_finish() -> None:
     """Leaves what was imported out of each later garbage collection: a twentieth of the tests' time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

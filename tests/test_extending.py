@@ -30,7 +30,7 @@ def place(tmp_path, llama, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(EXAMPLES))
     with sqlite3.connect("words.sqlite") as database:
-        database.execute("CREATE TABLE words (split, sentence INT, place INT, word, tag)")
+        database.execute("CREATE TABLE words (split, sentence INT, position INT, word, tag)")
         for split, text in (("train", tiny.TRAIN * 2), ("valid", tiny.TRAIN), ("test", tiny.TEST)):
             for number, (words, tags) in enumerate(tiny.sentences(text)):
                 cells = zip(words, tags, strict=True)

@@ -34,7 +34,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     positive = dict.fromkeys(("sentences", "max_new_tokens", "batch_size"), PositiveInt)
     check_options(options, shots=NonNegativeInt, prompt_seed=NonNegativeInt, **positive)
     # Here and below: `--help` must not wait for torch and lightning.
-    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, quiet, recipe_words
+    from ner_lightning.commands.lightning_cli.library_warnings import quiet
+    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, recipe_words
     from ner_lightning.commands.options.unused_options import refuse_unused
     from ner_lightning.prompting.prompted_run import Baseline
     from ner_lightning.runs.folder import create

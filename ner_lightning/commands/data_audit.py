@@ -27,7 +27,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
     options, rest = parser(subcommand).parse_known_args(args)
     # Here and below: `--help` must not wait for torch and lightning.
-    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, quiet, recipe_words
+    from ner_lightning.commands.lightning_cli.library_warnings import quiet
+    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, recipe_words
     from ner_lightning.data.partial_annotation import check_known
     from ner_lightning.data.splitting import divide
 

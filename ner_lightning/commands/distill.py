@@ -28,7 +28,8 @@ def run(subcommand: str, args: Sequence[str]) -> "Run":
         raise UserError(f"name the teacher first: ner-lightning {subcommand} RUN --config {EXAMPLE}")
     # Here and below: `--help` must not wait for torch and lightning.
     from ner_lightning.commands import fit
-    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, quiet, recipe_words
+    from ner_lightning.commands.lightning_cli.library_warnings import quiet
+    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, recipe_words
     from ner_lightning.commands.options.consent import take_consent
     from ner_lightning.system.progress import shown
     from ner_lightning.system.ranges import PositiveFloat, check_options

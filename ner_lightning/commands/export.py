@@ -98,7 +98,7 @@ def parser(name: str = "export") -> Parser:
     add(
         "--output",
         metavar="DIR",
-        help="the folder to write; it must not exist (with --push: NAME, here; an exported RUN is uploaded "
+        help="the folder to write, missing or empty (with --push: NAME, here; an exported RUN is uploaded "
         "as it is)",
     )
     add("--push", metavar="ORG/NAME", help="upload the folder to this repository on the Hugging Face Hub")

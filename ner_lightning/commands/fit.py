@@ -10,8 +10,8 @@ from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from ner_lightning.commands.lightning_cli.library_warnings import quiet
 from ner_lightning.commands.lightning_cli.ner_cli import NERCLI
-from ner_lightning.commands.lightning_cli.recipe import quiet
 from ner_lightning.commands.lightning_cli.start import find_start
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import Run, remove_empty

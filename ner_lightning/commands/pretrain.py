@@ -29,8 +29,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     check_options(options, mask_ratio=OpenUnit)
     # Here and below: `--help` must not wait for torch and lightning.
+    from ner_lightning.commands.lightning_cli.library_warnings import quiet
     from ner_lightning.commands.lightning_cli.preflight import check_config
-    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, quiet, recipe_words
+    from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, recipe_words
     from ner_lightning.commands.lightning_cli.start import join_run
     from ner_lightning.commands.options.trainer_options import check_trainer
     from ner_lightning.commands.options.unused_options import (

@@ -13,7 +13,7 @@ from ner_lightning.model.attention import verify_attention
 from ner_lightning.model.backbone import Backbone, saved_parts
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.emitter import BackboneEmitter, EnsembleEmitter
-from ner_lightning.model.joined_products import join_products
+from ner_lightning.model.fused_projections import fuse_projections
 from ner_lightning.model.outline import cut_layers
 from ner_lightning.model.quantization import check_products, dequantize, without_outliers
 from ner_lightning.model.shared_adapters import AdapterBank, SharedEmitter
@@ -211,7 +211,7 @@ def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, 
         backbone.checkpoint_activations()
     if target.compiled:
         if target.device_type == "cpu":
-            join_products(backbone)
+            fuse_projections(backbone)
         backbone.compile_layers(below=backbone.frozen_depth() if target.cached else 0)
     return backbone
 

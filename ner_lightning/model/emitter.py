@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ner_lightning.data.batching import Batch
 from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.backbone import Backbone
-from ner_lightning.model.joined_products import join_products
+from ner_lightning.model.fused_projections import fuse_projections
 from ner_lightning.model.layer_split import LayerSplit
 from ner_lightning.model.masks import hidden_states
 from ner_lightning.model.quantization import is_quantized
@@ -25,11 +25,11 @@ class Emitter(nn.Module, ABC):
     def forward(self, batch: Batch) -> Tensor:
         """Emissions in fp32, whatever the precision of the backbone. *Shape:* (B, W, C)."""
 
-    def merge(self, *, join: bool = False) -> None:
+    def merge(self, *, fuse: bool = False) -> None:
         """Folds adapters into the weights that they adapt, where there are any: faster at inference.
 
         Args:
-            join: then join matrix products, for prediction on a CPU alone; see `join_products`.
+            fuse: then fuse projections, for prediction on a CPU alone; see `fuse_projections`.
         """
 
 
@@ -85,13 +85,13 @@ class BackboneEmitter(Emitter):
         with nullcontext() if self.adapter is None else _active(self.backbone, self.adapter):
             return hidden_states(self.backbone, batch)
 
-    def merge(self, *, join: bool = False) -> None:
+    def merge(self, *, fuse: bool = False) -> None:
         """Folds the adapters into the backbone, unless other emitters share it or it is quantised.
 
         The sums are made in fp32, and rounded only then if the backbone runs in bf16.
 
         Args:
-            join: then join its products.
+            fuse: then fuse its projections.
         """
         if self.adapter is not None or is_quantized(self.backbone.model):
             return
@@ -100,8 +100,8 @@ class BackboneEmitter(Emitter):
             for parameter in self.backbone.parameters():  # no buffers: RoPE's frequencies stay exact
                 parameter.data = parameter.data.to(torch.bfloat16)
             self.backbone.bf16 = False  # nothing is left for autocast to do
-        if join:
-            join_products(self.backbone)
+        if fuse:
+            fuse_projections(self.backbone)
 
 
 class EnsembleEmitter(Emitter):
@@ -124,11 +124,11 @@ class EnsembleEmitter(Emitter):
         """The members' mean emissions. *Shape:* (B, W, C)."""
         return torch.stack([member(batch) for member in self.members]).mean(0)
 
-    def merge(self, *, join: bool = False) -> None:
+    def merge(self, *, fuse: bool = False) -> None:
         """Folds each member's adapters into its backbone, where it has one of its own."""
         for member in self.members:
             assert isinstance(member, BackboneEmitter)
-            member.merge(join=join)
+            member.merge(fuse=fuse)
 
 
 class Dropout(nn.Dropout):

@@ -40,19 +40,22 @@ class Loss:
         check_names(self.parts or (), [one.name for one in fields(self)])
 
     @classmethod
-    def of(cls, value: "Loss | Mapping[str, Any]", *, trust: bool = False) -> "Loss":
-        """A loss, given as one or as the plain values of a checkpoint.
+    def of(cls, value: "Loss | Mapping[str, Any]", use_crf: bool, *, trust: bool = False) -> "Loss":
+        """A loss to train with, given as one or as the plain values of a checkpoint.
 
         Args:
             value: it.
+            use_crf: whether there is a CRF.
             trust: import the classes that it names as parts.
 
         Raises:
-            UserError: there is such a class and it is not trusted, or a setting is out of its range.
+            UserError: there is such a class and it is not trusted, a setting is out of its range, or there is
+                nothing to train on.
         """
-        if isinstance(value, Loss):
-            return value
-        return build(cls, {**value, "parts": loss_parts(value.get("parts"), trust=trust)})
+        if isinstance(value, Mapping):
+            value = build(cls, {**value, "parts": loss_parts(value.get("parts"), trust=trust)})
+        value.check_objective(use_crf)
+        return value
 
     @property
     def own(self) -> list[LossPart]:

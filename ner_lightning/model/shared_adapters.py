@@ -179,5 +179,5 @@ class SharedEmitter(BackboneEmitter):
         with self.bank.running([self.adapters]):
             return super().hidden(batch)
 
-    def merge(self, *, join: bool = False) -> None:
+    def merge(self, *, fuse: bool = False) -> None:
         """Does nothing: others use the backbone."""

@@ -99,5 +99,5 @@ def table(rows: Iterable[Row], notes: Mapping[str, str] | None = None) -> str:
                 (notes or {}).get(name, ""),
             ]
         )
-    head = ["rung", "F1", "sd", "seeds", "to the first", "minutes", "peak GiB", ""]
+    head = ["rung", "F1", "sd", "seeds", "vs. baseline", "minutes", "peak GiB", ""]
     return markdown_table(head, body)

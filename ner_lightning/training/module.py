@@ -57,6 +57,8 @@ class NERModule(TrainingModule):
         members: the other members of an ensemble; `ner-lightning ensemble` writes them.
     """
 
+    _merging = _merged = False  # whether adapters are to be folded in, or were
+
     def __init__(
         self,
         backbone: str = "meta-llama/Llama-3.2-1B-Instruct",
@@ -81,8 +83,7 @@ class NERModule(TrainingModule):
             raise UserError("model.types: there are no entity types to learn")
         runtime, architecture = coerced(Runtime, runtime), coerced(Architecture, architecture)
         trust = runtime.trust_remote_code
-        loss, optimizer = Loss.of(loss, trust=trust), coerced(Optimizer, optimizer)
-        loss.check_objective(use_crf)
+        loss, optimizer = Loss.of(loss, use_crf, trust=trust), coerced(Optimizer, optimizer)
         self.settings = TaggerSettings(
             backbone=backbone,
             revision=revision,
@@ -108,7 +109,6 @@ class NERModule(TrainingModule):
         self.tagger: Tagger | None = None
         self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
         self.average = WeightAverage(optimizer.averaging)
-        self._merging = self._merged = False  # whether the adapters are to be, or were, folded in
 
     @property
     def built(self) -> Tagger:
@@ -217,7 +217,7 @@ class NERModule(TrainingModule):
     def _merge(self) -> None:
         """Outside of a fit the model that is scored is the one that prediction and export use, and faster."""
         if self._merging:
-            self.built.emitter.merge(join=True)
+            self.built.emitter.merge(fuse=True)
             self._merging, self._merged = False, True
 
     def configure_optimizers(self) -> Any:

@@ -16,7 +16,7 @@ from ner_lightning.runs.folder import Run
 
 SETTINGS = {
     "seed_everything": 3,
-    "trainer": {"accelerator": "cpu", "max_epochs": 25, "log_every_n_steps": 1},
+    "trainer": {"accelerator": "cpu", "max_epochs": 14},
     "model": {"lora": {"rank": 4}, "optimizer": {"lr": 0.01, "head_lr": 0.03, "crf_lr": 0.1}},
     "data": {"batches": {"size": 4}},
 }

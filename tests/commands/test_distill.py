@@ -188,7 +188,9 @@ def test_one_that_was_stopped_ends_with_the_same_weights(here, capsys, monkeypat
     ids=" ".join,
 )
 def test_students_of_every_kind(here, options):
-    assert distill("--text", "text.txt", "--trainer.max_epochs", "2", *options) == 0
+    assert (
+        distill("--text", "text.txt", "--trainer.max_epochs", "2", "--data.limits.train", "8", *options) == 0
+    )
     assert main(["validate", "runs/student/1"]) == 0
 
 

@@ -46,7 +46,7 @@ def workplace(tmp_path_factory, llama, corpus):
     before = Path.cwd()
     os.chdir(folder)
     try:
-        file = recipe(folder, llama, corpus, trainer__max_epochs=25)
+        file = recipe(folder, llama, corpus, trainer__max_epochs=14)
         assert main(["fit", "--config", file, "--name", "first"]) == 0
         assert main(["test"]) == 0
     finally:
@@ -327,7 +327,7 @@ def test_a_run_killed_between_its_first_two_checkpoints_continues(workplace, tmp
     (killed / "checkpoints/last.ckpt").unlink()
     monkeypatch.chdir(tmp_path)
     done = torch.load(killed / "checkpoints/best.ckpt", weights_only=True)["epoch"] + 1
-    assert 1 <= done < 25
+    assert 1 <= done < 14
     # As many epochs as there are: `last` is made of `best`, and nothing is trained.
     options = ["--ckpt_path", "last", "--trainer.max_epochs", str(done)]
     assert main(["fit", "--run", str(killed), *options]) == 0

@@ -26,7 +26,9 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def recipe(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(memory_table, "LENGTHS", (64, 128))  # a pass without values takes as long as one with
+    # A pass without values takes as long as one with.
+    monkeypatch.setattr(memory_table, "LENGTHS", (64, 128))
+    monkeypatch.setattr(memory_table, "ROWS", (1, 4))
     return ["memory", "--config", "recipe.yaml"]
 
 

@@ -146,10 +146,10 @@ def test_passes_allocate_what_real_ones_do(request, name, backbone, bf16):
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3", "modernbert"])
 def test_layers_that_are_not_run_count_as_much(tmp_path, kind):
-    folder = tiny.write_llama(tmp_path / kind, num_hidden_layers=7)
+    folder = tiny.write_llama(tmp_path / kind, num_hidden_layers=5)
     if kind != "llama":
         folder = tiny.write_backbone(tmp_path / f"{kind}-2", kind)
-    for changes in ({}, {"lora": Lora(rank=4, top=5)}, WHOLE):
+    for changes in ({}, {"lora": Lora(rank=4, top=3)}, WHOLE):
         if kind != "llama" and changes.get("lora"):
             continue
         outline = outlined(settings(folder, **changes))

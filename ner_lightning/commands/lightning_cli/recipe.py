@@ -1,7 +1,5 @@
 """Recipes: options beside Lightning's own, and RecipeCLI, which reads a recipe without running it."""
 
-import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
@@ -38,24 +36,9 @@ COMMON: dict[str, Any] = {
     "trainer_defaults": TRAINER_DEFAULTS,
     "seed_everything_default": 42,
     "auto_configure_optimizers": False,
+    "load_from_checkpoint_support": False,  # modules save their own settings
     "parser_kwargs": {"exit_on_error": False, "allow_abbrev": False},
 }
-
-# Warnings of libraries that a user can do nothing about.
-_INTERNAL = (
-    ".*LightningCLI's args parameter.*",
-    ".*does not have many workers.*",
-    ".*isinstance.treespec, LeafSpec.*",
-    ".*is not resumable.*",
-    ".*hooks will not be called on every batch.*",  # an average takes steps, not batches
-    ".*litlogger.*",
-    ".*smaller than the logging interval.*",  # each epoch has its line whatever the interval
-    ".*Found .* module.* in eval mode.*",
-    ".*anonymous setting.*",
-    ".*recommended to use .self.log.*sync_dist.*",  # the metrics are summed over ranks already
-    "The dirpath has changed from .*",
-    r"The \.grad attribute of a Tensor that is not a leaf.*",  # torch.compile looking around
-)
 
 
 class RecipeCLI(LightningCLI):
@@ -209,23 +192,6 @@ def plain(config: Any) -> Any:
     if isinstance(config, list):
         return [plain(value) for value in config]
     return config.value if isinstance(config, Enum) else config
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silences what libraries say about their own internals, as long as the block runs."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        for message in _INTERNAL:
-            warnings.filterwarnings("ignore", message=message)
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)  # no tips and notes on hardware
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
 
 
 def settle_seed(config: Any) -> None:

@@ -11,7 +11,8 @@ import tiny
 import torch
 import yaml
 
-from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, quiet
+from ner_lightning.commands.lightning_cli.library_warnings import quiet
+from ner_lightning.commands.lightning_cli.recipe import RecipeCLI
 from ner_lightning.commands.main import main
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger

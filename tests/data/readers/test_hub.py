@@ -259,7 +259,6 @@ def sentences(result):
     return [(words, tags) for words, tags, _ in result["sentences"]]
 
 
-@pytest.mark.slow
 def test_importing_the_module_imports_nothing_heavy(results):
     assert results["heavy"] == []
 
@@ -417,7 +416,6 @@ def half_way(online, hub, home):
     return child.start()()[0]["moved"]
 
 
-@pytest.mark.slow
 def test_a_hub_that_fails_half_way_does_not_pass_old_data_for_new(half_way, commits):
     assert half_way["commit"] == commits["main"]
     assert half_way["cached"]
@@ -577,8 +575,8 @@ def models(tmp_path_factory):
         yield results
 
 
+@pytest.mark.slow
 class TestModels:
-    @pytest.mark.slow
     def test_model_and_tokenizer_load(self, models):
         assert (models["class"], models["layers"]) == ("LlamaModel", 2)
         assert models["weight"] == models["saved weight"]

@@ -1,4 +1,4 @@
-"""Layers with joined products compute what PEFT's and transformers' own do, forward and backward."""
+"""Layers with fused projections compute what PEFT's and transformers' own do, forward and backward."""
 
 import copy
 
@@ -8,14 +8,14 @@ import torch
 import transformers
 from taggers import settings_of
 
-from ner_lightning.model import joined_products
+from ner_lightning.model import fused_projections
 from ner_lightning.model.adapters import Lora, add_adapter, merge_adapters
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import set_up
-from ner_lightning.model.joined_products import KINDS, join_products
+from ner_lightning.model.fused_projections import KINDS, fuse_projections
 from ner_lightning.model.masks import hide_right_context
 
-JOINED = ["llama", "mistral", "qwen2", "qwen3"]
+FUSED = ["llama", "mistral", "qwen2", "qwen3"]
 REAL = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
 IDS = torch.tensor([[5, 9, 12, 7, 30, 21], [8, 3, 17, 6, 0, 0]])
 
@@ -44,46 +44,46 @@ def outcome(backbone, mask=REAL):
 
 
 @pytest.mark.parametrize("mask", [REAL, None], ids=["padded", "whole"])
-@pytest.mark.parametrize("kind", JOINED)
+@pytest.mark.parametrize("kind", FUSED)
 def test_the_same_values_and_gradients(kind, mask):
     backbone = adapted(kind).train()
     hidden, gradients = outcome(backbone, mask)
-    assert join_products(backbone)
-    joined, joined_gradients = outcome(backbone, mask)
-    torch.testing.assert_close(joined, hidden, rtol=1e-4, atol=1e-5)
-    assert joined_gradients.keys() == gradients.keys()
+    assert fuse_projections(backbone)
+    fused, fused_gradients = outcome(backbone, mask)
+    torch.testing.assert_close(fused, hidden, rtol=1e-4, atol=1e-5)
+    assert fused_gradients.keys() == gradients.keys()
     assert len(gradients) == 14 * len(backbone.layers)
     for name, gradient in gradients.items():
-        torch.testing.assert_close(joined_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+        torch.testing.assert_close(fused_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("kind", JOINED)
+@pytest.mark.parametrize("kind", FUSED)
 def test_layers_without_adapters_give_the_same_values(kind):
     backbone = adapted(kind).eval()
     merge_adapters(backbone)
     with torch.no_grad():
         hidden = backbone.model(input_ids=IDS, attention_mask=REAL).last_hidden_state
-        assert join_products(backbone)
-        joined = backbone.model(input_ids=IDS, attention_mask=REAL).last_hidden_state
-    torch.testing.assert_close(joined, hidden, rtol=1e-4, atol=1e-5)
+        assert fuse_projections(backbone)
+        fused = backbone.model(input_ids=IDS, attention_mask=REAL).last_hidden_state
+    torch.testing.assert_close(fused, hidden, rtol=1e-4, atol=1e-5)
 
 
 def test_adapters_on_the_last_layer_alone():
     backbone = adapted("llama", lora=Lora(rank=4, top=1)).train()
     hidden, gradients = outcome(backbone)
-    assert join_products(backbone)
-    joined, joined_gradients = outcome(backbone)
-    torch.testing.assert_close(joined, hidden, rtol=1e-4, atol=1e-5)
+    assert fuse_projections(backbone)
+    fused, fused_gradients = outcome(backbone)
+    torch.testing.assert_close(fused, hidden, rtol=1e-4, atol=1e-5)
     assert len(gradients) == 14
     for name, gradient in gradients.items():
-        torch.testing.assert_close(joined_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+        torch.testing.assert_close(fused_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
 
 
 def test_layers_that_are_causal_below_join_as_well():
     backbone = adapted("llama")
     hide_right_context(backbone, 1)
     hidden, _ = outcome(backbone)
-    assert join_products(backbone)
+    assert fuse_projections(backbone)
     torch.testing.assert_close(outcome(backbone)[0], hidden, rtol=1e-4, atol=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_layers_that_are_causal_below_join_as_well():
 def test_layers_that_are_compiled_and_recomputed_give_the_same_gradients():
     backbone = adapted("llama").train()
     _, gradients = outcome(backbone)
-    assert join_products(backbone)
+    assert fuse_projections(backbone)
     backbone.checkpoint_activations()
     backbone.compile_layers()
     for name, gradient in outcome(backbone)[1].items():
@@ -101,7 +101,7 @@ def test_layers_that_are_compiled_and_recomputed_give_the_same_gradients():
 def test_no_weight_is_held_twice_and_names_stay():
     backbone = adapted("llama")
     before = copy.deepcopy(backbone.state_dict())
-    assert join_products(backbone)
+    assert fuse_projections(backbone)
     after = backbone.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], value) for name, value in before.items())
@@ -112,7 +112,7 @@ def test_no_weight_is_held_twice_and_names_stay():
 
 def test_an_optimizer_step_changes_what_they_give():
     backbone = adapted("llama")
-    assert join_products(backbone)
+    assert fuse_projections(backbone)
     first, _ = outcome(backbone)
     for parameter in backbone.parameters():
         if parameter.requires_grad:
@@ -124,13 +124,13 @@ def test_an_optimizer_step_changes_what_they_give():
     assert not torch.allclose(first, second)
 
 
-@pytest.mark.parametrize("kind", sorted(set(families.CONFIGS) - set(JOINED)))
+@pytest.mark.parametrize("kind", sorted(set(families.CONFIGS) - set(FUSED)))
 def test_other_families_are_left_as_they_are(kind):
     backbone = Backbone(transformers.AutoModel.from_config(families.CONFIGS[kind]()))
     backbone.requires_grad_(False)
     add_adapter(backbone, Lora(rank=4))
     forwards = [layer.forward for layer in backbone.layers]
-    assert not join_products(backbone)
+    assert not fuse_projections(backbone)
     assert [layer.forward for layer in backbone.layers] == forwards
 
 
@@ -148,36 +148,36 @@ def test_other_families_are_left_as_they_are(kind):
     ids=str,
 )
 def test_settings_that_it_cannot_compute_are_left_as_they_are(settings):
-    assert not join_products(adapted("llama", **settings))
+    assert not fuse_projections(adapted("llama", **settings))
 
 
 def test_a_hook_inside_a_layer_is_still_called():
     backbone = adapted("llama")
     called = []
     backbone.layers[1].mlp.register_forward_hook(lambda *_: called.append(1))
-    assert not join_products(backbone)
+    assert not fuse_projections(backbone)
     outcome(backbone)
     assert called
 
 
 def test_a_cache_of_keys_is_refused():
     backbone = adapted("llama")
-    assert join_products(backbone)
-    with pytest.raises(ValueError, match="joined products keep no keys"):
+    assert fuse_projections(backbone)
+    with pytest.raises(ValueError, match="fused projections keep no keys"):
         backbone.model(input_ids=IDS, use_cache=True)
 
 
 def test_attention_dropout_is_still_applied():
     backbone = adapted("llama")
     backbone.layers[0].self_attn.attention_dropout = 0.1
-    assert not join_products(backbone)
+    assert not fuse_projections(backbone)
 
 
 def test_a_layer_that_computes_something_else_is_noticed(monkeypatch):
     backbone = adapted("llama")
     forwards = [layer.forward for layer in backbone.layers]
-    monkeypatch.setattr(joined_products, "_rotated", lambda each, *_: each)
-    assert not join_products(backbone)
+    monkeypatch.setattr(fused_projections, "_rotated", lambda each, *_: each)
+    assert not fuse_projections(backbone)
     assert [layer.forward for layer in backbone.layers] == forwards
     assert not any(hasattr(layer, "products") for layer in backbone.layers)
 
@@ -193,9 +193,9 @@ def test_every_kind_is_one_of_transformers():
 
 def test_fifty_steps_have_the_losses_of_the_separate_products():
     losses = []
-    for join in (False, True):
+    for fuse in (False, True):
         backbone = adapted("llama").train()
-        assert not join or join_products(backbone)
+        assert not fuse or fuse_projections(backbone)
         trained = [p for p in backbone.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=1e-3)
         rows = []

@@ -1,4 +1,4 @@
-"""Joined products: adapted layers like Llama's with fewer, larger matrix products: faster on a CPU."""
+"""Fused projections: adapted layers like Llama's with fewer, larger matrix products: faster on a CPU."""
 
 from collections.abc import Sequence
 from types import MethodType
@@ -11,7 +11,7 @@ from ner_lightning.model.backbone import Backbone
 
 # Layers that compute this, by their class: norm, attention with rotary positions, norm, gated MLP.
 KINDS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
-# Linear layers with the same input, whose products are joined.
+# Linear layers with the same input, whose matrix products are fused.
 GROUPS = (
     ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     ("self_attn.o_proj",),
@@ -86,8 +86,8 @@ class _Group(NamedTuple):
         return result if self.bias is None else result + self.bias
 
 
-def join_products(backbone: Backbone) -> bool:
-    """Makes the layers of a backbone compute with joined products, if all of them are of a known kind.
+def fuse_projections(backbone: Backbone) -> bool:
+    """Makes the layers of a backbone compute with fused projections, if all of them are of a known kind.
 
     The values are the same, but for rounding. Modules inside a layer are not called any more, so that hooks
     on them would not be; a backbone that has some is left as it is.
@@ -151,12 +151,12 @@ def _grouped(linear: Sequence[Any]) -> _Group:
 def _forward(layer: Any, hidden_states: Tensor, attention_mask: Tensor | None = None, **more: Any) -> Tensor:
     """A layer's forward pass. *Shape:* (R, T, D) to (R, T, D)."""
     if more.get("past_key_values") is not None:
-        raise ValueError("layers with joined products keep no keys and values of earlier sub-tokens")
+        raise ValueError("layers with fused projections keep no keys and values of earlier sub-tokens")
     queries_keys_values, out, gate_up, down = layer.products
     rows, length, size = hidden_states.shape
     normed = layer.input_layernorm(hidden_states).reshape(-1, size)
-    joined = queries_keys_values(normed).view(rows, length, -1, layer.self_attn.head_dim)
-    attended = _attention(layer.self_attn, joined, attention_mask, more["position_embeddings"])
+    fused = queries_keys_values(normed).view(rows, length, -1, layer.self_attn.head_dim)
+    attended = _attention(layer.self_attn, fused, attention_mask, more["position_embeddings"])
     hidden = hidden_states + out(attended).view_as(hidden_states)
     gate, up = gate_up(layer.post_attention_layernorm(hidden).reshape(-1, size)).chunk(2, 1)
     result: Tensor = hidden + down(layer.mlp.act_fn(gate) * up).view_as(hidden_states)
@@ -164,16 +164,16 @@ def _forward(layer: Any, hidden_states: Tensor, attention_mask: Tensor | None = 
 
 
 def _attention(
-    attention: Any, joined: Tensor, mask: Tensor | None, positions: tuple[Tensor, Tensor]
+    attention: Any, fused: Tensor, mask: Tensor | None, positions: tuple[Tensor, Tensor]
 ) -> Tensor:
     """Attention, in which the G queries that share a key are rows of one product.
 
     *Shape:* (R, T, H + 2 H', D') of queries, keys and values, to (R * T, H * D'), with H = G * H'.
     """
-    rows, length, heads, size = joined.shape
+    rows, length, heads, size = fused.shape
     group = attention.num_key_value_groups
     shared = heads // (group + 2)
-    queries, keys, values = torch.split(joined, [group * shared, shared, shared], 2)
+    queries, keys, values = torch.split(fused, [group * shared, shared, shared], 2)
     if hasattr(attention, "q_norm"):
         queries, keys = attention.q_norm(queries), attention.k_norm(keys)
     queries, keys = (_rotated(each, *positions) for each in (queries, keys))
