@@ -1,7 +1,7 @@
 """Sentences and documents of a data set that occur in several splits, or twice in training."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ner_lightning.analysis.findings import SHOWN, DataView, Example, Finding, Level
 from ner_lightning.data.near_duplicates import SHORTEST, normalised
@@ -14,6 +14,7 @@ def duplicates(view: DataView) -> Iterator[Finding]:
     first: dict[str, tuple[str, int]] = {}
     across: Counter[tuple[str, str]] = Counter()
     within: dict[str, int] = dict.fromkeys(view.splits, 0)
+    repeated: list[tuple[tuple[str, int], tuple[str, int]]] = []
     long: dict[str, Counter[int]] = defaultdict(Counter)  # by split: sentences of each document
     copied: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
     examples: list[Example] = []
@@ -24,6 +25,8 @@ def duplicates(view: DataView) -> Iterator[Finding]:
                 continue
             per_document[sentence.document] += 1
             origin, at = first.setdefault(normalised(sentence.words), (split, index))
+            if (origin, at) != (split, index):
+                repeated.append(((split, index), (origin, at)))
             if origin != split:
                 across[split, origin] += 1
                 copied[split, sentence.document][origin] += 1
@@ -44,6 +47,7 @@ def duplicates(view: DataView) -> Iterator[Finding]:
         tuple(examples[:SHOWN]),
     )
     yield _documents(view, long, copied)
+    yield _contradictions(view, repeated)
     yield Finding(
         "repeated_sentences",
         "Sentences repeated within a split",
@@ -53,6 +57,31 @@ def duplicates(view: DataView) -> Iterator[Finding]:
         "times; that is harmless unless there are many.",
         ("split", "repetitions", "share"),
         tuple((split, count, _share(view, split, count)) for split, count in within.items() if count),
+    )
+
+
+def _contradictions(view: DataView, repeated: Sequence[tuple[tuple[str, int], tuple[str, int]]]) -> Finding:
+    """Sentences that occur again with other entities; `repeated` has each with its first occurrence."""
+    counts: Counter[str] = Counter()
+    examples: list[Example] = []
+    for (split, index), (origin, at) in repeated:
+        if view.entities[split][index] != view.entities[origin][at]:
+            counts[split] += 1
+            if len(examples) < SHOWN:
+                there = view.example(origin, at, 0, len(view.splits[origin][at].words)).text()
+                end = len(view.splits[split][index].words)
+                examples.append(view.example(split, index, 0, end, note=f"otherwise at {there}"))
+    return Finding(
+        "contradictory_sentences",
+        "The same sentence, annotated differently",
+        Level.LOOK,
+        counts.total(),
+        f"Equal apart from case and digits, and of at least {SHORTEST} words, but with other entities than "
+        "where they occur first. If several people annotated the same texts, keep one annotation of each; if "
+        "a row has only some of a text's entities, merge the rows.",
+        ("split", "sentences"),
+        tuple(counts.items()),
+        tuple(examples),
     )
 
 

@@ -6,13 +6,16 @@ A tagger that learns from other words than `predict` finds is worse in use than 
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from ner_lightning.data.running_text import Offsets, words
+from ner_lightning.data.schemes import spans
 from ner_lightning.data.sentence import Sentence
 
 LOOKED_AT = 2000  # sentences
 EXAMPLES = 3
+WITHIN_WORDS = "entities_within_words"  # their number, in run.json's description of a split
 TOLERATED = 0.01  # share of words that may differ without a warning; CoNLL-2003 has 0.0009, WNUT-17 0.08
 
 _ATTACHED_LEFT = re.compile(r"(?:[.,;:!?%)\]}’”»]|\.\.+|''|n['’]t|['’](?:s|m|d|re|ve|ll))", re.IGNORECASE)
@@ -77,6 +80,35 @@ def warning(origin: str, sentences: Sequence[Sentence]) -> str | None:
     return (
         f"{origin}: in running text, predict finds other words than {agreement.share:.1%} of the {which} "
         f'({shown}).\n{way} docs/tutorials/own-data.md, "Words".'
+    )
+
+
+def entities_within_words(sentences: Iterable[Sentence]) -> int:
+    """The number of entities of texts that begin or end inside a word of running text: predict finds none."""
+    text, borders, count = "", frozenset[int](), 0
+    for sentence in sentences:
+        if sentence.within is None or not sentence.tags:
+            continue
+        if sentence.within.text != text:  # a text's sentences follow each other
+            text = sentence.within.text
+            borders = frozenset(chain.from_iterable(words(text)))
+        offsets = sentence.within.offsets
+        count += sum(
+            not {offsets[span.start][0], offsets[span.end - 1][1]} <= borders for span in spans(sentence.tags)
+        )
+    return count
+
+
+def not_found_in_use(count: int, gold: int) -> str:
+    """What such entities mean for a score.
+
+    Args:
+        count: how many there are.
+        gold: the number of gold entities.
+    """
+    return (
+        f"{count:,} of {gold:,} gold entities begin or end inside a word of their text, where predict cannot "
+        f"find them: its recall in use is at most {1 - count / gold:.4f}"
     )
 
 

@@ -7,6 +7,7 @@ import torch.distributed
 
 from ner_lightning.analysis.rows import LEAST
 from ner_lightning.data.schemes import spans
+from ner_lightning.data.word_agreement import WITHIN_WORDS, entities_within_words
 from ner_lightning.metrics.functional import entity_counts
 from ner_lightning.model.entity_spans import CandidateSpan
 from ner_lightning.runs.folder import SPLITS
@@ -85,10 +86,12 @@ def describe_split(data: CoNLLDataModule, name: str) -> dict[str, Any]:
     for sentence in split.sentences:
         for span in spans(sentence.tags or ()):
             counts[span.type] = counts.get(span.type, 0) + 1
+    within = entities_within_words(split.sentences)
     return {
         "origin": split.origin,
         "fingerprint": split.fingerprint,
         "sentences": len(split.sentences),
         "words": sum(len(sentence.words) for sentence in split.sentences),
         "entities": counts,
+        **({WITHIN_WORDS: within} if within else {}),
     }

@@ -150,6 +150,19 @@ def test_sentences_and_documents_in_two_splits():
     )
     assert check.finding("shared_documents").rows == (("test", "train", 1),)
     assert check.finding("repeated_sentences").rows == (("train", 1, "25.0%"),)
+    assert check.finding("contradictory_sentences") is None
+
+
+def test_a_sentence_that_is_annotated_in_two_ways():
+    text = "[Ilse Braun PER] won cup 24 in Porto"
+    other = marked("Ilse Braun won cup 24 in [Porto LOC]")
+    check = check_data({"train": [marked(text), other, marked(text)], "test": [other]}, ORIGINS)
+    found = check.finding("contradictory_sentences")
+    assert found.rows == (("train", 1), ("test", 1))
+    assert found.examples[0].text() == (
+        "data/train.conll, sentence 2: Ilse Braun won cup 24 in [Porto LOC] (otherwise at data/train.conll, "
+        "sentence 1: [Ilse Braun PER] won cup 24 in Porto)"
+    )
 
 
 def test_types():

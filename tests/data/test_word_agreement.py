@@ -1,11 +1,19 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.data.sources import SAMPLE_FOLDER
-from ner_lightning.data.word_agreement import TOLERATED, running_text, warning, word_agreement
+from ner_lightning.data.word_agreement import (
+    TOLERATED,
+    entities_within_words,
+    not_found_in_use,
+    running_text,
+    warning,
+    word_agreement,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +59,21 @@ def test_entities_with_wrong_offsets_are_noticed(tmp_path):
         assert (line is not None) == noticed
     assert "rinda gives Brinda" in line
     assert "Entities that begin or end inside a word split it: check their offsets" in line
+
+
+def test_entities_within_words_are_counted(tmp_path):
+    rows = [
+        {"text": "서울에서 왔다. Vera에게 갔다.", "label": [[0, 2, "LOC"], [10, 14, "PER"]]},
+        {"text": "Take 10mg of Zorvan.", "label": [[5, 7, "DOSE"], [13, 19, "DRUG"]]},
+        {"text": "Vera left.", "label": [[0, 4, "PER"]]},
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    sentences = read_sentences(path)
+    assert sum(tag.startswith("B-") for sentence in sentences for tag in sentence.tags) == 5
+    assert entities_within_words(sentences) == 3
+    assert entities_within_words([replace(sentence, within=None) for sentence in sentences]) == 0
+    assert not_found_in_use(3, 5).endswith("its recall in use is at most 0.4000")
 
 
 def test_words_as_predict_finds_them_give_no_warning():

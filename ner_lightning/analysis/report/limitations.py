@@ -6,13 +6,14 @@ from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.numbers import counted
 from ner_lightning.analysis.render.blocks import Block, Heading, Items
 from ner_lightning.analysis.slices import TYPE
+from ner_lightning.data.word_agreement import WITHIN_WORDS, not_found_in_use
 from ner_lightning.runs.fingerprints import shared
 
 
 def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block]:
     """What the figures above cannot tell."""
     yield Heading(2, "Limitations")
-    texts = list(_on_training_data(run))
+    texts = [*_on_training_data(run), *_in_use(run)]
     if "valid" in run.splits and (run.made_of or len(run.epochs()) > 1):
         chosen = "members' checkpoints were" if run.made_of else "checkpoint was"
         texts.append(f"The {chosen} chosen by F1 on valid, so scores there are slightly too high.")
@@ -44,3 +45,11 @@ def _on_training_data(run: Experiment) -> Iterator[str]:
     for split in run.splits:
         if shared(str(data.get(split, {}).get("fingerprint", "")), [trained]) == "same":
             yield f"The {split} data are the training data: their scores say nothing of other text."
+
+
+def _in_use(run: Experiment) -> Iterator[str]:
+    """Which scores are higher than in use."""
+    for split in run.splits:
+        about = run.about.get("data", {}).get(split, {})
+        if within := about.get(WITHIN_WORDS):
+            yield f"Of the {split} data, {not_found_in_use(within, sum(about['entities'].values()))}."

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+from ner_lightning.data.near_duplicates import SHORTEST, copies
 from ner_lightning.data.partial_annotation import unknown_words
 from ner_lightning.data.sources import SAMPLE
 from ner_lightning.runs.fingerprints import shared
 from ner_lightning.system.progress import stage
 from ner_lightning.training.datamodule import CoNLLDataModule
+
+MANY_COPIED = 0.2  # share of validation sentences; CoNLL-2003 has 0.11
 
 
 def report_unused_by_data(config: Any, data: CoNLLDataModule) -> None:
@@ -20,6 +23,20 @@ def report_unused_by_data(config: Any, data: CoNLLDataModule) -> None:
     for holds, text in _CASES:
         if holds(config, data):
             stage(text)
+    if not _validated_on_training(config, data) and (line := _copied(data)):
+        stage(line)
+
+
+def _copied(data: CoNLLDataModule) -> str | None:
+    """What to say of validation sentences that are training sentences; None if they are few."""
+    train, valid = (data.corpus.split(name).sentences for name in ("train", "valid"))
+    count, compared = copies((s.words for s in valid), (s.words for s in train))
+    if count <= MANY_COPIED * compared:
+        return None
+    return (
+        f"{count:,} of {compared:,} validation sentences of at least {SHORTEST} words are training sentences "
+        "as well, so\nscores come out too high: `ner-lightning data check` shows them, `data split` avoids them."
+    )
 
 
 def _no_unknown(config: Any, data: CoNLLDataModule) -> bool:

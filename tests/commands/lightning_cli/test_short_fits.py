@@ -36,6 +36,31 @@ def epoch_lines(out):
     return [line.split() for line in out.splitlines() if re.match(r"\s+\d+(/\d+)?\s", line)]
 
 
+def test_entities_that_predict_cannot_find_are_said_beside_the_score(fit, tmp_path):
+    rows = [
+        {"text": "Vera Holt saw Lima.", "label": [[0, 9, "PER"], [14, 18, "LOC"]]},
+        {"text": "Okoro left Limaward.", "label": [[0, 5, "PER"], [11, 15, "LOC"]]},
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 4), encoding="utf-8")
+    code, out, err = fit("--data.train=a.jsonl", "--data.valid=a.jsonl", "--trainer.max_epochs=1")
+    assert code == 0, err
+    said = "4 of 16 gold entities begin or end inside a word of their text, where predict cannot find them"
+    assert f"{said}: its recall in use is at most 0.7500." in out
+    main(["report", "runs/r/1"])
+    page = (tmp_path / "runs/r/1/report.md").read_text(encoding="utf-8")
+    assert f"Of the valid data, {said}" in page
+
+
+def test_validation_sentences_of_the_training_data_are_said(fit, tmp_path, corpus):
+    lines = (corpus / "train.txt").read_text(encoding="utf-8") + "\nOsric B-PER\nran O\n"
+    (tmp_path / "more.txt").write_text(lines, encoding="utf-8")
+    code, out, _ = fit(
+        "--data.train=more.txt", f"--data.valid={corpus / 'train.txt'}", "--trainer.max_epochs=1"
+    )
+    assert code == 0
+    assert re.search(r"(\d+) of \1 validation sentences of at least 5 words are training sentences", out)
+
+
 @pytest.mark.slow
 def test_an_epoch_that_was_not_validated_shows_no_scores(fit, tmp_path):
     code, out, _ = fit("--trainer.check_val_every_n_epoch=2", "--trainer.max_epochs=3")
