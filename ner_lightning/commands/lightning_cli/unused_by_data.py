@@ -35,7 +35,7 @@ def _copied(data: CoNLLDataModule) -> str | None:
         return None
     return (
         f"{count:,} of {compared:,} validation sentences of at least {SHORTEST} words are training sentences "
-        "as well, so\nscores come out too high: `ner-lightning data check` shows them, `data split` avoids them."
+        "as well,\nso scores come out too high; `ner-lightning data check` shows them"
     )
 
 
