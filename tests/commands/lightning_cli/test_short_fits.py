@@ -51,6 +51,36 @@ def test_entities_that_predict_cannot_find_are_said_beside_the_score(fit, tmp_pa
     assert f"Of the valid data, {said}" in page
 
 
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_loss_that_is_nan_stops_with_its_sentences(fit, tmp_path, monkeypatch, batches):
+    step, seen = NERModule.training_step, []
+
+    def poisoned(self, batch):
+        seen.append(batch.index.tolist())
+        factor = float("nan") if len(seen) == 3 else 1
+        return {name: value * factor for name, value in step(self, batch).items()}
+
+    monkeypatch.setattr(NERModule, "training_step", poisoned)
+    code, _, err = fit("--trainer.max_epochs=2", f"--trainer.accumulate_grad_batches={batches}")
+    assert code == 2
+    assert len(seen) == 3
+    assert "the loss is NaN or infinite at step" in err
+    assert f"training sentences {', '.join(map(str, sorted(seen[-1])))} (from 0)" in err
+    assert "There is no checkpoint yet." in err
+    assert not (tmp_path / "runs/r/1/checkpoints/last.ckpt").exists()
+
+
+def test_memory_that_runs_out_in_a_validation_names_the_size_of_its_batches(fit, monkeypatch):
+    def out_of_memory(self, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(NERModule, "validation_step", out_of_memory)
+    code, _, err = fit("--trainer.max_epochs=1")
+    assert code == 2
+    assert "Lower data.batches.eval_size (now 32)" in err
+    assert "gradient_checkpointing" not in err
+
+
 def test_validation_sentences_of_the_training_data_are_said(fit, tmp_path, corpus):
     lines = (corpus / "train.txt").read_text(encoding="utf-8") + "\nOsric B-PER\nran O\n"
     (tmp_path / "more.txt").write_text(lines, encoding="utf-8")
