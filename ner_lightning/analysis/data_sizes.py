@@ -146,7 +146,8 @@ def types(view: DataView) -> Iterator[Finding]:
         "types", "Entities by type", Level.FACT, ordered, "How many entities of each type there are."
     )
     rare = [type_ for type_ in ordered if 0 < train[type_] < RARE]
-    text = f"Fewer than {RARE} entities in train are too few to learn a type. Annotate more, or merge types."
+    text = f"Fewer than {RARE} entities in train are too few to learn a type. Annotate more, or "
+    text += "merge types (data.files.rename_types)."
     yield finding("rare_types", "Rare types", Level.LOOK, rare, text)
     unseen = [type_ for type_ in ordered if not train[type_]] if train else []
     text = "They never occur in train, so all their entities are scored as missed. Split the data anew."

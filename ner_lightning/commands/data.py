@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.commands.data_options import ACTIONS, RULES, SUFFIXES, WINDOW, parser
+from ner_lightning.commands.data_options import ACTIONS, NAMES, RULES, SUFFIXES, WINDOW, parser
 from ner_lightning.commands.data_outputs import check_free, clear_splits, counted, like, output_format, write
 from ner_lightning.data.readers import read_options
 from ner_lightning.errors import UserError
@@ -150,7 +150,7 @@ def _files(options: argparse.Namespace) -> "Files":
 
     return Files(
         format=options.source_format,
-        **{name: getattr(options, name) for name in (*read_options.COLUMN_OPTIONS, *RULES, "tag_names")},
+        **{name: getattr(options, name) for name in (*read_options.COLUMN_OPTIONS, *RULES, *NAMES)},
     )
 
 

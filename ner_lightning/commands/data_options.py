@@ -33,6 +33,7 @@ RULES = {
     "several_tags": read_options.SeveralTags,
     "empty_words": read_options.EmptyWords,
 }
+NAMES = ("tag_names", "rename_types")
 _RULE_HELP = {
     "misaligned": "an entity that begins or ends inside a word splits it, is expanded, or is dropped",
     "overlapping": "of entities that overlap, keep the longest or the first; refuse stops",
@@ -50,6 +51,7 @@ def _add_reading(parser: Parser) -> None:
     add("--tags_column", metavar="NAME", help="the same with tags or entities")
     add("--document_column", metavar="NAME", help="the same with what tells documents apart")
     add("--tag_names", metavar="TAGS", help="tags that numbers stand for, O,B-PER,I-PER; or a file of them")
+    add("--rename_types", metavar="NAMES", help="new names of types, OLD=NEW,OLD=NEW; OLD= leaves one out")
     for name, values in RULES.items():
         add(f"--{name}", choices=get_args(values), default=get_args(values)[0], help=_RULE_HELP[name])
 

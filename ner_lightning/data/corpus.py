@@ -236,7 +236,8 @@ class Corpus:
             text = textwrap.shorten(" ".join(sentence.words), 60, placeholder=" ...")
             raise UserError(
                 f"{split.origin}, sentence {number + 1} ({text}): {error}.\n"
-                "Fix the tag, or name all types: --data.types [PER,...]"
+                "Fix the tag, name all types (--data.types [PER,...]), or leave the type out "
+                "(--data.files.rename_types TYPE=)"
             ) from None
 
 

@@ -13,6 +13,7 @@ from ner_lightning.data.readers.read_options import (
     SeveralTags,
 )
 from ner_lightning.data.tag_forms import read_tag_names
+from ner_lightning.data.type_names import read_renames
 from ner_lightning.system.plain_settings import fixed
 from ner_lightning.system.ranges import NonNegativeInt, PositiveFloat, PositiveInt, check_arguments
 
@@ -33,6 +34,8 @@ class Files:
         document_column: the same with what tells documents apart, where there is something.
         tag_names: the tags that numbers in a file stand for, from 0, separated by commas, as in
             `O,B-PER,I-PER`; or a file with one per line, or JSON that maps tags to numbers.
+        rename_types: new names of entity types, `OLD=NEW` separated by commas: types of one name are merged,
+            and a type without a new name (`MISC=`) is left out.
         misaligned: an entity given by characters that begins or ends inside a word splits the word there, is
             expanded to the whole word, or is dropped.
         overlapping: of entities that share a word, keep the longest or the first in the file; refuse stops.
@@ -49,6 +52,7 @@ class Files:
     tags_column: str | None = fixed("training", None)
     document_column: str | None = fixed("training", None)
     tag_names: str | None = fixed("training", None)
+    rename_types: str | None = fixed("training", None)
     misaligned: Misaligned = fixed("training", "split")
     overlapping: Overlapping = fixed("training", "refuse")
     several_tags: SeveralTags = fixed("training", "refuse")
@@ -59,10 +63,13 @@ class Files:
         """The same as readers take it, with tags.
 
         Raises:
-            UserError: one of `tag_names` is not a tag.
+            UserError: one of `tag_names` is not a tag, or `rename_types` is malformed.
         """
         names = None if self.tag_names is None else read_tag_names(self.tag_names)
-        rules = AnnotationRules(self.misaligned, self.overlapping, self.several_tags, self.empty_words, names)
+        renames = {} if self.rename_types is None else read_renames(self.rename_types)
+        rules = AnnotationRules(
+            self.misaligned, self.overlapping, self.several_tags, self.empty_words, names, renames
+        )
         return ReadOptions(
             self.format, self.words_column, self.tags_column, self.document_column, rules=rules
         )

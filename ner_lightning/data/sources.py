@@ -121,13 +121,10 @@ class Source(SentenceSource):
     def read(self, split: str) -> Split:
         """Reads a split; see `SentenceSource.read`."""
         stage(f"Reading the {split} split ...")
-        found, names = self._read(split), self.files.options().rules.tag_names
-        if names is None:
-            return found
-        digest = hashlib.sha256(
-            json.dumps(names).encode()
-        ).hexdigest()  # they may be in a file, which changes
-        return replace(found, fingerprint=with_note(found.fingerprint, "tag names", digest))
+        found, rules = self._read(split), self.files.options().rules
+        if rules.tag_names is not None:  # which may be in a file that changes
+            found = _noted(found, "tag names", rules.tag_names)
+        return _noted(found, "types renamed", dict(rules.renames)) if rules.renames else found
 
     def _read(self, split: str) -> Split:
         local = self.local()
@@ -226,6 +223,12 @@ class Source(SentenceSource):
         origin = f"{loaded.dataset}@{loaded.revision or 'main'}:{loaded.split}{config}"
         split_of = "/".join(filter(None, (self.files.config, loaded.split)))
         return Split(loaded.sentences, loaded.types, origin, of_hub_split(loaded.commit, split_of))
+
+
+def _noted(split: Split, name: str, value: object) -> Split:
+    """The split, whose fingerprint notes how it was read."""
+    digest = hashlib.sha256(json.dumps(value).encode()).hexdigest()
+    return replace(split, fingerprint=with_note(split.fingerprint, name, digest))
 
 
 def _similar(file: Path) -> str:

@@ -1,5 +1,6 @@
 """Recipes: options beside Lightning's own, and RecipeCLI, which reads a recipe without running it."""
 
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
@@ -183,6 +184,7 @@ def add_options(parser: LightningArgumentParser) -> None:
     parser.link_arguments("model.runtime.trust_remote_code", "data.trust_remote_code")
     parser.link_arguments("seed_everything", "data.seed", compute_fn=_data_seed)
     parser.link_arguments("data.types", "model.types", apply_on="instantiate")
+    _try_whole_numbers_first(parser)
 
 
 def plain(config: Any) -> Any:
@@ -192,6 +194,19 @@ def plain(config: Any) -> Any:
     if isinstance(config, list):
         return [plain(value) for value in config]
     return config.value if isinstance(config, Enum) else config
+
+
+def _try_whole_numbers_first(parser: LightningArgumentParser) -> None:
+    """Keeps `1`, a number of batches, from being read as `1.0`, all of them.
+
+    A union's types are tried in their order. typing keeps unions that it has made, and takes those of the
+    same types for equal: where spaCy was imported before, the Trainer's `int | float` is `float | int`.
+    """
+    for action in parser._actions:
+        kinds = typing.get_args(getattr(action, "_typehint", None))
+        if int in kinds and float in kinds and kinds.index(float) < kinds.index(int):
+            ordered: Any = typing.Union
+            action._typehint = ordered[tuple(sorted(kinds, key=lambda kind: kind is not int))]
 
 
 def settle_seed(config: Any) -> None:

@@ -15,6 +15,7 @@ from ner_lightning.data.readers.sentences import sentences_from
 from ner_lightning.data.schemes import split_tag
 from ner_lightning.data.sentence import DataError, Sentence
 from ner_lightning.data.tag_forms import TagForm
+from ner_lightning.data.type_names import renamed_types
 from ner_lightning.errors import UserError
 
 # The Hub redirects the short name, which does not work offline.
@@ -117,7 +118,7 @@ def declared_types(
 ) -> tuple[str, ...] | None:
     """The entity types that a data set declares for its column of tags; None if it declares none."""
     tags = options.tags_column or next((column for column in TAGS if column in columns), "")
-    return types_of(classes[tags]) if tags in classes else None
+    return renamed_types(types_of(classes[tags]), options.rules.renames) if tags in classes else None
 
 
 def types_of(names: Sequence[str]) -> tuple[str, ...]:

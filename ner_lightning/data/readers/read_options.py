@@ -1,5 +1,6 @@
 """How a file of text or annotation is read: options that all readers share, and the file that is open."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
@@ -26,6 +27,7 @@ class AnnotationRules:
         several_tags: of several tags in one cell, the first is read; `refuse` rejects the file.
         empty_words: a word of no visible character is left out with its tag; `refuse` rejects the file.
         tag_names: the tags that numbers from 0 stand for.
+        renames: the new name of each type that has one, empty for a type that is left out.
     """
 
     misaligned: Misaligned = "split"
@@ -33,6 +35,7 @@ class AnnotationRules:
     several_tags: SeveralTags = "refuse"
     empty_words: EmptyWords = "refuse"
     tag_names: tuple[str, ...] | None = None
+    renames: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

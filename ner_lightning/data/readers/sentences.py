@@ -1,7 +1,7 @@
 """Reads the annotated sentences of a file or folder, in whichever format, with BIO2 tags."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.sentence import Converted, DataError, InText, Sentence, converted
 from ner_lightning.data.tag_forms import TagForm
+from ner_lightning.data.type_names import KEY, renamed_tags, unused
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
 
@@ -89,7 +90,20 @@ def _converted(name: str, records: Iterable[Record], options: ReadOptions) -> Co
             f"{name}: all its {len(sentences[0].words):,} words are one sentence; "
             "separate sentences by blank lines."
         )
-    return converted(name, _renumbered(sentences))
+    return _renamed(name, converted(name, _renumbered(sentences)), options.rules.renames)
+
+
+def _renamed(name: str, read: Converted, renames: Mapping[str, str]) -> Converted:
+    """Sentences with the new names of their types; a warning says which types there are not."""
+    if not renames:
+        return read
+    if missing := unused(renames, (sentence.tags or () for sentence in read.sentences)):
+        warn(f"{KEY}: {name} has no entity of {', '.join(missing)}.")
+    sentences = [
+        replace(sentence, tags=sentence.tags and renamed_tags(sentence.tags, renames))
+        for sentence in read.sentences
+    ]
+    return read._replace(sentences=sentences)
 
 
 class Unusable:

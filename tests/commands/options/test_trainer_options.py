@@ -5,6 +5,7 @@ import inspect
 import re
 import sys
 from pathlib import Path
+from typing import Union
 
 import pytest
 import tiny
@@ -12,6 +13,7 @@ import torch
 import yaml
 from lightning.pytorch import Trainer
 
+from ner_lightning.commands.lightning_cli import recipe
 from ner_lightning.commands.lightning_cli.recipe import parser
 from ner_lightning.commands.main import main
 from ner_lightning.commands.options.trainer_options import check_trainer
@@ -257,6 +259,17 @@ REFUSED_BY_THE_COMMAND = {
 @pytest.fixture(scope="module")
 def options():
     return parser()
+
+
+def test_one_batch_is_not_all_batches_whatever_was_imported_before():
+    """typing keeps unions, and takes spaCy's `float | int` for the Trainer's `int | float`."""
+    made = parser()
+    for action in made._actions:
+        if action.dest == "trainer.limit_train_batches":
+            action._typehint = Union[float, int, None]  # noqa: UP007
+    recipe._try_whole_numbers_first(made)
+    found = made.parse_object({"trainer": {"limit_train_batches": 1}}).trainer.limit_train_batches
+    assert repr(found) == "1"
 
 
 @pytest.mark.parametrize("case", REFUSED)
