@@ -34,8 +34,8 @@ quickstart: setup  ## a real LLM becomes a NER tagger: fit, test, tag two senten
 	@printf '%s\n' '' 'Next:' \
 	    '  # tag a text of your own' \
 	    '  $(BIN)/ner-lightning predict --input YOUR.txt --output entities.jsonl' \
-	    '  # train on your own data: a folder with train, valid and test in CoNLL columns, JSONL or CSV' \
-	    '  $(BIN)/ner-lightning fit --config configs/quickstart.yaml --data.dataset YOUR_FOLDER' \
+	    '  # train on your own data: what an annotation tool exported, CoNLL columns, CSV, JSON or Parquet' \
+	    '  $(BIN)/ner-lightning fit --config configs/own_data.yaml --data.dataset YOUR_FILE_OR_FOLDER' \
 	    '  # the full recipe: Llama-3.2-1B on CoNLL-2003, for a GPU (needs a Hugging Face account)' \
 	    '  $(BIN)/ner-lightning fit --config configs/llama_crf.yaml'
 
