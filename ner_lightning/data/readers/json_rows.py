@@ -12,7 +12,7 @@ from ner_lightning.data.readers.filetype import head_of
 from ner_lightning.data.readers.json_shapes import WORDS
 from ner_lightning.data.readers.json_spans import SPANS, TEXTS, own_text
 from ner_lightning.data.readers.label_studio import is_task
-from ner_lightning.data.readers.text_lines import lines
+from ner_lightning.data.readers.text_lines import lines, too_long
 from ner_lightning.errors import UserError
 
 # The head of a file that is one list, or one object on several lines.
@@ -67,7 +67,8 @@ def _lines(file: BinaryIO) -> Iterator[JsonRow]:
     """The lines that are not blank, parsed."""
     for number, text, reason in lines(file):
         if reason:
-            yield JsonRow(number, None, text[:200], reason)
+            more = ", or write one row per line" if reason == too_long() else ""
+            yield JsonRow(number, None, text[:200], reason + more)
         elif text.strip():
             try:
                 value = _parse(text)
@@ -135,9 +136,9 @@ def _are_objects(value: Any) -> bool:
 
 
 def _is_row(value: Mapping[str, Any]) -> bool:
-    """Whether an object has a text or words of its own, and is no entity of another text."""
+    """Whether an object has a text or words of its own, and is no entity of a text or message of a chat."""
     has_content = own_text(value) or not {*WORDS, "tokenized_text"}.isdisjoint(value) or is_task(value)
-    return bool(has_content) and {"start", "start_offset"}.isdisjoint(value)
+    return bool(has_content) and {"start", "start_offset", "role"}.isdisjoint(value)
 
 
 def _why_no_row(value: Any) -> str:

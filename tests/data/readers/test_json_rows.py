@@ -138,6 +138,16 @@ def test_what_is_no_row_says_why(tmp_path, value, reason, indent):
     assert reason in record.reason
 
 
+def test_a_long_line_may_list_rows(tmp_path):
+    (record,) = read(tmp_path, json.dumps({"data": ROWS * 100_000}))
+    assert record.reason == "longer than 8 MB; split it into several texts, or write one row per line"
+
+
+def test_a_chat_is_no_list_of_texts(tmp_path):
+    (record,) = read(tmp_path, json.dumps({"messages": [{"role": "user", "content": "Vera left"}]}))
+    assert record.reason.startswith("neither a list of words nor a text")
+
+
 def test_each_line_that_lists_rows_is_refused(tmp_path):
     line = json.dumps({"messages": ROWS})
     records = read(tmp_path, f"{line}\n{line}\n")
