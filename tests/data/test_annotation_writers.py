@@ -275,6 +275,7 @@ def is_no_letter(character):
 @example([Sentence(("\x1b",), ("O",), 0)])
 @example([Sentence(("\u0301",), ("B-PER",), 0)])
 def test_texts_and_their_entities_come_back(tmp_path, format, sentences):
+    assume(all("B-O" not in sentence.tags for sentence in sentences))  # a label O is refused as a tag
     path, said = written(tmp_path, format, sentences)
     assert not said
     back, reading = read_or_empty(path)

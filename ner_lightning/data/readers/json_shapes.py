@@ -3,7 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ner_lightning.data.readers.json_spans import TEXTS, checked_text, own_text, spans_in, spans_of, tokens_in
+from ner_lightning.data.readers.json_spans import (
+    SPANS,
+    TEXTS,
+    checked_text,
+    entities_in,
+    own_text,
+    region_fields,
+    spans_in,
+    spans_of,
+    tokens_in,
+)
 from ner_lightning.data.readers.label_studio import is_task, text_of_task
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.running_text import Offsets, from_words
@@ -12,8 +22,8 @@ from ner_lightning.errors import UserError
 
 WORDS = ("tokens", "words")  # fields with a list of words, the first that is present
 TAGS = ("ner_tags", "tags", "labels", "ner")  # fields with a list of tags
-SPANS = ("label", "labels", "entities", "spans", "annotations")  # fields with its entities
 COLUMNS = {*WORDS, *TEXTS, *TAGS, *SPANS, "tokenized_text", "answer"}  # whatever a row may be read from
+_NAME_ONE = "name one as data.files.words_column (predict: --words_column)"
 
 
 class Annotated(NamedTuple):
@@ -94,31 +104,40 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
     if name is None:
         raise UserError(_without_text(row, text_field))
     text = checked_text(row[name], name)
-    counted = isinstance(row.get("tokens"), int | float)  # how many there are
-    # A text that is named is tagged as it is, whatever another tokenizer made of it.
-    others = not tagged and text_field is not None and not _are_objects(row.get("tokens"))
-    tokens = tokens_in(row["tokens"], text) if row.get("tokens") and not counted and not others else None
+    tokens = _tokens(row, text, spans_field, named=text_field is not None, tagged=tagged)
     if not tagged:
         return Annotated(text, (), tokens)
-    keys = SPANS if spans_field is None else (spans_field,)
-    held = [key for key in keys if key in row and key != name]
-    lists = [key for key in held if isinstance(row[key], list)]
-    if any(row[key] != row[lists[0]] for key in lists):
+    entities = entities_in(row, name, spans_field)
+    # Label Studio's JSON-MIN leaves the field out of a text without entities, and Prodigy may.
+    may_lack = "annotation_id" in row or (tokens is not None and "answer" in row)
+    if entities is None and not may_lack:
+        fields = " or ".join(SPANS[:4] if spans_field is None else (spans_field,))
         raise UserError(
-            f"the fields {' and '.join(lists)} may both hold the entities; name one: data.files.tags_column"
-        )
-    # A label of the whole text, or a field left empty, may stand beside the list of entities.
-    entities = row[lists[0]] if lists else next((row[key] for key in held), None)
-    # Label Studio's JSON-MIN leaves the field out of a text without entities.
-    if entities is None and tokens is None and "annotation_id" not in row:
-        raise UserError(
-            f"a text in field {name!r} but no entities; write them in the field {' or '.join(keys[:4])}"
+            f"a text in field {name!r} but no entities; write them in the field {fields},\n"
+            "or name their field: data.files.tags_column"
         )
     return Annotated(text, spans_of(entities or [], text), tokens)
 
 
+def _tokens(
+    row: Mapping[str, Any], text: str, spans_field: str | None, *, named: bool, tagged: bool
+) -> tuple[Offsets, ...] | None:
+    """The offsets of the words beside a text, which may be `named`; None if the row leaves them open."""
+    tokens = row.get("tokens")
+    if not tokens or isinstance(tokens, int | float):  # how many there are
+        return None
+    if "tokens" in (spans_field, *region_fields(row)):  # entities, as UBIAI calls them
+        return None
+    # A text that is named is tagged as it is, whatever another tokenizer made of it.
+    return None if named and not tagged and not _are_objects(tokens) else tokens_in(tokens, text)
+
+
 def _are_objects(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, dict) for value in values)
+
+
+def _are_words(values: Any) -> bool:
+    return isinstance(values, list) and bool(values) and all(isinstance(value, str) for value in values)
 
 
 def tags_in(row: Mapping[str, Any], field: str | None) -> tuple[Any, ...]:
@@ -151,13 +170,23 @@ def _without_text(row: Mapping[str, Any], asked: str | None) -> str:
     fields = ", ".join(row) or "none"
     if asked is None:
         asked = next((name for name in TEXTS if name in row), None)
+    if asked is not None and _are_words(row.get(asked)):
+        return (
+            f"field {asked!r} is a list; if it is one of words, name it as data.files.words_column "
+            "(predict: --words_column), and write a text otherwise"
+        )
     if asked is not None and asked in row:
         return f"field {asked!r} holds {row[asked]!a:.40}, which is neither a text nor a list of words"
     if asked is None and any(name in row for name in WORDS):
         name = words_field(row, None)
+        if row[name] and _are_objects(row[name]):
+            return (
+                f"field {name!r} is a list of objects, not of words, without a text in the field "
+                f"{' or '.join(TEXTS)};\n{_NAME_ONE}; fields: {fields}"
+            )
         return f"field {name!r} is {row[name]!a:.40}, which is not a list; write a list of words"
     what = "neither a list of words nor a text" if asked is None else f"no field {asked!r}"
-    return f"{what}; name one as data.files.words_column (predict: --words_column); fields: {fields}"
+    return f"{what}; {_NAME_ONE}; fields: {fields}"
 
 
 def with_names(row: dict[str, Any], classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:

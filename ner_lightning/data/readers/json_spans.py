@@ -10,8 +10,13 @@ from ner_lightning.data.sentence import SURROGATE, is_invisible
 from ner_lightning.errors import UserError
 
 TEXTS = ("text", "data", "content")  # fields with a text, the first that is present
+SPANS = ("label", "labels", "entities", "spans", "annotations", "ents")  # fields with its entities
+PARAGRAPHS = (
+    "labels of Label Studio that mark paragraphs of a dialogue (ParagraphLabels), not one text;\n"
+    'write each paragraph as a row of its own: {"text": "Vera left.", "label": [[0, 4, "PER"]]}'
+)
 _STARTS, _ENDS = ("start", "start_offset"), ("end", "end_offset")
-_TYPES = ("label", "labels", "type", "tag")
+_TYPES = ("label", "labels", "type", "tag", "entityLabel")
 _WRITE_SPAN = 'write [start, end, "TYPE"] or {"start": 0, "end": 6, "label": "TYPE"}'
 
 
@@ -29,6 +34,52 @@ def checked_text(text: str, name: str) -> str:
     if SURROGATE.search(text):
         raise UserError(f"field {name!r} contains {text!a:.40}, which is not text: half a character")
     return text
+
+
+def region_fields(row: Mapping[str, Any]) -> list[str]:
+    """The fields that list labelled regions of a text, as Label Studio's JSON-MIN and UBIAI write them."""
+    return [name for name, value in row.items() if isinstance(value, list) and any(map(_is_region, value))]
+
+
+def _is_region(value: Any) -> bool:
+    if not isinstance(value, dict) or not {"start", "end"} <= value.keys():
+        return False
+    # Label Studio names the labels by the kind of control: labels, hypertextlabels, paragraphlabels.
+    return "entityLabel" in value or any(
+        name.endswith("labels") and isinstance(labels, list) for name, labels in value.items()
+    )
+
+
+def entities_in(row: Mapping[str, Any], text_field: str, asked: str | None) -> Any:
+    """What a row has as its entities; None if no field has any.
+
+    Label Studio's JSON-MIN has a field for each control, whatever its name; all of them are read.
+
+    Args:
+        row: the parsed JSON.
+        text_field: the field with the text.
+        asked: the field with the entities; None: one of `SPANS`, or each with labelled regions.
+
+    Raises:
+        UserError: it is not certain which field.
+    """
+    regions = region_fields(row) if asked is None else []
+    fields = [name for name in (SPANS if asked is None else (asked,)) if name in row and name != text_field]
+    lists = [name for name in fields if isinstance(row[name], list)]
+    if regions:
+        rivals = regions + [name for name in lists if row[name] and name not in regions]
+        is_certain = len(rivals) == len(regions)
+    else:
+        rivals = lists
+        is_certain = all(row[name] == row[lists[0]] for name in lists)
+    if not is_certain:
+        raise UserError(
+            f"the fields {' and '.join(rivals)} may both hold the entities; name one: data.files.tags_column"
+        )
+    if regions:
+        return [region for name in regions for region in row[name]]
+    # A label of the whole text, or a field left empty, may stand beside the list of entities.
+    return next((row[name] for name in (*lists, *fields)), None)
 
 
 def spans_of(entities: Any, text: str) -> tuple[CharSpan, ...]:
@@ -67,6 +118,8 @@ def spans_in(entities: Any) -> Iterator[CharSpan]:
         raise UserError(f"the entities are {entities!a:.40}, which is not a list; {_WRITE_SPAN}")
     for entity in entities:
         if isinstance(entity, dict):
+            if "paragraphlabels" in entity:
+                raise UserError(PARAGRAPHS)
             start, end = (next((entity[n] for n in names if n in entity), None) for names in (_STARTS, _ENDS))
             type_ = next((entity[name] for name in _TYPES if name in entity), None)
         elif isinstance(entity, list) and len(entity) >= 3:

@@ -1,12 +1,12 @@
 """Reads and writes JSON: an object per line, or one list of objects; every error says where."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ner_lightning.data.readers.column_cells import DOCSTART
+from ner_lightning.data.readers.json_notices import JsonNotices
 from ner_lightning.data.readers.json_rows import JsonRow, json_rows
 from ner_lightning.data.readers.json_shapes import (
     annotated,
@@ -15,15 +15,12 @@ from ner_lightning.data.readers.json_shapes import (
     text_beside,
     words_field,
 )
-from ner_lightning.data.readers.json_spans import own_text
-from ner_lightning.data.readers.label_studio import has_predictions_alone, has_several, is_skipped, others
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, checked_content, rejected
 from ner_lightning.data.readers.spacy_json import is_spacy_json, read_spacy_json
 from ner_lightning.data.sentence import SURROGATE, DataError
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import replacing_text
-from ner_lightning.system.progress import stage, warn
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
@@ -50,8 +47,8 @@ def records_from(source: str, rows: Iterable[JsonRow], options: ReadOptions, kin
         options: name fields; whether tags are read.
         kind: the format, for the line that says how the file is read.
     """
-    said: set[str] = set()
-    counts: Counter[str] = Counter()
+    notices = JsonNotices(source, options, kind)
+    named = documents = 0
     before: Record | None = None
     for row in rows:
         record = Record(source, row.number, row.text or json.dumps(row.value, default=str)[:200])
@@ -61,62 +58,27 @@ def records_from(source: str, rows: Iterable[JsonRow], options: ReadOptions, kin
         if is_spacy_json(row.value):
             yield from read_spacy_json([(row.number, row.value)], source, tagged=options.tagged)
             continue
-        if options.tagged and is_skipped(row.value):
-            counts["skipped"] += 1
+        if notices.is_left_out(row):
             continue
         try:
             found = _record(row.value, record, options)
         except UserError as error:
             yield rejected(record, str(error))
             continue
-        counts["named"] += found.document is not None
+        named += found.document is not None
         if found.content == (DOCSTART,):
-            counts["documents"] += 1
+            documents += 1
             continue
-        if counts["documents"]:
-            found = found._replace(document=(counts["documents"], found.document))
-        _say(source, row, found, said, options, kind)
-        counts["several"] += options.tagged and has_several(row.value)
-        counts["predicted"] += options.tagged and has_predictions_alone(row.value)
-        counts["others"] += others(row.value) if options.tagged else 0
+        if documents:
+            found = found._replace(document=(documents, found.document))
+        notices.add(row, found)
         # Consecutive rows of words with the same document, or without one, belong to one document.
         is_same = before is not None and before.document == found.document
         before = found
         yield found._replace(starts_document=not is_same or isinstance(found.content, str))
-    if before is not None and options.document_column and not counts["named"]:
+    if before is not None and options.document_column and not named:
         raise DataError(f"{source}:1: no row has the field {options.document_column!r} of its document")
-    _warn_of(source, counts)
-
-
-def _say(source: str, row: JsonRow, found: Record, said: set[str], options: ReadOptions, kind: str) -> None:
-    """Says how the file is read, and which rows may be meant otherwise; each once."""
-    if "kind" not in said:
-        said.add("kind")
-        stage(f"{source}: {kind} with {_what(found)}.")
-    is_words = not options.tagged and not isinstance(found.content, str)
-    if is_words and "words" not in said and own_text(row.value):
-        said.add("words")
-        warn(
-            f"{source}:{row.number}: the words are not those of the text beside them; the words are "
-            "tagged (--words_column NAME for the text)"
-        )
-
-
-def _what(record: Record) -> str:
-    if not isinstance(record.content, str):
-        return "lists of words"
-    return "texts" if record.entities is None else "texts with entities"
-
-
-def _warn_of(source: str, counts: Counter[str]) -> None:
-    if skipped := counts["skipped"]:
-        warn(f"{source}: {skipped:,} rows are left out: not annotated, or rejected, ignored or cancelled.")
-    if other := counts["others"]:
-        warn(f"{source}: {other:,} results that mark no text, such as choices or relations, are left out.")
-    if predicted := counts["predicted"]:
-        warn(f"{source}: {predicted:,} tasks have no annotation; the predictions of a model are read.")
-    if several := counts["several"]:
-        warn(f"{source}: {several:,} tasks have several annotations; the first of each is read.")
+    notices.report()
 
 
 def _record(row: Any, record: Record, options: ReadOptions) -> Record:

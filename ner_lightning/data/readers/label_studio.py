@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ner_lightning.data.readers.json_spans import checked_text, own_text, spans_of
+from ner_lightning.data.readers.json_spans import PARAGRAPHS, checked_text, own_text, spans_of
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.errors import UserError
+
+_LABELS = ("labels", "hypertextlabels", "paragraphlabels")  # types of results that mark text
 
 
 def is_task(row: Any) -> bool:
@@ -39,8 +41,8 @@ def has_several(row: Any) -> bool:
 def others(row: Any) -> int:
     """The number of results of a Label Studio task, such as relations and choices, that mark no text."""
     done = _annotations(row) if is_task(row) else None
-    first = next(filter(_is_valid, done), None) if isinstance(done, list) else None
-    results = first.get("result") if isinstance(first, dict) else None
+    read = _chosen(done) if isinstance(done, list) else None
+    results = read.get("result") if isinstance(read, dict) else None
     return sum(not _is_label(entry) for entry in results) if isinstance(results, list) else 0
 
 
@@ -50,21 +52,27 @@ def _annotations(row: Mapping[str, Any], otherwise: Any = None) -> Any:
 
 
 def _is_label(entry: Any) -> bool:
-    is_label = isinstance(entry, dict) and entry.get("type") in ("labels", "hypertextlabels")
-    return is_label and isinstance(entry.get("value"), dict)
+    return isinstance(entry, dict) and entry.get("type") in _LABELS and isinstance(entry.get("value"), dict)
 
 
 def _is_valid(annotation: Any) -> bool:
     return not (isinstance(annotation, dict) and annotation.get("was_cancelled"))
 
 
+def _chosen(annotations: list[Any]) -> Any:
+    """The annotation that is read: of those not cancelled the ground truth, otherwise the first."""
+    valid = [each for each in annotations if _is_valid(each)]
+    truths = (each for each in valid if isinstance(each, dict) and each.get("ground_truth"))
+    return next(truths, valid[0] if valid else None)
+
+
 def text_of_task(
     row: Mapping[str, Any], text_field: str | None, *, tagged: bool
 ) -> tuple[str, tuple[CharSpan, ...]]:
-    """The text and the entities of a task; of several annotations the first counts.
+    """The text and the entities of a task; of several annotations the ground truth counts, or the first.
 
     Raises:
-        UserError: the task has no such text, or several, or no annotation.
+        UserError: the task has no such text, or several, or no annotation, or one of paragraphs.
     """
     texts = {name: value for name, value in row["data"].items() if isinstance(value, str)}
     done = _annotations(row, row.get("predictions"))
@@ -72,9 +80,11 @@ def text_of_task(
     if tagged:
         if not isinstance(done, list) or not done:
             raise UserError("a task of Label Studio without annotations; export annotated tasks only")
-        first = next(filter(_is_valid, done), None)
-        result = first.get("result", []) if isinstance(first, dict) else []
+        read = _chosen(done)
+        result = read.get("result", []) if isinstance(read, dict) else []
     marked = [entry["value"] for entry in result if _is_label(entry)]
+    if any("paragraphlabels" in value for value in marked):
+        raise UserError(PARAGRAPHS)
     name = text_field or ("text" if "text" in texts or len(texts) != 1 else next(iter(texts)))
     if name not in texts:
         raise UserError(

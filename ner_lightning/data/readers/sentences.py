@@ -11,6 +11,7 @@ from ner_lightning.data.readers.char_spans import tagged_sentences
 from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.record import Record
+from ner_lightning.data.readers.tag_labels import without_tag_labels
 from ner_lightning.data.sentence import Converted, DataError, InText, Sentence, converted
 from ner_lightning.data.tag_forms import TagForm
 from ner_lightning.data.type_names import KEY, renamed_tags, unused
@@ -63,6 +64,7 @@ def _converted(name: str, records: Iterable[Record], options: ReadOptions) -> Co
         else:
             usable.append(record)
     unusable.check()
+    usable = without_tag_labels(name, usable) if options.tagged else usable
     tags = _named_tags(name, usable, options.rules) if options.tagged else {}
     if options.tagged and not any(isinstance(record.content, str) for record in usable):
         _warn_of_unused(name, options.rules, ("misaligned", "overlapping"), "no texts with entities")

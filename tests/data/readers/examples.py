@@ -235,7 +235,7 @@ sentence_id,word,tag
             '{"tokens": ["Nobody", "wrote", "."], "ner_tags": ["O", "O", "O"]}\n'
         },
         note="Fields `tokens` or `words`, and `ner_tags`, `tags`, `labels` or `ner`. One JSON list of "
-        "such objects is read as well.",
+        "such objects is read as well, also inside an object: `{\"data\": [...]}`.",
     ),
     "numbers": Example(
         "jsonl",
@@ -259,6 +259,9 @@ sentence_id,word,tag
             '"label": [[0, 13, "PER"], [23, 28, "LOC"]]}\n'
             '{"id": 2, "text": "Nobody wrote.", "label": []}\n'
         },
+        note="In JSON, brat and DocBin: if all labels are tags (B-PER, I-PER, O), the entities that they mean are "
+        "read, with a notice; a file where only some labels are tags is refused. A label that only looks like a "
+        "tag, such as B-cell, is a type.",
     ),
     "doccano, labels": Example(
         "jsonl",
@@ -307,8 +310,8 @@ sentence_id,word,tag
         },
         note="Offsets that count an emoji as two characters, or a line break of two as one, are converted "
         "where the entities' own texts prove it. "
-        "Of several annotations of a task the first is read; cancelled ones are left out. Both are "
-        "counted.",
+        "Of several annotations of a task the ground truth is read, or the first if none is; cancelled ones "
+        "are left out. Both are counted. Labels of paragraphs (ParagraphLabels) are refused.",
     ),
     "label studio, min": Example(
         "jsonl",
@@ -321,6 +324,8 @@ sentence_id,word,tag
             '    {"start": 23, "end": 28, "text": "Tarvo", "labels": ["LOC"]}],\n'
             '   "annotator": 1, "annotation_id": 7}\n]\n'
         },
+        note="The field is named as the control of the project. The entities of several controls are all "
+        "read, with a notice; `data.files.tags_column` names one.",
     ),
     "prodigy": Example(
         "jsonl",
@@ -362,6 +367,21 @@ sentence_id,word,tag
             '"LOC"]]}],\n'
             '  ["Nobody wrote.", {"entities": []}]\n]\n'
         },
+    ),
+    "spacy json": Example(
+        "jsonl",
+        "spaCy's `Doc.to_json`",
+        "spaCy 3, displaCy",
+        {
+            "train.jsonl": '{"text": "Brinda Okafor moved to Tarvo.", "ents": [{"start": 0, "end": 13, '
+            '"label": "PER"}, {"start": 23, "end": 28, "label": "LOC"}], "tokens": ['
+            '{"id": 0, "start": 0, "end": 6}, {"id": 1, "start": 7, "end": 13}, '
+            '{"id": 2, "start": 14, "end": 19}, {"id": 3, "start": 20, "end": 22}, '
+            '{"id": 4, "start": 23, "end": 28}, {"id": 5, "start": 28, "end": 29}]}\n'
+            '{"text": "Nobody wrote.", "ents": []}\n'
+        },
+        note="Tokens are kept as they are; without them, as in what displaCy shows, the text is split into "
+        "words.",
     ),
     "spacy 2": Example(
         "jsonl",

@@ -343,7 +343,7 @@ GOOD = {"tokens": ["a", "b"], "ner_tags": ["O", "B-A"]}
     ("row", "what"),
     [
         ('{"tokens": ["a"', "not JSON: Expecting ',' delimiter at column 16"),
-        ("[]", "a JSON list, not an object"),
+        ("[]", "an empty JSON list, which holds no rows"),
         ("[1, 2]", "a JSON list, not an object"),
         ("null", "not an object"),
         (

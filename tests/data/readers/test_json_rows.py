@@ -89,3 +89,73 @@ def test_a_field_beside_the_list_of_entities_hides_none(tmp_path, beside):
     file.write_text(json.dumps({"text": "Vera in Lima"} | beside | spans), encoding="utf-8")
     (sentence,) = read_sentences(file)
     assert sentence.tags == ("B-PER", "O", "O")
+
+
+ROWS = [{"text": "Vera left", "label": [[0, 4, "PER"]]}, {"text": "Holt came", "label": []}]
+TABLE = {"schema": {"fields": [{"name": "text", "type": "string"}]}, "data": ROWS}
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    ("value", "within"),
+    [({"version": 1, "data": ROWS}, "data"), ({"train": ROWS, "valid": []}, "train"), (TABLE, "data")],
+)
+def test_an_object_with_one_list_of_rows_is_its_rows(tmp_path, capsys, value, within, indent):
+    records = read(tmp_path, json.dumps(value, indent=indent) + "\n")
+    assert [(record.content, record.line) for record in records] == [("Vera left", 1), ("Holt came", 2)]
+    assert f"JSON with texts, listed in '{within}'" in capsys.readouterr().err
+    assert [sentence.tags for sentence in read_sentences(tmp_path / "a.jsonl")] == [("B-PER", "O"), ("O", "O")]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"source": "Vera left", "entities": [{"text": "Vera", "type": "PER"}]},
+        {"source": "Vera left", "mentions": [{"text": "Vera", "type": "PER"}]},
+        {"source": "Vera left", "mentions": [{"text": "she", "start": 0, "end": 4}]},
+    ],
+)
+def test_a_list_within_a_row_holds_no_rows(tmp_path, row):
+    (record,) = read(tmp_path, json.dumps(row), words_column="source")
+    assert (record.content, record.reason) == ("Vera left", "")
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ([], "an empty JSON list, which holds no rows"),
+        ({"train": ROWS, "test": ROWS}, "an object with several lists, train and test; write the rows of"),
+        ({"text": {"0": "Vera left"}, "label": {"0": []}}, 'df.to_json(FILE, orient="records", lines=True)'),
+        ({"tokens": {"0": ["Vera"]}, "ner_tags": {"0": ["O"]}}, "pandas wrote all rows as one object"),
+        ({"0": {"text": "Vera left"}, "1": {"text": "Holt came"}}, "pandas wrote all rows as one object"),
+        ({"columns": ["text"], "index": [0], "data": [["Vera"]]}, "pandas wrote all rows as one object"),
+        ({"text": ["Vera", "left"], "labels": ["O", "O"]}, "field 'text' is a list; if it is one of words"),
+    ],
+)
+def test_what_is_no_row_says_why(tmp_path, value, reason, indent):
+    (record,) = read(tmp_path, json.dumps(value, indent=indent))
+    assert reason in record.reason
+
+
+def test_a_long_line_may_list_rows(tmp_path):
+    (record,) = read(tmp_path, json.dumps({"data": ROWS * 100_000}))
+    assert record.reason == "longer than 8 MB; split it into several texts, or write one row per line"
+
+
+def test_a_chat_is_no_list_of_texts(tmp_path):
+    (record,) = read(tmp_path, json.dumps({"messages": [{"role": "user", "content": "Vera left"}]}))
+    assert record.reason.startswith("neither a list of words nor a text")
+
+
+def test_each_line_that_lists_rows_is_refused(tmp_path):
+    line = json.dumps({"messages": ROWS})
+    records = read(tmp_path, f"{line}\n{line}\n")
+    assert [record.line for record in records if record.reason] == [1, 2]
+
+
+def test_a_list_of_words_under_text_is_read_if_it_is_named(tmp_path):
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": ["Vera", "left"], "labels": ["B-PER", "O"]}\n', encoding="utf-8")
+    (sentence,) = read_sentences(file, ReadOptions(words_column="text"))
+    assert (sentence.words, sentence.tags) == (("Vera", "left"), ("B-PER", "O"))

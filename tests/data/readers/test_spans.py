@@ -47,6 +47,28 @@ SHAPES = {
     "doccano with relations": {"text": TEXT, "entities": OFFSETS, "relations": []},
     "Label Studio": TASK,
     "Label Studio, JSON-MIN": {"id": 3, "text": TEXT, "label": [each["value"] for each in RESULT]},
+    "Label Studio, JSON-MIN, a control of another name": {
+        "text": TEXT,
+        "ner": [each["value"] for each in RESULT],
+        "annotation_id": 3,
+    },
+    "Label Studio, JSON-MIN, a control that is called tokens": {
+        "text": TEXT,
+        "tokens": [each["value"] for each in RESULT],
+        "annotation_id": 3,
+    },
+    "Label Studio, the ground truth": TASK
+    | {"annotations": [{"result": []}, {"result": RESULT, "ground_truth": True}]},
+    "displaCy": {"text": TEXT, "ents": OBJECTS, "title": None},
+    "spaCy's Doc.to_json": {
+        "text": TEXT,
+        "ents": OBJECTS,
+        "sents": [{"start": 0, "end": 29}],
+        "tokens": [
+            {"id": i, "start": a, "end": b}
+            for i, (a, b) in enumerate([(0, 6), (7, 13), (14, 19), (20, 22), (23, 28), (28, 29)])
+        ],
+    },
     "Label Studio, another field": TASK | {"data": {"body": TEXT, "page": 4}},
     "Label Studio, the first of two annotators cancelled": TASK
     | {"annotations": [{"result": [], "was_cancelled": True}, {"result": RESULT}]},
@@ -166,10 +188,123 @@ def test_rejected_rows_are_left_out_and_counted(tmp_path, caplog):
     assert "3 rows are left out: not annotated, or rejected, ignored or cancelled" in caplog.text
 
 
-def test_of_several_annotations_the_first_is_read_and_that_is_said(tmp_path, caplog):
+def test_of_several_annotations_the_first_or_the_ground_truth_is_read_and_that_is_said(tmp_path, caplog):
     task = TASK | {"annotations": [{"result": RESULT}, {"result": []}]}
     assert found(read_sentences(write(tmp_path / "x.jsonl", task)))[0][1] == [("PER", 0, 2), ("LOC", 4, 5)]
-    assert "1 tasks have several annotations; the first of each is read" in caplog.text
+    assert "1 tasks have several annotations; the first of each is read, or its ground truth" in caplog.text
+
+
+MIN = {"id": 0, "text": TEXT, "annotator": 1, "annotation_id": 1}
+PER, LOC = ([each["value"]] for each in RESULT)
+
+
+def test_the_entities_of_all_controls_of_json_min_are_read_and_that_is_said(tmp_path, caplog):
+    path = write(tmp_path / "x.jsonl", MIN | {"label": PER, "ner": LOC}, MIN | {"ner": LOC}, MIN)
+    assert [entities for _, entities in found(read_sentences(path))] == [
+        [("PER", 0, 2), ("LOC", 4, 5)],
+        [("LOC", 4, 5)],
+        [],
+    ]
+    assert "the entities in the fields label and ner are all read" in caplog.text
+    asked = found(read_sentences(path, ReadOptions(tags_column="label")))
+    assert [entities for _, entities in asked] == [[("PER", 0, 2)], [], []]
+    with pytest.raises(DataError, match=r"x\.jsonl:1: no row has the field 'nre', which is to hold the ent"):
+        read_sentences(path, ReadOptions(tags_column="nre"))
+
+
+def test_regions_beside_other_entities_are_not_guessed(tmp_path):
+    path = write(tmp_path / "x.jsonl", MIN | {"ner": LOC, "entities": SPANS})
+    with pytest.raises(DataError, match="the fields ner and entities may both hold the entities"):
+        read_sentences(path)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"data": {"text": TEXT}, "annotations": [{"result": ["REGION"]}]},
+        {"data": {"talk": [{"author": "a", "text": TEXT}]}, "annotations": [{"result": ["REGION"]}]},
+        MIN | {"talk": ["REGION"]},
+    ],
+)
+def test_labels_of_paragraphs_are_refused(tmp_path, row):
+    value = {"start": "0", "end": "0", "startOffset": 0, "endOffset": 13, "paragraphlabels": ["PER"]}
+    result = value if "text" in row else {"type": "paragraphlabels", "to_name": "talk", "value": value}
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps([row]).replace('"REGION"', json.dumps(result)), encoding="utf-8")
+    with pytest.raises(DataError, match=r"x\.json:1: labels of Label Studio that mark paragraphs of a dial"):
+        read_sentences(path)
+
+
+def test_tokens_without_entities_are_no_annotation(tmp_path):
+    row = {"text": "Vera", "tokens": [{"id": 0, "start": 0, "end": 4}]}  # spaCy: no entities were set
+    with pytest.raises(DataError, match="a text in field 'text' but no entities"):
+        read_sentences(write(tmp_path / "x.jsonl", row))
+    (sentence,) = read_sentences(write(tmp_path / "x.jsonl", row | {"answer": "accept"}))  # Prodigy
+    assert sentence.tags == ("O",)
+
+
+def test_the_tokens_of_ubiai_are_entities(tmp_path):
+    tokens = [{"text": TEXT[a:b], "start": a, "end": b, "entityLabel": type_} for a, b, type_ in SPANS]
+    row = {"documentName": "a.txt", "document": TEXT, "tokens": tokens, "relations": []}
+    path = write(tmp_path / "x.jsonl", row)
+    with pytest.raises(DataError, match="field 'tokens' is a list of objects, not of words, without a text"):
+        read_sentences(path)
+    options = ReadOptions(words_column="document", tags_column="tokens")
+    assert found(read_sentences(path, options)) == [(MOVED, [("PER", 0, 2), ("LOC", 4, 5)])]
+    predicted = read_sentences(path, ReadOptions(words_column="document", tagged=False))
+    assert [sentence.words for sentence in predicted] == [MOVED]
+
+
+def labelled(*labels, text="Vera Holt, Anna Bell left Lima."):
+    """A row whose labels are at the words in order; an empty one labels nothing."""
+    offsets = [(0, 4), (5, 9), (11, 15), (16, 20), (21, 25), (26, 30)]
+    label = [[a, b, type_] for (a, b), type_ in zip(offsets, labels, strict=True) if type_]
+    return {"text": text, "label": label}
+
+
+@pytest.mark.parametrize(
+    ("labels", "entities"),
+    [
+        (("B-PER", "I-PER", "I-PER", "B-PER", "O", "B-LOC"), [(0, 2), (3, 4), (4, 5), (6, 7)]),
+        (("B-PER", "L-PER", "B-PER", "E-PER", "", "U-LOC"), [(0, 2), (3, 5), (6, 7)]),
+        (("B-PER", "I-PER", "S-PER", "I-PER", "", "S-LOC"), [(0, 2), (3, 4), (4, 5), (6, 7)]),
+        (("B-PER", "", "I-PER", "", "", "B-LOC"), [(0, 1), (3, 4), (6, 7)]),
+    ],
+)
+def test_labels_that_are_tags_are_read_as_tags_and_that_is_said(tmp_path, caplog, labels, entities):
+    row = labelled(*labels)
+    row["label"].reverse()
+    (sentence,) = read_sentences(write(tmp_path / "x.jsonl", row))
+    read = spans(sentence.tags)
+    assert [(span.start, span.end) for span in read] == entities
+    assert [span.type for span in read] == ["PER"] * (len(entities) - 1) + ["LOC"]
+    assert "are read as tags: B-PER and an I-PER after it are one entity PER" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("labels", "listed"),
+    [(("B-PER", "I-PER", "", "", "", "LOC"), "B-PER, I-PER"), (("PER", "", "", "", "O", "LOC"), "O")],
+)
+def test_labels_that_are_tags_in_part_are_refused(tmp_path, labels, listed):
+    path = write(tmp_path / "x.jsonl", SHAPES["doccano"], labelled(*labels))
+    with pytest.raises(DataError) as caught:
+        read_sentences(path)
+    assert str(caught.value).startswith(f"{path}:2: the labels of entities are tags in part ({listed});\n")
+
+
+def test_labels_that_are_tags_may_not_overlap(tmp_path):
+    row = {"text": "Vera Holt", "label": [[0, 9, "B-PER"], [5, 9, "I-PER"]]}
+    with pytest.raises(DataError, match="overlap"):
+        read_sentences(write(tmp_path / "x.jsonl", row))
+
+
+@pytest.mark.parametrize("others", [(), ("T-cell",), ("B-lymphocyte",)])
+def test_a_type_may_look_like_a_tag(tmp_path, caplog, others):
+    types = ["B-cell", *others]
+    row = labelled(*types, *[""] * (6 - len(types)))
+    (sentence,) = read_sentences(write(tmp_path / "x.jsonl", row))
+    assert [span.type for span in spans(sentence.tags)] == types
+    assert "labels such as B-cell look like tags; they are read as types of entities" in caplog.text
 
 
 def test_sentences_of_a_text_are_one_document_unless_a_field_says_otherwise(tmp_path):

@@ -176,7 +176,7 @@ REJECTED = {
         b'{"text": "good"}\n{"text": 5}\n[]\n{"text": "\\ud800"}\n{"tokens": ["a", " "]}\n{"text": "good"}',
         [
             (2, "neither a text"),
-            (3, "not an object"),
+            (3, "an empty JSON list"),
             (4, "half a character"),
             (5, "is empty or invisible"),
         ],
