@@ -21,7 +21,7 @@ from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import spans
 from ner_lightning.data.sentence import DataError, unknown_entities, unknown_types
-from ner_lightning.data.tag_forms import read_tag_names
+from ner_lightning.data.tag_names import read_tag_names
 from ner_lightning.errors import UserError
 
 MOVED = ["Brinda", "Okafor", "moved", "to", "Tarvo", "."]
@@ -637,6 +637,22 @@ def test_a_cell_that_is_no_list_beside_others_that_are_is_refused(file, cell, ta
 def test_what_is_said_of_tags_names_one_that_is_read_otherwise(file, caplog):
     read_sentences(file("Vera B-PER\nof O\nNorsk b-org\nHydro i-org\n\n", "x.conll"))
     assert "tags such as b-org are read as B-org" in caplog.text
+
+
+@pytest.mark.parametrize("other", ["e-mail", "E-Mail", "s-bahn"])
+@pytest.mark.parametrize("rest", ["Brinda person\nTarvo place\n", "Brinda person\n", ""])
+def test_a_type_with_a_hyphen_has_no_prefix(file, other, rest):
+    if rest or other == "e-mail":
+        found = read_sentences(file(f"x@y.z {other}\n{rest}moved O\nis O\nin O\n. O\n", "x.conll"))
+        types = [line.split()[1] for line in rest.splitlines()]
+        assert [type_ for type_, _ in entities(found)] == [other, *types]
+
+
+@pytest.mark.parametrize("others", [["B-org"], ["e-mail", "s-mail"], ["s-place"]])
+def test_a_prefix_beside_types_without_one_is_named(file, others):
+    text = "".join(f"x {tag}\n" for tag in ["person", "place", "date", "city", *others, "O", "O", "O"])
+    message = refusal(file(text, "x.conll"))
+    assert message.startswith(f"1: the tag 'person' has no B- or I-, but {others[0]!r} has; write all tags")
 
 
 @pytest.mark.parametrize("tag", ["B", "I"])
