@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ner_lightning.data.readers.column_cells import DOCEND, DOCSTART, cells_of, separated_by_tabs
 from ner_lightning.data.readers.column_kinds import (
     TAG_KINDS,
+    check_ends,
     columns_from,
     tag_column,
     word_column,
@@ -88,6 +89,8 @@ class ColumnLayout(NamedTuple):
             word = asked["words"]
             if word is None:
                 word = word_column(found, tag, asked["documents"])
+            if asked["documents"] is None:
+                check_ends(found, word)
         except UserError as error:
             raise DataError(f"{where}: {error}") from None
         if options.tagged and (tag is None or tag == word):
@@ -109,7 +112,7 @@ class ColumnLayout(NamedTuple):
         if tagged and self.tag is not None:
             parts.append(f"tags in column {self.tag}")
         if self.document is not None:
-            parts.append(f"documents in column {self.document}")
+            parts.append(f"documents in column {self.document}, whose changes end sentences")
         separator = "tabs" if self.tabs else "spaces"
         header = ", below a header" if self.header else ""
         first = " (the first is 0)" if self.width > 1 else ""
@@ -139,6 +142,17 @@ class ColumnLayout(NamedTuple):
         if any(part in whole for part in (other, between * 2, f"\n{between}", f"{between}\n", *marks)):
             return False
         return {row.count(between) for row in text.split("\n")} == {self.width - 1}
+
+    def is_one_document(self, text: str) -> bool:
+        """Whether rows that are plain belong to one document."""
+        return self.document is None or len({*self.plain_cells(text)[self.document :: self.width]}) == 1
+
+    def is_other_document(self, first: str, text: str) -> bool:
+        """Whether a row belongs to another document than the first one of a sentence; an empty cell does not."""
+        if self.document is None:
+            return False
+        cells = [cells_of(row, tabs=self.tabs)[self.document : self.document + 1] for row in (first, text)]
+        return any(cells[1]) and cells[0] != cells[1]
 
     def plain_cells(self, text: str) -> list[str]:
         """The cells of rows that are plain, one row after the other."""

@@ -524,6 +524,56 @@ def test_documents_in_a_column_are_named_by_number_or_header(file, header, colum
     assert [s.document for s in found] == [0, 0, 1]
 
 
+IN_RUNS = [[("s1", "Vera", "B-PER"), ("s1", "left", "O")], [("s2", "a", "O"), ("s2", "b", "O"), ("s2", "c", "O")]]
+
+
+@pytest.mark.parametrize("between", ["\t", " "], ids=repr)
+@pytest.mark.parametrize("name", ["s{}", "{}", "doc1.txt-{}", "2024-0{}"])
+@pytest.mark.parametrize("times", [1, 40])
+def test_a_column_that_names_sentences_without_blank_lines_has_no_words(file, between, name, times):
+    rows = [row for number in range(times) for block in IN_RUNS for row in with_name(block, name, number)]
+    path = file("".join(between.join(row) + "\n" for row in rows))
+    assert "column 0 (" in refusal(path)
+    assert "seems to name sentences, which no blank line ends;\nset data.files.document_column to 0" in refusal(path)
+    assert "seems to name sentences" in refusal(path, tagged=False, words_column="1")
+    found = both_ways(path, document_column="0")
+    assert text_of(found) == ["Vera left", "a b c"] * times
+    assert [s.document for s in found] == list(range(2 * times))
+
+
+def with_name(block, name, number):
+    """Rows whose sentence has a name of its own."""
+    return [(name.format(f"{number}{sentence[1:]}"), word, tag) for sentence, word, tag in block]
+
+
+def test_sentence_names_within_documents_have_no_words(file):
+    path = file("1\tVera\tB-PER\n1\tleft\tO\n2\ta\tO\n2\tb\tO\n\n1\tc\tO\n1\td\tO\n2\te\tO\n2\tf\tO\n")
+    assert "column 0 (1, 2, ...) seems to name sentences" in refusal(path)
+    assert text_of(both_ways(path, document_column="0")) == ["Vera left", "a b", "c d", "e f"]
+
+
+def test_pages_that_end_within_sentences_name_none(file):
+    pages = ["p1", "p1", "", "p1", "p2", "", "p2", "p2", "", "p2", "p3", "", "p3", "p3"]
+    rows = [f"{page}\tw{at}\tO\n" if page else "\n" for at, page in enumerate(pages)]
+    assert len(read_sentences(file("".join(rows)), ReadOptions(words_column="1"))) == 5
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_a_document_column_ends_sentences_within_a_block(file, blocks):
+    text = "d1\tVera\tB-PER\nd1\tHolt\tI-PER\nd2\tleft\tO\n\td\tO\nd1\tagain\tO\n"
+    found = both_ways(file("\n".join([text] * blocks)), document_column="0")
+    assert text_of(found) == ["Vera Holt", "left d", "again"] * blocks
+    assert [s.line for s in found[:3]] == [1, 3, 5]
+    assert [s.document for s in found[:3]] == [0, 1, 0]
+    odd = file("d1\ta\tO\nd2\tb\nd2\tc\tO\n")
+    assert "2: 2 columns" in refusal(odd, document_column="0")
+
+
+def test_a_file_without_blank_lines_may_be_long(file):
+    path = file("".join(f"d{at // 3}\tw{at}\tO\n" for at in range(120_000)))
+    assert len(read_sentences(path, ReadOptions(document_column="0"))) == 40_000
+
+
 # CSV
 
 
