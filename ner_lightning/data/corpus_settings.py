@@ -30,7 +30,8 @@ class Files:
         words_column: the column or field with the words or the text: a name, or a number from 0 for columns
             without a header; null recognises it by what is in it.
         tags_column: the same with the tags or the entities.
-        document_column: the same with what tells documents apart, where there is something.
+        document_column: the same with what tells documents apart; in columns and CSV a sentence ends where it
+            changes.
         tag_names: the tags that numbers in a file stand for, from 0, separated by commas, as in
             `O,B-PER,I-PER`; or a file with one per line, or JSON that maps tags to numbers.
         misaligned: an entity given by characters that begins or ends inside a word splits the word there, is

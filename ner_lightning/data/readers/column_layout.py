@@ -86,9 +86,7 @@ class ColumnLayout(NamedTuple):
             tag = asked.get("tags")
             if tag is None:
                 tag = tag_column(found, asked["words"], wanted=options.tagged)
-            word = asked["words"]
-            if word is None:
-                word = word_column(found, tag, asked["documents"])
+            word = asked["words"] if asked["words"] is not None else word_column(found, tag, asked["documents"])
             if asked["documents"] is None:
                 check_ends(found, word)
         except UserError as error:

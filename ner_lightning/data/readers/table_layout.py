@@ -1,5 +1,6 @@
 """TableLayout: which columns of a table hold words, texts, tags and sentences, by header and cells."""
 
+import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -25,6 +26,7 @@ _NEEDED = (
     "between spaces,\nor beside the text a list of its entities in JSON, with start, end and label"
 )
 Kind = Literal["word", "text", "list", "sentence", "span"]
+_LIST = re.compile(r"\s*\[\s*['\"]")
 _SAID = {"span": "texts"}
 
 
@@ -140,7 +142,14 @@ def _with_spaces(
         DataError: most have not.
     """
     tags = find(header, *(TAGS if options.tags_column is None else (options.tags_column,)))
-    counts = [] if tags is None else [(len(row[content].split()), len(row[tags].split())) for row in rows]
+    cells = [(row[content], "" if tags is None else row[tags]) for row in rows]
+    lists = next((cell for pair in cells for cell in pair if _LIST.match(cell)), None)
+    if lists is not None:
+        raise DataError(
+            f"{where}: there are lists that cannot be read, such as {lists!a:.40};\n"
+            "export them as JSON, or as Python writes them; numpy leaves out the middle of a long one"
+        )
+    counts = [] if tags is None else [(len(text.split()), len(cell.split())) for text, cell in cells]
     same = [words for words, others in counts if words == others]
     if 2 * len(same) >= len(counts) and max(same, default=0) > 1:
         return "sentence"
@@ -152,7 +161,7 @@ def _with_spaces(
     without = "without a tag for each word"
     other = next((pair for pair in counts if pair[0] != pair[1]), None)
     if tags is not None and other is not None:
-        without = f"and column {header[tags]} has no tag for each of its words ({other[0]:,} words, {other[1]:,} here)"
+        without = f"and column {header[tags]} has no tag for each of its words (words: {other[0]:,}, tags: {other[1]:,})"
     raise DataError(f"{where}: a row is a text (column {header[content]}), {without};\n{_NEEDED}")
 
 

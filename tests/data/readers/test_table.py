@@ -277,9 +277,10 @@ def test_tags_between_spaces_stand_beside_a_text(file, header):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("text,label\nVera left.,PER\nHe left it.,O\n", "(2 words, 1 here)"),
+        ("text,label\nVera left.,PER\nHe left it.,O\n", "label has no tag for each of its words (words: 2, tags: 1)"),
         ("text,other\nVera left.,PER\n", "a row is a text (column text), without a tag for each word;"),
         ("sentence,text,tag\n1,Vera,B-PER\n1,left,O\n", "column text has one word in each row"),
+        ("tokens,tags\n['a' 'b' ... 'z'],['O' 'O' ... 'O']\n", "numpy leaves out the middle of a long one"),
     ],
 )
 def test_a_refusal_of_texts_is_true(file, content, said):
