@@ -133,19 +133,24 @@ def word_column(columns: Sequence[Column], tag: int | None, document: int | None
     return first.place
 
 
-def check_ends(columns: Sequence[Column], word: int) -> None:
+def check_ends(columns: Sequence[Column], word: int, document: int | None) -> None:
     """Checks that no column before the words names sentences that no blank line ends.
+
+    Args:
+        columns: the columns.
+        word: the column of words.
+        document: the column that tells documents apart and ends sentences, if one is named.
 
     Raises:
         UserError: one does.
     """
     for column in columns[:word]:
-        if column.kind == "runs":
+        if column.kind == "runs" and document is None:
+            names = ", ".join(list(column.cells)[:2])
             raise UserError(
-                f"column {column.place} ({', '.join(list(column.cells)[:2])}, ...) seems to name sentences, which no "
-                "blank line ends;\n"
-                f"set data.files.document_column to {column.place}, so that a sentence ends where it changes, "
-                "or write a blank line after each"
+                f"column {column.place} ({names}, ...) seems to name sentences, which no blank line ends;\n"
+                f"set data.files.document_column to {column.place}, so that a sentence ends where it "
+                "changes, or write a blank line after each"
             )
 
 

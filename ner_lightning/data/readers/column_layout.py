@@ -86,9 +86,10 @@ class ColumnLayout(NamedTuple):
             tag = asked.get("tags")
             if tag is None:
                 tag = tag_column(found, asked["words"], wanted=options.tagged)
-            word = asked["words"] if asked["words"] is not None else word_column(found, tag, asked["documents"])
-            if asked["documents"] is None:
-                check_ends(found, word)
+            document, word = asked["documents"], asked["words"]
+            if word is None:
+                word = word_column(found, tag, document)
+            check_ends(found, word, document)
         except UserError as error:
             raise DataError(f"{where}: {error}") from None
         if options.tagged and (tag is None or tag == word):
@@ -97,7 +98,7 @@ class ColumnLayout(NamedTuple):
                 "separate columns by spaces or tabs"
             )
         counted = next((c.place for c in found if c.counts and c.place != word), None)
-        layout = cls(word, tag, asked["documents"], tabs, width, first + 1, header, counted)
+        layout = cls(word, tag, document, tabs, width, first + 1, header, counted)
         if tag is None or found[tag].kind not in TAG_KINDS:
             return layout
         form = TagForm.of(found[tag].cells, first_of_several=True)
@@ -146,7 +147,7 @@ class ColumnLayout(NamedTuple):
         return self.document is None or len({*self.plain_cells(text)[self.document :: self.width]}) == 1
 
     def is_other_document(self, first: str, text: str) -> bool:
-        """Whether a row belongs to another document than the first one of a sentence; an empty cell does not."""
+        """Whether a row belongs to another document than the first of a sentence; an empty cell does not."""
         if self.document is None:
             return False
         cells = [cells_of(row, tabs=self.tabs)[self.document : self.document + 1] for row in (first, text)]

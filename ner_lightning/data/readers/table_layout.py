@@ -130,7 +130,8 @@ def _kind(
         return "text", None
     marks = has_sentences or find(header, *TAGS) is not None or [] in map(filled_cells, head)
     marks = marks or (document is not None and is_words) or (options.tagged and asked is not None)
-    return "word" if marks or (options.tagged and (is_words or options.words_column is None)) else "text", None
+    marks = marks or (options.tagged and (is_words or options.words_column is None))
+    return "word" if marks else "text", None
 
 
 def _with_spaces(
@@ -161,7 +162,10 @@ def _with_spaces(
     without = "without a tag for each word"
     other = next((pair for pair in counts if pair[0] != pair[1]), None)
     if tags is not None and other is not None:
-        without = f"and column {header[tags]} has no tag for each of its words (words: {other[0]:,}, tags: {other[1]:,})"
+        without = (
+            f"and column {header[tags]} has no tag for each of its words "
+            f"(words: {other[0]:,}, tags: {other[1]:,})"
+        )
     raise DataError(f"{where}: a row is a text (column {header[content]}), {without};\n{_NEEDED}")
 
 

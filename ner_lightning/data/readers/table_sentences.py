@@ -11,7 +11,7 @@ from ner_lightning.data.readers.table_layout import TableLayout
 from ner_lightning.data.readers.table_names import SENTENCE
 from ner_lightning.system.progress import warn
 
-_RECUR = "sentence ids recur after another one and begin new sentences; sort the rows if these belong together"
+_RECUR = "sentence ids recur after another one and begin new sentences; sort rows that belong together"
 
 
 class _SentenceEnds:
@@ -24,7 +24,13 @@ class _SentenceEnds:
         self._has_blanks = False
 
     def __call__(self, cells: Sequence[str], line: int, *, blank: bool) -> None:
-        """Notes the end of a sentence: the cells that name it, its first line, and whether a blank row follows."""
+        """Notes the end of a sentence.
+
+        Args:
+            cells: what names it.
+            line: its first line.
+            blank: whether a blank row ends it.
+        """
         self._has_blanks = self._has_blanks or blank
         if self._layout.has_sentences:
             name = tuple(cells)

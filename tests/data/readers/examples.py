@@ -248,8 +248,8 @@ sentence_id,word,tag
             '{""start"": 23, ""end"": 28, ""labels"": [""LOC""]}]"\n'
             "2,Nobody wrote.,\n"
         },
-        note="A list as JSON or Python: of objects with `start`, `end` and `label` or `labels`, or of lists such "
-        'as `[0, 13, "PER"]`. The column is `label`, `labels`, `entities`, `spans` or `annotations`.',
+        note="A list as JSON or Python: of objects with `start`, `end` and `label` or `labels`, or of lists "
+        'such as `[0, 13, "PER"]`. The column is `label`, `labels`, `entities`, `spans` or `annotations`.',
     ),
     "jsonl": Example(
         "jsonl",
