@@ -72,8 +72,7 @@ class ColumnLayout(NamedTuple):
         first, names = data[0], rows[data[0]]
         width = len(names)
         header = first + 1 if _is_header(names, [rows[at] for at in data[1:]], options) else 0
-        sentences = _sentences(rows, set(data[bool(header) :]), width)
-        found = columns_from(sentences, width)
+        found = columns_from(_sentences(rows, set(data[bool(header) :]), width), width)
         where = f"{source}:{first + 1}"
         asked = {
             what: _asked(getattr(options, option), option, names if header else None, width, where)
