@@ -12,7 +12,7 @@ from ner_lightning.data.readers.read_options import (
     ReadOptions,
     SeveralTags,
 )
-from ner_lightning.data.tag_forms import read_tag_names
+from ner_lightning.data.tag_names import read_tag_names
 from ner_lightning.data.type_names import read_renames
 from ner_lightning.system.plain_settings import fixed
 from ner_lightning.system.ranges import NonNegativeInt, PositiveFloat, PositiveInt, check_arguments
@@ -31,7 +31,8 @@ class Files:
         words_column: the column or field with the words or the text: a name, or a number from 0 for columns
             without a header; null recognises it by what is in it.
         tags_column: the same with the tags or the entities.
-        document_column: the same with what tells documents apart, where there is something.
+        document_column: the same with what tells documents apart; in columns and CSV a sentence ends where it
+            changes.
         tag_names: the tags that numbers in a file stand for, from 0, separated by commas, as in
             `O,B-PER,I-PER`; or a file with one per line, or JSON that maps tags to numbers.
         rename_types: new names of entity types, `OLD=NEW` separated by commas: types of one name are merged,

@@ -1,16 +1,11 @@
 """Tag forms: how files write tags (B_PER, PER-B, b-per, person, 3), and the tags that are meant."""
 
-import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, is_tag
-from ner_lightning.data.sentence import read_lines
-from ner_lightning.errors import UserError
-from ner_lightning.system.user_paths import expanded
 
 OUTSIDES = ("O", "o", "-", "_", "0", "")  # ways to write that a word is in no entity
 MAX_BARE = 100  # types of a file that are written without B- and I-
@@ -66,11 +61,12 @@ class TagForm(NamedTuple):
         firsts = {cell: _first(cell) for cell in inside if isinstance(cell, str)}
         kind, read = _reading(list(firsts.values()), has_outside=bool(tags))
         problems: dict[Any, str] = {}
+        other = _rare_prefix(list(firsts))
         several = set()
         for cell in inside:
             tag = read(firsts[cell]) if cell in firsts else None
             if tag is None:
-                problems[cell] = _malformed(cell)
+                problems[cell] = _malformed(cell, other)
                 continue
             if firsts[cell] != cell:
                 several.add(cell)
@@ -109,55 +105,6 @@ class TagForm(NamedTuple):
             total = sum(counts.get(cell, 0) for cell in self.several)
             lines.append(f"{total:,} words have several tags; the first of each is read")
         return lines
-
-
-def read_tag_names(given: str) -> tuple[str, ...]:
-    """The tags that numbers stand for.
-
-    Args:
-        given: tags separated by commas, or a file: a tag per line, or a list or numbering of tags in JSON.
-
-    Raises:
-        UserError: one is not a tag.
-    """
-    path = expanded(given)
-    is_file = False
-    with suppress(OSError):  # a long list of names is too long for a path
-        is_file = path.is_file()
-    if not is_file:
-        names = [name.strip() for name in given.split(",")]
-    elif path.suffix.lower() == ".json":
-        names = _names_in_json(path)
-    else:
-        names = [line.strip() for line in read_lines(path) if line.strip()]
-    form = TagForm.of(names)
-    if form.problems:
-        wrong = next(iter(form.problems))
-        raise UserError(
-            f"data.files.tag_names: {wrong!a:.40} is not a tag, and {given!a:.60} is no file; "
-            "write tags such as O,B-PER,I-PER in the order of their numbers"
-        )
-    return tuple(names)
-
-
-def _names_in_json(path: Path) -> list[str]:
-    """The tags in a JSON file, in the order of their numbers.
-
-    Raises:
-        UserError: it is neither a list nor such a mapping.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-        if isinstance(value, dict):
-            pairs = [(int(a), b) if isinstance(b, str) else (int(b), a) for a, b in value.items()]
-            numbers, value = zip(*sorted(pairs), strict=True)
-            if list(numbers) != list(range(len(numbers))):
-                raise ValueError
-        return [str(name) for name in value]
-    except (TypeError, ValueError):
-        raise UserError(
-            f"data.files.tag_names: {path} must be a JSON list of tags, or map each tag to its number from 0"
-        ) from None
 
 
 def _is_number(cell: Any) -> bool:
@@ -205,19 +152,37 @@ def _reading(cells: Sequence[str], *, has_outside: bool) -> tuple[Kind, Callable
         ("prefix", _prefix),
         ("suffix", _suffix),
     )
+    if not _begins(cells):
+        forms = tuple(form for form in forms if form[0] != "prefix")
     for kind, read in forms:
         if all(read(cell) for cell in cells):
             return kind, read
     for kind, read in forms:
         if 2 * sum(read(cell) is not None for cell in cells) > len(cells):
             return kind, read
-    is_bare = (
-        has_outside
-        and len(cells) <= MAX_BARE
-        and not any(_PREFIX.fullmatch(cell) for cell in cells)
-        and all(_bare(cell) for cell in cells)
-    )
-    return ("bare", _bare) if is_bare else ("plain", _plain)
+    bare = has_outside and len(cells) <= MAX_BARE and all(map(_bare, cells)) and _has_no_prefix(cells)
+    return ("bare", _bare) if bare else ("plain", _plain)
+
+
+def _begins(cells: Sequence[str]) -> bool:
+    """Whether some prefix may begin an entity, as in all schemes; `e-mail` alone has none that may."""
+    return any(match[1] in "BISUbisu" for cell in cells if (match := _PREFIX.fullmatch(cell)))
+
+
+def _has_no_prefix(cells: Sequence[str]) -> bool:
+    """Whether types are written without B- and I-, though some begin with such a letter, as `e-mail` does.
+
+    That is no prefix: nothing else has B- or I-, and what follows it occurs in no other cell.
+    """
+    types = [(match[1], match[2]) if (match := _PREFIX.fullmatch(cell)) else ("", cell) for cell in cells]
+    several = {type_ for type_, count in Counter(type_ for _, type_ in types).items() if count > 1}
+    return not any(letter in set("BIbi") or (letter and type_ in several) for letter, type_ in types)
+
+
+def _rare_prefix(cells: Sequence[str]) -> str:
+    """The first tag with a prefix where most have none; empty if there is none."""
+    prefixed = [cell for cell in cells if _PREFIX.fullmatch(cell)]
+    return prefixed[0] if 0 < 2 * len(prefixed) < len(cells) else ""
 
 
 def _plain(cell: str) -> str | None:
@@ -238,7 +203,8 @@ def _bare(cell: str) -> str | None:
     return _plain(f"I-{cell}") if _TYPE.fullmatch(cell) else None
 
 
-def _malformed(cell: Any) -> str:
+def _malformed(cell: Any, other: str = "") -> str:
+    """What is wrong with a cell; `other` is the tag with a prefix where most have none."""
     if type(cell) is int and cell < 0:
         return f"tag {cell} has no name; is the split published without its tags?"
     if type(cell) is int:
@@ -247,4 +213,6 @@ def _malformed(cell: Any) -> str:
         return f"the tag {cell!a:.40} is no text; write tag names, in quotes"
     if cell in ("B", "I", "E", "S"):
         return f"the tag {cell!r} names no entity type; {_FORM}"
+    if other and _bare(cell) and not _PREFIX.fullmatch(cell):
+        return f"the tag {cell!r} has no B- or I-, but {other!r} has; write all tags with them, or none"
     return f"malformed tag {cell!r}; {_FORM}"

@@ -198,7 +198,7 @@ def tables_are_whole(data: bytes, sentences) -> None:
     utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     text = data.decode("utf-16" if utf16 else "utf-8-sig", "replace")
     read = [word for sentence in sentences for word in sentence.words]
-    for delimiter in ",;\t":
+    for delimiter in ",;\t|":
         header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         rows = [row for row in rows if any(row)]
         for column, name in enumerate(header):
@@ -206,7 +206,8 @@ def tables_are_whole(data: bytes, sentences) -> None:
                 cells = [row[column] for row in rows if column < len(row)]
                 lists = [word for cell in cells for word in listed(cell)]
                 texts = [] if lists else [w for c in cells for s in from_text(c).words for w in s]
-                if read in (cells, lists, texts):
+                spaced = [word for cell in cells for word in cell.split()]
+                if read in (cells, lists, texts, spaced):
                     return
     raise AssertionError(f"{read[:9]} of {data[:300]!a}")
 

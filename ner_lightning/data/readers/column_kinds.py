@@ -3,14 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from itertools import chain
+from itertools import chain, groupby
 from typing import Literal, NamedTuple
 
 from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, split_tag
 from ner_lightning.data.tag_forms import OUTSIDES, TagForm
 from ner_lightning.errors import UserError
 
-Kind = Literal["entities", "phrases", "bare", "outside", "index", "name", "number", "filler", "text"]
+Kind = Literal["entities", "phrases", "bare", "outside", "index", "name", "runs", "number", "filler", "text"]
 TAG_KINDS = ("entities", "phrases", "bare", "outside")
 # Types of phrases in CoNLL-2000 and CoNLL-2003, whose column of chunks precedes the one of entities.
 _PHRASES = {"ADJP", "ADVP", "CONJP", "INTJ", "LST", "NC", "NP", "PC", "PP", "PRT", "SBAR", "UCP", "VC", "VP"}
@@ -111,7 +111,7 @@ def word_column(columns: Sequence[Column], tag: int | None, document: int | None
         UserError: there is none, or it is not certain which.
     """
     left = [c for c in columns if c.place not in (tag, document)]
-    for kinds in (TAG_KINDS, ("filler",), ("index",), ("name",), ("number",)):
+    for kinds in (TAG_KINDS, ("filler",), ("index",), ("name", "runs"), ("number",)):
         remaining = [c for c in left if c.kind not in kinds]
         left = remaining or left
     if not left:
@@ -131,6 +131,27 @@ def word_column(columns: Sequence[Column], tag: int | None, document: int | None
                 "name one as data.files.words_column (predict: --words_column); the first column is 0"
             )
     return first.place
+
+
+def check_ends(columns: Sequence[Column], word: int, document: int | None) -> None:
+    """Checks that no column before the words names sentences that no blank line ends.
+
+    Args:
+        columns: the columns.
+        word: the column of words.
+        document: the column that tells documents apart and ends sentences, if one is named.
+
+    Raises:
+        UserError: one does.
+    """
+    for column in columns[:word]:
+        if column.kind == "runs" and document is None:
+            names = ", ".join(list(column.cells)[:2])
+            raise UserError(
+                f"column {column.place} ({names}, ...) seems to name sentences, which no blank line ends;\n"
+                f"set data.files.document_column to {column.place}, so that a sentence ends where it "
+                "changes, or write a blank line after each"
+            )
 
 
 def has_entities(cells: Collection[str]) -> bool:
@@ -154,6 +175,8 @@ def _kind(sentences: Sequence[Sequence[str]], cells: Counter[str]) -> Kind:
         return "index"
     if _is_name(sentences):
         return "name"
+    if _is_in_runs(sentences):
+        return "runs"
     return "number" if all(_NUMBER.fullmatch(cell) or cell in _FILLERS for cell in cells) else "text"
 
 
@@ -200,4 +223,14 @@ def _is_name(sentences: Sequence[Sequence[str]]) -> bool:
     """Whether a column has one cell in each sentence, and some sentence has several words."""
     return any(len(sentence) > 1 for sentence in sentences) and all(
         len(set(sentence)) == 1 for sentence in sentences
+    )
+
+
+def _is_in_runs(sentences: Sequence[Sequence[str]]) -> bool:
+    """Whether a column names sentences that no blank line ends: rows with the same cell follow each other."""
+    runs = [len([cell for cell, _ in groupby(sentence)]) for sentence in sentences]
+    return (
+        sum(runs) >= 2 * len(sentences)
+        and 2 * sum(runs) <= sum(map(len, sentences))
+        and all(count == len(set(sentence)) for count, sentence in zip(runs, sentences, strict=True))
     )

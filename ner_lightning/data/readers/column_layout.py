@@ -7,12 +7,13 @@ from typing import NamedTuple
 from ner_lightning.data.readers.column_cells import DOCEND, DOCSTART, cells_of, separated_by_tabs
 from ner_lightning.data.readers.column_kinds import (
     TAG_KINDS,
+    check_ends,
     columns_from,
     tag_column,
     word_column,
 )
 from ner_lightning.data.readers.read_options import ReadOptions
-from ner_lightning.data.readers.table_layout import TAGS, WORDS
+from ner_lightning.data.readers.table_names import TAGS, WORDS
 from ner_lightning.data.schemes import UNKNOWN, is_tag
 from ner_lightning.data.sentence import DataError
 from ner_lightning.data.tag_forms import OUTSIDES, TagForm
@@ -71,8 +72,7 @@ class ColumnLayout(NamedTuple):
         first, names = data[0], rows[data[0]]
         width = len(names)
         header = first + 1 if _is_header(names, [rows[at] for at in data[1:]], options) else 0
-        sentences = _sentences(rows, set(data[bool(header) :]), width)
-        found = columns_from(sentences, width)
+        found = columns_from(_sentences(rows, set(data[bool(header) :]), width), width)
         where = f"{source}:{first + 1}"
         asked = {
             what: _asked(getattr(options, option), option, names if header else None, width, where)
@@ -85,9 +85,10 @@ class ColumnLayout(NamedTuple):
             tag = asked.get("tags")
             if tag is None:
                 tag = tag_column(found, asked["words"], wanted=options.tagged)
-            word = asked["words"]
+            document, word = asked["documents"], asked["words"]
             if word is None:
-                word = word_column(found, tag, asked["documents"])
+                word = word_column(found, tag, document)
+            check_ends(found, word, document)
         except UserError as error:
             raise DataError(f"{where}: {error}") from None
         if options.tagged and (tag is None or tag == word):
@@ -96,7 +97,7 @@ class ColumnLayout(NamedTuple):
                 "separate columns by spaces or tabs"
             )
         counted = next((c.place for c in found if c.counts and c.place != word), None)
-        layout = cls(word, tag, asked["documents"], tabs, width, first + 1, header, counted)
+        layout = cls(word, tag, document, tabs, width, first + 1, header, counted)
         if tag is None or found[tag].kind not in TAG_KINDS:
             return layout
         form = TagForm.of(found[tag].cells, first_of_several=True)
@@ -109,7 +110,7 @@ class ColumnLayout(NamedTuple):
         if tagged and self.tag is not None:
             parts.append(f"tags in column {self.tag}")
         if self.document is not None:
-            parts.append(f"documents in column {self.document}")
+            parts.append(f"documents in column {self.document}, whose changes end sentences")
         separator = "tabs" if self.tabs else "spaces"
         header = ", below a header" if self.header else ""
         first = " (the first is 0)" if self.width > 1 else ""
@@ -139,6 +140,17 @@ class ColumnLayout(NamedTuple):
         if any(part in whole for part in (other, between * 2, f"\n{between}", f"{between}\n", *marks)):
             return False
         return {row.count(between) for row in text.split("\n")} == {self.width - 1}
+
+    def is_one_document(self, text: str) -> bool:
+        """Whether rows that are plain belong to one document."""
+        return self.document is None or len({*self.plain_cells(text)[self.document :: self.width]}) == 1
+
+    def is_other_document(self, first: str, text: str) -> bool:
+        """Whether a row belongs to another document than the first of a sentence; an empty cell does not."""
+        if self.document is None:
+            return False
+        cells = [cells_of(row, tabs=self.tabs)[self.document : self.document + 1] for row in (first, text)]
+        return any(cells[1]) and cells[0] != cells[1]
 
     def plain_cells(self, text: str) -> list[str]:
         """The cells of rows that are plain, one row after the other."""

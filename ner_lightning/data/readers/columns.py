@@ -24,6 +24,7 @@ MAX_ROWS = 100_000  # of a sentence
 def read_columns(opened: Opened, options: ReadOptions) -> Iterator[Record]:
     """Reads columns separated by spaces or tabs, with a blank line after each sentence.
 
+    A sentence ends where a column of documents that is named changes, too.
     A row that begins with `-DOCSTART-` starts a document, and so does a comment `# newdoc`. A line that
     begins with `#` is a comment only where a sentence could begin and if it cannot be a row of data, because
     `#` and `#hashtag` are words as well. Columns are recognised by what is in them: see `column_layout`.
@@ -67,7 +68,7 @@ def _groups(
     """The rows of each sentence, without comments before it; None where a document begins."""
     rows: list[Line] = []
     for item in chain(read, (Line(0, ""),)):
-        if isinstance(item, Paragraph) and item.number > layout.header and layout.is_plain(item.text):
+        if isinstance(item, Paragraph) and item.number > layout.header and _is_whole(item.text, layout):
             yield item
             continue
         # As the paragraph ends at an empty line, so do its lines.
@@ -76,6 +77,9 @@ def _groups(
             begins = DOCSTART in text and cells_of(text, tabs=layout.tabs)[0] == DOCSTART
             ends = begins or text.startswith(DOCEND)
             if reason or (text and not ends and number != layout.header and not text.isspace()):
+                if rows and not reason and layout.is_other_document(rows[0].text, text):
+                    yield rows
+                    rows = []
                 if rows or reason or text.lstrip()[0] != "#" or not layout.is_comment(text):
                     rows += [line] if len(rows) <= MAX_ROWS else []
                 elif starts_document(text):
@@ -86,6 +90,11 @@ def _groups(
                 rows = []
             if begins:
                 yield None
+
+
+def _is_whole(text: str, layout: ColumnLayout) -> bool:
+    """Whether lines are rows without anything odd, of one sentence."""
+    return layout.is_plain(text) and layout.is_one_document(text)
 
 
 def _sentence(source: str, group: Paragraph | Sequence[Line], layout: ColumnLayout, rivals: Rivals) -> Record:

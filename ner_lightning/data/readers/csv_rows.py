@@ -12,11 +12,11 @@ Parsed = tuple[int, list[str] | csv.Error]  # the line where a row begins, and i
 CheckedRow = tuple[Record, list[str]]  # an empty record, which has the reason of a row that is not used
 
 
-def parsed(lines: Iterable[str], delimiter: str) -> Iterator[Parsed]:
-    """Rows of CSV."""
+def parsed(lines: Iterable[str], delimiter: str, first: int) -> Iterator[Parsed]:
+    """Rows of CSV; `first` is the number of the first line."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
-        begin = reader.line_num + 2
+        begin = reader.line_num + first
         try:
             row = next(reader, None)
         except csv.Error as error:
@@ -27,20 +27,23 @@ def parsed(lines: Iterable[str], delimiter: str) -> Iterator[Parsed]:
         yield begin, row
 
 
-def parsed_by_line(lines: Iterable[str], delimiter: str, columns: int, words: int) -> Iterator[Parsed]:
+def parsed_by_line(
+    lines: Iterable[str], delimiter: str, columns: int, words: int, first: int
+) -> Iterator[Parsed]:
     """Rows with a word each, in which a lone quote is a word.
 
     Tools that write columns without quoting write `"` so, and a reader of CSV would take the sentence between
     two of them for one word.
 
     Args:
-        lines: after the header.
+        lines: the lines of the rows.
         delimiter: between cells.
         columns: how many there are.
         words: the column of words.
+        first: the number of the first line.
     """
     rest = iter(lines)
-    number = 2
+    number = first
     for line in rest:
         bare = line.rstrip("\r\n")
         cells = bare.split(delimiter) if bare else []

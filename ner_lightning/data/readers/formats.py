@@ -49,9 +49,7 @@ def _read_text(opened: Opened, options: ReadOptions) -> Iterator[Record]:
 
 FORMATS = {
     "conll": Format(columns.read_columns, "CoNLL columns", COLUMN_SUFFIXES, COLUMN_OPTIONS),
-    "csv": Format(
-        read_table, "CSV: a word or a list per row; a text to be tagged", CSV_SUFFIXES, COLUMN_OPTIONS
-    ),
+    "csv": Format(read_table, "CSV: a word, a sentence or a text per row", CSV_SUFFIXES, COLUMN_OPTIONS),
     "jsonl": Format(read_json, "JSON lines, or one JSON list", JSON_SUFFIXES, COLUMN_OPTIONS),
     "parquet": Format(arrow.read_parquet, "Parquet", (".parquet",), COLUMN_OPTIONS, binary=True),
     "spacy": Format(docbin.read_docbin, "spaCy's DocBin", (".spacy",), binary=True),

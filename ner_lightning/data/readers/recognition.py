@@ -9,13 +9,13 @@ from ner_lightning.data.readers import brat, conll2012, conllu, filetype, webann
 from ner_lightning.data.readers.column_cells import DOCSTART, cells_of, separated_by_tabs
 from ner_lightning.data.readers.column_kinds import TAG_KINDS, Column, columns_from
 from ner_lightning.data.readers.formats import SUFFIXES
-from ner_lightning.data.readers.table import holds_table
+from ner_lightning.data.readers.table_head import holds_table, separator_in
 from ner_lightning.data.schemes import OUTSIDE
 from ner_lightning.data.tag_forms import TagForm
 
 _COLUMN_ROWS = 0.8  # of a file in columns that have the most common width; the others are errors in it
 _BARE_ROWS = 5  # by which types without B- and I- are recognised
-_SENTENCES = re.compile(r"sentence|sent_id", re.IGNORECASE)
+_SENTENCES = re.compile(r"sentence|\bsent(\b|[\s_#.:-]*(id|idx|index|no|nr|num|number)\b)", re.IGNORECASE)
 _CERTAIN = {
     "webanno": lambda lines, suffix: webanno_columns.is_webanno(lines),
     "conll2012": lambda lines, suffix: conll2012.is_conll2012(lines),
@@ -43,7 +43,7 @@ def recognise(head: bytes, path: Path | None, *, tagged: bool) -> str:
         return "jsonl"
     if path is not None and named in (None, "txt") and brat.annotation_beside(path) is not None:
         return "brat"
-    if holds_table(first) and _SENTENCES.search(first):
+    if separator_in(first) or (holds_table(first) and _SENTENCES.search(first)):
         return "csv"
     if named == "csv":
         return "conll" if holds_columns(lines) and not holds_table(first) else "csv"

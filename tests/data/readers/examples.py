@@ -210,9 +210,11 @@ sentence_id,word,tag
 2,.,O
 """)
         },
-        note="Commas, semicolons or tabs. A sentence ends where the cell of `sentence`, `sentence_id` or "
-        "`Sentence #` changes (an empty one continues it), or that of `document`, or at a blank row. A lone "
-        "quote is a word, quoted or not.",
+        note="Commas, semicolons, tabs, or vertical bars alone; a first line `sep=;` names what it is. A "
+        "sentence ends where the cell of `sentence`, `sentence_id`, `Sentence #` or `sent_no` changes (an "
+        "empty one continues it), or that of `document`, or, where no column names sentences, at a blank "
+        "row. A lone quote is a word, quoted or not. Without a header, `words_column` and the others are "
+        "numbers from 0.",
     ),
     "csv lists": Example(
         "csv",
@@ -224,6 +226,30 @@ sentence_id,word,tag
             "'B-LOC', 'O']\"\n"
             "\"['Nobody', 'wrote', '.']\",\"['O', 'O', 'O']\"\n"
         },
+    ),
+    "csv spaces": Example(
+        "csv",
+        "CSV with a sentence per row",
+        "Kaggle",
+        {
+            "train.csv": "text,labels\n"
+            "Brinda Okafor moved to Tarvo .,B-PER I-PER O O B-LOC O\n"
+            "Nobody wrote .,O O O\n"
+        },
+        note="Words and tags are separated by spaces, and are as many.",
+    ),
+    "csv spans": Example(
+        "csv",
+        "CSV with a text and its entities per row",
+        "Label Studio, pandas' `to_csv` of texts with entities",
+        {
+            "train.csv": "id,text,label\n"
+            '1,Brinda Okafor moved to Tarvo.,"[{""start"": 0, ""end"": 13, ""labels"": [""PER""]}, '
+            '{""start"": 23, ""end"": 28, ""labels"": [""LOC""]}]"\n'
+            "2,Nobody wrote.,\n"
+        },
+        note="A list as JSON or Python: of objects with `start`, `end` and `label` or `labels`, or of lists "
+        'such as `[0, 13, "PER"]`. The column is `label`, `labels`, `entities`, `spans` or `annotations`.',
     ),
     "jsonl": Example(
         "jsonl",

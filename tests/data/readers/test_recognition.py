@@ -21,7 +21,7 @@ from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import spans
 from ner_lightning.data.sentence import DataError, unknown_entities, unknown_types
-from ner_lightning.data.tag_forms import read_tag_names
+from ner_lightning.data.tag_names import read_tag_names
 from ner_lightning.errors import UserError
 
 MOVED = ["Brinda", "Okafor", "moved", "to", "Tarvo", "."]
@@ -524,6 +524,59 @@ def test_documents_in_a_column_are_named_by_number_or_header(file, header, colum
     assert [s.document for s in found] == [0, 0, 1]
 
 
+IN_RUNS = [
+    [("s1", "Vera", "B-PER"), ("s1", "left", "O")],
+    [("s2", "a", "O"), ("s2", "b", "O"), ("s2", "c", "O")],
+]
+
+
+@pytest.mark.parametrize("between", ["\t", " "], ids=repr)
+@pytest.mark.parametrize("name", ["s{}", "{}", "doc1.txt-{}", "2024-0{}"])
+@pytest.mark.parametrize("times", [1, 40])
+def test_a_column_that_names_sentences_without_blank_lines_has_no_words(file, between, name, times):
+    rows = [row for number in range(times) for block in IN_RUNS for row in with_name(block, name, number)]
+    path = file("".join(between.join(row) + "\n" for row in rows))
+    said = "seems to name sentences, which no blank line ends;\nset data.files.document_column to 0"
+    assert said in refusal(path)
+    assert "seems to name sentences" in refusal(path, tagged=False, words_column="1")
+    found = both_ways(path, document_column="0")
+    assert text_of(found) == ["Vera left", "a b c"] * times
+    assert [s.document for s in found] == list(range(2 * times))
+
+
+def with_name(block, name, number):
+    """Rows whose sentence has a name of its own."""
+    return [(name.format(f"{number}{sentence[1:]}"), word, tag) for sentence, word, tag in block]
+
+
+def test_sentence_names_within_documents_have_no_words(file):
+    path = file("1\tVera\tB-PER\n1\tleft\tO\n2\ta\tO\n2\tb\tO\n\n1\tc\tO\n1\td\tO\n2\te\tO\n2\tf\tO\n")
+    assert "column 0 (1, 2, ...) seems to name sentences" in refusal(path)
+    assert text_of(both_ways(path, document_column="0")) == ["Vera left", "a b", "c d", "e f"]
+
+
+def test_pages_that_end_within_sentences_name_none(file):
+    pages = ["p1", "p1", "", "p1", "p2", "", "p2", "p2", "", "p2", "p3", "", "p3", "p3"]
+    rows = [f"{page}\tw{at}\tO\n" if page else "\n" for at, page in enumerate(pages)]
+    assert len(read_sentences(file("".join(rows)), ReadOptions(words_column="1"))) == 5
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_a_document_column_ends_sentences_within_a_block(file, blocks):
+    text = "d1\tVera\tB-PER\nd1\tHolt\tI-PER\nd2\tleft\tO\n\td\tO\nd1\tagain\tO\n"
+    found = both_ways(file("\n".join([text] * blocks)), document_column="0")
+    assert text_of(found) == ["Vera Holt", "left d", "again"] * blocks
+    assert [s.line for s in found[:3]] == [1, 3, 5]
+    assert [s.document for s in found[:3]] == [0, 1, 0]
+    odd = file("d1\ta\tO\nd2\tb\nd2\tc\tO\n")
+    assert "2: 2 columns" in refusal(odd, document_column="0")
+
+
+def test_a_file_without_blank_lines_may_be_long(file):
+    path = file("".join(f"d{at // 3}\tw{at}\tO\n" for at in range(120_000)))
+    assert len(read_sentences(path, ReadOptions(document_column="0"))) == 40_000
+
+
 # CSV
 
 
@@ -637,6 +690,22 @@ def test_a_cell_that_is_no_list_beside_others_that_are_is_refused(file, cell, ta
 def test_what_is_said_of_tags_names_one_that_is_read_otherwise(file, caplog):
     read_sentences(file("Vera B-PER\nof O\nNorsk b-org\nHydro i-org\n\n", "x.conll"))
     assert "tags such as b-org are read as B-org" in caplog.text
+
+
+@pytest.mark.parametrize("other", ["e-mail", "E-Mail", "s-bahn"])
+@pytest.mark.parametrize("rest", ["Brinda person\nTarvo place\n", "Brinda person\n", ""])
+def test_a_type_with_a_hyphen_has_no_prefix(file, other, rest):
+    if rest or other == "e-mail":
+        found = read_sentences(file(f"x@y.z {other}\n{rest}moved O\nis O\nin O\n. O\n", "x.conll"))
+        types = [line.split()[1] for line in rest.splitlines()]
+        assert [type_ for type_, _ in entities(found)] == [other, *types]
+
+
+@pytest.mark.parametrize("others", [["B-org"], ["e-mail", "s-mail"], ["s-place"]])
+def test_a_prefix_beside_types_without_one_is_named(file, others):
+    text = "".join(f"x {tag}\n" for tag in ["person", "place", "date", "city", *others, "O", "O", "O"])
+    message = refusal(file(text, "x.conll"))
+    assert message.startswith(f"1: the tag 'person' has no B- or I-, but {others[0]!r} has; write all tags")
 
 
 @pytest.mark.parametrize("tag", ["B", "I"])

@@ -178,3 +178,148 @@ def test_columns_that_are_named_are_those_of_words_and_tags(file):
     path = file("doc,w,t\nd1,Vera,B-PER\nd1,left,O\nd2,x,O\n")
     found = read_sentences(path, ReadOptions(words_column="w", tags_column="t", document_column="doc"))
     assert pairs(found) == [(("Vera", "left"), ("B-PER", "O")), (("x",), ("O",))]
+
+
+@pytest.mark.parametrize(
+    "name", ["Sentence ID", "sent_no", "sentence-number", "SentenceID", "Sent. #", "sent", "Sent Idx", "#"]
+)
+@pytest.mark.parametrize("suffix", ["csv", "txt", "tsv"])
+def test_names_of_sentences_are_known_however_they_are_spelled(file, name, suffix):
+    rows = "1,1,a,O\n1,1,b,O\n1,2,c,O\n2,1,d,O\n"
+    text = f"Doc ID,{name},Word,NER Tag\n{rows}"
+    path = file(text.replace(",", "\t") if suffix == "tsv" else text, f"a.{suffix}")
+    if name == "#" and suffix == "csv":
+        assert [each.words for each in read_sentences(path)] == [("a", "b", "c"), ("d",)]
+    elif name != "#":
+        found = read_sentences(path)
+        assert [each.words for each in found] == [("a", "b"), ("c",), ("d",)]
+        assert [each.document for each in found] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("header", "blank", "said"),
+    [
+        ("sent_no,doc,word,tag", "", "; a sentence ends where column sent_no or doc changes."),
+        ("page,doc,word,tag", "\n", "; a sentence ends at a blank row or where column doc changes."),
+        ("page,line,word,tag", "\n", "; a sentence ends at a blank row."),
+        ("page,doc,word,tag", "", "each document is one sentence, since there is no blank row and no column"),
+    ],
+)
+def test_it_is_said_where_sentences_end(file, caplog, header, blank, said):
+    caplog.set_level("INFO")
+    read_sentences(file(f"{header}\n1,1,a,O\n1,1,b,O\n{blank}2,2,c,O\n"))
+    assert said in caplog.text
+    assert ("each document is one sentence" in caplog.text) is said.startswith("each")
+
+
+def test_sentence_ids_that_recur_are_counted(file, caplog):
+    read_sentences(file("sentence_id,word,tag\n1,a,O\n2,b,O\n1,c,O\n2,d,O\n1,e,O\n"))
+    assert "a.csv: 3 sentence ids recur after another one and begin new sentences" in caplog.text
+    assert "'1' (line 4), '2' (line 5)" in caplog.text
+    caplog.clear()
+    read_sentences(file("doc,sentence_id,word,tag\nd,1,a,O\n,2,b,O\n\n,,b,O\ne,1,c,O\ne,2,d,O\n"))
+    assert "recur" not in caplog.text
+
+
+def test_a_first_row_with_a_tag_is_data_where_columns_have_numbers(file):
+    text = "Vera,B-PER\nHolt,I-PER\nleft,O\n\nLima,B-LOC\n"
+    asked = ReadOptions(words_column="0", tags_column="1")
+    found = read_sentences(file(text), asked)
+    assert pairs(found) == [(("Vera", "Holt", "left"), ("B-PER", "I-PER", "O")), (("Lima",), ("B-LOC",))]
+    assert [each.line for each in found] == [1, 5]
+    untagged = read_sentences(file(text), ReadOptions(words_column="0", tagged=False))
+    assert [each.words for each in untagged] == [each.words for each in found]
+    bare = file("x,person\ny,O\n\nz,person\n")
+    assert read_sentences(bare, asked)[0].words == ("x", "y")
+    headed = file("w,t\n" + text)
+    assert pairs(read_sentences(headed, asked)) == pairs(found)
+    assert read_sentences(file("7,Vera,B-PER\n8,Lima,B-LOC\n"), ReadOptions(None, "1", "2", "0"))[1].line == 2
+    wrong = file(text.replace("left,O", "left,x,O"))
+    with pytest.raises(DataError, match=r"a.csv:3: 3 columns where the header has 2"):
+        read_sentences(wrong, asked)
+
+
+def test_without_a_header_numbers_are_asked_for(file):
+    with pytest.raises(DataError, match=r"a.csv:1: the first row is no header: 'B-PER' is a tag;\nadd one"):
+        read_sentences(file("Vera,B-PER\nleft,O\n\nLima,B-LOC\n"))
+
+
+@pytest.mark.parametrize("separator", [";", ",", "\t", "|", ":"])
+@pytest.mark.parametrize("name", ["a.csv", "a.txt"])
+@pytest.mark.parametrize("line", ["sep={}\n", '"sep={}"\r\n', "\ufeffSEP={}\n"])
+def test_a_first_line_may_name_the_separator(file, separator, name, line):
+    path = file(line.format(separator) + PLAIN.replace(",", separator), name)
+    assert pairs(read_sentences(path)) == WANTED
+    assert [each.line for each in read_sentences(path)] == [3, 5]
+    with pytest.raises(DataError, match=r"6: 2 columns where the header has 3"):
+        read_sentences(file(line.format(separator) + PLAIN.replace(",", separator) + f"2{separator}x\n"))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a"])
+def test_vertical_bars_separate_columns_where_nothing_else_does(file, name):
+    assert pairs(read_sentences(file(PLAIN.replace(",", "|").replace("Lima", "Li,ma"), name))) == [
+        WANTED[0],
+        (("Li,ma",), ("B-PLACE",)),
+    ]
+    assert read_sentences(file("sentence,word,a|b,tag\n1,x,y,O\n"))[0].words == ("x",)
+
+
+@pytest.mark.parametrize("header", ["text,labels", "tokens,ner_tags", "id,Content,NER"])
+def test_tags_between_spaces_stand_beside_a_text(file, header):
+    first = "1," * header.count("id")
+    rows = f"{first}Vera Holt left,B-per I-per O\n{first}Lima fell,B-geo O\n"
+    found = read_sentences(file(f"{header}\n{rows}"))
+    first_words, second_words = ("Vera", "Holt", "left"), ("Lima", "fell")
+    assert pairs(found) == [(first_words, ("B-per", "I-per", "O")), (second_words, ("B-geo", "O"))]
+    with pytest.raises(DataError, match=r"a.csv:4: 2 words but 3 tags; write one tag per word"):
+        read_sentences(file(f"{header}\n{rows}{first}Vera left,O O O\n{first}He left,O O\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "text,label\nVera left.,PER\nHe left it.,O\n",
+            "has no tag for each of its words (words: 2, tags: 1)",
+        ),
+        ("text,other\nVera left.,PER\n", "a row is a text (column text), without a tag for each word;"),
+        ("sentence,text,tag\n1,Vera,B-PER\n1,left,O\n", "column text has one word in each row"),
+        ("tokens,tags\n['a' 'b' ... 'z'],['O' 'O' ... 'O']\n", "numpy leaves out the middle of a long one"),
+    ],
+)
+def test_a_refusal_of_texts_is_true(file, content, said):
+    with pytest.raises(DataError) as error:
+        read_sentences(file(content))
+    assert said in str(error.value)
+    assert len(str(error.value).splitlines()) <= 3
+
+
+SPANS = [
+    '[{"start": 0, "end": 9, "text": "Vera Holt", "labels": ["PER"]}]',  # Label Studio
+    '[{"start": 0, "end": 9, "label": "PER"}]',
+    '[[0, 9, "PER"]]',
+    "[(0, 9, 'PER')]",  # pandas
+    "[{'start': 0, 'end': 9, 'label': 'PER'}]",
+]
+
+
+@pytest.mark.parametrize("cell", SPANS)
+@pytest.mark.parametrize("name", ["label", "entities", "Spans"])
+@pytest.mark.parametrize("empty", ["", "[]"])
+def test_spans_in_cells_are_read(file, cell, name, empty):
+    quoted = cell.replace('"', '""')
+    text = f'id,text,{name}\n1,"Vera Holt left.","{quoted}"\n2,"He, too.",{empty}\n'
+    found = read_sentences(file(text))
+    assert pairs(found) == [
+        (("Vera", "Holt", "left", "."), ("B-PER", "I-PER", "O", "O")),
+        (("He", ",", "too", "."), ("O",) * 4),
+    ]
+    assert [each.document for each in found] == [0, 1]
+    untagged = read_sentences(file(text), ReadOptions(tagged=False))
+    assert [each.words for each in untagged] == [each.words for each in found]
+
+
+@pytest.mark.parametrize("cell", ["[(0, 4, PER)]", "[(0, 40, 'PER')]", "[(0, 4)]", "[{'start': {1}}]", "PER"])
+def test_spans_that_cannot_be_read_are_refused_by_their_line(file, cell):
+    with pytest.raises(DataError, match=r"a.csv:3: "):
+        read_sentences(file(f'text,label\nVera left.,"[(0, 4, \'PER\')]"\nVera left.,"{cell}"\n'))
