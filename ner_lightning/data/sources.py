@@ -204,7 +204,9 @@ class Source(SentenceSource):
         for split, paths in split_paths(folder).items():
             if len(paths) > 1 and split not in self.paths:
                 both = " and ".join(map(str, paths[:2]))
-                raise UserError(f"data.dataset: {both} both look like the {split} split; set data.{split}")
+                raise UserError(
+                    f"data.dataset: {both} both look like the {split} split; set data.{split}, or move one away"
+                )
             if paths:
                 found[split] = paths[0]
         is_brat = not found and any(path.suffix == brat.SUFFIX for path in folder.iterdir())

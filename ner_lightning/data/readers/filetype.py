@@ -19,7 +19,7 @@ _MARKS = [
     (re.compile(mark, re.DOTALL), what)
     for mark, what in (
         (rb"\xff\xfe\x00\x00", "UTF-32 text; convert it: iconv -f utf-32 -t utf-8 FILE > NEW"),
-        (re.escape(_ZIP), "a zip archive; unpack it, and name a file of it"),
+        (re.escape(_ZIP), "a zip archive, as .xlsx and .docx are; save a table as CSV, or unpack it"),
         (rb"\xd0\xcf\x11\xe0", _OFFICE),
         (rb"\x1f\x8b", "gzip data; unpack it: gunzip FILE"),
         (rb"BZh[1-9]1AY&SY", "bzip2 data; unpack it: bunzip2 FILE"),
@@ -28,7 +28,10 @@ _MARKS = [
         (rb"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it, and name a file of it"),
         (rb"Rar!\x1a\x07", "a RAR archive; unpack it, and name a file of it"),
         (rb".{257}ustar(\x00|  \x00)", "a tar archive; unpack it (tar -xf FILE), and name a file of it"),
-        (rb"ARROW1\x00\x00", "Arrow or Feather; save it as Parquet: pandas.read_feather(FILE).to_parquet(NEW)"),
+        (
+            rb"ARROW1\x00\x00",
+            "Arrow or Feather; save it as Parquet: pandas.read_feather(FILE).to_parquet(NEW)",
+        ),
         (rb"\xff\xff\xff\xff", "an Arrow stream; of a data set of save_to_disk, name the folder"),
         (rb"\x80[\x02-\x05]", "a Python pickle; save its data as Parquet or JSON lines"),
         (rb"%PDF-", "PDF; extract its text first: pdftotext FILE"),

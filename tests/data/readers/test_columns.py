@@ -292,7 +292,7 @@ def test_only_spaces_and_tabs_separate_and_only_newlines_end(file):
         ("Vera O\n".encode("utf-16-be"), {}, "1", "iconv -f utf-16be -t utf-8"),
         ("Vera O\n".encode("utf-16-le"), {}, "1", "iconv -f utf-16le -t utf-8"),
         ("a O\n".encode("utf-32"), {}, "1", "this is UTF-32 text"),
-        (b"PK\x03\x04\x14\x00", {}, "1", "a zip archive; unpack it"),
+        (b"PK\x03\x04\x14\x00", {}, "1", "a zip archive, as .xlsx and .docx are; save a table as CSV"),
         (b"\x1f\x8b\x08", {}, "1", "this is gzip"),
         (b"%PDF-1.7\n", {}, "1", "this is PDF"),
         (b"\xd0\xcf\x11\xe0\xa1", {}, "1", "this is an Office file"),

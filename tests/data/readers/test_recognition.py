@@ -891,7 +891,10 @@ def test_a_zip_archive_is_refused_whatever_its_name(file, suffix):
     ("names", "said"),
     [
         (["admin.jsonl"], "a zip archive with admin.jsonl; unpack it, and name a file of it"),
-        (["x/", "x/a", "x/b", "__MACOSX/x", "x/c", "d\n"], "a zip archive with x/a, x/b, x/c, ...; unpack it"),
+        (
+            ["x/", "x/a", "x/b", "__MACOSX/x", "x/c", "d\n"],
+            "a zip archive with x/a, x/b, x/c, ...; unpack it",
+        ),
         (["[Content_Types].xml", "xl/workbook.xml"], "an Office file; save a table as CSV"),
         (["mimetype", "content.xml"], "an Office file; save a table as CSV"),
         ([], "binary data"),
