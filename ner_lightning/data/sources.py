@@ -205,7 +205,8 @@ class Source(SentenceSource):
             if len(paths) > 1 and split not in self.paths:
                 both = " and ".join(map(str, paths[:2]))
                 raise UserError(
-                    f"data.dataset: {both} both look like the {split} split; set data.{split}, or move one away"
+                    f"data.dataset: {both} both look like the {split} split; set data.{split}, "
+                    "or move one away"
                 )
             if paths:
                 found[split] = paths[0]

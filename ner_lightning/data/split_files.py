@@ -88,6 +88,6 @@ def no_split(folder: Path) -> str:
     return (
         f"{folder}: no train, valid or test file in this folder"
         f" ({f'it has {listed}' if names else 'it is empty'});\n"
-        "name one of its files, or each split's: --data.train, --data.valid and --data.test; to divide them:\n"
+        "name one of its files, or each split's: --data.train, --data.valid, --data.test; to divide them:\n"
         f"ner-lightning data split {folder} --output DIR"
     )

@@ -247,7 +247,7 @@ def test_names_that_leave_a_split_open_are_refused_with_what_is_there(tmp_path, 
     assert all(name in message for name in sorted(names)[:4])
     assert ("..." in message) == (len(names) > 4)
     assert "it is empty" in message or names
-    assert "--data.train, --data.valid and --data.test" in message
+    assert "--data.train, --data.valid, --data.test" in message
     assert f"ner-lightning data split {tmp_path} --output DIR" in message
     assert len(message.splitlines()) == 3
 
@@ -256,7 +256,7 @@ def test_exact_names_come_before_parts_of_names(tmp_path):
     write(tmp_path / "train.conll", content(7))
     write(tmp_path / "valid.conll", content(3, start=10))
     write(tmp_path / "predictions.test.conll", content(3, start=20))
-    with pytest.raises(UserError, match="has no test file; set data.test"):
+    with pytest.raises(UserError, match=r"has no test file; set data.test"):
         Source(str(tmp_path), {}).read("test")
 
 
