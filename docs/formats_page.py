@@ -16,7 +16,8 @@ _INTRO = """\
 Every command reads the same formats: `fit`, `test`, `predict`, `pretrain`, `baseline` and `data`. A file's
 format is recognised by its content first and its name second; `data.files.format` (`--from` of `predict` and
 `data`) names it instead. A line says how the file is read. Files are UTF-8, or UTF-16
-with its byte order mark.
+with its byte order mark, and may be packed by gzip. Of a folder, `README`, `LICENSE` and the like are not
+read, nor texts without annotation beside those that brat has annotated; a line says which.
 
 """
 _AFTER = """

@@ -159,7 +159,14 @@ def _read(inputs: Sequence[str], files: "Files") -> list["Sentence"]:
     from dataclasses import replace
 
     from ner_lightning.data.readers.sentences import read_sentences
+    from ner_lightning.data.split_files import several_splits
 
+    for name in inputs:
+        if names := several_splits(Path(name)):
+            raise UserError(
+                f"{name} has files of several splits ({names}), which would be joined;\n"
+                "name one of them; to join them, name each: ner-lightning data convert A B --output all.jsonl"
+            )
     sentences: list[Sentence] = []
     for name in inputs:
         read = read_sentences(name, files.options())

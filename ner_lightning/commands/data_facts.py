@@ -9,6 +9,7 @@ from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.readers.sentences import read_with_scheme
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.data.sources import SAMPLE, Source
+from ner_lightning.data.split_files import check_one_split, no_split
 from ner_lightning.errors import UserError
 
 
@@ -43,7 +44,9 @@ def read_splits(address: str, files: Files, backbone: str | None, window: int) -
         raise UserError(f"{address}: there is no such file or folder; name a data set on this machine")
     paths = Source(address, {}, files).local()
     if not paths:
-        raise UserError(f"{address}: no train, valid or test file in this folder; name one of its files")
+        raise UserError(no_split(Path(address)))
+    for split, path in paths.items():
+        check_one_split(split, path)
     read = {split: read_with_scheme(path, files.options()) for split, path in paths.items()}
     facts = ReadingFacts(
         scheme={split: str(each.scheme) for split, each in read.items()},

@@ -110,11 +110,11 @@ def clear_splits(folder: Path, outputs: Sequence[Path], source: Path, *, overwri
     Raises:
         UserError: the folder has one that may not be removed.
     """
-    from ner_lightning.data.split_files import split_paths
+    from ner_lightning.data.split_files import named_paths
 
-    others = [path for paths in split_paths(folder).values() for path in paths if path not in outputs]
+    others = [path for paths in named_paths(folder).values() for path in paths if path not in outputs]
     for path in others:
-        kept = path.is_dir() or (source.exists() and path.samefile(source))
+        kept = not path.is_file() or (source.exists() and path.samefile(source))
         if kept or not overwrite:
             way = "move it away" if kept else "move it away, or remove it with --overwrite"
             raise UserError(

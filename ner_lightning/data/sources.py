@@ -17,7 +17,7 @@ from ner_lightning.data.readers.hub_dataset import load_hub
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, split_tag
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
-from ner_lightning.data.split_files import ALIASES, check_one_split, split_paths
+from ner_lightning.data.split_files import ALIASES, check_one_split, no_split, split_paths
 from ner_lightning.data.splitting import divide
 from ner_lightning.errors import UserError
 from ner_lightning.runs.fingerprints import of_hub_split, of_part, part_origin, with_note
@@ -135,6 +135,8 @@ class Source(SentenceSource):
         if is_divided and split in ("train", *held_out):
             return self._parts(local["train"], held_out)[split]
         if path is None:
+            if not local and expanded(self.dataset).is_dir():
+                raise UserError(f"data.dataset: {no_split(Path(self.dataset))}")
             if self.dataset == SAMPLE or expanded(self.dataset).exists():
                 raise UserError(
                     f"data.dataset: {self.dataset} has no {split} file; set data.{split}.\n"
@@ -149,6 +151,7 @@ class Source(SentenceSource):
         """Training data in parts, of which some are held out for validation and test; made once."""
         if path in self._divided:
             return self._divided[path]
+        check_one_split("train", path)
         shares = {"train": 1 - sum(HELD_OUT[name] for name in held_out)}
         shares |= {name: HELD_OUT[name] for name in held_out}
         sentences = read_sentences(path, self.files.options())
@@ -198,7 +201,10 @@ class Source(SentenceSource):
         for split, paths in split_paths(folder).items():
             if len(paths) > 1 and split not in self.paths:
                 both = " and ".join(map(str, paths[:2]))
-                raise UserError(f"data.dataset: {both} both look like the {split} split; set data.{split}")
+                raise UserError(
+                    f"data.dataset: {both} both look like the {split} split; set data.{split}, "
+                    "or move one away"
+                )
             if paths:
                 found[split] = paths[0]
         is_brat = not found and any(path.suffix == brat.SUFFIX for path in folder.iterdir())

@@ -13,6 +13,7 @@ from ner_lightning.runs.fingerprints import digest_in, file_in
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.shipped import shipped, shipped_config
 from ner_lightning.system.digests import digest_of
+from ner_lightning.system.shards import shards_of
 
 CONSENT = "--trust_remote_code"  # allows code to be run, and changes nothing of what a cell is
 
@@ -161,7 +162,7 @@ def data_changed(run: Run) -> bool:
     data = run.read("run.json").get("data", {})
     for split in (data[name] for name in ("train", "valid") if name in data):
         path = Path(file_in(split["origin"]))
-        if path.exists() and digest_of(path) != digest_in(split["fingerprint"]):
+        if (path.exists() or shards_of(path)) and digest_of(path) != digest_in(split["fingerprint"]):
             return True
     return False
 

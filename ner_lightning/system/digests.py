@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from ner_lightning.system.shards import shards_of
 from ner_lightning.system.visible_files import visible_files
 
 _CACHE = "cache-*.arrow"  # what `datasets` keeps of its own computations in a saved data set
@@ -12,10 +13,13 @@ def digest_of(path: Path) -> str:
     """The SHA-256 of what is read of a path, in hexadecimal digits.
 
     Of a folder these are its files with their names, also those of linked folders, and no hidden ones; of a
-    text, brat's annotation beside it as well.
+    text, brat's annotation beside it as well; of shards, all of them.
     """
+    if shards := shards_of(path):
+        return _digest([(shard.name, shard) for shard in shards])
     if path.is_file():
-        beside = path.with_suffix(".ann")
+        text = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+        beside = text.with_suffix(".ann")
         if beside == path or not beside.is_file():
             return hashlib.sha256(path.read_bytes()).hexdigest()
         return _digest([("text", path), ("annotation", beside)])

@@ -145,6 +145,56 @@ def test_several_inputs_are_joined_with_documents_of_their_own(place, capsys):
     assert "5 sentences, 12 words, 5 entities (LOC 3, PER 2): all.csv" in said
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["train.txt", "valid.txt", "test.txt"],
+        [
+            "data/train-00000-of-00002.txt",
+            "data/train-00001-of-00002.txt",
+            "data/validation-00000-of-00001.txt",
+        ],
+        ["eng.train", "eng.testa"],
+    ],
+)
+def test_splits_are_not_joined_unless_each_is_named(place, capsys, names):
+    for name in names:
+        write(f"set/{name}", COLUMNS)
+    for words in (["convert", "set", "--output", "all.jsonl"], ["split", "set", "--output", "out"]):
+        said = refused(capsys, *words)
+        assert "set has files of several splits (" in said
+        assert "to join them, name each: ner-lightning data convert A B --output all.jsonl" in said
+    assert not Path("all.jsonl").exists()
+    done(capsys, "convert", *(f"set/{name}" for name in names), "--output", "all.jsonl")
+    assert len(made("all.jsonl")[0]) == 2 * len(names)
+
+
+def test_shards_are_one_input(place, capsys):
+    for number in range(2):
+        write(f"train-0000{number}-of-00002.txt", many(30) if number else many(60))
+    done(capsys, "split", "train-*-of-00002.txt", "--output", "out")
+    assert sum(map(len, parts("out").values())) == 90
+    write("out2/train-00000-of-00002.txt", COLUMNS)
+    said = refused(capsys, "split", "train-*-of-00002.txt", "--output", "out2", "--overwrite")
+    assert "train-*-of-00002.txt there would be read as a split beside the new ones" in said
+    assert Path("out2/train-00000-of-00002.txt").exists()
+
+
+def test_a_folder_without_splits_is_checked_as_nothing(place, capsys):
+    write("set/a.conll", COLUMNS)
+    write("set/README.txt", "About.")
+    said = refused(capsys, "check", "set")
+    assert "set: no train, valid or test file in this folder (it has README.txt, a.conll);" in said
+    assert "ner-lightning data split set --output DIR" in said
+
+
+def test_a_check_has_the_splits_in_their_order(place, capsys):
+    for name in ("eng.testa", "eng.testb", "eng.train"):
+        write(f"set/{name}", many())
+    main(["data", "check", "set", "--json"])
+    assert list(json.loads(capsys.readouterr().out)["origins"]) == ["train", "valid", "test"]
+
+
 def test_standard_input_is_read(place, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(COLUMNS.encode())))
     done(capsys, "convert", "-", "--output", "b.jsonl")

@@ -22,6 +22,7 @@ from ner_lightning.runs.ladder_cells import find_run, is_done
 from ner_lightning.runs.ladder_file import read_ladder
 from ner_lightning.runs.ladder_table import curve_points, ladder_table, table
 from ner_lightning.runs.results import FIELDS, read_rows
+from ner_lightning.system.digests import digest_of
 from ner_lightning.training.module import NERModule
 
 
@@ -201,6 +202,17 @@ def test_a_cell_whose_data_changed_is_run_again_and_counts_once(
     assert len({row["data"] for row in rows}) == 1
     assert main(["ladder", str(file)]) == 0
     assert capsys.readouterr().out.count("done before") == 2
+
+
+def test_shards_of_a_run_count_as_its_data(tmp_path):
+    for number in range(2):
+        (tmp_path / f"train-0000{number}-of-00002.txt").write_text("Oslo B-LOC\n")
+    shards = tmp_path / "train-*-of-00002.txt"
+    about = {"data": {"train": {"origin": str(shards), "fingerprint": f"sha256:{digest_of(shards)}"}}}
+    (tmp_path / "run.json").write_text(json.dumps(about))
+    assert not ladder_cells.data_changed(Run(tmp_path))
+    (tmp_path / "train-00001-of-00002.txt").write_text("Oslo B-PER\n")
+    assert ladder_cells.data_changed(Run(tmp_path))
 
 
 def test_consent_is_no_part_of_a_cell(file, one_process, tmp_path, capsys):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ner_lightning.data import sources
@@ -138,6 +140,124 @@ def test_two_files_of_one_split_are_refused(tmp_path):
     write(tmp_path / "train.jsonl", "{}")
     with pytest.raises(UserError, match=r"both look like the train split; set data.train"):
         Source(str(tmp_path), {}).read("train")
+
+
+def parquet(path: Path, count: int, start: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tags = {True: "B-PER", False: "B-LOC"}
+    rows = [
+        {"tokens": [chr(0x4E00 + n), "left"], "ner_tags": [tags[n % 3 > 0], "O"]}
+        for n in range(start, start + count)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+@pytest.mark.parametrize("inner", ["", "data"])
+@pytest.mark.parametrize("digest", ["", "-6ef3991c06080e14"])
+def test_shards_are_the_files_of_their_split(tmp_path, inner, digest):
+    """As in a clone of a data set of the Hub."""
+    place = tmp_path / inner
+    write(tmp_path / "README.md", "About.")
+    shards = [parquet(place / f"train-0000{n}-of-00002{digest}.parquet", 5, start=5 * n) for n in (0, 1)]
+    parquet(place / f"validation-00000-of-00001{digest}.parquet", 3, start=50)
+    source = Source(str(tmp_path), {})
+    found = read(source, ("train", "valid"))
+    assert [words[0] for words in found["train"]] == [chr(0x4E00 + n) for n in range(10)]
+    assert len(found["valid"]) == 3
+    train = source.read("train")
+    assert train.origin == str(place / "train-*-of-00002.parquet")
+    assert read(Source(str(tmp_path), {"train": train.origin}), ("train",))["train"] == found["train"]
+    parquet(shards[1], 5, start=20)
+    assert source.read("train").fingerprint != train.fingerprint
+    shards[1].unlink()
+    with pytest.raises(UserError, match=r"train-\*-of-00002.parquet: 1 of its files are missing; fetch them"):
+        source.read("train")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "validation-00000-of-00001.parquet"],
+        ["data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"],
+        ["en/train.parquet", "en/dev.parquet", "de/train.parquet"],
+        ["deep/er/train/a.parquet", "deep/er/Dev/a.parquet"],
+        ["my_train.parquet", "my_dev.parquet", "my_test.parquet"],
+    ],
+)
+def test_a_folder_with_several_splits_is_none_of_them(tmp_path, names):
+    for number, name in enumerate(names):
+        parquet(tmp_path / name, 5, start=5 * number)
+    with pytest.raises(UserError, match=r"data.train: .* has files of several splits \(.*train"):
+        Source(SAMPLE, {"train": str(tmp_path)}).read("train")
+
+
+def test_a_folder_of_a_split_holds_no_other_splits(tmp_path):
+    write(tmp_path / "train/train.conll", content(5))
+    write(tmp_path / "train/dev.conll", content(5, start=10))
+    with pytest.raises(UserError, match="has files of several splits"):
+        Source(str(tmp_path), {}).read("train")
+
+
+def test_files_of_documents_are_no_splits(tmp_path):
+    for number, name in enumerate(("a_train_ride", "flight_test", "letter")):
+        write(tmp_path / f"{name}.conll", content(2, start=2 * number))
+    assert len(Source(SAMPLE, {"train": str(tmp_path)}).read("train").sentences) == 6
+
+
+@pytest.mark.parametrize(
+    ("train", "valid"),
+    [
+        ("Train.conll", "VALID.CONLL"),
+        ("my_train.conll", "my_dev.conll"),
+        ("eng.train", "eng.testa"),
+        ("data/train.conll", "data/dev.conll"),
+        ("data/de-train.jsonl.conll", "data/de-val.conll"),
+        ("train.v2.conll", "development.val.v2.conll"),
+    ],
+)
+def test_splits_are_known_by_a_part_of_their_names(tmp_path, train, valid):
+    write(tmp_path / train, content(7))
+    write(tmp_path / valid, content(3, start=10))
+    write(tmp_path / "README.txt", "About.")
+    source = Source(str(tmp_path), {})
+    assert [len(part) for part in read(source, ("train", "valid")).values()] == [7, 3]
+    assert source.read("valid").origin == str(tmp_path / valid)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["en_train.conll", "de_train.conll", "en_dev.conll"],
+        ["my_train.conll", "more.conll"],
+        ["a_train_test.conll"],
+        ["training.conll", "testing.conll"],
+        ["a.conll", "b.conll", "c.conll", "d.conll", "e.conll"],
+        ["notes.md"],
+        [],
+    ],
+)
+def test_names_that_leave_a_split_open_are_refused_with_what_is_there(tmp_path, names):
+    for name in names:
+        write(tmp_path / name, content(5))
+    with pytest.raises(UserError) as error:
+        Source(str(tmp_path), {}).read("train")
+    message = str(error.value)
+    assert message.startswith(f"data.dataset: {tmp_path}: no train, valid or test file in this folder (it ")
+    assert all(name in message for name in sorted(names)[:4])
+    assert ("..." in message) == (len(names) > 4)
+    assert "it is empty" in message or names
+    assert "--data.train, --data.valid, --data.test" in message
+    assert f"ner-lightning data split {tmp_path} --output DIR" in message
+    assert len(message.splitlines()) == 3
+
+
+def test_exact_names_come_before_parts_of_names(tmp_path):
+    write(tmp_path / "train.conll", content(7))
+    write(tmp_path / "valid.conll", content(3, start=10))
+    write(tmp_path / "predictions.test.conll", content(3, start=20))
+    with pytest.raises(UserError, match=r"has no test file; set data.test"):
+        Source(str(tmp_path), {}).read("test")
 
 
 def test_the_sample_has_its_own_splits(caplog):

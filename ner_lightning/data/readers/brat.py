@@ -13,6 +13,7 @@ from ner_lightning.data.readers.counting import COUNTINGS, offsets_of
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import CharSpan, Record, rejected, whole_file
 from ner_lightning.data.readers.text_lines import MAX_BYTES
+from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
 
@@ -52,6 +53,19 @@ def annotation_beside(path: Path) -> Path | None:
     """The .ann file of a text: the same folder and stem; None if there is none."""
     beside = path.with_suffix(SUFFIX)
     return beside if path.suffix != SUFFIX and beside.is_file() else None
+
+
+def check_text(opened: Opened) -> None:
+    """Checks that a file that is named is not an .ann file, which has no text.
+
+    Raises:
+        DataError: it is.
+    """
+    if opened.path is None or opened.path.suffix.lower() != SUFFIX:
+        return
+    text = opened.path.with_suffix(".txt")
+    way = f"name its text, {text}, or their folder" if text.is_file() else f"its text, {text}, is missing"
+    raise DataError(f"{opened.source}:1: this is the annotation of a text, as brat writes it; {way}")
 
 
 def read_brat(opened: Opened, options: ReadOptions) -> Iterator[Record]:

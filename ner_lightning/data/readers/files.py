@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from ner_lightning.data.readers import arrow, filetype
+from ner_lightning.data.readers import arrow, brat, filetype, prepared
 from ner_lightning.data.readers.checked_words import checked
-from ner_lightning.data.readers.folder_files import is_read, say_left_out
+from ner_lightning.data.readers.folder_files import is_read, say_left_out, say_unannotated, unannotated
 from ner_lightning.data.readers.formats import FORMATS, SUFFIXES
 from ner_lightning.data.readers.read_options import COLUMN_OPTIONS, Opened, ReadOptions
 from ner_lightning.data.readers.recognition import recognise
@@ -20,6 +20,7 @@ from ner_lightning.data.readers.record import Record
 from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
+from ner_lightning.system.shards import missing_shards, shards_of
 from ner_lightning.system.visible_files import visible_files
 
 STANDARD_INPUT = "-"
@@ -32,7 +33,7 @@ class Inputs:
     """Where records come from.
 
     Attributes:
-        address: a file, a folder of files, or `-` for standard input.
+        address: a file, a folder of files, or `-` for standard input; shards have a `*` (see `shards`).
         options: how they are read.
         opened: the formats of the files that were opened so far.
     """
@@ -58,6 +59,10 @@ class Inputs:
             return []
         if path.is_dir() and not arrow.is_saved_dataset(path):
             return self._files_of_folder(path)
+        if not path.exists() and (shards := shards_of(path)):
+            if missing := missing_shards(path):
+                raise DataError(f"{path}: {missing:,} of its files are missing; fetch them")
+            return shards
         if not path.exists():
             raise DataError(f"{path}: cannot be read: No such file or directory; name a file")
         return [path]
@@ -65,7 +70,13 @@ class Inputs:
     def _files_of_folder(self, folder: Path) -> list[Path]:
         if not (files := [path for path in self._visible if is_read(path.name, self.options.format)]):
             raise DataError(f"{folder}: no file in this folder ends in {', '.join(SUFFIXES)}")
-        return files
+        left_out = set(self._unannotated)
+        return [path for path in files if path not in left_out]
+
+    @cached_property
+    def _unannotated(self) -> list[Path]:
+        """The texts of a folder of brat's that are not read."""
+        return unannotated(self._visible, self.options)
 
     def read(self, on_open: Callable[[BinaryIO], object] = lambda file: None) -> Iterator[Record]:
         """Reads all files, one after the other.
@@ -83,7 +94,9 @@ class Inputs:
         self._say_left_out()
         for path in self.files():
             folder = Path(self.address)
-            name = path.relative_to(folder) if path != folder else path
+            # Errors in data to be trained on name the whole path, as those of a single file do.
+            is_short = folder in path.parents and not self.options.tagged
+            name = path.relative_to(folder) if is_short else path
             shown = os.fsencode(name).decode(errors="backslashreplace")  # which UTF-8 can write
             records = self._of_file(path, shown, on_open)
             yield from checked(records, self.options.rules.empty_words)
@@ -91,8 +104,10 @@ class Inputs:
     def _say_left_out(self) -> None:
         """Says which files of a folder are not read, since nothing else would tell."""
         folder = Path(self.address)
-        if not self.options.format and folder.is_dir() and not arrow.is_saved_dataset(folder):
-            say_left_out(folder, [str(path.relative_to(folder)) for path in self._visible])
+        if folder.is_dir() and not arrow.is_saved_dataset(folder):
+            names = [str(path.relative_to(folder)) for path in self._visible]
+            say_left_out(folder, names, self.options.format)
+            say_unannotated(folder, self._unannotated)
 
     def records(self, opened: Opened) -> Iterator[Record]:
         """The records of an open file.
@@ -108,7 +123,7 @@ class Inputs:
         if self.options.tagged or (format is not None and FORMATS[format].binary):
             return io.BytesIO(stream.read())
         # A format that is named needs no look at the beginning, for which a slow stream would wait.
-        return stream if format else _buffered(stream)
+        return stream if format else prepared.buffered(stream)
 
     def _of_file(self, path: Path, name: str, on_open: Callable[[BinaryIO], object]) -> Iterator[Record]:
         if path.is_dir():
@@ -145,15 +160,18 @@ class Inputs:
         Raises:
             DataError: it is neither text nor a known binary format.
         """
+        opened = prepared.unpacked(opened)
         head = filetype.head_of(opened.file)
         format = self.options.format or filetype.binary_format(head, opened.path)
         if format is not None and FORMATS[format].binary:
             return format, opened
-        other = filetype.not_text(head)
+        other = filetype.zip_archive(head, opened.file) or filetype.not_text(head)
         if other is not None:
             raise DataError(f"{opened.source}:1: this is {other}")
+        if format in (None, "brat"):
+            brat.check_text(opened)
         if filetype.is_utf16(head):
-            opened = opened._replace(file=_from_utf16(opened))
+            opened = prepared.from_utf16(opened)
             head = filetype.head_of(opened.file)
         return format or recognise(head, opened.path, tagged=self.options.tagged), opened
 
@@ -167,7 +185,7 @@ class Inputs:
         format, opened = self._recognised(opened)
         self.opened.add(format)
         if options.tagged and not FORMATS[format].binary:
-            opened = _in_utf8(opened)
+            opened = prepared.checked_utf8(opened)
         for name in COLUMN_OPTIONS if options.tagged else ():
             if getattr(options, name) is not None and name not in FORMATS[format].named:
                 raise DataError(
@@ -201,50 +219,3 @@ class Inputs:
                 f"{opened.path}: {suffix} is none of {', '.join(SUFFIXES)};\n"
                 f"give its format with --from ({', '.join(FORMATS)})"
             )
-
-
-def _from_utf16(opened: Opened) -> BinaryIO:
-    try:
-        return io.BytesIO(filetype.in_utf8(opened.file.read()))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{opened.source}:1: {filetype.broken_utf16(error)}") from None
-
-
-def _in_utf8(opened: Opened) -> Opened:
-    """A whole file that is to be trained on, in memory.
-
-    Raises:
-        DataError: it is not UTF-8; the message says where, and how to convert it.
-    """
-    data = opened.file.read()
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{opened.source}:{filetype.not_utf8(data, error)}") from None
-    return opened._replace(file=io.BytesIO(data))
-
-
-class _Replayed(io.RawIOBase):
-    """A stream that cannot seek, with its first bytes put back."""
-
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
-        super().__init__()
-        self._head, self._rest = head, rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._head or self._rest.read1(len(buffer))  # type: ignore[attr-defined]
-        self._head = b""
-        size = min(len(data), len(buffer))
-        buffer[:size] = data[:size]
-        self._head = data[size:]
-        return size
-
-
-def _buffered(file: BinaryIO) -> BinaryIO:
-    """A stream whose beginning can be looked at."""
-    if file.seekable():
-        return file
-    return io.BufferedReader(_Replayed(file.read(filetype.SAMPLE), file), filetype.SAMPLE)

@@ -58,8 +58,8 @@ class RemoteInputs:
             each for each in listed if each.type == fs.FileType.File and not _is_hidden(each.path, path)
         ]
         found = [each for each in visible if self._readable(each.path)]
-        if not self.options.format:
-            say_left_out(self.address, [str(PurePosixPath(each.path).relative_to(path)) for each in visible])
+        names = [str(PurePosixPath(each.path).relative_to(path)) for each in visible]
+        say_left_out(self.address, names, self.options.format)
         if not found:
             raise DataError(f"{self.address}: no file in this folder ends in {', '.join(SUFFIXES)}")
         return sorted(map(_stamp, found), key=lambda stamp: PurePosixPath(stamp[0]).parts)

@@ -17,6 +17,7 @@ from ner_lightning.data.tag_forms import TagForm
 from ner_lightning.data.type_names import KEY, renamed_tags, unused
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
+from ner_lightning.system.shards import name_without_numbers
 
 LISTED = 5  # places of records that cannot be used, after the first
 _LONG = 1000  # words of the only sentence of a file, which then probably lacks blank lines
@@ -72,7 +73,7 @@ def _converted(name: str, records: Iterable[Record], options: ReadOptions) -> Co
     changes = Changes()
     sentences: list[Sentence] = []
     for number, record in enumerate(usable):
-        key: Any = (record.source, record.document)
+        key: Any = (name_without_numbers(record.source), record.document)  # shards are one table
         if isinstance(record.content, str) and record.document is None and not record.is_sentence:
             key = (number, "a text of its own")
         document = documents.setdefault(key, len(documents))

@@ -1,10 +1,18 @@
 """CoNLL columns and JSONL: reading, writing, and where errors are said to be."""
 
+import bz2
+import gzip
+import io
 import json
+import lzma
+import pickle
+import tarfile
 
+import pyarrow as pa
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pyarrow import feather as arrow_feather
 
 from ner_lightning.data.readers.columns import write_conll
 from ner_lightning.data.readers.jsonl import write_jsonl
@@ -52,6 +60,19 @@ def file(tmp_path):
         return path
 
     return make
+
+
+def feather():
+    held = io.BytesIO()
+    arrow_feather.write_feather(pa.table({"word": ["a"], "tag": ["O"]}), held)
+    return held.getvalue()
+
+
+def tar():
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("x.conll"), io.BytesIO())
+    return held.getvalue()
 
 
 def pairs(sentences):
@@ -301,10 +322,48 @@ def test_a_byte_order_mark_names_the_encoding(file, encoding):
 
 
 @pytest.mark.parametrize(
-    ("content", "name"), [(b"Jos\xe9 O\n", "latin1"), (b"\x93Jos\xe9\x94 O\n", "windows-1252")]
+    ("text", "encoding"),
+    [("José", "latin1"), ("Яблоня", "windows-1251"), ("微软公司", "gb18030"), ("東京の人", "shift_jis")],
 )
-def test_the_code_page_is_told_by_its_bytes(file, content, name):
-    assert f"iconv -f {name} -t utf-8" in error_of(file(content))
+def test_no_encoding_is_guessed(file, text, encoding):
+    """Data in a wrong code page convert without an error, and would be read as nonsense."""
+    content = f"{text} O\n".encode(encoding)
+    message = error_of(file(content))
+    assert "is not UTF-8; find out the file's encoding" in message
+    assert "iconv -f ENCODING -t utf-8 FILE > NEW" in message
+    assert all(name in message for name in ("windows-1252", "windows-1251", "gb18030", "shift_jis"))
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (bz2.compress(b"a O\n" * 99), "bzip2 data; unpack it: bunzip2 FILE"),
+        (lzma.compress(b"a O\n" * 99), "xz data; unpack it: unxz FILE"),
+        (pickle.dumps([{"words": ["a"]}] * 9), "a Python pickle; save its data as Parquet or JSON lines"),
+        (feather(), "Arrow or Feather; save it as Parquet"),
+        (tar(), "a tar archive; unpack it (tar -xf FILE)"),
+        (gzip.compress(tar()), "a tar archive; unpack it (tar -xf FILE)"),
+        (gzip.compress(b"a O\n" * 99)[:-9], "gzip data, but damaged or not complete; fetch it again"),
+        (bytes(n * 7 % 256 for n in range(1024)), "binary data; name a text file"),
+    ],
+    ids=["bzip2", "xz", "pickle", "feather", "tar", "tar.gz", "half of gzip", "any bytes"],
+)
+@pytest.mark.parametrize("name", ["x.jsonl.bz2", "x.conll", "x"])
+def test_what_is_no_text_is_named_whatever_its_name(file, content, what, name):
+    message = error_of(file(content, name))
+    assert message.startswith("1: this is ")
+    assert what in message
+
+
+def test_a_pointer_of_git_lfs_is_no_parquet(file):
+    content = b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n"
+    assert "a pointer of Git LFS, not the file itself" in error_of(file(content, "train.parquet"))
+
+
+@pytest.mark.parametrize("name", ["x.conll.gz", "x.gz", "x.conll"])
+def test_what_gzip_has_packed_is_read(file, name):
+    path = file(gzip.compress(b"Jos\xc3\xa9 B-A\nleft O\n"), name)
+    assert pairs(read_sentences(path)) == [("José left", "B-A O", 0)]
 
 
 # Reading JSONL

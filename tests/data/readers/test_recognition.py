@@ -879,10 +879,11 @@ def test_tokens_of_a_text_are_its_words(file, extra):
 # Which format a file is in: its content first, its name second
 
 
-def zipped():
+def zipped(names=("train.conll",)):
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as archive:
-        archive.writestr("train.conll", columns(word, tag))
+        for name in names:
+            archive.writestr(name, columns(word, tag))
     return held.getvalue()
 
 
@@ -953,6 +954,84 @@ def test_content_says_what_a_file_is(file, format, suffix):
 def test_a_zip_archive_is_refused_whatever_its_name(file, suffix):
     assert "this is a zip archive" in refusal(file(zipped(), f"x{suffix}"))
     assert "this is a zip archive" in refusal(file(zipped(), f"x{suffix}"), tagged=False)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["admin.jsonl"], "a zip archive with admin.jsonl; unpack it, and name a file of it"),
+        (
+            ["x/", "x/a", "x/b", "__MACOSX/x", "x/c", "d\n"],
+            "a zip archive with x/a, x/b, x/c, ...; unpack it",
+        ),
+        (["[Content_Types].xml", "xl/workbook.xml"], "an Office file; save a table as CSV"),
+        (["mimetype", "content.xml"], "an Office file; save a table as CSV"),
+        ([], "binary data"),
+    ],
+)
+def test_a_zip_archive_is_what_it_holds(file, names, said):
+    assert f"1: this is {said}" in refusal(file(zipped(names), "x.zip"))
+
+
+def test_a_zip_archive_may_come_through_a_pipe():
+    made = subprocess.run(
+        [sys.executable, "-c", READ, "untagged"],
+        input=zipped(["admin.jsonl"]),
+        capture_output=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert "this is a zip archive with admin.jsonl" in made.stderr.decode()
+
+
+def test_a_read_me_is_no_text_of_a_folder(file, tmp_path, caplog):
+    caplog.set_level("INFO", "ner_lightning")
+    file(CONTENTS["conll"], "data/a.txt")
+    for name in ("README.txt", "license.txt", "LICENCE", "CHANGELOG.md", "b/Notice.txt"):
+        file("Running text.\n", f"data/{name}")
+    assert [(list(s.words), list(s.tags)) for s in both_ways(tmp_path / "data")] == BOTH
+    assert "5 files of other kinds are not read: CHANGELOG.md, LICENCE, README.txt, ..." in caplog.text
+    for options in ({}, {"format": "conll"}):
+        caplog.clear()
+        read_sentences(tmp_path / "data", ReadOptions(**options))
+        assert "5 files of other kinds are not read" in caplog.text
+
+
+def test_texts_of_a_brat_folder_without_annotation_are_left_out_and_counted(file, tmp_path, caplog):
+    caplog.set_level("INFO", "ner_lightning")
+    file("Brinda left.", "data/a.txt")
+    file("T1\tPER 0 6\tBrinda\n", "data/a.ann")
+    file("Not annotated.", "data/b.txt")
+    file("About.", "data/README.txt")
+    file(CONTENTS["conll"], "data/more/c.txt")
+    for options in ({}, {"format": "brat"}):
+        caplog.clear()
+        if options:
+            (tmp_path / "data/more/c.txt").unlink()
+        found = read_sentences(tmp_path / "data", ReadOptions(**options))
+        assert text_of(found)[0] == "Brinda left ."
+        assert len(found) == (1 if options else 3)
+        assert "data: 1 texts without an .ann file beside them are not read: b.txt." in caplog.text
+        assert "data: 1 files of other kinds are not read: README.txt." in caplog.text
+    untagged = read_sentences(tmp_path / "data", ReadOptions(tagged=False))
+    assert text_of(untagged) == ["Brinda left .", "Not annotated ."]
+
+
+def test_an_error_in_a_folder_names_the_folder(file, tmp_path):
+    path = file("Brinda left.", "data/x.txt")
+    with pytest.raises(DataError, match=re.escape(f"{path}:1: this is running text")):
+        read_sentences(tmp_path / "data")
+
+
+@pytest.mark.parametrize("options", [{}, {"format": "brat"}, {"tagged": False}])
+def test_an_annotation_file_has_no_text(file, options):
+    text = file("Brinda left.", "a.txt")
+    path = file("T1\tPER 0 6\tBrinda\n", "a.ann")
+    assert f"1: this is the annotation of a text, as brat writes it; name its text, {text}, or" in refusal(
+        path, **options
+    )
+    text.unlink()
+    assert f"its text, {text}, is missing" in refusal(path, **options)
 
 
 @pytest.mark.parametrize("name", ["x.conllu", "x.conll", "x.tsv"])
