@@ -3,23 +3,30 @@
 import gzip
 import io
 import zlib
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from ner_lightning.data.readers import filetype
 from ner_lightning.data.readers.read_options import Opened
 from ner_lightning.data.sentence import DataError
 
+_CHUNK = 1 << 20  # bytes
+
 
 def unpacked(opened: Opened) -> Opened:
-    """A file that gzip has packed, in memory, with its name before that; any other file as it is.
+    """A file that gzip has packed, unpacked as it is read, with its name before that; any other as it is.
+
+    All of it is unpacked once before, since nothing of a damaged file shall be used.
 
     Raises:
         DataError: it is damaged.
     """
     if not filetype.is_gzip(filetype.head_of(opened.file)):
         return opened
+    file = opened.file if opened.file.seekable() else io.BytesIO(opened.file.read())
     try:
-        data = gzip.decompress(opened.file.read())
+        with gzip.GzipFile(fileobj=file) as packed:
+            while packed.read(_CHUNK):
+                pass
     except (OSError, EOFError, zlib.error):
         raise DataError(
             f"{opened.source}:1: this is gzip data, but damaged or not complete; fetch it again"
@@ -27,7 +34,8 @@ def unpacked(opened: Opened) -> Opened:
     path = opened.path
     if path is not None and path.suffix.lower() == ".gz":
         path = path.with_suffix("")
-    return opened._replace(file=io.BytesIO(data), path=path)
+    file.seek(0)
+    return opened._replace(file=cast(BinaryIO, gzip.GzipFile(fileobj=file)), path=path)
 
 
 def from_utf16(opened: Opened) -> Opened:

@@ -261,7 +261,7 @@ sentence_id,word,tag
             '{"tokens": ["Nobody", "wrote", "."], "ner_tags": ["O", "O", "O"]}\n'
         },
         note="Fields `tokens` or `words`, and `ner_tags`, `tags`, `labels` or `ner`. One JSON list of "
-        "such objects is read as well, also inside an object: `{\"data\": [...]}`.",
+        'such objects is read as well, also inside an object: `{"data": [...]}`.',
     ),
     "numbers": Example(
         "jsonl",
@@ -285,9 +285,9 @@ sentence_id,word,tag
             '"label": [[0, 13, "PER"], [23, 28, "LOC"]]}\n'
             '{"id": 2, "text": "Nobody wrote.", "label": []}\n'
         },
-        note="In JSON, brat and DocBin: if all labels are tags (B-PER, I-PER, O), the entities that they mean are "
-        "read, with a notice; a file where only some labels are tags is refused. A label that only looks like a "
-        "tag, such as B-cell, is a type.",
+        note="In JSON, brat and DocBin: if all labels are tags (B-PER, I-PER, O), the entities that they "
+        "mean are read, with a notice; a file where only some labels are tags is refused. A label that only "
+        "looks like a tag, such as B-cell, is a type.",
     ),
     "doccano, labels": Example(
         "jsonl",

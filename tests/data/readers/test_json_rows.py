@@ -104,7 +104,10 @@ def test_an_object_with_one_list_of_rows_is_its_rows(tmp_path, capsys, value, wi
     records = read(tmp_path, json.dumps(value, indent=indent) + "\n")
     assert [(record.content, record.line) for record in records] == [("Vera left", 1), ("Holt came", 2)]
     assert f"JSON with texts, listed in '{within}'" in capsys.readouterr().err
-    assert [sentence.tags for sentence in read_sentences(tmp_path / "a.jsonl")] == [("B-PER", "O"), ("O", "O")]
+    assert [sentence.tags for sentence in read_sentences(tmp_path / "a.jsonl")] == [
+        ("B-PER", "O"),
+        ("O", "O"),
+    ]
 
 
 @pytest.mark.parametrize(
