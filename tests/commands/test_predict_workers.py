@@ -149,13 +149,13 @@ def test_a_text_that_cannot_be_read_ends_the_command_after_those_before_it(predi
     assert len(Path("out.jsonl.partial").read_bytes().splitlines()) == 6
 
 
-def test_a_tagger_that_cannot_be_loaded_is_said_once(predict, folder, capfd):
+def test_a_tagger_that_cannot_be_loaded_is_said_once(predict, folder, capsys):
     (folder / "b.ckpt").write_bytes(b"no checkpoint")
     words = ("--run", str(folder / "b.ckpt"), "--input", "in.txt", "--output", "out.jsonl")
     command = ["predict", *words, "--workers", "2"]
-    capfd.readouterr()
+    capsys.readouterr()
     assert main(command) == 2
-    assert capfd.readouterr().err.count("b.ckpt is not a checkpoint") == 1
+    assert capsys.readouterr().err.count("b.ckpt is not a complete checkpoint") == 1
     assert not list(Path().glob("out.jsonl*"))
 
 
