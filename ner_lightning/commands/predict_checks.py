@@ -107,7 +107,7 @@ def check_texts(texts: Sequence[str] | None) -> None:
         UserError: one cannot be written as UTF-8.
     """
     for text in filter(SURROGATE.search, texts or ()):
-        raise UserError(f"--text holds bytes that are not UTF-8: {text!a:.60}")
+        raise UserError(f"--text holds bytes that are not UTF-8: {text!r:.60}")
 
 
 def check_files(options: argparse.Namespace, formats: Collection[str], default: argparse.Namespace) -> None:

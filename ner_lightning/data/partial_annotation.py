@@ -42,7 +42,7 @@ def check_known(split: str, origin: str, sentences: Sequence[Sentence]) -> None:
     index = (first.tags or ()).index(UNKNOWN)
     where = f"{origin}:{first.line}" if first.line else f"{origin}, sentence {sentences.index(first) + 1}"
     raise UserError(
-        f"{where}: the tag of word {index + 1} ({first.words[index]!a:.40}) is unknown (?), as are "
+        f"{where}: the tag of word {index + 1} ({first.words[index]!r:.40}) is unknown (?), as are "
         f"{unknown_words(partly) - 1:,} others;\n"
         f"{split} data are scored, which needs every tag: complete the {len(partly):,} sentences, leave them "
         f"out, or name a file with all tags as data.{split}"

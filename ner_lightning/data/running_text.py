@@ -122,7 +122,7 @@ def from_words(words: Sequence[str]) -> Document:
         TypeError: it is a text, not a list of words.
     """
     if isinstance(words, str):
-        raise TypeError(f"words is the text {words!a:.40}; give a list of words, or use from_text")
+        raise TypeError(f"words is the text {words!r:.40}; give a list of words, or use from_text")
     offsets = []
     start = 0
     for word in words:

@@ -108,7 +108,7 @@ def check_sentence(words: Sequence[str], tags: Sequence[str] | None) -> None:
     """
     for name, given in (("words", words), ("tags", tags)):
         if isinstance(given, str):  # its letters would be taken for words or tags
-            raise UserError(f"{name} are the text {given!a:.40}; write a list")
+            raise UserError(f"{name} are the text {given!r:.40}; write a list")
     if not words:
         raise UserError("no words in this sentence; remove the line")
     if tags is not None and len(tags) != len(words):

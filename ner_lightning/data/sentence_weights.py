@@ -68,7 +68,7 @@ def read_weights(path: str, sentences: Sequence[Sentence], origin: str) -> tuple
         where = f"{origin}:{first.line}" if first.line else f"sentence {found.index(None) + 1} of {origin}"
         raise UserError(
             f"{OPTION}: {path} has no weight for {missing:,} of {len(found):,} training sentences, the first "
-            f"is {where} ({' '.join(first.words)!a:.40});\n"
+            f"is {where} ({' '.join(first.words)!r:.40});\n"
             "add a line for each, with its words and weight 1, or audit these data again"
         )
     if not any(weights):

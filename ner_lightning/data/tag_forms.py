@@ -126,7 +126,7 @@ def _numbered(cells: Sequence[Any], names: Sequence[str] | None) -> TagForm:
             tags[cell] = TagForm.of(names).tags.get(names[number], names[number])
         else:
             problems[cell] = (
-                f"the tag {cell!a:.40} has no name: data.files.tag_names has {len(names)} "
+                f"the tag {cell!r:.40} has no name: data.files.tag_names has {len(names)} "
                 f"names, for 0 to {len(names) - 1}"
             )
     return TagForm("numbers", tags, problems)
@@ -210,7 +210,7 @@ def _malformed(cell: Any, other: str = "") -> str:
     if type(cell) is int:
         return _UNNAMED.format(cell)
     if not isinstance(cell, str):
-        return f"the tag {cell!a:.40} is no text; write tag names, in quotes"
+        return f"the tag {cell!r:.40} is no text; write tag names, in quotes"
     if cell in ("B", "I", "E", "S"):
         return f"the tag {cell!r} names no entity type; {_FORM}"
     if other and _bare(cell) and not _PREFIX.fullmatch(cell):

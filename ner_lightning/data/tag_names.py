@@ -33,7 +33,7 @@ def read_tag_names(given: str) -> tuple[str, ...]:
     if form.problems:
         wrong = next(iter(form.problems))
         raise UserError(
-            f"data.files.tag_names: {wrong!a:.40} is not a tag, and {given!a:.60} is no file; "
+            f"data.files.tag_names: {wrong!r:.40} is not a tag, and {given!r:.60} is no file; "
             "write tags such as O,B-PER,I-PER in the order of their numbers"
         )
     return tuple(names)

@@ -68,7 +68,7 @@ def checked_sentences(sentences: Iterable[Iterable[str]], name: str = "words") -
 def _texts(texts: Iterable[Any], name: str) -> Iterator[str]:
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"{name}[{index}] is {text!a:.40}, not a text")
+            raise TypeError(f"{name}[{index}] is {text!r:.40}, not a text")
         yield text
 
 
@@ -76,7 +76,7 @@ def _sentences(sentences: Iterable[Any], name: str) -> Iterator[list[str]]:
     for index, words in enumerate(sentences):
         if isinstance(words, str):
             raise TypeError(
-                f"{name}[{index}] is the text {words!a:.40}; give each sentence as a list of words, "
+                f"{name}[{index}] is the text {words!r:.40}; give each sentence as a list of words, "
                 'as in words=[["Vera", "Holt"]], or texts without words='
             )
         _check_iterable(words, f"{name}[{index}]", "words")
@@ -91,4 +91,4 @@ def _check_iterable(value: Any, name: str, content: str) -> None:
     if hasattr(value, "columns"):  # a data frame, which iterates over the names of its columns
         raise TypeError(f"{name} is a table; give one of its columns")
     if isinstance(value, _NO_LISTS) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} is {value!a:.40}; give a list, or another iterable, of {content}")
+        raise TypeError(f"{name} is {value!r:.40}; give a list, or another iterable, of {content}")

@@ -70,7 +70,7 @@ def selection(
         UserError: a number is outside its range, a type is unknown or has none, or `overlaps` has no effect.
     """
     if overlaps is not None and overlaps not in _OVERLAPS:
-        raise UserError(f"overlaps is {overlaps!a:.40}; it must be {' or '.join(_OVERLAPS)}")
+        raise UserError(f"overlaps is {overlaps!r:.40}; it must be {' or '.join(_OVERLAPS)}")
     if min_score is None and default is None:
         if overlaps is not None:
             raise UserError(f"overlaps={overlaps} has no effect without min_score: one word has one tag")

@@ -156,7 +156,7 @@ def saved_splits(folder: Path) -> dict[str, Path]:
         raise DataError(f"{listed}:1: no list of splits; save the data set again with save_to_disk") from None
     for name, path in splits.items():
         if Path(name).name != name or not is_saved_dataset(path):
-            raise DataError(f"{listed}:1: no split {name!a:.40} beside it; save the data set again")
+            raise DataError(f"{listed}:1: no split {name!r:.40} beside it; save the data set again")
     return splits
 
 

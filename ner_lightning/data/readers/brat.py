@@ -156,7 +156,7 @@ def _text_bounds(path: Path, changes: Changes) -> Iterator[_TextBound]:
         elif line[:1] in _NOT_READ:
             changes(_NOT_READ[line[:1]], line)
         elif line.strip():
-            raise _AnnLineError(number, f"{line!a:.60} is no line of brat's standoff format; {_WRITE}")
+            raise _AnnLineError(number, f"{line!r:.60} is no line of brat's standoff format; {_WRITE}")
 
 
 def _text_bound(number: int, line: str) -> _TextBound:
@@ -168,16 +168,16 @@ def _text_bound(number: int, line: str) -> _TextBound:
     cells = line.split("\t", 2)
     match = _SPAN.fullmatch(cells[1].strip()) if len(cells) > 1 else None
     if match is None:
-        raise _AnnLineError(number, f"{line!a:.60} is malformed; {_WRITE}")
+        raise _AnnLineError(number, f"{line!r:.60} is malformed; {_WRITE}")
     pairs = (part.split() for part in match[2].split(";"))
     try:
         fragments = tuple(sorted((int(start), int(end)) for start, end in pairs))
     except ValueError:  # a number of thousands of digits
-        raise _AnnLineError(number, f"{line!a:.60} has offsets that are no numbers; {_WRITE}") from None
+        raise _AnnLineError(number, f"{line!r:.60} has offsets that are no numbers; {_WRITE}") from None
     borders = list(chain.from_iterable(fragments))
     if borders != sorted(borders) or any(start == end for start, end in fragments):
         raise _AnnLineError(
-            number, f"the offsets of {line!a:.60} are empty or overlap; each start must be before its end"
+            number, f"the offsets of {line!r:.60} are empty or overlap; each start must be before its end"
         )
     return _TextBound(number, fragments, match[1], cells[2] if len(cells) > 2 else None)
 
@@ -206,7 +206,7 @@ def _mismatch(bound: _TextBound, text: str, offsets: list[int] | range) -> str:
     if end >= len(offsets):
         return f"{where} does not lie in the text, which has {len(text):,} characters"
     return (
-        f"{where} is stated as {bound.stated!a:.40}, but the text has {_covered(bound, text, offsets)!a:.40} "
+        f"{where} is stated as {bound.stated!r:.40}, but the text has {_covered(bound, text, offsets)!r:.40} "
         "there; offsets count the characters of the .txt file from 0, line breaks included"
     )
 

@@ -28,7 +28,7 @@ class Changes:
         """
         self._counts[kind] += 1
         if self._counts[kind] <= EXAMPLES:
-            self._examples.setdefault(kind, []).append(f"{text!a:.40} ({self.place})")
+            self._examples.setdefault(kind, []).append(f"{text!r:.40} ({self.place})")
 
     def report(self, path: object) -> None:
         """Prints one warning for each kind of change."""

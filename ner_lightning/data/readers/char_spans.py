@@ -63,7 +63,7 @@ def _trimmed(text: str, entity: CharSpan) -> CharSpan:
             "characters; offsets count characters from 0, the end is exclusive"
         )
     if not type_.strip():
-        raise UserError(f"the entity {text[start:end]!a:.40} has no type; give it one or remove it")
+        raise UserError(f"the entity {text[start:end]!r:.40} has no type; give it one or remove it")
     split_tag(f"B-{type_.strip()}")  # refuses two types in one
     inner = text[start:end]
     if is_invisible(inner):
@@ -148,7 +148,7 @@ def _disjoint(
             owner.update(dict.fromkeys(range(span.start, span.end), span))
         elif rules.overlapping == "refuse":
             raise UserError(
-                f"the entities {surface(other)!a:.40} ({other.type}) and {surface(span)!a:.40} ({span.type}) "
+                f"the entities {surface(other)!r:.40} ({other.type}) and {surface(span)!r:.40} ({span.type}) "
                 "overlap;\nset data.files.overlapping to longest or first"
             )
         else:

@@ -84,7 +84,7 @@ def _column(source: str, name: str, given: str | None, default: int) -> int:
         return default
     if not re.fullmatch(r"\d{1,4}", given, re.ASCII):
         raise DataError(
-            f"{source}:1: CoNLL-2012 has no column {given!a:.40}; give data.files.{name} a number from 0"
+            f"{source}:1: CoNLL-2012 has no column {given!r:.40}; give data.files.{name} a number from 0"
         )
     return int(given)
 
@@ -115,7 +115,7 @@ def _sentence(record: Record, rows: Sequence[Line], words: int, entities: int | 
                 marks.append(cells[entities])
                 if _CELL.fullmatch(marks[-1]) is None and marks[-1] not in ("-", "_"):
                     raise UserError(
-                        f"{marks[-1]!a:.40} is no entity of CoNLL-2012, such as (PERSON*, *, *) or (GPE)"
+                        f"{marks[-1]!r:.40} is no entity of CoNLL-2012, such as (PERSON*, *, *) or (GPE)"
                     )
         record = record._replace(content=tuple(content), lines=tuple(row.number for row in rows))
         return record if entities is None else with_spans(record, content, _spans(marks))

@@ -66,7 +66,7 @@ def bracketed_spans(
             match = _BRACKET.match(rest)
             if match is None:
                 raise UserError(
-                    f"the entities {place.value!a:.60} are malformed; write (1-TYPE and 1), or (TYPE)"
+                    f"the entities {place.value!r:.60} are malformed; write (1-TYPE and 1), or (TYPE)"
                 )
             rest = rest[match.end() :]
             if match[1] is not None:
@@ -79,7 +79,7 @@ def bracketed_spans(
     unclosed = next((mention for mention in mentions if mention.end < 0), None)
     if unclosed is not None:
         raise UserError(
-            f"the entity {unclosed.name!a:.40} does not end in its sentence; close it with a bracket"
+            f"the entity {unclosed.name!r:.40} does not end in its sentence; close it with a bracket"
         )
     joined = _joined(mentions, changed)
     for mention in joined:
@@ -100,7 +100,7 @@ def _type(name: str, field: int | None) -> str:
     else:
         type_ = next((part for part in fields[:2] if not _IDENTIFIER.fullmatch(part)), "")
     if type_.strip() in ("", "_"):
-        raise UserError(f"the entity {name!a:.40} has no type; write one, as in (1-person")
+        raise UserError(f"the entity {name!r:.40} has no type; write one, as in (1-person")
     return type_.strip()
 
 
@@ -113,7 +113,7 @@ def _opened(mentions: list[_Mention], name: str) -> _Mention:
     for mention in reversed(mentions):
         if mention.end < 0 and f"{mention.name}-".startswith(f"{name}-"):
             return mention
-    raise UserError(f"the entity {name!a:.40} ends here, but does not begin in the sentence")
+    raise UserError(f"the entity {name!r:.40} ends here, but does not begin in the sentence")
 
 
 def _joined(mentions: list[_Mention], changed: Callable[[str, str, int], None]) -> list[_Mention]:

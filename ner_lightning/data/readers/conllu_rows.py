@@ -123,7 +123,7 @@ def _node(line: Line, expected: int) -> UdNode:
         raise UserError(f"{len(cells)} columns between tabs, not the {COLUMNS} of CoNLL-U")
     match = ID.fullmatch(cells[0])
     if match is None:
-        raise UserError(f"{cells[0]!a:.20} is no id of CoNLL-U; number the words of a sentence from 1")
+        raise UserError(f"{cells[0]!r:.20} is no id of CoNLL-U; number the words of a sentence from 1")
     first = last = int(match[1])
     if match[2] == "-":
         last = int(match[3])

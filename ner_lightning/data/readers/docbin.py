@@ -83,7 +83,7 @@ def _count_left_out(doc: Any, changes: Changes) -> None:
     """Counts the annotation of a Doc that is not read as it is."""
     for key, spans in doc.spans.items():
         for span in spans:
-            changes(f"spans of group {key!a:.40} are left out; entities are read from doc.ents", span.text)
+            changes(f"spans of group {key!r:.40} are left out; entities are read from doc.ents", span.text)
     for token in doc:
         if token.ent_iob == _MISSING and _is_word(token):
             changes("words were not annotated and were read as outside of entities", token.text)

@@ -176,7 +176,7 @@ def _without_text(row: Mapping[str, Any], asked: str | None) -> str:
             "(predict: --words_column), and write a text otherwise"
         )
     if asked is not None and asked in row:
-        return f"field {asked!r} holds {row[asked]!a:.40}, which is neither a text nor a list of words"
+        return f"field {asked!r} holds {row[asked]!r:.40}, which is neither a text nor a list of words"
     if asked is None and any(name in row for name in WORDS):
         name = words_field(row, None)
         if row[name] and _are_objects(row[name]):
@@ -184,7 +184,7 @@ def _without_text(row: Mapping[str, Any], asked: str | None) -> str:
                 f"field {name!r} is a list of objects, not of words, without a text in the field "
                 f"{' or '.join(TEXTS)};\n{_NAME_ONE}; fields: {fields}"
             )
-        return f"field {name!r} is {row[name]!a:.40}, which is not a list; write a list of words"
+        return f"field {name!r} is {row[name]!r:.40}, which is not a list; write a list of words"
     what = "neither a list of words nor a text" if asked is None else f"no field {asked!r}"
     return f"{what}; {_NAME_ONE}; fields: {fields}"
 

@@ -32,7 +32,7 @@ def checked_text(text: str, name: str) -> str:
         UserError: it contains half a character.
     """
     if SURROGATE.search(text):
-        raise UserError(f"field {name!r} contains {text!a:.40}, which is not text: half a character")
+        raise UserError(f"field {name!r} contains {text!r:.40}, which is not text: half a character")
     return text
 
 
@@ -103,8 +103,8 @@ def spans_of(entities: Any, text: str) -> tuple[CharSpan, ...]:
             return tuple(CharSpan(offsets[s.start], offsets[s.end], s.type) for s in spans)
     span, own = next((s, own) for s, own in stated if not same_words(text[s.start : s.end], own))
     raise UserError(
-        f"the entity {span.type} from {span.start} to {span.end} is stated as {own!a:.40}, but the text has "
-        f"{text[span.start : span.end]!a:.40} there; offsets count characters from 0"
+        f"the entity {span.type} from {span.start} to {span.end} is stated as {own!r:.40}, but the text has "
+        f"{text[span.start : span.end]!r:.40} there; offsets count characters from 0"
     )
 
 
@@ -115,7 +115,7 @@ def spans_in(entities: Any) -> Iterator[CharSpan]:
         UserError: one is neither, or lacks an offset or a type.
     """
     if not isinstance(entities, list):
-        raise UserError(f"the entities are {entities!a:.40}, which is not a list; {_WRITE_SPAN}")
+        raise UserError(f"the entities are {entities!r:.40}, which is not a list; {_WRITE_SPAN}")
     for entity in entities:
         if isinstance(entity, dict):
             if "paragraphlabels" in entity:
@@ -125,15 +125,15 @@ def spans_in(entities: Any) -> Iterator[CharSpan]:
         elif isinstance(entity, list) and len(entity) >= 3:
             start, end, type_ = entity[:3]
         else:
-            raise UserError(f"the entity {entity!a:.40} is malformed; {_WRITE_SPAN}")
+            raise UserError(f"the entity {entity!r:.40} is malformed; {_WRITE_SPAN}")
         if isinstance(type_, list) and len(type_) == 1:  # Label Studio
             type_ = type_[0]
         if isinstance(type_, list) and len(type_) > 1:
             raise UserError(f"an entity with several labels, {', '.join(map(str, type_))}; leave it one")
         if isinstance(type_, str) and SURROGATE.search(type_):
-            raise UserError(f"the type {type_!a:.40} is not text")
+            raise UserError(f"the type {type_!r:.40} is not text")
         if type(start) is not int or type(end) is not int or not isinstance(type_, str):
-            raise UserError(f"the entity {entity!a:.60} is malformed; {_WRITE_SPAN}")
+            raise UserError(f"the entity {entity!r:.60} is malformed; {_WRITE_SPAN}")
         yield CharSpan(start, end, type_)
 
 
@@ -144,7 +144,7 @@ def tokens_in(tokens: Any, text: str) -> tuple[Offsets, ...]:
         UserError: they are no list, lie outside the text, or not one after the other.
     """
     if not isinstance(tokens, list):
-        raise UserError(f"field 'tokens' is {tokens!a:.40}, which is not a list")
+        raise UserError(f"field 'tokens' is {tokens!r:.40}, which is not a list")
     offsets: list[Offsets] = []
     before = 0
     for token in tokens:
@@ -152,7 +152,7 @@ def tokens_in(tokens: Any, text: str) -> tuple[Offsets, ...]:
             (token.get(name) for name in ("start", "end")) if isinstance(token, dict) else (None, None)
         )
         if type(start) is not int or type(end) is not int or not before <= start <= end <= len(text):
-            raise UserError(f"the token {token!a:.60} does not lie in the text after the one before it")
+            raise UserError(f"the token {token!r:.60} does not lie in the text after the one before it")
         before = end
         if not is_invisible(text[start:end]):
             offsets.append((start, end))

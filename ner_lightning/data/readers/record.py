@@ -109,9 +109,9 @@ def checked_content(value: Any, where: str) -> str | tuple[str, ...]:
     """
     words = value if isinstance(value, list) else [value]
     if not all(isinstance(word, str) for word in words):
-        raise UserError(f"{where} holds {value!a:.40}, which is neither a text nor a list of words")
+        raise UserError(f"{where} holds {value!r:.40}, which is neither a text nor a list of words")
     if any(map(SURROGATE.search, words)):
-        raise UserError(f"{where} holds half of a surrogate pair: {value!a:.40}")
+        raise UserError(f"{where} holds half of a surrogate pair: {value!r:.40}")
     if sum(map(len, words)) > MAX_BYTES:
         raise UserError(too_long())
     return value if isinstance(value, str) else tuple(value)

@@ -63,14 +63,14 @@ def _sentence(record: Record, sentence: Any, changes: Changes, *, tagged: bool) 
     """
     tokens = sentence.get("tokens") if isinstance(sentence, dict) else None
     if not isinstance(tokens, list) or not tokens:
-        raise UserError(f"the sentence {sentence!a:.60} has no tokens; remove it")
+        raise UserError(f"the sentence {sentence!r:.60} has no tokens; remove it")
     words = tuple(map(_word, tokens))
     if not tagged:
         return record._replace(content=words)
     given = [token.get("ner") for token in tokens]
     if all(tag in _MISSING for tag in given):
         raise UserError(
-            f"the sentence {' '.join(words)!a:.40} was not annotated: no token has a tag; {_WRITE}"
+            f"the sentence {' '.join(words)!r:.40} was not annotated: no token has a tag; {_WRITE}"
         )
     tags = []
     for word, tag in zip(words, given, strict=True):
@@ -78,7 +78,7 @@ def _sentence(record: Record, sentence: Any, changes: Changes, *, tagged: bool) 
             changes("words were not annotated and were read as outside of entities", word)
             tag = OUTSIDE
         if not isinstance(tag, str):
-            raise UserError(f"the tag {tag!a:.40} of {word!a:.40} is not text; {_WRITE}")
+            raise UserError(f"the tag {tag!r:.40} of {word!r:.40} is not text; {_WRITE}")
         split_tag(tag)
         tags.append(tag)
     return record._replace(content=words, tags=tuple(tags))
@@ -92,5 +92,5 @@ def _word(token: Any) -> str:
     """
     word = token.get("orth") if isinstance(token, Mapping) else None
     if not isinstance(word, str) or SURROGATE.search(word):
-        raise UserError(f"the token {token!a:.60} has no word; {_WRITE}")
+        raise UserError(f"the token {token!r:.60} has no word; {_WRITE}")
     return word

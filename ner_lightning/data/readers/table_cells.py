@@ -54,7 +54,7 @@ def _of_python(cell: str) -> Any:
     try:
         return json.loads(json.dumps(ast.literal_eval(cell.strip())))
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        raise UserError(f"the cell of entities, {cell!a:.40}, is not JSON; export JSON instead") from None
+        raise UserError(f"the cell of entities, {cell!r:.40}, is not JSON; export JSON instead") from None
 
 
 def list_in(cell: str) -> list[str | int] | None:

@@ -58,7 +58,7 @@ def is_data(where: str, header: Sequence[str], head: Sequence[Sequence[str]], op
             if numbers:
                 return True
             raise DataError(
-                f"{where}: the first row is no header: {cell!a:.40} is a tag;\nadd one such as "
+                f"{where}: the first row is no header: {cell!r:.40} is a tag;\nadd one such as "
                 "sentence_id,word,tag, or name columns by number, from 0, as data.files.words_column and "
                 "tags_column (predict: --words_column)"
             )

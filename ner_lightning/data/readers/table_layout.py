@@ -147,7 +147,7 @@ def _with_spaces(
     lists = next((cell for pair in cells for cell in pair if _LIST.match(cell)), None)
     if lists is not None:
         raise DataError(
-            f"{where}: there are lists that cannot be read, such as {lists!a:.40};\n"
+            f"{where}: there are lists that cannot be read, such as {lists!r:.40};\n"
             "export them as JSON, or as Python writes them; numpy leaves out the middle of a long one"
         )
     counts = [] if tags is None else [(len(text.split()), len(cell.split())) for text, cell in cells]

@@ -135,7 +135,7 @@ def _record(sentence: TsvSentence, entities: Sequence[_TsvEntity]) -> Record:
             for e in entities
         ]
     except KeyError:
-        reason = f"its tokens are not at their offsets in the text {sentence.text!a:.60} of #Text="
+        reason = f"its tokens are not at their offsets in the text {sentence.text!r:.60} of #Text="
         return rejected(record, reason)
     words = [row for row in sentence.rows if not row.is_part and not is_invisible(row.word)]
     tokens = tuple((char[row.start], char[row.end]) for row in words)

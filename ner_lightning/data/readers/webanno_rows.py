@@ -83,7 +83,7 @@ def _sentence(record: Record, text: str, given: Sequence[Line], width: int) -> T
         match = _ROW.fullmatch(line.text)
         reason = line.reason
         if not reason and match is None:
-            reason = f"{line.text!a:.60} is malformed; {_WRITE}"
+            reason = f"{line.text!r:.60} is malformed; {_WRITE}"
         if reason or match is None:
             return TsvSentence(rejected(record._replace(line=line.number, content=text), reason), text, ())
         part, start, end, word, rest = match.groups()
@@ -96,7 +96,7 @@ def _sentence(record: Record, text: str, given: Sequence[Line], width: int) -> T
         elif token < 0:
             reason = "a part of a token before the first token"
         elif int(start) > int(end) or (part is None and not word):
-            reason = f"the token {word!a:.40} has the offsets {start}-{end}; {_WRITE}"
+            reason = f"the token {word!r:.40} has the offsets {start}-{end}; {_WRITE}"
         if reason:
             return TsvSentence(rejected(record._replace(line=line.number, content=text), reason), text, ())
         rows.append(TsvRow(line.number, word, int(start), int(end), tuple(cells), token, part is not None))

@@ -497,3 +497,10 @@ def test_all_rows_that_cannot_be_used_are_named_at_once(tmp_path):
     path.write_text('{"text": "a", "label": []}\nno\n[]\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"x\.jsonl:2: not JSON.*\n1 more cannot be used: .*x\.jsonl:3$"):
         read_sentences(path)
+
+
+def test_examples_are_in_the_script_of_their_text(tmp_path, caplog):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "서울에서 왔다.", "label": [[0, 2, "LOC"]]}\n', encoding="utf-8")
+    read_sentences(path)
+    assert "'서울' (1)" in caplog.text
