@@ -312,6 +312,7 @@ def visible(sentences):
 @given(sentences_of_texts())
 @CONFIG
 def test_a_text_keeps_its_id_and_its_document(tmp_path, sentences):
+    assume(all("B-O" not in sentence.tags for sentence in sentences))  # a label O is refused as a tag
     for format in ("doccano", "labelstudio"):
         path, _ = written(tmp_path, format, sentences)
         back = read_sentences(path)

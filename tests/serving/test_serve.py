@@ -78,7 +78,7 @@ def test_killed_while_it_works_it_starts_again_at_the_same_address(checkpoint):
 
         def lost():
             with pytest.raises((ConnectionError, http.client.HTTPException, urllib.error.URLError)):
-                ask(address, {"texts": [TEXT * 20] * 4})
+                ask(address, {"texts": [TEXT * 100] * 8})
             failed.set()
 
         waiting = [threading.Thread(target=lost) for _ in range(4)]
