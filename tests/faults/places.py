@@ -16,6 +16,8 @@ from ner_lightning.training.callbacks.throughput import MEASURED
 
 HERE = Path(__file__).parent
 CLI = [sys.executable, "-m", "ner_lightning"]
+# Continues a run whose callbacks are not of a package, without them.
+OWN_AGAIN = ("--trust_remote_code", "--trainer.callbacks", "null")
 
 
 @dataclass

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.places import CLI, Place, same
+from faults.places import CLI, OWN_AGAIN, Place, same
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
@@ -73,7 +73,7 @@ def test_sigterm_stops_all_ranks_after_the_same_step(place, whole_on_two, launch
     assert "Stopped. Resume with: ner-lightning fit runs/recipe/1" in said
     assert process.returncode != 0
     assert "Traceback" not in said or launcher == "torchrun"  # torchrun shows its own
-    done = place.run("fit", "--run", "runs/recipe/1", "--ckpt_path", "last", "--trainer.callbacks", "null")
+    done = place.run("fit", "--run", "runs/recipe/1", "--ckpt_path", "last", *OWN_AGAIN)
     assert done.code == 0, done.said
     assert [p.name for p in place.first.parent.iterdir()] == ["1"]
     same(whole_on_two, place.first)
@@ -110,6 +110,6 @@ def test_slurm_asks_for_time_and_the_job_goes_back_to_the_queue(place, whole_on_
     assert "Stopp" not in said[1]
     assert (place.folder / "requeued").read_text() == "requeue 77\n"
     assert [p.name for p in place.first.parent.iterdir()] == ["1"]
-    done = place.run("fit", "--run", "runs/recipe/1", "--ckpt_path", "last", "--trainer.callbacks", "null")
+    done = place.run("fit", "--run", "runs/recipe/1", "--ckpt_path", "last", *OWN_AGAIN)
     assert done.code == 0, done.said
     same(whole_on_two, place.first)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from faults.places import same
+from faults.places import OWN_AGAIN, same
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 LOGGER = ("--trainer.logger=lightning.pytorch.loggers.WandbLogger", "--trainer.logger.project=trial")
@@ -38,7 +38,7 @@ def test_a_killed_run_stays_the_same_run(place, whole):
     identity = json.loads((place.first / "run.json").read_text())["wandb_id"]
     callbacks = place.folder / "none.yaml"
     callbacks.write_text("trainer:\n  callbacks: null\n")
-    done = place.run("fit", "--run", str(place.first), "--ckpt_path", "last", "--trainer.callbacks", "null")
+    done = place.run("fit", "--run", str(place.first), "--ckpt_path", "last", *OWN_AGAIN)
     assert done.code == 0, done.said
     assert json.loads((place.first / "run.json").read_text())["wandb_id"] == identity
     assert {p.name.rpartition("-")[2] for p in place.first.glob("wandb/offline-run-*")} == {identity}
