@@ -45,14 +45,18 @@ class NonBlockingWandbLogger(WandbLogger):
     def experiment(self) -> Any:
         """The W&B run, offline if the server cannot be reached."""
         from wandb.errors import Error
+        from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
 
         get: Any = WandbLogger.experiment.fget  # type: ignore[attr-defined]
         if self._experiment is None and not self._failed:
             try:
-                return get(self)
+                get(self)
             except Error as error:
                 say(f"W&B cannot be reached, so it logs offline ({' '.join(str(error).split()):.200}).")
                 os.environ["WANDB_MODE"] = self._wandb_init["mode"] = "offline"
+                get(self)
+            # They tell W&B's process what is imported; without that process, later imports would fail.
+            unregister_all_post_import_hooks()
         return get(self)
 
     @rank_zero_only
@@ -186,12 +190,19 @@ def finish_wandb(folder: str | None) -> None:
     """
     if "wandb" not in sys.modules:
         return
-    finish = threading.Thread(target=sys.modules["wandb"].finish, daemon=True, name="wandb-finish")
+    finish = threading.Thread(target=_finish, daemon=True, name="wandb-finish")
     finish.start()
     finish.join(PATIENCE)
     if finish.is_alive():
         say(f"W&B does not respond; `wandb sync {folder}/wandb/*run-*` uploads its local files later.")
         _kill_service()
+
+
+def _finish() -> None:
+    try:
+        sys.modules["wandb"].finish()
+    except Exception as error:
+        say(f"W&B could not finish ({type(error).__name__}: {error}).")
 
 
 def _kill_service() -> None:
