@@ -104,10 +104,13 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
     if name is None:
         raise UserError(_without_text(row, text_field))
     text = checked_text(row[name], name)
-    tokens = _tokens(row, text, spans_field, named=text_field is not None, tagged=tagged)
+    regions = region_fields(row)
+    tokens = None
+    if "tokens" not in (spans_field, *regions):  # entities, as UBIAI calls them
+        tokens = _tokens(row.get("tokens"), text, named=text_field is not None, tagged=tagged)
     if not tagged:
         return Annotated(text, (), tokens)
-    entities = entities_in(row, name, spans_field)
+    entities = entities_in(row, name, spans_field, regions)
     # Label Studio's JSON-MIN leaves the field out of a text without entities, and Prodigy may.
     may_lack = "annotation_id" in row or (tokens is not None and "answer" in row)
     if entities is None and not may_lack:
@@ -119,14 +122,9 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
     return Annotated(text, spans_of(entities or [], text), tokens)
 
 
-def _tokens(
-    row: Mapping[str, Any], text: str, spans_field: str | None, *, named: bool, tagged: bool
-) -> tuple[Offsets, ...] | None:
+def _tokens(tokens: Any, text: str, *, named: bool, tagged: bool) -> tuple[Offsets, ...] | None:
     """The offsets of the words beside a text, which may be `named`; None if the row leaves them open."""
-    tokens = row.get("tokens")
     if not tokens or isinstance(tokens, int | float):  # how many there are
-        return None
-    if "tokens" in (spans_field, *region_fields(row)):  # entities, as UBIAI calls them
         return None
     # A text that is named is tagged as it is, whatever another tokenizer made of it.
     return None if named and not tagged and not _are_objects(tokens) else tokens_in(tokens, text)

@@ -1,6 +1,6 @@
 """Takes a text out of JSON, and its entities and tokens as offsets of characters."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ner_lightning.data.readers.counting import COUNTINGS, offsets_of, same_words
@@ -38,19 +38,31 @@ def checked_text(text: str, name: str) -> str:
 
 def region_fields(row: Mapping[str, Any]) -> list[str]:
     """The fields that list labelled regions of a text, as Label Studio's JSON-MIN and UBIAI write them."""
-    return [name for name, value in row.items() if isinstance(value, list) and any(map(_is_region, value))]
+    return [name for name, value in row.items() if isinstance(value, list) and _holds_regions(value)]
+
+
+def _holds_regions(values: list[Any]) -> bool:
+    # By the names of their fields first: the tokens of a text are many, and alike.
+    names = {tuple(value) for value in values if isinstance(value, dict)}
+    return any(map(_are_of_region, names)) and any(map(_is_region, values))
 
 
 def _is_region(value: Any) -> bool:
-    if not isinstance(value, dict) or not {"start", "end"} <= value.keys():
+    if not isinstance(value, dict) or not _are_of_region(value):
         return False
+    return "entityLabel" in value or any(isinstance(value[name], list) for name in _labels_in(value))
+
+
+def _are_of_region(names: Collection[str]) -> bool:
+    return "start" in names and "end" in names and ("entityLabel" in names or any(_labels_in(names)))
+
+
+def _labels_in(names: Iterable[str]) -> Iterator[str]:
     # Label Studio names the labels by the kind of control: labels, hypertextlabels, paragraphlabels.
-    return "entityLabel" in value or any(
-        name.endswith("labels") and isinstance(labels, list) for name, labels in value.items()
-    )
+    return (name for name in names if name.endswith("labels"))
 
 
-def entities_in(row: Mapping[str, Any], text_field: str, asked: str | None) -> Any:
+def entities_in(row: Mapping[str, Any], text_field: str, asked: str | None, regions: Sequence[str]) -> Any:
     """What a row has as its entities; None if no field has any.
 
     Label Studio's JSON-MIN has a field for each control, whatever its name; all of them are read.
@@ -59,15 +71,16 @@ def entities_in(row: Mapping[str, Any], text_field: str, asked: str | None) -> A
         row: the parsed JSON.
         text_field: the field with the text.
         asked: the field with the entities; None: one of `SPANS`, or each with labelled regions.
+        regions: those with labelled regions; see `region_fields`.
 
     Raises:
         UserError: it is not certain which field.
     """
-    regions = region_fields(row) if asked is None else []
+    regions = regions if asked is None else ()
     fields = [name for name in (SPANS if asked is None else (asked,)) if name in row and name != text_field]
     lists = [name for name in fields if isinstance(row[name], list)]
     if regions:
-        rivals = regions + [name for name in lists if row[name] and name not in regions]
+        rivals = [*regions, *(name for name in lists if row[name] and name not in regions)]
         is_certain = len(rivals) == len(regions)
     else:
         rivals = lists
