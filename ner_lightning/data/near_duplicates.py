@@ -28,8 +28,9 @@ def copies(sentences: Iterable[Sequence[str]], known: Iterable[Sequence[str]]) -
         known: the words of each of the others.
     """
     compared = [normalised(words) for words in sentences if len(words) >= SHORTEST]
-    others = {normalised(words) for words in known}
-    return sum(each in others for each in compared), len(compared)
+    wanted = set(compared)
+    found = {each for words in known if len(words) >= SHORTEST and (each := normalised(words)) in wanted}
+    return sum(each in found for each in compared), len(compared)
 
 
 class Groups:

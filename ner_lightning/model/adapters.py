@@ -183,7 +183,8 @@ def _targets(model: nn.Module, targets: str | list[str]) -> str | list[str]:
 
 
 def _unknown_target(target: Any, model: nn.Module) -> UserError:
-    linear = {n.split(".")[-1] for n, m in model.named_modules() if isinstance(m, linear_kinds())}
+    kinds = _linear_kinds()
+    linear = {n.split(".")[-1] for n, m in model.named_modules() if isinstance(m, kinds)}
     return UserError(
         f"model.lora.targets: no layer is named {target}; this backbone has {', '.join(sorted(linear))}"
     )
@@ -199,15 +200,15 @@ def _explained(error: ValueError, model: nn.Module, lora: Lora) -> UserError:
 
 def _linear_names(model: nn.Module, layers: Sequence[nn.Module]) -> list[str]:
     """Names of the linear layers inside some transformer layers, as they were before any adapter."""
-    inside = {id(part) for layer in layers for part in layer.modules()}
+    inside, kinds = {id(part) for layer in layers for part in layer.modules()}, _linear_kinds()
     return [
         name.removesuffix(".base_layer")
         for name, module in model.named_modules()
-        if isinstance(module, linear_kinds()) and id(module) in inside and ".lora_" not in name
+        if isinstance(module, kinds) and id(module) in inside and ".lora_" not in name
     ]
 
 
-def linear_kinds() -> tuple[type[nn.Module], ...]:
+def _linear_kinds() -> tuple[type[nn.Module], ...]:
     """The classes of linear layers: torch's, and that of GPT-2, whose weight is transposed."""
     from transformers.pytorch_utils import Conv1D
 

@@ -202,6 +202,8 @@ class TrainingModule(pl.LightningModule):
         """Sets the next step's rates: a checkpoint has those of its own schedule, which may be at its end."""
         for config in self.trainer.lr_scheduler_configs:
             scheduler: Any = config.scheduler
+            if not isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR):
+                continue  # of a subclass
             rates = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
             for group, (rate, factor) in zip(scheduler.optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor(scheduler.last_epoch)

@@ -36,7 +36,7 @@ def test_no_room_for_a_checkpoint(place, small, whole):
     ("at", "until", "lost"),
     [
         ("on_validation_start", "on_train_epoch_end", ("predictions.valid", "metrics.json")),
-        ("on_train_epoch_end", "on_save_checkpoint", ("run.json",)),
+        ("on_train_epoch_end", "on_save_checkpoint", ("run.json", "metrics.csv")),
     ],
 )
 def test_no_room_for_predictions_and_logs(place, small, whole, at, until, lost):

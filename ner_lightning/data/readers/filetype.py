@@ -113,7 +113,7 @@ def zip_archive(head: bytes, file: BinaryIO) -> str | None:
         return None
     try:
         names = ZipFile(file if file.seekable() else io.BytesIO(file.read())).namelist()
-    except (BadZipFile, OSError, ValueError, NotImplementedError):
+    except (BadZipFile, OSError, ValueError, NotImplementedError):  # the last: of a newer kind of zip
         return None
     if _OFFICE_FILES & {*names}:
         return _OFFICE

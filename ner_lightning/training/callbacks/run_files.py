@@ -205,6 +205,7 @@ class RunFiles(Callback):
             "peak_memory_bytes": peak_memory(),
         }
         best_effort(self.run.path / "run.json", lambda: self.run.update("run.json", progress))
+        self.table.write()
         for logger in trainer.loggers:
             logger.save()
 

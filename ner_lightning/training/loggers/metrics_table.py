@@ -85,9 +85,10 @@ class TableLogger(Logger):
         until writing takes a twentieth of the time at most.
         """
         if time.monotonic() >= self._next_write:
-            self._write()
+            self.write()
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Writes the table now."""
         began = time.monotonic()
         if self._rows and self.fits:
             best_effort(self.file, lambda: write_text(self.file, self.text()))
@@ -97,4 +98,4 @@ class TableLogger(Logger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Writes the table a last time."""
-        self._write()
+        self.write()

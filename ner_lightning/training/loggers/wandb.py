@@ -45,7 +45,6 @@ class NonBlockingWandbLogger(WandbLogger):
     def experiment(self) -> Any:
         """The W&B run, offline if the server cannot be reached."""
         from wandb.errors import Error
-        from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
 
         get: Any = WandbLogger.experiment.fget  # type: ignore[attr-defined]
         if self._experiment is None and not self._failed:
@@ -56,6 +55,8 @@ class NonBlockingWandbLogger(WandbLogger):
                 os.environ["WANDB_MODE"] = self._wandb_init["mode"] = "offline"
                 get(self)
             # They tell W&B's process what is imported; without that process, later imports would fail.
+            from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
+
             unregister_all_post_import_hooks()
         return get(self)
 
