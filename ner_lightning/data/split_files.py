@@ -8,6 +8,7 @@ from ner_lightning.data.readers.folder_files import is_read
 from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.errors import UserError
 from ner_lightning.system.shards import name_without_numbers, with_its_shards
+from ner_lightning.system.terminal import listed
 from ner_lightning.system.visible_files import visible_files
 
 # Names of a split's file, folder or Hub split.
@@ -84,10 +85,9 @@ def check_one_split(split: str, path: Path) -> None:
 def no_split(folder: Path) -> str:
     """What is wrong with a folder without a file of any split, and what to do."""
     names = [str(path.relative_to(folder)) for path in visible_files(folder)]
-    listed = ", ".join([*names[:_LISTED], *["..."] * (len(names) > _LISTED)])
     return (
         f"{folder}: no train, valid or test file in this folder"
-        f" ({f'it has {listed}' if names else 'it is empty'});\n"
+        f" ({f'it has {listed(names, _LISTED)}' if names else 'it is empty'});\n"
         "name one of its files, or each split's: --data.train, --data.valid, --data.test; to divide them:\n"
         f"ner-lightning data split {folder} --output DIR"
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, is_tag
+from ner_lightning.system.terminal import listed
 
 OUTSIDES = ("O", "o", "-", "_", "0", "")  # ways to write that a word is in no entity
 MAX_BARE = 100  # types of a file that are written without B- and I-
@@ -94,9 +95,8 @@ class TagForm(NamedTuple):
             lines.append(f"{counts.get(UNKNOWN, 0):,} words have the tag '?': it is unknown")
         inside = [cell for cell, tag in self.tags.items() if tag not in (OUTSIDE, UNKNOWN)]
         if self.kind == "bare":
-            types = ", ".join(map(str, inside[:4])) + (", ..." if len(inside) > 4 else "")
             lines.append(
-                f"types without B- and I- ({types}): neighbouring words of one type are read as one entity"
+                f"types without B- and I- ({listed(inside, 4)}): neighbouring words of one type are read as one entity"
             )
         elif self.kind in ("prefix", "suffix"):
             changed = next(cell for cell in inside if cell != self.tags[cell])

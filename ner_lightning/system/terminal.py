@@ -1,6 +1,7 @@
 """Text from data, made safe for a terminal; bold and dim text; whether a stream may be coloured."""
 
 import os
+from collections.abc import Iterable
 from typing import TextIO
 
 
@@ -12,6 +13,12 @@ def printable(text: str, keep: str = "") -> str:
         keep: characters to leave as they are, such as a line break.
     """
     return "".join(c if c.isprintable() or c in keep else f"\\x{ord(c):02x}" for c in text)
+
+
+def listed(names: Iterable[object], most: int) -> str:
+    """The first names, at most `most`, separated by commas, with `...` if there are more."""
+    given = list(map(str, names))
+    return ", ".join([*given[:most], *["..."] * (len(given) > most)])
 
 
 def bold(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, split_tag
 from ner_lightning.data.tag_forms import OUTSIDES, TagForm
 from ner_lightning.errors import UserError
+from ner_lightning.system.terminal import listed
 
 Kind = Literal["entities", "phrases", "bare", "outside", "index", "name", "runs", "number", "filler", "text"]
 TAG_KINDS = ("entities", "phrases", "bare", "outside")
@@ -161,7 +162,7 @@ def has_entities(cells: Collection[str]) -> bool:
 
 def _examples(column: Column) -> str:
     cells = [cell for cell, _ in column.cells.most_common() if cell != OUTSIDE] or [OUTSIDE]
-    return ", ".join(f"{cell:.20}" for cell in cells[:2]) + (", ..." if len(cells) > 2 else "")
+    return listed((f"{cell:.20}" for cell in cells), 2)
 
 
 def _kind(sentences: Sequence[Sequence[str]], cells: Counter[str]) -> Kind:

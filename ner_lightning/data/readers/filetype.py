@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 from zipfile import BadZipFile, ZipFile
 
+from ner_lightning.system.terminal import listed
+
 HEAD = 1024  # bytes by which it is told whether a file is text
 SAMPLE = 2**16  # bytes by which its format is recognised
 _UTF16 = "UTF-16 text; convert it: iconv -f utf-16{} -t utf-8 FILE > NEW"
@@ -120,8 +122,9 @@ def zip_archive(head: bytes, file: BinaryIO) -> str | None:
     files = [
         ascii(name)[1:-1] for name in names if not name.endswith("/") and not name.startswith("__MACOSX/")
     ]
-    listed = ", ".join([*files[:3], *["..."] * (len(files) > 3)]) or "no files"
-    return f"a zip archive with {listed}; unpack it, and name a file of it or the folder"
+    return (
+        f"a zip archive with {listed(files, 3) or 'no files'}; unpack it, and name a file of it or the folder"
+    )
 
 
 def in_utf8(data: bytes) -> bytes:

@@ -7,6 +7,7 @@ from ner_lightning.data.readers.brat import annotation_beside
 from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.system.progress import stage
+from ner_lightning.system.terminal import listed
 
 COMPANIONS = (".ann", ".conf")  # what brat has beside texts
 _ABOUT = ("readme", "license", "licence", "changelog", "notice")  # what comes with data and is none
@@ -52,5 +53,4 @@ def say_unannotated(folder: Path, texts: Sequence[Path]) -> None:
 
 def _say(folder: str | Path, what: str, names: Sequence[str]) -> None:
     if names:
-        shown = ", ".join([*names[:_NAMED], "..."] if len(names) > _NAMED else names)
-        stage(f"{folder}: {len(names):,} {what} are not read: {shown}.")
+        stage(f"{folder}: {len(names):,} {what} are not read: {listed(names, _NAMED)}.")

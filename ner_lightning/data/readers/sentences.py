@@ -18,6 +18,7 @@ from ner_lightning.data.type_names import KEY, renamed_tags, unused
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
 from ner_lightning.system.shards import name_without_numbers
+from ner_lightning.system.terminal import listed
 
 LISTED = 5  # places of records that cannot be used, after the first
 _LONG = 1000  # words of the only sentence of a file, which then probably lacks blank lines
@@ -129,8 +130,7 @@ class Unusable:
             return
         more = ""
         if self._others:
-            places = ", ".join(self._others[:LISTED]) + (", ..." if len(self._others) > LISTED else "")
-            more = f"\n{len(self._others):,} more cannot be used: {places}"
+            more = f"\n{len(self._others):,} more cannot be used: {listed(self._others, LISTED)}"
         raise DataError(self._first + more)
 
 

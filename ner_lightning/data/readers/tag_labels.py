@@ -7,6 +7,7 @@ from ner_lightning.data.readers.record import CharSpan, Record
 from ner_lightning.data.schemes import OUTSIDE, is_tag, split_tag
 from ner_lightning.data.sentence import DataError
 from ner_lightning.system.progress import warn
+from ner_lightning.system.terminal import listed
 
 _LISTED = 4  # labels that a message names
 
@@ -33,16 +34,16 @@ def without_tag_labels(name: str, records: list[Record]) -> list[Record]:
         letter, type_ = split_tag(tag)
         letters[type_].add(letter)
     are_tags = OUTSIDE in tags or any(len(each) > 1 for each in letters.values())
-    listed = ", ".join(tags[:_LISTED]) + (", ..." if len(tags) > _LISTED else "")
+    named = listed(tags, _LISTED)
     if len(tags) == len(labels) > (OUTSIDE in tags) and (are_tags or all(map(str.isupper, letters))):
-        warn(f"{name}: the labels {listed} are read as tags: B-PER and an I-PER after it are one entity PER.")
+        warn(f"{name}: the labels {named} are read as tags: B-PER and an I-PER after it are one entity PER.")
         return [_merged(record) if record.entities else record for record in records]
     if are_tags:
         record = next(
             each for each in records for entity in each.entities or () if is_tag(entity.type.strip())
         )
         raise DataError(
-            f"{record.source}:{record.line}: the labels of entities are tags in part ({listed});\n"
+            f"{record.source}:{record.line}: the labels of entities are tags in part ({named});\n"
             "label a whole entity once, as PER, and nothing as O"
         )
     warn(f"{name}: labels such as {tags[0]} look like tags; they are read as types of entities.")
