@@ -96,7 +96,8 @@ class TagForm(NamedTuple):
         inside = [cell for cell, tag in self.tags.items() if tag not in (OUTSIDE, UNKNOWN)]
         if self.kind == "bare":
             lines.append(
-                f"types without B- and I- ({listed(inside, 4)}): neighbouring words of one type are read as one entity"
+                f"types without B- and I- ({listed(inside, 4)}): neighbouring words of one type are read as "
+                "one entity"
             )
         elif self.kind in ("prefix", "suffix"):
             changed = next(cell for cell in inside if cell != self.tags[cell])
