@@ -1,6 +1,6 @@
 """A checkpoint of a tagger that was never trained, for tests to which it does not matter what is found."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +46,19 @@ def write_checkpoint(
     }
     torch.save(held, folder / "untrained.ckpt")
     return folder / "untrained.ckpt"
+
+
+def write_different(folder: Path, backbone: Path | str, names: Iterable[str]) -> dict[str, str]:
+    """Checkpoints of taggers on one backbone that find different entities, each in a folder of its name."""
+    paths = {}
+    for number, name in enumerate(names):
+        (folder / name).mkdir()
+        held = torch.load(
+            write_checkpoint(folder / name, backbone, peft="lora", lora={"rank": 2}), weights_only=True
+        )
+        torch.manual_seed(number)
+        for key, value in held["state_dict"].items():
+            torch.nn.init.normal_(value, std=0.3 if "lora" not in key else 0.1)
+        paths[name] = str(folder / name / "a.ckpt")
+        torch.save(held, paths[name])
+    return paths

@@ -3,10 +3,9 @@
 import json
 
 import pytest
-import torch
 from services import ask, curl, curl_lines, error, served
 from starlette.testclient import TestClient
-from untrained import write_checkpoint
+from untrained import write_different
 
 from ner_lightning.commands.main import main
 from ner_lightning.inference.ner_tagger import NERTagger
@@ -20,17 +19,7 @@ TEXTS = ["Vera Holt left Lima.", "Nobody in Oslo answered.", ""]
 @pytest.fixture
 def runs(llama, tmp_path):
     """Checkpoints of three taggers, by name."""
-    paths = {}
-    for number, name in enumerate(("people", "places", "late")):
-        (tmp_path / name).mkdir()
-        path = write_checkpoint(tmp_path / name, llama, peft="lora", lora={"rank": 2})
-        held = torch.load(path, weights_only=True)
-        torch.manual_seed(number)
-        for key, value in held["state_dict"].items():
-            torch.nn.init.normal_(value, std=0.3 if "lora" not in key else 0.1)
-        paths[name] = str(tmp_path / name / "a.ckpt")
-        torch.save(held, paths[name])
-    return paths
+    return write_different(tmp_path, llama, ("people", "places", "late"))
 
 
 @pytest.fixture

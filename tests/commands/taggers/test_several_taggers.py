@@ -5,8 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
-from untrained import write_checkpoint
+from untrained import write_different
 
 from ner_lightning.commands.main import main
 from ner_lightning.inference.ner_tagger import NERTagger
@@ -18,14 +17,7 @@ TEXTS = ["Vera Holt left Lima.", "Nobody in Oslo answered."]
 def runs(llama, tmp_path, monkeypatch):
     """Checkpoints of two taggers."""
     monkeypatch.chdir(tmp_path)
-    for number, name in enumerate(("people", "places")):
-        (tmp_path / name).mkdir()
-        path = write_checkpoint(tmp_path / name, llama, peft="lora", lora={"rank": 2})
-        held = torch.load(path, weights_only=True)
-        torch.manual_seed(number)
-        for key, value in held["state_dict"].items():
-            torch.nn.init.normal_(value, std=0.3 if "lora" not in key else 0.1)
-        torch.save(held, tmp_path / name / "a.ckpt")
+    write_different(tmp_path, llama, ("people", "places"))
     return "people/a.ckpt", "places/a.ckpt"
 
 
