@@ -366,6 +366,8 @@ def test_wandb_without_a_key_goes_offline_and_a_continued_run_stays_one(
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     file = recipe(tmp_path, llama, corpus, trainer__max_epochs=1)
     logger = "--trainer.logger=lightning.pytorch.loggers.WandbLogger"
+    with mock.patch.dict(os.environ, WANDB_MODE="disabled"):
+        assert main(["fit", "--config", file, logger, "--name", "earlier"]) == 0
     assert main(["fit", "--config", file, logger, "--trainer.logger.project=trial"]) == 0
     assert "W&B has no key, so it logs offline" in capsys.readouterr().out
     assert "WANDB_MODE" not in os.environ  # a later command may have a key

@@ -3,11 +3,15 @@
 import json
 import socket
 import sys
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import wandb
 import yaml
 
 from ner_lightning.commands.main import main
+from ner_lightning.training.loggers.wandb import lacks_key
 from ner_lightning.training.loggers.wandb_workspace import specification, workspace
 
 SECTIONS = ["Quality", "By type", "Errors", "Optimisation", "Speed"]
@@ -130,6 +134,22 @@ def test_the_report_says_what_seeds_differ_by_and_no_text_of_the_data(tmp_path, 
 def test_without_a_key_it_says_what_to_do(capsys):
     assert main(["dashboard", "team/ner"]) == 2
     assert "W&B has no key: `wandb login`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("server", [None, "http://127.0.0.1:9"], ids=["W&B's own", "one of the user's"])
+def test_a_key_of_wandb_login_is_found(server, monkeypatch, request):
+    request.addfinalizer(wandb.teardown)
+    if server:  # as `wandb login --host` writes it
+        monkeypatch.setenv("WANDB_CONFIG_DIR", str(Path.cwd()))
+        Path("settings").write_text(f"[default]\nbase_url = {server}\n")
+    else:
+        monkeypatch.delenv("WANDB_BASE_URL", raising=False)
+    host = urlsplit(server or wandb.Settings().base_url).netloc
+    Path("netrc").write_text(f"machine {host}\n  login user\n  password {'a' * 40}\n")
+    assert not lacks_key()
+    wandb.teardown()
+    Path("netrc").write_text(f"machine elsewhere.example\n  login user\n  password {'a' * 40}\n")
+    assert lacks_key()
 
 
 def test_a_project_has_an_owner(capsys):

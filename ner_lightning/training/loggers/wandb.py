@@ -1,6 +1,6 @@
 """NonBlockingWandbLogger: a W&B logger for which training neither waits nor stops."""
 
-import netrc
+import inspect
 import os
 import queue
 import shlex
@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
@@ -43,22 +42,41 @@ class NonBlockingWandbLogger(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The W&B run, offline if the server cannot be reached."""
+        """The W&B run; offline without a key, or if the server cannot be reached."""
         from wandb.errors import Error
 
         get: Any = WandbLogger.experiment.fget  # type: ignore[attr-defined]
         if self._experiment is None and not self._failed:
+            self._wandb_init["mode"] = self._wandb_init.get("mode") or self._mode()
             try:
                 get(self)
             except Error as error:
                 say(f"W&B cannot be reached, so it logs offline ({' '.join(str(error).split()):.200}).")
-                os.environ["WANDB_MODE"] = self._wandb_init["mode"] = "offline"
+                self._wandb_init["mode"] = "offline"
                 get(self)
             # They tell W&B's process what is imported; without that process, later imports would fail.
             from wandb.sdk.lib.import_hooks import unregister_all_post_import_hooks
 
             unregister_all_post_import_hooks()
         return get(self)
+
+    def _mode(self) -> str | None:
+        """W&B's mode, or None for its own default."""
+        if self._offline:
+            return "offline"
+        if mode := os.environ.get("WANDB_MODE"):
+            return mode
+        import wandb
+
+        if wandb.run is not None or not lacks_key():
+            return None
+        if wandb.setup().settings.mode in ("offline", "disabled"):  # by W&B's own settings file
+            return None
+        say(
+            "W&B has no key, so it logs offline; `wandb login`, then "
+            f"`wandb sync {self.save_dir}/wandb/*run-*` uploads it later."
+        )
+        return "offline"
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -121,7 +139,7 @@ class NonBlockingWandbLogger(WandbLogger):
 def prepare_wandb(
     logger: Any, run: Run, config: Any, command: Sequence[str], overlays: Sequence[str], *, text: bool
 ) -> None:
-    """Completes the options of a W&B logger; without a key it logs offline.
+    """Completes the options of a W&B logger.
 
     Args:
         logger: the parsed options of any logger, changed where it is W&B's.
@@ -150,12 +168,6 @@ def prepare_wandb(
         arguments.tags = [*(arguments.tags or ()), *_tags(config, overlays)]
     if not text and not arguments.settings:
         arguments.settings = {"console": "off"}
-    if lacks_key():
-        os.environ["WANDB_MODE"] = "offline"
-        say(
-            "W&B has no key, so it logs offline; `wandb login`, then "
-            f"`wandb sync {run.path}/wandb/*run-*` uploads it later."
-        )
 
 
 def _tags(config: Any, overlays: Sequence[str]) -> list[str]:
@@ -172,15 +184,12 @@ def _tags(config: Any, overlays: Sequence[str]) -> list[str]:
 
 
 def lacks_key() -> bool:
-    """Whether W&B would ask for a key: none is set, and the mode needs one."""
-    if os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY"):
-        return False
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    file = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    try:
-        return netrc.netrc(str(file)).authenticators(host) is None
-    except (OSError, netrc.NetrcParseError):
-        return True
+    """Whether W&B would ask for a key: it finds none for its server."""
+    import wandb
+
+    if "prompt" in inspect.signature(wandb.login).parameters:
+        return not wandb.login(prompt=False, verify=False)
+    return not wandb.api.api_key  # before W&B 0.31
 
 
 def finish_wandb(folder: str | None) -> None:
@@ -202,6 +211,7 @@ def finish_wandb(folder: str | None) -> None:
 def _finish() -> None:
     try:
         sys.modules["wandb"].finish()
+        sys.modules["wandb"].teardown()  # a later command of this process reads W&B's variables again
     except Exception as error:
         say(f"W&B could not finish ({type(error).__name__}: {error}).")
 
