@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -18,19 +18,6 @@ Ids = NDArray[np.int64]
 def normalised(words: Sequence[str]) -> str:
     """The words in lower case, with each digit from 1 to 9 replaced by 0, separated by spaces."""
     return _DIGIT.sub("0", " ".join(words).lower())
-
-
-def copies(sentences: Iterable[Sequence[str]], known: Iterable[Sequence[str]]) -> tuple[int, int]:
-    """How many sentences are among others, apart from case and digits, and how many are long enough to count.
-
-    Args:
-        sentences: the words of each.
-        known: the words of each of the others.
-    """
-    compared = [normalised(words) for words in sentences if len(words) >= SHORTEST]
-    wanted = set(compared)
-    found = {each for words in known if len(words) >= SHORTEST and (each := normalised(words)) in wanted}
-    return sum(each in found for each in compared), len(compared)
 
 
 class Groups:

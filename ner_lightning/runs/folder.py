@@ -29,7 +29,7 @@ class Run:
     """One run's folder, `runs/NAME/NUMBER`.
 
     It holds `config.yaml`, `run.json` (command, versions, data), `checkpoints/{best,last}.ckpt`,
-    `metrics.csv`, `metrics.json`, `train_entities.json` and `predictions.SPLIT.{jsonl,conll}`.
+    `metrics.csv`, `metrics.json`, `train_{entities,sentences}.json` and `predictions.SPLIT.{jsonl,conll}`.
     """
 
     path: Path

@@ -1,11 +1,12 @@
 """Predictions of a split as rows, gathered from all ranks, and a description of the split."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch.distributed
 
 from ner_lightning.analysis.rows import LEAST
+from ner_lightning.data.known_sentences import KEY, known
 from ner_lightning.data.schemes import spans
 from ner_lightning.data.word_agreement import WITHIN_WORDS, entities_within_words
 from ner_lightning.metrics.functional import entity_counts
@@ -79,8 +80,14 @@ def describe_parameters(module: torch.nn.Module) -> dict[str, int]:
     return {"parameters": sum(size for size, _ in sizes), "trained_parameters": trained}
 
 
-def describe_split(data: CoNLLDataModule, name: str) -> dict[str, Any]:
-    """Origin, fingerprint and sizes of a split."""
+def describe_split(data: CoNLLDataModule, name: str, trained: Collection[str] = ()) -> dict[str, Any]:
+    """Origin, fingerprint and sizes of a split.
+
+    Args:
+        data: the data.
+        name: the split.
+        trained: digests of the sentences of which training sentences are counted in a split that is scored.
+    """
     split = data.corpus.split(name)
     counts = dict.fromkeys(data.types, 0)
     for sentence in split.sentences:
@@ -94,4 +101,5 @@ def describe_split(data: CoNLLDataModule, name: str) -> dict[str, Any]:
         "words": sum(len(sentence.words) for sentence in split.sentences),
         "entities": counts,
         **({WITHIN_WORDS: within} if within else {}),
+        **({KEY: known((sentence.words for sentence in split.sentences), trained)} if trained else {}),
     }

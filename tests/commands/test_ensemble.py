@@ -108,6 +108,7 @@ def test_it_is_a_run(here, capsys):
         "checkpoints", "config.yaml", "metrics.json", "predictions.test.conll",
         "predictions.test.jsonl", "predictions.valid.conll", "predictions.valid.jsonl", "run.json",
         "train_entities.json",
+        "train_sentences.json",
     ]  # fmt: skip
     about = json.loads((run / "run.json").read_text())
     assert [(member["run"], member["seed"]) for member in about["members"]] == [

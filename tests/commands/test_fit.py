@@ -79,6 +79,7 @@ def test_a_run_folder_holds_everything(workplace):
         "metrics.csv",
         "metrics.json",
         "train_entities.json",
+        "train_sentences.json",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
         *(f"predictions.{split}.{kind}" for split in ("valid", "test") for kind in ("jsonl", "conll")),

@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from ner_lightning.data.near_duplicates import SHORTEST, copies
+from ner_lightning.data.known_sentences import digests, known
 from ner_lightning.data.partial_annotation import unknown_words
 from ner_lightning.data.sources import SAMPLE
 from ner_lightning.runs.fingerprints import shared
 from ner_lightning.system.progress import stage
 from ner_lightning.training.datamodule import CoNLLDataModule
-
-MANY_COPIED = 0.2  # share of validation sentences; CoNLL-2003 has 0.11
 
 
 def report_unused_by_data(config: Any, data: CoNLLDataModule) -> None:
@@ -29,14 +27,11 @@ def report_unused_by_data(config: Any, data: CoNLLDataModule) -> None:
 
 def _copied(data: CoNLLDataModule) -> str | None:
     """What to say of validation sentences that are training sentences; None if they are few."""
-    train, valid = (data.corpus.split(name).sentences for name in ("train", "valid"))
-    count, compared = copies((s.words for s in valid), (s.words for s in train))
-    if count <= MANY_COPIED * compared:
+    train, valid = ((s.words for s in data.corpus.split(name).sentences) for name in ("train", "valid"))
+    found = known(valid, digests(train))
+    if not found.are_many:
         return None
-    return (
-        f"{count:,} of {compared:,} validation sentences of at least {SHORTEST} words are training sentences "
-        "as well,\nso scores come out too high; `ner-lightning data check` shows them"
-    )
+    return f"{found.text('validation')},\nso scores come out too high; `ner-lightning data check` shows them"
 
 
 def _no_unknown(config: Any, data: CoNLLDataModule) -> bool:

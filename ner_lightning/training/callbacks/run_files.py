@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,10 +12,11 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
+from ner_lightning.data.known_sentences import FILE, digests
 from ner_lightning.data.readers.columns import write_conll
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.sentence import Sentence
-from ner_lightning.runs.folder import SPLITS, Run
+from ner_lightning.runs.folder import SPLITS, Run, run_of
 from ner_lightning.runs.provenance import now, provenance
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.console import best_effort
@@ -110,6 +112,8 @@ class RunFiles(Callback):
         }
         self.run.write("run.json", before | about)
         self.run.write("train_entities.json", datamodule.corpus.entity_counts())
+        trained = digests(sentence.words for sentence in datamodule.corpus.split("train").sentences)
+        self.run.write(FILE, {"digests": sorted(trained.union(self.run.read(FILE).get("digests", ())))})
 
     def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any, **__: Any) -> None:
         """Collects a batch's predictions until the end of the split."""
@@ -155,7 +159,9 @@ class RunFiles(Callback):
         if not (self.run.path / "config.yaml").exists():
             self._describe_scored(trainer)
         self.run.update("metrics.json", values)
-        about = {"data": self.run.read("run.json").get("data", {}) | {split: describe_split(data, split)}}
+        origin = run_of(Path(str(trainer.ckpt_path))) or self.run  # where a checkpoint was trained
+        described = describe_split(data, split, origin.read(FILE).get("digests", ()))
+        about = {"data": self.run.read("run.json").get("data", {}) | {split: described}}
         self.run.update(
             "run.json", about | ({"test_command": self.command, "tested": now()} if stage == "test" else {})
         )

@@ -91,6 +91,22 @@ def test_validation_sentences_of_the_training_data_are_said(fit, tmp_path, corpu
     assert re.search(r"(\d+) of \1 validation sentences of at least 5 words are training sentences", out)
 
 
+def test_test_sentences_of_the_training_data_are_said(fit, tmp_path, corpus, capsys):
+    assert fit("--trainer.max_epochs=1")[0] == 0
+    text = (corpus / "train.txt").read_text(encoding="utf-8")
+    (tmp_path / "other.txt").write_text(text + "\nOsric B-PER\nran O\n", encoding="utf-8")
+    (tmp_path / "new.txt").write_text(re.sub(r"(?m)^(\S+) ", r"\1x ", text), encoding="utf-8")
+    said = re.compile(r"(\d+) of \1 test sentences of at least 5 words are training sentences as well")
+    assert main(["test", "--data.test=other.txt"]) == 0
+    assert said.search(capsys.readouterr().out)
+    main(["report", "runs/r/1"])
+    assert said.search((tmp_path / "runs/r/1/report.md").read_text(encoding="utf-8"))
+    assert main(["test", "--data.test=other.txt", "--ckpt_path=runs/r/1/checkpoints/last.ckpt"]) == 0
+    assert said.search(capsys.readouterr().out)
+    assert main(["test", "--data.test=new.txt"]) == 0
+    assert "training sentences" not in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_an_epoch_that_was_not_validated_shows_no_scores(fit, tmp_path):
     code, out, _ = fit("--trainer.check_val_every_n_epoch=2", "--trainer.max_epochs=3")

@@ -64,6 +64,7 @@ def test_it_is_an_ordinary_run(here, capsys):
         "checkpoints", "config.yaml", "metrics.json", "predictions.test.conll",
         "predictions.test.jsonl", "predictions.valid.conll", "predictions.valid.jsonl", "run.json",
         "train_entities.json",
+        "train_sentences.json",
     ]  # fmt: skip
     assert [file.name for file in (run / "checkpoints").iterdir()] == ["best.ckpt"]
     held = torch.load(run / "checkpoints/best.ckpt", weights_only=True)

@@ -1,0 +1,62 @@
+"""Which sentences of a split are training sentences: a run keeps digests of those that it was trained on."""
+
+from collections.abc import Collection, Iterable, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+from ner_lightning.data.near_duplicates import SHORTEST, normalised
+
+FILE = "train_sentences.json"  # in a run folder: `{"digests": [...]}`
+KEY = "training_sentences"  # in run.json's description of a split: `Known` as a list
+MANY = 0.2  # share of the compared sentences; CoNLL-2003's validation has 0.11
+_BYTES = 6  # with a million sentences on each side, one pair is equal by chance with a probability of 0.4%
+
+
+class Known(NamedTuple):
+    """How many sentences of a split are training sentences.
+
+    Attributes:
+        found: those that are, apart from case and digits.
+        compared: those that are long enough to be compared.
+    """
+
+    found: int
+    compared: int
+
+    @property
+    def are_many(self) -> bool:
+        """Whether scores are likely to be too high for other text."""
+        return self.found > MANY * self.compared
+
+    def text(self, split: str) -> str:
+        """What to say of them.
+
+        Args:
+            split: the name of the split, as an adjective.
+        """
+        compared = f"{self.compared:,} {split} sentences of at least {SHORTEST} words"
+        return f"{self.found:,} of {compared} are training sentences as well"
+
+
+def digests(sentences: Iterable[Sequence[str]]) -> set[str]:
+    """Digests of the sentences of at least 5 words, in lower case and with 0 for each digit.
+
+    Args:
+        sentences: the words of each.
+    """
+    return {_digest(words) for words in sentences if len(words) >= SHORTEST}
+
+
+def known(sentences: Iterable[Sequence[str]], trained: Collection[str]) -> Known:
+    """How many sentences are training sentences.
+
+    Args:
+        sentences: the words of each.
+        trained: the digests of the training sentences.
+    """
+    compared = [_digest(words) for words in sentences if len(words) >= SHORTEST]
+    return Known(sum(each in trained for each in compared), len(compared))
+
+
+def _digest(words: Sequence[str]) -> str:
+    return blake2b(normalised(words).encode("utf-8", "surrogatepass"), digest_size=_BYTES).hexdigest()
