@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.feature_store import FeatureStore
 from ner_lightning.data.teacher import TeacherStore, TeacherTags
 from ner_lightning.data.tokenization.encoding import Encoded
@@ -125,6 +126,7 @@ class EncodedDataset(Dataset[Batch]):
         packed: as for `collate`.
         weights: how much each sentence of the split counts; None if all count the same.
         teacher: what a teacher says of the split's sentences.
+        encoding: how the sentences became rows of sub-tokens, for the checkpoints of a training on them.
     """
 
     def __init__(
@@ -136,6 +138,7 @@ class EncodedDataset(Dataset[Batch]):
         packed: bool = False,
         weights: Sequence[float] | None = None,
         teacher: TeacherStore | None = None,
+        encoding: Encoding | None = None,
     ) -> None:
         self.passages = passages
         self.pad_id = pad_id
@@ -143,6 +146,7 @@ class EncodedDataset(Dataset[Batch]):
         self.packed = packed
         self.weights = None if weights is None else torch.tensor(weights)
         self.teacher = teacher
+        self.encoding = encoding
 
     def __len__(self) -> int:
         return len(self.passages)

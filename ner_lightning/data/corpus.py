@@ -155,6 +155,10 @@ class Corpus:
             self._splits[name] = split
         return self._splits[name]
 
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprints of what is learned from and validated on, as far as it was read."""
+        return {name: self._splits[name].fingerprint for name in ("train", "valid") if name in self._splits}
+
     def _read(self, name: str) -> Split:
         """A split without its limit, read once."""
         if name not in self._whole:

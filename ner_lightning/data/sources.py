@@ -26,6 +26,8 @@ from ner_lightning.system.progress import stage
 from ner_lightning.system.user_paths import expanded, may_be_on_hub
 
 SAMPLE = "sample"
+DATASET = "eriktks/conll2003"  # where none is named
+NO_DATASET = "no data set"  # instead, beside training data of the user's own
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
 HELD_OUT = {"valid": 0.1, "test": 0.1}  # shares of training data without such splits
 SEED = 1  # by which they are chosen
@@ -135,6 +137,11 @@ class Source(SentenceSource):
         if is_divided and split in ("train", *held_out):
             return self._parts(local["train"], held_out)[split]
         if path is None:
+            if self.dataset == NO_DATASET:
+                raise UserError(
+                    f"data.{split} is not given, only training data of your own are: set data.{split}, or "
+                    "data.dataset\nto a file or folder, of which parts are held out"
+                )
             if not local and expanded(self.dataset).is_dir():
                 raise UserError(f"data.dataset: {no_split(Path(self.dataset))}")
             if self.dataset == SAMPLE or expanded(self.dataset).exists():

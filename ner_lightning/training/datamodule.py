@@ -1,10 +1,12 @@
 """CoNLLDataModule: any tagged data set as length-grouped batches, on any number of ranks."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.trainer.states import TrainerFn, TrainerStatus
 from torch.utils.data import DataLoader
 
 from ner_lightning.data import word_agreement
@@ -14,9 +16,10 @@ from ner_lightning.data.corpus_settings import Batches, Encoding, Files, Limits,
 from ner_lightning.data.feature_store import FeatureStore
 from ner_lightning.data.in_memory import Memory
 from ner_lightning.data.sampling import LengthGroupedSampler, RepeatedBatches
-from ner_lightning.data.sources import SentenceSource, Source
+from ner_lightning.data.sources import DATASET, NO_DATASET, SentenceSource, Source
 from ner_lightning.data.tokenization.tokenizer_source import TokenizerSource
 from ner_lightning.errors import UserError
+from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.system import progress
 from ner_lightning.system.plain_settings import coerced, plain
 from ner_lightning.system.ranges import Seed, check_arguments, register
@@ -34,7 +37,8 @@ class CoNLLDataModule(pl.LightningDataModule):
     Args:
         dataset: a Hub id, a folder with train, valid and test, a file, or `sample` for the bundled corpus. Of
             a file, or a folder with only train, a tenth is held out for validation and a tenth for test.
-        train: a file of training sentences, instead of the data set's. In Python also the sentences
+        train: a file of training sentences, instead of the data set's; `dataset` must then be named, or valid
+            and test given. In Python also the sentences
             themselves: pairs of words and tags, dicts with the columns of `files`, a data frame with such
             columns, or a `datasets.Dataset`.
         valid: the same for validation.
@@ -54,7 +58,7 @@ class CoNLLDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        dataset: str = "eriktks/conll2003",
+        dataset: str = DATASET,
         train: Any = None,
         valid: Any = None,
         test: Any = None,
@@ -78,6 +82,8 @@ class CoNLLDataModule(pl.LightningDataModule):
         given = {"train": train, "valid": valid, "test": test}
         paths = {name: str(value) for name, value in given.items() if isinstance(value, str | Path)}
         memory = {name: value for name, value in given.items() if value is not None and name not in paths}
+        if train is not None and dataset == DATASET:  # whose other splits have nothing to do with it
+            dataset = NO_DATASET
         settings = {"dataset": dataset, "source": source, "seed": seed}
         groups = {"files": files, "encoding": encoding, "batches": batches, "limits": limits}
         groups["supervision"] = supervision
@@ -108,15 +114,25 @@ class CoNLLDataModule(pl.LightningDataModule):
                 packed=self.batches.packing,
                 weights=self.corpus.weights(name),
                 teacher=self.corpus.teacher if name == "train" else None,
+                encoding=self.corpus.encoding,
             )
         return self._datasets[name]
 
-    def use_features(self, name: str, states: FeatureStore) -> None:
-        """Gives a split's batches what a cache keeps of it, also those of a loader that is there already."""
+    def use_features(self, name: str, states: FeatureStore | None) -> None:
+        """Gives a split's batches what a cache keeps of it, also those of a loader that is there already.
+
+        Args:
+            name: the split.
+            states: the features; None takes them away.
+        """
         self.dataset(name).features = states
 
     def setup(self, stage: str) -> None:
-        """Reads and encodes what the stage needs."""
+        """Reads and encodes what the stage needs, with the module's tokenizer if none was named."""
+        settings = getattr(self.trainer and self.trainer.lightning_module, "settings", None)
+        if not self.corpus.tokenizer.backbone and isinstance(settings, TaggerSettings):
+            trust = settings.runtime.trust_remote_code
+            self.corpus.tokenizer = TokenizerSource(settings.backbone, settings.revision, trust)
         names = SPLITS[stage]
         train = self.corpus.split("train") if stage == "fit" else None
         if train is not None and (line := word_agreement.warning(train.origin, train.sentences)):
@@ -130,8 +146,7 @@ class CoNLLDataModule(pl.LightningDataModule):
         """Shuffled, length-grouped training batches, continuing an interrupted epoch where it stopped."""
         loader = self._loader("train", self.batches.size, shuffle=True)
         if self.trainer is not None and isinstance(loader.sampler, LengthGroupedSampler):
-            progress = self.trainer.fit_loop.epoch_loop.batch_progress
-            loader.sampler.done = lambda: progress.current.ready
+            loader.sampler.done = partial(_batches_done, self.trainer, self)
             loader.sampler.expected, self._resumed = self._resumed, None
             self._sampler = loader.sampler
         return loader
@@ -189,3 +204,13 @@ class CoNLLDataModule(pl.LightningDataModule):
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             **options,
         )
+
+
+def _batches_done(trainer: pl.Trainer, data: CoNLLDataModule) -> int:
+    """How many batches of this epoch a trainer has taken; outside of its fit none are left out."""
+    state: Any = trainer.state
+    if state.fn != TrainerFn.FITTING or state.status != TrainerStatus.RUNNING:
+        return 0
+    if getattr(trainer, "datamodule", None) is not data:
+        return 0
+    return int(trainer.fit_loop.epoch_loop.batch_progress.current.ready)

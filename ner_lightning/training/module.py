@@ -1,9 +1,12 @@
 """NERModule: the LightningModule around a tagger; steps and logging, nothing else."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from ner_lightning.data.batching import Batch
@@ -26,17 +29,17 @@ from ner_lightning.system.ranges import check_arguments, register
 from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.optim import Optimizer, parameter_groups
-from ner_lightning.training.plain_config import plain_config
-from ner_lightning.training.prediction import Prediction
-from ner_lightning.training.target import target_of
-from ner_lightning.training.training_module import TrainingModule
+from ner_lightning.training.plain_config import plain_config, plain_data
+from ner_lightning.training.scoring_module import ScoringModule
+from ner_lightning.training.target import runs_alike, target_of
+from ner_lightning.training.trainer_checks import check_data, check_trainer
 
 register()
 PREFIX = "tagger."
 EVALUATIONS = ("validate", "test", "predict")  # what a trainer does outside of a fit
 
 
-class NERModule(TrainingModule):
+class NERModule(ScoringModule):
     """A backbone with adapters, a word-level head, a CRF and a compound loss.
 
     Args:
@@ -57,7 +60,7 @@ class NERModule(TrainingModule):
         members: the other members of an ensemble; `ner-lightning ensemble` writes them.
     """
 
-    _merging = _merged = False  # whether adapters are to be folded in, or were
+    _target = Target()  # what the tagger was built for
 
     def __init__(
         self,
@@ -117,37 +120,63 @@ class NERModule(TrainingModule):
         return self.tagger
 
     def setup(self, stage: str) -> None:
-        """Lets the metrics know gold types that the model does not: their entities count as missed."""
+        """Checks trainer and data; the metrics learn of gold types that the model does not know: missed."""
+        check_trainer(self.trainer)
         data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, CoNLLDataModule) and stage == "fit":
+        if not isinstance(data, CoNLLDataModule):
+            return
+        check_data(self.settings, self.labels.types, data)
+        if stage == "fit":
             weights, teacher = data.corpus.weights("train"), data.corpus.teacher
             self.settings.loss.check_data(weights, teacher, use_crf=self.settings.use_crf)
-        if isinstance(data, CoNLLDataModule) and stage != "predict":
+        if stage != "predict":
             name, split = ("test", "test") if stage == "test" else ("val", "valid")
             data.corpus.warn_of_unknown(split)
             self.metrics[name] = EntityF1(data.corpus.scored_labels(split).types)
 
     def configure_model(self) -> None:
-        """Loads the backbone and builds the tagger, in the precision that the trainer was given."""
+        """Loads the backbone and builds the tagger, in the precision that the trainer was given.
+
+        A tagger that was built for another precision, device or packing is built anew around what it learned.
+        """
         trainer = self._trainer
         fitting = trainer is not None and trainer.state.fn == "fit"
         if fitting and self._merged:  # nothing is left to train
             if self.loaded_step:
                 raise UserError("an evaluation merged this NERModule's adapters: make a new one to train")
             self.tagger, self._merged = None, False
-        if self.tagger is not None:
-            return
-        self._merging = trainer is not None and trainer.state.fn in EVALUATIONS
         if self.members and fitting:
             raise UserError("an ensemble is not trained; train its members, and put them together again")
+        trained: dict[str, Tensor] = {}
+        if self.tagger is not None:
+            if trainer is None or self._merged or runs_alike(self._target, self._target_of(trainer)):
+                return
+            names = saved_names(self.tagger)
+            trained = {name: value for name, value in self.tagger.state_dict().items() if name in names}
+            self.tagger = None
+        self._merging = not trained and trainer is not None and trainer.state.fn in EVALUATIONS
+        self._target = self._target_of(trainer)
+        given: Any = {"members": self.members, "pretrained": self.pretrained}
+        self.tagger, self.weights_id = build_tagger(self.settings, self.labels, self._target, **given)
+        if trained:
+            self.tagger.load_state_dict(trained, strict=False)
+
+    def _target_of(self, trainer: pl.Trainer | None) -> Target:
+        """What a tagger is built for, with a trainer or without one."""
         cached, compiled = self.cache.enabled, self.settings.runtime.compile
         if trainer is None:
-            target = Target(device_type=self.device.type, compiled=compiled, cached=cached)
-        else:  # one pass of an evaluation ends before compilation would pay
-            how = {"compiled": compiled and not self._merging, "cached": cached}
-            target = target_of(trainer, mergeable=self._merging, **how)
-        given: Any = {"members": self.members, "pretrained": self.pretrained}
-        self.tagger, self.weights_id = build_tagger(self.settings, self.labels, target, **given)
+            return Target(device_type=self.device.type, compiled=compiled, cached=cached)
+        # One pass of an evaluation ends before compilation would pay.
+        compiled = compiled and trainer.state.fn not in EVALUATIONS
+        return target_of(trainer, mergeable=self._merging, compiled=compiled, cached=cached)
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """What fills the cache of features, if it is enabled."""
+        if not self.cache.enabled:
+            return []
+        from ner_lightning.training.callbacks.fill_cache import FillFeatureCache  # which knows this class
+
+        return [FillFeatureCache()]
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """One batch's loss; see `TrainingModule.step_output`."""
@@ -160,66 +189,6 @@ class NERModule(TrainingModule):
         self.log_parts(parts, words)
         return output
 
-    def validation_step(self, batch: Batch) -> Any:
-        """Scores a validation batch."""
-        return self._evaluate("val", batch)
-
-    def test_step(self, batch: Batch) -> Any:
-        """Scores a test batch."""
-        return self._evaluate("test", batch)
-
-    def predict_step(self, batch: Batch) -> Prediction:
-        """Tags a batch; without gold tags they count as O."""
-        emissions = self.built(batch)
-        tags = self.built.decoder.decode(emissions, batch.mask)
-        gold = torch.zeros_like(tags) if batch.tags is None else batch.tags
-        return Prediction(batch.index, batch.mask, gold, emissions, tags)
-
-    def on_predict_start(self) -> None:
-        """Merges the adapters; see `_merge`."""
-        self._merge()
-
-    def _evaluate(self, stage: str, batch: Batch) -> Prediction:
-        assert batch.tags is not None, "evaluation data has tags"
-        emissions, decoder = self.built(batch), self.built.decoder
-        # To the loss, words of types that the model does not know are O: the best that it can predict.
-        known = torch.where(batch.tags < len(self.labels), batch.tags, 0)
-        tags = decoder.decode(emissions, batch.mask)
-        metric: Any = self.metrics[stage]
-        metric.update(tags, batch.tags, batch.mask)
-        metric.add_loss(decoder.total(decoder.losses(emissions, known, batch.mask)))
-        return Prediction(batch.index, batch.mask, batch.tags, emissions, tags)
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs validation metrics."""
-        self._log_metrics("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Logs test metrics."""
-        self._log_metrics("test")
-
-    def _log_metrics(self, stage: str) -> None:
-        metric: Any = self.metrics[stage]
-        for name, value in metric.compute().items():
-            self.log(f"{stage}/{name}", value, prog_bar=name == "f1", rank_zero_only=False)
-
-    def on_validation_start(self) -> None:
-        """Merges the adapters, see `_merge`, and resets the counts; within a fit the average is scored."""
-        self._merge()
-        self.metrics["val"].reset()  # type: ignore[operator]
-        super().on_validation_start()
-
-    def on_test_start(self) -> None:
-        """Merges the adapters, see `_merge`, and resets the counts."""
-        self._merge()
-        self.metrics["test"].reset()  # type: ignore[operator]
-
-    def _merge(self) -> None:
-        """Outside of a fit the model that is scored is the one that prediction and export use, and faster."""
-        if self._merging:
-            self.built.emitter.merge(fuse=True)
-            self._merging, self._merged = False, True
-
     def configure_optimizers(self) -> Any:
         """AdamW with a rate for each part, and its schedule over the real number of steps."""
         emitter, decoder = self.built.emitter, self.built.decoder
@@ -229,6 +198,8 @@ class NERModule(TrainingModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what was trained, and the name and exact weights of what was not."""
+        if self._merged:
+            raise UserError("an evaluation merged this NERModule's adapters: they can no longer be saved")
         super().on_save_checkpoint(checkpoint)
         checkpoint |= self.average.save(checkpoint["state_dict"], self.built, PREFIX)
         saved = {PREFIX + name for name in saved_names(self.built)}
@@ -241,9 +212,12 @@ class NERModule(TrainingModule):
         }
         # That of the command, if there is one; with a plain `Trainer` what module and data module know.
         checkpoint.setdefault("config", plain_config(self.trainer, self.hparams, self.labels.types))
+        checkpoint.setdefault("data", plain_data(self.trainer))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks that a checkpoint belongs to this model: same backbone weights, same parameters."""
+        if self._merged:  # the adapters of another checkpoint, which are no parameters any more
+            self.tagger, self._merged = None, False
         self.configure_model()
         check_belongs(checkpoint, self.settings.backbone, self.weights_id, self.labels.types)
         check_names(checkpoint["state_dict"], {PREFIX + name for name in saved_names(self.built)})

@@ -30,3 +30,8 @@ def target_of(
         compiled=compiled,
         cached=cached,
     )
+
+
+def runs_alike(one: Target, other: Target) -> bool:
+    """Whether a tagger that was built for one target gives, for the other, what one of its own would."""
+    return all(getattr(one, name) == getattr(other, name) for name in ("bf16", "device_type", "packed"))

@@ -27,7 +27,6 @@ from ner_lightning.system.console import say
 from ner_lightning.training import ranks
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint, CheckpointFiles, LastCheckpoint
 from ner_lightning.training.callbacks.epoch_table import EpochTable
-from ner_lightning.training.callbacks.fill_cache import FillFeatureCache
 from ner_lightning.training.callbacks.graceful_stop import GracefulStop
 from ner_lightning.training.callbacks.nonfinite import NonFiniteGuard
 from ner_lightning.training.callbacks.run_files import RunFiles
@@ -179,7 +178,6 @@ class NERCLI(LightningCLI):
             EpochTable(run, throughput, bar=bar, live=live),
             stop,
             Dashboard(run, best, text=self.text),
-            FillFeatureCache(),
             best,  # these after all others
             LastCheckpoint(run, stop, table, every),
         ]

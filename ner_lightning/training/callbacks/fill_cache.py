@@ -29,6 +29,7 @@ from ner_lightning.system.progress import paced, stage
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 
+SPLITS = ("train", "valid")
 TOKENS = 2048  # padded sub-tokens in a batch of the pass that fills the cache
 # Packages whose version can change features; the tokenizer's effect is in the data's fingerprint.
 PACKAGES = ("torch", "transformers")
@@ -53,8 +54,21 @@ class FillFeatureCache(Callback):
         if depth == 0:
             raise UserError("model.cache: the backbone has no frozen layer")
         features = FeatureExtractor(emitter, depth, pl_module.settings.architecture.causal_below)
-        for split in ("train", "valid"):
+        for split in SPLITS:
             data.use_features(split, _open(trainer, pl_module, features, data, split))
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Takes the features away: the data module may be given to another model."""
+        data: Any = getattr(trainer, "datamodule", None)
+        if stage == "fit" and isinstance(pl_module, NERModule) and pl_module.cache.enabled:
+            for split in SPLITS:
+                data.use_features(split, None)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Takes the features away as well."""
+        self.teardown(trainer, pl_module, trainer.state.fn or "")
 
 
 def _open(

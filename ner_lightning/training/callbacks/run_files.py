@@ -92,7 +92,12 @@ class RunFiles(Callback):
         old = yaml.safe_load(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
         write_text(settings, self.config_text)
         before.pop("finished", None)
-        data = {name: describe_split(datamodule, name) for name in ("train", "valid")}
+        trained = digests(sentence.words for sentence in datamodule.corpus.split("train").sentences)
+        trained |= set(self.run.read(FILE).get("digests", ()))  # of an earlier state of the data
+        data = {
+            "train": describe_split(datamodule, "train"),
+            "valid": describe_split(datamodule, "valid", trained),
+        }
         for logger in trainer.loggers:
             logger.log_hyperparams(self.config)
         wandb_ids = [logger.version for logger in trainer.loggers if isinstance(logger, WandbLogger)]
@@ -112,8 +117,7 @@ class RunFiles(Callback):
         }
         self.run.write("run.json", before | about)
         self.run.write("train_entities.json", datamodule.corpus.entity_counts())
-        trained = digests(sentence.words for sentence in datamodule.corpus.split("train").sentences)
-        self.run.write(FILE, {"digests": sorted(trained.union(self.run.read(FILE).get("digests", ())))})
+        self.run.write(FILE, {"digests": sorted(trained)})
 
     def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any, **__: Any) -> None:
         """Collects a batch's predictions until the end of the split."""
