@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -58,9 +59,18 @@ def _write(made: dict[str, Any], file: str) -> None:
 
 def _sent(one: Any) -> str:
     """Sends a workspace or report to W&B, and returns its address."""
+    from wandb.errors import Error
+
     from ner_lightning.training.loggers.wandb import lacks_key
 
-    if lacks_key():
+    mode = os.environ.get("WANDB_MODE", "online")
+    if mode not in ("online", "run"):
+        raise UserError(f"WANDB_MODE is {mode}, so nothing is sent; look at it with --json -")
+    try:
+        lacks = lacks_key()
+    except Error as error:
+        raise UserError(f"W&B does not take the key ({' '.join(str(error).split()):.200})") from error
+    if lacks:
         raise UserError("W&B has no key: `wandb login`, or look at what would be sent with --json -")
     try:
         one.save()

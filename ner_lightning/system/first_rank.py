@@ -3,10 +3,14 @@
 import os
 from collections.abc import Mapping
 
+# By the launchers that Lightning knows: torchrun, Lightning itself, srun, jsrun, mpirun.
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+
 
 def is_first(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process is rank 0."""
-    for keys in (("RANK",), ("LOCAL_RANK", "NODE_RANK"), ("SLURM_PROCID",)):
-        if keys[0] in environment:
-            return all(int(environment.get(key, "0")) == 0 for key in keys)
+    for key in RANKS:
+        if key in environment:
+            also = [environment.get("NODE_RANK", "0")] if key == "LOCAL_RANK" else []
+            return all(int(rank) == 0 for rank in (environment[key], *also))
     return int(environment.get("NODE_RANK", "0")) == 0

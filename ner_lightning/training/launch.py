@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ner_lightning.errors import UserError
-from ner_lightning.system.first_rank import is_first
+from ner_lightning.system.first_rank import RANKS, is_first
 from ner_lightning.system.progress import stage
 
 RUN_VARIABLE = "NER_LIGHTNING_RUN"  # names the run folder in the environment of ranks that a fit starts
@@ -79,10 +79,12 @@ def use_all_ranks(trainer: Any) -> str | None:
         a line about the change for the first rank to print, or None.
 
     Raises:
-        LaunchError: the strategy starts processes of its own, or `devices` names other ones.
+        LaunchError: the strategy starts processes of its own, `devices` names other ones, or nothing started
+            the tasks of a SLURM job.
     """
     launched = launch()
     if launched is None:
+        _check_batch_job(trainer)
         return None
     strategy = trainer.strategy if isinstance(trainer.strategy, str) else str(trainer.strategy.class_path)
     if any(word in strategy for word in ("spawn", "fork", "notebook")):
@@ -107,6 +109,37 @@ def use_all_ranks(trainer: Any) -> str | None:
         f"{launched.by} started {launched.ranks} processes: DDP uses them all (trainer.devices is {asked}); "
         "each takes batches of its own."
     )
+
+
+def _check_batch_job(trainer: Any, environment: Mapping[str, str] = os.environ) -> None:
+    """Refuses several devices in a SLURM job without srun: Lightning takes it for one of srun's processes.
+
+    Raises:
+        LaunchError: the job has several tasks, or several devices are asked for.
+    """
+    ours = RUN_VARIABLE in environment or "TORCHELASTIC_RUN_ID" in environment
+    if ours or "SLURM_NTASKS" not in environment or environment.get("SLURM_JOB_NAME") in _INTERACTIVE:
+        return
+    tasks, devices = int(environment["SLURM_NTASKS"]), _count(trainer.devices, str(trainer.accelerator))
+    if max(tasks, devices, trainer.num_nodes) > 1:
+        raise LaunchError(
+            f"the SLURM job has {tasks} task{'s' if tasks > 1 else ''}, of which Lightning would be one, and "
+            f"trainer.devices is {trainer.devices}: start one process for each device with srun and "
+            f"--ntasks-per-node {devices}, or let Lightning start them: --job-name interactive"
+        )
+
+
+def _count(devices: Any, accelerator: str) -> int:
+    """How many devices of a machine a trainer uses."""
+    if isinstance(devices, list):
+        return len(devices)
+    if "," in str(devices):
+        return len(str(devices).split(","))
+    if str(devices) not in ("auto", "-1"):
+        return int(devices)
+    import torch  # only where it is asked for
+
+    return torch.cuda.device_count() if accelerator != "cpu" else 1
 
 
 def require_single_process(command: str) -> None:
@@ -152,7 +185,7 @@ def drawn_seed() -> int:
         UserError: the ranks were started each by itself, so that none can tell the others.
     """
     given = os.environ.get("PL_GLOBAL_SEED") if "LOCAL_RANK" in os.environ else None  # by the first process
-    if given is None and not {"RANK", "LOCAL_RANK", "SLURM_PROCID"}.isdisjoint(os.environ):
+    if given is None and not set(RANKS).isdisjoint(os.environ):
         raise UserError("seed_everything is true, but each rank would draw another seed; name a number")
     seed = random.SystemRandom().randrange(2**31) if given is None else int(given)
     stage(f"seed_everything is {seed}, which was drawn.")

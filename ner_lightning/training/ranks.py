@@ -14,7 +14,7 @@ from typing import Any
 
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import write_text
-from ner_lightning.system.first_rank import is_first
+from ner_lightning.system.first_rank import RANKS, is_first
 
 # Errors of the communication library by which other ranks learn that a rank has ended.
 _LOST = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset)|[Bb]roken pipe|TCPStore|recvValue|sendBytes")
@@ -71,8 +71,7 @@ def prefix(environment: Mapping[str, str] = os.environ) -> str:
     """The prefix of error messages of all ranks but the first."""
     if is_first(environment):
         return ""
-    keys = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
-    return f"[rank {next((environment[key] for key in keys if key in environment), '?')}] "
+    return f"[rank {next((environment[key] for key in RANKS if key in environment), '?')}] "
 
 
 def exit_code(stop: BaseException) -> int:

@@ -1,6 +1,7 @@
 """What two and three ranks must have in common with one, and what launchers say of this process."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -8,10 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-from ner_lightning.errors import UserError
+from ner_lightning.errors import Interrupted, UserError
+from ner_lightning.runs.folder import Run
 from ner_lightning.system.first_rank import is_first
 from ner_lightning.training import ranks
+from ner_lightning.training.callbacks import graceful_stop
+from ner_lightning.training.callbacks.graceful_stop import GracefulStop
 from ner_lightning.training.launch import LaunchError, launch, use_all_ranks
 from ner_lightning.training.ranks import exit_code, lost_another, prefix
 
@@ -141,6 +146,49 @@ def test_devices_by_number_that_are_not_as_many_as_the_ranks_are_refused(monkeyp
 
 
 @pytest.mark.parametrize(
+    ("environment", "devices", "nodes", "refused"),
+    [
+        ({"SLURM_NTASKS": "1"}, 2, 1, True),
+        ({"SLURM_NTASKS": "2"}, 1, 1, True),
+        ({"SLURM_NTASKS": "1"}, 1, 2, True),
+        ({"SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "1"}, [0, 1], 1, True),
+        ({"SLURM_NTASKS": "1"}, 1, 1, False),
+        ({"SLURM_NTASKS": "1"}, "auto", 1, False),
+        ({"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "interactive"}, 2, 1, False),
+        ({"SLURM_NTASKS": "2", "NER_LIGHTNING_RUN": "runs/x/1"}, 2, 1, False),
+        ({}, 2, 1, False),
+    ],
+)
+def test_a_batch_job_without_srun_has_one_device(monkeypatch, environment, devices, nodes, refused):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    trainer = SimpleNamespace(strategy="auto", devices=devices, num_nodes=nodes, accelerator="cpu")
+    if refused:
+        with pytest.raises(LaunchError, match="start one process for each device with srun"):
+            use_all_ranks(trainer)
+    else:
+        assert use_all_ranks(trainer) is None
+
+
+def test_slurm_is_asked_for_what_its_plugin_says(monkeypatch, tmp_path):
+    requeued = []
+    monkeypatch.setattr(graceful_stop, "_requeue", lambda: requeued.append(True))
+    module = SimpleNamespace()
+    for auto, number, times in ((True, signal.SIGUSR2, 1), (False, signal.SIGUSR2, 0), (True, None, 0)):
+        cluster = SLURMEnvironment(auto_requeue=auto, requeue_signal=number)
+        connector = SimpleNamespace(cluster_environment=cluster)
+        state = SimpleNamespace(fn="fit")
+        trainer = SimpleNamespace(_accelerator_connector=connector, state=state, is_global_zero=False)
+        stop = GracefulStop(Run(tmp_path))
+        stop.on_train_start(trainer, module)
+        assert (signal.getsignal(signal.SIGUSR2) == stop._ask) == (number is not None)
+        stop.on_exception(trainer, module, Interrupted(signal.SIGUSR2))
+        assert len(requeued) == times
+        requeued.clear()
+    assert signal.getsignal(signal.SIGUSR2) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
     ("environment", "first", "said"),
     [
         ({}, True, ""),
@@ -151,6 +199,9 @@ def test_devices_by_number_that_are_not_as_many_as_the_ranks_are_refused(monkeyp
         ({"NODE_RANK": "1"}, False, "[rank ?] "),
         ({"SLURM_PROCID": "0"}, True, ""),
         ({"SLURM_PROCID": "2"}, False, "[rank 2] "),
+        ({"JSM_NAMESPACE_RANK": "3"}, False, "[rank 3] "),
+        ({"OMPI_COMM_WORLD_RANK": "1"}, False, "[rank 1] "),
+        ({"OMPI_COMM_WORLD_RANK": "0"}, True, ""),
     ],
 )
 def test_which_process_is_the_first(environment, first, said):

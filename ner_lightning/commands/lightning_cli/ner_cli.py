@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ner_lightning.commands.lightning_cli.preflight import check_config
@@ -19,6 +20,7 @@ from ner_lightning.commands.options.parser_errors import user_errors
 from ner_lightning.commands.options.trainer_options import (
     check_monitors,
     check_trainer,
+    class_of,
     class_specs,
     explain_missing,
 )
@@ -46,6 +48,8 @@ from ner_lightning.training.resuming import (
     check_trained_parts,
     check_validated,
 )
+
+END = "check_on_train_epoch_end"  # of EarlyStopping
 
 
 class NERCLI(LightningCLI):
@@ -126,10 +130,11 @@ class NERCLI(LightningCLI):
             prepare_wandb(logger, self.run_folder, config, self.command, overlays, text=self.text)
         for callback in class_specs(config.trainer.callbacks):
             # Otherwise it also looks at scores where an epoch ends without a validation.
-            if callback.class_path.endswith("EarlyStopping") and callback.init_args.monitor.startswith(
-                "val/"
-            ):
-                callback.init_args.check_on_train_epoch_end = False
+            arguments = callback.get("init_args") or {}
+            monitor = arguments.get("monitor") or ""
+            adjustable = issubclass(class_of(callback), EarlyStopping) and END in arguments
+            if adjustable and monitor.startswith("val/"):
+                arguments[END] = False
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the callbacks and the table that every run has."""

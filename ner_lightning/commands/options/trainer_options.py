@@ -108,6 +108,13 @@ def class_specs(given: Any) -> Iterator[Any]:
             yield value
 
 
+def class_of(spec: Any) -> type:
+    """The class that an option names; of a function that makes one, `object`."""
+    module, _, name = str(spec.class_path).rpartition(".")
+    kind = getattr(import_module(module), name)
+    return kind if isinstance(kind, type) else object
+
+
 def _set_by_the_command(trainer: Any) -> None:
     if trainer.default_root_dir is not None:
         raise UserError(
@@ -140,13 +147,11 @@ def _scored(trainer: Any, *, fits: bool) -> None:
 def _classes(option: str, given: Any, accumulated: int) -> None:
     """Refuses classes that bypass the checks, or that a run has already."""
     for spec in class_specs(given):
-        module, _, name = str(spec.class_path).rpartition(".")
-        kind = getattr(import_module(module), name)
+        kind, name = class_of(spec), _name(spec)
         for base, reason in REFUSED.items():
-            if isinstance(kind, type) and issubclass(kind, base):
+            if issubclass(kind, base):
                 raise UserError(f"trainer.{option}: {name} cannot be used: {reason}")
-        decides = isinstance(kind, type) and issubclass(kind, GradientAccumulationScheduler)
-        if decides and accumulated != 1:
+        if issubclass(kind, GradientAccumulationScheduler) and accumulated != 1:
             raise UserError(f"trainer.accumulate_grad_batches: {name} decides on it; leave it out")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 
@@ -27,7 +28,8 @@ class GracefulStop(Callback):
     Ctrl-C, SIGTERM and SIGUSR1 (which SLURM can send before a job's time is up) stop after the current
     step, on all ranks after the same one. A stop during validation saves the step before it, and the
     resumed run validates again; on several ranks it waits for the end of validation. A second Ctrl-C
-    stops at once. After SIGUSR1 a SLURM job is requeued.
+    stops at once. After SIGUSR1, or another `requeue_signal` of Lightning's `SLURMEnvironment`, a SLURM job
+    is requeued, unless its `auto_requeue` is false.
 
     Args:
         run: the run folder.
@@ -45,11 +47,17 @@ class GracefulStop(Callback):
         self.saved = False
         self._unvalidated = False  # whether a checkpoint is being saved within a validation
         self._before: dict[int, Any] = {}
+        self._requeues, self._requeue_signal = True, signal.SIGUSR1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes the signals over, also from Lightning, whose handlers save in the middle of a step."""
+        cluster = _slurm(trainer)
+        if cluster is not None:
+            self._requeues = cluster.auto_requeue
+            self._requeue_signal = cluster.requeue_signal or self._requeue_signal
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+            taken = {*SIGNALS, self._requeue_signal}
+            self._before = {number: signal.signal(number, self._ask) for number in taken}
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked and number == signal.SIGINT:
@@ -115,7 +123,7 @@ class GracefulStop(Callback):
                 say(f"Stopped. Resume with: {RESUME[self.command].format(short(self.run.path))}")
             else:
                 say("Stopped before the first checkpoint.")
-        if isinstance(exception, Interrupted) and exception.signal == signal.SIGUSR1:
+        if isinstance(exception, Interrupted) and exception.signal == self._requeue_signal and self._requeues:
             _requeue()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -127,6 +135,12 @@ class GracefulStop(Callback):
             if signal.getsignal(number) == self._ask:  # else Lightning has already put its own away
                 signal.signal(number, handler)
         self._before = {}
+
+
+def _slurm(trainer: pl.Trainer) -> SLURMEnvironment | None:
+    """What a trainer was given of SLURM."""
+    cluster = trainer._accelerator_connector.cluster_environment
+    return cluster if isinstance(cluster, SLURMEnvironment) else None
 
 
 @rank_zero_only

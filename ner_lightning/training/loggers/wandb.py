@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from ner_lightning.runs.folder import SPLITS, Run
 from ner_lightning.system.console import say
 
+_VARIABLES = {
+    "name": "WANDB_NAME", "group": "WANDB_RUN_GROUP", "job_type": "WANDB_JOB_TYPE", "notes": "WANDB_NOTES",
+}  # fmt: skip
 PATIENCE = 180.0  # seconds for W&B to finish its uploads at the end
 
 
@@ -47,8 +51,8 @@ class NonBlockingWandbLogger(WandbLogger):
 
         get: Any = WandbLogger.experiment.fget  # type: ignore[attr-defined]
         if self._experiment is None and not self._failed:
-            self._wandb_init["mode"] = self._wandb_init.get("mode") or self._mode()
             try:
+                self._wandb_init["mode"] = self._wandb_init.get("mode") or self._mode()
                 get(self)
             except Error as error:
                 say(f"W&B cannot be reached, so it logs offline ({' '.join(str(error).split()):.200}).")
@@ -150,22 +154,24 @@ def prepare_wandb(
         text: whether text of the data may be logged; otherwise W&B does not copy the terminal's output, whose
             lines may quote it.
     """
-    if logger.class_path.rpartition(".")[2] not in (WandbLogger.__name__, NonBlockingWandbLogger.__name__):
+    module, _, name = logger.class_path.rpartition(".")
+    if getattr(import_module(module), name) not in (WandbLogger, NonBlockingWandbLogger):
         return
     logger.class_path = f"{NonBlockingWandbLogger.__module__}.{NonBlockingWandbLogger.__name__}"
     for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
-        os.environ[variable] = str((run.path / "wandb").resolve())  # otherwise in the home folder
+        os.environ.setdefault(variable, str((run.path / "wandb").resolve()))  # otherwise in the home folder
     arguments = logger.init_args
     known = run.read("run.json").get("wandb_id")
     arguments.id = arguments.id or known
     recipe, number = run.path.parts[-2:]
-    if arguments.name is None:
-        arguments.name = f"{recipe}/{number} seed {config.seed_everything}"
-    arguments.group = arguments.group or recipe
+    named = {"name": f"{recipe}/{number} seed {config.seed_everything}", "group": recipe}
     if known is None:  # what was changed on W&B's pages since stays
-        arguments.job_type = arguments.job_type or command[1]
-        arguments.notes = arguments.notes or shlex.join(command)
-        arguments.tags = [*(arguments.tags or ()), *_tags(config, overlays)]
+        named |= {"job_type": command[1], "notes": shlex.join(command)}
+        given = arguments.tags or os.environ.get("WANDB_TAGS", "").split(",")
+        arguments.tags = [*filter(None, given), *_tags(config, overlays)]
+    for key, value in named.items():
+        if not arguments[key] and _VARIABLES[key] not in os.environ:
+            arguments[key] = value
     if not text and not arguments.settings:
         arguments.settings = {"console": "off"}
 
@@ -189,7 +195,7 @@ def lacks_key() -> bool:
 
     if "prompt" in inspect.signature(wandb.login).parameters:
         return not wandb.login(prompt=False, verify=False)
-    return not wandb.api.api_key  # before W&B 0.31
+    return not (os.environ.get("WANDB_IDENTITY_TOKEN_FILE") or wandb.api.api_key)  # before W&B 0.31
 
 
 def finish_wandb(folder: str | None) -> None:

@@ -260,3 +260,15 @@ def test_early_stopping_looks_at_scores_only_where_there_are_any(fit, options):
     code, out, _ = fit(*options, f"--trainer.callbacks+={json.dumps(stopping)}")
     assert code == 0
     assert "no checkpoint `best`" in out
+
+
+def test_a_stopper_of_one_s_own_may_monitor_what_it_likes(fit, tmp_path, monkeypatch):
+    (tmp_path / "own_stopper.py").write_text(
+        "from lightning.pytorch.callbacks import EarlyStopping\n\n\n"
+        "class PatientEarlyStopping(EarlyStopping):\n"
+        "    def __init__(self, patience: int = 5):\n"
+        "        super().__init__('val/f1', mode='max', patience=patience)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    given = json.dumps({"class_path": "own_stopper.PatientEarlyStopping"})
+    assert fit("--trainer.max_epochs=1", f"--trainer.callbacks+={given}")[0] == 0
