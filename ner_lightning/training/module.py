@@ -31,7 +31,7 @@ from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.optim import Optimizer, parameter_groups
 from ner_lightning.training.plain_config import plain_config, plain_data
 from ner_lightning.training.scoring_module import ScoringModule
-from ner_lightning.training.target import runs_alike, target_of
+from ner_lightning.training.target import serves, target_of
 from ner_lightning.training.trainer_checks import check_data, check_trainer
 
 register()
@@ -149,7 +149,7 @@ class NERModule(ScoringModule):
             raise UserError("an ensemble is not trained; train its members, and put them together again")
         trained: dict[str, Tensor] = {}
         if self.tagger is not None:
-            if trainer is None or self._merged or runs_alike(self._target, self._target_of(trainer)):
+            if trainer is None or self._merged or serves(self._target, self._target_of(trainer)):
                 return
             names = saved_names(self.tagger)
             trained = {name: value for name, value in self.tagger.state_dict().items() if name in names}

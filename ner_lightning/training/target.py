@@ -32,6 +32,7 @@ def target_of(
     )
 
 
-def runs_alike(one: Target, other: Target) -> bool:
-    """Whether a tagger that was built for one target gives, for the other, what one of its own would."""
-    return all(getattr(one, name) == getattr(other, name) for name in ("bf16", "device_type", "packed"))
+def serves(built: Target, wanted: Target) -> bool:
+    """Whether a tagger that was built for one target gives what one of its own would give for another."""
+    alike = all(getattr(built, name) == getattr(wanted, name) for name in ("bf16", "device_type"))
+    return alike and (built.packed or not wanted.packed)
