@@ -69,10 +69,11 @@ class TrainingModule(pl.LightningModule):
         """
         sums = torch.stack([count.to(total.dtype), total.detach()])
         # The mean of all ranks' gradients becomes the gradient of the mean over all ranks' words.
-        words, summed = self.trainer.strategy.reduce(sums, reduce_op="mean").unbind()
+        words, summed = _mean_of_ranks(sums).unbind()
         some = words + (words == 0)  # a batch can be without masked words, and so without loss
         shown = summed / some
-        self.log("train/loss", shown, prog_bar=True, batch_size=1)
+        bar = self.trainer.progress_bar_callback is not None  # for which the device is waited for
+        self.log("train/loss", shown, prog_bar=bar, batch_size=1)
         if self.trainer.accumulate_grad_batches == 1:
             return {"loss": total / some, "shown": shown}
         self._accumulated = words if self._accumulated is None else self._accumulated + words
@@ -91,7 +92,7 @@ class TrainingModule(pl.LightningModule):
             return
         sums = torch.stack([part.detach() for part in parts.values()])
         sums = torch.cat([count.to(sums.dtype).unsqueeze(0), sums])
-        words, *means = self.trainer.strategy.reduce(sums, reduce_op="mean").unbind()
+        words, *means = _mean_of_ranks(sums).unbind()
         for name, mean in zip(parts, means, strict=True):
             self.log(f"train/{name}", mean / (words + (words == 0)), batch_size=1)
 
@@ -227,3 +228,11 @@ def _accumulation(trainer: pl.Trainer) -> list[GradientAccumulationScheduler]:
     """What changes the number of batches of a step from epoch to epoch; one at most."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     return [one for one in callbacks if isinstance(one, GradientAccumulationScheduler)]
+
+
+def _mean_of_ranks(value: Tensor) -> Tensor:
+    """The mean over all ranks; Lightning's own would first wait on the CPU until all ranks are there."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(value)
+        value = value / torch.distributed.get_world_size()
+    return value

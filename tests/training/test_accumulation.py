@@ -13,8 +13,7 @@ from ner_lightning.training.training_module import TrainingModule
 @pytest.mark.parametrize("counts", [[3, 9, 1], [4, 0, 2], [0, 0, 5], [7]])
 def test_gradients_are_those_of_the_mean_over_all_words(monkeypatch, counts):
     """Also of masked words, of which a batch can have none."""
-    strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
-    trainer = SimpleNamespace(accumulate_grad_batches=4, strategy=strategy, world_size=1)
+    trainer = SimpleNamespace(accumulate_grad_batches=4, progress_bar_callback=None, world_size=1)
     monkeypatch.setattr(TrainingModule, "trainer", trainer)
     module = TrainingModule()
     monkeypatch.setattr(module, "log", lambda *_, **__: None)

@@ -163,3 +163,12 @@ def test_a_loader_leaves_nothing_out_after_a_fit_that_ended_within_an_epoch(pair
     trainer(max_steps=3, max_epochs=-1).fit(module, data)
     loader = data.train_dataloader()
     assert len(list(loader)) == len(loader)
+
+
+def test_without_a_bar_no_value_is_fetched_for_it(pair):
+    class Fetched(pl.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            assert "train/loss" in trainer.callback_metrics
+            assert not trainer.progress_bar_metrics
+
+    trainer(callbacks=[Fetched()]).fit(*pair())

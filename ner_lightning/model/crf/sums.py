@@ -90,7 +90,7 @@ def _gold(emissions: Tensor, mask: Tensor, matrix: Tensor, tags: Tensor) -> tupl
     words = tags.masked_fill(~mask, 0)  # (B, W)
     score = emissions.detach().gather(2, words.unsqueeze(-1)).squeeze(-1)  # (B, W)
     score = score.masked_fill(~mask, 0).sum(1, dtype=matrix.dtype)  # (B,)
-    return score + matrix.take(transitions).sum(1), words, transitions
+    return score + matrix.flatten()[transitions].sum(1), words, transitions  # `take` has no kernel on MPS
 
 
 def log_ratio(score: Tensor, log_partition: Tensor) -> Tensor:
