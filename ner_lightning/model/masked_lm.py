@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.data.pretrained import Pretrained
+from ner_lightning.data.pretrained import Pretrained, check_unquantized
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.backbone import Backbone
@@ -69,8 +69,8 @@ class MaskedWords(nn.Module):
         """Loads a backbone with its language-model head; arguments as of `build_tagger`.
 
         Raises:
-            UserError: it is an encoder, its files hold no language-model head, its attention is causal, or
-                nothing of it is trained.
+            UserError: it is an encoder, its files hold no language-model head, its attention is causal, it
+                is already quantised, or nothing of it is trained.
         """
         if settings.attention == "causal":
             raise UserError(
@@ -87,6 +87,7 @@ class MaskedWords(nn.Module):
                 "model.architecture.prepare does not go with pretraining: the model that it writes could not "
                 "be told from one that is still to be prepared"
             )
+        check_unquantized(pretrained, trust_remote_code=settings.runtime.trust_remote_code)
         quiet_loading()
         stage(f"Loading {pretrained.label} with its language-model head ...")
         model = load_language_model(

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ner_lightning.data.gguf import forget, read_once
-from ner_lightning.data.pretrained import Pretrained, no_foreign_code
+from ner_lightning.data.pretrained import Pretrained, check_unquantized, configuration, no_foreign_code
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import Attention, AttentionImplementation, Backbone
 from ner_lightning.model.quantization import (
@@ -64,9 +64,13 @@ def load_backbone(
 
     Returns:
         the backbone, all of its weights trained.
+
+    Raises:
+        UserError: it cannot be had, or is already quantised.
     """
     from transformers import AutoModel
 
+    check_unquantized(pretrained, trust_remote_code=trust_remote_code)
     options: dict[str, Any] = dict(pretrained.kwargs) | _attention(implementation, device_type, bf16)
     with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
         options |= _gguf_options(pretrained)
@@ -106,6 +110,7 @@ def outline_backbone(
     """
     from transformers import AutoModel
 
+    check_unquantized(pretrained, trust_remote_code=trust_remote_code)
     check_quantizable(quantization, pretrained)
     chosen = _attention(implementation, device_type, bf16)
     if implementation not in ("auto", "eager"):  # kernels that may not be installed, and keep as little
@@ -119,12 +124,7 @@ def outline_backbone(
 
 @cache
 def _configuration(pretrained: Pretrained, trust_remote_code: bool) -> Any:
-    from transformers import AutoConfig
-
-    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
-        config = AutoConfig.from_pretrained(
-            pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
-        )
+    config = configuration(pretrained, trust_remote_code=trust_remote_code)
     forget()
     return config
 
