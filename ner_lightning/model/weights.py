@@ -1,10 +1,8 @@
 """Loads a backbone's weights, and sets its attention: causal or bidirectional."""
 
 import copy
-import mmap
 from functools import cache
 from logging import ERROR, getLogger
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +12,7 @@ from ner_lightning.data.gguf import forget, read_once
 from ner_lightning.data.pretrained import Pretrained, check_unquantized, configuration, no_foreign_code
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import Attention, AttentionImplementation, Backbone
+from ner_lightning.model.gguf_options import gguf_options
 from ner_lightning.model.quantization import (
     Quantization,
     check_quantizable,
@@ -21,8 +20,6 @@ from ner_lightning.model.quantization import (
     outline_quantized,
     quantized_loading,
 )
-
-ROPE = "rope_freqs.weight"  # Llama 3's divisors of RoPE's frequencies, in GGUF files
 
 
 def quiet_loading() -> None:
@@ -73,7 +70,7 @@ def load_backbone(
     check_unquantized(pretrained, trust_remote_code=trust_remote_code)
     options: dict[str, Any] = dict(pretrained.kwargs) | _attention(implementation, device_type, bf16)
     with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
-        options |= _gguf_options(pretrained)
+        options |= gguf_options(pretrained)
         options |= quantized_loading(quantization, pretrained, dtype, device_type)
         try:
             model: nn.Module = AutoModel.from_pretrained(
@@ -173,7 +170,7 @@ def load_language_model(
         config = AutoConfig.from_pretrained(pretrained.name, **options)
         if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
             raise UserError(f"model.backbone: {pretrained.label} is an encoder, so it cannot {purpose}")
-        options |= _attention(implementation, device_type, bf16) | _gguf_options(pretrained)
+        options |= _attention(implementation, device_type, bf16) | gguf_options(pretrained)
         model, info = AutoModelForCausalLM.from_pretrained(
             pretrained.name, dtype=dtype, output_loading_info=True, **options
         )
@@ -191,46 +188,3 @@ def _attention(implementation: AttentionImplementation, device_type: str, bf16: 
         return {"attn_implementation": implementation}
     # Eager trains 1.5 times as fast as SDPA there.
     return {"attn_implementation": "eager"} if device_type == "cpu" and bf16 else {}
-
-
-def _gguf_options(pretrained: Pretrained) -> dict[str, Any]:
-    """What `from_pretrained` must be told to read a GGUF file right; nothing for other files."""
-    if pretrained.gguf_file is None:
-        return {}
-    from transformers import GgufConfig
-
-    # Without dequantisation the weights stay packed: nothing could be trained or saved.
-    packed = {"quantization_config": GgufConfig(dequantize=True)}
-    return packed | _llama3_rope(Path(pretrained.name), pretrained.gguf_file)
-
-
-def _llama3_rope(folder: Path, file: str) -> dict[str, Any]:
-    """Restores Llama 3's stretched RoPE, which transformers loses when it reads a GGUF file.
-
-    The file keeps the per-frequency divisors as a tensor; their maximum is the scaling factor. The
-    other three numbers are the same for every Llama 3.1, 3.2 and 3.3.
-    """
-    with (
-        (folder / file).open("rb") as stream,
-        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        if content.find(ROPE.encode()) < 0:  # the reader below takes seconds for the vocabulary alone
-            return {}
-    import gguf
-
-    tensors = gguf.GGUFReader(folder / file).tensors
-    divisors = [tensor for tensor in tensors if tensor.name == ROPE]
-    if not divisors:
-        return {}
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(folder, gguf_file=file, trust_remote_code=False)
-    config.rope_parameters = {
-        "rope_type": "llama3",
-        "rope_theta": config.rope_parameters["rope_theta"],
-        "factor": float(divisors[0].data.max()),
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    }
-    return {"config": config}
