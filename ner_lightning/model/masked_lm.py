@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.data.pretrained import Pretrained, check_unquantized
+from ner_lightning.data.pretrained import Pretrained, check_unquantized, configuration
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import Target, set_up
 from ner_lightning.model.masks import run_on
 from ner_lightning.model.tagger_settings import TaggerSettings
+from ner_lightning.model.text_model import is_multimodal
 from ner_lightning.model.weights import load_language_model, quiet_loading
 from ner_lightning.system.progress import stage
 
@@ -70,7 +71,7 @@ class MaskedWords(nn.Module):
 
         Raises:
             UserError: it is an encoder, its files hold no language-model head, its attention is causal, it
-                is already quantised, or nothing of it is trained.
+                is already quantised or multimodal, or nothing of it is trained.
         """
         if settings.attention == "causal":
             raise UserError(
@@ -87,7 +88,13 @@ class MaskedWords(nn.Module):
                 "model.architecture.prepare does not go with pretraining: the model that it writes could not "
                 "be told from one that is still to be prepared"
             )
-        check_unquantized(pretrained, trust_remote_code=settings.runtime.trust_remote_code)
+        trust = settings.runtime.trust_remote_code
+        check_unquantized(pretrained, trust_remote_code=trust)
+        if is_multimodal(configuration(pretrained, trust_remote_code=trust)):
+            raise UserError(
+                f"model.backbone: {pretrained.label} reads more than text, and pretraining writes a whole "
+                "model;\nname a model that reads text only"
+            )
         quiet_loading()
         stage(f"Loading {pretrained.label} with its language-model head ...")
         model = load_language_model(
@@ -97,7 +104,7 @@ class MaskedWords(nn.Module):
             implementation=settings.runtime.attn_implementation,
             bf16=target.bf16,
             device_type=target.device_type,
-            trust_remote_code=settings.runtime.trust_remote_code,
+            trust_remote_code=trust,
         )
         masked = cls(model, settings, mask_ratio=mask_ratio, bf16=target.bf16, packed=target.packed)
         if not any(parameter.requires_grad for parameter in masked.parameters()):

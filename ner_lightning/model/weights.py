@@ -20,6 +20,7 @@ from ner_lightning.model.quantization import (
     outline_quantized,
     quantized_loading,
 )
+from ner_lightning.model.text_model import is_multimodal, text_model
 
 
 def quiet_loading() -> None:
@@ -47,7 +48,7 @@ def load_backbone(
     trust_remote_code: bool = False,
     quantization: Quantization = "none",
 ) -> Backbone:
-    """Loads a backbone without any head.
+    """Loads a backbone without any head; of a multimodal model the text model alone.
 
     Args:
         pretrained: where it is.
@@ -63,11 +64,12 @@ def load_backbone(
         the backbone, all of its weights trained.
 
     Raises:
-        UserError: it cannot be had, or is already quantised.
+        UserError: it cannot be had, is already quantised, or has no text model that can be loaded alone.
     """
     from transformers import AutoModel
 
     check_unquantized(pretrained, trust_remote_code=trust_remote_code)
+    text_model_name(pretrained, trust_remote_code=trust_remote_code)
     options: dict[str, Any] = dict(pretrained.kwargs) | _attention(implementation, device_type, bf16)
     with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
         options |= gguf_options(pretrained)
@@ -88,6 +90,24 @@ def load_backbone(
         raise UserError(f"model.backbone: {pretrained.label} is an adapter; merge it into its model first")
     keep_format(model)
     return _without_head(model, attention, bf16, pretrained)
+
+
+def text_model_name(pretrained: Pretrained, *, trust_remote_code: bool = False) -> str:
+    """The name of the text model within a multimodal backbone, by its configuration; empty for others.
+
+    Raises:
+        UserError: transformers cannot load its text model alone.
+    """
+    if pretrained.gguf_file is not None:  # which holds a text model
+        return ""
+    config = configuration(pretrained, trust_remote_code=trust_remote_code)
+    if not is_multimodal(config):
+        return ""
+    from transformers import AutoModel
+
+    with no_foreign_code(pretrained), torch.device("meta"):
+        model = AutoModel.from_config(config, trust_remote_code=trust_remote_code)
+    return text_model(model, pretrained.label)[0]
 
 
 def outline_backbone(
@@ -126,7 +146,8 @@ def _configuration(pretrained: Pretrained, trust_remote_code: bool) -> Any:
     return config
 
 
-def _without_head(model: nn.Module, attention: Attention, bf16: bool, pretrained: Pretrained) -> Backbone:
+def _without_head(whole: nn.Module, attention: Attention, bf16: bool, pretrained: Pretrained) -> Backbone:
+    _, model = text_model(whole, pretrained.label)
     config: Any = model.config
     config.use_cache = False
     config.is_causal = attention == "causal"
