@@ -73,28 +73,7 @@ class MaskedWords(nn.Module):
             UserError: it is an encoder, its files hold no language-model head, its attention is causal, it
                 is already quantised or multimodal, or nothing of it is trained.
         """
-        if settings.attention == "causal":
-            raise UserError(
-                "model.attention is causal; masked words are predicted from both sides, so it must be "
-                "bidirectional"
-            )
-        if settings.quantization != "none":
-            raise UserError(
-                f"model.quantization is {settings.quantization}; pretraining writes a whole model, so "
-                "set it to none"
-            )
-        if settings.architecture.prepare is not None:
-            raise UserError(
-                "model.architecture.prepare does not go with pretraining: the model that it writes could not "
-                "be told from one that is still to be prepared"
-            )
-        trust = settings.runtime.trust_remote_code
-        check_unquantized(pretrained, trust_remote_code=trust)
-        if is_multimodal(configuration(pretrained, trust_remote_code=trust)):
-            raise UserError(
-                f"model.backbone: {pretrained.label} reads more than text, and pretraining writes a whole "
-                "model;\nname a model that reads text only"
-            )
+        _check(pretrained, settings)
         quiet_loading()
         stage(f"Loading {pretrained.label} with its language-model head ...")
         model = load_language_model(
@@ -104,7 +83,7 @@ class MaskedWords(nn.Module):
             implementation=settings.runtime.attn_implementation,
             bf16=target.bf16,
             device_type=target.device_type,
-            trust_remote_code=trust,
+            trust_remote_code=settings.runtime.trust_remote_code,
         )
         masked = cls(model, settings, mask_ratio=mask_ratio, bf16=target.bf16, packed=target.packed)
         if not any(parameter.requires_grad for parameter in masked.parameters()):
@@ -168,6 +147,32 @@ class MaskedWords(nn.Module):
         merge_adapters(self.backbone)
         setattr(whole, self.name, self.backbone.model)
         whole.to(torch.bfloat16 if self.backbone.bf16 else torch.float32).save_pretrained(folder)
+
+
+def _check(pretrained: Pretrained, settings: TaggerSettings) -> None:
+    """Raises UserError if a backbone cannot be pretrained, by its configuration and the settings."""
+    if settings.attention == "causal":
+        raise UserError(
+            "model.attention is causal; masked words are predicted from both sides, so it must be "
+            "bidirectional"
+        )
+    if settings.quantization != "none":
+        raise UserError(
+            f"model.quantization is {settings.quantization}; pretraining writes a whole model, so "
+            "set it to none"
+        )
+    if settings.architecture.prepare is not None:
+        raise UserError(
+            "model.architecture.prepare does not go with pretraining: the model that it writes could not "
+            "be told from one that is still to be prepared"
+        )
+    trust = settings.runtime.trust_remote_code
+    check_unquantized(pretrained, trust_remote_code=trust)
+    if is_multimodal(configuration(pretrained, trust_remote_code=trust)):
+        raise UserError(
+            f"model.backbone: {pretrained.label} reads more than text, and pretraining writes a whole "
+            "model;\nname a model that reads text only"
+        )
 
 
 def masked_words(batch: Batch, p: float, generator: torch.Generator | None = None) -> Tensor:

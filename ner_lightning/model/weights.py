@@ -1,6 +1,8 @@
 """Loads a backbone's weights, and sets its attention: causal or bidirectional."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from logging import ERROR, getLogger
 from typing import Any
@@ -74,22 +76,29 @@ def load_backbone(
     with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
         options |= gguf_options(pretrained)
         options |= quantized_loading(quantization, pretrained, dtype, device_type)
-        try:
+        with _missing_attention(implementation):
             model: nn.Module = AutoModel.from_pretrained(
                 pretrained.name, dtype=dtype, trust_remote_code=trust_remote_code, **options
             )
-        except ImportError as error:
-            if "flash" not in str(error).lower():
-                raise
-            raise UserError(
-                f"model.runtime.attn_implementation {implementation}: its package is not installed; leave it "
-                f"at auto ({str(error).partition('. ')[0]:.80})"
-            ) from None
     forget()
     if getattr(model, "_hf_peft_config_loaded", False):  # whose weights the identity would not cover
         raise UserError(f"model.backbone: {pretrained.label} is an adapter; merge it into its model first")
     keep_format(model)
     return _without_head(model, attention, bf16, pretrained)
+
+
+@contextmanager
+def _missing_attention(implementation: AttentionImplementation) -> Iterator[None]:
+    """Turns the absence of FlashAttention's package into a UserError."""
+    try:
+        yield
+    except ImportError as error:
+        if "flash" not in str(error).lower():
+            raise
+        raise UserError(
+            f"model.runtime.attn_implementation {implementation}: its package is not installed; leave it "
+            f"at auto ({str(error).partition('. ')[0]:.80})"
+        ) from None
 
 
 def text_model_name(pretrained: Pretrained, *, trust_remote_code: bool = False) -> str:
