@@ -209,6 +209,34 @@ def modernbert_config() -> transformers.ModernBertConfig:
     return transformers.ModernBertConfig(vocab_size=420, local_attention=8, **sizes, **special)
 
 
+def write_multimodal(folder: Path, kind: str) -> Path:
+    """A random model that reads images too, by more layers than the two of its text model."""
+    text = GROUPED | {"vocab_size": 420, "hidden_size": 64, "head_dim": 32, "pad_token_id": 0}
+    image = {"image_size": 28, "patch_size": 14, "num_hidden_layers": 4}
+    vision = SMALL | image | {"model_type": "siglip_vision_model"}
+    ids = {"image_token_index": 5, "boi_token_index": 6, "eoi_token_index": 7}
+    across = {"cross_attention_layers": [1]}
+    other = {"num_global_layers": 1, "attention_heads": 2, "vision_output_dim": 64, "image_size": 28}
+    config = {
+        "gemma3": lambda: transformers.Gemma3Config(
+            text_config=text | {"sliding_window": 8}, vision_config=vision, mm_tokens_per_image=4, **ids
+        ),
+        "paligemma": lambda: transformers.PaliGemmaConfig(
+            text_config=text | {"model_type": "gemma"},
+            vision_config=vision,
+            projection_dim=64,
+            image_token_index=5,
+        ),
+        "mllama": lambda: transformers.MllamaConfig(
+            text_config=text | across, vision_config=SMALL | other | {"intermediate_layers_indices": [0]}
+        ),
+    }[kind]()
+    torch.manual_seed(0)
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
+    llama3_tokenizer().save_pretrained(folder)
+    return folder
+
+
 TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end_of_text|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"

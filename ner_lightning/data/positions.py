@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.data.gguf import read_once
-from ner_lightning.data.pretrained import Pretrained, no_foreign_code
+from ner_lightning.data.pretrained import Pretrained, configuration
 from ner_lightning.errors import UserError
 
 DEFAULT = 512  # sub-tokens in a window, where a backbone has as many positions
@@ -45,12 +45,7 @@ def positions(pretrained: Pretrained, trust_remote_code: bool = False) -> int | 
     """
     if pretrained.gguf_file is not None:
         return _in_gguf(Path(pretrained.name) / pretrained.gguf_file)
-    from transformers import AutoConfig
-
-    with no_foreign_code(pretrained):
-        config: Any = AutoConfig.from_pretrained(
-            pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
-        )
+    config = configuration(pretrained, trust_remote_code=trust_remote_code)
     text = config.get_text_config()
     named = next((value for name in NAMES if isinstance(value := getattr(text, name, None), int)), None)
     if named is None or named < 1:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+from ner_lightning.data.gguf import read_once
 from ner_lightning.errors import UserError
 from ner_lightning.system.hub_access import check_model_access
 from ner_lightning.system.user_paths import expanded, may_be_on_hub
@@ -138,6 +139,43 @@ def no_foreign_code(pretrained: Pretrained) -> Iterator[None]:
             f"model.backbone: {pretrained.label} comes with Python code of its own, which is not run.\n"
             "If you trust its authors: --trust_remote_code, in Python trust_remote_code=True"
         ) from None
+
+
+def configuration(pretrained: Pretrained, *, trust_remote_code: bool = False) -> Any:
+    """Reads a backbone's transformers configuration.
+
+    Raises:
+        UserError: the backbone needs code of its own, which is not trusted.
+    """
+    from transformers import AutoConfig
+
+    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
+        return AutoConfig.from_pretrained(
+            pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
+        )
+
+
+def check_unquantized(pretrained: Pretrained, *, trust_remote_code: bool = False) -> None:
+    """Checks that a backbone's weights are not quantised in its files; those of a GGUF file are unpacked.
+
+    Adapters could not be merged into them, and training all of them would train only some.
+
+    Raises:
+        UserError: they are.
+    """
+    if pretrained.gguf_file is not None:
+        return
+    config = configuration(pretrained, trust_remote_code=trust_remote_code)
+    parts = [config, *vars(config).values()]  # a multimodal model has a configuration for its text model
+    found = next(filter(None, (getattr(part, "quantization_config", None) for part in parts)), None)
+    if found is None:
+        return
+    method = found.get("quant_method") if isinstance(found, dict) else getattr(found, "quant_method", None)
+    raise UserError(
+        f"model.backbone: {pretrained.label} is already quantised "
+        f"({getattr(method, 'value', method) or 'bitsandbytes'}), so adapters could not be merged into it.\n"
+        "Name the model that it was made from; model.quantization nf4 or int8 quantises that one in memory."
+    )
 
 
 def folder_of(backbone: str, pretrained: Pretrained) -> str | None:

@@ -87,6 +87,13 @@ def _with_peft(manifest: Mapping[str, Any]) -> Iterator[Block]:
             "from peft import PeftModel\n",
             f'model = PeftModel.from_pretrained(backbone, "{HERE}")  # of AutoModel, by gguf_file',
         ]
+    elif part := manifest["about"].get("text_model"):  # of a multimodal backbone
+        lines = [
+            "from peft import PeftModel",
+            "from transformers import AutoModel\n",
+            f"backbone = AutoModel.from_pretrained({_quoted(backbone)})",
+            f'model = PeftModel.from_pretrained(backbone.{part}, "{HERE}")',
+        ]
     if bidirectional:
         lines.append("model.config.is_causal = False  # as it was trained: bidirectional attention")
     yield Code("\n".join(lines))

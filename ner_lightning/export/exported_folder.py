@@ -20,6 +20,7 @@ from ner_lightning.inference.engines.timing import measure_engines
 from ner_lightning.inference.loading import FORMAT, MANIFEST, find
 from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, MERGED, ONNX, ExportFormat, TaggerFiles
 from ner_lightning.model.tagger import Tagger
+from ner_lightning.model.weights import text_model_name
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.plain_settings import plain
 from ner_lightning.system.progress import stage
@@ -67,6 +68,8 @@ def export(
     stage(f"Writing {output} ...")
     with _draft_of(folder) as draft:
         loads = exported_weights.write(tagger, files, draft, manifest)
+        if format == ADAPTER and (part := text_model_name(files.pretrained, trust_remote_code=trust)):
+            manifest["about"]["text_model"] = part  # which PEFT alone does not find
         if manifest["form"] == MERGED and files.quantized:
             manifest["about"]["dequantized"] = compare(files, encoder, tagger)
         spaces = exported_tokenizer.write(encoder, draft)

@@ -19,6 +19,8 @@ AttentionImplementation = Literal["auto", "eager", "sdpa", "flash_attention_2", 
 # How a backbone is told about padding: by a mask of ours, a number for each pair of sub-tokens, or by none
 # where nothing is padded (spared); by such a mask in any case (full); by which sub-tokens are real (plain).
 MaskForm = Literal["spared", "full", "plain"]
+# What is in the names of configurations' lists with an entry per layer. A list that has one by chance stays.
+PER_LAYER = ("layer", "indexer_types", "intermediate_size", "activation_sparsity_pattern")
 
 
 class Backbone(nn.Module):
@@ -92,17 +94,24 @@ class Backbone(nn.Module):
         The norm above the layers stays, although it was trained for the last of them.
 
         Raises:
-            UserError: the backbone has fewer layers.
+            UserError: the backbone has fewer layers, or transformers could not load it without the others.
         """
-        if not 1 <= count <= len(self.layers):
-            raise UserError(
-                f"model.architecture.layers is {count}; the backbone has {len(self.layers)} layers"
-            )
+        depth = len(self.layers)
+        if not 1 <= count <= depth:
+            raise UserError(f"model.architecture.layers is {count}; the backbone has {depth} layers")
         del self.layers[count:]
         text = self.text_config
+        for name, value in list(vars(text).items()):
+            if isinstance(value, list | tuple) and len(value) == depth and any(k in name for k in PER_LAYER):
+                setattr(text, name, value[:count])
         text.num_hidden_layers = count
-        if getattr(text, "layer_types", None):
-            text.layer_types = text.layer_types[:count]
+        # What `prepare` changed is not loaded from its configuration, and never merged.
+        problem = None if self.rewritten else loading_problem(self.model)
+        if problem is not None:
+            raise UserError(
+                f"model.architecture.layers is {count}, but a {type(self.model).__name__} cannot be cut: "
+                f"transformers would not load it again ({problem});\nset it to null, or name another backbone"
+            )
 
     def frozen_depth(self) -> int:
         """How many layers at the bottom are not trained, together with all below them."""
@@ -147,6 +156,32 @@ def find_layers(model: nn.Module) -> nn.ModuleList:
     """The stack of transformer layers: the longest list of modules in the model."""
     stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     return max(stacks, key=len, default=nn.ModuleList())
+
+
+def loading_problem(model: Any) -> str | None:
+    """Why transformers could not load a model by the configuration that it has now; None if it can.
+
+    Args:
+        model: a transformers model without adapters.
+    """
+    try:
+        config = type(model.config).from_dict(model.config.to_dict())
+        with torch.device("meta"):
+            loaded = type(model)(config)
+    except Exception as error:  # of the model's own code
+        return " ".join(str(error).split()[:40]) or type(error).__name__
+    for found, expected in ((model, loaded), (loaded, model)):
+        known = dict(expected.named_parameters())
+        for name, parameter in found.named_parameters():
+            if name not in known and not name.startswith("pooler."):  # which is left out
+                return f"{name} would be another one"
+            # Those in few bits are packed, and those of GPT-2 transposed.
+            sizes = [
+                sorted(p.shape) for p in (parameter, known.get(name, parameter)) if p.is_floating_point()
+            ]
+            if sizes[1:] and sizes[0] != sizes[1]:
+                return f"{name} would have another size"
+    return None
 
 
 def saved_parts(model: Any) -> Any:

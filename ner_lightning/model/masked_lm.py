@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.data.pretrained import Pretrained
+from ner_lightning.data.pretrained import Pretrained, check_unquantized, configuration
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import Target, set_up
 from ner_lightning.model.masks import run_on
 from ner_lightning.model.tagger_settings import TaggerSettings
+from ner_lightning.model.text_model import is_multimodal
 from ner_lightning.model.weights import load_language_model, quiet_loading
 from ner_lightning.system.progress import stage
 
@@ -69,24 +70,10 @@ class MaskedWords(nn.Module):
         """Loads a backbone with its language-model head; arguments as of `build_tagger`.
 
         Raises:
-            UserError: it is an encoder, its files hold no language-model head, its attention is causal, or
-                nothing of it is trained.
+            UserError: it is an encoder, its files hold no language-model head, its attention is causal, it
+                is already quantised or multimodal, or nothing of it is trained.
         """
-        if settings.attention == "causal":
-            raise UserError(
-                "model.attention is causal; masked words are predicted from both sides, so it must be "
-                "bidirectional"
-            )
-        if settings.quantization != "none":
-            raise UserError(
-                f"model.quantization is {settings.quantization}; pretraining writes a whole model, so "
-                "set it to none"
-            )
-        if settings.architecture.prepare is not None:
-            raise UserError(
-                "model.architecture.prepare does not go with pretraining: the model that it writes could not "
-                "be told from one that is still to be prepared"
-            )
+        _check(pretrained, settings)
         quiet_loading()
         stage(f"Loading {pretrained.label} with its language-model head ...")
         model = load_language_model(
@@ -160,6 +147,32 @@ class MaskedWords(nn.Module):
         merge_adapters(self.backbone)
         setattr(whole, self.name, self.backbone.model)
         whole.to(torch.bfloat16 if self.backbone.bf16 else torch.float32).save_pretrained(folder)
+
+
+def _check(pretrained: Pretrained, settings: TaggerSettings) -> None:
+    """Raises UserError if a backbone cannot be pretrained, by its configuration and the settings."""
+    if settings.attention == "causal":
+        raise UserError(
+            "model.attention is causal; masked words are predicted from both sides, so it must be "
+            "bidirectional"
+        )
+    if settings.quantization != "none":
+        raise UserError(
+            f"model.quantization is {settings.quantization}; pretraining writes a whole model, so "
+            "set it to none"
+        )
+    if settings.architecture.prepare is not None:
+        raise UserError(
+            "model.architecture.prepare does not go with pretraining: the model that it writes could not "
+            "be told from one that is still to be prepared"
+        )
+    trust = settings.runtime.trust_remote_code
+    check_unquantized(pretrained, trust_remote_code=trust)
+    if is_multimodal(configuration(pretrained, trust_remote_code=trust)):
+        raise UserError(
+            f"model.backbone: {pretrained.label} reads more than text, and pretraining writes a whole "
+            "model;\nname a model that reads text only"
+        )
 
 
 def masked_words(batch: Batch, p: float, generator: torch.Generator | None = None) -> Tensor:

@@ -59,11 +59,11 @@ def cut_layers(backbone: Backbone, architecture: Architecture) -> None:
     Raises:
         UserError: the backbone is an encoder-decoder, or cannot be made so.
     """
-    if architecture.layers is not None:
-        backbone.keep_layers(architecture.layers)
     if getattr(backbone.config, "is_encoder_decoder", False):
         raise UserError(
             f"model.backbone: {backbone.config.model_type} is an encoder-decoder; "
             "a tagger needs an encoder or a decoder alone"
         )
+    if architecture.layers is not None:
+        backbone.keep_layers(architecture.layers)
     hide_right_context(backbone, architecture.causal_below)

@@ -1,19 +1,20 @@
 """Loads a backbone's weights, and sets its attention: causal or bidirectional."""
 
 import copy
-import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from logging import ERROR, getLogger
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from ner_lightning.data.gguf import forget, read_once
-from ner_lightning.data.pretrained import Pretrained, no_foreign_code
+from ner_lightning.data.pretrained import Pretrained, check_unquantized, configuration, no_foreign_code
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import Attention, AttentionImplementation, Backbone
+from ner_lightning.model.gguf_options import gguf_options
 from ner_lightning.model.quantization import (
     Quantization,
     check_quantizable,
@@ -21,8 +22,7 @@ from ner_lightning.model.quantization import (
     outline_quantized,
     quantized_loading,
 )
-
-ROPE = "rope_freqs.weight"  # Llama 3's divisors of RoPE's frequencies, in GGUF files
+from ner_lightning.model.text_model import is_multimodal, text_model
 
 
 def quiet_loading() -> None:
@@ -50,7 +50,7 @@ def load_backbone(
     trust_remote_code: bool = False,
     quantization: Quantization = "none",
 ) -> Backbone:
-    """Loads a backbone without any head.
+    """Loads a backbone without any head; of a multimodal model the text model alone.
 
     Args:
         pretrained: where it is.
@@ -64,29 +64,59 @@ def load_backbone(
 
     Returns:
         the backbone, all of its weights trained.
+
+    Raises:
+        UserError: it cannot be had, is already quantised, or has no text model that can be loaded alone.
     """
     from transformers import AutoModel
 
+    check_unquantized(pretrained, trust_remote_code=trust_remote_code)
+    text_model_name(pretrained, trust_remote_code=trust_remote_code)
     options: dict[str, Any] = dict(pretrained.kwargs) | _attention(implementation, device_type, bf16)
     with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
-        options |= _gguf_options(pretrained)
+        options |= gguf_options(pretrained)
         options |= quantized_loading(quantization, pretrained, dtype, device_type)
-        try:
+        with _missing_attention(implementation):
             model: nn.Module = AutoModel.from_pretrained(
                 pretrained.name, dtype=dtype, trust_remote_code=trust_remote_code, **options
             )
-        except ImportError as error:
-            if "flash" not in str(error).lower():
-                raise
-            raise UserError(
-                f"model.runtime.attn_implementation {implementation}: its package is not installed; leave it "
-                f"at auto ({str(error).partition('. ')[0]:.80})"
-            ) from None
     forget()
     if getattr(model, "_hf_peft_config_loaded", False):  # whose weights the identity would not cover
         raise UserError(f"model.backbone: {pretrained.label} is an adapter; merge it into its model first")
     keep_format(model)
     return _without_head(model, attention, bf16, pretrained)
+
+
+@contextmanager
+def _missing_attention(implementation: AttentionImplementation) -> Iterator[None]:
+    """Turns the absence of FlashAttention's package into a UserError."""
+    try:
+        yield
+    except ImportError as error:
+        if "flash" not in str(error).lower():
+            raise
+        raise UserError(
+            f"model.runtime.attn_implementation {implementation}: its package is not installed; leave it "
+            f"at auto ({str(error).partition('. ')[0]:.80})"
+        ) from None
+
+
+def text_model_name(pretrained: Pretrained, *, trust_remote_code: bool = False) -> str:
+    """The name of the text model within a multimodal backbone, by its configuration; empty for others.
+
+    Raises:
+        UserError: transformers cannot load its text model alone.
+    """
+    if pretrained.gguf_file is not None:  # which holds a text model
+        return ""
+    config = configuration(pretrained, trust_remote_code=trust_remote_code)
+    if not is_multimodal(config):
+        return ""
+    from transformers import AutoModel
+
+    with no_foreign_code(pretrained), torch.device("meta"):
+        model = AutoModel.from_config(config, trust_remote_code=trust_remote_code)
+    return text_model(model, pretrained.label)[0]
 
 
 def outline_backbone(
@@ -106,6 +136,7 @@ def outline_backbone(
     """
     from transformers import AutoModel
 
+    check_unquantized(pretrained, trust_remote_code=trust_remote_code)
     check_quantizable(quantization, pretrained)
     chosen = _attention(implementation, device_type, bf16)
     if implementation not in ("auto", "eager"):  # kernels that may not be installed, and keep as little
@@ -119,17 +150,13 @@ def outline_backbone(
 
 @cache
 def _configuration(pretrained: Pretrained, trust_remote_code: bool) -> Any:
-    from transformers import AutoConfig
-
-    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
-        config = AutoConfig.from_pretrained(
-            pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
-        )
+    config = configuration(pretrained, trust_remote_code=trust_remote_code)
     forget()
     return config
 
 
-def _without_head(model: nn.Module, attention: Attention, bf16: bool, pretrained: Pretrained) -> Backbone:
+def _without_head(whole: nn.Module, attention: Attention, bf16: bool, pretrained: Pretrained) -> Backbone:
+    _, model = text_model(whole, pretrained.label)
     config: Any = model.config
     config.use_cache = False
     config.is_causal = attention == "causal"
@@ -173,7 +200,7 @@ def load_language_model(
         config = AutoConfig.from_pretrained(pretrained.name, **options)
         if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
             raise UserError(f"model.backbone: {pretrained.label} is an encoder, so it cannot {purpose}")
-        options |= _attention(implementation, device_type, bf16) | _gguf_options(pretrained)
+        options |= _attention(implementation, device_type, bf16) | gguf_options(pretrained)
         model, info = AutoModelForCausalLM.from_pretrained(
             pretrained.name, dtype=dtype, output_loading_info=True, **options
         )
@@ -191,46 +218,3 @@ def _attention(implementation: AttentionImplementation, device_type: str, bf16: 
         return {"attn_implementation": implementation}
     # Eager trains 1.5 times as fast as SDPA there.
     return {"attn_implementation": "eager"} if device_type == "cpu" and bf16 else {}
-
-
-def _gguf_options(pretrained: Pretrained) -> dict[str, Any]:
-    """What `from_pretrained` must be told to read a GGUF file right; nothing for other files."""
-    if pretrained.gguf_file is None:
-        return {}
-    from transformers import GgufConfig
-
-    # Without dequantisation the weights stay packed: nothing could be trained or saved.
-    packed = {"quantization_config": GgufConfig(dequantize=True)}
-    return packed | _llama3_rope(Path(pretrained.name), pretrained.gguf_file)
-
-
-def _llama3_rope(folder: Path, file: str) -> dict[str, Any]:
-    """Restores Llama 3's stretched RoPE, which transformers loses when it reads a GGUF file.
-
-    The file keeps the per-frequency divisors as a tensor; their maximum is the scaling factor. The
-    other three numbers are the same for every Llama 3.1, 3.2 and 3.3.
-    """
-    with (
-        (folder / file).open("rb") as stream,
-        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        if content.find(ROPE.encode()) < 0:  # the reader below takes seconds for the vocabulary alone
-            return {}
-    import gguf
-
-    tensors = gguf.GGUFReader(folder / file).tensors
-    divisors = [tensor for tensor in tensors if tensor.name == ROPE]
-    if not divisors:
-        return {}
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(folder, gguf_file=file, trust_remote_code=False)
-    config.rope_parameters = {
-        "rope_type": "llama3",
-        "rope_theta": config.rope_parameters["rope_theta"],
-        "factor": float(divisors[0].data.max()),
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    }
-    return {"config": config}

@@ -12,12 +12,16 @@ from transformers import LlamaModel
 from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import find_layers, fingerprint
+from ner_lightning.model.gguf_options import gguf_options
 from ner_lightning.model.weights import load_backbone
 from ner_lightning.system.hub_access import ModelAccess
 
 
-def write_gguf(path, *, factor):
-    """A two-layer Llama as llama.cpp writes it; `factor` stretches its RoPE as Llama 3.2's is."""
+def write_gguf(path, *, factor, scaling=None, factors=False):
+    """A two-layer Llama as llama.cpp writes it; `factor` stretches its RoPE as Llama 3.2's is.
+
+    `scaling` is another way to stretch it; `factors` writes a tensor that Phi-3's have for that.
+    """
     torch.manual_seed(0)
     config = tiny.llama_config(rope_parameters={"rope_type": "default", "rope_theta": 500000.0})
     model = LlamaModel(config)
@@ -31,6 +35,9 @@ def write_gguf(path, *, factor):
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_freq_base(500000.0)
     writer.add_vocab_size(420)
+    if scaling is not None:
+        writer.add_rope_scaling_type(scaling)
+        writer.add_rope_scaling_factor(4.0)
     names = {
         "self_attn.q_proj": "attn_q",
         "self_attn.k_proj": "attn_k",
@@ -56,6 +63,8 @@ def write_gguf(path, *, factor):
         writer.add_tensor(target, np.ascontiguousarray(array))
     if factor is not None:
         writer.add_tensor("rope_freqs.weight", np.array([1, 1, 5.5, factor], dtype=np.float32))
+    if factors:
+        writer.add_tensor("rope_factors_long.weight", np.ones(4, dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -83,6 +92,39 @@ def test_gguf_weights_are_plain_and_llama3_rope_survives(tmp_path):
     reference = LlamaModel(tiny.llama_config()).rotary_emb.inv_freq
     torch.testing.assert_close(stretched.rotary_emb.inv_freq, reference)
     assert not torch.allclose(plain.rotary_emb.inv_freq, reference)
+
+
+def test_rope_frequencies_of_gemma4_are_not_taken_for_llama3s(tmp_path):
+    """Its configuration says the same; there is no one base of the frequencies to stretch."""
+    writer = gguf.GGUFWriter(tmp_path / "g.gguf", "gemma4")
+    writer.add_context_length(1024)
+    writer.add_block_count(6)
+    writer.add_embedding_length(64)
+    writer.add_key_length(64)
+    writer.add_vocab_size(300)
+    writer.add_tensor("rope_freqs.weight", np.array([1.0] * 4 + [1e30] * 12, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert set(gguf_options(locate(str(tmp_path / "g.gguf")))) == {"quantization_config"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"scaling": gguf.RopeScalingType.YARN}, "yarn"), ({"factors": True}, "longrope")],
+)
+def test_positions_that_transformers_would_not_stretch_are_refused(tmp_path, options, said):
+    write_gguf(tmp_path / "m.gguf", factor=None, **options)
+    with pytest.raises(
+        UserError, match=rf"m.gguf stretches its rotary positions \({said}\), .*\nname the model"
+    ):
+        load(tmp_path / "m.gguf")
+
+
+def test_positions_that_are_not_stretched_may_say_so(tmp_path):
+    write_gguf(tmp_path / "m.gguf", factor=None, scaling=gguf.RopeScalingType.NONE)
+    assert load(tmp_path / "m.gguf").config.rope_parameters["rope_type"] == "default"
 
 
 def saved_as_bin(folder, *, shards=1, scale=1.0):

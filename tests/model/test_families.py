@@ -98,6 +98,67 @@ def test_adapters_are_on_the_layers_that_were_asked_for(kind, settings):
         tagger_of(kind, lora=Lora(targets=["nope"]))
 
 
+FIVE = {
+    "vocab_size": 420,
+    "num_hidden_layers": 5,
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}
+PER_LAYER = {
+    "gpt_neo": lambda: transformers.GPTNeoConfig(
+        vocab_size=420, hidden_size=32, num_layers=4, num_heads=2, attention_types=[[["global", "local"], 2]]
+    ),
+    "exaone_moe": lambda: transformers.ExaoneMoeConfig(
+        **FIVE, intermediate_size=32, moe_intermediate_size=16, num_experts=2, num_experts_per_tok=1
+    ),
+    "smollm3": lambda: transformers.SmolLM3Config(**FIVE, intermediate_size=32, pad_token_id=0),
+}
+
+
+@pytest.mark.parametrize("kind", ["bert", "albert", "deberta", "deberta-v3", "gpt2", "gemma3", *PER_LAYER])
+def test_the_layers_that_are_kept_are_saved_and_loaded(kind, tmp_path):
+    """Some configurations have lists with an entry per layer; DeBERTa's of two layers has one by chance."""
+    model = loaded(PER_LAYER[kind]() if kind in PER_LAYER else kind).eval()
+    kept = 3 if kind in PER_LAYER else 1
+    state = torch.get_rng_state()
+    backbone = Backbone(model)
+    backbone.keep_layers(kept)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert len(backbone.layers) == backbone.config.num_hidden_layers == kept
+    model.save_pretrained(tmp_path)
+    again = transformers.AutoModel.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(IDS).last_hidden_state, model(IDS).last_hidden_state)
+
+
+def test_layers_are_not_dropped_where_transformers_would_not_load_the_rest():
+    """Gemma 3n has an embedding for each layer, all in one matrix."""
+    types = ["sliding_attention", "full_attention"] * 2
+    config = transformers.Gemma3nTextConfig(
+        **FIVE | {"num_hidden_layers": 4, "intermediate_size": [32] * 4},
+        head_dim=16,
+        vocab_size_per_layer_input=420,
+        hidden_size_per_layer_input=8,
+        num_kv_shared_layers=0,
+        layer_types=types,
+        activation_sparsity_pattern=[0.0] * 4,
+        laurel_rank=4,
+    )
+    said = r"layers is 2, but a Gemma3nTextModel cannot be cut: .*embed_tokens_per_layer.* another size"
+    with pytest.raises(UserError, match=said):
+        tagger_of(config, layers=2)
+
+
+def test_what_a_preparation_changed_may_lose_layers():
+    """It is never loaded by its configuration."""
+    backbone = Backbone(loaded("llama"))
+    backbone.model.extra = torch.nn.Linear(2, 2)
+    backbone.rewritten = True
+    backbone.keep_layers(1)
+    assert len(backbone.layers) == 1
+
+
 @pytest.mark.parametrize("kind", sorted(families.DECODERS))
 def test_a_decoder_can_stay_causal(kind):
     tagger = tagger_of(kind, attention="causal").eval()
@@ -164,7 +225,7 @@ def test_what_cannot_be_a_tagger_is_refused_in_one_line():
     sizes = {"vocab_size": 420, "d_model": 32}
     t5 = transformers.T5Config(**sizes, d_ff=64, num_layers=2, num_heads=4, d_kv=8)
     with pytest.raises(UserError, match="t5 is an encoder-decoder; a tagger needs"):
-        tagger_of(t5)
+        tagger_of(t5, layers=1)
     mamba = transformers.MambaConfig(vocab_size=420, hidden_size=32, num_hidden_layers=2, state_size=4)
     with pytest.raises(UserError, match=r"attention is bidirectional, but .* is causal"):
         tagger_of(mamba)

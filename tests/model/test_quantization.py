@@ -1,6 +1,7 @@
 """Quantised backbones: what is quantised, what stays as it is, and what an export makes of them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.build import Target, build_tagger
+from ner_lightning.model.outline import outline
 from ner_lightning.model.quantization import is_quantized, quantized_loading, without_outliers
 from ner_lightning.model.tagger_settings import Architecture, TaggerSettings
 
@@ -172,6 +174,63 @@ def test_what_cannot_be_quantised_is_said(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'ner-lightning\[quant\]'"):
         quantized_loading("int8", Pretrained("models"), torch.float32, "cpu")
+
+
+QUANTISED = {
+    "bitsandbytes": {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+    "gptq": {"quant_method": "gptq", "bits": 4, "group_size": 128},
+    "awq": {"quant_method": "awq", "bits": 4},
+    "fp8": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+    "compressed-tensors": {"quant_method": "compressed-tensors", "format": "pack-quantized"},
+}
+
+
+def with_configuration(llama, folder, change):
+    """The same weights beside a changed configuration."""
+    shutil.copytree(llama, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(change(config)))
+    return folder
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("method", QUANTISED)
+def test_a_backbone_that_is_already_quantised_is_refused(llama, tmp_path, method, nested):
+    def change(config):
+        quantised = config | {"quantization_config": QUANTISED[method]}
+        return {"model_type": "llava", "text_config": quantised} if nested else quantised
+
+    folder = with_configuration(llama, tmp_path / "m", change)
+    for load in (
+        built,
+        lambda *args: outline(settings(*args), locate(str(folder)), bf16=False, device_type="cpu"),
+    ):
+        for quantization in ("none", "nf4"):
+            with pytest.raises(
+                UserError,
+                match=rf"model.backbone: m is already quantised \({method}\).*\nName the model that",
+            ):
+                load(folder, quantization)
+
+
+def test_an_unquantised_backbone_may_say_so(llama, tmp_path):
+    folder = with_configuration(llama, tmp_path / "m", lambda config: config | {"quantization_config": None})
+    built(folder, "none")
+
+
+@pytest.mark.parametrize("command", ["fit", "memory", "pretrain"])
+def test_commands_refuse_a_quantised_backbone_before_they_load_it(
+    llama, corpus, tmp_path, monkeypatch, capsys, command
+):
+    monkeypatch.chdir(tmp_path)
+    change = lambda config: config | {"quantization_config": QUANTISED["awq"]}  # noqa: E731
+    config = tiny.recipe(with_configuration(llama, tmp_path / "m", change), corpus, size=4)
+    Path("r.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert main([command, "--config", "r.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "model.backbone: m is already quantised (awq)" in said
+    assert "Loading" not in said
+    assert not Path("runs").exists()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.strategies import StrategyRegistry
 
 from ner_lightning.data.positions import window_length
-from ner_lightning.data.pretrained import locate
+from ner_lightning.data.pretrained import check_unquantized, locate
 from ner_lightning.errors import UserError
 from ner_lightning.model.devices import check_gpus, has, lacking
 from ner_lightning.model.loss import Loss
@@ -26,7 +26,7 @@ def check_config(config: Any) -> None:
 
     Raises:
         UserError: accelerator, precision, devices, or strategy cannot be used, all weights of the loss are
-            zero, or the backbone cannot be loaded or has too few positions.
+            zero, or the backbone cannot be loaded, is already quantised or has too few positions.
     """
     for name in ("train", "valid", "test"):
         if not isinstance(config.data[name], str | None):
@@ -41,12 +41,10 @@ def check_config(config: Any) -> None:
     loss = config.model.loss
     if not loss.parts:  # which are not made yet, and would count
         Loss(loss.ce, loss.crf, loss.ls, loss.kl).check_objective(config.model.use_crf)
-    # Asks the Hub for access first.
-    window_length(
-        config.data.encoding.max_length,
-        locate(config.model.backbone, config.model.revision),
-        trust_remote_code=config.model.runtime.trust_remote_code,
-    )
+    pretrained = locate(config.model.backbone, config.model.revision)
+    trust = config.model.runtime.trust_remote_code
+    check_unquantized(pretrained, trust_remote_code=trust)  # asks the Hub for access first
+    window_length(config.data.encoding.max_length, pretrained, trust_remote_code=trust)
 
 
 def _strategy(strategy: Any) -> None:
