@@ -1,7 +1,7 @@
 """Loads a backbone's weights, and sets its attention: causal or bidirectional."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from logging import ERROR, getLogger
@@ -71,20 +71,36 @@ def load_backbone(
     from transformers import AutoModel
 
     check_unquantized(pretrained, trust_remote_code=trust_remote_code)
-    text_model_name(pretrained, trust_remote_code=trust_remote_code)
+    text = text_model_name(pretrained, trust_remote_code=trust_remote_code)
     options: dict[str, Any] = dict(pretrained.kwargs) | _attention(implementation, device_type, bf16)
     with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
         options |= gguf_options(pretrained)
         options |= quantized_loading(quantization, pretrained, dtype, device_type)
         with _missing_attention(implementation):
-            model: nn.Module = AutoModel.from_pretrained(
-                pretrained.name, dtype=dtype, trust_remote_code=trust_remote_code, **options
+            model, info = AutoModel.from_pretrained(
+                pretrained.name,
+                dtype=dtype,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                **options,
             )
     forget()
     if getattr(model, "_hf_peft_config_loaded", False):  # whose weights the identity would not cover
         raise UserError(f"model.backbone: {pretrained.label} is an adapter; merge it into its model first")
+    _check_complete(info["missing_keys"], text, pretrained)
     keep_format(model)
     return _without_head(model, attention, bf16, pretrained)
+
+
+def _check_complete(missing: Collection[str], text: str, pretrained: Pretrained) -> None:
+    """Raises UserError if weights that are used are in none of a backbone's files: they would be random."""
+    unused = ("pooler.", "lm_head.")
+    lacks = sorted(name for name in missing if name.startswith(text) and not name.startswith(unused))
+    if lacks:
+        raise UserError(
+            f"model.backbone: the files of {pretrained.label} lack {len(lacks)} of its weights, such as "
+            f"{lacks[0]}.\nDownload or save it again; a GGUF file needs gguf 0.18 or later"
+        )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import LlamaModel
 
 from ner_lightning.data.pretrained import locate
@@ -201,6 +202,16 @@ class Evil:
 
     def __reduce__(self):
         return os.system, (f"touch {self.mark}",)
+
+
+def test_weights_that_are_in_no_file_are_not_drawn_at_random(llama, tmp_path):
+    folder = tmp_path / "part"
+    shutil.copytree(llama, folder)
+    held = load_file(folder / "model.safetensors")
+    kept = {name: value for name, value in held.items() if "layers.1." not in name}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"lack 9 of its weights, such as .*layers\.1\."):
+        load_backbone(locate(str(folder)), attention="causal", dtype=torch.float32)
 
 
 def test_a_pickled_object_among_weights_is_not_run(tmp_path, monkeypatch):
