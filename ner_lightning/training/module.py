@@ -216,7 +216,7 @@ class NERModule(TrainingModule):
 
     def _merge(self) -> None:
         """Outside of a fit the model that is scored is the one that prediction and export use, and faster."""
-        if self._merging:
+        if self._merging and self.trainer.state.fn in EVALUATIONS:  # not in a fit after one that broke off
             self.built.emitter.merge(fuse=True)
             self._merging, self._merged = False, True
 

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import Tensor, nn
 
 from ner_lightning.errors import UserError
+from ner_lightning.model.checkpoint import saved_names
 from ner_lightning.system.allocator import keep_freed_memory, return_freed_memory
 from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.callbacks.throughput import logs_step
@@ -29,11 +30,20 @@ class TrainingModule(pl.LightningModule):
         self.loaded_epoch = self.loaded_step = 0  # of the checkpoint that is scored or resumed
         self.average = WeightAverage(0.0)
         self._averaged: dict[str, Any] | None = None  # of the checkpoint that is resumed
+        self.register_load_state_dict_post_hook(_expect_frozen)  # type: ignore[no-untyped-call]
 
     @property
     @abstractmethod
     def built(self) -> nn.Module:
         """The model, once `configure_model` has built it."""
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Loads weights into the model, which is built first; those that are never stored are not missing.
+
+        Lightning loads so what processes that it had started have trained; arguments as of torch.
+        """
+        self.configure_model()
+        return super().load_state_dict(*args, **kwargs)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Takes a step, and adds the weights to their average."""
@@ -207,6 +217,13 @@ class TrainingModule(pl.LightningModule):
             rates = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
             for group, (rate, factor) in zip(scheduler.optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor(scheduler.last_epoch)
+
+
+def _expect_frozen(module: Any, keys: Any) -> None:
+    """Where checkpoints leave out the backbone's frozen weights, these are not among the missing keys."""
+    if not module.strict_loading:
+        stored = saved_names(module)
+        keys.missing_keys[:] = [name for name in keys.missing_keys if name in stored]
 
 
 def optimizer_steps(trainer: pl.Trainer) -> float:
