@@ -1,6 +1,7 @@
 """Backbone: a transformers model, and what the tagger needs to know of it."""
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -38,6 +39,7 @@ class Backbone(nn.Module):
         rewritten: whether `model.architecture.prepare` changed its weights or its configuration, so that
             what is saved of it must not be prepared again.
         mask_form: how it is told about padding; None until `verify_attention` has found a form that works.
+        lock: is held while it runs with the adapters of one of the taggers that share it.
     """
 
     model: Any
@@ -49,6 +51,7 @@ class Backbone(nn.Module):
         self.pretrained = pretrained
         self.rewritten = False
         self.mask_form: MaskForm | None = None
+        self.lock = BackboneLock()
         # Tuples, since modules that are attributes themselves would be in the state dict twice.
         self._layers = (find_layers(model),)
         self.final_norm: tuple[nn.Module, ...] = ()
@@ -129,6 +132,22 @@ class Backbone(nn.Module):
             enable(activation_checkpointing_kwargs={"use_reentrant": False})
         else:  # transformers before 5.20
             self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+class BackboneLock:
+    """A reentrant lock that can be copied and pickled, unlike Python's: the copy is a lock of its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type["BackboneLock"], tuple[()]]:
+        return BackboneLock, ()
 
 
 @contextmanager
