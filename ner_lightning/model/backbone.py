@@ -20,6 +20,7 @@ AttentionImplementation = Literal["auto", "eager", "sdpa", "flash_attention_2", 
 # How a backbone is told about padding: by a mask of ours, a number for each pair of sub-tokens, or by none
 # where nothing is padded (spared); by such a mask in any case (full); by which sub-tokens are real (plain).
 MaskForm = Literal["spared", "full", "plain"]
+_MODES = threading.RLock()  # held by who changes the mode of modules, which threads may share
 
 
 class Backbone(nn.Module):
@@ -151,15 +152,28 @@ class BackboneLock:
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Within it a module is in evaluation mode; afterwards each of its parts is in its own mode again."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Within it modules are in evaluation mode; afterwards each of their parts is in its own mode again.
+
+    If one was not, other threads wait to enter until its mode is restored.
+    """
+    with _MODES:
+        if any(map(_trains, modules)):
+            modes = {part: part.training for module in modules for part in module.modules()}
+            for module in modules:
+                module.eval()
+            try:
+                yield
+            finally:
+                for part, training in modes.items():
+                    part.training = training
+            return
+    yield
+
+
+def _trains(module: nn.Module) -> bool:
+    """Whether a part is in training mode; `modules()` would take several times as long as this."""
+    return module.training or any(_trains(part) for part in module._modules.values() if part is not None)
 
 
 def find_layers(model: nn.Module) -> nn.ModuleList:
