@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -137,3 +137,12 @@ def schedule(kind: Schedule, steps: int, warmup: float) -> Callable[[int], float
         return 1.0
 
     return factor
+
+
+def follow(scheduler: Any) -> None:
+    """Sets the next step's rates: a checkpoint has those of its own schedule, which may be at its end."""
+    if not isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR):
+        return  # of a subclass
+    rates = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+    for group, (rate, factor) in zip(scheduler.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate * factor(scheduler.last_epoch)

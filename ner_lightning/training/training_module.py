@@ -7,15 +7,15 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
 from torch import Tensor, nn
 
 from ner_lightning.errors import UserError
 from ner_lightning.model.checkpoint import saved_names
-from ner_lightning.system.allocator import keep_freed_memory, return_freed_memory
 from ner_lightning.training.averaging import WeightAverage
+from ner_lightning.training.callbacks.fit_ends import FitEnds
 from ner_lightning.training.callbacks.throughput import logs_step
-from ner_lightning.training.optim import Optimizer, adamw, schedule
+from ner_lightning.training.optim import Optimizer, adamw, follow, schedule
 from ner_lightning.training.randomness import State, random_states, restore_random_state
 
 
@@ -50,6 +50,21 @@ class TrainingModule(pl.LightningModule):
         super().optimizer_step(*args, **kwargs)
         self.average.update(self.built)
 
+    def configure_callbacks(self) -> list[Callback]:
+        """What clears up at both ends of a fit, which a trainer needs once."""
+        return [] if _callbacks(self.trainer, FitEnds) else [FitEnds()]
+
+    def forget_fit(self) -> None:
+        """Lets go of what belongs to an earlier fit, or to the checkpoint of one; the weights stay."""
+        self.put_weights_back()
+        self.average.forget()
+        self._random_states = self._accumulated = self._resumed = self._averaged = None
+
+    def put_weights_back(self) -> None:
+        """Puts the weights back into the model, if it holds their average."""
+        if self.average.inside:
+            self.average.exchange(self.built)
+
     def on_validation_start(self) -> None:
         """Puts the average into the model, which is scored."""
         self.average.exchange(self.built)
@@ -61,8 +76,6 @@ class TrainingModule(pl.LightningModule):
     def on_train_end(self) -> None:
         """Leaves the model as it was scored."""
         self.average.settle(self.built)
-        if self.device.type == "cpu":
-            return_freed_memory()
 
     def step_output(self, total: Tensor, count: Tensor) -> dict[str, Tensor]:
         """What a training step returns, from a batch's loss summed over its words on this rank.
@@ -189,9 +202,8 @@ class TrainingModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Puts random numbers and gradients where they were when the checkpoint was written."""
-        if self.device.type == "cpu":
-            keep_freed_memory()
-        for scheduler in _accumulation(self.trainer):  # asked at the beginning of an epoch alone
+        # Asked at the beginning of an epoch alone.
+        for scheduler in _callbacks(self.trainer, GradientAccumulationScheduler):
             batches = scheduler.get_accumulate_grad_batches(self.trainer.current_epoch)
             self.trainer.accumulate_grad_batches = batches
         if self._resumed is not None:
@@ -203,20 +215,11 @@ class TrainingModule(pl.LightningModule):
         if self._random_states is not None:
             restore_random_state(self._random_states, self.global_rank)
             self._random_states = None
-            self._follow_schedule()
+            for config in self.trainer.lr_scheduler_configs:
+                follow(config.scheduler)
         if self._averaged is not None:
             self.average.restore(self.built, self._averaged)
             self._averaged = None
-
-    def _follow_schedule(self) -> None:
-        """Sets the next step's rates: a checkpoint has those of its own schedule, which may be at its end."""
-        for config in self.trainer.lr_scheduler_configs:
-            scheduler: Any = config.scheduler
-            if not isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR):
-                continue  # of a subclass
-            rates = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
-            for group, (rate, factor) in zip(scheduler.optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor(scheduler.last_epoch)
 
 
 def _expect_frozen(module: Any, keys: Any) -> None:
@@ -232,15 +235,14 @@ def optimizer_steps(trainer: pl.Trainer) -> float:
     Lightning's own estimate knows nothing of a `GradientAccumulationScheduler`.
     """
     steps: float = trainer.estimated_stepping_batches
-    changes = _accumulation(trainer)
+    changes = _callbacks(trainer, GradientAccumulationScheduler)  # one at most
     if not changes or not trainer.max_epochs or trainer.max_epochs < 0:
         return steps
     each = (changes[0].get_accumulate_grad_batches(epoch) for epoch in range(trainer.max_epochs))
-    total = sum(math.ceil(trainer.num_training_batches / batches) for batches in each)
+    total: int = sum(math.ceil(trainer.num_training_batches / batches) for batches in each)
     return total if trainer.max_steps == -1 else min(total, trainer.max_steps)
 
 
-def _accumulation(trainer: pl.Trainer) -> list[GradientAccumulationScheduler]:
-    """What changes the number of batches of a step from epoch to epoch; one at most."""
+def _callbacks(trainer: pl.Trainer, kind: type) -> list[Any]:
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    return [one for one in callbacks if isinstance(one, GradientAccumulationScheduler)]
+    return [one for one in callbacks if isinstance(one, kind)]
