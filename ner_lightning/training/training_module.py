@@ -190,12 +190,13 @@ class TrainingModule(pl.LightningModule):
         return summed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remembers random numbers and gradients until training starts."""
-        if self._trainer is not None:
-            # With max_steps, Lightning's loop would take a checkpoint of an epoch's end for one within that
-            # epoch, and skip the next one. It asks this for nothing else.
-            self.trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
+        """Remembers random numbers, gradients and weights of a fit that is resumed until training starts."""
         self.loaded_epoch, self.loaded_step = checkpoint["epoch"], checkpoint["global_step"]
+        if self._trainer is None or self.trainer.state.fn != "fit":
+            return  # a later fit begins anew
+        # With max_steps, Lightning's loop would take a checkpoint of an epoch's end for one within that
+        # epoch, and skip the next one. It asks this for nothing else.
+        self.trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         self._random_states = checkpoint["random_states"]
         self._resumed = checkpoint.get("accumulated")
         self._averaged = checkpoint.get("averaged")

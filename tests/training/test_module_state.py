@@ -7,6 +7,7 @@ import torch
 
 from ner_lightning.data.corpus_settings import Batches
 from ner_lightning.model.adapters import Lora
+from ner_lightning.training.callbacks import fit_ends
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.optim import Optimizer
@@ -97,3 +98,83 @@ def test_a_fit_after_an_evaluation_that_broke_off_merges_nothing(make, data):
     broken(trainer_of(Breaks("on_validation_start")).validate, module, data)
     trainer_of().fit(module, data)
     assert any("lora_B" in name for name in module.state_dict())
+
+
+def weights_of(module):
+    return torch.cat([p.detach().flatten().clone() for p in module.parameters() if p.requires_grad])
+
+
+def test_a_fit_from_loaded_weights_follows_its_own_seed(saved, data):
+    found = []
+    for seed in (1, 1, 2):
+        module = NERModule.load_from_checkpoint(saved[0], map_location="cpu", weights_only=True)
+        torch.manual_seed(seed)
+        trainer_of(limit_train_batches=2).fit(module, data)
+        found.append(weights_of(module))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_what_a_checkpoint_says_of_its_fit_is_for_one_that_resumes_it(make, data, tmp_path):
+    """Not for an evaluation, nor for a fit that comes after one that broke off."""
+    path, module = tmp_path / "a.ckpt", make(averaging=0.2)
+    trainer = trainer_of(limit_train_batches=3, accumulate_grad_batches=2)
+    keeps = pl.callbacks.LambdaCallback(
+        on_train_batch_end=lambda trainer, _, outputs, batch, number: (
+            trainer.save_checkpoint(path) if number == 0 else None
+        )
+    )
+    trainer.callbacks.append(keeps)
+    trainer.fit(module, data)
+    checkpoint = torch.load(path, weights_only=True)
+    held = {"random_states", "accumulated"}
+    assert held <= checkpoint.keys()
+
+    def kept(module):
+        return [module._random_states, module._resumed, module._averaged, module._accumulated]
+
+    loaded = NERModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    assert kept(loaded) == [None] * 4
+    scored = make(averaging=0.2)
+    trainer_of().test(scored, data, ckpt_path=path, verbose=False, weights_only=True)
+    assert kept(scored) == [None] * 4
+    resumed = make(averaging=0.2)
+    broken(lambda: trainer_of(Breaks("on_fit_start")).fit(resumed, data, ckpt_path=path, weights_only=True))
+    assert resumed._resumed is not None
+    seen = []
+    start = pl.callbacks.LambdaCallback(on_train_start=lambda _, module: seen.append(kept(module)))
+    trainer_of(start, limit_train_batches=1).fit(resumed, data)
+    assert seen == [[None] * 4]
+
+
+@pytest.mark.parametrize("run", ["validate", "test", "predict"])
+def test_an_evaluation_that_broke_off_leaves_the_modes(make, data, run):
+    module = make()
+    hook = "on_validation_start" if run == "validate" else f"on_{run}_start"
+    broken(getattr(trainer_of(Breaks(hook)), run), module, data)
+    assert module.built.emitter.dropout.training
+    assert not module.built.emitter.backbone.model.base_model.model.training  # as transformers loads it
+
+
+@pytest.mark.parametrize("hook", ["on_validation_batch_end", "on_train_batch_end"])
+def test_a_fit_that_broke_off_leaves_the_weights_and_nothing_to_the_next(make, data, monkeypatch, hook):
+    memory = []
+    monkeypatch.setattr(fit_ends, "keep_freed_memory", lambda: memory.append("kept") or True)
+    monkeypatch.setattr(fit_ends, "return_freed_memory", lambda: memory.append("returned"))
+    module, seen = make(averaging=0.2), []
+    weights = pl.callbacks.LambdaCallback(
+        on_train_batch_end=lambda _, module, *__: seen.append(weights_of(module))
+    )
+    broken(trainer_of(weights, Breaks(hook), max_steps=5).fit, module, data)
+    assert torch.equal(weights_of(module), seen[-1])
+    assert module.built.emitter.dropout.training
+    assert memory == ["kept", "returned"]
+    trained = {name: value.clone() for name, value in module.state_dict().items()}
+    found = []
+    for start in (module, make(averaging=0.2)):
+        start.load_state_dict(trained)
+        torch.manual_seed(1)
+        trainer_of(limit_train_batches=3).fit(start, data)
+        found.append(weights_of(start))
+    assert torch.equal(*found)
+    assert memory == ["kept", "returned"] * 3
