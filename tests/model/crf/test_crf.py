@@ -22,6 +22,7 @@ from oracles.crf_problems import (
     problems,
 )
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ner_lightning.model.crf import inputs, log_space, sums
 from ner_lightning.model.crf.layer import CRF
@@ -232,10 +233,32 @@ def test_gradcheck(tags: int, spread: float) -> None:
 def test_gradient_cannot_be_taken_twice() -> None:
     problem = make(1, [3], 3)
     emissions = problem.emissions.requires_grad_()
-    value = sums.log_likelihood(emissions, problem.mask, problem.tags, *problem.scores)
-    (grad,) = torch.autograd.grad((value * value).sum(), emissions, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
+
+    def likelihood(emissions: Tensor) -> Tensor:
+        return sums.log_likelihood(emissions, problem.mask, problem.tags, *problem.scores).sum()
+
+    for value in (likelihood(emissions), likelihood(emissions).square()):
+        with pytest.raises(RuntimeError, match="can be taken once: no create_graph=True"):
+            torch.autograd.grad(value, emissions, create_graph=True)
+    with pytest.raises(RuntimeError, match="no Hessian"):
+        torch.autograd.functional.hessian(likelihood, emissions)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_gradient_of_recomputed_activations_is_the_same(reentrant: bool) -> None:
+    problem = make(1, [3, 2], 3)
+    grads = []
+    for recompute in (False, True):
+        emissions = problem.emissions.clone().requires_grad_()
+
+        def likelihood(emissions: Tensor) -> Tensor:
+            return sums.log_likelihood(emissions, problem.mask, problem.tags, *problem.scores).sum()
+
+        how = {"use_reentrant": reentrant}
+        value = checkpoint(likelihood, emissions, **how) if recompute else likelihood(emissions)
+        value.backward()
+        grads.append(emissions.grad)
+    assert torch.equal(*grads)
 
 
 @pytest.mark.parametrize("wanted", range(4))
