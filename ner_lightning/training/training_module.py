@@ -11,7 +11,8 @@ from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
 from torch import Tensor, nn
 
 from ner_lightning.errors import UserError
-from ner_lightning.model.checkpoint import saved_names
+from ner_lightning.model.checkpoint import expect_stored
+from ner_lightning.model.untraced import untraced
 from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.callbacks.fit_ends import FitEnds
 from ner_lightning.training.callbacks.throughput import logs_step
@@ -30,7 +31,7 @@ class TrainingModule(pl.LightningModule):
         self.loaded_epoch = self.loaded_step = 0  # of the checkpoint that is scored or resumed
         self.average = WeightAverage(0.0)
         self._averaged: dict[str, Any] | None = None  # of the checkpoint that is resumed
-        self.register_load_state_dict_post_hook(_expect_frozen)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(expect_stored)  # type: ignore[no-untyped-call]
 
     @property
     @abstractmethod
@@ -44,6 +45,10 @@ class TrainingModule(pl.LightningModule):
         """
         self.configure_model()
         return super().load_state_dict(*args, **kwargs)
+
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        """As Lightning's own, which `torch.compile` cannot trace."""
+        untraced(pl.LightningModule.log)(self, *args, **kwargs)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Takes a step, and adds the weights to their average."""
@@ -221,13 +226,6 @@ class TrainingModule(pl.LightningModule):
         if self._averaged is not None:
             self.average.restore(self.built, self._averaged)
             self._averaged = None
-
-
-def _expect_frozen(module: Any, keys: Any) -> None:
-    """Where checkpoints leave out the backbone's frozen weights, these are not among the missing keys."""
-    if not module.strict_loading:
-        stored = saved_names(module)
-        keys.missing_keys[:] = [name for name in keys.missing_keys if name in stored]
 
 
 def optimizer_steps(trainer: pl.Trainer) -> float:

@@ -178,3 +178,18 @@ def test_a_fit_that_broke_off_leaves_the_weights_and_nothing_to_the_next(make, d
         found.append(weights_of(start))
     assert torch.equal(*found)
     assert memory == ["kept", "returned"] * 3
+
+
+@pytest.mark.slow  # torch.compile takes half a minute
+@pytest.mark.filterwarnings("ignore")  # of what torch.compile does not trace
+def test_a_compiled_module_is_trained_to_the_same_weights(make, data):
+    found = []
+    for compiled in (False, True):
+        torch.manual_seed(3)
+        module = make()
+        module.configure_model()
+        torch.manual_seed(3)
+        given = torch.compile(module, backend="eager") if compiled else module
+        trainer_of(limit_train_batches=2, limit_val_batches=1).fit(given, data)
+        found.append(weights_of(module))
+    torch.testing.assert_close(*found)

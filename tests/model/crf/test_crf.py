@@ -244,6 +244,21 @@ def test_gradient_cannot_be_taken_twice() -> None:
         torch.autograd.functional.hessian(likelihood, emissions)
 
 
+@pytest.mark.slow  # torch.compile takes seconds
+def test_what_is_compiled_around_it_computes_the_same() -> None:
+    compiled = torch.compile(sums.log_likelihood, backend="eager")
+    for lengths in ([3, 2], [5, 1, 4], [7]):  # the second size is compiled for any
+        problem = make(1, lengths, 3)
+        found = []
+        for likelihood in (sums.log_likelihood, compiled):
+            emissions = problem.emissions.clone().requires_grad_()
+            value = likelihood(emissions, problem.mask, problem.tags, *problem.scores)
+            value.sum().backward()
+            found.append((value.detach(), emissions.grad))
+        for one, other in zip(*found, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_gradient_of_recomputed_activations_is_the_same(reentrant: bool) -> None:
     problem = make(1, [3, 2], 3)
