@@ -67,7 +67,7 @@ def random_tagger(
     encoder = Encoder(
         load_tokenizer(pretrained), Encoding(max_length=max_length, overlap=16, context=context)
     )
-    return NERTagger(built, encoder)
+    return NERTagger(built.eval(), encoder)
 
 
 def texts() -> list[str]:

@@ -18,6 +18,7 @@ from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.result import SentenceResult, Tagged, join
 from ner_lightning.inference.scoring import TOKENS, ScoredBatch, decode, encodable
 from ner_lightning.inference.selection import CallOptions
+from ner_lightning.model.backbone import evaluating
 from ner_lightning.model.masks import hidden_states
 from ner_lightning.model.shared_adapters import AdapterBank, RowsLost, SharedEmitter
 
@@ -90,8 +91,10 @@ def tag_mixed(requests: Sequence[Request], bank: AdapterBank, **options: Unpack[
     results: dict[tuple[int, int], SentenceResult] = {}
     if units:
         passages = [unit.passage for unit in units]
-        for indices in LengthGroupedSampler(passages, batch_size=1, tokens_per_batch=TOKENS, shuffle=False):
-            results |= _results([units[index] for index in indices], bank, options)
+        sampler = LengthGroupedSampler(passages, batch_size=1, tokens_per_batch=TOKENS, shuffle=False)
+        with evaluating(bank.backbone, *(_emitter(each.tagger).dropout for each in requests)):
+            for indices in sampler:
+                results |= _results([units[index] for index in indices], bank, options)
     made = []
     for tagger, text in requests:
         encoding = encodings[id(tagger.encoder)]

@@ -30,7 +30,7 @@ class NERTagger:
     `tagger("text")`, `tagger(["text", ...])` and `tagger(words=[["a", "sentence"], ...])` return `Tagged`.
 
     Args:
-        tagger: the model.
+        tagger: the model; where it is being trained, it predicts without dropout, and the training goes on.
         encoder: the encoder of its backbone.
         min_score: predict every entity of at least this probability, not those of the best tag sequence;
             a number above 0, or one for each entity type, where `*` stands for those not named.
@@ -45,7 +45,7 @@ class NERTagger:
     def __init__(
         self, tagger: Tagger, encoder: Encoder, *, min_score: MinScore = None, overlaps: Overlaps = None
     ) -> None:
-        self.tagger, self.encoder = tagger.eval(), encoder
+        self.tagger, self.encoder = tagger, encoder
         self.labels: LabelSet = tagger.labels
         self.selection = selection(min_score, overlaps, self.labels.types)
         self.path: Path | None = None

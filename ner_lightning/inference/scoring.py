@@ -18,6 +18,7 @@ from ner_lightning.inference.arguments import checked_sentences
 from ner_lightning.inference.grouping import grouped
 from ner_lightning.inference.result import SentenceResult
 from ner_lightning.inference.selection import CallOptions, Selection, selection
+from ner_lightning.model.backbone import evaluating
 from ner_lightning.model.entity_spans import CandidateSpan, EntitySpan
 from ner_lightning.model.tagger import Tagger
 
@@ -49,7 +50,7 @@ def score(
     """Computes emissions, batch by batch, in order of length.
 
     Args:
-        tagger: the model, in evaluation mode.
+        tagger: the model; its mode, of training or of evaluation, stays as it is.
         encoder: the encoder of its backbone.
         sentences: the words of each sentence.
         documents: the document of each sentence, for a model with document context; None: each its own.
@@ -62,7 +63,7 @@ def score(
     device = tagger.device
     for indices in LengthGroupedSampler(encoded, batch_size=1, tokens_per_batch=TOKENS, shuffle=False):
         batch = dataset[indices].to(device)
-        with torch.inference_mode():
+        with evaluating(tagger), torch.inference_mode():
             emissions = tagger(batch)
         yield ScoredBatch(batch.index.tolist(), emissions, batch.mask)
 

@@ -188,7 +188,7 @@ class TaggerGroup(Mapping[str, NERTagger]):
         how = f"{files.pretrained} {files.encoding}"
         if how not in shared.encoders:
             shared.encoders[how] = files.encoder()
-        made = NERTagger(tagger.to(self._device), shared.encoders[how], **self._selected)
+        made = NERTagger(tagger.to(self._device).eval(), shared.encoders[how], **self._selected)
         made.temperature = files.temperature
         if settings.adapters is not None:
             shared.bank.add(name, files.state, settings.adapters)

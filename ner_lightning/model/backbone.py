@@ -1,6 +1,7 @@
 """Backbone: a transformers model, and what the tagger needs to know of it."""
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -21,6 +22,7 @@ AttentionImplementation = Literal["auto", "eager", "sdpa", "flash_attention_2", 
 MaskForm = Literal["spared", "full", "plain"]
 # What is in the names of configurations' lists with an entry per layer. A list that has one by chance stays.
 PER_LAYER = ("layer", "indexer_types", "intermediate_size", "activation_sparsity_pattern")
+_MODES = threading.RLock()  # held by who changes the mode of modules, which threads may share
 
 
 class Backbone(nn.Module):
@@ -40,6 +42,7 @@ class Backbone(nn.Module):
         rewritten: whether `model.architecture.prepare` changed its weights or its configuration, so that
             what is saved of it must not be prepared again.
         mask_form: how it is told about padding; None until `verify_attention` has found a form that works.
+        lock: is held while it runs with the adapters of one of the taggers that share it.
     """
 
     model: Any
@@ -51,6 +54,7 @@ class Backbone(nn.Module):
         self.pretrained = pretrained
         self.rewritten = False
         self.mask_form: MaskForm | None = None
+        self.lock = BackboneLock()
         # Tuples, since modules that are attributes themselves would be in the state dict twice.
         self._layers = (find_layers(model),)
         self.final_norm: tuple[nn.Module, ...] = ()
@@ -140,16 +144,45 @@ class Backbone(nn.Module):
             self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
+class BackboneLock:
+    """A reentrant lock that can be copied and pickled, unlike Python's: the copy is a lock of its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type["BackboneLock"], tuple[()]]:
+        return BackboneLock, ()
+
+
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Within it a module is in evaluation mode; afterwards each of its parts is in its own mode again."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Within it modules are in evaluation mode; afterwards each of their parts is in its own mode again.
+
+    If one was not, other threads wait to enter until its mode is restored.
+    """
+    with _MODES:
+        if any(map(_trains, modules)):
+            modes = {part: part.training for module in modules for part in module.modules()}
+            for module in modules:
+                module.eval()
+            try:
+                yield
+            finally:
+                for part, training in modes.items():
+                    part.training = training
+            return
+    yield
+
+
+def _trains(module: nn.Module) -> bool:
+    """Whether a part is in training mode; `modules()` would take several times as long as this."""
+    return module.training or any(_trains(part) for part in module._modules.values() if part is not None)
 
 
 def find_layers(model: nn.Module) -> nn.ModuleList:

@@ -22,6 +22,18 @@ def saved_names(tagger: nn.Module) -> set[str]:
     }
 
 
+def expect_stored(module: Any, keys: Any) -> None:
+    """After a module's weights were loaded, takes those that are never stored from the missing keys.
+
+    Args:
+        module: a LightningModule; only one without `strict_loading` leaves something out of checkpoints.
+        keys: what `load_state_dict` returns.
+    """
+    if not module.strict_loading:
+        stored = saved_names(module)
+        keys.missing_keys[:] = [name for name in keys.missing_keys if name in stored]
+
+
 def tagger_name(peft_name: str) -> str:
     """The name in `Tagger` of an adapter's parameter, from PEFT's name for it on disk."""
     stem = peft_name.removesuffix(".weight")

@@ -82,7 +82,9 @@ class BackboneEmitter(Emitter):
 
     def hidden(self, batch: Batch) -> Tensor:
         """The backbone's last hidden states. *Shape:* (R, T, D)."""
-        with nullcontext() if self.adapter is None else _active(self.backbone, self.adapter):
+        if self.adapter is None:
+            return hidden_states(self.backbone, batch)
+        with self.backbone.lock, _active(self.backbone, self.adapter):
             return hidden_states(self.backbone, batch)
 
     def merge(self, *, fuse: bool = False) -> None:

@@ -92,18 +92,19 @@ class AdapterBank:
 
     @contextmanager
     def running(self, rows: Sequence[str | None]) -> Iterator[None]:
-        """Within it the backbone runs a batch.
+        """Within it the backbone runs a batch, and other threads wait.
 
         Args:
             rows: the adapters of each row by name; None: those of a tagger without.
         """
-        slots = [self._names.index(name) for name in rows]
-        device = next(self.backbone.parameters()).device
-        self.slots = slots[0] if len(set(slots)) == 1 else torch.tensor(slots, device=device)
-        try:
-            yield
-        finally:
-            self.slots = 0
+        with self.backbone.lock:
+            slots = [self._names.index(name) for name in rows]
+            device = next(self.backbone.parameters()).device
+            self.slots = slots[0] if len(set(slots)) == 1 else torch.tensor(slots, device=device)
+            try:
+                yield
+            finally:
+                self.slots = 0
 
     def takes(self, state: Mapping[str, Tensor]) -> bool:
         """Whether all adapters of a tagger are on linear layers, and not on embeddings or GPT-2's Conv1D.
@@ -130,21 +131,23 @@ class AdapterBank:
         """
         scale = lora.alpha / (lora.rank**0.5 if lora.rslora else lora.rank)
         found: dict[str, tuple[Tensor, Tensor]] = {}
-        for key in (key for key in state if key.endswith(_DOWN)):
-            path = key.removeprefix(_BEFORE).removesuffix(_DOWN)
-            found[path] = state[key], scale * state[key.removesuffix(_DOWN) + _UP].T
-            self._wrap(path, *(each.shape[1] for each in found[path]))
-        self._names.append(name)
-        for path, layer in self._layers.items():
-            layer.append(*found.get(path, (layer.down[0, :0], layer.up[0, :0])))
+        with self.backbone.lock:
+            for key in (key for key in state if key.endswith(_DOWN)):
+                path = key.removeprefix(_BEFORE).removesuffix(_DOWN)
+                found[path] = state[key], scale * state[key.removesuffix(_DOWN) + _UP].T
+                self._wrap(path, *(each.shape[1] for each in found[path]))
+            self._names.append(name)
+            for path, layer in self._layers.items():
+                layer.append(*found.get(path, (layer.down[0, :0], layer.up[0, :0])))
 
     def remove(self, name: str) -> None:
         """Removes a tagger's adapters, if it has some."""
-        if name in self._names:
-            slot = self._names.index(name)
-            del self._names[slot]
-            for layer in self._layers.values():
-                layer.drop(slot)
+        with self.backbone.lock:
+            if name in self._names:
+                slot = self._names.index(name)
+                del self._names[slot]
+                for layer in self._layers.values():
+                    layer.drop(slot)
 
     def _wrap(self, path: str, size_in: int, size_out: int) -> None:
         """Makes a layer of the backbone a shared one."""

@@ -60,6 +60,10 @@ class WeightAverage:
         """Leaves the average in the model, for good."""
         if self._average and not self.inside:
             self.exchange(model)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begins anew."""
         self.steps, self.inside, self._average = 0, False, {}
 
     def save(self, state: Mapping[str, Tensor], model: nn.Module, prefix: str = "") -> dict[str, Any]:

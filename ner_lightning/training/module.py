@@ -1,6 +1,5 @@
 """NERModule: the LightningModule around a tagger; steps and logging, nothing else."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,13 +29,12 @@ from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.optim import Optimizer, parameter_groups
 from ner_lightning.training.plain_config import plain_config, plain_data
-from ner_lightning.training.scoring_module import ScoringModule
+from ner_lightning.training.scoring_module import EVALUATIONS, ScoringModule
 from ner_lightning.training.target import serves, target_of
 from ner_lightning.training.trainer_checks import check_data, check_trainer
 
 register()
 PREFIX = "tagger."
-EVALUATIONS = ("validate", "test", "predict")  # what a trainer does outside of a fit
 
 
 class NERModule(ScoringModule):
@@ -170,13 +168,14 @@ class NERModule(ScoringModule):
         compiled = compiled and trainer.state.fn not in EVALUATIONS
         return target_of(trainer, mergeable=self._merging, compiled=compiled, cached=cached)
 
-    def configure_callbacks(self) -> Sequence[Callback]:
-        """What fills the cache of features, if it is enabled."""
-        if not self.cache.enabled:
-            return []
-        from ner_lightning.training.callbacks.fill_cache import FillFeatureCache  # which knows this class
+    def configure_callbacks(self) -> list[Callback]:
+        """Also what fills the cache of features, if it is enabled."""
+        callbacks = super().configure_callbacks()
+        if self.cache.enabled:
+            from ner_lightning.training.callbacks.fill_cache import FillFeatureCache  # which knows this class
 
-        return [FillFeatureCache()]
+            callbacks.append(FillFeatureCache())
+        return callbacks
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """One batch's loss; see `TrainingModule.step_output`."""

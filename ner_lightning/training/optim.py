@@ -1,11 +1,13 @@
-"""Parameter groups and learning-rate schedules."""
+"""Parameter groups, learning-rate schedules, and the number of their steps."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import nn
 
 from ner_lightning.errors import UserError
@@ -137,3 +139,32 @@ def schedule(kind: Schedule, steps: int, warmup: float) -> Callable[[int], float
         return 1.0
 
     return factor
+
+
+def follow(scheduler: Any) -> None:
+    """Sets the next step's rates: a checkpoint has those of its own schedule, which may be at its end."""
+    if not isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR):
+        return  # of a subclass
+    rates = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+    for group, (rate, factor) in zip(scheduler.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate * factor(scheduler.last_epoch)
+
+
+def optimizer_steps(trainer: pl.Trainer) -> float:
+    """How many optimizer steps a training takes, `inf` without an end.
+
+    Lightning's own estimate knows nothing of a `GradientAccumulationScheduler`.
+    """
+    steps: float = trainer.estimated_stepping_batches
+    changes = callbacks_of(trainer, GradientAccumulationScheduler)  # one at most
+    if not changes or not trainer.max_epochs or trainer.max_epochs < 0:
+        return steps
+    each = (changes[0].get_accumulate_grad_batches(epoch) for epoch in range(trainer.max_epochs))
+    total: int = sum(math.ceil(trainer.num_training_batches / batches) for batches in each)
+    return total if trainer.max_steps == -1 else min(total, trainer.max_steps)
+
+
+def callbacks_of(trainer: pl.Trainer, kind: type) -> list[Any]:
+    """A trainer's callbacks of a kind."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return [one for one in callbacks if isinstance(one, kind)]

@@ -12,6 +12,8 @@ from ner_lightning.model.tagger import Tagger
 from ner_lightning.training.prediction import Prediction
 from ner_lightning.training.training_module import TrainingModule
 
+EVALUATIONS = ("validate", "test", "predict")  # what a trainer does outside of a fit
+
 
 class ScoringModule(TrainingModule):
     """A tagger that is scored.
@@ -29,6 +31,12 @@ class ScoringModule(TrainingModule):
     @abstractmethod
     def built(self) -> Tagger:
         """The tagger, once `configure_model` has built it."""
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Also merges the adapters; see `_merge`. The device may have no room for the weights in fp32."""
+        loaded = super().load_state_dict(*args, **kwargs)
+        self._merge()
+        return loaded
 
     def validation_step(self, batch: Batch) -> Any:
         """Scores a validation batch."""
@@ -86,6 +94,7 @@ class ScoringModule(TrainingModule):
 
     def _merge(self) -> None:
         """Outside of a fit the model that is scored is the one that prediction and export use, and faster."""
-        if self._merging:
+        scored = self._trainer is not None and self._trainer.state.fn in EVALUATIONS
+        if self._merging and scored:  # not in a fit after one that broke off
             self.built.emitter.merge(fuse=True)
             self._merging, self._merged = False, True

@@ -7,14 +7,16 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
 from torch import Tensor, nn
 
 from ner_lightning.errors import UserError
-from ner_lightning.system.allocator import keep_freed_memory, return_freed_memory
+from ner_lightning.model.checkpoint import expect_stored
+from ner_lightning.model.untraced import untraced
 from ner_lightning.training.averaging import WeightAverage
+from ner_lightning.training.callbacks.fit_ends import FitEnds
 from ner_lightning.training.callbacks.throughput import logs_step
-from ner_lightning.training.optim import Optimizer, adamw, schedule
+from ner_lightning.training.optim import Optimizer, adamw, callbacks_of, follow, optimizer_steps, schedule
 from ner_lightning.training.randomness import State, random_states, restore_random_state
 
 
@@ -29,16 +31,44 @@ class TrainingModule(pl.LightningModule):
         self.loaded_epoch = self.loaded_step = 0  # of the checkpoint that is scored or resumed
         self.average = WeightAverage(0.0)
         self._averaged: dict[str, Any] | None = None  # of the checkpoint that is resumed
+        self.register_load_state_dict_post_hook(expect_stored)  # type: ignore[no-untyped-call]
 
     @property
     @abstractmethod
     def built(self) -> nn.Module:
         """The model, once `configure_model` has built it."""
 
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Loads weights into the model, which is built first; those that are never stored are not missing.
+
+        Lightning loads so what processes that it had started have trained; arguments as of torch.
+        """
+        self.configure_model()
+        return super().load_state_dict(*args, **kwargs)
+
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        """As Lightning's own, which `torch.compile` cannot trace."""
+        untraced(pl.LightningModule.log)(self, *args, **kwargs)
+
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Takes a step, and adds the weights to their average."""
         super().optimizer_step(*args, **kwargs)
         self.average.update(self.built)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What clears up at both ends of a fit, which a trainer needs once."""
+        return [] if callbacks_of(self.trainer, FitEnds) else [FitEnds()]
+
+    def forget_fit(self) -> None:
+        """Lets go of what belongs to an earlier fit, or to the checkpoint of one; the weights stay."""
+        self.put_weights_back()
+        self.average.forget()
+        self._random_states = self._accumulated = self._resumed = self._averaged = None
+
+    def put_weights_back(self) -> None:
+        """Puts the weights back into the model, if it holds their average."""
+        if self.average.inside:
+            self.average.exchange(self.built)
 
     def on_validation_start(self) -> None:
         """Puts the average into the model, which is scored."""
@@ -51,8 +81,6 @@ class TrainingModule(pl.LightningModule):
     def on_train_end(self) -> None:
         """Leaves the model as it was scored."""
         self.average.settle(self.built)
-        if self.device.type == "cpu":
-            return_freed_memory()
 
     def step_output(self, total: Tensor, count: Tensor) -> dict[str, Tensor]:
         """What a training step returns, from a batch's loss summed over its words on this rank.
@@ -168,21 +196,21 @@ class TrainingModule(pl.LightningModule):
         return summed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remembers random numbers and gradients until training starts."""
-        if self._trainer is not None:
-            # With max_steps, Lightning's loop would take a checkpoint of an epoch's end for one within that
-            # epoch, and skip the next one. It asks this for nothing else.
-            self.trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
+        """Remembers random numbers, gradients and weights of a fit that is resumed until training starts."""
         self.loaded_epoch, self.loaded_step = checkpoint["epoch"], checkpoint["global_step"]
+        if self._trainer is None or self.trainer.state.fn != "fit":
+            return  # a later fit begins anew
+        # With max_steps, Lightning's loop would take a checkpoint of an epoch's end for one within that
+        # epoch, and skip the next one. It asks this for nothing else.
+        self.trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         self._random_states = checkpoint["random_states"]
         self._resumed = checkpoint.get("accumulated")
         self._averaged = checkpoint.get("averaged")
 
     def on_train_start(self) -> None:
         """Puts random numbers and gradients where they were when the checkpoint was written."""
-        if self.device.type == "cpu":
-            keep_freed_memory()
-        for scheduler in _accumulation(self.trainer):  # asked at the beginning of an epoch alone
+        # Asked at the beginning of an epoch alone.
+        for scheduler in callbacks_of(self.trainer, GradientAccumulationScheduler):
             batches = scheduler.get_accumulate_grad_batches(self.trainer.current_epoch)
             self.trainer.accumulate_grad_batches = batches
         if self._resumed is not None:
@@ -194,40 +222,11 @@ class TrainingModule(pl.LightningModule):
         if self._random_states is not None:
             restore_random_state(self._random_states, self.global_rank)
             self._random_states = None
-            self._follow_schedule()
+            for config in self.trainer.lr_scheduler_configs:
+                follow(config.scheduler)
         if self._averaged is not None:
             self.average.restore(self.built, self._averaged)
             self._averaged = None
-
-    def _follow_schedule(self) -> None:
-        """Sets the next step's rates: a checkpoint has those of its own schedule, which may be at its end."""
-        for config in self.trainer.lr_scheduler_configs:
-            scheduler: Any = config.scheduler
-            if not isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR):
-                continue  # of a subclass
-            rates = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
-            for group, (rate, factor) in zip(scheduler.optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor(scheduler.last_epoch)
-
-
-def optimizer_steps(trainer: pl.Trainer) -> float:
-    """How many optimizer steps a training takes, `inf` without an end.
-
-    Lightning's own estimate knows nothing of a `GradientAccumulationScheduler`.
-    """
-    steps: float = trainer.estimated_stepping_batches
-    changes = _accumulation(trainer)
-    if not changes or not trainer.max_epochs or trainer.max_epochs < 0:
-        return steps
-    each = (changes[0].get_accumulate_grad_batches(epoch) for epoch in range(trainer.max_epochs))
-    total = sum(math.ceil(trainer.num_training_batches / batches) for batches in each)
-    return total if trainer.max_steps == -1 else min(total, trainer.max_steps)
-
-
-def _accumulation(trainer: pl.Trainer) -> list[GradientAccumulationScheduler]:
-    """What changes the number of batches of a step from epoch to epoch; one at most."""
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    return [one for one in callbacks if isinstance(one, GradientAccumulationScheduler)]
 
 
 def _mean_of_ranks(value: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -333,3 +334,18 @@ def test_words_that_nobody_can_see_are_named():
 def test_a_group_is_of_several():
     with pytest.raises(TypeError, match="runs is one name, 'runs/a/1'"):
         NERTagger.group("runs/a/1")
+
+
+def test_a_tagger_of_a_model_in_training_predicts_without_dropout_and_leaves_its_mode(llama):
+    tagger = taggers.random_tagger(llama, dropout=0.9)
+    texts = taggers.texts()
+    expected = [each.tags for each in tagger(texts)]
+    model = tagger.tagger.train()
+    model.emitter.backbone.eval()  # as transformers loads it
+    modes = [part.training for part in model.modules()]
+    again = NERTagger(model, tagger.encoder)
+    assert [part.training for part in model.modules()] == modes
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(again, [texts] * 8):
+            assert [each.tags for each in found] == expected
+    assert [part.training for part in model.modules()] == modes

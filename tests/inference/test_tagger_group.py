@@ -2,7 +2,9 @@
 
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import taggers
 import torch
@@ -95,6 +97,20 @@ def test_emissions_in_a_mixed_batch_are_those_of_each_alone(runs, write):
             expected = NERTagger.from_run(run).tagger(batch)[own]
             words = batch.mask[own]
             torch.testing.assert_close(found[words], expected[words], rtol=1e-5, atol=1e-5)
+
+
+def test_answers_in_several_threads_are_those_of_each_alone(runs):
+    group = TaggerGroup(runs)
+    expected = {name: group(TEXTS[:6], name, marginals=True) for name in group}
+
+    def check_own(name):
+        for _ in range(2):
+            for text, one in zip(TEXTS[:6], expected[name], strict=True):
+                found = group[name](text, marginals=True)
+                np.testing.assert_allclose(found.marginals, one.marginals, atol=1e-3)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(check_own, [*group, *group]))
 
 
 def test_a_mixed_batch_has_products_of_few_shapes(runs, monkeypatch):

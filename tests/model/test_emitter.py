@@ -1,5 +1,9 @@
 """Emitters: dropout at its rate, and members of an ensemble that share a backbone."""
 
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import tiny
 import torch
@@ -102,6 +106,21 @@ def test_members_with_a_frozen_backbone_hold_it_once(llama):
     heads = sum(p.numel() for t in apart for p in t.emitter.head.parameters())
     crf = sum(p.numel() for p in together.decoder.parameters())
     assert sum(p.numel() for p in together.parameters()) == one + adapters + heads + crf
+
+
+def test_members_that_share_a_backbone_answer_several_threads(llama):
+    _, whole = shared_and_apart(llama, Lora(rank=4), Lora(rank=2))
+    batch = batch_of(llama)
+    for together in (whole, copy.deepcopy(whole), pickle.loads(pickle.dumps(whole))):
+        with torch.no_grad():
+            expected = together(batch)
+
+        def same(_, together=together, expected=expected):
+            with torch.no_grad():
+                return torch.equal(together(batch), expected)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(same, range(24)))
 
 
 @pytest.mark.parametrize(

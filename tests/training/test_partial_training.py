@@ -1,6 +1,7 @@
 """Training on partly annotated data: the divisor of the loss, batches of unknown words alone, whole fits."""
 
 import json
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import pytest
@@ -13,6 +14,7 @@ from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.corpus_settings import Batches
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.loss import Loss
+from ner_lightning.training import training_module
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.optim import Optimizer
@@ -24,18 +26,19 @@ pytestmark = pytest.mark.filterwarnings(
 TRAIN = tiny.sentences(tiny.TRAIN)
 
 
-class TwoRanks:
-    """Another rank's sums beside those of this one."""
+@pytest.fixture
+def two_ranks(monkeypatch):
+    """Puts another rank's sums beside those of this one."""
 
-    strategy = property(lambda self: self)
-    is_last_batch = True
-    accumulate_grad_batches = 1
+    def put(words, total):
+        other = torch.tensor([words, total])
+        monkeypatch.setattr(
+            training_module, "_mean_of_ranks", lambda value: (value + other) / 2 if len(value) == 2 else value
+        )
+        trainer = SimpleNamespace(progress_bar_callback=None, is_last_batch=True, accumulate_grad_batches=1)
+        monkeypatch.setattr(TrainingModule, "trainer", trainer)
 
-    def __init__(self, words, total):
-        self.other = torch.tensor([words, total])
-
-    def reduce(self, value, **_):
-        return (value + self.other) / 2 if len(value) == 2 else value
+    return put
 
 
 def module_of(llama, **options):
@@ -51,13 +54,15 @@ def batch_of(llama, pairs):
 
 
 @pytest.mark.parametrize(("missed", "counted"), [(1.0, 3), (0.5, 7)])
-def test_the_loss_is_divided_by_the_words_of_all_ranks_that_are_known(llama, monkeypatch, missed, counted):
+def test_the_loss_is_divided_by_the_words_of_all_ranks_that_are_known(
+    llama, monkeypatch, two_ranks, missed, counted
+):
     pairs = [
         (["Vera", "left", "Lima", "."], ["B-PER", "?", "?", "O"]),
         (["Nobody", "left", "."], list("??O")),
     ]
     module = module_of(llama, loss=Loss(missed=missed))
-    monkeypatch.setattr(TrainingModule, "trainer", TwoRanks(9.0, 5.0))
+    two_ranks(9.0, 5.0)
     monkeypatch.setattr(module, "log", lambda *_, **__: None)
     batch = batch_of(llama, pairs)
     with torch.no_grad():
@@ -69,10 +74,12 @@ def test_the_loss_is_divided_by_the_words_of_all_ranks_that_are_known(llama, mon
 
 
 @pytest.mark.parametrize("use_crf", [True, False])
-def test_a_batch_of_unknown_words_alone_moves_nothing_and_uses_every_parameter(llama, monkeypatch, use_crf):
+def test_a_batch_of_unknown_words_alone_moves_nothing_and_uses_every_parameter(
+    llama, monkeypatch, two_ranks, use_crf
+):
     module = module_of(llama, use_crf=use_crf)
     logged = {}
-    monkeypatch.setattr(TrainingModule, "trainer", TwoRanks(0.0, 0.0))
+    two_ranks(0.0, 0.0)
     monkeypatch.setattr(module, "log", lambda name, value, **_: logged.update({name: float(value)}))
     batch = batch_of(llama, [(["Vera", "left"], ["B-PER", "?"])])
     batch.tags[:] = -1

@@ -27,7 +27,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*sync_dist.*:UserWarning",
     "ignore:.*in eval mode.*:UserWarning",
     "ignore:Be aware that when using `ckpt_path`:UserWarning",
-    "ignore:Found keys that are in the model state dict but not:UserWarning",
 )
 TRAIN, TEST = tiny.sentences(tiny.TRAIN), tiny.sentences(tiny.TEST)
 

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 
 class PathScores(NamedTuple):
@@ -42,8 +41,13 @@ class _KnownGradient(torch.autograd.Function):
         return value.to(emissions.dtype, copy=True)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # `once_differentiable` lets second derivatives be zero in some cases
+            raise RuntimeError(
+                "the CRF's gradient is in closed form and can be taken once: no create_graph=True, "
+                "and so no Hessian or gradient penalty.\n"
+                "For these use a softmax (use_crf false), or pytorch-crf (`to_pytorch_crf`)"
+            )
         d_tags, d_transitions, left_out = ctx.saved_tensors  # (B, W, C), (B, K, K), (B,)
         grad = grad.masked_fill(left_out, 0)  # (B,)
         d_emissions = d_tags * grad.view(-1, 1, 1) if ctx.needs_input_grad[0] else None
@@ -58,6 +62,9 @@ def with_gradient(
     scores: PathScores, value: Tensor, d_tags: Tensor, d_transitions: Tensor, left_out: Tensor
 ) -> Tensor:
     """Gives a value of each sentence the gradient that it is known to have; differentiable once.
+
+    Asking for a graph of the gradient (`create_graph`), as a Hessian or a gradient penalty does, raises
+    RuntimeError, since it would lack all that the gradient depends on.
 
     Args:
         scores: what it is a function of.

@@ -157,7 +157,8 @@ class CRF(nn.Module):
         """Log-probability of the gold path among all legal paths; its gradient is in closed form.
 
         An illegal gold path has log-likelihood -inf and adds nothing to any gradient: exclude it from the
-        loss, or correct it. On CUDA, nothing here synchronizes.
+        loss, or correct it. On CUDA, nothing here synchronizes. There are no second derivatives: a backward
+        pass with `create_graph` raises RuntimeError.
 
         Args:
             emissions: score of each tag at each word. *Shape:* (B, W, C)

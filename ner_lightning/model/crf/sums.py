@@ -26,6 +26,7 @@ from ner_lightning.model.crf.gradient import PathScores, with_gradient
 from ner_lightning.model.crf.inputs import Posterior, check_inputs, transition_matrix
 from ner_lightning.model.crf.log_space import log_posterior
 from ner_lightning.model.crf.scaled import scaled_posterior
+from ner_lightning.model.untraced import untraced
 
 # Multiplications above which numpy's OpenBLAS uses all cores for one product, whatever torch's number
 # of threads: on a busy machine that is many times slower than staying on one.
@@ -46,7 +47,7 @@ def forward_backward(
     rows = max(1, MAX_PRODUCT // matrix.numel())
     split = (emissions,) if allowed is None else (emissions, allowed)
     parts = [
-        scaled_posterior(scores, words, matrix, *only, backward=backward)
+        untraced(scaled_posterior)(scores, words, matrix, *only, backward=backward)
         or log_posterior(_only(scores, *only), words, matrix, backward=backward)
         for words, scores, *only in zip(
             torch.split(mask, rows), *(torch.split(each, rows) for each in split), strict=True

@@ -13,6 +13,7 @@ from torch import Tensor
 from ner_lightning.model.crf.inputs import check_inputs, transition_matrix
 from ner_lightning.model.crf.scaled import scratch
 from ner_lightning.model.crf.sums import log_partition, log_ratio
+from ner_lightning.model.untraced import untraced
 
 
 def viterbi(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
@@ -23,6 +24,11 @@ def viterbi(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor,
 
     *Shape:* as for `posterior`; the result is (B, W), 0 on padding, on the device of `emissions`.
     """
+    result: Tensor = untraced(_best_paths)(emissions, mask, start, transitions, end)
+    return result
+
+
+def _best_paths(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
     mask = mask.cpu()
     check_inputs(emissions, mask, len(start))
     b, w, c = emissions.shape

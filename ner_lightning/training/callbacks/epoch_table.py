@@ -16,7 +16,7 @@ from ner_lightning.training.callbacks.epoch_progress import EpochProgress
 from ner_lightning.training.callbacks.live import LiveTable
 from ner_lightning.training.callbacks.throughput import Throughput, logs_step
 from ner_lightning.training.module import NERModule
-from ner_lightning.training.training_module import optimizer_steps
+from ner_lightning.training.optim import optimizer_steps
 
 # Title, key, width and digits of a column.
 FEW_STEPS = 100  # of a fit, under which a tag set is hardly learned

@@ -22,6 +22,7 @@ from oracles.crf_problems import (
     problems,
 )
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ner_lightning.model.crf import inputs, log_space, sums
 from ner_lightning.model.crf.layer import CRF
@@ -232,10 +233,47 @@ def test_gradcheck(tags: int, spread: float) -> None:
 def test_gradient_cannot_be_taken_twice() -> None:
     problem = make(1, [3], 3)
     emissions = problem.emissions.requires_grad_()
-    value = sums.log_likelihood(emissions, problem.mask, problem.tags, *problem.scores)
-    (grad,) = torch.autograd.grad((value * value).sum(), emissions, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
+
+    def likelihood(emissions: Tensor) -> Tensor:
+        return sums.log_likelihood(emissions, problem.mask, problem.tags, *problem.scores).sum()
+
+    for value in (likelihood(emissions), likelihood(emissions).square()):
+        with pytest.raises(RuntimeError, match="can be taken once: no create_graph=True"):
+            torch.autograd.grad(value, emissions, create_graph=True)
+    with pytest.raises(RuntimeError, match="no Hessian"):
+        torch.autograd.functional.hessian(likelihood, emissions)
+
+
+@pytest.mark.slow  # torch.compile takes seconds
+def test_what_is_compiled_around_it_computes_the_same() -> None:
+    compiled = torch.compile(sums.log_likelihood, backend="eager")
+    for lengths in ([3, 2], [5, 1, 4], [7]):  # the second size is compiled for any
+        problem = make(1, lengths, 3)
+        found = []
+        for likelihood in (sums.log_likelihood, compiled):
+            emissions = problem.emissions.clone().requires_grad_()
+            value = likelihood(emissions, problem.mask, problem.tags, *problem.scores)
+            value.sum().backward()
+            found.append((value.detach(), emissions.grad))
+        for one, other in zip(*found, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_gradient_of_recomputed_activations_is_the_same(reentrant: bool) -> None:
+    problem = make(1, [3, 2], 3)
+    grads = []
+    for recompute in (False, True):
+        emissions = problem.emissions.clone().requires_grad_()
+
+        def likelihood(emissions: Tensor) -> Tensor:
+            return sums.log_likelihood(emissions, problem.mask, problem.tags, *problem.scores).sum()
+
+        how = {"use_reentrant": reentrant}
+        value = checkpoint(likelihood, emissions, **how) if recompute else likelihood(emissions)
+        value.backward()
+        grads.append(emissions.grad)
+    assert torch.equal(*grads)
 
 
 @pytest.mark.parametrize("wanted", range(4))
