@@ -1,6 +1,6 @@
 """CoNLLDataModule: any tagged data set as length-grouped batches, on any number of ranks."""
 
-from pathlib import Path
+import os
 from typing import Any
 
 import lightning.pytorch as pl
@@ -17,15 +17,17 @@ from ner_lightning.data.sampling import LengthGroupedSampler, RepeatedBatches
 from ner_lightning.data.sources import SentenceSource, Source
 from ner_lightning.data.tokenization.tokenizer_source import TokenizerSource
 from ner_lightning.errors import UserError
+from ner_lightning.model.extensions import made
 from ner_lightning.system import progress
 from ner_lightning.system.plain_settings import coerced, plain
 from ner_lightning.system.ranges import Seed, check_arguments, register
+from ner_lightning.training.stored_settings import StoredSettings
 
 register()
 SPLITS = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",), "predict": ("test",)}
 
 
-class CoNLLDataModule(pl.LightningDataModule):
+class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
     """Sentences of words with one tag each, from the Hugging Face Hub, local files or memory.
 
     Files may be in any format of `data.readers.formats`, their tags in IOB1, BIO2 or BIOES; they become BIO2.
@@ -75,15 +77,17 @@ class CoNLLDataModule(pl.LightningDataModule):
         files, encoding = coerced(Files, files), coerced(Encoding, encoding)
         batches, limits = coerced(Batches, batches), coerced(Limits, limits)
         supervision = coerced(Supervision, supervision)
+        dataset = os.fspath(dataset)
         given = {"train": train, "valid": valid, "test": test}
-        paths = {name: str(value) for name, value in given.items() if isinstance(value, str | Path)}
+        paths = {name: str(value) for name, value in given.items() if isinstance(value, str | os.PathLike)}
         memory = {name: value for name, value in given.items() if value is not None and name not in paths}
         settings = {"dataset": dataset, "source": source, "seed": seed}
         groups = {"files": files, "encoding": encoding, "batches": batches, "limits": limits}
         groups["supervision"] = supervision
         train = valid = test = None  # Lightning compares all arguments, and a data frame cannot be compared
         self.save_hyperparameters(plain(settings | groups | {name: paths.get(name) for name in given}))
-        sentences = source or Source(dataset, paths, files)
+        own = None if source is None else made(source, SentenceSource, "data.source", trust_remote_code)
+        sentences = own or Source(dataset, paths, files)
         if memory:
             sentences = Memory(memory, files, sentences)
         tokenizer = TokenizerSource(backbone, backbone_revision, trust_remote_code)

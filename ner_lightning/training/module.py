@@ -28,6 +28,7 @@ from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.optim import Optimizer, parameter_groups
 from ner_lightning.training.plain_config import plain_config
 from ner_lightning.training.prediction import Prediction
+from ner_lightning.training.stored_settings import StoredSettings
 from ner_lightning.training.target import target_of
 from ner_lightning.training.training_module import TrainingModule
 
@@ -36,7 +37,7 @@ PREFIX = "tagger."
 EVALUATIONS = ("validate", "test", "predict")  # what a trainer does outside of a fit
 
 
-class NERModule(TrainingModule):
+class NERModule(StoredSettings, TrainingModule):
     """A backbone with adapters, a word-level head, a CRF and a compound loss.
 
     Args:
@@ -104,8 +105,7 @@ class NERModule(TrainingModule):
         stored["runtime"]["trust_remote_code"] = False  # consent is never read from a checkpoint
         self.save_hyperparameters(stored)
         self.strict_loading = False  # the frozen backbone is not in a checkpoint; see load_state_dict
-        self.labels = LabelSet(tuple(types))
-        self.pretrained, self.weights_id = locate(backbone, revision), ""
+        self.labels, self.pretrained, self.weights_id = LabelSet(tuple(types)), locate(backbone, revision), ""
         self.tagger: Tagger | None = None
         self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
         self.average = WeightAverage(optimizer.averaging)
