@@ -37,8 +37,8 @@ class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
         dataset: a Hub id, a folder with train, valid and test, a file, or `sample` for the bundled corpus. Of
             a file, or a folder with only train, a tenth is held out for validation and a tenth for test.
         train: a file of training sentences, instead of the data set's. In Python also the sentences
-            themselves: pairs of words and tags, dicts with the columns of `files`, a data frame with such
-            columns, or a `datasets.Dataset`.
+            themselves: what `read_sentences` returns, pairs of words and tags, dicts with the columns of
+            `files`, a data frame with such columns, or a `datasets.Dataset`.
         valid: the same for validation.
         test: the same for test.
         files: how files, or the columns of what is given, are read.

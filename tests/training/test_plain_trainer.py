@@ -10,6 +10,8 @@ import torch
 
 from ner_lightning.commands.main import main
 from ner_lightning.data.corpus_settings import Batches, Encoding, Files
+from ner_lightning.data.readers.sentences import read_sentences
+from ner_lightning.data.sentence import Sentence
 from ner_lightning.data.sources import SentenceSource, Split
 from ner_lightning.errors import UserError
 from ner_lightning.export.exported_folder import export
@@ -217,6 +219,20 @@ def test_sentences_come_from_memory(llama, kind):
     assert sorted(data.types) == ["LOC", "MISC", "ORG", "PER"]
     if kind == "datasets":
         assert data.types == ["PER", "ORG", "LOC", "MISC"]  # in the data set's own order
+
+
+def test_sentences_that_were_read_can_be_given(llama, tmp_path):
+    text = "-DOCSTART- O\n\nVera B-PER\n\nleft O\n\n-DOCSTART- O\n\nLima B-LOC\n"
+    (tmp_path / "a.conll").write_text(text)
+    sentences = read_sentences(tmp_path / "a.conll")
+    assert [sentence.document for sentence in sentences] == [0, 0, 1]
+    for files in (Files(), Files(words_column="w", tags_column="t", document_column="d")):
+        data = CoNLLDataModule(train=sentences, files=files, backbone=str(llama))
+        assert data.corpus.split("train").sentences == sentences
+    with pytest.raises(UserError, match="train sentences from memory:1: this sentence was read without tags"):
+        CoNLLDataModule(train=[Sentence(("Vera",), None, 0)]).corpus.split("train")
+    with pytest.raises(UserError, match="train: expected sentences, got 3"):
+        CoNLLDataModule(train=3).corpus.split("train")
 
 
 @pytest.mark.parametrize(
