@@ -21,8 +21,8 @@ def entity_counts(predicted: Tensor, gold: Tensor, mask: Tensor, types: int) -> 
         Correct, predicted and gold entities of each type, int64. *Shape:* (B, types, 3)
 
     Raises:
-        ValueError: shapes differ, or the mask is not bool; on a CPU also: it is no prefix, or a tag id is out of
-            range.
+        ValueError: shapes differ, or the mask is not bool; on a CPU also: it is no prefix, or a tag id is out
+            of range.
 
     Example:
         >>> tags = torch.tensor([[1, 2, 0]])  # B-PER I-PER O
