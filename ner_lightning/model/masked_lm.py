@@ -16,8 +16,9 @@ from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import Target, set_up
 from ner_lightning.model.masks import run_on
+from ner_lightning.model.quiet_loading import quiet_loading
 from ner_lightning.model.tagger_settings import TaggerSettings
-from ner_lightning.model.weights import load_language_model, quiet_loading
+from ner_lightning.model.weights import load_language_model
 from ner_lightning.system.progress import stage
 
 
@@ -63,6 +64,7 @@ class MaskedWords(nn.Module):
         self._whole = (model,)
 
     @classmethod
+    @quiet_loading
     def load(
         cls, pretrained: Pretrained, settings: TaggerSettings, target: Target, *, mask_ratio: float
     ) -> Self:
@@ -87,7 +89,6 @@ class MaskedWords(nn.Module):
                 "model.architecture.prepare does not go with pretraining: the model that it writes could not "
                 "be told from one that is still to be prepared"
             )
-        quiet_loading()
         stage(f"Loading {pretrained.label} with its language-model head ...")
         model = load_language_model(
             pretrained,

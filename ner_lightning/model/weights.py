@@ -3,7 +3,6 @@
 import copy
 import mmap
 from functools import cache
-from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,6 @@ from ner_lightning.model.quantization import (
 )
 
 ROPE = "rope_freqs.weight"  # Llama 3's divisors of RoPE's frequencies, in GGUF files
-
-
-def quiet_loading() -> None:
-    """Silences transformers' own progress bars and warnings, and bitsandbytes'; errors and downloads stay."""
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
-    from transformers.utils import logging
-
-    downloads = not are_progress_bars_disabled()
-    for name in ("autograd._functions", "backends.cpu.ops"):  # it computes in fp16; a package is not there
-        getLogger(f"bitsandbytes.{name}").setLevel(ERROR)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()  # the Hub's as well, so those are enabled again
-    if downloads:
-        enable_progress_bars()
 
 
 def load_backbone(
