@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ner_lightning.data.corpus_settings import Batches, Files
+from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
@@ -71,6 +72,8 @@ def test_a_data_module_refuses_what_is_no_setting(settings, message):
         (lambda: Runtime(attn_implementation="flash"), "model.runtime.attn_implementation is 'flash'"),
         (lambda: Files(format="conl"), "data.files.format is 'conl'; it must be one of conll, csv,"),
         (lambda: Files(words_column=0), "data.files.words_column is 0; it must be a text, or null"),
+        (lambda: ReadOptions(format="conl"), "format is 'conl'; it must be one of conll, csv,"),
+        (lambda: AnnotationRules(misaligned="cut"), "rules.misaligned is 'cut'; it must be one of split,"),
         (lambda: Lora(targets=[1]), "model.lora.targets is [1]; it must be a text or a list, each a text"),
         (lambda: Batches(packing=1), "data.batches.packing is 1; it must be true or false"),
         (lambda: Loss(parts=["total"]), "model.loss.parts is ['total']; it must be a list, each a LossPart"),
