@@ -233,16 +233,13 @@ class LabelSet:
         try:
             return [self._by_id[index] for index in map(operator.index, ids)]
         except KeyError as error:
-            numbers = f"0 to {len(self) - 1}, or {UNKNOWN_ID} where it is unknown"
-            raise ValueError(f"expected ids of tags, {numbers}, got {error.args[0]}") from None
+            raise ValueError(f"expected ids from -1 to {len(self) - 1}, got {error.args[0]}") from None
 
     def legal_transitions(self) -> list[list[bool]]:
         """At [i][j], whether tag j may follow tag i: I- follows its own type only; *shape (C, C)*."""
         # The B- of an I- is the tag before it.
-        return [
-            [start or i in (j - 1, j) for j, start in enumerate(self.legal_starts())]
-            for i in range(len(self))
-        ]
+        starts = self.legal_starts()
+        return [[start or i in (j - 1, j) for j, start in enumerate(starts)] for i in range(len(self))]
 
     def legal_starts(self) -> list[bool]:
         """Whether each tag may begin a sentence: all but I-; *shape (C,)*."""

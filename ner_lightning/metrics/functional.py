@@ -29,6 +29,20 @@ def entity_counts(predicted: Tensor, gold: Tensor, mask: Tensor, types: int) -> 
         >>> entity_counts(tags, tags, torch.ones(1, 3, dtype=torch.bool), types=1).tolist()
         [[[1, 1, 1]]]
     """
+    _check(predicted, gold, mask, types)
+    p_start, p_end, p_type = _entities(predicted.long(), mask)
+    g_start, g_end, g_type = _entities(gold.long(), mask)
+    correct = p_start & g_start & (p_type == g_type) & (p_end == g_end)  # (B, W)
+    columns = []
+    for counted, type_ in ((correct, g_type), (p_start, p_type), (g_start, g_type)):
+        # A scatter with a spare last bin instead of bincount over a selection, which would synchronize.
+        index = torch.where(counted, type_, types)  # (B, W)
+        column = torch.zeros(len(index), types + 1, dtype=torch.long, device=index.device)
+        columns.append(column.scatter_add_(1, index, torch.ones_like(index))[:, :types])
+    return torch.stack(columns, dim=-1)
+
+
+def _check(predicted: Tensor, gold: Tensor, mask: Tensor, types: int) -> None:
     shape = tuple(mask.shape)
     if mask.dtype != torch.bool or len(shape) != 2:
         raise ValueError(f"expected mask to be torch.bool (B, W), got {mask.dtype} {shape}")
@@ -45,16 +59,6 @@ def entity_counts(predicted: Tensor, gold: Tensor, mask: Tensor, types: int) -> 
             low, high = int(used.min()), int(used.max())
             if low < 0 or high > 2 * types:
                 raise ValueError(f"expected {name} to be 0 to {2 * types}, got {low} to {high}")
-    p_start, p_end, p_type = _entities(predicted.long(), mask)
-    g_start, g_end, g_type = _entities(gold.long(), mask)
-    correct = p_start & g_start & (p_type == g_type) & (p_end == g_end)  # (B, W)
-    columns = []
-    for counted, type_ in ((correct, g_type), (p_start, p_type), (g_start, g_type)):
-        # A scatter with a spare last bin instead of bincount over a selection, which would synchronize.
-        index = torch.where(counted, type_, types)  # (B, W)
-        column = torch.zeros(len(index), types + 1, dtype=torch.long, device=index.device)
-        columns.append(column.scatter_add_(1, index, torch.ones_like(index))[:, :types])
-    return torch.stack(columns, dim=-1)
 
 
 def _entities(tags: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,7 +16,7 @@ from ner_lightning.model.emitter import BackboneEmitter, EnsembleEmitter
 from ner_lightning.model.fused_projections import fuse_projections
 from ner_lightning.model.outline import cut_layers
 from ner_lightning.model.quantization import check_products, dequantize, without_outliers
-from ner_lightning.model.quiet_loading import quiet_loading
+from ner_lightning.model.quiet_transformers import quiet_transformers
 from ner_lightning.model.shared_adapters import AdapterBank, SharedEmitter
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import TaggerSettings
@@ -178,7 +178,7 @@ def set_up(
     )
 
 
-@quiet_loading
+@quiet_transformers
 def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, shared: bool) -> Backbone:
     asks_hub = pretrained.on_hub and not pretrained.kwargs["local_files_only"]
     stage(f"Loading {pretrained.label}{', downloading what the cache lacks' if asks_hub else ''} ...")

@@ -12,7 +12,7 @@ from ner_lightning.data.tokenization.encoding import load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.devices import runs_in_bf16
 from ner_lightning.model.masks import has_windows
-from ner_lightning.model.quiet_loading import quiet_loading
+from ner_lightning.model.quiet_transformers import quiet_transformers
 from ner_lightning.model.weights import load_language_model
 from ner_lightning.prompting.constraint import AnswerForm
 from ner_lightning.prompting.prompt import Message, plain
@@ -50,7 +50,7 @@ class PromptedModel:
         self.pad = next(token for token in pad if token is not None)  # masked, so any will do
 
     @classmethod
-    @quiet_loading
+    @quiet_transformers
     def load(
         cls,
         pretrained: Pretrained,

@@ -1,4 +1,4 @@
-"""quiet_loading: transformers' own progress bars and warnings are silent while a model is loaded."""
+"""quiet_transformers: its own progress bars and warnings are silent while a model is loaded or written."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,4 +35,4 @@ def _quiet() -> Iterator[None]:
             show_downloads()
 
 
-quiet_loading = SharedChange(_quiet)
+quiet_transformers = SharedChange(_quiet)
