@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import huggingface_hub
 import torch
 import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
+# Models that tests write are none of a command's output; downloads are.
+transformers.utils.logging.disable_progress_bar()
+huggingface_hub.utils.enable_progress_bars()
 SPLITTER = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

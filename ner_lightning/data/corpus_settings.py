@@ -60,6 +60,9 @@ class Files:
     empty_words: EmptyWords = fixed("training", "refuse")
     unannotated: Unannotated = fixed("training", "outside")
 
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self), "data.files.")
+
     def options(self) -> ReadOptions:
         """The same as readers take it, with tags.
 

@@ -4,20 +4,21 @@ import copy
 import struct
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ner_lightning.system.shared_change import SharedChange
+
 STRING, ARRAY = 8, 9  # GGUF's numbers for these types
 HEAD = 12  # bytes before an array's values: their type, and how many they are
 LENGTH = struct.Struct("<Q")  # of a string, before its bytes
 
 
-@contextmanager
-def read_once(enabled: bool = True) -> Iterator[None]:
+def read_once(enabled: bool = True) -> AbstractContextManager[None]:
     """Within it, the `gguf` package and transformers keep what they have read, and read strings faster.
 
     The reader walks through the whole vocabulary in Python, and transformers creates a reader for each
@@ -27,9 +28,11 @@ def read_once(enabled: bool = True) -> Iterator[None]:
     Args:
         enabled: false has no effect, for files of another format.
     """
-    if not enabled:
-        yield
-        return
+    return _PATCHED if enabled else nullcontext()
+
+
+@contextmanager
+def _patched() -> Iterator[None]:
     import gguf
 
     library: Any = gguf
@@ -50,6 +53,9 @@ def read_once(enabled: bool = True) -> Iterator[None]:
         yield
     finally:
         _replace(before)
+
+
+_PATCHED = SharedChange(_patched)
 
 
 def forget() -> None:

@@ -1,4 +1,4 @@
-"""Memory: reads sentences from Python: pairs, dicts, a data frame or a `datasets.Dataset`."""
+"""Memory: reads sentences from Python: `Sentence`, pairs, dicts, a data frame or a `datasets.Dataset`."""
 
 import hashlib
 import json
@@ -12,9 +12,10 @@ from ner_lightning.data.readers.checked_words import checked
 from ner_lightning.data.readers.hub_dataset import declared_types
 from ner_lightning.data.readers.json_rows import JsonRow
 from ner_lightning.data.readers.json_shapes import TAGS, WORDS, with_names
-from ner_lightning.data.readers.jsonl import records_from
+from ner_lightning.data.readers.jsonl import DOCUMENT, records_from
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.sentences import sentences_from
+from ner_lightning.data.sentence import Sentence
 from ner_lightning.data.sources import SentenceSource, Split
 from ner_lightning.errors import UserError
 
@@ -37,32 +38,54 @@ class Memory(SentenceSource):
         """Reads a split; see `SentenceSource.read`."""
         if split not in self.given:
             return self.others.read(split)
-        value = self.given[split]
-        if not hasattr(value, "__len__"):  # a generator
-            value = list(value)
-        if len(value) == 0:
-            raise UserError(f"{split}: there is no sentence in what was given")
-        where = f"{split} sentences from memory"
-        options = self.files.options()
-        features = getattr(value, "features", None) or {}
-        classes = class_names(features.to_dict() if hasattr(features, "to_dict") else None)
-        dicts = enumerate(_dicts(where, value, options), start=1)
-        rows = (JsonRow(number, with_names(row, classes)) for number, row in dicts)
-        records = records_from(where, rows, options, "Python objects")
-        sentences = sentences_from(where, checked(records, options.rules.empty_words), options)
-        digest = hashlib.sha256(json.dumps([(s.words, s.tags) for s in sentences]).encode()).hexdigest()
-        return Split(sentences, declared_types(features, classes, options), where, f"sha256:{digest}")
+        return split_of(split, self.given[split], self.files)
+
+
+def split_of(split: str, value: Any, files: Files = Files()) -> Split:
+    """What was given as a split.
+
+    Args:
+        split: its name, for messages.
+        value: sentences with tags: `Sentence`, pairs, dicts, a data frame or a `datasets.Dataset`.
+        files: the names of the columns with words and tags, for what has columns.
+
+    Raises:
+        UserError: there is no sentence, or one cannot be used.
+    """
+    if not isinstance(value, Iterable) or isinstance(value, str):
+        raise UserError(
+            f"{split}: expected sentences, got {value!r:.60}; read_sentences reads those of a file"
+        )
+    if not hasattr(value, "__len__"):  # a generator
+        value = list(value)
+    if len(value) == 0:
+        raise UserError(f"{split}: there is no sentence in what was given")
+    where = f"{split} sentences from memory"
+    options = files.options()
+    features = getattr(value, "features", None) or {}
+    classes = class_names(features.to_dict() if hasattr(features, "to_dict") else None)
+    dicts = enumerate(_dicts(where, value, options), start=1)
+    rows = (JsonRow(number, with_names(row, classes)) for number, row in dicts)
+    records = records_from(where, rows, options, "Python objects")
+    sentences = sentences_from(where, checked(records, options.rules.empty_words), options)
+    digest = hashlib.sha256(json.dumps([(s.words, s.tags) for s in sentences]).encode()).hexdigest()
+    return Split(sentences, declared_types(features, classes, options), where, f"sha256:{digest}")
 
 
 def _dicts(where: str, value: Any, options: ReadOptions) -> Iterator[dict[str, Any]]:
     """Each sentence as a dict with lists.
 
     Raises:
-        UserError: one is neither a dict nor a pair of words and tags.
+        UserError: one is neither a sentence, nor a dict, nor a pair of words and tags.
     """
+    document = options.document_column or DOCUMENT
     words, tags = options.words_column or WORDS[0], options.tags_column or TAGS[0]
     for number, row in enumerate(_rows(value), start=1):
-        if isinstance(row, Mapping):
+        if isinstance(row, Sentence):
+            if row.tags is None:
+                raise UserError(f"{where}:{number}: this sentence was read without tags")
+            yield {words: list(row.words), tags: list(row.tags), document: row.document}
+        elif isinstance(row, Mapping):
             yield {name: _plain(cell) for name, cell in row.items()}
         elif isinstance(row, tuple | list) and len(row) == 2 and not isinstance(row[1], dict):
             if any(isinstance(part, str) for part in row):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,7 +59,9 @@ def _on_hub(name: str, revision: str | None) -> dict[str, Any]:
     return {"revision": access.commit, "local_files_only": access.local_files_only}
 
 
-def locate(backbone: str, revision: str | None = None, *, weights: bool = True) -> Pretrained:
+def locate(
+    backbone: str | os.PathLike[str], revision: str | None = None, *, weights: bool = True
+) -> Pretrained:
     """Locates a backbone by its address.
 
     Args:
@@ -70,6 +73,7 @@ def locate(backbone: str, revision: str | None = None, *, weights: bool = True) 
     Raises:
         UserError: the file, folder or package does not exist or is not a model.
     """
+    backbone = os.fspath(backbone)
     if backbone.startswith(PACKAGE_PREFIX):
         return _inside_package(backbone)
     path = expanded(backbone)
@@ -137,7 +141,8 @@ def no_foreign_code(pretrained: Pretrained) -> Iterator[None]:
             raise
         raise UserError(
             f"model.backbone: {pretrained.label} comes with Python code of its own, which is not run.\n"
-            "If you trust its authors: --trust_remote_code, in Python trust_remote_code=True"
+            "If you trust its authors: --trust_remote_code, in Python trust_remote_code=True;\n"
+            'for NERModule and its load_from_checkpoint runtime={"trust_remote_code": True}'
         ) from None
 
 
@@ -195,7 +200,7 @@ def moved_members(members: Iterable[Mapping[str, Any]], was: str, now: str) -> l
     return [{**one, "backbone": now} if one.get("backbone") == was else {**one} for one in members]
 
 
-def trained_on(backbone: str, origin: Mapping[str, Any], now: str | None = None) -> str:
+def trained_on(backbone: str, origin: Mapping[str, Any], now: str | os.PathLike[str] | None = None) -> str:
     """The address of the backbone that a tagger was trained on, which may have been named from elsewhere.
 
     Args:
@@ -207,7 +212,7 @@ def trained_on(backbone: str, origin: Mapping[str, Any], now: str | None = None)
         UserError: it was a file or folder, which is not here.
     """
     if now is not None:
-        return now
+        return os.fspath(now)
     if not is_local(backbone, origin) or expanded(backbone).exists():
         return backbone
     folder = origin.get("folder")

@@ -1,5 +1,6 @@
 """LabelSet and tag schemes: IOB1, BIO2, BIOES to and from spans; legal BIO2 transitions."""
 
+import operator
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -202,6 +203,10 @@ class LabelSet:
     def _index(self) -> dict[str, int]:
         return {tag: index for index, tag in enumerate(self.tags)} | {UNKNOWN: UNKNOWN_ID}
 
+    @cached_property
+    def _by_id(self) -> dict[int, str]:
+        return {index: tag for tag, index in self._index.items()}
+
     def encode(self, tags: Sequence[str]) -> list[int]:
         """The ids of BIO2 tags; -1 of an unknown one.
 
@@ -220,16 +225,21 @@ class LabelSet:
             ) from None
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """The BIO2 tags of ids."""
-        return [self.tags[index] if index != UNKNOWN_ID else UNKNOWN for index in ids]
+        """The BIO2 tags of ids; "?" of -1.
+
+        Raises:
+            ValueError: there is no tag of an id, as of -2, a word that was given without tags.
+        """
+        try:
+            return [self._by_id[index] for index in map(operator.index, ids)]
+        except KeyError as error:
+            raise ValueError(f"expected ids from -1 to {len(self) - 1}, got {error.args[0]}") from None
 
     def legal_transitions(self) -> list[list[bool]]:
         """At [i][j], whether tag j may follow tag i: I- follows its own type only; *shape (C, C)*."""
         # The B- of an I- is the tag before it.
-        return [
-            [start or i in (j - 1, j) for j, start in enumerate(self.legal_starts())]
-            for i in range(len(self))
-        ]
+        starts = self.legal_starts()
+        return [[start or i in (j - 1, j) for j, start in enumerate(starts)] for i in range(len(self))]
 
     def legal_starts(self) -> list[bool]:
         """Whether each tag may begin a sentence: all but I-; *shape (C,)*."""

@@ -138,10 +138,8 @@ class Source(SentenceSource):
             return self._parts(local["train"], held_out)[split]
         if path is None:
             if self.dataset == NO_DATASET:
-                raise UserError(
-                    f"data.{split} is not given, only training data of your own are: set data.{split}, or "
-                    "data.dataset\nto a file or folder, of which parts are held out"
-                )
+                only = f"data.{split} is not given, only training data of your own are: set data.{split}, or "
+                raise UserError(f"{only}data.dataset\nto a file or folder, of which parts are held out")
             if not local and expanded(self.dataset).is_dir():
                 raise UserError(f"data.dataset: {no_split(Path(self.dataset))}")
             if self.dataset == SAMPLE or expanded(self.dataset).exists():

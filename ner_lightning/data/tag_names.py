@@ -1,6 +1,7 @@
 """Tag names: the tags that numbers stand for, from an option or a file."""
 
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.system.user_paths import expanded
 
 
-def read_tag_names(given: str) -> tuple[str, ...]:
+def read_tag_names(given: str | os.PathLike[str]) -> tuple[str, ...]:
     """The tags that numbers stand for.
 
     Args:
@@ -19,6 +20,7 @@ def read_tag_names(given: str) -> tuple[str, ...]:
     Raises:
         UserError: one is not a tag.
     """
+    given = os.fspath(given)
     path = expanded(given)
     is_file = False
     with suppress(OSError):  # a long list of names is too long for a path

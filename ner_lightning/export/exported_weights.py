@@ -13,6 +13,7 @@ from ner_lightning.inference.loading import ADAPTER_WEIGHTS, WEIGHTS
 from ner_lightning.inference.tagger_files import ADAPTER, GRAPH, ONNX, OPENVINO_GRAPH, TaggerFiles
 from ner_lightning.model.checkpoint import BACKBONE, EMITTER, saved_names
 from ner_lightning.model.emitter import BackboneEmitter
+from ner_lightning.model.quiet_transformers import quiet_transformers
 from ner_lightning.model.tagger import Tagger
 
 
@@ -82,7 +83,8 @@ def _write_merged(tagger: Tagger, files: TaggerFiles, folder: Path, bf16: bool) 
     # What transformers alone would not do: repeat the text, prepare the backbone, make lower layers causal.
     ours = files.encoding.repeats or architecture.get("prepare") or architecture.get("causal_below")
     whole: Any = None if ours or tagger.decoder.crf is not None else token_classifier(tagger)
-    (model if whole is None else whole).save_pretrained(folder)
+    with quiet_transformers:
+        (model if whole is None else whole).save_pretrained(folder)
     return whole is not None
 
 

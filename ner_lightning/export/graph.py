@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,20 @@ def axes() -> dict[str, dict[int, Any]]:
     return {name: {0: rows, 1: tokens} for name in INPUTS}
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within it torch warns of nothing, and its exporter does not log its steps."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def write(emitter: BackboneEmitter, file: Path) -> None:
     """Writes the graph; its weights are in the file, or beside it if they exceed 1.8 GB.
 
@@ -59,9 +75,7 @@ def write(emitter: BackboneEmitter, file: Path) -> None:
     """
     require("ONNX", "onnx", "onnx", "onnxscript")
     size = sum(p.numel() * p.element_size() for p in emitter.parameters())
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # its exporter logs every step
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         torch.onnx.export(
             BackboneGraph(emitter).eval(),
             example(),

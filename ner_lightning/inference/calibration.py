@@ -1,12 +1,13 @@
 """Temperature scaling: fits the probabilities of entities to how often they are correct (Guo et al. 2017)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ner_lightning.analysis.failure import bins, calibration_error
+from ner_lightning.data.in_memory import split_of
 from ner_lightning.data.partial_annotation import unknown_words
 from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sentence import Sentence
@@ -36,7 +37,7 @@ class Calibration(NamedTuple):
     entities: int
 
 
-def calibrate(tagger: NERTagger, sentences: Sequence[Sentence]) -> Calibration:
+def calibrate(tagger: NERTagger, sentences: Any) -> Calibration:
     """Sets a tagger's temperature to the one that fits sentences best.
 
     It is the one of `TEMPERATURES` under which the log-loss of the predicted entities, correct or not, is
@@ -44,11 +45,14 @@ def calibrate(tagger: NERTagger, sentences: Sequence[Sentence]) -> Calibration:
 
     Args:
         tagger: its temperature is set.
-        sentences: with gold tags, not used in training: a validation set.
+        sentences: with gold tags, not used in training: a validation set, as `read_sentences` returns it or
+            as `CoNLLDataModule(valid=...)` takes it: pairs of words and tags, dicts, a data frame.
 
     Raises:
         UserError: sentences have no tags, or too few entities are predicted in them.
     """
+    if not isinstance(sentences, Sequence) or not all(isinstance(one, Sentence) for one in sentences):
+        sentences = split_of("calibration", sentences).sentences
     if any(sentence.tags is None for sentence in sentences):
         raise UserError("calibration needs sentences with gold tags")
     if unknown := unknown_words(sentences):

@@ -35,6 +35,7 @@ class EntityF1(Metric):
     counts: Tensor
     words: Tensor
     loss: Tensor
+    losses: Tensor  # how many were added
 
     def __init__(self, types: Sequence[str]) -> None:
         super().__init__()
@@ -46,6 +47,7 @@ class EntityF1(Metric):
         self.add_state("counts", zeros, dist_reduce_fx="sum")
         self.add_state("words", torch.zeros(2, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("loss", torch.zeros((), dtype=torch.double), dist_reduce_fx="sum")
+        self.add_state("losses", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, predicted: Tensor, gold: Tensor, mask: Tensor) -> None:
         """Adds a batch of tag ids, numbered as in `LabelSet`; see `entity_counts`. *Shape:* (B, W) each."""
@@ -56,6 +58,7 @@ class EntityF1(Metric):
     def add_loss(self, total: Tensor) -> None:
         """Adds a batch's loss, summed over its words."""
         self.loss += total.detach().to(self.loss.device)
+        self.losses += 1
 
     def _apply(self, fn: Callable[..., Any], exclude_state: Sequence[str] = "") -> Module:
         """Moves the counts with the module, and the loss too if the device has float64."""
@@ -68,8 +71,8 @@ class EntityF1(Metric):
         """Scores from 0 to 1, and the mean loss per word.
 
         Returns:
-            `loss` and `accuracy` per word; micro `precision`, `recall` and `f1`; the same of each type as
-            `precision/TYPE`, `recall/TYPE` and `f1/TYPE`.
+            `accuracy` per word, and `loss` per word if one was added on any rank; micro `precision`, `recall`
+            and `f1`; the same of each type as `precision/TYPE`, `recall/TYPE` and `f1/TYPE`.
         """
         counts = self.counts.cpu().numpy()  # (types, 3)
         correct, total = self.words.tolist()
@@ -78,8 +81,9 @@ class EntityF1(Metric):
             name: scores(row)._asdict() | dict(zip(COUNTED, row.tolist(), strict=True))
             for name, row in zip(self.types, counts, strict=True)
         }
+        loss = {"loss": float(self.loss) / total if total else 0.0}
         return {
-            "loss": float(self.loss) / total if total else 0.0,
+            **(loss if self.losses else {}),
             "accuracy": correct / total if total else 0.0,
             **scores(counts.sum(0))._asdict(),
             **{f"{key}/{name}": row[key] for key in Scores._fields for name, row in self._by_type.items()},

@@ -16,10 +16,11 @@ from ner_lightning.model.emitter import BackboneEmitter, EnsembleEmitter
 from ner_lightning.model.fused_projections import fuse_projections
 from ner_lightning.model.outline import cut_layers
 from ner_lightning.model.quantization import check_products, dequantize, without_outliers
+from ner_lightning.model.quiet_transformers import quiet_transformers
 from ner_lightning.model.shared_adapters import AdapterBank, SharedEmitter
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import TaggerSettings
-from ner_lightning.model.weights import load_backbone, quiet_loading
+from ner_lightning.model.weights import load_backbone
 from ner_lightning.system.plain_settings import plain
 from ner_lightning.system.progress import stage, stage_if_slow
 
@@ -177,8 +178,8 @@ def set_up(
     )
 
 
+@quiet_transformers
 def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, shared: bool) -> Backbone:
-    quiet_loading()
     asks_hub = pretrained.on_hub and not pretrained.kwargs["local_files_only"]
     stage(f"Loading {pretrained.label}{', downloading what the cache lacks' if asks_hub else ''} ...")
     quantized = settings.quantization != "none"

@@ -68,7 +68,7 @@ def preparation(given: Preparation | Mapping[str, Any] | None, *, trust: bool = 
     Raises:
         UserError: it is not trusted, does not exist, or is not a `Preparation`.
     """
-    return None if given is None else _made(given, Preparation, "model.architecture.prepare", trust)
+    return None if given is None else made(given, Preparation, "model.architecture.prepare", trust)
 
 
 def loss_parts(
@@ -79,17 +79,33 @@ def loss_parts(
     Raises:
         UserError: one is not trusted, does not exist, or is not a `LossPart`.
     """
-    return None if given is None else [_made(one, LossPart, "model.loss.parts", trust) for one in given]
+    return None if given is None else [made(one, LossPart, "model.loss.parts", trust) for one in given]
 
 
-def _made(given: Any, kind: type, key: str, trust: bool) -> Any:
+def made(given: Any, kind: type, key: str, trust: bool) -> Any:
+    """An object of a project's own class, given as one or as `class_path` and `init_args`.
+
+    Args:
+        given: it.
+        kind: the class that its class inherits from.
+        key: the setting, for messages.
+        trust: import what it names.
+
+    Raises:
+        UserError: it is not trusted, does not exist, or is not of that kind.
+    """
     if isinstance(given, kind):
         return given
+    if not isinstance(given, Mapping) or "class_path" not in given:
+        raise UserError(
+            f"{key} is {given!r:.80}; it must be a {kind.__name__}, or its class_path and init_args"
+        )
     path = str(given["class_path"])
     if not trust:
         raise UserError(
             f"{key} is {path}, code that does not come with ner-lightning.\n"
-            "If you trust its author: --trust_remote_code, in Python trust_remote_code=True"
+            "If you trust its author: --trust_remote_code, in Python trust_remote_code=True;\n"
+            'for NERModule and its load_from_checkpoint runtime={"trust_remote_code": True}'
         )
     module, _, name = path.rpartition(".")
     try:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ner_lightning.errors import UserError
 from ner_lightning.model.extensions import LossPart, check_names, loss_parts
 from ner_lightning.model.partial_tags import PartialTags
-from ner_lightning.system.plain_settings import build
+from ner_lightning.system.plain_settings import build, known_settings
 from ner_lightning.system.ranges import NonNegativeFloat, Probability, check_arguments
 
 
@@ -49,10 +49,11 @@ class Loss:
             trust: import the classes that it names as parts.
 
         Raises:
-            UserError: there is such a class and it is not trusted, a setting is out of its range, or there is
-                nothing to train on.
+            UserError: it is neither, a name in it is no setting, there is such a class and it is not trusted,
+                a setting is out of its range, or there is nothing to train on.
         """
-        if isinstance(value, Mapping):
+        if not isinstance(value, Loss):
+            value = known_settings(cls, value)
             value = build(cls, {**value, "parts": loss_parts(value.get("parts"), trust=trust)})
         value.check_objective(use_crf)
         return value

@@ -16,9 +16,10 @@ from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import Target, set_up
 from ner_lightning.model.masks import run_on
+from ner_lightning.model.quiet_transformers import quiet_transformers
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.model.text_model import is_multimodal
-from ner_lightning.model.weights import load_language_model, quiet_loading
+from ner_lightning.model.weights import load_language_model
 from ner_lightning.system.progress import stage
 
 
@@ -64,6 +65,7 @@ class MaskedWords(nn.Module):
         self._whole = (model,)
 
     @classmethod
+    @quiet_transformers
     def load(
         cls, pretrained: Pretrained, settings: TaggerSettings, target: Target, *, mask_ratio: float
     ) -> Self:
@@ -74,7 +76,6 @@ class MaskedWords(nn.Module):
                 is already quantised or multimodal, or nothing of it is trained.
         """
         _check(pretrained, settings)
-        quiet_loading()
         stage(f"Loading {pretrained.label} with its language-model head ...")
         model = load_language_model(
             pretrained,
@@ -141,6 +142,7 @@ class MaskedWords(nn.Module):
             hook.remove()
         return scores.squeeze(0)
 
+    @quiet_transformers
     def save(self, folder: Path) -> None:
         """Writes the language model, adapters folded in, in the precision that it was run in."""
         whole: Any = self._whole[0]

@@ -8,10 +8,12 @@ from ner_lightning.model.adapters import adapt
 from ner_lightning.model.attention import noting_final_norm
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.masks import hide_right_context
+from ner_lightning.model.quiet_transformers import quiet_transformers
 from ner_lightning.model.tagger_settings import Architecture, TaggerSettings
-from ner_lightning.model.weights import outline_backbone, quiet_loading
+from ner_lightning.model.weights import outline_backbone
 
 
+@quiet_transformers
 def outline(settings: TaggerSettings, pretrained: Pretrained, *, bf16: bool, device_type: str) -> Backbone:
     """A backbone as `build_tagger` makes it, without weights: tensors of the meta device.
 
@@ -26,7 +28,6 @@ def outline(settings: TaggerSettings, pretrained: Pretrained, *, bf16: bool, dev
     Raises:
         UserError: it cannot be had, or cannot be made what the settings say.
     """
-    quiet_loading()
     backbone = outline_backbone(
         pretrained,
         attention=settings.attention,

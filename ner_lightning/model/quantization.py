@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import LogRecord, getLogger
 from typing import Any, Literal
 
 import torch
@@ -36,6 +37,7 @@ def quantized_loading(
         return {}
     check_quantizable(quantization, pretrained)
     check_bitsandbytes(f"model.quantization {quantization}")
+    getLogger("bitsandbytes.autograd._functions").addFilter(_is_news)
     from transformers import BitsAndBytesConfig
 
     if quantization == "nf4":
@@ -51,6 +53,11 @@ def quantized_loading(
     if device_type == "cuda":
         options["device_map"] = {"": torch.cuda.current_device()}
     return options
+
+
+def _is_news(record: LogRecord) -> bool:
+    """Leaves out that int8 products are made of fp16, which each layer would log at each batch."""
+    return not str(record.msg).startswith("MatMul8bitLt: inputs will be cast")
 
 
 def check_bitsandbytes(setting: str) -> None:

@@ -61,6 +61,9 @@ class Runtime:
     compile: bool = False
     trust_remote_code: bool = False
 
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self), "model.runtime.")
+
 
 @dataclass(frozen=True)
 class Cache:
@@ -103,6 +106,7 @@ class TaggerSettings:
     runtime: Runtime = Runtime()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "backbone", os.fspath(self.backbone))  # it may be a path
         below = self.architecture.causal_below
         if below and self.attention == "causal":
             raise UserError(

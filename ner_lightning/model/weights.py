@@ -4,7 +4,6 @@ import copy
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
-from logging import ERROR, getLogger
 from typing import Any
 
 import torch
@@ -23,20 +22,6 @@ from ner_lightning.model.quantization import (
     quantized_loading,
 )
 from ner_lightning.model.text_model import is_multimodal, text_model
-
-
-def quiet_loading() -> None:
-    """Silences transformers' own progress bars and warnings, and bitsandbytes'; errors and downloads stay."""
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
-    from transformers.utils import logging
-
-    downloads = not are_progress_bars_disabled()
-    for name in ("autograd._functions", "backends.cpu.ops"):  # it computes in fp16; a package is not there
-        getLogger(f"bitsandbytes.{name}").setLevel(ERROR)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()  # the Hub's as well, so those are enabled again
-    if downloads:
-        enable_progress_bars()
 
 
 def load_backbone(

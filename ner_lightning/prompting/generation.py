@@ -12,7 +12,8 @@ from ner_lightning.data.tokenization.encoding import load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.model.devices import runs_in_bf16
 from ner_lightning.model.masks import has_windows
-from ner_lightning.model.weights import load_language_model, quiet_loading
+from ner_lightning.model.quiet_transformers import quiet_transformers
+from ner_lightning.model.weights import load_language_model
 from ner_lightning.prompting.constraint import AnswerForm
 from ner_lightning.prompting.prompt import Message, plain
 
@@ -49,6 +50,7 @@ class PromptedModel:
         self.pad = next(token for token in pad if token is not None)  # masked, so any will do
 
     @classmethod
+    @quiet_transformers
     def load(
         cls,
         pretrained: Pretrained,
@@ -62,7 +64,6 @@ class PromptedModel:
         Raises:
             UserError: it is an encoder, reads bidirectionally, or its files have no language-model head.
         """
-        quiet_loading()
         tokenizer = load_tokenizer(pretrained, trust_remote_code=trust_remote_code)
         model = load_language_model(
             pretrained,

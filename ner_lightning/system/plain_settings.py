@@ -1,12 +1,19 @@
 """Settings as frozen dataclasses: to and from plain values, and what a checkpoint fixes."""
 
 import dataclasses
+import difflib
+import os
 import typing
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal, TypeVar
+
+from ner_lightning.errors import UserError
 
 Level = Literal["weights", "training"]
 T = TypeVar("T")
+_from_checkpoint = ContextVar("from_checkpoint", default=False)
 
 
 def fixed(by: Level, default: Any = dataclasses.MISSING) -> Any:
@@ -44,6 +51,8 @@ def plain(value: Any) -> Any:
         return [plain(entry) for entry in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     kind = type(value)
     return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": plain(vars(value))}
 
@@ -60,9 +69,49 @@ def select(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def from_checkpoint() -> Iterator[None]:
+    """Within it, `coerced` ignores names that it does not know: another version may have stored them."""
+    token = _from_checkpoint.set(True)
+    try:
+        yield
+    finally:
+        _from_checkpoint.reset(token)
+
+
 def coerced(kind: type[T], value: T | Mapping[str, Any]) -> T:
-    """A dataclass, given as one or as plain values, which `load_from_checkpoint` gives."""
-    return build(kind, value) if isinstance(value, Mapping) else value
+    """A dataclass, given as one or as plain values.
+
+    Raises:
+        UserError: it is neither, a name is not one of its fields, or a value is outside its range.
+    """
+    if isinstance(value, kind):
+        return value
+    return build(kind, known_settings(kind, value))
+
+
+def known_settings(kind: type, values: Any) -> Mapping[str, Any]:
+    """What a caller gives instead of a dataclass, checked.
+
+    Raises:
+        UserError: it is no mapping, or a name in it is not a field.
+    """
+    what = kind.__name__
+    if not isinstance(values, Mapping):
+        raise UserError(
+            f"{what.lower()} is {values!r:.80}; give {what}(...) or a dict of its settings, or leave it out"
+        )
+    names = [field.name for field in dataclasses.fields(kind)]
+    unknown = None if _from_checkpoint.get() else next((name for name in values if name not in names), None)
+    if unknown is not None:
+        raise UserError(f"{what} has no setting {unknown}; {likely(str(unknown), names)}")
+    return values
+
+
+def likely(name: str, known: list[str]) -> str:
+    """Which of some names was probably meant, as a question, or what they are."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"did you mean {close[0]}?" if close else f"its settings are {', '.join(known)}"
 
 
 def build(kind: type[T], values: Mapping[str, Any]) -> T:

@@ -1,10 +1,13 @@
-"""Number types with a range, for settings: used by the parser, by constructors and by the reference."""
+"""Number types with a range, for the parser, constructors and the reference; checks of settings' values."""
 
 import argparse
 import inspect
 import math
+import os
+import types
 import typing
 from collections.abc import Callable, Mapping
+from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -91,28 +94,63 @@ def _is_plain(value: Any, kind: type[Ranged]) -> bool:
 
 
 def check(key: str, kind: Any, value: Any) -> None:
-    """Checks a value against the type of a setting; types without a range accept everything.
+    """Checks a value against the type of a setting.
 
     Args:
         key: the setting, as a user writes it.
-        kind: one of the types above, alone or in a union with None, or any other type.
+        kind: one of the types above, bool, str, a choice of texts (`Literal`), an abstract class, a list of
+            one of these, or a union of them; any other type accepts everything.
         value: the value.
 
     Raises:
-        UserError: the value is outside the range.
+        UserError: the value is not of that type, or outside the range.
     """
-    kinds = typing.get_args(kind) or (kind,)
-    ranged = [k for k in kinds if isinstance(k, type) and issubclass(k, Ranged)]
-    optional = type(None) in kinds
-    if not ranged or (optional and value is None):
+    union = typing.get_origin(kind) in (typing.Union, types.UnionType)
+    kinds = typing.get_args(kind) if union else (kind,)
+    optional = types.NoneType in kinds
+    if optional and value is None:
         return
-    number = Integral if ranged[0].base is int else Real
+    checks = [_expectation(each) for each in kinds if each is not types.NoneType]
+    if any(one is None or one[0](value) for one in checks):
+        return
+    words = " or ".join(one[1] for one in checks if one is not None) + (", or null" if optional else "")
+    said = str(value) if isinstance(value, Real) else repr(value)
+    raise UserError(f"{key} is {said:.80}; it must be {words}")
+
+
+def _expectation(kind: Any) -> tuple[Callable[[Any], bool], str] | None:
+    """Whether a value is of a type, and what it must be; None of a type that accepts everything."""
+    origin, choices = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return lambda value: isinstance(value, str) and value in choices, f"one of {', '.join(choices)}"
+    if origin is list:
+        entry = _expectation(choices[0])
+        if entry is None:
+            return None
+        fits, words = entry
+        return (
+            lambda value: isinstance(value, list | tuple) and all(map(fits, value)),
+            f"a list, each {words}",
+        )
+    if kind is bool:
+        return lambda value: isinstance(value, bool), "true or false"
+    if kind is str:
+        return lambda value: isinstance(value, str | os.PathLike), "a text"
+    if isinstance(kind, type) and issubclass(kind, Ranged):
+        return partial(_is_within, kind), kind.words
+    if inspect.isabstract(kind):  # a checkpoint has its class and arguments
+        return lambda value: isinstance(value, kind | Mapping), f"a {kind.__name__}"
+    return None
+
+
+def _is_within(kind: type[Ranged], value: Any) -> bool:
+    if not isinstance(value, Integral if kind.base is int else Real):
+        return False
     try:
-        if not isinstance(value, number):
-            raise RangeError(f"is {value!r}; it must be {ranged[0].words}")
-        ranged[0](value)
-    except RangeError as error:
-        raise UserError(f"{key} {error}{', or null' if optional else ''}") from None
+        kind(value)
+    except RangeError:
+        return False
+    return True
 
 
 def check_options(options: argparse.Namespace, **kinds: Any) -> None:
@@ -132,7 +170,7 @@ def check_options(options: argparse.Namespace, **kinds: Any) -> None:
 
 
 def check_arguments(owner: Callable[..., Any], values: Mapping[str, Any], prefix: str) -> None:
-    """Checks the arguments of a constructor against the ranges in its signature.
+    """Checks the arguments of a constructor against the types in its signature; see `check`.
 
     Args:
         owner: the class.
@@ -140,7 +178,7 @@ def check_arguments(owner: Callable[..., Any], values: Mapping[str, Any], prefix
         prefix: of the settings in a config, such as `model.`.
 
     Raises:
-        UserError: a value is outside its range.
+        UserError: a value is not of its type, or outside its range.
     """
     for name, parameter in inspect.signature(owner).parameters.items():
         if name in values:

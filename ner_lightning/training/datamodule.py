@@ -1,7 +1,7 @@
 """CoNLLDataModule: any tagged data set as length-grouped batches, on any number of ranks."""
 
+import os
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -19,16 +19,18 @@ from ner_lightning.data.sampling import LengthGroupedSampler, RepeatedBatches
 from ner_lightning.data.sources import DATASET, NO_DATASET, SentenceSource, Source
 from ner_lightning.data.tokenization.tokenizer_source import TokenizerSource
 from ner_lightning.errors import UserError
+from ner_lightning.model.extensions import made
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.system import progress
 from ner_lightning.system.plain_settings import coerced, plain
 from ner_lightning.system.ranges import Seed, check_arguments, register
+from ner_lightning.training.stored_settings import StoredSettings
 
 register()
 SPLITS = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",), "predict": ("test",)}
 
 
-class CoNLLDataModule(pl.LightningDataModule):
+class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
     """Sentences of words with one tag each, from the Hugging Face Hub, local files or memory.
 
     Files may be in any format of `data.readers.formats`, their tags in IOB1, BIO2 or BIOES; they become BIO2.
@@ -38,9 +40,9 @@ class CoNLLDataModule(pl.LightningDataModule):
         dataset: a Hub id, a folder with train, valid and test, a file, or `sample` for the bundled corpus. Of
             a file, or a folder with only train, a tenth is held out for validation and a tenth for test.
         train: a file of training sentences, instead of the data set's; `dataset` must then be named, or valid
-            and test given. In Python also the sentences
-            themselves: pairs of words and tags, dicts with the columns of `files`, a data frame with such
-            columns, or a `datasets.Dataset`.
+            and test given. In Python also the sentences themselves: what `read_sentences` returns, pairs of
+            words and tags, dicts with the columns of `files`, a data frame with such columns, or a
+            `datasets.Dataset`.
         valid: the same for validation.
         test: the same for test.
         files: how files, or the columns of what is given, are read.
@@ -79,8 +81,9 @@ class CoNLLDataModule(pl.LightningDataModule):
         files, encoding = coerced(Files, files), coerced(Encoding, encoding)
         batches, limits = coerced(Batches, batches), coerced(Limits, limits)
         supervision = coerced(Supervision, supervision)
+        dataset = os.fspath(dataset)
         given = {"train": train, "valid": valid, "test": test}
-        paths = {name: str(value) for name, value in given.items() if isinstance(value, str | Path)}
+        paths = {name: str(value) for name, value in given.items() if isinstance(value, str | os.PathLike)}
         memory = {name: value for name, value in given.items() if value is not None and name not in paths}
         if train is not None and dataset == DATASET:  # whose other splits have nothing to do with it
             dataset = NO_DATASET
@@ -89,7 +92,8 @@ class CoNLLDataModule(pl.LightningDataModule):
         groups["supervision"] = supervision
         train = valid = test = None  # Lightning compares all arguments, and a data frame cannot be compared
         self.save_hyperparameters(plain(settings | groups | {name: paths.get(name) for name in given}))
-        sentences = source or Source(dataset, paths, files)
+        own = None if source is None else made(source, SentenceSource, "data.source", trust_remote_code)
+        sentences = own or Source(dataset, paths, files)
         if memory:
             sentences = Memory(memory, files, sentences)
         tokenizer = TokenizerSource(backbone, backbone_revision, trust_remote_code)

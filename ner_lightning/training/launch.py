@@ -3,9 +3,11 @@
 import os
 import random
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 from ner_lightning.errors import UserError
@@ -158,11 +160,12 @@ def require_single_process(command: str) -> None:
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Restores environment variables and signal handlers that a command and its libraries change.
+    """Restores environment variables, signal handlers and random states that a command and libraries change.
 
     A rank that another process started keeps the run that this process named; any other starts without one.
     """
     environment = dict(os.environ)
+    generators = _random_states()
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     if is_first():
         os.environ.pop(RUN_VARIABLE, None)
@@ -172,10 +175,25 @@ def isolated() -> Iterator[None]:
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
         os.environ.update(environment)
+        for restore in generators:
+            restore()
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
                 if handler is not None and signal.getsignal(number) != handler:
                     signal.signal(number, handler)
+
+
+def _random_states() -> list[Callable[[], None]]:
+    """What puts the global generators back, of those libraries that are imported already."""
+    restores: list[Callable[[], None]] = [partial(random.setstate, random.getstate())]
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None:
+        restores.append(partial(numpy.random.set_state, numpy.random.get_state()))
+    if torch is not None:
+        restores.append(partial(torch.set_rng_state, torch.get_rng_state()))
+        if torch.cuda.is_initialized():  # which asking would do
+            restores.append(partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+    return restores
 
 
 def drawn_seed() -> int:

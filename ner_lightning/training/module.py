@@ -30,6 +30,7 @@ from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.optim import Optimizer, parameter_groups
 from ner_lightning.training.plain_config import plain_config, plain_data
 from ner_lightning.training.scoring_module import EVALUATIONS, ScoringModule
+from ner_lightning.training.stored_settings import StoredSettings
 from ner_lightning.training.target import serves, target_of
 from ner_lightning.training.trainer_checks import check_data, check_trainer
 
@@ -37,7 +38,7 @@ register()
 PREFIX = "tagger."
 
 
-class NERModule(ScoringModule):
+class NERModule(StoredSettings, ScoringModule):
     """A backbone with adapters, a word-level head, a CRF and a compound loss.
 
     Args:
@@ -105,8 +106,7 @@ class NERModule(ScoringModule):
         stored["runtime"]["trust_remote_code"] = False  # consent is never read from a checkpoint
         self.save_hyperparameters(stored)
         self.strict_loading = False  # the frozen backbone is not in a checkpoint; see load_state_dict
-        self.labels = LabelSet(tuple(types))
-        self.pretrained, self.weights_id = locate(backbone, revision), ""
+        self.labels, self.pretrained, self.weights_id = LabelSet(tuple(types)), locate(backbone, revision), ""
         self.tagger: Tagger | None = None
         self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
         self.average = WeightAverage(optimizer.averaging)

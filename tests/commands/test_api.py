@@ -2,11 +2,15 @@
 
 import json
 import os
+import pickle
+import random
 import signal
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
 from ner_lightning import NERTagger, distill, evaluate, train
@@ -85,7 +89,8 @@ def test_the_caller_is_left_as_it_was(folder, overrides):
 
     def state():
         handlers = [signal.getsignal(number) for number in numbers]
-        return dict(os.environ), list(warnings.filters), handlers
+        draws = (random.getstate(), np.random.get_state(legacy=False)["state"], torch.get_rng_state())
+        return dict(os.environ), list(warnings.filters), handlers, pickle.dumps(draws)
 
     before = state()
     train("recipe.yaml", overrides | {"trainer.max_epochs": 1})

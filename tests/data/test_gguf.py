@@ -1,9 +1,30 @@
 """GGUF files are read once, and by slices of a plain array."""
 
+import threading
+
 import gguf
 import numpy as np
 
 from ner_lightning.data.gguf import forget, read_once
+
+
+def test_readers_within_readers_and_in_threads_leave_the_package_as_it_was(tmp_path):
+    before = gguf.GGUFReader
+    others, left = threading.Barrier(4), []
+
+    def read():
+        with read_once(), read_once():
+            left.append(gguf.GGUFReader is before)
+            others.wait(10)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    others.wait(10)
+    for thread in threads:
+        thread.join()
+    assert left == [False] * 3
+    assert gguf.GGUFReader is before
 
 
 def test_a_file_is_read_once_and_holds_the_same(tmp_path):

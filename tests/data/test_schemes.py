@@ -4,6 +4,7 @@ import pickle
 import random
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,6 +181,10 @@ def test_layout_of_the_label_set():
     assert len(labels) == 5
     assert labels.encode(labels.tags) == [0, 1, 2, 3, 4]
     assert labels.decode([4, 0, 1]) == ["I-creative-work", "O", "B-PER"]
+    assert labels.decode(np.array([-1, 1])) == ["?", "B-PER"]
+    for unknown in (-2, len(labels)):
+        with pytest.raises(ValueError, match=f"expected ids from -1 to {len(labels) - 1}, got {unknown}"):
+            labels.decode([0, unknown])
 
 
 def test_legal_transitions_by_name():

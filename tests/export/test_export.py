@@ -1,6 +1,7 @@
 """A run becomes a folder: it tags as the run did, whatever its form, with and without our own code."""
 
 import json
+import logging
 import math
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 import tiny
 import torch
 import yaml
+from huggingface_hub.utils import enable_progress_bars
 from safetensors.torch import load_file
 from untrained import write_checkpoint
 
@@ -180,6 +182,7 @@ def test_encoders_and_both_directions_come_along(bert, llama, tmp_path, attentio
     got, expected = emissions(NERTagger.from_pretrained(folder)), emissions(NERTagger.from_run(str(run)))
     torch.testing.assert_close(got, expected, atol=1e-3, rtol=0)
     if form == "onnx":
+        assert logging.getLogger("torch.onnx").level == logging.NOTSET  # as it was before
         return
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config["is_causal"] == (attention == "causal")
@@ -538,3 +541,16 @@ def test_scores_of_other_data_are_none_of_the_data_set(words, fingerprint, other
     data = {"train": {"fingerprint": "sha256:a"}, "test": {"fingerprint": fingerprint}}
     run = Experiment("a", None, about={"data": data, "test_command": ["ner-lightning", "test", *words]})
     assert _is_of_other_data(run, "test") == other
+
+
+def test_transformers_shows_no_bars_of_its_own(llama, tmp_path, capfd):
+    from transformers.utils import logging as library
+
+    run = write_checkpoint(tmp_path, llama)
+    library.enable_progress_bar()
+    try:
+        export(str(run), tmp_path / "out")
+    finally:
+        library.disable_progress_bar()
+        enable_progress_bars()
+    assert capfd.readouterr().err == ""

@@ -300,7 +300,20 @@ def test_calibration_finds_the_temperature_that_the_tags_were_drawn_at(llama):
     assert [each.tags for each in tagger(words=[s.words for s in sentences])] == tags
 
 
+def test_pairs_and_dicts_calibrate_as_sentences_do(llama):
+    tagger = taggers.random_tagger(llama)
+    sentences = drawn(tagger, 2.0, count=40)
+    expected = calibration.calibrate(tagger, sentences)
+    pairs = [(list(each.words), list(each.tags)) for each in sentences]
+    assert calibration.calibrate(tagger, pairs) == expected
+    rows = ({"tokens": words, "ner_tags": tags} for words, tags in pairs)
+    assert calibration.calibrate(tagger, rows) == expected
+    assert calibration.calibrate(tagger, iter(sentences)) == expected
+
+
 def test_what_cannot_be_calibrated_by(tagger):
+    with pytest.raises(UserError, match=r"expected sentences, got 'valid\.txt'; read_sentences reads"):
+        calibration.calibrate(tagger, "valid.txt")
     with pytest.raises(UserError, match="gold tags"):
         calibration.calibrate(tagger, [Sentence(("Vera",), None, 0)])
     with pytest.raises(UserError, match=r"needs every tag, and 1 are unknown"):

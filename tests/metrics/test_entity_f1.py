@@ -85,6 +85,34 @@ def test_loss_is_averaged_over_words():
     assert metric.compute()["loss"] == pytest.approx(1.5)
 
 
+def test_there_is_a_loss_only_where_one_was_added_on_any_rank():
+    tags, mask = torch.tensor([[1, 2]]), torch.ones(1, 2, dtype=torch.bool)
+    ranks = [EntityF1(LABELS.types) for _ in range(2)]
+    for metric in ranks:
+        metric.update(tags, tags, mask)
+    assert "loss" not in ranks[0].compute()
+    ranks[1].add_loss(torch.tensor(2.0))
+    for metric, other in (ranks, ranks[::-1]):
+        states = iter([getattr(other, name) for name in other._reductions])
+        metric._computed, metric.distributed_available_fn = None, lambda: True
+        metric.dist_sync_fn = lambda state, group=None, states=states: [state, next(states)]
+    found = [metric.compute() for metric in ranks]
+    assert found[0] == found[1]
+    assert found[0]["loss"] == 0.5
+    ranks[1].reset()
+    ranks[1].distributed_available_fn = lambda: False
+    ranks[1].update(tags, tags, mask)
+    assert "loss" not in ranks[1].compute()
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_ids_are_integers_of_any_type(dtype):
+    tags = torch.tensor([[0, 1, 2, 0, 3]])
+    mask = torch.ones(1, 5, dtype=torch.bool)
+    counts = entity_counts(tags.to(dtype), tags.to(dtype), mask, types=3)
+    assert counts.tolist() == entity_counts(tags, tags, mask, types=3).tolist()
+
+
 IDS, MASK = torch.tensor([[1, 2, 0]]), torch.ones(1, 3, dtype=torch.bool)
 
 
@@ -104,6 +132,7 @@ IDS, MASK = torch.tensor([[1, 2, 0]]), torch.ones(1, 3, dtype=torch.bool)
         (IDS, IDS, MASK.long(), "expected mask to be torch.bool (B, W), got torch.int64 (1, 3)"),
         (IDS, torch.tensor([[1, -100, 0]]), MASK, "expected gold to be 0 to 6, got -100 to 1"),
         (IDS + 5, IDS, MASK, "expected predicted to be 0 to 6, got 5 to 7"),
+        (IDS, IDS, torch.tensor([[True, False, True]]), "each row of mask to be True on words, then only"),
     ],
 )
 def test_malformed_batches_are_rejected(predicted, gold, mask, what):

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from logging import getLogger
 
 import gguf
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 import tiny
 import torch
 from safetensors.torch import load_file, save_file
+from taggers import settings_of
 from transformers import LlamaModel
 
 from ner_lightning.data.pretrained import locate
+from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
+from ner_lightning.model import build
 from ner_lightning.model.backbone import find_layers, fingerprint
 from ner_lightning.model.gguf_options import gguf_options
 from ner_lightning.model.weights import load_backbone
@@ -283,3 +287,30 @@ def test_a_gguf_file_is_read_once(tmp_path, monkeypatch):
     assert gguf.GGUFReader is Counted  # as it was before
     load(tmp_path / "stretched.gguf")
     assert len(made) == 2  # nothing is kept once the weights are there
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_libraries_say_as_much_after_loading_as_before(llama, monkeypatch, shown):
+    from huggingface_hub.utils import are_progress_bars_disabled
+    from transformers.utils import logging
+
+    loggers = [getLogger(f"bitsandbytes.{name}") for name in ("autograd._functions", "backends.cpu.ops")]
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled(), [one.level for one in loggers]
+
+    def state():
+        bars = logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
+        return logging.get_verbosity(), *bars, [one.level for one in loggers]
+
+    within = []
+    verify = build.verify_attention
+    monkeypatch.setattr(build, "verify_attention", lambda *a, **o: within.append(state()) or verify(*a, **o))
+    try:
+        logging.set_verbosity(logging.INFO if shown else logging.CRITICAL)
+        (logging.enable_progress_bar if shown else logging.disable_progress_bar)()
+        set_before = state()
+        build.build_tagger(settings_of(llama), LabelSet(("PER",)))
+        assert state() == set_before
+        assert within[0][:3] == (logging.ERROR, False, shown)
+    finally:
+        logging.set_verbosity(before[0])
+        (logging.enable_progress_bar if before[1] else logging.disable_progress_bar)()

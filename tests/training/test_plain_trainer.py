@@ -10,6 +10,9 @@ import torch
 
 from ner_lightning.commands.main import main
 from ner_lightning.data.corpus_settings import Batches, Encoding, Files
+from ner_lightning.data.readers.sentences import read_sentences
+from ner_lightning.data.sentence import Sentence
+from ner_lightning.data.sources import SentenceSource, Split
 from ner_lightning.errors import UserError
 from ner_lightning.export.exported_folder import export
 from ner_lightning.inference.ner_tagger import NERTagger
@@ -91,6 +94,44 @@ def test_its_hyper_parameters_are_plain_values(place):
     )
 
 
+def test_settings_of_another_version_are_ignored_and_those_of_the_caller_checked(place, tmp_path):
+    held = torch.load(place / "plain.ckpt", weights_only=True)
+    for group in ("model.lora", "model.optimizer", "data.encoding"):
+        part, name = group.split(".")
+        held["config"][part][name]["later"] = 1
+    for part, name in (("hyper", "lora"), ("hyper", "loss"), ("datamodule_hyper", "encoding")):
+        held[f"{part}_parameters"][name]["later"] = 1
+    torch.save(held, tmp_path / "later.ckpt")
+    file = {"checkpoint_path": tmp_path / "later.ckpt", "weights_only": True}
+    assert NERModule.load_from_checkpoint(**file).settings.lora.rank == 4
+    assert CoNLLDataModule.load_from_checkpoint(**file, seed=3).batches.size == 4
+    NERTagger.from_run(str(tmp_path / "later.ckpt"), device="cpu")
+    with pytest.raises(UserError, match="NERModule has no setting backbon; did you mean backbone"):
+        NERModule.load_from_checkpoint(**file, backbon="folder")
+    with pytest.raises(UserError, match="Cache has no setting enable; did you mean enabled"):
+        NERModule.load_from_checkpoint(**file, cache={"enable": True})
+    with pytest.raises(TypeError, match="cannot be called on an instance"):
+        NERModule(backbone="x/y", types=["PER"]).load_from_checkpoint(**file)
+    with pytest.raises(UserError, match="Cache has no setting enable"):  # later ones are checked again
+        NERModule(types=["PER"], cache={"enable": True})
+
+
+class OneSource(SentenceSource):
+    def read(self, split):
+        return Split.of(TRAIN, "test")
+
+
+def test_a_source_comes_back_with_consent_alone(llama, tmp_path):
+    data = CoNLLDataModule(source=OneSource(), backbone=str(llama))
+    held = {"datamodule_hyper_parameters": dict(data.hparams), "pytorch-lightning_version": pl.__version__}
+    torch.save(held, tmp_path / "data.ckpt")
+    file = {"checkpoint_path": tmp_path / "data.ckpt", "weights_only": True}
+    with pytest.raises(UserError, match=r"data\.source is .*OneSource, code that does not come with"):
+        CoNLLDataModule.load_from_checkpoint(**file)
+    again = CoNLLDataModule.load_from_checkpoint(**file, trust_remote_code=True)
+    assert again.types == data.types
+
+
 class Total(LossPart):
     def __call__(self, emissions, tags, mask):
         return emissions.square().sum()
@@ -130,8 +171,13 @@ def test_a_part_of_the_loss_comes_back_with_consent_alone(llama, tmp_path):
     trainer = short(tmp_path)
     trainer.fit(module, data)
     trainer.save_checkpoint(tmp_path / "own.ckpt")
-    with pytest.raises(UserError, match=r"model\.loss\.parts is .*Total, code that does not come with"):
+    with pytest.raises(
+        UserError, match=r"model\.loss\.parts is .*Total, code that does not come with"
+    ) as said:
         NERModule.load_from_checkpoint(tmp_path / "own.ckpt", weights_only=True)
+    assert 'load_from_checkpoint runtime={"trust_remote_code": True}' in str(said.value)
+    named = {"trust_remote_code": True}
+    NERModule.load_from_checkpoint(tmp_path / "own.ckpt", weights_only=True, runtime=named)
     again = NERModule.load_from_checkpoint(tmp_path / "own.ckpt", weights_only=True, runtime=trusting)
     assert [part.name for part in again.settings.loss.own] == ["total"]
     NERTagger.from_run(str(tmp_path / "own.ckpt"), device="cpu")  # which needs no loss
@@ -172,6 +218,20 @@ def test_sentences_come_from_memory(llama, kind):
     assert sorted(data.types) == ["LOC", "MISC", "ORG", "PER"]
     if kind == "datasets":
         assert data.types == ["PER", "ORG", "LOC", "MISC"]  # in the data set's own order
+
+
+def test_sentences_that_were_read_can_be_given(llama, tmp_path):
+    text = "-DOCSTART- O\n\nVera B-PER\n\nleft O\n\n-DOCSTART- O\n\nLima B-LOC\n"
+    (tmp_path / "a.conll").write_text(text)
+    sentences = read_sentences(tmp_path / "a.conll")
+    assert [sentence.document for sentence in sentences] == [0, 0, 1]
+    for files in (Files(), Files(words_column="w", tags_column="t", document_column="d")):
+        data = CoNLLDataModule(train=sentences, files=files, backbone=str(llama))
+        assert data.corpus.split("train").sentences == sentences
+    with pytest.raises(UserError, match="train sentences from memory:1: this sentence was read without tags"):
+        CoNLLDataModule(train=[Sentence(("Vera",), None, 0)]).corpus.split("train")
+    with pytest.raises(UserError, match="train: expected sentences, got 3"):
+        CoNLLDataModule(train=3).corpus.split("train")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from ner_lightning.data.sentence import SURROGATE, DataError
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import replacing_text
 
+DOCUMENT = "document"  # the field with what tells documents apart, unless another one is named
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 
@@ -89,7 +90,7 @@ def _record(row: Any, record: Record, options: ReadOptions) -> Record:
     """
     if isinstance(row, dict):
         data = row["data"] if isinstance(row.get("data"), dict) else {}  # of Label Studio
-        name = options.document_column or "document"
+        name = options.document_column or DOCUMENT
         document = row.get(name, data.get(name))
         record = record._replace(
             id=_plain(row.get(options.id_column)), document=None if document is None else repr(document)

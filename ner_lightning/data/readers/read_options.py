@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
+from ner_lightning.system.ranges import check_arguments
+
 Misaligned = Literal["split", "expand", "drop"]
 Overlapping = Literal["refuse", "longest", "first"]
 SeveralTags = Literal["refuse", "first"]
@@ -37,6 +39,9 @@ class AnnotationRules:
     tag_names: tuple[str, ...] | None = None
     renames: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self), "rules.")
+
 
 @dataclass(frozen=True)
 class ReadOptions:
@@ -62,6 +67,9 @@ class ReadOptions:
     tagged: bool = True
     whole_files: bool = False
     rules: AnnotationRules = field(default_factory=AnnotationRules)
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self), "")
 
 
 class Opened(NamedTuple):

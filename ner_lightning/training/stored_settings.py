@@ -1,0 +1,43 @@
+"""StoredSettings: `load_from_checkpoint` ignores settings of other versions, and checks its caller's."""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any, Self
+
+from lightning.pytorch.utilities.model_helpers import _restricted_classmethod
+
+from ner_lightning.errors import UserError
+from ner_lightning.system.plain_settings import from_checkpoint, known_settings, likely
+
+OPTIONS = {"map_location", "hparams_file", "strict", "weights_only"}  # of Lightning
+
+
+class StoredSettings:
+    """What our modules share: Lightning drops settings that a constructor does not know, without a word."""
+
+    @_restricted_classmethod
+    def load_from_checkpoint(
+        cls,  # noqa: N805  (a class method)
+        checkpoint_path: Any,
+        *args: Any,
+        **given: Any,
+    ) -> Self:
+        """Loads a checkpoint, as Lightning does; settings that are given win over stored ones.
+
+        Raises:
+            UserError: there is no such setting.
+        """
+        parameters = inspect.signature(cls).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            for name in given.keys() - OPTIONS - parameters.keys():
+                raise UserError(f"{cls.__name__} has no setting {name}; {likely(name, list(parameters))}")
+        for name in given.keys() & parameters.keys():
+            kind = parameters[name].annotation
+            settings = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+            if settings and isinstance(given[name], Mapping):
+                known_settings(kind, given[name])
+        lightning: Any = super()
+        with from_checkpoint():
+            loaded: Self = lightning.load_from_checkpoint(checkpoint_path, *args, **given)
+        return loaded
