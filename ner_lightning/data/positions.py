@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.data.gguf import read_once
-from ner_lightning.data.pretrained import Pretrained, no_foreign_code
+from ner_lightning.data.pretrained import Pretrained, load_errors_explained
 from ner_lightning.errors import UserError
 
 DEFAULT = 512  # sub-tokens in a window, where a backbone has as many positions
@@ -47,7 +47,7 @@ def positions(pretrained: Pretrained, trust_remote_code: bool = False) -> int | 
         return _in_gguf(Path(pretrained.name) / pretrained.gguf_file)
     from transformers import AutoConfig
 
-    with no_foreign_code(pretrained):
+    with load_errors_explained(pretrained):
         config: Any = AutoConfig.from_pretrained(
             pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
         )

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ner_lightning.data.gguf import forget, read_once
-from ner_lightning.data.pretrained import Pretrained, no_foreign_code
+from ner_lightning.data.pretrained import Pretrained, load_errors_explained
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import Attention, AttentionImplementation, Backbone
 from ner_lightning.model.quantization import (
@@ -68,7 +68,7 @@ def load_backbone(
     from transformers import AutoModel
 
     options: dict[str, Any] = dict(pretrained.kwargs) | _attention(implementation, device_type, bf16)
-    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
+    with read_once(pretrained.gguf_file is not None), load_errors_explained(pretrained):
         options |= _gguf_options(pretrained)
         options |= quantized_loading(quantization, pretrained, dtype, device_type)
         try:
@@ -111,7 +111,7 @@ def outline_backbone(
     if implementation not in ("auto", "eager"):  # kernels that may not be installed, and keep as little
         chosen = {"attn_implementation": "sdpa"}
     config = copy.deepcopy(_configuration(pretrained, trust_remote_code))
-    with no_foreign_code(pretrained), torch.device("meta"):
+    with load_errors_explained(pretrained), torch.device("meta"):
         model = AutoModel.from_config(config, dtype=dtype, trust_remote_code=trust_remote_code, **chosen)
     outline_quantized(model, quantization)
     return _without_head(model.eval(), attention, bf16, pretrained)
@@ -121,7 +121,7 @@ def outline_backbone(
 def _configuration(pretrained: Pretrained, trust_remote_code: bool) -> Any:
     from transformers import AutoConfig
 
-    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
+    with read_once(pretrained.gguf_file is not None), load_errors_explained(pretrained):
         config = AutoConfig.from_pretrained(
             pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
         )
@@ -169,7 +169,7 @@ def load_language_model(
     from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 
     options = dict(pretrained.kwargs) | {"trust_remote_code": trust_remote_code}
-    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
+    with read_once(pretrained.gguf_file is not None), load_errors_explained(pretrained):
         config = AutoConfig.from_pretrained(pretrained.name, **options)
         if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
             raise UserError(f"model.backbone: {pretrained.label} is an encoder, so it cannot {purpose}")
