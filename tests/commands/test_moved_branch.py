@@ -10,11 +10,13 @@ from hub_server import HubServer
 from peft import PeftConfig
 from untrained import write_checkpoint, write_different
 
+from ner_lightning.commands.lightning_cli.recipe import RecipeCLI
 from ner_lightning.commands.main import main
 from ner_lightning.data.pretrained import _on_hub
 from ner_lightning.errors import UserError
 from ner_lightning.inference.loading import read_checkpoint
 from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.runs.folder import RECIPE, Run
 
 TEXT = "Vera Holt left Lima."
 
@@ -138,3 +140,19 @@ def test_two_commits_of_one_name_are_two_backbones(hub, files, tmp_path):
     settings = read_checkpoint(Path("runs/ensemble/1/checkpoints/best.ckpt")).settings
     assert [one["revision"] for one in (settings, *settings["members"])] == commits[:2]
     assert NERTagger.from_run("runs/ensemble/1", device="cpu")(TEXT)
+
+
+@pytest.mark.slow
+def test_a_recipe_that_is_resumed_uses_it(trained, corpus, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["ner-lightning"])  # LightningCLI warns of others
+    Path("run").mkdir()
+    words = ["--model.backbone=lab/tiny", f"--data.dataset={corpus}", "--data.encoding.max_length=128"]
+    text = RecipeCLI([*words, "--data.encoding.overlap=16"]).text()
+    Path("run", RECIPE).write_text(text, encoding="utf-8")
+    about = {"backbone": {"name": "lab/tiny", "weights": f"commit:{trained}"}}
+    Path("run/run.json").write_text(json.dumps(about), encoding="utf-8")
+    stored = [f"--config=run/{RECIPE}"]
+    resumed = RecipeCLI(stored, Run(Path("run")))
+    assert resumed.model.pretrained.revision == resumed.datamodule.corpus.tokenizer.revision == trained
+    assert resumed.text() == text
+    assert RecipeCLI([*stored, "--model.revision=main"], Run(Path("run"))).model.pretrained.revision == "main"
