@@ -44,7 +44,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     settings, folder = _settings(options)
     with recipe_words(rest, folder, "configs/quickstart.yaml") as words, quiet(), shown("stdout"):
-        recipe = RecipeCLI(words)
+        recipe = RecipeCLI(words, folder)
         refuse_unused(rest, subcommand)
         if folder is not None:
             _check_unchanged(folder, recipe, settings.split)

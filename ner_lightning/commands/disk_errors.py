@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -44,8 +45,11 @@ def explain_disk_error(error: BaseException, command: str) -> UserError | None:
 
 def _fullest() -> str:
     """The full one of the folders that a command writes to; for an error that names no file."""
-    hub = os.environ.get("HF_HOME", "~/.cache")
-    written = [os.environ.get(RUN_VARIABLE, "."), tempfile.gettempdir(), str(Path(hub).expanduser())]
+    from huggingface_hub import constants
+
+    written = [os.environ.get(RUN_VARIABLE, "."), tempfile.gettempdir(), constants.HF_HUB_CACHE]
+    if datasets := sys.modules.get("datasets"):  # which writes nothing unless it is imported
+        written.append(str(datasets.config.HF_DATASETS_CACHE))
     free = {path: shutil.disk_usage(path).free for path in written if Path(path).exists()}
     path = min(free, key=free.__getitem__)
     return path if free[path] < ALMOST_NONE else "what the command writes"

@@ -83,16 +83,17 @@ def ensemble(members: Sequence[Member]) -> Combined:
     from ner_lightning.model.tagger_settings import TaggerSettings
     from ner_lightning.system.plain_settings import select
 
-    settings = [select(TaggerSettings, member.settings("model")) for member in members]
+    # At their commits: members of one name, but of two commits of it, share no backbone.
+    settings = [select(TaggerSettings, member.pinned()) for member in members]
     weights = joined([member.checkpoint["backbone"]["weights"] for member in members])
     state = mean_state([member.state() for member in members], settings)
-    return Combined(_config(members[0], settings[1:]), weights, state, {})
+    return Combined(_config(members[0], settings), weights, state, {})
 
 
-def _config(first: Member, others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The first member's configuration, which names the others."""
+def _config(first: Member, settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The first member's configuration, which names the others; `settings` are those of each."""
     config = copy.deepcopy(dict(first.checkpoint["config"]))
-    config["model"]["members"] = list(others)
+    config["model"] |= {"revision": settings[0]["revision"], "members": list(settings[1:])}
     config["model"]["cache"] = {**config["model"].get("cache", {}), "enabled": False}
     return config
 

@@ -46,7 +46,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     folder = None if options.run is None else _resumed(options)
     example = "configs/smollm2_conll2003.yaml"
     with recipe_words(rest, folder, example) as words, quiet(), shown("stdout"):
-        recipe = RecipeCLI(words)
+        recipe = RecipeCLI(words, folder)
         refuse_unused(rest, subcommand)
         text = recipe.text()
         if change := use_all_ranks(recipe.config.trainer):

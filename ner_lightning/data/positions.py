@@ -5,8 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ner_lightning.data.configuration import configuration
 from ner_lightning.data.gguf import read_once
-from ner_lightning.data.pretrained import Pretrained, configuration
+from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.errors import UserError
 
 DEFAULT = 512  # sub-tokens in a window, where a backbone has as many positions

@@ -4,19 +4,21 @@ import importlib.util
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-from ner_lightning.data.gguf import read_once
 from ner_lightning.errors import UserError
-from ner_lightning.system.hub_access import check_model_access
+from ner_lightning.system.hub_access import check_model_access, record_revision
+from ner_lightning.system.hub_errors import hub_errors_explained
 from ner_lightning.system.user_paths import expanded, may_be_on_hub
 
 PACKAGE_PREFIX = "package:"
+# What transformers says of missing files.
+_MISSING = ("does not appear to have", "Can't load", "Couldn't instantiate the backend tokenizer")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Pretrained:
 def _on_hub(name: str, revision: str | None) -> dict[str, Any]:
     # Queried once, without retries: from_pretrained would retry for most of a minute.
     access = check_model_access(name, revision)
+    if not access.local_files_only:
+        record_revision(name, revision)
     return {"revision": access.commit, "local_files_only": access.local_files_only}
 
 
@@ -123,64 +127,42 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def no_foreign_code(pretrained: Pretrained) -> Iterator[None]:
-    """Turns refusals of transformers to run a backbone's code or to unpickle objects into a UserError.
+def load_errors_explained(pretrained: Pretrained) -> Iterator[None]:
+    """Turns what keeps transformers from loading a backbone into a UserError; bugs pass.
 
     Raises:
-        UserError: the backbone needs either.
+        UserError: the backbone needs code of its own or unpickled objects, some of its files are missing, or
+            the Hub fails.
     """
+    explained = hub_errors_explained(pretrained.name, "model", pretrained.revision)
     try:
-        yield
+        with explained if pretrained.on_hub else nullcontext():
+            yield
     except UnpicklingError:
         raise UserError(
             f"model.backbone: {pretrained.label} has weight files with more than tensors, which are not "
             "loaded; use its safetensors"
         ) from None
-    except ValueError as error:
-        if "trust_remote_code" not in str(error):
+    except (OSError, ValueError) as error:
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"model.backbone: {pretrained.label} comes with Python code of its own, which is not run.\n"
+                "If you trust its authors: --trust_remote_code, in Python trust_remote_code=True;\n"
+                'for NERModule and its load_from_checkpoint runtime={"trust_remote_code": True}'
+            ) from None
+        if not any(text in str(error) for text in _MISSING):
             raise
-        raise UserError(
-            f"model.backbone: {pretrained.label} comes with Python code of its own, which is not run.\n"
-            "If you trust its authors: --trust_remote_code, in Python trust_remote_code=True;\n"
-            'for NERModule and its load_from_checkpoint runtime={"trust_remote_code": True}'
-        ) from None
+        raise UserError(_incomplete(pretrained, str(error))) from error
 
 
-def configuration(pretrained: Pretrained, *, trust_remote_code: bool = False) -> Any:
-    """Reads a backbone's transformers configuration.
-
-    Raises:
-        UserError: the backbone needs code of its own, which is not trusted.
-    """
-    from transformers import AutoConfig
-
-    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
-        return AutoConfig.from_pretrained(
-            pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
-        )
-
-
-def check_unquantized(pretrained: Pretrained, *, trust_remote_code: bool = False) -> None:
-    """Checks that a backbone's weights are not quantised in its files; those of a GGUF file are unpacked.
-
-    Adapters could not be merged into them, and training all of them would train only some.
-
-    Raises:
-        UserError: they are.
-    """
-    if pretrained.gguf_file is not None:
-        return
-    config = configuration(pretrained, trust_remote_code=trust_remote_code)
-    parts = [config, *vars(config).values()]  # a multimodal model has a configuration for its text model
-    found = next(filter(None, (getattr(part, "quantization_config", None) for part in parts)), None)
-    if found is None:
-        return
-    method = found.get("quant_method") if isinstance(found, dict) else getattr(found, "quant_method", None)
-    raise UserError(
-        f"model.backbone: {pretrained.label} is already quantised "
-        f"({getattr(method, 'value', method) or 'bitsandbytes'}), so adapters could not be merged into it.\n"
-        "Name the model that it was made from; model.quantization nf4 or int8 quantises that one in memory."
-    )
+def _incomplete(pretrained: Pretrained, error: str) -> str:
+    """What to tell the user where transformers misses files."""
+    first = error.partition(" from one of")[0].partition(". ")[0].rstrip(".")
+    what = f"model.backbone: {pretrained.label} cannot be loaded: {first}.\n"
+    if pretrained.on_hub and pretrained.kwargs["local_files_only"]:
+        return what + "The local cache lacks some of its files: load it once where the Hub can be reached."
+    needed = f"{what}It needs config.json, weights in *.safetensors, and a fast tokenizer (tokenizer.json)"
+    return needed + (", which this account can read on the Hub." if pretrained.on_hub else ".")
 
 
 def folder_of(backbone: str, pretrained: Pretrained) -> str | None:

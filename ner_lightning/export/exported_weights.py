@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ner_lightning.data.pinning import commit_in
 from ner_lightning.export import graph, openvino_graph
 from ner_lightning.inference.loading import ADAPTER_WEIGHTS, WEIGHTS
 from ner_lightning.inference.tagger_files import ADAPTER, GRAPH, ONNX, OPENVINO_GRAPH, TaggerFiles
@@ -51,7 +52,7 @@ def _write_adapter(tagger: Tagger, files: TaggerFiles, folder: Path) -> None:
         config = copy.copy(peft["default"])
         config.base_model_name_or_path = files.origin.get("folder") or files.settings["backbone"]
         if files.pretrained.on_hub:
-            config.revision = str(files.origin.get("weights")).removeprefix("commit:")
+            config.revision = commit_in(str(files.origin.get("weights")))
         config.inference_mode = True
         config.save_pretrained(str(folder))
     _save(trained, folder / WEIGHTS)

@@ -30,13 +30,15 @@ def check_target(repo_id: str) -> None:
     """Checks what can be checked of an upload before there is anything to upload.
 
     Raises:
-        UserError: it is no name of a repository, or nobody is logged in.
+        UserError: it is no name of a repository, nobody is logged in, or a login by OIDC fails.
     """
     from huggingface_hub import get_token
 
     if not is_repo_id(repo_id):
         raise UserError(f"{repo_id} is no name of a repository on the Hub; name it org/name")
-    if get_token() is None:
+    with upload_errors_explained(repo_id, "Then run the command again."):
+        token = get_token()
+    if token is None:
         raise UserError(
             f"{repo_id} cannot be uploaded: nobody is logged in to the Hugging Face Hub.\n"
             "For a token with write access, run `hf auth login` or set HF_TOKEN=..."

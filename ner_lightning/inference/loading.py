@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.data.corpus_settings import Encoding
+from ner_lightning.data.pinning import pinned
 from ner_lightning.data.pretrained import Pretrained, folder_of, locate, moved_members, trained_on
 from ner_lightning.errors import UserError
 from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, MEMBERS, OPENVINO_GRAPH, TaggerFiles
@@ -164,7 +165,7 @@ def _located(
 ) -> tuple[Mapping[str, Any], Mapping[str, Any], Pretrained]:
     """Settings and record of a backbone, also those of an ensemble's members, as it is found now."""
     was, now = settings["backbone"], trained_on(settings["backbone"], origin, backbone)
-    pretrained = locate(now, settings["revision"])
     members = moved_members(settings.get(MEMBERS) or (), was, now)
-    found = {**settings, "backbone": now, MEMBERS: members or None}
+    found = pinned({**settings, "backbone": now, MEMBERS: members or None}, origin)
+    pretrained = locate(now, found["revision"])
     return found, {**origin, "folder": folder_of(now, pretrained)}, pretrained

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ner_lightning.data.pinning import JOINT
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.model.adapters import adapt, add_adapter
@@ -148,7 +149,7 @@ def adapter_name(number: int) -> str:
 
 def joined(identities: Sequence[str]) -> str:
     """The fingerprints of several backbones as one."""
-    return " + ".join(identities)
+    return JOINT.join(identities)
 
 
 def set_up(

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ner_lightning.data.pinning import commit_in
 from ner_lightning.errors import UserError
 from ner_lightning.model.build import adapter_name, owners
 
@@ -53,12 +54,18 @@ def check_backbone(origin: Mapping[str, Any], name: str, weights: str | None) ->
     Raises:
         UserError: they differ.
     """
-    if origin.get("weights") != weights:
-        raise UserError(
-            f"the checkpoint was trained on {origin.get('name')} ({origin.get('weights')}); "
-            f"{name} is not the same ({weights}).\n"
-            "Leave out --backbone, --model.backbone and --model.revision to use the checkpoint's own."
-        )
+    if origin.get("weights") == weights:
+        return
+    if origin.get("name") != name:
+        advice = "Leave out --backbone and --model.backbone to use the checkpoint's own."
+    elif commit := commit_in(str(origin.get("weights"))):
+        advice = f"Leave out --model.revision, or set it to {commit}"
+    else:
+        advice = "Its files have changed since: restore them, or name a folder that has them: --backbone DIR"
+    raise UserError(
+        f"the checkpoint was trained on {origin.get('name')} ({origin.get('weights')}); "
+        f"{name} is not the same ({weights}).\n{advice}"
+    )
 
 
 def check_belongs(

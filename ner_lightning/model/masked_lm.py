@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.data.pretrained import Pretrained, check_unquantized, configuration
+from ner_lightning.data.configuration import check_unquantized, configuration
+from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.backbone import Backbone

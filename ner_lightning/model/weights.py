@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ner_lightning.data.configuration import check_unquantized, configuration
 from ner_lightning.data.gguf import forget, read_once
-from ner_lightning.data.pretrained import Pretrained, check_unquantized, configuration, no_foreign_code
+from ner_lightning.data.pretrained import Pretrained, load_errors_explained
 from ner_lightning.errors import UserError
 from ner_lightning.model.backbone import Attention, AttentionImplementation, Backbone
 from ner_lightning.model.gguf_options import gguf_options
@@ -58,17 +59,12 @@ def load_backbone(
     check_unquantized(pretrained, trust_remote_code=trust_remote_code)
     text = text_model_name(pretrained, trust_remote_code=trust_remote_code)
     options: dict[str, Any] = dict(pretrained.kwargs) | _attention(implementation, device_type, bf16)
-    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
+    options |= {"trust_remote_code": trust_remote_code, "output_loading_info": True}
+    with read_once(pretrained.gguf_file is not None), load_errors_explained(pretrained):
         options |= gguf_options(pretrained)
         options |= quantized_loading(quantization, pretrained, dtype, device_type)
         with _missing_attention(implementation):
-            model, info = AutoModel.from_pretrained(
-                pretrained.name,
-                dtype=dtype,
-                trust_remote_code=trust_remote_code,
-                output_loading_info=True,
-                **options,
-            )
+            model, info = AutoModel.from_pretrained(pretrained.name, dtype=dtype, **options)
     forget()
     if getattr(model, "_hf_peft_config_loaded", False):  # whose weights the identity would not cover
         raise UserError(f"model.backbone: {pretrained.label} is an adapter; merge it into its model first")
@@ -115,7 +111,7 @@ def text_model_name(pretrained: Pretrained, *, trust_remote_code: bool = False) 
         return ""
     from transformers import AutoModel
 
-    with no_foreign_code(pretrained), torch.device("meta"):
+    with load_errors_explained(pretrained), torch.device("meta"):
         model = AutoModel.from_config(config, trust_remote_code=trust_remote_code)
     return text_model(model, pretrained.label)[0]
 
@@ -143,7 +139,7 @@ def outline_backbone(
     if implementation not in ("auto", "eager"):  # kernels that may not be installed, and keep as little
         chosen = {"attn_implementation": "sdpa"}
     config = copy.deepcopy(_configuration(pretrained, trust_remote_code))
-    with no_foreign_code(pretrained), torch.device("meta"):
+    with load_errors_explained(pretrained), torch.device("meta"):
         model = AutoModel.from_config(config, dtype=dtype, trust_remote_code=trust_remote_code, **chosen)
     outline_quantized(model, quantization)
     return _without_head(model.eval(), attention, bf16, pretrained)
@@ -197,7 +193,7 @@ def load_language_model(
     from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 
     options = dict(pretrained.kwargs) | {"trust_remote_code": trust_remote_code}
-    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
+    with read_once(pretrained.gguf_file is not None), load_errors_explained(pretrained):
         config = AutoConfig.from_pretrained(pretrained.name, **options)
         if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
             raise UserError(f"model.backbone: {pretrained.label} is an encoder, so it cannot {purpose}")

@@ -1,13 +1,16 @@
 """Asks the Hub what a name stands for: its commit, or that a cached copy must do."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ner_lightning.system.hub_errors import HubUnavailableError, Kind, hub_errors_explained
+from ner_lightning.system.progress import warn
+from ner_lightning.system.user_paths import is_commit
 
-# Long enough for a slow line. Left to themselves the libraries try again for some 23 seconds.
-TIMEOUT = 5.0
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,9 @@ class RepoState:
 
 
 def inspect_repo(repo_id: str, kind: Kind, revision: str | None = None) -> RepoState:
-    """Looks a repository up, with one try and a short timeout, and checks that it may be read.
+    """Looks a repository up, with one try, and checks that it may be read.
+
+    Left to themselves the libraries try again for some 23 seconds.
 
     Args:
         repo_id: "org/name".
@@ -37,19 +42,31 @@ def inspect_repo(repo_id: str, kind: Kind, revision: str | None = None) -> RepoS
         HubUnavailableError: the Hub cannot be reached, or the repository is gated.
         UserError: there is no such repository or revision.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
 
     api = HfApi()
-    with hub_errors_explained(repo_id, kind):
+    with hub_errors_explained(repo_id, kind, revision):
         look_up = api.dataset_info if kind == "dataset" else api.model_info
-        info = look_up(repo_id, revision=revision, timeout=TIMEOUT)
-        # The information about a gated repository is public; only this call tells who may read it.
-        api.auth_check(info.id, repo_type="dataset" if kind == "dataset" else "model")
+        info = look_up(repo_id, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+        if info.gated:
+            _check_gate(api, info.id, kind)
     return RepoState(
         id=info.id,
         commit=str(info.sha),
         files=tuple(sibling.rfilename for sibling in info.siblings or ()),
     )
+
+
+def _check_gate(api: "HfApi", repo_id: str, kind: Kind) -> None:
+    """Raises an error of huggingface_hub if a gated repository, whose information is public, is not read."""
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+    try:
+        api.auth_check(repo_id, repo_type="dataset" if kind == "dataset" else "model")
+    except HfHubHTTPError as error:
+        # Mirrors may not answer this question; then loading tells.
+        if isinstance(error, GatedRepoError) or error.response.status_code in (401, 403):
+            raise
 
 
 class ModelAccess(NamedTuple):
@@ -87,9 +104,31 @@ def check_model_access(
 
     try:
         return ModelAccess(inspect_repo(repo_id, kind, revision).commit, local_files_only=False)
-    except HubUnavailableError:
+    except HubUnavailableError as error:
         path = try_to_load_from_cache(repo_id, file, revision=revision)
         if not isinstance(path, str):  # Unknown, or known to be absent.
             raise
         snapshot = Path(path).parents[len(Path(file).parts) - 1]
+        if not is_commit(revision):  # of which there is but one version
+            warn_of_cache(error, snapshot.name)
         return ModelAccess(snapshot.name, local_files_only=True)
+
+
+def warn_of_cache(error: HubUnavailableError, commit: str) -> None:
+    """Tells the user which commit serves instead of what the Hub may have by now."""
+    reason = str(error).partition("\n")[0]
+    warn(f"{reason}\nUsing commit {commit} from the local cache.")
+
+
+def record_revision(repo_id: str, revision: str | None) -> None:
+    """Has the cache know which commit a branch or tag of a model is, for later use without the Hub.
+
+    Where files are fetched by commit, as ours are, the cache learns nothing of branches.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    if is_commit(revision):
+        return
+    with hub_errors_explained(repo_id, "model", revision), suppress(EntryNotFoundError):
+        hf_hub_download(repo_id, "config.json", revision=revision or "main")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ner_lightning.errors import UserError
+from ner_lightning.system.user_paths import is_commit
 
 Kind = Literal["model", "dataset", "tagger"]  # a tagger is an exported folder in a model repository
 
-HUB = "https://huggingface.co"
 _LOG_IN = "run `hf auth login` or set HF_TOKEN=..."
 _INSTEAD = {
     "model": (
@@ -22,9 +22,9 @@ _INSTEAD = {
 }
 _OPTION = {"model": "model.backbone", "dataset": "data.dataset", "tagger": "NERTagger"}
 _REVISION = {
-    "model": "Set --model.revision to",
-    "dataset": "Set --data.files.revision to",
-    "tagger": "Set `revision` to",
+    "model": "--model.revision",
+    "dataset": "--data.files.revision",
+    "tagger": "`revision`",
 }
 
 
@@ -33,13 +33,13 @@ class HubUnavailableError(UserError):
 
 
 @contextmanager
-def hub_errors_explained(repo_id: str, kind: Kind) -> Iterator[None]:
+def hub_errors_explained(repo_id: str, kind: Kind, revision: str | None = None) -> Iterator[None]:
     """Raises errors of the Hub as the `UserError` of `explain_hub_error`; other errors pass."""
     try:
         yield
     except Exception as error:
-        explained = explain_hub_error(error, repo_id, kind)
-        if explained is None:
+        explained = explain_hub_error(error, repo_id, kind, revision)
+        if explained is None or isinstance(error, UserError):
             raise
         raise explained from error
 
@@ -73,6 +73,8 @@ def _upload_refused(error: BaseException) -> str | None:
                 why = "does not know this token" if status == 401 else "does not let this token write there"
                 return f"the Hugging Face Hub {why} ({status}).\nFor a token with write access, {_LOG_IN}"
             return f"the Hugging Face Hub answered {status}.\nTry again later."
+        if type(cause).__name__ == "OIDCError":
+            return _no_login(cause)
         if isinstance(cause, errors.HFValidationError):
             return "this is no name of a repository.\nName it org/name."
         if isinstance(cause, ValueError):  # so huggingface_hub reports invalid metadata, and refused storage
@@ -84,13 +86,16 @@ def _upload_refused(error: BaseException) -> str | None:
     return None
 
 
-def explain_hub_error(error: BaseException, repo_id: str, kind: Kind) -> UserError | None:
+def explain_hub_error(
+    error: BaseException, repo_id: str, kind: Kind, revision: str | None = None
+) -> UserError | None:
     """Turns what huggingface_hub, datasets or transformers raised into an error for the user.
 
     Args:
         error: what was caught; its causes are looked through as well.
         repo_id: the repository that was being read.
         kind: what it holds.
+        revision: that was asked for.
 
     Returns:
         An error whose message has one to three lines; None if the Hub has nothing to do with it.
@@ -98,18 +103,20 @@ def explain_hub_error(error: BaseException, repo_id: str, kind: Kind) -> UserErr
     from huggingface_hub import errors
 
     chain = list(_causes(error))
-    text = _Text(repo_id, kind)
+    text = _Text(repo_id, kind, revision)
     for cause in chain:
         if isinstance(cause, errors.GatedRepoError):  # A kind of RepositoryNotFoundError.
             return HubUnavailableError(text.gated(cause.response.status_code))
         if isinstance(cause, errors.RepositoryNotFoundError):
-            return UserError(text.not_found())
+            return text.gone(text.not_found())
         if isinstance(cause, errors.RevisionNotFoundError):
-            return UserError(text.no_revision())
+            return text.gone(text.no_revision())
         if isinstance(cause, errors.RemoteEntryNotFoundError):
             return UserError(text.no_file(str(cause.response.url)))
         if isinstance(cause, errors.HFValidationError):
             return UserError(text.bad_name())
+        if type(cause).__name__ == "OIDCError":  # which huggingface_hub has since 2
+            return UserError(f"{text.what} cannot be loaded: {_no_login(cause)}")
         if isinstance(cause, errors.HfHubHTTPError):
             return HubUnavailableError(text.status(cause.response.status_code))
     if any(_is_connection_error(cause) for cause in chain):
@@ -123,6 +130,7 @@ class _Text:
 
     repo_id: str
     kind: Kind
+    revision: str | None
 
     @property
     def what(self) -> str:
@@ -130,7 +138,9 @@ class _Text:
 
     @property
     def page(self) -> str:
-        return f"{HUB}/{'datasets/' if self.kind == 'dataset' else ''}{self.repo_id}"
+        from huggingface_hub import constants
+
+        return f"{constants.ENDPOINT}/{'datasets/' if self.kind == 'dataset' else ''}{self.repo_id}"
 
     def gated(self, status: int) -> str:
         why = "this account is not on its list" if status == 403 else "nobody is logged in"
@@ -146,10 +156,18 @@ class _Text:
             f"Check the name at {self.page}; for a private one, {_LOG_IN}"
         )
 
+    def gone(self, message: str) -> UserError:
+        """What a cached copy may serve for, if it is the very commit that is wanted."""
+        return HubUnavailableError(message) if is_commit(self.revision) else UserError(message)
+
     def no_revision(self) -> str:
+        known = f"{_REVISION[self.kind]} to one of its branches, tags or commits: {self.page}/tree/main"
+        if not is_commit(self.revision):
+            return f"{self.what} has no such revision.\nSet {known}"
         return (
-            f"{self.what} has no such revision.\n"
-            f"{_REVISION[self.kind]} one of its branches, tags or commits: {self.page}/tree/main"
+            f"{self.what} has no commit {self.revision} on the Hugging Face Hub, or no longer.\n"
+            "A tagger that was trained on it needs it: set HF_HUB_CACHE to a cache that has it.\n"
+            f"Otherwise set {known}"
         )
 
     def no_file(self, url: str) -> str:
@@ -175,14 +193,20 @@ class _Text:
         from huggingface_hub import constants
 
         if constants.HF_HUB_OFFLINE:
-            why = "HF_HUB_OFFLINE is set, and the local cache does not have it"
-            remedy = "Unset HF_HUB_OFFLINE to fetch it."
+            why = "HF_HUB_OFFLINE is set"
+            remedy = "The local cache does not have it: unset HF_HUB_OFFLINE to fetch it."
         else:
             why = "the Hugging Face Hub cannot be reached, or broke off"
             remedy = "Check the connection and run again; complete files are kept."
         if self.kind != "dataset":
             why = f"there is no folder of that name here, and {why}"
-        return f"{self.what} cannot be loaded: {why}.\n{remedy}\n{_INSTEAD[self.kind]}"
+        return f"{self.what} cannot be loaded from the Hub: {why}.\n{remedy}\n{_INSTEAD[self.kind]}"
+
+
+def _no_login(error: BaseException) -> str:
+    """Why a login by OIDC failed and what to do, in two lines."""
+    why = str(error).partition("\n")[0].rstrip(".")
+    return f"the login by HF_OIDC_RESOURCE failed ({why}).\nUnset it, and {_LOG_IN}"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,5 +1,6 @@
 """Names that a user writes: paths, which may begin with `~`, and repositories on the Hub."""
 
+import re
 from pathlib import Path
 
 from ner_lightning.errors import UserError
@@ -26,3 +27,8 @@ def may_be_on_hub(name: str) -> bool:
 def is_repo_id(name: str) -> bool:
     """Whether a name has the form `org/name`."""
     return "/" in name and may_be_on_hub(name)
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether a revision is a commit, which never changes, and not a branch or tag."""
+    return re.fullmatch("[0-9a-f]{40}", revision or "") is not None

@@ -1,5 +1,6 @@
 """NERModule: the LightningModule around a tagger; steps and logging, nothing else."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from ner_lightning.data.batching import Batch
+from ner_lightning.data.pinning import pinned
 from ner_lightning.data.pretrained import folder_of, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
@@ -217,7 +219,21 @@ class NERModule(StoredSettings, ScoringModule):
         """Checks that a checkpoint belongs to this model: same backbone weights, same parameters."""
         if self._merged:  # the adapters of another checkpoint, which are no parameters any more
             self.tagger, self._merged = None, False
+        self._follow(checkpoint["backbone"])
         self.configure_model()
         check_belongs(checkpoint, self.settings.backbone, self.weights_id, self.labels.types)
         check_names(checkpoint["state_dict"], {PREFIX + name for name in saved_names(self.built)})
         super().on_load_checkpoint(checkpoint)
+
+    def _follow(self, origin: Mapping[str, Any]) -> None:
+        """Takes the commit of a checkpoint's training; `load_from_checkpoint` has taken a branch's newest."""
+        moved = origin.get("weights") != self.weights_id and self.settings.revision == origin.get("revision")
+        if self._trainer is not None or not moved:
+            return
+        every = {**plain(vars(self.settings)), "members": [plain(vars(one)) for one in self.members]}
+        found = pinned(every, origin)
+        self.settings = replace(self.settings, revision=found["revision"])
+        revisions = [its["revision"] for its in found["members"]]
+        self.members = [replace(o, revision=r) for o, r in zip(self.members, revisions, strict=True)]
+        self.pretrained = locate(self.settings.backbone, self.settings.revision)
+        self.tagger = None

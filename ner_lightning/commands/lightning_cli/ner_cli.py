@@ -25,6 +25,7 @@ from ner_lightning.commands.options.trainer_options import (
     explain_missing,
 )
 from ner_lightning.commands.options.unused_options import refuse_unused, report_unused
+from ner_lightning.data.pinning import pin
 from ner_lightning.system.console import say
 from ner_lightning.training import ranks
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint, CheckpointFiles, LastCheckpoint
@@ -117,6 +118,8 @@ class NERCLI(LightningCLI):
         if self.subcommand != "fit" and config.trainer.limit_val_batches == 0:
             config.trainer.limit_val_batches = None  # it was for the fit alone
         check_trainer(config, fits=self.subcommand == "fit")
+        if trained := self.start.trained:
+            pin(config, trained["config"].get("model") or {}, trained["backbone"])
         check_config(config)
         if self.subcommand == "fit":
             report_unused(self.words, config)

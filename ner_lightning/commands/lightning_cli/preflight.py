@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from lightning.pytorch.strategies import StrategyRegistry
 
+from ner_lightning.data.configuration import check_unquantized
 from ner_lightning.data.positions import window_length
-from ner_lightning.data.pretrained import check_unquantized, locate
+from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
 from ner_lightning.model.devices import check_gpus, has, lacking
 from ner_lightning.model.loss import Loss

@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from ner_lightning.commands.options.config_files import config_files, find_configs, read_config, with_run_name
 from ner_lightning.commands.options.consent import stored_options, take_consent
 from ner_lightning.commands.options.parser_errors import user_errors
+from ner_lightning.data.pinning import pin
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import RECIPE, Run
 from ner_lightning.system.ranges import PositiveInt, Seed, check
@@ -47,12 +48,14 @@ class RecipeCLI(LightningCLI):
 
     Args:
         words: options as of `fit`.
+        resumed: the run that is resumed, whose backbone is that of its beginning.
 
     Raises:
         UserError: an option does not exist, or its value is not of its type.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], resumed: Run | None = None) -> None:
+        self.resumed = resumed
         super().__init__(NERModule, CoNLLDataModule, args=list(words), run=False, **COMMON)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -65,6 +68,10 @@ class RecipeCLI(LightningCLI):
             super().parse_arguments(parser, args)
         self.config = plain(self.config)
         settle_seed(self.config)
+        self.given = self.config.clone()
+        if self.resumed is not None:
+            stored: Any = read_config(self.resumed.path / RECIPE)
+            pin(self.config, stored.get("model") or {}, self.resumed.read("run.json").get("backbone", {}))
 
     def instantiate_classes(self) -> None:
         """Makes the data module and the settings of the model, but no trainer."""
@@ -73,7 +80,7 @@ class RecipeCLI(LightningCLI):
 
     def text(self) -> str:
         """All its settings as YAML."""
-        dumped: str = self.parser.dump(self.config, skip_none=False, skip_validation=True)
+        dumped: str = self.parser.dump(self.given, skip_none=False, skip_validation=True)
         settings = yaml.safe_load(dumped)
         settings.pop("config", None)
         return yaml.safe_dump(settings, sort_keys=False)

@@ -29,6 +29,12 @@ class Member(NamedTuple):
         settings: Mapping[str, Any] = self.checkpoint["config"][section]
         return settings
 
+    def pinned(self) -> dict[str, Any]:
+        """Settings of `model`, with the commit of its training as the revision of a backbone on the Hub."""
+        from ner_lightning.data.pinning import pinned
+
+        return pinned(self.settings("model"), self.checkpoint["backbone"])
+
     def setting(self, key: str) -> Any:
         """A setting by its dotted key."""
         value = self.checkpoint["config"]
@@ -143,7 +149,7 @@ def check_tokenizers(first: Member, other: Member, what: str, *, trust: bool) ->
     from ner_lightning.data.pretrained import locate, trained_on
     from ner_lightning.data.tokenization.encoding import load_tokenizer
 
-    one, two = (member.settings("model") for member in (first, other))
+    one, two = (member.pinned() for member in (first, other))
     if all(one[name] == two[name] for name in ("backbone", "revision")):
         return
     vocabularies = [

@@ -1,7 +1,6 @@
 """Downloads a commit of a data set from the Hugging Face Hub; offline, finds it in the cache."""
 
 import json
-import logging
 import textwrap
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.errors import UserError
-from ner_lightning.system.hub_access import inspect_repo
+from ner_lightning.system.hub_access import inspect_repo, warn_of_cache
 from ner_lightning.system.hub_errors import HubUnavailableError, explain_hub_error
 from ner_lightning.system.progress import stage
 
 # The branch on which the Hub keeps its own Parquet copy of a data set: CONFIG/SPLIT/0000.parquet.
 CONVERTED = "refs/convert/parquet"
-_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,7 @@ def fetch(name: str, config: str | None, revision: str | None) -> tuple[Version,
         for candidate in (revision,) if revision else ("main", CONVERTED):
             cached = _from_cache(name, config, candidate)
             if cached is not None:
-                reason = str(error).partition("\n")[0]
-                _LOGGER.warning("%s\nUsing commit %s from the local cache.", reason, cached[0].commit)
+                warn_of_cache(error, cached[0].commit)
                 return cached
         raise
 

@@ -9,7 +9,7 @@ import numpy as np
 from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.gguf import read_once
 from ner_lightning.data.positions import DEFAULT
-from ner_lightning.data.pretrained import Pretrained, no_foreign_code
+from ner_lightning.data.pretrained import Pretrained, load_errors_explained
 from ner_lightning.data.tokenization.alignment import (
     Ints,
     Tokenizer,
@@ -76,7 +76,7 @@ def load_tokenizer(pretrained: Pretrained, *, trust_remote_code: bool = False) -
     """
     from transformers import AutoTokenizer
 
-    with read_once(pretrained.gguf_file is not None), no_foreign_code(pretrained):
+    with read_once(pretrained.gguf_file is not None), load_errors_explained(pretrained):
         tokenizer: Tokenizer = AutoTokenizer.from_pretrained(
             pretrained.name, trust_remote_code=trust_remote_code, **pretrained.kwargs
         )

@@ -17,6 +17,7 @@ def log_data(run: Any, name: str, splits: Mapping[str, Mapping[str, Any]]) -> No
         splits: of each split its origin, fingerprint and sizes, as `run.json` holds them.
     """
     import wandb
+    from huggingface_hub import constants
 
     artifact = wandb.Artifact(f"data-{_allowed(Path(name).name)}", type="dataset", metadata={**splits})
     for split, about in splits.items():
@@ -25,7 +26,7 @@ def log_data(run: Any, name: str, splits: Mapping[str, Mapping[str, Any]]) -> No
             artifact.add_reference(file.resolve().as_uri(), name=split)
         elif found := re.fullmatch(r"([\w./-]+)@(.+):(.+)", about["origin"]):
             commit = digest_in(about["fingerprint"])
-            address = f"https://huggingface.co/datasets/{found[1]}/tree/{commit}"
+            address = f"{constants.ENDPOINT}/datasets/{found[1]}/tree/{commit}"
             artifact.add_reference(f"{address}#{found[3]}", name=split, checksum=False)
     log_used(run, artifact)
 

@@ -365,8 +365,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("key", "expected"),
         [
-            ("gated401", ["https://huggingface.co/datasets/lab/gated401,", "hf auth login", "logged in"]),
-            ("gated403", ["https://huggingface.co/datasets/lab/gated403,", "HF_TOKEN", "not on its list"]),
+            ("gated401", ["/datasets/lab/gated401,", "hf auth login", "logged in"]),
+            ("gated403", ["/datasets/lab/gated403,", "HF_TOKEN", "not on its list"]),
             ("missing", ["lab/missing", "hf auth login"]),
             ("hidden", ["lab/hidden", "hf auth login"]),
             ("no revision", ["lab/tagged", "no such revision", "--data.files.revision"]),
@@ -383,13 +383,13 @@ class TestRefusals:
         [
             (
                 "model gated401",
-                ["https://huggingface.co/lab/gated401,", "logged in", "SmolLM2-135M-Instruct"],
+                ["/lab/gated401,", "logged in", "SmolLM2-135M-Instruct"],
             ),
             (
                 "model gated403",
-                ["https://huggingface.co/lab/gated403,", "not on its list", "--model.backbone"],
+                ["/lab/gated403,", "not on its list", "--model.backbone"],
             ),
-            ("model missing", ["https://huggingface.co/lab/missing;", "hf auth login"]),
+            ("model missing", ["/lab/missing;", "hf auth login"]),
             ("model revision", ["lab/model", "no such revision", "--model.revision"]),
         ],
     )
