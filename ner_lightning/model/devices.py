@@ -25,7 +25,7 @@ def chosen_device(asked: str | None) -> str:
         UserError: there is no such device, or not here.
     """
     if asked is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
     asked = str(asked)  # also a torch.device
     kind, _, number = asked.partition(":")
     if kind not in KNOWN or (number and not number.isdecimal()) or asked.endswith(":"):
@@ -35,6 +35,8 @@ def chosen_device(asked: str | None) -> str:
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if int(number or 0) >= count:
         raise UserError(f"--device {asked}: this machine has {count}, the last is {kind}:{count - 1}")
+    if kind == "cuda":
+        check_driver("--device cpu")
     return asked
 
 
@@ -85,6 +87,30 @@ def lacking(kind: str) -> str:
     name = {"cuda": "CUDA GPU", "mps": "Apple GPU"}.get(kind, "GPU")
     built = kind != "cuda" or torch.version.cuda is not None or getattr(torch.version, "hip", None)
     return f"PyTorch finds no {name} here" if built else "this PyTorch is built without CUDA"
+
+
+def check_driver(instead: str) -> None:
+    """Checks that CUDA starts on a machine with a GPU.
+
+    Lightning has PyTorch ask NVML for GPUs, which also counts those whose driver is too old for PyTorch.
+    Otherwise PyTorch asks CUDA itself, and finds none of those.
+
+    Args:
+        instead: the option that does without.
+
+    Raises:
+        UserError: it does not start.
+    """
+    if os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK") != "1":
+        return
+    try:
+        torch.cuda.init()
+    except RuntimeError as error:
+        raise UserError(
+            f"PyTorch cannot use this machine's GPU: {str(error).partition('. ')[0]}.\n"
+            "Update the NVIDIA driver, or install a PyTorch that is built for an older one "
+            f"(https://pytorch.org);\nuntil then use the CPU: {instead}"
+        ) from None
 
 
 def check_gpus(asked: Any) -> None:

@@ -220,6 +220,7 @@ def test_the_quickstart_without_the_wheel(place, capsys, monkeypatch):
 
 def test_bf16_where_the_gpu_has_none(place, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.init", lambda: None)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation=True: False)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda *_: "Old GPU")
     options = ["--trainer.accelerator", "cuda", "--trainer.precision", "bf16-mixed"]

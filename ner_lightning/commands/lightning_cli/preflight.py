@@ -9,7 +9,7 @@ from lightning.pytorch.strategies import StrategyRegistry
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
-from ner_lightning.model.devices import check_gpus, has, lacking
+from ner_lightning.model.devices import check_driver, check_gpus, has, lacking
 from ner_lightning.model.loss import Loss
 from ner_lightning.training.launch import LaunchError, launch
 
@@ -69,6 +69,8 @@ def _accelerator(accelerator: Any) -> None:
         raise UserError(
             f"trainer.accelerator is {accelerator}: {lacking(kinds[0])}; leave it out, or set it to cpu"
         )
+    if _on_cuda(str(accelerator)):
+        check_driver("--trainer.accelerator cpu")
 
 
 def _precision(precision: Any, accelerator: str) -> None:
@@ -79,8 +81,8 @@ def _precision(precision: Any, accelerator: str) -> None:
             f"trainer.precision {precision} is not supported: trained weights must stay in fp32.\n"
             "Use bf16-mixed (which also loads a frozen backbone in bf16) or 32-true."
         )
-    on_gpu = torch.cuda.is_available() and accelerator in {"auto", "gpu", "cuda"}
-    if "bf16" in str(precision) and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+    bf16 = "bf16" in str(precision)
+    if bf16 and _on_cuda(accelerator) and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise UserError(
             f"trainer.precision {precision}: {torch.cuda.get_device_name()} has no bf16; use 32-true"
         )
@@ -114,6 +116,10 @@ def _devices(asked: Any, accelerator: str) -> None:
     cores = os.cpu_count() or 1
     if count > cores:
         raise UserError(f"trainer.devices is {count}, but this machine has {cores} CPU cores")
+
+
+def _on_cuda(accelerator: str) -> bool:
+    return torch.cuda.is_available() and accelerator in {"auto", "gpu", "cuda"}
 
 
 def _has_accelerator() -> bool:
