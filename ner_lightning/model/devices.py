@@ -104,7 +104,7 @@ def check_driver(instead: str) -> None:
     if os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK") != "1":
         return
     try:
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise UserError(
             f"PyTorch cannot use this machine's GPU: {str(error).partition('. ')[0]}.\n"

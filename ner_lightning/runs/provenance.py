@@ -47,10 +47,10 @@ def machine() -> str:
     if info.is_file():
         names = [ln for ln in info.read_text(encoding="utf-8").split("\n") if "model name" in ln]
         model = names[0].partition(":")[2].strip() if names else model
-    torch = sys.modules.get("torch")
+    torch, gpus = sys.modules.get("torch"), []
     # Asking for a name would start CUDA, which takes memory of the GPU, and which an old driver cannot.
-    used = torch is not None and torch.cuda.is_initialized()
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if used else []
+    if torch is not None and torch.cuda.is_initialized():
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return "; ".join([f"{model}, {os.cpu_count()} cores", *gpus])
 
 

@@ -1,9 +1,13 @@
 """A device that this machine lacks is refused before anything loads, whoever asks for it."""
 
+import importlib
+import json
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
+import yaml
 from untrained import write_checkpoint
 
 from ner_lightning.commands.lightning_cli import preflight
@@ -168,3 +172,16 @@ def test_without_the_gpu_its_driver_does_not_matter():
     preflight._precision("bf16-mixed", "cpu")
     assert "cores" in provenance()["machine"]
     assert chosen_device("cpu") == "cpu"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:GPU available but not used")
+def test_a_fit_on_the_cpu_leaves_the_gpu_alone(machine, monkeypatch, tmp_path, llama, corpus):
+    importlib.import_module("peft")  # imports bitsandbytes, which starts CUDA itself where there is some
+    machine(cuda=1)
+    for name in ("init", "_lazy_init", "get_device_name", "max_memory_allocated", "get_rng_state"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, name=name: pytest.fail(f"{name} starts CUDA"))
+    monkeypatch.chdir(tmp_path)
+    Path("r.yaml").write_text(yaml.safe_dump(tiny.recipe(llama, corpus, 16)))
+    assert main(["fit", "--config", "r.yaml", "--trainer.max_epochs", "1"]) == 0
+    assert json.loads(Path("runs/r/1/run.json").read_text())["peak_memory_bytes"] > 2**20

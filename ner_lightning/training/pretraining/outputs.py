@@ -146,7 +146,7 @@ class PretrainingFolder(Callback):
                 "pretraining": about["pretraining"] | result,
                 "minutes": round(self._minutes, 1),
                 "updated": now(),
-                "peak_memory_bytes": peak_memory(),
+                "peak_memory_bytes": peak_memory(trainer.strategy.root_device),
             },
         )
         self.run.checkpoint(LAST).unlink(missing_ok=True)
