@@ -2,6 +2,9 @@
 
 import os
 import platform
+import shutil
+import sys
+import sysconfig
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import torch
 
 from ner_lightning.errors import UserError
+from ner_lightning.system.progress import stage
 
 KNOWN = ("cpu", "cuda", "mps")
 # Values of ONEDNN_MAX_CPU_ISA that keep PyTorch's library of products from bf16 instructions.
@@ -73,6 +77,38 @@ def cpu_multiplies_bf16() -> bool:
     if platform.machine() == "aarch64":
         return " bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     return torch.cpu._is_avx512_bf16_supported()  # which CPUs with AMX have, too
+
+
+def compiles(device_type: str) -> bool:
+    """Whether layers can be compiled for a device, with a line about it; it could only fail at first use.
+
+    Args:
+        device_type: `cpu`, `cuda` or `mps`, where they will run.
+    """
+    lacking = _lacking_compiler(device_type)
+    if lacking is None:
+        stage("The layers are compiled on first use, which takes a minute or two.")
+    else:
+        stage(f"The layers run uncompiled, which is slower: there is {lacking}.")
+    return lacking is None
+
+
+def _lacking_compiler(device_type: str) -> str | None:
+    """What PyTorch lacks here to compile for a device; None if it can."""
+    if device_type == "cpu":  # as torch._inductor looks it up
+        language, variable = "C++", "CXX"
+        names = [os.environ.get(variable, "clang++" if sys.platform == "darwin" else "g++")]
+    elif device_type == "cuda":  # as Triton looks up what compiles its launchers
+        language, variable = "C", "CC"
+        names = [os.environ[variable]] if variable in os.environ else ["gcc", "clang"]
+    else:
+        return None
+    if not any(map(shutil.which, names)):
+        return f"no {language} compiler {names[0]}; install it, or name another in {variable}"
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    if not header.is_file():
+        return f"no {header}; install Python's headers, such as python3-dev"
+    return None
 
 
 def has(kind: str) -> bool:

@@ -15,6 +15,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import Target, set_up
+from ner_lightning.model.devices import compiles
 from ner_lightning.model.masks import run_on
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.model.weights import load_language_model, quiet_loading
@@ -89,6 +90,7 @@ class MaskedWords(nn.Module):
             )
         quiet_loading()
         stage(f"Loading {pretrained.label} with its language-model head ...")
+        compiled = target.compiled and compiles(target.device_type)
         model = load_language_model(
             pretrained,
             dtype=torch.float32,
@@ -105,7 +107,7 @@ class MaskedWords(nn.Module):
             )
         if settings.runtime.gradient_checkpointing:
             masked.backbone.checkpoint_activations()
-        if target.compiled:
+        if compiled:
             masked.backbone.compile_layers()
         return masked
 
