@@ -57,13 +57,17 @@ def device_of_worker(asked: str | None, number: int) -> str | None:
 
 
 def runs_in_bf16(asked: bool, device_type: str) -> bool:
-    """Whether a backbone runs in bf16: not on a CPU that multiplies bf16 more slowly than fp32.
+    """Whether a backbone runs in bf16: not where bf16 is slower than fp32, since it is emulated.
+
+    That is on many CPUs, and on NVIDIA GPUs before Ampere, such as the T4.
 
     Args:
         asked: whether it shall.
         device_type: `cpu`, `cuda` or `mps`, where it will run.
     """
-    return asked and (device_type != "cpu" or cpu_multiplies_bf16())
+    if device_type == "cpu":
+        return asked and cpu_multiplies_bf16()
+    return asked and (device_type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 @cache
