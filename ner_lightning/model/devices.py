@@ -5,6 +5,7 @@ import platform
 import shutil
 import sys
 import sysconfig
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,16 @@ def device_of_worker(asked: str | None, number: int) -> str | None:
     if asked in (None, "cuda") and torch.cuda.is_available():
         return f"cuda:{number % torch.cuda.device_count()}"
     return asked
+
+
+def as_current(device: str) -> AbstractContextManager[Any]:
+    """Within it a GPU is CUDA's current one, onto which quantised weights are read; other devices have none.
+
+    Args:
+        device: as `chosen_device` returns it.
+    """
+    where = torch.device(device)
+    return nullcontext() if where.type != "cuda" or where.index is None else torch.cuda.device(where)
 
 
 def runs_in_bf16(asked: bool, device_type: str) -> bool:
