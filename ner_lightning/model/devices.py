@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ner_lightning.errors import UserError
+from ner_lightning.system.child_process import WORKER
 from ner_lightning.system.progress import stage
 
 KNOWN = ("cpu", "cuda", "mps")
@@ -24,7 +25,8 @@ def chosen_device(asked: str | None) -> str:
     """The device to run on.
 
     Args:
-        asked: `cpu`, `cuda`, `cuda:N` or `mps`; None takes a CUDA GPU if there is one, else the CPU.
+        asked: `cpu`, `cuda`, `cuda:N` or `mps`; None takes a CUDA GPU if there is one, else the CPU. For
+            None and `cuda`, each of several workers takes a GPU, in turn.
 
     Raises:
         UserError: there is no such device, or not here.
@@ -42,18 +44,8 @@ def chosen_device(asked: str | None) -> str:
         raise UserError(f"--device {asked}: this machine has {count}, the last is {kind}:{count - 1}")
     if kind == "cuda":
         check_driver("--device cpu")
-    return asked
-
-
-def device_of_worker(asked: str | None, number: int) -> str | None:
-    """The device of one of several processes: each takes a GPU of its own, in turn, unless one was named.
-
-    Args:
-        asked: as of `chosen_device`.
-        number: of the process, from 0.
-    """
-    if asked in (None, "cuda") and torch.cuda.is_available():
-        return f"cuda:{number % torch.cuda.device_count()}"
+    if asked == "cuda" and WORKER in os.environ:
+        return f"cuda:{int(os.environ[WORKER]) % count}"
     return asked
 
 

@@ -5,9 +5,15 @@ import os
 import signal
 import threading
 
+WORKER = "NER_LIGHTNING_WORKER"  # names the number of a worker, from 0, in its environment
 
-def follow_parent() -> None:
-    """Called in a child: leaves Ctrl-C to the parent, and sends SIGTERM here when the parent has ended."""
+
+def follow_parent(number: int) -> None:
+    """Called in a child: leaves Ctrl-C to the parent, and sends SIGTERM here when the parent has ended.
+
+    Args:
+        number: of the child among several workers, from 0; by it a GPU is chosen.
+    """
 
     def end_with_parent() -> None:
         parent = multiprocessing.parent_process()
@@ -15,6 +21,7 @@ def follow_parent() -> None:
             parent.join()
             os.kill(os.getpid(), signal.SIGTERM)
 
+    os.environ[WORKER] = str(number)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all processes
     threading.Thread(target=end_with_parent, daemon=True).start()
 

@@ -236,12 +236,17 @@ def test_memory_holds_a_bounded_number_of_blocks():
 
 
 def test_a_cuda_gpu_for_each_worker_in_turn(monkeypatch):
+    def device(asked, number):
+        monkeypatch.setenv("NER_LIGHTNING_WORKER", str(number))
+        return devices.chosen_device(asked)
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert [devices.device_of_worker(None, n) for n in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
-    assert devices.device_of_worker("cuda", 1) == "cuda:1"
-    assert devices.device_of_worker("cuda:0", 1) == "cuda:0"
-    assert devices.device_of_worker("cpu", 1) == "cpu"
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    assert [device(None, number) for number in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert device("cuda", 1) == "cuda:1"
+    assert device("cuda:0", 1) == "cuda:0"
+    assert device("cpu", 1) == "cpu"
 
 
 def test_cores_are_divided(monkeypatch):
