@@ -157,7 +157,7 @@ def test_a_fit_that_fails_at_once_leaves_no_folder(place, capsys):
 
 
 def test_devices_that_are_not_there(place, capsys, monkeypatch):
-    monkeypatch.setattr("ner_lightning.commands.lightning_cli.preflight.os.cpu_count", lambda: 2)
+    monkeypatch.setattr("ner_lightning.commands.lightning_cli.preflight.usable_cores", lambda: 2)
     said = fails(capsys, *FIT, "--trainer.devices", "3")
     assert "trainer.devices is 3, but this machine has 2 CPU cores" in said
     said = fails(capsys, *FIT, "--trainer.accelerator", "auto", "--trainer.devices", "[0,1]")

@@ -1,6 +1,5 @@
 """What is checked before anything is loaded: accelerator, precision, devices, strategy."""
 
-import os
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
 from ner_lightning.model.devices import check_driver, check_gpus, has, lacking
 from ner_lightning.model.loss import Loss
+from ner_lightning.system.child_process import usable_cores
 from ner_lightning.training.launch import LaunchError, launch
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
@@ -113,9 +113,9 @@ def _devices(asked: Any, accelerator: str) -> None:
             f"trainer.devices is {count}, but this machine has no GPU that PyTorch can use.\n"
             f"Leave it out, or train in {count} processes on the CPU: --trainer.accelerator cpu"
         )
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     if count > cores:
-        raise UserError(f"trainer.devices is {count}, but this machine has {cores} CPU cores")
+        raise UserError(f"trainer.devices is {count}, but this machine has {cores} CPU cores for it")
 
 
 def _on_cuda(accelerator: str) -> bool:
