@@ -185,3 +185,15 @@ def test_a_fit_on_the_cpu_leaves_the_gpu_alone(machine, monkeypatch, tmp_path, l
     Path("r.yaml").write_text(yaml.safe_dump(tiny.recipe(llama, corpus, 16)))
     assert main(["fit", "--config", "r.yaml", "--trainer.max_epochs", "1"]) == 0
     assert json.loads(Path("runs/r/1/run.json").read_text())["peak_memory_bytes"] > 2**20
+
+
+@pytest.mark.parametrize("precision", ["64-true", "64", 64])
+def test_an_apple_gpu_has_no_float64(machine, precision):
+    machine(mps=True)
+    preflight._precision(precision, "cpu")
+    preflight._precision("32-true", "mps")
+    for accelerator in ("auto", "gpu", "mps"):
+        with pytest.raises(UserError, match=f"trainer.precision {precision}: an Apple GPU has no float64"):
+            preflight._precision(precision, accelerator)
+    machine()
+    preflight._precision(precision, "auto")

@@ -81,6 +81,12 @@ def _precision(precision: Any, accelerator: str) -> None:
             f"trainer.precision {precision} is not supported: trained weights must stay in fp32.\n"
             "Use bf16-mixed (which also loads a frozen backbone in bf16) or 32-true."
         )
+    on_mps = accelerator in {"auto", "gpu", "mps"} and torch.backends.mps.is_available()
+    if "64" in str(precision) and on_mps:
+        raise UserError(
+            f"trainer.precision {precision}: an Apple GPU has no float64; use 32-true, "
+            "or train on the CPU: --trainer.accelerator cpu"
+        )
     bf16 = "bf16" in str(precision)
     if bf16 and _on_cuda(accelerator) and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise UserError(
