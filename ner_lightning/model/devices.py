@@ -16,6 +16,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.system.child_process import WORKER
 from ner_lightning.system.progress import stage
 
+NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"  # 1: PyTorch asks NVML for GPUs, not CUDA; Lightning sets it
 KNOWN = ("cpu", "cuda", "mps")
 # Values of ONEDNN_MAX_CPU_ISA that keep PyTorch's library of products from bf16 instructions.
 WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
@@ -135,8 +136,7 @@ def lacking(kind: str) -> str:
 def check_driver(instead: str) -> None:
     """Checks that CUDA starts on a machine with a GPU.
 
-    Lightning has PyTorch ask NVML for GPUs, which also counts those whose driver is too old for PyTorch.
-    Otherwise PyTorch asks CUDA itself, and finds none of those.
+    NVML also counts GPUs whose driver is too old for PyTorch. Where PyTorch asks CUDA it finds none of those.
 
     Args:
         instead: the option that does without.
@@ -144,7 +144,7 @@ def check_driver(instead: str) -> None:
     Raises:
         UserError: it does not start.
     """
-    if os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK") != "1":
+    if os.environ.get(NVML) != "1":
         return
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]

@@ -1,5 +1,6 @@
 """What is checked before anything is loaded: accelerator, precision, devices, strategy."""
 
+import os
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from lightning.pytorch.strategies import StrategyRegistry
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
-from ner_lightning.model.devices import check_driver, check_gpus, has, lacking
+from ner_lightning.model.devices import NVML, check_driver, check_gpus, has, lacking
 from ner_lightning.model.loss import Loss
 from ner_lightning.system.child_process import usable_cores
 from ner_lightning.training.launch import LaunchError, launch
@@ -69,6 +70,9 @@ def _accelerator(accelerator: Any) -> None:
         raise UserError(
             f"trainer.accelerator is {accelerator}: {lacking(kinds[0])}; leave it out, or set it to cpu"
         )
+    if str(accelerator) == "cpu":
+        # Otherwise Lightning saves random states of GPUs that NVML counts, also where the driver is too old.
+        os.environ[NVML] = "0"
     if _on_cuda(str(accelerator)):
         check_driver("--trainer.accelerator cpu")
 
