@@ -20,6 +20,7 @@ import torch
 import transformers.models.llama.modeling_llama  # noqa: F401
 
 import ner_lightning.commands.fit  # noqa: F401
+from ner_lightning.commands.lightning_cli import preflight
 from ner_lightning.commands.main import main
 
 RANKS = ["--trainer.strategy", "ddp", "--trainer.accelerator", "cpu", "--trainer.devices"]
@@ -76,7 +77,7 @@ def _fork(folder, words, log, before, rank, world, port, torchrun) -> int:
             else:
                 os.environ["NODE_RANK"] = "0"
                 words = [*words, *RANKS, str(world)]
-            os.cpu_count = lambda: world  # more ranks than cores are slow, but right
+            preflight.usable_cores = lambda: world  # more ranks than cores are slow, but right
         before(rank)
         code = main(words)
         sys.stdout.flush()

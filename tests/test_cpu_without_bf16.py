@@ -112,8 +112,14 @@ def test_what_counts_as_instructions(monkeypatch):
         monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
 
 
-def test_a_gpu_runs_in_bf16_as_it_is_asked(cpu):
+@pytest.mark.parametrize("emulated", [True, False])
+def test_a_gpu_that_only_emulates_bf16_runs_in_fp32_too(cpu, monkeypatch, emulated):
+    def supported(including_emulation=True):
+        return including_emulation or not emulated
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
     cpu(False)
-    assert devices.runs_in_bf16(True, "cuda")
+    assert devices.runs_in_bf16(True, "cuda") is not emulated
+    assert devices.runs_in_bf16(True, "mps")
     assert not devices.runs_in_bf16(True, "cpu")
     assert not devices.runs_in_bf16(False, "cuda")

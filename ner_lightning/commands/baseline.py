@@ -64,7 +64,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             baseline.begin(folder, ["ner-lightning", subcommand, *args], recipe.text())
         baseline.answer(folder, options.batch_size)
         agreement = baseline.finish(folder)
-        show(folder, STAGES[settings.split], agreement=agreement)
+        show(folder, STAGES[settings.split], baseline.model.device, agreement=agreement)
         _print_unparsed(folder)
 
 

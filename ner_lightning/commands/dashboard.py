@@ -43,11 +43,13 @@ def _made(options: argparse.Namespace) -> dict[str, Any]:
 
 def _write(made: dict[str, Any], file: str) -> None:
     from ner_lightning.system.atomic import write_text
+    from ner_lightning.system.terminal import print_utf8
     from ner_lightning.training.loggers.wandb_workspace import specification
 
     content = {name: specification(one) for name, one in made.items()}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     if file == "-":
+        print_utf8()
         sys.stdout.write(text)
         return
     try:

@@ -14,6 +14,7 @@ from ner_lightning.commands.data_outputs import check_free, clear_splits, counte
 from ner_lightning.data.readers import read_options
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import shown, stage
+from ner_lightning.system.terminal import print_utf8
 
 if TYPE_CHECKING:
     from ner_lightning.data.corpus_settings import Files
@@ -83,6 +84,7 @@ def _convert_to_stdout(options: argparse.Namespace) -> None:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "output"
         write(options.to, file, sentences)
+        print_utf8()
         sys.stdout.write(file.read_text(encoding="utf-8"))
     stage(f"{counted(sentences)}: standard output")
 
@@ -134,6 +136,7 @@ def _check(options: argparse.Namespace) -> None:
         check_free([page], list(map(Path, splits.origins.values())), overwrite=earlier, option=False)
     check = check_data(splits.sentences, splits.origins, facts=splits.facts)
     if options.json:
+        print_utf8()
         sys.stdout.write(json.dumps(check.to_dict(), ensure_ascii=False, indent=1) + "\n")
     else:
         sys.stdout.write(terminal(data_blocks(check, text=not options.no_text, figures=False)))

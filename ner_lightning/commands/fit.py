@@ -48,7 +48,8 @@ def run(subcommand: str, args: Sequence[str], typed: Sequence[str] | None = None
             best_effort(folder.path / "run.json", lambda: folder.update("run.json", {"finished": now()}))
         if fitted and start.checkpoint is not None and cli.trainer.global_step == cli.model.loaded_step:
             say(_already_done(cli))
-        show(folder, "test" if subcommand == "test" else "val", fitted=fitted, agreement=cli.agreement)
+        device, scored = cli.trainer.strategy.root_device, "test" if subcommand == "test" else "val"
+        show(folder, scored, device, fitted=fitted, agreement=cli.agreement)
     return cli.run_folder
 
 

@@ -82,12 +82,13 @@ def memory_request(config: Any, device: str | None) -> MemoryRequest:
     batches = data.batches
     rows = batches.size if batches.tokens is None else max(1, batches.tokens // length)
     evaluated = batches.eval_size if batches.tokens is None else rows
+    half = "bf16" in str(config.trainer.precision)
     named = device or ("cpu" if config.trainer.accelerator == "cpu" else "cuda")
     return MemoryRequest(
         settings,
         pretrained,
         LabelSet(tuple(data.types or TYPES)),
-        bf16=runs_in_bf16("bf16" in str(config.trainer.precision), named),
+        bf16=half if named == "cuda" else runs_in_bf16(half, named),  # the GPU may be in another machine
         averaged=model.optimizer.averaging > 0,
         device_type=named,
         training=BatchShape(rows, length, packed=batches.packing),

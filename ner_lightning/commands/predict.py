@@ -16,6 +16,7 @@ from ner_lightning.commands.predict_checks import (
     check_files,
     check_first,
     check_texts,
+    output_format,
 )
 from ner_lightning.commands.predict_outputs import check_written, local_place, rejects_of, staged_output
 from ner_lightning.commands.predict_tagging import block_tagging, calibrated, read_options
@@ -26,6 +27,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.inference.io import output_formats
 from ner_lightning.system.atomic import is_written_through
 from ner_lightning.system.progress import shown, stage
+from ner_lightning.system.terminal import print_utf8
 from ner_lightning.system.user_paths import expanded
 
 if TYPE_CHECKING:
@@ -174,6 +176,8 @@ def _output(options: argparse.Namespace, files: list[Path], remote: "list[Stamp]
     if options.calibrate:
         calibration = Inputs(options.calibrate, read_options(options, tagged=True)).files()
     check_overwriting(local_place(options.upload) if options.upload else path, rejects, calibration)
+    if path is None and (options.output or output_format(options) != "text"):
+        print_utf8()
     if path is None or is_written_through(path):
         return DirectOutput(path, rejects)
     if options.calibrate == STANDARD_OUTPUT:  # the same sign stands for standard input

@@ -77,11 +77,8 @@ def block_tagger(options: argparse.Namespace) -> "BlockTagger":
 
 
 def _of_worker(options: argparse.Namespace, number: int, temperature: float | None) -> "BlockTagger":
-    from ner_lightning.model.devices import device_of_worker
-
     if temperature is not None:
         options.temperature, options.calibrate = temperature, None
-    options.device = device_of_worker(options.device, number)
     return block_tagger(options)
 
 

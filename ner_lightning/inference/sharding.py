@@ -169,7 +169,7 @@ def _has_room(shard: _Shard) -> bool:
 
 def _work(make: Make, number: int, count: int, temperature: float | None, pipe: Connection) -> None:
     """What a worker does; it ends when its parent ends, or closes the pipe."""
-    follow_parent()
+    follow_parent(number)
     with ExitStack() as stack:
         if number == 0:
             stack.enter_context(shown("stderr"))

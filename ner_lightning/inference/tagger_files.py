@@ -18,7 +18,7 @@ from ner_lightning.data.tokenization.exported import ExportedTokenizer, is_expor
 from ner_lightning.inference.engines.choice import OPENVINO, TORCH
 from ner_lightning.model.build import Target, build_tagger, decoder_of
 from ner_lightning.model.checkpoint import EMITTER, check_backbone, check_names, saved_names
-from ner_lightning.model.devices import runs_in_bf16
+from ner_lightning.model.devices import as_current, runs_in_bf16
 from ner_lightning.model.emitter import Emitter
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import TaggerSettings
@@ -119,7 +119,8 @@ class TaggerFiles:
         """
         if self.form == ONNX or engine == OPENVINO:
             return self._graph()
-        tagger = self._torch(device, bf16, dequantize)
+        with as_current(device):
+            tagger = self._torch(device, bf16, dequantize)
         check_names(self.state, saved_names(tagger))
         tagger.load_state_dict(self.state, strict=False)
         if merge:

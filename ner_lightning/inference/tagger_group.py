@@ -18,7 +18,7 @@ from ner_lightning.inference.selection import CallOptions, MinScore, Overlaps
 from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, TaggerFiles
 from ner_lightning.model.build import Target, build_on, load_shared, shared_part
 from ner_lightning.model.checkpoint import check_backbone, check_names, saved_names
-from ner_lightning.model.devices import chosen_device, runs_in_bf16
+from ner_lightning.model.devices import as_current, chosen_device, runs_in_bf16
 from ner_lightning.model.shared_adapters import AdapterBank
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.system.user_paths import expanded
@@ -171,9 +171,10 @@ class TaggerGroup(Mapping[str, NERTagger]):
         shared = next((each for each in self._shared if each.key == key), None)
         if shared is None:
             kind = torch.device(self._device).type
-            bf16 = runs_in_bf16(files.bf16, kind)
-            target = Target(bf16=bf16, device_type=kind)
-            backbone = load_shared(files.pretrained, settings, target).to(self._device)
+            with as_current(self._device):
+                bf16 = runs_in_bf16(files.bf16, kind)
+                target = Target(bf16=bf16, device_type=kind)
+                backbone = load_shared(files.pretrained, settings, target).to(self._device)
             backbone.bf16 = False  # its weights have the type of products: nothing is left for autocast
             shared = _Shared(AdapterBank(backbone, bf16=bf16), key)
         if not shared.bank.takes(files.state):

@@ -13,6 +13,7 @@ from ner_lightning.model.adapters import adapt, add_adapter
 from ner_lightning.model.attention import verify_attention
 from ner_lightning.model.backbone import Backbone, saved_parts
 from ner_lightning.model.decoder import Decoder
+from ner_lightning.model.devices import compiles
 from ner_lightning.model.emitter import BackboneEmitter, EnsembleEmitter
 from ner_lightning.model.fused_projections import fuse_projections
 from ner_lightning.model.outline import cut_layers
@@ -183,6 +184,7 @@ def set_up(
 def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, shared: bool) -> Backbone:
     asks_hub = pretrained.on_hub and not pretrained.kwargs["local_files_only"]
     stage(f"Loading {pretrained.label}{', downloading what the cache lacks' if asks_hub else ''} ...")
+    compiled = target.compiled and compiles(target.device_type)
     quantized = settings.quantization != "none"
     mergeable = target.mergeable and not shared and not quantized
     backbone = load_backbone(
@@ -211,7 +213,7 @@ def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, 
     backbone.bf16 = target.bf16
     if settings.runtime.gradient_checkpointing:
         backbone.checkpoint_activations()
-    if target.compiled:
+    if compiled:
         if target.device_type == "cpu":
             fuse_projections(backbone)
         backbone.compile_layers(below=backbone.frozen_depth() if target.cached else 0)

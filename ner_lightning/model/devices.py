@@ -2,6 +2,10 @@
 
 import os
 import platform
+import shutil
+import sys
+import sysconfig
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +13,10 @@ from typing import Any
 import torch
 
 from ner_lightning.errors import UserError
+from ner_lightning.system.child_process import WORKER
+from ner_lightning.system.progress import stage
 
+NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"  # 1: PyTorch asks NVML for GPUs, not CUDA; Lightning sets it
 KNOWN = ("cpu", "cuda", "mps")
 # Values of ONEDNN_MAX_CPU_ISA that keep PyTorch's library of products from bf16 instructions.
 WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
@@ -19,13 +26,14 @@ def chosen_device(asked: str | None) -> str:
     """The device to run on.
 
     Args:
-        asked: `cpu`, `cuda`, `cuda:N` or `mps`; None takes a CUDA GPU if there is one, else the CPU.
+        asked: `cpu`, `cuda`, `cuda:N` or `mps`; None takes a CUDA GPU if there is one, else the CPU. For
+            None and `cuda`, each of several workers takes a GPU, in turn.
 
     Raises:
         UserError: there is no such device, or not here.
     """
     if asked is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
     asked = str(asked)  # also a torch.device
     kind, _, number = asked.partition(":")
     if kind not in KNOWN or (number and not number.isdecimal()) or asked.endswith(":"):
@@ -35,29 +43,35 @@ def chosen_device(asked: str | None) -> str:
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if int(number or 0) >= count:
         raise UserError(f"--device {asked}: this machine has {count}, the last is {kind}:{count - 1}")
+    if kind == "cuda":
+        check_driver("--device cpu")
+    if asked == "cuda" and WORKER in os.environ:
+        return f"cuda:{int(os.environ[WORKER]) % count}"
     return asked
 
 
-def device_of_worker(asked: str | None, number: int) -> str | None:
-    """The device of one of several processes: each takes a GPU of its own, in turn, unless one was named.
+def as_current(device: str) -> AbstractContextManager[Any]:
+    """Within it a GPU is CUDA's current one, onto which quantised weights are read; other devices have none.
 
     Args:
-        asked: as of `chosen_device`.
-        number: of the process, from 0.
+        device: as `chosen_device` returns it.
     """
-    if asked in (None, "cuda") and torch.cuda.is_available():
-        return f"cuda:{number % torch.cuda.device_count()}"
-    return asked
+    where = torch.device(device)
+    return nullcontext() if where.type != "cuda" or where.index is None else torch.cuda.device(where)
 
 
 def runs_in_bf16(asked: bool, device_type: str) -> bool:
-    """Whether a backbone runs in bf16: not on a CPU that multiplies bf16 more slowly than fp32.
+    """Whether a backbone runs in bf16: not where bf16 is slower than fp32, since it is emulated.
+
+    That is on many CPUs, and on NVIDIA GPUs before Ampere, such as the T4.
 
     Args:
         asked: whether it shall.
         device_type: `cpu`, `cuda` or `mps`, where it will run.
     """
-    return asked and (device_type != "cpu" or cpu_multiplies_bf16())
+    if device_type == "cpu":
+        return asked and cpu_multiplies_bf16()
+    return asked and (device_type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 @cache
@@ -73,6 +87,38 @@ def cpu_multiplies_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported()  # which CPUs with AMX have, too
 
 
+def compiles(device_type: str) -> bool:
+    """Whether layers can be compiled for a device, with a line about it; it could only fail at first use.
+
+    Args:
+        device_type: `cpu`, `cuda` or `mps`, where they will run.
+    """
+    lacking = _lacking_compiler(device_type)
+    if lacking is None:
+        stage("The layers are compiled on first use, which takes a minute or two.")
+    else:
+        stage(f"The layers run uncompiled, which is slower: there is {lacking}.")
+    return lacking is None
+
+
+def _lacking_compiler(device_type: str) -> str | None:
+    """What PyTorch lacks here to compile for a device; None if it can."""
+    if device_type == "cpu":  # as torch._inductor looks it up
+        language, variable = "C++", "CXX"
+        names = [os.environ.get(variable, "clang++" if sys.platform == "darwin" else "g++")]
+    elif device_type == "cuda":  # as Triton looks up what compiles its launchers
+        language, variable = "C", "CC"
+        names = [os.environ[variable]] if variable in os.environ else ["gcc", "clang"]
+    else:
+        return None
+    if not any(map(shutil.which, names)):
+        return f"no {language} compiler {names[0]}; install it, or name another in {variable}"
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    if not header.is_file():
+        return f"no {header}; install Python's headers, such as python3-dev"
+    return None
+
+
 def has(kind: str) -> bool:
     """Whether PyTorch can use a device of that kind here."""
     if kind == "cuda":
@@ -85,6 +131,29 @@ def lacking(kind: str) -> str:
     name = {"cuda": "CUDA GPU", "mps": "Apple GPU"}.get(kind, "GPU")
     built = kind != "cuda" or torch.version.cuda is not None or getattr(torch.version, "hip", None)
     return f"PyTorch finds no {name} here" if built else "this PyTorch is built without CUDA"
+
+
+def check_driver(instead: str) -> None:
+    """Checks that CUDA starts on a machine with a GPU.
+
+    NVML also counts GPUs whose driver is too old for PyTorch. Where PyTorch asks CUDA it finds none of those.
+
+    Args:
+        instead: the option that does without.
+
+    Raises:
+        UserError: it does not start.
+    """
+    if os.environ.get(NVML) != "1":
+        return
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        raise UserError(
+            f"PyTorch cannot use this machine's GPU: {str(error).partition('. ')[0]}.\n"
+            "Update the NVIDIA driver, or install a PyTorch that is built for an older one "
+            f"(https://pytorch.org);\nuntil then use the CPU: {instead}"
+        ) from None
 
 
 def check_gpus(asked: Any) -> None:

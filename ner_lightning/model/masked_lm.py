@@ -16,6 +16,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import Target, set_up
+from ner_lightning.model.devices import compiles
 from ner_lightning.model.masks import run_on
 from ner_lightning.model.quiet_transformers import quiet_transformers
 from ner_lightning.model.tagger_settings import TaggerSettings
@@ -78,6 +79,7 @@ class MaskedWords(nn.Module):
         """
         _check(pretrained, settings)
         stage(f"Loading {pretrained.label} with its language-model head ...")
+        compiled = target.compiled and compiles(target.device_type)
         model = load_language_model(
             pretrained,
             dtype=torch.float32,
@@ -94,7 +96,7 @@ class MaskedWords(nn.Module):
             )
         if settings.runtime.gradient_checkpointing:
             masked.backbone.checkpoint_activations()
-        if target.compiled:
+        if compiled:
             masked.backbone.compile_layers()
         return masked
 

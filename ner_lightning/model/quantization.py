@@ -27,8 +27,8 @@ def quantized_loading(
         quantization: how.
         pretrained: where the weights are.
         dtype: of products and of all other weights.
-        device_type: `cpu` or `cuda`; a GPU gets each layer as it is read, so that no other memory has to hold
-            them all.
+        device_type: `cpu` or `cuda`; the current GPU gets each layer as it is read, so that no other memory
+            has to hold them all.
 
     Raises:
         UserError: bitsandbytes is not installed, or the weights are in a GGUF file.

@@ -78,6 +78,12 @@ class PromptedModel:
         return cls(model.to(device), tokenizer)
 
     @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        device: torch.device = self.model.device
+        return device
+
+    @property
     def has_template(self) -> bool:
         """Whether the tokenizer has a chat template."""
         return bool(getattr(self.tokenizer, "chat_template", None))

@@ -211,7 +211,7 @@ class Baseline:
         values = scores | {"by_type": metric.by_type()}
         run.update("metrics.json", {f"{STAGES[split]}/{name}": value for name, value in values.items()})
         self._note(run, unread_counts(readings, [answers[index] for index in self.indices]))
-        run.update("run.json", {"updated": now(), "peak_memory_bytes": peak_memory()})
+        run.update("run.json", {"updated": now(), "peak_memory_bytes": peak_memory(self.model.device)})
         return agreement
 
     def _forms(self, indices: Sequence[int]) -> list[AnswerForm] | None:

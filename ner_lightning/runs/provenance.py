@@ -41,14 +41,16 @@ def package_versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """The processor and its number of cores, and the GPUs."""
+    """The processor and its number of cores, and the GPUs if this process uses any."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
         names = [ln for ln in info.read_text(encoding="utf-8").split("\n") if "model name" in ln]
         model = names[0].partition(":")[2].strip() if names else model
-    torch = sys.modules.get("torch")  # a process that has not imported it uses no GPU
-    gpus = [] if torch is None else [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    torch, gpus = sys.modules.get("torch"), []
+    # Asking for a name would start CUDA, which takes memory of the GPU, and which an old driver cannot.
+    if torch is not None and torch.cuda.is_initialized():
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return "; ".join([f"{model}, {os.cpu_count()} cores", *gpus])
 
 

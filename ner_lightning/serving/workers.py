@@ -18,6 +18,7 @@ POLL = 0.2  # seconds between two looks for a signal
 
 @dataclass(eq=False)
 class _Worker:
+    number: int  # of a dead worker its successor's
     process: SpawnProcess
     started: Connection  # holds a message once the worker accepts requests
     ready: bool = False
@@ -76,10 +77,11 @@ class Workers:
 
     def _start(self) -> _Worker:
         started, tell = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_run_worker, args=(self._work, self._given, tell))
+        number = min(set(range(self._count)) - {each.number for each in self._workers})
+        process = self._context.Process(target=_run_worker, args=(self._work, self._given, number, tell))
         process.start()
         tell.close()  # the worker has its own
-        return _Worker(process, started)
+        return _Worker(number, process, started)
 
     def _look(self) -> list[_Worker]:
         """Notes which workers are ready; removes and returns those that have ended."""
@@ -117,7 +119,7 @@ def _forget_counts(worker: _Worker) -> None:
     mark_process_dead(worker.process.pid)  # type: ignore[no-untyped-call]
 
 
-def _run_worker(work: Callable[..., None], given: tuple[Any, ...], tell: Connection) -> None:
+def _run_worker(work: Callable[..., None], given: tuple[Any, ...], number: int, tell: Connection) -> None:
     """What a worker process runs: the work, which ends when the first process does."""
-    follow_parent()
+    follow_parent(number)
     work(*given, lambda: tell.send(True))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from ner_lightning.system.terminal import printable
+from ner_lightning.system.terminal import printable, write_line
 
 
 @rank_zero_only
@@ -21,8 +21,7 @@ def say(line: str, keep: str = "\n") -> None:
         keep: control characters that are not escaped.
     """
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: a signal came while printing
-        sys.stdout.write(printable(line, keep) + "\n")
-        sys.stdout.flush()
+        write_line(sys.stdout, printable(line, keep))
 
 
 def best_effort(file: Path, write: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Literal, TypeVar
 
 from ner_lightning.system.first_rank import is_first
-from ner_lightning.system.terminal import printable
+from ner_lightning.system.terminal import printable, write_line
 
 Item = TypeVar("Item")
 EVERY = 60.0  # seconds between two lines about the same loop
@@ -130,5 +130,4 @@ class _Lines(logging.Handler):
         # Looked up each time: tests and callers may replace the stream.
         stream = sys.stderr if record.levelno >= logging.WARNING else getattr(sys, self.where)
         with suppress(OSError, RuntimeError):  # neither a full disk nor a closed terminal stops a run
-            stream.write(printable(record.getMessage(), keep="\n") + "\n")
-            stream.flush()
+            write_line(stream, printable(record.getMessage(), keep="\n"))

@@ -1,7 +1,10 @@
-"""Text from data, made safe for a terminal; bold and dim text; whether a stream may be coloured."""
+"""Text from data, made safe for a terminal of any encoding; bold and dim text; which streams are coloured."""
 
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from typing import TextIO
 
 
@@ -13,6 +16,35 @@ def printable(text: str, keep: str = "") -> str:
         keep: characters to leave as they are, such as a line break.
     """
     return "".join(c if c.isprintable() or c in keep else f"\\x{ord(c):02x}" for c in text)
+
+
+def write_line(stream: TextIO, line: str) -> None:
+    r"""Writes a line; characters that the stream's encoding lacks are escaped, as \u0142 and the like."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+@contextmanager
+def escaping() -> Iterator[None]:
+    """Within it all that is printed is escaped so; afterwards standard output and error are as before."""
+    streams = [each for each in (sys.stdout, sys.stderr) if isinstance(each, TextIOWrapper)]
+    before = [(each, each.encoding, each.errors) for each in streams]
+    for stream in streams:
+        if stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream, encoding, errors in before:
+            with suppress(OSError, ValueError):  # a full disk, or a stream that was closed
+                stream.reconfigure(encoding=encoding, errors=errors)
+
+
+def print_utf8() -> None:
+    """From here on standard output is UTF-8: data are, whatever the terminal's encoding."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
 
 
 def listed(names: Iterable[object], most: int) -> str:

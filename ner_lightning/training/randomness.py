@@ -10,9 +10,12 @@ State = dict[str, Tensor]
 
 
 def random_states() -> list[State]:
-    """Each rank's state, by rank; all ranks must call this together."""
+    """Each rank's state, by rank; all ranks must call this together.
+
+    That of CUDA only where it is used: to ask for it would start CUDA, which takes memory of the GPU.
+    """
     mine = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         mine["cuda"] = torch.cuda.get_rng_state()
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [mine]
@@ -26,5 +29,5 @@ def restore_random_state(states: list[State], rank: int) -> None:
     if rank >= len(states):
         return
     torch.set_rng_state(states[rank]["cpu"])
-    if "cuda" in states[rank] and torch.cuda.is_available():
+    if "cuda" in states[rank] and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.set_rng_state(states[rank]["cuda"])

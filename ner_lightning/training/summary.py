@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ner_lightning.analysis.mistakes import all_mistakes, describe, worst
 from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.data.known_sentences import KEY, Known
@@ -18,12 +20,15 @@ from ner_lightning.training.second_opinion import FIGURES
 ERRORS = 5
 
 
-def show(run: Run, stage: str, *, fitted: bool = False, agreement: str | None = None) -> None:
+def show(
+    run: Run, stage: str, device: torch.device, *, fitted: bool = False, agreement: str | None = None
+) -> None:
     """Prints the scores of `val` or `test`, if the run has them.
 
     Args:
         run: the run folder.
         stage: `val` or `test`; errors are shown for the latter.
+        device: where it ran.
         fitted: whether it is the end of a fit.
         agreement: what seqeval says of the scores.
     """
@@ -50,7 +55,7 @@ def show(run: Run, stage: str, *, fitted: bool = False, agreement: str | None = 
     say(f"word accuracy {metrics[f'{stage}/accuracy']:.4f}")
     if stage == "test":
         _errors(run)
-    say(f"peak memory {peak_memory() / 2**30:.1f} GiB")
+    say(f"peak memory {peak_memory(device) / 2**30:.1f} GiB")
     following = _next(run, "test" if fitted else "report")
     say(f"\nEverything is in {short(run.path)}; next: {following}")
 

@@ -10,17 +10,18 @@ HALF = "bf16-mixed"  # the precision that runs the backbone in bf16
 
 
 def in_bf16(trainer: pl.Trainer) -> bool:
-    """Whether a trainer runs the backbone in bf16; its CPU may not."""
+    """Whether a trainer runs the backbone in bf16; its device may not."""
     return runs_in_bf16(trainer.precision == HALF, trainer.strategy.root_device.type)
 
 
 def target_of(
     trainer: pl.Trainer, *, compiled: bool, mergeable: bool = False, cached: bool = False
 ) -> Target:
-    """A trainer's target, with a line if its CPU keeps the backbone from bf16; for arguments see `Target`."""
+    """A trainer's target, with a line if the backbone cannot run in bf16; for arguments see `Target`."""
     bf16 = in_bf16(trainer)
     if trainer.precision == HALF and not bf16:
-        stage("This CPU has no instructions for bf16: the backbone runs in fp32, which is faster here.")
+        what = "CPU" if trainer.strategy.root_device.type == "cpu" else "GPU"
+        stage(f"This {what} has no instructions for bf16: the backbone runs in fp32, which is faster here.")
     batches = getattr(getattr(trainer, "datamodule", None), "batches", None)
     return Target(
         bf16=bf16,

@@ -14,11 +14,14 @@ import taggers
 import torch
 from untrained import write_checkpoint
 
+from ner_lightning.commands.lightning_cli import preflight
 from ner_lightning.commands.main import main
+from ner_lightning.errors import UserError
 from ner_lightning.inference import block_pool, bulk, sharding
 from ner_lightning.inference.io.resumable import ResumableOutput
 from ner_lightning.inference.result import Tagged
 from ner_lightning.model import devices
+from ner_lightning.system import child_process
 from ner_lightning.system.child_process import cores_each, end_of
 
 LINES = 24  # in blocks of 3
@@ -236,15 +239,46 @@ def test_memory_holds_a_bounded_number_of_blocks():
 
 
 def test_a_cuda_gpu_for_each_worker_in_turn(monkeypatch):
+    def device(asked, number):
+        monkeypatch.setenv("NER_LIGHTNING_WORKER", str(number))
+        return devices.chosen_device(asked)
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert [devices.device_of_worker(None, n) for n in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
-    assert devices.device_of_worker("cuda", 1) == "cuda:1"
-    assert devices.device_of_worker("cuda:0", 1) == "cuda:0"
-    assert devices.device_of_worker("cpu", 1) == "cpu"
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    assert [device(None, number) for number in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert device("cuda", 1) == "cuda:1"
+    assert device("cuda:0", 1) == "cuda:0"
+    assert device("cpu", 1) == "cpu"
 
 
-def test_cores_are_divided(monkeypatch):
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "5000 100000\n"}, 1),
+        ({"cpu.max": "9900000 100000\n"}, 8),
+        ({"cpu.max": "unreadable"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+    ],
+)
+def test_a_container_s_quota_of_cores_counts(monkeypatch, tmp_path, files, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(child_process, "CONTROL", tmp_path)
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert cores_each(1) == cores
+    preflight._devices(cores, "cpu")
+    with pytest.raises(UserError, match=f"this machine has {cores} CPU cores for it"):
+        preflight._devices(cores + 1, "cpu")
+
+
+def test_cores_are_divided(monkeypatch, tmp_path):
+    monkeypatch.setattr(child_process, "CONTROL", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert [cores_each(count) for count in (1, 2, 3, 16)] == [8, 4, 2, 1]
     assert end_of(3) == "ended with exit code 3"

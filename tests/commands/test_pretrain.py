@@ -314,7 +314,7 @@ def test_what_goes_wrong_in_a_batch_is_said(place, capsys, monkeypatch):
 
 
 def test_one_whose_model_could_not_be_written_is_finished_later(place, capsys, monkeypatch):
-    def full():
+    def full(device):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:

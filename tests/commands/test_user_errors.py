@@ -157,7 +157,7 @@ def test_a_fit_that_fails_at_once_leaves_no_folder(place, capsys):
 
 
 def test_devices_that_are_not_there(place, capsys, monkeypatch):
-    monkeypatch.setattr("ner_lightning.commands.lightning_cli.preflight.os.cpu_count", lambda: 2)
+    monkeypatch.setattr("ner_lightning.commands.lightning_cli.preflight.usable_cores", lambda: 2)
     said = fails(capsys, *FIT, "--trainer.devices", "3")
     assert "trainer.devices is 3, but this machine has 2 CPU cores" in said
     said = fails(capsys, *FIT, "--trainer.accelerator", "auto", "--trainer.devices", "[0,1]")
@@ -220,6 +220,7 @@ def test_the_quickstart_without_the_wheel(place, capsys, monkeypatch):
 
 def test_bf16_where_the_gpu_has_none(place, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.init", lambda: None)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation=True: False)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda *_: "Old GPU")
     options = ["--trainer.accelerator", "cuda", "--trainer.precision", "bf16-mixed"]

@@ -1,9 +1,14 @@
 """A device that this machine lacks is refused before anything loads, whoever asks for it."""
 
+import importlib
+import json
+import os
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
+import yaml
 from untrained import write_checkpoint
 
 from ner_lightning.commands.lightning_cli import preflight
@@ -12,6 +17,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.model import build
 from ner_lightning.model.devices import chosen_device
+from ner_lightning.runs.provenance import provenance
 
 
 @pytest.fixture
@@ -21,6 +27,7 @@ def machine(monkeypatch):
     def have(cuda=0, mps=False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+        monkeypatch.setattr(torch.cuda, "init", lambda: None)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
     return have
@@ -126,3 +133,69 @@ def test_a_fit_without_its_gpu_is_refused_in_a_line(machine, capsys, tmp_path, m
         assert main([command, "--config", "configs/quickstart.yaml", "--trainer.accelerator", "gpu"]) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def old_driver(machine, monkeypatch):
+    """A GPU that NVML counts, which is how Lightning has PyTorch ask, and that CUDA cannot use."""
+
+    def refuse(*_):
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 12020). Please update")
+
+    machine(cuda=1)
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    for name in ("init", "_lazy_init"):
+        monkeypatch.setattr(torch.cuda, name, refuse)
+
+
+@pytest.mark.usefixtures("old_driver")
+def test_a_driver_that_is_too_old_is_named(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("in.txt").write_text("Vera left.\n")
+    fit = ["fit", "--config", "configs/quickstart.yaml"]
+    for command, instead in (
+        (fit, "--trainer.accelerator cpu"),
+        ([*fit, "--trainer.accelerator", "gpu"], "--trainer.accelerator cpu"),
+        (["predict", "nowhere", "--input", "in.txt", "--output", "o.jsonl", "--device=cuda"], "--device cpu"),
+    ):
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert "The NVIDIA driver on your system is too old (found version 12020).\n" in said
+        assert said.endswith(f"use the CPU: {instead}\n")
+        assert len(said.splitlines()) == 3
+    with pytest.raises(UserError, match="too old"):
+        chosen_device(None)
+
+
+@pytest.mark.usefixtures("old_driver")
+def test_without_the_gpu_its_driver_does_not_matter():
+    preflight._accelerator("cpu")
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "0"  # Lightning reads random states otherwise
+    preflight._precision("bf16-mixed", "cpu")
+    assert "cores" in provenance()["machine"]
+    assert chosen_device("cpu") == "cpu"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:GPU available but not used")
+def test_a_fit_on_the_cpu_leaves_the_gpu_alone(machine, monkeypatch, tmp_path, llama, corpus):
+    importlib.import_module("peft")  # imports bitsandbytes, which starts CUDA itself where there is some
+    machine(cuda=1)
+    for name in ("init", "_lazy_init", "get_device_name", "max_memory_allocated", "get_rng_state"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, name=name: pytest.fail(f"{name} starts CUDA"))
+    monkeypatch.chdir(tmp_path)
+    Path("r.yaml").write_text(yaml.safe_dump(tiny.recipe(llama, corpus, 16)))
+    assert main(["fit", "--config", "r.yaml", "--trainer.max_epochs", "1"]) == 0
+    assert json.loads(Path("runs/r/1/run.json").read_text())["peak_memory_bytes"] > 2**20
+
+
+@pytest.mark.parametrize("precision", ["64-true", "64", 64])
+def test_an_apple_gpu_has_no_float64(machine, precision):
+    machine(mps=True)
+    preflight._precision(precision, "cpu")
+    preflight._precision("32-true", "mps")
+    for accelerator in ("auto", "gpu", "mps"):
+        with pytest.raises(UserError, match=f"trainer.precision {precision}: an Apple GPU has no float64"):
+            preflight._precision(precision, accelerator)
+    machine()
+    preflight._precision(precision, "auto")

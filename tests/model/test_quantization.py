@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
+import transformers
 import yaml
+from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
 from ner_lightning.data.batching import collate
@@ -17,6 +20,7 @@ from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder, load_tokenizer
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.inference.tagger_group import TaggerGroup
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.build import Target, build_tagger
 from ner_lightning.model.outline import outline
@@ -292,3 +296,38 @@ def test_commands_without_quantised_weights_say_so(recipe, capsys):
     main(["baseline", "--config", recipe, "--sentences", "1"])
     said = capsys.readouterr()
     assert "model.quantization nf4 is not used: the backbone is prompted unquantised" in said.out + said.err
+
+
+class _LoadedError(Exception):
+    """Ends the loading once it has begun."""
+
+
+@pytest.mark.parametrize("load", [NERTagger.from_run, lambda run, device: TaggerGroup([run], device=device)])
+def test_weights_are_read_onto_the_gpu_that_was_named(llama, tmp_path, monkeypatch, load):
+    run = str(write_checkpoint(tmp_path, llama, quantization="nf4"))
+    current = [torch.device("cuda:0")]
+
+    @contextmanager
+    def made_current(device):
+        current.append(device)
+        yield
+        current.pop()
+
+    def loads(*_, device_map, **__):
+        raise _LoadedError(device_map[""])
+
+    for name, value in {
+        "is_available": lambda: True,
+        "device_count": lambda: 3,
+        "init": lambda: None,
+        "is_bf16_supported": lambda including_emulation: True,
+        "current_device": lambda: current[-1].index,
+        "device": made_current,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", loads)
+    for device, number in {"cuda": 0, "cuda:2": 2}.items():
+        with pytest.raises(_LoadedError) as loaded:
+            load(run, device=device)
+        assert loaded.value.args == (number,)
+        del current[1:]

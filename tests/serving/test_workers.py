@@ -9,10 +9,14 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import pytest
 from services import ask, served
 from untrained import write_checkpoint
+
+from ner_lightning.serving.workers import Workers, _run_worker
+from ner_lightning.system.child_process import WORKER
 
 TEXT = "Vera Holt left Lima. " * 10
 
@@ -87,3 +91,38 @@ def test_a_mistake_is_told_once_and_ends_all():
     assert done.returncode == 2
     assert done.stderr.count("no run folder or checkpoint nowhere") == 1
     assert "Traceback" not in done.stderr
+
+
+class _Started:
+    """A process that only keeps what it was given."""
+
+    def __init__(self, target, args):
+        self.args, self.exitcode, self.pid = args, None, 0
+
+    def start(self):
+        pass
+
+    def join(self):
+        pass
+
+
+def test_each_worker_has_a_number_by_which_it_takes_a_gpu(monkeypatch):
+    workers = Workers(print, (), 3, 1.0)
+    monkeypatch.setattr(workers._context, "Process", _Started, raising=False)
+    monkeypatch.setattr("ner_lightning.serving.workers._forget_counts", lambda _: None)
+    for _ in range(3):
+        workers._workers.append(workers._start())
+    assert [each.process.args[2] for each in workers._workers] == [0, 1, 2]
+    dead = workers._workers[1]
+    dead.process.exitcode = 1
+    assert workers._look() == [dead]
+    assert workers._start().process.args[2] == 1
+
+
+def test_a_worker_finds_its_number_in_its_environment(monkeypatch):
+    monkeypatch.setenv(WORKER, "none")
+    monkeypatch.setattr("ner_lightning.system.child_process.threading.Thread", mock.Mock())
+    monkeypatch.setattr("ner_lightning.system.child_process.signal.signal", mock.Mock())
+    seen = []
+    _run_worker(lambda given, on_start: seen.append((given, os.environ[WORKER])), ("it",), 2, mock.Mock())
+    assert seen == [("it", "2")]

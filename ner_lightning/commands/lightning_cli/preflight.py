@@ -10,8 +10,9 @@ from ner_lightning.data.configuration import check_unquantized
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
 from ner_lightning.errors import UserError
-from ner_lightning.model.devices import check_gpus, has, lacking
+from ner_lightning.model.devices import NVML, check_driver, check_gpus, has, lacking
 from ner_lightning.model.loss import Loss
+from ner_lightning.system.child_process import usable_cores
 from ner_lightning.training.launch import LaunchError, launch
 
 SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
@@ -68,6 +69,11 @@ def _accelerator(accelerator: Any) -> None:
         raise UserError(
             f"trainer.accelerator is {accelerator}: {lacking(kinds[0])}; leave it out, or set it to cpu"
         )
+    if str(accelerator) == "cpu":
+        # Otherwise Lightning saves random states of GPUs that NVML counts, also where the driver is too old.
+        os.environ[NVML] = "0"
+    if _on_cuda(str(accelerator)):
+        check_driver("--trainer.accelerator cpu")
 
 
 def _precision(precision: Any, accelerator: str) -> None:
@@ -78,8 +84,14 @@ def _precision(precision: Any, accelerator: str) -> None:
             f"trainer.precision {precision} is not supported: trained weights must stay in fp32.\n"
             "Use bf16-mixed (which also loads a frozen backbone in bf16) or 32-true."
         )
-    on_gpu = torch.cuda.is_available() and accelerator in {"auto", "gpu", "cuda"}
-    if "bf16" in str(precision) and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+    on_mps = accelerator in {"auto", "gpu", "mps"} and torch.backends.mps.is_available()
+    if "64" in str(precision) and on_mps:
+        raise UserError(
+            f"trainer.precision {precision}: an Apple GPU has no float64; use 32-true, "
+            "or train on the CPU: --trainer.accelerator cpu"
+        )
+    bf16 = "bf16" in str(precision)
+    if bf16 and _on_cuda(accelerator) and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise UserError(
             f"trainer.precision {precision}: {torch.cuda.get_device_name()} has no bf16; use 32-true"
         )
@@ -110,9 +122,13 @@ def _devices(asked: Any, accelerator: str) -> None:
             f"trainer.devices is {count}, but this machine has no GPU that PyTorch can use.\n"
             f"Leave it out, or train in {count} processes on the CPU: --trainer.accelerator cpu"
         )
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     if count > cores:
-        raise UserError(f"trainer.devices is {count}, but this machine has {cores} CPU cores")
+        raise UserError(f"trainer.devices is {count}, but this machine has {cores} CPU cores for it")
+
+
+def _on_cuda(accelerator: str) -> bool:
+    return torch.cuda.is_available() and accelerator in {"auto", "gpu", "cuda"}
 
 
 def _has_accelerator() -> bool:

@@ -37,8 +37,9 @@ RANGES: Mapping[str, Any] = {
     "gradient_clip_val": NonNegativeFloat | None,
     "reload_dataloaders_every_n_epochs": NonNegativeInt,
 }
-# Variables by which a launcher names the machines.
-LAUNCHERS = ("MASTER_ADDR", "SLURM_NTASKS", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE", "KUBERNETES_PORT")
+# Variables by which a launcher names the machines, as Lightning reads them: torchrun and users, srun, jsrun,
+# and mpirun, through mpi4py.
+LAUNCHERS = ("MASTER_ADDR", "SLURM_NTASKS", "JSM_NAMESPACE_SIZE", "OMPI_COMM_WORLD_SIZE")
 CLASSES = ("logger", "callbacks", "profiler", "plugins")  # options that name classes
 REFUSED: Mapping[type, str] = {
     Precision: "set trainer.precision instead",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import shown, stage
-from ner_lightning.system.terminal import in_colour, printable
+from ner_lightning.system.terminal import in_colour, print_utf8, printable
 
 if TYPE_CHECKING:
     from ner_lightning.inference.tagger_group import TaggerGroup
@@ -71,6 +71,8 @@ def _print(group: "TaggerGroup", texts: Sequence[str], *, as_json: bool) -> None
 
     items = [(name, text) for text in texts for name in group]
     width = max(map(len, group))
+    if as_json:
+        print_utf8()
     for (name, text), tagged in zip(items, group.tag(items), strict=True):
         if as_json:
             row = {"tagger": name, "text": text, "entities": tagged.entity_dicts()}

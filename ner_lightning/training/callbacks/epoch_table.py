@@ -90,8 +90,6 @@ class EpochTable(Callback):
         settings = pl_module.settings
         if settings.adapters is not None and not settings.freeze_backbone:
             say("Adapters and the whole backbone are trained together, which is unusual.")
-        if settings.runtime.compile:
-            say("The layers are compiled on first use, which takes a minute or two.")
         if self._live and trainer.is_global_zero:
             self._table = LiveTable(Console(), optimizer_steps(trainer), trainer.global_step)
             self._table.start()

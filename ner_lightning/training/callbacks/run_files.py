@@ -212,7 +212,7 @@ class RunFiles(Callback):
             "epochs": trainer.current_epoch + 1,
             "steps": trainer.global_step,
             "updated": now(),
-            "peak_memory_bytes": peak_memory(),
+            "peak_memory_bytes": peak_memory(trainer.strategy.root_device),
         }
         best_effort(self.run.path / "run.json", lambda: self.run.update("run.json", progress))
         self.table.write()

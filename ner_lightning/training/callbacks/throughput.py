@@ -52,6 +52,12 @@ class Throughput(Callback):
             self._counts, self._padded = torch.tensor(state_dict["counts"]), state_dict["padded"]
         self._earlier, self.words_per_second = state_dict["seconds"], state_dict["words_per_second"]
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Forgets the GPU memory that an earlier training of this process took."""
+        device = trainer.strategy.root_device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock, also of a resumed epoch."""
         self._began = time.perf_counter()
@@ -106,7 +112,7 @@ class Throughput(Callback):
             "train/words_per_second": self.words_per_second,
             "train/subtokens_per_second": real / seconds,
             "train/padding": 1 - real / total if total else 0.0,
-            "train/peak_memory_gib": peak_memory() / 2**30,
+            "train/peak_memory_gib": peak_memory(trainer.strategy.root_device) / 2**30,
         }
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=trainer.global_step - 1)
@@ -118,9 +124,9 @@ def logs_step(trainer: Any, ahead: int = 0) -> bool:
     return bool(every > 0 and (trainer.global_step + ahead) % every == 0)
 
 
-def peak_memory() -> int:
-    """Bytes: the most GPU memory allocated, or without a GPU the most resident memory."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most memory allocated on a CUDA device; for any other the process's most resident memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024  # bytes on macOS, KiB elsewhere

@@ -95,8 +95,6 @@ class PretrainingFolder(Callback):
         for text in self.asked["text"]:
             say(f"text  {text['sentences']:>8,} sentences of {text['from']}")
         say(f"{sizes['trained_parameters']:,} of {sizes['parameters']:,} parameters are trained")
-        if module.settings.runtime.compile:
-            say("The layers are compiled on first use, which takes a minute or two.")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock, also of an epoch that is resumed."""
@@ -146,7 +144,7 @@ class PretrainingFolder(Callback):
                 "pretraining": about["pretraining"] | result,
                 "minutes": round(self._minutes, 1),
                 "updated": now(),
-                "peak_memory_bytes": peak_memory(),
+                "peak_memory_bytes": peak_memory(trainer.strategy.root_device),
             },
         )
         self.run.checkpoint(LAST).unlink(missing_ok=True)

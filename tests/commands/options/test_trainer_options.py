@@ -16,7 +16,7 @@ from lightning.pytorch import Trainer
 from ner_lightning.commands.lightning_cli import recipe
 from ner_lightning.commands.lightning_cli.recipe import parser
 from ner_lightning.commands.main import main
-from ner_lightning.commands.options.trainer_options import check_trainer
+from ner_lightning.commands.options.trainer_options import LAUNCHERS, check_trainer
 from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.training.module import NERModule
@@ -270,6 +270,18 @@ def test_one_batch_is_not_all_batches_whatever_was_imported_before():
     recipe._try_whole_numbers_first(made)
     found = made.parse_object({"trainer": {"limit_train_batches": 1}}).trainer.limit_train_batches
     assert repr(found) == "1"
+
+
+def test_a_cluster_alone_is_no_launcher(options, monkeypatch):
+    for name in LAUNCHERS:
+        monkeypatch.delenv(name, raising=False)
+    for name in ("KUBERNETES_PORT", "LSB_JOBID"):  # set in every pod, and in every job of LSF
+        monkeypatch.setenv(name, "1")
+    given = options.parse_object({"trainer": {"num_nodes": 2}})
+    with pytest.raises(UserError, match="no launcher names the machines"):
+        check_trainer(given)
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
+    check_trainer(given)
 
 
 @pytest.mark.parametrize("case", REFUSED)
