@@ -4,6 +4,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,9 +16,8 @@ from ner_lightning.commands.options.config_files import config_files, find_confi
 from ner_lightning.commands.options.consent import stored_options, take_consent
 from ner_lightning.commands.options.parser_errors import user_errors
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import RECIPE, Run
+from ner_lightning.runs.folder import RECIPE, Run, run_path
 from ner_lightning.system.ranges import PositiveInt, Seed, check
-from ner_lightning.system.user_paths import expanded
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.launch import drawn_seed
 from ner_lightning.training.loggers.logged_text import LogText
@@ -114,7 +114,7 @@ def find_resumed(address: str, command: str, kind: str) -> tuple[Run, dict[str, 
     Raises:
         UserError: it is not a run of that command.
     """
-    run = Run(expanded(address).resolve())
+    run = Run(run_path(address, Path()).resolve())
     asked = run.read("run.json").get(kind)
     if asked is None:
         raise UserError(
