@@ -158,7 +158,7 @@ def run_path(address: str | Path | None, root: Path) -> Path:
         address: its name; None or empty for the last run.
         root: the folder of runs, for None.
     """
-    path = expanded(address) if address else root / LAST
+    path = expanded(address) if address else expanded(root) / LAST
     pointer = path.parent / POINTER
     if path.name == LAST and pointer.is_file():
         return path.parent / pointer.read_text(encoding="utf-8").strip()

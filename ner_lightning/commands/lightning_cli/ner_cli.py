@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ner_lightning.commands.lightning_cli.preflight import check_config
-from ner_lightning.commands.lightning_cli.recipe import COMMON, add_options, plain, settle_seed
+from ner_lightning.commands.lightning_cli.recipe import COMMON, add_options, plain, settle
 from ner_lightning.commands.lightning_cli.sandbox import keep_profile, sandbox_outputs
 from ner_lightning.commands.lightning_cli.start import Start, join_run
 from ner_lightning.commands.lightning_cli.unused_by_data import report_unused_by_data
@@ -103,7 +103,7 @@ class NERCLI(LightningCLI):
         with user_errors(self._subcommand_parsers[self.words[0]]):
             super().parse_arguments(parser, args)
         self.config = plain(self.config)
-        settle_seed(self.config[self.words[0]])
+        settle(self.config[self.words[0]])
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: a checkpoint's settings were already given before the user's own, which win."""

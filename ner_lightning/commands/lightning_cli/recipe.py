@@ -18,6 +18,7 @@ from ner_lightning.commands.options.parser_errors import user_errors
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import RECIPE, Run, run_path
 from ner_lightning.system.ranges import PositiveInt, Seed, check
+from ner_lightning.system.user_paths import without_tilde
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.launch import drawn_seed
 from ner_lightning.training.loggers.logged_text import LogText
@@ -64,7 +65,7 @@ class RecipeCLI(LightningCLI):
         with user_errors(parser):
             super().parse_arguments(parser, args)
         self.config = plain(self.config)
-        settle_seed(self.config)
+        settle(self.config)
 
     def instantiate_classes(self) -> None:
         """Makes the data module and the settings of the model, but no trainer."""
@@ -209,8 +210,9 @@ def _try_whole_numbers_first(parser: LightningArgumentParser) -> None:
             action._typehint = ordered[tuple(sorted(kinds, key=lambda kind: kind is not int))]
 
 
-def settle_seed(config: Any) -> None:
-    """Replaces `seed_everything: true` by a number that is drawn."""
+def settle(config: Any) -> None:
+    """Replaces `seed_everything: true` by a number that is drawn, and `~` in the folder of runs."""
+    config.runs = without_tilde(config.runs)
     if config.seed_everything is True:
         config.seed_everything = config.data.seed = drawn_seed()
 
