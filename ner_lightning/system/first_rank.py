@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-# Rank and number of ranks by the launchers of Lightning's list: torchrun, Lightning itself, srun, jsrun, mpirun.
+# Rank and number of ranks by the launchers that Lightning knows: torchrun, itself, srun, jsrun, mpirun.
 RANKS = {
     "RANK": "WORLD_SIZE",
     "LOCAL_RANK": "WORLD_SIZE",

@@ -26,6 +26,7 @@ from ner_lightning.commands.options.trainer_options import (
 )
 from ner_lightning.commands.options.unused_options import refuse_unused, report_unused
 from ner_lightning.system.console import say
+from ner_lightning.system.terminal import redraws
 from ner_lightning.training import ranks
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint, CheckpointFiles, LastCheckpoint
 from ner_lightning.training.callbacks.epoch_table import EpochTable
@@ -148,8 +149,8 @@ class NERCLI(LightningCLI):
         self._check_checkpoint(config)
         if self.subcommand == "fit":
             report_unused_by_data(self.config[self.subcommand], self.datamodule)
-        bar = sys.stderr.isatty() and trainer.enable_progress_bar is not False
-        live = bar and self.subcommand == "fit" and sys.stdout.isatty()  # a fit's own moving view
+        bar = redraws(sys.stderr) and trainer.enable_progress_bar is not False
+        live = bar and self.subcommand == "fit" and redraws(sys.stdout)  # a fit's own moving view
         table = TableLogger(folder, fits=self.subcommand == "fit")
         callbacks = [*_as_list(trainer.callbacks), *self._callbacks(table, config, text, bar=bar, live=live)]
         if bar and not live:
