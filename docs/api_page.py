@@ -98,6 +98,8 @@ def _shortened(text: str) -> str:
     """A parameter without the modules of its types, and without what a default object holds."""
     text = re.sub(r" = (\w+)\(.*\)$", r" = \1()", text)
     text = re.sub(r": '([\w.]+)'", r": \1", text).replace("ner_lightning.system.ranges.", "")
+    # Of an array's type numpy's versions say more or less.
+    text = re.sub(r"numpy\.ndarray\[.+?, numpy\.dtype\[([\w.]+)\]\]", r"NDArray[\1]", text)
     return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Z])", "", text)
 
 

@@ -15,16 +15,15 @@ from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import (
     BEST,
-    LAST,
     RECIPE,
     STAGES,
     Run,
     check_holds_no_runs,
     read_metrics_table,
     run_of,
+    run_path,
     short,
 )
-from ner_lightning.system.user_paths import expanded
 
 # What `run.json` says of prompting beside the recipe: the seed, and what came of it.
 _OUTCOME = frozenset({"prompt_seed", "seconds", "answers", "failed", "unread_lines", "absent", "cut"})
@@ -166,7 +165,7 @@ def find_experiment(address: str | None, root: Path) -> Experiment:
     Raises:
         UserError: there is no such run or file, or no predictions in it.
     """
-    path = expanded(address) if address else root / LAST
+    path = run_path(address, root)
     if path.is_file() and path.suffix == ".ckpt":
         run = run_of(path)
         if run is None:

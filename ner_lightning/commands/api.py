@@ -15,6 +15,7 @@ from ner_lightning.commands.options.consent import FLAG
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.runs.folder import STAGES, Run, short
+from ner_lightning.system.user_paths import expanded
 from ner_lightning.training.launch import isolated
 from ner_lightning.training.second_opinion import FIGURES
 from ner_lightning.training.summary import by_type_and_all
@@ -60,7 +61,7 @@ class RunResult:
         """
         flags = [FLAG] * self._trust
         _call("export", [str(self.path), f"--output={output}", f"--format={format}", *flags])
-        return Path(output)
+        return expanded(output)
 
     def report(self, *, text: bool = True) -> Path:
         """Writes the run's report as Markdown and HTML, as `ner-lightning report` does.

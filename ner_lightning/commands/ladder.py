@@ -1,6 +1,5 @@
 """`ner-lightning ladder`: runs the cells of a ladder, one after the other, and makes their table."""
 
-import fcntl
 import shlex
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from ner_lightning.commands.ladder_state import current_cells, find, state
 from ner_lightning.commands.lightning_cli.training_process import STOPPED, started
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import Interrupted, UserError
+from ner_lightning.system.locks import lock
 
 if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
     from ner_lightning.runs.folder import Run
@@ -98,8 +98,8 @@ def _put_together(ladder: "Ladder", cell: "Cell", root: Path) -> bool:
         return False
     paths = [str(run.path) for _, run in members if run is not None]
     place, name = root / cell.teacher, Path(cell.teacher).parent.name
-    with (root / f".{name}.lock").open("w") as lock:  # another agent of a sweep may be making it
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (root / f".{name}.lock").open("w") as opened:  # another agent of a sweep may be making it
+        lock(opened, place, wait=True)
         if (place / "run.json").is_file():
             if [one["run"] for one in Run(place).read("run.json").get("members", ())] == paths:
                 return True

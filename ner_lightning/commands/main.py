@@ -13,7 +13,7 @@ from ner_lightning.commands.options.help import HELPS, short_help
 from ner_lightning.commands.options.known_names import check_start
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.system.first_rank import is_first
-from ner_lightning.system.terminal import escaping, printable
+from ner_lightning.system.terminal import escaping, printable, redraws
 from ner_lightning.training.launch import LaunchError, isolated, require_single_process
 from ner_lightning.training.ranks import GRACE, exit_code, lost_another, prefix
 
@@ -61,7 +61,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     command, rest = words[0], words[1:]
     with escaping(), isolated():
-        if sys.stderr.isatty():
+        if redraws(sys.stderr):
             os.environ.setdefault("TQDM_LEAVE", "")  # false: the bars of libraries go when they are done
         else:
             os.environ.setdefault("TQDM_DISABLE", "1")  # a bar in a log file is a line for each step

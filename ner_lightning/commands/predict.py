@@ -25,10 +25,10 @@ from ner_lightning.data.readers.read_options import EmptyWords, FormatName
 from ner_lightning.data.readers.remote_files import is_remote
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import output_formats
+from ner_lightning.runs.folder import run_path
 from ner_lightning.system.atomic import is_written_through
 from ner_lightning.system.progress import shown, stage
 from ner_lightning.system.terminal import print_utf8
-from ner_lightning.system.user_paths import expanded
 
 if TYPE_CHECKING:
     from ner_lightning.data.readers.files import Inputs
@@ -187,7 +187,7 @@ def _output(options: argparse.Namespace, files: list[Path], remote: "list[Stamp]
         )
     from ner_lightning.inference.bulk import request
 
-    model = expanded(options.run) if options.run else Path(options.runs) / "last"
+    model = run_path(options.run, Path(options.runs))
     wanted = {name: getattr(options, name) for name in _DECISIVE.split()} | request(
         files, model.resolve(), remote, calibration
     )

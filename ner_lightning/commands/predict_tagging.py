@@ -13,10 +13,10 @@ from ner_lightning.commands.predict_checks import STANDARD_OUTPUT, output_format
 from ner_lightning.commands.taggers.tagger_loading import load_tagger
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.runs.fingerprints import shared
+from ner_lightning.runs.folder import run_path
 from ner_lightning.system.digests import digest_of
 from ner_lightning.system.progress import stage, warn
 from ner_lightning.system.terminal import in_colour
-from ner_lightning.system.user_paths import expanded
 
 if TYPE_CHECKING:
     from ner_lightning.data.readers.record import Record
@@ -51,7 +51,7 @@ def block_tagging(options: argparse.Namespace) -> Iterator[BlockTagging]:
     if options.ray is not None:
         from ner_lightning.inference.ray_actors import RayActors
 
-        run = expanded(options.run or Path(options.runs) / "last")
+        run = run_path(options.run, Path(options.runs))
         options.run = str(run.absolute())  # actors may run in other folders
         with RayActors(partial(_of_actor, options), options.ray, options.workers) as actors:
             stage(f"Loading the tagger in {actors.count} Ray actors ...")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.commands.options.known_names import parse_beside_recipe
 from ner_lightning.errors import UserError
+from ner_lightning.system.terminal import redraws
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
@@ -149,7 +150,7 @@ def _train(
     from ner_lightning.training.pretraining.masked_words import Pretraining
     from ner_lightning.training.pretraining.outputs import MODEL, PretrainingFolder
 
-    table, throughput, bar = TableLogger(folder.path), Throughput(), sys.stderr.isatty()
+    table, throughput, bar = TableLogger(folder.path), Throughput(), redraws(sys.stderr)
     guard = NonFiniteGuard(folder, "pretrain")
     outputs = PretrainingFolder(folder, command, text, asked, table, throughput, bar=bar)
     trainer = _trainer(folder, recipe.config, table, [guard, throughput, outputs], bar=bar)

@@ -16,6 +16,7 @@ from ner_lightning.commands.options.command_line import Parser, check_device, ch
 from ner_lightning.commands.taggers.several_taggers import load_group
 from ner_lightning.commands.taggers.tagger_loading import load_tagger
 from ner_lightning.errors import UserError
+from ner_lightning.runs.folder import run_path
 from ner_lightning.serving.memory import Trimmer, limit_kernel_caches
 from ner_lightning.system.child_process import cores_each
 from ner_lightning.system.progress import shown
@@ -146,7 +147,7 @@ def service(options: argparse.Namespace) -> Any:
         trim()
         return results
 
-    run = Path(options.run or Path(options.runs) / "last").resolve()
+    run = run_path(options.run, Path(options.runs)).resolve()
     return make_app(
         tag,
         model="/".join(run.parts[-2:]),

@@ -22,6 +22,7 @@ from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, MERGED, ON
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.weights import text_model_name
 from ner_lightning.runs.provenance import package_versions
+from ner_lightning.system.permissions import open_to_readers_of
 from ner_lightning.system.plain_settings import plain
 from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import PositiveFloat, check
@@ -99,9 +100,7 @@ def _draft_of(folder: Path) -> Iterator[Path]:
     draft.mkdir(parents=True)
     try:
         yield draft
-        # safetensors makes its files readable by their owner only
-        for file in (item for item in draft.rglob("*") if item.is_file()):
-            file.chmod((draft / MANIFEST).stat().st_mode)
+        open_to_readers_of(draft / MANIFEST, draft)
         if above is folder:
             # The manifest last: without it, nobody takes the folder for a whole one.
             for file in sorted(draft.iterdir(), key=lambda file: file.name == MANIFEST):

@@ -16,8 +16,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.export.card_training import training_facts
 from ner_lightning.inference.loading import MANIFEST
 from ner_lightning.runs.fingerprints import shared
-from ner_lightning.runs.folder import LAST, run_of
-from ner_lightning.system.user_paths import expanded
+from ner_lightning.runs.folder import run_of, run_path
 
 SCORES = ("f1", "precision", "recall")
 _MAY_NAME_DATA = ("--data", "--config", "-c")  # options of `test`
@@ -81,7 +80,7 @@ def example_text(address: str | None, root: Path, types: Sequence[str]) -> str |
         root: the folder of runs, for None.
         types: the tagger's entity types.
     """
-    path = expanded(address) if address else root / LAST
+    path = run_path(address, root)
     example: Any = None
     if (path / MANIFEST).is_file():
         example = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["about"].get("example")

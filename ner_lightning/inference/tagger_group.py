@@ -21,7 +21,7 @@ from ner_lightning.model.checkpoint import check_backbone, check_names, saved_na
 from ner_lightning.model.devices import as_current, chosen_device, runs_in_bf16
 from ner_lightning.model.shared_adapters import AdapterBank
 from ner_lightning.model.tagger_settings import TaggerSettings
-from ner_lightning.system.user_paths import expanded
+from ner_lightning.runs.folder import run_path
 
 
 @dataclass(eq=False)
@@ -201,4 +201,4 @@ class TaggerGroup(Mapping[str, NERTagger]):
 
 def name_of(run: str) -> str:
     """A tagger's name by default: the last two parts of its path."""
-    return "/".join(expanded(run).resolve().parts[-2:])
+    return "/".join(run_path(run, Path()).resolve().parts[-2:])

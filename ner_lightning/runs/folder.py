@@ -12,9 +12,11 @@ from typing import Any
 
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import sweep, write_text
+from ner_lightning.system.progress import warn
 from ner_lightning.system.user_paths import expanded
 
 BEST, LAST = "best", "last"
+POINTER = "last.txt"  # names the last run where the file system has no links
 CHECKPOINTS = "checkpoints"  # the folder in that of a run
 EXPORTED = "ner_lightning.json"  # a folder with this file is an exported one
 STAGES = {"valid": "val", "test": "test"}  # by split: Lightning's stage, with which its metrics' names begin
@@ -80,12 +82,21 @@ class Run:
             sweep(folder)
 
     def point_last(self) -> None:
-        """Lets the link `runs/last` point to this run."""
-        link = self.path.parent.parent / LAST
-        fresh = link.with_name(f".{LAST}.{os.getpid()}.tmp")
+        """Lets the link `runs/last` point to this run, or names it in a file where links cannot be made."""
+        root = self.path.parent.parent
+        pointer, own = root / POINTER, self.path.relative_to(root)
+        fresh = root / f".{LAST}.{os.getpid()}.tmp"
         fresh.unlink(missing_ok=True)
-        fresh.symlink_to(self.path.relative_to(link.parent), target_is_directory=True)
-        fresh.replace(link)
+        try:
+            fresh.symlink_to(own, target_is_directory=True)
+        except OSError as error:
+            known = pointer.exists()
+            write_text(pointer, f"{own}\n")
+            if not known:
+                warn(f"{root / LAST} cannot be a link ({error.strerror}), so {pointer} names the last run.")
+            return
+        fresh.replace(root / LAST)
+        pointer.unlink(missing_ok=True)
 
 
 def create(root: Path, name: str) -> Run:
@@ -140,6 +151,20 @@ def remove_empty(run: Run) -> None:
             folder.rmdir()
 
 
+def run_path(address: str | Path | None, root: Path) -> Path:
+    """The path of a run, a checkpoint or a folder as a user names it; it may not exist.
+
+    Args:
+        address: its name; None or empty for the last run.
+        root: the folder of runs, for None.
+    """
+    path = expanded(address) if address else expanded(root) / LAST
+    pointer = path.parent / POINTER
+    if path.name == LAST and pointer.is_file():
+        return path.parent / pointer.read_text(encoding="utf-8").strip()
+    return path
+
+
 def resolve(address: str | None, which: str, root: Path) -> Path:
     """Finds a checkpoint.
 
@@ -153,7 +178,7 @@ def resolve(address: str | None, which: str, root: Path) -> Path:
     """
     if address == "":
         raise UserError("the name of the run is empty; name a run folder or checkpoint, or leave it out")
-    path = root / LAST if address is None else expanded(address)
+    path = run_path(address, root)
     if path.is_file():
         return path
     if address is None and not path.is_dir():

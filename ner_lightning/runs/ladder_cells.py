@@ -9,11 +9,13 @@ from typing import Any
 
 import yaml
 
+from ner_lightning.errors import UserError
 from ner_lightning.runs.fingerprints import digest_in, file_in
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.shipped import shipped, shipped_config
 from ner_lightning.system.digests import digest_of
 from ner_lightning.system.shards import shards_of
+from ner_lightning.system.user_paths import expanded
 
 CONSENT = "--trust_remote_code"  # allows code to be run, and changes nothing of what a cell is
 
@@ -122,9 +124,9 @@ def _named_files(value: Any) -> Iterator[Path]:
         for each in value:
             yield from _named_files(each)
     elif isinstance(value, str):
-        with suppress(OSError, ValueError):  # no name that a file could have
-            if Path(value).is_file():
-                yield Path(value)
+        with suppress(OSError, ValueError, UserError):  # no name that a file could have
+            if (file := expanded(value)).is_file():
+                yield file
 
 
 def find_runs(cell: Cell, root: Path) -> list[Run]:

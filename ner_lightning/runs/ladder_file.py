@@ -8,6 +8,7 @@ import yaml
 
 from ner_lightning.errors import UserError
 from ner_lightning.runs.ladder_cells import Cell, Ladder
+from ner_lightning.system.user_paths import without_tilde
 from ner_lightning.system.yaml_keys import read_yaml
 
 # Settings that a ladder gives to each cell, and what says them in its file.
@@ -77,7 +78,7 @@ def _cells(
     name: str, shared: Mapping[str, Any], own: Mapping[str, Any], teacher: str, where: str
 ) -> list[Cell]:
     """The cells of a rung."""
-    configs = tuple(map(str, shared["configs"] + own["configs"]))
+    configs = tuple(without_tilde(str(file)) for file in shared["configs"] + own["configs"])
     settings = shared["settings"] | own["settings"]
     if not configs:
         raise UserError(f"{where}: `configs` names no recipe")
@@ -94,7 +95,7 @@ def _cells(
             raise UserError(f"{where}: seed {seed!r} is not a whole number")
     if len(set(seeds)) < len(seeds):
         raise UserError(f"{where}: a seed is named twice in {seeds}, and would count as two runs")
-    text = tuple(map(str, own["text"]))
+    text = tuple(without_tilde(str(file)) for file in own["text"])
     return [Cell(name, seed, configs, settings, teacher, text) for seed in seeds]
 
 

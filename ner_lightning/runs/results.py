@@ -1,6 +1,5 @@
 """Rows of measured figures in a JSON file, and tables in Markdown."""
 
-import fcntl
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from ner_lightning.errors import UserError
 from ner_lightning.runs.fingerprints import shortened
 from ner_lightning.system.atomic import replacing
+from ner_lightning.system.locks import lock
 
 KEY = ("config", "overrides", "data", "split", "metric", "seed")
 FIELDS = (*KEY, "value", "command", "machine", "versions", "commit")
@@ -71,8 +71,8 @@ def add_rows(rows: Iterable[Row], file: Path, replaced: Callable[[Row], bool] = 
         missing = [name for name in FIELDS if name not in row]
         if missing:
             raise ValueError(f"a row lacks {', '.join(missing)}")
-    with file.with_name(f".{file.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with file.with_name(f".{file.name}.lock").open("w") as opened:
+        lock(opened, file, wait=True)
         kept = [row for row in read_rows(file) if not replaced(row)]
         table = {row_key(row): row for row in [*kept, *rows]}
         with replacing(file) as stream:

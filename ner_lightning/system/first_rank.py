@@ -3,8 +3,15 @@
 import os
 from collections.abc import Mapping
 
-# By the launchers that Lightning knows: torchrun, Lightning itself, srun, jsrun, mpirun.
-RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+# Rank and number of ranks by the launchers that Lightning knows: torchrun, itself, srun, jsrun, mpirun.
+RANKS = {
+    "RANK": "WORLD_SIZE",
+    "LOCAL_RANK": "WORLD_SIZE",
+    "SLURM_PROCID": "SLURM_STEP_NUM_TASKS",
+    "JSM_NAMESPACE_RANK": "JSM_NAMESPACE_SIZE",
+    "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE",
+    "PMI_RANK": "PMI_SIZE",
+}
 
 
 def is_first(environment: Mapping[str, str] = os.environ) -> bool:
@@ -14,3 +21,10 @@ def is_first(environment: Mapping[str, str] = os.environ) -> bool:
             also = [environment.get("NODE_RANK", "0")] if key == "LOCAL_RANK" else []
             return all(int(rank) == 0 for rank in (environment[key], *also))
     return int(environment.get("NODE_RANK", "0")) == 0
+
+
+def is_only(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether no launcher started this process as one of several."""
+    alone = {"SLURM_PROCID": "1"}  # set in a batch script, too, which srun did not start
+    sizes = (environment.get(size, alone.get(rank)) for rank, size in RANKS.items() if rank in environment)
+    return all(size == "1" for size in sizes)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Literal, TypeVar
 
 from ner_lightning.system.first_rank import is_first
-from ner_lightning.system.terminal import printable, write_line
+from ner_lightning.system.terminal import printable, redraws, write_line
 
 Item = TypeVar("Item")
 EVERY = 60.0  # seconds between two lines about the same loop
@@ -45,7 +45,7 @@ class Throttle:
     """Tells when it is time for another line about a loop: `EVERY` seconds after the last one.
 
     Args:
-        at_terminal: the seconds if standard error is a terminal, at most `EVERY`.
+        at_terminal: the seconds if standard error is a terminal and not a notebook, at most `EVERY`.
     """
 
     def __init__(self, at_terminal: float = math.inf) -> None:
@@ -55,7 +55,7 @@ class Throttle:
     def __call__(self) -> bool:
         """Whether it is time; the next interval begins then."""
         now = time.monotonic()
-        due = now - self._last >= (min(self._at_terminal, EVERY) if sys.stderr.isatty() else EVERY)
+        due = now - self._last >= (min(self._at_terminal, EVERY) if redraws(sys.stderr) else EVERY)
         if due:
             self._last = now
         return due

@@ -1,4 +1,4 @@
-"""Text from data, made safe for a terminal of any encoding; bold and dim text; which streams are coloured."""
+"""Text made safe for a terminal of any encoding; bold and dim text; which streams are coloured or redrawn."""
 
 import os
 import sys
@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import TextIO
+
+# Variables of Jupyter's kernels and of hosted notebooks. KAGGLE_KEY and the like are also set elsewhere.
+_NOTEBOOKS = ("JPY_PARENT_PID", "COLAB_", "KAGGLE_KERNEL_", "KAGGLE_URL_BASE")
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -65,4 +68,16 @@ def dim(text: str) -> str:
 
 def in_colour(stream: TextIO) -> bool:
     """Whether a stream is a terminal that may be coloured: NO_COLOR forbids it (https://no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return _takes_sequences(stream) and not os.environ.get("NO_COLOR")
+
+
+def redraws(stream: TextIO) -> bool:
+    """Whether what is drawn again replaces what was drawn before: at a terminal, but not in a notebook.
+
+    There a command after `!` has a terminal, of which the page keeps all that was ever drawn.
+    """
+    return _takes_sequences(stream) and not any(name.startswith(_NOTEBOOKS) for name in os.environ)
+
+
+def _takes_sequences(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") != "dumb"

@@ -19,6 +19,15 @@ def expanded(path: str | Path) -> Path:
         raise UserError(f"{path}: there is no user {user[1:]}; name a file as ./{path}") from None
 
 
+def without_tilde(path: str) -> str:
+    """A path that is otherwise as the user wrote it.
+
+    Raises:
+        UserError: there is no such user.
+    """
+    return str(expanded(path)) if path.startswith("~") else path
+
+
 def may_be_on_hub(name: str) -> bool:
     """Whether a name has the form of a repository on the Hub, `name` or `org/name`, not that of a path."""
     return name.count("/") <= 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")

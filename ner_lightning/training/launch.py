@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ner_lightning.errors import UserError
-from ner_lightning.system.first_rank import RANKS, is_first
+from ner_lightning.system.first_rank import is_first, is_only
 from ner_lightning.system.progress import stage
 
 RUN_VARIABLE = "NER_LIGHTNING_RUN"  # names the run folder in the environment of ranks that a fit starts
@@ -203,7 +203,7 @@ def drawn_seed() -> int:
         UserError: the ranks were started each by itself, so that none can tell the others.
     """
     given = os.environ.get("PL_GLOBAL_SEED") if "LOCAL_RANK" in os.environ else None  # by the first process
-    if given is None and not set(RANKS).isdisjoint(os.environ):
+    if given is None and not is_only():
         raise UserError("seed_everything is true, but each rank would draw another seed; name a number")
     seed = random.SystemRandom().randrange(2**31) if given is None else int(given)
     stage(f"seed_everything is {seed}, which was drawn.")

@@ -11,7 +11,7 @@ from ner_lightning.analysis.mistakes import all_mistakes, describe, worst
 from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.data.known_sentences import KEY, Known
 from ner_lightning.data.word_agreement import WITHIN_WORDS, not_found_in_use
-from ner_lightning.runs.folder import BEST, LAST, SPLITS, Run, short
+from ner_lightning.runs.folder import BEST, LAST, SPLITS, Run, run_path, short
 from ner_lightning.system.console import say
 from ner_lightning.system.terminal import in_colour
 from ner_lightning.training.callbacks.throughput import peak_memory
@@ -82,7 +82,7 @@ def _without_best(run: Run) -> None:
 
 def _next(run: Run, command: str) -> str:
     folder = run.path.resolve()
-    if folder == Path("runs", LAST).resolve():
+    if folder == run_path(None, Path("runs")).resolve():
         return f"ner-lightning {command}"
     named = "--run " if command == "test" else ""
     return f"ner-lightning {command} {named}{short(folder)}"

@@ -131,19 +131,3 @@ def test_every_shell_has_a_script_with_every_command(shell, tmp_path):
 def test_every_command_has_options_to_complete():
     for command in COMMANDS:
         assert "--help" in option_names(command)
-
-
-def test_colours_are_left_out_if_asked(monkeypatch):
-    import io
-
-    from ner_lightning.system.terminal import in_colour
-
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    assert in_colour(Terminal())
-    assert not in_colour(io.StringIO())
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert not in_colour(Terminal())

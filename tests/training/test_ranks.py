@@ -17,7 +17,7 @@ from ner_lightning.system.first_rank import is_first
 from ner_lightning.training import ranks
 from ner_lightning.training.callbacks import graceful_stop
 from ner_lightning.training.callbacks.graceful_stop import GracefulStop
-from ner_lightning.training.launch import LaunchError, launch, use_all_ranks
+from ner_lightning.training.launch import LaunchError, drawn_seed, launch, use_all_ranks
 from ner_lightning.training.ranks import exit_code, lost_another, prefix
 
 JOBS = Path(__file__).parent.parent / "rank_jobs.py"
@@ -207,6 +207,29 @@ def test_slurm_is_asked_for_what_its_plugin_says(monkeypatch, tmp_path):
 def test_which_process_is_the_first(environment, first, said):
     assert is_first(environment) == first
     assert prefix(environment) == said
+
+
+@pytest.mark.parametrize(
+    ("environment", "draws"),
+    [
+        ({}, True),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, True),  # a batch script, without srun
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, True),
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"}, False),
+        ({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}, True),
+        ({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "SLURM_PROCID": "0"}, False),
+        ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "1"}, True),
+        ({"PMI_RANK": "0"}, False),  # of nobody knows how many
+    ],
+)
+def test_a_seed_is_drawn_where_no_other_rank_needs_it(monkeypatch, environment, draws):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if draws:
+        assert 0 <= drawn_seed() < 2**31
+    else:
+        with pytest.raises(UserError, match="each rank would draw another seed"):
+            drawn_seed()
 
 
 def test_what_only_says_that_another_rank_ended(monkeypatch):

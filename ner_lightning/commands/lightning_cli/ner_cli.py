@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ner_lightning.commands.lightning_cli.preflight import check_config
-from ner_lightning.commands.lightning_cli.recipe import COMMON, add_options, plain, settle_seed
+from ner_lightning.commands.lightning_cli.recipe import COMMON, add_options, plain, settle
 from ner_lightning.commands.lightning_cli.sandbox import keep_profile, sandbox_outputs
 from ner_lightning.commands.lightning_cli.start import Start, join_run
 from ner_lightning.commands.lightning_cli.unused_by_data import report_unused_by_data
@@ -27,6 +27,7 @@ from ner_lightning.commands.options.trainer_options import (
 from ner_lightning.commands.options.unused_options import refuse_unused, report_unused
 from ner_lightning.data.pinning import pin
 from ner_lightning.system.console import say
+from ner_lightning.system.terminal import redraws
 from ner_lightning.training import ranks
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint, CheckpointFiles, LastCheckpoint
 from ner_lightning.training.callbacks.epoch_table import EpochTable
@@ -104,7 +105,7 @@ class NERCLI(LightningCLI):
         with user_errors(self._subcommand_parsers[self.words[0]]):
             super().parse_arguments(parser, args)
         self.config = plain(self.config)
-        settle_seed(self.config[self.words[0]])
+        settle(self.config[self.words[0]])
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: a checkpoint's settings were already given before the user's own, which win."""
@@ -151,8 +152,8 @@ class NERCLI(LightningCLI):
         self._check_checkpoint(config)
         if self.subcommand == "fit":
             report_unused_by_data(self.config[self.subcommand], self.datamodule)
-        bar = sys.stderr.isatty() and trainer.enable_progress_bar is not False
-        live = bar and self.subcommand == "fit" and sys.stdout.isatty()  # a fit's own moving view
+        bar = redraws(sys.stderr) and trainer.enable_progress_bar is not False
+        live = bar and self.subcommand == "fit" and redraws(sys.stdout)  # a fit's own moving view
         table = TableLogger(folder, fits=self.subcommand == "fit")
         callbacks = [*_as_list(trainer.callbacks), *self._callbacks(table, config, text, bar=bar, live=live)]
         if bar and not live:

@@ -4,6 +4,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,9 +17,9 @@ from ner_lightning.commands.options.consent import stored_options, take_consent
 from ner_lightning.commands.options.parser_errors import user_errors
 from ner_lightning.data.pinning import pin
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import RECIPE, Run
+from ner_lightning.runs.folder import RECIPE, Run, run_path
 from ner_lightning.system.ranges import PositiveInt, Seed, check
-from ner_lightning.system.user_paths import expanded
+from ner_lightning.system.user_paths import without_tilde
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.launch import drawn_seed
 from ner_lightning.training.loggers.logged_text import LogText
@@ -67,7 +68,7 @@ class RecipeCLI(LightningCLI):
         with user_errors(parser):
             super().parse_arguments(parser, args)
         self.config = plain(self.config)
-        settle_seed(self.config)
+        settle(self.config)
         self.given = self.config.clone()
         if self.resumed is not None:
             stored: Any = read_config(self.resumed.path / RECIPE)
@@ -121,7 +122,7 @@ def find_resumed(address: str, command: str, kind: str) -> tuple[Run, dict[str, 
     Raises:
         UserError: it is not a run of that command.
     """
-    run = Run(expanded(address).resolve())
+    run = Run(run_path(address, Path()).resolve())
     asked = run.read("run.json").get(kind)
     if asked is None:
         raise UserError(
@@ -216,8 +217,9 @@ def _try_whole_numbers_first(parser: LightningArgumentParser) -> None:
             action._typehint = ordered[tuple(sorted(kinds, key=lambda kind: kind is not int))]
 
 
-def settle_seed(config: Any) -> None:
-    """Replaces `seed_everything: true` by a number that is drawn."""
+def settle(config: Any) -> None:
+    """Replaces `seed_everything: true` by a number that is drawn, and `~` in the folder of runs."""
+    config.runs = without_tilde(config.runs)
     if config.seed_everything is True:
         config.seed_everything = config.data.seed = drawn_seed()
 

@@ -16,7 +16,17 @@ from ner_lightning.data.pretrained import moved_members, trained_on
 from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.runs.fingerprints import MEMBERS_DATA
-from ner_lightning.runs.folder import BEST, LAST, Run, check_writable, create, resolve, run_of, short
+from ner_lightning.runs.folder import (
+    BEST,
+    LAST,
+    Run,
+    check_writable,
+    create,
+    resolve,
+    run_of,
+    run_path,
+    short,
+)
 from ner_lightning.system.atomic import replacing
 from ner_lightning.system.first_rank import is_first
 from ner_lightning.system.user_paths import expanded
@@ -61,6 +71,11 @@ class _Request:
     def configured(self) -> bool:
         """Whether it names a config file."""
         return bool(config_files(self.words))
+
+    @property
+    def root(self) -> Path:
+        """The folder of runs."""
+        return expanded(peek(self.words, "--runs") or "runs")
 
 
 @contextmanager
@@ -108,7 +123,7 @@ def _without_checkpoint(request: _Request) -> Run | None:
     """The run to resume, if it was stopped before its first checkpoint."""
     if not (request.training and request.address and request.which in (None, LAST)):
         return None
-    run = Run(expanded(request.address).resolve())
+    run = Run(run_path(request.address, request.root).resolve())
     begun = (run.path / "config.yaml").is_file() and not list(run.checkpoints.glob("*.ckpt"))
     return run if begun else None
 
@@ -135,7 +150,7 @@ def _from_checkpoint(request: _Request) -> tuple[Start, _Stored | None]:
     config = trained["config"]
     config = _with_backbone(config, trained["backbone"], peek(request.words, "--model.backbone"))
     run = run_of(checkpoint)
-    named = expanded(request.address).resolve() if request.address else None
+    named = run_path(request.address, request.root).resolve() if request.address else None
     if named is not None and named.is_dir():
         if run is not None and run.path.resolve() != named:
             raise UserError(
@@ -153,11 +168,11 @@ def _from_checkpoint(request: _Request) -> tuple[Start, _Stored | None]:
 
 
 def _find_checkpoint(request: _Request) -> Path:
-    root = Path(peek(request.words, "--runs") or "runs")
+    root = request.root
     if request.which is not None and request.which not in (BEST, LAST):
         return resolve(request.which, BEST, root)
     which = request.which or (LAST if request.training else BEST)
-    folder = Path(request.address) if request.address else root / LAST
+    folder = run_path(request.address, root)
     if request.training and which == LAST and folder.is_dir():
         _complete(Run(folder.resolve()))
     return resolve(request.address, which, root)

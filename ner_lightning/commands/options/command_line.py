@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ner_lightning.errors import UserError
+from ner_lightning.system.user_paths import without_tilde
 
 # Suffixes of files that a report or a model could be taken for.
 REPORTS = (".html", ".htm", ".md", ".pdf", ".txt", ".json", ".csv", ".docx")
@@ -16,6 +17,7 @@ MODELS = (".onnx", ".zip", ".ckpt", ".pt", ".bin", ".safetensors", ".gguf")
 FLAGS = ("-h", "--help", "--help-all", "--print_config", "--trust_remote_code")
 SPLITS = ("test", "valid")  # what can be scored
 _NAMED = "named_runs"  # the attribute of `--run`
+_PATHS = ("FILE", "DIR", "INPUT", "RUN")  # what help calls values that are paths
 
 
 def take(words: list[str], option: str) -> str | None:
@@ -159,6 +161,7 @@ class Parser(argparse.ArgumentParser):
         """
         options, rest = super().parse_known_args(args, namespace)
         self._check_filled(options)
+        self._expand(options)
         runs = getattr(options, _NAMED, None)
         if self._run is not None and runs:
             positional = getattr(options, self._run)
@@ -174,6 +177,15 @@ class Parser(argparse.ArgumentParser):
             if value == "" or (isinstance(value, list) and "" in value):
                 name = action.option_strings[0] if action.option_strings else action.metavar or action.dest
                 raise UserError(f"{name} is empty; give it a value, or leave it out")
+
+    def _expand(self, options: argparse.Namespace) -> None:
+        """Replaces `~` in paths, which a shell leaves alone after `=`."""
+        for action in self._actions:
+            value = getattr(options, action.dest, None)
+            if action.metavar in _PATHS and isinstance(value, str):
+                setattr(options, action.dest, without_tilde(value))
+            elif action.metavar in _PATHS and isinstance(value, list):
+                setattr(options, action.dest, list(map(without_tilde, value)))
 
     def error(self, message: str) -> NoReturn:
         """Turns an error of the parser into one that says what to do.

@@ -11,6 +11,7 @@ import yaml
 from ner_lightning.commands.options.command_line import peek, take
 from ner_lightning.errors import UserError
 from ner_lightning.runs.shipped import names, shipped, shipped_config
+from ner_lightning.system.user_paths import without_tilde
 from ner_lightning.system.yaml_keys import read_yaml
 
 CONFIG = ("--config", "-c")
@@ -53,9 +54,9 @@ def find_configs(args: Sequence[str]) -> list[str]:
     for index, word in enumerate(words):
         option, equals, value = word.partition("=")
         if option in CONFIG and equals:
-            words[index] = f"{option}={shipped_config(value)}"
+            words[index] = f"{option}={shipped_config(without_tilde(value))}"
         elif option in CONFIG and index + 1 < len(words):
-            words[index + 1] = shipped_config(words[index + 1])
+            words[index + 1] = shipped_config(without_tilde(words[index + 1]))
     for file in config_files(words):
         if ":" in file:  # YAML itself may stand there
             continue

@@ -125,8 +125,8 @@ def _imports(value: str) -> bool:
 
 def _is_file(value: str) -> bool:
     try:
-        return Path(value).is_file()
-    except (OSError, ValueError):  # too long for a name, or with a NUL inside
+        return Path(value).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):  # no such user, too long for a name, or with a NUL inside
         return False
 
 

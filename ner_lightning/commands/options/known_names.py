@@ -10,8 +10,9 @@ from typing import Any
 from ner_lightning.commands.options.command_line import FLAGS, Parser, peek
 from ner_lightning.commands.options.config_files import CONFIG, config_files, find_configs, keys_of
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import LAST
+from ner_lightning.runs.folder import run_path
 from ner_lightning.runs.shipped import SCHEMA, names, shipped_config
+from ner_lightning.system.user_paths import expanded
 
 # What the parsers of recipes know beside their keys.
 BESIDE = (
@@ -56,7 +57,7 @@ def check_start(command: str, words: Sequence[str]) -> None:
 
 def _how_to_start(words: Sequence[str]) -> str:
     recipes = ", ".join(name for name in names() if "/" not in name)
-    last = Path(peek(list(words), "--runs") or "runs", LAST)
+    last = run_path(None, expanded(peek(list(words), "--runs") or "runs"))
     resumed = f"\nTo resume the last run, {last.resolve()}: ner-lightning fit --ckpt_path last"
     return (
         "`fit` needs a recipe. To begin: ner-lightning fit --config quickstart\n"

@@ -1,6 +1,5 @@
 """The file that collects an output until its end: one command at a time writes it, and none cuts it short."""
 
-import fcntl
 import json
 import os
 from collections.abc import Collection, Mapping
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ner_lightning.errors import UserError
-from ner_lightning.system.progress import warn
+from ner_lightning.system.locks import lock
 
 
 def locked(file: Path) -> BinaryIO:
@@ -21,15 +20,13 @@ def locked(file: Path) -> BinaryIO:
     while True:
         opened = file.open("ab")
         try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock(opened, file, wait=False):
+                return opened
         except BlockingIOError:
             opened.close()
             raise UserError(
                 f"another predict is writing {file}; wait until it ends, or name another --output"
             ) from None
-        except OSError as error:  # a filesystem without locks
-            warn(f"{file} cannot be locked ({error.strerror}); let no other command write it meanwhile.")
-            return opened
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(opened.fileno()), file.stat()):
                 return opened

@@ -1,5 +1,6 @@
 """FillFeatureCache: computes and opens the cached features of the frozen layers at the start of a fit."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.features import FeatureExtractor
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.progress import paced, stage
+from ner_lightning.system.terminal import redraws
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 
@@ -131,7 +133,7 @@ def _fill(
         world=trainer.world_size,
     )
     what = f"Features of {split}: batches"
-    bar = tqdm(sampler, desc=what, leave=False, disable=None if trainer.is_global_zero else True)
+    bar = tqdm(sampler, desc=what, leave=False, disable=not (trainer.is_global_zero and redraws(sys.stderr)))
     with evaluating(features.emitter):  # features are computed without dropout
         for indices in paced(bar, what, len(sampler)) if bar.disable else bar:
             batch = dataset[indices]

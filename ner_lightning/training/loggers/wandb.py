@@ -1,6 +1,5 @@
 """NonBlockingWandbLogger: a W&B logger for which training neither waits nor stops."""
 
-import inspect
 import os
 import queue
 import shlex
@@ -193,9 +192,7 @@ def lacks_key() -> bool:
     """Whether W&B would ask for a key: it finds none for its server."""
     import wandb
 
-    if "prompt" in inspect.signature(wandb.login).parameters:
-        return not wandb.login(prompt=False, verify=False)
-    return not (os.environ.get("WANDB_IDENTITY_TOKEN_FILE") or wandb.api.api_key)  # before W&B 0.31
+    return not wandb.login(prompt=False, verify=False)
 
 
 def finish_wandb(folder: str | None) -> None:

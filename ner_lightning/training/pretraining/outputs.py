@@ -14,6 +14,7 @@ from ner_lightning.runs.folder import LAST, RECIPE, Run, short
 from ner_lightning.runs.provenance import now, provenance
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.console import say
+from ner_lightning.system.permissions import open_to_readers_of
 from ner_lightning.system.progress import stage
 from ner_lightning.training.callbacks.epoch_progress import EpochProgress
 from ner_lightning.training.callbacks.throughput import Throughput, peak_memory
@@ -131,9 +132,7 @@ class PretrainingFolder(Callback):
         module.built.save(draft)
         tokenizer: Any = data.corpus.encoder.tokenizer
         tokenizer.save_pretrained(draft)
-        # safetensors lets only its writer read what it writes
-        for file in (item for item in draft.rglob("*") if item.is_file()):
-            file.chmod((self.run.path / "run.json").stat().st_mode)
+        open_to_readers_of(self.run.path / "run.json", draft)
         shutil.rmtree(self.run.path / MODEL, ignore_errors=True)  # of an end that was cut short
         draft.replace(self.run.path / MODEL)
         about = self.run.read("run.json")

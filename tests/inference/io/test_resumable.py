@@ -105,7 +105,7 @@ def test_a_file_that_goes_while_it_is_locked_is_opened_again(tmp_path, monkeypat
         if len(calls) == 1:
             file.replace(tmp_path / "o")  # as another command ends
 
-    monkeypatch.setattr(partial_file.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     with partial_file.locked(file) as opened:
         opened.write(b"x")
     assert file.read_bytes() == b"x"
@@ -116,7 +116,7 @@ def test_a_filesystem_without_locks_has_none_and_that_is_said(tmp_path, monkeypa
     def flock(opened, operation):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(partial_file.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     with partial_file.locked(tmp_path / "o") as opened:
         opened.write(b"x")
     assert (tmp_path / "o").read_bytes() == b"x"
