@@ -88,9 +88,14 @@ def test_the_caller_is_left_as_it_was(folder, overrides):
     numbers = signal.valid_signals()
 
     def state():
-        handlers = [signal.getsignal(number) for number in numbers]
-        draws = (random.getstate(), np.random.get_state(legacy=False)["state"], torch.get_rng_state())
-        return dict(os.environ), list(warnings.filters), handlers, pickle.dumps(draws)
+        return {
+            "environment": dict(os.environ),
+            "filters": list(warnings.filters),
+            "handlers": [signal.getsignal(number) for number in numbers],
+            "random": random.getstate(),
+            "numpy": pickle.dumps(np.random.get_state(legacy=False)["state"]),
+            "torch": torch.get_rng_state().tolist(),
+        }
 
     before = state()
     train("recipe.yaml", overrides | {"trainer.max_epochs": 1})

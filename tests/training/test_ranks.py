@@ -223,6 +223,7 @@ def test_which_process_is_the_first(environment, first, said):
     ],
 )
 def test_a_seed_is_drawn_where_no_other_rank_needs_it(monkeypatch, environment, draws):
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     if draws:
