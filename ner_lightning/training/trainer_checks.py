@@ -37,7 +37,8 @@ def check_trainer(trainer: pl.Trainer) -> None:
         return
     for name in ("limit_val_batches", "limit_test_batches"):
         limit = getattr(trainer, name)
-        if limit not in (0, 1.0) or (isinstance(limit, int) and limit):
+        is_whole = isinstance(limit, float) and limit == 1
+        if limit and not is_whole:
             warn(f"Trainer({name}={limit}): the longest sentences come first, so scores are theirs alone.")
 
 
