@@ -180,11 +180,12 @@ def _trainer(
     from ner_lightning.training.callbacks.checkpoints import CheckpointFiles, LastCheckpoint
     from ner_lightning.training.callbacks.graceful_stop import GracefulStop
     from ner_lightning.training.callbacks.transient_bar import TransientProgressBar
+    from ner_lightning.training.launch import check_processes
 
     stop = GracefulStop(folder, command="pretrain")
     saving = [stop, LastCheckpoint(folder, stop, table, config.checkpoint_every_n_steps)]
     names = [name.removeprefix("trainer.") for name in PRETRAINER]
-    return Trainer(
+    trainer = Trainer(
         callbacks=[*callbacks, *saving, *([TransientProgressBar()] if bar else [])],
         logger=table,
         plugins=[CheckpointFiles(folder, "pretrain")],
@@ -192,6 +193,8 @@ def _trainer(
         enable_progress_bar=bar,
         **{name: config.trainer[name] for name in names},
     )
+    check_processes(trainer)
+    return trainer
 
 
 def parser(name: str) -> Parser:

@@ -131,6 +131,24 @@ def _check_batch_job(trainer: Any, environment: Mapping[str, str] = os.environ) 
         )
 
 
+def check_processes(trainer: Any) -> None:
+    """Checks that a Lightning trainer does not fork or spawn processes: a run's files are not written so.
+
+    Lightning chooses that by itself for several devices in a notebook.
+
+    Raises:
+        UserError: it does.
+    """
+    from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise UserError(
+            f"{trainer.num_devices} devices with processes that are forked or spawned are not supported: set "
+            "trainer.strategy to ddp;\nin a notebook set trainer.devices to 1, or start `!ner-lightning` in a "
+            "cell"
+        )
+
+
 def _count(devices: Any, accelerator: str) -> int:
     """How many devices of a machine a trainer uses."""
     if isinstance(devices, list):

@@ -211,6 +211,14 @@ def test_monitors(place, capsys, monitor, mode, expected):
     assert not (place / "runs").exists()
 
 
+def test_processes_that_are_forked(place, capsys):
+    options = ["--trainer.strategy", "ddp_fork", "--trainer.devices", "2", "--trainer.accelerator", "cpu"]
+    assert "forked or spawned are not supported: set trainer.strategy to ddp;" in fails(
+        capsys, *FIT, *options
+    )
+    assert not (place / "runs").exists()
+
+
 def test_the_quickstart_without_the_wheel(place, capsys, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "smollm" in name else find(name))

@@ -37,7 +37,7 @@ from ner_lightning.training.callbacks.run_files import RunFiles
 from ner_lightning.training.callbacks.throughput import Throughput
 from ner_lightning.training.callbacks.transient_bar import TransientProgressBar
 from ner_lightning.training.datamodule import CoNLLDataModule
-from ner_lightning.training.launch import use_all_ranks
+from ner_lightning.training.launch import check_processes, use_all_ranks
 from ner_lightning.training.loggers.logged_text import may_log_text
 from ner_lightning.training.loggers.metrics_table import TableLogger
 from ner_lightning.training.loggers.wandb import prepare_wandb
@@ -168,6 +168,7 @@ class NERCLI(LightningCLI):
             enable_checkpointing=True,
             **kwargs,
         )
+        check_processes(made)
         keep_profile(made, folder)
         return made
 
