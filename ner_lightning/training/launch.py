@@ -143,9 +143,8 @@ def check_processes(trainer: Any) -> None:
 
     if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
         raise UserError(
-            f"{trainer.num_devices} devices with processes that are forked or spawned are not supported: set "
-            "trainer.strategy to ddp;\nin a notebook set trainer.devices to 1, or start `!ner-lightning` in a "
-            "cell"
+            f"{trainer.num_devices} processes that are forked or spawned are not supported: set "
+            "trainer.strategy to ddp;\nin a notebook set trainer.devices to 1, or start `!ner-lightning`"
         )
 
 
