@@ -16,17 +16,17 @@ class Known(NamedTuple):
     """How many sentences of a split are training sentences.
 
     Attributes:
-        found: those that are, apart from case and digits.
+        copies: those that are, apart from case and digits.
         compared: those that are long enough to be compared.
     """
 
-    found: int
+    copies: int
     compared: int
 
     @property
     def are_many(self) -> bool:
         """Whether scores are likely to be too high for other text."""
-        return self.found > MANY * self.compared
+        return self.copies > MANY * self.compared
 
     def text(self, split: str) -> str:
         """What to say of them.
@@ -35,7 +35,7 @@ class Known(NamedTuple):
             split: the name of the split, as an adjective.
         """
         compared = f"{self.compared:,} {split} sentences of at least {SHORTEST} words"
-        return f"{self.found:,} of {compared} are training sentences as well"
+        return f"{self.copies:,} of {compared} are training sentences as well"
 
 
 def digests(sentences: Iterable[Sequence[str]]) -> set[str]:
@@ -54,8 +54,8 @@ def known(sentences: Iterable[Sequence[str]], trained: Collection[str]) -> Known
         sentences: the words of each.
         trained: the digests of the training sentences.
     """
-    compared = [_digest(words) for words in sentences if len(words) >= SHORTEST]
-    return Known(sum(each in trained for each in compared), len(compared))
+    compared, learned = [_digest(words) for words in sentences if len(words) >= SHORTEST], frozenset(trained)
+    return Known(sum(each in learned for each in compared), len(compared))
 
 
 def _digest(words: Sequence[str]) -> str:

@@ -26,8 +26,10 @@ from ner_lightning.system.progress import stage
 from ner_lightning.system.user_paths import expanded, may_be_on_hub
 
 SAMPLE = "sample"
-DATASET = "eriktks/conll2003"  # where none is named
-NO_DATASET = "no data set"  # instead, beside training data of the user's own
+DATASET, NO_DATASET = (
+    "eriktks/conll2003",
+    "no data set",
+)  # where none is named: without and with training data
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
 HELD_OUT = {"valid": 0.1, "test": 0.1}  # shares of training data without such splits
 SEED = 1  # by which they are chosen
@@ -138,8 +140,7 @@ class Source(SentenceSource):
             return self._parts(local["train"], held_out)[split]
         if path is None:
             if self.dataset == NO_DATASET:
-                only = f"data.{split} is not given, only training data of your own are: set data.{split}, or "
-                raise UserError(f"{only}data.dataset\nto a file or folder, of which parts are held out")
+                raise UserError(f"only training data are given: set data.{split}, or data.dataset")
             if not local and expanded(self.dataset).is_dir():
                 raise UserError(f"data.dataset: {no_split(Path(self.dataset))}")
             if self.dataset == SAMPLE or expanded(self.dataset).exists():

@@ -59,7 +59,7 @@ def check_backbone(origin: Mapping[str, Any], name: str, weights: str | None) ->
     if origin.get("name") != name:
         advice = "Leave out --backbone and --model.backbone to use the checkpoint's own."
     elif commit := commit_in(str(origin.get("weights"))):
-        advice = f"Leave out --model.revision, or set it to {commit}"
+        advice = f"Leave out --model.revision, or set it (in Python `revision`) to {commit}"
     else:
         advice = "Its files have changed since: restore them, or name a folder that has them: --backbone DIR"
     raise UserError(

@@ -105,7 +105,7 @@ def _lacking_compiler(device_type: str) -> str | None:
     """What PyTorch lacks here to compile for a device; None if it can."""
     if device_type == "cpu":  # as torch._inductor looks it up
         language, variable = "C++", "CXX"
-        names = [os.environ.get(variable, "clang++" if sys.platform == "darwin" else "g++")]
+        names = [os.environ.get(variable) or ("clang++" if sys.platform == "darwin" else "g++")]
     elif device_type == "cuda":  # as Triton looks up what compiles its launchers
         language, variable = "C", "CC"
         names = [os.environ[variable]] if variable in os.environ else ["gcc", "clang"]

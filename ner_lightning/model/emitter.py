@@ -25,12 +25,16 @@ class Emitter(nn.Module, ABC):
     def forward(self, batch: Batch) -> Tensor:
         """Emissions in fp32, whatever the precision of the backbone. *Shape:* (B, W, C)."""
 
-    def merge(self, *, fuse: bool = False) -> None:
+    def merge(self, *, fuse: bool = False) -> bool:
         """Folds adapters into the weights that they adapt, where there are any: faster at inference.
 
         Args:
             fuse: then fuse projections, for prediction on a CPU alone; see `fuse_projections`.
+
+        Returns:
+            whether weights are others now.
         """
+        return False
 
 
 class BackboneEmitter(Emitter):
@@ -87,7 +91,7 @@ class BackboneEmitter(Emitter):
         with self.backbone.lock, _active(self.backbone, self.adapter):
             return hidden_states(self.backbone, batch)
 
-    def merge(self, *, fuse: bool = False) -> None:
+    def merge(self, *, fuse: bool = False) -> bool:
         """Folds the adapters into the backbone, unless other emitters share it or it is quantised.
 
         The sums are made in fp32, and rounded only then if the backbone runs in bf16.
@@ -96,7 +100,7 @@ class BackboneEmitter(Emitter):
             fuse: then fuse its projections.
         """
         if self.adapter is not None or is_quantized(self.backbone.model):
-            return
+            return False
         merge_adapters(self.backbone)
         if self.backbone.bf16:
             for parameter in self.backbone.parameters():  # no buffers: RoPE's frequencies stay exact
@@ -104,6 +108,7 @@ class BackboneEmitter(Emitter):
             self.backbone.bf16 = False  # nothing is left for autocast to do
         if fuse:
             fuse_projections(self.backbone)
+        return True
 
 
 class EnsembleEmitter(Emitter):
@@ -126,11 +131,10 @@ class EnsembleEmitter(Emitter):
         """The members' mean emissions. *Shape:* (B, W, C)."""
         return torch.stack([member(batch) for member in self.members]).mean(0)
 
-    def merge(self, *, fuse: bool = False) -> None:
+    def merge(self, *, fuse: bool = False) -> bool:
         """Folds each member's adapters into its backbone, where it has one of its own."""
-        for member in self.members:
-            assert isinstance(member, BackboneEmitter)
-            member.merge(fuse=fuse)
+        merged = [member.merge(fuse=fuse) for member in self.members]  # type: ignore[operator]
+        return any(merged)
 
 
 class Dropout(nn.Dropout):

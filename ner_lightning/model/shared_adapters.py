@@ -157,7 +157,7 @@ class AdapterBank:
         if not isinstance(base, nn.Linear) or (base.in_features, base.out_features) != (size_in, size_out):
             raise UserError(f"the backbone has no layer {path} of the size that the adapters have")
         if known is None:
-            self._layers[path] = SharedLinear(base, self, len(self._names), self._dtype)
+            self._layers[path] = SharedLinear(base, self, len(self._names), self._dtype).train(base.training)
             model.set_submodule(path, self._layers[path])
 
 
@@ -182,5 +182,6 @@ class SharedEmitter(BackboneEmitter):
         with self.bank.running([self.adapters]):
             return super().hidden(batch)
 
-    def merge(self, *, fuse: bool = False) -> None:
+    def merge(self, *, fuse: bool = False) -> bool:
         """Does nothing: others use the backbone."""
+        return False

@@ -160,7 +160,7 @@ def run_path(address: str | Path | None, root: Path) -> Path:
     """
     path = expanded(address) if address else expanded(root) / LAST
     pointer = path.parent / POINTER
-    if path.name == LAST and pointer.is_file():
+    if path.name == LAST and not path.exists() and pointer.is_file():
         return path.parent / pointer.read_text(encoding="utf-8").strip()
     return path
 

@@ -3,14 +3,13 @@
 import os
 from collections.abc import Mapping
 
-# Rank and number of ranks by the launchers that Lightning knows: torchrun, itself, srun, jsrun, mpirun.
+# Rank and number of ranks by the launchers that Lightning joins: torchrun, itself, srun, jsrun. Processes of
+# mpirun it joins only with mpi4py; without, each is a training of its own.
 RANKS = {
     "RANK": "WORLD_SIZE",
     "LOCAL_RANK": "WORLD_SIZE",
     "SLURM_PROCID": "SLURM_STEP_NUM_TASKS",
     "JSM_NAMESPACE_RANK": "JSM_NAMESPACE_SIZE",
-    "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE",
-    "PMI_RANK": "PMI_SIZE",
 }
 
 

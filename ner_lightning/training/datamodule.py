@@ -81,11 +81,13 @@ class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
         files, encoding = coerced(Files, files), coerced(Encoding, encoding)
         batches, limits = coerced(Batches, batches), coerced(Limits, limits)
         supervision = coerced(Supervision, supervision)
-        dataset = os.fspath(dataset)
+        dataset = dataset if dataset is DATASET else str(os.fspath(dataset))
         given = {"train": train, "valid": valid, "test": test}
         paths = {name: str(value) for name, value in given.items() if isinstance(value, str | os.PathLike)}
         memory = {name: value for name, value in given.items() if value is not None and name not in paths}
-        if train is not None and dataset == DATASET:  # whose other splits have nothing to do with it
+        # Nobody named the default, whose other splits have nothing to do with one's own training data. A name
+        # that is given is another object, also if it is the same.
+        if train is not None and dataset is DATASET:
             dataset = NO_DATASET
         settings = {"dataset": dataset, "source": source, "seed": seed}
         groups = {"files": files, "encoding": encoding, "batches": batches, "limits": limits}
@@ -129,7 +131,8 @@ class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
             name: the split.
             states: the features; None takes them away.
         """
-        self.dataset(name).features = states
+        if states is not None or name in self._datasets:
+            self.dataset(name).features = states
 
     def setup(self, stage: str) -> None:
         """Reads and encodes what the stage needs, with the module's tokenizer if none was named."""

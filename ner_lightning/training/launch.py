@@ -153,7 +153,7 @@ def _count(devices: Any, accelerator: str) -> int:
     if isinstance(devices, list):
         return len(devices)
     if "," in str(devices):
-        return len(str(devices).split(","))
+        return len(str(devices).strip(",").split(","))
     if str(devices) not in ("auto", "-1"):
         return int(devices)
     import torch  # only where it is asked for

@@ -33,7 +33,7 @@ from ner_lightning.training.optim import Optimizer, parameter_groups
 from ner_lightning.training.plain_config import plain_config, plain_data
 from ner_lightning.training.scoring_module import EVALUATIONS, ScoringModule
 from ner_lightning.training.stored_settings import StoredSettings
-from ner_lightning.training.target import serves, target_of
+from ner_lightning.training.target import say_if_fp32, serves, target_of
 from ner_lightning.training.trainer_checks import check_data, check_trainer
 
 register()
@@ -110,6 +110,7 @@ class NERModule(StoredSettings, ScoringModule):
         self.strict_loading = False  # the frozen backbone is not in a checkpoint; see load_state_dict
         self.labels, self.pretrained, self.weights_id = LabelSet(tuple(types)), locate(backbone, revision), ""
         self.tagger: Tagger | None = None
+        self._kept: dict[str, Tensor] = {}  # what a tagger has learned, while another is built around it
         self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
         self.average = WeightAverage(optimizer.averaging)
 
@@ -147,19 +148,23 @@ class NERModule(StoredSettings, ScoringModule):
             self.tagger, self._merged = None, False
         if self.members and fitting:
             raise UserError("an ensemble is not trained; train its members, and put them together again")
-        trained: dict[str, Tensor] = {}
         if self.tagger is not None:
-            if trainer is None or self._merged or serves(self._target, self._target_of(trainer)):
+            unfit = fitting and self._target.mergeable  # of an evaluation that broke off
+            alike = trainer is None or serves(self._target, self._target_of(trainer))
+            if self._merged or (alike and not unfit):
                 return
             names = saved_names(self.tagger)
-            trained = {name: value for name, value in self.tagger.state_dict().items() if name in names}
+            self._kept = {name: value for name, value in self.tagger.state_dict().items() if name in names}
             self.tagger = None
-        self._merging = not trained and trainer is not None and trainer.state.fn in EVALUATIONS
+        self._merging = not self._kept and trainer is not None and trainer.state.fn in EVALUATIONS
         self._target = self._target_of(trainer)
+        if trainer is not None:
+            say_if_fp32(trainer)
         given: Any = {"members": self.members, "pretrained": self.pretrained}
         self.tagger, self.weights_id = build_tagger(self.settings, self.labels, self._target, **given)
-        if trained:
-            self.tagger.load_state_dict(trained, strict=False)
+        if self._kept:
+            self.tagger.load_state_dict(self._kept, strict=False)
+            self._kept = {}
 
     def _target_of(self, trainer: pl.Trainer | None) -> Target:
         """What a tagger is built for, with a trainer or without one."""
@@ -207,7 +212,7 @@ class NERModule(StoredSettings, ScoringModule):
         checkpoint["state_dict"] = {n: v for n, v in checkpoint["state_dict"].items() if n in saved}
         checkpoint["backbone"] = {
             "name": self.settings.backbone,
-            "revision": self.settings.revision,
+            "revision": self.hparams["revision"],
             "weights": self.weights_id,
             "folder": folder_of(self.settings.backbone, self.pretrained),
         }
@@ -227,8 +232,8 @@ class NERModule(StoredSettings, ScoringModule):
 
     def _follow(self, origin: Mapping[str, Any]) -> None:
         """Takes the commit of a checkpoint's training; `load_from_checkpoint` has taken a branch's newest."""
-        moved = origin.get("weights") != self.weights_id and self.settings.revision == origin.get("revision")
-        if self._trainer is not None or not moved:
+        asked, weights = self.hparams["revision"], origin.get("weights")
+        if self._trainer is not None or weights == self.weights_id or asked != origin.get("revision"):
             return
         every = {**plain(vars(self.settings)), "members": [plain(vars(one)) for one in self.members]}
         found = pinned(every, origin)

@@ -94,7 +94,8 @@ class ScoringModule(TrainingModule):
 
     def _merge(self) -> None:
         """Outside of a fit the model that is scored is the one that prediction and export use, and faster."""
-        scored = self._trainer is not None and self._trainer.state.fn in EVALUATIONS
-        if self._merging and scored:  # not in a fit after one that broke off
-            self.built.emitter.merge(fuse=True)
-            self._merging, self._merged = False, True
+        if self._trainer is None or self._trainer.state.fn not in EVALUATIONS:
+            return
+        if self._merging:
+            on_cpu = self._trainer.strategy.root_device.type == "cpu"
+            self._merging, self._merged = False, self.built.emitter.merge(fuse=on_cpu)

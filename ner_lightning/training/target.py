@@ -17,20 +17,23 @@ def in_bf16(trainer: pl.Trainer) -> bool:
 def target_of(
     trainer: pl.Trainer, *, compiled: bool, mergeable: bool = False, cached: bool = False
 ) -> Target:
-    """A trainer's target, with a line if the backbone cannot run in bf16; for arguments see `Target`."""
-    bf16 = in_bf16(trainer)
-    if trainer.precision == HALF and not bf16:
-        what = "CPU" if trainer.strategy.root_device.type == "cpu" else "GPU"
-        stage(f"This {what} has no instructions for bf16: the backbone runs in fp32, which is faster here.")
+    """A trainer's target; for arguments see `Target`."""
     batches = getattr(getattr(trainer, "datamodule", None), "batches", None)
     return Target(
-        bf16=bf16,
+        bf16=in_bf16(trainer),
         device_type=trainer.strategy.root_device.type,
         packed=batches is not None and batches.packing,
         mergeable=mergeable,
         compiled=compiled,
         cached=cached,
     )
+
+
+def say_if_fp32(trainer: pl.Trainer) -> None:
+    """Prints a line if the backbone cannot run in bf16, which the trainer asks for."""
+    if trainer.precision == HALF and not in_bf16(trainer):
+        what = "CPU" if trainer.strategy.root_device.type == "cpu" else "GPU"
+        stage(f"This {what} has no instructions for bf16: the backbone runs in fp32, which is faster here.")
 
 
 def serves(built: Target, wanted: Target) -> bool:

@@ -67,7 +67,7 @@ def check_data(settings: TaggerSettings, types: Sequence[str], data: CoNLLDataMo
         raise UserError(
             f"the data are split into sub-tokens by the tokenizer of {used.backbone}, but the module's "
             f"backbone is {own.backbone}.\n"
-            f"Give both the same: CoNLLDataModule(backbone={own.backbone!r}, ...)"
+            f"Give the data module backbone={own.backbone!r}, backbone_revision={own.revision!r}"
         )
 
 

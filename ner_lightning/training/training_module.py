@@ -97,7 +97,7 @@ class TrainingModule(pl.LightningModule):
         """
         sums = torch.stack([count.to(total.dtype), total.detach()])
         # The mean of all ranks' gradients becomes the gradient of the mean over all ranks' words.
-        words, summed = _mean_of_ranks(sums).unbind()
+        words, summed = _mean_of_ranks(sums, self.trainer.world_size).unbind()
         some = words + (words == 0)  # a batch can be without masked words, and so without loss
         shown = summed / some
         bar = self.trainer.progress_bar_callback is not None  # for which the device is waited for
@@ -120,7 +120,7 @@ class TrainingModule(pl.LightningModule):
             return
         sums = torch.stack([part.detach() for part in parts.values()])
         sums = torch.cat([count.to(sums.dtype).unsqueeze(0), sums])
-        words, *means = _mean_of_ranks(sums).unbind()
+        words, *means = _mean_of_ranks(sums, self.trainer.world_size).unbind()
         for name, mean in zip(parts, means, strict=True):
             self.log(f"train/{name}", mean / (words + (words == 0)), batch_size=1)
 
@@ -229,9 +229,8 @@ class TrainingModule(pl.LightningModule):
             self._averaged = None
 
 
-def _mean_of_ranks(value: Tensor) -> Tensor:
+def _mean_of_ranks(value: Tensor, ranks: int) -> Tensor:
     """The mean over all ranks; Lightning's own would first wait on the CPU until all ranks are there."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if ranks > 1:
         torch.distributed.all_reduce(value)
-        value = value / torch.distributed.get_world_size()
-    return value
+    return value / ranks

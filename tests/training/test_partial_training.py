@@ -32,11 +32,13 @@ def two_ranks(monkeypatch):
 
     def put(words, total):
         other = torch.tensor([words, total])
-        monkeypatch.setattr(
-            training_module, "_mean_of_ranks", lambda value: (value + other) / 2 if len(value) == 2 else value
-        )
-        trainer = SimpleNamespace(progress_bar_callback=None, is_last_batch=True, accumulate_grad_batches=1)
-        monkeypatch.setattr(TrainingModule, "trainer", trainer)
+
+        def mean(value, _):
+            return (value + other) / 2 if len(value) == 2 else value
+
+        monkeypatch.setattr(training_module, "_mean_of_ranks", mean)
+        asked = {"progress_bar_callback": None, "is_last_batch": True, "accumulate_grad_batches": 1}
+        monkeypatch.setattr(TrainingModule, "trainer", SimpleNamespace(**asked, world_size=2))
 
     return put
 

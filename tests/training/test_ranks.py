@@ -200,8 +200,6 @@ def test_slurm_is_asked_for_what_its_plugin_says(monkeypatch, tmp_path):
         ({"SLURM_PROCID": "0"}, True, ""),
         ({"SLURM_PROCID": "2"}, False, "[rank 2] "),
         ({"JSM_NAMESPACE_RANK": "3"}, False, "[rank 3] "),
-        ({"OMPI_COMM_WORLD_RANK": "1"}, False, "[rank 1] "),
-        ({"OMPI_COMM_WORLD_RANK": "0"}, True, ""),
     ],
 )
 def test_which_process_is_the_first(environment, first, said):
@@ -218,8 +216,8 @@ def test_which_process_is_the_first(environment, first, said):
         ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"}, False),
         ({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}, True),
         ({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "SLURM_PROCID": "0"}, False),
-        ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "1"}, True),
-        ({"PMI_RANK": "0"}, False),  # of nobody knows how many
+        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, True),  # which Lightning does not join
+        ({"JSM_NAMESPACE_RANK": "0"}, False),  # of nobody knows how many
     ],
 )
 def test_a_seed_is_drawn_where_no_other_rank_needs_it(monkeypatch, environment, draws):

@@ -44,7 +44,7 @@ class OneRank:
 
     progress_bar_callback = None
     is_last_batch = True  # all parts are logged
-    accumulate_grad_batches = 1
+    accumulate_grad_batches = world_size = 1
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from unittest import mock
 
 import lightning.pytorch as pl
 import pytest
@@ -14,6 +15,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.tagger_settings import Cache
+from ner_lightning.training import module as training_module
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.optim import Optimizer
@@ -93,9 +95,11 @@ def test_scores_of_some_batches_are_said(pair, caplog):
 
 def test_other_splits_do_not_come_from_the_default_data_set(llama):
     data = CoNLLDataModule(train=TRAIN, backbone=str(llama))
-    with pytest.raises(UserError, match=r"data\.valid is not given, only training data of your own"):
+    with pytest.raises(UserError, match=r"only training data are given: set data\.valid"):
         data.corpus.split("valid")
     assert data.hparams["dataset"] == "no data set"
+    named = CoNLLDataModule("/".join(["eriktks", "conll2003"]), train=TRAIN, backbone=str(llama))
+    assert named.hparams["dataset"] == "eriktks/conll2003"
 
 
 def test_a_checkpoint_says_how_loaders_of_one_s_own_encode_and_what_was_read(pair, tmp_path):
@@ -172,3 +176,41 @@ def test_without_a_bar_no_value_is_fetched_for_it(pair):
             assert not trainer.progress_bar_metrics
 
     trainer(callbacks=[Fetched()]).fit(*pair())
+
+
+def test_a_fit_after_an_evaluation_that_was_refused_can_be_scored_and_saved(pair, tmp_path):
+    module, data = pair()
+    fit = trainer()
+    fit.fit(module, data)
+    fit.save_checkpoint(tmp_path / "one.ckpt")
+    held = torch.load(tmp_path / "one.ckpt", weights_only=True)
+    held["backbone"]["weights"] = "another"
+    torch.save(held, tmp_path / "wrong.ckpt")
+    module, _ = pair()
+    with pytest.raises(UserError, match="is not the same"):
+        trainer().validate(module, data, ckpt_path=tmp_path / "wrong.ckpt", verbose=False)
+    fit = trainer()
+    fit.fit(module, data)
+    trainer().validate(module, data, verbose=False)
+    fit.save_checkpoint(tmp_path / "two.ckpt")
+    names = torch.load(tmp_path / "two.ckpt", weights_only=True)["state_dict"].keys()
+    assert any("lora_B" in name for name in names)
+
+
+def test_what_was_learned_survives_a_build_that_fails(pair, monkeypatch, cpu):
+    cpu(True)
+    module, data = pair()
+    trainer(max_epochs=3).fit(module, data)
+    expected = trainer().validate(module, data, verbose=False)[0]["val/loss"]
+    with monkeypatch.context() as patch:
+        patch.setattr(training_module, "build_tagger", mock.Mock(side_effect=OSError("no disk")))
+        with pytest.raises(OSError, match="no disk"):
+            trainer(precision="bf16-mixed").validate(module, data, verbose=False)
+    assert trainer().validate(module, data, verbose=False)[0]["val/loss"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_cache_needs_a_data_module(pair, tmp_path):
+    module, data = pair({"cache": Cache(enabled=True, folder=str(tmp_path)), "peft": "none"})
+    data.setup("fit")
+    with pytest.raises(UserError, match="needs a CoNLLDataModule; with loaders of your own leave it out"):
+        trainer().fit(module, data.train_dataloader(), data.val_dataloader())

@@ -44,12 +44,14 @@ class FillFeatureCache(Callback):
         """Opens the cache of the training and validation sentences, filling it first if need be.
 
         Raises:
-            UserError: no layer is frozen, or the cache exceeds its limit.
+            UserError: there is no `CoNLLDataModule`, no layer is frozen, or the cache exceeds its limit.
         """
         assert isinstance(pl_module, NERModule)
         if not pl_module.cache.enabled:
             return
         data: Any = getattr(trainer, "datamodule", None)
+        if not isinstance(data, CoNLLDataModule):
+            raise UserError("model.cache needs a CoNLLDataModule; with loaders of your own leave it out")
         emitter = pl_module.built.emitter
         assert isinstance(emitter, BackboneEmitter), "an ensemble is not trained"
         depth = emitter.backbone.frozen_depth()
@@ -62,7 +64,7 @@ class FillFeatureCache(Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Takes the features away: the data module may be given to another model."""
         data: Any = getattr(trainer, "datamodule", None)
-        if stage == "fit" and isinstance(pl_module, NERModule) and pl_module.cache.enabled:
+        if stage == "fit" and isinstance(data, CoNLLDataModule):
             for split in SPLITS:
                 data.use_features(split, None)
 

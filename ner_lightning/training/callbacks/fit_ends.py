@@ -18,7 +18,8 @@ class FitEnds(Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         """Lets go of what an earlier fit left in the module, before a checkpoint is loaded."""
-        pl_module.forget_fit()
+        if hasattr(pl_module, "forget_fit"):  # a trainer may be given another module
+            pl_module.forget_fit()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Keeps freed memory during the fit, on a CPU."""
@@ -33,7 +34,8 @@ class FitEnds(Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
         """Gives it back, and ends an evaluation: no average of weights is left, and dropout is back."""
         self.on_train_end(trainer, pl_module)
-        pl_module.put_weights_back()
+        if hasattr(pl_module, "put_weights_back"):
+            pl_module.put_weights_back()
         modes: Any = getattr(trainer._active_loop, "_module_mode", None)  # as Lightning found them
         if modes is not None:
             modes.restore(pl_module)

@@ -163,7 +163,8 @@ class RunFiles(Callback):
         if not (self.run.path / "config.yaml").exists():
             self._describe_scored(trainer)
         self.run.update("metrics.json", values)
-        origin = run_of(Path(str(trainer.ckpt_path))) or self.run  # where a checkpoint was trained
+        trained = run_of(Path(trainer.ckpt_path)) if trainer.ckpt_path else None  # where a checkpoint is
+        origin = trained or self.run
         described = describe_split(data, split, origin.read(FILE).get("digests", ()))
         about = {"data": self.run.read("run.json").get("data", {}) | {split: described}}
         self.run.update(
