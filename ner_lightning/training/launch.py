@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -192,12 +192,13 @@ def isolated() -> Iterator[None]:
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
         os.environ.update(environment)
-        for restore in generators:
-            restore()
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
                 if handler is not None and signal.getsignal(number) != handler:
                     signal.signal(number, handler)
+        for restore in generators:
+            with suppress(RuntimeError):  # of CUDA, after an error of its own, which must be seen
+                restore()
 
 
 def _random_states() -> list[Callable[[], None]]:
