@@ -272,6 +272,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "ladder_conll2003": partial(ladder, "conll2003"),
     "ladder_conll2003_full": partial(ladder, "conll2003_full"),
     "ladder_conll2003_few": partial(ladder, "conll2003_few"),
+    "ladder_conll2003_context": partial(ladder, "conll2003_context"),
     "ladder_conll2003_curve": partial(ladder, "conll2003_curve"),
     "ladder_wnut17": partial(ladder, "wnut17"),
     "prompted": partial(_of_report, prompt_table.table),

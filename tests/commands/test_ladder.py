@@ -16,6 +16,7 @@ from ner_lightning.analysis.render.style import svg
 from ner_lightning.commands import ladder
 from ner_lightning.commands.main import main
 from ner_lightning.commands.options.consent import FLAG
+from ner_lightning.data.positions import DEFAULT
 from ner_lightning.runs import ladder_cells
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.ladder_cells import find_run, is_done
@@ -24,6 +25,8 @@ from ner_lightning.runs.ladder_table import curve_points, ladder_table, table
 from ner_lightning.runs.results import FIELDS, read_rows
 from ner_lightning.system.digests import digest_of
 from ner_lightning.training.module import NERModule
+
+SHIPPED = sorted(f for f in Path(__file__).parents[2].glob("benchmarks/ladders/*.yaml") if f.stem != "start")
 
 
 @pytest.fixture
@@ -481,3 +484,10 @@ def test_a_cell_without_scores_stops_no_other(file, one_process, tmp_path, capsy
     Path("odd.json").write_text("{}", encoding="utf-8")
     assert main(["ladder", str(file), "--results", "odd.json"]) == 2
     assert "odd.json: not a list of rows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shipped", SHIPPED, ids=lambda each: each.stem)
+def test_shipped_ladders_have_passages_that_fit_into_a_window(shipped):
+    for cell in read_ladder(shipped).cells:
+        context, longest = (cell.settings.get(f"data.encoding.{name}") for name in ("context", "max_length"))
+        assert (context or 0) < (longest or DEFAULT), cell.name  # a special token is beside it
