@@ -125,7 +125,7 @@ def test_commands_use_it(hub, files, corpus, capsys):
     assert main(["test", str(run), "--model.revision", "main"]) == 2
     said = capsys.readouterr().err
     assert f"lab/tiny is not the same (commit:{later})" in said
-    assert f"Leave out --model.revision, or set it to {commit}" in said
+    assert f"Leave out --model.revision, or set it (in Python `revision`) to {commit}" in said
 
 
 @pytest.mark.slow
