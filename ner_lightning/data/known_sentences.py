@@ -5,6 +5,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from ner_lightning.data.near_duplicates import SHORTEST, normalised
+from ner_lightning.runs.folder import Run
 
 FILE = "train_sentences.json"  # in a run folder: `{"digests": [...]}`
 KEY = "training_sentences"  # in run.json's description of a split: `Known` as a list
@@ -32,10 +33,21 @@ class Known(NamedTuple):
         """What to say of them.
 
         Args:
-            split: the name of the split, as an adjective.
+            split: `valid` or `test`.
         """
-        compared = f"{self.compared:,} {split} sentences of at least {SHORTEST} words"
+        which = {"valid": "validation"}.get(split, split)
+        compared = f"{self.compared:,} {which} sentences of at least {SHORTEST} words"
         return f"{self.copies:,} of {compared} are training sentences as well"
+
+
+def read_digests(run: Run) -> set[str]:
+    """The digests of the sentences that a run was trained on; none for a run of an earlier version."""
+    return set(run.read(FILE).get("digests", ()))
+
+
+def write_digests(run: Run, of: Iterable[str]) -> None:
+    """Keeps digests of training sentences in a run folder."""
+    run.write(FILE, {"digests": sorted(of)})
 
 
 def digests(sentences: Iterable[Sequence[str]]) -> set[str]:

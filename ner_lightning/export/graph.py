@@ -1,9 +1,5 @@
 """Writes a tagger as an ONNX graph."""
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
+from ner_lightning.export.quiet_export import quiet
 from ner_lightning.inference.engines.packages import INPUTS, OUTPUT, require
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.masks import attention_inputs
@@ -47,20 +44,6 @@ def axes() -> dict[str, dict[int, Any]]:
     return {name: {0: rows, 1: tokens} for name in INPUTS}
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Within it torch warns of nothing, and its exporter does not log its steps."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def write(emitter: BackboneEmitter, file: Path) -> None:
     """Writes the graph; its weights are in the file, or beside it if they exceed 1.8 GB.
 
@@ -75,7 +58,7 @@ def write(emitter: BackboneEmitter, file: Path) -> None:
     """
     require("ONNX", "onnx", "onnx", "onnxscript")
     size = sum(p.numel() * p.element_size() for p in emitter.parameters())
-    with _quiet():
+    with quiet():
         torch.onnx.export(
             BackboneGraph(emitter).eval(),
             example(),

@@ -1,15 +1,12 @@
 """Writes a tagger's backbone and head as OpenVINO's graph."""
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ner_lightning.export.graph import BackboneGraph, axes, example
+from ner_lightning.export.quiet_export import quiet
 from ner_lightning.inference.engines.packages import INPUTS, require
 from ner_lightning.model.emitter import BackboneEmitter
 
@@ -35,7 +32,7 @@ def write(emitter: BackboneEmitter, file: Path, *, half: bool) -> None:
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.export.export(BackboneGraph(emitter).eval(), example(), dynamic_shapes=axes())
         # `openvino.convert_model` would do the same, and report its use over the network.
         frontend = FrontEndManager().load_by_framework("pytorch")
@@ -48,23 +45,6 @@ def write(emitter: BackboneEmitter, file: Path, *, half: bool) -> None:
     _transpose_down_projections(model)  # after that, which would undo it
     model.validate_nodes_and_infer_types()
     openvino.save_model(model, file, compress_to_fp16=half)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Within it no library warns, and afterwards the root logger has its own handlers again.
-
-    OpenVINO logs which operations this version of PyTorch does not have, by a function that adds a handler.
-    """
-    before, handlers = logging.root.manager.disable, list(logging.root.handlers)
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-        logging.root.handlers[:] = handlers
 
 
 def _transpose_down_projections(model: Any) -> None:

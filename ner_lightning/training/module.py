@@ -34,7 +34,7 @@ from ner_lightning.training.plain_config import plain_config, plain_data
 from ner_lightning.training.scoring_module import EVALUATIONS, ScoringModule
 from ner_lightning.training.stored_settings import StoredSettings
 from ner_lightning.training.target import say_if_fp32, serves, target_of
-from ner_lightning.training.trainer_checks import check_data, check_trainer
+from ner_lightning.training.trainer_checks import check_built_trainer, check_encoded_data
 
 register()
 PREFIX = "tagger."
@@ -122,11 +122,11 @@ class NERModule(StoredSettings, ScoringModule):
 
     def setup(self, stage: str) -> None:
         """Checks trainer and data; the metrics learn of gold types that the model does not know: missed."""
-        check_trainer(self.trainer)
+        check_built_trainer(self.trainer)
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, CoNLLDataModule):
             return
-        check_data(self.settings, self.labels.types, data)
+        check_encoded_data(self.settings, self.labels.types, data)
         if stage == "fit":
             weights, teacher = data.corpus.weights("train"), data.corpus.teacher
             self.settings.loss.check_data(weights, teacher, use_crf=self.settings.use_crf)

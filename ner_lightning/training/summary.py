@@ -49,8 +49,7 @@ def show(
         say(not_found_in_use(within, sum(row["gold"] for row in metrics[f"{stage}/by_type"].values())) + ".")
     found = Known(*described.get(KEY, (0, 0)))
     if found.are_many:
-        which = found.text("test" if stage == "test" else "validation")
-        say(f"{which}, so scores come out too high.")
+        say(f"{found.text(SPLITS[stage])}, so scores come out too high.")
     if agreement:
         say(agreement)
     say(f"word accuracy {metrics[f'{stage}/accuracy']:.4f}")

@@ -13,10 +13,16 @@ from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.system.progress import warn
 from ner_lightning.training.datamodule import CoNLLDataModule
 
-PRECISIONS = ("32-true", "64-true", "bf16-mixed")
+PRECISIONS = ("32-true", "64-true", "bf16-mixed")  # others do not leave trained weights in fp32
+AVERAGES_NOTHING = "it would average nothing; set model.optimizer.averaging instead"
 
 
-def check_trainer(trainer: pl.Trainer) -> None:
+def is_whole(limit: float | None) -> bool:
+    """Whether a trainer's limit of batches leaves none out; 1 is one batch, 1.0 all of them."""
+    return limit is None or (isinstance(limit, float) and limit == 1)
+
+
+def check_built_trainer(trainer: pl.Trainer) -> None:
     """Refuses what would train or score something else than was asked for.
 
     Raises:
@@ -29,20 +35,16 @@ def check_trainer(trainer: pl.Trainer) -> None:
         )
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     if any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
-        raise UserError(
-            "StochasticWeightAveraging would average nothing, since the model is built after it has copied "
-            "it; set averaging of the optimizer's settings instead"
-        )
+        raise UserError(f"StochasticWeightAveraging cannot be used: {AVERAGES_NOTHING}")
     if trainer.fast_dev_run:  # type: ignore[attr-defined]
         return
     for name in ("limit_val_batches", "limit_test_batches"):
         limit = getattr(trainer, name)
-        is_whole = isinstance(limit, float) and limit == 1
-        if limit and not is_whole:
+        if limit and not is_whole(limit):
             warn(f"Trainer({name}={limit}): the longest sentences come first, so scores are theirs alone.")
 
 
-def check_data(settings: TaggerSettings, types: Sequence[str], data: CoNLLDataModule) -> None:
+def check_encoded_data(settings: TaggerSettings, types: Sequence[str], data: CoNLLDataModule) -> None:
     """Refuses data that are encoded for another module.
 
     Args:

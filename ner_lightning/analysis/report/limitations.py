@@ -10,8 +10,6 @@ from ner_lightning.data.known_sentences import KEY, Known
 from ner_lightning.data.word_agreement import WITHIN_WORDS, not_found_in_use
 from ner_lightning.runs.fingerprints import shared
 
-NAMES = {"valid": "validation"}  # of splits, in sentences
-
 
 def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block]:
     """What the figures above cannot tell."""
@@ -49,8 +47,7 @@ def _on_training_data(run: Experiment) -> Iterator[str]:
         if shared(str(data.get(split, {}).get("fingerprint", "")), [trained]) == "same":
             yield f"The {split} data are the training data: their scores say nothing of other text."
         elif (known := Known(*data.get(split, {}).get(KEY, (0, 0)))).copies:
-            which = known.text(NAMES.get(split, split))
-            yield f"{which}, apart from case and digits: expect lower scores of other text."
+            yield f"{known.text(split)}, apart from case and digits: expect lower scores of other text."
 
 
 def _in_use(run: Experiment) -> Iterator[str]:

@@ -14,8 +14,9 @@ from ner_lightning.model.devices import NVML, check_driver, check_gpus, has, lac
 from ner_lightning.model.loss import Loss
 from ner_lightning.system.child_process import usable_cores
 from ner_lightning.training.launch import LaunchError, launch
+from ner_lightning.training.trainer_checks import PRECISIONS
 
-SUPPORTED_PRECISIONS = ("32-true", "32", 32, "64-true", "64", 64, "bf16-mixed", "bf16")
+SUPPORTED_PRECISIONS = (*PRECISIONS, "32", 32, "64", 64, "bf16")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 REFUSED_STRATEGIES = ("fsdp", "deepspeed", "modelparallel", "model_parallel", "xla")
 

@@ -31,7 +31,7 @@ def _copied(data: CoNLLDataModule) -> str | None:
     found = known(valid, digests(train))
     if not found.are_many:
         return None
-    return f"{found.text('validation')},\nso scores come out too high; `ner-lightning data check` shows them"
+    return f"{found.text('valid')},\nso scores come out too high; `ner-lightning data check` shows them"
 
 
 def _no_unknown(config: Any, data: CoNLLDataModule) -> bool:

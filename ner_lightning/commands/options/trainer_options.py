@@ -22,6 +22,7 @@ from lightning.pytorch.callbacks import (
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import AllOrSome, NonNegativeFloat, NonNegativeInt, PositiveInt, check
+from ner_lightning.training.trainer_checks import AVERAGES_NOTHING, is_whole
 
 # Lightning's own types are wider; outside of these it divides by zero, loops, or ignores the value.
 RANGES: Mapping[str, Any] = {
@@ -47,7 +48,7 @@ REFUSED: Mapping[type, str] = {
     ProgressBar: "a run shows its own progress",
     BaseFinetuning: "settings of the model decide what is trained (freeze_backbone, peft, unfreeze_top)",
     ModelPruning: "checkpoints do not hold its masks",
-    StochasticWeightAveraging: "it would average nothing; set model.optimizer.averaging instead",
+    StochasticWeightAveraging: AVERAGES_NOTHING,
     WeightAveraging: "set model.optimizer.averaging instead",
     LearningRateFinder: "runs of a few steps compare rates; see docs/ladder.md",
 }
@@ -137,8 +138,7 @@ def _scored(trainer: Any, *, fits: bool) -> None:
     """Refuses a score of some batches: they are in order of length, so the longest sentences come first."""
     for name, instead in (("limit_val_batches", "data.limits.valid"), ("limit_test_batches", "data.test")):
         value = trainer[name]
-        is_whole = value is None or (isinstance(value, float) and value == 1)
-        if not is_whole and not (fits and value == 0):
+        if not is_whole(value) and not (fits and value == 0):
             raise UserError(
                 f"trainer.{name} is {value}, but the longest sentences come first, so that the scores would "
                 f"be theirs alone;\nset {instead} instead"

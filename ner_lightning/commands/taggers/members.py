@@ -170,7 +170,7 @@ def write(run: "Run", members: Sequence[Member], made: Combined, command: Sequen
     """Writes a run folder with the tagger as its checkpoint `best`."""
     import yaml
 
-    from ner_lightning.data.known_sentences import FILE
+    from ner_lightning.data.known_sentences import read_digests, write_digests
     from ner_lightning.model.tagger_settings import TaggerSettings
     from ner_lightning.runs.fingerprints import MEMBERS_DATA, training_data
     from ner_lightning.runs.folder import BEST, run_of
@@ -193,8 +193,7 @@ def write(run: "Run", members: Sequence[Member], made: Combined, command: Sequen
     }
     if origins := [found for member in members if (found := run_of(member.path))]:
         run.write("train_entities.json", _entities([each.read("train_entities.json") for each in origins]))
-        digests = {digest for each in origins for digest in each.read(FILE).get("digests", ())}
-        run.write(FILE, {"digests": sorted(digests)})
+        write_digests(run, set().union(*map(read_digests, origins)))
     write_text(run.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     checkpoint = {name: first[name] for name in SHARED} | {
         "config": config,

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from ner_lightning.data.known_sentences import FILE, digests
+from ner_lightning.data.known_sentences import digests, read_digests, write_digests
 from ner_lightning.data.readers.columns import write_conll
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.sentence import Sentence
@@ -93,7 +93,7 @@ class RunFiles(Callback):
         write_text(settings, self.config_text)
         before.pop("finished", None)
         trained = digests(sentence.words for sentence in datamodule.corpus.split("train").sentences)
-        trained |= set(self.run.read(FILE).get("digests", ()))  # of an earlier state of the data
+        trained |= read_digests(self.run)  # of an earlier state of the data
         data = {
             "train": describe_split(datamodule, "train"),
             "valid": describe_split(datamodule, "valid", trained),
@@ -117,7 +117,7 @@ class RunFiles(Callback):
         }
         self.run.write("run.json", before | about)
         self.run.write("train_entities.json", datamodule.corpus.entity_counts())
-        self.run.write(FILE, {"digests": sorted(trained)})
+        write_digests(self.run, trained)
 
     def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any, **__: Any) -> None:
         """Collects a batch's predictions until the end of the split."""
@@ -165,7 +165,7 @@ class RunFiles(Callback):
         self.run.update("metrics.json", values)
         trained = run_of(Path(trainer.ckpt_path)) if trainer.ckpt_path else None  # where a checkpoint is
         origin = trained or self.run
-        described = describe_split(data, split, origin.read(FILE).get("digests", ()))
+        described = describe_split(data, split, read_digests(origin))
         about = {"data": self.run.read("run.json").get("data", {}) | {split: described}}
         self.run.update(
             "run.json", about | ({"test_command": self.command, "tested": now()} if stage == "test" else {})
