@@ -283,3 +283,12 @@ def recipe(backbone, dataset, size):
         },
         "data": {"dataset": str(dataset), "batches": {"size": size}},
     }
+
+
+def trainer(**options):
+    """A plain Trainer of an epoch on the CPU that prints and saves nothing."""
+    import lightning.pytorch as pl  # only here: it takes seconds
+
+    silent = ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing")
+    settings = dict.fromkeys((*silent, "use_distributed_sampler"), False) | {"num_sanity_val_steps": 0}
+    return pl.Trainer(**settings | {"max_epochs": 1, "accelerator": "cpu"} | options)

@@ -219,7 +219,7 @@ def test_a_backbone_that_is_already_quantised_is_refused(llama, tmp_path, method
 
 def test_an_unquantised_backbone_may_say_so(llama, tmp_path):
     folder = with_configuration(llama, tmp_path / "m", lambda config: config | {"quantization_config": None})
-    built(folder, "none")
+    assert not is_quantized(built(folder, "none").emitter.backbone.model)
 
 
 @pytest.mark.parametrize("command", ["fit", "memory", "pretrain"])

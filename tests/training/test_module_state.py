@@ -39,10 +39,7 @@ def make(llama, data):
 
 
 def trainer_of(*callbacks, **options):
-    return pl.Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, use_distributed_sampler=False, callbacks=list(callbacks), **options,
-    )  # fmt: skip
+    return tiny.trainer(num_sanity_val_steps=2, callbacks=list(callbacks), **options)
 
 
 @pytest.fixture(scope="module")

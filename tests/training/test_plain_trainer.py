@@ -138,11 +138,7 @@ class Total(LossPart):
 
 
 def short(folder):
-    return pl.Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, default_root_dir=folder, enable_progress_bar=False,
-        enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
-        enable_checkpointing=False,
-    )  # fmt: skip
+    return tiny.trainer(default_root_dir=folder)
 
 
 def untrained(llama, **settings):

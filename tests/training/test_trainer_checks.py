@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 from lightning.pytorch.callbacks import StochasticWeightAveraging
+from tiny import trainer
 
 from ner_lightning.data.corpus_settings import Batches, Encoding
 from ner_lightning.errors import UserError
@@ -29,12 +30,6 @@ pytestmark = pytest.mark.filterwarnings(
 )
 TRAIN, TEST = tiny.sentences(tiny.TRAIN), tiny.sentences(tiny.TEST)
 TYPES = ["PER", "ORG", "LOC", "MISC"]
-
-
-def trainer(**options):
-    settings = {"max_epochs": 1, "accelerator": "cpu", "logger": False, "enable_checkpointing": False}
-    settings |= {"enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
-    return pl.Trainer(**settings | {"use_distributed_sampler": False} | options)
 
 
 @pytest.fixture
