@@ -39,6 +39,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.commands.options.unused_options import refuse_unused
     from ner_lightning.prompting.prompted_run import Baseline
     from ner_lightning.runs.folder import create
+    from ner_lightning.system.locks import only_writer
     from ner_lightning.system.progress import shown, stage
     from ner_lightning.training.summary import show
 
@@ -62,8 +63,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             folder = create(Path(options.runs), f"{recipe.config.name}-{settings.shots}shot{form}")
             folder.checkpoints.rmdir()  # nothing is trained
             baseline.begin(folder, ["ner-lightning", subcommand, *args], recipe.text())
-        baseline.answer(folder, options.batch_size)
-        agreement = baseline.finish(folder)
+        with only_writer(folder.path):
+            baseline.answer(folder, options.batch_size)
+            agreement = baseline.finish(folder)
         show(folder, STAGES[settings.split], baseline.model.device, agreement=agreement)
         _print_unparsed(folder)
 

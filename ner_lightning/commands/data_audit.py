@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,11 +32,12 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, recipe_words
     from ner_lightning.data.partial_annotation import check_known
     from ner_lightning.data.splitting import divide
+    from ner_lightning.system.locks import only_writer
 
     if options.folds < 2:
         raise UserError(f"--folds is {options.folds}; it must be at least 2")
     output = Path(options.output)
-    with recipe_words(rest, None, EXAMPLE) as words, quiet(), shown("stderr"):
+    with recipe_words(rest, None, EXAMPLE) as words, ExitStack() as held, quiet(), shown("stderr"):
         recipe = RecipeCLI(words)
         sentences = recipe.datamodule.corpus.split("train").sentences
         origin = recipe.datamodule.corpus.split("train").origin
@@ -44,6 +46,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         shares = {f"fold{number}": 1 / options.folds for number in range(1, options.folds + 1)}
         parts = divide(sentences, shares, options.seed).parts
         _check_same(output, _facts(recipe, options, sentences))
+        held.enter_context(only_writer(output))
         found: dict[int, dict[str, Any]] = {}
         for name, indices in parts.items():
             stage(

@@ -39,7 +39,14 @@ def run(subcommand: str, args: Sequence[str], typed: Sequence[str] | None = None
         UserError: an option, a file or a setting is not as it must be.
         Interrupted: a signal stopped a fit, which was saved.
     """
-    with find_start(subcommand, args) as start, _cleaned_up(), _lightning_errors(), quiet(), shown("stdout"):
+    with (
+        find_start(subcommand, args) as start,
+        _cleaned_up(),
+        start.held,
+        _lightning_errors(),
+        quiet(),
+        shown("stdout"),
+    ):
         cli = NERCLI(start, [subcommand, *args], typed)
     assert cli.run_folder is not None
     if cli.trainer.is_global_zero:

@@ -33,7 +33,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.commands.lightning_cli.library_warnings import quiet
     from ner_lightning.commands.lightning_cli.preflight import check_config
     from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, recipe_words
-    from ner_lightning.commands.lightning_cli.start import join_run
+    from ner_lightning.commands.lightning_cli.start import own_run
     from ner_lightning.commands.options.trainer_options import check_trainer
     from ner_lightning.commands.options.unused_options import (
         refuse_unused,
@@ -71,8 +71,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             _check_same(folder, recipe)
         ratio = MASK_RATIO if options.mask_ratio is None else options.mask_ratio
         asked = {"mask_ratio": ratio, "text": _add_texts(recipe, options.text or (), folder)}
-        folder = join_run(folder, Path(options.runs), f"{recipe.config.name}-pretrained")
-        _train(folder, recipe, text, asked, ["ner-lightning", subcommand, *args])
+        with own_run(folder, Path(options.runs), f"{recipe.config.name}-pretrained") as folder:
+            _train(folder, recipe, text, asked, ["ner-lightning", subcommand, *args])
 
 
 def _resumed(options: argparse.Namespace) -> "Run":
@@ -141,7 +141,7 @@ def _train(
 ) -> None:
     import lightning.pytorch as pl
 
-    from ner_lightning.runs.folder import LAST, remove_empty, short
+    from ner_lightning.runs.folder import LAST, short
     from ner_lightning.system.console import say
     from ner_lightning.training import ranks
     from ner_lightning.training.callbacks.nonfinite import NonFiniteGuard
@@ -164,8 +164,6 @@ def _train(
         if known := guard.explained(error, recipe.datamodule):
             raise known from error
         raise
-    finally:
-        remove_empty(folder)
     model = short(folder.path / MODEL)
     say(f"{model} is a backbone now; next: ner-lightning fit --config FILE --model.backbone {model}")
 

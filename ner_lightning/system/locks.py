@@ -1,11 +1,17 @@
 """Locks: of several commands that would write the same file, one at a time does."""
 
 import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
+from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
+
+FOLDER_LOCK = ".lock"  # the file in a folder that is locked for the folder
 
 
 def lock(opened: IO[Any], file: Path, *, wait: bool) -> bool:
@@ -32,6 +38,45 @@ def lock(opened: IO[Any], file: Path, *, wait: bool) -> bool:
         _warn_unlocked(file, error.strerror)
         return False
     return True
+
+
+def locked(file: Path, refusal: str) -> BinaryIO:
+    """Opens a file, or creates it, and locks it against other commands until it is closed.
+
+    Args:
+        file: it may be renamed or removed by who has locked it.
+        refusal: what to say where another command has locked it.
+
+    Raises:
+        UserError: another command has.
+    """
+    while True:
+        opened = file.open("ab")
+        try:
+            if not lock(opened, file, wait=False):
+                return opened
+        except BlockingIOError:
+            opened.close()
+            raise UserError(refusal) from None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(opened.fileno()), file.stat()):
+                return opened
+        opened.close()  # the command that had locked it has just renamed or removed it
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Within it, no other command that must have a folder to itself gets this one.
+
+    Raises:
+        UserError: another command is writing the folder.
+    """
+    file = folder / FOLDER_LOCK
+    with locked(file, f"another command is writing {folder}; wait until it ends, or stop it"):
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
 
 
 @cache

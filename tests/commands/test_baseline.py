@@ -15,6 +15,7 @@ from ner_lightning.commands.main import main
 from ner_lightning.prompting.generation import GeneratedAnswer, PromptedModel
 from ner_lightning.prompting.prompted_run import Baseline, draw
 from ner_lightning.prompting.saved_answers import read_saved
+from ner_lightning.system.locks import only_writer
 
 SAID = {"Vera": "PER: Vera Holt\nORG: Nowhere Ltd", "The": "I see.", "Nobody": "NONE"}
 
@@ -213,6 +214,12 @@ def test_answers_of_other_prompts_or_models_are_not_mixed(begun, capsys, monkeyp
     assert message in said
     assert said.count("\n") <= 3
     assert {file: file.read_bytes() for file in begun.iterdir()} == before
+
+
+def test_a_run_that_another_command_prompts_is_left_to_it(begun, capsys):
+    with only_writer(begun):
+        assert main(["baseline", "--run", str(begun)]) == 2
+    assert "another command is writing" in capsys.readouterr().err
 
 
 def test_a_run_resumes_beside_words_that_change_nothing(begun):

@@ -18,6 +18,7 @@ from ner_lightning.commands import fit as lightning_cli
 from ner_lightning.commands.main import main
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.model.emitter import BackboneEmitter
+from ner_lightning.system.locks import only_writer
 from ner_lightning.training.callbacks.throughput import MEASURED
 from ner_lightning.training.module import NERModule
 
@@ -334,6 +335,22 @@ def test_a_run_killed_between_its_first_two_checkpoints_continues(workplace, tmp
     assert main(["fit", "--run", str(killed), *options]) == 0
     one, other = (weights(killed / f"checkpoints/{name}.ckpt") for name in ("best", "last"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_run_is_trained_by_one_command_at_a_time(workplace, tmp_path, monkeypatch, capsys, begun):
+    run = tmp_path / "runs/first/1"
+    shutil.copytree(workplace / "runs/first/1", run)
+    if not begun:  # the other one has not yet saved anything
+        shutil.rmtree(run / "checkpoints")
+    monkeypatch.chdir(tmp_path)
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    with only_writer(run):
+        assert main(["fit", "--run", str(run)]) == 2
+        if begun:  # what reads a run is not kept from it
+            assert main(["predict", str(run), "--text", "Lima"]) == 0
+    assert f"another command is writing {run}; wait until it ends, or stop it" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
 
 
 @pytest.mark.slow

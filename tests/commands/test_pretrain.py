@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
 
 from ner_lightning.commands.main import main
+from ner_lightning.system.locks import only_writer
 from ner_lightning.training.callbacks.checkpoints import CheckpointFiles
 from ner_lightning.training.pretraining import outputs
 from ner_lightning.training.pretraining.masked_words import Pretraining
@@ -240,6 +241,12 @@ def test_a_run_is_resumed_with_its_own_data_and_settings(begun, capsys, change, 
     assert message in said
     assert said.count("\n") <= 3
     assert {file: file.read_bytes() for file in begun.rglob("*") if file.is_file()} == before
+
+
+def test_a_run_that_another_command_pretrains_is_left_to_it(begun, capsys):
+    with only_writer(begun):
+        assert main(["pretrain", "--run", str(begun)]) == 2
+    assert "another command is writing" in capsys.readouterr().err
 
 
 def test_other_validation_data_are_told_of(begun, capsys):

@@ -1,4 +1,4 @@
-"""Locks on file systems that have none."""
+"""Locks: one command at a time, also where a file goes meanwhile; and file systems without locks."""
 
 import errno
 import fcntl
@@ -6,8 +6,9 @@ import os
 
 import pytest
 
+from ner_lightning.errors import UserError
 from ner_lightning.runs.results import FIELDS, add_rows, read_rows
-from ner_lightning.system.locks import lock
+from ner_lightning.system.locks import lock, locked, only_writer
 
 
 @pytest.fixture(params=[errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
@@ -32,3 +33,35 @@ def test_what_another_command_has_is_not_locked(tmp_path):
         assert lock(one, file, wait=True)
         with pytest.raises(BlockingIOError):
             lock(other, file, wait=False)
+
+
+def test_a_file_that_goes_while_it_is_locked_is_opened_again(tmp_path, monkeypatch):
+    file, real, calls = tmp_path / "o.partial", fcntl.flock, []
+
+    def flock(opened, operation):
+        real(opened, operation)
+        calls.append(1)
+        if len(calls) == 1:
+            file.replace(tmp_path / "o")  # as another command ends
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked(file, "taken") as opened:
+        opened.write(b"x")
+    assert file.read_bytes() == b"x"
+    assert (tmp_path / "o").read_bytes() == b""
+
+
+def test_without_locks_a_file_is_opened_all_the_same(no_locks, tmp_path):
+    with locked(tmp_path / "o", "taken") as opened:
+        opened.write(b"x")
+    assert (tmp_path / "o").read_bytes() == b"x"
+
+
+def test_a_folder_has_one_writer_at_a_time_and_keeps_no_lock(tmp_path):
+    with only_writer(tmp_path):
+        with pytest.raises(UserError, match="another command is writing"), only_writer(tmp_path):
+            pass
+        assert list(tmp_path.iterdir()), "the second, refused, left the first one's lock"
+    assert not list(tmp_path.iterdir())
+    with only_writer(tmp_path):
+        pass

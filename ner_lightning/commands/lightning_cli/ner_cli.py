@@ -126,7 +126,8 @@ class NERCLI(LightningCLI):
             report_unused(self.words, config)
         else:
             refuse_unused(self.words, str(self.subcommand))
-        self.run_folder = join_run(self.run_folder, Path(config.runs), config.name)
+        held = self.start.held if self.subcommand == "fit" else None
+        self.run_folder = join_run(self.run_folder, Path(config.runs), config.name, held)
         sandbox_outputs(config.trainer, self.run_folder.path)
         self.text = may_log_text(config.log_text, config.data)
         overlays = config_files(self.words)[1:]

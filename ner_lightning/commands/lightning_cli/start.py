@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ner_lightning.runs.folder import (
     Run,
     check_writable,
     create,
+    remove_empty,
     resolve,
     run_of,
     run_path,
@@ -29,6 +30,7 @@ from ner_lightning.runs.folder import (
 )
 from ner_lightning.system.atomic import replacing
 from ner_lightning.system.first_rank import is_first
+from ner_lightning.system.locks import only_writer
 from ner_lightning.system.user_paths import expanded
 from ner_lightning.training import ranks
 from ner_lightning.training.launch import RUN_VARIABLE
@@ -46,12 +48,14 @@ class Start:
         checkpoint: the checkpoint to resume, validate or test.
         run: the run to write to; None makes a new one.
         trained: `config`, `data` (of each member) and `backbone` of the checkpoint, without its tensors.
+        held: what a training holds of its run until it ends.
     """
 
     words: list[str]
     checkpoint: Path | None = None
     run: Run | None = None
     trained: Mapping[str, Any] = field(default_factory=dict)
+    held: ExitStack = field(default_factory=ExitStack)
 
 
 _Stored = tuple[Any, Path]  # a configuration that a run folder or a checkpoint holds, and that file
@@ -207,17 +211,20 @@ def _with_backbone(config: Any, origin: Any, named: str | None) -> Any:
     return {**config, "model": found}
 
 
-def join_run(run: Run | None, root: Path, name: str) -> Run:
+def join_run(run: Run | None, root: Path, name: str, held: ExitStack | None = None) -> Run:
     """The run to write to, a new one `root/name/NUMBER` for None, which is named to ranks that are started.
 
-    Only the first rank makes a folder and writes to it; a rank that it started ends with it.
+    Only the first rank makes a folder and writes to it; a rank that it started ends with it. A training
+    passes `held`, and no other one gets its folder until that is closed.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or another training is writing it.
     """
     if is_first():
         run = run or create(root, name)
         check_writable(run)
+        if held is not None:
+            held.enter_context(only_writer(run.path))
     else:
         known = os.environ.get(RUN_VARIABLE)
         run = run or Run(Path(known or Path(tempfile.gettempdir(), "ner-lightning-rank")))
@@ -225,3 +232,15 @@ def join_run(run: Run | None, root: Path, name: str) -> Run:
             ranks.end_with_parent()
     os.environ[RUN_VARIABLE] = str(run.path)
     return run
+
+
+@contextmanager
+def own_run(run: Run | None, root: Path, name: str) -> Iterator[Run]:
+    """The run of a training, as `join_run` finds it; it goes if nothing is written to it."""
+    held = ExitStack()
+    joined = join_run(run, root, name, held)
+    try:
+        with held:
+            yield joined
+    finally:
+        remove_empty(joined)

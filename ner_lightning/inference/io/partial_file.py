@@ -1,36 +1,12 @@
-"""The file that collects an output until its end: one command at a time writes it, and none cuts it short."""
+"""The file that collects an output until its end, and what is known of it: none of its lines is lost."""
 
 import json
 import os
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ner_lightning.errors import UserError
-from ner_lightning.system.locks import lock
-
-
-def locked(file: Path) -> BinaryIO:
-    """Opens a file, or creates it, and locks it against other commands until it is closed.
-
-    Raises:
-        UserError: another command has locked it.
-    """
-    while True:
-        opened = file.open("ab")
-        try:
-            if not lock(opened, file, wait=False):
-                return opened
-        except BlockingIOError:
-            opened.close()
-            raise UserError(
-                f"another predict is writing {file}; wait until it ends, or name another --output"
-            ) from None
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(opened.fileno()), file.stat()):
-                return opened
-        opened.close()  # the command that had locked it has just renamed or removed it
 
 
 def read_state(file: Path, totals: Collection[str]) -> dict[str, Any] | None:

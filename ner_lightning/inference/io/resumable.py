@@ -12,8 +12,9 @@ from typing import Any, Protocol, TextIO
 
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io.overwriting import check_rejects, say_first
-from ner_lightning.inference.io.partial_file import append, check_sizes, locked, read_state
+from ner_lightning.inference.io.partial_file import append, check_sizes, read_state
 from ner_lightning.system.atomic import is_written_through, replacing
+from ner_lightning.system.locks import locked
 from ner_lightning.system.progress import stage
 
 
@@ -139,7 +140,10 @@ class ResumableOutput:
             )
         if is_written_through(self._lines):
             raise self._foreign(self._lines)
-        self._lock = locked(self._lines)
+        self._lock = locked(
+            self._lines,
+            f"another predict is writing {self._lines}; wait until it ends, or name another --output",
+        )
         try:
             sizes = self._resume(restart)
             if rejects.name not in sizes:

@@ -1,6 +1,5 @@
 """A resumed output is that of one command, one input and one model; no two commands write it at once."""
 
-import fcntl
 import io
 import json
 import re
@@ -14,7 +13,6 @@ from ner_lightning.commands.main import main
 from ner_lightning.commands.taggers import tagger_loading
 from ner_lightning.errors import UserError
 from ner_lightning.inference import bulk
-from ner_lightning.inference.io import partial_file
 from ner_lightning.inference.io.resumable import ResumableOutput, Totals
 
 GOLD = "Vera B-PER\nleft O\nLima B-LOC\n\nNobody O\nleft O\n"
@@ -94,33 +92,6 @@ def test_an_output_is_locked_from_the_beginning_to_the_end(tmp_path):
         end(first)
         ResumableOutput(path, rejects, {}).stop()
     assert [file.name for file in tmp_path.iterdir()] == ["o"]
-
-
-def test_a_file_that_goes_while_it_is_locked_is_opened_again(tmp_path, monkeypatch):
-    file, real, calls = tmp_path / "o.partial", fcntl.flock, []
-
-    def flock(opened, operation):
-        real(opened, operation)
-        calls.append(1)
-        if len(calls) == 1:
-            file.replace(tmp_path / "o")  # as another command ends
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with partial_file.locked(file) as opened:
-        opened.write(b"x")
-    assert file.read_bytes() == b"x"
-    assert (tmp_path / "o").read_bytes() == b""
-
-
-def test_a_filesystem_without_locks_has_none_and_that_is_said(tmp_path, monkeypatch, caplog):
-    def flock(opened, operation):
-        raise OSError(95, "Operation not supported")
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with partial_file.locked(tmp_path / "o") as opened:
-        opened.write(b"x")
-    assert (tmp_path / "o").read_bytes() == b"x"
-    assert f"{tmp_path / 'o'} cannot be locked (Operation not supported)" in caplog.text
 
 
 def test_remote_outputs_of_one_name_do_not_share_a_file(predict, tmp_path):
