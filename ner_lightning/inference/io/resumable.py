@@ -140,10 +140,8 @@ class ResumableOutput:
             )
         if is_written_through(self._lines):
             raise self._foreign(self._lines)
-        self._lock = locked(
-            self._lines,
-            f"another predict is writing {self._lines}; wait until it ends, or name another --output",
-        )
+        busy = f"another predict is writing {self._lines}; wait until it ends, or name another --output"
+        self._lock = locked(self._lines, busy)
         try:
             sizes = self._resume(restart)
             if rejects.name not in sizes:
