@@ -55,7 +55,7 @@ def formats_page(note: str) -> str:
             _INTRO,
             markdown_table(["format", "what it is", "names that suggest it", "options"], rows),
             f"\n`ner-lightning data convert` writes {_listed(OUTPUTS)}; `predict` writes "
-            f"{_listed(dict.fromkeys(output_formats.WRITTEN.values()))}.\n",
+            f"{_listed(dict.fromkeys(output_formats.OUTPUTS))}.\n",
             _AFTER,
             markdown_table(["example", "written by", "format", "options under `data.files`"], contents),
             *map(_section, examples),

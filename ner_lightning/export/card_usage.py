@@ -31,7 +31,7 @@ def use(manifest: Mapping[str, Any], *, loads: bool, spaces: bool) -> Iterator[B
     engines = manifest.get("engines")
     extra = "[onnx]" if manifest["form"] == ONNX else "" if engines is None else "[openvino]"
     yield Code(
-        f"# pip install 'ner-lightning{extra}'\n"
+        f"# pip install '.{extra}'   # in a clone of ner-lightning\n"
         "from ner_lightning import NERTagger\n\n"
         f'tagger = NERTagger.from_pretrained("{HERE}")\n'
         f"print(tagger({_quoted(text)}).entities)"

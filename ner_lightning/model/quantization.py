@@ -91,7 +91,7 @@ def check_products(quantization: Quantization) -> None:
     if not (product == inner * largest * largest).all():
         raise UserError(
             "model.quantization is int8, but 8-bit products overflow on this CPU, which lacks VNNI;\n"
-            "use nf4 or none, a GPU, or an exported tagger, whose weights are not in 8 bits"
+            "use nf4 or none, a GPU, or a tagger exported as merged, whose weights are not in 8 bits"
         )
 
 
