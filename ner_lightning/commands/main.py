@@ -12,6 +12,7 @@ from typing import Any
 from ner_lightning.commands.options.help import HELPS, short_help
 from ner_lightning.commands.options.known_names import check_start
 from ner_lightning.errors import Interrupted, UserError
+from ner_lightning.system.child_process import keep_to_quota
 from ner_lightning.system.first_rank import is_first
 from ner_lightning.system.terminal import escaping, printable, redraws
 from ner_lightning.training.launch import LaunchError, isolated, require_single_process
@@ -61,6 +62,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     command, rest = words[0], words[1:]
     with escaping(), isolated():
+        keep_to_quota()
         if redraws(sys.stderr):
             os.environ.setdefault("TQDM_LEAVE", "")  # false: the bars of libraries go when they are done
         else:

@@ -36,9 +36,22 @@ def cores_each(count: int) -> int:
 
 def usable_cores() -> int:
     """How many cores this process may use: those that it is bound to, or fewer by its container's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cpu_quota()
+    cores, quota = _bound_cores(), _cpu_quota()
     return cores if quota is None else min(cores, max(1, math.ceil(quota)))
+
+
+def keep_to_quota() -> None:
+    """Lets PyTorch and its like, if not yet imported, use no more threads than a container's quota has cores.
+
+    They count the machine's cores, and threads that wait for each other and for their share of a quota are
+    many times slower. A user's own OMP_NUM_THREADS stays.
+    """
+    if (cores := usable_cores()) < _bound_cores():
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+
+
+def _bound_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_quota() -> float | None:

@@ -14,6 +14,7 @@ import taggers
 import torch
 from untrained import write_checkpoint
 
+from ner_lightning.commands import main as command
 from ner_lightning.commands.lightning_cli import preflight
 from ner_lightning.commands.main import main
 from ner_lightning.errors import UserError
@@ -272,6 +273,13 @@ def test_a_container_s_quota_of_cores_counts(monkeypatch, tmp_path, files, cores
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert cores_each(1) == cores
+    threads = []
+    monkeypatch.setattr(command, "_run", lambda *_: threads.append(os.environ.get("OMP_NUM_THREADS")))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert main(["predict"]) == 0
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")  # a user's own
+    assert main(["predict"]) == 0
+    assert threads == [str(cores) if cores < 8 else None, "3"]
     preflight._devices(cores, "cpu")
     with pytest.raises(UserError, match=f"this machine has {cores} CPU cores for it"):
         preflight._devices(cores + 1, "cpu")
