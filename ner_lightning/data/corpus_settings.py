@@ -27,7 +27,8 @@ class Files:
     Args:
         config: the Hub data set's configuration, where it has several.
         revision: the Hub data set's branch, tag or commit.
-        format: conll, csv, jsonl, parquet, spacy, conllu, conll2012, webanno or brat; null recognises it.
+        format: conll, csv, jsonl, parquet, spacy, conllu, conll2012, webanno, pubtator or brat;
+            null recognises it.
         words_column: the column or field with the words or the text: a name, or a number from 0 for columns
             without a header; null recognises it by what is in it.
         tags_column: the same with the tags or the entities.

@@ -25,7 +25,8 @@ from ner_lightning.system.visible_files import visible_files
 
 STANDARD_INPUT = "-"
 NAMED = 3  # files of a format in a folder of which it is said how they are read
-QUIET = ("txt", "brat", "webanno", "conllu", "conll2012", "spacy")  # whose readers do not say how they read
+# Whose readers do not say how they read.
+QUIET = ("txt", "brat", "webanno", "conllu", "conll2012", "pubtator", "spacy")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from ner_lightning.data.readers import arrow, brat, columns, conll2012, conllu, docbin, webanno
+from ner_lightning.data.readers import arrow, brat, columns, conll2012, conllu, docbin, pubtator, webanno
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES, read_json
 from ner_lightning.data.readers.read_options import COLUMN_OPTIONS, Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, text_lines, whole_file
@@ -61,6 +61,7 @@ FORMATS = {
         COLUMN_OPTIONS[:2],
     ),
     "webanno": Format(webanno.read_webanno, "WebAnno TSV 3, of INCEpTION", (), COLUMN_OPTIONS[1:2]),
+    "pubtator": Format(pubtator.read_pubtator, "PubTator: titles and abstracts", (".pubtator",)),
     "brat": Format(brat.read_brat, "brat: a text with an .ann file beside it"),
     "txt": Format(_read_text, "running text", (".txt",)),
 }

@@ -13,7 +13,7 @@ SeveralTags = Literal["refuse", "first"]
 EmptyWords = Literal["refuse", "skip"]
 COLUMN_OPTIONS = ("words_column", "tags_column", "document_column")
 FormatName = Literal[
-    "conll", "csv", "jsonl", "parquet", "spacy", "conllu", "conll2012", "webanno", "brat", "txt"
+    "conll", "csv", "jsonl", "parquet", "spacy", "conllu", "conll2012", "webanno", "pubtator", "brat", "txt"
 ]
 
 

@@ -2,10 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ner_lightning.data.readers import brat, conll2012, conllu, filetype, webanno_columns
+from ner_lightning.data.readers import brat, conll2012, conllu, filetype, pubtator, webanno_columns
 from ner_lightning.data.readers.column_cells import DOCSTART, cells_of, separated_by_tabs
 from ner_lightning.data.readers.column_kinds import TAG_KINDS, Column, columns_from
 from ner_lightning.data.readers.formats import SUFFIXES
@@ -16,10 +16,11 @@ from ner_lightning.data.tag_forms import TagForm
 _COLUMN_ROWS = 0.8  # of a file in columns that have the most common width; the others are errors in it
 _BARE_ROWS = 5  # by which types without B- and I- are recognised
 _SENTENCES = re.compile(r"sentence|\bsent(\b|[\s_#.:-]*(id|idx|index|no|nr|num|number)\b)", re.IGNORECASE)
-_CERTAIN = {
+_CERTAIN: dict[str, Callable[[Sequence[str], str], bool]] = {
     "webanno": lambda lines, suffix: webanno_columns.is_webanno(lines),
     "conll2012": lambda lines, suffix: conll2012.is_conll2012(lines),
     "conllu": conllu.is_conllu,
+    "pubtator": lambda lines, suffix: pubtator.is_pubtator(lines),
 }
 
 

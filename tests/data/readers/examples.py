@@ -473,6 +473,16 @@ DocBin(docs=docs).to_disk("train.spacy")
         note="Read from the layer of named entities; `data.files.tags_column` names another layer or "
         "feature.",
     ),
+    "pubtator": Example(
+        "pubtator",
+        "PubTator",
+        "biomedical corpora such as BC5CDR and NCBI Disease",
+        {
+            "train.pubtator": "1|t|Brinda Okafor moved to Tarvo.\n1|a|Nobody wrote.\n"
+            "1\t0\t13\tBrinda Okafor\tPER\tQ1\n1\t23\t28\tTarvo\tLOC\tQ2\n"
+        },
+        note="Offsets count the characters of title, a space, and abstract. Relations are left out.",
+    ),
     "conllu": Example(
         "conllu",
         "CoNLL-U with entities in MISC",
