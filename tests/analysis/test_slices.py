@@ -1,12 +1,10 @@
 import random
 import time
 
-import numpy as np
 import pytest
 from rows import predictions, row
 
 from ner_lightning.analysis.failure import analyse, calibration, calibration_error
-from ner_lightning.analysis.reasons import reasons
 from ner_lightning.analysis.rows import Predictions, Row
 from ner_lightning.analysis.slices import Seen, capitals, grouped, properties, slices, worst_documents
 from ner_lightning.data.schemes import Span
@@ -54,38 +52,6 @@ def test_slices_add_up():
     others = slices(grouped(held, lambda row, span: str(row.document)))
     assert document.errors == max(other.errors for other in others)
     assert set(properties({})) == set(properties(TRAIN)) - {"seen in training"}
-
-
-def _counts(rng, size, found):
-    gold = np.ones(size, dtype=np.int64)
-    right = rng.binomial(1, found, size)
-    return np.stack([right, right, gold], axis=1)
-
-
-def test_a_reason_is_shown_only_beyond_chance():
-    rng = np.random.default_rng(0)
-    same = {"x": _counts(rng, 300, 0.8), "y": _counts(rng, 300, 0.8), "few": _counts(rng, 300, 0.8) * 0}
-    assert reasons({"property": same}) == ([], 2)
-    differing = {"x": _counts(rng, 300, 0.6), "y": _counts(rng, 300, 0.9)}
-    (harder, easier), tested = reasons({"property": differing})
-    assert tested == 2
-    assert {harder.group, easier.group} == {"x", "y"}
-    by_name = {r.group: r for r in (harder, easier)}
-    assert by_name["x"].difference.low > 0
-    assert by_name["y"].difference.high < 0
-    assert by_name["x"].rate == pytest.approx(1 - differing["x"][:, 0].mean())
-
-
-def test_false_reasons_are_rare():
-    rng = np.random.default_rng(1)
-    groups = 8
-    wrong = 0
-    for _ in range(40):
-        place = rng.integers(groups, size=400)
-        counts = _counts(rng, 400, 0.8)
-        split = {str(g): counts * (place == g)[:, None] for g in range(groups)}
-        wrong += bool(reasons({"property": split})[0])
-    assert wrong <= 6  # 2 expected
 
 
 def test_calibration_has_every_entity_once():

@@ -44,5 +44,5 @@ def reasons(run: Experiment, split: str) -> Iterator[Block]:
 
 
 def _points(difference: float) -> str:
-    """A difference of two rates in percentage points; an interval may lead beyond what is possible."""
-    return rounded(100 * min(1.0, max(-1.0, difference)), 1, "+")
+    """A difference of two rates in percentage points."""
+    return rounded(100 * difference, 1, "+")
