@@ -1,5 +1,7 @@
 """Numbers with as many decimals as their interval justifies."""
 
+from collections.abc import Sequence
+
 from ner_lightning.analysis.resampling import Interval
 
 
@@ -12,6 +14,11 @@ def decimals(*intervals: Interval) -> int:
 def counted(count: int, one: str) -> str:
     """A number of things, as in `1 mistake` and `2 mistakes`."""
     return f"{count:,} {one}{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence, as in `A`, `A and B`, `A, B and C`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def bounds(interval: Interval, places: int | None = None) -> str:

@@ -17,10 +17,11 @@ from ner_lightning.analysis.compare import (
 )
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.findings import AROUND, Example
-from ner_lightning.analysis.numbers import bounds, difference_decimals, rounded
+from ner_lightning.analysis.numbers import bounds, counted, difference_decimals, listed, rounded
 from ner_lightning.analysis.problems import place_of
 from ner_lightning.analysis.render.blocks import Block, Examples, Heading, Table, Text, shown
 from ner_lightning.analysis.report.prompting import unread_answers
+from ner_lightning.analysis.report.scores import NAMES, is_defined
 from ner_lightning.analysis.resampling import ROUNDS, Interval, PairedTest, paired_test
 from ner_lightning.analysis.slices import grouped
 from ner_lightning.data.schemes import Span
@@ -49,9 +50,13 @@ def comparison(runs: Sequence[Experiment], split: str, *, text: bool = True) -> 
     places = max(difference_decimals(test.difference) for test in tests)
     yield Heading(2, f"Comparison on {split}")
     if len(counts) > 1:
-        yield Text(f"All scores are on the {min(counts):,} sentences that every run has.")
+        yield Text(f"All scores are on the {counted(min(counts), 'sentence')} that every run has.")
     for index, (test, p) in enumerate(zip(tests, holm([test.p for test in tests]), strict=True), 1):
         adjusted = p if len(tests) > 1 else None
+        undefined = [names[i] for i in (0, index) if not is_defined(runs[i].splits[split], "f1")]
+        if undefined:
+            yield Text(f"F1 of {listed(undefined)} is undefined: no entity is gold or predicted.")
+            continue
         yield Text(_result(names[0], names[index], test, _f1(runs, split, 0, index), places, adjusted))
     yield _runs_table(runs, split, places)
     yield from unread_answers(runs)
@@ -106,8 +111,12 @@ def _p(value: float) -> str:
 def _runs_table(runs: Sequence[Experiment], split: str, places: int) -> Table:
     rows = []
     for index, run in enumerate(runs):
-        scores = run.splits[split].scores
-        values = [f"{scores[name].value:.{places}f}" for name in ("f1", "precision", "recall")]
+        analysis = run.splits[split]
+        scores = analysis.scores
+        values = [
+            f"{scores[name].value:.{places}f}" if is_defined(analysis, name) else "undefined"
+            for name in NAMES
+        ]
         seed = run.made_of or str(run.seed if run.seed is not None else "")
         name = f"{_letter(index)}: {run.name}"
         rows.append([name, seed, values[0], bounds(scores["f1"], places), *values[1:]])
@@ -220,7 +229,7 @@ def _example(each: Decided, split: str) -> Example:
     low, high = max(0, first - AROUND), min(len(words), last + AROUND)
     gold = [span for span in each.first.gold if low <= span.start and span.end <= high]
 
-    def listed(predicted: set[Span]) -> str:
+    def entities(predicted: set[Span]) -> str:
         names = (
             f"{span.type} {' '.join(map(shown, words[span.start : span.end]))}"
             for span in spans
@@ -235,5 +244,5 @@ def _example(each: Decided, split: str) -> Example:
         (first - low, last - low),
         low > 0,
         high < len(words),
-        f"A: {listed(a)}; B: {listed(b)}",
+        f"A: {entities(a)}; B: {entities(b)}",
     )

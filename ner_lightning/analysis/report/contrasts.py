@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ner_lightning.analysis.experiment import Experiment
-from ner_lightning.analysis.numbers import rounded
+from ner_lightning.analysis.numbers import counted, rounded
 from ner_lightning.analysis.reasons import LEAST
 from ner_lightning.analysis.render.blocks import Block, Heading, Table, Text
 
@@ -18,8 +18,9 @@ def reasons(run: Experiment, split: str) -> Iterator[Block]:
         )
         return
     yield Text(
-        f"{analysis.contrasts:,} groups of gold entities were compared with all others by their rate of "
-        "false negatives. Shown are those whose difference is beyond chance: their intervals exclude zero "
+        f"{counted(analysis.contrasts, 'group')} of gold entities "
+        f"{'was' if analysis.contrasts == 1 else 'were'} compared with all others by the rate of false "
+        "negatives. Shown are those whose difference is beyond chance: their intervals exclude zero "
         "and hold at 95% for all comparisons together. A contrast shows where it is hard, not yet why: "
         "groups overlap."
     )

@@ -1,12 +1,13 @@
 """The report's sections on mistakes: classes, confusion, the groups they occur in, the sentences."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.failure import NOTHING, Analysis, calibration_error, unpaired
 from ner_lightning.analysis.mistakes import CLASSES, CONFIDENT, NOISE, worst
-from ner_lightning.analysis.numbers import decimals
+from ner_lightning.analysis.numbers import counted, decimals, listed
 from ner_lightning.analysis.render import heat_maps, plots
 from ner_lightning.analysis.render.blocks import (
     Block,
@@ -32,9 +33,11 @@ def failures(run: Experiment, split: str, *, text: bool) -> Iterator[Block]:
     sums = analysis.totals.sum(0)
     yield Heading(2, f"Mistakes on {split}")
     yield Text(
-        f"There are {sums[PREDICTED] - sums[CORRECT]:,} false positives and "
-        f"{sums[GOLD] - sums[CORRECT]:,} false negatives. Those that share words make up "
-        f"one mistake: {sum(map(len, analysis.mistakes)):,} in all, in classes whose counts add up to these."
+        f"False positives: {sums[PREDICTED] - sums[CORRECT]:,}; false negatives: "
+        f"{sums[GOLD] - sums[CORRECT]:,}. Those that share words make up one mistake: "
+        f"{sum(map(len, analysis.mistakes)):,} in all, in classes whose counts add up to these."
+        if analysis.classes
+        else f"There is no mistake on {split}."
     )
     missing = analysis.predictions.missing()
     if missing:
@@ -63,13 +66,21 @@ def sentences(run: Experiment, split: str) -> Iterator[Block]:
 
 def _classes_figure(analysis: Analysis) -> Figure:
     top = analysis.classes[0]
+    total = sum(map(len, analysis.mistakes))
+    tied = [c.kind for c in analysis.classes if math.isclose(c.gain, top.gain, abs_tol=1e-12)]
+    if len(analysis.classes) == 1:
+        finding = f"{top.kind.capitalize()} is the only class: {counted(total, 'mistake')}, {top.gain:.3f} F1"
+    elif len(tied) > 1:
+        finding = f"{listed(tied).capitalize()} cost most: {top.gain:.3f} F1 each"
+    else:
+        finding = f"{top.kind.capitalize()} costs most: {top.mistakes:,} of {total:,} mistakes, "
+        finding += f"{top.gain:.3f} F1"
     return Figure(
         svg(plots.error_classes(analysis.classes)),
         "Bar chart of the classes of mistakes by false negatives and false positives. Fixing the first, "
         f"{top.kind}, gains {top.gain:.3f} F1.",
         "False negatives and false positives by class, and the F1 that fixing the class would gain.",
-        f"{top.kind.capitalize()} costs most: {top.mistakes:,} of "
-        f"{sum(map(len, analysis.mistakes)):,} mistakes, {top.gain:.3f} F1",
+        finding,
     )
 
 
@@ -86,17 +97,19 @@ def _confusion_figure(analysis: Analysis) -> Figure:
 
 
 def _most_confused(analysis: Analysis) -> str:
-    """The largest number beside the diagonal, as a finding."""
+    """The largest number beside the diagonal, as a finding: it may be the only one, or one of several."""
     wrong = {pair: n for pair, n in analysis.confusion.items() if pair[0] != pair[1]}
     if not wrong:
         return "Every type is right"
     (gold, predicted), times = max(wrong.items(), key=lambda item: (item[1], item[0]))
     size = sum(n for (name, _), n in analysis.confusion.items() if name == gold)
+    most = "Most often" if list(wrong.values()).count(times) == 1 else "Among the most frequent"
+    start = f"{most}, " if len(wrong) > 1 else "Only "
     if predicted == NOTHING:
-        return f"{gold} is missed most: {times:,} of {size:,}"
+        return f"{start}{gold} is missed: {times:,} of {size:,}"
     if gold == NOTHING:
-        return f"Most often, {predicted} is predicted where there is nothing: {times:,} times"
-    return f"{gold} is confused most, with {predicted}: {times:,} of {size:,}"
+        return f"{start}{predicted} is predicted where there is nothing: {counted(times, 'time')}"
+    return f"{start}{gold} is predicted as {predicted}: {times:,} of {size:,}"
 
 
 def _agreement(analysis: Analysis) -> str:
@@ -107,7 +120,7 @@ def _agreement(analysis: Analysis) -> str:
         total = sum(counts.values())
         others = "".join(f" and {n:,} of {kind}" for kind, n in counts.most_common() if kind != name)
         if others:
-            parts.append(f"its {total:,} {name} entities are {counts[name]:,} of the class {name}{others}")
+            parts.append(f"entities {name}: {total:,}, of which {counts[name]:,} of the class {name}{others}")
     if not parts:
         return "Missed and spurious entities of the matrix are the classes of these names."
     return (
@@ -118,7 +131,6 @@ def _agreement(analysis: Analysis) -> str:
 
 def _classes(analysis: Analysis) -> Iterator[Block]:
     if not analysis.classes:
-        yield Text("There is no mistake.")
         return
     rows = [
         [c.kind, *(f"{n:,}" for n in (c.mistakes, c.false_positives, c.false_negatives)), f"{c.gain:+.3f}"]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.failure import Analysis
-from ner_lightning.analysis.numbers import bounds, decimals, with_bounds
+from ner_lightning.analysis.numbers import bounds, decimals, listed, with_bounds
 from ner_lightning.analysis.render import plots
 from ner_lightning.analysis.render.blocks import Block, Figure, Fold, Heading, Table, Text
 from ner_lightning.analysis.render.style import svg
@@ -17,6 +17,12 @@ NAMES = {"f1": "F1", "precision": "precision", "recall": "recall"}  # a phone sh
 def main_split(run: Experiment) -> str:
     """The split whose scores come first: test, if there is one."""
     return "test" if "test" in run.splits else next(iter(run.splits))
+
+
+def is_defined(analysis: Analysis, score: str) -> bool:
+    """Whether there are entities of which a score tells: predicted ones, gold ones, or for F1 either."""
+    gold, predicted = (bool(analysis.totals[:, column].any()) for column in (GOLD, PREDICTED))
+    return {"precision": predicted, "recall": gold, "f1": gold or predicted}[score]
 
 
 def scores(run: Experiment) -> Iterator[Block]:
@@ -53,30 +59,41 @@ def scores(run: Experiment) -> Iterator[Block]:
 
 def _scores(analysis: Analysis) -> list[str]:
     places = decimals(*analysis.scores.values())
-    values = [with_bounds(analysis.scores[name], places) for name in NAMES]
+    values = [
+        with_bounds(analysis.scores[name], places) if is_defined(analysis, name) else "undefined"
+        for name in NAMES
+    ]
     return [*values, f"{analysis.accuracy:.{max(3, places)}f}"]
 
 
 def _by_type(split: str, rows: Sequence[Slice]) -> Figure:
     places = decimals(*(row.f1 for row in rows))
-    listed = ", ".join(f"{row.name} {row.f1.value:.{places}f}" for row in rows)
-    low = min((row for row in rows if row.gold), key=lambda row: row.f1.value, default=rows[0])
-    apart = all(low.f1.high < row.f1.low for row in rows if row is not low)
-    if len(rows) > 1 and len({row.f1.value for row in rows}) == 1:
-        finding = f"All types have the same F1 on {split}: {low.f1.value:.{places}f}"
-        return _dots(rows, split, listed, finding)
-    beyond = "" if apart or len(rows) == 1 else ", but the intervals overlap"
-    finding = f"{low.name} has the lowest F1 on {split}: {low.f1.value:.{places}f}{beyond}"
-    return _dots(rows, split, listed, finding)
-
-
-def _dots(rows: Sequence[Slice], split: str, listed: str, finding: str) -> Figure:
+    each = ", ".join(f"{row.name} {row.f1.value:.{places}f}" for row in rows)
     return Figure(
         svg(plots.scores_by_type(rows)),
-        f"Dot plot of F1 by entity type with intervals, {split}: {listed}.",
+        f"Dot plot of F1 by entity type with intervals, {split}: {each}.",
         f"F1 by type on {split}; the bars are 95% intervals.",
-        finding,
+        _lowest(split, rows, places),
     )
+
+
+def _lowest(split: str, rows: Sequence[Slice], places: int) -> str:
+    """Which types have the lowest F1, of those with gold entities."""
+    gold = [row for row in rows if row.gold]
+    scored = gold or rows
+    value = min(row.f1.value for row in scored)
+    low = [row for row in scored if row.f1.value == value]
+    score = f"{value:.{places}f}"
+    if len(scored) == 1:
+        return f"F1 of {low[0].name} on {split} is {score}"
+    if len(low) == len(scored):
+        of = "All types" if len(scored) == len(rows) else "All types with gold entities"
+        return f"{of} have the same F1 on {split}: {score}"
+    others = [row for row in scored if row.f1.value > value]
+    apart = max(row.f1.high for row in low) < min(row.f1.low for row in others)
+    beyond = "" if apart else ", but the intervals overlap"
+    names = listed([row.name for row in low])
+    return f"{names} {'has' if len(low) == 1 else 'have'} the lowest F1 on {split}: {score}{beyond}"
 
 
 def slice_table(caption: str, name: str, rows: Sequence[Slice]) -> Table:
@@ -92,7 +109,8 @@ def slice_table(caption: str, name: str, rows: Sequence[Slice]) -> Table:
                 bounds(row.f1, places),
                 f"{row.gold:,}",
                 f"{row.predicted:,}",
-                *(f"{value:.{places}f}" for value in (row.precision, row.recall)),
+                f"{row.precision:.{places}f}" if row.predicted else "-",
+                f"{row.recall:.{places}f}" if row.gold else "-",
             ]
             for row in rows
         ],

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.analysis.experiment import Experiment
+from ner_lightning.analysis.numbers import counted
 from ner_lightning.analysis.render.blocks import Block, Table, Text
 from ner_lightning.runs.fingerprints import shortened
 
@@ -88,7 +89,7 @@ def _trained(settings: Mapping[str, Any]) -> str:
     if not settings.get("freeze_backbone", True):
         parts.append("the whole backbone")
     if top := settings.get("architecture", {}).get("unfreeze_top"):
-        parts.append(f"the backbone's last {top} layers")
+        parts.append(f"the backbone's last {counted(top, 'layer')}")
     return ", ".join([*parts, "the head"] + (["the CRF"] if settings.get("use_crf") else []))
 
 
@@ -104,8 +105,9 @@ def objective(run: Experiment) -> Iterator[Block]:
     )
     architecture = settings["architecture"]
     below, layers = architecture["causal_below"], architecture["layers"]
+    causal = f", causal in the lowest {counted(below, 'layer')}"
     rows = [
-        ["attention", settings["attention"] + (f", causal in the lowest {below} layers" if below else "")],
+        ["attention", settings["attention"] + (causal if below else "")],
         *([["layers", f"the lowest {layers}"]] if layers else []),
         ["word vector", f"{architecture['pooling']} sub-token, dropout {architecture['dropout']}"],
     ]
@@ -113,12 +115,13 @@ def objective(run: Experiment) -> Iterator[Block]:
         lora = settings["lora"]
         scale = "rank-stabilised, " if lora["rslora"] else ""
         kind = "DoRA" if lora["dora"] else "LoRA"
+        top = f", in the last {counted(lora['top'], 'layer')}" if lora.get("top") else ""
         where = lora["targets"] if isinstance(lora["targets"], str) else ", ".join(lora["targets"])
         rows.append(
             [
                 "adapters",
                 f"{kind}, rank {lora['rank']}, alpha {lora['alpha']:g}, {scale}dropout {lora['dropout']:g}, "
-                f"on {where}{f', in the last {top} layers' if (top := lora.get('top')) else ''}",
+                f"on {where}{top}",
             ]
         )
     legal = "legal BIO2 sequences only" if architecture["constrained"] else "any sequence"
@@ -151,7 +154,7 @@ def _teacher(teacher: Mapping[str, Any]) -> str:
     members = len(who.get("members", ()))
     return (
         f"{who['run']}{f', an ensemble of {members}' if members else ''}, at temperature "
-        f"{teacher['temperature']:g}: the {teacher['sentences']:,} training sentences"
+        f"{teacher['temperature']:g}: {counted(teacher['sentences'], 'training sentence')}"
         + (f" and {untagged:,} without tags" if untagged else "")
     )
 

@@ -46,11 +46,18 @@ def threshold_scores(run: Experiment) -> Iterator[Block]:
         f"Precision, recall and F1 on {SPLIT} by threshold. F1 is highest at {THRESHOLDS[best]:.2f}: "
         f"{top.f1:.3f}, with precision {top.precision:.3f} and recall {top.recall:.3f}.",
         f"Precision, recall and F1 by threshold, {SPLIT}; the dotted line is the threshold with the best F1.",
-        f"F1 is best at a threshold of {at}: {top.f1:.3f}; without one, {decoded.f1:.3f}"
-        if top.f1 > decoded.f1
-        else f"F1 is best without a threshold: {decoded.f1:.3f}; at {at} it is {top.f1:.3f}",
+        _against_none(at, f"{top.f1:.3f}", f"{decoded.f1:.3f}"),
     )
     yield from _best_points(found, run, decoded)
+
+
+def _against_none(at: str, top: str, decoded: str) -> str:
+    """The best F1 with a threshold against that without one, both as they are printed."""
+    if top == decoded:
+        return f"F1 is the same at a threshold of {at} as without one: {top}"
+    if top > decoded:
+        return f"F1 is best at a threshold of {at}: {top}; without one, {decoded}"
+    return f"F1 is best without a threshold: {decoded}; at {at} it is {top}"
 
 
 def _best_points(found: ByThreshold, run: Experiment, decoded: Scores) -> Iterator[Block]:

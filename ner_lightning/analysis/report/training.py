@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from ner_lightning.analysis.experiment import Experiment
+from ner_lightning.analysis.numbers import counted
 from ner_lightning.analysis.render import heat_maps, plots
 from ner_lightning.analysis.render.blocks import Block, Code, Figure, Fold, Heading, Table, Text
 from ner_lightning.analysis.render.style import svg
@@ -50,28 +51,35 @@ def _best_finding(run: Experiment, at: int) -> str:
     epochs = run.epochs()
     place = [step for step, _ in epochs].index(at)
     best = epochs[place][1]["val/f1"]
-    name = f"epoch {_epoch(epochs[place][1])}" if _epoch(epochs[place][1]) else f"step {at:,}"
+    equal = sum(row["val/f1"] == best for _, row in epochs)
+    if equal == len(epochs):
+        return f"F1 is {best:.2f} at every validation"
+    name = _named(*epochs[place])
     if place == len(epochs) - 1:
         return f"F1 is best at the last validation, {name}: {best:.2f}; it may still rise"
     last = max((_epoch(row) for _, row in epochs), key=lambda epoch: int(epoch or 0))
     several = last and len({_epoch(row) for _, row in epochs}) < len(epochs)  # validations within an epoch
     of = f" of {last}" if last else ""
     of += f" (validation {place + 1} of {len(epochs)})" if several or not last else ""
-    return f"F1 is best at {name}{of}: {best:.2f}"
+    first = "first reaches its best" if equal > 1 else "is best"
+    return f"F1 {first} at {name}{of}: {best:.2f}"
 
 
 def _loss_finding(run: Experiment) -> str:
     """Whether the loss on validation falls to the end."""
-    epochs = [(row["val/loss"], _epoch(row)) for _, row in run.epochs() if "val/loss" in row]
-    if not epochs:
+    rows = [(step, row) for step, row in run.epochs() if "val/loss" in row]
+    if not rows:
         return "The loss in training"
-    lowest, epoch = min(epochs)
-    first, last = epochs[0][0], epochs[-1][0]
-    if len(epochs) == 1:
+    losses = [row["val/loss"] for _, row in rows]
+    lowest, first, last = min(losses), losses[0], losses[-1]
+    if len(losses) == 1:
         return f"The loss on validation is {last:.3g}"
+    if len(set(losses)) == 1:
+        return f"The loss on validation is {last:.3g} each time"
     if last <= 1.05 * lowest and last < first:
         return f"The loss on validation falls from {first:.3g} to {last:.3g}"
-    return f"The loss on validation is lowest at epoch {epoch}, {lowest:.3g}, and {last:.3g} at the end"
+    name = _named(*rows[losses.index(lowest)])
+    return f"The loss on validation is lowest at {name}, {lowest:.3g}, and {last:.3g} at the end"
 
 
 def _table(run: Experiment, best: int) -> Table:
@@ -99,6 +107,10 @@ def set_up(run: Experiment) -> Iterator[Block]:
 def _epoch(row: Mapping[str, float]) -> str:
     """The epoch of a validation, from 1; empty where the table does not have it."""
     return f"{row['epoch'] + 1:.0f}" if "epoch" in row else ""
+
+
+def _named(step: int, row: Mapping[str, float]) -> str:
+    return f"epoch {epoch}" if (epoch := _epoch(row)) else f"step {step:,}"
 
 
 def transitions(run: Experiment) -> Iterator[Block]:
@@ -138,7 +150,7 @@ def _set_up(run: Experiment) -> list[list[str]]:
     if run.data:
         batches = run.data["batches"]
         tokens = batches["tokens"]
-        rows.append(["batches", f"{tokens:,} sub-tokens" if tokens else f"{batches['size']} sentences"])
+        rows.append(["batches", f"{tokens:,} sub-tokens" if tokens else counted(batches["size"], "sentence")])
     if run.trainer:
         precision = str(run.trainer.get("precision") or "32-true")
         cannot = "bf16" in precision and not (run.about or {}).get("backbone_in_bf16", True)

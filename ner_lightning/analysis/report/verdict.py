@@ -12,8 +12,7 @@ from ner_lightning.analysis.mitigations import Mitigation
 from ner_lightning.analysis.numbers import bounds, counted, decimals, with_bounds
 from ner_lightning.analysis.problems import Problem, example, place_of, problems
 from ner_lightning.analysis.render.blocks import Block, Code, Examples, Fact, Facts, Fold, Heading, Text
-from ner_lightning.analysis.report.scores import main_split
-from ner_lightning.analysis.slices import GOLD, PREDICTED
+from ner_lightning.analysis.report.scores import NAMES, is_defined, main_split
 
 STEPS = 3  # mitigations that are not folded
 
@@ -56,7 +55,7 @@ def _sentence(run: Experiment, split: str) -> str:
     costs = (
         f"The {counted(mistakes, 'mistake')} on {split} {'is' if mistakes == 1 else 'are'} analysed below."
         if mistakes
-        else "There is no mistake."
+        else f"There is no mistake on {split}."
     )
     untested = "" if run.folder is None or "test" in run.splits else " It was not tested yet."
     return f"{', and '.join(parts)} (95% intervals).{untested} {costs}"
@@ -67,22 +66,21 @@ def _size(analysis: Analysis) -> str:
 
 
 def _f1(analysis: Analysis) -> str:
-    if analysis.totals[:, GOLD].sum() + analysis.totals[:, PREDICTED].sum() == 0:
+    if not is_defined(analysis, "f1"):
         return "is undefined, without an entity that is gold or predicted,"
     return f"is {with_bounds(analysis.scores['f1'])}"
 
 
 def _figures(run: Experiment) -> Facts:
     split = main_split(run)
-    scores = run.splits[split].scores
-    places = decimals(*scores.values())
-    names = (("f1", "F1"), ("precision", "precision"), ("recall", "recall"))
-    return Facts(
-        [
-            Fact(f"{scores[n].value:.{places}f}", f"{label}, {split}", f"95%: {bounds(scores[n], places)}")
-            for n, label in names
-        ]
-    )
+    analysis = run.splits[split]
+    places = decimals(*analysis.scores.values())
+    facts = []
+    for name, label in NAMES.items():
+        score = analysis.scores[name]
+        value = f"{score.value:.{places}f}" if is_defined(analysis, name) else "undefined"
+        facts.append(Fact(value, f"{label}, {split}", f"95%: {bounds(score, places)}"))
+    return Facts(facts)
 
 
 def _cost(problem: Problem) -> str:
@@ -92,12 +90,13 @@ def _cost(problem: Problem) -> str:
 
 def _pair(problem: Problem) -> str:
     gold, predicted, times = problem.gold, problem.predicted, problem.times
+    what = f"{gold} predicted as {predicted}"
+    if NOTHING in (gold, predicted) or gold == predicted:
+        what = predicted if gold == NOTHING else gold
+    if problem.error.mistakes == 1:
+        return f"It is {what}."
     most = "All are" if times == problem.error.mistakes else "Such as" if problem.is_tied else "Most often"
-    if NOTHING in (gold, predicted):
-        return f"{most} {predicted if gold == NOTHING else gold}: {times:,}."
-    if gold == predicted:
-        return f"{most} {gold}: {times:,}."
-    return f"{most} {gold} predicted as {predicted}: {times:,}."
+    return f"{most} {what}: {times:,}."
 
 
 def _next_steps(
