@@ -53,11 +53,14 @@ def run(subcommand: str, args: Sequence[str]) -> None:
                 f"{name} of {options.folds}: {len(indices):,} sentences are scored without having been seen"
             )
             found |= _fold(output / name, sentences, indices, rest, types)
+        is_part = recipe.datamodule.corpus.limits["train"] == len(sentences)
+        first = f"the first {len(sentences):,} sentences of {origin} (data.limits.train)" if is_part else ""
+        each = f"Of {first}, each" if first else f"Each sentence of {origin}"
         how = (
-            f"Each sentence of {origin} was scored by a model that was trained on the {options.folds - 1} "
-            f"other of {options.folds} folds."
+            f"{each} was scored by a model that was trained on the {options.folds - 1} other of "
+            f"{options.folds} folds."
         )
-        write_audit(output, sentences, _ranked(sentences, origin, found), how)
+        write_audit(output, sentences, _ranked(sentences, origin, found), how, first or "the training data")
 
 
 def _facts(recipe: "RecipeCLI", options: Any, sentences: Sequence["Sentence"]) -> dict[str, Any]:

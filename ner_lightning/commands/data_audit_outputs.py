@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 
 def write_audit(
-    output: Path, sentences: Sequence["Sentence"], ranked: Sequence[tuple[int, "Doubt"]], how: str
+    output: Path, sentences: Sequence["Sentence"], ranked: Sequence[tuple[int, "Doubt"]], how: str, what: str
 ) -> None:
     """Writes the results of an audit.
 
     Args:
         output: the folder.
-        sentences: all training sentences.
+        sentences: the training sentences, within their limit.
         ranked: index and doubt of each, the most doubtful first.
         how: a line on how they were scored.
+        what: the sentences in words, such as `the training data`.
     """
     from dataclasses import replace
 
@@ -49,7 +50,7 @@ def write_audit(
     write_label_studio(output / "labelstudio.json", gold, model)
     sys.stdout.write(terminal(blocks))
     stage(
-        f"{output}: audit.html, audit.jsonl; the training data in order of doubt for annotation tools: "
+        f"{output}: audit.html, audit.jsonl; {what} in order of doubt for annotation tools: "
         "doccano.jsonl, labelstudio.json; and weights.jsonl for --data.supervision.sentence_weights"
     )
 

@@ -110,6 +110,26 @@ def test_a_fold_that_was_killed_before_its_first_checkpoint_is_trained_again(rec
     assert (fold / "scores.jsonl").is_file()
 
 
+@pytest.mark.parametrize(
+    ("limit", "said"), [("6", "Of the first 6 sentences of"), ("null", "Each sentence of")]
+)
+def test_an_audit_of_a_part_says_so(recipe, monkeypatch, capsys, limit, said):
+    def fold(folder, sentences, indices, *_):
+        return {index: {"predicted": list(sentences[index].tags), "margin": 0.0} for index in indices}
+
+    monkeypatch.setattr(data_audit, "_fold", fold)
+    words = ["data", "audit", "--config", recipe, "--folds", "2", "--output", "out"]
+    assert main([*words, "--data.limits.train", limit]) == 0
+    out, err = (" ".join(text.split()) for text in capsys.readouterr())
+    page = " ".join(Path("out/audit.html").read_text(encoding="utf-8").split())
+    assert f"{said} data/train.txt" in out
+    assert f"{said} data/train.txt" in page
+    part = "the first 6 sentences of data/train.txt (data.limits.train) in order of doubt"
+    assert (part in err) == (limit == "6")
+    weights = Path("out/weights.jsonl").read_text(encoding="utf-8").splitlines()
+    assert (len(weights) == 6) == (limit == "6")
+
+
 def test_unknown_tags_are_refused_before_anything_is_trained(recipe, capsys):
     with Path("data/train.txt").open("a", encoding="utf-8") as file:
         file.write("\nTarvo ?\nfell O\n")
