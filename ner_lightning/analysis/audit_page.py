@@ -51,7 +51,7 @@ def audit_blocks(doubts: Sequence[Doubt], how: str) -> list[Block]:
     differing = sum(map(bool, found))
     pairs = [(row, own) for row, own in zip(rows, found, strict=True) if own]
     types = sorted({span.type for row in rows for span in row.gold})
-    return [
+    blocks: list[Block] = [
         Heading(1, "Audit of the annotation"),
         Facts(
             [
@@ -64,14 +64,20 @@ def audit_blocks(doubts: Sequence[Doubt], how: str) -> list[Block]:
             "model's tags are as the gold ones. A large margin is a hint that the annotation is wrong, or "
             "that the sentence is unlike all others; look at it, it is no proof."
         ),
+    ]
+    if not differing:
+        return blocks
+    listed = [
+        [doubt.location, f"{doubt.margin:.1f}", *_differences(doubt.row)]
+        for doubt, own in zip(doubts, found, strict=True)
+        if own
+    ][:LISTED]
+    return [
+        *blocks,
         Table(
-            f"The first {min(LISTED, differing)}",
+            f"The most doubtful: {len(listed):,} of {differing:,}",
             ["location", "margin", "annotated", "model"],
-            [
-                [doubt.location, f"{doubt.margin:.1f}", *_differences(doubt.row)]
-                for doubt, own in zip(doubts, found, strict=True)
-                if own
-            ][:LISTED],
+            listed,
             prose=True,
         ),
         Heading(2, "Sentences with mistakes"),

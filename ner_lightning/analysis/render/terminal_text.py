@@ -3,7 +3,18 @@
 from collections.abc import Iterable, Sequence
 from textwrap import wrap
 
-from ner_lightning.analysis.render.blocks import Block, Code, Examples, Fold, Heading, Items, Table, Text
+from ner_lightning.analysis.render.blocks import (
+    Block,
+    Cases,
+    Code,
+    Examples,
+    Facts,
+    Fold,
+    Heading,
+    Items,
+    Table,
+    Text,
+)
 from ner_lightning.system.terminal import printable
 
 WIDTH = 80  # columns
@@ -14,7 +25,7 @@ def terminal(blocks: Iterable[Block], width: int = WIDTH) -> str:
     """Headings, text and tables as plain text.
 
     Args:
-        blocks: what to show; figures and sentences to browse are left out.
+        blocks: what to show; figures are left out, and of sentences to browse is said how many there are.
         width: columns of the terminal; only a word or a command that is longer exceeds them.
     """
     return "\n\n".join(text for block in blocks if (text := _terminal(block, width))) + "\n"
@@ -22,8 +33,11 @@ def terminal(blocks: Iterable[Block], width: int = WIDTH) -> str:
 
 def _terminal(block: Block, width: int) -> str:
     match block:
-        case Heading(_, text) | Text(text):
+        case Heading(text=text) | Text(text=text) | Cases(text=text):
             return _filled(printable(text), width)
+        case Facts(facts):
+            texts = (f"{fact.name}: {fact.value}" + f" ({fact.remark})" * bool(fact.remark) for fact in facts)
+            return "\n".join(_filled(printable(text), width, "  ") for text in texts)
         case Code(text):
             return printable(text, keep="\n")
         case Items(texts):
