@@ -230,8 +230,10 @@ def _argparse(own: argparse.ArgumentParser) -> str:
         names = (
             ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.metavar or action.dest}`"
         )
-        chosen = f" ({', '.join(map(str, action.choices))})" if action.choices else ""
-        rows.append([names, _cell((action.help or "").replace("%%", "%")) + chosen])
+        choices = ", ".join(map(str, action.choices or ()))
+        text = (action.help or "").replace("%(choices)s", choices).replace("%%", "%")
+        chosen = f" ({choices})" if choices and choices not in text else ""
+        rows.append([names, _cell(text) + chosen])
     return "".join([*lines, markdown_table(["option", "meaning"], rows)])
 
 

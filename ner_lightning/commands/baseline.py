@@ -125,7 +125,7 @@ def parser(name: str) -> Parser:
     parser = Parser(
         name,
         "Tags a split by prompting a recipe's backbone, to be compared with training it.",
-        usage="ner-lightning baseline --config FILE [--shots N] [--split SPLIT] [--OPTION VALUE ...]",
+        usage="ner-lightning baseline --config FILE [--OPTION VALUE ...]",
         epilog="Options of `ner-lightning fit`, such as --model.backbone, override the recipe.",
     )
     add = parser.add_argument

@@ -8,7 +8,7 @@ from ner_lightning.data.readers import read_options
 ACTIONS = {
     "convert": "convert annotated files to another format: INPUT ... --output FILE",
     "split": "split a file into train, valid and test: FILE --output DIR",
-    "audit": "find labels of the training data that are probably wrong: --config FILE",
+    "audit": "find training labels that are probably wrong: --config FILE",
     "check": "look for what is wrong or odd in a data set: DIR or FILE",
 }
 WINDOW = 512  # sub-tokens
@@ -46,7 +46,8 @@ def _add_reading(parser: Parser) -> None:
     """Adds the options of `data.files`."""
     add = parser.add_argument
     choices = get_args(read_options.FormatName)
-    add("--from", dest="source_format", choices=choices, help="format of the input (default: recognised)")
+    text = "format of the input (default: recognised): %(choices)s"
+    add("--from", dest="source_format", choices=choices, metavar="FORMAT", help=text)
     add("--words_column", metavar="NAME", help="column or field of words or text; a number counts from 0")
     add("--tags_column", metavar="NAME", help="the same with tags or entities")
     add("--document_column", metavar="NAME", help="the same with what tells documents apart")
@@ -89,7 +90,8 @@ def parser(name: str) -> Parser:
         add("--backbone", metavar="NAME", help="also check words and lengths with its tokenizer")
         add("--max_length", type=int, default=WINDOW, metavar="N", help="window in sub-tokens (512)")
     if action in ("convert", "split"):
-        add("--to", choices=OUTPUTS, help="format of the output (default: by the name, or as the input)")
+        text = "format of the output (default: by the name, or as the input): %(choices)s"
+        add("--to", choices=OUTPUTS, metavar="FORMAT", help=text)
         add("--overwrite", action="store_true", help="write over existing files")
     _add_reading(made)
     return made

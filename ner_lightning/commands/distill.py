@@ -188,7 +188,7 @@ def parser(name: str) -> Parser:
         name,
         "Trains a tagger on the probabilities that a trained one, or an ensemble, gives to tag sequences, "
         "beside the gold tags: of the training sentences, and of text without tags.",
-        usage=f"ner-lightning {name} RUN --config FILE [--text FILE ...] [--OPTION VALUE ...]",
+        usage=f"ner-lightning {name} RUN --config FILE [--OPTION VALUE ...]",
         epilog="Options of `ner-lightning fit` override the student's recipe. Of its loss, model.loss.ce and "
         "model.loss.crf weigh the gold tags, model.loss.kl the teacher; data.supervision.text_weight is that "
         "of untagged text. A stopped run is resumed by `ner-lightning fit RUN`.",

@@ -27,10 +27,7 @@ COMMANDS = {
     "export": ("export", "write a tagger that others can load: [RUN] --output DIR"),
     "serve": ("serve", "serve a tagger over HTTP: [RUN]"),
     "pretrain": ("pretrain", "train the backbone on masked words first: --config FILE"),
-    "distill": (
-        "distill",
-        "train a tagger on the probabilities of another, or of an ensemble: RUN --config FILE",
-    ),
+    "distill": ("distill", "train a tagger on the probabilities of another: RUN --config FILE"),
     "memory": ("memory_table", "compute how much memory a training needs: --config FILE"),
     "baseline": ("baseline", "prompt the backbone instead: --config FILE --shots N"),
     "ensemble": ("ensemble", "combine several runs into one tagger: RUN RUN ..."),

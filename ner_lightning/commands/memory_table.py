@@ -178,7 +178,7 @@ def parser(name: str) -> Parser:
     parser = Parser(
         name,
         "Computes how much memory a training needs, from its recipe and the backbone's configuration alone.",
-        usage="ner-lightning memory --config FILE [--config FILE ...] [--json] [--OPTION VALUE ...]",
+        usage="ner-lightning memory --config FILE [--OPTION VALUE ...]",
         epilog="Options of `ner-lightning fit`, such as --model.quantization, override the recipe.",
     )
     parser.add_argument(

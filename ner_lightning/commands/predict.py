@@ -224,8 +224,10 @@ def parser(name: str) -> Parser:
         metavar="FILE",
         help=f"{', '.join(output_formats.WRITTEN)}; - for JSONL (default: show the text)",
     )
-    add("--from", dest="source_format", choices=get_args(FormatName), help="input's format (recognised)")
-    add("--to", dest="target_format", choices=output_formats.OUTPUTS, help="format of the output")
+    text, formats = "input's format (recognised): %(choices)s", get_args(FormatName)
+    add("--from", dest="source_format", choices=formats, metavar="FORMAT", help=text)
+    text, formats = "format of the output: %(choices)s", output_formats.OUTPUTS
+    add("--to", dest="target_format", choices=formats, metavar="FORMAT", help=text)
     add("--words_column", metavar="NAME", help="column or field of the words or text; a number from 0")
     add("--id_column", default="id", metavar="NAME", help="column or field to copy to the output (id)")
     add("--empty_words", default="refuse", choices=get_args(EmptyWords), help="skip: leave out empty words")

@@ -201,7 +201,7 @@ def parser(name: str) -> Parser:
         name,
         "Masks words of a recipe's training text and trains its backbone to predict them from both sides. "
         "The result is a backbone like any other.",
-        usage="ner-lightning pretrain --config FILE [--mask_ratio SHARE] [--OPTION VALUE ...]",
+        usage="ner-lightning pretrain --config FILE [--OPTION VALUE ...]",
         epilog="Options of `ner-lightning fit`, such as --model.optimizer.lr, override the recipe.",
     )
     add = parser.add_argument

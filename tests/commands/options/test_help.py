@@ -1,12 +1,14 @@
 """`--help` is there at once, and says what the parser says."""
 
 import ast
+import contextlib
 import resource
 import subprocess
 import sys
 
 import pytest
 
+from ner_lightning.commands.data_options import ACTIONS
 from ner_lightning.commands.lightning_cli.ner_cli import NERCLI
 from ner_lightning.commands.lightning_cli.start import Start
 from ner_lightning.commands.main import COMMANDS, main
@@ -76,6 +78,18 @@ def test_help_fits_a_screen_and_names_the_long_one(capsys):
         assert "--help-all" in said
         assert len(said.splitlines()) < 24
         assert max(map(len, said.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "words", [[], *([c] for c in COMMANDS), *(["data", a] for a in ACTIONS)], ids=" ".join
+)
+def test_help_fits_80_columns(words, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with contextlib.suppress(SystemExit):
+        assert main([*words, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    assert lines[0].startswith("usage: ner-lightning")
 
 
 def test_all_options_are_behind_help_all(capsys):
