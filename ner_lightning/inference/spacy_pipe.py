@@ -35,10 +35,12 @@ Language.factory("ner_lightning", assigns=["doc.ents", f"span._.{SCORE}"], func=
 
 
 class Pipe:
-    """Finds entities in the text of each document, and sets `doc.ents`.
+    """Finds entities in the text of each document, and adds them to `doc.ents`.
 
     The text is split into words as the tagger's training data were, not as spaCy does: an entity that ends
     inside one of spaCy's tokens gets the whole token. Of entities that share a token the longest is kept.
+    Entities that a document has already, as from an `entity_ruler`, stay, and none is set that shares a token
+    with them.
 
     Args:
         tagger: the tagger.
@@ -60,13 +62,16 @@ class Pipe:
 
 
 def _with_entities(doc: Doc, tagged: Tagged) -> Doc:
+    preset = doc.ents
+    taken = {token.i for span in preset for token in span}
     scores: dict[Span, float] = {}
     # The most probable first: of entities that come to have the same tokens, spaCy keeps the first.
     for entity in sorted(tagged.entities, key=lambda entity: -entity.score):
         span = doc.char_span(entity.start, entity.end, label=entity.label, alignment_mode="expand")
-        if span is not None:
+        if span is not None and taken.isdisjoint(range(span.start, span.end)):
             scores.setdefault(span, entity.score)
-    doc.ents = tuple(filter_spans(scores))
-    for span in doc.ents:
+    added = filter_spans(scores)
+    doc.ents = (*preset, *added)
+    for span in added:
         span._.set(SCORE, scores[span])
     return doc

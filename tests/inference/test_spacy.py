@@ -70,6 +70,19 @@ def test_entities_that_come_to_share_a_token_are_thinned():
     assert found(pipe(nlp("Holt Lima"))) == [("Holt Lima", "PER", 0.5)]
 
 
+def test_entities_that_a_document_has_already_stay():
+    nlp, pipe = spacy.blank("en"), Pipe(Fixed(("Vera Holt", "PER"), ("Lima", "LOC")))
+    ruler = nlp.add_pipe("entity_ruler")
+    ruler.add_patterns([{"label": "TEAM", "pattern": "Holt left", "id": "t1"}])
+    text = "Vera Holt left Lima"
+    once = found(pipe(nlp(text)))
+    assert once == [("Holt left", "TEAM", None), ("Lima", "LOC", 0.5)]
+    assert [found(doc) for doc in pipe.pipe(nlp.pipe([text]))] == [once]
+    doc = pipe(pipe(nlp(text)))
+    assert found(doc) == once
+    assert doc.ents[0].ent_id_ == "t1"
+
+
 @pytest.mark.parametrize("least", [0.02, {"*": 0.02, "PER": 0.9}])
 def test_the_pipe_may_have_a_threshold(checkpoint, least):
     nlp = spacy.blank("en")
