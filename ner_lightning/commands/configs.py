@@ -18,14 +18,17 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
     options = parser(subcommand).parse_args(args)
     if not options.names:
+        if options.to is not None:
+            raise UserError(f"--to {options.to}: name what to copy, or all")
         sys.stdout.write(_listing())
         return
+    folder = Path(options.to or "configs")
     wanted = names() if options.names == [ALL] else [name.removeprefix("configs/") for name in options.names]
     wanted = [name.removesuffix(".yaml") for name in wanted]
     unknown = [name for name in wanted if name not in names()]
     if unknown:
         raise UserError(f"there is no shipped config {unknown[0]}; there are {', '.join(names())}")
-    copies = [(FOLDER / f"{name}.yaml", Path(options.to) / f"{name}.yaml") for name in wanted]
+    copies = [(FOLDER / f"{name}.yaml", folder / f"{name}.yaml") for name in wanted]
     existing = [target for _, target in copies if target.exists()]
     if existing:
         raise UserError(f"{existing[0]} exists already; remove it, or copy to another folder: --to DIR")
@@ -34,11 +37,11 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
             sys.stdout.write(f"{target}\n")
-        if not (schema := Path(options.to) / SCHEMA.name).exists():
+        if not (schema := folder / SCHEMA.name).exists():
             shutil.copyfile(SCHEMA, schema)  # for editors: the configs' first line names it
     except OSError as error:
-        raise UserError(f"--to {options.to}: {error.strerror}") from None
-    recipe = next((target for _, target in copies if target.parent == Path(options.to)), None)
+        raise UserError(f"--to {folder}: {error.strerror}") from None
+    recipe = next((target for _, target in copies if target.parent == folder), None)
     if recipe is not None:
         sys.stdout.write(f"next: edit it, then ner-lightning fit --config {recipe}\n")
 
@@ -76,5 +79,5 @@ def parser(name: str) -> Parser:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="what to copy, such as quickstart or with/softmax; or all"
     )
-    parser.add_argument("--to", default="configs", metavar="DIR", help="where to (default: configs)")
+    parser.add_argument("--to", metavar="DIR", help="where to (default: configs)")
     return parser

@@ -40,6 +40,8 @@ def test_configs_are_copied_and_nothing_is_overwritten(tmp_path, monkeypatch, ca
     assert main(["configs", "quickstart"]) == 2
     assert "exists already" in capsys.readouterr().err
     assert Path("configs/quickstart.yaml").read_text(encoding="utf-8") == "mine"
+    assert main(["configs", "--to", "mine"]) == 2
+    assert "--to mine: name what to copy, or all" in capsys.readouterr().err
     assert main(["configs", "all", "--to", "mine"]) == 0
     assert {str(file.relative_to("mine").with_suffix("")) for file in Path("mine").rglob("*.yaml")} == set(
         names()
