@@ -7,8 +7,9 @@ import sys
 import pytest
 import yaml
 
+from ner_lightning.analysis.experiment import find_experiment
 from ner_lightning.commands.main import main
-from ner_lightning.training.loggers.wandb_workspace import specification, workspace
+from ner_lightning.training.loggers.wandb_workspace import seeds_text, specification, workspace
 
 SECTIONS = ["Quality", "By type", "Errors", "Optimisation", "Speed"]
 
@@ -25,12 +26,13 @@ def _without_network(monkeypatch, tmp_path):
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
-def finished_run(folder, seed, valid, test=None):
+def finished_run(folder, seed, valid, test=None, *, attention="causal", **about):
     """The files of a finished run with these scores."""
     folder.mkdir(parents=True)
-    config = {"seed_everything": seed, "model": {"backbone": "b"}, "data": {"seed": seed}, "trainer": {}}
+    model = {"backbone": "b", "attention": attention}
+    config = {"seed_everything": seed, "model": model, "data": {"seed": seed}, "trainer": {}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    (folder / "run.json").write_text(json.dumps({"seed": seed}))
+    (folder / "run.json").write_text(json.dumps({"seed": seed, **about}))
     (folder / "metrics.json").write_text(json.dumps({"val/f1": valid} | ({"test/f1": test} if test else {})))
     line = {"sentence": 0, "document": 0, "words": ["Zanzibar"], "gold": ["B-LOC"], "predicted": ["O"]}
     (folder / "predictions.valid.jsonl").write_text(json.dumps(line) + "\n")
@@ -125,6 +127,21 @@ def test_the_report_says_what_seeds_differ_by_and_no_text_of_the_data(tmp_path, 
     assert "Zanzibar" not in printed
     (grid,) = [block for block in report["spec"]["blocks"] if block["type"] == "panel-grid"]
     assert grid["metadata"]["runSets"][0]["grouping"] == [{"section": "run", "name": "group"}]
+
+
+def test_recipes_of_one_name_and_ensembles_are_told_apart(tmp_path):
+    members = [{"seed": 1, "run": "run/1"}, {"seed": 2, "run": "run/2"}]
+    runs = [
+        finished_run(tmp_path / "runs/run/1", 1, 0.90, 0.80),
+        finished_run(tmp_path / "runs/run/2", 2, 0.92, 0.84, attention="bidirectional"),
+        finished_run(tmp_path / "runs/both/1", 1, 0.93, 0.85, attention="mixed", members=members),
+    ]
+    text = seeds_text([find_experiment(run, tmp_path) for run in runs])
+    assert "| 1: run | 1 | 0.9000 (one run) |" in text
+    assert "| 2: run | 2 | 0.9200 (one run) |" in text
+    assert "| 3: both | ensemble of seeds 1, 2 | 0.9300 (one run) |" in text
+    assert "| setting | 1: run | 2: run | 3: both |" in text
+    assert "| model.attention | causal | bidirectional | mixed |" in text
 
 
 def test_without_a_key_it_says_what_to_do(capsys):

@@ -8,9 +8,9 @@ import wandb_workspaces.reports.v2 as reports
 import wandb_workspaces.workspaces as workspaces
 from wandb_workspaces import expr
 
-from ner_lightning.analysis.compare import recipes, repeated_seeds
+from ner_lightning.analysis.compare import differing_settings, recipes, repeated_seeds
 from ner_lightning.analysis.experiment import Experiment
-from ner_lightning.analysis.render.blocks import Table, markdown
+from ner_lightning.analysis.render.blocks import Table, markdown, shown
 from ner_lightning.runs.folder import STAGES
 
 STEP = "trainer/global_step"
@@ -98,17 +98,23 @@ def report(entity: str, project: str, runs: Sequence[Experiment]) -> Any:
 
 
 def seeds_text(runs: Sequence[Experiment]) -> str:
-    """The figures of each recipe as Markdown; no text of the data."""
-    rows = []
-    for group in recipes(runs):
-        names = [str(run.seed if run.seed is not None else run.made_of or run.name) for run in group]
+    """The figures of each recipe as Markdown, and in which settings they differ; no text of the data."""
+    groups, rows = recipes(runs), []
+    numbers = [f"{number}: " if len(groups) > 1 else "" for number in range(1, len(groups) + 1)]
+    for number, group in zip(numbers, groups, strict=True):
+        seeds = [run.made_of or str(run.name if run.seed is None else run.seed) for run in group]
         scores = [_scores(group, split, stage) for split, stage in STAGES.items()]
-        rows.append([group[0].name.partition("/")[0], ", ".join(names), *scores])
-    table = Table("Recipes", ["recipe", "seeds", "F1, best validation", "F1, test"], rows)
+        rows.append([number + group[0].name.partition("/")[0], ", ".join(seeds), *scores])
+    tables = [Table("Recipes", ["recipe", "seeds", "F1, best validation", "F1, test"], rows)]
+    differing = differing_settings([group[0] for group in groups])
+    if differing:
+        settings = [[name, *map(shown, values)] for name, values in differing.items()]
+        head = ["setting", *(row[0] for row in rows)]
+        tables.append(Table("What differs between the first runs of recipes", head, settings, prose=True))
     return (
         "Each recipe is the same configuration with several seeds. F1 is over entities, as conlleval counts "
         "them: the mean over seeds, and their standard deviation.\n\n"
-        f"{markdown([table])}\n"
+        f"{markdown(tables)}\n"
         "The validation set chose each run's epoch, so its figures are higher than those of unseen data. "
         "Differences that are smaller than the deviation say nothing about the recipes."
     )
