@@ -33,9 +33,9 @@ def failures(run: Experiment, split: str, *, text: bool) -> Iterator[Block]:
     sums = analysis.totals.sum(0)
     yield Heading(2, f"Mistakes on {split}")
     yield Text(
-        f"False positives: {sums[PREDICTED] - sums[CORRECT]:,}; false negatives: "
-        f"{sums[GOLD] - sums[CORRECT]:,}. Those that share words make up one mistake: "
-        f"{sum(map(len, analysis.mistakes)):,} in all, in classes whose counts add up to these."
+        f"{counted(sums[PREDICTED] - sums[CORRECT], 'false positive')} and "
+        f"{counted(sums[GOLD] - sums[CORRECT], 'false negative')}: those that share words make up one "
+        f"mistake, {sum(map(len, analysis.mistakes)):,} in all, in classes whose counts add up to these."
         if analysis.classes
         else f"There is no mistake on {split}."
     )
@@ -103,7 +103,7 @@ def _most_confused(analysis: Analysis) -> str:
         return "Every type is right"
     (gold, predicted), times = max(wrong.items(), key=lambda item: (item[1], item[0]))
     size = sum(n for (name, _), n in analysis.confusion.items() if name == gold)
-    most = "Most often" if list(wrong.values()).count(times) == 1 else "Among the most frequent"
+    most = "Most often" if list(wrong.values()).count(times) == 1 else "As often as any other"
     start = f"{most}, " if len(wrong) > 1 else "Only "
     if predicted == NOTHING:
         return f"{start}{gold} is missed: {times:,} of {size:,}"
@@ -120,7 +120,7 @@ def _agreement(analysis: Analysis) -> str:
         total = sum(counts.values())
         others = "".join(f" and {n:,} of {kind}" for kind, n in counts.most_common() if kind != name)
         if others:
-            parts.append(f"entities {name}: {total:,}, of which {counts[name]:,} of the class {name}{others}")
+            parts.append(f"{total:,} {name}: {counts[name]:,} of the class {name}{others}")
     if not parts:
         return "Missed and spurious entities of the matrix are the classes of these names."
     return (
