@@ -15,7 +15,7 @@ from ner_lightning.model.masks import has_windows
 from ner_lightning.model.quiet_transformers import quiet_transformers
 from ner_lightning.model.weights import load_language_model
 from ner_lightning.prompting.constraint import AnswerForm
-from ner_lightning.prompting.prompt import Message, plain
+from ner_lightning.prompting.prompt import Message, plain, plain_answer
 
 
 class GeneratedAnswer(NamedTuple):
@@ -24,7 +24,8 @@ class GeneratedAnswer(NamedTuple):
     Attributes:
         sentence: index of the sentence, or prompt, that it answers.
         text: without special tokens.
-        ended: whether the model ended it, rather than the token limit.
+        ended: whether the model ended it, rather than the token limit: with an end token, or with a blank
+            line where there is no chat template.
     """
 
     sentence: int
@@ -214,7 +215,7 @@ class PromptedModel:
         if token not in self.ends:
             written.append(token)
         if form is None:
-            return token in self.ends
+            return token in self.ends or (not self.has_template and plain_answer(self._text(written))[1])
         form.push(token)
         return form.done
 

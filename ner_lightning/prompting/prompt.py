@@ -22,6 +22,7 @@ MEANINGS = {
 }
 _LINE = re.compile(r"[\s>*•\-\d.)]*(?P<type>[^:\n]{1,60}?)[\s*]*:[\s*]*(?P<text>.*?)[\s*]*")
 _THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # of a reasoning model, before its answer
+_BLANK = re.compile(r"\n[^\S\n]*\n")
 _QUESTION = "Sentence: "
 _AROUND = " \t\"'`.,;:!?()[]*\u201c\u201d\u2018\u2019"
 _NOTHING = {"none", "n/a", "no entities", "-", ""}
@@ -35,12 +36,14 @@ class Reading(NamedTuple):
         unread_lines: how many lines are neither `TYPE: words` nor `NONE`.
         absent: how many entities have words that are not in the sentence or are taken.
         failed: whether no line could be read.
+        cut: whether it is incomplete, so that its last line is left out.
     """
 
     entities: list[Span]
     unread_lines: int
     absent: int
     failed: bool
+    cut: bool
 
 
 def instruction(types: Sequence[str]) -> str:
@@ -84,6 +87,15 @@ def answer(words: Sequence[str], entities: Sequence[Span]) -> str:
     return "\n".join(lines) or NONE
 
 
+def plain_answer(text: str) -> tuple[str, bool]:
+    """What a model without a chat template has written: its answer, and whether the answer is complete.
+
+    A blank line ends an answer, as in `plain`; such a model then goes on with a question of its own.
+    """
+    answer, *rest = _BLANK.split(_THOUGHTS.sub("", text).lstrip(), maxsplit=1)
+    return answer, bool(rest) and not answer.startswith("<think>")  # whose thoughts may have blank lines
+
+
 def choose_shots(train: Sequence[Sentence], types: Sequence[str], count: int, seed: int) -> list[Sentence]:
     """Draws examples from the training data: first those with a type not yet covered, then any.
 
@@ -120,17 +132,19 @@ def read_answer(
         text: the answer.
         words: the sentence.
         types: the entity types; case is ignored unless two differ in nothing else.
-        ended: whether the answer is complete; if not, its last line is left out.
+        ended: whether the model ended the answer. Its last line is left out if not, unless what ends an
+            answer is in the text.
         templated: whether a chat template marks its end; otherwise a blank line does, as in `plain`. What
             follows a further question, which is the model's own, is no answer.
     """
-    text = _THOUGHTS.sub("", text).strip()
-    text = text if templated else text.split("\n\n")[0]
-    lines = [line for line in text.partition(f"\n{_QUESTION}")[0].split("\n") if line.strip()]
-    parsed = [_line(line.strip(), types) for line in (lines if ended else lines[:-1])]
+    text, complete = (_THOUGHTS.sub("", text), False) if templated else plain_answer(text)
+    text, question, _ = text.lstrip().partition(f"\n{_QUESTION}")
+    cut = not (ended or complete or question)
+    lines = text.split("\n")
+    parsed = [_line(line.strip(), types) for line in (lines[:-1] if cut else lines) if line.strip()]
     entities = ((kind, part) for kind, text in filter(None, parsed) for part in _parts(text, words))
     named = [(kind, _split(part)) for kind, part in dict.fromkeys(entities)]
-    return _reading(named, words, unread=parsed.count(None), lines=len(parsed))
+    return _reading(named, words, unread=parsed.count(None), lines=len(parsed), cut=cut)
 
 
 def read_lines(text: str, words: Sequence[str], types: Sequence[str], *, ended: bool = True) -> Reading:
@@ -142,17 +156,17 @@ def read_lines(text: str, words: Sequence[str], types: Sequence[str], *, ended: 
     lines = lines if ended else lines[:-1]
     parsed = [line.partition(": ") for line in lines if line != NONE]
     named = [(kind, text.split(" ")) for kind, _, text in parsed if kind in types]
-    return _reading(named, words, unread=len(parsed) - len(named), lines=len(lines))
+    return _reading(named, words, unread=len(parsed) - len(named), lines=len(lines), cut=not ended)
 
 
 def _reading(
-    named: Sequence[tuple[str, Sequence[str]]], words: Sequence[str], *, unread: int, lines: int
+    named: Sequence[tuple[str, Sequence[str]]], words: Sequence[str], *, unread: int, lines: int, cut: bool
 ) -> Reading:
     """Finds the named entities in the sentence."""
     taken: dict[int, Span] = {}
     absent = sum(not _take(kind, target, words, taken) for kind, target in named)
     entities = sorted(set(taken.values()), key=lambda span: span.start)
-    return Reading(entities, unread, absent, failed=unread == lines)
+    return Reading(entities, unread, absent, failed=unread == lines, cut=cut)
 
 
 def _question(words: Sequence[str]) -> str:

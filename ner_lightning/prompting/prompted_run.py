@@ -210,7 +210,7 @@ class Baseline:
         agreement = agree(base, scores, metric.by_type(), counts)
         values = scores | {"by_type": metric.by_type()}
         run.update("metrics.json", {f"{STAGES[split]}/{name}": value for name, value in values.items()})
-        self._note(run, unread_counts(readings, [answers[index] for index in self.indices]))
+        self._note(run, unread_counts(readings))
         run.update("run.json", {"updated": now(), "peak_memory_bytes": peak_memory(self.model.device)})
         return agreement
 

@@ -21,12 +21,12 @@ def read_saved(file: Path) -> dict[int, GeneratedAnswer]:
     return {answer.sentence: answer for answer in answers}
 
 
-def unread_counts(readings: Sequence[Reading], answers: Sequence[GeneratedAnswer]) -> dict[str, int]:
+def unread_counts(readings: Sequence[Reading]) -> dict[str, int]:
     """How many answers and parts of answers could not be read."""
     return {
         "answers": len(readings),
         "failed": sum(reading.failed for reading in readings),
         "unread_lines": sum(reading.unread_lines for reading in readings),
         "absent": sum(reading.absent for reading in readings),
-        "cut": sum(not answer.ended for answer in answers),
+        "cut": sum(reading.cut for reading in readings),
     }

@@ -3,7 +3,15 @@ import tiny
 
 from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sentence import Sentence
-from ner_lightning.prompting.prompt import answer, choose_shots, instruction, messages, plain, read_answer
+from ner_lightning.prompting.prompt import (
+    answer,
+    choose_shots,
+    instruction,
+    messages,
+    plain,
+    plain_answer,
+    read_answer,
+)
 
 TYPES = ("PER", "ORG", "LOC", "MISC")
 WORDS = ["Vera", "Holt", "met", "Holt", "in", "Lima", ",", "near", "Halden", "Bank", "."]
@@ -45,11 +53,30 @@ VERA, HOLT, LIMA = Span("PER", 0, 2), Span("PER", 3, 4), Span("LOC", 5, 6)
     ],
 )
 def test_answers_are_read(text, entities, lines, absent, failed):
-    assert read_answer(text, WORDS, TYPES) == (entities, lines, absent, failed)
+    assert read_answer(text, WORDS, TYPES) == (entities, lines, absent, failed, False)
 
 
-def test_without_a_chat_template_a_blank_line_ends_an_answer():
-    assert read_answer("LOC: Lima\n\nPER: Vera", WORDS, TYPES, templated=False) == ([LIMA], 0, 0, False)
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "LOC: Lima\n\nPER: Vera",
+        "LOC: Lima\n \nPER: Vera",
+        "LOC: Lima\n\nSentence: Vera",
+        "\n\nLOC: Lima\n\n",
+        "LOC: Lima\nSentence: Vera\nEntities:\nPER: Ve",
+        "<think>\n\n</think>\n\nLOC: Lima\n\nPER: Ve",
+    ],
+)
+def test_without_a_chat_template_a_blank_line_ends_an_answer(text, ended):
+    reading = read_answer(text, WORDS, TYPES, ended=ended, templated=False)
+    assert reading == ([LIMA], 0, 0, False, False)
+
+
+def test_a_blank_line_between_thoughts_ends_no_answer():
+    assert plain_answer("<think>\nVera?\n\nNo.") == ("<think>\nVera?", False)
+    assert plain_answer("<think>\nVera?\n\nNo.\n</think>\n\nLOC: Lima\n\n") == ("LOC: Lima", True)
+    assert plain_answer("\n\nLOC: Lima\n") == ("LOC: Lima\n", False)
 
 
 def test_white_space_within_a_word_is_part_of_it():
@@ -60,13 +87,18 @@ def test_white_space_within_a_word_is_part_of_it():
 
 def test_the_last_line_of_an_answer_cut_short_is_left_out():
     assert read_answer("PER: Vera Holt\nLOC: Li", WORDS, TYPES, ended=False).entities == [VERA]
-    assert read_answer("LOC: Li", WORDS, TYPES, ended=False).failed
+    assert read_answer("LOC: Li", WORDS, TYPES, ended=False) == ([], 0, 0, True, True)
+    assert read_answer("LOC: Lima\n", WORDS, TYPES, ended=False) == ([LIMA], 0, 0, False, True)
+
+
+def test_a_further_question_after_a_chat_template_ends_an_answer():
+    assert read_answer("LOC: Lima\nSentence: Ve", WORDS, TYPES, ended=False) == ([LIMA], 0, 0, False, False)
 
 
 def test_what_is_shown_as_an_answer_is_read_as_it_was_meant():
     for words, tags in tiny.sentences(tiny.TRAIN):
         gold = spans(tags)
-        assert read_answer(answer(words, gold), words, TYPES) == (gold, 0, 0, False)
+        assert read_answer(answer(words, gold), words, TYPES) == (gold, 0, 0, False, False)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +118,7 @@ def test_what_is_shown_as_an_answer_is_read_as_it_was_meant():
 def test_a_type_of_any_characters_is_read_as_the_examples_show_it(types):
     words = ["Vera", "Holt", "Lima"]
     gold = [Span(name, number, number + 1) for number, name in enumerate(types)]
-    assert read_answer(answer(words, gold), words, types) == (gold, 0, 0, False)
+    assert read_answer(answer(words, gold), words, types) == (gold, 0, 0, False, False)
 
 
 @pytest.mark.parametrize(
