@@ -1,6 +1,7 @@
 """`ner-lightning baseline`: tags a split by prompting the backbone, to be compared with training it."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.runs.folder import create
     from ner_lightning.system.locks import only_writer
     from ner_lightning.system.progress import shown, stage
+    from ner_lightning.training.launch import RUN_VARIABLE
     from ner_lightning.training.summary import show
 
     settings, folder = _settings(options)
@@ -63,6 +65,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             folder = create(Path(options.runs), f"{recipe.config.name}-{settings.shots}shot{form}")
             folder.checkpoints.rmdir()  # nothing is trained
             baseline.begin(folder, ["ner-lightning", subcommand, *args], recipe.text())
+        os.environ[RUN_VARIABLE] = str(folder.path)  # for advice, where disk or memory run out
         with only_writer(folder.path):
             baseline.answer(folder, options.batch_size)
             agreement = baseline.finish(folder)

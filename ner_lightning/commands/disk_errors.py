@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import LAST, RESUME, Run
+from ner_lightning.runs.folder import LAST, RESUME, Run, short
 from ner_lightning.training.launch import RUN_VARIABLE
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -56,7 +56,13 @@ def _fullest() -> str:
 
 
 def _advice(command: str) -> str:
-    run = Run(Path(os.environ.get(RUN_VARIABLE, "")))
-    if command in RESUME and run.checkpoint(LAST).is_file():
-        return f"Free some, then resume with: {RESUME[command].format(run.path)}"
+    if resume := how_to_resume(command):
+        return f"Free some, then resume with: {resume}"
     return "Free some and run the command again (--runs, TMPDIR and HF_HOME name other disks)."
+
+
+def how_to_resume(command: str) -> str | None:
+    """What resumes the run of this process; None if it has none, or nothing in it to resume."""
+    run = Run(Path(os.environ.get(RUN_VARIABLE, "")))
+    begun = run.path / "run.json" if command == "baseline" else run.checkpoint(LAST)
+    return RESUME[command].format(short(run.path)) if command in RESUME and begun.is_file() else None

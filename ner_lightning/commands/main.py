@@ -83,7 +83,7 @@ def _exit_code(command: str, rest: list[str]) -> int:
         if isinstance(error, LaunchError) and not is_first():
             time.sleep(GRACE)  # a launcher ends all ranks when one has ended, and the first one explains
             return 2
-        explained = _explained(error, command)
+        explained = _explained(error, command, rest)
         if explained is None:
             _ask_for_report()
             raise
@@ -113,11 +113,13 @@ def command_module(command: str) -> Any:
     return importlib.import_module(f"ner_lightning.commands.{COMMANDS[command][0]}")
 
 
-def _explained(error: Exception, command: str) -> tuple[int, str] | None:
+def _explained(error: Exception, command: str, rest: Sequence[str]) -> tuple[int, str] | None:
     """The exit code and the message of an error that is not a bug."""
     from ner_lightning.commands.disk_errors import explain_disk_error
+    from ner_lightning.commands.memory_errors import explain_memory_error
 
     explained = error if isinstance(error, UserError) else explain_disk_error(error, command)
+    explained = explained or explain_memory_error(error, command, rest)
     if explained is not None:
         return 2, str(explained)
     return (1, "another rank ended; see its message.") if lost_another(error) else None

@@ -22,7 +22,12 @@ EXPORTED = "ner_lightning.json"  # a folder with this file is an exported one
 STAGES = {"valid": "val", "test": "test"}  # by split: Lightning's stage, with which its metrics' names begin
 SPLITS = {stage: split for split, stage in STAGES.items()}
 # How a stopped run is resumed, by the command that made it.
-RESUME = {"fit": "ner-lightning fit {}", "pretrain": "ner-lightning pretrain --run {}"}
+RESUME = {
+    "fit": "ner-lightning fit {}",
+    "distill": "ner-lightning fit {}",
+    "pretrain": "ner-lightning pretrain --run {}",
+    "baseline": "ner-lightning baseline --run {}",
+}
 RECIPE = "recipe.yaml"  # what a run of another command than `fit` is resumed with
 
 

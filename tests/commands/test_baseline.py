@@ -1,5 +1,6 @@
 """`ner-lightning baseline`: its run folder, its continuation, and the comparison with a trained run."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -254,3 +255,22 @@ def test_draws_are_fixed():
     assert draw(100, 5, 1) == draw(100, 5, 1) != draw(100, 5, 2)
     assert draw(100, 5, 1) == sorted(set(draw(100, 5, 1)))
     assert Baseline.__doc__
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory on the GPU.\nLower --batch_size, or"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space is left for"),
+    ],
+)
+def test_where_memory_or_the_disk_runs_out_is_said_how_to_resume(place, capsys, monkeypatch, error, said):
+    def failing(self, prompts, **options):
+        raise error
+        yield
+
+    monkeypatch.setattr(PromptedModel, "answers", failing)
+    assert main(["baseline", "--config", "recipe.yaml"]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert "esume with: ner-lightning baseline --run runs/recipe-0shot/1" in err

@@ -24,6 +24,7 @@ from ner_lightning.inference.result import Tagged
 from ner_lightning.model import devices
 from ner_lightning.system import child_process
 from ner_lightning.system.child_process import cores_each, end_of
+from ner_lightning.system.out_of_memory import out_of_memory
 
 LINES = 24  # in blocks of 3
 STREAMED = ["out.jsonl", "out.csv", "out.conll", "out.txt", "out.parquet"]
@@ -183,6 +184,16 @@ def test_a_bug_in_a_worker_keeps_its_traceback():
     assert "Traceback" in str(caught.value)
     assert "ValueError: worker 0 has a bug" in str(caught.value)
     assert not multiprocessing.active_children()
+
+
+def without_memory(number, temperature):
+    raise MemoryError
+
+
+def test_memory_that_runs_out_in_a_worker_is_no_bug():
+    with sharding.Shards(without_memory, 1) as shards, pytest.raises(RuntimeError) as caught:
+        shards.start()
+    assert out_of_memory(caught.value) == "CPU"
 
 
 MISTAKES = {

@@ -1,6 +1,5 @@
 """NonFiniteGuard: stops at a NaN or infinite loss or gradient, and explains out-of-memory errors."""
 
-import re
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
@@ -13,10 +12,10 @@ from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.runs.folder import LAST, RESUME, Run, short
+from ner_lightning.system.out_of_memory import out_of_memory
 from ner_lightning.training.callbacks.throughput import logs_step
 from ner_lightning.training.datamodule import CoNLLDataModule
 
-_CPU_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|[Cc]annot allocate memory|bad_alloc")
 SHOWN = 20  # sentences named in a message
 
 
@@ -87,13 +86,13 @@ class NonFiniteGuard(Callback):
             error: what was raised.
             data: for its batch sizes.
         """
-        memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-            isinstance(error, RuntimeError) and _CPU_MEMORY.search(str(error)) is not None
-        )
-        if not memory:
+        if out_of_memory(error) is None:
             return None
         if self._batch is None:
-            return UserError("out of memory before the first batch: the backbone does not fit")
+            return UserError(
+                "out of memory before the first batch: the backbone does not fit.\nUse a smaller "
+                "model.backbone, or --trainer.accelerator cpu; `ner-lightning memory` computes the need."
+            )
         told = _too_large(self._batch, data, training=self._training)
         return UserError(told + (self._how_to_resume() if self._fitting else ""))
 
