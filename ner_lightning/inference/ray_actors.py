@@ -2,8 +2,9 @@
 
 import logging
 import os
+from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 from ner_lightning.data.readers.record import Record
 from ner_lightning.errors import UserError
@@ -13,6 +14,26 @@ from ner_lightning.inference.sharding import Make
 from ner_lightning.system.child_process import cores_each
 
 INSTALL = "pip install 'ner-lightning[ray]'"
+_ADVICE = "if memory ran out, give fewer --workers, or machines with more"
+RETRIES = 3  # of a block, or of loading, whose actor ends
+
+
+class _Sent(NamedTuple):
+    """A block that an actor tags.
+
+    Attributes:
+        number: of the block.
+        block: to be sent again if the actor ends.
+        index: of the actor.
+        actor: the actor itself; another may have taken its place.
+        retries: how often the block was sent before.
+    """
+
+    number: int
+    block: list[Record]
+    index: int
+    actor: Any
+    retries: int
 
 
 def check_ray() -> None:
@@ -28,7 +49,8 @@ def check_ray() -> None:
 class RayActors:
     """Actors that tag blocks; a context, at whose end they end.
 
-    An actor that ends, or whose machine does, is started again by Ray, and so is what it was tagging.
+    Another takes the place of an actor that ends, or whose machine does, and tags its blocks. Ray's own
+    restarts have no limit for each block, and one that ends every actor would be tagged for ever.
 
     Args:
         make: makes the tagger of an actor, as for `Shards`; the package is installed on every machine.
@@ -54,10 +76,11 @@ class RayActors:
             ) from None
         self.resources = _each(ray.cluster_resources(), sum(node["Alive"] for node in ray.nodes()), count)
         self.count = int(self.resources.pop("count"))
-        actor = ray.remote(max_restarts=-1, max_task_retries=-1, **self.resources)(_Actor)
-        self._actors = [actor.remote(make) for _ in range(self.count)]
+        actor = ray.remote(**self.resources)(_Actor)
+        self._new = partial(actor.remote, make)
+        self._actors = [self._new() for _ in range(self.count)]
         self._holds = [0] * self.count
-        self._tagging: dict[Any, tuple[int, int]] = {}  # by its future: a block's number, and its actor's
+        self._tagging: dict[Any, _Sent] = {}  # by their futures
 
     def __enter__(self) -> "RayActors":
         return self
@@ -76,42 +99,66 @@ class RayActors:
         Raises:
             UserError: it cannot be loaded.
         """
-        loading = [actor.types.remote() for actor in self._actors]
-        loaded, _ = self._ray.wait(loading)
-        types: tuple[str, ...] = self._result(loaded[0])
-        return types
+        for _ in range(RETRIES + 1):
+            loading = {actor.types.remote(): index for index, actor in enumerate(self._actors)}
+            loaded, _ = self._ray.wait(list(loading))
+            types: tuple[str, ...] | None = self._result(loaded[0])
+            if types is not None:
+                return types
+            self._actors[loading[loaded[0]]] = self._new()
+        raise UserError(f"Ray actors ended {RETRIES + 1} times while they loaded the tagger;\n{_ADVICE}")
 
     def has_room(self) -> bool:
         """See `BlockPool`."""
         return min(self._holds) < AT_A_TIME
 
-    def send(self, number: int, block: list[Record]) -> None:
+    def send(self, number: int, block: list[Record], retries: int = 0) -> None:
         """See `BlockPool`."""
         chosen = self._holds.index(min(self._holds))
         self._holds[chosen] += 1
-        self._tagging[self._actors[chosen].tag.remote(block)] = number, chosen
+        actor = self._actors[chosen]
+        self._tagging[actor.tag.remote(block)] = _Sent(number, block, chosen, actor, retries)
 
     def receive(self) -> dict[int, TaggedBlock]:
         """See `BlockPool`.
 
         Raises:
-            UserError: an actor cannot load the tagger.
+            UserError: an actor cannot load the tagger, or every one that got a block ended.
         """
         tagged = {}
         done, _ = self._ray.wait(list(self._tagging))
         for future in done:
-            number, actor = self._tagging.pop(future)
-            self._holds[actor] -= 1
-            tagged[number] = self._result(future)
+            sent = self._tagging.pop(future)
+            self._holds[sent.index] -= 1
+            result = self._result(future)
+            if result is None:
+                self._retry(sent)
+            else:
+                tagged[sent.number] = result
         return tagged
 
+    def _retry(self, sent: _Sent) -> None:
+        if sent.retries == RETRIES:
+            first = sent.block[0]
+            raise UserError(
+                f"{first.source}:{first.line}: every Ray actor that got the block of texts that begins here "
+                f"ended, {RETRIES + 1} times;\n{_ADVICE}"
+            )
+        if self._actors[sent.index] is sent.actor:  # or another block of the same actor came first
+            self._actors[sent.index] = self._new()
+        self.send(sent.number, sent.block, sent.retries + 1)
+
     def _result(self, future: Any) -> Any:
+        """What an actor returns; None if it has ended."""
+        errors = self._ray.exceptions
         try:
             return self._ray.get(future)
-        except self._ray.exceptions.RayTaskError as error:
+        except errors.RayTaskError as error:
             if isinstance(error.cause, UserError):
                 raise UserError(str(error.cause)) from None
             raise
+        except (errors.RayActorError, errors.ObjectLostError, errors.OutOfMemoryError):
+            return None
 
 
 def _each(cluster: dict[str, float], nodes: int, count: int | None) -> dict[str, float]:

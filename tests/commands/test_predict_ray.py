@@ -5,7 +5,9 @@ import json
 import os
 import re
 import signal
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -15,8 +17,11 @@ from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
 from ner_lightning.commands.taggers import tagger_loading
+from ner_lightning.data.readers.record import Record
+from ner_lightning.errors import UserError
 from ner_lightning.inference import bulk, ray_actors
-from ner_lightning.inference.io.resumable import ResumableOutput
+from ner_lightning.inference.block_pool import tag_in_order
+from ner_lightning.inference.io.resumable import ResumableOutput, Totals
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning"
@@ -177,3 +182,29 @@ def test_two_actors_write_what_one_process_writes_and_one_may_be_killed(
     (tmp_path / "b.ckpt").write_bytes(b"no checkpoint")
     words = (str(tmp_path / "b.ckpt"), "--input", "in", "--output", "x.jsonl", "--ray", "local")
     assert "b.ckpt" in predict(*words, "--workers", "2", code=2).err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kills", ["a block", "loading"])
+def test_what_ends_every_actor_is_said_and_what_was_tagged_before_it_stays(kills, monkeypatch):
+    def make(number, temperature):
+        if kills == "loading":
+            os._exit(1)
+
+        def tag(block):
+            if block[0].line == 5:
+                os._exit(1)
+            return bulk.TaggedBlock(f"{block[0].line} ", "", Totals(), 0.0)
+
+        tag.tagger = SimpleNamespace(labels=taggers.LABELS)
+        return tag
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(bulk.__file__).parents[2]), *sys.path]))
+    tagged = []
+    said = "texts.txt:5: every Ray actor that got" if kills == "a block" else "while they loaded the tagger"
+    with ray_actors.RayActors(make, "local", 2) as actors, pytest.raises(UserError, match=said):
+        actors.start()
+        for block in tag_in_order(actors, iter([[Record("texts.txt", line, "Vera")] for line in range(12)])):
+            tagged.append(block.lines)
+    assert "".join(tagged) == ("0 1 2 3 4 " if kills == "a block" else "")
