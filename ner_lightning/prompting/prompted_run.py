@@ -4,7 +4,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,8 @@ class Settings:
     Attributes:
         shots: examples from the training data.
         split: the split to tag, `test` or `valid`.
-        sentences: how many of its sentences, drawn at random; None for all.
+        sentences: how many of its sentences, drawn at random; None for all. A run keeps None where the split
+            has no more than that.
         prompt_seed: the seed of examples and sentences.
         max_new_tokens: the longest answer.
         constrained: restrict answers to lines with words of the sentence.
@@ -83,9 +84,11 @@ class Baseline:
         bf16: bool = False,
         device: str | None = None,
     ) -> None:
-        self.settings = settings
         self.data = data
         self.sentences = data.corpus.split(settings.split).sentences
+        if settings.sentences is not None and settings.sentences >= len(self.sentences):
+            settings = replace(settings, sentences=None)
+        self.settings = settings
         self.indices = draw(len(self.sentences), settings.sentences, settings.prompt_seed)
         train = data.corpus.split("train").sentences
         self.shots = choose_shots(train, data.types, settings.shots, settings.prompt_seed)
@@ -136,6 +139,7 @@ class Baseline:
         prompts = [self.model.encode(messages(types, self.shots, self.sentences[i].words)) for i in remaining]
         self._check_positions(max(map(len, prompts)))
         pace, done, began = Pace("answers", len(remaining)), 0, time.monotonic()
+        before = run.read("run.json")["prompting"].get("seconds", 0.0)
         limit = self.settings.max_new_tokens
         with self._file(run).open("a", encoding="utf-8") as file:
             forms = self._forms(remaining)
@@ -144,10 +148,9 @@ class Baseline:
                     row = answer._replace(sentence=remaining[answer.sentence])._asdict()
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 file.flush()
+                self._note(run, {"seconds": round(before + time.monotonic() - began, 1)})
                 done += len(answers)
                 pace(done)
-        spent = run.read("run.json")["prompting"].get("seconds", 0.0) + time.monotonic() - began
-        self._note(run, {"seconds": round(spent, 1)})
 
     def _check_positions(self, longest: int) -> None:
         """Checks that the longest prompt and its answer fit into the backbone's positions.
@@ -234,6 +237,6 @@ class Baseline:
 
 def draw(count: int, limit: int | None, seed: int) -> list[int]:
     """The indices of `limit` out of `count` sentences, sorted; the same ones for the same seed."""
-    if limit is None or limit >= count:
+    if limit is None:
         return list(range(count))
     return sorted(random.Random(seed).sample(range(count), limit))

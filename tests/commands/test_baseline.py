@@ -1,9 +1,11 @@
 """`ner-lightning baseline`: its run folder, its continuation, and the comparison with a trained run."""
 
 import errno
+import itertools
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -13,6 +15,7 @@ from seqeval.metrics import f1_score
 from transformers import LlamaForCausalLM
 
 from ner_lightning.commands.main import main
+from ner_lightning.prompting import prompted_run
 from ner_lightning.prompting.generation import GeneratedAnswer, PromptedModel
 from ner_lightning.prompting.prompted_run import Baseline, draw
 from ner_lightning.prompting.saved_answers import read_saved
@@ -71,6 +74,17 @@ def test_a_split_is_tagged_scored_and_reported(place, capsys, monkeypatch):
     assert "## Training" not in page
 
 
+@pytest.mark.parametrize(("asked", "kept", "said"), [("2", 2, "2, drawn at random"), ("3", None, "all")])
+def test_only_fewer_sentences_than_there_are_are_drawn(place, monkeypatch, asked, kept, said):
+    monkeypatch.setattr(PromptedModel, "answers", answering)
+    assert main(["baseline", "--config", "recipe.yaml", "--sentences", asked]) == 0
+    run = place / "runs/recipe-0shot/1"
+    assert json.loads((run / "run.json").read_text())["prompting"]["sentences"] == kept
+    assert len(rows(run / "predictions.test.jsonl")) == int(asked)
+    assert main(["report", str(run)]) == 0
+    assert f"| sentences | {said} |" in (run / "report.md").read_text()
+
+
 def test_prompts_must_fit_into_the_positions(place, capsys):
     LlamaForCausalLM(tiny.llama_config(max_position_embeddings=64)).save_pretrained("short")
     tiny.llama3_tokenizer().save_pretrained("short")
@@ -124,13 +138,20 @@ def test_a_stopped_run_continues_where_it_was(place, capsys, monkeypatch):
             yield answers
         asked.append(len(prompts))
 
+    def seconds():
+        return json.loads((run / "run.json").read_text())["prompting"]["seconds"]
+
     monkeypatch.setattr(PromptedModel, "answers", stopping)
-    assert main(["baseline", "--config", "recipe.yaml", "--shots", "1"]) == 130
+    clock = itertools.count(0, 10)
+    monkeypatch.setattr(prompted_run, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     run = place / "runs/recipe-1shot/1"
+    assert main(["baseline", "--config", "recipe.yaml", "--shots", "1"]) == 130
+    assert seconds() == 20  # two answers
     with (run / "answers.test.jsonl").open("a") as file:
         file.write('{"sentence": 2, "te')  # the power went
     assert main(["baseline", "--run", str(run)]) == 0
     assert asked == [3, 1]
+    assert seconds() == 30
     assert [row["sentence"] for row in rows(run / "answers.test.jsonl")] == [0, 1, 2]
     assert len(rows(run / "predictions.test.jsonl")) == 3
 
@@ -251,7 +272,7 @@ def test_mistakes_are_explained(place, capsys):
 
 
 def test_draws_are_fixed():
-    assert draw(10, None, 1) == draw(10, 20, 1) == list(range(10))
+    assert draw(10, None, 1) == draw(10, 10, 1) == list(range(10))
     assert draw(100, 5, 1) == draw(100, 5, 1) != draw(100, 5, 2)
     assert draw(100, 5, 1) == sorted(set(draw(100, 5, 1)))
     assert Baseline.__doc__
