@@ -80,13 +80,19 @@ def _check_same(output: Path, facts: Mapping[str, Any]) -> None:
     """Checks that a folder holds nothing, or the beginning of the same audit.
 
     Raises:
-        UserError: it holds another one.
+        UserError: it holds another one, or what it holds is damaged.
     """
     from ner_lightning.system.atomic import write_text
 
     file = output / "audit.json"
     if file.is_file():
-        if json.loads(file.read_text(encoding="utf-8")) != dict(facts):
+        try:
+            known = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(
+                f"{file}: not JSON ({error});\nname another --output, or remove this one and audit again"
+            ) from None
+        if known != dict(facts):
             raise UserError(
                 f"--output {output} holds another audit (data, recipe, --folds or --seed differ);\n"
                 "name another folder, or remove this one"
@@ -107,15 +113,23 @@ def _fold(
     recipe: Sequence[str],
     types: Sequence[str],
 ) -> dict[int, dict[str, Any]]:
-    """The scores of a fold's sentences, by their index, read from its file if it is done."""
+    """The scores of a fold's sentences, by their index, read from its file if it is done.
+
+    Raises:
+        UserError: its training failed, or its file is damaged.
+    """
     from ner_lightning.commands.options.consent import take_consent
+    from ner_lightning.system.kept_rows import kept_rows
 
     scores, trust = folder / SCORES, take_consent([*recipe])
     if not scores.is_file():
         checkpoint = _trained(folder, sentences, indices, recipe, types, trust=trust)
         _score(folder, sentences, indices, checkpoint, trust=trust)
-    with scores.open(encoding="utf-8") as lines:  # unlike splitlines(), no break at U+2028 within a word
-        return {row["index"]: row for row in map(json.loads, lines)}
+    remedy = "remove the file, and the same command scores this fold again"
+    rows = {row["index"]: row for row in kept_rows(scores, ("index", "margin", "predicted"), remedy)}
+    if rows.keys() != set(indices):
+        raise UserError(f"{scores} does not have the sentences of its fold; {remedy}")
+    return rows
 
 
 def _trained(

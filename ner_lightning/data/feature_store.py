@@ -100,7 +100,7 @@ def load(folder: Path, key: str, layout: FeatureLayout) -> FeatureStore | None:
         complete = values.stat().st_size == layout.size == about.get("bytes") and about.get("crc32") == _crc(
             values
         )
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):
         complete = False
     if not complete:
         shutil.rmtree(store, ignore_errors=True)

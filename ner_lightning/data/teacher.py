@@ -25,6 +25,7 @@ from ner_lightning.system.user_paths import expanded
 OPTION = "data.supervision.teacher"
 ABOUT, TEXT = "teacher.json", "text.jsonl"
 FORMAT = 1
+_DESCRIBED = {"types", "sentences", "words", "temperature"}  # in teacher.json
 _ARRAYS = ("marginals", "transitions", "entropy")
 
 
@@ -107,6 +108,8 @@ def about_teacher(folder: str) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         version = int(about["format"])
+        if version <= FORMAT and not about.keys() >= _DESCRIBED:
+            raise KeyError("a part is missing")
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(
             f"{OPTION}: {folder} is not a folder that `ner-lightning distill` wrote (no usable {ABOUT})"
@@ -145,7 +148,7 @@ def read_teacher(folder: str, sentences: Sequence[Sentence], types: Sequence[str
             for row in map(json.loads, (path / TEXT).read_text(encoding="utf-8").split("\n")[:-1])
         ]
         arrays = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-    except (OSError, EOFError, KeyError, ValueError) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{OPTION}: {folder} is incomplete ({error}); remove it and distill again") from None
     starts = np.cumsum([0, *(len(sentence.words) for sentence in (*sentences, *text))])
     if len(arrays["entropy"]) + 1 != len(starts) or len(arrays["marginals"]) != starts[-1]:

@@ -1,6 +1,5 @@
 """Uploads a trained tagger to the Hugging Face Hub, as an exported folder."""
 
-import json
 import re
 import shlex
 import shutil
@@ -15,6 +14,7 @@ from ner_lightning.export.card_metadata import HERE
 from ner_lightning.export.exported_folder import export, manifest_text
 from ner_lightning.inference.loading import MANIFEST, is_exported
 from ner_lightning.inference.tagger_files import ADAPTER, ExportFormat
+from ner_lightning.runs.folder import Run
 from ner_lightning.system.hub_errors import upload_errors_explained
 from ner_lightning.system.user_paths import is_repo_id
 
@@ -147,7 +147,14 @@ def _deletions(there: Sequence[str], new: Collection[str]) -> list[Any]:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    """The manifest of an exported folder.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    manifest = Run(folder).read(MANIFEST)
+    if not manifest.keys() >= {"form", "origin", "settings"}:
+        raise UserError(f"{folder / MANIFEST} is incomplete; export the tagger again")
     return manifest
 
 

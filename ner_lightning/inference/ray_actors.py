@@ -24,14 +24,14 @@ class _Sent(NamedTuple):
     Attributes:
         number: of the block.
         block: to be sent again if the actor ends.
-        index: of the actor.
+        slot: of the actor among all.
         actor: the actor itself; another may have taken its place.
         retries: how often the block was sent before.
     """
 
     number: int
     block: list[Record]
-    index: int
+    slot: int
     actor: Any
     retries: int
 
@@ -129,7 +129,7 @@ class RayActors:
         done, _ = self._ray.wait(list(self._tagging))
         for future in done:
             sent = self._tagging.pop(future)
-            self._holds[sent.index] -= 1
+            self._holds[sent.slot] -= 1
             result = self._result(future)
             if result is None:
                 self._retry(sent)
@@ -144,8 +144,8 @@ class RayActors:
                 f"{first.source}:{first.line}: every Ray actor that got the block of texts that begins here "
                 f"ended, {RETRIES + 1} times;\n{_ADVICE}"
             )
-        if self._actors[sent.index] is sent.actor:  # or another block of the same actor came first
-            self._actors[sent.index] = self._new()
+        if self._actors[sent.slot] is sent.actor:  # or another block of the same actor came first
+            self._actors[sent.slot] = self._new()
         self.send(sent.number, sent.block, sent.retries + 1)
 
     def _result(self, future: Any) -> Any:

@@ -1,23 +1,29 @@
 """Answers that are kept in a run's folder, and how much of them could not be read."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from ner_lightning.prompting.generation import GeneratedAnswer
 from ner_lightning.prompting.prompt import Reading
 from ner_lightning.system.atomic import write_text
+from ner_lightning.system.kept_rows import kept_rows
 
 
 def read_saved(file: Path) -> dict[int, GeneratedAnswer]:
-    """The saved answers by sentence; an incomplete last line is removed."""
+    """The saved answers by sentence; an incomplete last line is removed.
+
+    Raises:
+        UserError: another line is damaged.
+    """
     if not file.is_file():
         return {}
     text = file.read_text(encoding="utf-8", errors="replace")
     whole = text[: text.rfind("\n") + 1]
     if len(whole) < len(text):
         write_text(file, whole)  # otherwise the next answer would be appended to it
-    answers = (GeneratedAnswer(**json.loads(line)) for line in whole.split("\n") if line)
+    fields = GeneratedAnswer._fields
+    rows = kept_rows(file, fields, "remove it, and its sentence is prompted for again")
+    answers = (GeneratedAnswer(*(row[name] for name in fields)) for row in rows)
     return {answer.sentence: answer for answer in answers}
 
 

@@ -67,7 +67,7 @@ class Run:
         try:
             content: Any = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise UserError(f"{file}: not JSON: {error}") from None
+            raise UserError(f"{file}: not JSON: {error}; restore the file, or remove it") from None
         if not isinstance(content, dict):
             raise UserError(f"{file}: not a JSON object; restore the file, or remove it")
         return content

@@ -31,15 +31,18 @@ def read_rows(file: Path) -> list[Row]:
     try:
         rows: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{file}: not JSON ({error})") from None
+        raise UserError(f"{file}: not JSON ({error}); restore the file, or remove it") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserError(f"{file}: not a list of rows")
-    if not any(ROWS in row for row in rows):
-        return rows
-    flat = [
-        {k: v for k, v in item.items() if k != ROWS} | row for item in rows for row in item.get(ROWS, [{}])
-    ]
-    return sorted(flat, key=row_key)
+    try:
+        flat = [
+            {k: v for k, v in item.items() if k != ROWS} | row
+            for item in rows
+            for row in item.get(ROWS, [{}])
+        ]
+        return sorted(flat, key=row_key)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{file}: not a list of rows ({error}); restore the file, or remove it") from None
 
 
 def row_key(row: Row) -> str:

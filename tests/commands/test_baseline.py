@@ -196,6 +196,18 @@ def begun(place, corpus, monkeypatch):
     return run
 
 
+@pytest.mark.parametrize("line", ["\0\0\0", '{"sentence": 1, "te', '{"sentence": 1}', "[1]"])
+def test_a_damaged_answer_is_named_and_asked_for_again(begun, capsys, line):
+    answers = begun / "answers.test.jsonl"
+    first, _ = answers.read_text(encoding="utf-8").splitlines()
+    answers.write_text(f"{first}\n{line}\n", encoding="utf-8")
+    assert main(["baseline", "--run", str(begun)]) == 2
+    assert "answers.test.jsonl:2: the line is damaged; remove it, and" in capsys.readouterr().err
+    answers.write_text(f"{first}\n", encoding="utf-8")
+    assert main(["baseline", "--run", str(begun)]) == 0
+    assert len(rows(answers)) == 3
+
+
 def reversed_sentences(file):
     sentences = Path(file).read_text(encoding="utf-8").strip().split("\n\n")
     Path(file).write_text("\n\n".join(reversed(sentences)) + "\n", encoding="utf-8")

@@ -187,6 +187,27 @@ def test_sentences_without_tags_are_refused(llama):
 
 
 def test_scores_of_types_with_line_separators_are_read_again(tmp_path):
-    row = {"index": 3, "predicted": ["B-x\u2028y"]}
+    row = {"index": 3, "margin": 0.5, "predicted": ["B-x\u2028y"]}
     write_jsonl(tmp_path / data_audit.SCORES, [row])
     assert data_audit._fold(tmp_path, [], [3], [], []) == {3: row}
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('{"index": 3, "margin": 0.5, "predicted": []}\n\0\0\0\n', "scores.jsonl:2: the line is damaged"),
+        ('{"index": 3, "mar', "scores.jsonl:1: the line is damaged"),
+        ("[3]\n", "scores.jsonl:1: the line is damaged"),
+        ("", "scores.jsonl does not have the sentences of its fold"),
+    ],
+)
+def test_damaged_scores_of_a_fold_are_named(tmp_path, text, where):
+    (tmp_path / data_audit.SCORES).write_text(text)
+    with pytest.raises(UserError, match=f"{where}.*; remove the file, and the same command scores"):
+        data_audit._fold(tmp_path, [], [3], [], [])
+
+
+def test_a_damaged_audit_is_named(tmp_path):
+    (tmp_path / "audit.json").write_text('{"folds": 5, "se')
+    with pytest.raises(UserError, match=r"audit.json: not JSON .*;\nname another --output, or remove"):
+        data_audit._check_same(tmp_path, {"folds": 5})

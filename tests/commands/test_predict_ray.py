@@ -203,8 +203,12 @@ def test_what_ends_every_actor_is_said_and_what_was_tagged_before_it_stays(kills
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(bulk.__file__).parents[2]), *sys.path]))
     tagged = []
     said = "texts.txt:5: every Ray actor that got" if kills == "a block" else "while they loaded the tagger"
-    with ray_actors.RayActors(make, "local", 2) as actors, pytest.raises(UserError, match=said):
+
+    def tag_all(actors):
         actors.start()
         for block in tag_in_order(actors, iter([[Record("texts.txt", line, "Vera")] for line in range(12)])):
             tagged.append(block.lines)
+
+    with ray_actors.RayActors(make, "local", 2) as actors, pytest.raises(UserError, match=said):
+        tag_all(actors)
     assert "".join(tagged) == ("0 1 2 3 4 " if kills == "a block" else "")

@@ -27,6 +27,7 @@ from ner_lightning.export import card, card_metadata
 from ner_lightning.export import facts as training_facts
 from ner_lightning.export.exported_folder import export
 from ner_lightning.export.facts import _is_of_other_data
+from ner_lightning.export.upload import upload_folder
 from ner_lightning.inference import loading
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.runs.folder import BEST, resolve
@@ -494,10 +495,24 @@ def test_broken_folders_are_explained(run, tmp_path):
     (folder / loading.MANIFEST).write_text(json.dumps(manifest | {"format": 99}))
     with pytest.raises(UserError, match="later ner-lightning"):
         NERTagger.from_pretrained(folder)
-    (folder / loading.WEIGHTS).unlink()
     (folder / loading.MANIFEST).write_text(json.dumps(manifest))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        whole = (folder / name).read_text(encoding="utf-8")
+        for damaged in (whole[:20], "[3]"):
+            (folder / name).write_text(damaged, encoding="utf-8")
+            with pytest.raises(UserError, match=rf"{name}: .*; export it again"):
+                NERTagger.from_pretrained(folder)
+        (folder / name).write_text(whole, encoding="utf-8")
+    (folder / loading.WEIGHTS).unlink()
     with pytest.raises(UserError, match="not a complete exported folder"):
         NERTagger.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("text", ['{"form": "mer', '{"form": "merged"}', "[]"])
+def test_a_folder_with_a_damaged_manifest_is_not_uploaded(tmp_path, text):
+    (tmp_path / loading.MANIFEST).write_text(text)
+    with pytest.raises(UserError, match=loading.MANIFEST):
+        upload_folder(tmp_path, "lab/tagger")
 
 
 @pytest.mark.slow

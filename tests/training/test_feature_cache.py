@@ -155,7 +155,7 @@ def test_whatever_changes_the_features_changes_the_key(fit, llama, bert, cpu):
         assert new == (1 if "--data.limits.train" in words else 2)  # train and valid
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "unsealed"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "unsealed", "odd"])
 def test_damaged_features_are_computed_again(fit, llama, damage, capsys):
     plain, _ = fit(llama, FROZEN, enabled=True)
     for file in Path("cache").rglob("features.bin"):
@@ -165,6 +165,8 @@ def test_damaged_features_are_computed_again(fit, llama, damage, capsys):
         elif damage == "flipped":
             content[100] ^= 1
             file.write_bytes(content)
+        elif damage == "odd":
+            (file.parent / "about.json").write_text("[]")
         else:
             (file.parent / "about.json").unlink()
     capsys.readouterr()

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ner_lightning.errors import UserError
+
 FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -15,6 +17,9 @@ class ExportedTokenizer:
 
     Attributes:
         bos_token_id: None if the tokenizer has no such token, and so on.
+
+    Raises:
+        UserError: a file is damaged.
     """
 
     is_fast = True
@@ -22,10 +27,13 @@ class ExportedTokenizer:
     def __init__(self, folder: Path) -> None:
         from tokenizers import Tokenizer
 
-        self._tokenizer = Tokenizer.from_file(str(folder / FILES[0]))
+        try:
+            self._tokenizer = Tokenizer.from_file(str(folder / FILES[0]))
+        except Exception as error:  # tokenizers has no class of its own for what it cannot read
+            raise UserError(f"{folder / FILES[0]}: no tokenizer ({error}); export it again") from None
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        named = json.loads((folder / FILES[1]).read_text(encoding="utf-8"))
+        named = _config(folder)
         self.bos_token_id = self._id(named.get("bos_token"))
         self.eos_token_id = self._id(named.get("eos_token"))
         self.pad_token_id = self._id(named.get("pad_token"))
@@ -53,5 +61,17 @@ def is_exported_tokenizer(folder: Path) -> bool:
     """Whether a folder holds a tokenizer that needs no class of its own."""
     if not all((folder / name).is_file() for name in FILES):
         return False
-    named = json.loads((folder / FILES[1]).read_text(encoding="utf-8"))
-    return named.get("tokenizer_class") in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    return _config(folder).get("tokenizer_class") in ("TokenizersBackend", "PreTrainedTokenizerFast")
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The tokenizer's settings.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    file = folder / FILES[1]
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{file}: not the settings of a tokenizer ({error}); export it again") from None

@@ -1,6 +1,5 @@
 """Converts lines of JSON to Parquet and to spaCy's DocBin, which cannot grow line by line."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, islice
 from pathlib import Path
@@ -13,6 +12,7 @@ from ner_lightning.data.running_text import Offsets
 from ner_lightning.data.schemes import UNKNOWN, spans
 from ner_lightning.inference.result import OVERLAPS, Tagged
 from ner_lightning.system.atomic import replacing
+from ner_lightning.system.kept_rows import kept_rows
 
 TaggedWords = tuple[str, Sequence[Offsets], Iterable[int], Sequence[str]]
 GROUP_ROWS = 1000  # in a row group of Parquet
@@ -131,5 +131,5 @@ def _tokens(text: str, words: Sequence[tuple[int, int]]) -> tuple[list[tuple[str
 
 
 def _rows(lines: Path) -> Iterator[dict[str, Any]]:
-    with lines.open(encoding="utf-8") as file:
-        yield from map(json.loads, file)
+    """The rows of the collected lines; raises UserError at a damaged one."""
+    return kept_rows(lines, ("text",), "give the same command with --restart, which starts again")

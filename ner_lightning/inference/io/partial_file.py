@@ -19,6 +19,7 @@ def read_state(file: Path, totals: Collection[str]) -> dict[str, Any] | None:
     try:
         state: Any = json.loads(file.read_text(encoding="utf-8"))
         known = {"request", "totals", "sizes"} == state.keys() and set(state["totals"]) == set(totals)
+        known = known and all(isinstance(each, dict) for each in state.values())
     except (OSError, ValueError, AttributeError, TypeError):
         return None
     return dict(state) if known else None

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -96,13 +97,17 @@ def test_a_link_is_not_emptied_before_there_are_lines(predict):
     assert json.loads(Path("target").read_text())["text"] == "Vera left."
 
 
+ODD = {"request": 3, "totals": asdict(Totals()), "sizes": []}
+
+
 @pytest.mark.parametrize("name", ["out.jsonl.partial", "out.jsonl.partial.json"])
 @pytest.mark.parametrize("restart", [[], ["--restart"]])
-def test_a_partial_file_of_something_else_is_refused_and_stays(predict, name, restart):
-    Path(name).write_text("{}")
+@pytest.mark.parametrize("text", ["{}", json.dumps(ODD)])
+def test_a_partial_file_of_something_else_is_refused_and_stays(predict, name, restart, text):
+    Path(name).write_text(text)
     said = predict("--input", "in.txt", "--output", "out.jsonl", *restart, code=2)
     assert f"{name} exists, and was not written by a command that can be resumed" in said
-    assert Path(name).read_text() == "{}"
+    assert Path(name).read_text() == text
 
 
 def test_a_stop_within_the_first_block_leaves_what_can_be_begun_again(tmp_path):
