@@ -22,7 +22,7 @@ from ner_lightning.commands.completion import option_names
 from ner_lightning.commands.lightning_cli.recipe import parser
 from ner_lightning.commands.main import COMMANDS, main
 from ner_lightning.commands.options.consent import GROUPS
-from ner_lightning.runs.results import read_rows
+from ner_lightning.runs.results import KEY, read_rows
 
 ROOT = Path(__file__).parent.parent
 SKIPPED = {".venv", ".git", "data", "runs", "build", "node_modules", ".pytest_cache"}
@@ -135,6 +135,7 @@ def test_the_reference_has_every_key_and_every_option():
 def test_options_tell_what_they_gained_and_cost(tmp_path, monkeypatch):
     def row(rung, value, minutes, machine="a"):
         return {
+            **dict.fromkeys(KEY),
             "ladder": "conll2003",
             "rung": rung,
             "value": value,

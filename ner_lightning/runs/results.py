@@ -40,9 +40,10 @@ def read_rows(file: Path) -> list[Row]:
             for item in rows
             for row in item.get(ROWS, [{}])
         ]
-        return sorted(flat, key=row_key)
+        ordered = sorted(flat, key=row_key)
     except (KeyError, TypeError) as error:
         raise UserError(f"{file}: not a list of rows ({error}); restore the file, or remove it") from None
+    return ordered if any(ROWS in item for item in rows) else flat
 
 
 def row_key(row: Row) -> str:
