@@ -369,6 +369,14 @@ def test_the_points_of_a_learning_curve_are_rungs_of_one_name(taught):
     assert ladder.cells[2].command(Path("r"))[:2] == ["distill", "r/alone-4-ensemble/1"]
 
 
+@pytest.mark.parametrize(("ats", "scale"), [((0, 500), "linear"), ((0.5, 2), "log"), ((-1, 1), "linear")])
+def test_a_learning_curve_shows_all_of_its_points(ats, scale):
+    axes = learning_curve({"text": [(at, [50.0]) for at in ats]}, "sentences").axes[0]
+    assert axes.get_xscale() == scale
+    left, right = axes.get_xlim()
+    assert left <= min(ats) < max(ats) <= right
+
+
 def test_a_rung_whose_teacher_is_not_trained_waits(taught, capsys):
     assert main(["ladder", str(taught), "--cell", "taught-4-seed1"]) == 2
     assert "its teacher lacks alone-4-seed1, alone-4-seed2" in capsys.readouterr().out

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def learning_curve(series: Mapping[str, Sequence[tuple[float, Sequence[float]]]], label: str) -> "Figure":
-    """Scores by a quantity, such as the number of sentences, on a logarithmic axis.
+    """Scores by a quantity, such as the number of sentences.
+
+    Its axis is logarithmic, unless a point is at 0 or below.
 
     Args:
         series: of each line its points: the quantity, and the F1 of each seed, in percent.
@@ -29,7 +31,8 @@ def learning_curve(series: Mapping[str, Sequence[tuple[float, Sequence[float]]]]
             axes.errorbar(
                 where, means, yerr=errors, label=name, linestyle=line, marker=marker, color=color, capsize=3
             )
-        axes.set(xscale="log", xlabel=label, ylabel="F1, mean and deviation over seeds")
+        scale = "log" if all(at > 0 for at in ticks) else "linear"
+        axes.set(xscale=scale, xlabel=label, ylabel="F1, mean and deviation over seeds")
         axes.set_xticks(ticks, [f"{at:,g}" for at in ticks])
         axes.minorticks_off()
         axes.grid(axis="y", color=RULE, linewidth=0.8)
