@@ -1,5 +1,6 @@
 """Reads a ladder's file: the rungs, their seeds and teachers."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ner_lightning.system.yaml_keys import read_yaml
 # Settings that a ladder gives to each cell, and what says them in its file.
 SET_BY_LADDER = {"seed_everything": "`seeds`", "name": "the rung's name", "runs": "the option --runs"}
 
+MAX_SEED = 2**32 - 1  # numpy has no larger ones
 RUNG: dict[str, type] = {
     "configs": list,
     "settings": dict,
@@ -52,8 +54,10 @@ def read_ladder(file: Path) -> Ladder:
     notes: dict[str, str] = {}
     for name, rung in shared["rungs"].items():
         where = f"{file}: rung {name}"
-        if not isinstance(name, str) or Path(name).name != name:
-            raise UserError(f"{where}: a rung's name must be a word that can name a folder")
+        if not _names_folder(name):
+            raise UserError(
+                f"{where}: a rung's name must be a word that can name a folder, and not begin with `-`"
+            )
         own = _checked(rung or {}, RUNG, where)
         teacher = ""
         if own["teacher"]:
@@ -62,6 +66,16 @@ def read_ladder(file: Path) -> Ladder:
         cells += _cells(name, shared, own, teacher, where)
         notes[name] = own["note"]
     return Ladder(file.stem, tuple(cells), notes, teachers, shared["curve"])
+
+
+def _names_folder(name: Any) -> bool:
+    """Whether a rung's name can be that of a folder, and the value of an option."""
+    return (
+        isinstance(name, str)
+        and name not in {"", ".", ".."}
+        and Path(name).name == name
+        and not name.startswith("-")
+    )
 
 
 def _members(cells: Sequence[Cell], rung: str, where: str) -> list[Cell]:
@@ -87,16 +101,30 @@ def _cells(
             raise UserError(f"{where}: `settings` has {key}, which a ladder sets itself; use {instead}")
     if own["text"] and not teacher:
         raise UserError(f"{where}: `text` is for a rung with a `teacher`")
-    if shared["curve"] and not isinstance(settings.get(shared["curve"]), int | float):
+    if shared["curve"] and not _is_number(settings.get(shared["curve"])):
         raise UserError(f"{where}: `curve` is {shared['curve']}, of which the rung has no number")
-    seeds = own["seeds"] or shared["seeds"] or [1]
-    for seed in seeds:
-        if not isinstance(seed, int):
-            raise UserError(f"{where}: seed {seed!r} is not a whole number")
-    if len(set(seeds)) < len(seeds):
-        raise UserError(f"{where}: a seed is named twice in {seeds}, and would count as two runs")
+    seeds = _checked_seeds(own["seeds"] or shared["seeds"] or [1], where)
     text = tuple(without_tilde(str(file)) for file in own["text"])
     return [Cell(name, seed, configs, settings, teacher, text) for seed in seeds]
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number; true and false are not, though Python counts them as 1 and 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _checked_seeds(seeds: Sequence[Any], where: str) -> Sequence[int]:
+    """Seeds that random numbers can have, each once.
+
+    Raises:
+        UserError: one of them is none, or stands twice.
+    """
+    for seed in seeds:
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
+            raise UserError(f"{where}: seed {seed!r} is not a whole number from 0 to {MAX_SEED}")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"{where}: a seed is named twice in {seeds}, and would count as two runs")
+    return seeds
 
 
 def _checked(content: Any, kinds: Mapping[str, type], where: str) -> dict[str, Any]:

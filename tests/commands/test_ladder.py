@@ -301,6 +301,12 @@ def test_a_cell_that_was_told_to_stop_is_not_done(file, monkeypatch):
         ("configs: x.yaml\nrungs: {a: {}}", "`configs` must be a list, not 'x.yaml'"),
         ("configs: [x.yaml]\nrungs: {a/b: {}}", "must be a word that can name a folder"),
         ("configs: [x.yaml]\nrungs: {a: {seeds: [one]}}", "seed 'one' is not a whole number"),
+        ("configs: [x.yaml]\nrungs: {a: {seeds: [true, 2]}}", "seed True is not a whole number"),
+        ("configs: [x.yaml]\nrungs: {a: {seeds: [-1]}}", "seed -1 is not a whole number from 0"),
+        ("configs: [x.yaml]\nrungs: {'': {}}", "must be a word that can name a folder"),
+        ("configs: [x.yaml]\nrungs: {'.': {}}", "must be a word that can name a folder"),
+        ("configs: [x.yaml]\nrungs: {'..': {}}", "must be a word that can name a folder"),
+        ("configs: [x.yaml]\nrungs: {'-a': {}}", "and not begin with `-`"),
         ("configs: [x.yaml]\nrungs: {a: {teacher: b}}", "`teacher` is b; it must be a rung before this one"),
         (
             "configs: [x.yaml]\nrungs: {a: {}, b: {teacher: a}}",
@@ -308,6 +314,14 @@ def test_a_cell_that_was_told_to_stop_is_not_done(file, monkeypatch):
         ),
         ("configs: [x.yaml]\nrungs: {a: {text: [t.txt]}}", "`text` is for a rung with a `teacher`"),
         ("configs: [x.yaml]\ncurve: a.b\nrungs: {a: {}}", "`curve` is a.b, of which the rung has no number"),
+        (
+            "configs: [x.yaml]\ncurve: a\nrungs: {a: {settings: {a: true}}}",
+            "`curve` is a, of which the rung has no number",
+        ),
+        (
+            "configs: [x.yaml]\ncurve: a\nrungs: {a: {settings: {a: .nan}}}",
+            "`curve` is a, of which the rung has no number",
+        ),
         ("rungs: [", "not YAML"),
         (
             "configs: [x.yaml]\nrungs:\n  a: {seeds: [1]}\n  a: {seeds: [2]}",
