@@ -82,6 +82,7 @@ class Ladder:
     Attributes:
         name: the file's name without suffix.
         cells: all runs, rung by rung.
+        baseline: the first rung, with which the others are compared.
         notes: a line about a rung, where the file has one.
         teachers: the cells whose ensemble is a teacher, by the name of its run.
         curve: a setting with a number, by which F1 is drawn; empty for no picture.
@@ -89,6 +90,7 @@ class Ladder:
 
     name: str
     cells: tuple[Cell, ...]
+    baseline: str
     notes: Mapping[str, str]
     teachers: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
     curve: str = ""

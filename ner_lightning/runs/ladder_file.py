@@ -65,7 +65,7 @@ def read_ladder(file: Path) -> Ladder:
             teachers[teacher] = _members(cells, own["teacher"], where)
         cells += _cells(name, shared, own, teacher, where)
         notes[name] = own["note"]
-    return Ladder(file.stem, tuple(cells), notes, teachers, shared["curve"])
+    return Ladder(file.stem, tuple(cells), cells[0].rung, notes, teachers, shared["curve"])
 
 
 def _names_folder(name: Any) -> bool:

@@ -17,7 +17,7 @@ def ladder_table(ladder: Ladder, rows: Iterable[Row]) -> str:
         ladder: the ladder.
         rows: measured figures; those of other ladders, or of cells no longer in the file, are ignored.
     """
-    return table(_own_rows(ladder, rows), ladder.notes)
+    return table(_own_rows(ladder, rows), ladder.baseline, ladder.notes)
 
 
 def _own_rows(ladder: Ladder, rows: Iterable[Row]) -> list[Row]:
@@ -68,22 +68,22 @@ def curve_points(ladder: Ladder, rows: Iterable[Row]) -> dict[str, list[tuple[fl
     return lines
 
 
-def table(rows: Iterable[Row], notes: Mapping[str, str] | None = None) -> str:
+def table(rows: Iterable[Row], baseline: str, notes: Mapping[str, str] | None = None) -> str:
     """Rungs as a table in Markdown: mean and standard deviation over seeds, minutes, peak memory.
 
     Args:
-        rows: of one ladder, rung by rung; the others are compared with the first rung.
+        rows: of one ladder, rung by rung.
+        baseline: the rung with which all are compared; without rows of it, nothing is.
         notes: a line about each rung.
     """
     rungs: dict[str, list[Row]] = {}
     for row in rows:
         rungs.setdefault(row["rung"], []).append(row)
     body: list[list[str]] = []
-    base: float | None = None
+    base = statistics.fmean(100 * row["value"] for row in rungs[baseline]) if baseline in rungs else None
     for name, members in rungs.items():
         values = [100 * row["value"] for row in members]
         mean = statistics.fmean(values)
-        base = mean if base is None else base
         spread = f"{statistics.stdev(values):.2f}" if len(values) > 1 else "-"
         minutes = [row["minutes"] for row in members if row["minutes"] is not None]
         memory = [row["peak_memory_bytes"] for row in members if row["peak_memory_bytes"] is not None]
@@ -93,7 +93,7 @@ def table(rows: Iterable[Row], notes: Mapping[str, str] | None = None) -> str:
                 f"{mean:.2f}",
                 spread,
                 str(len(values)),
-                f"{mean - base:+.2f}",
+                "-" if base is None else f"{mean - base:+.2f}",
                 f"{statistics.fmean(minutes):.1f}" if minutes else "-",
                 f"{max(memory) / 2**30:.1f}" if memory else "-",
                 (notes or {}).get(name, ""),

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -452,9 +453,19 @@ def test_the_table_has_means_and_deviations_and_differences():
         {"rung": r, "value": v, "minutes": m, "peak_memory_bytes": 2**30}
         for r, v, m in (("a", 0.80, 1.0), ("a", 0.82, 3.0), ("b", 0.90, None))
     ]
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table(rows).splitlines()[2:]]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table(rows, "a").splitlines()[2:]]
     assert lines[0][:7] == ["a", "81.00", "1.41", "2", "+0.00", "2.0", "1.0"]
     assert lines[1][:7] == ["b", "90.00", "-", "1", "+9.00", "-", "1.0"]
+
+
+def test_nothing_is_compared_with_a_baseline_that_has_no_rows(file, tmp_path):
+    ladder = read_ladder(file)
+    (other,) = [cell for cell in ladder.cells if cell.rung == "softmax"]
+    row = {"ladder": "small", "rung": "softmax", "seed": 1, "value": 0.5, "minutes": 1.0}
+    row |= {"peak_memory_bytes": None, "overrides": other.changes, "config": other.config}
+    row |= {"command": " ".join(["ner-lightning", *other.command(tmp_path)])}
+    for known in (ladder, replace(ladder, cells=(other,))):  # the first rung is to do, or stale
+        assert "| softmax | 50.00 | - | 1 | - | 1.0 |" in ladder_table(known, [row])
 
 
 def test_a_cell_whose_backbone_changed_is_to_do_again(file, llama, one_process, tmp_path, capsys):
