@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 from ner_lightning.errors import UserError
 from ner_lightning.runs.results import read_rows
 
-FIELDS = ("config", "overrides", "data", "split", "metric", "value", "seed")
-
 
 class Gain(NamedTuple):
     """F1 measured with a mitigation and without it, all else equal.
@@ -38,12 +36,9 @@ def read_ladder(file: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         raise UserError(f"--ladder {file}: there is no such file")
     try:
-        rows = read_rows(file)
+        return read_rows(file)
     except UserError as error:
         raise UserError(f"--ladder {error}") from None
-    if not all(row.keys() >= set(FIELDS) for row in rows):
-        raise UserError(f"--ladder {file}: not a list of rows with {', '.join(FIELDS)}")
-    return rows
 
 
 def gains(rows: Iterable[Mapping[str, Any]], control: str) -> list[Gain]:

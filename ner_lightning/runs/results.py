@@ -13,6 +13,7 @@ from ner_lightning.system.locks import lock
 KEY = ("config", "overrides", "data", "split", "metric", "seed")
 FIELDS = (*KEY, "value", "command", "machine", "versions", "commit")
 SHARED = ("config", "overrides", "seed", "command", "machine", "versions", "commit")  # by a run's rows
+OF_LADDER = ("rung", "minutes", "peak_memory_bytes")  # what the row of a ladder's cell has beside these
 ROWS = "rows"
 Row = dict[str, Any]
 
@@ -24,7 +25,7 @@ def read_rows(file: Path) -> list[Row]:
     writes them.
 
     Raises:
-        UserError: it does not hold a list of rows.
+        UserError: it does not hold a list of rows with all their fields.
     """
     if not file.is_file():
         return []
@@ -32,18 +33,27 @@ def read_rows(file: Path) -> list[Row]:
         rows: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: not JSON ({error}); restore the file, or remove it") from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{file}: not a list of rows")
-    try:
-        flat = [
-            {k: v for k, v in item.items() if k != ROWS} | row
-            for item in rows
-            for row in item.get(ROWS, [{}])
-        ]
-        ordered = sorted(flat, key=row_key)
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{file}: not a list of rows ({error}); restore the file, or remove it") from None
-    return ordered if any(ROWS in item for item in rows) else flat
+    if not _are_objects(rows) or not all(_are_objects(row.get(ROWS, [])) for row in rows):
+        raise UserError(f"{file}: not a list of rows; restore the file, or remove it")
+    flat = [
+        {k: v for k, v in item.items() if k != ROWS} | row for item in rows for row in item.get(ROWS, [{}])
+    ]
+    for number, row in enumerate(flat, start=1):
+        if missing := _missing(row):
+            raise UserError(
+                f"{file}: not a list of measured rows: row {number} lacks {', '.join(missing)};\n"
+                "restore the file, or remove it"
+            )
+    return sorted(flat, key=row_key) if any(ROWS in row for row in rows) else flat
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
+
+
+def _missing(row: Row) -> list[str]:
+    """The fields that a row should have, and has not."""
+    return [name for name in (*FIELDS, *(OF_LADDER if "ladder" in row else ())) if name not in row]
 
 
 def row_key(row: Row) -> str:
@@ -72,8 +82,7 @@ def add_rows(rows: Iterable[Row], file: Path, replaced: Callable[[Row], bool] = 
     """
     rows = list(rows)
     for row in rows:
-        missing = [name for name in FIELDS if name not in row]
-        if missing:
+        if missing := _missing(row):
             raise ValueError(f"a row lacks {', '.join(missing)}")
     with file.with_name(f".{file.name}.lock").open("w") as opened:
         lock(opened, file, wait=True)

@@ -514,9 +514,31 @@ def test_a_cell_without_scores_stops_no_other(file, one_process, tmp_path, capsy
     assert "1 of 2 cells failed: unscored-seed1" in err
     assert [row["rung"] for row in read_rows(Path("new/rows.json"))] == ["base"]
     assert "| base |" in (tmp_path / "runs/small/ladder.md").read_text(encoding="utf-8")
-    Path("odd.json").write_text("{}", encoding="utf-8")
+
+
+ROW = dict.fromkeys(FIELDS, "")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({}, "not a list of rows"),
+        ([{"words": ["a"]}], "not a list of measured rows: row 1 lacks config, overrides"),
+        ([{"rows": 5}], "not a list of rows"),
+        ([{"rows": {"a": 1}}], "not a list of rows"),
+        ([{"rows": [5]}], "not a list of rows"),
+        ([{"rows": [{"value": 1}]}], "row 1 lacks config"),
+        ([ROW, ROW | {"ladder": "small"}], "row 2 lacks rung, minutes, peak_memory_bytes"),
+    ],
+)
+def test_a_file_of_other_json_takes_no_results(file, tmp_path, monkeypatch, capsys, content, said):
+    monkeypatch.setattr(ladder, "_run_logged", None)  # nothing is trained
+    Path("odd.json").write_text(json.dumps(content), encoding="utf-8")
     assert main(["ladder", str(file), "--results", "odd.json"]) == 2
-    assert "odd.json: not a list of rows" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "odd.json: not a list of " in err
+    assert said in err
+    assert json.loads(Path("odd.json").read_text(encoding="utf-8")) == content
 
 
 @pytest.mark.parametrize("shipped", SHIPPED, ids=lambda each: each.stem)

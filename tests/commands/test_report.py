@@ -445,6 +445,10 @@ def test_runs_are_compared(run, tmp_path, capsys):
         (["report"], "no last run"),
         (["compare", "nowhere"], "two runs or more"),
         (["report", "here", "--ladder", "nowhere.json"], "--ladder nowhere.json"),
+        (
+            ["report", "here", "--ladder", "rows.json"],
+            "--ladder rows.json: not a list of measured rows: row 1",
+        ),
         (["report", "empty"], "has no predictions.valid.jsonl"),
         (["report", "broken.jsonl", "--output", "."], "broken.jsonl:1: not a sentence"),
         (["report", "here", "--output", "out.pdf"], "--output out.pdf is a folder"),
@@ -456,6 +460,7 @@ def test_mistakes_of_users_are_named(tmp_path, monkeypatch, capsys, run, words, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.jsonl").write_text('{"words": ["a"], "gold": ["O"], "predicted": []}\n')
+    (tmp_path / "rows.json").write_text('[{"rows": [{"value": 1}]}]')
     shutil.copytree(run, tmp_path / "here")
     assert main(words) == 2
     assert said in capsys.readouterr().err

@@ -12,5 +12,5 @@ from ner_lightning.runs.results import read_rows
 def test_a_damaged_file_is_named(tmp_path, text):
     file = tmp_path / "results.json"
     file.write_text(text)
-    with pytest.raises(UserError, match=r"results.json: not .*; restore the file, or remove it"):
+    with pytest.raises(UserError, match=r"results.json: not [^;]*;\s+restore the file, or remove it"):
         read_rows(file)
