@@ -43,13 +43,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     _make_folders(root, results)
     words = ["ner-lightning", "ladder", str(file), "--runs", options.runs, "--results", str(results)]
     write_text(root / "sweep.yaml", sweep(ladder, words))
-    failed, trust = [], [FLAG] * options.trust_remote_code
-    for number, cell in enumerate(cells, start=1):
-        sys.stdout.write(f"[{number}/{len(cells)}] {cell.name}\n")
-        sys.stdout.flush()
-        done = _run_cell(ladder, cell, root, trust)
-        if done is None or not _recorded(ladder, cell, done, root / "ladder.md", results):
-            failed.append(cell.name)
+    failed = _run_cells(ladder, cells, root, results, [FLAG] * options.trust_remote_code)
     if (root / "ladder.md").is_file():
         sys.stdout.write("\n" + (root / "ladder.md").read_text(encoding="utf-8"))
     current = current_cells(ladder, root).cells
@@ -59,8 +53,33 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     if failed:
         raise UserError(
             f"{len(failed)} of {len(cells)} cells failed: {', '.join(failed)}.\n"
-            f"Their output is in {root}/CELL.log; the same command tries them again."
+            f"Their output is above, and in {root}/CELL.log; the same command tries them again."
         )
+
+
+def _run_cells(
+    ladder: "Ladder", cells: Sequence["Cell"], root: Path, results: Path, trust: list[str]
+) -> list[str]:
+    """Runs cells, one after the other; returns the names of those that failed."""
+    failed = []
+    for number, cell in enumerate(cells, start=1):
+        sys.stdout.write(f"[{number}/{len(cells)}] {cell.name}\n")
+        sys.stdout.flush()
+        try:
+            done = _run_cell(ladder, cell, root, trust)
+            if done is not None:
+                _record(ladder, cell, done, root / "ladder.md", results)
+        except UserError as error:  # a mistake in one cell stops no other
+            _say(str(error))
+            done = None
+        if done is None:
+            failed.append(cell.name)
+    return failed
+
+
+def _say(text: str) -> None:
+    """Prints lines about a cell, below its name."""
+    sys.stdout.write("".join(f"    {line}\n" for line in text.splitlines()))
 
 
 def _make_folders(root: Path, results: Path) -> None:
@@ -83,45 +102,49 @@ def _chosen(ladder: "Ladder", names: Sequence[str] | None, file: Path) -> list["
     return [cell for cell in ladder.cells if not names or cell.name in names]
 
 
-def _put_together(ladder: "Ladder", cell: "Cell", root: Path) -> bool:
-    """Makes the ensemble from which a cell learns, if it is not there; false if that cannot be."""
+def _put_together(ladder: "Ladder", cell: "Cell", root: Path) -> None:
+    """Makes the ensemble from which a cell learns, if it is not there.
+
+    Raises:
+        UserError: a member is not trained, or they cannot be put together.
+    """
     from ner_lightning.commands import ensemble
     from ner_lightning.runs.folder import Run
     from ner_lightning.runs.ladder_cells import is_done
 
     if not cell.teacher:
-        return True
+        return
     members = [(member.name, find(ladder, member, root)) for member in ladder.teachers[cell.teacher]]
     missing = [name for name, run in members if run is None or not is_done(run)]
     if missing:
-        sys.stdout.write(f"    its teacher lacks {', '.join(missing)}\n")
-        return False
+        raise UserError(f"its teacher lacks {', '.join(missing)}")
     paths = [str(run.path) for _, run in members if run is not None]
     place, name = root / cell.teacher, Path(cell.teacher).parent.name
     with (root / f".{name}.lock").open("w") as opened:  # another agent of a sweep may be making it
         lock(opened, place, wait=True)
         if (place / "run.json").is_file():
             if [one["run"] for one in Run(place).read("run.json").get("members", ())] == paths:
-                return True
-            sys.stdout.write(f"    {place} is not the ensemble of {', '.join(paths)}; remove it\n")
-            return False
+                return
+            raise UserError(f"{place} is not the ensemble of {', '.join(paths)}; remove it")
         shutil.rmtree(place, ignore_errors=True)  # one that was being made when it was killed
         ensemble.run("ensemble", [*paths, "--runs", str(root), "--name", name])
-    return True
 
 
 def _run_cell(ladder: "Ladder", cell: "Cell", root: Path, trust: list[str]) -> "Run | None":
-    """Runs or resumes a cell; None if it failed."""
+    """Runs or resumes a cell; None if its training failed.
+
+    Raises:
+        UserError: it cannot be trained.
+    """
     from ner_lightning.runs.ladder_cells import find_runs, is_done, recipe_digest
 
     recipe, run = recipe_digest(ladder, cell), find(ladder, cell, root)
     if run is not None and is_done(run):
-        sys.stdout.write(f"    done before: {run.path}\n")
+        _say(f"done before: {run.path}")
         return run
-    if not _put_together(ladder, cell, root):
-        return None
+    _put_together(ladder, cell, root)
     if run is None and find_runs(cell, root):
-        sys.stdout.write("    its recipe or its data have changed, so it is run again\n")
+        _say("its recipe or its data have changed, so it is run again")
     words = cell.command(root) if run is None else ["fit", "--run", str(run.path)]
     earlier = 0.0 if run is None else run.read("run.json").get("minutes", 0.0)
     began = time.monotonic()
@@ -145,16 +168,6 @@ def _run_logged(command: list[str], log: Path) -> int:
             sys.stdout.write(f"    {line}")
             sys.stdout.flush()
     return int(process.returncode)
-
-
-def _recorded(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Path) -> bool:
-    """Adds a cell's row; false if it has none."""
-    try:
-        _record(ladder, cell, done, page, results)
-    except UserError as error:
-        sys.stdout.write(f"    {error}\n")
-        return False
-    return True
 
 
 def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Path) -> None:

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ner_lightning.errors import UserError
 from ner_lightning.runs.ladder_cells import find_run, find_runs, is_done
 
 if TYPE_CHECKING:
@@ -28,8 +29,11 @@ def current_cells(ladder: "Ladder", root: Path) -> "Ladder":
     """A ladder without its stale cells: their rows would stand in one mean with those of now."""
 
     def is_stale(cell: "Cell") -> bool:
-        """Whether it was run, but never with what there is now."""
-        return bool(find_runs(cell, root)) and find(ladder, cell, root) is None
+        """Whether it was run, but never with what there is now, as far as its files can be read."""
+        try:
+            return bool(find_runs(cell, root)) and find(ladder, cell, root) is None
+        except UserError:
+            return True
 
     return replace(ladder, cells=tuple(cell for cell in ladder.cells if not is_stale(cell)))
 

@@ -18,6 +18,7 @@ from ner_lightning.commands import ladder
 from ner_lightning.commands.main import main
 from ner_lightning.commands.options.consent import FLAG
 from ner_lightning.data.positions import DEFAULT
+from ner_lightning.errors import UserError
 from ner_lightning.runs import ladder_cells
 from ner_lightning.runs.folder import Run
 from ner_lightning.runs.ladder_cells import find_run, is_done
@@ -397,7 +398,7 @@ def test_a_rung_whose_teacher_is_not_trained_waits(taught, capsys):
     assert "its teacher lacks alone-4-seed1, alone-4-seed2" in capsys.readouterr().out
 
 
-def test_an_ensemble_of_other_runs_teaches_nobody(taught, tmp_path, monkeypatch, capsys):
+def test_an_ensemble_of_other_runs_teaches_nobody(taught, tmp_path, monkeypatch):
     own = read_ladder(taught)
     (cell,) = [each for each in own.cells if each.teacher]
     runs = {f"alone-4-seed{seed}": Run(tmp_path / f"alone-4-seed{seed}/2") for seed in (1, 2)}
@@ -407,13 +408,34 @@ def test_an_ensemble_of_other_runs_teaches_nobody(taught, tmp_path, monkeypatch,
     monkeypatch.setattr(ladder, "find", lambda _ladder, cell, _root: runs[cell.name])
     teacher = Run(tmp_path / cell.teacher)
     teacher.path.mkdir(parents=True)
-    for numbers, fits in (((1, 1), False), ((2, 2), True)):
-        paths = [
-            str(run.path.with_name(str(number))) for run, number in zip(runs.values(), numbers, strict=True)
-        ]
+    for number, fits in (
+        ("1", pytest.raises(UserError, match="is not the ensemble of")),
+        ("2", contextlib.nullcontext()),
+    ):
+        paths = [str(run.path.with_name(number)) for run in runs.values()]
         teacher.write("run.json", {"members": [{"run": path} for path in paths]})
-        assert ladder._put_together(own, cell, tmp_path) == fits
-        assert ("is not the ensemble of" in capsys.readouterr().out) == (not fits)
+        with fits:
+            ladder._put_together(own, cell, tmp_path)
+
+
+def test_a_cell_that_cannot_begin_stops_no_other(taught, one_process, capsys):
+    content = yaml.safe_load(taught.read_text())
+    content["rungs"]["taught-4"] |= {"seeds": [1, 2]}
+    taught.write_text(yaml.safe_dump(content, sort_keys=False))
+    alone = [f"--cell=alone-{rung}" for rung in ("4-seed1", "4-seed2", "8-seed1", "8-seed2")]
+    assert main(["ladder", str(taught), *alone]) == 0
+    root = Path("runs/small")
+    (root / "alone-4-seed2/1/checkpoints/best.ckpt").unlink()  # of a member
+    (root / "alone-8-seed1/1/run.json").write_text("{", encoding="utf-8")
+    capsys.readouterr()
+    assert main(["ladder", str(taught)]) == 2
+    out, err = capsys.readouterr()
+    assert out.count("alone-4-seed2/1 has no checkpoint `best`") == 2
+    assert "alone-8-seed1/1/run.json: not JSON" in out
+    assert "3 of 6 cells failed: taught-4-seed1, taught-4-seed2, alone-8-seed1." in err
+    assert "[6/6] alone-8-seed2\n    done before" in out
+    page = (root / "ladder.md").read_text(encoding="utf-8")
+    assert [line.split(" | ")[3] for line in page.splitlines()[2:]] == ["2", "1"]  # without the broken one
 
 
 @pytest.mark.slow
