@@ -1,14 +1,15 @@
 """`ner-lightning ladder`: runs the cells of a ladder, one after the other, and makes their table."""
 
-import shlex
+import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ner_lightning.commands.ladder_rows import record
 from ner_lightning.commands.ladder_state import current_cells, find, state
 from ner_lightning.commands.lightning_cli.training_process import STOPPED, started
 from ner_lightning.commands.options.command_line import Parser
@@ -18,7 +19,6 @@ from ner_lightning.system.locks import lock
 if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
     from ner_lightning.runs.folder import Run
     from ner_lightning.runs.ladder_cells import Cell, Ladder
-    from ner_lightning.runs.results import Row
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -68,7 +68,7 @@ def _run_cells(
         try:
             done = _run_cell(ladder, cell, root, trust)
             if done is not None:
-                _record(ladder, cell, done, root / "ladder.md", results)
+                record(ladder, cell, done, root / "ladder.md", results)
         except UserError as error:  # a mistake in one cell stops no other
             _say(str(error))
             done = None
@@ -136,58 +136,48 @@ def _run_cell(ladder: "Ladder", cell: "Cell", root: Path, trust: list[str]) -> "
     Raises:
         UserError: it cannot be trained.
     """
-    from ner_lightning.runs.ladder_cells import find_runs, is_done, recipe_digest
+    from ner_lightning.runs.ladder_cells import RECIPE_VARIABLE, find_runs, is_done, recipe_digest
 
-    recipe, run = recipe_digest(ladder, cell), find(ladder, cell, root)
+    run, before = find(ladder, cell, root), find_runs(cell, root)
     if run is not None and is_done(run):
         _say(f"done before: {run.path}")
         return run
     _put_together(ladder, cell, root)
-    if run is None and find_runs(cell, root):
+    if run is None and before:
         _say("its recipe or its data have changed, so it is run again")
+    # A run that is resumed has its recipe stored, and the digest of it.
+    recipe = {RECIPE_VARIABLE: recipe_digest(ladder, cell)} if run is None else {}
     words = cell.command(root) if run is None else ["fit", "--run", str(run.path)]
     earlier = 0.0 if run is None else run.read("run.json").get("minutes", 0.0)
     began = time.monotonic()
-    code = _run_logged([sys.executable, "-m", "ner_lightning", *words, *trust], root / f"{cell.name}.log")
-    run = find(ladder, cell, root)
+    command = [sys.executable, "-m", "ner_lightning", *words, *trust]
+    code = _run_logged(command, root / f"{cell.name}.log", recipe)
+    run = run or next((made for made in find_runs(cell, root) if made not in before), None)
     if run is not None:
-        minutes = earlier + (time.monotonic() - began) / 60
-        run.update("run.json", {"minutes": minutes, "recipe": recipe})
+        run.update("run.json", {"minutes": earlier + (time.monotonic() - began) / 60})
     if code in STOPPED:
         raise Interrupted(STOPPED[code])
+    if code == 0 and run != find(ladder, cell, root):
+        raise UserError("its recipe or its data have changed meanwhile, so its result is not recorded")
     return run if code == 0 else None
 
 
-def _run_logged(command: list[str], log: Path) -> int:
-    """Runs a command, prints its output and appends it to a file; returns its exit code."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with log.open("a", encoding="utf-8") as file, started(command, **pipes) as process:
+def _run_logged(command: list[str], log: Path, environment: Mapping[str, str]) -> int:
+    """Runs a command, prints its output and appends it to a file; returns its exit code.
+
+    Args:
+        command: the command.
+        log: the file.
+        environment: variables beside those of this process.
+    """
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": {**os.environ, **environment}}
+    with log.open("a", encoding="utf-8") as file, started(command, **options) as process:
         assert process.stdout is not None
         for line in process.stdout:
             file.write(line)
             sys.stdout.write(f"    {line}")
             sys.stdout.flush()
     return int(process.returncode)
-
-
-def _record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Path) -> None:
-    """Adds a cell's row and renews the table."""
-    from ner_lightning.runs.ladder_table import curve_points, ladder_table
-    from ner_lightning.runs.results import add_rows, read_rows
-    from ner_lightning.system.atomic import write_text
-
-    row = _row_of(cell, ladder.name, done)
-    own = ("ladder", "rung", "seed", "config", "overrides", "split", "metric")
-    # Also one that was measured on other data, which have changed.
-    add_rows([row], results, lambda old: all(old.get(name) == row[name] for name in own))
-    rows = read_rows(results)
-    ladder = current_cells(ladder, done.path.parent.parent)
-    write_text(page, ladder_table(ladder, rows))
-    if ladder.curve:
-        from ner_lightning.analysis.render.learning_curve import learning_curve
-        from ner_lightning.analysis.render.style import svg
-
-        write_text(page.with_suffix(".svg"), svg(learning_curve(curve_points(ladder, rows), ladder.curve)))
 
 
 def parser(name: str) -> Parser:
@@ -204,39 +194,3 @@ def parser(name: str) -> Parser:
     parser.add_argument("--results", metavar="FILE", help="the JSON file of rows (default: beside the runs)")
     parser.add_trust()
     return parser
-
-
-def _row_of(cell: "Cell", ladder: str, run: "Run") -> "Row":
-    """A finished cell as a row of measured figures: the F1 of its best epoch on validation.
-
-    Raises:
-        UserError: the run has no validation scores.
-    """
-    import numpy as np
-
-    from ner_lightning.metrics.from_counts import COUNTED, f1
-    from ner_lightning.runs.results import describe_data
-
-    about, types = run.read("run.json"), run.read("metrics.json").get("val/by_type")
-    if types is None:
-        raise UserError(f"{run.path} has no validation scores in metrics.json")
-    counts = {name: sum(kind[name] for kind in types.values()) for name in COUNTED}
-    data = about["data"]["valid"]
-    return {
-        "config": cell.config,
-        "overrides": cell.changes,
-        "data": describe_data(data["origin"], data["fingerprint"]),
-        "split": "valid",
-        "metric": "f1",
-        "value": float(f1(np.array([counts[name] for name in COUNTED]))),
-        "seed": cell.seed,
-        "command": shlex.join(["ner-lightning", *cell.command(run.path.parent.parent)]),
-        "machine": about["machine"],
-        "versions": about["versions"],
-        "commit": about["commit"],
-        "entities": counts,
-        "ladder": ladder,
-        "rung": cell.rung,
-        "minutes": about.get("minutes"),
-        "peak_memory_bytes": about.get("peak_memory_bytes"),
-    }

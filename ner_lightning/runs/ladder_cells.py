@@ -1,6 +1,7 @@
 """Ladders of recipes: one file lists rungs and seeds, and each cell is a run."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from ner_lightning.system.shards import shards_of
 from ner_lightning.system.user_paths import expanded
 
 CONSENT = "--trust_remote_code"  # allows code to be run, and changes nothing of what a cell is
+RECIPE_VARIABLE = "NER_LIGHTNING_RECIPE"  # in the environment of a cell's training: the digest of its recipe
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,14 @@ def recipe_digest(ladder: Ladder, cell: Cell) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def noted_recipe() -> dict[str, str]:
+    """What a cell's training writes into `run.json` before its first step, and others do not.
+
+    A ladder that noted it itself at the end would leave runs of any recipe if it was killed.
+    """
+    return {"recipe": os.environ[RECIPE_VARIABLE]} if RECIPE_VARIABLE in os.environ else {}
+
+
 def _named_files(value: Any) -> Iterator[Path]:
     """The files that settings name, such as weights of sentences and names of tags."""
     if isinstance(value, Mapping):
@@ -148,7 +158,7 @@ def find_run(
 ) -> Run | None:
     """The latest run of a cell with the same command, recipe and data; None if there is none.
 
-    A run without a digest of its recipe was stopped before it could be noted, or is older than this check.
+    A run without a digest of its recipe was not made by a ladder: nothing tells of which recipe it is.
 
     Args:
         ladder: the ladder.
@@ -157,7 +167,7 @@ def find_run(
         changed: whether something else that a run was made of has other content by now.
     """
     recipe = recipe_digest(ladder, cell)
-    same = (run for run in find_runs(cell, root) if run.read("run.json").get("recipe", recipe) == recipe)
+    same = (run for run in find_runs(cell, root) if run.read("run.json").get("recipe") == recipe)
     return next((run for run in same if not data_changed(run) and not (changed and changed(run))), None)
 
 

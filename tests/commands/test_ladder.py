@@ -8,6 +8,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
@@ -60,9 +61,14 @@ def file(llama, corpus, tmp_path, monkeypatch):
 def one_process(monkeypatch):
     """Cells run in this process, because each of their own would import everything again."""
 
-    def run_logged(command, log):
+    def run_logged(command, log, environment):
         assert command[:3] == [sys.executable, "-m", "ner_lightning"]
-        with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        with (
+            mock.patch.dict(os.environ, environment),
+            log.open("a") as file,
+            contextlib.redirect_stdout(file),
+            contextlib.redirect_stderr(file),
+        ):
             return main(command[3:])
 
     monkeypatch.setattr(ladder, "_run_logged", run_logged)
@@ -117,7 +123,7 @@ def test_a_ladder_runs_all_cells_and_survives_one_that_fails(file, one_process, 
 def test_a_cell_that_was_stopped_is_continued_in_its_own_folder(file, tmp_path, capsys):
     root = tmp_path / "runs/small"
     cell = read_ladder(file).cells[0]
-    assert main(cell.command(root.relative_to(tmp_path))) == 0
+    assert main(["ladder", str(file), "--cell", cell.name]) == 0
     run = Run(root / cell.name / "1")
     assert is_done(run)
     about = run.read("run.json")
@@ -158,6 +164,67 @@ def test_a_recipe_that_changed_is_run_again_and_counts_once(file, one_process, t
     assert sorted(item.parent.name for item in root.glob("one-seed1/*/metrics.json")) == ["1", "2"]
     assert [row["rung"] for row in read_rows(root / "results.json")] == ["one", "two"]
     assert (root / "ladder.md").read_text().count("\n| one | ") == 1
+
+
+class Killed(BaseException):
+    """A ladder that is killed notes nothing more."""
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_what_a_killed_ladder_began_is_of_the_recipe_that_it_had(
+    file, one_process, monkeypatch, capsys, edited
+):
+    words = ["ladder", str(file), "--cell", "base-seed1"]
+    run = Run(Path("runs/small/base-seed1/1"))
+    in_process = ladder._run_logged
+
+    def killed(*args):
+        in_process(*args)
+        about = run.read("run.json")
+        about.pop("finished")
+        run.write("run.json", about)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ladder, "_run_logged", killed)
+        with pytest.raises(Killed):
+            main(words)
+    if edited:
+        recipe = yaml.safe_load(Path("recipe.yaml").read_text())
+        recipe["model"]["optimizer"] = {"lr": 0.25}
+        Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
+    capsys.readouterr()
+    assert main(words) == 0
+    again = "its recipe or its data have changed, so it is run again"
+    assert (again in capsys.readouterr().out) == edited
+    (done,) = (item for item in map(Run, run.path.parent.iterdir()) if is_done(item))
+    assert done.path.name == ("2" if edited else "1")
+    used = yaml.safe_load((done.path / "config.yaml").read_text())["model"]["optimizer"]["lr"]
+    assert (used == 0.25) == edited
+
+
+def test_a_run_that_no_ladder_made_is_none_of_its_cells(file, tmp_path, capsys):
+    root = tmp_path / "runs/small"
+    cell = read_ladder(file).cells[0]
+    assert main(cell.command(root.relative_to(tmp_path))) == 0
+    capsys.readouterr()
+    assert main(["ladder", str(file), "--list", "--cell", cell.name]) == 0
+    assert capsys.readouterr().out.split() == ["to", "do", cell.name]
+
+
+def test_a_recipe_that_changes_during_its_training_gives_no_result(file, one_process, monkeypatch, capsys):
+    in_process = ladder._run_logged
+
+    def edited(*args):
+        code = in_process(*args)
+        with Path("recipe.yaml").open("a") as more:
+            more.write("seed_everything: 3\n")
+        return code
+
+    monkeypatch.setattr(ladder, "_run_logged", edited)
+    assert main(["ladder", str(file), "--cell", "base-seed1"]) == 2
+    assert "have changed meanwhile, so its result is not recorded" in capsys.readouterr().out
+    assert not Path("runs/small/results.json").exists()
 
 
 def test_a_cell_is_of_the_files_that_its_settings_name(file, tmp_path):
@@ -251,7 +318,7 @@ def test_what_a_cell_prints_goes_on_and_into_its_log(tmp_path, capfd):
     log = tmp_path / "cell.log"
     script = "import sys; print('one'); print('two', file=sys.stderr, flush=True); sys.exit(3)"
     for count in (1, 2):
-        assert ladder._run_logged([sys.executable, "-u", "-c", script], log) == 3
+        assert ladder._run_logged([sys.executable, "-u", "-c", script], log, {}) == 3
         assert log.read_text() == "one\ntwo\n" * count
         assert capfd.readouterr() == ("    one\n    two\n", "")
 

@@ -17,6 +17,7 @@ from ner_lightning.data.readers.columns import write_conll
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.runs.folder import SPLITS, Run, run_of
+from ner_lightning.runs.ladder_cells import noted_recipe
 from ner_lightning.runs.provenance import now, provenance
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.console import best_effort
@@ -186,7 +187,7 @@ class RunFiles(Callback):
             "backbone": {"name": module.settings.backbone, "weights": module.weights_id},
             "backbone_in_bf16": in_bf16(trainer),
         }
-        return provenance() | known | describe_parameters(module.built)
+        return provenance() | noted_recipe() | known | describe_parameters(module.built)
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
