@@ -65,9 +65,10 @@ def _figures(rows: Sequence[Row]) -> _Figures | None:
         return None
     scores = [100 * row["value"] for row in rows]
     spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
-    minutes, memory = (
-        statistics.fmean(row.get(cost) or 0 for row in rows) for cost in ("minutes", "peak_memory_bytes")
-    )
+    costs = [
+        [row[name] for row in rows if row.get(name) is not None] for name in ("minutes", "peak_memory_bytes")
+    ]
+    minutes, memory = (statistics.fmean(known) if known else 0 for known in costs)
     machines = frozenset(row["machine"] for row in rows)
     return _Figures(statistics.fmean(scores), spread, minutes, memory, machines)
 

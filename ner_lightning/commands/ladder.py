@@ -1,24 +1,24 @@
 """`ner-lightning ladder`: runs the cells of a ladder, one after the other, and makes their table."""
 
-import os
-import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ner_lightning.commands.ladder_rows import record
 from ner_lightning.commands.ladder_state import current_cells, find, state
-from ner_lightning.commands.lightning_cli.training_process import STOPPED, started
+from ner_lightning.commands.ladder_training import say, train_cell
 from ner_lightning.commands.options.command_line import Parser
-from ner_lightning.errors import Interrupted, UserError
+from ner_lightning.errors import UserError
 from ner_lightning.system.locks import lock
 
 if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
     from ner_lightning.runs.folder import Run
     from ner_lightning.runs.ladder_cells import Cell, Ladder
+
+
+class _TakenError(UserError):
+    """Another ladder is running the cell."""
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -43,12 +43,14 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     _make_folders(root, results)
     words = ["ner-lightning", "ladder", str(file), "--runs", options.runs, "--results", str(results)]
     write_text(root / "sweep.yaml", sweep(ladder, words))
-    failed = _run_cells(ladder, cells, root, results, [FLAG] * options.trust_remote_code)
+    failed, left = _run_cells(ladder, cells, root, results, [FLAG] * options.trust_remote_code)
     if (root / "ladder.md").is_file():
         sys.stdout.write("\n" + (root / "ladder.md").read_text(encoding="utf-8"))
     current = current_cells(ladder, root).cells
     if stale := [cell.name for cell in ladder.cells if cell not in current]:
         sys.stdout.write(f"not in the table, since their recipe or data have changed: {', '.join(stale)}\n")
+    if left:
+        sys.stdout.write(f"left to another ladder that is running: {', '.join(left)}\n")
     sys.stdout.write(f"\n{root / 'ladder.md'}\n{results}\n{root / 'sweep.yaml'} (for `wandb sweep`)\n")
     if failed:
         raise UserError(
@@ -59,9 +61,14 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
 def _run_cells(
     ladder: "Ladder", cells: Sequence["Cell"], root: Path, results: Path, trust: list[str]
-) -> list[str]:
-    """Runs cells, one after the other; returns the names of those that failed."""
-    failed = []
+) -> tuple[list[str], list[str]]:
+    """Runs cells, one after the other.
+
+    Returns:
+        the names of those that failed, and of those that another ladder runs, or whose teachers it runs.
+    """
+    failed: list[str] = []
+    left: list[str] = []
     for number, cell in enumerate(cells, start=1):
         sys.stdout.write(f"[{number}/{len(cells)}] {cell.name}\n")
         sys.stdout.flush()
@@ -69,17 +76,13 @@ def _run_cells(
             done = _run_cell(ladder, cell, root, trust)
             if done is not None:
                 record(ladder, cell, done, root / "ladder.md", results)
+            else:
+                failed.append(cell.name)
         except UserError as error:  # a mistake in one cell stops no other
-            _say(str(error))
-            done = None
-        if done is None:
-            failed.append(cell.name)
-    return failed
-
-
-def _say(text: str) -> None:
-    """Prints lines about a cell, below its name."""
-    sys.stdout.write("".join(f"    {line}\n" for line in text.splitlines()))
+            say(str(error))
+            waits = any(member.name in left for member in ladder.teachers.get(cell.teacher, ()))
+            (left if waits or isinstance(error, _TakenError) else failed).append(cell.name)
+    return failed, left
 
 
 def _make_folders(root: Path, results: Path) -> None:
@@ -102,82 +105,26 @@ def _chosen(ladder: "Ladder", names: Sequence[str] | None, file: Path) -> list["
     return [cell for cell in ladder.cells if not names or cell.name in names]
 
 
-def _put_together(ladder: "Ladder", cell: "Cell", root: Path) -> None:
-    """Makes the ensemble from which a cell learns, if it is not there.
-
-    Raises:
-        UserError: a member is not trained, or they cannot be put together.
-    """
-    from ner_lightning.commands import ensemble
-    from ner_lightning.runs.folder import Run
-    from ner_lightning.runs.ladder_cells import is_done
-
-    if not cell.teacher:
-        return
-    members = [(member.name, find(ladder, member, root)) for member in ladder.teachers[cell.teacher]]
-    missing = [name for name, run in members if run is None or not is_done(run)]
-    if missing:
-        raise UserError(f"its teacher lacks {', '.join(missing)}")
-    paths = [str(run.path) for _, run in members if run is not None]
-    place, name = root / cell.teacher, Path(cell.teacher).parent.name
-    with (root / f".{name}.lock").open("w") as opened:  # another agent of a sweep may be making it
-        lock(opened, place, wait=True)
-        if (place / "run.json").is_file():
-            if [one["run"] for one in Run(place).read("run.json").get("members", ())] == paths:
-                return
-            raise UserError(f"{place} is not the ensemble of {', '.join(paths)}; remove it")
-        shutil.rmtree(place, ignore_errors=True)  # one that was being made when it was killed
-        ensemble.run("ensemble", [*paths, "--runs", str(root), "--name", name])
-
-
 def _run_cell(ladder: "Ladder", cell: "Cell", root: Path, trust: list[str]) -> "Run | None":
     """Runs or resumes a cell; None if its training failed.
 
     Raises:
-        UserError: it cannot be trained.
+        UserError: it cannot be trained, or another ladder is running it.
     """
-    from ner_lightning.runs.ladder_cells import RECIPE_VARIABLE, find_runs, is_done, recipe_digest
+    from ner_lightning.runs.ladder_cells import is_done
 
-    run, before = find(ladder, cell, root), find_runs(cell, root)
-    if run is not None and is_done(run):
-        _say(f"done before: {run.path}")
-        return run
-    _put_together(ladder, cell, root)
-    if run is None and before:
-        _say("its recipe or its data have changed, so it is run again")
-    # A run that is resumed has its recipe stored, and the digest of it.
-    recipe = {RECIPE_VARIABLE: recipe_digest(ladder, cell)} if run is None else {}
-    words = cell.command(root) if run is None else ["fit", "--run", str(run.path)]
-    earlier = 0.0 if run is None else run.read("run.json").get("minutes", 0.0)
-    began = time.monotonic()
-    command = [sys.executable, "-m", "ner_lightning", *words, *trust]
-    code = _run_logged(command, root / f"{cell.name}.log", recipe)
-    run = run or next((made for made in find_runs(cell, root) if made not in before), None)
-    if run is not None:
-        run.update("run.json", {"minutes": earlier + (time.monotonic() - began) / 60})
-    if code in STOPPED:
-        raise Interrupted(STOPPED[code])
-    if code == 0 and run != find(ladder, cell, root):
-        raise UserError("its recipe or its data have changed meanwhile, so its result is not recorded")
-    return run if code == 0 else None
-
-
-def _run_logged(command: list[str], log: Path, environment: Mapping[str, str]) -> int:
-    """Runs a command, prints its output and appends it to a file; returns its exit code.
-
-    Args:
-        command: the command.
-        log: the file.
-        environment: variables beside those of this process.
-    """
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": {**os.environ, **environment}}
-    with log.open("a", encoding="utf-8") as file, started(command, **options) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            file.write(line)
-            sys.stdout.write(f"    {line}")
-            sys.stdout.flush()
-    return int(process.returncode)
+    run = find(ladder, cell, root)
+    if run is None or not is_done(run):
+        with (root / f".{cell.name}.lock").open("ab") as held:
+            try:
+                lock(held, root / cell.name, wait=False)
+            except BlockingIOError:
+                raise _TakenError("another ladder is running it") from None
+            run = find(ladder, cell, root)  # another ladder may have trained it just now
+            if run is None or not is_done(run):
+                return train_cell(ladder, cell, run, root, trust, held)
+    say(f"done before: {run.path}")
+    return run
 
 
 def parser(name: str) -> Parser:

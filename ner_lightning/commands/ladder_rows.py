@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ner_lightning.commands.ladder_state import current_cells
 from ner_lightning.errors import UserError
+from ner_lightning.system.locks import lock
 
 if TYPE_CHECKING:
     from ner_lightning.runs.folder import Run
@@ -26,16 +27,22 @@ def record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Pat
     Raises:
         UserError: the run has no validation scores, or the file holds something else by now.
     """
-    from ner_lightning.runs.ladder_table import curve_points, ladder_table
     from ner_lightning.runs.results import add_rows, read_rows
-    from ner_lightning.system.atomic import write_text
 
     row = _row_of(cell, ladder.name, done)
     own = ("ladder", "rung", "seed", "config", "overrides", "split", "metric")
     # Also one that was measured on other data, which have changed.
     add_rows([row], results, lambda old: all(old.get(name) == row[name] for name in own))
-    rows = read_rows(results)
-    ladder = current_cells(ladder, done.path.parent.parent)
+    with page.with_name(f".{page.name}.lock").open("w") as opened:  # of another ladder's rows and these
+        lock(opened, page, wait=True)
+        _write_table(current_cells(ladder, done.path.parent.parent), read_rows(results), page)
+
+
+def _write_table(ladder: "Ladder", rows: list["Row"], page: Path) -> None:
+    """Writes the table of a ladder, and the picture beside it."""
+    from ner_lightning.runs.ladder_table import curve_points, ladder_table
+    from ner_lightning.system.atomic import write_text
+
     write_text(page, ladder_table(ladder, rows))
     if ladder.curve:
         from ner_lightning.analysis.render.learning_curve import learning_curve

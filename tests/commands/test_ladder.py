@@ -15,7 +15,7 @@ import yaml
 
 from ner_lightning.analysis.render.learning_curve import learning_curve
 from ner_lightning.analysis.render.style import svg
-from ner_lightning.commands import ladder
+from ner_lightning.commands import ladder_training
 from ner_lightning.commands.main import main
 from ner_lightning.commands.options.consent import FLAG
 from ner_lightning.data.positions import DEFAULT
@@ -27,6 +27,7 @@ from ner_lightning.runs.ladder_file import read_ladder
 from ner_lightning.runs.ladder_table import curve_points, ladder_table, table
 from ner_lightning.runs.results import FIELDS, read_rows
 from ner_lightning.system.digests import digest_of
+from ner_lightning.system.locks import lock, only_writer
 from ner_lightning.training.module import NERModule
 
 SHIPPED = sorted(f for f in Path(__file__).parents[2].glob("benchmarks/ladders/*.yaml") if f.stem != "start")
@@ -61,7 +62,7 @@ def file(llama, corpus, tmp_path, monkeypatch):
 def one_process(monkeypatch):
     """Cells run in this process, because each of their own would import everything again."""
 
-    def run_logged(command, log, environment):
+    def run_logged(command, log, environment, held):
         assert command[:3] == [sys.executable, "-m", "ner_lightning"]
         with (
             mock.patch.dict(os.environ, environment),
@@ -71,7 +72,7 @@ def one_process(monkeypatch):
         ):
             return main(command[3:])
 
-    monkeypatch.setattr(ladder, "_run_logged", run_logged)
+    monkeypatch.setattr(ladder_training, "_run_logged", run_logged)
 
 
 @pytest.mark.slow
@@ -120,10 +121,12 @@ def test_a_ladder_runs_all_cells_and_survives_one_that_fails(file, one_process, 
 
 
 @pytest.mark.slow
-def test_a_cell_that_was_stopped_is_continued_in_its_own_folder(file, tmp_path, capsys):
+def test_a_cell_that_was_stopped_is_continued_in_its_own_folder(file, tmp_path, monkeypatch, capsys):
     root = tmp_path / "runs/small"
-    cell = read_ladder(file).cells[0]
-    assert main(["ladder", str(file), "--cell", cell.name]) == 0
+    ladder = read_ladder(file)
+    cell = ladder.cells[0]
+    monkeypatch.setenv(ladder_cells.RECIPE_VARIABLE, ladder_cells.recipe_digest(ladder, cell))
+    assert main(cell.command(root.relative_to(tmp_path))) == 0
     run = Run(root / cell.name / "1")
     assert is_done(run)
     about = run.read("run.json")
@@ -176,7 +179,7 @@ def test_what_a_killed_ladder_began_is_of_the_recipe_that_it_had(
 ):
     words = ["ladder", str(file), "--cell", "base-seed1"]
     run = Run(Path("runs/small/base-seed1/1"))
-    in_process = ladder._run_logged
+    in_process = ladder_training._run_logged
 
     def killed(*args):
         in_process(*args)
@@ -186,7 +189,7 @@ def test_what_a_killed_ladder_began_is_of_the_recipe_that_it_had(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(ladder, "_run_logged", killed)
+        patch.setattr(ladder_training, "_run_logged", killed)
         with pytest.raises(Killed):
             main(words)
     if edited:
@@ -199,6 +202,8 @@ def test_what_a_killed_ladder_began_is_of_the_recipe_that_it_had(
     assert (again in capsys.readouterr().out) == edited
     (done,) = (item for item in map(Run, run.path.parent.iterdir()) if is_done(item))
     assert done.path.name == ("2" if edited else "1")
+    # The minutes of a part that was killed are not known, so that all of them are not.
+    assert (done.read("run.json")["minutes"] is None) == (not edited)
     used = yaml.safe_load((done.path / "config.yaml").read_text())["model"]["optimizer"]["lr"]
     assert (used == 0.25) == edited
 
@@ -213,7 +218,7 @@ def test_a_run_that_no_ladder_made_is_none_of_its_cells(file, tmp_path, capsys):
 
 
 def test_a_recipe_that_changes_during_its_training_gives_no_result(file, one_process, monkeypatch, capsys):
-    in_process = ladder._run_logged
+    in_process = ladder_training._run_logged
 
     def edited(*args):
         code = in_process(*args)
@@ -221,7 +226,7 @@ def test_a_recipe_that_changes_during_its_training_gives_no_result(file, one_pro
             more.write("seed_everything: 3\n")
         return code
 
-    monkeypatch.setattr(ladder, "_run_logged", edited)
+    monkeypatch.setattr(ladder_training, "_run_logged", edited)
     assert main(["ladder", str(file), "--cell", "base-seed1"]) == 2
     assert "have changed meanwhile, so its result is not recorded" in capsys.readouterr().out
     assert not Path("runs/small/results.json").exists()
@@ -318,9 +323,47 @@ def test_what_a_cell_prints_goes_on_and_into_its_log(tmp_path, capfd):
     log = tmp_path / "cell.log"
     script = "import sys; print('one'); print('two', file=sys.stderr, flush=True); sys.exit(3)"
     for count in (1, 2):
-        assert ladder._run_logged([sys.executable, "-u", "-c", script], log, {}) == 3
+        with (tmp_path / "held").open("wb") as held:
+            assert ladder_training._run_logged([sys.executable, "-u", "-c", script], log, {}, held) == 3
         assert log.read_text() == "one\ntwo\n" * count
         assert capfd.readouterr() == ("    one\n    two\n", "")
+
+
+def test_a_cell_is_locked_as_long_as_its_training_runs(tmp_path):
+    script = "import os, sys; os.fstat(int(sys.argv[1])); sys.exit(os.environ['MORE'] != 'yes')"
+    with (tmp_path / "held").open("wb") as held:
+        command = [sys.executable, "-c", script, str(held.fileno())]
+        assert ladder_training._run_logged(command, tmp_path / "log", {"MORE": "yes"}, held) == 0
+
+
+def test_a_cell_that_another_ladder_runs_is_left_to_it(taught, one_process, capsys):
+    content = yaml.safe_load(taught.read_text())
+    del content["rungs"]["alone-8"]
+    taught.write_text(yaml.safe_dump(content, sort_keys=False))
+    root = Path("runs/small")
+    root.mkdir(parents=True)
+    with (root / ".alone-4-seed2.lock").open("w") as other:
+        assert lock(other, root, wait=False)
+        assert main(["ladder", str(taught)]) == 0
+    out = capsys.readouterr().out
+    assert "[2/3] alone-4-seed2\n    another ladder is running it\n" in out
+    assert "[3/3] taught-4-seed1\n    its teacher lacks alone-4-seed2\n" in out
+    assert "left to another ladder that is running: alone-4-seed2, taught-4-seed1\n" in out
+    assert not (root / "alone-4-seed2").exists()
+    assert [row["seed"] for row in read_rows(root / "results.json")] == [1]
+
+
+def test_a_run_that_another_command_writes_is_not_touched(file, one_process, capsys):
+    words = ["ladder", str(file), "--cell", "base-seed1"]
+    assert main(words) == 0
+    run = Run(Path("runs/small/base-seed1/1"))
+    about = run.read("run.json")
+    del about["finished"]
+    run.write("run.json", about)
+    with only_writer(run.path):
+        assert main(words) == 2
+    assert "another command is writing" in Path("runs/small/base-seed1.log").read_text()
+    assert run.read("run.json") == about
 
 
 ENDS = {
@@ -472,7 +515,7 @@ def test_an_ensemble_of_other_runs_teaches_nobody(taught, tmp_path, monkeypatch)
     for run in runs.values():
         run.path.mkdir(parents=True)
         run.write("run.json", {"finished": "now"})
-    monkeypatch.setattr(ladder, "find", lambda _ladder, cell, _root: runs[cell.name])
+    monkeypatch.setattr(ladder_training, "find", lambda _ladder, cell, _root: runs[cell.name])
     teacher = Run(tmp_path / cell.teacher)
     teacher.path.mkdir(parents=True)
     for number, fits in (
@@ -482,7 +525,7 @@ def test_an_ensemble_of_other_runs_teaches_nobody(taught, tmp_path, monkeypatch)
         paths = [str(run.path.with_name(number)) for run in runs.values()]
         teacher.write("run.json", {"members": [{"run": path} for path in paths]})
         with fits:
-            ladder._put_together(own, cell, tmp_path)
+            ladder_training._put_together(own, cell, tmp_path)
 
 
 def test_a_cell_that_cannot_begin_stops_no_other(taught, one_process, capsys):
@@ -621,7 +664,7 @@ ROW = dict.fromkeys(FIELDS, "")
     ],
 )
 def test_a_file_of_other_json_takes_no_results(file, tmp_path, monkeypatch, capsys, content, said):
-    monkeypatch.setattr(ladder, "_run_logged", None)  # nothing is trained
+    monkeypatch.setattr(ladder_training, "_run_logged", None)  # nothing is trained
     Path("odd.json").write_text(json.dumps(content), encoding="utf-8")
     assert main(["ladder", str(file), "--results", "odd.json"]) == 2
     err = capsys.readouterr().err
