@@ -25,6 +25,8 @@ from ner_lightning.data.schemes import Span, spans, to_bio2
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.data.sources import SAMPLE_FOLDER
 
+RECIPE = "configs/quickstart.yaml"
+SEED = 1  # of the errors, unless another is given
 SHARE = 0.05  # of the entities
 TOP = 0.1  # of the sentences
 
@@ -75,10 +77,17 @@ def _error(
     return [*others, span, Span(draw.choice(types), start, start + 1)]
 
 
+def label(options: argparse.Namespace) -> str:
+    """What is measured, for a row."""
+    recipe, seed = " ".join([RECIPE, *options.option]), options.seed
+    which = f" by seed {seed}" * (seed != SEED)
+    return f"{recipe}, {options.folds} folds, {SHARE:.0%} of the sample's entities corrupted{which}"
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Measures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--seed", type=int, default=1, help="of the errors")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the errors")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the audit is kept, to resume it")
     parser.add_argument("--option", action="append", default=[], help="an option of fit, such as a backbone")
@@ -89,22 +98,24 @@ def main(args: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     sentences, wrong = corrupted(read_sentences(SAMPLE_FOLDER / "train.conll"), options.seed)
     write_json(folder / "train.jsonl", sentences)
-    command = [sys.executable, "-m", "ner_lightning", "data", "audit", "--config", "configs/quickstart.yaml"]
+    command = [sys.executable, "-m", "ner_lightning", "data", "audit", "--config", RECIPE]
     command += ["--data.dataset", str(folder), "--data.train", str(folder / "train.jsonl")]
     command += ["--folds", str(options.folds), "--output", str(folder / "audit"), *options.option]
-    began = time.monotonic()
+    resumed, began = (folder / "audit").exists(), time.monotonic()
     subprocess.run(command, check=True)
     minutes = (time.monotonic() - began) / 60
-    rows = [json.loads(line) for line in (folder / "audit" / "audit.jsonl").open(encoding="utf-8")]
+    text = (folder / "audit" / "audit.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
     top = rows[: round(TOP * len(rows))]
     hits = sum(row["index"] in wrong for row in top)
     found: measure.Rounds = {
         "corrupted sentences": [len(wrong)],
-        "of them among the first 10% of the list": [hits],
+        f"of them among the first {TOP:.0%} of the list": [hits],
         "share": [hits / len(wrong)],
         "share by chance": [TOP],
-        "minutes": [minutes],
     }
+    if not resumed:  # these would be those of its last part
+        found["minutes"] = [minutes]
     for name, values in found.items():
         print(name, values)
     measure.report(
@@ -113,7 +124,7 @@ def main(args: Sequence[str] | None = None) -> int:
         script="audit_sample.py",
         words=words,
         record=options.record,
-        config="configs/quickstart.yaml, 5 folds, 5% of the sample's entities corrupted",
+        config=label(options),
     )
     return 0
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import measure
-from engine_speed import Side, milliseconds, ours
+from engine_speed import Side, config, milliseconds, ours
 
 from ner_lightning.inference.engines.timing import WORDS
 
@@ -58,6 +58,7 @@ def main(args: Sequence[str] | None = None) -> int:
         found,
         kind="busy machine",
         script=Path(__file__).name,
+        config=config(options.export),
         words=["FOLDER" if word == str(options.export) else word for word in words],
         record=options.record,
         data="a sentence of 20 words",

@@ -94,7 +94,7 @@ def report(
     kept = _without(_without(words, "--record"), "--kept")
     about = {
         "config": config,
-        "overrides": [],
+        "overrides": _other_model(words),
         "data": data,
         "split": kind,
         "seed": 0,
@@ -112,6 +112,15 @@ def report(
         for name, values in found.items()
     ]
     add_rows(rows, record)
+
+
+def _other_model(words: Sequence[str]) -> list[str]:
+    """What a command line measures in place of the model that the row's `config` names."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--backbone")
+    parser.add_argument("--tiny", action="store_true")
+    known, _ = parser.parse_known_args(words)
+    return [f"--backbone {known.backbone}"] * bool(known.backbone) + ["--tiny"] * known.tiny
 
 
 def _without(words: Sequence[str], option: str) -> list[str]:

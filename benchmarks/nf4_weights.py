@@ -7,6 +7,7 @@ seed.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,13 +61,15 @@ def main(args: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)
     cells = cells_of(CONFIG, "nf4_weights.py", options, words)
-    if not (options.folder / "config.json").is_file():
-        error = write_rounded(options.folder, options.backbone)
-        print(f"{options.folder}: weights differ by {error:.1%}", flush=True)
-    backbones = {"bf16": options.backbone, "nf4": str(options.folder)}
+    others = [options.backbone] * (options.backbone != BACKBONE)
+    folder = Path(options.folder, *(re.sub(r"[^\w.-]+", "_", name) for name in others))
+    if not (folder / "config.json").is_file():
+        error = write_rounded(folder, options.backbone)
+        print(f"{folder}: weights differ by {error:.1%}", flush=True)
+    backbones = {"bf16": options.backbone, "nf4": str(folder)}
     for seed in options.seeds:
         for arm in options.arms:
-            cells.run([arm], seed, {"model.backbone": backbones[arm]})
+            cells.run([arm, *others], seed, {"model.backbone": backbones[arm]})
     return 0
 
 

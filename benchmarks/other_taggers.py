@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import measure
-from engine_speed import Side, engines, milliseconds, ours, rate
+from engine_speed import Side, config, engines, milliseconds, ours, rate
 
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.inference.engines.timing import WORDS
@@ -61,6 +61,7 @@ def main(args: Sequence[str] | None = None) -> int:
         found,
         kind="other taggers",
         script=Path(__file__).name,
+        config=config(options.export),
         words=[
             {str(options.export): "FOLDER", options.flair: "PYTHON", options.gliner: "PYTHON"}.get(w, w)
             for w in words
