@@ -25,6 +25,7 @@ from ner_lightning.inference.uncertainty_sampling import most_uncertain
 RECIPE = ("configs/quickstart.yaml", "configs/with/cache_top6.yaml")
 ARMS = ("doubtful", "random")
 CONFIG = "annotation rounds"
+STEPS = 192
 
 
 def most_in_doubt(run: Path, sentences: Sequence[Sentence], pool: Sequence[int], count: int) -> list[int]:
@@ -52,14 +53,17 @@ class Rounds:
         path.parent.mkdir(parents=True, exist_ok=True)
         chosen = [self.sentences[index] for index in sorted(annotated)]
         write_conll(path, chosen, [sentence.tags or () for sentence in chosen])
-        noted = path.with_suffix(".run")
         types = sorted({tag[2:] for s in self.sentences for tag in s.tags or () if tag != "O"})
         options = {"data.train": path, "data.types": types}
         options |= {"trainer.max_epochs": -1, "trainer.max_steps": self.steps}
-        run = self.cells.run([arm, texts], self.seed, options)
-        if run is not None:
-            noted.write_text(str(run.path), encoding="utf-8")
-        return Path(noted.read_text(encoding="utf-8"))
+        names = [arm, texts, *([f"{self.steps} steps"] if self.steps != STEPS else [])]
+        run = self.cells.run(names, self.seed, options)
+        found = run.path if run is not None else self.cells.find(names, self.seed, options)
+        if found is None:
+            raise SystemExit(
+                f"{', '.join(names)}, seed {self.seed}: it has rows, but its run is not in runs/"
+            )
+        return found
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -68,7 +72,7 @@ def main(args: Sequence[str] | None = None) -> int:
     add_options(parser, RECIPE)
     parser.add_argument("--texts", type=int, default=100, help="that a round adds")
     parser.add_argument("--rounds", type=int, default=3, help="the first, random one among them")
-    parser.add_argument("--steps", type=int, default=192, help="of each training")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of each training")
     parser.add_argument("--folder", type=Path, default=Path("runs/annotation_rounds"), help="of the data")
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)

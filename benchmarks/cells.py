@@ -1,6 +1,7 @@
 """Cells: trainings on changed data, each with rows when it ends, so that a program can stop and resume."""
 
 import argparse
+import json
 import re
 import shlex
 import time
@@ -71,8 +72,7 @@ class Cells:
             print(f"{label}: measured already", flush=True)
             return None
         begin = time.monotonic()
-        name = re.sub(r"[^\w.-]+", "_", "_".join([self.kind, *names]))
-        given: dict[str, Any] = {**self.options, "name": name}
+        given: dict[str, Any] = {**self.options, "name": self.run_name(names)}
         run = make(given | {"seed_everything": seed})
         if self.tested:
             evaluate(run)
@@ -83,6 +83,26 @@ class Cells:
         scores = {f"{row['split']} {row['metric']}": f"{row['value']:.4f}" for row in rows}
         print(f"{label}: {scores}, {shared['minutes']:.1f} minutes", flush=True)
         return run
+
+    def run_name(self, names: Sequence[str]) -> str:
+        """The name of a cell's runs, whatever the recipe and the shared options."""
+        return re.sub(r"[^\w.-]+", "_", "_".join([self.kind, *names]))
+
+    def find(self, names: Sequence[str], seed: int, options: Mapping[str, Any]) -> Path | None:
+        """The latest finished run of a cell that `run` trains, with the same recipe, options and seed."""
+        given = {**self.options, "name": self.run_name(names), "seed_everything": seed, **options}
+        texts = {k: str(v) if isinstance(v, str | Path) else json.dumps(v) for k, v in given.items()}
+        words = {*(f"--config={file}" for file in self.configs), *(f"--{k}={v}" for k, v in texts.items())}
+        for path in reversed(runs_of(given["name"])):
+            about = Run(path).read("run.json")
+            if "finished" in about and set(about["command"][2:]) == words:
+                return path
+        return None
+
+
+def runs_of(name: str) -> list[Path]:
+    """The runs of a name, by number."""
+    return sorted(Path("runs").glob(f"{name}/[0-9]*"), key=lambda path: int(path.name))
 
 
 def add_options(parser: argparse.ArgumentParser, recipe: Sequence[str]) -> None:

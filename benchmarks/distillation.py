@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cells import Cells, add_options, cells_of
+from cells import Cells, add_options, cells_of, runs_of
 
 from ner_lightning.commands.api import RunResult, distill, evaluate
 from ner_lightning.commands.main import main as ner_lightning
@@ -22,7 +22,7 @@ from ner_lightning.runs.folder import Run
 
 RECIPE = ("configs/quickstart.yaml",)
 CONFIG = "distillation"
-ENSEMBLE = "distillation_ensemble"
+SEEDS, TEMPERATURE, TRAIN_FILE = [1, 2, 3], 1.0, Path("data/conll2003/train.txt")
 ARMS = ("members", "soup", "ensemble", "students")
 
 
@@ -42,7 +42,7 @@ def together(members: Sequence[Path], *flags: str, validated: bool = True) -> Ru
         "ensemble",
         *map(str, members),
         "--name",
-        f"distillation_{'soup' if flags else 'ensemble'}",
+        f"{CONFIG}_{'soup' if flags else 'ensemble'}",
         *flags,
     ]
     if ner_lightning(words):
@@ -53,9 +53,22 @@ def together(members: Sequence[Path], *flags: str, validated: bool = True) -> Ru
     return RunResult(run.path, run.read("metrics.json"))
 
 
-def finished(name: str) -> list[Path]:
-    """The run folders of an arm, by number."""
-    return sorted(Path("runs").glob(f"{name}/[0-9]*"), key=lambda path: int(path.name))
+def members_of(cells: Cells, seeds: Sequence[int]) -> list[Path]:
+    """The member of each seed, of the recipe and the options of these cells."""
+    found = {seed: cells.find(["member"], seed, {}) for seed in seeds}
+    if missing := [str(seed) for seed, path in found.items() if path is None]:
+        raise SystemExit(f"there is no finished member of seed {', '.join(missing)}; --arms members makes it")
+    return [path for path in found.values() if path is not None]
+
+
+def ensemble_of(members: Sequence[Path]) -> Path:
+    """The latest ensemble of these members, made if there is none."""
+    wanted = [path.resolve() for path in members]
+    for path in reversed(runs_of(f"{CONFIG}_ensemble")):
+        made = Run(path).read("run.json").get("members", ())
+        if [Path(each["run"]).resolve() for each in made] == wanted:
+            return path
+    return together(members, validated=False).path
 
 
 def students(cells: Cells, options: Any, teacher: Path) -> None:
@@ -67,6 +80,9 @@ def students(cells: Cells, options: Any, teacher: Path) -> None:
     names = ["student", *([f"{options.untagged:,} untagged sentences"] if text else [])]
     settings: dict[str, Any] = dict(option.split("=", 1) for option in options.student)
     names += [f"{key}={value}" for key, value in settings.items()]
+    names += [f"text of {options.train_file}"] * (bool(text) and options.train_file != TRAIN_FILE)
+    names += [f"temperature {options.temperature:g}"] * (options.temperature != TEMPERATURE)
+    names += [f"teacher of seeds {', '.join(map(str, options.seeds))}"] * (options.seeds != SEEDS)
     for seed in options.seeds:
         cells.measure(
             names,
@@ -90,9 +106,9 @@ def main(args: Sequence[str] | None = None) -> int:
         metavar="N",
         help="sentences after data.limits.train",
     )
-    add("--train_file", type=Path, default=Path("data/conll2003/train.txt"))
+    add("--train_file", type=Path, default=TRAIN_FILE)
     add("--student", action="append", default=[], metavar="KEY=VALUE", help="an option of students alone")
-    add("--temperature", type=float, default=1.0)
+    add("--temperature", type=float, default=TEMPERATURE)
     add("--folder", type=Path, default=Path("runs/distillation"), help="of the text")
     words = list(sys.argv[1:] if args is None else args)
     options = parser.parse_args(words)
@@ -100,16 +116,16 @@ def main(args: Sequence[str] | None = None) -> int:
     if "members" in options.arms:
         for seed in options.seeds:
             cells.run(["member"], seed, {})
-    members = finished("distillation_member")
+    if options.arms == ["members"]:
+        return 0
+    members = members_of(cells, options.seeds)
     seeds = ", ".join(map(str, options.seeds))
     if "soup" in options.arms:
         cells.measure([f"soup of seeds {seeds}"], options.seeds[0], lambda _: together(members, "--soup"))
     if "ensemble" in options.arms:
         cells.measure([f"ensemble of seeds {seeds}"], options.seeds[0], lambda _: together(members))
     if "students" in options.arms:
-        made = finished(ENSEMBLE)
-        teacher = made[-1] if made else together(members, validated=False).path
-        students(cells, options, teacher)
+        students(cells, options, ensemble_of(members))
     return 0
 
 

@@ -2,13 +2,16 @@ import json
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import annotation_rounds
+import audit_sample
 import busy_machine
 import cache_speed
 import candidate_cost
 import cpu_profile
 import crf
+import distillation
 import draw_curve
 import engine_speed
 import gpu_speed
@@ -826,6 +829,84 @@ def test_annotation_rounds_add_texts_to_those_of_the_round_before(llama, tmp_pat
     capsys.readouterr()
     assert annotation_rounds.main(words) == 0
     assert capsys.readouterr().out.count("measured already") == 5
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """Writes what a finished run of a name leaves, beside the earlier ones; returns its folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(name, command=(), **about):
+        folder = Path("runs", name, str(1 + len(list(Path("runs", name).glob("*")))))
+        folder.mkdir(parents=True)
+        about |= {"finished": "now", "command": ["ner-lightning", "fit", *command]}
+        (folder / "run.json").write_text(json.dumps(about), encoding="utf-8")
+        return folder
+
+    return make
+
+
+def test_members_are_of_the_seeds_the_recipe_and_the_options(made, monkeypatch):
+    def member(seed, *options):
+        words = ["--config=a.yaml", *options, "--name=distillation_member", f"--seed_everything={seed}"]
+        return made("distillation_member", words)
+
+    def measured(*names):
+        return [row(config="distillation a", overrides=["member", *names], seed=seed) for seed in (1, 2)]
+
+    first, other = member(1), member(1, "--x=1")
+    second = member(2)
+    member(3)
+    third = member(1)  # again
+    add_rows([*measured(), *measured("x=1")], Path("r.json"))
+    used = []
+    monkeypatch.setattr(distillation, "together", lambda members, *flags, **_: used.append((members, flags)))
+    monkeypatch.setattr(distillation.Cells, "measure", lambda self, names, seed, make: make({}))
+    words = ["--config", "a.yaml", "--record", "r.json", "--seeds"]
+    assert distillation.main([*words, "1", "2", "--arms", "ensemble", "soup"]) == 0
+    assert used == [([third, second], ("--soup",)), ([third, second], ())]
+    with pytest.raises(SystemExit, match="no finished member of seed 2"):
+        distillation.main([*words, "1", "2", "--arms", "soup", "--option", "x=1"])
+    used.clear()
+    assert distillation.main([*words, "1", "--arms", "soup", "--option", "x=1"]) == 0
+    assert used == [([other], ("--soup",))]
+    # The teacher is the ensemble of these members, not the latest.
+    right = made("distillation_ensemble", members=[{"run": str(third)}, {"run": str(second)}])
+    made("distillation_ensemble", members=[{"run": str(first)}, {"run": str(second)}])
+    taught = []
+    monkeypatch.setattr(distillation, "distill", lambda teacher, *_, **__: taught.append(teacher))
+    assert distillation.main([*words, "1", "2", "--arms", "students"]) == 0
+    assert taught == [right, right]
+
+
+def test_the_label_of_an_audit_follows_its_options(tmp_path, monkeypatch):
+    def audit(command, check):
+        folder = Path(command[command.index("--output") + 1])
+        folder.mkdir(exist_ok=True)
+        (folder / "audit.jsonl").write_text('{"index": 0}\n', encoding="utf-8")
+
+    monkeypatch.setattr(audit_sample, "subprocess", SimpleNamespace(run=audit))
+    file = tmp_path / "results.json"
+    words = ["--folder", str(tmp_path / "a"), "--record", str(file)]
+    assert audit_sample.main([*words, "--folds", "3", "--option=--model.backbone=b"]) == 0
+    expected = "configs/quickstart.yaml --model.backbone=b, 3 folds, 5% of the sample's entities corrupted"
+    assert {row["config"] for row in read_rows(file)} == {expected}
+    assert "minutes" in {row["metric"] for row in read_rows(file)}
+    file.unlink()
+    assert audit_sample.main([*words, "--seed", "2"]) == 0  # resumed, so that the time is that of a part
+    assert {row["config"].partition(", ")[2] for row in read_rows(file)} == {
+        "5 folds, 5% of the sample's entities corrupted by seed 2"
+    }
+    assert "minutes" not in {row["metric"] for row in read_rows(file)}
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [([], []), (["--backbone=b", "--rounds", "1", "--tiny"], ["--backbone b", "--tiny"])]
+)
+def test_a_row_names_the_model_that_was_measured_instead(tmp_path, words, found):
+    file = tmp_path / "r.json"
+    measure.report({"words/s": [1.0]}, kind="k", script="s.py", words=words, record=file)
+    assert [row["overrides"] for row in read_rows(file)] == [found]
 
 
 @pytest.mark.slow
