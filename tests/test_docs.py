@@ -22,7 +22,7 @@ from ner_lightning.commands.completion import option_names
 from ner_lightning.commands.lightning_cli.recipe import parser
 from ner_lightning.commands.main import COMMANDS, main
 from ner_lightning.commands.options.consent import GROUPS
-from ner_lightning.runs.results import KEY, read_rows
+from ner_lightning.runs.results import FIELDS, read_rows
 
 ROOT = Path(__file__).parent.parent
 SKIPPED = {".venv", ".git", "data", "runs", "build", "node_modules", ".pytest_cache"}
@@ -134,19 +134,13 @@ def test_the_reference_has_every_key_and_every_option():
 
 def test_options_tell_what_they_gained_and_cost(tmp_path, monkeypatch):
     def row(rung, value, minutes, machine="a"):
-        return {
-            **dict.fromkeys(KEY),
-            "ladder": "conll2003",
-            "rung": rung,
-            "value": value,
-            "minutes": minutes,
-            "machine": machine,
-        }
+        of_cell = {"ladder": "conll2003", "rung": rung, "minutes": minutes, "peak_memory_bytes": None}
+        return dict.fromkeys(FIELDS, "") | of_cell | {"value": value, "machine": machine}
 
     monkeypatch.setattr(measured_options, "RESULTS", tmp_path / "results.json")
     assert measured_options.measured_options() == {}
     first = measured_options.read_ladder(measured_options.LADDER).cells[0].rung
-    rows = [row(first, 0.80, 2.0), row(first, 0.82, 2.0), row("causal", 0.70, 1.0)]
+    rows = [row(first, 0.80, 2.0), row(first, 0.82, None), row("causal", 0.70, 1.0)]
     rows += [row("softmax", 0.815, 2.0), row("first-sub-token", 0.82, 9.0, machine="b")]
     measured_options.RESULTS.write_text(json.dumps(rows), encoding="utf-8")
     found = measured_options.measured_options()
