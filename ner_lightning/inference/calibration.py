@@ -95,11 +95,8 @@ def _predicted_entities(tagger: NERTagger, sentences: Sequence[Sentence]) -> tup
         gold = [set(spans(sentences[index].tags or ())) for index in indices]
         correct += [span in gold[row] for row, span in predicted]
         half += [indices[row] % 2 for row, _ in predicted]
-        numbers = [
-            (row, span.start, span.end, types.index(span.type), int(tags[row, span.start]))
-            for row, span in predicted
-        ]
-        where = torch.tensor(numbers, dtype=torch.long, device=emissions.device).reshape(-1, 5)
+        numbers = [(row, span.start, span.end, types.index(span.type)) for row, span in predicted]
+        where = torch.tensor(numbers, dtype=torch.long, device=emissions.device).reshape(-1, 4)
         at_each = [decoder.span_probabilities(emissions, mask, where, value) for value in TEMPERATURES]
         probabilities.append(torch.stack(at_each).cpu())
     return torch.cat(probabilities, 1), torch.tensor(correct, dtype=torch.bool), torch.tensor(half).long()

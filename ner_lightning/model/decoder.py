@@ -7,15 +7,16 @@ from torch import Tensor, nn
 
 from ner_lightning.data.schemes import LabelSet, spans
 from ner_lightning.data.teacher import TeacherTags
-from ner_lightning.metrics.float64 import has_float64
-from ner_lightning.model.crf.candidates import Chain, Kinds, search
+from ner_lightning.model.crf.candidates import Kinds
+from ner_lightning.model.crf.inputs import transition_matrix
 from ner_lightning.model.crf.layer import CRF
-from ner_lightning.model.crf.segments import Segments
+from ner_lightning.model.crf.segments import Chain, Segments
 from ner_lightning.model.crf.viterbi import n_best, viterbi
 from ner_lightning.model.distillation import teacher_divergence
 from ner_lightning.model.entity_spans import CandidateSpan, EntitySpan
 from ner_lightning.model.loss import Loss, word_losses
 from ner_lightning.model.partial_tags import PartialTags
+from ner_lightning.model.softmax_entities import products, softmax_candidates, softmax_chain
 
 ILLEGAL = float("-inf")
 
@@ -121,31 +122,25 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """The probability of each of S spans.
 
-        With a CRF the marginal probability, over legal paths, that exactly this entity is there; with a
-        softmax the product of its words' tag probabilities.
+        With a CRF the marginal probability, over legal paths, that exactly this entity is read there; with a
+        softmax the product of its words' tag probabilities. Where decoding is not constrained, an I- begins
+        an entity, too, if the word before is not of it: both first tags are summed over.
 
         Args:
             emissions: *Shape:* (B, W, C)
             mask: *Shape:* (B, W)
-            indices: row, first word, one past the last word, and entity type; where decoding is not
-                constrained, also the first word's tag, which may be I-. *Shape:* (S, 4) or (S, 5), long
+            indices: row, first word, one past the last word, and entity type. *Shape:* (S, 4), long
             temperature: what scores are divided by; None takes the decoder's own.
 
         Returns:
             *Shape:* (S,)
         """
-        sentence, start, end, kind, *first = indices.unbind(1)
-        begin, inner = first[0] if first else 1 + 2 * kind, 2 + 2 * kind
+        sentence, start, end, kind = indices.unbind(1)
+        segments = Segments(sentence, start, end, 1 + 2 * kind, 2 + 2 * kind)
         temperature = self.temperature if temperature is None else temperature
         if self.crf is not None:
-            segments = Segments(sentence, start, end, begin, inner, inner)
             return self.crf.segment_log_probs(emissions, mask, segments, temperature).exp()
-        # Differences of long sums: in fp32 a score would depend on what precedes its entity.
-        exact = torch.float64 if has_float64(emissions.device) else torch.float32
-        log_probs = torch.log_softmax(emissions.float() / temperature, dim=-1, dtype=exact)
-        sums = nn.functional.pad(log_probs.cumsum(1), (0, 0, 1, 0))  # (B, W + 1, C)
-        inside = sums[sentence, end, inner] - sums[sentence, start + 1, inner]
-        return (log_probs[sentence, start, begin] + inside).exp().float()
+        return products(self._softmax_chain(emissions, mask, temperature), segments)
 
     @torch.no_grad()
     def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
@@ -191,8 +186,8 @@ class Decoder(nn.Module):
             for span in spans(self.labels.decode(ids[row][:length]))
         ]
         kinds = {name: number for number, name in enumerate(self.labels.types)}
-        found = [(row, s.start, s.end, kinds[s.type], ids[row][s.start]) for row, s in predicted]
-        indices = torch.tensor(found, dtype=torch.long, device=emissions.device).reshape(-1, 5)
+        found = [(row, span.start, span.end, kinds[span.type]) for row, span in predicted]
+        indices = torch.tensor(found, dtype=torch.long, device=emissions.device).reshape(-1, 4)
         probabilities = self.span_probabilities(emissions, mask, indices).tolist()
         entities: list[list[EntitySpan]] = [[] for _ in lengths]
         for (row, span), probability in zip(predicted, probabilities, strict=True):
@@ -219,26 +214,18 @@ class Decoder(nn.Module):
             *where, probability = self.crf.candidates(emissions, mask, kinds, self.temperature)
             priority = probability
         else:
-            *where, probability, priority = self._softmax_candidates(emissions, mask, kinds)
+            chain = self._softmax_chain(emissions, mask, self.temperature)
+            on_host = Chain(*(each.cpu() for each in chain))
+            *where, probability, priority = softmax_candidates(on_host, mask.cpu(), kinds)
         found: list[list[CandidateSpan]] = [[] for _ in range(len(mask))]
         rows = zip(*(each.tolist() for each in (*where, probability, priority)), strict=True)
         for row, start, end, kind, value, rank in sorted(rows):
             found[row].append(CandidateSpan(self.labels.types[kind], start, end, value, rank))
         return found
 
-    def _softmax_candidates(self, emissions: Tensor, mask: Tensor, kinds: Kinds) -> tuple[Tensor, ...]:
-        """Row, first word, one past the last, type, probability and priority. *Shape:* (S,) each."""
-        emissions, mask = emissions.float().cpu(), mask.cpu()
-        words = self._log_softmax(emissions)  # (B, W, C)
-        message = words.masked_fill(~mask.unsqueeze(-1), ILLEGAL).transpose(0, 1)  # (W, B, C)
-        zeros = words.new_zeros(len(self.labels), len(self.labels))
-        chain = Chain(words, zeros, words.new_zeros(len(words)), message, message)
-        row, start, end, kind = where = search(chain, mask, kinds)
-        probability = self.span_probabilities(emissions, mask, torch.stack(where, 1))
-        chosen = probability.double() >= kinds.min_prob[kind]
-        after = nn.functional.pad(message, (0, 0, 0, 0, 0, 1), value=ILLEGAL)  # (W + 1, B, C)
-        priority = probability * (1 - after[end, row, kinds.inner_tag[kind]].exp())
-        return tuple(each[chosen] for each in (row, start, end, kind, probability, priority))
+    def _softmax_chain(self, emissions: Tensor, mask: Tensor, temperature: float) -> Chain:
+        matrix = transition_matrix(self.start_scores, self.move_scores, self.end_scores)
+        return softmax_chain(emissions, mask, matrix, temperature)
 
     @property
     def probability_name(self) -> str:

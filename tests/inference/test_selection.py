@@ -107,9 +107,7 @@ def test_temperature_applies(llama):
     (batch,) = score(tagger.tagger, tagger.encoder, [sentence])
     first = tagged.entities[0]
     begin = 1 + 2 * TYPES.index(first.label)
-    one = Segments(
-        *(torch.tensor([v]) for v in (0, first.word_start, first.word_end, begin, begin + 1, begin + 1))
-    )
+    one = Segments(*(torch.tensor([v]) for v in (0, first.word_start, first.word_end, begin, begin + 1)))
     value = tagger.tagger.decoder.crf.segment_log_probs(batch.emissions, batch.mask, one, 3.0).exp()
     assert first.score == pytest.approx(value.item(), rel=1e-5)
 

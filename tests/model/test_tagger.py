@@ -407,17 +407,21 @@ def test_an_entity_that_begins_with_an_inside_tag_has_its_own_probability(llama,
         likelihoods = [
             free.decoder.crf.log_likelihood(emissions, torch.tensor([p]), batch.mask) for p in paths
         ]
-        chosen = [value for p, value in zip(paths, likelihoods, strict=True) if p[:2] == (2, 2) and p[2] != 2]
+        chosen = [
+            value
+            for p, value in zip(paths, likelihoods, strict=True)
+            if p[:2] in ((1, 2), (2, 2)) and p[2] != 2
+        ]
         expected = torch.cat(chosen).exp().sum().detach()
     else:
         probabilities = torch.softmax(emissions, -1)
-        expected = probabilities[0, 0, 2] * probabilities[0, 1, 2]
+        expected = (probabilities[0, 0, 1] + probabilities[0, 0, 2]) * probabilities[0, 1, 2]
     assert entity.probability == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_probability_of_an_entity(llama):
     batch = batch_of(llama, [(["Vera", "Holt", "left"], ["O"] * 3), (["Lima"], ["O"])])
-    soft = build(llama, use_crf=False, constrained=False).eval()
+    soft = build(llama, use_crf=False).eval()
     emissions = torch.zeros(2, 3, len(LABELS))
     for row, column, tag in ((0, 0, 1), (0, 1, 2), (1, 0, 3)):
         emissions[row, column, tag] = 9.0

@@ -67,11 +67,19 @@ def transition_counts(paths: list[tuple[float, Path]], tags: int) -> list[list[f
 
 
 def segment_log_prob(
-    paths: list[tuple[float, Path]], start: int, end: int, first_tag: int, inner_tag: int, not_next: int
+    paths: list[tuple[float, Path]], start: int, end: int, first_tag: int, inner_tag: int
 ) -> float:
-    """Log-probability of `first_tag inner_tag ... inner_tag` on [start, end), and not `not_next` after."""
-    wanted = (first_tag, *[inner_tag] * (end - start - 1))
+    """Log-probability that a segment begins at `start`, goes on up to `end`, and ends there."""
+
+    def continues(path: Path, word: int) -> bool:
+        before = path[word - 1] if word else None
+        return word < len(path) and path[word] == inner_tag and before in (first_tag, inner_tag)
+
+    wanted = [False, *[True] * (end - start - 1), False]
     scores = [
-        score for score, path in paths if path[start:end] == wanted and path[end : end + 1] != (not_next,)
+        score
+        for score, path in paths
+        if path[start] in (first_tag, inner_tag)
+        and [continues(path, word) for word in range(start, end + 1)] == wanted
     ]
     return log_sum(scores) - log_partition(paths)

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from ner_lightning.model.crf.inputs import check_inputs, transition_matrix
-from ner_lightning.model.crf.log_space import log_messages
-from ner_lightning.model.crf.segments import Segments, segment_scores
+from ner_lightning.model.crf.segments import Chain, Segments, begin_scores, chain_of, segment_scores
 
 # In log space, far above the rounding of messages in double and in single precision: the bound that prunes is
 # this much lower than the threshold, which is then applied to the probability itself.
@@ -18,8 +17,8 @@ class Kinds(NamedTuple):
     """What is searched for: N kinds of segments. *Shape:* (N,) each.
 
     Attributes:
-        first_tag: tag of a segment's first word, long.
-        inner_tag: tag of its other words, long; it is excluded after the segment.
+        first_tag: as in `Segments`, long, here and below.
+        inner_tag: as in `Segments`.
         min_prob: the least probability, from above 0 to 1, double.
     """
 
@@ -46,24 +45,6 @@ class Candidates(NamedTuple):
     prob: Tensor
 
 
-class Chain(NamedTuple):
-    """A distribution over tag sequences, in log space, on the CPU.
-
-    Attributes:
-        words: score of each tag at each word, 0 on padding. *Shape:* (B, W, C)
-        matrix: score of each transition (from, to). *Shape:* (C, C) or larger
-        log_partition: *Shape:* (B,)
-        forward: message up to and including a word, -inf on padding. *Shape:* (at least W, B, at least C)
-        back: message down to and including a word. *Shape:* as `forward`
-    """
-
-    words: Tensor
-    matrix: Tensor
-    log_partition: Tensor
-    forward: Tensor
-    back: Tensor
-
-
 def search(chain: Chain, mask: Tensor, kinds: Kinds) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Every segment that is there with at least the probability of its kind, whether or not it goes on.
 
@@ -71,28 +52,33 @@ def search(chain: Chain, mask: Tensor, kinds: Kinds) -> tuple[Tensor, Tensor, Te
     that falls below the threshold is not extended. A path has a word in one segment at most, so no more than
     about W / min_prob segments of a sentence are visited, and mostly few.
 
-    *Shape:* `mask` (B, W); the results (S,) each: sentence, start, end, kind.
+    *Shape:* `mask` (B, W); the results (S,) each: sentence, start, end, kind; all on the CPU.
     """
     limit = kinds.min_prob.to(chain.words.dtype).log() - _SLACK  # (N,)
     lengths = mask.sum(1)  # (B,)
     rest = (chain.back[: mask.shape[1]] - chain.log_partition.unsqueeze(-1)).transpose(0, 1)  # (B, W, K)
     rest = rest[..., : chain.words.shape[2]] - chain.words  # (B, W, C): what may follow a tag at a word
-    forward = chain.forward[: mask.shape[1]].transpose(0, 1)  # (B, W, K)
-    begun = forward[..., kinds.first_tag]  # (B, W, N)
-    sentence, start, kind = (begun + rest[..., kinds.first_tag] >= limit).nonzero(as_tuple=True)  # (S,)
-    score, last, end = begun[sentence, start, kind], kinds.first_tag[kind], start + 1
-    found = []
+    # Whether a segment begins at an inner tag depends on the word before; the tag's marginal bounds it.
+    marginals = rest + chain.forward[: mask.shape[1], :, : rest.shape[2]].transpose(0, 1)  # (B, W, C)
+    bound = torch.logaddexp(marginals[..., kinds.first_tag], marginals[..., kinds.inner_tag])  # (B, W, N)
+    sentence, start, kind = (bound >= limit).nonzero(as_tuple=True)  # (S,)
+    first, inner = kinds.first_tag[kind], kinds.inner_tag[kind]
+    begun = begin_scores(chain, sentence, start, first, inner)
+    whole = torch.logaddexp(begun[0] + rest[sentence, start, first], begun[1] + rest[sentence, start, inner])
+    onward = torch.logaddexp(begun[0] + chain.matrix[first, inner], begun[1] + chain.matrix[inner, inner])
+    begins = whole >= limit[kind]
+    sentence, start, kind, onward = (each[begins] for each in (sentence, start, kind, onward))
+    end, found = start + 1, []
     while len(sentence):
         found.append(torch.stack((sentence, start, end, kind)))
         goes_on = (end < lengths[sentence]).nonzero().squeeze(1)
-        sentence, start, end, kind, score, last = (
-            each[goes_on] for each in (sentence, start, end, kind, score, last)
-        )
+        sentence, start, end, kind, onward = (each[goes_on] for each in (sentence, start, end, kind, onward))
         inner = kinds.inner_tag[kind]
-        score = score + chain.matrix[last, inner] + chain.words[sentence, end, inner]
+        score = onward + chain.words[sentence, end, inner]
         likely = (score + rest[sentence, end, inner] >= limit[kind]).nonzero().squeeze(1)
-        sentence, start, end, kind, score, last = (
-            each[likely] for each in (sentence, start, end + 1, kind, score, inner)
+        onward = score + chain.matrix[inner, inner]
+        sentence, start, end, kind, onward = (
+            each[likely] for each in (sentence, start, end + 1, kind, onward)
         )
     sentence, start, end, kind = torch.cat(found, 1) if found else torch.zeros(4, 0, dtype=torch.long)
     return sentence, start, end, kind
@@ -117,13 +103,10 @@ def candidate_segments(
     if not bool(least > 0):
         raise ValueError(f"expected min_prob above 0, got {float(least)}")
     matrix = transition_matrix(start, transitions, end)  # (K, K)
-    messages = log_messages(emissions, mask, matrix)
-    words = emissions.to(matrix.dtype).masked_fill(~mask.unsqueeze(-1), 0)  # (B, W, C)
     # On the host: the search asks after every word whether something is left.
-    chain = Chain(*(each.cpu() for each in (words, matrix, *messages)))
+    chain = Chain(*(each.cpu() for each in chain_of(emissions, mask, matrix)))
     sentence, first, stop, kind = search(chain, mask.cpu(), kinds)
-    inner = kinds.inner_tag[kind]
-    segments = Segments(sentence, first, stop, kinds.first_tag[kind], inner, inner)
-    prob = segment_scores(segments, chain.words, chain.matrix, chain[2:]).to(emissions.dtype).exp()
+    segments = Segments(sentence, first, stop, kinds.first_tag[kind], kinds.inner_tag[kind])
+    prob = segment_scores(chain, segments).to(emissions.dtype).exp()
     chosen = prob.double() >= kinds.min_prob[kind]  # (S,)
     return Candidates(*(each[chosen] for each in (sentence, first, stop, kind, prob)))

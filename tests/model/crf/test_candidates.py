@@ -41,15 +41,13 @@ def kinds_of(thresholds):
     return Kinds(1 + 2 * number, 2 + 2 * number, torch.tensor(thresholds, dtype=torch.float64))
 
 
-def by_enumeration(emissions, scores, constrained=True):
+def by_enumeration(emissions, scores):
     """The probability of every entity of a sentence: that of all paths that have exactly it."""
     paths = enumeration.legal_paths(emissions.tolist(), *(score.tolist() for score in scores))
     found = {}
     for log_prob, (_, path) in zip(enumeration.log_probs(paths), paths, strict=True):
-        tags = LABELS.decode(path)
-        for span in spans(tags):
-            if constrained or tags[span.start].startswith("B"):
-                found.setdefault(span, []).append(log_prob)
+        for span in spans(LABELS.decode(path)):
+            found.setdefault(span, []).append(log_prob)
     return {span: math.exp(enumeration.log_sum(values)) for span, values in found.items()}
 
 
@@ -67,7 +65,7 @@ def test_candidates_are_all_entities_of_the_enumeration(seed, lengths, spread, t
     found = candidate_segments(emissions, mask, kinds_of(thresholds), *scores)
     least = dict(zip(LABELS.types, thresholds, strict=True))
     for row, length in enumerate(lengths):
-        expected = by_enumeration(emissions[row, :length], scores, constrained)
+        expected = by_enumeration(emissions[row, :length], scores)
         got = {
             (LABELS.types[kind], start, end): prob
             for sentence, start, end, kind, prob in zip(*(each.tolist() for each in found), strict=True)
@@ -104,6 +102,31 @@ def test_candidates_of_a_softmax_are_all_products(seed, length, threshold, const
     for each in found:
         after = 1 - single[each.end, 2 + 2 * LABELS.types.index(each.type)].item() if each.end < length else 1
         assert each.priority == pytest.approx(each.probability * after, rel=1e-4)
+
+
+@pytest.mark.parametrize("use_crf", [True, False])
+def test_an_unconstrained_entity_begins_with_either_tag(use_crf):
+    """Its probability is that of all tag sequences in which it is read, and the search finds it by that."""
+    torch.manual_seed(0)
+    decoder = Decoder(LABELS, use_crf=use_crf, constrained=False)
+    emissions, mask = batch(3, [4], 2.0)
+    emissions = emissions.float()
+    zeros = [torch.zeros(shape) for shape in ((5,), (5, 5), (5,))]
+    scores = decoder.crf.path_scores(emissions)[1] if use_crf else zeros
+    paths = enumeration.legal_paths(emissions[0].tolist(), *(score.tolist() for score in scores))
+    expected = {}
+    for log_prob, (_, path) in zip(enumeration.log_probs(paths), paths, strict=True):
+        for type_, start, end in spans(LABELS.decode(path)):
+            # A softmax's product leaves open whether the entity goes on: it has all longer ones.
+            for stop in [end] if use_crf else range(start + 1, end + 1):
+                key = type_, start, stop
+                expected[key] = expected.get(key, 0) + math.exp(log_prob)
+    (found,) = decoder.candidates(emissions, mask, [1e-6] * 2)
+    assert {each[:3]: each.probability for each in found} == pytest.approx(expected, rel=1e-4)
+    (entities,) = decoder.entities(emissions, mask, torch.tensor([[2, 2, 0, 4]]))
+    assert [each[:3] for each in entities] == [("X", 0, 2), ("Y", 3, 4)]
+    for each in entities:
+        assert each.probability == pytest.approx(expected[each[:3]], rel=1e-4)
 
 
 def test_a_longer_entity_of_a_softmax_precedes_its_first_words():
@@ -171,5 +194,5 @@ def test_candidates_agree_with_the_probability_of_given_segments():
     emissions, mask = torch.randn(3, 20, 5), torch.ones(3, 20, dtype=torch.bool)
     sentence, start, end, kind, prob = crf.candidates(emissions, mask, kinds_of((0.01, 0.01)), 2.0)
     first, inner = 1 + 2 * kind, 2 + 2 * kind
-    given_ = crf.segment_log_probs(emissions, mask, Segments(sentence, start, end, first, inner, inner), 2.0)
+    given_ = crf.segment_log_probs(emissions, mask, Segments(sentence, start, end, first, inner), 2.0)
     assert torch.equal(prob, given_.exp())
