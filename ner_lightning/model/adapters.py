@@ -59,7 +59,7 @@ def adapt(backbone: Backbone, *, freeze: bool, lora: Lora | None, unfreeze_top: 
     _check_layers(len(layers), lora, unfreeze_top)
     if freeze:
         backbone.requires_grad_(False)
-    if lora is not None and unfreeze_top < len(layers):
+    if lora is not None:
         add_adapter(backbone, lora, unfreeze_top)
         if not freeze:
             backbone.requires_grad_(True)
@@ -76,15 +76,16 @@ def _check_layers(layers: int, lora: Lora | None, unfreeze_top: int) -> None:
         raise UserError(
             f"model.architecture.unfreeze_top is {unfreeze_top}; the backbone has {layers} layers"
         )
-    if lora is None or lora.top is None:
+    if lora is None:
         return
-    if lora.top > layers:
+    if lora.top is not None and lora.top > layers:
         raise UserError(f"model.lora.top is {lora.top}; the backbone has {layers} layers")
-    if lora.top <= unfreeze_top:
+    if (lora.top or layers) <= unfreeze_top:
+        top = "" if lora.top is None else f"model.lora.top is {lora.top}, and "
         raise UserError(
-            f"model.lora.top is {lora.top}, and model.architecture.unfreeze_top trains the last "
-            f"{unfreeze_top} layers whole: none is left for adapters.\n"
-            "Set model.peft none, or a larger model.lora.top"
+            f"{top}model.architecture.unfreeze_top trains the last {unfreeze_top} layers whole: none is left "
+            "for adapters.\n"
+            f"Set model.peft none, or a {'larger model.lora.top' if top else 'smaller unfreeze_top'}"
         )
 
 

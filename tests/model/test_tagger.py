@@ -514,6 +514,8 @@ def test_unusable_settings_are_explained(llama):
         UserError, match=r"lora\.top is 1, .*the last 1 layers whole: none is left for adapters"
     ):
         build(llama, unfreeze_top=1, lora=Lora(top=1))
+    with pytest.raises(UserError, match=r"^model.architecture.unfreeze_top .* last 2 .* none"):
+        build(llama, unfreeze_top=2, lora=Lora())
     with pytest.raises(UserError, match=r"no layer is named .*nope.*; this backbone has .*q_proj"):
         build(llama, lora=Lora(targets=["nope"]))
     with pytest.raises(UserError, match=r"lora\.top is 3; the backbone has 2 layers"):
