@@ -15,7 +15,7 @@ from ner_lightning.data.teacher import TeacherStore, TeacherTags
 from ner_lightning.data.tokenization.encoding import Encoded
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Batch:
     """Sentences as tensors: R rows of T sub-tokens, B sentences of W words.
 

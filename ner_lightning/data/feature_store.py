@@ -58,7 +58,7 @@ class FeatureLayout:
         return int(self.starts[-1]) * self.width * self.dtype.itemsize
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FeatureStore:
     """The features of a split, read-only.
 

@@ -51,7 +51,7 @@ class TeacherTags(NamedTuple):
         return TeacherTags(marginals, transitions, entropy, self.temperature)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TeacherStore:
     """A folder with what a teacher says of training sentences, and of untagged ones after them; read-only.
 

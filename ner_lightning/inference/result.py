@@ -3,7 +3,7 @@
 import heapq
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -71,7 +71,7 @@ class Tagged:
     document: Document
     tags: tuple[str, ...]
     entities: tuple[Entity, ...]
-    marginals: NDArray[np.float32] | None = None
+    marginals: NDArray[np.float32] | None = field(default=None, compare=False)  # see `__eq__`
     paths: tuple[TagPath, ...] | None = None
     overlapping: tuple[Entity, ...] | None = None
 
@@ -89,6 +89,16 @@ class Tagged:
     def offsets(self) -> list[Offsets]:
         """Start and end of each word, in characters of the text."""
         return self.document.offsets
+
+    def __eq__(self, other: object) -> bool:
+        """Whether text, words and everything that is predicted for them are the same."""
+        if not isinstance(other, Tagged):
+            return NotImplemented
+        compared = [each.name for each in fields(self) if each.compare]
+        return all(getattr(self, name) == getattr(other, name) for name in compared) and np.array_equal(
+            self.marginals,  # type: ignore[arg-type]  # None equals None alone
+            other.marginals,  # type: ignore[arg-type]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON: text, words, tags, entities; marginals and paths if requested."""

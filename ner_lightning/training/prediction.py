@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What an evaluation step hands to callbacks, and what `Trainer.predict` returns for each batch.
 

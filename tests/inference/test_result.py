@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -33,6 +34,18 @@ def test_repr_is_one_short_line():
     assert len(repr(many)) < 400
     assert repr(many).startswith(r"Tagged('Lima\nLima\n")
     assert repr(many).endswith("... 990 more])")
+
+
+def test_results_are_compared_with_their_marginals(llama):
+    tagger = taggers.random_tagger(llama)
+    with_marginals = [tagger(TEXT, marginals=True) for _ in range(2)]
+    assert with_marginals[0] == with_marginals[1]
+    assert hash(with_marginals[0]) == hash(with_marginals[1])
+    assert with_marginals[0] != tagger(TEXT) == tagger(TEXT)
+    others = replace(with_marginals[0], marginals=1 - with_marginals[0].marginals)
+    assert with_marginals[0] != others
+    assert tagger(TEXT, n_best=2) == tagger(TEXT, n_best=2) != tagger(TEXT, n_best=3)
+    assert tagger(TEXT) != TEXT
 
 
 def test_plain_values(llama):
