@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import StochasticWeightAveraging
+from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 
 from ner_lightning.data.tokenization.encoding import load_tokenizer
 from ner_lightning.data.tokenization.tokenizer_source import TokenizerSource
@@ -14,7 +14,11 @@ from ner_lightning.system.progress import warn
 from ner_lightning.training.datamodule import CoNLLDataModule
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")  # others do not leave trained weights in fp32
-AVERAGES_NOTHING = "it would average nothing; set model.optimizer.averaging instead"
+# Lightning's callbacks that average weights. WeightAveraging's checkpoints would hold the frozen backbone.
+AVERAGES: dict[type, str] = {
+    StochasticWeightAveraging: "it would average nothing; set model.optimizer.averaging instead",
+    WeightAveraging: "set model.optimizer.averaging instead",
+}
 
 
 def is_whole(limit: float | None) -> bool:
@@ -26,7 +30,7 @@ def check_built_trainer(trainer: pl.Trainer) -> None:
     """Refuses what would train or score something else than was asked for.
 
     Raises:
-        UserError: the precision does not leave trained weights in fp32, or a callback averages nothing.
+        UserError: the precision does not leave trained weights in fp32, or a callback averages them.
     """
     if trainer.precision not in PRECISIONS:
         raise UserError(
@@ -34,8 +38,10 @@ def check_built_trainer(trainer: pl.Trainer) -> None:
             f"Use one of {', '.join(PRECISIONS)}; bf16-mixed also loads a frozen backbone in bf16."
         )
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    if any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
-        raise UserError(f"StochasticWeightAveraging cannot be used: {AVERAGES_NOTHING}")
+    for each in callbacks:
+        for base, reason in AVERAGES.items():
+            if isinstance(each, base):
+                raise UserError(f"{type(each).__name__} cannot be used: {reason}")
     if trainer.fast_dev_run:  # type: ignore[attr-defined]
         return
     for name in ("limit_val_batches", "limit_test_batches"):

@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import pytest
 import tiny
 import torch
-from lightning.pytorch.callbacks import StochasticWeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging, WeightAveraging
 from tiny import trainer
 
 from ner_lightning.data.corpus_settings import Batches, Encoding
@@ -68,11 +68,14 @@ def test_the_tokenizer_of_the_data_is_the_module_s(pair, llama, tmp_path):
         trainer().validate(other, data, verbose=False)
 
 
+@pytest.mark.filterwarnings("ignore:You're using the WeightAveraging")  # before the module is asked
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"precision": "bf16-true"}, "trained weights must stay in fp32"),
         ({"callbacks": [StochasticWeightAveraging(1e-3)]}, "would average nothing"),
+        ({"callbacks": [EMAWeightAveraging()]}, "EMAWeightAveraging cannot .* model.optimizer.averaging"),
+        ({"callbacks": [WeightAveraging()]}, "^WeightAveraging cannot .* model.optimizer.averaging"),
     ],
 )
 def test_what_trains_otherwise_is_refused(pair, options, said):

@@ -15,14 +15,12 @@ from lightning.pytorch.callbacks import (
     LearningRateFinder,
     ModelPruning,
     ProgressBar,
-    StochasticWeightAveraging,
-    WeightAveraging,
 )
 
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import AllOrSome, NonNegativeFloat, NonNegativeInt, PositiveInt, check
-from ner_lightning.training.trainer_checks import AVERAGES_NOTHING, is_whole
+from ner_lightning.training.trainer_checks import AVERAGES, is_whole
 
 # Lightning's own types are wider; outside of these it divides by zero, loops, or ignores the value.
 RANGES: Mapping[str, Any] = {
@@ -48,8 +46,7 @@ REFUSED: Mapping[type, str] = {
     ProgressBar: "a run shows its own progress",
     BaseFinetuning: "settings of the model decide what is trained (freeze_backbone, peft, unfreeze_top)",
     ModelPruning: "checkpoints do not hold its masks",
-    StochasticWeightAveraging: AVERAGES_NOTHING,
-    WeightAveraging: "set model.optimizer.averaging instead",
+    **AVERAGES,
     LearningRateFinder: "runs of a few steps compare rates; see docs/ladder.md",
 }
 SCORES = ("precision", "recall", "f1")  # of all entities, and of each type
