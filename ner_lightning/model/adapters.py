@@ -1,7 +1,8 @@
 """What is trained of a backbone: LoRA adapters, whole layers on top, or all of it."""
 
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,8 @@ class Lora:
         targets: names of the linear layers that get an adapter, or `all-linear`.
         rslora: rank-stabilised scaling (Kalajdzievski 2023).
         dora: weight-decomposed adapters (Liu et al. 2024); slower.
-        top: adapters on this many of the last layers only; null puts them on all.
+        top: adapters on this many of the last layers only; null puts them on all, and on projections before
+            and after these.
     """
 
     rank: PositiveInt = fixed("weights", 16)
@@ -131,9 +133,6 @@ def add_adapter(backbone: Backbone, lora: Lora, spared: int = 0, name: str = "de
     """
     from peft import LoraConfig, TaskType, get_peft_model
 
-    layers = backbone.layers
-    below = layers[: len(layers) - (len(layers) if lora.top is None else lora.top)]
-    without = [*below, *layers[len(layers) - spared :]]
     peft_model: Any = getattr(backbone.model, "peft_config", None) and backbone.model
     base = peft_model.get_base_model() if peft_model else backbone.model
     targets = _targets(base, lora.targets)
@@ -145,7 +144,8 @@ def add_adapter(backbone: Backbone, lora: Lora, spared: int = 0, name: str = "de
         target_modules=targets,
         use_rslora=lora.rslora,
         use_dora=lora.dora,
-        exclude_modules=_linear_names(base, without) or None,
+        # Of all names a pattern: PEFT takes one of a list for the end of others, too.
+        exclude_modules="|".join(map(re.escape, _left_out(base, backbone.layers, lora.top, spared))) or None,
     )
     try:
         with warnings.catch_warnings():  # PEFT asks transformers by a name that it has deprecated
@@ -193,14 +193,31 @@ def _unknown_target(target: Any, model: nn.Module) -> UserError:
 
 def _explained(error: ValueError, model: nn.Module, lora: Lora) -> UserError:
     """Why PEFT cannot adapt a model."""
+    if "excluded" in str(error):
+        return UserError(
+            f"model.lora.targets: no layer named {lora.targets} is among those that may have adapters, by "
+            "model.lora.top and model.architecture.unfreeze_top"
+        )
     if "not found in the base model" not in str(error):
         reason = str(error).partition("\n")[0]
         return UserError(f"model.lora: PEFT cannot adapt {type(model).__name__}: {reason}")
     return _unknown_target(lora.targets, model)
 
 
-def _linear_names(model: nn.Module, layers: Sequence[nn.Module]) -> list[str]:
-    """Names of the linear layers inside some transformer layers, as they were before any adapter."""
+def _left_out(model: nn.Module, layers: nn.ModuleList, top: int | None, spared: int) -> list[str]:
+    """Names of the linear layers without adapters: of those at the top, and with `top` of all but the last.
+
+    Projections between the embeddings and the layers, or above these, belong to none.
+    """
+    depth = len(layers)
+    without = set(_linear_names(model, layers[depth - spared :]))
+    if top is not None:
+        without |= set(_linear_names(model, [model])) - set(_linear_names(model, layers[depth - top :]))
+    return sorted(without)
+
+
+def _linear_names(model: nn.Module, layers: Iterable[nn.Module]) -> list[str]:
+    """Names of the linear layers inside some modules, as they were before any adapter."""
     inside, kinds = {id(part) for layer in layers for part in layer.modules()}, _linear_kinds()
     return [
         name.removesuffix(".base_layer")

@@ -10,7 +10,7 @@ from ner_lightning.data.batching import Batch
 from ner_lightning.data.pretrained import locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
-from ner_lightning.model.adapters import Lora
+from ner_lightning.model.adapters import Lora, adapt
 from ner_lightning.model.attention import verify_attention
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import set_up
@@ -84,6 +84,41 @@ def test_what_follows_the_layers_is_found_and_trained_with_the_top(kind):
     assert not any(p.requires_grad for p in tagger.emitter.backbone.model.get_input_embeddings().parameters())
     if kind != "albert":  # its layers are one layer
         assert tagger.emitter.backbone.frozen_depth() == 1
+
+
+NARROW = transformers.OPTConfig(**families.SIZES | families.OPT | {"word_embed_proj_dim": 16})
+
+
+@pytest.mark.parametrize("kind", ["electra", "albert", NARROW], ids=["electra", "albert", "opt"])
+def test_projections_outside_of_the_layers_have_adapters_only_without_top(kind):
+    def adapted(**settings):
+        backbone = Backbone(loaded(kind))
+        names = {id(module): name for name, module in backbone.model.named_modules()}
+        linear = {id(m) for m in backbone.model.modules() if isinstance(m, torch.nn.Linear)}
+        inside = {id(m) for m in backbone.layers[-1].modules()} & linear
+        adapt(backbone, freeze=True, lora=Lora(rank=2, **settings))
+        found = {id(m.base_layer) for m in backbone.model.modules() if hasattr(m, "lora_A")}
+        return ({names[each] for each in group} for group in (found, inside, linear)), backbone
+
+    (found, _, linear), backbone = adapted()
+    assert found == linear
+    assert backbone.frozen_depth() == 0
+    (found, inside, linear), backbone = adapted(top=1)
+    assert found == inside < linear
+    assert backbone.frozen_depth() == len(backbone.layers) - 1
+    outside = sorted(name for name in linear if "layer" not in name)
+    with pytest.raises(UserError, match=r"lora\.targets: no layer named .* may have adapters"):
+        adapted(top=1, targets=outside)
+
+
+def test_a_layer_is_left_out_by_its_whole_name():
+    """One outside of the layers may have the name of those in them."""
+    model = loaded("llama")
+    model.q_proj = torch.nn.Linear(2, 2)
+    backbone = Backbone(model)
+    adapt(backbone, freeze=True, lora=Lora(rank=2, top=1))
+    assert not hasattr(model.q_proj, "lora_A")
+    assert hasattr(backbone.layers[1].self_attn.q_proj, "lora_A")
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
