@@ -50,7 +50,7 @@ def verify_attention(
     mask that passes is the one that is used from then on. No random number is drawn.
 
     Args:
-        backbone: as it will be trained; it keeps the form of mask and its final norm.
+        backbone: as it will be trained; it keeps the form of mask, its final norm and its hidden size.
         attention: the direction asked for.
         packed: it will be given packed rows.
         causal_below: number of layers at the bottom that must be causal in any case.
@@ -170,6 +170,7 @@ def noting_final_norm(backbone: Backbone) -> Iterator[None]:
     """Within it the backbone is run once, whole: `final_norm` becomes what runs after its last layer.
 
     Neither its name nor its position tells whether a norm comes after the layers, before them or beside them.
+    Nor does the configuration always tell `hidden_size`, which is noted, too.
     """
     inside = {id(part) for part in backbone.layers.modules()}
     outside = [
@@ -182,6 +183,12 @@ def noting_final_norm(backbone: Backbone) -> Iterator[None]:
         module.register_forward_pre_hook(lambda module, _args: called.update({module: None}))
         for module in outside
     ]
+    sizes: list[int] = []
+    hooks.append(
+        backbone.model.register_forward_hook(
+            lambda _model, _args, output: sizes.append(output.last_hidden_state.shape[-1])
+        )
+    )
     if len(backbone.layers):
         hooks.append(backbone.layers[-1].register_forward_hook(lambda *_: called.clear()))
     try:
@@ -190,6 +197,7 @@ def noting_final_norm(backbone: Backbone) -> Iterator[None]:
         for hook in hooks:
             hook.remove()
     backbone.final_norm = tuple(called)
+    backbone.hidden_size = sizes[-1] if sizes else backbone.hidden_size
 
 
 @contextmanager

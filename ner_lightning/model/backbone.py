@@ -41,6 +41,8 @@ class Backbone(nn.Module):
             finds it by running the backbone, since names do not tell.
         rewritten: whether `model.architecture.prepare` changed its weights or its configuration, so that
             what is saved of it must not be prepared again.
+        hidden_size: the size D of a hidden state that it returns: as its configuration says until
+            `verify_attention` has run it, since some project it to the size of their embeddings.
         mask_form: how it is told about padding; None until `verify_attention` has found a form that works.
         lock: is held while it runs with the adapters of one of the taggers that share it.
     """
@@ -53,6 +55,7 @@ class Backbone(nn.Module):
         self.bf16 = bf16
         self.pretrained = pretrained
         self.rewritten = False
+        self.hidden_size: int = getattr(self.text_config, "hidden_size", 0)
         self.mask_form: MaskForm | None = None
         self.lock = BackboneLock()
         # Tuples, since modules that are attributes themselves would be in the state dict twice.
@@ -74,12 +77,6 @@ class Backbone(nn.Module):
     def text_config(self) -> Any:
         """The part of the configuration that is about text."""
         return self.model.config.get_text_config()
-
-    @property
-    def hidden_size(self) -> int:
-        """The size D of a hidden state."""
-        size: int = self.text_config.hidden_size
-        return size
 
     @property
     def positions(self) -> int | None:

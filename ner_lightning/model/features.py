@@ -23,6 +23,10 @@ class FeatureExtractor:
         depth: number of layers at the bottom that are not trained, at least 1.
         causal_below: number of layers at the bottom that are causal in any case.
 
+    Attributes:
+        dtype: of what is cached.
+        width: its last dimension, D.
+
     Raises:
         UserError: this backbone's upper layers need more than the cached hidden states.
     """
@@ -34,7 +38,8 @@ class FeatureExtractor:
         self.words = depth == len(emitter.backbone.layers)
         if not self.words:
             emitter.split = LayerSplit(emitter.backbone, depth)
-        self.dtype = self._check()
+        cached = self._check()
+        self.dtype, self.width = cached.dtype, cached.shape[-1]
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Tensor:
@@ -63,8 +68,8 @@ class FeatureExtractor:
         }
 
     @torch.no_grad()
-    def _check(self) -> torch.dtype:
-        """Runs a short sentence whole and in two parts, which must agree."""
+    def _check(self) -> Tensor:
+        """What is cached of a short sentence, which is run whole and in two parts: these must agree."""
         device = self.emitter.head.weight.device
         ids = torch.arange(1, 7, device=device).unsqueeze(0)
         real = torch.ones_like(ids, dtype=torch.bool)
@@ -80,4 +85,4 @@ class FeatureExtractor:
                 "model.cache: this backbone's upper layers need more than the hidden states below them; "
                 "set model.cache.enabled to false"
             )
-        return cached.dtype
+        return cached

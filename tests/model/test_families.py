@@ -16,12 +16,14 @@ from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import set_up
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.emitter import BackboneEmitter
+from ner_lightning.model.features import FeatureExtractor
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.weights import load_backbone
 
 LABELS = LabelSet(("PER", "LOC"))
 IDS = torch.arange(10, 34).reshape(2, 12)
 LENGTHS = (12, 7)
+NARROW = transformers.OPTConfig(**families.SIZES | families.OPT | {"word_embed_proj_dim": 16})
 
 
 def loaded(kind):
@@ -72,6 +74,22 @@ def test_a_family_trains_on_padded_rows_and_padding_changes_nothing(kind):
             )
 
 
+@pytest.mark.parametrize("lora", [Lora(rank=2), Lora(rank=2, top=1), None], ids=["all", "top", "none"])
+def test_hidden_states_that_are_projected_in_the_end_are_trained_and_cached(lora):
+    """Some models end in the size of their embeddings, whatever `hidden_size` says."""
+    tagger = tagger_of(NARROW, lora=lora)
+    assert (tagger.emitter.backbone.hidden_size, NARROW.hidden_size) == (16, 32)
+    batch = batch_of([0, 1])
+    expected = tagger.eval()(batch)
+    assert expected.shape == (*batch.mask.shape, len(LABELS))
+    tagger.decoder.total(tagger.decoder.losses(expected, batch.tags, batch.mask)).backward()
+    if depth := tagger.emitter.backbone.frozen_depth():
+        features = FeatureExtractor(tagger.emitter, depth)
+        batch.features = features(batch)
+        assert batch.features.shape[-1] == features.width == (16 if lora is None else 32)
+        torch.testing.assert_close(tagger(batch), expected)
+
+
 @pytest.mark.parametrize("kind", families.CONFIGS)
 def test_what_follows_the_layers_is_found_and_trained_with_the_top(kind):
     tagger = tagger_of(kind, lora=None, unfreeze_top=1)
@@ -84,9 +102,6 @@ def test_what_follows_the_layers_is_found_and_trained_with_the_top(kind):
     assert not any(p.requires_grad for p in tagger.emitter.backbone.model.get_input_embeddings().parameters())
     if kind != "albert":  # its layers are one layer
         assert tagger.emitter.backbone.frozen_depth() == 1
-
-
-NARROW = transformers.OPTConfig(**families.SIZES | families.OPT | {"word_embed_proj_dim": 16})
 
 
 @pytest.mark.parametrize("kind", ["electra", "albert", NARROW], ids=["electra", "albert", "opt"])

@@ -81,9 +81,7 @@ def _open(
     """The features of a split, from the cache or computed into it by all ranks together."""
     settings = module.cache
     sentences = data.corpus.encoded(split)
-    layout = FeatureLayout.of(
-        sentences, words=features.words, width=features.emitter.backbone.hidden_size, dtype=features.dtype
-    )
+    layout = FeatureLayout.of(sentences, words=features.words, width=features.width, dtype=features.dtype)
     depends = features.describe() | {
         "weights": module.weights_id,
         "device": trainer.strategy.root_device.type,
