@@ -111,6 +111,7 @@ def _results(
     try:
         return _batch_results(ordered, bank, options)
     except RowsLost:
+        bank.mixes = False
         apart = groupby(ordered, key=lambda unit: id(unit.request.tagger))
         parts = [_batch_results(list(own), bank, options) for _, own in apart]
         return {key: result for part in parts for key, result in part.items()}

@@ -11,8 +11,9 @@ from torch.nn.utils.rnn import pad_sequence
 from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
-from ner_lightning.model.backbone import Backbone
+from ner_lightning.model.backbone import Backbone, evaluating
 from ner_lightning.model.emitter import BackboneEmitter
+from ner_lightning.model.masks import hidden_states
 from ner_lightning.model.tagger_settings import Architecture
 
 # What PEFT calls a parameter, around the name of the layer that it adapts.
@@ -21,7 +22,7 @@ _DOWN, _UP = ".lora_A.default.weight", ".lora_B.default.weight"
 
 
 class RowsLost(Exception):  # noqa: N818  (not a failure: each tagger's rows are run apart)
-    """A layer is called with something else than the rows of the batch."""
+    """A layer is called with something else than the rows of the batch, or may be."""
 
 
 class SharedLinear(nn.Module):
@@ -81,6 +82,8 @@ class AdapterBank:
     Attributes:
         slots: which adapters in the layers' stacks the batch that runs needs: for each row, or for all of it.
             *Shape:* (R,)
+        mixes: whether a batch may have rows of different taggers. Not if the backbone calls an adapted layer
+            with something else than rows, such as XLNet, whose first dimension is sub-tokens.
     """
 
     def __init__(self, backbone: Backbone, *, bf16: bool) -> None:
@@ -89,6 +92,7 @@ class AdapterBank:
         self._dtype = torch.bfloat16 if bf16 else torch.float32
         self._names: list[str | None] = [None]
         self._layers: dict[str, SharedLinear] = {}
+        self.mixes = True
 
     @contextmanager
     def running(self, rows: Sequence[str | None]) -> Iterator[None]:
@@ -96,9 +100,14 @@ class AdapterBank:
 
         Args:
             rows: the adapters of each row by name; None: those of a tagger without.
+
+        Raises:
+            RowsLost: rows are of different taggers, which this backbone does not mix.
         """
         with self.backbone.lock:
             slots = [self._names.index(name) for name in rows]
+            if not self.mixes and len(set(slots)) > 1:
+                raise RowsLost
             device = next(self.backbone.parameters()).device
             self.slots = slots[0] if len(set(slots)) == 1 else torch.tensor(slots, device=device)
             try:
@@ -131,7 +140,8 @@ class AdapterBank:
         """
         scale = lora.alpha / (lora.rank**0.5 if lora.rslora else lora.rank)
         found: dict[str, tuple[Tensor, Tensor]] = {}
-        with self.backbone.lock:
+        with evaluating(self.backbone), self.backbone.lock:
+            known = len(self._layers)
             for key in (key for key in state if key.endswith(_DOWN)):
                 path = key.removeprefix(_BEFORE).removesuffix(_DOWN)
                 found[path] = state[key], scale * state[key.removesuffix(_DOWN) + _UP].T
@@ -139,6 +149,8 @@ class AdapterBank:
             self._names.append(name)
             for path, layer in self._layers.items():
                 layer.append(*found.get(path, (layer.down[0, :0], layer.up[0, :0])))
+            if self.mixes and len(self._layers) > known:
+                self.mixes = self._keeps_rows(name)
 
     def remove(self, name: str) -> None:
         """Removes a tagger's adapters, if it has some."""
@@ -148,6 +160,19 @@ class AdapterBank:
                 del self._names[slot]
                 for layer in self._layers.values():
                     layer.drop(slot)
+
+    @torch.no_grad()
+    def _keeps_rows(self, name: str) -> bool:
+        """Whether every layer gets the rows of a batch, shown by one of more sub-tokens than rows."""
+        device = next(self.backbone.parameters()).device
+        ids = torch.zeros(2, 3, dtype=torch.long, device=device)
+        none = ids[:, :0]
+        try:
+            with self.running([None, name]):
+                hidden_states(self.backbone, Batch(ids, ids == 0, none, none, none, None, none))
+        except RowsLost:
+            return False
+        return True
 
     def _wrap(self, path: str, size_in: int, size_out: int) -> None:
         """Makes a layer of the backbone a shared one."""

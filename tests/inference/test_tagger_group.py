@@ -251,6 +251,8 @@ def test_layers_that_do_not_see_rows_run_each_tagger_apart(runs, monkeypatch):
     check(group.tag(items), expected)
     assert calls.count(True) == 1
     assert calls.count(False) == 3
+    check(group.tag(items), expected)
+    assert calls.count(True) == 1
 
 
 def test_dora_and_rslora(write):

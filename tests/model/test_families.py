@@ -1,5 +1,7 @@
 """Every family of backbones, small and random: a padded step of training, padding, norms, packing."""
 
+from contextlib import nullcontext
+
 import families
 import pytest
 import torch
@@ -17,6 +19,7 @@ from ner_lightning.model.build import set_up
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.features import FeatureExtractor
+from ner_lightning.model.shared_adapters import AdapterBank, RowsLost
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.weights import load_backbone
 
@@ -146,6 +149,25 @@ def test_adapters_are_on_the_layers_that_were_asked_for(kind, settings):
     assert adapted == [bool(settings.get("unfreeze_top")), "unfreeze_top" not in settings]
     with pytest.raises(UserError, match=r"no layer is named nope; this backbone has .*(c_attn|query|q_proj)"):
         tagger_of(kind, lora=Lora(targets=["nope"]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer", "mixes"),
+    [("xlnet", "layer.0.ff.layer_1", False), ("llama", "layers.0.mlp.up_proj", True)],
+)
+def test_rows_of_several_taggers_are_mixed_where_layers_get_rows(kind, layer, mixes):
+    """XLNet's first dimension is sub-tokens, which in a square batch nothing tells from rows."""
+    backbone = Backbone(loaded(kind).eval())
+    verify_attention(backbone, "bidirectional")
+    bank = AdapterBank(backbone, bf16=False)
+    name = f"emitter.backbone.model.base_model.model.{layer}.lora_{{}}.default.weight"
+    state = {name.format("A"): torch.randn(2, 32), name.format("B"): torch.randn(64, 2)}
+    assert bank.takes(state)
+    bank.add("a", state, Lora(rank=2))
+    assert bank.mixes == mixes
+    assert bank.slots == 0
+    with nullcontext() if mixes else pytest.raises(RowsLost), bank.running(["a", None]):
+        pass
 
 
 FIVE = {
