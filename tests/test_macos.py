@@ -11,13 +11,23 @@ import pytest
 import torch
 
 from ner_lightning.data import feature_store
+from ner_lightning.data.batching import Batch
+from ner_lightning.data.schemes import LabelSet
+from ner_lightning.data.teacher import TeacherStore
 from ner_lightning.errors import UserError
 from ner_lightning.metrics import float64
 from ner_lightning.metrics.entity_f1 import EntityF1
-from ner_lightning.model.crf import inputs
+from ner_lightning.model.crf import inputs, sums
+from ner_lightning.model.crf.layer import CRF
+from ner_lightning.model.decoder import Decoder
+from ner_lightning.model.distillation import teach
+from ner_lightning.model.loss import Loss
 from ner_lightning.training.callbacks import throughput
+from ner_lightning.training.launch import isolated
 from ner_lightning.training.pretraining import masked_words as pretraining
+from ner_lightning.training.randomness import random_states, restore_random_state
 
+LABELS = LabelSet(("PER",))
 LAYOUT = feature_store.FeatureLayout(np.array([0, 3, 5]), False, 7, torch.float32)
 LOSSES = torch.logspace(-3, 7, 200)  # of float32, whose sum in float32 is another one
 
@@ -116,6 +126,50 @@ def test_a_batch_goes_to_the_sums_before_it_is_made_double(monkeypatch):
     module.built = lambda batch, draws: (2.5, 2.0)
     pretraining.Pretraining.validation_step(module, None)
     assert moves[:2] == ["to cpu", "double"]
+
+
+@pytest.mark.parametrize("use_crf", [True, False], ids=["crf", "softmax"])
+def test_a_batch_with_a_teacher_goes_there(no_float64, monkeypatch, use_crf):
+    monkeypatch.setattr(sums, "scaled_posterior", lambda *_, **__: None)  # of CPUs alone
+    mask = torch.tensor([[True, True], [True, False]])
+    torch.manual_seed(0)
+    decoder = Decoder(LABELS, use_crf=use_crf, loss=Loss(ce=1, crf=0, kl=1))
+    taught = teach(CRF(3) if use_crf else None, torch.randn(2, 2, 3), mask, LABELS, torch.arange(3), 1.0)
+    emissions = torch.randn(2, 2, 3, requires_grad=True)
+    store = TeacherStore(
+        {"temperature": 1.0},
+        (),
+        np.array([0, 2, 3]),
+        taught.marginals[mask].float().numpy(),
+        taught.transitions.float().numpy(),
+        taught.entropy.double().numpy(),
+    )
+    ids = torch.zeros(2, 2, dtype=torch.long)
+    batch = Batch(ids, mask, ids, ids, mask, ids, torch.arange(2), teacher=store.batch(torch.arange(2), mask))
+    there = batch._map(refusing)
+    with NoDoubles():
+        losses = decoder.losses(emissions, there.tags, there.mask, teacher=there.teacher)
+        losses["kl"].backward()
+    assert losses["kl"] > 0
+    assert emissions.grad.isfinite().all()
+
+
+def test_the_random_numbers_of_the_gpu_go_on_there(monkeypatch):
+    generator = {"state": torch.arange(4, dtype=torch.uint8)}
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: generator["state"].clone())
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda state: generator.update(state=state))
+    held = random_states()
+    with isolated():
+        generator["state"] = torch.zeros(4, dtype=torch.uint8)
+    assert generator["state"].tolist() == [0, 1, 2, 3]
+    generator["state"] = torch.zeros(4, dtype=torch.uint8)
+    restore_random_state(held, 0)
+    assert generator["state"].tolist() == [0, 1, 2, 3]
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda _: pytest.fail("there is none"))
+    restore_random_state(held, 0)  # a run of another machine
+    assert "mps" not in random_states()[0]
 
 
 def test_transitions_are_then_in_float32(no_float64):

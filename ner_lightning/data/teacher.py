@@ -85,7 +85,7 @@ class TeacherStore:
         return TeacherTags(
             torch.from_numpy(marginals),
             torch.from_numpy(self.transitions[rows]),
-            torch.from_numpy(self.entropy[rows]),
+            torch.from_numpy(self.entropy[rows].astype(np.float32)),  # Apple's GPUs have no float64
             float(self.about["temperature"]),
         )
 
