@@ -211,6 +211,8 @@ def _random_states() -> list[Callable[[], None]]:
         restores.append(partial(torch.set_rng_state, torch.get_rng_state()))
         if torch.cuda.is_initialized():  # which asking would do
             restores.append(partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+        if torch.backends.mps.is_available():
+            restores.append(partial(torch.mps.set_rng_state, torch.mps.get_rng_state()))
     return restores
 
 

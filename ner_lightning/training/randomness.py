@@ -17,6 +17,8 @@ def random_states() -> list[State]:
     mine = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         mine["cuda"] = torch.cuda.get_rng_state()
+    if torch.backends.mps.is_available():
+        mine["mps"] = torch.mps.get_rng_state()
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [mine]
     states: list[Any] = [None] * torch.distributed.get_world_size()
@@ -31,3 +33,5 @@ def restore_random_state(states: list[State], rank: int) -> None:
     torch.set_rng_state(states[rank]["cpu"])
     if "cuda" in states[rank] and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.set_rng_state(states[rank]["cuda"])
+    if "mps" in states[rank] and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states[rank]["mps"])
