@@ -62,13 +62,13 @@ def _with_tokenizer(
     facts: ReadingFacts, splits: Mapping[str, Sequence[Sentence]], backbone: str, window: int
 ) -> ReadingFacts:
     from ner_lightning.data.pretrained import locate
-    from ner_lightning.data.tokenization.alignment import special_tokens
+    from ner_lightning.data.tokenization.alignment import space_before, special_tokens
     from ner_lightning.data.tokenization.encoding import load_tokenizer
 
     tokenizer = load_tokenizer(locate(backbone, None), trust_remote_code=False)
     words = list(dict.fromkeys(word for part in splits.values() for each in part for word in each.words))
-    # A word is tokenised with the space before it in a text.
-    ids = tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
+    space = space_before(tokenizer)
+    ids = tokenizer([space + word for word in words], add_special_tokens=False)["input_ids"]
     unknown = getattr(tokenizer, "unk_token_id", None)
     melted = [word for word, own in zip(words, ids, strict=True) if all(i == unknown for i in own)]
     sizes = {word: len(own) for word, own in zip(words, ids, strict=True)}

@@ -10,9 +10,12 @@ from pathlib import Path
 import label_studio
 import pyarrow.parquet as pq
 import pytest
+import tiny
 
+from ner_lightning.commands.data_facts import read_splits
 from ner_lightning.commands.data_options import SUFFIXES
 from ner_lightning.commands.main import main
+from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
 
@@ -597,3 +600,15 @@ def test_what_was_converted_is_read_untagged_as_well(place, capsys):
     for suffix in ("jsonl", "conll", "csv", "parquet"):
         done(capsys, "convert", "a.conll", "--output", f"b.{suffix}")
         assert [s.words for s in read_sentences(f"b.{suffix}", ReadOptions(tagged=False))] == WORDS
+
+
+def test_a_tokenizer_that_adds_the_space_itself_gets_none(tmp_path):
+    """Else each word would count a sub-token more, and none would be unknown as a whole."""
+    tiny.write_llama(tmp_path / "llama")
+    tokenizer = tiny.llama2_tokenizer()
+    tokenizer.save_pretrained(tmp_path / "llama")
+    words = ["Vera", "left", "Lima"]
+    (tmp_path / "train.conll").write_text("".join(f"{word} O\n" for word in words))
+    read = read_splits(str(tmp_path / "train.conll"), Files(), str(tmp_path / "llama"), 64)
+    ids = tokenizer(" ".join(words), add_special_tokens=False)["input_ids"]
+    assert read.facts.lengths == {"train": [len(ids)]}

@@ -53,6 +53,15 @@ def clip(ids: Ints, starts: Ints, capacity: int) -> tuple[Ints, Ints]:
     return ids[within < capacity], np.append(0, np.cumsum(np.minimum(lengths, capacity)))
 
 
+def space_before(tokenizer: Tokenizer) -> str:
+    """What to put before a word that is tokenised alone, to get its sub-tokens within a text.
+
+    A space; nothing where the tokenizer adds one to any text, as those of Llama 2 do, or drops it.
+    """
+    alone, twice = tokenizer(["a", "a a"], add_special_tokens=False)["input_ids"]
+    return "" if twice[len(alone) :] == alone else " "
+
+
 def special_tokens(tokenizer: Tokenizer) -> tuple[Ints, Ints]:
     """The ids that a tokenizer adds before and after a text; BOS if it adds nothing before.
 

@@ -14,6 +14,7 @@ from ner_lightning.data.tokenization.alignment import (
     Ints,
     Tokenizer,
     clip,
+    space_before,
     special_tokens,
     word_starts,
 )
@@ -104,6 +105,7 @@ class Encoder:
     def __init__(self, tokenizer: Tokenizer, settings: Encoding = Encoding()) -> None:
         self.tokenizer = tokenizer
         self.prefix, self.suffix = special_tokens(tokenizer)
+        self._space = space_before(tokenizer)
         line = tokenizer("\n", add_special_tokens=False)["input_ids"]
         self.line = np.array([i for i in line if i != tokenizer.unk_token_id], dtype=np.int64)
         self.max_length = settings.max_length or DEFAULT
@@ -231,10 +233,10 @@ class Encoder:
         return np.concatenate([self.prefix, *copies, body, self.suffix])
 
     def _word_by_word(self, words: Sequence[str]) -> tuple[Ints, Ints]:
-        """Tokenises each word with the space before it; a word without sub-tokens becomes unknown."""
+        """Tokenises each word as after a space in a text; a word without sub-tokens becomes unknown."""
         unknown = self.tokenizer.unk_token_id
         blank = [self.pad_id if unknown is None else unknown]
-        texts = [(" " if number else "") + word for number, word in enumerate(words)]
+        texts = [(self._space if number else "") + word for number, word in enumerate(words)]
         coded = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         pieces = [ids or blank for ids in coded]
         starts = np.cumsum([0, *map(len, pieces)])

@@ -49,6 +49,15 @@ def test_space_goes_to_the_word_after_it():
     assert encoder.tokenizer.decode(ids) == " Lima"
 
 
+def test_words_that_are_tokenised_one_by_one_have_the_sub_tokens_of_the_text(family):
+    _, tokenizer = family
+    encoder = Encoder(tokenizer)
+    for words in SENTENCES:
+        ids, starts = encoder._word_by_word(words)
+        assert ids.tolist() == tokenizer(" ".join(words), add_special_tokens=False)["input_ids"]
+        assert len(starts) == len(words) + 1
+
+
 @pytest.mark.parametrize("word", ["\u200b", "\x00", "é́̂", "👩\u200d👩", "a\u00a0b", "ﷺ", "①"])
 def test_no_word_is_lost_whatever_it_holds(family, word):
     _, tokenizer = family
