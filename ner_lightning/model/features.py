@@ -19,7 +19,7 @@ class FeatureExtractor:
     lowest trained layer.
 
     Args:
-        emitter: is split in place.
+        emitter: gets its split.
         depth: number of layers at the bottom that are not trained, at least 1.
         causal_below: number of layers at the bottom that are causal in any case.
 
@@ -36,8 +36,7 @@ class FeatureExtractor:
         self.causal_below = causal_below
         self.depth = depth
         self.words = depth == len(emitter.backbone.layers)
-        if not self.words:
-            emitter.split = LayerSplit(emitter.backbone, depth)
+        emitter.split = None if self.words else LayerSplit(emitter.backbone, depth)
         cached = self._check()
         self.dtype, self.width = cached.dtype, cached.shape[-1]
 

@@ -1,10 +1,10 @@
 """LayerSplit: a backbone cut between frozen layers, whose output can be cached, and those above."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ner_lightning.model.backbone import Backbone
 
@@ -20,36 +20,17 @@ class _SplitReached(Exception):  # noqa: N818  (no error: the way out)
 class LayerSplit:
     """Splits a backbone above its first `depth` layers, whatever its architecture.
 
-    The layers below get a forward of their own, and everything else stays the backbone's code: while
-    hidden states are given, they do nothing but hand these to the layer above.
+    While one half runs, the layers below have a forward of their own, and everything else stays the
+    backbone's code: while hidden states are given, they do nothing but hand these to the layer above.
 
     Args:
-        backbone: in place.
+        backbone: unchanged but for these moments, so that a copy of it is another backbone.
         depth: how many layers are below, at least 1.
     """
 
     def __init__(self, backbone: Backbone, depth: int) -> None:
-        self.depth = depth
-        self._given: Tensor | None = None
-        self._stops = False
+        self._layers: list[nn.Module] = list(backbone.layers[:depth])
         self._tuples = False
-        for number, layer in enumerate(backbone.layers[:depth], start=1):
-            self._take_over(layer, last=number == depth)
-
-    def _take_over(self, layer: Any, last: bool) -> None:
-        whole: Callable[..., Any] = layer.forward
-
-        def forward(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-            if self._given is not None:
-                passed = self._given if last else hidden_states
-                return (passed,) if self._tuples else passed
-            output = whole(hidden_states, *args, **kwargs)
-            self._tuples = isinstance(output, tuple)
-            if last and self._stops:
-                raise _SplitReached(output[0] if self._tuples else output)
-            return output
-
-        layer.forward = forward
 
     def below(self, run: Callable[[], object]) -> Tensor:
         """Hidden states at the split; the layers above are not run.
@@ -60,20 +41,48 @@ class LayerSplit:
         Returns:
             *Shape:* (R, T, D)
         """
-        self._stops = True
+        last = self._layers[-1]
+        whole: Callable[..., Any] = last.forward
+
+        def stopping(*args: Any, **kwargs: Any) -> NoReturn:
+            output = whole(*args, **kwargs)
+            self._tuples = isinstance(output, tuple)
+            raise _SplitReached(output[0] if self._tuples else output)
+
         try:
-            run()
+            with _replaced({last: stopping}):
+                run()
         except _SplitReached as reached:
             return reached.hidden
-        finally:
-            self._stops = False
         raise AssertionError("the backbone did not run its own layers")
 
     @contextmanager
     def given(self, hidden: Tensor) -> Iterator[None]:
-        """Within it the backbone starts at the split, from these hidden states. *Shape:* (R, T, D)."""
-        self._given = hidden
-        try:
+        """Within it the backbone starts at the split, from these hidden states. *Shape:* (R, T, D).
+
+        `below` must have run before: it tells how layers return what they compute.
+        """
+
+        def passing(hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Any:
+            return (hidden_states,) if self._tuples else hidden_states
+
+        def giving(*_args: Any, **_kwargs: Any) -> Any:
+            return passing(hidden)
+
+        with _replaced(dict.fromkeys(self._layers, passing) | {self._layers[-1]: giving}):
             yield
-        finally:
-            self._given = None
+
+
+@contextmanager
+def _replaced(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Within it some layers have another forward."""
+    before = {layer: vars(layer).get("forward") for layer in forwards}
+    for layer, forward in forwards.items():
+        layer.forward = forward
+    try:
+        yield
+    finally:
+        for layer, own in before.items():
+            del layer.forward
+            if own is not None:
+                layer.forward = own

@@ -25,6 +25,27 @@ def batch_of(folder):
     return collate(list(encoder.encode([words for words, _ in tiny.sentences(tiny.TEST)])), encoder.pad_id)
 
 
+def test_a_split_leaves_the_backbone_as_it_is_and_a_copy_has_one_of_its_own(llama):
+    tagger, _ = build_tagger(settings_of(llama, lora=Lora(rank=2, top=1)), LABELS)
+    batch = batch_of(llama)
+    whole = tagger.eval()(batch)
+    for _ in range(3):  # as at the start of each fit
+        features = FeatureExtractor(tagger.emitter, 1)
+    cached = features(batch)
+    assert not [layer for layer in tagger.emitter.backbone.layers if "forward" in vars(layer)]
+    copied = copy.deepcopy(tagger)
+    for parameter in copied.emitter.backbone.layers[0].parameters():
+        parameter.data.zero_()
+    assert not torch.equal(copied(batch), whole)
+    for parameter in copied.emitter.backbone.layers[1].parameters():
+        parameter.data.zero_()
+    batch.features = cached
+    torch.testing.assert_close(tagger(batch), whole)
+    assert not torch.allclose(copied(batch), whole)
+    batch.features = None
+    assert torch.equal(tagger(batch), whole)
+
+
 @pytest.mark.parametrize("learns", [False, True])
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_it_zeroes_at_its_rate_and_keeps_the_mean(p, learns):
