@@ -30,7 +30,7 @@ class LayerSplit:
 
     def __init__(self, backbone: Backbone, depth: int) -> None:
         self._layers: list[nn.Module] = list(backbone.layers[:depth])
-        self._tuples = False
+        self._others: int | None = None  # values that a layer returns beside hidden states; None: no tuple
 
     def below(self, run: Callable[[], object]) -> Tensor:
         """Hidden states at the split; the layers above are not run.
@@ -46,8 +46,9 @@ class LayerSplit:
 
         def stopping(*args: Any, **kwargs: Any) -> NoReturn:
             output = whole(*args, **kwargs)
-            self._tuples = isinstance(output, tuple)
-            raise _SplitReached(output[0] if self._tuples else output)
+            is_tuple = isinstance(output, tuple)
+            self._others = len(output) - 1 if is_tuple else None
+            raise _SplitReached(output[0] if is_tuple else output)
 
         try:
             with _replaced({last: stopping}):
@@ -64,7 +65,7 @@ class LayerSplit:
         """
 
         def passing(hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Any:
-            return (hidden_states,) if self._tuples else hidden_states
+            return hidden_states if self._others is None else (hidden_states, *[None] * self._others)
 
         def giving(*_args: Any, **_kwargs: Any) -> Any:
             return passing(hidden)

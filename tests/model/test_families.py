@@ -93,6 +93,19 @@ def test_hidden_states_that_are_projected_in_the_end_are_trained_and_cached(lora
         torch.testing.assert_close(tagger(batch), expected)
 
 
+@pytest.mark.parametrize("kind", sorted(families.CONFIGS.keys() - {"albert"}))  # whose layers are one layer
+def test_the_output_of_frozen_layers_stands_for_them(kind):
+    tagger = tagger_of(kind, lora=Lora(rank=2, top=1)).eval()
+    if kind == "xlnet":
+        with pytest.raises(UserError, match=r"model\.cache: .* set model\.cache\.enabled to false"):
+            FeatureExtractor(tagger.emitter, 1)
+        return
+    batch = batch_of([0, 1])
+    expected = tagger(batch)
+    batch.features = FeatureExtractor(tagger.emitter, 1)(batch)
+    torch.testing.assert_close(tagger(batch), expected)
+
+
 @pytest.mark.parametrize("kind", families.CONFIGS)
 def test_what_follows_the_layers_is_found_and_trained_with_the_top(kind):
     tagger = tagger_of(kind, lora=None, unfreeze_top=1)
