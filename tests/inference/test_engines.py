@@ -170,7 +170,7 @@ def test_the_card_says_what_was_measured(folders):
     text = (folders["crf"] / "README.md").read_text(encoding="utf-8")
     assert "| PyTorch | 10.0 | 900 |" in text
     assert "| OpenVINO | 5.0 | 800 |" in text
-    assert "ner-lightning[openvino]" in text
+    assert "pip install '.[openvino]'" in text
 
 
 def test_from_the_shell_both_engines_answer_alike(folders, capsys):
