@@ -48,7 +48,9 @@ def masks(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize(("has", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+@pytest.mark.parametrize(
+    ("has", "dtype"), [pytest.param(True, torch.bfloat16, marks=pytest.mark.slow), (False, torch.float32)]
+)
 def test_a_fit_and_what_follows_it(recipe, cpu, masks, capsys, has, dtype):
     cpu(has)
     assert main(["fit", *recipe]) == 0

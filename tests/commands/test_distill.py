@@ -180,10 +180,12 @@ def test_one_that_was_stopped_ends_with_the_same_weights(here, capsys, monkeypat
     "options",
     [
         ["--model.use_crf", "false"],
-        ["--model.loss.ce", "0", "--model.loss.crf", "0"],
-        ["--data.encoding.context", "64", "--data.batches.tokens", "128"],
-        ["--model.attention", "causal", "--temperature", "2"],
-        ["--trainer.accumulate_grad_batches", "2"],
+        pytest.param(["--model.loss.ce", "0", "--model.loss.crf", "0"], marks=pytest.mark.slow),
+        pytest.param(
+            ["--data.encoding.context", "64", "--data.batches.tokens", "128"], marks=pytest.mark.slow
+        ),
+        pytest.param(["--model.attention", "causal", "--temperature", "2"], marks=pytest.mark.slow),
+        pytest.param(["--trainer.accumulate_grad_batches", "2"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

@@ -229,7 +229,11 @@ def test_validate_and_a_checkpoint_taken_out_of_its_run(workplace, monkeypatch, 
 # Step 8 ends an epoch: that stop comes before validation.
 @pytest.mark.parametrize(
     ("steps", "number", "averaging"),
-    [(3, 2, 0.0), (8, 15, 0.2), pytest.param(12, 10, 0.2, marks=pytest.mark.slow)],
+    [
+        (3, 2, 0.0),
+        pytest.param(8, 15, 0.2, marks=pytest.mark.slow),
+        pytest.param(12, 10, 0.2, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_and_continue_equals_never_stopped(
     tmp_path, llama, corpus, monkeypatch, capsys, steps, number, averaging

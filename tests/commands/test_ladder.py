@@ -389,6 +389,7 @@ def test_a_cell_is_done_at_the_regular_end_of_its_run(file, end):
     assert is_done(Run(Path("runs/base-seed1/1")))
 
 
+@pytest.mark.slow
 def test_a_cell_that_was_told_to_stop_is_not_done(file, monkeypatch):
     words = read_ladder(file).cells[0].command(Path("runs"))
     run = Run(Path("runs/base-seed1/1"))

@@ -51,6 +51,7 @@ def test_the_tables_name_each_part(recipe, capsys, cpu):
         assert left_out in text
 
 
+@pytest.mark.slow
 def test_what_is_packed_or_in_64_bits_is_said(recipe, capsys):
     words = [*recipe, "--device", "cpu", "--data.encoding.max_length", "64", "--data.batches.packing", "true"]
     assert main([*words, "--trainer.precision", "64-true"]) == 0
@@ -93,6 +94,7 @@ def test_json_has_bytes(recipe, capsys):
     assert usual["device"] == "cpu"
 
 
+@pytest.mark.slow
 def test_options_and_overlays_are_those_of_fit(recipe, capsys, folder):
     (folder / "more.yaml").write_text("model:\n  optimizer:\n    averaging: 0.1\n", encoding="utf-8")
     usual = found(capsys, recipe)

@@ -178,6 +178,7 @@ def broken(number, temperature):
     raise ValueError(f"worker {number} has a bug")
 
 
+@pytest.mark.slow
 def test_a_bug_in_a_worker_keeps_its_traceback():
     with sharding.Shards(broken, 1) as shards, pytest.raises(RuntimeError, match="worker 1 of 1:") as caught:
         shards.start()
@@ -190,6 +191,7 @@ def without_memory(number, temperature):
     raise MemoryError
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_in_a_worker_is_no_bug():
     with sharding.Shards(without_memory, 1) as shards, pytest.raises(RuntimeError) as caught:
         shards.start()
@@ -236,6 +238,7 @@ class Nothing:
         return [Tagged(document, ("O",) * sum(map(len, document.words)), ()) for document in documents]
 
 
+@pytest.mark.slow
 def test_memory_holds_a_bounded_number_of_blocks():
     read = []
 

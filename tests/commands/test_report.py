@@ -254,7 +254,9 @@ CHANGES = [  # what a run does not do, and what its commands then say
 ]
 
 
-@pytest.mark.parametrize(("changes", "said"), CHANGES)
+@pytest.mark.parametrize(
+    ("changes", "said"), [CHANGES[0], *(pytest.param(*each, marks=pytest.mark.slow) for each in CHANGES[1:])]
+)
 def test_the_commands_fit_the_run_and_are_understood(
     tmp_path, monkeypatch, capsys, quickstart, changes, said
 ):

@@ -142,6 +142,7 @@ def test_adapters_stay_small_and_find_their_backbone_on_the_hub(client, run, lla
     assert card.base_model_relation == "adapter"
 
 
+@pytest.mark.slow
 def test_another_format_takes_the_place_of_the_first(client, run, llama, tmp_path):
     hub, name = client.hub, "lab/both"
     commit = hub.add_repo("models", "lab/base", {f.name: f.read_bytes() for f in llama.iterdir()})

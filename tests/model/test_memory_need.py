@@ -144,7 +144,9 @@ def test_passes_allocate_what_real_ones_do(request, name, backbone, bf16):
         assert kept - counted <= 8 * words
 
 
-@pytest.mark.parametrize("kind", ["llama", "gemma3", "modernbert"])
+@pytest.mark.parametrize(
+    "kind", ["llama", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("gemma3", "modernbert"))]
+)
 def test_layers_that_are_not_run_count_as_much(tmp_path, kind):
     folder = tiny.write_llama(tmp_path / kind, num_hidden_layers=5)
     if kind != "llama":

@@ -69,7 +69,7 @@ def check_close(cached, plain):
 @pytest.mark.parametrize(
     "changes",
     [
-        FROZEN,
+        pytest.param(FROZEN, marks=pytest.mark.slow),
         TOP,
         pytest.param(WHOLE_TOP, marks=pytest.mark.slow),
         pytest.param(pooled("mean"), marks=pytest.mark.slow),
@@ -91,7 +91,7 @@ def test_a_cached_fit_is_the_uncached_one(fit, llama, changes, capsys):
         torch.testing.assert_close(value, weights[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("changes", [FROZEN, TOP], ids=str)
+@pytest.mark.parametrize("changes", [pytest.param(FROZEN, marks=pytest.mark.slow), TOP], ids=str)
 def test_kept_layers_are_not_run_again(fit, llama, changes, monkeypatch):
     fit(llama, changes, enabled=True)
     runs, given = [], []
@@ -155,7 +155,10 @@ def test_whatever_changes_the_features_changes_the_key(fit, llama, bert, cpu):
         assert new == (1 if "--data.limits.train" in words else 2)  # train and valid
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "unsealed", "odd"])
+@pytest.mark.parametrize(
+    "damage",
+    ["cut", *(pytest.param(each, marks=pytest.mark.slow) for each in ("flipped", "unsealed", "odd"))],
+)
 def test_damaged_features_are_computed_again(fit, llama, damage, capsys):
     plain, _ = fit(llama, FROZEN, enabled=True)
     for file in Path("cache").rglob("features.bin"):

@@ -91,7 +91,7 @@ def test_nothing_in_a_step_waits_for_the_device(llama, data, monkeypatch, use_cr
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT's use of transformers
-@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+@pytest.mark.parametrize("attention", [pytest.param("causal", marks=pytest.mark.slow), "bidirectional"])
 def test_the_fast_step_follows_the_plain_one(llama, data, attention):
     """Packed rows, SDPA, our CRF and a fused optimizer; against padding, eager attention, torchcrf, none."""
     lora = Lora(rank=4)

@@ -49,6 +49,7 @@ def test_a_key_of_wandb_login_is_found(server, monkeypatch):
     assert lacks_key()
 
 
+@pytest.mark.slow
 def test_with_a_malformed_key_it_logs_offline(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("WANDB_API_KEY", "short")
     logger = NonBlockingWandbLogger(project="trial", save_dir=str(tmp_path))

@@ -148,6 +148,7 @@ def test_each_validation_has_a_line_beside_its_own_weights(workplace, monkeypatc
     assert batches == [str(number) for number in range(1, 9)]
 
 
+@pytest.mark.slow
 def test_validation_after_every_batch_keeps_the_best_of_all(workplace, tmp_path):
     words = ["--trainer.val_check_interval=1", "--trainer.accumulate_grad_batches=1"]
     assert main(["fit", "--config", "recipe.yaml", "--trainer.max_epochs=2", *words]) == 0
@@ -158,7 +159,9 @@ def test_validation_after_every_batch_keeps_the_best_of_all(workplace, tmp_path)
 
 
 # Within the first epoch of four steps, at its end, and within the second.
-@pytest.mark.parametrize("steps", [2, 4, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "steps", [2, pytest.param(4, marks=pytest.mark.slow), pytest.param(7, marks=pytest.mark.slow)]
+)
 def test_a_fit_that_ended_after_some_steps_is_resumed_there(workplace, tmp_path, steps):
     options = ["--config", "recipe.yaml", "--trainer.val_check_interval=1.0"]
     options += ["--model.optimizer.schedule=constant", "--model.optimizer.warmup=0"]
@@ -215,6 +218,7 @@ def test_an_epoch_is_resumed_with_its_own_batches_alone(workplace, tmp_path, cap
     assert main([*resume, *options, "--trainer.max_steps=6"]) == 0
 
 
+@pytest.mark.slow
 def test_a_schedule_of_accumulation_goes_on_within_an_epoch(workplace, tmp_path, monkeypatch):
     config = yaml.safe_load((tmp_path / "recipe.yaml").read_text(encoding="utf-8"))
     parts = {"class_path": "GradientAccumulationScheduler", "init_args": {"scheduling": {0: 4}}}

@@ -184,7 +184,7 @@ def test_a_run_is_validated_on_its_own_data(place, capsys):
     assert json.loads((run / "run.json").read_text())["data"] == json.loads(before["run.json"])["data"]
 
 
-@pytest.mark.parametrize("command", ["validate", "test"])
+@pytest.mark.parametrize("command", ["validate", pytest.param("test", marks=pytest.mark.slow)])
 def test_the_scores_of_another_checkpoint_go_to_a_folder_of_their_own(place, capsys, command):
     run, other = Path("runs/recipe/1"), Path("runs/recipe/2")
     assert main(["test", str(run)]) == 0
