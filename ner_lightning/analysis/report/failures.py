@@ -103,7 +103,7 @@ def _most_confused(analysis: Analysis) -> str:
         return "Every type is right"
     (gold, predicted), times = max(wrong.items(), key=lambda item: (item[1], item[0]))
     size = sum(n for (name, _), n in analysis.confusion.items() if name == gold)
-    most = "Most often" if list(wrong.values()).count(times) == 1 else "As often as any other"
+    most = "Most often" if list(wrong.values()).count(times) == 1 else "As often as another"
     start = f"{most}, " if len(wrong) > 1 else "Only "
     if predicted == NOTHING:
         return f"{start}{gold} is missed: {times:,} of {size:,}"
@@ -120,7 +120,7 @@ def _agreement(analysis: Analysis) -> str:
         total = sum(counts.values())
         others = "".join(f" and {n:,} of {kind}" for kind, n in counts.most_common() if kind != name)
         if others:
-            parts.append(f"{total:,} {name}: {counts[name]:,} of the class {name}{others}")
+            parts.append(f"{total:,} {name} ({counts[name]:,} of the class {name}{others})")
     if not parts:
         return "Missed and spurious entities of the matrix are the classes of these names."
     return (

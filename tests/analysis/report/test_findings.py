@@ -86,7 +86,7 @@ def test_runs_without_an_entity_are_not_said_to_be_equal():
             [
                 "Such as PER predicted as LOC: 1.",
                 "Wrong type is the only class: 2 mistakes",
-                "As often as any other, PER is predicted as LOC: 1 of 2",
+                "As often as another, PER is predicted as LOC: 1 of 2",
             ],
         ),
         (
