@@ -11,7 +11,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.errors import UserError
 from ner_lightning.model.allocation import (
     Allocations,
     BatchShape,
@@ -21,7 +20,7 @@ from ner_lightning.model.allocation import (
 )
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.emitter import BackboneEmitter
-from ner_lightning.model.outline import outline
+from ner_lightning.model.outline import outline, run_explained
 from ner_lightning.model.quantization import OutlinedLinear
 from ner_lightning.model.tagger_settings import TaggerSettings
 
@@ -197,17 +196,13 @@ class MemoryOutline:
             batch = batch_without_values(shape)
         tags = torch.zeros(shape.rows, shape.length, dtype=torch.long)
         try:
-            with Allocations([*weights, *decoder, tags]) as tracked, like, torch.set_grad_enabled(train):
+            allocations = Allocations([*weights, *decoder, tags])
+            with run_explained(self.backbone), allocations as tracked, like, torch.set_grad_enabled(train):
                 with self._mode:
                     emissions = self.emitter(batch)
                 if not train:
                     return Allocated(tracked.now, tracked.peak, tracked.peak)
                 return _with_loss(tracked, self._mode, emissions, self.decoder, tags)
-        except RuntimeError as error:  # of tensors without values
-            name, reason = self.backbone.text_config.model_type, str(error).partition("\n")[0]
-            raise UserError(
-                f"model.backbone: the memory of {name} cannot be computed without its weights ({reason})"
-            ) from error
         finally:
             for parameter in (*self.emitter.parameters(), *self.decoder.parameters()):
                 parameter.grad = None

@@ -1,6 +1,11 @@
 """Backbones without weights: shapes and types alone, from a configuration."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.errors import UserError
@@ -41,8 +46,7 @@ def outline(settings: TaggerSettings, pretrained: Pretrained, *, bf16: bool, dev
     architecture = settings.architecture
     cut_layers(backbone, architecture)
     if architecture.unfreeze_top:
-        with noting_final_norm(backbone), torch.no_grad():
-            backbone.model(input_ids=torch.zeros(1, 2, dtype=torch.long, device="meta"))
+        _note_final_norm(backbone)
     adapt(
         backbone,
         freeze=settings.freeze_backbone,
@@ -52,6 +56,34 @@ def outline(settings: TaggerSettings, pretrained: Pretrained, *, bf16: bool, dev
     if settings.runtime.gradient_checkpointing:
         backbone.checkpoint_activations()
     return backbone
+
+
+def _note_final_norm(backbone: Backbone) -> None:
+    # Of a plain tensor on the meta device, transformers would ask for values.
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with run_explained(backbone), mode, noting_final_norm(backbone), torch.no_grad():
+        ids = torch.zeros(1, 2, dtype=torch.long, device="meta")
+        backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids))
+
+
+@contextmanager
+def run_explained(backbone: Backbone) -> Iterator[None]:
+    """Within it a backbone is run without values, which some of transformers' models ask for.
+
+    Raises:
+        UserError: this one does.
+    """
+    log = logging.getLogger("torch._subclasses.fake_tensor")  # it has the traceback, besides raising it
+    was, log.disabled = log.disabled, True
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        name, reason = backbone.text_config.model_type, str(error).partition("\n")[0]
+        raise UserError(
+            f"model.backbone: the memory of {name} cannot be computed without its weights ({reason})"
+        ) from error
+    finally:
+        log.disabled = was
 
 
 def cut_layers(backbone: Backbone, architecture: Architecture) -> None:

@@ -4,6 +4,7 @@ import weakref
 from dataclasses import replace
 from itertools import chain
 
+import families
 import pytest
 import tiny
 import torch
@@ -156,6 +157,23 @@ def test_layers_that_are_not_run_count_as_much(tmp_path, kind):
             continue
         outline = outlined(settings(folder, **changes))
         assert outline.allocated(SHAPE) == outline._run(SHAPE, True)
+
+
+def test_the_norm_above_layers_that_are_trained_is_found_without_weights(llama):
+    top = Architecture(unfreeze_top=1)
+    causal, bidirectional = (
+        outlined(settings(llama, architecture=top, attention=each)) for each in ("causal", "bidirectional")
+    )
+    assert causal.weights == bidirectional.weights
+    assert [norm.weight.requires_grad for norm in causal.backbone.final_norm] == [True]
+
+
+@pytest.mark.parametrize(("kind", "top"), [("bloom", 0), ("deberta-v3", 0), ("xlnet", 1)])
+def test_a_backbone_that_needs_values_is_refused(tmp_path, kind, top, caplog):
+    families.CONFIGS[kind]().save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="cannot be computed without its weights"):
+        outlined(settings(tmp_path, architecture=Architecture(unfreeze_top=top))).training(SHAPE)
+    assert not caplog.records
 
 
 @pytest.mark.slow
