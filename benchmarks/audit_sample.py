@@ -104,8 +104,8 @@ def main(args: Sequence[str] | None = None) -> int:
     resumed, began = (folder / "audit").exists(), time.monotonic()
     subprocess.run(command, check=True)
     minutes = (time.monotonic() - began) / 60
-    text = (folder / "audit" / "audit.jsonl").read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in text.splitlines()]
+    with (folder / "audit" / "audit.jsonl").open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
     top = rows[: round(TOP * len(rows))]
     hits = sum(row["index"] in wrong for row in top)
     found: measure.Rounds = {

@@ -1,7 +1,6 @@
 """Cells: trainings on changed data, each with rows when it ends, so that a program can stop and resume."""
 
 import argparse
-import json
 import re
 import shlex
 import time
@@ -13,7 +12,7 @@ from typing import Any
 import record
 import results
 
-from ner_lightning.commands.api import RunResult, evaluate, train
+from ner_lightning.commands.api import RunResult, evaluate, option_words, train
 from ner_lightning.runs.folder import STAGES, Run
 from ner_lightning.runs.results import FIELDS, add_rows, describe_data, read_rows
 
@@ -91,8 +90,7 @@ class Cells:
     def find(self, names: Sequence[str], seed: int, options: Mapping[str, Any]) -> Path | None:
         """The latest finished run of a cell that `run` trains, with the same recipe, options and seed."""
         given = {**self.options, "name": self.run_name(names), "seed_everything": seed, **options}
-        texts = {k: str(v) if isinstance(v, str | Path) else json.dumps(v) for k, v in given.items()}
-        words = {*(f"--config={file}" for file in self.configs), *(f"--{k}={v}" for k, v in texts.items())}
+        words = {*(f"--config={file}" for file in self.configs), *option_words(given)}
         for path in reversed(runs_of(given["name"])):
             about = Run(path).read("run.json")
             if "finished" in about and set(about["command"][2:]) == words:

@@ -69,6 +69,13 @@ def test_links_and_anchors_lead_somewhere(page):
     assert dead_links(page) == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_blocks_of_code_begin_and_end_on_lines_of_their_own(page):
+    fences = [line for line in page.read_text(encoding="utf-8").splitlines() if "```" in line]
+    assert [line for line in fences if not re.fullmatch(r" *(>\s*)?```+[\w-]*", line)] == []
+    assert len(fences) % 2 == 0
+
+
 def test_a_dead_link_and_a_dead_anchor_are_found(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     (tmp_path / "other_(1).md").write_text("# One heading\n", encoding="utf-8")

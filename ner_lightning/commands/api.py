@@ -194,7 +194,7 @@ def evaluate(
 
 def _run(command: str, words: list[str], overrides: Mapping[str, Any] | None, trust: bool) -> Run:
     """Runs a command that takes the options of `fit`; returns its run."""
-    options = [f"--{key}={_text(key, value)}" for key, value in (overrides or {}).items()]
+    options = option_words(overrides or {})
     run: Run = _call(command, [*words, *options, *[FLAG] * trust], options)
     return run
 
@@ -212,6 +212,11 @@ def _call(command: str, words: list[str], options: Sequence[str] = ()) -> Any:
             raise
         except SystemExit:
             raise UserError(f"an override asks for help, which only prints: {', '.join(options)}") from None
+
+
+def option_words(overrides: Mapping[str, Any]) -> list[str]:
+    """Overrides as words of a command line."""
+    return [f"--{key}={_text(key, value)}" for key, value in overrides.items()]
 
 
 def _text(key: str, value: Any) -> str:

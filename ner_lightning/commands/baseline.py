@@ -46,6 +46,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.training.summary import show
 
     settings, folder = _settings(options)
+    if folder is not None:
+        os.environ[RUN_VARIABLE] = str(folder.path)  # for advice, where disk or memory run out
     with recipe_words(rest, folder, "configs/quickstart.yaml") as words, quiet(), shown("stdout"):
         recipe = RecipeCLI(words, folder)
         refuse_unused(rest, subcommand)
@@ -65,7 +67,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             folder = create(Path(options.runs), f"{recipe.config.name}-{settings.shots}shot{form}")
             folder.checkpoints.rmdir()  # nothing is trained
             baseline.begin(folder, ["ner-lightning", subcommand, *args], recipe.text())
-        os.environ[RUN_VARIABLE] = str(folder.path)  # for advice, where disk or memory run out
+            os.environ[RUN_VARIABLE] = str(folder.path)
         with only_writer(folder.path):
             baseline.answer(folder, options.batch_size)
             agreement = baseline.finish(folder)

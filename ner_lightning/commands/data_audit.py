@@ -37,7 +37,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     if options.folds < 2:
         raise UserError(f"--folds is {options.folds}; it must be at least 2")
     output = Path(options.output)
-    with recipe_words(rest, None, EXAMPLE) as words, ExitStack() as held, quiet(), shown("stderr"):
+    with recipe_words(rest, None, EXAMPLE) as words, ExitStack() as audit_lock, quiet(), shown("stderr"):
         recipe = RecipeCLI(words)
         sentences = recipe.datamodule.corpus.split("train").sentences
         origin = recipe.datamodule.corpus.split("train").origin
@@ -46,7 +46,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         shares = {f"fold{number}": 1 / options.folds for number in range(1, options.folds + 1)}
         parts = divide(sentences, shares, options.seed).parts
         _check_same(output, _facts(recipe, options, sentences))
-        held.enter_context(only_writer(output))
+        audit_lock.enter_context(only_writer(output))
         found: dict[int, dict[str, Any]] = {}
         for name, indices in parts.items():
             stage(
@@ -119,14 +119,14 @@ def _fold(
         UserError: its training failed, or its file is damaged.
     """
     from ner_lightning.commands.options.consent import take_consent
-    from ner_lightning.system.kept_rows import kept_rows
+    from ner_lightning.system.stored_rows import stored_rows
 
     scores, trust = folder / SCORES, take_consent([*recipe])
     if not scores.is_file():
         checkpoint = _trained(folder, sentences, indices, recipe, types, trust=trust)
         _score(folder, sentences, indices, checkpoint, trust=trust)
     remedy = "remove the file, and the same command scores this fold again"
-    rows = {row["index"]: row for row in kept_rows(scores, ("index", "margin", "predicted"), remedy)}
+    rows = {row["index"]: row for row in stored_rows(scores, ("index", "margin", "predicted"), remedy)}
     if rows.keys() != set(indices):
         raise UserError(f"{scores} does not have the sentences of its fold; {remedy}")
     return rows

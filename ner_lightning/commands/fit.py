@@ -42,22 +42,27 @@ def run(subcommand: str, args: Sequence[str], typed: Sequence[str] | None = None
     with (
         find_start(subcommand, args) as start,
         _cleaned_up(),
-        start.held,
+        start.run_lock,
         _lightning_errors(),
         quiet(),
         shown("stdout"),
     ):
         cli = NERCLI(start, [subcommand, *args], typed)
+        if subcommand == "fit" and cli.trainer.is_global_zero:
+            _note_end(cli.run_folder)
     assert cli.run_folder is not None
     if cli.trainer.is_global_zero:
         folder, fitted = cli.run_folder, subcommand == "fit"
-        if fitted:
-            best_effort(folder.path / "run.json", lambda: folder.update("run.json", {"finished": now()}))
         if fitted and start.checkpoint is not None and cli.trainer.global_step == cli.model.loaded_step:
             say(_already_done(cli))
         device, scored = cli.trainer.strategy.root_device, "test" if subcommand == "test" else "val"
         show(folder, scored, device, fitted=fitted, agreement=cli.agreement)
     return cli.run_folder
+
+
+def _note_end(run: Run | None) -> None:
+    assert run is not None
+    best_effort(run.path / "run.json", lambda: run.update("run.json", {"finished": now()}))
 
 
 def _already_done(cli: NERCLI) -> str:

@@ -48,7 +48,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         sys.stdout.write("\n" + (root / "ladder.md").read_text(encoding="utf-8"))
     current = current_cells(ladder, root).cells
     if stale := [cell.name for cell in ladder.cells if cell not in current]:
-        sys.stdout.write(f"not in the table, since their recipe or data have changed: {', '.join(stale)}\n")
+        sys.stdout.write(
+            f"not in the table, as runs of other recipes or data, or of no ladder: {', '.join(stale)}\n"
+        )
     if left:
         sys.stdout.write(f"left to another ladder that is running: {', '.join(left)}\n")
     sys.stdout.write(f"\n{root / 'ladder.md'}\n{results}\n{root / 'sweep.yaml'} (for `wandb sweep`)\n")
@@ -115,14 +117,14 @@ def _run_cell(ladder: "Ladder", cell: "Cell", root: Path, trust: list[str]) -> "
 
     run = find(ladder, cell, root)
     if run is None or not is_done(run):
-        with (root / f".{cell.name}.lock").open("ab") as held:
+        with (root / f".{cell.name}.lock").open("ab") as cell_lock:
             try:
-                lock(held, root / cell.name, wait=False)
+                lock(cell_lock, root / cell.name, wait=False)
             except BlockingIOError:
                 raise _TakenError("another ladder is running it") from None
             run = find(ladder, cell, root)  # another ladder may have trained it just now
             if run is None or not is_done(run):
-                return train_cell(ladder, cell, run, root, trust, held)
+                return train_cell(ladder, cell, run, root, trust, cell_lock)
     say(f"done before: {run.path}")
     return run
 

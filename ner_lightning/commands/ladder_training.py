@@ -42,19 +42,19 @@ def _put_together(ladder: "Ladder", cell: "Cell", root: Path) -> None:
     if missing:
         raise UserError(f"its teacher lacks {', '.join(missing)}")
     paths = [str(run.path) for _, run in members if run is not None]
-    place, name = root / cell.teacher, Path(cell.teacher).parent.name
+    folder, name = root / cell.teacher, Path(cell.teacher).parent.name
     with (root / f".{name}.lock").open("w") as opened:  # another agent of a sweep may be making it
-        lock(opened, place, wait=True)
-        if (place / "run.json").is_file():
-            if [one["run"] for one in Run(place).read("run.json").get("members", ())] == paths:
+        lock(opened, folder, wait=True)
+        if (folder / "run.json").is_file():
+            if [one["run"] for one in Run(folder).read("run.json").get("members", ())] == paths:
                 return
-            raise UserError(f"{place} is not the ensemble of {', '.join(paths)}; remove it")
-        shutil.rmtree(place, ignore_errors=True)  # one that was being made when it was killed
+            raise UserError(f"{folder} is not the ensemble of {', '.join(paths)}; remove it")
+        shutil.rmtree(folder, ignore_errors=True)  # one that was being made when it was killed
         ensemble.run("ensemble", [*paths, "--runs", str(root), "--name", name])
 
 
 def train_cell(
-    ladder: "Ladder", cell: "Cell", run: "Run | None", root: Path, trust: list[str], held: IO[bytes]
+    ladder: "Ladder", cell: "Cell", run: "Run | None", root: Path, trust: list[str], cell_lock: IO[bytes]
 ) -> "Run | None":
     """Trains a cell that is not done, from where it stopped; None if that failed.
 
@@ -64,7 +64,7 @@ def train_cell(
         run: its run, to be resumed; None for a new one.
         root: where its runs are.
         trust: the option that allows code to be run, or none.
-        held: the cell's lock, which its training has as well: it may outlive a ladder that is killed.
+        cell_lock: the cell's lock, which its training has as well: it may outlive a ladder that is killed.
 
     Raises:
         UserError: it cannot be trained.
@@ -74,7 +74,7 @@ def train_cell(
     before = find_runs(cell, root)
     _put_together(ladder, cell, root)
     if run is None and before:
-        say("its recipe or its data have changed, so it is run again")
+        say("its run is of another recipe or other data, or was not made by a ladder: it is run again")
     # A run that is resumed has its recipe stored, and the digest of it.
     recipe = {RECIPE_VARIABLE: recipe_digest(ladder, cell)} if run is None else {}
     words = cell.command(root) if run is None else ["fit", "--run", str(run.path)]
@@ -83,7 +83,7 @@ def train_cell(
         _note_minutes(run, None)  # those of a part that is killed are not known
     began = time.monotonic()
     command = [sys.executable, "-m", "ner_lightning", *words, *trust]
-    code = _run_logged(command, root / f"{cell.name}.log", recipe, held)
+    code = _run_logged(command, root / f"{cell.name}.log", recipe, cell_lock)
     run = run or next((made for made in find_runs(cell, root) if made not in before), None)
     if run is not None:
         _note_minutes(run, None if earlier is None else earlier + (time.monotonic() - began) / 60)
@@ -100,19 +100,19 @@ def _note_minutes(run: "Run", minutes: float | None) -> None:
         run.update("run.json", {"minutes": minutes})
 
 
-def _run_logged(command: list[str], log: Path, environment: Mapping[str, str], held: IO[bytes]) -> int:
+def _run_logged(command: list[str], log: Path, environment: Mapping[str, str], cell_lock: IO[bytes]) -> int:
     """Runs a command, prints its output and appends it to a file; returns its exit code.
 
     Args:
         command: the command.
         log: the file.
         environment: variables beside those of this process.
-        held: an open file that the command has open as well.
+        cell_lock: a file that the command has open as well, so that it is locked as long.
     """
     options: dict[str, Any] = {
         "stdout": subprocess.PIPE,
         "stderr": subprocess.STDOUT,
-        "pass_fds": [held.fileno()],
+        "pass_fds": [cell_lock.fileno()],
     }
     options["env"] = {**os.environ, **environment}
     with log.open("a", encoding="utf-8") as file, started(command, **options) as process:

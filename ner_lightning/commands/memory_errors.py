@@ -7,9 +7,10 @@ from ner_lightning.errors import UserError
 from ner_lightning.system.out_of_memory import out_of_memory
 
 _AUDIT = "data audit"
-_TRAINER = "use a smaller model.backbone, or less data; `ner-lightning memory` computes the need"
+_TRAIN = "use a smaller model.backbone, configs/with/qlora.yaml, or less data (see `ner-lightning memory`)"
 _LOWER = {
-    **dict.fromkeys(("fit", "pretrain", "validate", "test"), _TRAINER),
+    **dict.fromkeys(("fit", "pretrain"), _TRAIN),
+    **dict.fromkeys(("validate", "test"), "lower data.batches.eval_size, or score less data"),
     "baseline": "lower --batch_size, --shots or --max_new_tokens",
     "predict": "give fewer --workers, or a tagger that was trained with a shorter data.encoding.max_length",
     "serve": "give fewer --workers",

@@ -33,7 +33,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.commands.lightning_cli.library_warnings import quiet
     from ner_lightning.commands.lightning_cli.preflight import check_config
     from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, recipe_words
-    from ner_lightning.commands.lightning_cli.start import own_run
+    from ner_lightning.commands.lightning_cli.run_folder import own_run
     from ner_lightning.commands.options.trainer_options import check_trainer
     from ner_lightning.commands.options.unused_options import (
         refuse_unused,

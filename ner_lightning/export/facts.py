@@ -13,9 +13,9 @@ from ner_lightning.analysis.slices import TYPE
 from ner_lightning.data.sources import SAMPLE
 from ner_lightning.errors import UserError
 from ner_lightning.export.card_training import training_facts
-from ner_lightning.inference.loading import MANIFEST
+from ner_lightning.inference.loading import MANIFEST, read_manifest
 from ner_lightning.runs.fingerprints import shared
-from ner_lightning.runs.folder import Run, run_of, run_path
+from ner_lightning.runs.folder import run_of, run_path
 
 SCORES = ("f1", "precision", "recall")
 _MAY_NAME_DATA = ("--data", "--config", "-c")  # options of `test`
@@ -82,7 +82,7 @@ def example_text(address: str | None, root: Path, types: Sequence[str]) -> str |
     path = run_path(address, root)
     example: Any = None
     if (path / MANIFEST).is_file():
-        example = Run(path).read(MANIFEST)["about"].get("example")
+        example = read_manifest(path)["about"].get("example")
     else:
         with suppress(UserError):  # no run, or one without predictions
             example = public_example(find_experiment(str(path), root))

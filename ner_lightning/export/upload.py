@@ -12,9 +12,8 @@ from ner_lightning.data.pretrained import is_local
 from ner_lightning.errors import UserError
 from ner_lightning.export.card_metadata import HERE
 from ner_lightning.export.exported_folder import export, manifest_text
-from ner_lightning.inference.loading import MANIFEST, is_exported
+from ner_lightning.inference.loading import MANIFEST, is_exported, read_manifest
 from ner_lightning.inference.tagger_files import ADAPTER, ExportFormat
-from ner_lightning.runs.folder import Run
 from ner_lightning.system.hub_errors import upload_errors_explained
 from ner_lightning.system.user_paths import is_repo_id
 
@@ -81,7 +80,7 @@ def upload(
     try:
         source: Any = {"backbone": backbone, "trust": trust}
         export(str(path), folder, format=format, temperature=temperature, **source)
-        _check_adapter(_manifest(folder))
+        _check_adapter(read_manifest(folder))
     except BaseException:
         shutil.rmtree(scratch)
         raise
@@ -109,7 +108,7 @@ def upload_folder(
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     _check_adapter(manifest)
     if temperature is not None:
         manifest["temperature"] = temperature
@@ -144,18 +143,6 @@ def _deletions(there: Sequence[str], new: Collection[str]) -> list[Any]:
     if MANIFEST not in there:
         return []  # what is there is not ours
     return [CommitOperationDelete(name) for name in there if name not in new and OURS.fullmatch(name)]
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of an exported folder.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    manifest = Run(folder).read(MANIFEST)
-    if not manifest.keys() >= {"form", "origin", "settings"}:
-        raise UserError(f"{folder / MANIFEST} is incomplete; export the tagger again")
-    return manifest
 
 
 def _check_adapter(manifest: dict[str, Any]) -> None:

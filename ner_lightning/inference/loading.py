@@ -31,6 +31,22 @@ def is_exported(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an exported folder.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        complete = manifest.keys() >= {"form", "origin", "settings", "about"}
+    except (AttributeError, OSError, ValueError):
+        complete = False
+    if not complete:
+        raise UserError(f"{folder / MANIFEST} is incomplete or damaged; export the tagger again")
+    return manifest
+
+
 def find(address: str | None, root: Path, *, backbone: str | None = None, trust: bool = False) -> TaggerFiles:
     """Reads a trained tagger.
 

@@ -99,13 +99,16 @@ class RayActors:
         Raises:
             UserError: it cannot be loaded.
         """
-        for _ in range(RETRIES + 1):
-            loading = {actor.types.remote(): index for index, actor in enumerate(self._actors)}
+        ended = [0] * self.count
+        while max(ended) <= RETRIES:
+            loading = {actor.types.remote(): slot for slot, actor in enumerate(self._actors)}
             loaded, _ = self._ray.wait(list(loading))
             types: tuple[str, ...] | None = self._result(loaded[0])
             if types is not None:
                 return types
-            self._actors[loading[loaded[0]]] = self._new()
+            slot = loading[loaded[0]]
+            ended[slot] += 1
+            self._actors[slot] = self._new()
         raise UserError(f"Ray actors ended {RETRIES + 1} times while they loaded the tagger;\n{_ADVICE}")
 
     def has_room(self) -> bool:
@@ -125,28 +128,45 @@ class RayActors:
         Raises:
             UserError: an actor cannot load the tagger, or every one that got a block ended.
         """
-        tagged = {}
+        tagged: dict[int, TaggedBlock] = {}
         done, _ = self._ray.wait(list(self._tagging))
         for future in done:
-            sent = self._tagging.pop(future)
-            self._holds[sent.slot] -= 1
+            sent = self._tagging.get(future)
+            if sent is None:
+                continue  # it went with its actor
             result = self._result(future)
             if result is None:
-                self._retry(sent)
+                tagged |= self._replace(sent)
             else:
+                del self._tagging[future]
+                self._holds[sent.slot] -= 1
                 tagged[sent.number] = result
         return tagged
 
-    def _retry(self, sent: _Sent) -> None:
-        if sent.retries == RETRIES:
-            first = sent.block[0]
+    def _replace(self, ended: _Sent) -> dict[int, TaggedBlock]:
+        """Starts another actor for one that has ended, and sends the blocks again that it has not tagged.
+
+        An actor tags its blocks in order, so that the first of these is the one with which it ended.
+        """
+        own = {future: sent for future, sent in self._tagging.items() if sent.actor is ended.actor}
+        for future in own:
+            del self._tagging[future]
+        self._holds[ended.slot] = 0
+        self._actors[ended.slot] = self._new()
+        ready, _ = self._ray.wait(list(own), num_returns=len(own), timeout=0)
+        results = {future: self._result(future) for future in ready}
+        tagged = {own[future].number: result for future, result in results.items() if result is not None}
+        first, *others = [sent for sent in own.values() if sent.number not in tagged]
+        if first.retries == RETRIES:
+            record = first.block[0]
             raise UserError(
-                f"{first.source}:{first.line}: every Ray actor that got the block of texts that begins here "
+                f"{record.source}:{record.line}: every Ray actor that got the texts from here on "
                 f"ended, {RETRIES + 1} times;\n{_ADVICE}"
             )
-        if self._actors[sent.slot] is sent.actor:  # or another block of the same actor came first
-            self._actors[sent.slot] = self._new()
-        self.send(sent.number, sent.block, sent.retries + 1)
+        self.send(first.number, first.block, first.retries + 1)
+        for sent in others:
+            self.send(sent.number, sent.block, sent.retries)
+        return tagged
 
     def _result(self, future: Any) -> Any:
         """What an actor returns; None if it has ended."""
@@ -180,10 +200,10 @@ class _Actor:
     """A process on a machine of the cluster; Ray gives it its cores and its GPU."""
 
     def __init__(self, make: Make) -> None:
-        self._failure: UserError | None = None
+        self._failure: Exception | None = None
         try:
             self._tag = make(0, None)
-        except UserError as error:  # Ray would start an actor again and again that cannot be made
+        except Exception as error:  # raised here it would be the end of an actor, without its reason
             self._failure = error
 
     def types(self) -> tuple[str, ...]:

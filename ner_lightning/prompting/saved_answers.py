@@ -6,7 +6,7 @@ from pathlib import Path
 from ner_lightning.prompting.generation import GeneratedAnswer
 from ner_lightning.prompting.prompt import Reading
 from ner_lightning.system.atomic import write_text
-from ner_lightning.system.kept_rows import kept_rows
+from ner_lightning.system.stored_rows import stored_rows
 
 
 def read_saved(file: Path) -> dict[int, GeneratedAnswer]:
@@ -22,7 +22,7 @@ def read_saved(file: Path) -> dict[int, GeneratedAnswer]:
     if len(whole) < len(text):
         write_text(file, whole)  # otherwise the next answer would be appended to it
     fields = GeneratedAnswer._fields
-    rows = kept_rows(file, fields, "remove it, and its sentence is prompted for again")
+    rows = stored_rows(file, fields, "remove it, and its sentence is prompted for again")
     answers = (GeneratedAnswer(*(row[name] for name in fields)) for row in rows)
     return {answer.sentence: answer for answer in answers}
 

@@ -69,10 +69,14 @@ def only_writer(folder: Path) -> Iterator[None]:
     """Within it, no other command that must have a folder to itself gets this one.
 
     Raises:
-        UserError: another command is writing the folder.
+        UserError: another command is writing the folder, or it cannot be written.
     """
     file = folder / FOLDER_LOCK
-    with locked(file, f"another command is writing {folder}; wait until it ends, or stop it"):
+    try:
+        opened = locked(file, f"another command is writing {folder}; wait until it ends, or stop it")
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}") from None
+    with opened:
         try:
             yield
         finally:

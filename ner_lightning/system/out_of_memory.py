@@ -6,7 +6,7 @@ import sys
 
 # Libraries raise a plain RuntimeError at much of it; that of a worker holds the traceback of its error.
 _GPU = re.compile(
-    r"\b(CUDA|HIP|MPS|XPU)\b.*out of memory|CU\w+_STATUS_ALLOC_FAILED|OutOfMemoryError", re.IGNORECASE
+    r"\b(CUDA|HIP|MPS|XPU)\b.*out of memory|(CU|HIP)\w+_STATUS_ALLOC_FAILED|OutOfMemoryError", re.IGNORECASE
 )
 _CPU = re.compile(
     r"DefaultCPUAllocator|(not enough|cannot allocate|failed to allocate|out of) memory|bad_alloc"

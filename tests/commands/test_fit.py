@@ -15,6 +15,7 @@ from lightning.pytorch import Trainer
 from seqeval.metrics import classification_report, f1_score
 
 from ner_lightning.commands import fit as lightning_cli
+from ner_lightning.commands.lightning_cli import run_folder
 from ner_lightning.commands.main import main
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.model.emitter import BackboneEmitter
@@ -355,6 +356,24 @@ def test_a_run_is_trained_by_one_command_at_a_time(workplace, tmp_path, monkeypa
             assert main(["predict", str(run), "--text", "Lima"]) == 0
     assert f"another command is writing {run}; wait until it ends, or stop it" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+
+
+def test_a_run_that_was_trained_while_a_command_began_is_not_trained_over(
+    workplace, tmp_path, monkeypatch, capsys
+):
+    run = tmp_path / "runs/first/1"
+    shutil.copytree(workplace / "runs/first/1", run)
+    locked = run_folder.only_writer
+
+    def trained_meanwhile(folder):
+        os.utime(run / "checkpoints/last.ckpt", ns=(1, 1))
+        return locked(folder)
+
+    monkeypatch.setattr(run_folder, "only_writer", trained_meanwhile)
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--run", str(run), "--trainer.max_epochs", "15"]) == 2
+    assert f"another command has trained {run} meanwhile" in capsys.readouterr().err
+    assert not (run / ".lock").exists()
 
 
 @pytest.mark.slow

@@ -163,7 +163,7 @@ def test_a_recipe_that_changed_is_run_again_and_counts_once(file, one_process, t
     assert main(["ladder", str(file), "--list"]) == 0
     assert capsys.readouterr().out.split() == ["to", "do", "one-seed1", "done", "two-seed1"]
     assert main(["ladder", str(file)]) == 0
-    assert capsys.readouterr().out.count("its recipe or its data have changed, so it is run again") == 1
+    assert capsys.readouterr().out.count("was not made by a ladder: it is run again") == 1
     assert sorted(item.parent.name for item in root.glob("one-seed1/*/metrics.json")) == ["1", "2"]
     assert [row["rung"] for row in read_rows(root / "results.json")] == ["one", "two"]
     assert (root / "ladder.md").read_text().count("\n| one | ") == 1
@@ -198,7 +198,7 @@ def test_what_a_killed_ladder_began_is_of_the_recipe_that_it_had(
         Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
     capsys.readouterr()
     assert main(words) == 0
-    again = "its recipe or its data have changed, so it is run again"
+    again = "was not made by a ladder: it is run again"
     assert (again in capsys.readouterr().out) == edited
     (done,) = (item for item in map(Run, run.path.parent.iterdir()) if is_done(item))
     assert done.path.name == ("2" if edited else "1")
@@ -268,11 +268,12 @@ def test_a_cell_whose_data_changed_is_run_again_and_counts_once(
     page = tmp_path / "runs/small/ladder.md"
     assert main(["ladder", str(file), "--cell", "base-seed2"]) == 0
     assert (
-        "not in the table, since their recipe or data have changed: base-seed1\n" in capsys.readouterr().out
+        "not in the table, as runs of other recipes or data, or of no ladder: base-seed1\n"
+        in capsys.readouterr().out
     )
     assert page.read_text().split("| base | ")[1].split(" | ")[2] == "1", "a mean of one seed"
     assert main(["ladder", str(file)]) == 0
-    assert capsys.readouterr().out.count("its recipe or its data have changed, so it is run again") == 1
+    assert capsys.readouterr().out.count("was not made by a ladder: it is run again") == 1
     assert page.read_text().split("| base | ")[1].split(" | ")[2] == "2"
     rows = read_rows(tmp_path / "runs/small/results.json")
     assert sorted(row["seed"] for row in rows) == [1, 2]

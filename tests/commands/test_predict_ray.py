@@ -186,11 +186,13 @@ def test_two_actors_write_what_one_process_writes_and_one_may_be_killed(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kills", ["a block", "loading"])
+@pytest.mark.parametrize("kills", ["a block", "loading", "a bug"])
 def test_what_ends_every_actor_is_said_and_what_was_tagged_before_it_stays(kills, monkeypatch):
     def make(number, temperature):
         if kills == "loading":
             os._exit(1)
+        if kills == "a bug":
+            raise KeyError("a bug in loading")
 
         def tag(block):
             if block[0].line == 5:
@@ -202,13 +204,17 @@ def test_what_ends_every_actor_is_said_and_what_was_tagged_before_it_stays(kills
 
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(bulk.__file__).parents[2]), *sys.path]))
     tagged = []
-    said = "texts.txt:5: every Ray actor that got" if kills == "a block" else "while they loaded the tagger"
+    error, said = {
+        "a block": (UserError, "texts.txt:5: every Ray actor that got"),
+        "loading": (UserError, "4 times while they loaded the tagger"),
+        "a bug": (KeyError, "a bug in loading"),  # whose traceback tells what it is
+    }[kills]
 
     def tag_all(actors):
         actors.start()
         for block in tag_in_order(actors, iter([[Record("texts.txt", line, "Vera")] for line in range(12)])):
             tagged.append(block.lines)
 
-    with ray_actors.RayActors(make, "local", 2) as actors, pytest.raises(UserError, match=said):
+    with ray_actors.RayActors(make, "local", 2) as actors, pytest.raises(error, match=said):
         tag_all(actors)
     assert "".join(tagged) == ("0 1 2 3 4 " if kills == "a block" else "")

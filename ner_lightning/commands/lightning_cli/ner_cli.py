@@ -12,8 +12,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ner_lightning.commands.lightning_cli.preflight import check_config
 from ner_lightning.commands.lightning_cli.recipe import COMMON, add_options, plain, settle
+from ner_lightning.commands.lightning_cli.run_folder import join_run
 from ner_lightning.commands.lightning_cli.sandbox import keep_profile, sandbox_outputs
-from ner_lightning.commands.lightning_cli.start import Start, join_run
+from ner_lightning.commands.lightning_cli.start import Start
 from ner_lightning.commands.lightning_cli.unused_by_data import report_unused_by_data
 from ner_lightning.commands.options.config_files import config_files
 from ner_lightning.commands.options.parser_errors import user_errors
@@ -126,8 +127,9 @@ class NERCLI(LightningCLI):
             report_unused(self.words, config)
         else:
             refuse_unused(self.words, str(self.subcommand))
-        held = self.start.held if self.subcommand == "fit" else None
-        self.run_folder = join_run(self.run_folder, Path(config.runs), config.name, held)
+        start, root = self.start, Path(config.runs)
+        run_lock = start.run_lock if self.subcommand == "fit" else None
+        self.run_folder = join_run(self.run_folder, root, config.name, run_lock, start.checkpoints)
         sandbox_outputs(config.trainer, self.run_folder.path)
         self.text = may_log_text(config.log_text, config.data)
         overlays = config_files(self.words)[1:]

@@ -1,14 +1,13 @@
 """Where fit, validate and test start: checkpoint, stored configuration, run folder."""
 
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ner_lightning.commands.lightning_cli.run_folder import checkpoint_times
 from ner_lightning.commands.options.command_line import peek, take, take_run
 from ner_lightning.commands.options.config_files import config_files, find_configs, read_config, with_run_name
 from ner_lightning.commands.options.consent import stored_options, take_consent
@@ -20,20 +19,13 @@ from ner_lightning.runs.folder import (
     BEST,
     LAST,
     Run,
-    check_writable,
-    create,
-    remove_empty,
     resolve,
     run_of,
     run_path,
     short,
 )
 from ner_lightning.system.atomic import replacing
-from ner_lightning.system.first_rank import is_first
-from ner_lightning.system.locks import only_writer
 from ner_lightning.system.user_paths import expanded
-from ner_lightning.training import ranks
-from ner_lightning.training.launch import RUN_VARIABLE
 from ner_lightning.training.resuming import check_trainable
 
 ALL_OPTIONS = "--help-all"  # `--help` is answered by main.py, without importing anything
@@ -48,14 +40,16 @@ class Start:
         checkpoint: the checkpoint to resume, validate or test.
         run: the run to write to; None makes a new one.
         trained: `config`, `data` (of each member) and `backbone` of the checkpoint, without its tensors.
-        held: what a training holds of its run until it ends.
+        checkpoints: those of the run that a training resumes, when it was looked at; see `join_run`.
+        run_lock: closed when a training ends, which keeps others from its run until then.
     """
 
     words: list[str]
     checkpoint: Path | None = None
     run: Run | None = None
     trained: Mapping[str, Any] = field(default_factory=dict)
-    held: ExitStack = field(default_factory=ExitStack)
+    checkpoints: Mapping[str, int] | None = None
+    run_lock: ExitStack = field(default_factory=ExitStack)
 
 
 _Stored = tuple[Any, Path]  # a configuration that a run folder or a checkpoint holds, and that file
@@ -95,6 +89,8 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
     """
     request = _read_request(subcommand, args)
     start, stored = _find_start(request)
+    if request.training and start.run is not None:
+        start = replace(start, checkpoints=checkpoint_times(start.run))
     if stored is None:
         yield start
         return
@@ -209,38 +205,3 @@ def _with_backbone(config: Any, origin: Any, named: str | None) -> Any:
     if isinstance(members, list) and all(isinstance(one, Mapping) for one in members):
         found["members"] = moved_members(members, was, now)
     return {**config, "model": found}
-
-
-def join_run(run: Run | None, root: Path, name: str, held: ExitStack | None = None) -> Run:
-    """The run to write to, a new one `root/name/NUMBER` for None, which is named to ranks that are started.
-
-    Only the first rank makes a folder and writes to it; a rank that it started ends with it. A training
-    passes `held`, and no other one gets its folder until that is closed.
-
-    Raises:
-        UserError: the folder cannot be written, or another training is writing it.
-    """
-    if is_first():
-        run = run or create(root, name)
-        check_writable(run)
-        if held is not None:
-            held.enter_context(only_writer(run.path))
-    else:
-        known = os.environ.get(RUN_VARIABLE)
-        run = run or Run(Path(known or Path(tempfile.gettempdir(), "ner-lightning-rank")))
-        if known and "LOCAL_RANK" in os.environ:
-            ranks.end_with_parent()
-    os.environ[RUN_VARIABLE] = str(run.path)
-    return run
-
-
-@contextmanager
-def own_run(run: Run | None, root: Path, name: str) -> Iterator[Run]:
-    """The run of a training, as `join_run` finds it; it goes if nothing is written to it."""
-    held = ExitStack()
-    joined = join_run(run, root, name, held)
-    try:
-        with held:
-            yield joined
-    finally:
-        remove_empty(joined)

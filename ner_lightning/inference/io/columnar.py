@@ -12,7 +12,7 @@ from ner_lightning.data.running_text import Offsets
 from ner_lightning.data.schemes import UNKNOWN, spans
 from ner_lightning.inference.result import OVERLAPS, Tagged
 from ner_lightning.system.atomic import replacing
-from ner_lightning.system.kept_rows import kept_rows
+from ner_lightning.system.stored_rows import stored_rows
 
 TaggedWords = tuple[str, Sequence[Offsets], Iterable[int], Sequence[str]]
 GROUP_ROWS = 1000  # in a row group of Parquet
@@ -132,4 +132,4 @@ def _tokens(text: str, words: Sequence[tuple[int, int]]) -> tuple[list[tuple[str
 
 def _rows(lines: Path) -> Iterator[dict[str, Any]]:
     """The rows of the collected lines; raises UserError at a damaged one."""
-    return kept_rows(lines, ("text",), "give the same command with --restart, which starts again")
+    return stored_rows(lines, ("text",), "give the same command with --restart, which starts again")

@@ -80,19 +80,14 @@ class NonFiniteGuard(Callback):
             raise UserError(_not_finite(bad, trainer.current_epoch) + self._how_to_resume())
 
     def explained(self, error: BaseException, data: CoNLLDataModule) -> UserError | None:
-        """Explains an out-of-memory error, and names the settings to lower; None for any other error.
+        """Explains an out-of-memory error in a batch, and names the settings to lower; None for others.
 
         Args:
             error: what was raised.
             data: for its batch sizes.
         """
-        if out_of_memory(error) is None:
+        if out_of_memory(error) is None or self._batch is None:
             return None
-        if self._batch is None:
-            return UserError(
-                "out of memory before the first batch: the backbone does not fit.\nUse a smaller "
-                "model.backbone, or --trainer.accelerator cpu; `ner-lightning memory` computes the need."
-            )
         told = _too_large(self._batch, data, training=self._training)
         return UserError(told + (self._how_to_resume() if self._fitting else ""))
 

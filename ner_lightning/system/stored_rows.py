@@ -1,4 +1,4 @@
-"""Rows that a command keeps for a later one, a JSON object per line; a damaged line says where it is."""
+"""Rows that a command stores for a later one, a JSON object per line; a damaged line says where it is."""
 
 import json
 from collections.abc import Collection, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 from ner_lightning.errors import UserError
 
 
-def kept_rows(file: Path, fields: Collection[str], remedy: str) -> Iterator[dict[str, Any]]:
+def stored_rows(file: Path, fields: Collection[str], remedy: str) -> Iterator[dict[str, Any]]:
     """Reads the rows of a file that a command wrote.
 
     Args:
@@ -19,7 +19,7 @@ def kept_rows(file: Path, fields: Collection[str], remedy: str) -> Iterator[dict
     Raises:
         UserError: a line is no such row.
     """
-    with file.open(encoding="utf-8", errors="replace") as lines:  # unlike splitlines(), no break at U+2028
+    with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
