@@ -279,7 +279,7 @@ def test_a_bug_of_ours_keeps_its_traceback_and_asks_for_a_report(place, capsys, 
     def broken(*_):
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("ner_lightning.commands.lightning_cli.start.create", broken)
+    monkeypatch.setattr("ner_lightning.commands.lightning_cli.run_folder.create", broken)
     with pytest.raises(ZeroDivisionError):
         main(list(FIT))
     said = capsys.readouterr().err
