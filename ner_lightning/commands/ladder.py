@@ -10,15 +10,11 @@ from ner_lightning.commands.ladder_state import current_cells, find, state
 from ner_lightning.commands.ladder_training import say, train_cell
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import UserError
-from ner_lightning.system.locks import lock
+from ner_lightning.system.locks import LockedError, locked
 
 if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
     from ner_lightning.runs.folder import Run
     from ner_lightning.runs.ladder_cells import Cell, Ladder
-
-
-class _TakenError(UserError):
-    """Another ladder is running the cell."""
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -83,7 +79,7 @@ def _run_cells(
         except UserError as error:  # a mistake in one cell stops no other
             say(str(error))
             waits = any(member.name in left for member in ladder.teachers.get(cell.teacher, ()))
-            (left if waits or isinstance(error, _TakenError) else failed).append(cell.name)
+            (left if waits or isinstance(error, LockedError) else failed).append(cell.name)
     return failed, left
 
 
@@ -117,11 +113,7 @@ def _run_cell(ladder: "Ladder", cell: "Cell", root: Path, trust: list[str]) -> "
 
     run = find(ladder, cell, root)
     if run is None or not is_done(run):
-        with (root / f".{cell.name}.lock").open("ab") as cell_lock:
-            try:
-                lock(cell_lock, root / cell.name, wait=False)
-            except BlockingIOError:
-                raise _TakenError("another ladder is running it") from None
+        with locked(root / f".{cell.name}.lock", "another ladder is running it") as cell_lock:
             run = find(ladder, cell, root)  # another ladder may have trained it just now
             if run is None or not is_done(run):
                 return train_cell(ladder, cell, run, root, trust, cell_lock)

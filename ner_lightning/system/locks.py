@@ -14,6 +14,10 @@ from ner_lightning.system.progress import warn
 FOLDER_LOCK = ".lock"  # the file in a folder that is locked for the folder
 
 
+class LockedError(UserError):
+    """Another command has locked what this one needs."""
+
+
 def lock(opened: IO[Any], file: Path, *, wait: bool) -> bool:
     """Locks an open file against other commands until it is closed.
 
@@ -48,7 +52,7 @@ def locked(file: Path, refusal: str) -> BinaryIO:
         refusal: what to say where another command has locked it.
 
     Raises:
-        UserError: another command has.
+        LockedError: another command has.
     """
     while True:
         opened = file.open("ab")
@@ -57,7 +61,7 @@ def locked(file: Path, refusal: str) -> BinaryIO:
                 return opened
         except BlockingIOError:
             opened.close()
-            raise UserError(refusal) from None
+            raise LockedError(refusal) from None
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(opened.fileno()), file.stat()):
                 return opened
@@ -69,7 +73,8 @@ def only_writer(folder: Path) -> Iterator[None]:
     """Within it, no other command that must have a folder to itself gets this one.
 
     Raises:
-        UserError: another command is writing the folder, or it cannot be written.
+        LockedError: another command is writing the folder.
+        UserError: it cannot be written.
     """
     file = folder / FOLDER_LOCK
     try:

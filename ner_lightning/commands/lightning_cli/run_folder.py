@@ -21,14 +21,14 @@ def join_run(
     run_lock: ExitStack | None = None,
     checkpoints: Mapping[str, int] | None = None,
 ) -> Run:
-    """The run to write to, a new one `root/name/NUMBER` for None, which is named to ranks that are started.
+    """The run to write to, such as a new one `root/name/NUMBER`; it is named to ranks that are started.
 
     Only the first rank makes a folder and writes to it; a rank that it started ends with it.
 
     Args:
-        run: as above.
-        root: as above.
-        name: as above.
+        run: one that is resumed or scored; None for a new one.
+        root: the folder of runs.
+        name: of a new run.
         run_lock: of a training: no other one gets its folder until this is closed.
         checkpoints: those of the run when the training decided where to start; None if it does not matter.
 
