@@ -96,11 +96,15 @@ def _text(rows: Iterable[Row]) -> str:
     """Rows as JSON, a line each; what those of a run have in common is written once."""
     runs: dict[str, list[str]] = {}
     for row in rows:
-        shared = json.dumps({name: row[name] for name in SHARED}, ensure_ascii=False)
+        shared = _compact({name: row[name] for name in SHARED})
         own = {name: value for name, value in row.items() if name not in SHARED}
-        runs.setdefault(shared, []).append(json.dumps(own, ensure_ascii=False))
-    items = (f'{shared[:-1]}, "{ROWS}": [\n' + ",\n".join(own) + "\n]}" for shared, own in runs.items())
+        runs.setdefault(shared, []).append(_compact(own))
+    items = (f'{shared[:-1]},"{ROWS}":[\n' + ",\n".join(own) + "\n]}" for shared, own in runs.items())
     return "[\n" + ",\n".join(items) + "\n]\n"
+
+
+def _compact(value: Row) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def describe_data(origin: str, fingerprint: str) -> str:
