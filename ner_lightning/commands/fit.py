@@ -48,21 +48,16 @@ def run(subcommand: str, args: Sequence[str], typed: Sequence[str] | None = None
         shown("stdout"),
     ):
         cli = NERCLI(start, [subcommand, *args], typed)
-        if subcommand == "fit" and cli.trainer.is_global_zero:
-            _note_end(cli.run_folder)
-    assert cli.run_folder is not None
-    if cli.trainer.is_global_zero:
         folder, fitted = cli.run_folder, subcommand == "fit"
+        assert folder is not None
+        if fitted and cli.trainer.is_global_zero:
+            best_effort(folder.path / "run.json", lambda: folder.update("run.json", {"finished": now()}))
+    if cli.trainer.is_global_zero:
         if fitted and start.checkpoint is not None and cli.trainer.global_step == cli.model.loaded_step:
             say(_already_done(cli))
         device, scored = cli.trainer.strategy.root_device, "test" if subcommand == "test" else "val"
         show(folder, scored, device, fitted=fitted, agreement=cli.agreement)
-    return cli.run_folder
-
-
-def _note_end(run: Run | None) -> None:
-    assert run is not None
-    best_effort(run.path / "run.json", lambda: run.update("run.json", {"finished": now()}))
+    return folder
 
 
 def _already_done(cli: NERCLI) -> str:
