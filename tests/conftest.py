@@ -2,7 +2,8 @@
 
 import gc
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,33 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+    if "lightning.pytorch.cli" in sys.modules:
+        _make_parsers_once()
+
+
+def _make_parsers_once() -> None:
+    """LightningCLI's parsers are made once for all tests, since each takes a tenth of a second."""
+    from lightning.pytorch.cli import LightningCLI
+
+    make, made = LightningCLI.setup_parser, {}
+    kept = ("parser", "_subcommand_parsers", "_subcommand_method_arguments")
+
+    def setup_parser(self: LightningCLI, *options: object) -> None:
+        key = (type(self), repr(options), *self.subcommands())
+        if key not in made:
+            make(self, *options)
+            made[key] = {name: vars(self)[name] for name in kept if name in vars(self)}
+        vars(self).update(made[key])
+
+    LightningCLI.setup_parser = setup_parser
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_disks() -> Iterator[None]:
+    """Files are not forced to the disk: no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _file: None)
+        yield
 
 
 @pytest.fixture(scope="session")
