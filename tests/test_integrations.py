@@ -32,7 +32,6 @@ def tagger(monkeypatch):
 
 
 def test_presidio_reports_what_the_tagger_finds_beside_its_own_patterns(tagger):
-    pytest.importorskip("presidio_analyzer")
     from presidio_recognizer import TrainedRecognizer, analyzer
 
     recognizer = TrainedRecognizer(tagger)

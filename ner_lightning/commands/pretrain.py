@@ -121,7 +121,7 @@ def _add_texts(recipe: "RecipeCLI", addresses: Sequence[str], resumed: "Run | No
     described = [text.described() | {"fingerprint": _fingerprint(text)} for text in texts]
     before = [] if resumed is None else resumed.read("run.json")["pretraining"]["text"]
     for old, new in zip(before, described, strict=False):
-        if old != {name: new[name] for name in old}:  # a run of an older version has no fingerprint
+        if old != new:
             raise UserError(
                 f"the text {new['from']} is not the one that this run was begun with: it has changed.\n"
                 "Restore it to resume the run, or start a new run, without --run."

@@ -41,7 +41,7 @@ class Known(NamedTuple):
 
 
 def read_digests(run: Run) -> set[str]:
-    """The digests of the sentences that a run was trained on; none for a run of an earlier version."""
+    """The digests of the sentences that a run was trained on; none if it was not trained."""
     return set(run.read(FILE).get("digests", ()))
 
 

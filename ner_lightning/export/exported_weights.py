@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ner_lightning.data.pinning import commit_in
 from ner_lightning.export import graph, openvino_graph
 from ner_lightning.inference.loading import ADAPTER_WEIGHTS, WEIGHTS
 from ner_lightning.inference.tagger_files import ADAPTER, GRAPH, ONNX, OPENVINO_GRAPH, TaggerFiles
 from ner_lightning.model.checkpoint import BACKBONE, EMITTER, saved_names
 from ner_lightning.model.emitter import BackboneEmitter
+from ner_lightning.model.pinning import commit_in
 from ner_lightning.model.quiet_transformers import quiet_transformers
 from ner_lightning.model.tagger import Tagger
 

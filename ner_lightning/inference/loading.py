@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.data.corpus_settings import Encoding
-from ner_lightning.data.pinning import pinned
 from ner_lightning.data.pretrained import Pretrained, folder_of, locate, moved_members, trained_on
 from ner_lightning.errors import UserError
 from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, MEMBERS, OPENVINO_GRAPH, TaggerFiles
 from ner_lightning.model.checkpoint import tagger_name
+from ner_lightning.model.pinning import pinned
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.runs.fingerprints import training_data
@@ -156,7 +156,7 @@ def read_folder(folder: Path, *, backbone: str | None = None, trust: bool = Fals
             temperature=manifest["temperature"],
             about=manifest["about"],
             engines=engines,
-            trained_on=tuple(manifest.get("trained_on", ())),  # absent from older folders
+            trained_on=tuple(manifest["trained_on"]),
         )
     except UserError:
         raise

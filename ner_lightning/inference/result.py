@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ner_lightning.data.running_text import Document, Offsets
-from ner_lightning.errors import UserError
 from ner_lightning.inference.display import marked_html, short
 
 if TYPE_CHECKING:
@@ -134,14 +133,9 @@ class Tagged:
         """A data frame with one row per entity and the fields of `Entity` as columns.
 
         With `overlaps="keep"` also the column `overlaps`, see `entity_dicts`.
-
-        Raises:
-            UserError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise UserError("to_df needs pandas: pip install pandas") from None
+        import pandas
+
         columns = Entity._fields if self.overlapping is None else (*Entity._fields, OVERLAPS)
         return pandas.DataFrame(self.entity_dicts(), columns=columns)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from ner_lightning.data.pinning import JOINT
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.model.adapters import adapt, add_adapter
@@ -17,6 +16,7 @@ from ner_lightning.model.devices import compiles
 from ner_lightning.model.emitter import BackboneEmitter, EnsembleEmitter
 from ner_lightning.model.fused_projections import fuse_projections
 from ner_lightning.model.outline import cut_layers
+from ner_lightning.model.pinning import JOINT
 from ner_lightning.model.quantization import check_products, dequantize, without_outliers
 from ner_lightning.model.quiet_transformers import quiet_transformers
 from ner_lightning.model.shared_adapters import AdapterBank, SharedEmitter

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ner_lightning.data.pinning import commit_in
 from ner_lightning.errors import UserError
 from ner_lightning.model.build import adapter_name, owners
+from ner_lightning.model.pinning import commit_in
 
 BACKBONE = "backbone."
 EMITTER, CRF = "emitter.", "decoder.crf."

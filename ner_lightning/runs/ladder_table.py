@@ -35,11 +35,8 @@ def _own_rows(ladder: Ladder, rows: Iterable[Row]) -> list[Row]:
 
 def _configs(command: str) -> list[str]:
     """The config files of a command."""
-    try:
-        words = shlex.split(command)
-    except ValueError:  # of a row that was written before commands were quoted
-        words = command.split()
-    return [shipped(word) for before, word in pairwise(words) if before == "--config"]
+    words = pairwise(shlex.split(command))
+    return [shipped(word) for before, word in words if before == "--config"]
 
 
 def _learned(changes: Iterable[str]) -> list[str]:

@@ -10,7 +10,6 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.data.pinning import pinned
 from ner_lightning.data.pretrained import folder_of, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
@@ -22,6 +21,7 @@ from ner_lightning.model.checkpoint import check_belongs, check_names, saved_nam
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.extensions import preparation
 from ner_lightning.model.loss import Loss
+from ner_lightning.model.pinning import pinned
 from ner_lightning.model.quantization import Quantization
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import Architecture, Cache, Peft, Runtime, TaggerSettings

@@ -1,11 +1,12 @@
 """States of the random generators on every rank, for checkpoints that resume exactly."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed
 from torch import Tensor
 
+T = TypeVar("T")
 State = dict[str, Tensor]
 
 
@@ -19,11 +20,16 @@ def random_states() -> list[State]:
         mine["cuda"] = torch.cuda.get_rng_state()
     if torch.backends.mps.is_available():
         mine["mps"] = torch.mps.get_rng_state()
+    return gathered(mine)
+
+
+def gathered(mine: T) -> list[T]:
+    """What each rank gives, by rank; all ranks must call this together."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [mine]
-    states: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(states, mine)
-    return states
+    each: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(each, mine)
+    return each
 
 
 def restore_random_state(states: list[State], rank: int) -> None:

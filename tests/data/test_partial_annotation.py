@@ -175,7 +175,6 @@ def test_formats_of_texts_say_that_they_cannot(tmp_path, name, caplog):
 
 
 def test_spacy_has_missing_entities(tmp_path):
-    pytest.importorskip("spacy")
     from spacy.tokens import DocBin
     from spacy.vocab import Vocab
 

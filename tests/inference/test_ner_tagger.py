@@ -116,7 +116,8 @@ def test_streams_words_and_single_texts_agree(tagger, monkeypatch):
 
 
 def test_any_iterable_of_texts_is_tagged(tagger):
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     texts = taggers.texts()[:3]
     expected = [each.tags for each in tagger(texts)]
     column = pandas.Series(texts, index=[7, 7, 9])
@@ -169,7 +170,8 @@ def test_what_is_no_text_is_named(tagger, monkeypatch, case):
 
 
 def test_other_calls_take_no_letters_for_texts(tagger):
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     with pytest.raises(TypeError, match="texts is a table; give one of its columns"):
         tagger(pandas.DataFrame({"text": ["Vera"]}))
     with pytest.raises(TypeError, match="texts is 'Vera'"):

@@ -2,15 +2,12 @@
 
 import json
 import re
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import pytest
 import taggers
 
 from ner_lightning.data.running_text import from_text
-from ner_lightning.errors import UserError
 from ner_lightning.inference.result import Entity, Tagged
 
 TEXT = "Vera Holt left Lima."
@@ -70,15 +67,11 @@ def test_plain_values(llama):
     assert [tuple(path["tags"]) for path in values["paths"]] == [path for path, _ in found.paths]
 
 
-def test_a_data_frame_has_a_row_per_entity(monkeypatch):
-    pytest.importorskip("pandas")
+def test_a_data_frame_has_a_row_per_entity():
     frame = tagged().to_df()
     assert list(frame.columns) == list(Entity._fields)
     assert frame["label"].tolist() == ["PER", "LOC"]
     assert list(Tagged(from_text(""), (), ()).to_df().columns) == list(Entity._fields)
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UserError, match="pip install pandas"):
-        tagged().to_df()
 
 
 class Page(HTMLParser):

@@ -7,15 +7,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import spacy
+from untrained import write_checkpoint
 
-spacy = pytest.importorskip("spacy")
-
-from untrained import write_checkpoint  # noqa: E402
-
-from ner_lightning.data.running_text import from_text  # noqa: E402
-from ner_lightning.inference.ner_tagger import NERTagger  # noqa: E402
-from ner_lightning.inference.result import Entity, Tagged  # noqa: E402
-from ner_lightning.inference.spacy_pipe import Pipe  # noqa: E402
+from ner_lightning.data.running_text import from_text
+from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.inference.result import Entity, Tagged
+from ner_lightning.inference.spacy_pipe import Pipe
 
 ROOT = Path(__file__).parent.parent.parent
 

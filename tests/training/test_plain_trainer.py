@@ -179,12 +179,16 @@ def test_a_part_of_the_loss_comes_back_with_consent_alone(llama, tmp_path):
     NERTagger.from_run(str(tmp_path / "own.ckpt"), device="cpu")  # which needs no loss
 
 
-def frame(pandas):
+def frame():
+    import pandas
+
     columns = list(zip(*TRAIN, strict=True))
     return pandas.DataFrame({"tokens": columns[0], "ner_tags": columns[1]})
 
 
-def hub(datasets):
+def hub():
+    import datasets
+
     names = ["O", *(f"{part}-{kind}" for kind in ("PER", "ORG", "LOC", "MISC") for part in "BI")]
     features = datasets.Features(
         {
@@ -205,9 +209,9 @@ def test_sentences_come_from_memory(llama, kind):
     if kind == "dicts":
         given = [{"tokens": words, "ner_tags": tags} for words, tags in TRAIN]
     elif kind == "pandas":
-        given = frame(pytest.importorskip("pandas"))
+        given = frame()
     elif kind == "datasets":
-        given = hub(pytest.importorskip("datasets"))
+        given = hub()
     data = CoNLLDataModule(train=given, backbone=str(llama))
     found = [(list(s.words), list(s.tags)) for s in data.corpus.split("train").sentences]
     assert found == [(list(words), list(tags)) for words, tags in TRAIN]

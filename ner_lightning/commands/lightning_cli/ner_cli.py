@@ -26,7 +26,7 @@ from ner_lightning.commands.options.trainer_options import (
     explain_missing,
 )
 from ner_lightning.commands.options.unused_options import refuse_unused, report_unused
-from ner_lightning.data.pinning import pin
+from ner_lightning.model.pinning import pin
 from ner_lightning.system.console import say
 from ner_lightning.system.terminal import redraws
 from ner_lightning.training import ranks

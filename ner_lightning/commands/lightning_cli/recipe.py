@@ -15,8 +15,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from ner_lightning.commands.options.config_files import config_files, find_configs, read_config, with_run_name
 from ner_lightning.commands.options.consent import stored_options, take_consent
 from ner_lightning.commands.options.parser_errors import user_errors
-from ner_lightning.data.pinning import pin
 from ner_lightning.errors import UserError
+from ner_lightning.model.pinning import pin
 from ner_lightning.runs.folder import RECIPE, Run, run_path
 from ner_lightning.system.ranges import PositiveInt, Seed, check
 from ner_lightning.system.user_paths import without_tilde

@@ -31,7 +31,7 @@ class Member(NamedTuple):
 
     def pinned(self) -> dict[str, Any]:
         """Settings of `model`, with the commit of its training as the revision of a backbone on the Hub."""
-        from ner_lightning.data.pinning import pinned
+        from ner_lightning.model.pinning import pinned
 
         return pinned(self.settings("model"), self.checkpoint["backbone"])
 

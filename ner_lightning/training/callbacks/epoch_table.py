@@ -18,8 +18,8 @@ from ner_lightning.training.callbacks.throughput import Throughput, logs_step
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.optim import optimizer_steps
 
-# Title, key, width and digits of a column.
 FEW_STEPS = 100  # of a fit, under which a tag set is hardly learned
+# Title, key, width and digits of a column.
 COLUMNS = (
     ("loss", "loss", 9, 4),
     ("val loss", "val/loss", 9, 4),

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
-import torch.distributed
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from ner_lightning.runs.folder import LAST, RESUME, Run, short
 from ner_lightning.system.out_of_memory import out_of_memory
 from ner_lightning.training.callbacks.throughput import logs_step
 from ner_lightning.training.datamodule import CoNLLDataModule
+from ner_lightning.training.randomness import gathered
 
 SHOWN = 20  # sentences named in a message
 
@@ -117,7 +117,8 @@ def _too_large(batch: Batch, data: CoNLLDataModule, *, training: bool) -> str:
 
 
 def _not_finite(step: _Step, epoch: int) -> str:
-    ranks = _all_ranks((not bool(step.loss_is_finite), step.sentences.tolist()))
+    # A gradient that is not finite is so on all ranks, so all of them ask.
+    ranks = gathered((not bool(step.loss_is_finite), step.sentences.tolist()))
     sentences = sorted(index for bad, indices in ranks if bad for index in indices)
     sentences = sentences or sorted(index for _, indices in ranks for index in indices)
     named = ", ".join(map(str, sentences[:SHOWN])) + (" ..." if len(sentences) > SHOWN else "")
@@ -126,12 +127,3 @@ def _not_finite(step: _Step, epoch: int) -> str:
         f"{what} is NaN or infinite at step {step.number}, epoch {epoch}; its batch holds the training "
         f"sentences {named} (from 0). Look at them, or lower model.optimizer.lr."
     )
-
-
-def _all_ranks(mine: tuple[bool, list[int]]) -> list[tuple[bool, list[int]]]:
-    """What each rank found; a gradient that is not finite is so on all ranks, so all of them ask."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [mine]
-    ranks: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(ranks, mine)
-    return ranks

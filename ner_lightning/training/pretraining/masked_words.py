@@ -94,5 +94,4 @@ class Pretraining(TrainingModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks that it goes on from the same backbone."""
         super().on_load_checkpoint(checkpoint)
-        if "weights" in checkpoint["backbone"]:  # since that is kept
-            check_backbone(checkpoint["backbone"], self.settings.backbone, self.weights_id)
+        check_backbone(checkpoint["backbone"], self.settings.backbone, self.weights_id)

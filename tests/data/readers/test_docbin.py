@@ -6,6 +6,8 @@ import random
 
 import pytest
 from data.readers.mutations import check, read, survives
+from spacy.tokens import Doc, DocBin, Span
+from spacy.vocab import Vocab
 
 from ner_lightning.data.readers import docbin
 from ner_lightning.data.readers.docbin import read_docbin
@@ -13,11 +15,6 @@ from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.readers.spacy_json import is_spacy_json, read_spacy_json
 from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
-
-spacy = pytest.importorskip("spacy")
-
-from spacy.tokens import Doc, DocBin, Span  # noqa: E402
-from spacy.vocab import Vocab  # noqa: E402
 
 WORDS = ["\U0001f600", "Brinda", "Okafor", "\n", "moved", "to", "Tarvo", "."]
 SPACES = [True, True, False, False, True, True, False, False]

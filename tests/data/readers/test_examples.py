@@ -16,8 +16,6 @@ def written(request, tmp_path, monkeypatch):
     example = EXAMPLES[request.param]
     monkeypatch.chdir(tmp_path)
     if example.code:
-        if example.format == "spacy":
-            pytest.importorskip("spacy")
         exec(example.code, {})
         return example, tmp_path / example.name
     for name, text in example.files.items():

@@ -306,7 +306,8 @@ def test_spacy_is_asked_for(predict, monkeypatch):
 
 
 def test_doc_bin(predict, tagger):
-    spacy = pytest.importorskip("spacy")
+    import spacy
+
     tagged = written(predict, tagger, "out.spacy")
     docs = list(spacy.tokens.DocBin().from_disk("out.spacy").get_docs(spacy.vocab.Vocab()))
     assert [doc.text for doc in docs] == TEXTS

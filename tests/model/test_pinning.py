@@ -3,7 +3,7 @@
 import pytest
 from jsonargparse import Namespace
 
-from ner_lightning.data.pinning import JOINT, commit_in, pin, pinned
+from ner_lightning.model.pinning import JOINT, commit_in, pin, pinned
 
 A, B = "a" * 40, "b" * 40
 ONE = {"backbone": "lab/one", "revision": None}
