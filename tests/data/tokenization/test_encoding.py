@@ -61,10 +61,10 @@ def test_words_that_are_tokenised_one_by_one_have_the_sub_tokens_of_the_text(fam
 @pytest.mark.parametrize("word", ["\u200b", "\x00", "é́̂", "👩\u200d👩", "a\u00a0b", "ﷺ", "①"])
 def test_no_word_is_lost_whatever_it_holds(family, word):
     _, tokenizer = family
-    words = ["the", word, word, "bank"]
-    (encoded,) = Encoder(tokenizer).encode([words])
-    assert len(encoded.first) == len(words)
-    assert (np.diff(encoded.first) > 0).all()
+    for words in (["the", word, word, "bank"], ["Nordwind", word, "strikes"], [word, "bank"], ["bank", word]):
+        (encoded,) = Encoder(tokenizer).encode([words])
+        assert len(encoded.first) == len(words)
+        assert (np.diff(encoded.first) > 0).all()
 
 
 @pytest.mark.parametrize("limit", [6, 8, 13, 31])
@@ -175,6 +175,40 @@ def test_a_long_sentence_leaves_less_room_for_its_margin():
     found = list(encoder.encode([["b"] * 7, long, ["c"] * 7], [0, 0, 0]))
     assert [len(e.windows) for e in found] == [1, 1, 1]
     assert max(len(ids) for e in found for ids in e.windows) <= 40
+
+
+def test_both_margins_share_the_room_that_a_long_sentence_leaves():
+    """`in` is one sub-token, and so is the end of a line."""
+    encoder = Encoder(tiny.llama3_tokenizer(), Encoding(max_length=40, overlap=4, context=8, margin=15))
+    found = list(encoder.encode([["in"] * 20, ["in"] * 16, ["in"] * 20], [0, 0, 0]))
+    assert [len(e.first) for e in found] == [20, 16, 20]
+    assert found[1].first[0] == 1 + 11
+    assert len(found[1].windows[0]) == 1 + 11 + 16 + 11
+
+
+@pytest.mark.parametrize("middle", [["qzxqzxq", "in"], ["in", "qzxqzxq"]])
+def test_a_margin_ends_at_a_word_that_does_not_fit(middle):
+    """It does not go on in the sentence beyond, where a shorter word would."""
+    encoder = Encoder(tiny.llama3_tokenizer(), Encoding(max_length=64, overlap=4, context=7, margin=6))
+    sentences = [["in"] * 6, middle, ["in"] * 6]
+    (whole,) = Encoder(encoder.tokenizer, Encoding(context=500)).encode(sentences, [0, 0, 0])
+    text = f" {' '.join(map(str, whole.windows[0]))} "
+    found = list(encoder.encode(sentences, [0, 0, 0]))
+    assert sorted(len(e.windows[0]) for e in found)[:2] == [1 + 6, 1 + 6 + 2]
+    for passage in found:
+        assert f" {' '.join(map(str, passage.windows[0][1:]))} " in text
+
+
+def test_a_word_without_sub_tokens_becomes_unknown():
+    tokenizer = tiny.TOKENIZERS["wordpiece"]()
+    (encoded,) = Encoder(tokenizer).encode([["the", "\u200b", "bank"]])
+    assert encoded.windows[0][encoded.first[1]] == tokenizer.unk_token_id != tokenizer.pad_token_id
+
+
+def test_the_longest_window_counts():
+    (encoded,) = Encoder(tiny.llama3_tokenizer(), Encoding(max_length=12, overlap=2)).encode([["a"] * 15])
+    assert min(len(ids) for ids in encoded.windows) < 12
+    assert encoded.longest == 12
 
 
 def test_without_documents_each_sentence_is_read_alone():
