@@ -4,12 +4,20 @@ from pathlib import Path
 import pytest
 from rows import predictions, row
 
-from ner_lightning.analysis.compare import decided, differing_settings, recipes, repeated_seeds, shared_split
+from ner_lightning.analysis.compare import (
+    decided,
+    differing_settings,
+    on_shared_sentences,
+    recipes,
+    repeated_seeds,
+    shared_split,
+)
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.failure import analyse
 from ner_lightning.analysis.render.blocks import markdown
 from ner_lightning.analysis.render.terminal_text import terminal
 from ner_lightning.analysis.report.comparison import comparison
+from ner_lightning.errors import UserError
 
 WORDS = ["Vera", "Holt", "left", "Lima"]
 GOLD = ["B-PER", "I-PER", "O", "B-LOC"]
@@ -33,6 +41,22 @@ def test_validation_comes_first_as_everywhere():
     assert shared_split(both) == "valid"
     assert shared_split(both, "test") == "test"
     assert shared_split([both[0], run("c", [GOLD], ("test",))]) == "test"
+
+
+def test_runs_without_predictions_of_one_split_are_not_compared():
+    runs = [run("a", [GOLD]), run("b", [GOLD], ("test",))]
+    with pytest.raises(UserError, match=r"share no predictions of one split \(a: valid; b: test\)"):
+        shared_split(runs)
+    with pytest.raises(UserError, match="share no predictions of test"):
+        shared_split(runs[:1], "test")
+
+
+def test_scores_of_sentences_that_are_annotated_otherwise_are_not_compared():
+    other = run("b", [GOLD])
+    changed = analyse(predictions([row(["O", "O", "O", "B-LOC"], GOLD, 0.9, WORDS)]))
+    other.__dict__["splits"] = {"valid": changed}
+    with pytest.raises(UserError, match="a and b have other sentences or annotations in valid"):
+        on_shared_sentences([run("a", [GOLD]), other], "valid")
 
 
 @pytest.mark.parametrize("runs", [(GOOD_RUN, BAD_RUN), (BAD_RUN, GOOD_RUN)])
@@ -107,6 +131,12 @@ def test_a_seed_that_several_runs_have_is_no_deviation():
     text = " ".join(terminal(comparison(runs, "valid")).split())
     assert "seed 3 several times: none" in text
     assert repeated_seeds([runs[0], runs[2]]) == []
+
+
+def test_ensembles_of_other_members_are_no_repeated_seed():
+    made = [trained(name, seed=3, members=[{"seed": seed}]) for name, seed in (("a/1", 1), ("a/2", 2))]
+    assert [bool(each.made_of) for each in made] == [True, True]
+    assert repeated_seeds(made) == []
 
 
 def test_prompts_are_no_seeds_of_a_training_or_of_each_other():

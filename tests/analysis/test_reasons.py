@@ -89,3 +89,22 @@ def test_a_group_without_a_false_negative_differs_if_it_is_large():
         differing, _ = reasons({"property": groups})
         assert sorted((reason.group, reason.rate) for reason in differing) == found
         assert all(-1 <= r.difference.low < r.difference.value < r.difference.high <= 1 for r in differing)
+
+
+def test_false_negatives_that_cluster_in_one_group_alone_are_no_reason():
+    """Twenty of forty, but in five sentences of ten: as if there were ten entities."""
+    rng = np.random.default_rng(0)
+    rest = _counts(rng, 2000, 0.75)
+    for size, found in ((4, []), (1, ["group", "rest"])):
+        own = np.repeat([[0, 0, size], [size, size, size]], 20 // size, axis=0)
+        groups = {name: np.zeros((2000 + len(own), 3), dtype=np.int64) for name in ("group", "rest")}
+        groups["rest"][:2000], groups["group"][2000:] = rest, own
+        assert sorted(reason.group for reason in reasons({"property": groups})[0]) == found
+
+
+def test_of_two_groups_one_differs_as_much_as_the_other_in_the_opposite_direction():
+    rng = np.random.default_rng(0)
+    groups = {name: np.zeros((340, 3), dtype=np.int64) for name in "ab"}
+    groups["a"][:300], groups["b"][300:] = _counts(rng, 300, 0.9), _counts(rng, 40, 0.3)
+    (a, b), _ = reasons({"property": groups})
+    assert a.difference == pytest.approx((-b.difference.value, -b.difference.high, -b.difference.low))

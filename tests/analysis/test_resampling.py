@@ -71,6 +71,12 @@ def test_a_paired_test_finds_what_is_there_and_no_more():
     assert np.mean(values) == pytest.approx(0.5, abs=0.12)
 
 
+def test_no_p_value_is_zero_since_the_observed_difference_counts():
+    worse, better = np.tile([0, 2, 2], (100, 1)), np.tile([2, 2, 2], (100, 1))
+    assert paired_test(worse, better).p == pytest.approx(1 / 2001)
+
+
 def test_p_values_of_several_tests_are_adjusted():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
