@@ -91,6 +91,8 @@ def passages(kind, count):
     draw = np.random.default_rng(1)
     if kind == "documents":
         return [fake(i, int(n)) for i, n in enumerate(draw.normal(340, 120, count).clip(20, 500))]
+    if kind == "small batches":  # which some epochs have fewer of than the first
+        return [fake(i, int(n)) for i, n in enumerate(draw.integers(5, 50, count))]
     lengths = draw.lognormal(2.9, 0.6, count).astype(int) + 2
     long = set(draw.choice(count, 5, replace=False)) if kind == "some long" else ()
     rows = (
@@ -112,6 +114,7 @@ def passages(kind, count):
         ("documents", 300, 1536),
         ("some long", 2000, 1536),
         ("many windows", 300, 512),
+        ("small batches", 400, 60),
     ],
 )
 @pytest.mark.parametrize("world", [1, 2, 3, 4])

@@ -188,6 +188,14 @@ def test_no_legal_path_has_no_candidate_and_a_threshold_is_above_zero():
         candidate_segments(emissions, mask, kinds_of((0.0, 0.1)), *scores)
 
 
+def test_a_candidate_may_be_as_probable_as_its_threshold_says():
+    emissions = torch.full((1, 1, 5), -1e4, dtype=torch.float64)
+    emissions[..., 1] = 0
+    zeros = [torch.zeros(shape, dtype=torch.float64) for shape in ((5,), (5, 5), (5,))]
+    found = candidate_segments(emissions, torch.ones(1, 1, dtype=torch.bool), kinds_of((1.0, 1.0)), *zeros)
+    assert (found.kind.tolist(), found.prob.tolist()) == ([0], [1.0])
+
+
 def test_candidates_agree_with_the_probability_of_given_segments():
     torch.manual_seed(1)
     crf = CRF(5, torch.tensor(LABELS.legal_starts()), torch.tensor(LABELS.legal_transitions()))

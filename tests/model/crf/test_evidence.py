@@ -126,9 +126,10 @@ def test_long_sentences_agree_in_both_recursions(monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(found, plain, rtol=1e-12, atol=1e-9)
 
 
-def test_chains_of_two_tags_that_never_meet_count_in_full() -> None:
+@pytest.mark.parametrize("words", [40, 100])
+def test_chains_of_two_tags_that_never_meet_count_in_full(words: int) -> None:
     """Restricted to A A A ... or B B B ..., messages drift apart by far more than free words allow."""
-    words, gap = 40, 9.0
+    gap = 9.0
     emissions = torch.zeros(1, words, 3, dtype=torch.float64)
     emissions[..., 0] = gap
     start, end = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
@@ -136,7 +137,7 @@ def test_chains_of_two_tags_that_never_meet_count_in_full() -> None:
     transitions[0, 1] = transitions[1, 0] = -INF
     log = torch.zeros(1, words, 3, dtype=torch.float64)
     log[..., 2] = -INF
-    log[:, -1, 0] = -INF  # only B B B ... remains, exp(-351) of A A A ... until then
+    log[:, -1, 0] = -INF  # only B B B ... remains, exp(-351) of A A A ..., or less, until then
     mask = torch.ones(1, words, dtype=torch.bool)
     found = evidence_log_likelihood(emissions, mask, log, start, transitions, end)
     total = sums.log_partition(emissions, mask, start, transitions, end)
