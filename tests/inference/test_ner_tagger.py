@@ -302,6 +302,21 @@ def test_calibration_finds_the_temperature_that_the_tags_were_drawn_at(llama):
     assert [each.tags for each in tagger(words=[s.words for s in sentences])] == tags
 
 
+def test_the_error_after_calibration_is_that_of_the_other_halfs_temperature(tagger, monkeypatch):
+    """One half is right wherever 0.5 is said at temperature 1, the other in one case of two."""
+    steps, per_half = len(calibration.TEMPERATURES), 10
+    half = torch.tensor([0] * per_half + [1] * per_half)
+    said = torch.linspace(0.95, 0.05, steps).unsqueeze(1).repeat(1, 2 * per_half)
+    correct = torch.tensor([True] * 9 + [False] + [True] * 4 + [False] * 6)
+    monkeypatch.setattr(calibration, "_predicted_entities", lambda *_: (said, correct, half))
+    found = calibration.calibrate(tagger, [Sentence(("Vera",), ("B-PER",), 0)])
+    assert said[calibration.TEMPERATURES.index(found.temperature), 0].item() == pytest.approx(0.65, abs=0.02)
+    assert found.before == pytest.approx(0.15, abs=0.02)  # 0.5 is said of 13 in 20
+    assert found.after == pytest.approx(0.5, abs=0.02)  # 0.4 of nine in ten, and 0.9 of four
+    assert tagger.temperature == found.temperature
+    tagger.temperature = 1.0
+
+
 def test_pairs_and_dicts_calibrate_as_sentences_do(llama):
     tagger = taggers.random_tagger(llama)
     sentences = drawn(tagger, 2.0, count=40)
