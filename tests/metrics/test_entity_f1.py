@@ -147,6 +147,17 @@ def test_padding_is_ignored():
     assert metric.compute()["f1"] == 1.0
 
 
+def test_an_added_loss_keeps_no_graph():
+    metric = EntityF1(["X"])
+    metric.add_loss(torch.ones((), requires_grad=True) * 2)
+    assert not metric.loss.requires_grad
+
+
+def test_counts_and_loss_move_with_the_metric():
+    metric = EntityF1(["X"]).to("meta")
+    assert {each.device.type for each in (metric.counts, metric.words, metric.loss)} == {"meta"}
+
+
 def test_a_string_of_types_is_rejected():
     for make in (EntityF1, LabelSet):
         with pytest.raises(TypeError, match="types is the text 'PER'"):

@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from ner_lightning.training.optim import Optimizer, parameter_groups, schedule
+from ner_lightning.training.training_module import TrainingModule
 
 
 def test_schedule_rises_then_falls():
@@ -40,3 +43,24 @@ def test_a_softmax_tagger_has_no_crf_group():
 def test_rates_that_are_not_given_follow_from_the_others():
     assert Optimizer(lr=1e-3).rates == (1e-3, 1e-3, 1e-2)
     assert Optimizer(lr=1e-3, head_lr=2e-3).rates == pytest.approx((1e-3, 2e-3, 2e-2))
+
+
+@pytest.mark.parametrize(
+    ("most", "by", "clipped"),
+    [
+        (1.0, None, [0.6, 0.8]),
+        (1.0, "norm", [0.6, 0.8]),
+        (1.0, "value", [1.0, 1.0]),
+        (None, None, [3.0, 4.0]),
+    ],
+)
+def test_gradients_are_clipped_by_their_norm_or_each_alone(most, by, clipped):
+    weight, without = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([3.0, 4.0])
+    logged = {}
+    module = SimpleNamespace(log=lambda name, value, **_: logged.update({name: value.item()}))
+    optimizer = torch.optim.AdamW([weight, without])
+    TrainingModule.configure_gradient_clipping(module, optimizer, most, by)
+    assert weight.grad.tolist() == pytest.approx(clipped, rel=1e-5)
+    assert without.grad is None
+    assert logged == {"train/grad_norm": 5.0}  # before
