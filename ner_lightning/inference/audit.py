@@ -43,7 +43,7 @@ def audit(tagger: NERTagger, sentences: Sequence[Sentence]) -> Iterator[Audited]
     the words' probabilities. The model must not have seen the sentences with these tags.
 
     Args:
-        tagger: the model; its temperature is set to 1.
+        tagger: the model; its temperature counts nothing here.
         sentences: with BIO2 tags.
 
     Raises:
@@ -52,7 +52,6 @@ def audit(tagger: NERTagger, sentences: Sequence[Sentence]) -> Iterator[Audited]
     decoder, labels = tagger.tagger.decoder, tagger.labels
     if any(sentence.tags is None or UNKNOWN in sentence.tags for sentence in sentences):
         raise UserError("an audit needs sentences with gold tags, none of them unknown (?)")
-    tagger.temperature = 1.0  # a temperature changes no order
     gold = [labels.encode(sentence.tags or ()) for sentence in sentences]
     documents = [sentence.document for sentence in sentences]
     words = [sentence.words for sentence in sentences]
