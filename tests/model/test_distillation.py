@@ -154,6 +154,7 @@ def test_a_teacher_and_its_weight_belong_together(loss, teacher, message):
     with pytest.raises(UserError, match=message):
         loss.check_data(None, teacher, use_crf=True)
     Loss(ce=1, crf=0, kl=1).check_data(None, None, use_crf=False)
+    Loss(ce=0, crf=1, kl=1).check_data(None, None, use_crf=True)
     with pytest.raises(UserError, match=r"nothing has a weight;\n.* set model\.loss\.ce above 0"):
         Loss(ce=0, kl=1).check_data(None, None, use_crf=False)  # without a CRF, `crf` counts nothing
 
@@ -166,3 +167,13 @@ def test_a_batch_moves_with_its_teacher():
     assert moved.teacher is not None
     assert all(tensor.is_meta for tensor in moved.teacher[:3])
     assert moved.teacher.temperature == 1.0
+
+
+@pytest.mark.parametrize("use_crf", [True, False])
+def test_what_a_teacher_says_of_a_sentence_does_not_depend_on_its_padding(use_crf):
+    crf, emissions = crf_of(0) if use_crf else None, emissions_of(1)
+    padded = teach(crf, emissions, MASK, LABELS, SAME, 1.0)
+    alone = teach(crf, emissions[1:, :2], MASK[1:, :2], LABELS, SAME, 1.0)
+    torch.testing.assert_close(padded.marginals[1:, :2], alone.marginals)
+    torch.testing.assert_close(padded.transitions[1:], alone.transitions)
+    torch.testing.assert_close(padded.entropy[1:], alone.entropy)

@@ -15,6 +15,7 @@ def test_schedule_rises_then_falls():
     assert [cosine(s) for s in (0, 50, 100)] == pytest.approx([1.0, 0.5, 0.0])
     assert schedule("constant", steps=10, warmup=0.0)(10) == 1.0
     assert schedule("linear", steps=10, warmup=0.0)(20) == 0.0
+    assert schedule("linear", steps=100, warmup=0.29)(27) == pytest.approx(28 / 29)  # 0.29 * 100 is below 29
 
 
 def test_each_part_has_its_own_rate_and_only_matrices_decay():

@@ -349,6 +349,14 @@ def test_an_entity_that_ends_inside_a_word(tmp_path, caplog, rule, words, entiti
     assert "'-Okafor' (1), '-Okafor' (2), '-Okafor' (3), ..." in caplog.text
 
 
+@pytest.mark.parametrize(("text", "entity"), [("\u200bVera", (1, 5)), ("Vera\u200b", (0, 4))])
+def test_a_word_is_not_split_where_a_part_would_be_invisible(text, entity):
+    made = tagged_sentences(
+        text, [CharSpan(*entity, "PER")], AnnotationRules(misaligned="split"), lambda *_: None, [(0, 5)]
+    )
+    assert list(made) == [(((0, 5),), ("B-PER",))]
+
+
 @pytest.mark.parametrize(("rule", "entities"), [("longest", [("ORG", 0, 3)]), ("first", [("LOC", 2, 3)])])
 def test_entities_that_overlap(tmp_path, caplog, rule, entities):
     path = write(tmp_path / "x.jsonl", {"text": "Bank of Tarvo", "label": [[8, 13, "LOC"], [0, 13, "ORG"]]})
