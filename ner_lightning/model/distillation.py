@@ -90,6 +90,4 @@ def teach(
     end, scored = scores[2][order], scored[..., order]
     sums = posterior(scored, mask, start, transitions, end)
     matrix = transition_matrix(start, transitions, end)
-    counts = sums.transition_counts.clone()
-    counts[:, -1, -1] = 0  # where `posterior` has no meaning
-    return Taught(sums.marginals, counts, entropy(sums, scored, mask, matrix))
+    return Taught(sums.marginals, sums.transition_counts, entropy(sums, scored, mask, matrix))

@@ -26,10 +26,7 @@ def mean_score(posterior: Posterior, emissions: Tensor, mask: Tensor, matrix: Te
     """
     words = emissions.detach().to(matrix.dtype).masked_fill(~mask.unsqueeze(-1), 0)  # (B, W, C)
     counts = posterior.transition_counts.to(matrix.dtype)  # (B, K, K)
-    outside = torch.zeros_like(matrix, dtype=torch.bool)
-    outside[-1, -1] = True
-    used = (counts > 0) & ~outside
-    return _weighted(posterior.marginals.to(matrix.dtype), words) + _weighted(counts * used, matrix)
+    return _weighted(posterior.marginals.to(matrix.dtype), words) + _weighted(counts, matrix)
 
 
 def _weighted(weights: Tensor, scores: Tensor) -> Tensor:

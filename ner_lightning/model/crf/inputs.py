@@ -16,8 +16,8 @@ class Posterior(NamedTuple):
     Attributes:
         log_partition: in double precision. *Shape:* (B,)
         marginals: probability of each tag at each word, 0 on padding. *Shape:* (B, W, C)
-        transition_counts: expected number of each transition (from, to), in double precision; the entry
-            from OUTSIDE to OUTSIDE is meaningless. *Shape:* (B, K, K)
+        transition_counts: expected number of each transition (from, to), in double precision; 0 from
+            OUTSIDE to OUTSIDE, whatever the padding. *Shape:* (B, K, K)
     """
 
     log_partition: Tensor

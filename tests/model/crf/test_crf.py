@@ -72,6 +72,7 @@ def test_posterior_equals_enumeration(recursion: str, problem: Problem) -> None:
     found = sums.posterior(emissions, mask, *scores)
     torch.testing.assert_close(found.log_partition, sums.log_partition(emissions, mask, *scores))
     c = len(scores[0])
+    assert (found.transition_counts[:, c, c] == 0).all()
     for row, (words, paths) in enumerate(problem.rows()):
         total = enumeration.log_partition(paths)
         assert found.log_partition[row].item() == pytest.approx(total, abs=1e-9, rel=1e-12)
