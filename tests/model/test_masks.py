@@ -9,6 +9,7 @@ from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
+from ner_lightning.model.masks import hide_right_context
 from ner_lightning.training.datamodule import CoNLLDataModule
 
 LABELS = LabelSet(("PER", "ORG", "LOC", "MISC"))
@@ -96,6 +97,14 @@ def test_learned_positions_are_refused(bert, corpus):
     tagger = tagger_of(bert, attention="bidirectional")
     with pytest.raises(UserError, match=r"data\.batches\.packing needs rotary positions"):
         tagger(batches(bert, corpus)[1])
+
+
+def test_causal_layers_need_attention_that_takes_our_mask(llama):
+    backbone = tagger_of(llama).emitter.backbone
+    backbone.text_config._attn_implementation = "flex_attention"
+    with pytest.raises(UserError, match=r"causal_below needs .* eager or sdpa, not flex_attention"):
+        hide_right_context(backbone, 1)
+    hide_right_context(backbone, 0)
 
 
 def test_sliding_windows_and_other_attention_are_refused(llama, corpus):
