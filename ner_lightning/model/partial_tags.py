@@ -45,7 +45,7 @@ class PartialTags(NamedTuple):
         known = mask & (tags >= 0)  # (B, W)
         ids = tags.clamp(min=0)  # (B, W)
         all_tags = torch.arange(num_tags, device=tags.device)  # (C,)
-        before = F.pad(torch.where(known, ids, 0), (1, 0))[:, :-1]  # of the word before, 0 where unknown
+        before = F.pad(ids, (1, 0))[:, :-1]  # of the word before
         continues = (before + before % 2).unsqueeze(-1)  # I- of the entity before; 0 for none. (B, W, 1)
         possible = (all_tags == 0) | (all_tags != continues)  # (B, W, C)
         possible = torch.where(known.unsqueeze(-1), all_tags == ids.unsqueeze(-1), possible)

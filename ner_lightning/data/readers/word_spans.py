@@ -40,5 +40,5 @@ def overlap(entities: Sequence[Span]) -> bool:
     for span in sorted(entities, key=lambda span: (span.start, span.end)):
         if span.start < end:
             return True
-        end = max(end, span.end)
+        end = span.end
     return False
