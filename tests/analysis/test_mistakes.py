@@ -1,8 +1,9 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rows import predictions, row
 
-from ner_lightning.analysis.failure import confusion, error_classes, unpaired
+from ner_lightning.analysis.failure import analyse, calibration_error, confusion, error_classes, unpaired
 from ner_lightning.analysis.mistakes import CLASSES, NOISE, all_mistakes, describe, mistakes, worst
 from ner_lightning.analysis.slices import totals
 
@@ -110,3 +111,16 @@ def test_missed_and_spurious_of_the_matrix_are_accounted_for_by_classes():
     assert spurious == {"split": 1, "spurious": 1}
     assert table["nothing", "X"] == spurious.total()
     assert table["X", "nothing"] == missed.total()
+
+
+def test_calibration_says_how_often_entities_of_a_probability_are_correct():
+    gold, wrong = ["B-PER", "O"], ["O", "B-PER"]
+    found = analyse(
+        predictions(
+            [row(gold, gold, 0.93, ["Vera", "left"])] * 3 + [row(gold, wrong, 0.97, ["Vera", "left"])]
+        )
+    ).calibration
+    (one,) = found
+    assert (one.low, one.high, one.size, one.precision) == (0.9, 1.0, 4, 0.75)
+    assert one.probability == pytest.approx(0.94)
+    assert calibration_error(found) == pytest.approx(0.94 - 0.75)

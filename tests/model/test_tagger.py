@@ -226,14 +226,18 @@ def test_padding_and_order_change_nothing(llama, pooling, use_crf):
             assert not tags[row, count:].any()
 
 
-def test_mean_pooling_is_the_mean_of_a_words_sub_tokens(llama):
-    tagger = build(llama, pooling="mean")
+@pytest.mark.parametrize(
+    ("pooling", "of"),
+    [("first", lambda own: own[0]), ("last", lambda own: own[-1]), ("mean", lambda own: own.mean(0))],
+)
+def test_a_words_vector_is_that_of_its_first_or_last_sub_token_or_their_mean(llama, pooling, of):
+    tagger = build(llama, pooling=pooling)
     batch = batch_of(llama)
     flat = tagger.emitter.hidden(batch).flatten(0, 1)
     vectors = tagger.emitter.word_vectors(batch)
     for row, column in batch.mask.nonzero().tolist():
         span = flat[batch.first[row, column] : batch.last[row, column] + 1]
-        torch.testing.assert_close(vectors[row, column], span.mean(0), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(vectors[row, column], of(span), rtol=1e-4, atol=1e-5)
 
 
 def test_mean_pooling_loses_no_digits_in_a_long_row(llama):

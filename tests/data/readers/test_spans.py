@@ -366,6 +366,12 @@ def test_entities_that_overlap(tmp_path, caplog, rule, entities):
     assert "1 entities overlap another one, which was kept" in caplog.text
 
 
+def test_of_overlapping_entities_of_one_length_the_first_in_the_text_is_kept(tmp_path):
+    path = write(tmp_path / "x.jsonl", {"text": "Bank of Tarvo", "label": [[5, 13, "LOC"], [0, 7, "ORG"]]})
+    for rule, kept in (("longest", [("ORG", 0, 2)]), ("first", [("LOC", 1, 3)])):
+        assert found(read_sentences(path, ReadOptions(rules=AnnotationRules(overlapping=rule))))[0][1] == kept
+
+
 def test_white_space_at_a_border_and_an_entity_marked_twice_are_no_fault(tmp_path, caplog):
     path = write(
         tmp_path / "x.jsonl", {"text": TEXT, "label": [[0, 14, " PER "], [0, 13, "PER"], [22, 28, "LOC"]]}
