@@ -303,7 +303,7 @@ def test_calibration_finds_the_temperature_that_the_tags_were_drawn_at(llama):
 
 
 def test_the_error_after_calibration_is_that_of_the_other_halfs_temperature(tagger, monkeypatch):
-    """One half is right wherever 0.5 is said at temperature 1, the other in one case of two."""
+    """At each temperature one number is said of all; one half is right in nine of ten, the other in four."""
     steps, per_half = len(calibration.TEMPERATURES), 10
     half = torch.tensor([0] * per_half + [1] * per_half)
     said = torch.linspace(0.95, 0.05, steps).unsqueeze(1).repeat(1, 2 * per_half)
