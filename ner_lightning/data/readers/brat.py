@@ -2,23 +2,26 @@
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from ner_lightning.data.readers.changes import Changes
-from ner_lightning.data.readers.counting import COUNTINGS, offsets_of
+from ner_lightning.data.readers.counting import Counting, contradiction, countings
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import CharSpan, Record, rejected, whole_file
 from ner_lightning.data.readers.text_lines import MAX_BYTES
+from ner_lightning.data.running_text import Offsets
 from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
 
 SUFFIX = ".ann"
 _SPAN = re.compile(r"(\S+) +(\d+ +\d+(?:;\d+ +\d+)*)", re.ASCII)
+_MARK = codecs.BOM_UTF8.decode()
+_RULE = "offsets count the characters of the .txt file from 0, line breaks included, the end is exclusive"
 _WRITE = "write T1, a tab, TYPE START END, a tab, and the entity's text"
 _NOT_READ = {
     "R": "relations are left out",
@@ -115,18 +118,21 @@ def _entities(path: Path, text: str, source: str, changes: Changes, *, marked: b
         _AnnLineError: a line is malformed, or its offsets do not fit the text.
     """
     bounds = list(_text_bounds(path, changes))
-    offsets: list[int] | range = range(len(text) + 1)
-    if not all(_fits(bound, text, offsets) for bound in bounds):
-        offsets = _other_offsets(bounds, text, source, marked=marked) or offsets
+    every = countings(text, _MARK if marked else "")
+    counting = next(
+        (each for each in every if all(_fits(bound, text, each) for bound in bounds)), next(countings(text))
+    )
+    if not counting.is_usual:
+        warn(f"{source}: its offsets count {counting.name}; they were converted.")
     entities = []
     for bound in bounds:
-        if not _fits(bound, text, offsets):
-            raise _AnnLineError(bound.line, _mismatch(bound, text, offsets))
-        start, end = offsets[bound.fragments[0][0]], offsets[bound.fragments[-1][1]]
+        if not _fits(bound, text, counting):
+            raise _AnnLineError(bound.line, _mismatch(bound, text, counting))
+        fragments = _in_characters(bound, counting)
+        start, end = fragments[0][0], fragments[-1][1]
         changes.place = f"line {bound.line}"
         # brat also ends a fragment at each line break of an entity.
-        gaps = zip(bound.fragments, bound.fragments[1:], strict=False)
-        if any(text[offsets[a] : offsets[b]].strip() for (_, a), (b, _) in gaps):
+        if any(text[a:b].strip() for (_, a), (b, _) in pairwise(fragments)):
             changes(_DISCONTINUOUS, text[start:end])
         entities.append(CharSpan(start, end, bound.type))
     return tuple(entities)
@@ -182,42 +188,27 @@ def _text_bound(number: int, line: str) -> _TextBound:
     return _TextBound(number, fragments, match[1], cells[2] if len(cells) > 2 else None)
 
 
-def _words(text: str) -> str:
-    """The text with each run of white space as one space: brat writes line breaks as spaces."""
-    return " ".join(text.split())
+def _in_characters(bound: _TextBound, counting: Counting) -> list[Offsets]:
+    """The fragments of an entity in characters; empty if one lies outside the text."""
+    found = [counting.characters(start, end) for start, end in bound.fragments]
+    return [each for each in found if each is not None] if None not in found else []
 
 
-def _fits(bound: _TextBound, text: str, offsets: list[int] | range) -> bool:
+def _fits(bound: _TextBound, text: str, counting: Counting) -> bool:
     """Whether an entity lies in the text and has the text that its line states."""
-    if bound.fragments[0][0] < 0 or bound.fragments[-1][1] >= len(offsets):
-        return False
+    fragments = _in_characters(bound, counting)
     if bound.stated is None:
-        return True
-    return _words(_covered(bound, text, offsets)) == _words(bound.stated)
+        return bool(fragments) and not counting.is_inclusive
+    return bool(fragments) and counting.fits(bound.stated, _covered(text, fragments))
 
 
-def _covered(bound: _TextBound, text: str, offsets: list[int] | range) -> str:
-    return " ".join(text[offsets[start] : offsets[end]] for start, end in bound.fragments)
+def _covered(text: str, fragments: Iterable[Offsets]) -> str:
+    return " ".join(text[start:end] for start, end in fragments)
 
 
-def _mismatch(bound: _TextBound, text: str, offsets: list[int] | range) -> str:
-    start, end = bound.fragments[0][0], bound.fragments[-1][1]
-    where = f"the entity {bound.type} from {start} to {end}"
-    if end >= len(offsets):
+def _mismatch(bound: _TextBound, text: str, counting: Counting) -> str:
+    where = f"the entity {bound.type} from {bound.fragments[0][0]} to {bound.fragments[-1][1]}"
+    fragments = _in_characters(bound, counting)
+    if not fragments:
         return f"{where} does not lie in the text, which has {len(text):,} characters"
-    return (
-        f"{where} is stated as {bound.stated!r:.40}, but the text has {_covered(bound, text, offsets)!r:.40} "
-        "there; offsets count the characters of the .txt file from 0, line breaks included"
-    )
-
-
-def _other_offsets(bounds: list[_TextBound], text: str, source: str, *, marked: bool) -> list[int] | None:
-    """The offsets of what the file counts, where its stated texts prove that it is not characters."""
-    for first in (0, 1) if marked else (0,):
-        for name in COUNTINGS:
-            offsets = offsets_of(text, name, first)
-            if all(_fits(bound, text, offsets) for bound in bounds):
-                counted = name + (", after a byte order mark that counts as one" if first else "")
-                warn(f"{source}: its offsets count {counted}; they were converted.")
-                return offsets
-    return None
+    return contradiction(where, str(bound.stated), _covered(text, fragments), _RULE)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.json_rows import JsonRow
 from ner_lightning.data.readers.json_spans import own_text, region_fields
 from ner_lightning.data.readers.label_studio import has_predictions_alone, has_several, is_skipped, others
@@ -14,6 +15,9 @@ from ner_lightning.system.progress import stage, warn
 class JsonNotices:
     """Counts what is left out or chosen in a file of JSON rows.
 
+    Attributes:
+        changes: what is changed in its annotation.
+
     Args:
         source: the file, for messages.
         options: how it is read.
@@ -21,6 +25,7 @@ class JsonNotices:
     """
 
     def __init__(self, source: str, options: ReadOptions, kind: str) -> None:
+        self.changes = Changes()
         self._source, self._options, self._kind = source, options, kind
         self._counts: Counter[str] = Counter()
         self._fields: dict[str, None] = {}  # that list labelled regions
@@ -68,6 +73,7 @@ class JsonNotices:
             DataError: no row has the field that is to have the entities.
         """
         counts, source = self._counts, self._source
+        self.changes.report(source)
         asked = self._options.tags_column
         if asked is not None and counts["may lack them"] and not counts["with entities"]:
             raise DataError(f"{source}:1: no row has the field {asked!r}, which is to hold the entities")

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ner_lightning.data.readers.gliner import sentence_of
+from ner_lightning.data.readers.json_entities import spans_of
 from ner_lightning.data.readers.json_spans import (
     SPANS,
     TEXTS,
@@ -10,14 +12,13 @@ from ner_lightning.data.readers.json_spans import (
     entities_in,
     own_text,
     region_fields,
-    spans_in,
-    spans_of,
-    tokens_in,
 )
+from ner_lightning.data.readers.json_tokens import Tokens, tokens_in
 from ner_lightning.data.readers.label_studio import is_task, text_of_task
 from ner_lightning.data.readers.record import CharSpan
-from ner_lightning.data.running_text import Offsets, from_words
-from ner_lightning.data.sentence import SURROGATE, is_invisible
+from ner_lightning.data.readers.stated_entities import Changed
+from ner_lightning.data.running_text import Offsets
+from ner_lightning.data.sentence import SURROGATE
 from ner_lightning.errors import UserError
 
 WORDS = ("tokens", "words")  # fields with a list of words, the first that is present
@@ -79,13 +80,16 @@ def text_beside(row: Mapping[str, Any], words: Sequence[str]) -> Annotated | Non
     return Annotated(text, (), tuple(offsets))
 
 
-def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagged: bool) -> Annotated:
+def annotated(
+    row: Any, text_field: str | None, spans_field: str | None, changed: Changed, *, tagged: bool
+) -> Annotated:
     """The text and entities of a row of Label Studio, Prodigy, doccano, GLiNER or spaCy.
 
     Args:
         row: the parsed JSON.
         text_field: the field with the text; None: one of `TEXTS`.
         spans_field: the field with the entities; None: one of `SPANS`.
+        changed: called with each kind of change, and the text where it was.
         tagged: whether entities are read.
 
     Raises:
@@ -96,9 +100,9 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
     if not isinstance(row, dict):
         raise UserError(f"a JSON {type(row).__name__}, not an object; write one object per line")
     if is_task(row) and text_field not in row:
-        return Annotated(*text_of_task(row, text_field, tagged=tagged))
+        return Annotated(*text_of_task(row, text_field, spans_field, changed, tagged=tagged))
     if isinstance(row.get("tokenized_text"), list) and text_field in (None, "tokenized_text"):
-        return _gliner(row, tagged=tagged)
+        return Annotated(*sentence_of(row, spans_field or "ner", changed, tagged=tagged))
     texts = TEXTS if text_field is None else (text_field,)
     name = next((name for name in texts if isinstance(row.get(name), str)), None)
     if name is None:
@@ -107,9 +111,10 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
     regions = region_fields(row)
     tokens = None
     if "tokens" not in (spans_field, *regions):  # entities, as UBIAI calls them
-        tokens = _tokens(row.get("tokens"), text, named=text_field is not None, tagged=tagged)
+        tokens = _tokens(row.get("tokens"), text, changed, named=text_field is not None, tagged=tagged)
+    words = None if tokens is None else tokens.words(text)
     if not tagged:
-        return Annotated(text, (), tokens)
+        return Annotated(text, (), words)
     entities = entities_in(row, name, spans_field, regions)
     # Label Studio's JSON-MIN leaves the field out of a text without entities, and Prodigy may.
     may_lack = "annotation_id" in row or (tokens is not None and "answer" in row)
@@ -119,15 +124,18 @@ def annotated(row: Any, text_field: str | None, spans_field: str | None, *, tagg
             f"a text in field {name!r} but no entities; write them in the field {fields},\n"
             "or name their field: data.files.tags_column"
         )
-    return Annotated(text, spans_of(entities or [], text), tokens)
+    spans = spans_of(entities or [], text, changed, tokens and tokens.counting)
+    if tokens is not None:
+        tokens.check_numbers(entities, spans, text)
+    return Annotated(text, spans, words)
 
 
-def _tokens(tokens: Any, text: str, *, named: bool, tagged: bool) -> tuple[Offsets, ...] | None:
-    """The offsets of the words beside a text, which may be `named`; None if the row leaves them open."""
+def _tokens(tokens: Any, text: str, changed: Changed, *, named: bool, tagged: bool) -> Tokens | None:
+    """The tokens beside a text, which may be `named`; None if the row leaves them open."""
     if not tokens or isinstance(tokens, int | float):  # how many there are
         return None
     # A text that is named is tagged as it is, whatever another tokenizer made of it.
-    return None if named and not tagged and not _are_objects(tokens) else tokens_in(tokens, text)
+    return None if named and not tagged and not _are_objects(tokens) else tokens_in(tokens, text, changed)
 
 
 def _are_objects(values: Any) -> bool:
@@ -196,27 +204,3 @@ def with_names(row: dict[str, Any], classes: Mapping[str, Sequence[str]]) -> dic
                 names[value] if type(value) is int and 0 <= value < len(names) else value for value in values
             ]
     return row
-
-
-def _gliner(row: Mapping[str, Any], *, tagged: bool) -> Annotated:
-    """A row of GLiNER's training data, whose entities name their first and last word.
-
-    Raises:
-        UserError: a word is not text, or an entity does not lie in the sentence.
-    """
-    words = row["tokenized_text"]
-    if not words or not all(
-        isinstance(word, str) and not is_invisible(word) and not SURROGATE.search(word) for word in words
-    ):
-        raise UserError("field 'tokenized_text' must be a list of words, none of them empty")
-    text = " ".join(words)
-    offsets = tuple(from_words(words).offsets)
-    entities = []
-    for span in spans_in(row.get("ner", [])) if tagged else ():
-        if not 0 <= span.start <= span.end < len(words):
-            raise UserError(
-                f"the entity {span.type} from word {span.start} to {span.end} does not lie in the sentence, "
-                f"which has {len(words)} words; words count from 0, the last one is included"
-            )
-        entities.append(CharSpan(offsets[span.start][0], offsets[span.end][1], span.type))
-    return Annotated(text, tuple(entities), offsets)

@@ -1,23 +1,13 @@
-"""Takes a text out of JSON, and its entities and tokens as offsets of characters."""
+"""Finds the fields of a JSON row that hold its text and its entities."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ner_lightning.data.readers.counting import COUNTINGS, offsets_of, same_words
-from ner_lightning.data.readers.record import CharSpan
-from ner_lightning.data.running_text import Offsets
-from ner_lightning.data.sentence import SURROGATE, is_invisible
+from ner_lightning.data.sentence import SURROGATE
 from ner_lightning.errors import UserError
 
 TEXTS = ("text", "data", "content")  # fields with a text, the first that is present
 SPANS = ("label", "labels", "entities", "spans", "annotations", "ents")  # fields with its entities
-PARAGRAPHS = (
-    "labels of Label Studio that mark paragraphs of a dialogue (ParagraphLabels), not one text;\n"
-    'write each paragraph as a row of its own: {"text": "Vera left.", "label": [[0, 4, "PER"]]}'
-)
-_STARTS, _ENDS = ("start", "start_offset"), ("end", "end_offset")
-_TYPES = ("label", "labels", "type", "tag", "entityLabel")
-_WRITE_SPAN = 'write [start, end, "TYPE"] or {"start": 0, "end": 6, "label": "TYPE"}'
 
 
 def own_text(row: Mapping[str, Any]) -> str:
@@ -93,80 +83,3 @@ def entities_in(row: Mapping[str, Any], text_field: str, asked: str | None, regi
         return [region for name in regions for region in row[name]]
     # A label of the whole text, or a field left empty, may stand beside the list of entities.
     return next((row[name] for name in (*lists, *fields)), None)
-
-
-def spans_of(entities: Any, text: str) -> tuple[CharSpan, ...]:
-    """The entities of a text, whose offsets fit the texts that they state themselves, as Label Studio's do.
-
-    Offsets that count otherwise are converted: some versions of it count an emoji as two characters, and a
-    line break of two characters as one.
-
-    Raises:
-        UserError: one is malformed, or states another text than there is.
-    """
-    spans = tuple(spans_in(entities))
-    given = (entity.get("text") if isinstance(entity, dict) else None for entity in entities)
-    stated = [(s, t) for s, t in zip(spans, given, strict=True) if isinstance(t, str) and t.strip()]
-    if all(same_words(text[span.start : span.end], own) for span, own in stated):
-        return spans
-    for counting in COUNTINGS:
-        offsets = offsets_of(text, counting)
-        inside = all(0 <= span.start <= span.end < len(offsets) for span in spans)
-        if inside and all(same_words(text[offsets[s.start] : offsets[s.end]], own) for s, own in stated):
-            return tuple(CharSpan(offsets[s.start], offsets[s.end], s.type) for s in spans)
-    span, own = next((s, own) for s, own in stated if not same_words(text[s.start : s.end], own))
-    raise UserError(
-        f"the entity {span.type} from {span.start} to {span.end} is stated as {own!r:.40}, but the text has "
-        f"{text[span.start : span.end]!r:.40} there; offsets count characters from 0"
-    )
-
-
-def spans_in(entities: Any) -> Iterator[CharSpan]:
-    """Entities as lists or objects.
-
-    Raises:
-        UserError: one is neither, or lacks an offset or a type.
-    """
-    if not isinstance(entities, list):
-        raise UserError(f"the entities are {entities!r:.40}, which is not a list; {_WRITE_SPAN}")
-    for entity in entities:
-        if isinstance(entity, dict):
-            if "paragraphlabels" in entity:
-                raise UserError(PARAGRAPHS)
-            start, end = (next((entity[n] for n in names if n in entity), None) for names in (_STARTS, _ENDS))
-            type_ = next((entity[name] for name in _TYPES if name in entity), None)
-        elif isinstance(entity, list) and len(entity) >= 3:
-            start, end, type_ = entity[:3]
-        else:
-            raise UserError(f"the entity {entity!r:.40} is malformed; {_WRITE_SPAN}")
-        if isinstance(type_, list) and len(type_) == 1:  # Label Studio
-            type_ = type_[0]
-        if isinstance(type_, list) and len(type_) > 1:
-            raise UserError(f"an entity with several labels, {', '.join(map(str, type_))}; leave it one")
-        if isinstance(type_, str) and SURROGATE.search(type_):
-            raise UserError(f"the type {type_!r:.40} is not text")
-        if type(start) is not int or type(end) is not int or not isinstance(type_, str):
-            raise UserError(f"the entity {entity!r:.60} is malformed; {_WRITE_SPAN}")
-        yield CharSpan(start, end, type_)
-
-
-def tokens_in(tokens: Any, text: str) -> tuple[Offsets, ...]:
-    """The offsets of Prodigy's tokens; those of white space are no words.
-
-    Raises:
-        UserError: they are no list, lie outside the text, or not one after the other.
-    """
-    if not isinstance(tokens, list):
-        raise UserError(f"field 'tokens' is {tokens!r:.40}, which is not a list")
-    offsets: list[Offsets] = []
-    before = 0
-    for token in tokens:
-        start, end = (
-            (token.get(name) for name in ("start", "end")) if isinstance(token, dict) else (None, None)
-        )
-        if type(start) is not int or type(end) is not int or not before <= start <= end <= len(text):
-            raise UserError(f"the token {token!r:.60} does not lie in the text after the one before it")
-        before = end
-        if not is_invisible(text[start:end]):
-            offsets.append((start, end))
-    return tuple(offsets)

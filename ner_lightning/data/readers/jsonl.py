@@ -18,6 +18,7 @@ from ner_lightning.data.readers.json_shapes import (
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, checked_content, rejected
 from ner_lightning.data.readers.spacy_json import is_spacy_json, read_spacy_json
+from ner_lightning.data.readers.stated_entities import Changed
 from ner_lightning.data.sentence import SURROGATE, DataError
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import replacing_text
@@ -61,8 +62,9 @@ def records_from(source: str, rows: Iterable[JsonRow], options: ReadOptions, kin
             continue
         if notices.is_left_out(row):
             continue
+        notices.changes.place = f"line {row.number}" if row.text else f"item {row.number}"
         try:
-            found = _record(row.value, record, options)
+            found = _record(row.value, record, options, notices.changes)
         except UserError as error:
             yield rejected(record, str(error))
             continue
@@ -82,7 +84,7 @@ def records_from(source: str, rows: Iterable[JsonRow], options: ReadOptions, kin
     notices.report()
 
 
-def _record(row: Any, record: Record, options: ReadOptions) -> Record:
+def _record(row: Any, record: Record, options: ReadOptions, changed: Changed) -> Record:
     """A row's words with tags, or text with entities.
 
     Raises:
@@ -96,7 +98,7 @@ def _record(row: Any, record: Record, options: ReadOptions) -> Record:
             id=_plain(row.get(options.id_column)), document=None if document is None else repr(document)
         )
     if not has_words(row, options.words_column):
-        found = annotated(row, options.words_column, options.tags_column, tagged=options.tagged)
+        found = annotated(row, options.words_column, options.tags_column, changed, tagged=options.tagged)
         content = checked_content(found.text, "the text")
         entities = found.entities if options.tagged else None
         return record._replace(content=content, entities=entities, tokens=found.tokens)

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ner_lightning.data.readers.json_spans import PARAGRAPHS, checked_text, own_text, spans_of
+from ner_lightning.data.readers.json_entities import PARAGRAPHS, spans_of
+from ner_lightning.data.readers.json_spans import checked_text, own_text
 from ner_lightning.data.readers.record import CharSpan
+from ner_lightning.data.readers.stated_entities import Changed
 from ner_lightning.errors import UserError
 
 _LABELS = ("labels", "hypertextlabels", "paragraphlabels")  # types of results that mark text
@@ -67,7 +69,12 @@ def _chosen(annotations: list[Any]) -> Any:
 
 
 def text_of_task(
-    row: Mapping[str, Any], text_field: str | None, *, tagged: bool
+    row: Mapping[str, Any],
+    text_field: str | None,
+    control: str | None,
+    changed: Changed,
+    *,
+    tagged: bool,
 ) -> tuple[str, tuple[CharSpan, ...]]:
     """The text and the entities of a task; of several annotations the ground truth counts, or the first.
 
@@ -98,4 +105,4 @@ def text_of_task(
             "data.files.words_column, or leave them out"
         )
     text = checked_text(texts[name], name)
-    return text, spans_of(marked, text)
+    return text, spans_of(marked, text, changed)

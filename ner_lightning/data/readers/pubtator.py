@@ -1,17 +1,19 @@
 """Reads PubTator: `ID|t|TITLE` and `ID|a|ABSTRACT`, and below them a line for each entity, by characters."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
-from ner_lightning.data.readers.record import CharSpan, Record, rejected
+from ner_lightning.data.readers.record import Record, rejected
+from ner_lightning.data.readers.stated_entities import Entity, MisfitError, fitted
 from ner_lightning.data.readers.text_lines import MAX_BYTES, Line, lines, too_long
 from ner_lightning.errors import UserError
 
 _TEXT = re.compile(r"([^|\t]+)\|([ta])\|(.*)")
 _ENTITY = re.compile(r"([^\t]*)\t(\d{1,9})\t(\d{1,9})\t([^\t]*)\t([^\t]*)(?:\t.*)?", re.ASCII)
 _RELATION = re.compile(r"[^\t]*\t[^\t]*[^\t\d][^\t]*\t.*")  # what follows the id is no number
+_RULE = "offsets count the characters of title, a space, and abstract, the end is exclusive"
 _WRITE = "write ID, START, END, the entity's text and its type, with tabs between them"
 
 
@@ -57,7 +59,7 @@ def _documents(read: Iterator[Line]) -> Iterator[list[Line]]:
 
 def _record(document: Sequence[Line], source: str, changes: Changes, *, tagged: bool) -> Record:
     first, parts, name = document[0], dict.fromkeys("ta", ""), None
-    entities: list[CharSpan] = []
+    entities: dict[int, Entity] = {}  # by their lines
     record = Record(source, first.number, first.text, starts_document=True)
     for line in document:
         try:
@@ -73,35 +75,43 @@ def _record(document: Sequence[Line], source: str, changes: Changes, *, tagged: 
                 raise UserError(
                     f"{line.text!r:.60} does not belong to a document that begins with {name or 'ID'}|t|TITLE"
                 )
-            if tagged:
+            if tagged and (entity := _entity(line.text)) is not None:
+                entities[line.number] = entity
+            elif tagged:
                 changes.place = f"line {line.number}"
-                entities += _entities(line.text, str(record.content), changes)
+                changes("relations are left out", line.text)
         except UserError as error:
             return rejected(record._replace(line=line.number), str(error))
     if len(str(record.content).encode()) > MAX_BYTES:
         return rejected(record, too_long())
-    return record._replace(entities=tuple(entities) if tagged else None)
+    return _with_entities(record, entities, changes) if tagged else record
 
 
-def _entities(line: str, text: str, changes: Changes) -> Iterator[CharSpan]:
-    """The entity of a line; none of a relation.
+def _with_entities(record: Record, entities: Mapping[int, Entity], changes: Changes) -> Record:
+    """The record of a text with its entities; rejected if one does not fit the text."""
+    changes.place = f"line {record.line}"
+    try:
+        # The title and the abstract are one text, with a character between them.
+        spans = fitted(list(entities.values()), str(record.content), changes, rule=_RULE)
+    except MisfitError as error:
+        return rejected(record._replace(line=list(entities)[error.place]), str(error))
+    return record._replace(entities=spans)
+
+
+def _entity(line: str) -> Entity | None:
+    """The entity of a line; None if it is a relation.
 
     Raises:
-        UserError: the line is malformed, or its offsets do not fit the text.
+        UserError: the line is malformed.
     """
     match = _ENTITY.fullmatch(line)
     if match is None:
         if _RELATION.fullmatch(line) is None:
             raise UserError(f"{line!r:.60} is malformed; {_WRITE}")
-        changes("relations are left out", line)
-        return
+        return None
     start, end, stated, type = int(match[2]), int(match[3]), match[4], match[5].strip()
     if not type:
         raise UserError(f"{line!r:.60} has no entity type; {_WRITE}")
-    # The title and the abstract are one text, with a character between them.
-    if start >= end or " ".join(text[start:end].split()) != " ".join(stated.split()):
-        raise UserError(
-            f"the entity {type} from {start} to {end} is stated as {stated!r:.40}, but the text has "
-            f"{text[start:end]!r:.40} there; offsets count the characters of title, a space, and abstract"
-        )
-    yield CharSpan(start, end, type)
+    if not stated.strip():
+        raise UserError(f"the entity {type} from {start} to {end} has no text; {_WRITE}")
+    return Entity(start, end, (type,), (stated,))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from itertools import chain, islice, tee
 
+from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.csv_rows import CheckedRow, checked_rows, parsed, parsed_by_line
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, rejected
@@ -66,7 +67,7 @@ def read_table(opened: Opened, options: ReadOptions) -> Iterator[Record]:
             yield from sentences_of(opened.source, checked_rows(by_line, opened.source, header), layout)
         else:
             del again, rest  # or they would keep all lines
-            yield from _texts(chain(head, rows), layout)
+            yield from _texts(opened.source, chain(head, rows), layout)
     finally:
         text.detach()
 
@@ -82,8 +83,9 @@ def _first(rows: Iterator[CheckedRow]) -> tuple[list[CheckedRow], DataError | No
     return head, None
 
 
-def _texts(rows: Iterator[CheckedRow], layout: TableLayout) -> Iterator[Record]:
+def _texts(source: str, rows: Iterator[CheckedRow], layout: TableLayout) -> Iterator[Record]:
     """A record for each row."""
+    changes = Changes()
     previous: object = None
     for number, (record, row) in enumerate(rows):
         if record.reason or not filled_cells(row):
@@ -100,17 +102,19 @@ def _texts(rows: Iterator[CheckedRow], layout: TableLayout) -> Iterator[Record]:
         if layout.kind == "text":
             yield record._replace(content=row[layout.content])
         elif layout.kind == "span":
-            yield _with_entities(record, row, layout)
+            changes.place = f"line {record.line}"
+            yield _with_entities(record, row, layout, changes)
         else:
             yield _of_lists(record, row, layout)
+    changes.report(source)
 
 
-def _with_entities(record: Record, row: Sequence[str], layout: TableLayout) -> Record:
+def _with_entities(record: Record, row: Sequence[str], layout: TableLayout, changes: Changes) -> Record:
     """A text with the entities that a cell lists."""
     assert layout.tags is not None, "a table of spans has a column of them"
     record = record._replace(content=row[layout.content])
     try:
-        return record._replace(entities=spans_in_cell(row[layout.tags], row[layout.content]))
+        return record._replace(entities=spans_in_cell(row[layout.tags], row[layout.content], changes))
     except UserError as error:
         return rejected(record, str(error))
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ner_lightning.data.readers.json_spans import spans_of
+from ner_lightning.data.readers.json_entities import spans_of
 from ner_lightning.data.readers.record import CharSpan
+from ner_lightning.data.readers.stated_entities import Changed
 from ner_lightning.errors import UserError
 
 _STRING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|-?\d+")
@@ -34,7 +35,7 @@ def hold_spans(cells: Sequence[str]) -> bool:
     return any(map(_SPANS.match, filled)) or {cell.strip() for cell in filled} == {"[]"}
 
 
-def spans_in_cell(cell: str, text: str) -> tuple[CharSpan, ...]:
+def spans_in_cell(cell: str, text: str, changed: Changed) -> tuple[CharSpan, ...]:
     """The entities of a text as JSON or, as pandas writes a list of them, as Python.
 
     Raises:
@@ -46,7 +47,7 @@ def spans_in_cell(cell: str, text: str) -> tuple[CharSpan, ...]:
         value = json.loads(cell)
     except (ValueError, RecursionError):
         value = _of_python(cell)
-    return spans_of(value, text)
+    return spans_of(value, text, changed)
 
 
 def _of_python(cell: str) -> Any:

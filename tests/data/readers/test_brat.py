@@ -111,6 +111,9 @@ def test_overlapping_entities_are_passed_on(beside):
     [
         ("\U0001f600 Brinda left.", "T1\tPER 3 9\tBrinda\n", "UTF-16 code units"),
         ("Hello,\r\nBrinda left.", "T1\tPER 7 13\tBrinda\n", "line breaks of two characters as one"),
+        ("é Brinda left.", "T1\tPER 3 9\tBrinda\n", "bytes of UTF-8"),
+        ("O Brinda left.", "T1\tPER 2 7\tBrinda\n", "characters, the last one included"),
+        ("\ufeffé Brinda.", "T1\tPER 6 12\tBrinda\n", "bytes of UTF-8, after a byte order mark"),
         ("\ufeffBrinda left.", "T1\tPER 1 7\tBrinda\n", "characters, after a byte order mark"),
         ("\ufeffBrinda left.", "T1\tPER 0 6\tBrinda\n", ""),
     ],

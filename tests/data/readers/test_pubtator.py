@@ -69,3 +69,22 @@ def test_what_does_not_fit_is_named_with_its_line(tmp_path, lines, message):
     with pytest.raises(DataError) as error:
         read_sentences(str(file))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            "1|t|A \U0001f9ec gene.\n1|a|It is BRCA.\n1\t5\t9\tgene\tX\n1\t17\t21\tBRCA\tGene\n",
+            "UTF-16 code units",
+        ),
+        ("1|t|A é gene.\n1\t5\t9\tgene\tX\n", "bytes of UTF-8"),
+        ("1|t|A gene.\n1\t2\t5\tgene\tX\n", "characters, the last one included"),
+    ],
+)
+def test_other_offsets_that_the_stated_texts_prove_are_converted(tmp_path, caplog, lines, said):
+    file = tmp_path / "corpus.txt"
+    file.write_text(lines, encoding="utf-8")
+    first = read_sentences(str(file))[0]
+    assert [word for word, tag in zip(first.words, first.tags, strict=True) if tag != "O"] == ["gene"]
+    assert said in caplog.text
