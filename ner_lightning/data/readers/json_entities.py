@@ -106,8 +106,9 @@ def _of_object(entity: Mapping[str, Any], text: str, changed: Changed) -> Entity
     if not _occurs(strings[0], text):
         strings = strings[:1]  # a type, whatever the others are
     stated = [entity["text"]] if _is_text(entity.get("text")) else []
-    if isinstance(start, str) and isinstance(entity.get("globalOffsets"), dict):
-        start, end = (entity["globalOffsets"].get(name) for name in ("start", "end"))
+    if isinstance(start, str) and "startOffset" in entity:
+        place = entity.get("globalOffsets")
+        start, end = (place.get(name) if isinstance(place, dict) else None for name in ("start", "end"))
         if not (stated and type(start) is type(end) is int and same_words(text[start:end], stated[0])):
             raise UserError(_PAGE)
     for value in (entity[name] for name in names if _is_text(entity.get(name))):

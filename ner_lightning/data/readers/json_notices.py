@@ -5,7 +5,14 @@ from collections import Counter
 from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.json_rows import JsonRow
 from ner_lightning.data.readers.json_spans import own_text, region_fields
-from ner_lightning.data.readers.label_studio import has_predictions_alone, has_several, is_skipped, others
+from ner_lightning.data.readers.label_studio import (
+    controls,
+    has_predictions_alone,
+    has_several,
+    is_skipped,
+    is_task,
+    others,
+)
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.sentence import DataError
@@ -57,13 +64,17 @@ class JsonNotices:
                 )
 
     def _add_fields(self, value: object) -> None:
-        """Counts the rows of JSON-MIN, which leaves out fields without entities."""
+        """Counts the rows of Label Studio, which leaves out fields and controls without entities."""
         if not isinstance(value, dict):
             return
         asked = self._options.tags_column
-        self._counts["with entities"] += asked in value
-        self._counts["may lack them"] += "annotation_id" in value
-        if asked is None and own_text(value):
+        found = controls(value) if is_task(value) else list(value)
+        self._counts["tasks"] += is_task(value)
+        self._counts["with entities"] += asked in found
+        self._counts["may lack them"] += "annotation_id" in value or is_task(value)
+        if is_task(value):
+            self._fields |= dict.fromkeys(found)
+        elif asked is None and own_text(value):
             self._fields |= dict.fromkeys(region_fields(value))
 
     def report(self) -> None:
@@ -76,6 +87,9 @@ class JsonNotices:
         self.changes.report(source)
         asked = self._options.tags_column
         if asked is not None and counts["may lack them"] and not counts["with entities"]:
+            if counts["tasks"]:
+                listed = ", ".join(self._fields) or "none"
+                raise DataError(f"{source}:1: no label is of the control {asked!r} (controls: {listed})")
             raise DataError(f"{source}:1: no row has the field {asked!r}, which is to hold the entities")
         if skipped := counts["skipped"]:
             warn(
@@ -92,10 +106,11 @@ class JsonNotices:
                 f"{source}: {several:,} tasks have several annotations; the first of each is read, or its "
                 "ground truth."
             )
-        if len(self._fields) > 1:
+        if len(self._fields) > 1 and asked is None:
+            what = "controls" if counts["tasks"] else "fields"
             warn(
-                f"{source}: the entities in the fields {' and '.join(self._fields)} are all read; to read "
-                "one field, name it: data.files.tags_column."
+                f"{source}: the entities in the {what} {' and '.join(self._fields)} are all read; to read "
+                "one of them alone, name it: data.files.tags_column."
             )
 
 

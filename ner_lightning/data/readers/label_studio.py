@@ -42,10 +42,21 @@ def has_several(row: Any) -> bool:
 
 def others(row: Any) -> int:
     """The number of results of a Label Studio task, such as relations and choices, that mark no text."""
-    done = _annotations(row) if is_task(row) else None
+    return sum(not _is_label(entry) for entry in _results(row, "annotations", "completions"))
+
+
+def controls(row: Any) -> list[str]:
+    """The controls (`from_name`) by which the text of a Label Studio task is labelled."""
+    results = filter(_is_label, _results(row, "annotations", "completions", "predictions"))
+    return list(dict.fromkeys(str(entry["from_name"]) for entry in results if entry.get("from_name")))
+
+
+def _results(row: Any, *fields: str) -> list[Any]:
+    """The results that are read of a task, from the first of these fields; none if it is no task."""
+    done = next((row[name] for name in fields if name in row), None) if is_task(row) else None
     read = _chosen(done) if isinstance(done, list) else None
     results = read.get("result") if isinstance(read, dict) else None
-    return sum(not _is_label(entry) for entry in results) if isinstance(results, list) else 0
+    return results if isinstance(results, list) else []
 
 
 def _annotations(row: Mapping[str, Any], otherwise: Any = None) -> Any:
@@ -54,7 +65,11 @@ def _annotations(row: Mapping[str, Any], otherwise: Any = None) -> Any:
 
 
 def _is_label(entry: Any) -> bool:
-    return isinstance(entry, dict) and entry.get("type") in _LABELS and isinstance(entry.get("value"), dict)
+    """Whether a result labels text: by its type, or, where scripts left that out, by what it holds."""
+    value = entry.get("value") if isinstance(entry, dict) else None
+    if not isinstance(value, dict):
+        return False
+    return str(entry.get("type")).lower() in _LABELS or ("start" in value and any(map(value.get, _LABELS)))
 
 
 def _is_valid(annotation: Any) -> bool:
@@ -78,6 +93,13 @@ def text_of_task(
 ) -> tuple[str, tuple[CharSpan, ...]]:
     """The text and the entities of a task; of several annotations the ground truth counts, or the first.
 
+    Args:
+        row: the task.
+        text_field: which of its texts; None: `text`, or the only one.
+        control: the control whose labels are read (`from_name`); None: all.
+        changed: called with each kind of change, and the text where it was.
+        tagged: whether entities are read.
+
     Raises:
         UserError: the task has no such text, or several, or no annotation, or one of paragraphs.
     """
@@ -89,7 +111,8 @@ def text_of_task(
             raise UserError("a task of Label Studio without annotations; export annotated tasks only")
         read = _chosen(done)
         result = read.get("result", []) if isinstance(read, dict) else []
-    marked = [entry["value"] for entry in result if _is_label(entry)]
+    labels = [entry for entry in result if _is_label(entry) and control in (None, entry.get("from_name"))]
+    marked = [entry["value"] for entry in labels]
     if any("paragraphlabels" in value for value in marked):
         raise UserError(PARAGRAPHS)
     name = text_field or ("text" if "text" in texts or len(texts) != 1 else next(iter(texts)))
@@ -98,7 +121,7 @@ def text_of_task(
             f"a task of Label Studio with no text {name!r} in data; name one as data.files.words_column "
             f"(predict: --words_column); texts: {', '.join(texts) or 'none'}"
         )
-    of_others = {str(entry.get("to_name")) for entry in result if _is_label(entry)} & texts.keys() - {name}
+    of_others = {str(entry.get("to_name")) for entry in labels} & texts.keys() - {name}
     if of_others:
         raise UserError(
             f"labels of Label Studio that mark the text {min(of_others)!r}, not {name!r}; name it as "

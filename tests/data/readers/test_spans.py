@@ -212,6 +212,76 @@ def test_the_entities_of_all_controls_of_json_min_are_read_and_that_is_said(tmp_
         read_sentences(path, ReadOptions(tags_column="nre"))
 
 
+def task(*results, **row):
+    """A task whose results are `(from_name, entity)`, with the fields of `row` instead of a type."""
+    result = [row | {"from_name": name, "to_name": "text", "value": value} for name, value in results]
+    return {"id": 1, "data": {"text": TEXT}, "annotations": [{"result": result}]}
+
+
+def test_the_labels_of_one_control_are_read_if_it_is_named(tmp_path, caplog):
+    (per,), (loc,) = PER, LOC
+    both = task(("ner", per), ("geo", loc), type="labels")
+    path = write(tmp_path / "x.jsonl", both, task(("ner", per), type="labels"))
+    assert [entities for _, entities in found(read_sentences(path))] == [
+        [("PER", 0, 2), ("LOC", 4, 5)],
+        [("PER", 0, 2)],
+    ]
+    assert (
+        "the entities in the controls ner and geo are all read; to read one of them alone, nam" in caplog.text
+    )
+    caplog.clear()
+    asked = found(read_sentences(path, ReadOptions(tags_column="geo")))
+    assert [entities for _, entities in asked] == [[("LOC", 4, 5)], []]
+    assert "are all read" not in caplog.text
+    with pytest.raises(
+        DataError, match=r"x\.jsonl:1: no label is of the control 'pos' \(controls: ner, geo\)"
+    ):
+        read_sentences(path, ReadOptions(tags_column="pos"))
+
+
+@pytest.mark.parametrize("type_", [{}, {"type": None}, {"type": "Labels"}, {"type": "label"}])
+def test_a_result_that_labels_text_is_read_whatever_its_type_is_called(tmp_path, caplog, type_):
+    path = write(tmp_path / "x.jsonl", task(("ner", PER[0]), **type_))
+    assert found(read_sentences(path))[0][1] == [("PER", 0, 2)]
+    assert "mark no text" not in caplog.text
+
+
+def test_results_that_label_no_text_are_left_out_and_counted(tmp_path, caplog):
+    choice = {"start": 0, "end": 6, "text": "Brinda", "choices": ["sure"]}
+    path = write(tmp_path / "x.jsonl", task(("sure", choice), type="choices"))
+    assert found(read_sentences(path))[0][1] == []
+    assert "1 results that mark no text" in caplog.text
+
+
+def in_page(text, start, end):
+    place = {"start": "/p[1]/text()[1]", "end": "/p[1]/text()[1]", "startOffset": 0, "endOffset": 13}
+    return place | {"text": text, "hypertextlabels": ["PER"], "globalOffsets": {"start": start, "end": end}}
+
+
+@pytest.mark.parametrize("name", ["data", "row"])
+def test_labels_of_pages_are_read_where_their_text_proves_them(tmp_path, name):
+    def row(value):
+        tool = task(("ner", value), type="hypertextlabels")
+        return tool if name == "data" else MIN | {"ner": [value]}
+
+    path = write(tmp_path / "x.jsonl", row(in_page("Brinda Okafor", 0, 13)))
+    assert found(read_sentences(path))[0][1] == [("PER", 0, 2)]
+    without = {key: value for key, value in in_page("Brinda", 0, 6).items() if key != "globalOffsets"}
+    for value in (in_page("Brinda Okafor", 3, 16), without):
+        path = write(tmp_path / "x.jsonl", row(value))
+        with pytest.raises(
+            DataError, match=r"x\.jsonl:1: a label of Label Studio in a web page \(HyperText\)"
+        ):
+            read_sentences(path)
+
+
+def test_a_region_without_a_label_is_called_that(tmp_path):
+    value = {"start": 0, "end": 6, "text": "Brinda", "labels": []}
+    path = write(tmp_path / "x.jsonl", task(("ner", value), type="labels"))
+    with pytest.raises(DataError, match=r"an entity without a label, .*; label it or remove it"):
+        read_sentences(path)
+
+
 def test_regions_beside_other_entities_are_not_guessed(tmp_path):
     path = write(tmp_path / "x.jsonl", MIN | {"ner": LOC, "entities": SPANS})
     with pytest.raises(DataError, match="the fields ner and entities may both hold the entities"):
