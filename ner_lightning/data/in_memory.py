@@ -11,7 +11,8 @@ from ner_lightning.data.readers.arrow import class_names
 from ner_lightning.data.readers.checked_words import checked
 from ner_lightning.data.readers.hub_dataset import declared_types
 from ner_lightning.data.readers.json_rows import JsonRow
-from ner_lightning.data.readers.json_shapes import TAGS, WORDS, with_names
+from ner_lightning.data.readers.json_shapes import with_names
+from ner_lightning.data.readers.json_words import TAGS, WORDS
 from ner_lightning.data.readers.jsonl import DOCUMENT, records_from
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.sentences import sentences_from

@@ -8,7 +8,8 @@ from ner_lightning.data.readers.arrow import class_names
 from ner_lightning.data.readers.checked_words import checked
 from ner_lightning.data.readers.hub_download import fetch
 from ner_lightning.data.readers.json_rows import JsonRow
-from ner_lightning.data.readers.json_shapes import COLUMNS, TAGS, with_names, words_field
+from ner_lightning.data.readers.json_shapes import COLUMNS, with_names
+from ner_lightning.data.readers.json_words import TAGS, words_field
 from ner_lightning.data.readers.jsonl import records_from
 from ner_lightning.data.readers.read_options import COLUMN_OPTIONS, ReadOptions
 from ner_lightning.data.readers.sentences import sentences_from

@@ -9,8 +9,8 @@ from itertools import chain, islice
 from typing import Any, BinaryIO, NamedTuple
 
 from ner_lightning.data.readers.filetype import head_of
-from ner_lightning.data.readers.json_shapes import WORDS
 from ner_lightning.data.readers.json_spans import SPANS, TEXTS, own_text
+from ner_lightning.data.readers.json_words import WORDS
 from ner_lightning.data.readers.label_studio import is_task
 from ner_lightning.data.readers.text_lines import lines, too_long
 from ner_lightning.errors import UserError

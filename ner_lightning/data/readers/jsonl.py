@@ -8,12 +8,14 @@ from typing import Any
 from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.json_notices import JsonNotices
 from ner_lightning.data.readers.json_rows import JsonRow, json_rows
-from ner_lightning.data.readers.json_shapes import (
-    annotated,
+from ner_lightning.data.readers.json_shapes import annotated
+from ner_lightning.data.readers.json_words import (
+    has_spans,
     has_words,
     tags_in,
     text_beside,
     words_field,
+    words_in,
 )
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, checked_content, rejected
@@ -97,19 +99,18 @@ def _record(row: Any, record: Record, options: ReadOptions, changed: Changed) ->
         record = record._replace(
             id=_plain(row.get(options.id_column)), document=None if document is None else repr(document)
         )
-    if not has_words(row, options.words_column):
+    has_text = options.tagged and options.words_column is None and has_spans(row, options.tags_column)
+    if has_text or not has_words(row, options.words_column):
         found = annotated(row, options.words_column, options.tags_column, changed, tagged=options.tagged)
         content = checked_content(found.text, "the text")
         entities = found.entities if options.tagged else None
         return record._replace(content=content, entities=entities, tokens=found.tokens)
-    name = words_field(row, options.words_column)
-    words = row[name]
-    if not isinstance(words, list):
-        raise UserError(f"field {name!r} is not a list; write a list of words")
-    words = checked_content(words, f"field {name!r}")
+    words = checked_content(
+        words_in(row, options.words_column), f"field {words_field(row, options.words_column)!r}"
+    )
     tags = tags_in(row, options.tags_column) if options.tagged else None
     if not options.tagged and (beside := text_beside(row, words)) is not None:
-        return record._replace(content=beside.text, tokens=beside.tokens)
+        return record._replace(content=beside[0], tokens=beside[1])
     return record._replace(content=words, tags=tags)
 
 

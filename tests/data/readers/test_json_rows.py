@@ -7,6 +7,7 @@ import pytest
 from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
+from ner_lightning.data.sentence import DataError
 from ner_lightning.system.progress import shown
 
 
@@ -162,3 +163,59 @@ def test_a_list_of_words_under_text_is_read_if_it_is_named(tmp_path):
     file.write_text('{"text": ["Vera", "left"], "labels": ["B-PER", "O"]}\n', encoding="utf-8")
     (sentence,) = read_sentences(file, ReadOptions(words_column="text"))
     assert (sentence.words, sentence.tags) == (("Vera", "left"), ("B-PER", "O"))
+
+
+BESIDE = {"text": "Vera in Lima.", "tokens": ["Vera", "in", "Lima", "."]}
+
+
+@pytest.mark.parametrize("field", ["entities", "spans", "label", "labels"])
+@pytest.mark.parametrize("words", ["tokens", "words"])
+def test_a_text_with_offsets_is_read_whatever_words_are_beside_it(tmp_path, caplog, field, words):
+    row = {"text": BESIDE["text"], words: ["Vera in", "Lima", "."], field: [[8, 12, "LOC"]]}
+    file = tmp_path / "a.jsonl"
+    file.write_text(json.dumps(row), encoding="utf-8")
+    (sentence,) = read_sentences(file)
+    assert (sentence.words, sentence.tags) == (("Vera in", "Lima", "."), ("O", "B-LOC", "O"))
+    file.write_text(json.dumps(row | {words: ["ve", "##ra"]}), encoding="utf-8")
+    (sentence,) = read_sentences(file)
+    assert (sentence.words, sentence.tags) == (("Vera", "in", "Lima", "."), ("O", "O", "B-LOC", "O"))
+    assert "1 texts have other words than those beside them, and were split anew" in caplog.text
+
+
+def test_tags_are_read_whatever_offsets_are_beside_them(tmp_path):
+    file = tmp_path / "a.jsonl"
+    tags = ["B-PER", "O", "B-LOC", "O"]
+    file.write_text(json.dumps(BESIDE | {"ner_tags": tags, "entities": [[0, 4, "PER"]]}), encoding="utf-8")
+    assert read_sentences(file)[0].tags == tuple(tags)
+    (sentence,) = read_sentences(file, ReadOptions(tags_column="entities"))
+    assert sentence.tags == ("B-PER", "O", "O", "O")
+    file.write_text(json.dumps(BESIDE | {"entities": []}), encoding="utf-8")
+    assert read_sentences(file)[0].tags == ("O",) * 4
+    file.write_text(json.dumps(BESIDE | {"labels": []}), encoding="utf-8")  # of tags, perhaps
+    with pytest.raises(DataError, match="4 words"):
+        read_sentences(file)
+
+
+@pytest.mark.parametrize("asked", [None, "entities"])
+def test_offsets_are_no_tags(tmp_path, asked):
+    file = tmp_path / "a.jsonl"
+    file.write_text(json.dumps(BESIDE | {"entities": [[0, 4, "PER"]]}), encoding="utf-8")
+    with pytest.raises(
+        DataError, match="field 'entities' holds entities with offsets, not a tag for each"
+    ):
+        read_sentences(file, ReadOptions(words_column="tokens", tags_column=asked))
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+def test_words_in_two_fields_are_not_guessed(tmp_path, tagged):
+    file = tmp_path / "a.jsonl"
+    row = {"tokens": ["ve", "ra"], "words": ["Vera", "left"], "ner_tags": ["B-PER", "O"]}
+    file.write_text(json.dumps(row), encoding="utf-8")
+    with pytest.raises(
+        DataError, match="the fields tokens and words may both hold the words; name one as"
+    ):
+        read_sentences(file, ReadOptions(tagged=tagged))
+    (sentence,) = read_sentences(file, ReadOptions(words_column="words", tagged=tagged))
+    assert sentence.words == ("Vera", "left")
+    file.write_text(json.dumps(row | {"tokens": row["words"]}), encoding="utf-8")
+    assert read_sentences(file, ReadOptions(tagged=tagged))[0].words == ("Vera", "left")
