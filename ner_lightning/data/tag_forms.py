@@ -206,6 +206,8 @@ def _bare(cell: str) -> str | None:
 
 def _malformed(cell: Any, other: str = "") -> str:
     """What is wrong with a cell; `other` is the tag with a prefix where most have none."""
+    if cell == -100:
+        return "tag -100 masks sub-tokens in a loss; take the data as they were before tokenization"
     if type(cell) is int and cell < 0:
         return f"tag {cell} has no name; is the split published without its tags?"
     if type(cell) is int:

@@ -22,7 +22,8 @@ class Rows(NamedTuple):
 
     Attributes:
         names: its columns.
-        class_names: for each column of class labels, or of lists of them, the names of the numbers from 0.
+        class_names: for each column of class labels, or of lists of them, the names of the numbers from 0;
+            `column.field` for a field of the objects in a column.
         rows: each row as an object of its columns; reading them may raise DataError.
     """
 
@@ -111,7 +112,7 @@ def _features(metadata: bytes) -> Any:
 
 
 def class_names(features: Any) -> dict[str, tuple[str, ...]]:
-    """The names of class labels, by column.
+    """The names of class labels, by column; those of a field of a column's objects by `column.field`.
 
     Args:
         features: what the data set library's `Features.to_dict` gives, or its JSON.
@@ -119,16 +120,26 @@ def class_names(features: Any) -> dict[str, tuple[str, ...]]:
     if not isinstance(features, Mapping):
         return {}
     named = {str(name): _names(feature) for name, feature in features.items()}
+    for name, feature in features.items():
+        fields = _inner(feature)
+        if isinstance(fields, Mapping) and "_type" not in fields:
+            named |= {f"{name}.{field}": _names(inner) for field, inner in fields.items()}
     return {name: names for name, names in named.items() if names}
 
 
-def _names(feature: Any) -> tuple[str, ...]:
-    """The names of a class label, or of a list of them in any of the library's forms; otherwise none."""
+def _inner(feature: Any) -> Any:
+    """What a list in any of the library's forms holds; other features as they are."""
     for _ in range(3):
         if isinstance(feature, list) and len(feature) == 1:
             feature = feature[0]
         elif isinstance(feature, Mapping) and isinstance(feature.get("feature"), Mapping | list):
             feature = feature["feature"]
+    return feature
+
+
+def _names(feature: Any) -> tuple[str, ...]:
+    """The names of a class label, or of a list of them; otherwise none."""
+    feature = _inner(feature)
     names = feature.get("names") if isinstance(feature, Mapping) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return ()

@@ -139,4 +139,4 @@ def _rows(rows: Any, options: ReadOptions, classes: Mapping[str, Sequence[str]])
             number += 1
             row = dict(zip(batch, values, strict=True))
             if row.get(words_field(row, options.words_column)) != []:
-                yield JsonRow(number, with_names(row, {c: classes[c] for c in classes if c in row}))
+                yield JsonRow(number, with_names(row, classes))

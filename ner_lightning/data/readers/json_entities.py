@@ -40,7 +40,7 @@ def spans_of(
 
 
 def entities_of(entities: Any, text: str, changed: Changed) -> Iterator[Entity]:
-    """Entities as lists or objects, or lists of offsets by type and text, as in CLUENER.
+    """Entities as lists or objects, a list for each field, or offsets by type and text, as in CLUENER.
 
     Raises:
         UserError: one is none of these, or lacks an offset or a type.
@@ -51,6 +51,10 @@ def entities_of(entities: Any, text: str, changed: Changed) -> Iterator[Entity]:
                 for place in places:
                     yield _of_list([*place[:2], type_], place)._replace(stated=(stated,))
         return
+    if isinstance(entities, dict) and _is_table(entities):
+        entities = [
+            dict(zip(entities, values, strict=True)) for values in zip(*entities.values(), strict=True)
+        ]
     if not isinstance(entities, list):
         raise UserError(f"the entities are {entities!r:.40}, which is not a list; {_WRITE}")
     for entity in entities:
@@ -71,6 +75,12 @@ def _is_by_type(entities: Mapping[str, Any]) -> bool:
     return all(isinstance(each, list) for each in places) and all(
         isinstance(place, list) and len(place) == 2 for place in chain.from_iterable(places)
     )
+
+
+def _is_table(entities: Mapping[str, Any]) -> bool:
+    """Whether entities are a list for each field, as `datasets` stores lists of objects."""
+    values = list(entities.values())
+    return bool(values) and all(isinstance(each, list) and len(each) == len(values[0]) for each in values)
 
 
 def _of_list(entity: Sequence[Any], given: Any) -> Entity:

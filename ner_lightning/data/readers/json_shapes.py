@@ -137,11 +137,24 @@ def _without_text(row: Mapping[str, Any], asked: str | None) -> str:
 
 
 def with_names(row: dict[str, Any], classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """A row whose numbers are replaced by their names; a number without one stays."""
-    for column, names in classes.items():
+    """A row whose numbers are replaced by their names; a number without one stays.
+
+    Args:
+        row: the parsed JSON, which is changed.
+        classes: the names by column; by `column.field` where a column holds objects, or an object of lists.
+    """
+    for key, names in classes.items():
+        column, _, field = (key, "", "") if key in row else key.partition(".")
         values = row.get(column)
-        if isinstance(values, list):
-            row[column] = [
-                names[value] if type(value) is int and 0 <= value < len(names) else value for value in values
-            ]
+        if not field and isinstance(values, list):
+            row[column] = _named(values, names)
+        for item in values if isinstance(values, list) else [values]:
+            if field and isinstance(item, dict) and field in item:
+                item[field] = _named(item[field], names)
     return row
+
+
+def _named(value: Any, names: Sequence[str]) -> Any:
+    if isinstance(value, list):
+        return [_named(each, names) for each in value]
+    return names[value] if type(value) is int and 0 <= value < len(names) else value

@@ -16,6 +16,7 @@ from ner_lightning.data.readers.arrow import (
     saved_rows,
     saved_splits,
 )
+from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.sentence import DataError
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC")
@@ -85,6 +86,27 @@ LABEL = {"names": ["O", "B-PER"], "_type": "ClassLabel"}
 def test_class_names(feature, names):
     assert class_names({"tags": feature}).get("tags") == names
     assert class_names([feature]) == {}
+
+
+SPANS = {
+    "start": datasets.Value("int64"),
+    "end": datasets.Value("int64"),
+    "label": datasets.ClassLabel(names=["PER", "LOC"]),
+}
+
+
+@pytest.mark.parametrize("feature", [[SPANS], datasets.Sequence(SPANS)])
+@pytest.mark.parametrize("saved", [True, False])
+def test_the_types_of_entities_get_the_names_that_are_stored_with_them(tmp_path, feature, saved):
+    values = {"start": [0, 5], "end": [4, 9], "label": [1, 0]}
+    objects = [{name: value[row] for name, value in values.items()} for row in (0, 1)]
+    features = datasets.Features({"text": datasets.Value("string"), "entities": feature})
+    rows = {"text": ["Lima Vera"], "entities": [objects if isinstance(feature, list) else values]}
+    path = tmp_path / ("x" if saved else "x.parquet")
+    data = datasets.Dataset.from_dict(rows, features)
+    (data.save_to_disk if saved else data.to_parquet)(path)
+    (sentence,) = read_sentences(path)
+    assert sentence.tags == ("B-LOC", "B-PER")
 
 
 @pytest.mark.parametrize(

@@ -200,9 +200,7 @@ def test_tags_are_read_whatever_offsets_are_beside_them(tmp_path):
 def test_offsets_are_no_tags(tmp_path, asked):
     file = tmp_path / "a.jsonl"
     file.write_text(json.dumps(BESIDE | {"entities": [[0, 4, "PER"]]}), encoding="utf-8")
-    with pytest.raises(
-        DataError, match="field 'entities' holds entities with offsets, not a tag for each"
-    ):
+    with pytest.raises(DataError, match="field 'entities' holds entities with offsets, not a tag for each"):
         read_sentences(file, ReadOptions(words_column="tokens", tags_column=asked))
 
 
@@ -211,11 +209,19 @@ def test_words_in_two_fields_are_not_guessed(tmp_path, tagged):
     file = tmp_path / "a.jsonl"
     row = {"tokens": ["ve", "ra"], "words": ["Vera", "left"], "ner_tags": ["B-PER", "O"]}
     file.write_text(json.dumps(row), encoding="utf-8")
-    with pytest.raises(
-        DataError, match="the fields tokens and words may both hold the words; name one as"
-    ):
+    with pytest.raises(DataError, match="the fields tokens and words may both hold the words; name one as"):
         read_sentences(file, ReadOptions(tagged=tagged))
     (sentence,) = read_sentences(file, ReadOptions(words_column="words", tagged=tagged))
     assert sentence.words == ("Vera", "left")
     file.write_text(json.dumps(row | {"tokens": row["words"]}), encoding="utf-8")
     assert read_sentences(file, ReadOptions(tagged=tagged))[0].words == ("Vera", "left")
+
+
+@pytest.mark.parametrize(
+    ("tag", "said"), [(-100, "masks sub-tokens in a loss"), (-1, "published without its")]
+)
+def test_numbers_that_stand_for_no_tag_say_what_they_are(tmp_path, tag, said):
+    file = tmp_path / "a.jsonl"
+    file.write_text(json.dumps({"tokens": ["Ve", "ra"], "ner_tags": [1, tag]}), encoding="utf-8")
+    with pytest.raises(DataError, match=f"tag {tag} .*{said}"):
+        read_sentences(file, ReadOptions(rules=AnnotationRules(tag_names=("O", "B-PER"))))
