@@ -10,7 +10,7 @@ from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, rejected
 from ner_lightning.data.readers.text_lines import lines
 from ner_lightning.data.readers.word_spans import with_spans
-from ner_lightning.data.schemes import OUTSIDE, split_tag
+from ner_lightning.data.schemes import OUTSIDE
 from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
 
@@ -105,10 +105,6 @@ def _tagged(sentence: UdSentence, key: str, changes: Changes) -> Record:
     if any(set("()") & set(node.misc[key]) for node in marked):
         return _bracketed(record, nodes, key, sentence.field, changes)
     for node in marked:
-        try:
-            split_tag(node.misc[key])
-        except UserError as error:
-            return rejected(record._replace(line=node.line), f"{key}: {error}")
         if node.is_empty:
             changes.place = f"line {node.line}"
             changes("empty nodes have an entity and were left out", node.misc[key])

@@ -209,13 +209,38 @@ def test_brackets_on_empty_nodes(caplog):
         ("Entity=(1)", "Entity: the entity '1' has no type; write one, as in (1-person"),
         ("Entity=()", "Entity: the entities '()' are malformed"),
         ("Entity=(1-x)y", "Entity: the entities '(1-x)y' are malformed"),
-        ("Entity=PER", "Entity: malformed tag 'PER'"),
     ],
 )
 def test_malformed_entities_reject_the_sentence(misc, reason):
     bad, good = of(sentence(("Vera", misc)) + sentence(("Tarvo", "Entity=(2-place)")))
     assert reason in bad.reason
     assert (bad.line, good.tags) == (1, ("B-place",))
+
+
+@pytest.mark.parametrize(
+    ("tags", "read", "said"),
+    [
+        (("PER", "PER", "_"), ("B-PER", "I-PER", "O"), "without B- and I-"),
+        (("PER_B", "PER_I", "_"), ("B-PER", "I-PER", "O"), "PER_B"),
+        (("B-PER", "I-PER", "_"), ("B-PER", "I-PER", "O"), ""),
+    ],
+)
+def test_tags_may_have_the_forms_that_columns_have(tmp_path, caplog, tags, read, said):
+    file = tmp_path / "x.conllu"
+    words = zip(("Vera", "Holt", "left"), tags, strict=True)
+    text = sentence(*((word, tag if tag == "_" else f"NE={tag}") for word, tag in words)) * 3
+    file.write_text(text, encoding="utf-8")
+    assert [found.tags for found in read_sentences(file)] == [read] * 3
+    assert said in caplog.text
+    assert bool(said) == bool(caplog.text)
+
+
+def test_a_tag_of_another_form_than_the_others_is_named_with_its_line(tmp_path):
+    file = tmp_path / "x.conllu"
+    text = sentence(("Vera", "NER=B-PER")) * 3 + sentence(("Holt", "NER=PER"))
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=r"x\.conllu:7: malformed tag 'PER'"):
+        read_sentences(file)
 
 
 @pytest.mark.parametrize(
