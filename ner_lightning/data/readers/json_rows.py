@@ -17,6 +17,7 @@ from ner_lightning.errors import UserError
 
 # The head of a file that is one list, or one object on several lines.
 _VALUE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*[\[{]|\[\s*\n|\{\s*\n)")
+_VISIBLE = re.compile(r"\S")
 
 
 class JsonRow(NamedTuple):
@@ -98,8 +99,14 @@ def _is_pair(item: Any) -> bool:
 def _items(data: bytes) -> list[JsonRow] | None:
     """The rows of a file that is one JSON value; None if it is not."""
     value: Any = None
-    with suppress(UserError, UnicodeDecodeError):
-        value = _parse(data.decode("utf-8-sig"))
+    try:
+        text = data.decode("utf-8-sig")
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            value = _one_after_another(text)
+    except (ValueError, RecursionError):  # what is wrong is said line by line
+        return None
     if listed := _listed(value):
         return listed
     if isinstance(value, dict) or value == []:
@@ -108,6 +115,25 @@ def _items(data: bytes) -> list[JsonRow] | None:
     if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         return [JsonRow(number, item, "", _why_no_row(item)) for number, item in enumerate(value, start=1)]
     return None
+
+
+def _one_after_another(text: str) -> list[Any] | None:
+    """The objects of a text that has nothing but objects, each on several lines; None if it has others."""
+    decoder, values = json.JSONDecoder(), []
+    at = _next(text, 0)
+    with suppress(ValueError, RecursionError):
+        while at < len(text):
+            value, end = decoder.raw_decode(text, at)
+            values.append(value)
+            at = _next(text, end)
+        return values if all(isinstance(value, dict) for value in values) else None
+    return None
+
+
+def _next(text: str, at: int) -> int:
+    """Where the next visible character is, or the end of the text."""
+    match = _VISIBLE.search(text, at)
+    return len(text) if match is None else match.start()
 
 
 def _lists(value: Any) -> Mapping[str, list[Any]]:
@@ -174,6 +200,8 @@ def _parse(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and text[error.pos :].strip() == ",":
+            raise UserError("a comma after the object; remove the commas at the ends of lines") from None
         raise UserError(f"not JSON: {error.msg} at column {error.colno}; write one object per line") from None
     except (ValueError, RecursionError):  # a number of thousands of digits, brackets a thousand deep
         raise UserError(

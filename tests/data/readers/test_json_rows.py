@@ -223,3 +223,16 @@ def test_numbers_that_stand_for_no_tag_say_what_they_are(tmp_path, tag, said):
     file.write_text(json.dumps({"tokens": ["Ve", "ra"], "ner_tags": [1, tag]}), encoding="utf-8")
     with pytest.raises(DataError, match=f"tag {tag} .*{said}"):
         read_sentences(file, ReadOptions(rules=AnnotationRules(tag_names=("O", "B-PER"))))
+
+
+def test_objects_over_several_lines_are_read(tmp_path):
+    content = "\n".join(json.dumps(row, indent=2) for row in ROWS) + "\n"
+    records = read(tmp_path, content)
+    assert [(record.content, record.line) for record in records] == [("Vera left", 1), ("Holt came", 2)]
+    broken = read(tmp_path, content + "{\n")
+    assert not [record for record in broken if not record.reason]
+
+
+def test_a_comma_at_the_end_of_a_line_is_called_that(tmp_path):
+    (record,) = read(tmp_path, json.dumps(ROWS[0]) + ",\n")
+    assert record.reason == "a comma after the object; remove the commas at the ends of lines"
