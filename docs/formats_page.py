@@ -21,6 +21,12 @@ read, nor texts without annotation beside those that brat has annotated; a line 
 
 """
 _AFTER = """
+Offsets of entities count characters from 0; the end is exclusive. Entities may state their own text: in
+the fields `text`, `value`, `word`, `surface`, `mention`, `name` or `entity`, as a fourth item of a list,
+or where the format has it. Offsets that count UTF-16 code units, bytes of UTF-8 or a line break of two
+characters as one are converted where these texts prove it, and so are ends that include the last
+character; a line says so. Other offsets that contradict the texts are refused.
+
 The same two sentences in each format follow. A test reads each example and expects *Brinda Okafor* as PER,
 *Tarvo* as LOC, and a sentence without entities. What the options mean is in
 [your own data](tutorials/own-data.md) and in the [reference](reference/config.md).

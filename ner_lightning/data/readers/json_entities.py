@@ -7,7 +7,7 @@ from typing import Any
 
 from ner_lightning.data.readers.counting import Counting, same_words
 from ner_lightning.data.readers.record import CharSpan
-from ner_lightning.data.readers.stated_entities import Changed, Entity, fitted
+from ner_lightning.data.readers.stated_entities import Changed, StatedEntity, fitted
 from ner_lightning.data.sentence import SURROGATE
 from ner_lightning.errors import UserError
 
@@ -39,7 +39,7 @@ def spans_of(
     return fitted(tuple(entities_of(entities, text, changed)), text, changed, counting)
 
 
-def entities_of(entities: Any, text: str, changed: Changed) -> Iterator[Entity]:
+def entities_of(entities: Any, text: str, changed: Changed) -> Iterator[StatedEntity]:
     """Entities as lists or objects, a list for each field, or offsets by type and text, as in CLUENER.
 
     Raises:
@@ -83,18 +83,18 @@ def _is_table(entities: Mapping[str, Any]) -> bool:
     return bool(values) and all(isinstance(each, list) and len(each) == len(values[0]) for each in values)
 
 
-def _of_list(entity: Sequence[Any], given: Any) -> Entity:
+def _of_list(entity: Sequence[Any], given: Any) -> StatedEntity:
     """An entity of offsets, a type and, before or after it, its text; `given` is what the file has.
 
     Raises:
         UserError: an offset is no number, or the type no string.
     """
-    others = [each for each in entity[3:] if isinstance(each, str) and each.strip()]
-    types = (_type(entity[2], given), *others)
-    return Entity(_offset(entity[0], given), _offset(entity[1], given), tuple(dict.fromkeys(types)))
+    start, end = _offset(entity[0], given), _offset(entity[1], given)
+    types = (_type(entity[2], given), *filter(_is_text, entity[3:]))
+    return StatedEntity(start, end, tuple(dict.fromkeys(types)))
 
 
-def _of_object(entity: Mapping[str, Any], text: str, changed: Changed) -> Entity:
+def _of_object(entity: Mapping[str, Any], text: str, changed: Changed) -> StatedEntity:
     """An entity of fields.
 
     Raises:
@@ -107,7 +107,10 @@ def _of_object(entity: Mapping[str, Any], text: str, changed: Changed) -> Entity
     names = [name for name in _TEXTS if types or name != _TYPE_OR_TEXT]
     types = types or [entity[name] for name in (_TYPE_OR_TEXT,) if name in entity]
     fields = {"start": start, "end": end, "label": types or None}
-    if missing := [name for name, value in fields.items() if value is None]:
+    missing = [name for name, value in fields.items() if value is None]
+    if missing == ["label"]:
+        raise UserError(_unlabelled(entity))
+    if missing:
         raise UserError(
             f"an entity has no field {' or '.join(missing)} (its fields: {', '.join(entity) or 'none'});\n"
             f"{_WRITE}, the end exclusive"
@@ -126,7 +129,7 @@ def _of_object(entity: Mapping[str, Any], text: str, changed: Changed) -> Entity
             stated.append(value)
         elif value not in strings:
             changed(_ABSENT, value)
-    return Entity(_offset(start, entity), _offset(end, entity), tuple(strings), tuple(stated))
+    return StatedEntity(_offset(start, entity), _offset(end, entity), tuple(strings), tuple(stated))
 
 
 def _first(entity: Mapping[str, Any], names: Sequence[str]) -> Any:
@@ -155,7 +158,7 @@ def _type(value: Any, entity: Any) -> str:
         UserError: there is none, or several, or it is no string.
     """
     if value == []:
-        raise UserError(f"an entity without a label, {entity!r:.60}; label it or remove it")
+        raise UserError(_unlabelled(entity))
     if isinstance(value, list) and len(value) > 1:
         raise UserError(f"an entity with several labels, {', '.join(map(str, value))}; leave it one")
     name = _single(value)
@@ -166,6 +169,10 @@ def _type(value: Any, entity: Any) -> str:
     if SURROGATE.search(name):
         raise UserError(f"the type {name!r:.40} is not text")
     return name
+
+
+def _unlabelled(entity: Any) -> str:
+    return f"an entity without a label, {entity!r:.80}; label it, as label, or remove it"
 
 
 def _offset(value: Any, entity: Any) -> int:

@@ -60,7 +60,8 @@ def records_from(source: str, rows: Iterable[JsonRow], options: ReadOptions, kin
             yield rejected(record, row.reason)
             continue
         if is_spacy_json(row.value):
-            yield from read_spacy_json([(row.number, row.value)], source, tagged=options.tagged)
+            field = options.tags_column or "ner"
+            yield from read_spacy_json([(row.number, row.value)], source, field=field, tagged=options.tagged)
             continue
         if notices.is_left_out(row):
             continue

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, rejected
-from ner_lightning.data.readers.stated_entities import Entity, MisfitError, fitted
+from ner_lightning.data.readers.stated_entities import MisfitError, StatedEntity, fitted
 from ner_lightning.data.readers.text_lines import MAX_BYTES, Line, lines, too_long
 from ner_lightning.errors import UserError
 
@@ -59,7 +59,7 @@ def _documents(read: Iterator[Line]) -> Iterator[list[Line]]:
 
 def _record(document: Sequence[Line], source: str, changes: Changes, *, tagged: bool) -> Record:
     first, parts, name = document[0], dict.fromkeys("ta", ""), None
-    entities: dict[int, Entity] = {}  # by their lines
+    entities: dict[int, StatedEntity] = {}  # by their lines
     record = Record(source, first.number, first.text, starts_document=True)
     for line in document:
         try:
@@ -87,7 +87,7 @@ def _record(document: Sequence[Line], source: str, changes: Changes, *, tagged: 
     return _with_entities(record, entities, changes) if tagged else record
 
 
-def _with_entities(record: Record, entities: Mapping[int, Entity], changes: Changes) -> Record:
+def _with_entities(record: Record, entities: Mapping[int, StatedEntity], changes: Changes) -> Record:
     """The record of a text with its entities; rejected if one does not fit the text."""
     changes.place = f"line {record.line}"
     try:
@@ -98,7 +98,7 @@ def _with_entities(record: Record, entities: Mapping[int, Entity], changes: Chan
     return record._replace(entities=spans)
 
 
-def _entity(line: str) -> Entity | None:
+def _entity(line: str) -> StatedEntity | None:
     """The entity of a line; None if it is a relation.
 
     Raises:
@@ -114,4 +114,4 @@ def _entity(line: str) -> Entity | None:
         raise UserError(f"{line!r:.60} has no entity type; {_WRITE}")
     if not stated.strip():
         raise UserError(f"the entity {type} from {start} to {end} has no text; {_WRITE}")
-    return Entity(start, end, (type,), (stated,))
+    return StatedEntity(start, end, (type,), (stated,))

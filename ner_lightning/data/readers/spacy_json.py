@@ -24,13 +24,14 @@ def is_spacy_json(item: Any) -> bool:
 
 
 def read_spacy_json(
-    items: Iterable[tuple[int, Any]], source: str, *, tagged: bool = True
+    items: Iterable[tuple[int, Any]], source: str, *, field: str = "ner", tagged: bool = True
 ) -> Iterator[Record]:
     """Reads sentences of words with BILOU tags.
 
     Args:
         items: the documents, each with its line or number.
         source: the file's name in messages.
+        field: of a token, with its tag.
         tagged: whether tags are read.
 
     Yields:
@@ -48,15 +49,15 @@ def read_spacy_json(
         changes.place = f"document {number}"
         for sentence in chain.from_iterable(paragraph["sentences"] for paragraph in item["paragraphs"]):
             try:
-                yield _sentence(record, sentence, changes, tagged=tagged)
+                yield _sentence(record, sentence, changes, field if tagged else None)
             except UserError as error:
                 yield rejected(record, str(error))
             record = record._replace(starts_document=False)
     changes.report(source)
 
 
-def _sentence(record: Record, sentence: Any, changes: Changes, *, tagged: bool) -> Record:
-    """The words and tags of a sentence.
+def _sentence(record: Record, sentence: Any, changes: Changes, field: str | None) -> Record:
+    """The words of a sentence, and its tags unless `field` is None.
 
     Raises:
         UserError: it is malformed, or was not annotated.
@@ -65,12 +66,12 @@ def _sentence(record: Record, sentence: Any, changes: Changes, *, tagged: bool) 
     if not isinstance(tokens, list) or not tokens:
         raise UserError(f"the sentence {sentence!r:.60} has no tokens; remove it")
     words = tuple(map(_word, tokens))
-    if not tagged:
+    if field is None:
         return record._replace(content=words)
-    given = [token.get("ner") for token in tokens]
+    given = [token.get(field) for token in tokens]
     if all(tag in _MISSING for tag in given):
         raise UserError(
-            f"the sentence {' '.join(words)!r:.40} was not annotated: no token has a tag; {_WRITE}"
+            f"the sentence {' '.join(words)!r:.40} was not annotated: no token has a tag as {field}; {_WRITE}"
         )
     tags = []
     for word, tag in zip(words, given, strict=True):

@@ -11,7 +11,7 @@ from ner_lightning.errors import UserError
 Changed = Callable[[str, str], None]
 
 
-class Entity(NamedTuple):
+class StatedEntity(NamedTuple):
     """An entity as a file has it.
 
     Attributes:
@@ -74,7 +74,7 @@ class MisfitError(UserError):
 
 
 def fitted(
-    entities: Sequence[Entity],
+    entities: Sequence[StatedEntity],
     text: str,
     changed: Changed,
     counting: Counting | None = None,
@@ -111,7 +111,7 @@ def fitted(
     raise MisfitError(place, entities[place].refusal(text, usual, rule))
 
 
-def _counted(entities: Sequence[Entity], text: str, counting: Counting) -> tuple[CharSpan, ...] | None:
+def _counted(entities: Sequence[StatedEntity], text: str, counting: Counting) -> tuple[CharSpan, ...] | None:
     """The entities by what offsets count; None if one of them shows that they count something else."""
     spans = []
     for entity in entities:

@@ -261,7 +261,8 @@ sentence_id,word,tag
             '{"tokens": ["Nobody", "wrote", "."], "ner_tags": ["O", "O", "O"]}\n'
         },
         note="Fields `tokens` or `words`, and `ner_tags`, `tags`, `labels` or `ner`. One JSON list of "
-        'such objects is read as well, also inside an object: `{"data": [...]}`.',
+        'such objects is read as well, also inside an object: `{"data": [...]}`. Objects may be over several '
+        "lines. Different words in `tokens` and `words` are refused; `data.files.words_column` names one.",
     ),
     "numbers": Example(
         "jsonl",
@@ -287,7 +288,9 @@ sentence_id,word,tag
         },
         note="In JSON, brat and DocBin: if all labels are tags (B-PER, I-PER, O), the entities that they "
         "mean are read, with a notice; a file where only some labels are tags is refused. A label that only "
-        "looks like a tag, such as B-cell, is a type.",
+        "looks like a tag, such as B-cell, is a type. A fourth item may be the entity's text: "
+        '`[0, 13, "PER", "Brinda Okafor"]`. Chinese corpora have the offsets by type and text: '
+        '`{"PER": {"Brinda Okafor": [[0, 12]]}}`.',
     ),
     "doccano, labels": Example(
         "jsonl",
@@ -334,10 +337,10 @@ sentence_id,word,tag
             '     "value": {"start": 23, "end": 28, "text": "Tarvo", "labels": ["LOC"]}}]}]},\n'
             '  {"id": 2, "data": {"text": "Nobody wrote."}, "annotations": [{"result": []}]}\n]\n'
         },
-        note="Offsets that count an emoji as two characters, or a line break of two as one, are converted "
-        "where the entities' own texts prove it. "
-        "Of several annotations of a task the ground truth is read, or the first if none is; cancelled ones "
-        "are left out. Both are counted. Labels of paragraphs (ParagraphLabels) are refused.",
+        note="The entities of several controls are all read, with a notice; `data.files.tags_column` names "
+        "one, as its `from_name`. Of several annotations of a task the ground truth is read, or the first "
+        "if none is; cancelled ones are left out. Both are counted. Labels of paragraphs (ParagraphLabels) "
+        "are refused, and those of web pages (HyperText) whose offsets do not fit the source of the page.",
     ),
     "label studio, min": Example(
         "jsonl",
@@ -370,8 +373,9 @@ sentence_id,word,tag
             '"accept"}\n'
             '{"text": "Nobody wrote.", "spans": [], "answer": "accept"}\n'
         },
-        note="Tokens are kept as they are; without them, the text is split into words. What was rejected "
-        "or ignored is left out and counted.",
+        note="Tokens are kept as they are; without them, the text is split into words. Tokens that state "
+        "another text than there is are refused; text that none covers is left out, with a notice. What was "
+        "rejected or ignored is left out and counted.",
     ),
     "gliner": Example(
         "jsonl",
@@ -382,7 +386,8 @@ sentence_id,word,tag
             '"ner": [[0, 1, "PER"], [4, 4, "LOC"]]},\n'
             '  {"tokenized_text": ["Nobody", "wrote", "."], "ner": []}\n]\n'
         },
-        note="The numbers count words; the last one is included.",
+        note="The numbers count words; the last one is included. `data.files.tags_column` names another "
+        "field than `ner`.",
     ),
     "spacy pairs": Example(
         "jsonl",
@@ -501,7 +506,7 @@ DocBin(docs=docs).to_disk("train.spacy")
             "3\t.\t.\tPUNCT\t_\t_\t2\tpunct\t_\t_\n\n"
         },
         note="The key is `NER`, `Entity` (brackets, as `(person` and `person)`), `ner` or `NE`; "
-        "`data.files.tags_column` names another one.",
+        "`data.files.tags_column` names another one. Tags have the forms that they have in columns.",
     ),
     "conll2012": Example(
         "conll2012",
@@ -542,7 +547,7 @@ write_table(pyarrow.Table.from_pylist(rows), "train.parquet")
 """,
         name="train.parquet",
         note="Fields as in JSON: words with tags, or texts with entities. Numbers get the names that "
-        "`datasets` stores with them.",
+        "`datasets` stores with them, also the types of entities.",
     ),
     "save_to_disk": Example(
         "parquet",

@@ -140,6 +140,12 @@ def test_spacy_2_words_without_annotation(caplog):
     assert not of(with_tokens(token("Vera", "-")), tagged=False)[0].reason
 
 
+def test_spacy_2_tags_under_another_name():
+    item = with_tokens({"orth": "Vera", "ner": "O", "gold": "U-PER"}, {"orth": "left", "gold": "O"})
+    assert of(item, field="gold")[0].tags == ("U-PER", "O")
+    assert "was not annotated: no token has a tag as nosuch" in of(item, field="nosuch")[0].reason
+
+
 @pytest.mark.parametrize(
     ("item", "reason"),
     [

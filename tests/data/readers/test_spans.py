@@ -275,10 +275,11 @@ def test_labels_of_pages_are_read_where_their_text_proves_them(tmp_path, name):
             read_sentences(path)
 
 
-def test_a_region_without_a_label_is_called_that(tmp_path):
-    value = {"start": 0, "end": 6, "text": "Brinda", "labels": []}
+@pytest.mark.parametrize("labels", [{"labels": []}, {"labels": None}, {}])
+def test_a_region_without_a_label_is_called_that(tmp_path, labels):
+    value = {"start": 0, "end": 6, "text": "Brinda"} | labels
     path = write(tmp_path / "x.jsonl", task(("ner", value), type="labels"))
-    with pytest.raises(DataError, match=r"an entity without a label, .*; label it or remove it"):
+    with pytest.raises(DataError, match=r"an entity without a label, .*; label it, as label, or remove it"):
         read_sentences(path)
 
 
@@ -461,6 +462,7 @@ def test_white_space_at_a_border_and_an_entity_marked_twice_are_no_fault(tmp_pat
         ([[0, 6]], "is malformed; write [start, end"),
         ([[0, 6.5, "PER"]], "is malformed: 6.5 is no offset"),
         ([[True, 6, "PER"]], "is malformed"),
+        ([["PER", 0, 6]], "is malformed: 'PER' is no offset; write [start, end"),
         ([[0, 6, 1]], "the type of the entity [0, 6, 1] is a number, 1; write its name"),
         ([{"start": 0, "label": "PER"}], "an entity has no field end (its fields: start, label);"),
         (
