@@ -116,7 +116,7 @@ def _of_object(entity: Mapping[str, Any], text: str, changed: Changed) -> Stated
             f"{_WRITE}, the end exclusive"
         )
     strings = list(dict.fromkeys([_type(types[0], entity), *filter(_is_text, map(_single, types[1:]))]))
-    if not _occurs(strings[0], text):
+    if len(strings) > 1 and not _occurs(strings[0], text):
         strings = strings[:1]  # a type, whatever the others are
     stated = [entity["text"]] if _is_text(entity.get("text")) else []
     if isinstance(start, str) and "startOffset" in entity:
