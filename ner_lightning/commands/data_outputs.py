@@ -110,9 +110,9 @@ def clear_splits(folder: Path, outputs: Sequence[Path], source: Path, *, overwri
     Raises:
         UserError: the folder has one that may not be removed.
     """
-    from ner_lightning.data.split_files import named_paths
+    from ner_lightning.data.split_files import splits_in
 
-    others = [path for paths in named_paths(folder).values() for path in paths if path not in outputs]
+    others = [path for paths in splits_in(folder, outputs).values() for path in paths if path not in outputs]
     for path in others:
         kept = not path.is_file() or (source.exists() and path.samefile(source))
         if kept or not overwrite:

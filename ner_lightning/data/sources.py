@@ -1,6 +1,5 @@
 """Where sentences come from: a Hub data set, local files, or the bundled sample."""
 
-import difflib
 import hashlib
 import json
 from abc import ABC, abstractmethod
@@ -17,7 +16,14 @@ from ner_lightning.data.readers.hub_dataset import load_hub
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, split_tag
 from ner_lightning.data.sentence import Sentence, check_sentence, in_bio2
-from ner_lightning.data.split_files import ALIASES, check_one_split, no_split, split_paths
+from ner_lightning.data.split_files import (
+    ALIASES,
+    check_one_split,
+    no_split,
+    say_unread,
+    similar_file,
+    split_paths,
+)
 from ner_lightning.data.splitting import divide
 from ner_lightning.errors import UserError
 from ner_lightning.runs.fingerprints import of_hub_split, of_part, part_origin, with_note
@@ -121,6 +127,7 @@ class Source(SentenceSource):
     _divided: dict[Path, dict[str, Split]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _told: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def read(self, split: str) -> Split:
         """Reads a split; see `SentenceSource.read`."""
@@ -211,8 +218,10 @@ class Source(SentenceSource):
                     f"data.dataset: {both} both look like the {split} split; set data.{split}, "
                     "or move one away"
                 )
-            if paths:
-                found[split] = paths[0]
+            found[split] = paths[0]
+        if not self._told and found:  # once, whatever the number of splits
+            self._told.append(self.dataset)
+            say_unread(folder, [*found.values(), *map(expanded, self.paths.values())])
         is_brat = not found and any(path.suffix == brat.SUFFIX for path in folder.iterdir())
         return {"train": folder} if is_brat else found
 
@@ -220,7 +229,9 @@ class Source(SentenceSource):
         if not may_be_on_hub(self.dataset):
             raise UserError(f"data.dataset: there is no folder {self.dataset}")
         if Path(self.dataset).suffix.lower() in SUFFIXES:
-            raise UserError(f"data.dataset: there is no file {self.dataset}{_similar(Path(self.dataset))}")
+            raise UserError(
+                f"data.dataset: there is no file {self.dataset}{similar_file(Path(self.dataset))}"
+            )
         try:
             loaded = load_hub(
                 self.dataset,
@@ -241,10 +252,3 @@ def _noted(split: Split, name: str, value: object) -> Split:
     """The split, whose fingerprint notes how it was read."""
     digest = hashlib.sha256(json.dumps(value).encode()).hexdigest()
     return replace(split, fingerprint=with_note(split.fingerprint, name, digest))
-
-
-def _similar(file: Path) -> str:
-    """The file of a similar name beside one that is not there, as a question; empty if there is none."""
-    names = [path.name for path in file.parent.glob("*") if path.is_file()]
-    close = difflib.get_close_matches(file.name, names, n=1)
-    return f"; did you mean {file.with_name(close[0])}?" if close else ""

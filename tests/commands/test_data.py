@@ -427,6 +427,16 @@ def test_other_splits_in_the_folder_are_refused_or_removed(place, capsys):
     assert {path.name for path in Path("out").iterdir()} == {"train.conll", "valid.conll", "notes.txt"}
 
 
+def test_a_part_of_a_name_makes_another_split_too(place, capsys):
+    write("all.conll", many())
+    write("out/my_test.conll", many(3))
+    done(capsys, "split", "all.conll", "--output", "out")  # beside the new test.conll it is of no split
+    for name in ("train", "valid", "test"):
+        Path(f"out/{name}.conll").unlink()
+    said = refused(capsys, "split", "all.conll", "--output", "out", "--test", "0")
+    assert "my_test.conll there would be read as a split" in said
+
+
 def test_the_data_that_are_divided_are_not_removed(place, capsys):
     write("out/train.conll", many())
     said = refused(capsys, "split", "out/train.conll", "--output", "out", "--to", "jsonl", "--overwrite")

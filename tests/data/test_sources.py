@@ -214,15 +214,20 @@ def test_files_of_documents_are_no_splits(tmp_path):
         ("data/train.conll", "data/dev.conll"),
         ("data/de-train.jsonl.conll", "data/de-val.conll"),
         ("train.v2.conll", "development.val.v2.conll"),
+        ("train.conll", "testa.conll"),
+        ("train.conll", "my_dev.conll"),
+        ("train.conll", "validation_set.conll"),
+        ("my_train.conll", "dev/all.conll"),
     ],
 )
-def test_splits_are_known_by_a_part_of_their_names(tmp_path, train, valid):
+def test_splits_are_known_by_a_part_of_their_names(tmp_path, train, valid, caplog):
     write(tmp_path / train, content(7))
     write(tmp_path / valid, content(3, start=10))
     write(tmp_path / "README.txt", "About.")
     source = Source(str(tmp_path), {})
     assert [len(part) for part in read(source, ("train", "valid")).values()] == [7, 3]
-    assert source.read("valid").origin == str(tmp_path / valid)
+    assert source.read("valid").origin == str(tmp_path / Path(valid.replace("/all.conll", "")))
+    assert not caplog.text
 
 
 @pytest.mark.parametrize(
@@ -258,6 +263,37 @@ def test_exact_names_come_before_parts_of_names(tmp_path):
     write(tmp_path / "predictions.test.conll", content(3, start=20))
     with pytest.raises(UserError, match=r"has no test file; set data.test"):
         Source(str(tmp_path), {}).read("test")
+
+
+@pytest.mark.parametrize(
+    ("names", "unread"),
+    [
+        (["train.conll", "test.conll", "train2.conll"], "train2.conll"),
+        (["train.conll", "train2.conll", "my_dev.conll"], "my_dev.conll, train2.conll"),
+        (["train.conll", "data/dev.conll"], "data/dev.conll"),
+        (["train/a.conll", "more/dev.conll"], "more/dev.conll"),
+        (["train-00000-of-00002.conll", "train-00001-of-00002.conll", "more.conll"], "more.conll"),
+        (["train.conll", "predictions.test.conll"], "predictions.test.conll"),
+    ],
+)
+def test_files_that_no_split_is_read_from_are_named_once(tmp_path, caplog, names, unread):
+    for number, name in enumerate(names):
+        write(tmp_path / name, content(20, start=20 * number))
+    source = Source(str(tmp_path), {})
+    read(source, ("train", "valid"))
+    said = f"{tmp_path}: {unread.count(',') + 1} files are not read, as they are of no known split: {unread};"
+    assert caplog.text.count(said) == 1
+    caplog.clear()
+    own = {"test": str(tmp_path / unread.split(", ")[0])}
+    read(Source(str(tmp_path), own), ("train", "valid", "test"))
+    assert own["test"] not in caplog.text
+
+
+def test_a_file_that_is_named_exactly_and_one_in_part_are_two_of_a_split(tmp_path):
+    write(tmp_path / "train/all.conll", content(7))
+    write(tmp_path / "my_train.conll", content(7, start=10))
+    with pytest.raises(UserError, match="both look like the train split"):
+        Source(str(tmp_path), {}).read("train")
 
 
 def test_the_sample_has_its_own_splits(caplog):
