@@ -20,6 +20,8 @@ _NUMBER = re.compile(r"[-+]?\d+([-.:,]\d+)*(e-?\d+)?%?")
 _FILLERS = {"_", "-", "*", "--", "", "NONE", "None", "null"}
 _TAGGED_ROWS = 0.8  # of the rows of a column of tags that are tags; the others are errors in the file
 _BARE_OUTSIDE = 0.25  # of the rows of a column of types without B- and I- that are O
+_DIGIT = re.compile(r"\d")
+_REPEATING_WORDS = 200  # rows from which words are never all different
 _PLAIN_WORDS = 20  # rows from which the number of different cells tells words from parts of speech
 
 
@@ -125,13 +127,23 @@ def word_column(columns: Sequence[Column], tag: int | None, document: int | None
         )
     for other in left[1:]:
         few, many = len(first.cells), len(other.cells)
-        if first.cells.total() >= _PLAIN_WORDS and many > 3 * few:
+        if first.cells.total() >= _PLAIN_WORDS and (many > 3 * few or _may_be_ids(first.cells, many)):
             raise UserError(
                 f"the words may be in column {first.place} ({_examples(first)}) or {other.place} "
                 f"({_examples(other)});\n"
                 "name one as data.files.words_column (predict: --words_column); the first column is 0"
             )
     return first.place
+
+
+def _may_be_ids(cells: Counter[str], others: int) -> bool:
+    """Whether cells may be ids of words, as `doc1_0_1`, beside a column with so many different cells.
+
+    In a few rows all words may well differ, but then not all of them have a digit.
+    """
+    rows = cells.total()
+    repeat = others < rows >= _REPEATING_WORDS
+    return rows == len(cells) and (repeat or all(map(_DIGIT.search, cells)))
 
 
 def check_ends(columns: Sequence[Column], word: int, document: int | None) -> None:

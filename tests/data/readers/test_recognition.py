@@ -277,6 +277,34 @@ def test_words_that_may_be_in_either_column_are_refused(file, tagged, first):
     assert both_ways(path, words_column="1")[0].words[:2] == ("word0", "word1")
 
 
+@pytest.mark.parametrize("tagged", [True, False])
+@pytest.mark.parametrize(
+    ("identity", "rows"),
+    [
+        (lambda i: f"doc1_{i // 5}_{i % 5}", 20),
+        (lambda i: f"s{i // 5}.w{i % 5}", 20),
+        (lambda i: "".join(chr(0x61 + int(digit)) for digit in str(1000 + i)), 300),  # without a digit
+    ],
+)
+def test_ids_of_words_are_not_taken_for_words(file, tagged, identity, rows):
+    words = [["tami", "lo", "Tarvo", "ke", "."][i % 5] for i in range(rows)]
+    tags = ["B-LOC" if word == "Tarvo" else "O" for word in words]
+    parts = zip(map(identity, range(rows)), words, tags, strict=True)
+    path = file("".join("\t".join(row) + "\n" + "\n" * (row[1] == ".") for row in parts))
+    message = refusal(path, tagged=tagged)
+    assert "the words may be in column 0" in message
+    assert both_ways(path, words_column="1")[0].words[:2] == ("tami", "lo")
+
+
+@pytest.mark.parametrize("rows", [20, 150])
+def test_words_that_all_differ_are_words(file, rows):
+    lines = [
+        f"{'w' * i}ord\t{['NN', 'VBZ', 'IN'][i % 3]}\t{'B-LOC' if i % 9 == 0 else 'O'}" for i in range(rows)
+    ]
+    words = both_ways(file("\n".join(lines) + "\n"))[0].words
+    assert words[:3] == ("ord", "word", "wword")
+
+
 def test_numbers_that_count_are_no_words_if_nothing_else_is(file):
     path = file("1 O\n2 O\n3 B-PER\n")
     assert "no other column holds words" in refusal(path)
