@@ -16,6 +16,7 @@ from ner_lightning.system.atomic import replacing_text
 from ner_lightning.system.progress import warn
 
 _BREAKS = str.maketrans(dict.fromkeys("\t\r\n", "_"))
+_MARK = "\ufeff"  # a byte order mark, which readers leave out at the start of a line
 _HEADER = ("word", "tag")
 
 
@@ -42,8 +43,8 @@ def write_columns(path: Path, sentences: Sequence[Sentence]) -> None:
     changed = sum(word in odd or tag in odd for s in sentences for word, tag in pairs(s)) if odd else 0
     if changed:
         warn(
-            f"{path}: tabs, line breaks, outer spaces and {DOCSTART} cannot be written in columns: "
-            f"{changed:,} words are changed."
+            f"{path}: tabs, line breaks, outer spaces, byte order marks and {DOCSTART} cannot be "
+            f"written in columns: {changed:,} words are changed."
         )
 
 
@@ -71,6 +72,8 @@ def _lines(sentences: Sequence[Sentence], between: str, written: Mapping[str, st
 def _cell(text: str) -> str:
     """What is written of a word or tag."""
     cell = text.translate(_BREAKS).strip(" ")
+    if cell.startswith(_MARK):
+        cell = cell.lstrip(_MARK + " ")
     if cell == DOCSTART or cell.startswith(DOCEND):  # would end the sentence
         return cell.replace("-", "_").replace(" ", "_")
     return cell
@@ -79,7 +82,7 @@ def _cell(text: str) -> str:
 def _is_certain(path: Path, lines: Sequence[str], between: str) -> bool:
     """Whether the columns are recognised as words and tags without a header."""
     head = "\n".join(lines)[:SAMPLE].encode()
-    if head.startswith("\ufeff".encode()) or not_text(head) or recognise(head, path, tagged=True) != "conll":
+    if not_text(head) or recognise(head, path, tagged=True) != "conll":
         return False
     try:
         layout = ColumnLayout.of(str(path), lines[:HEAD], ReadOptions())

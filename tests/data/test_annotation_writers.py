@@ -193,7 +193,7 @@ def written(folder, format, sentences, **options):
 
 def in_columns(text):
     """What columns can hold of a word."""
-    cell = re.sub(r"[\t\r\n]", "_", text).strip(" ")
+    cell = re.sub(r"^[\ufeff ]+", "", re.sub(r"[\t\r\n]", "_", text)).strip(" ")
     return (
         cell.translate(str.maketrans("- ", "__"))
         if cell == "-DOCSTART-" or cell.startswith("#end document")

@@ -104,10 +104,10 @@ def mutated(draw: random.Random, data: bytes, others: list[bytes]) -> bytes:
 def lines_of(data: bytes) -> list[str]:
     """The lines of a text file, worked out anew."""
     utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    text = data.decode("utf-16" if utf16 else "utf-8", "replace").removeprefix("" if utf16 else "\ufeff")
+    text = data.decode("utf-16" if utf16 else "utf-8", "replace")
     if "\n" not in text:
         text = text.replace("\r", "\n")
-    return [line.removesuffix("\r") for line in text.split("\n")]
+    return [line.removeprefix("\ufeff").removesuffix("\r") for line in text.split("\n")]
 
 
 def columns_are_whole(data: bytes, sentences) -> None:

@@ -7,16 +7,28 @@ from itertools import chain
 from ner_lightning.data.readers.record import Record, rejected
 from ner_lightning.data.sentence import SURROGATE, DataError
 
+_MARK = "\ufeff"  # a byte order mark
 UNCLOSED = "unexpected end of data"  # what csv says of a quote that takes up the rest of a file
 Parsed = tuple[int, list[str] | csv.Error]  # the line where a row begins, and its cells or what is wrong
 CheckedRow = tuple[Record, list[str]]  # an empty record, which has the reason of a row that is not used
 
 
 def parsed(lines: Iterable[str], delimiter: str, first: int) -> Iterator[Parsed]:
-    """Rows of CSV; `first` is the number of the first line."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    """Rows of CSV; `first` is the number of the first line.
+
+    A byte order mark at the start of a row is left out: files that were joined have one in the middle.
+    """
+    begins = True  # whether a row does, in the next line
+
+    def unmarked() -> Iterator[str]:
+        nonlocal begins
+        for line in lines:
+            text, begins = line.removeprefix(_MARK) if begins else line, False
+            yield text
+
+    reader = csv.reader(unmarked(), delimiter=delimiter, strict=True)
     while True:
-        begin = reader.line_num + first
+        begin, begins = reader.line_num + first, True
         try:
             row = next(reader, None)
         except csv.Error as error:
@@ -44,7 +56,7 @@ def parsed_by_line(
     """
     rest = iter(lines)
     number = first
-    for line in rest:
+    for line in (each.removeprefix(_MARK) for each in rest):
         bare = line.rstrip("\r\n")
         cells = bare.split(delimiter) if bare else []
         row: list[str] | csv.Error = cells

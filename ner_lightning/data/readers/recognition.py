@@ -105,8 +105,8 @@ def _is_list(line: str) -> bool:
 
 def _lines(head: bytes) -> list[str]:
     """The complete lines at the beginning of a file; all if there is one."""
-    text = head.decode("utf-8-sig", errors="replace")
+    text = head.decode("utf-8", errors="replace")
     if "\n" not in text:
         text = text.replace("\r", "\n")
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    lines = [line.removeprefix("\ufeff").removesuffix("\r") for line in text.split("\n")]
     return lines[:-1] if len(lines) > 1 and len(head) >= filetype.SAMPLE else lines

@@ -39,7 +39,10 @@ class Paragraph(NamedTuple):
 
 
 def lines(file: BinaryIO) -> Iterator[Line]:
-    """The lines of a UTF-8 file, blank ones as well, without their ends (LF, CRLF, or CR throughout)."""
+    """The lines of a UTF-8 file, blank ones as well, without their ends (LF, CRLF, or CR throughout).
+
+    A byte order mark at the start of a line is left out: files that were joined have one in the middle.
+    """
     for number, block in _blocks(file):
         yield from _decoded(block, number)
 
@@ -67,22 +70,25 @@ def paragraphs(file: BinaryIO) -> Iterator[Line | Paragraph]:
 
 def _blocks(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Parts of a file, each with the number of its first line, and without the end of its last one."""
-    number, is_first, rest = 1, True, b""
+    number, rest = 1, b""
     read = getattr(file, "read1", file.read)  # as much as is there, so that a slow stream is not waited for
     while data := read(_BLOCK):
-        if is_first:
-            data, is_first = data.removeprefix(codecs.BOM_UTF8), False
         end = data.rfind(b"\n")
         if end >= 0:
             block, rest = rest + data[:end], data[end + 1 :]
-            yield number, block
+            yield number, _unmarked(block)
             number += block.count(b"\n") + 1
         elif len(rest) <= MAX_BYTES:
             rest += data
     if rest:
         if number == 1 and len(rest) <= MAX_BYTES:  # no line ends in LF
             rest = rest.replace(b"\r", b"\n").removesuffix(b"\n")
-        yield number, rest
+        yield number, _unmarked(rest)
+
+
+def _unmarked(block: bytes) -> bytes:
+    """Lines without byte order marks at their starts."""
+    return block.removeprefix(codecs.BOM_UTF8).replace(b"\n" + codecs.BOM_UTF8, b"\n")
 
 
 def _decoded(block: bytes, number: int) -> Iterator[Line]:

@@ -52,3 +52,27 @@ def test_a_format_may_be_named(written):
 
 def test_every_format_with_annotation_has_an_example():
     assert {example.format for example in EXAMPLES.values()} == FORMATS.keys() - {"txt"}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        key
+        for key, example in EXAMPLES.items()
+        if (example.format in ("conll", "conllu", "conll2012", "pubtator") and not example.options)
+        or (
+            example.format == "jsonl"
+            and not example.options
+            and all(text.startswith('{"') for text in example.files.values())
+        )
+    ],
+    indirect=True,
+)
+def test_byte_order_marks_of_joined_files_are_no_text(written):
+    """As `cat` leaves them in the middle of a file."""
+    _, path = written
+    text = path.read_text(encoding="utf-8")
+    before = [sentence.words for sentence in read_sentences(path)]
+    end = "" if text.endswith("\n\n") or path.suffix.startswith(".json") else "\n"
+    path.write_text(f"\ufeff{text}{end}\ufeff{text}", encoding="utf-8")
+    assert [sentence.words for sentence in read_sentences(path)] == before * 2

@@ -47,6 +47,18 @@ def test_usual_tables_are_read(file, content):
     assert pairs(read_sentences(file(content))) == WANTED
 
 
+@pytest.mark.parametrize("row", ["{}Tarvo,B-PLACE,3\n", '{}"Tarvo",B-PLACE,3\n'])
+def test_a_byte_order_mark_at_the_start_of_a_row_is_none_of_its_word(file, row):
+    rows = "word,tag,sentence\nVera,B-PERSON,1\nleft,O,1\n" + row.format("\ufeff")
+    assert read_sentences(file(rows))[1].words == ("Tarvo",)
+
+
+def test_a_byte_order_mark_within_a_text_stays(file):
+    rows = 'text,entities\n"\ufeffVera\n\ufeffleft",[]\n\ufeff"Lima","[[0,4,""LOC""]]"\n'
+    texts = [record.content for record in Inputs(str(file(rows)), ReadOptions()).read()]
+    assert texts == ["\ufeffVera\n\ufeffleft", "Lima"]
+
+
 def test_a_table_of_texts_between_tabs_is_no_list_of_words(file):
     rows = "id\ttext\n1\tVera Holt left Lima.\n2\tOkoro beat\n"
     for name in ("t.tsv", "t.csv"):
