@@ -2,13 +2,21 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
+from unicodedata import name
 
 from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, is_tag
 from ner_lightning.system.terminal import listed
 
 OUTSIDES = ("O", "o", "-", "_", "0", "")  # ways to write that a word is in no entity
+_NO_TYPES = ("none", "nan", "null", "na", "n/a", "outside", "out")  # in any case
+_MAYBE_TYPES = ("other", "others")  # in any case
+# Letters of Greek and Cyrillic, and of full width, that look like those of tags.
+_LOOK_ALIKE = str.maketrans(
+    "\u041e\u043e\u039f\u03bf\uff2f\uff4f\u0412\u0392\uff22\u0406\u0399\uff29\u0415\u0395\uff25\u0405\uff33",
+    "OoOoOoBBBIIIEEESS",
+)
 MAX_BARE = 100  # types of a file that are written without B- and I-
 _PREFIX = re.compile(r"([BIESLUMbieslum])[-_](.+)")
 _SUFFIX = re.compile(r"(.+)[-_]([BIESLUM])")
@@ -65,7 +73,9 @@ class TagForm(NamedTuple):
         other = _rare_prefix(list(firsts))
         several = set()
         for cell in inside:
-            tag = read(firsts[cell]) if cell in firsts else None
+            tag = read(firsts[cell]) if cell in firsts and not _look_alike(cell) else None
+            if kind == "bare" and str(cell).lower() in _NO_TYPES:
+                tag = None
             if tag is None:
                 problems[cell] = _malformed(cell, other)
                 continue
@@ -80,11 +90,12 @@ class TagForm(NamedTuple):
             tags[cell] = tag
         return cls(kind, tags, problems, frozenset(several))
 
-    def said(self, counts: Mapping[Any, int]) -> list[str]:
+    def said(self, counts: Mapping[Any, int], renamed: Collection[str] = ()) -> list[str]:
         """Lines on what was read otherwise than it is written; none if the tags are plain.
 
         Args:
             counts: how often each cell occurs.
+            renamed: the types that get another name or are left out.
         """
         lines = []
         odd = [cell for cell in self.tags if cell in OUTSIDES and cell != OUTSIDE and self.kind != "numbers"]
@@ -99,6 +110,11 @@ class TagForm(NamedTuple):
                 f"types without B- and I- ({listed(inside, 4)}): neighbouring words of one type are read as "
                 "one entity"
             )
+            lines += [
+                f"{cell} is read as a type; if it means O, leave it out: data.files.rename_types {cell}="
+                for cell in inside
+                if cell.lower() in _MAYBE_TYPES and cell not in renamed
+            ]
         elif self.kind in ("prefix", "suffix"):
             changed = next(cell for cell in inside if cell != self.tags[cell])
             lines.append(f"tags such as {changed} are read as {self.tags[changed]}")
@@ -204,6 +220,12 @@ def _bare(cell: str) -> str | None:
     return _plain(f"I-{cell}") if _TYPE.fullmatch(cell) else None
 
 
+def _look_alike(cell: str) -> str:
+    """What a cell is in Latin letters if its first one only looks like that of a tag; empty otherwise."""
+    latin = cell[:1].translate(_LOOK_ALIKE) + cell[1:]
+    return latin if latin != cell and (latin in OUTSIDES or _PREFIX.fullmatch(latin)) else ""
+
+
 def _malformed(cell: Any, other: str = "") -> str:
     """What is wrong with a cell; `other` is the tag with a prefix where most have none."""
     if cell == -100:
@@ -214,6 +236,11 @@ def _malformed(cell: Any, other: str = "") -> str:
         return _UNNAMED.format(cell)
     if not isinstance(cell, str):
         return f"the tag {cell!r:.40} is no text; write tag names, in quotes"
+    if latin := _look_alike(cell):
+        letter = f"{name(cell[0])}, U+{ord(cell[0]):04X}"
+        return f"the tag {cell!r} begins with {letter}; write {latin} in Latin letters"
+    if cell.lower() in _NO_TYPES:
+        return f"the tag {cell!r} names no entity type; write O outside of entities, ? where nothing is known"
     if cell in ("B", "I", "E", "S"):
         return f"the tag {cell!r} names no entity type; {_FORM}"
     if other and _bare(cell) and not _PREFIX.fullmatch(cell):

@@ -190,7 +190,7 @@ def _named_tags(name: str, records: Sequence[Record], rules: AnnotationRules) ->
         raise DataError(_first_problem(records, form))
     if form.kind != "numbers":
         _warn_of_unused(name, rules, ("tag_names",), "no numbers for tags")
-    for line in form.said(counts):
+    for line in form.said(counts, rules.renames):
         warn(f"{name}: {line}.")
     return form.tags
 

@@ -391,6 +391,47 @@ def test_tags_in_other_forms_are_read_in_every_format_of_words(file, tmp_path, f
     assert [(list(s.words), list(s.tags)) for s in found] == BOTH
 
 
+@pytest.mark.parametrize("cell", ["None", "nan", "NULL", "NA", "outside"])
+@pytest.mark.parametrize("outside", ["O", ""])
+def test_a_word_for_nothing_is_no_entity_type(file, cell, outside):
+    tags = ["PER", "PER", outside, outside, "LOC", cell]
+    path = file("sentence,word,tag\n" + "".join(f"1,w{n},{tag}\n" for n, tag in enumerate(tags)), "x.csv")
+    assert refusal(path).startswith(f"7: the tag {cell!r} names no entity type; write O outside of entities")
+
+
+def test_a_type_that_may_mean_outside_is_said(file, caplog):
+    path = file("Vera PER\nleft O\nat OTHER\nnine O\nfor O\nLima LOC\n\n" * 2)
+    said = "OTHER is read as a type; if it means O, leave it out: data.files.rename_types OTHER="
+    assert read_sentences(path)[0].tags[2] == "B-OTHER"
+    assert said in caplog.text
+    caplog.clear()
+    rules = AnnotationRules(renames={"OTHER": ""})
+    assert read_sentences(path, ReadOptions(rules=rules))[0].tags[2] == "O"
+    assert said not in caplog.text
+    read_sentences(file("Vera B-PER\nat B-OTHER\nnine O\n"))
+    assert said not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        (["PER", "O", "\u041e"], "the tag '\u041e' begins with CYRILLIC CAPITAL LETTER O, U+041E; write O "),
+        (
+            ["B-PER", "O", "\u039f"],
+            "the tag '\u039f' begins with GREEK CAPITAL LETTER OMICRON, U+039F; write O ",
+        ),
+        (
+            ["\u0412-PER", "O", "O"],
+            "the tag '\u0412-PER' begins with CYRILLIC CAPITAL LETTER VE, U+0412; write B-PER ",
+        ),
+    ],
+)
+def test_letters_that_look_like_those_of_tags_are_named(file, tags, said):
+    rows = "".join(f"word{n} {tag}\n" for n, tag in enumerate(tags))
+    assert said in refusal(file(rows * 3, "x.conll"))
+    assert len(read_sentences(file("w1 \u4eba\nw2 O\nw3 O\n" * 3))) == 1  # a type of one letter
+
+
 NAMES = "O,B-PER,I-PER,B-LOC,I-LOC"
 
 
