@@ -95,7 +95,7 @@ def annotated_texts(sentences: Sequence[Sentence]) -> Iterator[AnnotatedText]:
 
 
 def write_table(path: Path, sentences: Sequence[Sentence]) -> None:
-    """Writes CSV with a word per row: document, sentence, word, tag."""
+    """Writes CSV with a word per row: document, sentence, word, tag; words without spaces at their ends."""
     # Python's csv does not quote a carriage return that is no line end of its own.
     returns = any("\r" in cell for sentence in sentences for pair in pairs(sentence) for cell in pair)
     with replacing_text(path) as file:
@@ -103,7 +103,10 @@ def write_table(path: Path, sentences: Sequence[Sentence]) -> None:
         rows = quoted if returns else csv.writer(file, lineterminator="\n")
         rows.writerow(["document", "sentence", "word", "tag"])
         for number, sentence in enumerate(sentences, start=1):
-            rows.writerows([sentence.document + 1, number, *pair] for pair in pairs(sentence))
+            rows.writerows([sentence.document + 1, number, w.strip(" "), tag] for w, tag in pairs(sentence))
+    changed = sum(word != word.strip(" ") for sentence in sentences for word in sentence.words)
+    if changed:
+        warn(f"{path}: outer spaces cannot be written in CSV: {changed:,} words are changed.")
 
 
 def write_json(path: Path, sentences: Sequence[Sentence]) -> None:

@@ -8,12 +8,12 @@ from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import NamedTuple, Self
 
+from ner_lightning.data.invisible import is_visible
 from ner_lightning.errors import UserError
 
 OUTSIDE = "O"
 UNKNOWN = "?"  # the tag of a word that nobody has annotated
-UNKNOWN_ID = -1
-UNTAGGED_ID = -2  # of a word in text that was given without tags
+UNKNOWN_ID, UNTAGGED_ID = -1, -2  # the latter of a word in text that was given without tags
 # BILOU has Last and Unit, BMES has Middle, where BIOES has End, Single and Inside.
 _ALIASES = {"L": "E", "U": "S", "M": "I"}
 _NONE = frozenset((OUTSIDE, UNKNOWN))
@@ -61,7 +61,7 @@ def split_tag(tag: str) -> tuple[str, str]:
     if tag in (OUTSIDE, UNKNOWN):
         return tag, ""
     letter, _, type_ = tag.partition("-")
-    if letter not in _LETTERS or not type_ or type_ != type_.strip():
+    if letter not in _LETTERS or not is_visible(type_):
         raise UserError(
             f"malformed tag {tag!r}; a tag is O, or one of B-, I-, E- and S- "
             "before an entity type, as in B-PER"

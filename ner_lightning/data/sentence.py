@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ner_lightning.data.invisible import is_invisible
 from ner_lightning.data.legality import illegal_tags
 from ner_lightning.data.readers.filetype import broken_utf16, in_utf8, not_text, not_utf8
 from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, Scheme, convert, detect, spans, split_tag
@@ -14,8 +15,6 @@ from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
 
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character, which no tokenizer accepts
-# Tokenizers drop such words or merge them with a neighbour, so that nothing is left to tag.
-_INVISIBLE = re.compile(r"[\s\u200b\u200c\u200d\ufeff\u2060\u00ad]*")
 
 
 class DataError(UserError):
@@ -82,11 +81,6 @@ def read_lines(path: str | Path) -> list[str]:
         text = text.replace("\r", "\n")
     # Not splitlines(), which also splits at U+0085 and U+2028: those occur inside words.
     return [line.removesuffix("\r") for line in text.split("\n")]
-
-
-def is_invisible(word: str) -> bool:
-    """Whether a word is empty, white space, or made of zero-width characters."""
-    return _INVISIBLE.fullmatch(word) is not None
 
 
 def check_word(word: str) -> str:

@@ -21,7 +21,7 @@ from ner_lightning.data.split_files import (
     check_one_split,
     no_split,
     say_unread,
-    similar_file,
+    similar,
     split_paths,
 )
 from ner_lightning.data.splitting import divide
@@ -32,10 +32,7 @@ from ner_lightning.system.progress import stage
 from ner_lightning.system.user_paths import expanded, may_be_on_hub
 
 SAMPLE = "sample"
-DATASET, NO_DATASET = (
-    "eriktks/conll2003",
-    "no data set",
-)  # where none is named: without and with training data
+DATASET, NO_DATASET = "eriktks/conll2003", "no data set"  # if none is named: without, with training data
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
 HELD_OUT = {"valid": 0.1, "test": 0.1}  # shares of training data without such splits
 SEED = 1  # by which they are chosen
@@ -229,9 +226,7 @@ class Source(SentenceSource):
         if not may_be_on_hub(self.dataset):
             raise UserError(f"data.dataset: there is no folder {self.dataset}")
         if Path(self.dataset).suffix.lower() in SUFFIXES:
-            raise UserError(
-                f"data.dataset: there is no file {self.dataset}{similar_file(Path(self.dataset))}"
-            )
+            raise UserError(f"data.dataset: there is no file {self.dataset}{similar(Path(self.dataset))}")
         try:
             loaded = load_hub(
                 self.dataset,

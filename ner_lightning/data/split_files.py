@@ -139,7 +139,7 @@ def no_split(folder: Path) -> str:
     )
 
 
-def similar_file(file: Path) -> str:
+def similar(file: Path) -> str:
     """The file of a similar name beside one that is not there, as a question; empty if there is none."""
     names = [path.name for path in file.parent.glob("*") if path.is_file()]
     close = difflib.get_close_matches(file.name, names, n=1)

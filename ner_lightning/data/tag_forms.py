@@ -1,12 +1,13 @@
 """Tag forms: how files write tags (B_PER, PER-B, b-per, person, 3), and the tags that are meant."""
 
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 from unicodedata import name
 
-from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, is_tag
+from ner_lightning.data.invisible import visible
+from ner_lightning.data.schemes import OUTSIDE, UNKNOWN
+from ner_lightning.data.tag_readings import PREFIX, Kind, bare, rare_prefix, reading
 from ner_lightning.system.terminal import listed
 
 OUTSIDES = ("O", "o", "-", "_", "0", "")  # ways to write that a word is in no entity
@@ -17,18 +18,12 @@ _LOOK_ALIKE = str.maketrans(
     "\u041e\u043e\u039f\u03bf\uff2f\uff4f\u0412\u0392\uff22\u0406\u0399\uff29\u0415\u0395\uff25\u0405\uff33",
     "OoOoOoBBBIIIEEESS",
 )
-MAX_BARE = 100  # types of a file that are written without B- and I-
-_PREFIX = re.compile(r"([BIESLUMbieslum])[-_](.+)")
-_SUFFIX = re.compile(r"(.+)[-_]([BIESLUM])")
 _SEVERAL = re.compile(r"\s*[,;|/]\s*")
-_TYPE = re.compile(r"(?![BIESLUM](?:[-_]?$|:))[^\W\d_].*", re.DOTALL)
 _UNNAMED = (
     "the tag is the number {};\nname the tags that numbers stand for, in order: "
     "--data.files.tag_names O,B-PER,I-PER (or a file with one per line)"
 )
 _FORM = "a tag is O, or one of B-, I-, E- and S- before an entity type, as in B-PER"
-
-Kind = Literal["plain", "prefix", "suffix", "bare", "numbers", "none"]
 
 
 class TagForm(NamedTuple):
@@ -59,6 +54,10 @@ class TagForm(NamedTuple):
             first_of_several: read the first of several tags in a cell, which is a problem otherwise.
         """
         known = list(dict.fromkeys(cells))
+        trimmed = {cell: _trimmed(cell) for cell in known}
+        if any(cell != inner for cell, inner in trimmed.items()):
+            form = cls.of(trimmed.values(), names, first_of_several=first_of_several)
+            return form._expanded(trimmed)
         if UNKNOWN in known and len(known) > 1:  # only beside tags; alone it is punctuation
             others = [cell for cell in known if cell != UNKNOWN]
             form = cls.of(others, names, first_of_several=first_of_several)
@@ -68,9 +67,9 @@ class TagForm(NamedTuple):
             return _numbered(known, names)
         tags: dict[Any, str] = {cell: OUTSIDE for cell in known if cell in OUTSIDES}
         firsts = {cell: _first(cell) for cell in inside if isinstance(cell, str)}
-        kind, read = _reading(list(firsts.values()), has_outside=bool(tags))
+        kind, read = reading(list(firsts.values()), has_outside=bool(tags))
         problems: dict[Any, str] = {}
-        other = _rare_prefix(list(firsts))
+        other = rare_prefix(list(firsts))
         several = set()
         for cell in inside:
             tag = read(firsts[cell]) if cell in firsts and not _look_alike(cell) else None
@@ -90,6 +89,15 @@ class TagForm(NamedTuple):
             tags[cell] = tag
         return cls(kind, tags, problems, frozenset(several))
 
+    def _expanded(self, trimmed: Mapping[Any, Any]) -> "TagForm":
+        """The form of cells, from that of the same cells as they are trimmed."""
+        tags, problems = (
+            {cell: found[inner] for cell, inner in trimmed.items() if inner in found}
+            for found in (self.tags, self.problems)
+        )
+        several = frozenset(cell for cell, inner in trimmed.items() if inner in self.several)
+        return self._replace(tags=tags, problems=problems, several=several)
+
     def said(self, counts: Mapping[Any, int], renamed: Collection[str] = ()) -> list[str]:
         """Lines on what was read otherwise than it is written; none if the tags are plain.
 
@@ -105,6 +113,11 @@ class TagForm(NamedTuple):
         if UNKNOWN in self.tags:
             lines.append(f"{counts.get(UNKNOWN, 0):,} words have the tag '?': it is unknown")
         inside = [cell for cell, tag in self.tags.items() if tag not in (OUTSIDE, UNKNOWN)]
+        if ends := [cell for cell in self.tags if cell != _trimmed(cell)]:
+            total = sum(counts.get(cell, 0) for cell in ends)
+            lines.append(
+                f"{total:,} tags such as {ends[0]!a} are read without what is invisible at their ends"
+            )
         if self.kind == "bare":
             lines.append(
                 f"types without B- and I- ({listed(inside, 4)}): neighbouring words of one type are read as "
@@ -122,6 +135,10 @@ class TagForm(NamedTuple):
             total = sum(counts.get(cell, 0) for cell in self.several)
             lines.append(f"{total:,} words have several tags; the first of each is read")
         return lines
+
+
+def _trimmed(cell: Any) -> Any:
+    return visible(cell) if isinstance(cell, str) else cell
 
 
 def _is_number(cell: Any) -> bool:
@@ -153,77 +170,17 @@ def _first(cell: str) -> str:
     """The first of several tags in a cell; the cell itself if there is one."""
     parts = _SEVERAL.split(cell)
     inside = [part for part in parts if part not in ("O", "o")]
-    if len(parts) == 1 or not all(map(_PREFIX.fullmatch, inside)):
+    if len(parts) == 1 or not all(map(PREFIX.fullmatch, inside)):
         return cell
     # The letters of tags are all large or all small: B-phone/e-mail is one tag.
     is_one = len({part[0].isupper() for part in inside}) > 1
     return cell if is_one else next(iter(inside), OUTSIDE)
 
 
-def _reading(cells: Sequence[str], *, has_outside: bool) -> tuple[Kind, Callable[[str], str | None]]:
-    """The form that most cells have, and how to read it."""
-    if not cells or all(cell == OUTSIDE for cell in cells):
-        return "none", _plain
-    forms: tuple[tuple[Kind, Callable[[str], str | None]], ...] = (
-        ("plain", _plain),
-        ("prefix", _prefix),
-        ("suffix", _suffix),
-    )
-    if not _begins(cells):
-        forms = tuple(form for form in forms if form[0] != "prefix")
-    for kind, read in forms:
-        if all(read(cell) for cell in cells):
-            return kind, read
-    for kind, read in forms:
-        if 2 * sum(read(cell) is not None for cell in cells) > len(cells):
-            return kind, read
-    bare = has_outside and len(cells) <= MAX_BARE and all(map(_bare, cells)) and _has_no_prefix(cells)
-    return ("bare", _bare) if bare else ("plain", _plain)
-
-
-def _begins(cells: Sequence[str]) -> bool:
-    """Whether some prefix may begin an entity, as in all schemes; `e-mail` alone has none that may."""
-    return any(match[1] in "BISUbisu" for cell in cells if (match := _PREFIX.fullmatch(cell)))
-
-
-def _has_no_prefix(cells: Sequence[str]) -> bool:
-    """Whether types are written without B- and I-, though some begin with such a letter, as `e-mail` does.
-
-    That is no prefix: nothing else has B- or I-, and what follows it occurs in no other cell.
-    """
-    types = [(match[1], match[2]) if (match := _PREFIX.fullmatch(cell)) else ("", cell) for cell in cells]
-    several = {type_ for type_, count in Counter(type_ for _, type_ in types).items() if count > 1}
-    return not any(letter in set("BIbi") or (letter and type_ in several) for letter, type_ in types)
-
-
-def _rare_prefix(cells: Sequence[str]) -> str:
-    """The first tag with a prefix where most have none; empty if there is none."""
-    prefixed = [cell for cell in cells if _PREFIX.fullmatch(cell)]
-    return prefixed[0] if 0 < 2 * len(prefixed) < len(cells) else ""
-
-
-def _plain(cell: str) -> str | None:
-    return cell if is_tag(cell) else None
-
-
-def _prefix(cell: str) -> str | None:
-    match = _PREFIX.fullmatch(cell)
-    return _plain(f"{match[1].upper()}-{match[2]}") if match else None
-
-
-def _suffix(cell: str) -> str | None:
-    match = _SUFFIX.fullmatch(cell)
-    return _plain(f"{match[2]}-{match[1]}") if match else None
-
-
-def _bare(cell: str) -> str | None:
-    return _plain(f"I-{cell}") if _TYPE.fullmatch(cell) else None
-
-
 def _look_alike(cell: str) -> str:
     """What a cell is in Latin letters if its first one only looks like that of a tag; empty otherwise."""
     latin = cell[:1].translate(_LOOK_ALIKE) + cell[1:]
-    return latin if latin != cell and (latin in OUTSIDES or _PREFIX.fullmatch(latin)) else ""
+    return latin if latin != cell and (latin in OUTSIDES or PREFIX.fullmatch(latin)) else ""
 
 
 def _malformed(cell: Any, other: str = "") -> str:
@@ -243,6 +200,6 @@ def _malformed(cell: Any, other: str = "") -> str:
         return f"the tag {cell!r} names no entity type; write O outside of entities, ? where nothing is known"
     if cell in ("B", "I", "E", "S"):
         return f"the tag {cell!r} names no entity type; {_FORM}"
-    if other and _bare(cell) and not _PREFIX.fullmatch(cell):
+    if other and bare(cell) and not PREFIX.fullmatch(cell):
         return f"the tag {cell!r} has no B- or I-, but {other!r} has; write all tags with them, or none"
     return f"malformed tag {cell!r}; {_FORM}"

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ner_lightning.data.invisible import is_invisible
 from ner_lightning.data.running_text import Document, from_text, from_words
-from ner_lightning.data.sentence import is_invisible
 
 _NO_LISTS = (str, bytes, bytearray, Mapping)  # iterable, but over characters, numbers or keys
 

@@ -21,13 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner_lightning.data.corpus_settings import Encoding
+from ner_lightning.data.invisible import is_invisible
 from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.running_text import from_text
 from ner_lightning.data.schemes import Scheme, convert, detect, spans, to_bio2
-from ner_lightning.data.sentence import is_invisible
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.data.tokenization.windows import windows
 from ner_lightning.errors import UserError

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner_lightning.data import running_text as splitter
+from ner_lightning.data.invisible import is_invisible
 from ner_lightning.data.running_text import from_spaces, from_text, from_words, pieces, words
-from ner_lightning.data.sentence import is_invisible
 
 
 def cut(text):

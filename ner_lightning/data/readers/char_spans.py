@@ -4,11 +4,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
+from ner_lightning.data.invisible import is_invisible, visible
 from ner_lightning.data.readers.read_options import AnnotationRules
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.running_text import Offsets, pieces, words
 from ner_lightning.data.schemes import Span, split_tag, to_bio2
-from ner_lightning.data.sentence import is_invisible
 from ner_lightning.errors import UserError
 
 
@@ -62,14 +62,14 @@ def _trimmed(text: str, entity: CharSpan) -> CharSpan:
             f"the entity {type_} from {start} to {end} does not lie in the text, which has {len(text):,} "
             "characters; offsets count characters from 0, the end is exclusive"
         )
-    if not type_.strip():
+    if not visible(type_):
         raise UserError(f"the entity {text[start:end]!r:.40} has no type; give it one or remove it")
-    split_tag(f"B-{type_.strip()}")  # refuses two types in one
+    split_tag(f"B-{visible(type_)}")  # refuses two types in one
     inner = text[start:end]
     if is_invisible(inner):
         raise UserError(f"the entity {type_} from {start} to {end} has no visible character; remove it")
     start += len(inner) - len(inner.lstrip())
-    return CharSpan(start, start + len(inner.strip()), type_.strip())
+    return CharSpan(start, start + len(inner.strip()), visible(type_))
 
 
 def _split(

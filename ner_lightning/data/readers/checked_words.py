@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from ner_lightning.data.invisible import is_invisible
 from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.read_options import EmptyWords
 from ner_lightning.data.readers.record import Record, rejected
-from ner_lightning.data.sentence import is_invisible
 
 
 def checked(records: Iterable[Record], empty: EmptyWords) -> Iterator[Record]:

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
+from ner_lightning.data.invisible import is_invisible
 from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import CharSpan, Record, rejected
 from ner_lightning.data.running_text import words
-from ner_lightning.data.sentence import DataError, is_invisible
+from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
 
 SUFFIX = ".spacy"

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ner_lightning.data.invisible import is_invisible
 from ner_lightning.data.readers.counting import Counting
 from ner_lightning.data.readers.json_entities import entities_of
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.readers.stated_entities import Changed
 from ner_lightning.data.running_text import Offsets, from_words
-from ner_lightning.data.sentence import SURROGATE, is_invisible
+from ner_lightning.data.sentence import SURROGATE
 from ner_lightning.errors import UserError
 
 _OF_WORDS = "words count from 0, the last one is included"

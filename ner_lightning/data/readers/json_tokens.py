@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ner_lightning.data.invisible import is_invisible
 from ner_lightning.data.readers.counting import Counting, contradiction, countings, same_words
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.readers.stated_entities import Changed
 from ner_lightning.data.running_text import Offsets
-from ner_lightning.data.sentence import is_invisible
 from ner_lightning.errors import UserError
 
 

@@ -82,7 +82,7 @@ def _sentence(group: Sequence[CheckedRow], layout: TableLayout) -> Record:
     for record, _ in group:
         if record.reason:
             return record
-    words = tuple(row[layout.content] for _, row in group)
+    words = tuple(row[layout.content].strip(" ") for _, row in group)
     tags = None if layout.tags is None else tuple(row[layout.tags] for _, row in group)
     first, row = group[0]
     identity = None if layout.id is None else row[layout.id]

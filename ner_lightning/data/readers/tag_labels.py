@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
+from ner_lightning.data.invisible import visible
 from ner_lightning.data.readers.record import CharSpan, Record
 from ner_lightning.data.schemes import OUTSIDE, is_tag, split_tag
 from ner_lightning.data.sentence import DataError
@@ -25,7 +26,7 @@ def without_tag_labels(name: str, records: list[Record]) -> list[Record]:
     Raises:
         DataError: some labels are tags, and others are not.
     """
-    labels = {entity.type.strip() for record in records for entity in record.entities or ()}
+    labels = {visible(entity.type) for record in records for entity in record.entities or ()}
     tags = sorted(filter(is_tag, labels))
     if not tags:
         return records
@@ -40,7 +41,7 @@ def without_tag_labels(name: str, records: list[Record]) -> list[Record]:
         return [_merged(record) if record.entities else record for record in records]
     if are_tags:
         record = next(
-            each for each in records for entity in each.entities or () if is_tag(entity.type.strip())
+            each for each in records for entity in each.entities or () if is_tag(visible(entity.type))
         )
         raise DataError(
             f"{record.source}:{record.line}: the labels of entities are tags in part ({named});\n"
@@ -59,7 +60,7 @@ def _entities(text: str, labelled: Iterable[CharSpan]) -> list[CharSpan]:
     found: list[CharSpan] = []
     before = ""  # the letter of the last one
     for start, end, label in sorted(set(labelled)):
-        letter, type_ = split_tag(label.strip())
+        letter, type_ = split_tag(visible(label))
         if letter == OUTSIDE:
             continue
         last = found[-1] if found else CharSpan(0, 0, "")

@@ -6,6 +6,7 @@ from contextlib import suppress
 from itertools import accumulate
 from typing import NamedTuple
 
+from ner_lightning.data.invisible import is_invisible
 from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import CharSpan, Record, rejected
@@ -21,7 +22,7 @@ from ner_lightning.data.readers.webanno_columns import (
 from ner_lightning.data.readers.webanno_rows import TsvRow, TsvSentence, tsv_sentences
 from ner_lightning.data.readers.word_spans import overlap, with_spans
 from ner_lightning.data.schemes import Span
-from ner_lightning.data.sentence import DataError, is_invisible
+from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from ner_lightning.data.invisible import is_invisible
 from ner_lightning.data.readers.record import CharSpan, Record
 from ner_lightning.data.running_text import from_words
 from ner_lightning.data.schemes import Span, to_bio2
-from ner_lightning.data.sentence import is_invisible
 
 
 def with_spans(record: Record, words: Sequence[str], entities: Sequence[Span]) -> Record:

@@ -391,6 +391,28 @@ def test_tags_in_other_forms_are_read_in_every_format_of_words(file, tmp_path, f
     assert [(list(s.words), list(s.tags)) for s in found] == BOTH
 
 
+@pytest.mark.parametrize("end", [" ", "\u200b", "\u200d", "\ufeff", "\u2060", "\u00ad", "\u00a0"], ids=ascii)
+@pytest.mark.parametrize("form", ["B_PER", "IOB1", "BIOES", "types alone"])
+def test_what_is_invisible_at_the_ends_of_tags_makes_no_types(file, caplog, form, end):
+    made = [(words, [FORMS[form](0, "", t) for t in tags]) for words, tags in BOTH]
+    made[0][1][0] += end
+    rows = "".join(json.dumps({"tokens": words, "ner_tags": tags}) + "\n" for words, tags in made)
+    cells = "".join("".join(map("{}\t{}\n".format, *pair)) + "\n" for pair in made)
+    for path in (file(rows, "x.jsonl"), file(cells, "x.conll")):
+        caplog.clear()
+        assert [list(s.tags) for s in both_ways(path)] == [tags for _, tags in BOTH]
+        assert end == " " or "1 tags such as " in caplog.text
+
+
+@pytest.mark.parametrize("type_", ["\u200bPER", "P\u00adER", "P\ufeffER"], ids=ascii)
+def test_an_invisible_character_within_a_type_is_shown(file, type_):
+    for path in (
+        file(f"Vera B-{type_}\nleft O\n", "x.conll"),
+        file(json.dumps({"text": "Vera left", "label": [[0, 4, f"P{type_}"]]}) + "\n", "x.jsonl"),
+    ):
+        assert type_.encode("unicode_escape").decode() in refusal(path)
+
+
 @pytest.mark.parametrize("cell", ["None", "nan", "NULL", "NA", "outside"])
 @pytest.mark.parametrize("outside", ["O", ""])
 def test_a_word_for_nothing_is_no_entity_type(file, cell, outside):

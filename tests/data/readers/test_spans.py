@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner_lightning.data.corpus_settings import Files
+from ner_lightning.data.invisible import is_invisible
 from ner_lightning.data.readers.char_spans import tagged_sentences
 from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
@@ -15,7 +16,7 @@ from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.running_text import from_text
 from ner_lightning.data.schemes import spans, to_bio2
-from ner_lightning.data.sentence import DataError, is_invisible
+from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
 
 TEXT = "Brinda Okafor moved to Tarvo."
@@ -598,3 +599,10 @@ def test_examples_are_in_the_script_of_their_text(tmp_path, caplog):
     path.write_text('{"text": "서울에서 왔다.", "label": [[0, 2, "LOC"]]}\n', encoding="utf-8")
     read_sentences(path)
     assert "'서울' (1)" in caplog.text
+
+
+@pytest.mark.parametrize("end", [" ", "\u200b", "\ufeff", "\u00ad"], ids=ascii)
+def test_what_is_invisible_at_the_ends_of_a_type_is_left_out(end):
+    entities = [CharSpan(4, 8, f"PER{end}"), CharSpan(9, 13, f"{end}PER")]
+    (sentence,) = tagged_sentences("Hi, Vera Holt", entities, AnnotationRules(), print)
+    assert sentence[1] == ("O", "O", "B-PER", "B-PER")

@@ -47,6 +47,16 @@ def test_usual_tables_are_read(file, content):
     assert pairs(read_sentences(file(content))) == WANTED
 
 
+@pytest.mark.parametrize("end", [" ", "\u200b", "\u00a0"], ids=ascii)
+def test_blanks_around_cells_are_no_part_of_them(file, caplog, end):
+    spaced = (
+        PLAIN.replace("Vera", " Vera ").replace("B-PERSON", f" B-PERSON{end}").replace(",O\n", f",O{end}\n")
+    )
+    assert pairs(read_sentences(file(spaced))) == WANTED
+    assert "2 tags such as " in caplog.text
+    assert pairs(read_sentences(file(PLAIN.replace(",", ", ")))) == WANTED
+
+
 @pytest.mark.parametrize("row", ["{}Tarvo,B-PLACE,3\n", '{}"Tarvo",B-PLACE,3\n'])
 def test_a_byte_order_mark_at_the_start_of_a_row_is_none_of_its_word(file, row):
     rows = "word,tag,sentence\nVera,B-PERSON,1\nleft,O,1\n" + row.format("\ufeff")
