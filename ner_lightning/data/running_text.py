@@ -17,7 +17,8 @@ A piece is what the model reads at once; see `pieces`.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, pairwise
 from typing import NamedTuple
@@ -104,9 +105,17 @@ def from_text(text: str) -> Document:
     return from_tokens(text, words(text))
 
 
-def from_tokens(text: str, offsets: Sequence[Offsets]) -> Document:
-    """Splits a text with known words into pieces."""
-    return Document(text, tuple(tuple(offsets[first:last]) for first, last in pieces(text, offsets)))
+def from_tokens(text: str, offsets: Sequence[Offsets], starts: Collection[int] | None = None) -> Document:
+    """Splits a text with known words into pieces, or into sentences that begin at known characters."""
+    parts = pieces(text, offsets) if starts is None else sentences_at(offsets, starts)
+    return Document(text, tuple(tuple(offsets[first:last]) for first, last in parts))
+
+
+def sentences_at(words: Sequence[Offsets], starts: Collection[int]) -> list[Offsets]:
+    """Sentences that begin at known characters, none of them empty; see `pieces` for what is returned."""
+    firsts = [start for start, _ in words]
+    cuts = sorted({0, len(words), *(bisect_left(firsts, start) for start in starts)})
+    return list(pairwise(cuts))
 
 
 def from_spaces(text: str) -> Document:

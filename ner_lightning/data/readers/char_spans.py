@@ -1,13 +1,13 @@
 """Makes sentences with BIO2 tags from texts with entities as character offsets."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 
 from ner_lightning.data.invisible import is_invisible, visible
 from ner_lightning.data.readers.read_options import AnnotationRules
 from ner_lightning.data.readers.record import CharSpan
-from ner_lightning.data.running_text import Offsets, pieces, words
+from ner_lightning.data.running_text import Offsets, pieces, sentences_at, words
 from ner_lightning.data.schemes import Span, split_tag, to_bio2
 from ner_lightning.errors import UserError
 
@@ -18,8 +18,7 @@ def tagged_sentences(
     rules: AnnotationRules,
     changed: Callable[[str, str], None],
     tokens: Sequence[Offsets] | None = None,
-    *,
-    whole: bool = False,
+    starts: Collection[int] | None = None,
 ) -> Iterator[tuple[tuple[Offsets, ...], tuple[str, ...]]]:
     """The offsets of the words and the BIO2 tags of each sentence; no sentence ends within an entity.
 
@@ -29,7 +28,8 @@ def tagged_sentences(
         rules: for entities that are not whole words or overlap.
         changed: called with each kind of change and the entity's text.
         tokens: the offsets of its words; None splits them as prediction does.
-        whole: the text is one sentence.
+        starts: the characters at which sentences begin, of which the first may be left out; None finds them
+            as prediction does.
 
     Raises:
         UserError: an entity lies outside the text, has no type, or overlaps another one.
@@ -44,8 +44,8 @@ def tagged_sentences(
     inside = {cut for span in spans for cut in range(span.start + 1, span.end)}
     tags = to_bio2(spans, len(offsets))
     start = 0
-    for _, end in pieces(text, offsets):
-        if end not in inside and (not whole or end == len(offsets)):
+    for _, end in pieces(text, offsets) if starts is None else sentences_at(offsets, starts):
+        if end not in inside:
             yield tuple(offsets[start:end]), tuple(tags[start:end])
             start = end
 

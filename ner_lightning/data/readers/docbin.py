@@ -17,7 +17,9 @@ _MISSING = 0  # of a token's `ent_iob`: it was not annotated
 
 
 def read_docbin(opened: Opened, options: ReadOptions) -> Iterator[Record]:
-    """Reads texts with their words and entities; all of them are in memory, as spaCy has it.
+    """Reads texts with their words, entities and, where they are annotated, sentences.
+
+    All of them are in memory, as spaCy has it.
 
     Args:
         opened: a file that spaCy's `DocBin.to_disk` wrote.
@@ -36,6 +38,8 @@ def read_docbin(opened: Opened, options: ReadOptions) -> Iterator[Record]:
         record = Record(opened.source, number, doc.text, starts_document=True)
         tokens = (token for token in doc if _is_word(token))
         record = record._replace(tokens=tuple((token.idx, token.idx + len(token.text)) for token in tokens))
+        if doc.has_annotation("SENT_START"):
+            record = record._replace(starts=tuple(token.idx for token in doc if token.is_sent_start))
         if not options.tagged:
             yield record
         elif not doc.has_annotation("ENT_IOB"):

@@ -45,6 +45,7 @@ class Record(NamedTuple):
         lines: the line of each word, where words have lines of their own.
         is_sentence: whether its text is a sentence of a file of words, made a text for the sake of its
             entities: they overlap, or begin or end inside a word.
+        starts: the characters of a text at which its sentences begin; None if the file leaves them open.
     """
 
     source: str
@@ -59,6 +60,7 @@ class Record(NamedTuple):
     document: Any = None
     lines: Sequence[int] = ()
     is_sentence: bool = False
+    starts: tuple[int, ...] | None = None
 
     @property
     def is_text(self) -> bool:
@@ -74,7 +76,7 @@ class Record(NamedTuple):
         if not isinstance(self.content, str):
             return from_words(self.content)
         if self.tokens is not None:
-            return from_tokens(self.content, self.tokens)
+            return from_tokens(self.content, self.tokens, self.starts)
         return from_spaces(self.content) if tokenized else from_text(self.content)
 
 

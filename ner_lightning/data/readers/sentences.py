@@ -160,9 +160,8 @@ def _of_text(
     """
     changes.place = str(record.line)
     sentences, text = [], whole.text
-    found = tagged_sentences(
-        text, record.entities or (), options.rules, changes, record.tokens, whole=record.is_sentence
-    )
+    starts = () if record.is_sentence else record.starts
+    found = tagged_sentences(text, record.entities or (), options.rules, changes, record.tokens, starts)
     for offsets, tags in found:
         words = tuple([text[start:end] for start, end in offsets])
         named = tags if options.tagged else None

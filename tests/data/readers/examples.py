@@ -443,7 +443,7 @@ docs[1].ents = []
 DocBin(docs=docs).to_disk("train.spacy")
 """,
         name="train.spacy",
-        note="Needs spaCy. Tokens are kept as they are.",
+        note="Needs spaCy. Tokens are kept as they are, and so are sentences where they are annotated.",
     ),
     "brat": Example(
         "brat",

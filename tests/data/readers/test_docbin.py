@@ -11,7 +11,10 @@ from spacy.vocab import Vocab
 
 from ner_lightning.data.readers import docbin
 from ner_lightning.data.readers.docbin import read_docbin
+from ner_lightning.data.readers.files import Inputs
+from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import CharSpan
+from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.readers.spacy_json import is_spacy_json, read_spacy_json
 from ner_lightning.data.sentence import DataError
 from ner_lightning.errors import UserError
@@ -38,6 +41,23 @@ def test_texts_with_words_and_entities():
     assert [first.content[a:b] for a, b in first.tokens] == [word for word in WORDS if word != "\n"]
     assert (first.line, first.starts_document) == (1, True)
     assert (second.entities, second.line, second.starts_document) == ((), 2, True)
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+def test_sentences_are_those_of_the_doc(tmp_path, tagged):
+    words = ["Brinda", "said", "no", ".", "5", "p.m", ".", "\n", "Tarvo", "left"]
+    starts = {"one": (0,), "two": (0, 4), "with the line break": (0, 7), "within an entity": (0, 1)}
+    wanted = {"one": [9], "two": [4, 5], "with the line break": [7, 2], "within an entity": [9]}
+    for name, begin in starts.items():
+        made = Doc(Vocab(), words=words, sent_starts=[n in begin for n in range(len(words))])
+        made.set_ents([Span(made, 0, 2, label="PER")])
+        path = tmp_path / "x.spacy"
+        path.write_bytes(stored(made, attrs=["ORTH", "SPACY", "ENT_IOB", "ENT_TYPE", "SENT_START"]))
+        options = ReadOptions(tagged=tagged)
+        if tagged or name != "within an entity":
+            assert [len(sentence.words) for sentence in read_sentences(path, options)] == wanted[name]
+            (record,) = Inputs(str(path), options).read()
+            assert name == "within an entity" or list(map(len, record.split().words)) == wanted[name]
 
 
 def test_words_alone_need_no_entities():
