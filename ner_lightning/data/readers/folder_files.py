@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ner_lightning.data.readers.brat import annotation_beside
+from ner_lightning.data.readers.brat import SUFFIX, annotation_beside
 from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.system.progress import stage
@@ -38,11 +38,14 @@ def unannotated(files: Sequence[Path], options: ReadOptions) -> list[Path]:
 
 
 def say_left_out(folder: str | Path, names: Sequence[str], form: str | None) -> None:
-    """Says which files of a folder are not read because of their names."""
+    """Says which files of a folder are not read because of their names, or because their text is missing."""
     others = [
         name for name in names if not is_read(name, form) and Path(name).suffix.lower() not in COMPANIONS
     ]
     _say(folder, "files of other kinds", others)
+    texts = {str(Path(name).with_suffix("")) for name in names if Path(name).suffix.lower() not in COMPANIONS}
+    alone = [name for name in names if name.endswith(SUFFIX) and name.removesuffix(SUFFIX) not in texts]
+    _say(folder, "annotations whose text is missing", alone)
 
 
 def say_unannotated(folder: Path, texts: Sequence[Path]) -> None:

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ner_lightning.data.readers import arrow, brat, columns, conll2012, conllu, docbin, pubtator, webanno
+from ner_lightning.data.readers.filetype import head_of
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES, read_json
 from ner_lightning.data.readers.read_options import COLUMN_OPTIONS, Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, text_lines, whole_file
 from ner_lightning.data.readers.table import CSV_SUFFIXES, read_table
+from ner_lightning.data.readers.text_hints import why_no_annotation
 from ner_lightning.data.sentence import DataError
 
 Reader = Callable[[Opened, ReadOptions], Iterator[Record]]
@@ -33,13 +35,9 @@ class Format(NamedTuple):
 
 
 def _read_text(opened: Opened, options: ReadOptions) -> Iterator[Record]:
-    if options.tagged and not opened.file.read(1):
-        raise DataError(f"{opened.source}:1: the file is empty")
     if options.tagged:
-        raise DataError(
-            f"{opened.source}:1: this is running text, without tags or entities;\n"
-            "name another format as data.files.format, or a file with annotation"
-        )
+        head = head_of(opened.file)
+        raise DataError(f"{opened.source}:1: {why_no_annotation(head) if head else 'the file is empty'}")
     return (
         whole_file(opened.file, opened.source)
         if options.whole_files

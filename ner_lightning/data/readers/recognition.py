@@ -16,6 +16,7 @@ from ner_lightning.data.tag_forms import TagForm
 _COLUMN_ROWS = 0.8  # of a file in columns that have the most common width; the others are errors in it
 _BARE_ROWS = 5  # by which types without B- and I- are recognised
 _SENTENCES = re.compile(r"sentence|\bsent(\b|[\s_#.:-]*(id|idx|index|no|nr|num|number)\b)", re.IGNORECASE)
+_SIGN_AND_TAG = re.compile(r"[^,;|\s][,;|] *(?:O|[BIESLU]-[^\s,;|]+)\s*$")
 _CERTAIN: dict[str, Callable[[Sequence[str], str], bool]] = {
     "webanno": lambda lines, suffix: webanno_columns.is_webanno(lines),
     "conll2012": lambda lines, suffix: conll2012.is_conll2012(lines),
@@ -45,6 +46,8 @@ def recognise(head: bytes, path: Path | None, *, tagged: bool) -> str:
     if path is not None and named in (None, "txt") and brat.annotation_beside(path) is not None:
         return "brat"
     if separator_in(first) or (holds_table(first) and _SENTENCES.search(first)):
+        return "csv"
+    if named in (None, "txt", "conll") and _is_between_signs(filled):
         return "csv"
     if named == "csv":
         return "conll" if holds_columns(lines) and not holds_table(first) else "csv"
@@ -95,6 +98,12 @@ def _ends_in_a_tag(lines: Sequence[str]) -> bool:
     """Whether some line may be a row of columns with a tag."""
     rows = [cells_of(line, tabs=False) for line in lines]
     return any(len(row) > 1 and (row[-1] == "O" or row[-1][1:2] in ("-", "_")) for row in rows)
+
+
+def _is_between_signs(lines: Sequence[str]) -> bool:
+    """Whether most lines below the first are a word and a tag, with a comma or the like between them."""
+    count = sum(_SIGN_AND_TAG.search(line) is not None for line in lines[1:])
+    return count > 1 and count >= _COLUMN_ROWS * len(lines[1:])
 
 
 def _is_list(line: str) -> bool:

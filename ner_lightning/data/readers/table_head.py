@@ -51,8 +51,8 @@ def is_data(where: str, header: Sequence[str], head: Sequence[Sequence[str]], op
     asked = (options.words_column, options.tags_column, options.document_column)
     numbers = {int(name) for name in asked if name is not None and name.isdecimal() and name not in header}
     tags = options.tags_column
-    for place, cell in enumerate(header):
-        below = {row[place] for row in head if len(row) == len(header)} - {""}
+    for place, cell in enumerate(map(str.strip, header)):
+        below = {row[place].strip() for row in head if len(row) == len(header)} - {""}
         is_own = tags is not None and tags.isdecimal() and int(tags) == place in numbers
         if (is_own and cell in below) or (is_tag(cell) and 0 < len(below) <= 2 * sum(map(is_tag, below))):
             if numbers:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 # Names that are used if no column is asked for; case and what is between their parts are ignored.
 WORDS = ("word", "token", "words", "tokens", "form")
 ONE_WORD = ("word", "token", "form")  # the names of a column that has no texts
-TAGS = ("tag", "label", "ner_tag", "tags", "labels", "ner_tags", "ner", "entity")
+TAGS = ("tag", "label", "ner_tag", "tags", "labels", "ner_tags", "ner", "entity", "ne", "entity_type")
 ENTITIES = ("entities", "spans", "annotations")  # besides those of tags, of a column with spans
 TEXTS = ("text", "content", "data")
 SENTENCE = "sentence_id"  # the name to recommend

@@ -282,7 +282,7 @@ def test_only_spaces_and_tabs_separate_and_only_newlines_end(file):
         ("-DOCSTART-\n\na B-A\nb PER\n", {}, "4", "malformed tag 'PER'; a tag is"),
         ("a O\r\n\r\nb B-\r\n", {}, "3", "malformed tag 'B-'"),
         ("a B-A\nb B:PER\n", {}, "2", "malformed tag 'B:PER'"),
-        ("a O\nb O\u00a0\n", {}, "2", r"malformed tag 'O\xa0'"),
+        ("a O\nb 9\u00a0x\n", {}, "2", r"malformed tag '9\xa0x'"),
         ("a O\n\u00a0 O\n", {}, "2", r"word '\xa0' is empty or invisible"),
         ("a O\n\u3000\tO\n", {}, "2", r"word '\u3000' is empty or invisible"),
         *((f"a O\n{c}\u00a0{c} O\n", {}, "2", "is empty or invisible") for c in ZERO_WIDTH),

@@ -413,6 +413,21 @@ def test_an_invisible_character_within_a_type_is_shown(file, type_):
         assert type_.encode("unicode_escape").decode() in refusal(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('<?xml version="1.0"?>\n<xmi:XMI></xmi:XMI>', "this is XML or text with entities between tags"),
+        ("<ENAMEX TYPE='PER'>Brinda</ENAMEX> left.", "this is XML or text with entities between tags"),
+        ("Here <PER>Brinda Okafor</PER> left.\n", "export JSON lines or CoNLL columns instead"),
+        ("Brinda/PER Okafor/PER moved to Tarvo/LOC ./O\n", "tags behind words, as in Brinda/PER"),
+        ("Brinda/B-PER Okafor/I-PER moved/O\n", "write a word and its tag per line"),
+        ("A text and/or a < b, TCP/UDP or 1/2.\n", "this is running text, without tags or entities"),
+    ],
+)
+def test_text_with_annotation_that_is_not_read_says_so(file, text, said):
+    assert said in refusal(file(text, "x.txt"))
+
+
 @pytest.mark.parametrize("cell", ["None", "nan", "NULL", "NA", "outside"])
 @pytest.mark.parametrize("outside", ["O", ""])
 def test_a_word_for_nothing_is_no_entity_type(file, cell, outside):
@@ -1093,6 +1108,7 @@ def test_texts_of_a_brat_folder_without_annotation_are_left_out_and_counted(file
     file("Brinda left.", "data/a.txt")
     file("T1\tPER 0 6\tBrinda\n", "data/a.ann")
     file("Not annotated.", "data/b.txt")
+    file("T1\tPER 0 6\tBrinda\n", "data/lone.ann")
     file("About.", "data/README.txt")
     file(CONTENTS["conll"], "data/more/c.txt")
     for options in ({}, {"format": "brat"}):
@@ -1103,6 +1119,7 @@ def test_texts_of_a_brat_folder_without_annotation_are_left_out_and_counted(file
         assert text_of(found)[0] == "Brinda left ."
         assert len(found) == (1 if options else 3)
         assert "data: 1 texts without an .ann file beside them are not read: b.txt." in caplog.text
+        assert "data: 1 annotations whose text is missing are not read: lone.ann." in caplog.text
         assert "data: 1 files of other kinds are not read: README.txt." in caplog.text
     untagged = read_sentences(tmp_path / "data", ReadOptions(tagged=False))
     assert text_of(untagged) == ["Brinda left .", "Not annotated ."]

@@ -47,6 +47,22 @@ def test_usual_tables_are_read(file, content):
     assert pairs(read_sentences(file(content))) == WANTED
 
 
+@pytest.mark.parametrize("name", ["NE", "Entity Type"])
+def test_names_of_tags_in_headers(file, name):
+    assert pairs(read_sentences(file(PLAIN.replace("tag", name)))) == WANTED
+
+
+@pytest.mark.parametrize("between", [",", ";", ", "])
+@pytest.mark.parametrize("suffix", ["txt", "conll", "dat"])
+def test_columns_between_commas_are_a_table_whatever_the_name(file, between, suffix):
+    rows = "Vera,B-PERSON\nleft,O\n\nLima,B-PLACE\n".replace(",", between)
+    path = file(rows, f"x.{suffix}")
+    with pytest.raises(DataError, match="the first row is no header: "):
+        read_sentences(path)
+    assert pairs(read_sentences(path, ReadOptions(words_column="0", tags_column="1"))) == WANTED
+    assert pairs(read_sentences(file(f"word{between}tag\n{rows}", f"y.{suffix}"))) == WANTED
+
+
 @pytest.mark.parametrize("end", [" ", "\u200b", "\u00a0"], ids=ascii)
 def test_blanks_around_cells_are_no_part_of_them(file, caplog, end):
     spaced = (
