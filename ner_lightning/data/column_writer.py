@@ -29,7 +29,7 @@ def write_columns(path: Path, sentences: Sequence[Sentence]) -> None:
     for sentence in sentences:
         cells.update(sentence.words)
         cells.update(sentence.tags or (OUTSIDE,))
-    written = {cell: _cell(cell) for cell in cells}
+    written = {cell: cell_of(cell) for cell in cells}
     between = "\t" if any(" " in cell for cell in cells) else " "
     lines = list(_lines(sentences, between, written))
     has_header = not _is_certain(path, lines, between)
@@ -69,8 +69,8 @@ def _lines(sentences: Sequence[Sentence], between: str, written: Mapping[str, st
         yield ""
 
 
-def _cell(text: str) -> str:
-    """What is written of a word or tag."""
+def cell_of(text: str) -> str:
+    """What is written of a word or tag between tabs."""
     cell = text.translate(_BREAKS).strip(" ")
     if cell.startswith(_MARK):
         cell = cell.lstrip(_MARK + " ")

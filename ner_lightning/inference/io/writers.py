@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data.readers.column_cells import DOCSTART
-from ner_lightning.data.readers.columns import UNWRITABLE
 from ner_lightning.data.readers.docbin import check_spacy
 from ner_lightning.data.readers.record import Record
-from ner_lightning.data.schemes import OUTSIDE
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import preannotations
+from ner_lightning.inference.io.column_rows import column_rows
 from ner_lightning.inference.io.output_formats import WIDE
 from ner_lightning.inference.result import OVERLAPS, Entity, Tagged
 from ner_lightning.system.terminal import dim, printable
@@ -81,7 +79,7 @@ def writer(
     if wide and format in WIDE:
         return _wide_writer(format, types)
     if format == "conll":
-        return Writer(conll_rows)
+        return Writer(column_rows(types))
     if format == "text":
         colors = colors_of(types) if color else {}
         return Writer(lambda record, tagged: lines_of(tagged, colors, terminal=terminal))
@@ -161,19 +159,6 @@ def by_type(tagged: Tagged, types: Sequence[str]) -> dict[str, list[str]]:
     for entity in tagged.entities:
         texts[entity.label].append(entity.text)
     return texts
-
-
-def conll_rows(record: Record, tagged: Tagged) -> str:
-    """Words and predicted tags, with a blank line after each sentence.
-
-    Characters that columns cannot hold, in words and in types, become `_`, as in `data.readers.columns`.
-    """
-    lines = [f"{DOCSTART} {OUTSIDE}", ""] if record.starts_document else []
-    tags = iter(tagged.tags)
-    for sentence in tagged.document.words:
-        lines += [f"{UNWRITABLE.sub('_', word)} {UNWRITABLE.sub('_', next(tags))}" for word in sentence]
-        lines.append("")
-    return "".join(line + "\n" for line in lines)
 
 
 def colors_of(types: Sequence[str]) -> dict[str, int]:

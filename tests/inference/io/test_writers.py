@@ -9,7 +9,7 @@ import pandas
 import pytest
 
 from ner_lightning.data.readers.record import Record
-from ner_lightning.data.running_text import from_text
+from ner_lightning.data.running_text import from_text, from_words
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io.output_formats import WIDE
 from ner_lightning.inference.io.writers import writer
@@ -97,3 +97,19 @@ def test_a_type_named_like_a_column_is_refused_before_anything_is_tagged(format,
     with pytest.raises(UserError, match=rf"--wide: the entity type {name} is named like one of the columns"):
         writer(format, ["PER", name], wide=True)
     assert writer(format, ["PER", name])
+
+
+def test_a_word_that_columns_cannot_hold_is_said_once(caplog):
+    tagged = Tagged(from_words(["New York", "-DOCSTART-", "a\tb"]), ("B-LOC", "O", "O"), ())
+    record = Record("a.jsonl", 1, ("New York", "-DOCSTART-", "a\tb"))
+    assert writer("conll", ["LOC"]).row(record, tagged) == "New_York B-LOC\n_DOCSTART_ O\na_b O\n\n"
+    said = "columns cannot hold words such as 'New York', written as 'New_York'; JSONL can."
+    assert [line.getMessage() for line in caplog.records] == [said]
+
+
+def test_a_type_with_a_space_is_written_between_tabs(caplog):
+    tagged = Tagged(from_words(["New York"]), ("B-work of art",), ())
+    record = Record("a.jsonl", 1, ("New York",), starts_document=True)
+    rows = writer("conll", ["work of art"]).row(record, tagged)
+    assert rows == "-DOCSTART-\tO\n\nNew York\tB-work of art\n\n"
+    assert not caplog.text
