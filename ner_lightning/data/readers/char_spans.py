@@ -5,11 +5,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 
 from ner_lightning.data.invisible import is_invisible, visible
+from ner_lightning.data.readers.offset_causes import cause_of
 from ner_lightning.data.readers.read_options import AnnotationRules
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.running_text import Offsets, pieces, sentences_at, words
 from ner_lightning.data.schemes import Span, split_tag, to_bio2
 from ner_lightning.errors import UserError
+
+_SPLIT = "entities begin or end inside a word, which was split, as predict cannot"
 
 
 def tagged_sentences(
@@ -35,9 +38,10 @@ def tagged_sentences(
         UserError: an entity lies outside the text, has no type, or overlaps another one.
     """
     offsets = words(text) if tokens is None else list(tokens)
-    trimmed = [_trimmed(text, entity) for entity in dict.fromkeys(entities)]
+    given = list(dict.fromkeys(entities))
+    trimmed = [_trimmed(text, entity) for entity in given]
     if rules.misaligned == "split":
-        offsets = _split(text, offsets, trimmed, changed)
+        offsets = _split(text, offsets, trimmed, given, changed)
     spans = _disjoint(
         text, offsets, list(_word_spans(text, offsets, trimmed, rules, changed)), rules, changed
     )
@@ -73,9 +77,21 @@ def _trimmed(text: str, entity: CharSpan) -> CharSpan:
 
 
 def _split(
-    text: str, offsets: list[Offsets], entities: Sequence[CharSpan], changed: Callable[[str, str], None]
+    text: str,
+    offsets: list[Offsets],
+    entities: Sequence[CharSpan],
+    given: Sequence[CharSpan],
+    changed: Callable[[str, str], None],
 ) -> list[Offsets]:
-    """Splits words where an entity begins or ends, unless one part would be invisible."""
+    """Splits words where an entity begins or ends, unless one part would be invisible.
+
+    Args:
+        text: the text.
+        offsets: its words.
+        entities: its entities, without white space at their borders.
+        given: the same as the file has them, by which it is told how their offsets may have been counted.
+        changed: called with what is split.
+    """
     known = {*chain.from_iterable(offsets)}
     borders = sorted({border for entity in entities for border in entity[:2]} - known)
     if not borders:
@@ -91,10 +107,11 @@ def _split(
         if not is_invisible(text[start:border]) and not is_invisible(text[border:end]):
             parts[index] = [*before, (start, border), (border, end)]
             done.add(border)
-    for entity in entities:
-        if done & {*entity[:2]}:
-            what = "entities begin or end inside a word, which was split, as predict cannot"
-            changed(what, text[entity.start : entity.end])
+    cause = cause_of(text, offsets) if done else None
+    for entity, own in zip(entities, given, strict=True):
+        if cause is not None and done & {*entity[:2]}:
+            why = f"; they would be whole words {how}" if (how := cause(own)) else ""
+            changed(f"{_SPLIT}{why}", text[entity.start : entity.end])
     return [part for index, word in enumerate(offsets) for part in parts.get(index, (word,))]
 
 

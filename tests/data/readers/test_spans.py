@@ -606,3 +606,23 @@ def test_what_is_invisible_at_the_ends_of_a_type_is_left_out(end):
     entities = [CharSpan(4, 8, f"PER{end}"), CharSpan(9, 13, f"{end}PER")]
     (sentence,) = tagged_sentences("Hi, Vera Holt", entities, AnnotationRules(), print)
     assert sentence[1] == ("O", "O", "B-PER", "B-PER")
+
+
+@pytest.mark.parametrize(
+    ("moved", "how"),
+    [
+        (lambda start, end: (start, end - 1), "if the end were inclusive"),
+        (lambda start, end: (start + 1, end + 1), "if characters were counted from 1"),
+        (lambda start, end: (start + 1, end), "if characters were counted from 1 and the end were inclusive"),
+        (lambda start, end: (start + 2, end + 2), "if offsets counted UTF-16 code units"),
+    ],
+)
+def test_offsets_that_were_counted_otherwise_are_told(tmp_path, caplog, moved, how):
+    text = "\U0001f600\U0001f600 Brinda Okafor moved to Tarvo today."
+    spans_ = [[*moved(3, 16), "PER"], [*moved(26, 31), "LOC"]]
+    read_sentences(write(tmp_path / "x.jsonl", *[{"text": text, "label": spans_}] * 18))
+    what = "entities begin or end inside a word, which was split, as predict cannot"
+    assert f"36 {what}; they would be whole words {how}: " in caplog.text
+    caplog.clear()
+    read_sentences(write(tmp_path / "x.jsonl", {"text": text, "label": [[3, 12, "PER"]]}))
+    assert "1 entities begin or end inside a word, which was split, as predict cannot: " in caplog.text
