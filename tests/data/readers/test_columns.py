@@ -383,7 +383,7 @@ def test_usual_fields_are_found(file, suffix, words_field, tags_field):
 
 
 def test_named_fields_come_first(file):
-    row = {"tokens": ["a"], "w": ["b"], "tags": ["O"], "t": ["B-A"], "words": ["c"]}
+    row = {"tokens": ["a"], "w": ["b"], "tags": ["O"], "t": ["B-A"]}
     path = file(lines(row), "x.jsonl")
     assert pairs(read_sentences(path, ReadOptions(words_column="w", tags_column="t"))) == [("b", "B-A", 0)]
     assert pairs(read_sentences(path)) == [("a", "O", 0)]
