@@ -1,10 +1,11 @@
 """What is wrong with a request, said without repeating what was sent, which may be long or no valid text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from ner_lightning.serving.limits import problem
@@ -26,17 +27,31 @@ def mistaken_query(request: Request) -> str | None:
     return f"{TAGGER} is given several times; name one" if len(names) > 1 else None
 
 
+class JsonRoute(APIRoute):
+    """A route that takes a body as plain JSON alone: another one is refused before it is parsed."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What answers a request."""
+        answer = super().get_route_handler()
+
+        async def checked(request: Request) -> Response:
+            return _coding(request) or await answer(request)
+
+        return checked
+
+
 def explain_errors(app: FastAPI) -> None:
-    """Names mistakes."""
+    """Names mistakes in requests for the routes that are added later."""
+    app.router.route_class = JsonRoute
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return _coding(request) or problem(*_invalid(error.errors()))
+        return problem(*_invalid(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         if error.status_code == 400:  # FastAPI cannot read the body
-            return _coding(request) or problem(400, NOT_JSON)
+            return problem(400, NOT_JSON)
         return problem(error.status_code, str(error.detail), **dict(error.headers or {}))
 
 
@@ -44,7 +59,8 @@ def _coding(request: Request) -> Response | None:
     """What to answer to a body that is not sent as plain JSON; None if it is."""
     if request.method != "POST":
         return None
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    codings = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
+    if {coding.strip() for coding in codings} - {"", "identity"}:
         return problem(415, "the body has a content-encoding, which is not supported; send it as it is")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):

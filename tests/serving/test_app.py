@@ -162,6 +162,15 @@ def test_other_methods_and_places_get_a_reason():
 
 
 @pytest.mark.parametrize(
+    ("coding", "status"), [("gzip", 415), ("identity, br", 415), ("Identity", 200), ("", 200)]
+)
+def test_a_coding_is_refused_whatever_the_body_is(coding, status):
+    with client() as http:
+        sent = http.post("/extract", content=b'{"text": "Vera"}', headers=JSON | {"content-encoding": coding})
+        assert sent.status_code == status
+
+
+@pytest.mark.parametrize(
     ("query", "said"),
     [
         ("?Tagger=a", "there is no query parameter Tagger; there is tagger"),
