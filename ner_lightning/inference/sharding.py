@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 import time
 import traceback
@@ -21,7 +22,7 @@ from ner_lightning.system.child_process import cores_each, end_of, follow_parent
 from ner_lightning.system.progress import shown
 
 START = "spawn"  # CUDA and OpenMP do not survive a fork
-GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+GRACE = 5.0  # seconds until a worker that is to end is killed
 
 Make = Callable[[int, float | None], BlockTagger]
 
@@ -77,14 +78,15 @@ class Shards:
 
     def __exit__(self, *_: object) -> None:
         for shard in self._shards:
-            shard.process.terminate()
+            shard.pipe.close()  # at which a worker without a block returns
+            if shard.holds or shard.facts is None:
+                shard.process.terminate()
         until = time.monotonic() + GRACE
         for shard in self._shards:
             shard.process.join(max(0.0, until - time.monotonic()))
             if shard.process.exitcode is None:
                 shard.process.kill()
                 shard.process.join()
-            shard.pipe.close()
 
     def start(self) -> TaggerFacts:
         """Starts the processes; returns what the first says that has loaded its tagger.
@@ -170,7 +172,9 @@ def _has_room(shard: _Shard) -> bool:
 def _work(make: Make, number: int, count: int, temperature: float | None, pipe: Connection) -> None:
     """What a worker does; it ends when its parent ends, or closes the pipe."""
     follow_parent(number)
-    with ExitStack() as stack:
+    signal.signal(signal.SIGTERM, _exit)
+    # Its parent may have closed the pipe before it has sent what it has.
+    with suppress(OSError), ExitStack() as stack:
         if number == 0:
             stack.enter_context(shown("stderr"))
         else:  # it would say the same
@@ -187,6 +191,11 @@ def _work(make: Make, number: int, count: int, temperature: float | None, pipe: 
             pipe.send((None, str(error)))
         except Exception:
             pipe.send((0, traceback.format_exc()))
+
+
+def _exit(number: int, _: Any) -> NoReturn:
+    """Ends the process so that it frees what it has of the system, such as semaphores, as a signal does not."""
+    raise SystemExit(128 + number)
 
 
 def _share_cores(count: int) -> None:

@@ -238,6 +238,30 @@ class Nothing:
         return [Tagged(document, ("O",) * sum(map(len, document.words)), ()) for document in documents]
 
 
+class Slow(Nothing):
+    """A tagger that does not get done."""
+
+    def tag(self, documents, numbers):
+        time.sleep(60)
+
+
+def slow(number, temperature):
+    return bulk.BlockTagger(Slow(), no_lines)
+
+
+@pytest.mark.parametrize(("make", "code"), [(without_a_model, 0), (slow, 128 + signal.SIGTERM)])
+def test_workers_free_what_they_have_of_the_system(make, code):
+    """Python warns of semaphores that a process did not free, which a signal ended."""
+    with sharding.Shards(make, 2) as shards:
+        shards.start()
+        while not all(each.facts for each in shards._shards):
+            shards.receive()
+        for number in range(2 if code else 0):
+            shards.send(number, [bulk.Record("x", 1, "Vera Holt left Lima.")])
+        processes = multiprocessing.active_children()
+    assert [each.exitcode for each in processes] == [code, code]
+
+
 @pytest.mark.slow
 def test_memory_holds_a_bounded_number_of_blocks():
     read = []
