@@ -72,7 +72,7 @@ def _predict(options: argparse.Namespace, default: argparse.Namespace) -> None:
     # Here and below: `--help` must not wait for numpy and torch.
     from ner_lightning.data.readers.record import Record, check_usable
     from ner_lightning.data.readers.remote_files import upload
-    from ner_lightning.inference.bulk import ReadFraction, blocks, skip, usable, write_blocks
+    from ner_lightning.inference.bulk import ReadFraction, blocks, skip, usable, with_documents, write_blocks
 
     inputs, formats, remote = _inputs(options, default)
     read = ReadFraction.of(list(formats))
@@ -80,7 +80,7 @@ def _predict(options: argparse.Namespace, default: argparse.Namespace) -> None:
     before = output.totals.words
     try:
         texts = (Record("--text", number, text) for number, text in enumerate(options.text or (), 1))
-        records: Iterator[Record] = inputs.read(read.on_open) if options.input else texts
+        records: Iterator[Record] = with_documents(inputs.read(read.on_open)) if options.input else texts
         skip(records, output.totals)
         remaining = blocks(records)
         first = next(remaining, [])

@@ -106,9 +106,20 @@ def from_text(text: str) -> Document:
 
 
 def from_tokens(text: str, offsets: Sequence[Offsets], starts: Collection[int] | None = None) -> Document:
-    """Splits a text with known words into pieces, or into sentences that begin at known characters."""
-    parts = pieces(text, offsets) if starts is None else sentences_at(offsets, starts)
-    return Document(text, tuple(tuple(offsets[first:last]) for first, last in parts))
+    """Splits a text with known words into pieces, or into sentences.
+
+    Args:
+        text: the text.
+        offsets: of its words.
+        starts: the characters at which sentences begin, of which the first may be left out; None splits it
+            as prediction does.
+    """
+    if starts is None:
+        return Document(text, tuple(tuple(offsets[first:last]) for first, last in pieces(text, offsets)))
+    sentences = (offsets[first:last] for first, last in sentences_at(offsets, starts))
+    return Document(
+        text, tuple(chain.from_iterable(_bounded(text, one, MAX_GIVEN_WORDS) for one in sentences))
+    )
 
 
 def sentences_at(words: Sequence[Offsets], starts: Collection[int]) -> list[Offsets]:

@@ -36,6 +36,20 @@ def blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
     )
 
 
+def with_documents(records: Iterable[Record]) -> Iterator[Record]:
+    """The same records; sentences of words name their document, those of one alike.
+
+    What the file calls it stays, unless the document before it is called the same; one without a name is
+    called by its number.
+    """
+    last, name = 0, None
+    for record, number in numbered(records):
+        own = record.document if isinstance(record.document, str | int | float) else None
+        if number != last:
+            last, name = number, number if own in (None, name) and not record.is_text else own
+        yield record._replace(document=name)
+
+
 def _fractions(record: Record) -> tuple[float, float]:
     content = record.content
     size = len(content) if isinstance(content, str) else sum(map(len, content)) + len(content)

@@ -65,6 +65,7 @@ def _checked_words(record: Record, empty: EmptyWords, changes: Changes, visible:
         content=tuple(words[number] for number in kept),
         tags=None if tags is None else tuple(tags[number] for number in kept),
         lines=tuple(record.lines[number] for number in kept) if record.lines else (),
+        tokens=None if record.tokens is None else tuple(record.tokens[number] for number in kept),
     )
 
 

@@ -55,7 +55,7 @@ class JsonNotices:
             counts["predicted"] += has_predictions_alone(value)
             counts["others"] += others(value)
             self._add_fields(value)
-        elif not isinstance(record.content, str) and own_text(value):
+        elif not isinstance(record.content, str) and record.text is None and own_text(value):
             counts["words"] += 1
             if counts["words"] == 1:
                 warn(

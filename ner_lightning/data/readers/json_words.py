@@ -27,11 +27,13 @@ def has_words(row: Any, asked: str | None) -> bool:
     """
     if not isinstance(row, dict) or (asked is None and "tokenized_text" in row):
         return False
-    words = row.get(words_field(row, asked), "")
-    if isinstance(words, str) or (isinstance(words, list) and words and isinstance(words[0], dict)):
+    words = row.get(words_field(row, asked))
+    if words is None or isinstance(words, str):
         return False
+    if isinstance(words, list):
+        return not (words and isinstance(words[0], dict)) and bool(asked or words or not own_text(row))
     # Beside a text, what is no list of words is something else, such as the number of tokens.
-    return asked is not None or (isinstance(words, list) and bool(words)) or not own_text(row)
+    return asked is not None or not any(isinstance(row.get(name), str) for name in TEXTS)
 
 
 def words_in(row: Mapping[str, Any], asked: str | None) -> list[Any]:

@@ -79,9 +79,9 @@ def records_from(source: str, rows: Iterable[JsonRow], options: ReadOptions, kin
             found = found._replace(document=(documents, found.document))
         notices.add(row, found)
         # Consecutive rows of words with the same document, or without one, belong to one document.
-        is_same = before is not None and before.document == found.document
+        is_same = before is not None and not before.is_text and before.document == found.document
         before = found
-        yield found._replace(starts_document=not is_same or isinstance(found.content, str))
+        yield found._replace(starts_document=not is_same or found.is_text)
     if before is not None and options.document_column and not named:
         raise DataError(f"{source}:1: no row has the field {options.document_column!r} of its document")
     notices.report()
@@ -97,22 +97,29 @@ def _record(row: Any, record: Record, options: ReadOptions, changed: Changed) ->
         data = row["data"] if isinstance(row.get("data"), dict) else {}  # of Label Studio
         name = options.document_column or DOCUMENT
         document = row.get(name, data.get(name))
-        record = record._replace(
-            id=_plain(row.get(options.id_column)), document=None if document is None else repr(document)
-        )
+        record = record._replace(id=_plain(row.get(options.id_column)), document=_name_of(document))
     has_text = options.tagged and options.words_column is None and has_spans(row, options.tags_column)
     if has_text or not has_words(row, options.words_column):
         found = annotated(row, options.words_column, options.tags_column, changed, tagged=options.tagged)
         content = checked_content(found.text, "the text")
         entities = found.entities if options.tagged else None
-        return record._replace(content=content, entities=entities, tokens=found.tokens)
+        is_sentence = found.tokens is not None and has_words(row, options.words_column)
+        return record._replace(
+            content=content, entities=entities, tokens=found.tokens, is_sentence=is_sentence
+        )
     words = checked_content(
         words_in(row, options.words_column), f"field {words_field(row, options.words_column)!r}"
     )
     tags = tags_in(row, options.tags_column) if options.tagged else None
     if not options.tagged and (beside := text_beside(row, words)) is not None:
-        return record._replace(content=beside[0], tokens=beside[1])
+        return record._replace(content=words, text=beside[0], tokens=beside[1])
     return record._replace(content=words, tags=tags)
+
+
+def _name_of(document: Any) -> Any:
+    """What a row calls its document, which may be anything."""
+    name = _plain(document)
+    return name if name is None or isinstance(name, str | int | float) else repr(name)
 
 
 def _plain(value: Any) -> Any:

@@ -40,12 +40,13 @@ class Record(NamedTuple):
         reason: why it cannot be used; empty if it can.
         tags: one tag for each word, as they are in the file; None if there are none or none were asked for.
         entities: the entities of a text; None if there are none or none were asked for.
-        tokens: the offsets of the words of a text; None if the file leaves them open.
+        tokens: the offsets of the words of a text, which may be `text`; None if the file leaves them open.
         document: what its document is called, where the file names it.
         lines: the line of each word, where words have lines of their own.
         is_sentence: whether its text is a sentence of a file of words, made a text for the sake of its
-            entities: they overlap, or begin or end inside a word.
+            entities: they overlap, begin or end inside a word, or are given by characters.
         starts: the characters of a text at which its sentences begin; None if the file leaves them open.
+        text: the text that the words of a sentence are in, where the file has it; None: they are joined.
     """
 
     source: str
@@ -61,11 +62,12 @@ class Record(NamedTuple):
     lines: Sequence[int] = ()
     is_sentence: bool = False
     starts: tuple[int, ...] | None = None
+    text: str | None = None
 
     @property
     def is_text(self) -> bool:
-        """Whether it can be used and is a text, not words."""
-        return isinstance(self.content, str) and not self.reason
+        """Whether it can be used and is a running text, not the words of a sentence."""
+        return isinstance(self.content, str) and not self.is_sentence and not self.reason
 
     def split(self, *, tokenized: bool = False) -> Document:
         """Its words.
@@ -74,9 +76,11 @@ class Record(NamedTuple):
             tokenized: words of a text are separated by white space alone.
         """
         if not isinstance(self.content, str):
-            return from_words(self.content)
+            if self.text is None or self.tokens is None:
+                return from_words(self.content)
+            return from_tokens(self.text, self.tokens, starts=())
         if self.tokens is not None:
-            return from_tokens(self.content, self.tokens, self.starts)
+            return from_tokens(self.content, self.tokens, () if self.is_sentence else self.starts)
         return from_spaces(self.content) if tokenized else from_text(self.content)
 
 

@@ -34,7 +34,9 @@ def schema(*, keeps: bool = False) -> pa.Schema:
     entity = pa.struct([*_ENTITY, *([(OVERLAPS, pa.bool_())] if keeps else [])])
     return pa.schema(
         [
-            *_ORIGIN,
+            *_ORIGIN[:3],
+            ("document", pa.string()),
+            *_ORIGIN[3:],
             ("words", pa.list_(pa.string())),
             ("predicted", pa.list_(pa.string())),
             ("entities", pa.list_(entity)),
@@ -53,8 +55,9 @@ def parquet(lines: Path, file: Path, schema: pa.Schema) -> None:
         rows = _rows(lines)
         while group := list(islice(rows, GROUP_ROWS)):
             for row in group:
-                if row.get("id") is not None:
-                    row["id"] = str(row["id"])  # a file may have both numbers and strings
+                for name in ("id", "document"):
+                    if row.get(name) is not None:
+                        row[name] = str(row[name])  # a file may have both numbers and strings
             table.write_table(pa.Table.from_pylist(group, schema))
 
 

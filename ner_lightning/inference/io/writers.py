@@ -124,8 +124,10 @@ def as_dict(record: Record, tagged: Tagged) -> dict[str, Any]:
     row: dict[str, Any] = {"file": record.source, "line": record.line}
     if record.id is not None:
         row["id"] = record.id
+    if record.document is not None:
+        row["document"] = record.document
     row["text"] = tagged.text
-    if not isinstance(record.content, str):
+    if not record.is_text:
         row |= {"words": tagged.words, "predicted": tagged.tags}
     row["entities"] = tagged.entity_dicts()
     return row

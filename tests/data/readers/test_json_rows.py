@@ -38,7 +38,8 @@ def test_words_that_are_not_those_of_the_text_are_said_once(tmp_path, capsys):
     assert capsys.readouterr().err.count("the words are not those of the text beside them") == 1
     same = json.dumps({"text": "Vera Holt.", "tokens": ["Vera", "Holt", "."]})
     (record,) = read(tmp_path, same)
-    assert record.content == "Vera Holt."
+    assert record.content == ("Vera", "Holt", ".")
+    assert record.split().text == "Vera Holt."
     assert "not those of the text" not in capsys.readouterr().err
 
 
