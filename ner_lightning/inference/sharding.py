@@ -194,7 +194,7 @@ def _work(make: Make, number: int, count: int, temperature: float | None, pipe: 
 
 
 def _exit(number: int, _: Any) -> NoReturn:
-    """Ends the process so that it frees what it has of the system, such as semaphores, as a signal does not."""
+    """Ends the process, which so frees what it has of the system, such as semaphores."""
     raise SystemExit(128 + number)
 
 

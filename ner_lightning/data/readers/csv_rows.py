@@ -9,8 +9,28 @@ from ner_lightning.data.sentence import SURROGATE, DataError
 
 _MARK = "\ufeff"  # a byte order mark
 UNCLOSED = "unexpected end of data"  # what csv says of a quote that takes up the rest of a file
+_CR = "\udc0d"  # stands for a CR within a line; no byte that is not UTF-8 is decoded to it
 Parsed = tuple[int, list[str] | csv.Error]  # the line where a row begins, and its cells or what is wrong
 CheckedRow = tuple[Record, list[str]]  # an empty record, which has the reason of a row that is not used
+
+
+def whole_lines(lines: Iterable[str], header: str) -> Iterator[str]:
+    """The lines below a header, of which a CR alone ends none unless it ends the header.
+
+    Within a line, where csv would end the row, another character stands for it up to `checked_rows`.
+    """
+    if header.endswith("\r"):
+        yield from lines
+        return
+    parts: list[str] = []
+    for line in lines:
+        if line.endswith("\r"):
+            parts.append(line[:-1])
+        else:
+            yield _CR.join([*parts, line])
+            parts = []
+    if parts:
+        yield _CR.join(parts)
 
 
 def parsed(lines: Iterable[str], delimiter: str, first: int) -> Iterator[Parsed]:
@@ -95,6 +115,7 @@ def checked_rows(parsed: Iterable[Parsed], source: str, header: Sequence[str]) -
                 )
             yield Record(source, begin, reason=f"not CSV: {row}"), []
             continue
+        row = [cell.replace(_CR, "\r") for cell in row]
         record = Record(source, begin)
         if row and len(row) != len(header):
             reason = f"{len(row)} columns where the header has {len(header)}"

@@ -6,7 +6,7 @@ from io import TextIOWrapper
 from itertools import chain, islice, tee
 
 from ner_lightning.data.readers.changes import Changes
-from ner_lightning.data.readers.csv_rows import CheckedRow, checked_rows, parsed, parsed_by_line
+from ner_lightning.data.readers.csv_rows import CheckedRow, checked_rows, parsed, parsed_by_line, whole_lines
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, rejected
 from ner_lightning.data.readers.table_cells import filled_cells, list_in, spans_in_cell
@@ -27,8 +27,8 @@ def read_table(opened: Opened, options: ReadOptions) -> Iterator[Record]:
 
     A sentence of words ends where the cell of its column or that of its document changes, and an empty cell
     continues it, so sentence numbers may start again in each document. Without a column of sentences it ends
-    at a blank row, too. A first line `sep=;` names what separates columns. The first row may be data if
-    columns are given by number.
+    at a blank row, too. A CR alone ends a line only if it ends the header. A first line `sep=;` names what
+    separates columns. The first row may be data if columns are given by number.
 
     Args:
         opened: the file.
@@ -49,7 +49,7 @@ def read_table(opened: Opened, options: ReadOptions) -> Iterator[Record]:
             first, number = text.readline(), 2
         where = f"{opened.source}:{number}"
         header = header_of(where, first, delimiter)
-        lines, again = tee(text)
+        lines, again = tee(whole_lines(text, first))
         rows = checked_rows(parsed(lines, delimiter, number + 1), opened.source, header)
         head, unclosed = _first(rows)
         rest: Iterator[str] = again

@@ -25,6 +25,13 @@ _NEEDED = (
     f"CSV needs a word per row, with columns such as {SENTENCE}, word and tag, or a tag for each word "
     "between spaces,\nor beside the text a list of its entities in JSON, with start, end and label"
 )
+# What predict writes as CSV: an entity per row, or with --wide a text with a column for each type.
+_ENTITY = frozenset(("text", "label", "start", "end", "word_start", "word_end", "score"))
+_WIDE = ["file", "line", "id", "text"]
+_READ_AGAIN = (
+    "let predict write .jsonl, .parquet, .conll or .spacy, which can be read, or --to doccano, prodigy or "
+    "labelstudio"
+)
 Kind = Literal["word", "text", "list", "sentence", "span"]
 _LIST = re.compile(r"\s*\[\s*['\"]")
 _SAID = {"span": "texts"}
@@ -63,6 +70,8 @@ class TableLayout(NamedTuple):
         Raises:
             DataError: there is no column with words or a text, or none with tags where they are wanted.
         """
+        if options.words_column is None:
+            _check_output(where, header, options)
         rows = [row for row in head if len(row) == len(header)]
         _check_certain(where, header, rows, options)
         content = _column(where, header, options.words_column, "words", (*WORDS, *TEXTS))
@@ -100,6 +109,22 @@ class TableLayout(NamedTuple):
         if self.borders:
             ends.append(f"where column {' or '.join(header[place] for place in self.borders)} changes")
         return f"{parts}; a sentence ends {' or '.join(ends)}"
+
+
+def _check_output(where: str, header: Sequence[str], options: ReadOptions) -> None:
+    """Checks that a table is none that predict wrote from which texts and entities cannot be told.
+
+    Raises:
+        DataError: it is.
+    """
+    is_wide = list(header[: len(_WIDE)]) == _WIDE and find(header, *TAGS, *ENTITIES) is None
+    if _ENTITY.issubset(header):
+        what = "an entity in each row, as predict writes .csv, and not the texts that they are in"
+    elif is_wide and options.tagged and options.tags_column is None:
+        what = "a column for each entity type, as predict --wide writes, and no offsets of entities"
+    else:
+        return
+    raise DataError(f"{where}: this table has {what};\n{_READ_AGAIN}")
 
 
 def _kind(

@@ -361,3 +361,15 @@ def test_spans_in_cells_are_read(file, cell, name, empty):
 def test_spans_that_cannot_be_read_are_refused_by_their_line(file, cell):
     with pytest.raises(DataError, match=r"a.csv:3: "):
         read_sentences(file(f'text,label\nVera left.,"[(0, 4, \'PER\')]"\nVera left.,"{cell}"\n'))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("last", [True, False])
+def test_lines_may_end_in_lf_crlf_or_cr(file, end, last):
+    rows = ["sentence,word,tag", "1,Vera,B-PER", '1,"a""b",O', "2,Lima,B-LOC", '2,",",O']
+    path = file(end.join(rows) + end * last)
+    expected = [(("Vera", 'a"b'), ("B-PER", "O")), (("Lima", ","), ("B-LOC", "O"))]
+    assert pairs(read_sentences(path)) == expected
+    if end != "\r":
+        path = file(end.join(rows).replace("Vera", "Ve\rra"))
+        assert read_sentences(path)[0].words == ("Ve\rra", 'a"b')

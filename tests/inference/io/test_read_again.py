@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas
 import pyarrow.parquet as pq
 import pytest
 import taggers
@@ -14,6 +15,7 @@ from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.record import numbered
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import spans
+from ner_lightning.data.sentence import DataError
 
 SENTENCES = [
     ["Okoro", "left", "Lima", ".", "Vera", "Holt", "stayed", "in", "Oslo", "."],
@@ -133,3 +135,29 @@ def test_documents_of_one_name_in_two_files_stay_two(predict):
     for name in ("a", "b"):
         write(f"in/{name}.jsonl", [{"words": ["Vera", "."], "document": 1}] * 2)
     assert [row["document"] for row in predict("in", "out.jsonl")] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+@pytest.mark.parametrize("words", [(), ("--min_score", "0.1", "--overlaps", "keep"), ("--wide",)])
+def test_a_table_that_cannot_be_read_as_annotation_says_what_can(predict, words, tagged):
+    write("in.jsonl", [{"text": " ".join(SENTENCES[0])}])
+    assert main(["predict", "--input", "in.jsonl", "--output", "out.csv", *words]) == 0
+    options = ReadOptions(tagged=tagged)
+    if "--wide" in words and not tagged:
+        (record,) = Inputs("out.csv", options).read()
+        assert record.content == " ".join(SENTENCES[0])
+        return
+    with pytest.raises(DataError, match=r"^out.csv:1: this table has .* as predict .*;\nlet predict write"):
+        list(Inputs("out.csv", options).read())
+    named = ReadOptions(tagged=False, words_column="text")
+    assert not any(record.reason for record in Inputs("out.csv", named).read())
+
+
+def test_a_bare_carriage_return_is_part_of_a_cell(predict):
+    texts = ["Vera Holt\rleft Lima.", "\rOkoro", "Vera\r\rLima", 'said "\r,', "a\nb\r\nc\rd", "Oslo"]
+    pandas.DataFrame({"id": range(len(texts)), "text": texts}).to_csv("in.csv", index=False)
+    assert b"Holt\rleft" in Path("in.csv").read_bytes()
+    assert [row["text"] for row in predict("in.csv", "out.jsonl")] == texts
+    assert not Path("out.jsonl.rejects.jsonl").exists()
+    Path("in.csv").write_bytes(Path("in.csv").read_bytes().replace(b"\n", b"\r\n"))
+    assert [row["id"] for row in predict("in.csv", "out.jsonl")] == list("012345")
