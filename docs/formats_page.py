@@ -5,9 +5,8 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.commands.data_options import OUTPUTS
+from ner_lightning.data.output_formats import ANNOTATED, BY_SUFFIX
 from ner_lightning.data.readers.formats import FORMATS
-from ner_lightning.inference.io import output_formats
 from ner_lightning.runs.results import markdown_table
 
 EXAMPLES = Path(__file__).parent.parent / "tests" / "data" / "readers" / "examples.py"
@@ -60,8 +59,10 @@ def formats_page(note: str) -> str:
             note,
             _INTRO,
             markdown_table(["format", "what it is", "names that suggest it", "options"], rows),
-            f"\n`ner-lightning data convert` writes {_listed(OUTPUTS)}; `predict` writes "
-            f"{_listed(dict.fromkeys(output_formats.OUTPUTS))}.\n",
+            f"\n`ner-lightning data convert` writes {_listed(ANNOTATED)}; `predict` writes these\n"
+            "and `text`, with entities in brackets. A suffix means the same for inputs and outputs:\n"
+            f"{_listed(BY_SUFFIX)}.\n"
+            "Other outputs need `--to`, also `.txt`, which may mean columns or text.\n",
             _AFTER,
             markdown_table(["example", "written by", "format", "options under `data.files`"], contents),
             *map(_section, examples),

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.commands.data_options import ACTIONS, NAMES, RULES, SUFFIXES, WINDOW, parser
-from ner_lightning.commands.data_outputs import check_free, clear_splits, counted, like, output_format, write
+from ner_lightning.commands.data_options import ACTIONS, NAMES, RULES, WINDOW, parser
+from ner_lightning.commands.data_outputs import check_free, clear_splits, counted, like, write
+from ner_lightning.data.output_formats import ANNOTATED, SUFFIX_OF, format_of
 from ner_lightning.data.readers import read_options
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import shown, stage
@@ -67,7 +68,7 @@ def _convert(options: argparse.Namespace) -> None:
         _convert_to_stdout(options)
         return
     output = Path(options.output)
-    format = output_format(options.to, output)
+    format = options.to or format_of(options.output, ANNOTATED)
     inputs = [Path(name) for name in options.input if name != "-"]
     check_free([output], inputs, overwrite=options.overwrite)
     sentences = _read(options.input, _files(options))
@@ -103,7 +104,7 @@ def _split(options: argparse.Namespace) -> None:
     sentences = _read([options.input], _files(options))
     format = options.to or like(Path(options.input), sentences)
     folder = Path(options.output)
-    outputs = {name: folder / f"{name}{SUFFIXES[format]}" for name in shares}
+    outputs = {name: folder / f"{name}{SUFFIX_OF[format]}" for name in shares}
     check_free(list(outputs.values()), [Path(options.input)], overwrite=options.overwrite)
     division = divide(sentences, shares, options.seed)
     clear_splits(folder, list(outputs.values()), Path(options.input), overwrite=options.overwrite)

@@ -3,6 +3,7 @@
 from typing import Any, get_args
 
 from ner_lightning.commands.options.command_line import Parser
+from ner_lightning.data.output_formats import ANNOTATED
 from ner_lightning.data.readers import read_options
 
 ACTIONS = {
@@ -12,21 +13,6 @@ ACTIONS = {
     "check": "look for what is wrong or odd in a data set: DIR or FILE",
 }
 WINDOW = 512  # sub-tokens
-OUTPUTS = ("jsonl", "conll", "csv", "parquet", "spacy", "doccano", "labelstudio", "prodigy")
-SUFFIXES = {
-    "jsonl": ".jsonl",
-    "conll": ".conll",
-    "csv": ".csv",
-    "parquet": ".parquet",
-    "spacy": ".spacy",
-    "doccano": ".jsonl",
-    "labelstudio": ".json",
-    "prodigy": ".jsonl",
-}
-BY_SUFFIX = {".ndjson": "jsonl", ".txt": "conll", ".bio": "conll", ".tsv": "conll"}
-BY_SUFFIX |= {SUFFIXES[name]: name for name in ("jsonl", "conll", "csv", "parquet", "spacy")}
-
-
 RULES = {
     "misaligned": read_options.Misaligned,
     "overlapping": read_options.Overlapping,
@@ -91,7 +77,7 @@ def parser(name: str) -> Parser:
         add("--max_length", type=int, default=WINDOW, metavar="N", help="window in sub-tokens (512)")
     if action in ("convert", "split"):
         text = "format of the output (default: by the name, or as the input): %(choices)s"
-        add("--to", choices=OUTPUTS, metavar="FORMAT", help=text)
+        add("--to", choices=ANNOTATED, metavar="FORMAT", help=text)
         add("--overwrite", action="store_true", help="write over existing files")
     _add_reading(made)
     return made

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.commands.data_options import BY_SUFFIX, OUTPUTS
+from ner_lightning.data.output_formats import BY_SUFFIX
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
 
@@ -17,7 +17,7 @@ def write(format: str, path: Path, sentences: Sequence["Sentence"]) -> None:
     """Writes sentences.
 
     Args:
-        format: one of `OUTPUTS`.
+        format: one of `output_formats.ANNOTATED`.
         path: the file.
         sentences: the sentences.
 
@@ -54,22 +54,8 @@ def like(source: Path, sentences: Sequence["Sentence"]) -> str:
     """The format of a file's parts: its own if that can be written, or else the next best."""
     if any(sentence.within is not None for sentence in sentences):
         return "doccano"
-    return BY_SUFFIX.get(source.suffix.lower(), "jsonl")
-
-
-def output_format(asked: str | None, output: Path) -> str:
-    """The format of a file: as asked for, or by its suffix.
-
-    Raises:
-        UserError: nothing was asked for, and the suffix is of no format.
-    """
-    format = asked or BY_SUFFIX.get(output.suffix.lower())
-    if format is None:
-        raise UserError(
-            f"--output {output} ends in none of {', '.join(BY_SUFFIX)};\n"
-            f"rename it, or name its format with --to ({', '.join(OUTPUTS)})"
-        )
-    return format
+    suffix = source.suffix.lower()
+    return BY_SUFFIX.get(suffix, "conll" if suffix == ".txt" else "jsonl")  # only columns of .txt are tagged
 
 
 def check_free(

@@ -21,10 +21,10 @@ from ner_lightning.commands.predict_checks import (
 from ner_lightning.commands.predict_outputs import check_written, local_place, rejects_of, staged_output
 from ner_lightning.commands.predict_tagging import block_tagging, calibrated, read_options
 from ner_lightning.commands.taggers.several_taggers import predict_several
+from ner_lightning.data import output_formats
 from ner_lightning.data.readers.read_options import EmptyWords, FormatName
 from ner_lightning.data.readers.remote_files import is_remote
 from ner_lightning.errors import UserError
-from ner_lightning.inference.io import output_formats
 from ner_lightning.runs.folder import run_path
 from ner_lightning.system.atomic import is_written_through
 from ner_lightning.system.progress import shown, stage
@@ -222,11 +222,11 @@ def parser(name: str) -> Parser:
     add(
         "--output",
         metavar="FILE",
-        help=f"{', '.join(output_formats.WRITTEN)}; - for JSONL (default: show the text)",
+        help=f"{', '.join(output_formats.BY_SUFFIX)}; - for JSONL (default: show the text)",
     )
     text, formats = "input's format (recognised): %(choices)s", get_args(FormatName)
     add("--from", dest="source_format", choices=formats, metavar="FORMAT", help=text)
-    text, formats = "format of the output: %(choices)s", output_formats.OUTPUTS
+    text, formats = "format of the output: %(choices)s", output_formats.PREDICTED
     add("--to", dest="target_format", choices=formats, metavar="FORMAT", help=text)
     add("--words_column", metavar="NAME", help="column or field of the words or text; a number from 0")
     add("--id_column", default="id", metavar="NAME", help="column or field to copy to the output (id)")

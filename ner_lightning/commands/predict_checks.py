@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ner_lightning.commands.options.command_line import check_selection
+from ner_lightning.data import output_formats
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.sentence import SURROGATE
 from ner_lightning.errors import UserError
-from ner_lightning.inference.io import output_formats
 from ner_lightning.system.atomic import is_written_through
 
 STANDARD_OUTPUT = "-"
@@ -55,7 +55,7 @@ _NAMES = {"source_format": "from", "target_format": "to"}
 
 
 def output_format(options: argparse.Namespace) -> str:
-    """One of `output_formats.OUTPUTS`.
+    """One of `output_formats.PREDICTED`.
 
     Raises:
         UserError: neither --to nor the file's name says which.
@@ -66,13 +66,7 @@ def output_format(options: argparse.Namespace) -> str:
         return "text"
     if options.output == STANDARD_OUTPUT:
         return "jsonl"
-    known = output_formats.WRITTEN.get(Path(options.output).suffix.lower())
-    if known is None:
-        raise UserError(
-            f"--output {options.output} ends in none of {', '.join(output_formats.WRITTEN)};\n"
-            f"rename it, or name its format with --to ({', '.join(output_formats.OUTPUTS)})"
-        )
-    return known
+    return output_formats.format_of(options.output, output_formats.PREDICTED)
 
 
 def check(options: argparse.Namespace) -> None:

@@ -137,6 +137,7 @@ def read_options(options: argparse.Namespace, *, tagged: bool = False) -> ReadOp
 
 def writer_of(options: argparse.Namespace, types: Sequence[str]) -> "Writer":
     """The writer of the output."""
+    from ner_lightning.data.column_writer import is_tsv
     from ner_lightning.inference.io.writers import writer
 
     printed = options.output in (None, STANDARD_OUTPUT)
@@ -147,4 +148,5 @@ def writer_of(options: argparse.Namespace, types: Sequence[str]) -> "Writer":
         color=printed and in_colour(sys.stdout),
         keeps=options.overlaps == "keep",
         terminal=printed,
+        tabs=is_tsv(Path(options.output or "")),
     )

@@ -21,7 +21,7 @@ _HEADER = ("word", "tag")
 
 
 def write_columns(path: Path, sentences: Sequence[Sentence]) -> None:
-    """Writes words and tags: between spaces, or between tabs if a word or type contains a space.
+    """Writes words and tags: between spaces, or between tabs in .tsv and if a word or type has a space.
 
     A header is written above columns that could be mistaken for others, such as words that are numbers.
     """
@@ -30,7 +30,7 @@ def write_columns(path: Path, sentences: Sequence[Sentence]) -> None:
         cells.update(sentence.words)
         cells.update(sentence.tags or (OUTSIDE,))
     written = {cell: cell_of(cell) for cell in cells}
-    between = "\t" if any(" " in cell for cell in cells) else " "
+    between = "\t" if is_tsv(path) or any(" " in cell for cell in cells) else " "
     lines = list(_lines(sentences, between, written))
     has_header = not _is_certain(path, lines, between)
     if has_header:
@@ -46,6 +46,11 @@ def write_columns(path: Path, sentences: Sequence[Sentence]) -> None:
             f"{path}: tabs, line breaks, outer spaces, byte order marks and {DOCSTART} cannot be "
             f"written in columns: {changed:,} words are changed."
         )
+
+
+def is_tsv(path: Path) -> bool:
+    """Whether the name of a file says that tabs separate its columns."""
+    return path.suffix.lower() == ".tsv"
 
 
 def pairs(sentence: Sentence) -> Iterator[tuple[str, str]]:

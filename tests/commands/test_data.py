@@ -13,9 +13,9 @@ import pytest
 import tiny
 
 from ner_lightning.commands.data_facts import read_splits
-from ner_lightning.commands.data_options import SUFFIXES
 from ner_lightning.commands.main import main
 from ner_lightning.data.corpus_settings import Files
+from ner_lightning.data.output_formats import ANNOTATED, SUFFIX_OF
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
 
@@ -75,9 +75,10 @@ def made(name):
         ("b.jsonl", "lines of JSON", "tokens"),
         ("b.ndjson", "lines of JSON", "tokens"),
         ("b.conll", "columns", "Brinda B-PER"),
-        ("b.txt", "columns", "Brinda B-PER"),
-        ("b.tsv", "columns", "Brinda B-PER"),
+        ("b.json", "lines of JSON", "tokens"),
+        ("b.tsv", "columns", "Brinda\tB-PER"),
         ("b.bio", "columns", "Brinda B-PER"),
+        ("b.iob2", "columns", "Brinda B-PER"),
         ("b.csv", "a table", "1,1,Brinda,B-PER"),
         ("B.CSV", "a table", "1,1,Brinda,B-PER"),
     ],
@@ -113,12 +114,20 @@ def test_formats_of_annotation_tools_are_named(place, capsys, format, output):
         assert {s.within.id for s in found} == {7}
 
 
-@pytest.mark.parametrize("output", ["b", "b.xlsx", "b.json", "b.ann"])
+@pytest.mark.parametrize("output", ["b", "b.xlsx", "b.conllu", "b.ann"])
 def test_an_output_of_no_format_is_refused(place, capsys, output):
     said = refused(capsys, "convert", "a.conll", "--output", output)
     assert f"--output {output} ends in none of" in said
-    assert "--to" in said
+    assert f"--to ({', '.join(ANNOTATED)})" in said
     assert not Path(output).exists()
+
+
+def test_columns_in_a_txt_file_are_asked_for(place, capsys):
+    said = refused(capsys, "convert", "a.conll", "--output", "b.txt")
+    assert "b.txt: .txt may mean columns or text;\nsay which: --to conll (columns)\n" in said
+    assert not Path("b.txt").exists()
+    done(capsys, "convert", "a.conll", "--output", "b.txt", "--to", "conll")
+    assert made("b.txt") == (WORDS, TAGS)
 
 
 def test_an_existing_output_is_overwritten_only_if_asked_for(place, capsys):
@@ -355,7 +364,7 @@ def test_a_text_that_is_divided_is_cut(place, capsys, format):
     text, entities = one_text()
     write("all.jsonl", json.dumps({"text": text, "label": entities}) + "\n")
     done(capsys, "split", "all.jsonl", "--output", "out", "--to", format)
-    suffix = SUFFIXES[format]
+    suffix = SUFFIX_OF[format]
     found = parts("out", suffix)
     everything = read_sentences("all.jsonl")
     assert sorted(words for part in found.values() for words in part) == sorted(s.words for s in everything)

@@ -92,15 +92,25 @@ def test_input_that_cannot_be_tagged(place, tmp_path, monkeypatch, capsys, case)
 
 
 OPTIONS = {
-    "an output of no format": (["--text", "Vera", "--output", "x.xlsx"], "x.xlsx ends in none of .jsonl, "),
+    "an output of no format": (["--text", "Vera", "--output", "x.xlsx"], "x.xlsx ends in none of .conll, "),
     "an output without a suffix": (
         ["--text", "Vera", "--output", "x"],
-        "name its format with --to (jsonl, csv, ",
+        "name its format with --to (jsonl, conll, ",
     ),
     "an input of no format": (["--input", "m.html"], "m.html: .html is none of .conll, "),
     "rejects of another format": (["--input", "text.txt", "--rejects", "x.csv"], "x.csv is written as JSONL"),
-    "the input as output": (["--input", "text.txt", "--output", "text.txt"], "is among the files to be read"),
-    "a file of its folder as output": (["--input", ".", "--output", "text.txt"], "is among the files"),
+    "text or columns": (
+        ["--text", "Vera", "--output", "x.TXT"],
+        "x.TXT: .txt may mean columns or text;\nsay which: --to conll (columns) or --to text (entities in ",
+    ),
+    "the input as output": (
+        ["--input", "text.txt", "--output", "text.txt", "--to", "text"],
+        "is among the files to be read",
+    ),
+    "a file of its folder as output": (
+        ["--input", ".", "--output", "text.txt", "--to", "text"],
+        "is among the files",
+    ),
     "one file for both": (
         ["--input", "text.txt", "--output", "x.jsonl", "--rejects", "x.jsonl"],
         "x.jsonl is the --output as well",
@@ -184,7 +194,7 @@ def test_options_that_cannot_be(place, capsys, case):
 
 def test_a_file_of_text_has_it_as_it_is_and_the_terminal_has_it_safe(place, capsys):
     text = "Be\u200cla left \u200fLima.\x1b"
-    assert main(["predict", "--text", text, "--output", "out.txt"]) == 0
+    assert main(["predict", "--text", text, "--output", "out.txt", "--to", "text"]) == 0
     written = Path("out.txt").read_text(encoding="utf-8")
     assert [written.count(sign) for sign in ("\u200c", "\u200f", "\x1b", "\\x")] == [1, 1, 1, 0]
     capsys.readouterr()

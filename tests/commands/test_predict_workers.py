@@ -27,7 +27,7 @@ from ner_lightning.system.child_process import cores_each, end_of
 from ner_lightning.system.out_of_memory import out_of_memory
 
 LINES = 24  # in blocks of 3
-STREAMED = ["out.jsonl", "out.csv", "out.conll", "out.txt", "out.parquet"]
+STREAMED = ["out.jsonl", "out.csv", "out.conll", "out.txt --to text", "out.parquet"]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def stopping(monkeypatch, after, stop):
 
 @pytest.mark.parametrize("name", STREAMED)
 def test_two_workers_write_the_bytes_of_one(predict, name):
-    words = ("--input", "in.txt", "--output", name, "--min_score", "0.2")
+    words = ("--input", "in.txt", "--output", *name.split(), "--min_score", "0.2")
     predict(*words)
     alone = files()
     assert len(alone) == 2, "the output and the rejects"

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from ner_lightning.commands.data_options import OUTPUTS, SUFFIXES
 from ner_lightning.commands.data_outputs import write as write_as
 from ner_lightning.data.annotation_writers import annotated_texts
 from ner_lightning.data.invisible import is_invisible
+from ner_lightning.data.output_formats import ANNOTATED, SUFFIX_OF
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
@@ -20,7 +20,7 @@ from ner_lightning.data.schemes import Span, spans, to_bio2
 from ner_lightning.data.sentence import DataError, InText, Sentence
 
 WORD_FORMATS = ("jsonl", "conll", "csv", "parquet")
-TEXT_FORMATS = tuple(name for name in OUTPUTS if name not in WORD_FORMATS)
+TEXT_FORMATS = tuple(name for name in ANNOTATED if name not in WORD_FORMATS)
 TOKEN_FORMATS = ("prodigy", "spacy")
 ODD_WORDS = [
     *("#", "#hashtag", "# newdoc", "#begin", "#end document", "#end", "# text = Vera", "-DOCSTART-"),
@@ -186,7 +186,7 @@ class Said(logging.Handler):
 
 def written(folder, format, sentences, **options):
     """The file of some sentences, and what was said when it was written."""
-    path = folder / f"x{SUFFIXES[format]}"
+    path = folder / f"x{SUFFIX_OF[format]}"
     with Said() as said:
         write_as(format, path, sentences)
     return path, " ".join(said.lines)
@@ -351,8 +351,8 @@ def test_an_entity_within_a_word_is_kept_by_its_tokens(tmp_path, format, misalig
         assert back.tags == (("B-LOC" if misaligned == "expand" else "O"), "O")
 
 
-@pytest.mark.parametrize("format", OUTPUTS)
-@pytest.mark.parametrize("second", OUTPUTS)
+@pytest.mark.parametrize("format", ANNOTATED)
+@pytest.mark.parametrize("second", ANNOTATED)
 def test_one_format_after_another_changes_nothing(tmp_path, format, second):
     words = ("Brinda", "Okafor", "moved", "to", "Tarvo", ".")
     sentences = [
@@ -365,7 +365,7 @@ def test_one_format_after_another_changes_nothing(tmp_path, format, second):
     assert read_sentences(path) == sentences
 
 
-@pytest.mark.parametrize("format", OUTPUTS)
+@pytest.mark.parametrize("format", ANNOTATED)
 def test_sentences_without_tags_are_outside_of_entities(tmp_path, format):
     path, _ = written(tmp_path, format, [Sentence(("Brinda", "left"), None, 0)])
     assert read_sentences(path) == [Sentence(("Brinda", "left"), ("O", "O"), 0)]

@@ -10,16 +10,18 @@ from ner_lightning.inference.result import Tagged
 from ner_lightning.system.progress import warn
 
 
-def column_rows(types: Sequence[str]) -> Callable[[Record, Tagged], str]:
+def column_rows(types: Sequence[str], *, tabs: bool = False) -> Callable[[Record, Tagged], str]:
     """Makes the rows of a text, with a blank line after each sentence.
 
-    Rows are written as they are made, so that the types alone decide what separates columns: tabs if one of
-    them contains a space. Otherwise spaces within words become `_`. A word that is changed is said, once.
+    Rows are written as they are made, so that no word decides what separates columns: tabs where they are
+    asked for, or if a type contains a space. Otherwise spaces within words become `_`. A word that is
+    changed is said, once.
 
     Args:
         types: the entity types.
+        tabs: separate columns by tabs in any case.
     """
-    between = "\t" if any(" " in name for name in types) else " "
+    between = "\t" if tabs or any(" " in name for name in types) else " "
     said: list[str] = []
 
     def cell(text: str) -> str:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ner_lightning.data.output_formats import WIDE
 from ner_lightning.data.readers.docbin import check_spacy
 from ner_lightning.data.readers.record import Record
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import preannotations
 from ner_lightning.inference.io.column_rows import column_rows
-from ner_lightning.inference.io.output_formats import WIDE
 from ner_lightning.inference.result import OVERLAPS, Entity, Tagged
 from ner_lightning.system.terminal import dim, printable
 
@@ -60,11 +60,12 @@ def writer(
     color: bool = False,
     keeps: bool = False,
     terminal: bool = True,
+    tabs: bool = False,
 ) -> Writer:
     """The writer of a format.
 
     Args:
-        format: one of `output_formats.OUTPUTS`.
+        format: one of `output_formats.PREDICTED`.
         types: entity types, in order.
         wide: CSV or Parquet with a row per text and a column per type.
         color: colour the entities, in text for a terminal.
@@ -72,6 +73,7 @@ def writer(
             it does. Text names such entities in lines of their own.
         terminal: whether text is printed, where control characters are escaped; a file gets texts as they
             are.
+        tabs: separate CoNLL columns by tabs, whatever the types.
 
     Raises:
         UserError: spaCy is not installed, or an entity type is named like another column of a wide table.
@@ -79,7 +81,7 @@ def writer(
     if wide and format in WIDE:
         return _wide_writer(format, types)
     if format == "conll":
-        return Writer(column_rows(types))
+        return Writer(column_rows(types, tabs=tabs))
     if format == "text":
         colors = colors_of(types) if color else {}
         return Writer(lambda record, tagged: lines_of(tagged, colors, terminal=terminal))

@@ -137,7 +137,7 @@ def test_text_with_a_byte_order_mark(tmp_path, monkeypatch, encoding):
 
 
 def test_text_with_brackets_is_what_a_txt_file_gets(predict, tagger):
-    predict("--text", TEXTS[0], "--output", "out.txt")
+    predict("--text", TEXTS[0], "--output", "out.txt", "--to", "text")
     assert Path("out.txt").read_text(encoding="utf-8") == marked(tagger(TEXTS[0]), {}) + "\n"
 
 
@@ -353,6 +353,12 @@ def test_tokenized_text_is_cut_at_spaces_alone(predict):
     Path("a.txt").write_text("Vera Holt's team .\n", encoding="utf-8")
     predict("--input", "a.txt", "--tokenized", "--output", "out.conll")
     assert [s.words for s in read_sentences("out.conll")] == [("Vera", "Holt's", "team", ".")]
+
+
+def test_tabs_separate_columns_of_tsv(predict):
+    predict("--text", TEXTS[0], "--output", "out.tsv")
+    predict("--text", TEXTS[0], "--output", "out.conll")
+    assert Path("out.tsv").read_text("utf-8") == Path("out.conll").read_text("utf-8").replace(" ", "\t")
 
 
 def test_calibration_from_the_command_line(predict, tagger):

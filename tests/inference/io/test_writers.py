@@ -8,10 +8,10 @@ import label_studio
 import pandas
 import pytest
 
+from ner_lightning.data.output_formats import WIDE
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.running_text import from_text, from_words
 from ner_lightning.errors import UserError
-from ner_lightning.inference.io.output_formats import WIDE
 from ner_lightning.inference.io.writers import writer
 from ner_lightning.inference.result import Entity, Tagged
 
