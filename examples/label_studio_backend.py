@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import uvicorn
 from fastapi import FastAPI
 
-from ner_lightning.data.annotation_writers import label_studio_result
+from ner_lightning.data.annotation_tools import label_studio_results
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.inference.ner_tagger import NERTagger
 
@@ -47,7 +47,7 @@ def make_backend(tagger: NERTagger, version: str) -> FastAPI:
             entities = [each for each in found.entities if each.label in labels]
             spans = (CharSpan(each.start, each.end, each.label) for each in entities)
             score = min((each.score for each in entities), default=1.0)
-            result = [label_studio_result(found.text, span) | names for span in spans]
+            result = [each | names for each in label_studio_results(found.text, spans)]
             results.append({"model_version": version, "score": round(score, 6), "result": result})
         return {"results": results}
 

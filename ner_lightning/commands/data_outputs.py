@@ -24,28 +24,10 @@ def write(format: str, path: Path, sentences: Sequence["Sentence"]) -> None:
     Raises:
         UserError: it cannot be written, or spaCy is not installed.
     """
-    from ner_lightning.data.annotation_writers import WRITERS, annotated_texts
+    from ner_lightning.data.annotation_writers import WRITERS
 
     try:
-        if format != "spacy":
-            WRITERS[format](path, sentences)
-            return
-        from ner_lightning.data.readers.docbin import check_spacy
-        from ner_lightning.inference.io.columnar import doc_bin_of
-
-        check_spacy()
-        doc_bin_of(
-            (
-                (
-                    text.text,
-                    [o for offsets in text.offsets for o in offsets],
-                    map(len, text.offsets),
-                    text.tags,
-                )
-                for text in annotated_texts(sentences)
-            ),
-            path,
-        )
+        WRITERS[format](path, sentences)
     except OSError as error:
         raise UserError(f"--output {path}: {(error.strerror or 'cannot be written').lower()}") from None
 

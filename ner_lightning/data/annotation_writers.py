@@ -5,13 +5,21 @@ import json
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ner_lightning.data.annotation_tools import (
+    doccano_row,
+    label_studio_results,
+    label_studio_task,
+    prodigy_task,
+)
 from ner_lightning.data.column_writer import has_documents, pairs, write_columns
+from ner_lightning.data.docbin_writer import doc_bin_of
 from ner_lightning.data.partial_annotation import unknown_words
 from ner_lightning.data.readers.column_cells import DOCSTART
+from ner_lightning.data.readers.docbin import check_spacy
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.running_text import Offsets, from_words
@@ -158,13 +166,7 @@ def _texts(sentences: Sequence[Sentence]) -> Iterator[tuple[AnnotatedText, dict[
 def write_doccano(path: Path, sentences: Sequence[Sentence]) -> None:
     """Writes doccano's JSONL: text, and label with [start, end, type]."""
     write_jsonl(
-        path,
-        (
-            ({} if text.id is None else {"id": text.id})
-            | {"text": text.text, "label": [list(entity) for entity in text.entities]}
-            | extra
-            for text, extra in _texts(sentences)
-        ),
+        path, (_id(text) | doccano_row(text.text, text.entities) | extra for text, extra in _texts(sentences))
     )
 
 
@@ -179,55 +181,45 @@ def write_label_studio(
         predicted: the same with the tags of a model, which the tool shows beside the annotation.
     """
     tasks = [
-        ({} if text.id is None else {"id": text.id})
-        | {"data": {"text": text.text} | extra, "annotations": [{"result": _results(text)}]}
+        _id(text) | label_studio_task(text.text, extra, annotations=_results(text))
         for text, extra in _texts(sentences)
     ]
     for task, text in zip(tasks, annotated_texts(predicted or ()), strict=False):
-        task["predictions"] = [{"result": _results(text)}]
+        task["predictions"] = [_results(text)]
     with replacing_text(path) as file:
         json.dump(tasks, file, ensure_ascii=False, indent=1)
         file.write("\n")
 
 
-def _results(text: AnnotatedText) -> list[dict[str, Any]]:
-    return [label_studio_result(text.text, entity) for entity in text.entities]
+def _results(text: AnnotatedText) -> dict[str, Any]:
+    return {"result": label_studio_results(text.text, text.entities)}
 
 
-def label_studio_result(text: str, entity: CharSpan) -> dict[str, Any]:
-    """An entity as Label Studio has it."""
-    start, end, type_ = entity
-    return {
-        "value": {"start": start, "end": end, "text": text[start:end], "labels": [type_]},
-        "from_name": "label",
-        "to_name": "text",
-        "type": "labels",
-    }
+def _id(text: AnnotatedText) -> dict[str, Any]:
+    return {} if text.id is None else {"id": text.id}
 
 
 def write_prodigy(path: Path, sentences: Sequence[Sentence]) -> None:
     """Writes Prodigy's JSONL: text, tokens and spans."""
-    write_jsonl(path, (_prodigy(text) | extra for text, extra in _texts(sentences)))
+    write_jsonl(
+        path,
+        (
+            prodigy_task(text.text, [*chain(*text.offsets)], text.entities) | extra
+            for text, extra in _texts(sentences)
+        ),
+    )
 
 
-def prodigy_tokens(text: str, offsets: Sequence[Offsets]) -> list[dict[str, Any]]:
-    """The words of a text as Prodigy has them."""
-    return [
-        {"text": text[a:b], "start": a, "end": b, "id": number, "ws": text[b : b + 1] == " "}
-        for number, (a, b) in enumerate(offsets)
-    ]
-
-
-def _prodigy(text: AnnotatedText) -> dict[str, Any]:
-    words = [offsets for sentence in text.offsets for offsets in sentence]
-    first = {start: index for index, (start, _) in enumerate(words)}
-    last = {end: index for index, (_, end) in enumerate(words)}
-    tokens = prodigy_tokens(text.text, words)
-    marked = [
-        {"start": start, "end": end, "token_start": first[start], "token_end": last[end], "label": type_}
-        for start, end, type_ in text.entities
-    ]
-    return {"text": text.text, "tokens": tokens, "spans": marked}
+def write_doc_bin(path: Path, sentences: Sequence[Sentence]) -> None:
+    """Writes spaCy's DocBin: texts with words, sentences and tags; raises UserError if there is no spaCy."""
+    check_spacy()
+    doc_bin_of(
+        (
+            (text.text, [*chain(*text.offsets)], map(len, text.offsets), text.tags)
+            for text in annotated_texts(sentences)
+        ),
+        path,
+    )
 
 
 WRITERS: dict[str, Callable[[Path, Sequence[Sentence]], None]] = {
@@ -235,6 +227,7 @@ WRITERS: dict[str, Callable[[Path, Sequence[Sentence]], None]] = {
     "conll": write_columns,
     "csv": write_table,
     "parquet": write_parquet,
+    "spacy": write_doc_bin,
     "doccano": write_doccano,
     "labelstudio": write_label_studio,
     "prodigy": write_prodigy,

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from ner_lightning.commands.data_outputs import write as write_as
-from ner_lightning.data.annotation_writers import annotated_texts
+from ner_lightning.data.annotation_writers import WRITERS, annotated_texts
 from ner_lightning.data.invisible import is_invisible
 from ner_lightning.data.output_formats import ANNOTATED, SUFFIX_OF
 from ner_lightning.data.readers.jsonl import write_jsonl
@@ -349,6 +349,10 @@ def test_an_entity_within_a_word_is_kept_by_its_tokens(tmp_path, format, misalig
     else:
         assert back.words == ("anti-Tarvon", ".")
         assert back.tags == (("B-LOC" if misaligned == "expand" else "O"), "O")
+
+
+def test_every_format_has_its_writer():
+    assert WRITERS.keys() == {*ANNOTATED}
 
 
 @pytest.mark.parametrize("format", ANNOTATED)

@@ -178,7 +178,7 @@ def test_spacy_has_missing_entities(tmp_path):
     from spacy.tokens import DocBin
     from spacy.vocab import Vocab
 
-    from ner_lightning.inference.io.columnar import doc_bin_of
+    from ner_lightning.data.docbin_writer import doc_bin_of
 
     doc_bin_of([("Vera saw Lima", [(0, 4), (5, 8), (9, 13)], [3], ["B-PER", "?", "O"])], tmp_path / "x.spacy")
     (doc,) = DocBin().from_disk(tmp_path / "x.spacy").get_docs(Vocab())

@@ -1,13 +1,15 @@
-"""Tagged texts as pre-annotations that annotation tools import: doccano, Label Studio, Prodigy.
-
-Entities that share words, which `--overlaps keep` keeps, are written as well: all three tools can hold them.
-"""
+"""Tagged texts as pre-annotations that annotation tools import: doccano, Label Studio, Prodigy."""
 
 import math
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data.annotation_writers import label_studio_result, prodigy_tokens
+from ner_lightning.data.annotation_tools import (
+    doccano_row,
+    label_studio_results,
+    label_studio_task,
+    prodigy_task,
+)
 from ner_lightning.data.readers.record import CharSpan, Record
 from ner_lightning.inference.result import Tagged
 from ner_lightning.system.atomic import replacing_text
@@ -16,45 +18,29 @@ MODEL = "ner-lightning"
 
 
 def doccano(record: Record, tagged: Tagged) -> dict[str, Any]:
-    """A row of doccano's JSONL, with the score of each label beside them, which doccano keeps as metadata."""
-    entities = tagged.entity_dicts()
-    return _origin(record) | {
-        "text": tagged.text,
-        "label": [[entity["start"], entity["end"], entity["label"]] for entity in entities],
-        "scores": [entity["score"] for entity in entities],
-    }
+    """A row of doccano's JSONL, with the score of each label beside them."""
+    return _origin(record) | doccano_row(tagged.text, *_scored(tagged))
 
 
 def prodigy(record: Record, tagged: Tagged) -> dict[str, Any]:
     """A task of Prodigy, with its tokens, and a score for each span."""
-    spans = [
-        {
-            "start": entity["start"],
-            "end": entity["end"],
-            "token_start": entity["word_start"],
-            "token_end": entity["word_end"] - 1,
-            "label": entity["label"],
-            "score": entity["score"],
-        }
-        for entity in tagged.entity_dicts()
-    ]
-    return {
-        "text": tagged.text,
-        "tokens": prodigy_tokens(tagged.text, tagged.offsets),
-        "spans": spans,
-        "meta": _origin(record),
-    }
+    return prodigy_task(tagged.text, tagged.offsets, *_scored(tagged)) | {"meta": _origin(record)}
 
 
 def label_studio(record: Record, tagged: Tagged) -> dict[str, Any]:
     """A task of Label Studio with a prediction, which the annotator accepts or corrects."""
-    result = [
-        {"id": f"entity{number}", "score": entity["score"]}
-        | label_studio_result(tagged.text, CharSpan(entity["start"], entity["end"], entity["label"]))
-        for number, entity in enumerate(tagged.entity_dicts(), start=1)
-    ]
-    prediction = {"model_version": MODEL, "score": round(_certainty(tagged), 6), "result": result}
-    return {"data": {"text": tagged.text} | _origin(record), "predictions": [prediction]}
+    prediction = {
+        "model_version": MODEL,
+        "score": round(_certainty(tagged), 6),
+        "result": label_studio_results(tagged.text, *_scored(tagged)),
+    }
+    return label_studio_task(tagged.text, _origin(record), predictions=prediction)
+
+
+def _scored(tagged: Tagged) -> tuple[list[CharSpan], list[float]]:
+    """The entities, with those that overlap them if they are kept, and the score of each."""
+    rows = tagged.entity_dicts()
+    return [CharSpan(row["start"], row["end"], row["label"]) for row in rows], [row["score"] for row in rows]
 
 
 def _certainty(tagged: Tagged) -> float:

@@ -17,6 +17,7 @@ import taggers
 
 from ner_lightning.commands.main import main
 from ner_lightning.commands.taggers import tagger_loading
+from ner_lightning.data import docbin_writer
 from ner_lightning.data.readers import docbin, text_lines
 from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.read_options import ReadOptions
@@ -25,7 +26,6 @@ from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.running_text import from_text, from_words
 from ner_lightning.errors import UserError
 from ner_lightning.inference import bulk
-from ner_lightning.inference.io import columnar
 from ner_lightning.inference.io.writers import marked
 
 TEXTS = ["Vera Holt left Lima.", 'Okoro, of "Tollan Inc.", won\t6-4!', "Nobody in Oslo answered."]
@@ -319,7 +319,7 @@ def test_doc_bin(predict, tagger):
 @pytest.mark.parametrize("text", ["", "  a  b\t\nc. ", "a\u200bb", " ", *TEXTS])
 def test_tokens_give_the_text_again(text):
     document = from_text(text)
-    tokens, token_of = columnar._tokens(text, document.offsets)
+    tokens, token_of = docbin_writer._tokens(text, document.offsets)
     assert "".join(word + " " * space for word, space in tokens) == text
     assert [tokens[index][0] for index in token_of] == [word for words in document.words for word in words]
 
