@@ -104,11 +104,12 @@ def annotated_texts(sentences: Sequence[Sentence]) -> Iterator[AnnotatedText]:
 
 def write_table(path: Path, sentences: Sequence[Sentence]) -> None:
     """Writes CSV with a word per row: document, sentence, word, tag; words without spaces at their ends."""
-    # Python's csv does not quote a carriage return that is no line end of its own.
-    returns = any("\r" in cell for sentence in sentences for pair in pairs(sentence) for cell in pair)
+    # Python's csv does not quote a carriage return that is no line end of its own, and readers take a quote
+    # before a line break for a word where other cells have none.
+    breaks = any(not {"\r", "\n"}.isdisjoint(cell) for s in sentences for pair in pairs(s) for cell in pair)
     with replacing_text(path) as file:
         quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        rows = quoted if returns else csv.writer(file, lineterminator="\n")
+        rows = quoted if breaks else csv.writer(file, lineterminator="\n")
         rows.writerow(["document", "sentence", "word", "tag"])
         for number, sentence in enumerate(sentences, start=1):
             rows.writerows([sentence.document + 1, number, w.strip(" "), tag] for w, tag in pairs(sentence))

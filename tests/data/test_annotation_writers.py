@@ -220,6 +220,7 @@ def outcome(sentences):
 @example([Sentence(("a b", "c d"), ("O", "B-work of art"), 0)])
 @example([Sentence(("{",), ("O",), 0), Sentence(('{"',), ("O",), 0)])
 @example([Sentence(("\x00",) * 3, ("O",) * 3, 0)])
+@example([Sentence((",\n", '",\n"', "a,\nb"), ("O", "B-PER", "O"), 0)])
 def test_words_tags_and_documents_come_back(tmp_path, format, sentences):
     path, said = written(tmp_path, format, sentences)
     expected = sentences

@@ -85,10 +85,15 @@ def parsed_by_line(
         if '"' in line and not lone:
             row, length = _first_row(chain([line], rest), delimiter)
             word = "" if isinstance(row, csv.Error) else "".join(row[words : words + 1])
-            if "\n" in word and delimiter in word:  # whole rows
+            if "\n" in word and _holds_rows(word.split("\n"), delimiter, columns, words):
                 row = csv.Error("a quote opens a word and does not close it")
         yield number, row
         number += length
+
+
+def _holds_rows(lines: Sequence[str], delimiter: str, columns: int, words: int) -> bool:
+    """Whether lines are the rest of a row from its word on, whole rows, and the beginning of a row."""
+    return lines[0].count(delimiter) == columns - 1 - words and lines[-1].count(delimiter) == words
 
 
 def _first_row(lines: Iterable[str], delimiter: str) -> tuple[list[str] | csv.Error, int]:
