@@ -11,6 +11,7 @@ from ner_lightning.commands.lightning_cli.run_folder import checkpoint_times
 from ner_lightning.commands.options.command_line import peek, take, take_run
 from ner_lightning.commands.options.config_files import config_files, find_configs, read_config, with_run_name
 from ner_lightning.commands.options.consent import stored_options, take_consent
+from ner_lightning.commands.options.unused_options import LIMITS
 from ner_lightning.data.pretrained import moved_members, trained_on
 from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint
@@ -149,6 +150,8 @@ def _from_checkpoint(request: _Request) -> tuple[Start, _Stored | None]:
         return Start(request.words, checkpoint, None, trained), None
     config = trained["config"]
     config = _with_backbone(config, trained["backbone"], peek(request.words, "--model.backbone"))
+    if not request.training:
+        config = _without_limits(config)
     run = run_of(checkpoint)
     named = run_path(request.address, request.root).resolve() if request.address else None
     if named is not None and named.is_dir():
@@ -191,6 +194,14 @@ def _complete(run: Run) -> None:
         check_trainable(run.read("run.json"))
         with replacing(last) as file:
             file.write(best.read_bytes())
+
+
+def _without_limits(config: Any) -> Any:
+    """A stored configuration by which all batches are scored, however few the training or its validation had."""
+    trainer = config.get("trainer") if isinstance(config, Mapping) else None
+    if not isinstance(trainer, Mapping):
+        return config
+    return {**config, "trainer": {name: value for name, value in trainer.items() if name not in LIMITS}}
 
 
 def _with_backbone(config: Any, origin: Any, named: str | None) -> Any:

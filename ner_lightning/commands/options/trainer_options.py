@@ -140,6 +140,9 @@ def _scored(trainer: Any, *, fits: bool) -> None:
                 f"trainer.{name} is {value}, but the longest sentences come first, so that the scores would "
                 f"be theirs alone;\nset {instead} instead"
             )
+    for name in () if fits else ("overfit_batches", "fast_dev_run"):
+        if trainer[name]:
+            raise UserError(f"trainer.{name} is for a fit: some batches alone would be scored; leave it out")
 
 
 def _classes(option: str, given: Any, accumulated: int) -> None:

@@ -33,7 +33,7 @@ PRETRAINER = [
 ]
 # Those that shorten a tagger's training or validation, with the values at which they do not. A recipe without
 # them may train for hours longer than it was written for.
-_LIMITS: dict[str, Any] = {
+LIMITS: dict[str, Any] = {
     "max_steps": -1,
     "max_time": None,
     "limit_train_batches": None,
@@ -207,7 +207,7 @@ def report_unused_of_recipe(config: Any) -> None:
             f"model.optimizer.averaging ({averaging}) of the recipe has no effect in `pretrain`: the weights "
             "of the last step are kept."
         )
-    for name, unlimited in _LIMITS.items():
+    for name, unlimited in LIMITS.items():
         if trainer[name] != unlimited:
             stage(
                 f"trainer.{name} ({trainer[name]}) of the recipe has no effect in `pretrain`: it trains "

@@ -498,3 +498,23 @@ def test_types_whose_names_differ_by_case_are_said(place, capsys):
     file.write_text(file.read_text() + "\nVera B-Per\n")
     assert main(["fit", "--config", "recipe.yaml", "--name", "alike"]) == 0
     assert "differ by case alone" in capsys.readouterr().out
+
+
+def predicted(split):
+    return len(Path(f"runs/over/1/predictions.{split}.jsonl").read_text().splitlines())
+
+
+def test_a_run_that_was_trained_on_some_batches_is_scored_whole(place, capsys):
+    batches = ["--data.batches.eval_size", "1", "--trainer.overfit_batches", "1"]
+    assert main(["fit", "--config", "recipe.yaml", "--name", "over", *batches]) == 0
+    assert predicted("valid") == 1
+    assert main(["validate", "runs/over/1"]) == 0
+    assert predicted("valid") == 2
+    assert main(["test", "runs/over/1"]) == 0
+    assert predicted("test") == 3
+    capsys.readouterr()
+    for option in ("fast_dev_run=true", "overfit_batches=1"):
+        for command in ("validate", "test"):
+            assert main([command, "runs/over/1", f"--trainer.{option}"]) == 2
+            assert f"trainer.{option.partition('=')[0]} is for a fit" in capsys.readouterr().err
+    assert (predicted("valid"), predicted("test")) == (2, 3)
