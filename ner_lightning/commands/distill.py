@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ner_lightning.commands.options.command_line import Parser, peek, take
+from ner_lightning.commands.options.config_files import all_keys, find_configs
 from ner_lightning.commands.options.known_names import parse_beside_recipe
 from ner_lightning.errors import UserError
 from ner_lightning.system.first_rank import is_first
@@ -37,7 +38,8 @@ def run(subcommand: str, args: Sequence[str]) -> "Run":
     check_options(options, temperature=PositiveFloat)
     if peek(rest, "--data.supervision.teacher") is not None:
         raise UserError("`distill` sets data.supervision.teacher itself; leave it out, or use `fit`")
-    rest.insert(0, "--model.loss.kl=1.0")  # unless a config or an option after it says otherwise
+    if not any(key.name == "model.loss.kl" for _, key in all_keys(find_configs(rest))):
+        rest.insert(0, "--model.loss.kl=1.0")  # unless an option after it says otherwise
     with recipe_words(rest, None, EXAMPLE) as words, quiet(), shown("stdout"):
         recipe = RecipeCLI(words)
         folder = _teacher_folder(options, recipe, trust=take_consent(list(rest)))

@@ -300,3 +300,9 @@ def test_a_loss_that_needs_a_teacher_is_refused_without_one(here, capsys):
     loss = '{"ce": 1, "crf": 0, "kl": 1}'
     assert main(["fit", "--config", "recipe.yaml", "--model.loss", loss]) == 2
     assert "without kl, which needs a teacher, nothing trains the CRF" in capsys.readouterr().err
+
+
+def test_the_weight_of_the_teacher_may_stand_in_a_recipe(here):
+    Path("kl.yaml").write_text(yaml.safe_dump({"model": {"loss": {"kl": 0.3}}}), encoding="utf-8")
+    assert distill("--trainer.max_epochs", "1", "--config", "kl.yaml") == 0
+    assert yaml.safe_load(Path("runs/student/1/config.yaml").read_text())["model"]["loss"]["kl"] == 0.3

@@ -29,42 +29,48 @@ class Key(NamedTuple):
     line: int
 
 
-def config_files(words: list[str]) -> list[str]:
-    """The config files that a command line names."""
+def config_files(words: Sequence[str]) -> list[str]:
+    """The config files of a command line of `find_configs`, or of the parser's words that it leads to."""
     rest = list(words)
-    return [file for option in CONFIG for _ in words if (file := take(rest, option)) is not None]
+    return [file for _ in words if (file := take(rest, "--config")) is not None]
 
 
 def with_run_name(words: list[str]) -> list[str]:
-    """Names the run after its first config file unless told otherwise."""
-    config = peek(words, "--config") or peek(words, "-c")
+    """A command line of `find_configs`; it names the run after its first file unless told otherwise."""
+    config = peek(words, "--config")
     if config is None or peek(words, "--name") is not None:
         return words
     return [f"--name={Path(config).stem}", *words]  # in front, so that the file's own name wins
 
 
 def find_configs(args: Sequence[str]) -> list[str]:
-    """A command line whose shipped configs are found by name from any folder.
+    """A command line whose config files come first, so that options win over files wherever they stand.
+
+    Shipped configs are found by name from any folder.
 
     Raises:
         UserError: a config file does not exist, is not UTF-8, not YAML, or holds something other than
             options; the parser would name neither file nor line.
     """
-    words = [shipped(word) for word in args]
-    for index, word in enumerate(words):
+    files, rest = [], []
+    remaining = iter(args)
+    for word in map(shipped, remaining):
         option, equals, value = word.partition("=")
-        if option in CONFIG and equals:
-            words[index] = f"{option}={shipped_config(without_tilde(value))}"
-        elif option in CONFIG and index + 1 < len(words):
-            words[index + 1] = shipped_config(without_tilde(words[index + 1]))
-    for file in config_files(words):
+        if option not in CONFIG:
+            rest.append(word)
+            continue
+        following = value if equals else next(remaining, None)
+        if following is None:
+            raise UserError(f"{option} lacks its value")
+        files.append(shipped_config(without_tilde(shipped(following))))
+    for file in files:
         if ":" in file:  # YAML itself may stand there
             continue
         if Path(file).is_file():
             read_config(file)
         elif not Path(file).exists():  # otherwise it may be a pipe
             raise UserError(f"--config {file}: there is no such file; {_similar(file)}")
-    return words
+    return [*(f"--config={file}" for file in files), *rest]
 
 
 def _similar(file: str) -> str:
@@ -109,6 +115,13 @@ def read_config(path: str | Path) -> dict[str, Any]:
 def keys_of(path: str | Path) -> Iterator[Key]:
     """The keys of a config file that `read_config` accepts, each after those that it is below."""
     yield from _keys(yaml.compose(_text(path)), "")
+
+
+def all_keys(words: Sequence[str]) -> Iterator[tuple[str, Key]]:
+    """The keys of all config files of a command line of `find_configs`, each with its file."""
+    for file in config_files(words):
+        if ":" not in file and Path(file).is_file():
+            yield from ((file, key) for key in keys_of(file))
 
 
 def _keys(node: yaml.Node | None, above: str) -> Iterator[Key]:

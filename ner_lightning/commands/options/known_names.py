@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.commands.options.command_line import FLAGS, Parser, peek
-from ner_lightning.commands.options.config_files import CONFIG, config_files, find_configs, keys_of
+from ner_lightning.commands.options.config_files import CONFIG, all_keys, find_configs
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import run_path
 from ner_lightning.runs.shipped import SCHEMA, names, shipped_config
@@ -83,10 +83,9 @@ def check_names(words: Sequence[str], own: Collection[str] = ()) -> None:
     for option in _split(words)[0]:
         if not _exists(option, schema):
             raise UserError(no_option(option, known))
-    for file in config_files(find_configs(words)):
-        for key in keys_of(file) if ":" not in file and Path(file).is_file() else ():
-            if not _exists(key.name, schema):
-                raise UserError(f"--config {file}:{key.line}: {no_option(key.name, known)}")
+    for file, key in all_keys(find_configs(words)):
+        if not _exists(key.name, schema):
+            raise UserError(f"--config {file}:{key.line}: {no_option(key.name, known)}")
 
 
 def parse_beside_recipe(parser: Parser, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
