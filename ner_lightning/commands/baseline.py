@@ -37,7 +37,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     # Here and below: `--help` must not wait for torch and lightning.
     from ner_lightning.commands.lightning_cli.library_warnings import quiet
     from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, recipe_words
-    from ner_lightning.commands.options.unused_options import refuse_unused
+    from ner_lightning.commands.options.refused_options import refuse_unused
     from ner_lightning.prompting.prompted_run import Baseline
     from ner_lightning.runs.folder import create
     from ner_lightning.system.locks import only_writer

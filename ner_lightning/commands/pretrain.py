@@ -34,12 +34,9 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.commands.lightning_cli.preflight import check_config
     from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, recipe_words
     from ner_lightning.commands.lightning_cli.run_folder import own_run
+    from ner_lightning.commands.options.refused_options import refuse_unused
     from ner_lightning.commands.options.trainer_options import check_trainer
-    from ner_lightning.commands.options.unused_options import (
-        refuse_unused,
-        report_unused,
-        report_unused_of_recipe,
-    )
+    from ner_lightning.commands.options.unused_options import report_unused, report_unused_of_recipe
     from ner_lightning.system.console import say
     from ner_lightning.system.progress import shown
     from ner_lightning.training.launch import use_all_ranks
@@ -174,7 +171,7 @@ def _trainer(
     """A trainer with those of a recipe's options that apply here."""
     from lightning.pytorch import Trainer
 
-    from ner_lightning.commands.options.unused_options import PRETRAINER
+    from ner_lightning.commands.options.refused_options import PRETRAINER
     from ner_lightning.training.callbacks.checkpoints import CheckpointFiles, LastCheckpoint
     from ner_lightning.training.callbacks.graceful_stop import GracefulStop
     from ner_lightning.training.callbacks.transient_bar import TransientProgressBar

@@ -18,6 +18,7 @@ from ner_lightning.commands.lightning_cli.start import Start
 from ner_lightning.commands.lightning_cli.unused_by_data import report_unused_by_data
 from ner_lightning.commands.options.config_files import config_files
 from ner_lightning.commands.options.parser_errors import user_errors
+from ner_lightning.commands.options.refused_options import refuse_unused
 from ner_lightning.commands.options.trainer_options import (
     check_monitors,
     check_trainer,
@@ -25,7 +26,7 @@ from ner_lightning.commands.options.trainer_options import (
     class_specs,
     explain_missing,
 )
-from ner_lightning.commands.options.unused_options import refuse_unused, report_unused
+from ner_lightning.commands.options.unused_options import report_unused
 from ner_lightning.model.pinning import pin
 from ner_lightning.system.console import say
 from ner_lightning.system.terminal import redraws

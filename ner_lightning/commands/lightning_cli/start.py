@@ -197,7 +197,7 @@ def _complete(run: Run) -> None:
 
 
 def _without_limits(config: Any) -> Any:
-    """A stored configuration by which all batches are scored, however few the training or its validation had."""
+    """A stored configuration that scores all batches, however few its training or validation had."""
     trainer = config.get("trainer") if isinstance(config, Mapping) else None
     if not isinstance(trainer, Mapping):
         return config

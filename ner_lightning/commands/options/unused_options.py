@@ -1,36 +1,19 @@
-"""Options that have no effect in a command: reported or refused, with the reason.
+"""Options that have no effect beside others: reported, with the reason.
 
 Most rules are for options on the command line only. A config may hold settings that another one turns off:
 that is how overlays work.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
+from ner_lightning.commands.options.given_options import given, is_of
 from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.sources import SAMPLE
-from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
 from ner_lightning.system.user_paths import expanded
 
-# The options of a recipe's trainer that `pretrain` uses; its loggers and callbacks are about taggers.
-PRETRAINER = [
-    "trainer.accelerator",
-    "trainer.strategy",
-    "trainer.devices",
-    "trainer.num_nodes",
-    "trainer.precision",
-    "trainer.max_epochs",
-    "trainer.accumulate_grad_batches",
-    "trainer.gradient_clip_val",
-    "trainer.gradient_clip_algorithm",
-    "trainer.deterministic",
-    "trainer.log_every_n_steps",
-    "trainer.use_distributed_sampler",
-    "trainer.num_sanity_val_steps",
-    "trainer.enable_model_summary",
-]
 # Those that shorten a tagger's training or validation, with the values at which they do not. A recipe without
 # them may train for hours longer than it was written for.
 LIMITS: dict[str, Any] = {
@@ -41,27 +24,6 @@ LIMITS: dict[str, Any] = {
     "overfit_batches": 0.0,
     "fast_dev_run": False,
 }
-# What matters while a tagger is trained, and not when it is scored.
-_TRAINING = [
-    "model.optimizer.lr",
-    "model.optimizer.head_lr",
-    "model.optimizer.crf_lr",
-    "model.optimizer.weight_decay",
-    "model.optimizer.warmup",
-    "model.optimizer.schedule",
-    "model.optimizer.averaging",
-    "model.architecture.dropout",
-    "data.batches.size",
-    "data.train",
-    "data.limits.train",
-    "data.supervision.sentence_weights",
-    "data.supervision",
-    "trainer.max_epochs",
-    "trainer.max_steps",
-    "trainer.accumulate_grad_batches",
-    "trainer.gradient_clip_val",
-    "checkpoint_every_n_steps",
-]
 _FILES = ("data.train", "data.valid", "data.test")
 _HUB = ("data.files.config", "data.files.revision")
 # How files are read; `unannotated` acts on the sentences of any source.
@@ -70,28 +32,6 @@ _FIELDS = tuple(
     for field in fields(Files)
     if field.name not in ("config", "revision", "unannotated")
 )
-_PROMPTED = ("model.backbone", "model.revision", "model.runtime.trust_remote_code", "trainer.precision")
-# What concerns the tagger alone: what it adds to its backbone, and how it is trained.
-_TAGGER = [
-    "model.architecture.pooling",
-    "model.architecture.dropout",
-    "model.use_crf",
-    "model.architecture.constrained",
-    "model.loss",
-    "model.optimizer.head_lr",
-    "model.optimizer.crf_lr",
-    "model.optimizer.averaging",
-    "data.supervision.sentence_weights",
-    "data.supervision",
-]
-# What concerns a training, or batches of it.
-_TRAINED = [
-    "checkpoint_every_n_steps",
-    "seed_everything",
-    "data.batches",
-    "data.encoding",
-    "data.supervision",
-]
 
 
 class Rule(NamedTuple):
@@ -188,15 +128,8 @@ def report_unused(words: Sequence[str], config: Any) -> None:
     """
     for option in given(words):
         for rule in RULES:
-            if _is_of(option, rule.options) and rule.unused(config):
+            if is_of(option, rule.options) and rule.unused(config):
                 stage(f"--{option} has no effect here: {rule.reason}.")
-
-
-def refuse_unused(words: Sequence[str], command: str) -> None:
-    """Raises UserError at an option that validate, test, baseline or pretrain does not use at all."""
-    for option in given(words):
-        if UNUSED[command](option):
-            raise UserError(f"--{option} has no effect in `{command}`; leave it out")
 
 
 def report_unused_of_recipe(config: Any) -> None:
@@ -213,29 +146,3 @@ def report_unused_of_recipe(config: Any) -> None:
                 f"trainer.{name} ({trainer[name]}) of the recipe has no effect in `pretrain`: it trains "
                 f"{trainer.max_epochs} whole epochs (trainer.max_epochs)."
             )
-
-
-def given(words: Sequence[str]) -> list[str]:
-    """The options that a command line names."""
-    return [word[2:].partition("=")[0].rstrip("+") for word in words if word.startswith("--")]
-
-
-def _is_of(option: str, names: Collection[str]) -> bool:
-    return any(option == name or option.startswith(f"{name}.") for name in names)
-
-
-def _of_model_or_trainer(option: str) -> bool:
-    return option.startswith(("model.", "trainer."))
-
-
-# Whether an option is one that a command does not use.
-UNUSED: dict[str, Callable[[str], bool]] = {
-    "validate": lambda option: _is_of(option, [*_TRAINING, "data.test"]),
-    "test": lambda option: _is_of(option, [*_TRAINING, "data.valid", "data.limits.valid"]),
-    "baseline": lambda option: (
-        (_of_model_or_trainer(option) and not _is_of(option, _PROMPTED)) or _is_of(option, _TRAINED)
-    ),
-    "pretrain": lambda option: (
-        _is_of(option, _TAGGER) or (option.startswith("trainer.") and not _is_of(option, PRETRAINER))
-    ),
-}

@@ -9,7 +9,8 @@ import yaml
 from ner_lightning.commands.lightning_cli.recipe import parser
 from ner_lightning.commands.lightning_cli.unused_by_data import report_unused_by_data
 from ner_lightning.commands.main import main
-from ner_lightning.commands.options.unused_options import RULES, refuse_unused, report_unused
+from ner_lightning.commands.options.refused_options import refuse_unused
+from ner_lightning.commands.options.unused_options import RULES, report_unused
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 
@@ -43,12 +44,16 @@ IDLE = {
     "--data.supervision.text_weight 0.5": "--data.supervision.teacher x",
     "--model.revision=main": "--model.backbone org/name",
     "--data.batches.size 3": "--data.batches.tokens null",
+    '--data.batches {"size":3,"tokens":9}': None,
     "--data.dataset x --data.source.class_path ner_lightning.data.sources.Source "
     "--data.source.init_args.dataset sample --data.source.init_args.paths {}": None,
     "--data.dataset x --data.train a --data.valid b --data.test c": None,
     "--data.files.config en": "--data.dataset org/name",
     "--trainer.gradient_clip_algorithm norm --trainer.gradient_clip_val 0": None,
 }
+
+
+GROUPED = {'--data.batches {"size":3,"tokens":9}': "--data.batches.size"}
 
 
 def said(recipe, words, caplog):
@@ -63,7 +68,7 @@ def said(recipe, words, caplog):
 
 @pytest.mark.parametrize("words", IDLE)
 def test_what_does_nothing_is_said(recipe, caplog, words):
-    option = words.partition(" ")[0].partition("=")[0]
+    option = GROUPED.get(words) or words.partition(" ")[0].partition("=")[0]
     assert f"{option} has no effect here: " in said(recipe, words, caplog)
     effect = IDLE[words]
     if effect is not None:
@@ -78,6 +83,27 @@ def test_each_rule_is_tried():
 
 def test_settings_of_files_alone_are_not_named(recipe, caplog):
     assert said(recipe, "", caplog) == ""
+
+
+ONLY_FOR_A_FIT = [
+    "model.lora.dropout 0.5",
+    "model.loss.kl 1",
+    "model.optimizer.paged true",
+    "model.runtime.gradient_checkpointing true",
+    "model.cache.enabled true",
+    "trainer.min_epochs 5",
+    "trainer.min_steps 5",
+    "trainer.max_time 00:00:01:00",
+    "trainer.val_check_interval 0.5",
+    "trainer.check_val_every_n_epoch 3",
+    "trainer.limit_train_batches 2",
+    "trainer.gradient_clip_algorithm value",
+    "trainer.num_sanity_val_steps 2",
+    "trainer.log_every_n_steps 1",
+    "trainer.enable_model_summary true",
+    "data.files.unannotated unknown",
+    "checkpoint_every_n_steps 3",
+]
 
 
 @pytest.mark.parametrize(
@@ -95,9 +121,22 @@ def test_settings_of_files_alone_are_not_named(recipe, caplog):
         ("pretrain", "--config a.yaml --trainer.callbacks x"),
         ("pretrain", "--config a.yaml --model.use_crf false"),
         ("pretrain", "--config a.yaml --model.loss.ce 2"),
+        ("pretrain", "--model.cache.enabled true"),
+        ("pretrain", "--data.test x"),
+        ("pretrain", "--data.files.unannotated unknown"),
+        ("pretrain", "--log_text always"),
+        ("baseline", "--log_text always"),
+        *(("test", f"--{option}") for option in ONLY_FOR_A_FIT),
+        *(("validate", f"--{option}") for option in ONLY_FOR_A_FIT),
+        ("test", '--data.batches {"eval_size":3,"size":3}'),
+        ("validate", '--model={"optimizer":{"lr":3},"use_crf":true}'),
+        ("pretrain", '--model {"lora":{"rank":3},"loss":{"ce":3}}'),
+        ("test", "--model.optimizer optimizer.yaml"),
     ],
 )
-def test_options_of_other_commands_are_refused(command, words):
+def test_options_of_other_commands_are_refused(tmp_path, monkeypatch, command, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "optimizer.yaml").write_text("lr: 3\n", encoding="utf-8")
     with pytest.raises(UserError, match=f"has no effect in `{command}`; leave it out"):
         refuse_unused(words.split(), command)
 
@@ -107,12 +146,15 @@ def test_options_of_other_commands_are_refused(command, words):
     [
         ("test", "--data.test x --data.batches.tokens 9 --trainer.precision 32", "data.valid"),
         ("validate", "--data.valid x --data.batches.eval_size 3", "data.test"),
+        ("validate", '--data {"batches":{"tokens":9},"files":{"format":"jsonl"}}', "data.batches.size"),
+        ("test", "--trainer.logger x --name y --runs z --seed_everything 3 --model.loss.ce 2", "model.cache"),
         ("baseline", "--model.backbone x --trainer.precision bf16-mixed --data.dataset y", "model.lora.rank"),
         (
             "pretrain",
             "--model.lora.rank 3 --trainer.devices 2 --model.optimizer.lr 1 --data.batches.size 3",
             "model.use_crf",
         ),
+        ("pretrain", "--data.supervision.teacher null", "data.supervision.text_weight"),
     ],
 )
 def test_options_that_a_command_uses_pass(command, words, other):
