@@ -85,7 +85,7 @@ def _settings(options: argparse.Namespace) -> tuple["Settings", "Run | None"]:
         return Settings(**(DEFAULTS | given)), None
     for name in given:
         raise UserError(f"--run resumes with the run's own --{name}; leave it out")
-    folder, asked = find_resumed(options.run, "baseline", "prompting")
+    folder, asked = find_resumed(options, "baseline", "prompting")
     return Settings(**{name: asked[name] for name in DEFAULTS}), folder
 
 

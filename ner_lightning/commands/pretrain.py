@@ -78,7 +78,7 @@ def _resumed(options: argparse.Namespace) -> "Run":
 
     if options.mask_ratio is not None or options.text is not None:
         raise UserError("--run resumes with the run's own --mask_ratio and --text; leave them out")
-    folder, about = find_resumed(options.run, "pretrain", "pretraining")
+    folder, about = find_resumed(options, "pretrain", "pretraining")
     if "val_loss" in about:
         raise UserError(f"--run {options.run} is done: its model is {folder.path / 'model'}")
     options.mask_ratio, options.text = about["mask_ratio"], [text["from"] for text in about["text"]]

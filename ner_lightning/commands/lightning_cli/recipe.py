@@ -1,5 +1,6 @@
 """Recipes: options beside Lightning's own, and RecipeCLI, which reads a recipe without running it."""
 
+import argparse
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,12 +13,14 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from ner_lightning.commands.options.command_line import RUNS
 from ner_lightning.commands.options.config_files import config_files, find_configs, read_config, with_run_name
 from ner_lightning.commands.options.consent import stored_options, take_consent
+from ner_lightning.commands.options.given_options import given
 from ner_lightning.commands.options.parser_errors import user_errors
 from ner_lightning.errors import UserError
 from ner_lightning.model.pinning import pin
-from ner_lightning.runs.folder import RECIPE, Run, run_path
+from ner_lightning.runs.folder import RECIPE, Run, run_path, short
 from ner_lightning.system.ranges import PositiveInt, Seed, check
 from ner_lightning.system.user_paths import without_tilde
 from ner_lightning.training.datamodule import CoNLLDataModule
@@ -97,8 +100,11 @@ def recipe_words(rest: Sequence[str], resumed: Run | None, example: str) -> Iter
         example: a recipe to name to a user who named none.
 
     Raises:
-        UserError: no recipe is named, one cannot be read, or the run names foreign code without consent.
+        UserError: no recipe is named, one cannot be read, the run names foreign code without consent, or a
+            name is given to a run that has one.
     """
+    if resumed is not None and "name" in given(rest):
+        raise UserError(f"--name has no effect here: the run is {short(resumed.path)}; leave it out")
     words = find_configs(rest)
     consent = take_consent(words)
     if resumed is None and not config_files(words):
@@ -111,22 +117,24 @@ def recipe_words(rest: Sequence[str], resumed: Run | None, example: str) -> Iter
         yield with_run_name([*stored, *words])
 
 
-def find_resumed(address: str, command: str, kind: str) -> tuple[Run, dict[str, Any]]:
+def find_resumed(options: argparse.Namespace, command: str, kind: str) -> tuple[Run, dict[str, Any]]:
     """A run to resume, and what was asked of it.
 
     Args:
-        address: its folder.
+        options: its folder as `run`, and `runs`.
         command: the command that made it.
         kind: the key of run.json under which that command stores what was asked.
 
     Raises:
-        UserError: it is not a run of that command.
+        UserError: it is not a run of that command, or `--runs` is given, too.
     """
-    run = Run(run_path(address, Path()).resolve())
+    if options.runs != RUNS:
+        raise UserError(f"--runs has no effect here: the run is {options.run}; leave it out")
+    run = Run(run_path(options.run, Path()).resolve())
     asked = run.read("run.json").get(kind)
     if asked is None:
         raise UserError(
-            f"--run {address} is not a run of `ner-lightning {command}`; leave it out for a new one"
+            f"--run {options.run} is not a run of `ner-lightning {command}`; leave it out for a new one"
         )
     return run, asked
 
@@ -173,7 +181,7 @@ def check_same_split(run: Run, data: CoNLLDataModule, name: str) -> None:
 
 def add_options(parser: LightningArgumentParser) -> None:
     """Adds what Lightning lacks, and links model and data: backbone and types are named once."""
-    parser.add_argument("--runs", default="runs", help="the folder of run folders")
+    parser.add_argument("--runs", default=RUNS, help="the folder of run folders")
     parser.add_argument("--name", default="run", help="the run's name: it goes to RUNS/NAME/1, 2, ...")
     parser.add_argument(
         "--checkpoint_every_n_steps",

@@ -11,6 +11,7 @@ from ner_lightning.commands.lightning_cli.run_folder import checkpoint_times
 from ner_lightning.commands.options.command_line import peek, take, take_run
 from ner_lightning.commands.options.config_files import config_files, find_configs, read_config, with_run_name
 from ner_lightning.commands.options.consent import stored_options, take_consent
+from ner_lightning.commands.options.given_options import given
 from ner_lightning.commands.options.unused_options import LIMITS
 from ner_lightning.data.pretrained import moved_members, trained_on
 from ner_lightning.errors import UserError
@@ -90,6 +91,8 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
     """
     request = _read_request(subcommand, args)
     start, stored = _find_start(request)
+    if start.run is not None:
+        _check_folder_is_not_named(args, request, start.run)
     if request.training and start.run is not None:
         start = replace(start, checkpoints=checkpoint_times(start.run))
     if stored is None:
@@ -106,6 +109,14 @@ def _read_request(subcommand: str, args: Sequence[str]) -> _Request:
     if (backbone := take(words, "--backbone")) is not None:  # as the other commands name it
         words.append(f"--model.backbone={backbone}")
     return _Request(with_run_name(words), subcommand == "fit", address, which, consent)
+
+
+def _check_folder_is_not_named(args: Sequence[str], request: _Request, run: Run) -> None:
+    """Refuses options that would name the folder of a new run, or that of runs where nothing is searched."""
+    searched = not request.address and request.which in (None, BEST, LAST)
+    for option in {"name", "runs"} & set(given(args)):
+        if option == "name" or not searched:
+            raise UserError(f"--{option} has no effect here: the run is {short(run.path)}; leave it out")
 
 
 def _find_start(request: _Request) -> tuple[Start, _Stored | None]:

@@ -16,6 +16,7 @@ MODELS = (".onnx", ".zip", ".ckpt", ".pt", ".bin", ".safetensors", ".gguf")
 # Options of fit, validate and test that have no value.
 FLAGS = ("-h", "--help", "--help-all", "--print_config", "--trust_remote_code")
 SPLITS = ("test", "valid")  # what can be scored
+RUNS = "runs"  # the folder of run folders, unless told otherwise
 _NAMED = "named_runs"  # the attribute of `--run`
 _PATHS = ("FILE", "DIR", "INPUT", "RUN")  # what help calls values that are paths
 
@@ -111,7 +112,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_runs(self) -> None:
         """Adds the folder of runs."""
-        self.add_argument("--runs", default="runs", metavar="DIR", help="the folder of run folders")
+        self.add_argument("--runs", default=RUNS, metavar="DIR", help="the folder of run folders")
 
     def add_resumed_run(self) -> None:
         """Adds a run to resume, and the folder of runs."""

@@ -518,3 +518,27 @@ def test_a_run_that_was_trained_on_some_batches_is_scored_whole(place, capsys):
             assert main([command, "runs/over/1", f"--trainer.{option}"]) == 2
             assert f"trainer.{option.partition('=')[0]} is for a fit" in capsys.readouterr().err
     assert (predicted("valid"), predicted("test")) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["fit", "runs/recipe/1", "--trainer.max_epochs", "2", "--name", "other"], "name"),
+        (["fit", "--ckpt_path", "last", "--name=other"], "name"),
+        (["test", "--name=other"], "name"),
+        (["validate", "runs/recipe/1", "--runs", "elsewhere"], "runs"),
+        (["test", "--ckpt_path", "runs/recipe/1/checkpoints/best.ckpt", "--runs=elsewhere"], "runs"),
+    ],
+)
+def test_a_run_that_there_is_gets_no_other_name(place, capsys, words, option):
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert f"--{option} has no effect here: the run is " in said
+    assert "recipe/1; leave it out" in said
+
+
+def test_the_scores_of_another_checkpoint_may_get_a_name(place):
+    words = ["--ckpt_path", "runs/recipe/1/checkpoints/last.ckpt", "--name=other", "--runs=elsewhere"]
+    assert main(["test", *words]) == 0
+    assert Path("elsewhere/other/1/metrics.json").is_file()
+    assert main(["test", "--runs", "runs"]) == 0
