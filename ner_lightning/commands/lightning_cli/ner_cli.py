@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from ner_lightning.commands.lightning_cli.preflight import check_config
+from ner_lightning.commands.lightning_cli.preflight import check_config, check_split_files
 from ner_lightning.commands.lightning_cli.recipe import COMMON, add_options, plain, settle
 from ner_lightning.commands.lightning_cli.run_folder import join_run
 from ner_lightning.commands.lightning_cli.sandbox import keep_profile, sandbox_outputs
@@ -125,6 +125,7 @@ class NERCLI(LightningCLI):
             pin(config, trained["config"].get("model") or {}, trained["backbone"])
         check_config(config)
         if self.subcommand == "fit":
+            check_split_files(config.data)
             report_unused(self.words, config)
         else:
             refuse_unused(self.words, str(self.subcommand))

@@ -9,10 +9,14 @@ from lightning.pytorch.strategies import StrategyRegistry
 from ner_lightning.data.configuration import check_unquantized
 from ner_lightning.data.positions import window_length
 from ner_lightning.data.pretrained import locate
+from ner_lightning.data.readers.files import Inputs
+from ner_lightning.data.readers.read_options import ReadOptions
+from ner_lightning.data.split_files import check_one_split
 from ner_lightning.errors import UserError
 from ner_lightning.model.devices import NVML, check_driver, check_gpus, has, lacking
 from ner_lightning.model.loss import Loss
 from ner_lightning.system.child_process import usable_cores
+from ner_lightning.system.user_paths import expanded
 from ner_lightning.training.launch import LaunchError, launch
 from ner_lightning.training.trainer_checks import PRECISIONS
 
@@ -48,6 +52,25 @@ def check_config(config: Any) -> None:
     trust = config.model.runtime.trust_remote_code
     check_unquantized(pretrained, trust_remote_code=trust)  # asks the Hub for access first
     window_length(config.data.encoding.max_length, pretrained, trust_remote_code=trust)
+
+
+def check_split_files(data: Any) -> None:
+    """Refuses files of splits that are not there: that of the test would be missed after the training only.
+
+    Args:
+        data: the parsed options of the data.
+
+    Raises:
+        UserError: there is no such file, or a folder has none that can be read, or those of several splits.
+    """
+    for name in ("train", "valid", "test"):
+        if data[name] is not None and data.source is None:
+            path = expanded(data[name])
+            check_one_split(name, path)
+            try:
+                Inputs(str(path), ReadOptions(format=data.files.format)).files()
+            except UserError as error:
+                raise UserError(f"data.{name}: {error}") from None
 
 
 def _strategy(strategy: Any) -> None:

@@ -12,7 +12,6 @@ from ner_lightning.commands.options.command_line import peek, take, take_run
 from ner_lightning.commands.options.config_files import config_files, find_configs, read_config, with_run_name
 from ner_lightning.commands.options.consent import stored_options, take_consent
 from ner_lightning.commands.options.given_options import given
-from ner_lightning.commands.options.unused_options import LIMITS
 from ner_lightning.data.pretrained import moved_members, trained_on
 from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint
@@ -31,6 +30,8 @@ from ner_lightning.system.user_paths import expanded
 from ner_lightning.training.resuming import check_trainable
 
 ALL_OPTIONS = "--help-all"  # `--help` is answered by main.py, without importing anything
+# By which a training leaves out batches, of its validations, too.
+_LIMITS = ("limit_train_batches", "limit_val_batches", "overfit_batches", "fast_dev_run")
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def _without_limits(config: Any) -> Any:
     trainer = config.get("trainer") if isinstance(config, Mapping) else None
     if not isinstance(trainer, Mapping):
         return config
-    return {**config, "trainer": {name: value for name, value in trainer.items() if name not in LIMITS}}
+    return {**config, "trainer": {name: value for name, value in trainer.items() if name not in _LIMITS}}
 
 
 def _with_backbone(config: Any, origin: Any, named: str | None) -> Any:

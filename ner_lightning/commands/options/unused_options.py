@@ -16,7 +16,7 @@ from ner_lightning.system.user_paths import expanded
 
 # Those that shorten a tagger's training or validation, with the values at which they do not. A recipe without
 # them may train for hours longer than it was written for.
-LIMITS: dict[str, Any] = {
+_LIMITS: dict[str, Any] = {
     "max_steps": -1,
     "max_time": None,
     "limit_train_batches": None,
@@ -140,7 +140,7 @@ def report_unused_of_recipe(config: Any) -> None:
             f"model.optimizer.averaging ({averaging}) of the recipe has no effect in `pretrain`: the weights "
             "of the last step are kept."
         )
-    for name, unlimited in LIMITS.items():
+    for name, unlimited in _LIMITS.items():
         if trainer[name] != unlimited:
             stage(
                 f"trainer.{name} ({trainer[name]}) of the recipe has no effect in `pretrain`: it trains "

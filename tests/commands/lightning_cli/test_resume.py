@@ -454,6 +454,10 @@ def test_a_group_of_settings_that_is_none_is_refused(place, capsys, group, value
         (["--data.train", "5"], "data.train must be one file or folder"),
         (["--data.train", "[a.txt,b.txt]"], "ner-lightning data convert A B --output all.jsonl"),
         (["--data.train", "data"], "data has files of several splits (train.txt, "),
+        (["--data.test", "data"], "data has files of several splits (train.txt, "),
+        (["--data.test", "none.txt"], "data.test: none.txt: cannot be read: No such file"),
+        (["--data.test", "test-*-of-00002.txt"], "data.test: test-*-of-00002.txt: cannot be read"),
+        (["--data.valid=runs/recipe/1/checkpoints"], "checkpoints: no file in this folder ends in "),
         (["--model.lora.targets", "[q_proj,v_prj]"], "no layer is named v_prj; this backbone has"),
         (["--model.architecture.causal_below", "2"], "causal_below is 2, and the backbone has 2 layers"),
         (
