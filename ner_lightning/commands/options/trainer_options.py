@@ -17,10 +17,11 @@ from lightning.pytorch.callbacks import (
     ProgressBar,
 )
 
+from ner_lightning.commands.options.trainer_values import check_scored, check_values
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import AllOrSome, NonNegativeFloat, NonNegativeInt, PositiveInt, check
-from ner_lightning.training.trainer_checks import AVERAGES, is_whole
+from ner_lightning.training.trainer_checks import AVERAGES
 
 # Lightning's own types are wider; outside of these it divides by zero, loops, or ignores the value.
 RANGES: Mapping[str, Any] = {
@@ -73,13 +74,13 @@ def check_trainer(config: Any, *, fits: bool = True) -> None:
     trainer = config.trainer
     for name, kind in RANGES.items():
         check(f"trainer.{name}", kind, trainer[name])
-    _set_by_the_command(trainer)
+    check_values(trainer)
     for option in CLASSES:
         _classes(option, trainer[option], trainer.accumulate_grad_batches)
     for name in ("limit_train_batches", "max_epochs", "max_steps"):
         if fits and trainer[name] == 0 and not trainer.overfit_batches:
             raise UserError(f"trainer.{name} is 0, so there is nothing to train")
-    _scored(trainer, fits=fits)
+    check_scored(trainer, fits=fits)
     _loops(trainer)
     unknown_yet = rf"{OF_TYPE}\S+" + (r"|train/\w+" if config.model.loss.parts else "")
     for callback in class_specs(trainer.callbacks):
@@ -112,37 +113,6 @@ def class_of(spec: Any) -> type:
     module, _, name = str(spec.class_path).rpartition(".")
     kind = getattr(import_module(module), name)
     return kind if isinstance(kind, type) else object
-
-
-def _set_by_the_command(trainer: Any) -> None:
-    if trainer.default_root_dir is not None:
-        raise UserError(
-            f"trainer.default_root_dir is {trainer.default_root_dir}, but everything goes into the run's "
-            "folder; set runs and name instead"
-        )
-    if trainer.enable_checkpointing is False:
-        raise UserError("trainer.enable_checkpointing is false, but a run needs checkpoints; leave it out")
-    if trainer.barebones:
-        raise UserError("trainer.barebones switches off checkpoints and logging; leave it out")
-    if trainer.model_registry is not None:
-        raise UserError(
-            f"trainer.model_registry is {trainer.model_registry}, but checkpoints stay in the run's folder; "
-            "leave it out, and share a tagger with ner-lightning export"
-        )
-
-
-def _scored(trainer: Any, *, fits: bool) -> None:
-    """Refuses a score of some batches: they are in order of length, so the longest sentences come first."""
-    for name, instead in (("limit_val_batches", "data.limits.valid"), ("limit_test_batches", "data.test")):
-        value = trainer[name]
-        if not is_whole(value) and not (fits and value == 0):
-            raise UserError(
-                f"trainer.{name} is {value}, but the longest sentences come first, so that the scores would "
-                f"be theirs alone;\nset {instead} instead"
-            )
-    for name in () if fits else ("overfit_batches", "fast_dev_run"):
-        if trainer[name]:
-            raise UserError(f"trainer.{name} is for a fit: some batches alone would be scored; leave it out")
 
 
 def _classes(option: str, given: Any, accumulated: int) -> None:

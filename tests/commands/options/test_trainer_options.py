@@ -63,11 +63,9 @@ def test_limits_intervals_and_accumulation(fit):
     fit(
         {
             "limit_train_batches": 4,
-            "limit_predict_batches": 1,
             "accumulate_grad_batches": 2,
             "val_check_interval": 0.5,
             "num_sanity_val_steps": 1,
-            "reload_dataloaders_every_n_epochs": 1,
             "min_epochs": 1,
             "min_steps": 1,
             "max_time": "00:01:00:00",
@@ -99,8 +97,6 @@ def test_arithmetic_profiler_and_summary(fit):
             "detect_anomaly": True,
             "benchmark": False,
             "inference_mode": False,
-            "sync_batchnorm": True,
-            "use_distributed_sampler": True,
             "gradient_clip_val": 0.5,
             "gradient_clip_algorithm": "value",
             "enable_model_summary": True,
@@ -234,6 +230,14 @@ REFUSED = {
     "some batches of validation": ({"limit_val_batches": 0.5}, "be theirs alone;\nset data.limits.valid"),
     "a batch of validation": ({"limit_val_batches": 1}, "be theirs alone;\nset data.limits.valid"),
     "some batches of the test": ({"limit_test_batches": 2}, "be theirs alone;\nset data.test"),
+    "a logger that there is": ({"logger": True}, "logger has no effect here: a run writes its own"),
+    "another sampler": ({"use_distributed_sampler": True}, "use_distributed_sampler has no effect here"),
+    "batches of a prediction": ({"limit_predict_batches": 1}, "predict` does not use the trainer"),
+    "statistics of batches": ({"sync_batchnorm": True}, "sync_batchnorm has no effect here"),
+    "data that are loaded again": (
+        {"reload_dataloaders_every_n_epochs": 1},
+        "reload_dataloaders_every_n_epochs has no effect here",
+    ),
     "layers by a callback": ({"callbacks": named("BackboneFinetuning")}, "decide what is trained"),
 }
 REFUSED_BY_THE_COMMAND = {
@@ -258,7 +262,9 @@ REFUSED_BY_THE_COMMAND = {
 
 @pytest.fixture(scope="module")
 def options():
-    return parser()
+    made = parser()
+    made.set_defaults({f"trainer.{name}": value for name, value in recipe.TRAINER_DEFAULTS.items()})
+    return made
 
 
 def test_one_batch_is_not_all_batches_whatever_was_imported_before():
