@@ -51,6 +51,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     with recipe_words(rest, folder, "configs/quickstart.yaml") as words, quiet(), shown("stdout"):
         recipe = RecipeCLI(words, folder)
         refuse_unused(rest, subcommand)
+        _check_used(rest, settings)
         if folder is not None:
             _check_unchanged(folder, recipe, settings.split)
         if (quantization := recipe.model.settings.quantization) != "none":
@@ -82,11 +83,29 @@ def _settings(options: argparse.Namespace) -> tuple["Settings", "Run | None"]:
 
     given = {name: value for name in DEFAULTS if (value := getattr(options, name)) is not None}
     if options.run is None:
-        return Settings(**(DEFAULTS | given)), None
+        settings = Settings(**(DEFAULTS | given))
+        if "prompt_seed" in given and not settings.shots and settings.sentences is None:
+            raise UserError(
+                "--prompt_seed has no effect here: it is for --shots N and --sentences N; leave it out, "
+                "or add one of them"
+            )
+        return settings, None
     for name in given:
         raise UserError(f"--run resumes with the run's own --{name}; leave it out")
     folder, asked = find_resumed(options, "baseline", "prompting")
     return Settings(**{name: asked[name] for name in DEFAULTS}), folder
+
+
+def _check_used(words: Sequence[str], settings: "Settings") -> None:
+    """Refuses options of splits from which nothing is taken."""
+    from ner_lightning.commands.options.given_options import given, is_of
+
+    unused = ["data.test"] if settings.split == "valid" else ["data.valid", "data.limits.valid"]
+    for option in given(words):
+        if is_of(option, unused):
+            raise UserError(f"--{option} has no effect here: --split is {settings.split}; leave it out")
+        if option == "data.limits.train" and not settings.shots:
+            raise UserError(f"--{option} has no effect here: --shots is 0; leave it out")
 
 
 def _check_unchanged(folder: "Run", recipe: "RecipeCLI", split: str) -> None:

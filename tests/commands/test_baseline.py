@@ -278,9 +278,23 @@ def test_mistakes_are_explained(place, capsys):
         ),
         (["--config", "recipe.yaml", "--model.lrr", "1"], "did you mean model.optimizer.lr?"),
         (["--run", "nowhere"], "is not a run of `ner-lightning baseline`"),
+        (["--run", "nowhere", "--runs", "other"], "--runs has no effect here: the run is nowhere"),
+        (["--config", "recipe.yaml", "--prompt_seed", "5"], "--prompt_seed has no effect here: it is for"),
+        (
+            ["--config", "recipe.yaml", "--data.valid", "x"],
+            "--data.valid has no effect here: --split is",
+        ),
+        (["--config", "recipe.yaml", '--data={"limits":{"valid":1}}'], "--data.limits.valid has no effect"),
+        (["--config", "recipe.yaml", "--split", "valid", "--data.test", "x"], "--split is valid; leave it"),
+        (["--config", "recipe.yaml", "--data.limits.train", "3"], "has no effect here: --shots is 0; leave"),
     ):
         assert main(["baseline", *words]) == 2, words
         assert said in capsys.readouterr().err
+
+
+def test_a_resumed_run_has_its_name(begun, capsys):
+    assert main(["baseline", "--run", str(begun), "--name", "other"]) == 2
+    assert "--name has no effect here: the run is " in capsys.readouterr().err
 
 
 def test_draws_are_fixed():
