@@ -199,7 +199,7 @@ class Corpus:
         split = self.split(name)
         documents = [sentence.document for sentence in split.sentences]
         if self.encoding.context and len(set(documents)) == 1:
-            progress.stage(f"{split.origin} marks no documents: all its sentences are read as one document.")
+            progress.stage(f"{split.origin} marks no documents: all its sentences count as one document.")
         return documents
 
     def add_text(self, sentences: Sequence[Sequence[str]], documents: Sequence[int]) -> None:

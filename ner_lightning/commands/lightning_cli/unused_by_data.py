@@ -51,6 +51,18 @@ def _no_context(config: Any, data: CoNLLDataModule) -> bool:
     return bool(config.data.encoding.context) and len({s.document for s in sentences}) == len(sentences) > 1
 
 
+def _short_context(config: Any, data: CoNLLDataModule) -> bool:
+    given = config.data.encoding
+    if not given.context or given.margin or _no_context(config, data):
+        return False
+    return all(len(passage.index) == 1 for passage in data.corpus.encoded("train"))
+
+
+def _no_text(config: Any, data: CoNLLDataModule) -> bool:
+    teacher = data.corpus.teacher
+    return config.data.supervision.text_weight != 1 and teacher is not None and not teacher.text
+
+
 def _validated_on_sample(config: Any, data: CoNLLDataModule) -> bool:
     given = config.data
     return bool(given.dataset == SAMPLE and given.source is None and given.train and not given.valid)
@@ -83,6 +95,15 @@ _CASES: tuple[tuple[Callable[[Any, CoNLLDataModule], bool], str], ...] = (
     (
         _no_context,
         "data.encoding.context has no effect here: each document of the training data has one sentence.",
+    ),
+    (
+        _short_context,
+        "data.encoding.context has no effect here: no two sentences fit into as many sub-tokens; raise it.",
+    ),
+    (
+        _no_text,
+        "data.supervision.text_weight has no effect here: the teacher has no sentences without tags "
+        "(ner-lightning distill --text).",
     ),
     (
         _types_alike,

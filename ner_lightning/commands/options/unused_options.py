@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
+from lightning.pytorch.loggers import WandbLogger
+
 from ner_lightning.commands.options.given_options import given, is_of
+from ner_lightning.commands.options.trainer_options import class_of, class_specs
 from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.sources import SAMPLE
 from ner_lightning.system.progress import stage
@@ -49,6 +52,10 @@ def _all_files(config: Any) -> bool:
 def _local(config: Any) -> bool:
     dataset = config.data.dataset
     return _all_files(config) or dataset == SAMPLE or expanded(dataset).exists()
+
+
+def _without_wandb(config: Any) -> bool:
+    return not any(issubclass(class_of(each), WandbLogger) for each in class_specs(config.trainer.logger))
 
 
 RULES = (
@@ -118,6 +125,7 @@ RULES = (
         lambda c: not c.trainer.gradient_clip_val,
         "trainer.gradient_clip_val is not set",
     ),
+    Rule(("log_text",), _without_wandb, "trainer.logger names no logger of W&B"),
 )
 
 

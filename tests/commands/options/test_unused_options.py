@@ -49,6 +49,7 @@ IDLE = {
     "--data.source.init_args.dataset sample --data.source.init_args.paths {}": None,
     "--data.dataset x --data.train a --data.valid b --data.test c": None,
     "--data.files.config en": "--data.dataset org/name",
+    "--log_text always": "--trainer.logger ner_lightning.training.loggers.wandb.NonBlockingWandbLogger",
     "--trainer.gradient_clip_algorithm norm --trainer.gradient_clip_val 0": None,
 }
 
@@ -188,11 +189,14 @@ def told(caplog, documents, tags=("O",), **given):
     def split(name):
         return SimpleNamespace(sentences=sentences, fingerprint=prints[name])
 
-    corpus = SimpleNamespace(split=split, teacher=given.get("teacher"))
+    passages = [SimpleNamespace(index=index) for index in given.get("passages", [[0, 1]])]
+    teacher = given.get("text") is not None and SimpleNamespace(text=given["text"])
+    corpus = SimpleNamespace(split=split, teacher=teacher or None, encoded=lambda name: passages)
     data = SimpleNamespace(corpus=corpus, types=given.get("types", ["A", "B"]))
     config = {"dataset": "data", "source": None, "train": None, "valid": None} | given
     config |= {"files": SimpleNamespace(unannotated=given.get("unannotated", "outside"))}
-    config |= {"encoding": SimpleNamespace(context=given.get("context"))}
+    config |= {"encoding": SimpleNamespace(context=given.get("context"), margin=given.get("margin", 0))}
+    config |= {"supervision": SimpleNamespace(text_weight=given.get("text_weight", 1.0))}
     model = SimpleNamespace(loss=SimpleNamespace(missed=given.get("missed", 1.0), kl=given.get("kl", 0.0)))
     report_unused_by_data(SimpleNamespace(model=model, data=SimpleNamespace(**config)), data)
     return caplog.text
@@ -203,7 +207,9 @@ def test_what_does_nothing_with_the_data_is_said(caplog):
     assert "model.loss.missed has no effect here" in told(caplog, [0, 1], missed=0.5)
     assert told(caplog, [0, 1], ("B-A", "?"), missed=0.5) == ""
     assert "there is no teacher" in told(caplog, [0], kl=1.0)
-    assert told(caplog, [0], kl=1.0, teacher="one") == ""
+    assert told(caplog, [0], kl=1.0, text=[]) == ""
+    assert "text_weight has no effect here" in told(caplog, [0], kl=1.0, text=[], text_weight=0.5)
+    assert told(caplog, [0], kl=1.0, text=["x"], text_weight=0.5) == ""
     assert "differ by case alone" in told(caplog, [0], types=["PER", "Per"])
     assert "The validation data are those of the training" in told(caplog, [0], fingerprint="sha256:a")
     assert "nothing teaches what is outside" in told(caplog, [0, 1], unannotated="unknown")
@@ -211,5 +217,8 @@ def test_what_does_nothing_with_the_data_is_said(caplog):
     assert "data.encoding.context has no effect here" in told(caplog, [0, 1, 2], context=256)
     assert told(caplog, [0, 0, 1], context=256) == ""
     assert told(caplog, [0, 0, 0], context=256) == ""
+    alone = {"context": 5, "passages": [[0], [1], [2]]}
+    assert "no two sentences fit into as many sub-tokens" in told(caplog, [0, 0, 0], **alone)
+    assert told(caplog, [0, 0, 0], margin=2, **alone) == ""
     assert "the bundled sample's" in told(caplog, [0], dataset="sample", train="mine.jsonl")
     assert told(caplog, [0], dataset="sample", train="mine.jsonl", valid="other.jsonl") == ""
