@@ -80,7 +80,6 @@ def free_unused() -> None:
 def train(settings: TaggerSettings, shape: BatchShape) -> int:
     """Takes steps in the order in which Lightning does; the most resident memory meanwhile, in bytes."""
     tagger, _ = build_tagger(settings, LABELS, Target(bf16=True))
-    tagger.train()
     trained = [parameter for parameter in tagger.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
     batch: Batch = batch_without_values(shape)

@@ -211,11 +211,11 @@ def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, 
     backbone.bf16 = target.bf16 and not mergeable
     set_up(backbone, settings, packed=target.packed, adapted=not shared)
     backbone.bf16 = target.bf16
+    if compiled and target.device_type == "cpu":
+        fuse_projections(backbone)
     if settings.runtime.gradient_checkpointing:
         backbone.checkpoint_activations()
     if compiled:
-        if target.device_type == "cpu":
-            fuse_projections(backbone)
         backbone.compile_layers(below=backbone.frozen_depth() if target.cached else 0)
     return backbone
 

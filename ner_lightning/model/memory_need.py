@@ -18,6 +18,7 @@ from ner_lightning.model.allocation import (
     batch_without_values,
     without_values,
 )
+from ner_lightning.model.backbone import evaluating
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.outline import outline, run_explained
@@ -188,7 +189,7 @@ class MemoryOutline:
                 text.layer_types = types
 
     def _run(self, shape: BatchShape, train: bool) -> Allocated:
-        self.emitter.train(train)
+        """A training leaves modules in the modes that they are built in: frozen dropout is off."""
         weights = [*self.emitter.parameters(), *self.emitter.buffers()]
         decoder = [*self.decoder.parameters(), *self.decoder.buffers()]
         like = LikeCuda() if self.device_type == "cuda" else nullcontext()
@@ -197,7 +198,9 @@ class MemoryOutline:
         tags = torch.zeros(shape.rows, shape.length, dtype=torch.long)
         try:
             allocations = Allocations([*weights, *decoder, tags])
-            with run_explained(self.backbone), allocations as tracked, like, torch.set_grad_enabled(train):
+            modes = nullcontext() if train else evaluating(self.emitter)
+            gradients = torch.set_grad_enabled(train)
+            with run_explained(self.backbone), modes, allocations as tracked, like, gradients:
                 with self._mode:
                     emissions = self.emitter(batch)
                 if not train:

@@ -48,7 +48,7 @@ class NERModule(StoredSettings, ScoringModule):
         types: the entity types; taken from the data.
         revision: the backbone's branch, tag or commit on the Hub.
         attention: `bidirectional` lets each word see its right context, `causal` does not.
-        freeze_backbone: leave the backbone's own weights as they are.
+        freeze_backbone: leave the backbone's own weights as they are. Its own dropout is off either way.
         peft: `lora` adds adapters, `none` does not.
         lora: the adapters' settings.
         use_crf: a CRF over the words; false for a softmax at each word.

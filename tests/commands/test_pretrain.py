@@ -16,6 +16,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaAttention
 
 from ner_lightning.commands.main import main
 from ner_lightning.system.locks import only_writer
@@ -115,6 +116,24 @@ def test_in_bf16_with_adapters_and_documents(place, cpu):
     ]
     assert changed
     assert all("proj" in name for name in changed)
+
+
+def test_activations_are_recomputed_to_the_same_weights(place, monkeypatch):
+    forward, calls, found = LlamaAttention.forward, [], []
+
+    def counted(self, *args, **kwargs):
+        calls.append(torch.is_grad_enabled())
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(LlamaAttention, "forward", counted)
+    for number, checkpointing in enumerate(("false", "true"), 1):
+        option = f"--model.runtime.gradient_checkpointing={checkpointing}"
+        assert main(["pretrain", "--config", "recipe.yaml", option]) == 0
+        found.append((calls.count(True), weights(f"runs/recipe-pretrained/{number}")))
+        calls.clear()
+    (once, plain), (twice, recomputed) = found
+    assert twice == 2 * once > 0
+    assert same(plain, recomputed)
 
 
 def test_text_without_tags_is_learned_from_as_well(place, capsys):

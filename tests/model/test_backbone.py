@@ -1,3 +1,4 @@
+import copy
 import json
 import os
 import shutil
@@ -237,19 +238,27 @@ def test_identity_changes_with_the_weights(llama, tmp_path):
     assert first.startswith("sha256:")
 
 
-def test_activation_checkpointing_gives_the_same_gradients(llama):
+@pytest.mark.parametrize("training", [False, True])
+def test_activation_checkpointing_gives_the_same_gradients(llama, training):
     ids = torch.arange(8).reshape(1, 8)
-    gradients = []
+    gradients, calls = [], []
     for checkpointing in (False, True):
-        backbone = load_backbone(locate(str(llama)), attention="causal", dtype=torch.float32).train()
+        backbone = load_backbone(locate(str(llama)), attention="causal", dtype=torch.float32).train(training)
+        calls.append([])
+        for layer in backbone.layers:
+            layer.mlp.register_forward_pre_hook(lambda *_, seen=calls[-1]: seen.append(1))
         if checkpointing:
             backbone.checkpoint_activations()
-        model = backbone.model
-        model(input_ids=ids).last_hidden_state.sum().backward()
-        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
-    assert len(gradients[0]) == len(gradients[1]) > 10
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, other)
+        for one in (backbone, copy.deepcopy(backbone)):  # a copy runs layers of its own
+            one.model(input_ids=ids).last_hidden_state.sum().backward()
+            gradients.append([p.grad for p in one.model.parameters() if p.grad is not None])
+        with torch.no_grad():
+            backbone.model(input_ids=ids)
+    assert [len(seen) for seen in calls] == [3 * 2, 3 * 2 + 2 * 2]
+    assert len(gradients[0]) > 10
+    for other in gradients[1:]:
+        for one, same in zip(gradients[0], other, strict=True):
+            torch.testing.assert_close(one, same)
 
 
 def test_backbones_are_found_where_they_are(tmp_path, monkeypatch):

@@ -77,6 +77,31 @@ def test_a_family_trains_on_padded_rows_and_padding_changes_nothing(kind):
             )
 
 
+@pytest.mark.parametrize("kind", families.CONFIGS)
+def test_a_family_recomputes_activations_to_the_same_gradients(kind):
+    tagger = tagger_of(kind, lora=Lora(rank=4, dropout=0.2))
+    tagger.emitter.backbone.model.eval()
+    for name, module in tagger.named_modules():
+        module.train("lora_dropout" in name)
+    both, outcomes, calls = batch_of([0, 1]), [], []
+    layers = tagger.emitter.backbone.layers
+    inside = next(m for m in layers[-1].modules() if hasattr(m, "lora_A"))
+    inside.register_forward_pre_hook(lambda *_: calls.append(1))
+    for recomputed in (False, True):
+        if recomputed:
+            tagger.emitter.backbone.checkpoint_activations()
+        calls.clear()
+        torch.manual_seed(1)
+        emissions = tagger(both)
+        once = len(calls)
+        tagger.decoder.total(tagger.decoder.losses(emissions, both.tags, both.mask)).backward()
+        assert len(calls) == once * (2 if recomputed else 1)
+        outcomes.append([emissions.detach(), *(p.grad for p in tagger.parameters() if p.requires_grad)])
+        tagger.zero_grad()
+    for one, other in zip(*outcomes, strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("lora", [Lora(rank=2), Lora(rank=2, top=1), None], ids=["all", "top", "none"])
 def test_hidden_states_that_are_projected_in_the_end_are_trained_and_cached(lora):
     """Some models end in the size of their embeddings, whatever `hidden_size` says."""

@@ -112,8 +112,7 @@ def real_batch(shape):
 )
 def test_passes_allocate_what_real_ones_do(request, name, backbone, bf16):
     asked = settings(request.getfixturevalue(backbone), **SETTINGS[name])
-    tagger, _ = build_tagger(asked, LABELS, Target(bf16=bf16))
-    tagger.train()
+    tagger, _ = build_tagger(asked, LABELS, Target(bf16=bf16))  # in the modes of a fit
     batch = real_batch(SHAPE)
     saved = {}
 

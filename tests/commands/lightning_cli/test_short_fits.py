@@ -10,6 +10,7 @@ import pytest
 import tiny
 import torch
 import yaml
+from transformers.models.llama.modeling_llama import LlamaAttention
 
 from ner_lightning.commands.main import main
 from ner_lightning.system import progress
@@ -49,6 +50,40 @@ def test_entities_that_predict_cannot_find_are_said_beside_the_score(fit, tmp_pa
     main(["report", "runs/r/1"])
     page = (tmp_path / "runs/r/1/report.md").read_text(encoding="utf-8")
     assert f"Of the valid data, {said}" in page
+
+
+CHECKPOINTING = "--model.runtime.gradient_checkpointing=true"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--model.lora.dropout=0.2"],
+        ["--model.peft=none", "--model.freeze_backbone=false"],
+        ["--model.peft=none", "--model.architecture.unfreeze_top=1"],
+    ],
+    ids=["lora", "whole", "top layer"],
+)
+def test_a_fit_that_recomputes_activations_ends_with_the_same_weights(fit, tmp_path, monkeypatch, options):
+    forward, calls, weights = LlamaAttention.forward, [], []
+
+    def counted(self, *args, **kwargs):
+        calls.append(torch.is_grad_enabled())
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(LlamaAttention, "forward", counted)
+    forwards = 4 * 2  # of a batch through a layer
+    for run, more in enumerate(([], [CHECKPOINTING]), 1):
+        calls.clear()
+        assert fit("--trainer.max_epochs=1", *options, *more)[0] == 0
+        recomputed = forwards // 2 if "top" in options[-1] else forwards
+        assert calls.count(True) >= forwards
+        if more:
+            assert calls.count(True) == weights[0][0] + recomputed
+        last = torch.load(tmp_path / f"runs/r/{run}/checkpoints/last.ckpt", weights_only=True)
+        weights.append((calls.count(True), last["state_dict"]))
+    (_, plain), (_, other) = weights
+    assert all(torch.equal(plain[name], other[name]) for name in plain)
 
 
 @pytest.mark.parametrize("batches", [1, 2])
