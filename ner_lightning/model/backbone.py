@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from types import MethodType
 from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from ner_lightning.data.positions import positions
 from ner_lightning.data.pretrained import Pretrained, weight_files
@@ -133,24 +131,6 @@ class Backbone(nn.Module):
         """
         for layer in self.layers[below:]:
             layer.compile(dynamic=True)
-
-    def checkpoint_activations(self) -> None:
-        """Recomputes each layer's activations in the backward pass instead of keeping them, in any mode.
-
-        Values and gradients are the same. It comes after what gives layers a forward of their own, and before
-        `compile_layers`. transformers' own way does nothing in evaluation mode, in which its dropout is off.
-        """
-        layers: list[Any] = list(self.layers)
-        for layer in layers:
-            layer.whole = layer.forward
-            layer.forward = MethodType(_recomputed, layer)
-
-
-def _recomputed(layer: Any, *args: Any, **kwargs: Any) -> Any:
-    """A layer's forward pass, which the backward pass runs again."""
-    if not torch.is_grad_enabled():
-        return layer.whole(*args, **kwargs)
-    return checkpoint(layer.whole, *args, use_reentrant=False, **kwargs)
 
 
 class BackboneLock:

@@ -8,6 +8,7 @@ import torch
 
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.model.activation_checkpointing import checkpoint_activations
 from ner_lightning.model.adapters import adapt, add_adapter
 from ner_lightning.model.attention import verify_attention
 from ner_lightning.model.backbone import Backbone, saved_parts
@@ -214,7 +215,7 @@ def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, 
     if compiled and target.device_type == "cpu":
         fuse_projections(backbone)
     if settings.runtime.gradient_checkpointing:
-        backbone.checkpoint_activations()
+        checkpoint_activations(backbone.layers)
     if compiled:
         backbone.compile_layers(below=backbone.frozen_depth() if target.cached else 0)
     return backbone

@@ -13,6 +13,7 @@ from ner_lightning.data.batching import Batch
 from ner_lightning.data.configuration import check_unquantized, configuration
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.errors import UserError
+from ner_lightning.model.activation_checkpointing import checkpoint_activations
 from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import Target, set_up
@@ -95,7 +96,7 @@ class MaskedWords(nn.Module):
                 "nothing of the backbone would be trained; set model.freeze_backbone false or model.peft lora"
             )
         if settings.runtime.gradient_checkpointing:
-            masked.backbone.checkpoint_activations()
+            checkpoint_activations(masked.backbone.layers)
         if compiled:
             masked.backbone.compile_layers()
         return masked

@@ -9,6 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ner_lightning.data.pretrained import Pretrained
 from ner_lightning.errors import UserError
+from ner_lightning.model.activation_checkpointing import checkpoint_activations
 from ner_lightning.model.adapters import adapt
 from ner_lightning.model.attention import noting_final_norm
 from ner_lightning.model.backbone import Backbone
@@ -54,7 +55,7 @@ def outline(settings: TaggerSettings, pretrained: Pretrained, *, bf16: bool, dev
         unfreeze_top=architecture.unfreeze_top,
     )
     if settings.runtime.gradient_checkpointing:
-        backbone.checkpoint_activations()
+        checkpoint_activations(backbone.layers)
     return backbone
 
 

@@ -9,6 +9,7 @@ import transformers
 from taggers import settings_of
 
 from ner_lightning.model import fused_projections
+from ner_lightning.model.activation_checkpointing import checkpoint_activations
 from ner_lightning.model.adapters import Lora, add_adapter, merge_adapters
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import set_up
@@ -96,7 +97,7 @@ def test_layers_that_are_recomputed_give_the_same_gradients(compiled):
     calls = []
     if not compiled:
         backbone.layers[0].mlp.act_fn.register_forward_pre_hook(lambda *_: calls.append(1))
-    backbone.checkpoint_activations()
+    checkpoint_activations(backbone.layers)
     if compiled:
         backbone.compile_layers()
     recomputed, others = outcome(backbone)
