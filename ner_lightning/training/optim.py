@@ -151,17 +151,26 @@ def follow(scheduler: Any) -> None:
 
 
 def optimizer_steps(trainer: pl.Trainer) -> float:
-    """How many optimizer steps a training takes, `inf` without an end.
+    """The optimizer step at which a training ends, `inf` without an end.
 
-    Lightning's own estimate knows nothing of a `GradientAccumulationScheduler`.
+    That is the steps that are done, if it is resumed and its progress is loaded, and those of the batches that
+    are left. Lightning's own estimate knows neither of these nor of a `GradientAccumulationScheduler`.
     """
-    steps: float = trainer.estimated_stepping_batches
-    changes = callbacks_of(trainer, GradientAccumulationScheduler)  # one at most
-    if not changes or not trainer.max_epochs or trainer.max_epochs < 0:
+    steps: float = trainer.estimated_stepping_batches  # reads the data
+    batches = trainer.num_training_batches
+    if not trainer.max_epochs or trainer.max_epochs < 0 or batches == math.inf:
         return steps
-    each = (changes[0].get_accumulate_grad_batches(epoch) for epoch in range(trainer.max_epochs))
-    total: int = sum(math.ceil(trainer.num_training_batches / batches) for batches in each)
-    return total if trainer.max_steps == -1 else min(total, trainer.max_steps)
+    changes = callbacks_of(trainer, GradientAccumulationScheduler)  # one at most
+    done, begun = trainer.global_step, 0
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    if trainer.fit_loop.restarted_mid_epoch and not progress.is_last_batch:
+        begun = progress.current.ready  # batches of the epoch that is resumed
+    for epoch in range(trainer.current_epoch, trainer.max_epochs):
+        each = changes[0].get_accumulate_grad_batches(epoch) if changes else trainer.accumulate_grad_batches
+        if begun < batches:
+            done += math.ceil(batches / each) - begun // each
+        begun = 0
+    return done if trainer.max_steps == -1 else min(done, trainer.max_steps)
 
 
 def callbacks_of(trainer: pl.Trainer, kind: type) -> list[Any]:

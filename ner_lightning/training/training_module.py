@@ -28,6 +28,7 @@ class TrainingModule(pl.LightningModule):
         self._random_states: list[State] | None = None
         self._accumulated: Tensor | None = None  # words in the gradients so far, as the mean of the ranks
         self._resumed: dict[str, Any] | None = None  # gradients and words of a step that was begun
+        self._steps = 0  # of the whole training, for the schedule
         self.loaded_epoch = self.loaded_step = 0  # of the checkpoint that is scored or resumed
         self.average = WeightAverage(0.0)
         self._averaged: dict[str, Any] | None = None  # of the checkpoint that is resumed
@@ -148,19 +149,27 @@ class TrainingModule(pl.LightningModule):
             UserError: the schedule depends on the number of steps, and the training has no end.
         """
         optimizer = adamw(groups, settings, self.trainer.strategy.root_device.type)
-        steps = optimizer_steps(self.trainer)
-        if steps == math.inf and (settings.schedule != "constant" or settings.warmup):
+        if self._count_steps() == math.inf and (settings.schedule != "constant" or settings.warmup):
             raise UserError(
                 "the training has no end (trainer.max_epochs -1), so model.optimizer.schedule and warmup "
                 "cannot follow its number of steps.\nSet trainer.max_epochs or trainer.max_steps, or "
                 "--model.optimizer.schedule constant --model.optimizer.warmup 0"
             )
-        factor = schedule(settings.schedule, 0 if steps == math.inf else int(steps), settings.warmup)
+
+        def factor(step: int) -> float:  # whose number of steps is counted anew where a training is resumed
+            return schedule(settings.schedule, self._steps, settings.warmup)(step)
+
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "lr"},
         }
+
+    def _count_steps(self) -> float:
+        """Counts the steps of the whole training for the schedule; `inf` without an end."""
+        steps = optimizer_steps(self.trainer)
+        self._steps = 0 if steps == math.inf else int(steps)
+        return steps
 
     def configure_gradient_clipping(
         self,
@@ -222,6 +231,7 @@ class TrainingModule(pl.LightningModule):
         if self._random_states is not None:
             restore_random_state(self._random_states, self.global_rank)
             self._random_states = None
+            self._count_steps()
             for config in self.trainer.lr_scheduler_configs:
                 follow(config.scheduler)
         if self._averaged is not None:

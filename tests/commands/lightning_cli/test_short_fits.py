@@ -307,3 +307,27 @@ def test_a_stopper_of_one_s_own_may_monitor_what_it_likes(fit, tmp_path, monkeyp
     monkeypatch.syspath_prepend(tmp_path)
     given = json.dumps({"class_path": "own_stopper.PatientEarlyStopping"})
     assert fit("--trainer.max_epochs=1", f"--trainer.callbacks+={given}")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ("--trainer.max_epochs=6 --trainer.accumulate_grad_batches=4", 8 + 4),
+        ("--trainer.max_epochs=4 --data.batches.size=32", 8 + 2),
+        ("--trainer.max_epochs=4 --trainer.limit_train_batches=1", 8 + 2),
+        ("--trainer.max_epochs=3 --data.batches.size=4", 8 + 8),
+        ("--trainer.max_epochs=4", 8 + 8),
+        ("--trainer.max_epochs=4 --trainer.max_steps=11", 8 + 3),
+    ],
+)
+def test_a_resumed_schedule_ends_with_the_training(fit, tmp_path, capsys, options, steps):
+    assert fit()[0] == 0  # two epochs of four batches
+    assert main(["fit", "runs/r/1", *options.split()]) == 0
+    if "max_steps" not in options:
+        assert f"It takes {steps} optimizer steps" in capsys.readouterr().out
+    rows = csv.DictReader((tmp_path / "runs/r/1/metrics.csv").read_text().splitlines())
+    rates = {int(row["step"]): float(row["lr/head"]) for row in rows if row["lr/head"]}
+    assert max(rates) == steps - 1
+    rise = round(steps * 0.1)
+    for step in range(8, steps):  # a row has the rate of its own step
+        assert rates[step] == pytest.approx(0.03 * (1 - (step - rise) / (steps - rise)))
