@@ -153,8 +153,8 @@ def follow(scheduler: Any) -> None:
 def optimizer_steps(trainer: pl.Trainer) -> float:
     """The optimizer step at which a training ends, `inf` without an end.
 
-    That is the steps that are done, if it is resumed and its progress is loaded, and those of the batches that
-    are left. Lightning's own estimate knows neither of these nor of a `GradientAccumulationScheduler`.
+    That is the steps that are done, if it is resumed and its progress is loaded, and those of the batches
+    that are left. Lightning's own estimate knows neither of these nor of a `GradientAccumulationScheduler`.
     """
     steps: float = trainer.estimated_stepping_batches  # reads the data
     batches = trainer.num_training_batches

@@ -193,6 +193,27 @@ def test_config_files(place, capsys, content, expected):
 
 
 @pytest.mark.parametrize(
+    ("part", "options"),
+    [
+        ("ls", []),
+        ("kl", []),
+        ("kl", ["--model.loss.kl=1"]),  # without a teacher
+        ("crf", ["--model.use_crf=false"]),
+        ("crf", ["--model.loss.crf=0"]),
+        ("ce", ["--model.loss.ce=0"]),
+    ],
+)
+@pytest.mark.parametrize("kind", ["EarlyStopping", "ModelCheckpoint"])
+def test_monitors_of_parts_of_the_loss_that_are_not_computed(place, capsys, kind, part, options):
+    arguments = {"monitor": f"train/{part}", "mode": "min"}
+    callbacks = [{"class_path": kind, "init_args": arguments}]
+    (place / "more.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": callbacks}}), encoding="utf-8")
+    said = fails(capsys, *FIT, "--config", "more.yaml", *options)
+    assert f"{kind} monitors 'train/{part}', which is never logged" in said
+    assert not (place / "runs").exists()
+
+
+@pytest.mark.parametrize(
     ("monitor", "mode", "expected"),
     [
         ("val/f11", "max", "'val/f11', which is never logged; did you mean val/f1?"),

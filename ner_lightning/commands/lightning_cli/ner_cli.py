@@ -17,10 +17,10 @@ from ner_lightning.commands.lightning_cli.sandbox import keep_profile, sandbox_o
 from ner_lightning.commands.lightning_cli.start import Start
 from ner_lightning.commands.lightning_cli.unused_by_data import report_unused_by_data
 from ner_lightning.commands.options.config_files import config_files
+from ner_lightning.commands.options.monitors import check_early, check_monitors
 from ner_lightning.commands.options.parser_errors import user_errors
 from ner_lightning.commands.options.refused_options import refuse_unused
 from ner_lightning.commands.options.trainer_options import (
-    check_monitors,
     check_trainer,
     class_of,
     class_specs,
@@ -121,6 +121,7 @@ class NERCLI(LightningCLI):
         if self.subcommand != "fit" and config.trainer.limit_val_batches == 0:
             config.trainer.limit_val_batches = None  # it was for the fit alone
         check_trainer(config, fits=self.subcommand == "fit")
+        check_early(config)
         if trained := self.start.trained:
             pin(config, trained["config"].get("model") or {}, trained["backbone"])
         check_config(config)
@@ -151,7 +152,7 @@ class NERCLI(LightningCLI):
         folder, trainer = self.run_folder.path, self.config_init[self.subcommand].trainer
         # `RunFiles` logs the whole configuration, once.
         self.model._log_hyperparams = self.datamodule._log_hyperparams = False
-        loss_parts = [part.name for part in self.model.settings.loss.parts or ()]
+        loss_parts = [part.name for part in self.model.settings.loss.own]
         check_monitors(self.config[self.subcommand], self.datamodule.types, loss_parts)
         config, text = self._resolved()
         self._check_checkpoint(config)

@@ -1,9 +1,8 @@
 """Checks of the options of Lightning's Trainer, before anything is loaded."""
 
-import difflib
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from traceback import walk_tb
 from typing import Any
@@ -19,7 +18,6 @@ from lightning.pytorch.callbacks import (
 
 from ner_lightning.commands.options.trainer_values import check_scored, check_values
 from ner_lightning.errors import UserError
-from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import AllOrSome, NonNegativeFloat, NonNegativeInt, PositiveInt, check
 from ner_lightning.training.trainer_checks import AVERAGES
 
@@ -50,14 +48,6 @@ REFUSED: Mapping[type, str] = {
     **AVERAGES,
     LearningRateFinder: "runs of a few steps compare rates; see docs/ladder.md",
 }
-SCORES = ("precision", "recall", "f1")  # of all entities, and of each type
-RISE = ("accuracy", *SCORES)  # scores that are better when higher
-OF_TYPE = "val/(?:precision|recall|f1)/"
-GRAD_NORM = "train/grad_norm"
-MONITORS = {f"val/{part}" for part in ("loss", *RISE)} | {
-    GRAD_NORM,
-    *(f"train/{part}" for part in ("loss", "ce", "crf", "ls", "kl")),
-}
 
 
 def check_trainer(config: Any, *, fits: bool = True) -> None:
@@ -69,7 +59,7 @@ def check_trainer(config: Any, *, fits: bool = True) -> None:
 
     Raises:
         UserError: an option of the trainer is outside its range, is set by the command itself, or names a
-            class that cannot be used or a score that is never logged.
+            class that cannot be used.
     """
     trainer = config.trainer
     for name, kind in RANGES.items():
@@ -82,23 +72,6 @@ def check_trainer(config: Any, *, fits: bool = True) -> None:
             raise UserError(f"trainer.{name} is 0, so there is nothing to train")
     check_scored(trainer, fits=fits)
     _loops(trainer)
-    unknown_yet = rf"{OF_TYPE}\S+" + (r"|train/\w+" if config.model.loss.parts else "")
-    for callback in class_specs(trainer.callbacks):
-        if not re.fullmatch(unknown_yet, _monitored(callback) or ""):  # `check_monitors` checks those
-            _monitor(callback, MONITORS)
-
-
-def check_monitors(config: Any, types: Collection[str], parts: Collection[str]) -> None:
-    """Raises UserError at a callback that monitors an unknown entity type or part of the loss."""
-    own = [f"val/{score}/{name}" for score in SCORES for name in types]
-    own += [f"train/{part}" for part in parts]
-    for callback in class_specs(config.trainer.callbacks):
-        _monitor(callback, [*sorted(MONITORS), *own])
-        if config.trainer.limit_val_batches == 0 and str(_monitored(callback)).startswith("val/"):
-            stage(
-                f"trainer.callbacks: {_name(callback)} monitors {_monitored(callback)} and never acts, since "
-                "trainer.limit_val_batches is 0."
-            )
 
 
 def class_specs(given: Any) -> Iterator[Any]:
@@ -115,10 +88,15 @@ def class_of(spec: Any) -> type:
     return kind if isinstance(kind, type) else object
 
 
+def name_of(spec: Any) -> str:
+    """The name of the class that an option names, without its module."""
+    return str(spec.class_path).rpartition(".")[2]
+
+
 def _classes(option: str, given: Any, accumulated: int) -> None:
     """Refuses classes that bypass the checks, or that a run has already."""
     for spec in class_specs(given):
-        kind, name = class_of(spec), _name(spec)
+        kind, name = class_of(spec), name_of(spec)
         for base, reason in REFUSED.items():
             if issubclass(kind, base):
                 raise UserError(f"trainer.{option}: {name} cannot be used: {reason}")
@@ -165,7 +143,7 @@ def explain_missing(error: BaseException, trainer: Any) -> UserError | None:
         inside = {match[1].rpartition(".")[2]}
         problem, package = match[2], None
     for option in CLASSES:
-        for name in map(_name, class_specs(trainer[option])):
+        for name in map(name_of, class_specs(trainer[option])):
             if name in inside:
                 return UserError(
                     f"trainer.{option}: {name} needs a package that is not installed.\n"
@@ -182,32 +160,3 @@ def _package(problem: str, name: str) -> str:
         return str(quoted[0])
     hint = re.search(r"pip install (?:-U )?('[^']+'|[\w.-]+)", problem)
     return hint[1] if hint else problem
-
-
-def _name(spec: Any) -> str:
-    return str(spec.class_path).rpartition(".")[2]
-
-
-def _monitored(callback: Any) -> str | None:
-    arguments = callback.get("init_args")
-    return None if arguments is None else arguments.get("monitor")
-
-
-def _monitor(callback: Any, logged: Collection[str]) -> None:
-    """Checks that what a callback monitors is logged, and that its mode fits."""
-    monitor, name = _monitored(callback), _name(callback)
-    if monitor is None:
-        return
-    if monitor not in logged:
-        of_type = re.match(OF_TYPE, monitor)
-        close = [] if of_type else difflib.get_close_matches(monitor, logged, n=1, cutoff=0.5)
-        others = [score for score in logged if score.startswith(of_type[0])] if of_type else logged
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(others)}"
-        raise UserError(f"trainer.callbacks: {name} monitors {monitor!r}, which is never logged; {hint}")
-    mode = callback.init_args.get("mode")
-    rises = re.match(OF_TYPE, monitor) or monitor.rpartition("/")[2] in RISE
-    if monitor != GRAD_NORM and mode == ("min" if rises else "max"):  # of a norm neither is better
-        raise UserError(
-            f"trainer.callbacks: {name} has mode {mode}, but a {'higher' if rises else 'lower'} {monitor} is "
-            f"better; set mode: {'max' if rises else 'min'}"
-        )
