@@ -109,10 +109,10 @@ class Loss:
                 "data.supervision.teacher is set, but model.loss.kl is 0: nothing is learned from it;\n"
                 "set --model.loss.kl 1, or leave out data.supervision.teacher"
             )
-        others = self.ce or self.ls or self.own
+        others = self.ce or self.own
         likelihood = use_crf and self.crf
         if self.kl and teacher is None and not likelihood and (use_crf or not others):
-            what = "nothing trains the CRF" if others else "nothing has a weight"
+            what = "nothing trains the CRF" if others else "nothing is learned from the tags"
             raise UserError(
                 f"model.loss: without kl, which needs a teacher, {what};\n"
                 f"run `ner-lightning distill`, or set model.loss.{'crf' if use_crf else 'ce'} above 0"
@@ -126,23 +126,27 @@ class Loss:
 
     def on_gold(self, use_crf: bool) -> "Loss":
         """The loss of gold tags alone: the same, or the likelihood where only a teacher is learned from."""
-        if self.ce or self.ls or self.own or (use_crf and self.crf):
+        if self.ce or self.own or (use_crf and self.crf):
             return self
         return replace(self, crf=1.0) if use_crf else replace(self, ce=1.0)
 
     def check_objective(self, use_crf: bool) -> None:
-        """Checks that there is something to train on; without a CRF, `crf` counts nothing.
+        """Checks that something is learned from the tags; without a CRF, `crf` counts nothing.
+
+        Label smoothing knows no tags.
 
         Raises:
-            UserError: there is nothing.
+            UserError: nothing is.
         """
-        if not (self.ce or self.ls or self.kl or self.crf or self.own):
+        if self.ce or self.kl or self.own or (use_crf and self.crf):
+            return
+        if not (self.ls or self.crf):
             raise UserError("model.loss: all weights are zero, so there is nothing to train on")
-        if not (self.ce or self.ls or self.kl or use_crf or self.own):
-            raise UserError(
-                "model.loss: with model.use_crf false only ce and ls count, and both are 0.\n"
-                "Set model.loss.ce above 0, or model.use_crf true."
-            )
+        which = "ls counts, which knows no tags" if self.ls else "crf counts, which needs model.use_crf true"
+        remedy = "or crf above 0" if use_crf else "above 0, or model.use_crf true"
+        raise UserError(
+            f"model.loss: only {which}, so that nothing would be learned.\nSet model.loss.ce {remedy}."
+        )
 
 
 def word_losses(

@@ -126,4 +126,4 @@ def test_too_long_windows_are_rejected_before_loading(recipe, capsys):
 def test_a_loss_without_parts_is_refused_before_anything_is_loaded(recipe, capsys):
     options = ["--model.use_crf", "false", "--model.loss.ce", "0", "--data.dataset", "none"]
     assert main(["fit", "--config", "recipe.yaml", *options]) == 2
-    assert "with model.use_crf false only ce and ls count, and both are 0" in capsys.readouterr().err
+    assert "only crf counts, which needs model.use_crf true" in capsys.readouterr().err

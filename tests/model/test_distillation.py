@@ -146,7 +146,11 @@ def test_untagged_words_count_where_a_teacher_tells_them():
     ("loss", "teacher", "message"),
     [
         (Loss(), "one", "model.loss.kl is 0: nothing is learned from it"),
-        (Loss(ce=0, crf=0, kl=1), None, "without kl, which needs a teacher, nothing has a weight"),
+        (
+            Loss(ce=0, crf=0, kl=1),
+            None,
+            "without kl, which needs a teacher, nothing is learned from the tags",
+        ),
         (Loss(ce=1, crf=0, kl=1), None, "without kl, which needs a teacher, nothing trains the CRF"),
     ],
 )
@@ -155,7 +159,7 @@ def test_a_teacher_and_its_weight_belong_together(loss, teacher, message):
         loss.check_data(None, teacher, use_crf=True)
     Loss(ce=1, crf=0, kl=1).check_data(None, None, use_crf=False)
     Loss(ce=0, crf=1, kl=1).check_data(None, None, use_crf=True)
-    with pytest.raises(UserError, match=r"nothing has a weight;\n.* set model\.loss\.ce above 0"):
+    with pytest.raises(UserError, match=r"nothing is learned from the tags;\n.* set model\.loss\.ce above 0"):
         Loss(ce=0, kl=1).check_data(None, None, use_crf=False)  # without a CRF, `crf` counts nothing
 
 

@@ -291,11 +291,11 @@ class Own(LossPart):
         return emissions.sum()
 
 
-@pytest.mark.parametrize("weights", [Loss(0, 1, 0), Loss(1, 0, 0), Loss(0, 0, 1)])
+@pytest.mark.parametrize("weights", [Loss(0, 1, 0), Loss(1, 0, 0), Loss(1, 0, 1)])
 @pytest.mark.parametrize("use_crf", [True, False])
 def test_zero_weights_leave_no_trained_parameter_idle(llama, weights, use_crf):
-    if not use_crf and not (weights.ce or weights.ls):
-        with pytest.raises(UserError, match=r"model\.loss: with model\.use_crf false only ce and ls count"):
+    if not use_crf and not weights.ce:
+        with pytest.raises(UserError, match=r"model\.loss: only crf counts, which needs model\.use_crf true"):
             weights.check_objective(use_crf)
         replace(weights, parts=[Own()]).check_objective(use_crf)
         own = plain(Loss(0, 0, 0, parts=[Own()]))
@@ -544,3 +544,11 @@ def test_checkpoints_of_other_models_are_refused(llama):
         check_backbone({"name": "other", "weights": "a"}, "this", "b")
     with pytest.raises(UserError, match=r"knows the entity types A, the data A, B"):
         check_types(["A"], ["A", "B"])
+
+
+@pytest.mark.parametrize("use_crf", [True, False])
+def test_label_smoothing_alone_learns_nothing_from_the_tags(use_crf):
+    with pytest.raises(UserError, match="only ls counts, which knows no tags"):
+        Loss.of(Loss(ce=0, crf=0, ls=1), use_crf)
+    Loss.of(Loss(ce=0, crf=0, ls=1, kl=1), use_crf)
+    Loss.of(Loss(ce=1, crf=0, ls=1), use_crf)
