@@ -72,6 +72,8 @@ def check_trainer(config: Any, *, fits: bool = True) -> None:
             raise UserError(f"trainer.{name} is 0, so there is nothing to train")
     check_scored(trainer, fits=fits)
     _loops(trainer)
+    if fits:
+        _agree(trainer)
 
 
 def class_specs(given: Any) -> Iterator[Any]:
@@ -116,6 +118,23 @@ def _loops(trainer: Any) -> None:
         raise UserError(
             f"trainer.num_nodes is {trainer.num_nodes}, but no launcher names the machines.\n"
             "Start the command on each with srun or torchrun, or set MASTER_ADDR and NODE_RANK"
+        )
+
+
+def _agree(trainer: Any) -> None:
+    """Refuses options of which one makes another one do nothing."""
+    for unit in ("epochs", "steps"):
+        least, most = trainer[f"min_{unit}"], trainer[f"max_{unit}"]
+        if least and most is not None and 0 <= most < least:
+            raise UserError(
+                f"trainer.min_{unit} is {least}, but trainer.max_{unit} ends it after {most}; "
+                "set it to at most that"
+            )
+    limit = trainer.limit_train_batches
+    if trainer.overfit_batches and not is_whole(limit):
+        raise UserError(
+            f"trainer.limit_train_batches is {limit}, but trainer.overfit_batches decides on the batches; "
+            "leave one of them out"
         )
 
 

@@ -189,6 +189,15 @@ def named(name, **arguments):
 
 
 REFUSED = {
+    "more epochs than there are": (
+        {"min_epochs": 5, "max_epochs": 2},
+        "min_epochs is 5, but trainer.max_epochs",
+    ),
+    "more steps than there are": ({"min_steps": 5, "max_steps": 2}, "min_steps is 5, but trainer.max_steps"),
+    "two limits": (
+        {"overfit_batches": 2, "limit_train_batches": 3},
+        "limit_train_batches is 3, but trainer.overfit_batches decides on the batches",
+    ),
     "two accumulations": (
         {
             "accumulate_grad_batches": 2,
