@@ -331,3 +331,27 @@ def test_a_resumed_schedule_ends_with_the_training(fit, tmp_path, capsys, option
     rise = round(steps * 0.1)
     for step in range(8, steps):  # a row has the rate of its own step
         assert rates[step] == pytest.approx(0.03 * (1 - (step - rise) / (steps - rise)))
+
+
+NO_SCORES = "It ends before its first validation, so that there are no scores and no best checkpoint."
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--model.optimizer.warmup=1", "warmup 1: learning rates rise until the end and never fall"),
+        ("--model.optimizer.warmup=0.05", "warmup 0.05 of 8 steps is none: rates begin at their peak"),
+        ("--trainer.check_val_every_n_epoch=5", NO_SCORES),
+        ("--trainer.check_val_every_n_epoch=null --trainer.val_check_interval=30", NO_SCORES),
+        ("--trainer.max_steps=3", NO_SCORES),
+        ("--trainer.check_val_every_n_epoch=2", None),
+        ("--trainer.max_steps=4", None),
+        ("--trainer.fast_dev_run=100", None),
+    ],
+)
+def test_steps_that_are_too_few_for_an_option_are_said(fit, options, said):
+    code, out, err = fit(*options.split())
+    assert code == 0, err
+    assert said is None or said in out
+    assert (NO_SCORES in out) == (said == NO_SCORES)
+    assert "before trainer.max_steps" not in out
