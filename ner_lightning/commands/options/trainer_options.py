@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import (
 from ner_lightning.commands.options.trainer_values import check_scored, check_values
 from ner_lightning.errors import UserError
 from ner_lightning.system.ranges import AllOrSome, NonNegativeFloat, NonNegativeInt, PositiveInt, check
-from ner_lightning.training.trainer_checks import AVERAGES
+from ner_lightning.training.trainer_checks import AVERAGES, is_whole
 
 # Lightning's own types are wider; outside of these it divides by zero, loops, or ignores the value.
 RANGES: Mapping[str, Any] = {
