@@ -163,8 +163,10 @@ def optimizer_steps(trainer: pl.Trainer) -> float:
     changes = callbacks_of(trainer, GradientAccumulationScheduler)  # one at most
     done, begun = trainer.global_step, 0
     progress = trainer.fit_loop.epoch_loop.batch_progress
-    if trainer.fit_loop.restarted_mid_epoch and not progress.is_last_batch:
-        begun = progress.current.ready  # batches of the epoch that is resumed
+    if (
+        trainer.fit_loop.restarted_mid_epoch
+    ):  # batches of the epoch that is resumed, all if only its end is left
+        begun = batches if progress.is_last_batch else progress.current.ready
     for epoch in range(trainer.current_epoch, trainer.max_epochs):
         each = changes[0].get_accumulate_grad_batches(epoch) if changes else trainer.accumulate_grad_batches
         if begun < batches:

@@ -198,8 +198,12 @@ def tables_are_whole(data: bytes, sentences) -> None:
     utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     text = data.decode("utf-16" if utf16 else "utf-8-sig", "replace")
     read = [word for sentence in sentences for word in sentence.words]
+    first = io.StringIO(text, newline="").readline()
+    if not first.endswith("\r"):  # then a carriage return is part of its cell
+        text = re.sub(r"\r(?!\n)", "\udc0d", text)
     for delimiter in ",;\t|":
-        header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        found = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        header, *rows = ([cell.replace("\udc0d", "\r") for cell in row] for row in found)
         rows = [row for row in rows if any(row)]
         for column, name in enumerate(header):
             if name.strip().lower() in ("word", "token", "form", "tokens", "words", "text"):
