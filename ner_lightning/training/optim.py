@@ -157,15 +157,13 @@ def optimizer_steps(trainer: pl.Trainer) -> float:
     that are left. Lightning's own estimate knows neither of these nor of a `GradientAccumulationScheduler`.
     """
     steps: float = trainer.estimated_stepping_batches  # reads the data
-    batches = trainer.num_training_batches
-    if not trainer.max_epochs or trainer.max_epochs < 0 or batches == math.inf:
+    if not trainer.max_epochs or trainer.max_epochs < 0 or trainer.num_training_batches == math.inf:
         return steps
+    batches = int(trainer.num_training_batches)
     changes = callbacks_of(trainer, GradientAccumulationScheduler)  # one at most
     done, begun = trainer.global_step, 0
     progress = trainer.fit_loop.epoch_loop.batch_progress
-    if (
-        trainer.fit_loop.restarted_mid_epoch
-    ):  # batches of the epoch that is resumed, all if only its end is left
+    if trainer.fit_loop.restarted_mid_epoch:  # batches of that epoch, all if only its end is left
         begun = batches if progress.is_last_batch else progress.current.ready
     for epoch in range(trainer.current_epoch, trainer.max_epochs):
         each = changes[0].get_accumulate_grad_batches(epoch) if changes else trainer.accumulate_grad_batches
