@@ -115,8 +115,9 @@ def _read_request(subcommand: str, args: Sequence[str]) -> _Request:
 def _check_folder_is_not_named(args: Sequence[str], request: _Request, run: Run) -> None:
     """Refuses options that would name the folder of a new run, or that of runs where nothing is searched."""
     searched = not request.address and request.which in (None, BEST, LAST)
-    for option in {"name", "runs"} & set(given(args)):
-        if option == "name" or not searched:
+    names = given(args)
+    for option in ("name",) if searched else ("name", "runs"):
+        if option in names:
             raise UserError(f"--{option} has no effect here: the run is {short(run.path)}; leave it out")
 
 

@@ -24,18 +24,20 @@ def check_early(config: Any) -> None:
     Raises:
         UserError: it is never logged, or the mode does not fit.
     """
+    logged = _logged(config)
     unknown_yet = rf"{OF_TYPE}\S+" + (r"|train/\w+" if config.model.loss.parts else "")
     for callback in class_specs(config.trainer.callbacks):
         if not re.fullmatch(unknown_yet, _monitored(callback) or ""):  # `check_monitors` checks those
-            _monitor(callback, _logged(config))
+            _monitor(callback, logged)
 
 
 def check_monitors(config: Any, types: Collection[str], parts: Collection[str]) -> None:
     """Raises UserError at a callback that monitors an unknown entity type or part of the loss."""
-    own = [f"val/{score}/{name}" for score in SCORES for name in types]
-    own += [f"train/{part}" for part in parts]
+    logged = _logged(config)
+    logged += [f"val/{score}/{name}" for score in SCORES for name in types]
+    logged += [f"train/{part}" for part in parts]
     for callback in class_specs(config.trainer.callbacks):
-        _monitor(callback, [*_logged(config), *own])
+        _monitor(callback, logged)
         monitor = _monitored(callback)
         if config.trainer.limit_val_batches == 0 and str(monitor).startswith("val/"):
             stage(

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ner_lightning.data.readers.filetype import head_of
 from ner_lightning.data.readers.json_spans import SPANS, TEXTS, own_text
-from ner_lightning.data.readers.json_words import WORDS
+from ner_lightning.data.readers.json_words import WORDS, are_objects
 from ner_lightning.data.readers.label_studio import is_task
 from ner_lightning.data.readers.text_lines import lines, too_long
 from ner_lightning.errors import UserError
@@ -140,7 +140,7 @@ def _lists(value: Any) -> Mapping[str, list[Any]]:
     """The lists of objects in an object; none if it seems to be a row itself."""
     if not isinstance(value, dict) or _is_row(value):
         return {}
-    lists = {name: held for name, held in value.items() if _are_objects(held)}
+    lists = {name: held for name, held in value.items() if are_objects(held)}
     # A text may have any name, and a list of its entities or tokens beside it.
     texts = " ".join(held for held in value.values() if isinstance(held, str))
     inside = (own_text(item) for held in lists.values() for item in held)
@@ -155,10 +155,6 @@ def _listed(value: Any) -> list[JsonRow]:
         return []
     ((name, items),) = lists.items()
     return [JsonRow(n, item, within=name) for n, item in enumerate(items, start=1)] * all(map(_is_row, items))
-
-
-def _are_objects(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def _is_row(value: Mapping[str, Any]) -> bool:
