@@ -29,9 +29,9 @@ _BESIDE_WEIGHTS = ("ner_lightning.json", "*.onnx*", "openvino.*")
 
 
 def blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
-    """Records in blocks; sentences of one document stay together, unless they are very many."""
+    """Records in blocks; those of one document stay together, unless they are very many."""
     return grouped(
-        (record, _fractions(record), None if record.is_text else number)
+        (record, _fractions(record), None if record.is_text and record.document is None else number)
         for record, number in numbered(records)
     )
 

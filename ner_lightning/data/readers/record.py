@@ -130,11 +130,17 @@ def rejected(record: Record, reason: str) -> Record:
 
 
 def numbered(records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
-    """Records with the number of the document that each belongs to, from 1."""
-    number, source = 0, None
+    """Records with the number of the document that each belongs to, from 1.
+
+    A text is a document of its own, unless the text before it names the same one.
+    """
+    number, source, document = 0, None, None
     for record in records:
-        number += record.starts_document or record.is_text or record.source != source
-        source = record.source
+        is_new = record.starts_document or record.is_text
+        if record.is_text and record.document is not None and record.document == document:
+            is_new = False
+        number += is_new or record.source != source
+        source, document = record.source, record.document if record.is_text else None
         yield record, number
 
 

@@ -8,6 +8,7 @@ import json
 import re
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -432,6 +433,20 @@ def test_sentences_are_parts_of_their_document(tmp_path):
     assert numbers("e.jsonl", b'{"words": ["a"]}\n{"words": ["b"]}\n') == [1, 1]
     assert numbers("f.jsonl", b'{"text": "a"}\n{"text": "b"}\n') == [1, 2]
     assert numbers("g.txt", b"a\nb\n") == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["text", "words"])
+def test_documents_of_prediction_are_those_of_training(tmp_path, kind):
+    places = ["x", "x", "y", None, None, "y", "y"] if kind == "text" else ["x", "x", "y", "z", "z"]
+    row = {"text": "Vera left.", "spans": []} if kind == "text" else {"words": ["Vera"], "tags": ["O"]}
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({**row, "document": place}) + "\n" for place in places))
+    records = records_in(path)
+    trained = [sentence.document for sentence in read_sentences(str(path))]
+    predicted = [number for _, number in numbered(records)]
+    assert [a == b for a, b in pairwise(predicted)] == [a == b for a, b in pairwise(trained)]
+    (block,) = bulk.blocks(iter(records))
+    assert len(block) == len(places)
 
 
 def test_words_given_as_one_sentence_stay_one():
