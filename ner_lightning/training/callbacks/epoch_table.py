@@ -1,11 +1,10 @@
 """EpochTable: the table of epochs that a fit prints at the terminal."""
 
-import math
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
+from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
 
@@ -15,11 +14,11 @@ from ner_lightning.system.console import say
 from ner_lightning.system.progress import Pace, stage
 from ner_lightning.training.callbacks.epoch_progress import EpochProgress
 from ner_lightning.training.callbacks.live import LiveTable
+from ner_lightning.training.callbacks.steps_ahead import say_what_never_comes
 from ner_lightning.training.callbacks.throughput import Throughput, logs_step
 from ner_lightning.training.module import NERModule
-from ner_lightning.training.optim import Optimizer, callbacks_of, optimizer_steps
+from ner_lightning.training.optim import optimizer_steps
 
-FEW_STEPS = 100  # of a fit, under which a tag set is hardly learned
 # Title, key, width and digits of a column.
 COLUMNS = (
     ("loss", "loss", 9, 4),
@@ -84,7 +83,7 @@ class EpochTable(Callback):
         say(f"{share} are trained; everything goes to {short(self.run.path)}")
         assert isinstance(pl_module, NERModule)
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            _say_steps(trainer, pl_module.optimizer_settings)
+            say_what_never_comes(trainer, pl_module.optimizer_settings)
         settings = pl_module.settings
         if settings.adapters is not None and not settings.freeze_backbone:
             say("Adapters and the whole backbone are trained together, which is unusual.")
@@ -168,46 +167,6 @@ class EpochTable(Callback):
             self._table = None
 
     on_exception = on_train_end
-
-
-def _say_steps(trainer: pl.Trainer, optimizer: Optimizer) -> None:
-    """Prints how many steps there are if they are few, and what needs more of them."""
-    steps = optimizer_steps(trainer)
-    if steps < trainer.max_steps:
-        say(f"trainer.max_epochs ends it after {steps:,.0f} steps, before trainer.max_steps.")
-    elif steps < FEW_STEPS and trainer.max_steps == -1:
-        say(f"It takes {steps:.0f} optimizer steps, few for a tagger: trainer.max_epochs gives more.")
-    warmup, first = optimizer.warmup, trainer.global_step == 0 and steps != math.inf
-    if first and warmup and not round(steps * warmup):
-        say(f"model.optimizer.warmup {warmup:g} of {steps:.0f} steps is none: rates begin at their peak.")
-    elif first and round(steps * warmup) >= steps and optimizer.schedule != "constant":
-        say(f"model.optimizer.warmup {warmup:g}: learning rates rise until the end and never fall.")
-    if first and _first_validation(trainer) > _batches(trainer):
-        say("It ends before its first validation, so that there are no scores and no best checkpoint.")
-
-
-def _first_validation(trainer: pl.Trainer) -> float:
-    """After how many batches the first validation comes, from the start."""
-    interval, batches, every = (
-        trainer.val_check_batch,
-        trainer.num_training_batches,
-        trainer.check_val_every_n_epoch,
-    )
-    if not trainer.limit_val_batches or interval is None:  # said before, or by the clock
-        return 0
-    return interval if every is None else (every - 1) * batches + min(interval, batches)
-
-
-def _batches(trainer: pl.Trainer) -> float:
-    """How many batches there are until the end, or a few more."""
-    epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
-    steps = trainer.max_steps if trainer.max_steps >= 0 else math.inf
-    batches = epochs * trainer.num_training_batches
-    return (
-        batches
-        if callbacks_of(trainer, GradientAccumulationScheduler)
-        else min(batches, steps * trainer.accumulate_grad_batches)
-    )
 
 
 def _floats(trainer: pl.Trainer) -> dict[str, float]:

@@ -355,3 +355,19 @@ def test_steps_that_are_too_few_for_an_option_are_said(fit, options, said):
     assert said is None or said in out
     assert (NO_SCORES in out) == (said == NO_SCORES)
     assert "before trainer.max_steps" not in out
+
+
+@pytest.mark.parametrize(
+    ("callback", "late", "in_time", "said"),
+    [
+        ("GradientAccumulationScheduler", "{'0': 1, '2': 2}", "{'0': 1, '1': 2}", "so epoch 2 never comes"),
+        ("ModelCheckpoint", "9", "8", "saves nothing: every_n_train_steps is 9"),
+    ],
+)
+def test_callbacks_that_never_act_are_said(fit, callback, late, in_time, said):
+    name = "scheduling" if callback.startswith("Grad") else "every_n_train_steps"
+    for value in (late, in_time):
+        added = f"--trainer.callbacks+={{'class_path': '{callback}', 'init_args': {{'{name}': {value}}}}}"
+        code, out, err = fit(added)
+        assert code == 0, err
+        assert (said in out) == (value == late)
