@@ -27,7 +27,7 @@ def main(args: Sequence[str] | None = None) -> int:
     options = options_of(__doc__, sentences=300, rounds=5).parse_args(words)
     recipe = Recipe(options)
     built = recipe.tagger(mergeable=True)
-    built.emitter.merge(fuse=True)
+    built.emitter.merge()
     tagger = NERTagger(built, recipe.data.corpus.encoder)
     sentences = [sentence.words for sentence in recipe.data.corpus.split("valid").sentences]
 

@@ -120,7 +120,7 @@ def _seconds(work: Callable[[], object], times: int = 20) -> float:
 def prediction(recipe: Recipe) -> measure.Rounds:
     """The profile of prediction at three sizes."""
     built = recipe.tagger(mergeable=True)
-    built.emitter.merge(fuse=True)
+    built.emitter.merge()
     tagger = NERTagger(built, recipe.data.corpus.encoder)
     for method in ("decode", "marginals"):
         if hasattr(built.decoder, method):

@@ -34,7 +34,7 @@ def main(args: Sequence[str] | None = None) -> int:
     built.emitter.merge()
     theirs = pipeline_model(built, data.corpus.labels.tags)
     built.emitter.backbone.bf16 = True
-    built.emitter.merge(fuse=True)
+    built.emitter.merge()
     ours = NERTagger(built, data.corpus.encoder)
     tokenizer: Any = data.corpus.encoder.tokenizer
 

@@ -1,7 +1,7 @@
 """Prediction speed, sentences in and tags out: python benchmarks/predict_speed.py.
 
-NERTagger, adapters merged and projections fused, beside the backbone's own forward pass on the same batches,
-sorted by length, and beside NERTagger with products as they are, and with its adapters as they were trained.
+NERTagger, adapters merged, beside the backbone's own forward pass on the same batches, sorted by length, and
+beside NERTagger with its adapters as they were trained.
 Adapters, head and CRF are random: they are of the recipe's size, and take as long as trained ones.
 """
 
@@ -26,17 +26,17 @@ def main(args: Sequence[str] | None = None) -> int:
     recipe = Recipe(options)
     data = recipe.data
 
-    def tagger(*, merged: bool, fused: bool = False) -> NERTagger:
+    def tagger(*, merged: bool) -> NERTagger:
         built = recipe.tagger(mergeable=merged)
         if merged:
-            built.emitter.merge(fuse=fused)
+            built.emitter.merge()
         return NERTagger(built, data.corpus.encoder)
 
     sentences = [sentence.words for sentence in data.corpus.split("valid").sentences]
     encoded = data.corpus.encoded("valid")
     special = len(data.corpus.encoder.prefix) + len(data.corpus.encoder.suffix)
     tokens = sum(len(ids) - special for sentence in encoded for ids in sentence.windows)
-    merged, separate, unmerged = tagger(merged=True, fused=True), tagger(merged=True), tagger(merged=False)
+    merged, unmerged = tagger(merged=True), tagger(merged=False)
     sampler = LengthGroupedSampler(encoded, batch_size=1, tokens_per_batch=TOKENS, shuffle=False)
     dataset = EncodedDataset(encoded, data.corpus.encoder.pad_id)
 
@@ -53,24 +53,13 @@ def main(args: Sequence[str] | None = None) -> int:
 
         return timed
 
-    names = (
-        "sentences in, tags out",
-        "merged backbone alone",
-        "adapters not merged",
-        "merged, projections not fused",
-    )
-    works = (
-        lambda: merged(words=sentences),
-        backbone_alone,
-        lambda: unmerged(words=sentences),
-        lambda: separate(words=sentences),
-    )
+    names = ("sentences in, tags out", "merged backbone alone", "adapters not merged")
+    works = (lambda: merged(words=sentences), backbone_alone, lambda: unmerged(words=sentences))
     rates = measure.alternate({n: rate(w) for n, w in zip(names, works, strict=True)}, options.rounds)
-    whole, alone, apart, single = names
+    whole, alone, apart = names
     found = {f"{name}, sub-tokens/s": values for name, values in rates.items()}
     found["share of the backbone's own rate"] = measure.ratio(rates, whole, alone)
     found["times the rate with adapters not merged"] = measure.ratio(rates, whole, apart)
-    found["times the rate with projections not fused"] = measure.ratio(rates, whole, single)
     measure.report(
         found,
         kind="prediction speed",

@@ -126,7 +126,7 @@ class NERTagger:
         """Builds the tagger of files that were read; arguments as of `from_run`."""
         where, chosen = place(files, device, engine)
         encoder = files.encoder()  # before the backbone, which frees what both read of a GGUF file
-        tagger = cls(files.build(where, engine=chosen, fuse=True), encoder, **selected)
+        tagger = cls(files.build(where, engine=chosen), encoder, **selected)
         tagger.path, tagger._trust, tagger.trained_on = files.path.absolute(), files.trust, files.trained_on
         tagger.temperature = files.temperature
         return tagger

@@ -101,7 +101,6 @@ class TaggerFiles:
         engine: str = TORCH,
         bf16: bool | None = None,
         merge: bool = True,
-        fuse: bool = False,
         dequantize: bool = False,
     ) -> Tagger:
         """Builds the model.
@@ -111,7 +110,6 @@ class TaggerFiles:
             engine: what computes emissions: `torch` or `openvino`; an ONNX graph has its own.
             bf16: run the backbone in bf16; None: as it was trained, on a CPU only if it can.
             merge: merge adapters into the backbone, unless it is quantised.
-            fuse: then fuse its projections if it will run on a CPU, for prediction alone.
             dequantize: hold the values of quantised weights in fp32; `bf16` is what they were quantised from.
 
         Raises:
@@ -124,7 +122,7 @@ class TaggerFiles:
         check_names(self.state, saved_names(tagger))
         tagger.load_state_dict(self.state, strict=False)
         if merge:
-            tagger.emitter.merge(fuse=fuse and device == "cpu")
+            tagger.emitter.merge()
         return tagger.to(device).eval()
 
     def _graph(self) -> Tagger:

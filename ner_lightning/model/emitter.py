@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from ner_lightning.data.batching import Batch
 from ner_lightning.model.adapters import merge_adapters
 from ner_lightning.model.backbone import Backbone
-from ner_lightning.model.fused_projections import fuse_projections
 from ner_lightning.model.layer_split import LayerSplit
 from ner_lightning.model.masks import hidden_states
 from ner_lightning.model.quantization import is_quantized
@@ -25,11 +24,8 @@ class Emitter(nn.Module, ABC):
     def forward(self, batch: Batch) -> Tensor:
         """Emissions in fp32, whatever the precision of the backbone. *Shape:* (B, W, C)."""
 
-    def merge(self, *, fuse: bool = False) -> bool:
+    def merge(self) -> bool:
         """Folds adapters into the weights that they adapt, where there are any: faster at inference.
-
-        Args:
-            fuse: then fuse projections, for prediction on a CPU alone; see `fuse_projections`.
 
         Returns:
             whether weights are others now.
@@ -91,13 +87,10 @@ class BackboneEmitter(Emitter):
         with self.backbone.lock, _active(self.backbone, self.adapter):
             return hidden_states(self.backbone, batch)
 
-    def merge(self, *, fuse: bool = False) -> bool:
+    def merge(self) -> bool:
         """Folds the adapters into the backbone, unless other emitters share it or it is quantised.
 
         The sums are made in fp32, and rounded only then if the backbone runs in bf16.
-
-        Args:
-            fuse: then fuse its projections.
         """
         if self.adapter is not None or is_quantized(self.backbone.model):
             return False
@@ -106,8 +99,6 @@ class BackboneEmitter(Emitter):
             for parameter in self.backbone.parameters():  # no buffers: RoPE's frequencies stay exact
                 parameter.data = parameter.data.to(torch.bfloat16)
             self.backbone.bf16 = False  # nothing is left for autocast to do
-        if fuse:
-            fuse_projections(self.backbone)
         return True
 
 
@@ -131,9 +122,9 @@ class EnsembleEmitter(Emitter):
         """The members' mean emissions. *Shape:* (B, W, C)."""
         return torch.stack([member(batch) for member in self.members]).mean(0)
 
-    def merge(self, *, fuse: bool = False) -> bool:
+    def merge(self) -> bool:
         """Folds each member's adapters into its backbone, where it has one of its own."""
-        merged = [member.merge(fuse=fuse) for member in self.members]  # type: ignore[operator]
+        merged = [member.merge() for member in self.members]  # type: ignore[operator]
         return any(merged)
 
 

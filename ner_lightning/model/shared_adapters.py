@@ -207,6 +207,6 @@ class SharedEmitter(BackboneEmitter):
         with self.bank.running([self.adapters]):
             return super().hidden(batch)
 
-    def merge(self, *, fuse: bool = False) -> bool:
+    def merge(self) -> bool:
         """Does nothing: others use the backbone."""
         return False

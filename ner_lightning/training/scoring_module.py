@@ -97,5 +97,4 @@ class ScoringModule(TrainingModule):
         if self._trainer is None or self._trainer.state.fn not in EVALUATIONS:
             return
         if self._merging:
-            on_cpu = self._trainer.strategy.root_device.type == "cpu"
-            self._merging, self._merged = False, self.built.emitter.merge(fuse=on_cpu)
+            self._merging, self._merged = False, self.built.emitter.merge()
