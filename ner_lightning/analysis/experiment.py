@@ -13,6 +13,8 @@ import yaml
 from ner_lightning.analysis.failure import Analysis, analyse
 from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.errors import UserError
+from ner_lightning.runs.earlier import is_of_best
+from ner_lightning.runs.fingerprints import shared
 from ner_lightning.runs.folder import (
     BEST,
     RECIPE,
@@ -24,10 +26,12 @@ from ner_lightning.runs.folder import (
     run_path,
     short,
 )
+from ner_lightning.system.progress import warn
 
 # What `run.json` says of prompting beside the recipe: the seed, and what came of it.
 _OUTCOME = frozenset({"prompt_seed", "seconds", "answers", "failed", "unread_lines", "absent", "cut"})
 
+_MAY_NAME_DATA = ("--data", "--config", "-c")  # options of `test`
 # What differs between seeds of one recipe, or says where a run is and how it is watched.
 _NOT_OF_A_RECIPE = frozenset(
     ["seed_everything", "runs", "name", "verbose", "checkpoint_every_n_steps", "log_text", "weights_only"]
@@ -117,6 +121,14 @@ class Experiment:
         run.__dict__["splits"] = {split: analyse(part)}  # instead of reading the file
         return run
 
+    def is_of_other_data(self, split: str) -> bool:
+        """Whether a split is not the recipe's own, or was trained on: its score is none of the data set's."""
+        data = self.about.get("data", {})
+        own, train = (str(data.get(name, {}).get("fingerprint", "")) for name in (split, "train"))
+        words = map(str, self.about.get("test_command", []) if split == "test" else ())
+        given = any(w.startswith(_MAY_NAME_DATA) and not w.startswith("--data.batches") for w in words)
+        return given or shared(own, [train]) == "same"
+
     def epochs(self) -> list[tuple[int, Mapping[str, float]]]:
         """The rows of `metrics.csv` with a validation, each with its step."""
         return [(step, row) for step, row in sorted(self.history.items()) if "val/f1" in row]
@@ -194,13 +206,16 @@ def _of_folder(folder: Path) -> Experiment:
             f"{folder} has no predictions.valid.jsonl or predictions.test.jsonl: it is not the folder of a "
             "run that finished an epoch"
         )
-    table = folder / "metrics.csv"
+    metrics, table = run.read("metrics.json"), folder / "metrics.csv"
+    if "test" in files and len(files) > 1 and not is_of_best(metrics):
+        warn(f"{short(folder)} has had a better epoch since it was tested: its test scores are left out.")
+        del files["test"]
     return Experiment(
         name="/".join(folder.parts[-2:]),
         folder=folder,
         about=run.read("run.json"),
         config=_settings(settings_file(folder)),
-        metrics=run.read("metrics.json"),
+        metrics=metrics,
         history=_history(table) if table.is_file() else {},
         files=files,
     )

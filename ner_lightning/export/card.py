@@ -115,6 +115,8 @@ def _scores(about: Mapping[str, Any]) -> Iterator[Block]:
         for name, value in [*part["all"].items(), *((f"f1 {k}", v) for k, v in part["f1 by type"].items())]
     ]
     yield Table("Scores", ["split", "score", "value", "95% interval"], rows)
+    if other := about.get("other_data"):
+        yield Text(f"The scores on {' and '.join(other)} are of other data than the recipe's.")
     if changed := about.get("dequantized"):
         yield Text(
             "The backbone was quantised in training and is not any more. On "

@@ -14,11 +14,9 @@ from ner_lightning.data.sources import SAMPLE
 from ner_lightning.errors import UserError
 from ner_lightning.export.card_training import training_facts
 from ner_lightning.inference.loading import MANIFEST, read_manifest
-from ner_lightning.runs.fingerprints import shared
 from ner_lightning.runs.folder import run_of, run_path
 
 SCORES = ("f1", "precision", "recall")
-_MAY_NAME_DATA = ("--data", "--config", "-c")  # options of `test`
 
 
 def facts(checkpoint: Path) -> dict[str, Any]:
@@ -40,19 +38,10 @@ def facts(checkpoint: Path) -> dict[str, Any]:
     texts = [block.texts for block in limitations(run, split, several=False) if isinstance(block, Items)]
     return _of_training(run) | {
         "scores": {name: _scores(run, name) for name in run.splits},
-        "other_data": [name for name in run.splits if _is_of_other_data(run, name)],
+        "other_data": [name for name in run.splits if run.is_of_other_data(name)],
         "limitations": [text for part in texts for text in part],
         "example": public_example(run),
     }
-
-
-def _is_of_other_data(run: Experiment, split: str) -> bool:
-    """Whether a split is not the recipe's own, or was trained on: its score is none of the data set's."""
-    data = run.about.get("data", {})
-    own, train = (str(data.get(name, {}).get("fingerprint", "")) for name in (split, "train"))
-    words = map(str, run.about.get("test_command", []) if split == "test" else ())
-    given = any(word.startswith(_MAY_NAME_DATA) and not word.startswith("--data.batches") for word in words)
-    return given or shared(own, [train]) == "same"
 
 
 def _of_training(run: Experiment) -> dict[str, Any]:

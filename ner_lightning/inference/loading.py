@@ -13,6 +13,7 @@ from ner_lightning.model.checkpoint import tagger_name
 from ner_lightning.model.pinning import pinned
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.runs.checkpoint_file import load_checkpoint
+from ner_lightning.runs.earlier import is_of_best
 from ner_lightning.runs.fingerprints import training_data
 from ner_lightning.runs.folder import BEST, EXPORTED, STAGES, Run, resolve, run_of, short
 from ner_lightning.system.plain_settings import build, select
@@ -73,7 +74,8 @@ def _last_run(checkpoint: Path) -> str:
     if run is None:
         return f"The last run: {short(checkpoint)}."
     metrics = run.read("metrics.json")
-    scores = [f"F1 {metrics[f'{s}/f1']:.4f} on {n}" for n, s in STAGES.items() if f"{s}/f1" in metrics]
+    stages = {n: s for n, s in STAGES.items() if f"{s}/f1" in metrics and (s == "val" or is_of_best(metrics))}
+    scores = [f"F1 {metrics[f'{s}/f1']:.4f} on {n}" for n, s in stages.items()]
     return f"The last run: {', '.join([str(short(run.path)), *scores])}."
 
 

@@ -1,6 +1,7 @@
 """The report's first section: scores, the costliest problems with an example each, and what to try next."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ner_lightning.analysis import mitigations
@@ -48,7 +49,7 @@ def verdict(
 def _sentence(run: Experiment, split: str) -> str:
     main = main_split(run)
     parts = [
-        f"F1 {_f1(run.splits[name])} on the {_size(run.splits[name])} of {name}"
+        f"F1 {_f1(run.splits[name])} on the {_size(run.splits[name])} of {name}{_file(run, name)}"
         for name in sorted(run.splits, key=lambda name: name != main)
     ]
     mistakes = sum(map(len, run.splits[split].mistakes))
@@ -59,6 +60,12 @@ def _sentence(run: Experiment, split: str) -> str:
     )
     untested = "" if run.folder is None or "test" in run.splits else " It was not tested yet."
     return f"{', and '.join(parts)} (95% intervals).{untested} {costs}"
+
+
+def _file(run: Experiment, split: str) -> str:
+    """The file of a split, where it is not the recipe's own."""
+    origin = str(run.about.get("data", {}).get(split, {}).get("origin", ""))
+    return f" ({Path(origin).name})" if origin and run.is_of_other_data(split) else ""
 
 
 def _size(analysis: Analysis) -> str:

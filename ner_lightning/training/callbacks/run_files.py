@@ -1,6 +1,6 @@
 """RunFiles: writes run.json, metrics.json, and predictions as JSONL and as CoNLL columns."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from ner_lightning.data.known_sentences import digests, read_digests, write_dige
 from ner_lightning.data.readers.columns import write_conll
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.sentence import Sentence
+from ner_lightning.runs.earlier import earlier_data, earlier_settings, set_test_aside
 from ner_lightning.runs.folder import SPLITS, Run, run_of
 from ner_lightning.runs.ladder_cells import noted_recipe
 from ner_lightning.runs.provenance import now, provenance
 from ner_lightning.system.atomic import write_text
-from ner_lightning.system.console import best_effort
+from ner_lightning.system.console import best_effort, say
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint
 from ner_lightning.training.callbacks.throughput import peak_memory
 from ner_lightning.training.datamodule import CoNLLDataModule
@@ -109,10 +110,10 @@ class RunFiles(Callback):
             "ranks": trainer.world_size,
             "teacher": datamodule.corpus.teacher and datamodule.corpus.teacher.about,
             "data": before.get("data", {}) | data,
-            "earlier_data": [*before.get("earlier_data", []), *_earlier(before, data)],
+            "earlier_data": [*before.get("earlier_data", []), *earlier_data(before, data)],
             "earlier_settings": [
                 *before.get("earlier_settings", []),
-                *_earlier_settings(before, old, self.config),
+                *earlier_settings(before, old, self.config),
             ],
             "wandb_id": next(iter(wandb_ids), None),
         }
@@ -158,19 +159,26 @@ class RunFiles(Callback):
             self._check = None
             best_effort(base, lambda: self._write_predictions(split, rows, check))
             best_effort(self.run.path / "metrics.json", lambda: self.run.update("metrics.json", values))
+            best_effort(self.run.path / "run.json", self._set_test_aside)
             return
+        trained = run_of(Path(trainer.ckpt_path)) if trainer.ckpt_path else None  # where a checkpoint is
+        described = describe_split(data, split, read_digests(trained or self.run))
+        before = self.run.read("run.json").get("data", {}).get("test", described)
+        if stage == "test" and before["fingerprint"] != described["fingerprint"]:
+            self._set_test_aside()
         self._write_predictions(split, rows, check)
         self.agreement = check()  # before any score is written
         if not (self.run.path / "config.yaml").exists():
             self._describe_scored(trainer)
         self.run.update("metrics.json", values)
-        trained = run_of(Path(trainer.ckpt_path)) if trainer.ckpt_path else None  # where a checkpoint is
-        origin = trained or self.run
-        described = describe_split(data, split, read_digests(origin))
         about = {"data": self.run.read("run.json").get("data", {}) | {split: described}}
         self.run.update(
             "run.json", about | ({"test_command": self.command, "tested": now()} if stage == "test" else {})
         )
+
+    def _set_test_aside(self) -> None:
+        if kept := set_test_aside(self.run):
+            say(f"The test before was of another checkpoint or other data: {kept}.")
 
     def _describe_scored(self, trainer: pl.Trainer) -> None:
         """Writes what the folder of a checkpoint that was scored apart from its run needs to be read."""
@@ -220,27 +228,6 @@ class RunFiles(Callback):
         self.table.write()
         for logger in trainer.loggers:
             logger.save()
-
-
-def _earlier(before: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What the run was trained and validated on before it was resumed, if that has changed."""
-    data = {name: part for name, part in before.get("data", {}).items() if name in described}
-    if any(part["fingerprint"] != described[name]["fingerprint"] for name, part in data.items()):
-        yield {"epochs": before.get("epochs", 0), "data": data}
-
-
-def _earlier_settings(
-    before: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """The settings that the run was trained with before it was resumed, of those that have changed."""
-    changed = {
-        f"{section}.{name}": value
-        for section in ("trainer", "model", "data")
-        for name, value in (old.get(section) or {}).items()
-        if value != (new.get(section) or {}).get(name) and name != "logger"
-    }
-    if before and changed:
-        yield {"epochs": before.get("epochs", 0), "settings": changed}
 
 
 def _parts(trainer: pl.Trainer) -> tuple[NERModule, CoNLLDataModule]:

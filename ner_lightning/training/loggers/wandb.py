@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,15 @@ class NonBlockingWandbLogger(WandbLogger):
     def summarise(self, values: Mapping[str, Any]) -> None:
         """Queues values of the run's summary."""
         self.submit(lambda: self.experiment.summary.update(dict(values)))
+
+    def withdraw(self, names: Iterable[str]) -> None:
+        """Queues the removal of values of the run's summary, which an offline run need not know."""
+
+        def removed() -> None:
+            for name in names:
+                del self.experiment.summary[name]
+
+        self.submit(removed)
 
     @rank_zero_only
     def submit(self, action: Callable[[], object]) -> None:

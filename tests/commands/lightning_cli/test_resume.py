@@ -15,7 +15,9 @@ from ner_lightning.commands.lightning_cli.library_warnings import quiet
 from ner_lightning.commands.lightning_cli.recipe import RecipeCLI
 from ner_lightning.commands.main import main
 from ner_lightning.errors import UserError
+from ner_lightning.inference.loading import _last_run as last_run
 from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.training.callbacks.checkpoints import BestCheckpoint
 from ner_lightning.training.module import NERModule
 
 
@@ -546,3 +548,60 @@ def test_the_scores_of_another_checkpoint_may_get_a_name(place):
     assert main(["test", *words]) == 0
     assert Path("elsewhere/other/1/metrics.json").is_file()
     assert main(["test", "--runs", "runs"]) == 0
+
+
+def metrics(run="runs/recipe/1"):
+    return json.loads(Path(run, "metrics.json").read_text())
+
+
+def test_a_test_of_an_earlier_epoch_is_not_that_of_a_better_one(place, capsys, monkeypatch):
+    assert main(["test"]) == 0
+    tested, lines = metrics(), Path("runs/last/predictions.test.jsonl").read_bytes()
+    monkeypatch.setattr(BestCheckpoint, "improves", lambda *_: True)
+    capsys.readouterr()
+    assert main(RESUME) == 0
+    said = capsys.readouterr().out
+    assert f"F1 {tested['test/f1']:.4f} on test.txt, kept in predictions.test.1.jsonl" in said
+    assert not [name for name in metrics() if name.startswith("test/")]
+    assert Path("runs/last/predictions.test.1.jsonl").read_bytes() == lines
+    assert not Path("runs/last/predictions.test.jsonl").exists()
+    (earlier,) = about()["earlier_tests"]
+    assert earlier["scores"]["test/step"] == tested["test/step"] < metrics()["val/step"]
+    assert earlier["data"]["fingerprint"]
+    assert earlier["test_command"][-1] == "test"
+    assert "test" not in about()["data"]
+    assert "tested" not in about()
+    assert main(["report"]) == 0
+    assert "It was not tested yet" in Path("runs/last/report.md").read_text()
+    assert main(["test"]) == 0
+    assert metrics()["test/step"] == metrics()["val/step"]
+
+
+def test_a_stale_test_of_an_older_run_is_left_out(place, caplog):
+    assert main(["test"]) == 0
+    Path("runs/last/metrics.json").write_text(json.dumps(metrics() | {"test/step": 1}))
+    assert main(["report"]) == 0
+    assert "a better epoch since it was tested: its test scores are left out" in caplog.text
+    assert "It was not tested yet" in Path("runs/last/report.md").read_text()
+    assert "test" not in last_run(Path("runs/recipe/1/checkpoints/best.ckpt"))
+
+
+def test_a_test_on_other_data_keeps_the_one_before(place, capsys):
+    assert main(["test"]) == 0
+    own = metrics()
+    Path("other.txt").write_text("Vera B-PER\nleft O\n")
+    assert main(["test"]) == 0  # the same data again
+    assert "earlier_tests" not in about()
+    capsys.readouterr()
+    assert main(["test", "--data.test", "other.txt"]) == 0
+    assert f"F1 {own['test/f1']:.4f} on test.txt, kept in predictions.test.1" in capsys.readouterr().out
+    assert about()["earlier_tests"][0]["scores"]["test/f1"] == own["test/f1"]
+    assert about()["data"]["test"]["sentences"] == 1
+    assert main(["report"]) == 0
+    assert "on the 1 sentence of test (other.txt)" in Path("runs/last/report.md").read_text()
+    assert main(["export", "--output", "out"]) == 0
+    card = Path("out/README.md").read_text()
+    assert "The scores on test are of other data than the recipe's" in card
+    assert main(["test"]) == 0
+    assert [each["data"]["sentences"] for each in about()["earlier_tests"]] == [3, 1]
+    assert metrics()["test/f1"] == own["test/f1"]
