@@ -28,6 +28,7 @@ import regex
 Offsets = tuple[int, int]  # start and end, in characters or words; the end is exclusive
 MAX_WORDS = 256  # of a piece of running text
 MAX_GIVEN_WORDS = 4096  # of a piece of words that were given as a sentence
+_CACHED = 40  # characters of a chunk whose words are kept: text without spaces has no chunk twice
 WRAPPED = 40  # characters: a line at least this long may have been wrapped
 
 _TITLES = (
@@ -51,7 +52,7 @@ _TOKEN = regex.compile(
     | (?:{_TITLES}|{_TITLES.upper()}|etc|vs)\.(?![-.\p{{L}}\p{{N}}])
     | (?i:nos?|pp?|vol|fig)\.(?=\s*+\p{{Nd}})
     | {_CONTRACTED}
-    | \p{{L}}+(?=(?i:n['’]t){_END})                              # did|n't
+    | (?:(?![{_CJK}])\p{{L}})+(?=(?i:n['’]t){_END})              # did|n't
     | {_LETTER}++
       (?:
         (?!{_CONTRACTED})                                        # Vera|'s
@@ -166,7 +167,8 @@ def words(text: str) -> list[Offsets]:
         if chunk.isascii() and chunk.isalpha():  # most words
             found.append((start, end))
         elif _IN_CONTEXT.search(chunk) is None or _STOP.fullmatch(chunk):
-            found += [(start + first, start + after) for first, after in _parts_of(chunk)]
+            parts = _parts_of(chunk) if len(chunk) <= _CACHED else _parts_of.__wrapped__(chunk)
+            found += [(start + first, start + after) for first, after in parts]
         else:
             while start < end and (token := _TOKEN.search(text, start)) and token.start() < end:
                 found.append(token.span())

@@ -1,5 +1,7 @@
 """Words and pieces of running text."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +25,7 @@ WORDS = [
     "J.| |Holt| |met| |Dr.| |Brandt| |of| |Tollan| |Inc.|,| |No.| |5| |vs.| |No|,| |no|.",
     "1.| |Okoro",
     "In| |5|.",
+    "他|did|n't| |王|Vera|'s",
     "6-4| |6-3|,| |1,000.50| |on| |1996-08-22| |at| |2:29.34| |1/2| |2-1/2| |3,907.5| |10th",
     "+44| |20| |.500| |US$| |1.5| |$|1,000| |5|%",
     "Sino-Soviet| |S&P| |AT&T|'s| |a_b| |x@y.com| |see| |http://a.b/c?d=1|)|.",
@@ -133,3 +136,18 @@ def test_time_grows_with_the_text_alone():
 
     for part in ("a", "a'", "n't", "http://.", "1.", "\u0301", "'", "U.S", "A. ", "👨\u200d", " \n", "["):
         assert seconds(part * 40_000) < 2, repr(part)
+
+
+@pytest.mark.parametrize("unit", ["王", "かな", "ไทย", "王a", "a'", "1王", "didn't"])
+def test_text_without_spaces_takes_time_in_proportion_to_its_length(unit):
+    began = time.process_time()
+    assert len(words(unit * 20_000)) >= 1
+    assert time.process_time() - began < 4  # backtracking from each character took 12 s
+
+
+def test_words_of_long_text_without_spaces_are_not_kept():
+    before = splitter._parts_of.cache_info().currsize
+    assert len(words("王" * 41)) == 41
+    assert splitter._parts_of.cache_info().currsize == before
+    assert len(words("王" * 40)) == 40
+    assert splitter._parts_of.cache_info().currsize == before + 1
