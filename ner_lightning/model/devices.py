@@ -156,6 +156,22 @@ def check_driver(instead: str) -> None:
         ) from None
 
 
+def named_devices(asked: Any) -> list[str] | None:
+    """The devices that a trainer's `devices` names one by one, as in `[0, 2]`, `0,2` or `0,`.
+
+    Args:
+        asked: `trainer.devices`.
+
+    Returns:
+        their indices; None for a number of devices, or `auto`.
+    """
+    if isinstance(asked, list):
+        return [str(each) for each in asked]
+    if "," not in str(asked):
+        return None
+    return [each.strip() for each in str(asked).split(",") if each.strip()]
+
+
 def check_gpus(asked: Any) -> None:
     """Checks that a machine has the GPUs that a trainer shall use.
 
@@ -166,7 +182,7 @@ def check_gpus(asked: Any) -> None:
         UserError: it has fewer.
     """
     here = torch.cuda.device_count() if torch.cuda.is_available() else 1
-    listed = str(asked).strip("[]").split(",") if isinstance(asked, list) or "," in str(asked) else None
-    numbers = [int(word) for word in listed or [str(asked)] if str(word).strip().isdecimal()]
+    listed = named_devices(asked)
+    numbers = [int(word) for word in listed or [str(asked)] if word.isdecimal()]
     if numbers and max(numbers) >= (here if listed is not None else here + 1):
         raise UserError(f"trainer.devices is {asked}, but this machine has {here} GPU{'s' * (here > 1)}")

@@ -84,6 +84,8 @@ def use_all_ranks(trainer: Any) -> str | None:
         LaunchError: the strategy starts processes of its own, `devices` names other ones, or nothing started
             the tasks of a SLURM job.
     """
+    from ner_lightning.model.devices import named_devices  # needs torch, which other commands do not
+
     launched = launch()
     if launched is None:
         _check_batch_job(trainer)
@@ -95,7 +97,7 @@ def use_all_ranks(trainer: Any) -> str | None:
             f"{launched.ranks} already; use auto or ddp"
         )
     asked, asked_nodes, nodes = trainer.devices, trainer.num_nodes, launched.ranks // launched.local
-    named = asked if isinstance(asked, list) else str(asked).split(",") if "," in str(asked) else None
+    named = named_devices(asked)
     if named is not None and len(named) != launched.local:
         raise LaunchError(
             f"trainer.devices names {len(named)} devices, but {launched.by} started {launched.local} "
@@ -150,14 +152,14 @@ def check_processes(trainer: Any) -> None:
 
 def _count(devices: Any, accelerator: str) -> int:
     """How many devices of a machine a trainer uses."""
-    if isinstance(devices, list):
-        return len(devices)
-    if "," in str(devices):
-        return len(str(devices).strip(",").split(","))
+    import torch
+
+    from ner_lightning.model.devices import named_devices
+
+    if (named := named_devices(devices)) is not None:
+        return len(named)
     if str(devices) not in ("auto", "-1"):
         return int(devices)
-    import torch  # only where it is asked for
-
     return torch.cuda.device_count() if accelerator != "cpu" else 1
 
 

@@ -137,6 +137,14 @@ def test_a_trainer_uses_the_ranks_that_there_are(monkeypatch, devices, nodes, sa
     assert trainer.num_nodes == 2
 
 
+def test_one_device_by_number_on_each_node(monkeypatch):
+    for name, value in (TORCHRUN | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1"}).items():
+        monkeypatch.setenv(name, value)
+    trainer = SimpleNamespace(strategy="auto", devices="0,", num_nodes=2)
+    assert use_all_ranks(trainer) is None
+    assert (trainer.devices, trainer.num_nodes) == ("0,", 2)
+
+
 def test_devices_by_number_that_are_not_as_many_as_the_ranks_are_refused(monkeypatch):
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)

@@ -135,10 +135,7 @@ def _devices(asked: Any, accelerator: str) -> None:
         if launched is None:
             check_gpus(asked)
         return
-    if isinstance(asked, list):
-        count = len(asked)
-    else:
-        count = int(asked) if str(asked).isdecimal() else asked == "auto"
+    count = int(asked) if str(asked).isdecimal() else asked == "auto"
     if count < 1:
         raise UserError(f"trainer.devices is {asked}; on a CPU it must be auto or a number of processes")
     if count > 1 and accelerator == "auto" and launched is None:
