@@ -9,6 +9,7 @@ from pathlib import Path
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import UserError
 from ner_lightning.runs.shipped import FOLDER, SCHEMA, names
+from ner_lightning.system.output_checks import check_new
 
 ALL = "all"
 WIDTH = 80  # columns of the listing
@@ -29,9 +30,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     if unknown:
         raise UserError(f"there is no shipped config {unknown[0]}; there are {', '.join(names())}")
     copies = [(FOLDER / f"{name}.yaml", folder / f"{name}.yaml") for name in wanted]
-    existing = [target for _, target in copies if target.exists()]
-    if existing:
-        raise UserError(f"{existing[0]} exists already; remove it, or copy to another folder: --to DIR")
+    for _, target in copies:
+        check_new(target, str(target), remedy="remove it, or copy to another folder: --to DIR")
     try:
         for source, target in copies:
             target.parent.mkdir(parents=True, exist_ok=True)

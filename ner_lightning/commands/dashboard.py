@@ -11,11 +11,16 @@ from typing import Any
 
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import UserError
+from ner_lightning.system.output_checks import check_new
+
+MARK = b'{\n  "workspace": {'  # of a file of ours
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
     options = parser(subcommand).parse_args(args)
+    if options.json not in (None, "-"):
+        check_new(Path(options.json), f"--json {options.json}", marks=(MARK,))
     made = _made(options)
     if options.json is not None:
         _write(made, options.json)

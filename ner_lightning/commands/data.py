@@ -14,6 +14,7 @@ from ner_lightning.commands.data_outputs import check_free, clear_splits, counte
 from ner_lightning.data.output_formats import ANNOTATED, SUFFIX_OF, format_of
 from ner_lightning.data.readers import read_options
 from ner_lightning.errors import UserError
+from ner_lightning.system.output_checks import check_new, check_not_an_input
 from ner_lightning.system.progress import shown, stage
 from ner_lightning.system.terminal import print_utf8
 
@@ -132,9 +133,9 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError("--max_length has no effect without --backbone, whose tokenizer counts; leave it out")
     splits = read_splits(options.input, _files(options), options.backbone, options.max_length)
     if options.output:
-        page = Path(options.output)
-        earlier = page.is_file() and PAGE_MARK in page.read_bytes()
-        check_free([page], list(map(Path, splits.origins.values())), overwrite=earlier, option=False)
+        page, named = Path(options.output), f"--output {options.output}"
+        check_not_an_input(page, map(Path, splits.origins.values()), named)
+        check_new(page, named, marks=(PAGE_MARK,))
     check = check_data(splits.sentences, splits.origins, facts=splits.facts)
     if options.json:
         print_utf8()

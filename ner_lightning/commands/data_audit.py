@@ -2,16 +2,17 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.data_audit_outputs import write_audit
+from ner_lightning.commands.data_audit_outputs import FILES, write_audit
 from ner_lightning.commands.lightning_cli.training_process import STOPPED, started
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import Interrupted, UserError
+from ner_lightning.system.output_checks import check_new
 from ner_lightning.system.progress import shown, stage
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         types = list(recipe.datamodule.corpus.labels.types)
         shares = {f"fold{number}": 1 / options.folds for number in range(1, options.folds + 1)}
         parts = divide(sentences, shares, options.seed).parts
-        _check_same(output, _facts(recipe, options, sentences))
+        _check_same(output, _facts(recipe, options, sentences), [*FILES, *parts])
         audit_lock.enter_context(only_writer(output))
         found: dict[int, dict[str, Any]] = {}
         for name, indices in parts.items():
@@ -76,11 +77,16 @@ def _facts(recipe: "RecipeCLI", options: Any, sentences: Sequence["Sentence"]) -
     }
 
 
-def _check_same(output: Path, facts: Mapping[str, Any]) -> None:
-    """Checks that a folder holds nothing, or the beginning of the same audit.
+def _check_same(output: Path, facts: Mapping[str, Any], written: Iterable[str]) -> None:
+    """Checks that a folder holds nothing that is written there, or the beginning of the same audit.
+
+    Args:
+        output: the folder.
+        facts: what the folds depend on.
+        written: the names of what an audit writes there.
 
     Raises:
-        UserError: it holds another one, or what it holds is damaged.
+        UserError: it holds another one, or what it holds is damaged, or a file of somebody else.
     """
     from ner_lightning.system.atomic import write_text
 
@@ -99,6 +105,8 @@ def _check_same(output: Path, facts: Mapping[str, Any]) -> None:
             )
         stage(f"Resuming the audit in {output}")
         return
+    for name in written:
+        check_new(output / name, f"--output {output}: {name}", remedy="name another folder, or move it away")
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps(dict(facts), ensure_ascii=False, indent=1) + "\n")

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from ner_lightning.analysis.audit_page import Doubt
     from ner_lightning.data.sentence import Sentence
 
+FILES = ("audit.html", "audit.jsonl", "weights.jsonl", "doccano.jsonl", "labelstudio.json")
+
 
 def write_audit(
     output: Path, sentences: Sequence["Sentence"], ranked: Sequence[tuple[int, "Doubt"]], how: str, what: str

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ner_lightning.data.output_formats import BY_SUFFIX
 from ner_lightning.errors import UserError
+from ner_lightning.system.output_checks import check_new, check_not_an_input
 from ner_lightning.system.progress import stage
 
 if TYPE_CHECKING:
@@ -40,30 +41,22 @@ def like(source: Path, sentences: Sequence["Sentence"]) -> str:
     return BY_SUFFIX.get(suffix, "conll" if suffix == ".txt" else "jsonl")  # only columns of .txt are tagged
 
 
-def check_free(
-    outputs: Sequence[Path], inputs: Sequence[Path], *, overwrite: bool, option: bool = True
-) -> None:
+def check_free(outputs: Sequence[Path], inputs: Sequence[Path], *, overwrite: bool) -> None:
     """Checks that no input and, unless asked to, no other file is overwritten.
 
     Args:
         outputs: what will be written.
         inputs: what is read.
         overwrite: other files may be overwritten.
-        option: whether the command has an option for that.
 
     Raises:
         UserError: one would be.
     """
     for output in outputs:
-        if any(output.exists() and source.exists() and output.samefile(source) for source in inputs):
-            raise UserError(f"--output {output} is what is read; name another one")
-        if output.is_dir() or (output.exists() and not overwrite):
-            way = (
-                "move it away, or write over it with --overwrite"
-                if option
-                else "name another file, or move it away"
-            )
-            raise UserError(f"--output {output} exists; {way}")
+        named = f"--output {output}"
+        check_not_an_input(output, inputs, named)
+        if output.is_dir() or not overwrite:
+            check_new(output, named, remedy="move it away, or write over it with --overwrite")
 
 
 def clear_splits(folder: Path, outputs: Sequence[Path], source: Path, *, overwrite: bool) -> None:

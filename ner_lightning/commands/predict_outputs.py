@@ -10,6 +10,7 @@ from ner_lightning.commands.predict_checks import STANDARD_OUTPUT
 from ner_lightning.data.readers.remote_files import filesystem_of, is_remote
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import is_written_through
+from ner_lightning.system.output_checks import check_not_an_input
 
 
 def staged(address: str) -> str:
@@ -73,9 +74,10 @@ def check_written(options: argparse.Namespace, files: Iterable[Path], remote: It
     for name, (where, file) in places.items():
         if where != filesystem:
             continue
-        exists = not where and file.is_file()
-        if file in read or (exists and any(file.samefile(other) for other in read)):
-            raise UserError(f"--{name} {outputs[name]} is among the files to be read; name another one")
+        if where and file in read:
+            raise UserError(f"--{name} {outputs[name]} is what is read; name another one")
+        if not where:
+            check_not_an_input(file, read, f"--{name} {outputs[name]}")
         is_named = name == "output" or options.rejects
         if is_named and _is_in(file, source):
             raise UserError(

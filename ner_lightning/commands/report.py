@@ -7,8 +7,10 @@ from pathlib import Path
 
 from ner_lightning.commands.options.command_line import SPLITS, Parser, check_folder
 from ner_lightning.errors import UserError
+from ner_lightning.system.output_checks import check_new
 
 MARKS = (b"Made from the files of the run", b"Made from a file of predictions alone")  # of a report of ours
+REMEDY = "name another folder, or move it away"
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -50,8 +52,8 @@ def _report(options: argparse.Namespace) -> None:
     from ner_lightning.analysis.report.assemble import report_blocks
     from ner_lightning.system.atomic import write_text
 
-    if options.output:
-        _check_foreign(folder)
+    for name in ("report.md", "report.html") if options.output else ():
+        check_new(folder / name, f"--output {folder / name}", marks=MARKS, remedy=REMEDY)
     report = report_blocks(runs, split=options.split, text=not options.no_text, ladder=ladder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,14 +62,6 @@ def _report(options: argparse.Namespace) -> None:
     except OSError as error:
         raise UserError(f"--output {folder}: {(error.strerror or 'cannot be written').lower()}") from None
     sys.stdout.write(f"{folder / 'report.md'}\n{folder / 'report.html'}\n")
-
-
-def _check_foreign(folder: Path) -> None:
-    """Checks that nothing but an earlier report is overwritten."""
-    for name in ("report.md", "report.html"):
-        file = folder / name
-        if file.is_file() and not any(mark in file.read_bytes() for mark in MARKS):
-            raise UserError(f"--output {folder}: {file} exists and is not one of our reports; move it away")
 
 
 def _report_parser() -> Parser:

@@ -38,7 +38,7 @@ def test_configs_are_copied_and_nothing_is_overwritten(tmp_path, monkeypatch, ca
     assert "unknown" not in (said := capsys.readouterr().err)
     assert "there is no shipped config causal" in said
     assert main(["configs", "quickstart"]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "configs/quickstart.yaml exists; remove it" in capsys.readouterr().err
     assert Path("configs/quickstart.yaml").read_text(encoding="utf-8") == "mine"
     assert main(["configs", "--to", "mine"]) == 2
     assert "--to mine: name what to copy, or all" in capsys.readouterr().err

@@ -531,7 +531,7 @@ def test_the_page_of_a_check_replaces_an_earlier_page_alone(place, capsys):
     write("data/train.conll", many())
     write("data/valid.conll", COLUMNS)
     for own, said in (
-        ("notes.md", "notes.md exists; name another file"),
+        ("notes.md", "notes.md exists and was not written by this command; name another file"),
         ("data/valid.conll", "is what is read"),
     ):
         write("notes.md", "my own")

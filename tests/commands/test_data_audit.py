@@ -211,4 +211,13 @@ def test_damaged_scores_of_a_fold_are_named(tmp_path, text, where):
 def test_a_damaged_audit_is_named(tmp_path):
     (tmp_path / "audit.json").write_text('{"folds": 5, "se')
     with pytest.raises(UserError, match=r"audit.json: not JSON .*;\nname another --output, or remove"):
-        data_audit._check_same(tmp_path, {"folds": 5})
+        data_audit._check_same(tmp_path, {"folds": 5}, [])
+
+
+@pytest.mark.parametrize("name", ["doccano.jsonl", "labelstudio.json", "weights.jsonl", "fold1"])
+def test_an_audit_replaces_nothing_of_others(recipe, capsys, name):
+    Path("data", name).write_text("mine")
+    assert main(["data", "audit", "--config", recipe, "--folds", "2", "--output", "data"]) == 2
+    assert f"--output data: {name} exists; name another folder" in capsys.readouterr().err
+    assert Path("data", name).read_text() == "mine"
+    assert not Path("data/audit.json").exists()

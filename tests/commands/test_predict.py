@@ -105,7 +105,7 @@ OPTIONS = {
     ),
     "the input as output": (
         ["--input", "text.txt", "--output", "text.txt", "--to", "text"],
-        "is among the files to be read",
+        "is what is read",
     ),
     "a file of its folder as output": (
         ["--input", ".", "--output", "text.txt", "--to", "text"],
@@ -274,7 +274,7 @@ def test_the_file_of_rejects_that_was_not_named_is_no_input_either(place, capsys
     source = tmp_path / "out.jsonl.rejects.jsonl"
     source.write_text('{"text": "Vera Holt left Lima."}\n')
     assert main(["predict", "--input", str(source), "--output", str(tmp_path / "out.jsonl")]) == 2
-    assert "is among the files to be read; name another one" in capsys.readouterr().err
+    assert "is what is read; name another one" in capsys.readouterr().err
     assert source.read_text()
 
 

@@ -114,6 +114,15 @@ def test_the_workspace_has_its_sections_with_runs_grouped_by_recipe(tmp_path, ca
     assert without_ids(specification(workspace("team", "ner"))) == without_ids(made)
 
 
+def test_a_file_of_others_is_not_replaced(tmp_path, capsys):
+    for _ in range(2):  # its own file is
+        assert main(["dashboard", "team/ner", "--json", "workspace.json"]) == 0
+    (tmp_path / "workspace.json").write_text('{"mine": 1}')
+    assert main(["dashboard", "team/ner", "--json", "workspace.json"]) == 2
+    assert "--json workspace.json exists and was not written by this command" in capsys.readouterr().err
+    assert (tmp_path / "workspace.json").read_text() == '{"mine": 1}'
+
+
 def test_the_report_says_what_seeds_differ_by_and_no_text_of_the_data(tmp_path, capsys):
     runs = [
         finished_run(tmp_path / "runs/crf/1", 1, 0.90, 0.80),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import is_written_through
+from ner_lightning.system.output_checks import check_not_an_input
 from ner_lightning.system.progress import stage
 
 REJECT = {"file", "line", "reason", "text"}  # the keys of a line about a rejected record
@@ -25,10 +26,10 @@ def check_overwriting(output: Path | None, rejects: Path | None, read: Iterable[
     Raises:
         UserError: a file is both read and written.
     """
-    sources = {file.resolve() for file in read}
+    sources = list(read)
     for option, file in (("--output", output), ("--rejects", rejects)):
-        if file is not None and file.resolve() in sources:
-            raise UserError(f"{option} {file} is a file that is read; name another one")
+        if file is not None:
+            check_not_an_input(file, sources, f"{option} {file}")
     if output is not None and output.is_file() and output.stat().st_size:
         stage(f"{output} exists; it is replaced when everything is tagged")
 

@@ -70,7 +70,7 @@ def test_what_is_read_is_not_written(predict):
     for option, name in gold.items():
         Path(name).write_text("Vera B-PER\nleft O\n")
         words = ["--input", "in.txt", "--calibrate", name, option, name]
-        assert f"{option} {name} is a file that is read" in predict(*words, code=2)
+        assert f"{option} {name} is what is read" in predict(*words, code=2)
     assert "is the --output as well" in predict(
         "--input", "in.txt", "--output", "o.jsonl", "--rejects", "o.jsonl", code=2
     )
@@ -155,7 +155,7 @@ def test_a_report_takes_the_place_of_reports_alone(tmp_path, monkeypatch, capsys
         folder.mkdir()
         (folder / name).write_text("my thesis")
         assert main([*words, str(folder)]) == 2
-        assert "is not one of our reports" in capsys.readouterr().err
+        assert "exists and was not written by this command" in capsys.readouterr().err
         assert (folder / name).read_text() == "my thesis"
     for _ in range(2):
         assert main([*words, "again"]) == 0

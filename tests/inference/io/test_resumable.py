@@ -112,7 +112,7 @@ def test_an_input_is_not_overwritten_by_its_address(predict, tmp_path, source, o
     file = tmp_path / "in.jsonl"
     file.write_text('{"text": "Vera left."}\n')
     said = predict("--input", source.format(file), "--output", output.format(file), code=2)
-    assert "is among the files to be read; name another one" in said
+    assert "is what is read; name another one" in said
     assert file.read_text() == '{"text": "Vera left."}\n'
     assert names() == []
 
@@ -122,7 +122,7 @@ def test_a_remote_output_is_no_calibration_file_and_no_rejects(predict, tmp_path
     gold = tmp_path / "gold.conll"
     gold.write_text(GOLD)
     words = ("--input", "in.txt", "--output", f"file://{gold}")
-    assert "is a file that is read" in predict(*words, "--calibrate", str(gold), code=2)
+    assert "is what is read" in predict(*words, "--calibrate", str(gold), code=2)
     same = ("--output", f"file://{tmp_path}/o.jsonl", "--rejects", str(tmp_path / "o.jsonl"))
     assert "is the --output as well" in predict("--input", "in.txt", *same, code=2)
     assert gold.read_text() == GOLD
