@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from ner_lightning.errors import UserError
-from ner_lightning.runs.folder import LAST, RESUME, Run, short
+from ner_lightning.runs.folder import LAST, RESUME, Run, resume_command
 from ner_lightning.training.launch import RUN_VARIABLE
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -65,4 +65,4 @@ def how_to_resume(command: str) -> str | None:
     """What resumes the run of this process; None if it has none, or nothing in it to resume."""
     run = Run(Path(os.environ.get(RUN_VARIABLE, "")))
     begun = run.path / "run.json" if command == "baseline" else run.checkpoint(LAST)
-    return RESUME[command].format(short(run.path)) if command in RESUME and begun.is_file() else None
+    return resume_command(run, command) if command in RESUME and begun.is_file() else None

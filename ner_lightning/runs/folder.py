@@ -149,6 +149,11 @@ def short(path: Path) -> Path:
     return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else path
 
 
+def resume_command(run: Run, command: str) -> str:
+    """What resumes a run here that a command of `RESUME` made."""
+    return RESUME[command].format(short(run.path))
+
+
 def remove_empty(run: Run) -> None:
     """Removes the folder of a run that failed before it wrote anything, and its empty parents."""
     with suppress(OSError):  # not empty

@@ -8,7 +8,12 @@ import torch
 from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.runs.folder import Run
-from ner_lightning.training.callbacks.checkpoints import BestCheckpoint, CheckpointFiles, write_checkpoint
+from ner_lightning.training.callbacks.checkpoints import (
+    BestCheckpoint,
+    CheckpointFiles,
+    _rescue,
+    write_checkpoint,
+)
 
 CONTENT = {"config": {}, "backbone": {}, "state_dict": {"a": torch.arange(50_000.0)}}
 
@@ -79,3 +84,10 @@ def test_where_nothing_could_be_kept_no_one_is_told_to_continue(run, monkeypatch
         CheckpointFiles(run).save_checkpoint(CONTENT, run.checkpoint("last"))
     assert "fit --run" not in str(caught.value)
     assert "untouched" not in str(caught.value)
+
+
+def test_the_run_to_resume_is_named_as_elsewhere(run, monkeypatch):
+    monkeypatch.chdir(run.path.parent)
+    file = run.path.resolve() / "checkpoints" / "last.ckpt"
+    said = _rescue({}, file, OSError(errno.ENOSPC, "full"), "fit")
+    assert said.endswith(f"then: ner-lightning fit {run.path.name}")

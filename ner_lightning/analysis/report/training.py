@@ -12,7 +12,6 @@ from ner_lightning.analysis.render.blocks import Block, Code, Figure, Fold, Head
 from ner_lightning.analysis.render.style import svg
 from ner_lightning.analysis.report.setup import UNKNOWN
 from ner_lightning.data.schemes import LabelSet
-from ner_lightning.runs.checkpoint_file import load_checkpoint
 
 
 def curves(run: Experiment) -> Iterator[Block]:
@@ -118,6 +117,8 @@ def transitions(run: Experiment) -> Iterator[Block]:
     best = run.best_checkpoint
     if best is None or not run.model.get("use_crf"):
         return
+    from ner_lightning.runs.checkpoint_file import load_checkpoint  # with torch, for checkpoints alone
+
     state = load_checkpoint(best)["state_dict"]
     values = next(value for name, value in state.items() if name.endswith("crf.transitions"))
     labels = LabelSet(tuple(run.about["types"]))

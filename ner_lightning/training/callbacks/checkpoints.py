@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint
-from ner_lightning.runs.folder import BEST, LAST, RESUME, Run
+from ner_lightning.runs.folder import BEST, LAST, Run, resume_command
 from ner_lightning.system.atomic import replacing
 from ner_lightning.system.console import best_effort
 from ner_lightning.training.callbacks.graceful_stop import GracefulStop
@@ -230,7 +230,7 @@ class _Sink:
 
 def _rescue(checkpoint: Mapping[str, Any], file: Path, error: OSError, command: str) -> str:
     """Saves a checkpoint elsewhere; returns a message that says where, and how to resume."""
-    resume = RESUME[command].format(file.parent.parent)
+    resume = resume_command(Run(file.parent.parent), command)
     failed = f"the checkpoint {file} cannot be written ({os.strerror(error.errno or errno.EIO)})"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         failed = f"no space is left for {file}"

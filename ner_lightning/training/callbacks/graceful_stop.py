@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ner_lightning.errors import Interrupted
-from ner_lightning.runs.folder import LAST, RESUME, Run, short
+from ner_lightning.runs.folder import LAST, Run, resume_command
 from ner_lightning.system.console import say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -120,7 +120,7 @@ class GracefulStop(Callback):
         stopped = isinstance(exception, KeyboardInterrupt | Interrupted) and trainer.state.fn == "fit"
         if stopped and trainer.is_global_zero:
             if self.run.checkpoint(LAST).is_file():
-                say(f"Stopped. Resume with: {RESUME[self.command].format(short(self.run.path))}")
+                say(f"Stopped. Resume with: {resume_command(self.run, self.command)}")
             else:
                 say("Stopped before the first checkpoint.")
         if isinstance(exception, Interrupted) and exception.signal == self._requeue_signal and self._requeues:

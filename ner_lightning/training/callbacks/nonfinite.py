@@ -10,7 +10,7 @@ from torch import Tensor
 from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
 from ner_lightning.runs.checkpoint_file import load_checkpoint
-from ner_lightning.runs.folder import LAST, RESUME, Run, short
+from ner_lightning.runs.folder import LAST, Run, resume_command, short
 from ner_lightning.system.out_of_memory import out_of_memory
 from ner_lightning.training.callbacks.throughput import logs_step
 from ner_lightning.training.datamodule import CoNLLDataModule
@@ -96,7 +96,7 @@ class NonFiniteGuard(Callback):
         if not file.is_file():
             return "\nThere is no checkpoint yet."
         steps = load_checkpoint(file)["global_step"]
-        resume = RESUME[self.command].format(short(self.run.path))
+        resume = resume_command(self.run, self.command)
         return f"\nThe last good checkpoint is {short(file)}, after step {steps}: {resume}"
 
 
