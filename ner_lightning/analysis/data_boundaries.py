@@ -96,10 +96,9 @@ def boundaries(view: DataView, forms: Forms) -> Iterator[Finding]:
     yield _touching(view)
 
 
-def _annotated(forms: Forms, form: Words, type_: str | None = None) -> list[Use]:
-    """The uses as an entity, of a type or of any."""
-    outside = (UNANNOTATED, OTHER_BOUNDARIES)
-    return [u for u in forms.get(form, ()) if u.reading not in outside and type_ in (None, u.reading)]
+def _annotated(forms: Forms, form: Words) -> list[Use]:
+    """The uses as an entity."""
+    return [use for use in forms.get(form, ()) if use.reading not in (UNANNOTATED, OTHER_BOUNDARIES)]
 
 
 def _listed(view: DataView, forms: Forms, key: str, title: str, text: str, odd: list[Words]) -> Finding:

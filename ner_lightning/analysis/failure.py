@@ -17,6 +17,7 @@ from ner_lightning.metrics.from_counts import f1, precision_recall
 
 NOTHING = "nothing"
 BINS = 10
+LISTED = 5  # surface forms and documents
 
 
 class ErrorClass(NamedTuple):
@@ -106,13 +107,8 @@ class Analysis:
     calibration: list[Bin]
 
 
-def analyse(predictions: Predictions, *, top: int = 5) -> Analysis:
-    """Analyses a split.
-
-    Args:
-        predictions: of the split.
-        top: how many surface forms and documents to list at most.
-    """
+def analyse(predictions: Predictions) -> Analysis:
+    """Analyses the predictions of a split."""
     counts = slices.totals(predictions)
     mistakes = all_mistakes(predictions)
     groups = {
@@ -132,8 +128,8 @@ def analyse(predictions: Predictions, *, top: int = 5) -> Analysis:
         slices={name: slices.slices(group, order.get(name, ())) for name, group in groups.items()},
         reasons=differing,
         contrasts=contrasts,
-        forms=confused_forms(predictions, mistakes)[:top],
-        documents=slices.worst_documents(predictions, top) if predictions.has_documents else [],
+        forms=confused_forms(predictions, mistakes)[:LISTED],
+        documents=slices.worst_documents(predictions, LISTED) if predictions.has_documents else [],
         calibration=calibration(predictions),
     )
 

@@ -178,7 +178,7 @@ def _of_several(options: argparse.Namespace, limits: "RequestLimits") -> Any:
     taggers = ServedTaggers(group, fixed)
 
     def tag(items: list[tuple[str, str]], **selected: Any) -> "list[Tagged]":
-        results = taggers.tag(items, **selected)
+        results = taggers.group.tag(items, **selected)
         trim()
         return results
 

@@ -122,18 +122,19 @@ class EncodedDataset(Dataset[Batch]):
     Args:
         passages: of a split, in its order.
         pad_id: the sub-token id on padding.
-        features: cached features of the split.
         packed: as for `collate`.
         weights: how much each sentence of the split counts; None if all count the same.
         teacher: what a teacher says of the split's sentences.
         encoding: how the sentences became rows of sub-tokens, for the checkpoints of a training on them.
+
+    Attributes:
+        features: cached features of the split; None at first.
     """
 
     def __init__(
         self,
         passages: Sequence[Encoded],
         pad_id: int,
-        features: FeatureStore | None = None,
         *,
         packed: bool = False,
         weights: Sequence[float] | None = None,
@@ -142,7 +143,7 @@ class EncodedDataset(Dataset[Batch]):
     ) -> None:
         self.passages = passages
         self.pad_id = pad_id
-        self.features = features
+        self.features: FeatureStore | None = None
         self.packed = packed
         self.weights = None if weights is None else torch.tensor(weights)
         self.teacher = teacher

@@ -40,11 +40,11 @@ class Corpus:
         self,
         source: SentenceSource,
         tokenizer: TokenizerSource,
-        encoding: Encoding = Encoding(),
-        limits: Limits = Limits(),
-        types: Sequence[str] | None = None,
-        unannotated: Unannotated = "outside",
-        supervision: Supervision = Supervision(),
+        encoding: Encoding,
+        limits: Limits,
+        types: Sequence[str] | None,
+        unannotated: Unannotated,
+        supervision: Supervision,
     ) -> None:
         self.source = source
         self.tokenizer = tokenizer

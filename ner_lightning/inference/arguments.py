@@ -36,18 +36,17 @@ def checked_documents(
     return made, given
 
 
-def checked_texts(texts: Iterable[str], name: str = "texts") -> Iterator[str]:
+def checked_texts(texts: Iterable[str]) -> Iterator[str]:
     """Yields texts, checked one by one.
 
     Args:
         texts: a list, a generator, an array, a column of a data frame.
-        name: the argument's name in messages.
 
     Raises:
         TypeError: it is not such an iterable (at once), or an entry is not a text (when it is reached).
     """
-    _check_iterable(texts, name, "texts")
-    return _texts(texts, name)
+    _check_iterable(texts, "texts", "texts")
+    return _texts(texts, "texts")
 
 
 def checked_sentences(sentences: Iterable[Iterable[str]], name: str = "words") -> Iterator[list[str]]:

@@ -121,11 +121,11 @@ def outline_backbone(
     *,
     attention: Attention,
     dtype: torch.dtype,
-    implementation: AttentionImplementation = "auto",
-    bf16: bool = False,
-    device_type: str = "cpu",
-    trust_remote_code: bool = False,
-    quantization: Quantization = "none",
+    implementation: AttentionImplementation,
+    bf16: bool,
+    device_type: str,
+    trust_remote_code: bool,
+    quantization: Quantization,
 ) -> Backbone:
     """What `load_backbone` loads with the same arguments, without its weights: tensors of the meta device.
 

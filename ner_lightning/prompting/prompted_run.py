@@ -81,8 +81,8 @@ class Baseline:
         model: TaggerSettings,
         data: CoNLLDataModule,
         *,
-        bf16: bool = False,
-        device: str | None = None,
+        bf16: bool,
+        device: str | None,
     ) -> None:
         self.data = data
         self.sentences = data.corpus.split(settings.split).sentences

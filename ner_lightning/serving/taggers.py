@@ -1,7 +1,6 @@
 """Several taggers in one service: which one answers a request, and routes that add and remove them."""
 
 import errno
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +8,6 @@ from fastapi import FastAPI, Response
 from starlette.exceptions import HTTPException
 
 from ner_lightning.errors import UserError
-from ner_lightning.inference.result import Tagged
 from ner_lightning.inference.selection import Selection, selection
 from ner_lightning.inference.tagger_group import TaggerGroup
 from ner_lightning.serving.schema import ListedTagger, NewTagger, TaggerList
@@ -49,10 +47,6 @@ class ServedTaggers:
         """
         tagger = self.group[name]
         return selection(min_score, overlaps, tagger.labels.types, tagger.selection)
-
-    def tag(self, items: Sequence[tuple[str, str]], **options: Any) -> list[Tagged]:
-        """Tags texts, each with the tagger that is named beside it."""
-        return self.group.tag(items, **options)
 
     def list(self) -> TaggerList:
         """All of them."""

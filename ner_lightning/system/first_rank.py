@@ -22,8 +22,8 @@ def is_first(environment: Mapping[str, str] = os.environ) -> bool:
     return int(environment.get("NODE_RANK", "0")) == 0
 
 
-def is_only(environment: Mapping[str, str] = os.environ) -> bool:
+def is_only() -> bool:
     """Whether no launcher started this process as one of several."""
     alone = {"SLURM_PROCID": "1"}  # set in a batch script, too, which srun did not start
-    sizes = (environment.get(size, alone.get(rank)) for rank, size in RANKS.items() if rank in environment)
+    sizes = (os.environ.get(size, alone.get(rank)) for rank, size in RANKS.items() if rank in os.environ)
     return all(size == "1" for size in sizes)

@@ -115,12 +115,13 @@ def use_all_ranks(trainer: Any) -> str | None:
     )
 
 
-def _check_batch_job(trainer: Any, environment: Mapping[str, str] = os.environ) -> None:
+def _check_batch_job(trainer: Any) -> None:
     """Refuses several devices in a SLURM job without srun: Lightning takes it for one of srun's processes.
 
     Raises:
         LaunchError: the job has several tasks, or several devices are asked for.
     """
+    environment = os.environ
     ours = RUN_VARIABLE in environment or "TORCHELASTIC_RUN_ID" in environment
     if ours or "SLURM_NTASKS" not in environment or environment.get("SLURM_JOB_NAME") in _INTERACTIVE:
         return

@@ -22,12 +22,12 @@ WAITED = 2.0  # seconds between looks for what the first rank writes
 GRACE = 10.0  # seconds for a rank to end by itself
 
 
-def launch_id(environment: Mapping[str, str] = os.environ) -> str:
+def launch_id() -> str:
     """What all ranks of this launch share and an earlier launch does not, from the launcher's variables."""
     keys = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT", "TORCHELASTIC_RUN_ID", "MASTER_PORT")
     # torchrun on one machine names each launch alike, but each is a process of its own.
-    launcher = str(os.getppid()) if environment.get("GROUP_WORLD_SIZE") == "1" else ""
-    return ",".join([*(environment.get(key, "") for key in keys), launcher])
+    launcher = str(os.getppid()) if os.environ.get("GROUP_WORLD_SIZE") == "1" else ""
+    return ",".join([*(os.environ.get(key, "") for key in keys), launcher])
 
 
 def await_first(file: Path, failure: Path) -> None:

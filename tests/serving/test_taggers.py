@@ -27,7 +27,7 @@ def service(runs):
     def made(fixed=None, **options):
         group = TaggerGroup({name: runs[name] for name in ("people", "places")})
         taggers = ServedTaggers(group, fixed)
-        app = make_app(taggers.tag, model="people", labels=["PER", "LOC"], taggers=taggers, **options)
+        app = make_app(taggers.group.tag, model="people", labels=["PER", "LOC"], taggers=taggers, **options)
         return TestClient(app)
 
     return made

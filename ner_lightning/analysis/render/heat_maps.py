@@ -70,7 +70,7 @@ def heat_map(
     has_signs = bool(np.nanmin(values) < 0)
     size = 9 if len(columns) <= 7 else 7.5 if len(columns) <= _TEXTS else 5.5
     height = 1.0 + (0.36 if len(columns) <= _TEXTS else 3.4 / len(columns)) * len(rows)
-    with drawn(WIDTH, height) as (figure, (axes,)):
+    with drawn(WIDTH, height) as (figure, axes):
         for (i, j), value in np.ndenumerate(values):
             if np.isnan(value):
                 continue

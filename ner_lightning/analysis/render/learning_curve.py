@@ -20,7 +20,7 @@ def learning_curve(series: Mapping[str, Sequence[tuple[float, Sequence[float]]]]
         series: of each line its points: the quantity, and the F1 of each seed, in percent.
         label: of the quantity.
     """
-    with drawn(6.4, 3.6) as (figure, (axes,)):
+    with drawn(6.4, 3.6) as (figure, axes):
         ticks = sorted({at for points in series.values() for at, _ in points})
         for number, (name, points) in enumerate(series.items()):
             line, marker = STYLES[number % len(STYLES)]

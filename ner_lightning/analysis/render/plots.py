@@ -26,7 +26,7 @@ def losses(history: History, parts: Sequence[str], best: int | None = None) -> "
         parts: columns of training losses to draw.
         best: the step of the best validation, which is marked.
     """
-    with drawn(WIDTH, 3.1) as (figure, (axes,)):
+    with drawn(WIDTH, 3.1) as (figure, axes):
         for (line, _), name in zip(STYLES, parts, strict=False):
             label = name.partition("/")[2]
             _series(axes, history, name, "training" if label == "loss" else label, linestyle=line)
@@ -40,7 +40,7 @@ def losses(history: History, parts: Sequence[str], best: int | None = None) -> "
 
 def validations(history: History, best: int | None = None) -> "Figure":
     """Precision, recall and F1 of each validation; the arguments are those of `losses`."""
-    with drawn(WIDTH, 3.1) as (figure, (axes,)):
+    with drawn(WIDTH, 3.1) as (figure, axes):
         for (line, marker), name in zip(STYLES, ("f1", "precision", "recall"), strict=False):
             label = "F1" if name == "f1" else name
             _series(axes, history, f"val/{name}", label, linestyle=line, marker=marker, markersize=4.5)
@@ -75,7 +75,7 @@ def _series(axes: "Axes", history: History, name: str, label: str, **style: Any)
 def scores_by_type(slices: Sequence[Slice]) -> "Figure":
     """F1 of each type with its interval."""
     places = decimals(*(row.f1 for row in slices))
-    with drawn(WIDTH, 0.7 + 0.42 * len(slices)) as (figure, (axes,)):
+    with drawn(WIDTH, 0.7 + 0.42 * len(slices)) as (figure, axes):
         heights = range(len(slices))[::-1]
         for height, row in zip(heights, slices, strict=True):
             low, high = max(0.0, row.f1.value - row.f1.low), max(0.0, row.f1.high - row.f1.value)
@@ -98,7 +98,7 @@ def _short(name: str) -> str:
 def by_threshold(thresholds: Sequence[float], scores: Sequence[Scores], best: int) -> "Figure":
     """Precision, recall and F1 by the least probability of an entity; a line marks the best threshold."""
     names = {"f1": "F1", "precision": "precision", "recall": "recall"}
-    with drawn(WIDTH, 3.2) as (figure, (axes,)):
+    with drawn(WIDTH, 3.2) as (figure, axes):
         for (line, marker), (name, label) in zip(STYLES, names.items(), strict=False):
             values = [getattr(row, name) for row in scores]
             style: dict[str, Any] = {"linestyle": line, "marker": marker, "markersize": 4.5}
@@ -112,7 +112,7 @@ def by_threshold(thresholds: Sequence[float], scores: Sequence[Scores], best: in
 
 def error_classes(classes: Sequence[ErrorClass]) -> "Figure":
     """False negatives and false positives of each class of mistakes."""
-    with drawn(WIDTH, 1.4 + 0.34 * len(classes)) as (figure, (axes,)):
+    with drawn(WIDTH, 1.4 + 0.34 * len(classes)) as (figure, axes):
         heights = np.arange(len(classes))[::-1]
         missed, spurious = [c.false_negatives for c in classes], [c.false_positives for c in classes]
         axes.barh(heights, missed, color=INK, label="false negatives", height=0.68)
@@ -134,7 +134,7 @@ def error_classes(classes: Sequence[ErrorClass]) -> "Figure":
 
 def calibration(bins: Sequence[Bin]) -> "Figure":
     """Precision of predicted entities by their probability, against the diagonal."""
-    with drawn(WIDTH, 3.6) as (figure, (axes,)):
+    with drawn(WIDTH, 3.6) as (figure, axes):
         axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", label="perfectly calibrated")
         points = [(b.probability, b.precision) for b in bins]
         axes.plot(*zip(*points, strict=True), "o-", color=INK, label="measured (entities)")

@@ -74,12 +74,12 @@ def _themed(text: str) -> str:
 
 
 @contextmanager
-def drawn(width: float, height: float, columns: int = 1) -> Iterator[tuple["Figure", Any]]:
-    """A figure to draw on, with its axes side by side; sizes are in inches."""
+def drawn(width: float, height: float) -> Iterator[tuple["Figure", Any]]:
+    """A figure to draw on, with its axes; sizes are in inches."""
     # A Figure of its own, not pyplot's: no display, no global state, nothing to close.
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure, figure.subplots(1, columns, squeeze=False)[0]
+        yield figure, figure.subplots()

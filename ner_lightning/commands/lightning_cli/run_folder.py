@@ -18,7 +18,7 @@ def join_run(
     run: Run | None,
     root: Path,
     name: str,
-    run_lock: ExitStack | None = None,
+    run_lock: ExitStack | None,
     checkpoints: Mapping[str, int] | None = None,
 ) -> Run:
     """The run to write to, such as a new one `root/name/NUMBER`; it is named to ranks that are started.
@@ -29,7 +29,7 @@ def join_run(
         run: one that is resumed or scored; None for a new one.
         root: the folder of runs.
         name: of a new run.
-        run_lock: of a training: no other one gets its folder until this is closed.
+        run_lock: of a training: no other one gets its folder until this is closed; None for others.
         checkpoints: those of the run when the training decided where to start; None if it does not matter.
 
     Raises:

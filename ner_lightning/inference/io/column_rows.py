@@ -10,7 +10,7 @@ from ner_lightning.inference.result import Tagged
 from ner_lightning.system.progress import warn
 
 
-def column_rows(types: Sequence[str], *, tabs: bool = False) -> Callable[[Record, Tagged], str]:
+def column_rows(types: Sequence[str], *, tabs: bool) -> Callable[[Record, Tagged], str]:
     """Makes the rows of a text, with a blank line after each sentence.
 
     Rows are written as they are made, so that no word decides what separates columns: tabs where they are

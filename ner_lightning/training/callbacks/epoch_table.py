@@ -43,7 +43,7 @@ class EpochTable(Callback):
         live: whether to draw the live table.
     """
 
-    def __init__(self, run: Run, throughput: Throughput, *, bar: bool = False, live: bool = False) -> None:
+    def __init__(self, run: Run, throughput: Throughput, *, bar: bool, live: bool) -> None:
         self.run = run
         self.throughput = throughput
         self._bar = bar

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
@@ -144,8 +143,9 @@ def _slurm(trainer: pl.Trainer) -> SLURMEnvironment | None:
 
 
 @rank_zero_only
-def _requeue(environment: Mapping[str, str] = os.environ) -> None:
+def _requeue() -> None:
     """Requeues a SLURM job."""
+    environment = os.environ
     job = environment.get("SLURM_JOB_ID")
     if environment.get("SLURM_ARRAY_JOB_ID"):
         job = f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"

@@ -48,7 +48,7 @@ class PretrainingFolder(Callback):
         table: TableLogger,
         throughput: Throughput,
         *,
-        bar: bool = False,
+        bar: bool,
     ) -> None:
         self.run = run
         self.command = list(command)
