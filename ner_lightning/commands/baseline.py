@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.options.command_line import SPLITS, Parser
+from ner_lightning.commands.options.command_line import SCORED_SPLITS, Parser
 from ner_lightning.commands.options.known_names import parse_beside_recipe
 from ner_lightning.errors import UserError
 
@@ -154,7 +154,7 @@ def parser(name: str) -> Parser:
     )
     add = parser.add_argument
     add("--shots", type=int, help=f"examples from the training data (default: {DEFAULTS['shots']})")
-    add("--split", choices=SPLITS, help=f"what to tag (default: {DEFAULTS['split']})")
+    add("--split", choices=SCORED_SPLITS, help=f"what to tag (default: {DEFAULTS['split']})")
     add("--sentences", type=int, metavar="N", help="tag N of its sentences, drawn at random")
     text = f"seed of examples and of that draw (default: {DEFAULTS['prompt_seed']})"
     add("--prompt_seed", type=int, help=text)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import UserError
 from ner_lightning.runs.shipped import FOLDER, SCHEMA, names
-from ner_lightning.system.output_checks import check_new
+from ner_lightning.system.output_checks import check_new, writing
 
 ALL = "all"
 WIDTH = 80  # columns of the listing
@@ -32,15 +32,13 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     copies = [(FOLDER / f"{name}.yaml", folder / f"{name}.yaml") for name in wanted]
     for _, target in copies:
         check_new(target, str(target), remedy="remove it, or copy to another folder: --to DIR")
-    try:
+    with writing(f"--to {folder}"):
         for source, target in copies:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
             sys.stdout.write(f"{target}\n")
         if not (schema := folder / SCHEMA.name).exists():
             shutil.copyfile(SCHEMA, schema)  # for editors: the configs' first line names it
-    except OSError as error:
-        raise UserError(f"--to {folder}: {error.strerror}") from None
     recipe = next((target for _, target in copies if target.parent == folder), None)
     if recipe is not None:
         sys.stdout.write(f"next: edit it, then ner-lightning fit --config {recipe}\n")

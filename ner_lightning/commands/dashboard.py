@@ -11,7 +11,7 @@ from typing import Any
 
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import UserError
-from ner_lightning.system.output_checks import check_new
+from ner_lightning.system.output_checks import check_new, writing
 
 MARK = b'{\n  "workspace": {'  # of a file of ours
 
@@ -57,10 +57,8 @@ def _write(made: dict[str, Any], file: str) -> None:
         print_utf8()
         sys.stdout.write(text)
         return
-    try:
+    with writing(f"--json {file}"):
         write_text(Path(file), text)
-    except OSError as error:
-        raise UserError(f"--json {file}: {(error.strerror or 'cannot be written').lower()}") from None
     sys.stdout.write(f"{file}\n")
 
 

@@ -14,7 +14,7 @@ from ner_lightning.commands.data_outputs import check_free, clear_splits, counte
 from ner_lightning.data.output_formats import ANNOTATED, SUFFIX_OF, format_of
 from ner_lightning.data.readers import read_options
 from ner_lightning.errors import UserError
-from ner_lightning.system.output_checks import check_new, check_not_an_input
+from ner_lightning.system.output_checks import check_new, check_not_an_input, writing
 from ner_lightning.system.progress import shown, stage
 from ner_lightning.system.terminal import print_utf8
 
@@ -109,10 +109,8 @@ def _split(options: argparse.Namespace) -> None:
     check_free(list(outputs.values()), [Path(options.input)], overwrite=options.overwrite)
     division = divide(sentences, shares, options.seed)
     clear_splits(folder, list(outputs.values()), Path(options.input), overwrite=options.overwrite)
-    try:
+    with writing(f"--output {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output {folder}: {(error.strerror or 'cannot be made').lower()}") from None
     for name, path in outputs.items():
         part = apart(sentences, division.parts[name])
         write(format, path, part)

@@ -12,7 +12,7 @@ from ner_lightning.commands.data_audit_outputs import FILES, write_audit
 from ner_lightning.commands.lightning_cli.training_process import STOPPED, started
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import Interrupted, UserError
-from ner_lightning.system.output_checks import check_new
+from ner_lightning.system.output_checks import check_new, writing
 from ner_lightning.system.progress import shown, stage
 
 if TYPE_CHECKING:
@@ -107,11 +107,9 @@ def _check_same(output: Path, facts: Mapping[str, Any], written: Iterable[str]) 
         return
     for name in written:
         check_new(output / name, f"--output {output}: {name}", remedy="name another folder, or move it away")
-    try:
+    with writing(f"--output {output}"):
         output.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps(dict(facts), ensure_ascii=False, indent=1) + "\n")
-    except OSError as error:
-        raise UserError(f"--output {output}: {(error.strerror or 'cannot be written').lower()}") from None
 
 
 def _fold(
@@ -189,11 +187,10 @@ def _trained(
 
 def _latest(folder: Path) -> "Run":
     """The latest run of a fold; one that was killed before its first checkpoint stays behind."""
-    from ner_lightning.runs.folder import Run
+    from ner_lightning.runs.folder import Run, numbered
 
     runs = folder / "runs" / "run"
-    numbers = [int(item.name) for item in runs.glob("*") if item.name.isdecimal()]
-    return Run(runs / str(max(numbers, default=1)))
+    return Run([runs / "1", *numbered(runs)][-1])
 
 
 def _score(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ner_lightning.data.output_formats import BY_SUFFIX
 from ner_lightning.errors import UserError
-from ner_lightning.system.output_checks import check_new, check_not_an_input
+from ner_lightning.system.output_checks import check_new, check_not_an_input, writing
 from ner_lightning.system.progress import stage
 
 if TYPE_CHECKING:
@@ -27,10 +27,8 @@ def write(format: str, path: Path, sentences: Sequence["Sentence"]) -> None:
     """
     from ner_lightning.data.annotation_writers import WRITERS
 
-    try:
+    with writing(f"--output {path}"):
         WRITERS[format](path, sentences)
-    except OSError as error:
-        raise UserError(f"--output {path}: {(error.strerror or 'cannot be written').lower()}") from None
 
 
 def like(source: Path, sentences: Sequence["Sentence"]) -> str:

@@ -86,12 +86,11 @@ def _run_cells(
 def _make_folders(root: Path, results: Path) -> None:
     """Sees to it that everything can be written, before anything is trained."""
     from ner_lightning.runs.results import read_rows
+    from ner_lightning.system.output_checks import writing
 
     for option, folder in (("--runs", root), ("--results", results.parent)):
-        try:
+        with writing(f"{option} {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{option} {folder}: {(error.strerror or 'cannot be made').lower()}") from None
     read_rows(results)
 
 

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ner_lightning.commands.options.command_line import SPLITS, Parser, check_folder
+from ner_lightning.commands.options.command_line import SCORED_SPLITS, Parser, check_folder
 from ner_lightning.errors import UserError
-from ner_lightning.system.output_checks import check_new
+from ner_lightning.system.output_checks import check_new, writing
 
 MARKS = (b"Made from the files of the run", b"Made from a file of predictions alone")  # of a report of ours
 REMEDY = "name another folder, or move it away"
@@ -55,12 +55,10 @@ def _report(options: argparse.Namespace) -> None:
     for name in ("report.md", "report.html") if options.output else ():
         check_new(folder / name, f"--output {folder / name}", marks=MARKS, remedy=REMEDY)
     report = report_blocks(runs, split=options.split, text=not options.no_text, ladder=ladder)
-    try:
+    with writing(f"--output {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "report.md", markdown(report))
         write_text(folder / "report.html", html(report))
-    except OSError as error:
-        raise UserError(f"--output {folder}: {(error.strerror or 'cannot be written').lower()}") from None
     sys.stdout.write(f"{folder / 'report.md'}\n{folder / 'report.html'}\n")
 
 
@@ -79,7 +77,7 @@ def _report_parser() -> Parser:
     )
     parser.add_argument(
         "--split",
-        choices=SPLITS,
+        choices=SCORED_SPLITS,
         help="whose failures to analyse (default: valid; test stays unseen)",
     )
     return parser
@@ -92,7 +90,7 @@ def _compare_parser() -> Parser:
     )
     parser.add_run("runs_to_compare", "*", "run folder, or a file of predictions")
     parser.add_argument(
-        "--split", choices=SPLITS, help="what to compare on (default: valid; test stays unseen)"
+        "--split", choices=SCORED_SPLITS, help="what to compare on (default: valid; test stays unseen)"
     )
     return parser
 

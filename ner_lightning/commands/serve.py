@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from ner_lightning.inference.result import Tagged
     from ner_lightning.serving.app import RequestLimits
 
-
 INSTALL = "pip install 'ner-lightning[serve]'"
-WARM_UP = "Vera Holt left Lima."
 LIMITS = {
     "body_limit": ("body", 1_000_000, "largest request body, in bytes"),
     "text_limit": ("characters", 100_000, "most characters in a request, over all its texts"),
@@ -131,6 +129,7 @@ def service(options: argparse.Namespace) -> Any:
     """The application around the tagger of RUN."""
     from ner_lightning.export.facts import example_text
     from ner_lightning.serving.app import RequestLimits, make_app
+    from ner_lightning.serving.examples import TEXT
 
     fields = {field: getattr(options, option) for option, (field, _, _) in LIMITS.items()}
     limits = RequestLimits(**fields, origins=tuple(options.cors))
@@ -140,7 +139,7 @@ def service(options: argparse.Namespace) -> Any:
     tagger, trim = load_tagger(options, bulk=False), Trimmer()
     text = example_text(options.run, Path(options.runs), tagger.labels.types)
     # The first call compiles kernels and reserves memory, so it is slower than others.
-    tagged = tagger(text or WARM_UP)
+    tagged = tagger(text or TEXT)
 
     def tag(texts: list[str], **selected: Any) -> "list[Tagged]":
         results = tagger(texts, **selected)
@@ -163,6 +162,7 @@ def _of_several(options: argparse.Namespace, limits: "RequestLimits") -> Any:
     """The application around the taggers of several RUNs."""
     from ner_lightning.analysis.example_text import made_text
     from ner_lightning.serving.app import make_app
+    from ner_lightning.serving.examples import TEXT
     from ner_lightning.serving.taggers import NO_KEY, SEVERAL_WORKERS, ServedTaggers
 
     if options.temperature is not None:
@@ -173,7 +173,7 @@ def _of_several(options: argparse.Namespace, limits: "RequestLimits") -> Any:
         raise UserError("--engine is for one RUN; each of several takes its own")
     group, trim = load_group(options), Trimmer()
     text = made_text(group[next(iter(group))].labels.types)
-    tagged = group.tag([(name, text or WARM_UP) for name in group])
+    tagged = group.tag([(name, text or TEXT) for name in group])
     fixed = NO_KEY if options.api_key is None else SEVERAL_WORKERS if options.workers > 1 else None
     taggers = ServedTaggers(group, fixed)
 

@@ -17,11 +17,13 @@ from ner_lightning.export.facts import facts
 from ner_lightning.inference.engines.choice import OPENVINO
 from ner_lightning.inference.engines.packages import require
 from ner_lightning.inference.engines.timing import measure_engines
-from ner_lightning.inference.loading import FORMAT, MANIFEST, find
+from ner_lightning.inference.loading import FORMAT, find
 from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, MERGED, ONNX, ExportFormat, TaggerFiles
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.weights import text_model_name
+from ner_lightning.runs.folder import MANIFEST
 from ner_lightning.runs.provenance import package_versions
+from ner_lightning.system.output_checks import writing
 from ner_lightning.system.permissions import open_to_readers_of
 from ner_lightning.system.plain_settings import plain
 from ner_lightning.system.progress import stage
@@ -120,10 +122,8 @@ def _checked(output: Path) -> Path:
     folder = output.resolve()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"--output {output} already exists; name a new folder")
-    try:
+    with writing(f"--output {output}"):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output {output}: {error.strerror}") from None
     above = folder if folder.is_dir() else folder.parent
     if not os.access(above, os.W_OK):
         raise UserError(f"--output {output}: {above} is not writable")

@@ -13,8 +13,8 @@ from ner_lightning.analysis.slices import TYPE
 from ner_lightning.data.sources import SAMPLE
 from ner_lightning.errors import UserError
 from ner_lightning.export.card_training import training_facts
-from ner_lightning.inference.loading import MANIFEST, read_manifest
-from ner_lightning.runs.folder import run_of, run_path
+from ner_lightning.inference.loading import read_manifest
+from ner_lightning.runs.folder import MANIFEST, run_of, run_path
 
 SCORES = ("f1", "precision", "recall")
 

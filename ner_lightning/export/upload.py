@@ -12,8 +12,9 @@ from ner_lightning.data.pretrained import is_local
 from ner_lightning.errors import UserError
 from ner_lightning.export.card_metadata import HERE
 from ner_lightning.export.exported_folder import export, manifest_text
-from ner_lightning.inference.loading import MANIFEST, is_exported, read_manifest
+from ner_lightning.inference.loading import is_exported, read_manifest
 from ner_lightning.inference.tagger_files import ADAPTER, ExportFormat
+from ner_lightning.runs.folder import MANIFEST
 from ner_lightning.system.hub_errors import upload_errors_explained
 from ner_lightning.system.user_paths import is_repo_id
 

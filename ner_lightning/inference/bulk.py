@@ -18,6 +18,7 @@ from ner_lightning.system.progress import Throttle, stage
 if TYPE_CHECKING:
     from ner_lightning.inference.ner_tagger import NERTagger
     from ner_lightning.inference.result import Tagged
+from ner_lightning.runs.folder import MANIFEST
 
 # A block ends at whichever comes first. A stop loses at most one block. Batches end where blocks do, so a
 # resumed command makes the same batches, and the same scores to the last bit.
@@ -25,7 +26,7 @@ BLOCK_RECORDS = 2048
 BLOCK_CHARACTERS = 2**18
 AT_A_TERMINAL = 5.0  # seconds between two lines about progress
 # Files of an exported folder that decide what it predicts, beside its weights: the manifest, and graphs.
-_BESIDE_WEIGHTS = ("ner_lightning.json", "*.onnx*", "openvino.*")
+_BESIDE_WEIGHTS = (MANIFEST, "*.onnx*", "openvino.*")
 
 
 def blocks(records: Iterator[Record]) -> Iterator[list[Record]]:

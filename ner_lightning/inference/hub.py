@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ner_lightning.errors import UserError
-from ner_lightning.inference.loading import MANIFEST
+from ner_lightning.runs.folder import MANIFEST
 from ner_lightning.system.hub_access import check_model_access
 from ner_lightning.system.hub_errors import hub_errors_explained
 from ner_lightning.system.user_paths import expanded, is_repo_id

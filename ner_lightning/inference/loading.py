@@ -9,19 +9,18 @@ from ner_lightning.data.corpus_settings import Encoding
 from ner_lightning.data.pretrained import Pretrained, folder_of, locate, moved_members, trained_on
 from ner_lightning.errors import UserError
 from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, MEMBERS, OPENVINO_GRAPH, TaggerFiles
-from ner_lightning.model.checkpoint import tagger_name
+from ner_lightning.model.checkpoint import PREFIX, tagger_name
 from ner_lightning.model.pinning import pinned
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 from ner_lightning.runs.earlier import is_of_best
 from ner_lightning.runs.fingerprints import training_data
-from ner_lightning.runs.folder import BEST, EXPORTED, STAGES, Run, resolve, run_of, short
+from ner_lightning.runs.folder import BEST, MANIFEST, STAGES, Run, resolve, run_of, short
 from ner_lightning.system.plain_settings import build, select
 from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import PositiveFloat, check
 from ner_lightning.system.user_paths import expanded
 
-MANIFEST = EXPORTED
 WEIGHTS = "tagger.safetensors"  # head, CRF, and layers that were trained whole
 ADAPTER_WEIGHTS = "adapter_model.safetensors"  # PEFT's name for it
 FORMAT = 1  # version of the manifest
@@ -109,7 +108,7 @@ def _from_checkpoint(
         encoding=build(Encoding, data["encoding"]),
         bf16="bf16" in str(config["trainer"]["precision"]),
         origin=origin,
-        state={name.removeprefix("tagger."): value for name, value in checkpoint["state_dict"].items()},
+        state={name.removeprefix(PREFIX): value for name, value in checkpoint["state_dict"].items()},
         pretrained=pretrained,
         trust=trust,
         trained_on=tuple(str(data.get("train", "")) for data in training_data(checkpoint)),

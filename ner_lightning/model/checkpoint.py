@@ -11,6 +11,7 @@ from ner_lightning.model.build import adapter_name, owners
 from ner_lightning.model.pinning import commit_in
 
 BACKBONE = "backbone."
+PREFIX = "tagger."  # of the weights' names in a checkpoint file
 EMITTER, CRF = "emitter.", "decoder.crf."
 
 

@@ -18,9 +18,9 @@ from ner_lightning.system.user_paths import expanded
 BEST, LAST = "best", "last"
 POINTER = "last.txt"  # names the last run where the file system has no links
 CHECKPOINTS = "checkpoints"  # the folder in that of a run
-EXPORTED = "ner_lightning.json"  # a folder with this file is an exported one
+MANIFEST = "ner_lightning.json"  # a folder with this file is an exported one
 STAGES = {"valid": "val", "test": "test"}  # by split: Lightning's stage, with which its metrics' names begin
-SPLITS = {stage: split for split, stage in STAGES.items()}
+SPLIT_OF = {stage: split for split, stage in STAGES.items()}
 # How a stopped run is resumed, by the command that made it.
 RESUME = {
     "fit": "ner-lightning fit {}",
@@ -117,17 +117,20 @@ def create(root: Path, name: str) -> Run:
     folder = root / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        taken = [int(item.name) for item in folder.iterdir() if item.name.isdecimal()]
-        number = max(taken, default=0)
+        number = max((int(taken.name) for taken in numbered(folder)), default=0)
         while True:
             number += 1
-            try:
+            with suppress(FileExistsError):  # another process took this number just now
                 (folder / str(number) / CHECKPOINTS).mkdir(parents=True)
                 return Run(folder / str(number))
-            except FileExistsError:
-                continue  # another process took this number just now
     except OSError as error:
         raise UserError(f"the run folder {folder} cannot be written: {error.strerror}") from None
+
+
+def numbered(folder: Path) -> list[Path]:
+    """The folders of the runs in `runs/NAME`, by number."""
+    found = [item for item in folder.glob("*") if item.name.isdecimal()]
+    return sorted(found, key=lambda item: int(item.name))
 
 
 def check_writable(run: Run) -> None:
@@ -199,7 +202,7 @@ def resolve(address: str | None, which: str, root: Path) -> Path:
     if not path.is_dir():
         raise UserError(f"there is no run folder or checkpoint {address}")
     checkpoint = Run(path.resolve()).checkpoint(which)
-    if (path / EXPORTED).is_file():
+    if (path / MANIFEST).is_file():
         raise UserError(
             f"{path} is an exported folder, for predict, serve and distill;\n"
             "name the run that it was exported from"
@@ -228,10 +231,8 @@ def check_holds_no_runs(folder: Path) -> None:
     Raises:
         UserError: it is.
     """
-    inside = [item for item in folder.glob("*") if item.name.isdecimal()]
-    if inside:
-        latest = max(inside, key=lambda item: int(item.name))
-        raise UserError(f"{folder} holds runs; name one of them, such as {short(latest)}")
+    if inside := numbered(folder):
+        raise UserError(f"{folder} holds runs; name one of them, such as {short(inside[-1])}")
 
 
 def run_of(checkpoint: Path) -> Run | None:

@@ -12,7 +12,7 @@ import yaml
 
 from ner_lightning.errors import UserError
 from ner_lightning.runs.fingerprints import digest_in, file_in
-from ner_lightning.runs.folder import Run
+from ner_lightning.runs.folder import Run, numbered
 from ner_lightning.runs.shipped import shipped, shipped_config
 from ner_lightning.system.digests import digest_of
 from ner_lightning.system.shards import shards_of
@@ -148,8 +148,7 @@ def find_runs(cell: Cell, root: Path) -> list[Run]:
     def command(run: Run) -> list[str]:
         return [shipped(word) for word in run.read("run.json").get("command", [])[1:] if word != CONSENT]
 
-    folders = [item for item in (root / cell.name).glob("*") if item.name.isdecimal()]
-    runs = map(Run, sorted(folders, key=lambda item: int(item.name), reverse=True))
+    runs = map(Run, reversed(numbered(root / cell.name)))
     return [run for run in runs if command(run) == wanted]
 
 

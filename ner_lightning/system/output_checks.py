@@ -1,6 +1,7 @@
-"""Checks before a command writes: no input and no file of somebody else is replaced."""
+"""Checks before a command writes: no input and no file of somebody else is replaced; errors of writing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ner_lightning.errors import UserError
@@ -44,3 +45,19 @@ def check_not_an_input(path: Path, inputs: Iterable[Path], named: str) -> None:
         exist = path.exists() and source.exists()
         if path.resolve() == source.resolve() or (exist and path.samefile(source)):
             raise UserError(f"{named} is what is read; name another one")
+
+
+@contextmanager
+def writing(named: str) -> Iterator[None]:
+    """Turns an error of writing within into a user's mistake.
+
+    Args:
+        named: as for `check_new`.
+
+    Raises:
+        UserError: something could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{named}: {(error.strerror or 'cannot be written').lower()}") from None

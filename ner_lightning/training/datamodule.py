@@ -27,7 +27,7 @@ from ner_lightning.system.ranges import Seed, check_arguments, register
 from ner_lightning.training.stored_settings import StoredSettings
 
 register()
-SPLITS = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",), "predict": ("test",)}
+SPLITS_OF_STAGE = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",), "predict": ("test",)}
 
 
 class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
@@ -140,7 +140,7 @@ class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
         if not self.corpus.tokenizer.backbone and isinstance(settings, TaggerSettings):
             trust = settings.runtime.trust_remote_code
             self.corpus.tokenizer = TokenizerSource(settings.backbone, settings.revision, trust)
-        names = SPLITS[stage]
+        names = SPLITS_OF_STAGE[stage]
         train = self.corpus.split("train") if stage == "fit" else None
         if train is not None and (line := word_agreement.warning(train.origin, train.sentences)):
             progress.warn(line)

@@ -17,7 +17,7 @@ from ner_lightning.metrics.entity_f1 import EntityF1
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.backbone import Attention
 from ner_lightning.model.build import Target, build_tagger
-from ner_lightning.model.checkpoint import check_belongs, check_names, saved_names
+from ner_lightning.model.checkpoint import PREFIX, check_belongs, check_names, saved_names
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.extensions import preparation
 from ner_lightning.model.loss import Loss
@@ -37,7 +37,6 @@ from ner_lightning.training.target import say_if_fp32, serves, target_of
 from ner_lightning.training.trainer_checks import check_built_trainer, check_encoded_data
 
 register()
-PREFIX = "tagger."
 
 
 class NERModule(StoredSettings, ScoringModule):

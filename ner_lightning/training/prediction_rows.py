@@ -11,7 +11,7 @@ from ner_lightning.data.schemes import spans
 from ner_lightning.data.word_agreement import WITHIN_WORDS, entities_within_words
 from ner_lightning.metrics.functional import entity_counts
 from ner_lightning.model.entity_spans import CandidateSpan
-from ner_lightning.runs.folder import SPLITS
+from ner_lightning.runs.folder import SPLIT_OF
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.prediction import Prediction
@@ -26,7 +26,7 @@ def prediction_rows(
     with a softmax the priority among those that share words.
     `counts` is not for the file: correct, predicted and gold entities, as the metrics count them.
     """
-    sentences = data.corpus.split(SPLITS[stage]).sentences
+    sentences = data.corpus.split(SPLIT_OF[stage]).sentences
     decoder, prediction = module.built.decoder, prediction.to(module.device)
     metric: Any = module.metrics[stage]
     counts = entity_counts(prediction.tags, prediction.gold, prediction.mask, len(metric.types))

@@ -10,7 +10,7 @@ from ner_lightning.model.checkpoint import check_types
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.runs.fingerprints import shared, shortened, training_data
 from ner_lightning.system.plain_settings import fixed_keys
-from ner_lightning.training.datamodule import CoNLLDataModule
+from ner_lightning.training.datamodule import SPLITS_OF_STAGE, CoNLLDataModule
 from ner_lightning.training.optim import Optimizer
 
 # The settings that a checkpoint fixes: those of its weights, and those that a resumed training must share as
@@ -28,7 +28,6 @@ FIXED = {
         *fixed_keys(Supervision, "training", "data.supervision."),
     ],
 }
-SPLITS = ("train", "valid")
 ANEW = "`ner-lightning fit --config FILE` without a checkpoint"
 
 
@@ -117,7 +116,7 @@ def check_data(checkpoint: Mapping[str, Any], data: CoNLLDataModule) -> str | No
     check_types(_part(checkpoint, "config.data").get("types") or data.types, data.types)
     trained = _part(checkpoint, "data")
     now = fingerprints(data)
-    changed = [name for name in SPLITS if trained.get(name, now[name]) != now[name]]
+    changed = [name for name in SPLITS_OF_STAGE["fit"] if trained.get(name, now[name]) != now[name]]
     if "train" in changed:
         raise UserError(
             f"the training data ({data.corpus.split('train').origin}) are not those that this run was "
@@ -198,7 +197,7 @@ def _check_apart(split: Split, trained: Sequence[str]) -> str | None:
 
 def fingerprints(data: CoNLLDataModule) -> dict[str, str]:
     """The fingerprints of the data that a run trains and validates on."""
-    return {name: data.corpus.split(name).fingerprint for name in SPLITS}
+    return {name: data.corpus.split(name).fingerprint for name in SPLITS_OF_STAGE["fit"]}
 
 
 def _changed(

@@ -11,7 +11,7 @@ from ner_lightning.analysis.mistakes import all_mistakes, describe, worst
 from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.data.known_sentences import KEY, Known
 from ner_lightning.data.word_agreement import WITHIN_WORDS, not_found_in_use
-from ner_lightning.runs.folder import BEST, LAST, SPLITS, Run, run_path, short
+from ner_lightning.runs.folder import BEST, LAST, SPLIT_OF, Run, run_path, short
 from ner_lightning.system.console import say
 from ner_lightning.system.terminal import in_colour
 from ner_lightning.training.callbacks.throughput import peak_memory
@@ -44,12 +44,12 @@ def show(
     for name, row in by_type_and_all(metrics, stage).items():
         scores = f"{row['precision']:>10.4f}{row['recall']:>8.4f}{row['f1']:>8.4f}"
         say(f"{name:<16}{scores}{row['gold']:>7}")
-    described = run.read("run.json")["data"].get(SPLITS[stage], {})
+    described = run.read("run.json")["data"].get(SPLIT_OF[stage], {})
     if within := described.get(WITHIN_WORDS):
         say(not_found_in_use(within, sum(row["gold"] for row in metrics[f"{stage}/by_type"].values())) + ".")
     found = Known(*described.get(KEY, (0, 0)))
     if found.are_many:
-        say(f"{found.text(SPLITS[stage])}, so scores come out too high.")
+        say(f"{found.text(SPLIT_OF[stage])}, so scores come out too high.")
     if agreement:
         say(agreement)
     say(f"word accuracy {metrics[f'{stage}/accuracy']:.4f}")

@@ -7,8 +7,8 @@ import pytest
 from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
-from ner_lightning.inference.loading import MANIFEST
 from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.runs.folder import MANIFEST
 
 
 def exported(run, output):

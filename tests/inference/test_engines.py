@@ -21,8 +21,9 @@ from ner_lightning.export import exported_folder
 from ner_lightning.export.exported_folder import export
 from ner_lightning.inference.engines import choice, timing
 from ner_lightning.inference.engines.choice import faster, place
-from ner_lightning.inference.loading import MANIFEST, read_folder
+from ner_lightning.inference.loading import read_folder
 from ner_lightning.inference.ner_tagger import NERTagger
+from ner_lightning.runs.folder import MANIFEST
 
 WORDS = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]
 LONG = [word for words in WORDS for word in words] * 4  # more sub-tokens than a window has

@@ -15,7 +15,7 @@ REPORTS = (".html", ".htm", ".md", ".pdf", ".txt", ".json", ".csv", ".docx")
 MODELS = (".onnx", ".zip", ".ckpt", ".pt", ".bin", ".safetensors", ".gguf")
 # Options of fit, validate and test that have no value.
 FLAGS = ("-h", "--help", "--help-all", "--print_config", "--trust_remote_code")
-SPLITS = ("test", "valid")  # what can be scored
+SCORED_SPLITS = ("test", "valid")  # what can be scored
 RUNS = "runs"  # the folder of run folders, unless told otherwise
 _NAMED = "named_runs"  # the attribute of `--run`
 _PATHS = ("FILE", "DIR", "INPUT", "RUN")  # what help calls values that are paths

@@ -44,7 +44,7 @@ class Member(NamedTuple):
 
     def state(self) -> dict[str, "Tensor"]:
         """Its trained parameters, by their names in `Tagger`."""
-        from ner_lightning.training.module import PREFIX
+        from ner_lightning.model.checkpoint import PREFIX
 
         state = self.checkpoint["state_dict"]
         return {name.removeprefix(PREFIX): value for name, value in state.items()}
@@ -171,6 +171,7 @@ def write(run: "Run", members: Sequence[Member], made: Combined, command: Sequen
     import yaml
 
     from ner_lightning.data.known_sentences import read_digests, write_digests
+    from ner_lightning.model.checkpoint import PREFIX
     from ner_lightning.model.tagger_settings import TaggerSettings
     from ner_lightning.runs.fingerprints import MEMBERS_DATA, training_data
     from ner_lightning.runs.folder import BEST, run_of
@@ -178,7 +179,6 @@ def write(run: "Run", members: Sequence[Member], made: Combined, command: Sequen
     from ner_lightning.system.atomic import write_text
     from ner_lightning.system.plain_settings import select
     from ner_lightning.training.callbacks.checkpoints import write_checkpoint
-    from ner_lightning.training.module import PREFIX
 
     first, config = members[0].checkpoint, made.config
     origin = run_of(members[0].path)

@@ -28,10 +28,9 @@ from ner_lightning.model.features import FeatureExtractor
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.progress import paced, stage
 from ner_lightning.system.terminal import redraws
-from ner_lightning.training.datamodule import CoNLLDataModule
+from ner_lightning.training.datamodule import SPLITS_OF_STAGE, CoNLLDataModule
 from ner_lightning.training.module import NERModule
 
-SPLITS = ("train", "valid")
 TOKENS = 2048  # padded sub-tokens in a batch of the pass that fills the cache
 # Packages whose version can change features; the tokenizer's effect is in the data's fingerprint.
 PACKAGES = ("torch", "transformers")
@@ -58,14 +57,14 @@ class FillFeatureCache(Callback):
         if depth == 0:
             raise UserError("model.cache: the backbone has no frozen layer")
         features = FeatureExtractor(emitter, depth, pl_module.settings.architecture.causal_below)
-        for split in SPLITS:
+        for split in SPLITS_OF_STAGE["fit"]:
             data.use_features(split, _open(trainer, pl_module, features, data, split))
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Takes the features away: the data module may be given to another model."""
         data: Any = getattr(trainer, "datamodule", None)
         if stage == "fit" and isinstance(data, CoNLLDataModule):
-            for split in SPLITS:
+            for split in SPLITS_OF_STAGE["fit"]:
                 data.use_features(split, None)
 
     def on_exception(

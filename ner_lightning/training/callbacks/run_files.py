@@ -17,7 +17,7 @@ from ner_lightning.data.readers.columns import write_conll
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.runs.earlier import earlier_data, earlier_settings, set_test_aside
-from ner_lightning.runs.folder import SPLITS, Run, run_of
+from ner_lightning.runs.folder import SPLIT_OF, Run, run_of
 from ner_lightning.runs.ladder_cells import noted_recipe
 from ner_lightning.runs.provenance import now, provenance
 from ner_lightning.system.atomic import write_text
@@ -143,7 +143,7 @@ class RunFiles(Callback):
         rows = gather([r for p in self._predictions for r in prediction_rows(module, data, stage, p)])
         if not trainer.is_global_zero:
             return
-        split, fits = SPLITS[stage], trainer.state.fn == "fit"
+        split, fits = SPLIT_OF[stage], trainer.state.fn == "fit"
         rows.sort(key=lambda row: int(row["sentence"]))
         counts = {row["sentence"]: row.pop("counts") for row in rows}
         metric: Any = module.metrics[stage]

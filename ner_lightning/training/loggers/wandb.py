@@ -15,7 +15,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from ner_lightning.runs.folder import SPLITS, Run
+from ner_lightning.runs.folder import SPLIT_OF, Run
 from ner_lightning.system.console import say
 
 _VARIABLES = {
@@ -89,7 +89,7 @@ class NonBlockingWandbLogger(WandbLogger):
             write = super().log_metrics
             self.submit(lambda: write(values, step))
         else:
-            scores = {name: value for name, value in values.items() if name.partition("/")[0] in SPLITS}
+            scores = {name: value for name, value in values.items() if name.partition("/")[0] in SPLIT_OF}
             self.summarise(scores)
 
     def summarise(self, values: Mapping[str, Any]) -> None:
