@@ -109,7 +109,7 @@ OPTIONS = {
     ),
     "a file of its folder as output": (
         ["--input", ".", "--output", "text.txt", "--to", "text"],
-        "is among the files",
+        "is what is read",
     ),
     "one file for both": (
         ["--input", "text.txt", "--output", "x.jsonl", "--rejects", "x.jsonl"],
