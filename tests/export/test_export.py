@@ -26,7 +26,6 @@ from ner_lightning.errors import UserError
 from ner_lightning.export import card, card_metadata
 from ner_lightning.export import facts as training_facts
 from ner_lightning.export.exported_folder import export
-from ner_lightning.export.facts import _is_of_other_data
 from ner_lightning.export.upload import upload_folder
 from ner_lightning.inference import loading
 from ner_lightning.inference.ner_tagger import NERTagger
@@ -555,7 +554,7 @@ def test_the_real_small_llm_comes_out_the_same(tmp_path, form):
 def test_scores_of_other_data_are_none_of_the_data_set(words, fingerprint, other):
     data = {"train": {"fingerprint": "sha256:a"}, "test": {"fingerprint": fingerprint}}
     run = Experiment("a", None, about={"data": data, "test_command": ["ner-lightning", "test", *words]})
-    assert _is_of_other_data(run, "test") == other
+    assert run.is_of_other_data("test") == other
 
 
 def test_transformers_shows_no_bars_of_its_own(llama, tmp_path, capfd):
