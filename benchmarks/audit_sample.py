@@ -19,11 +19,11 @@ from pathlib import Path
 
 import measure
 
-from ner_lightning.data.annotation_writers import write_json
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import Span, spans, to_bio2
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.data.sources import SAMPLE_FOLDER
+from ner_lightning.data.writers.annotation_writers import write_json
 
 RECIPE = "configs/quickstart.yaml"
 SEED = 1  # of the errors, unless another is given

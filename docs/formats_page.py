@@ -5,8 +5,8 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data.output_formats import ANNOTATED, BY_SUFFIX
 from ner_lightning.data.readers.formats import FORMATS
+from ner_lightning.data.writers.output_formats import ANNOTATED, BY_SUFFIX
 from ner_lightning.runs.results import markdown_table
 
 EXAMPLES = Path(__file__).parent.parent / "tests" / "data" / "readers" / "examples.py"

@@ -24,7 +24,7 @@ from package_map import PACKAGE, with_tree
 from recipe_schema import schema_text
 from version_table import with_versions
 
-from ner_lightning.commands import data_options
+from ner_lightning.commands.data_actions import data_options
 from ner_lightning.commands.lightning_cli.preflight import REFUSED_STRATEGIES, SUPPORTED_PRECISIONS
 from ner_lightning.commands.lightning_cli.recipe import TRAINER_DEFAULTS, parser
 from ner_lightning.commands.main import COMMANDS, command_module

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 import uvicorn
 from fastapi import FastAPI
 
-from ner_lightning.data.annotation_tools import label_studio_results
 from ner_lightning.data.readers.record import CharSpan
+from ner_lightning.data.writers.annotation_tools import label_studio_results
 from ner_lightning.inference.ner_tagger import NERTagger
 
 

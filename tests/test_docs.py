@@ -17,8 +17,8 @@ import results
 import write_reference
 import yaml
 
-from ner_lightning.commands import data_options
 from ner_lightning.commands.completion import option_names
+from ner_lightning.commands.data_actions import data_options
 from ner_lightning.commands.lightning_cli.recipe import parser
 from ner_lightning.commands.main import COMMANDS, main
 from ner_lightning.commands.options.consent import GROUPS

@@ -1,1 +1,1 @@
-"""Commands: one module each; their options, checks and recipes are in the packages below."""
+"""Commands: one module each; what some need beside, and what they share, are in the packages below."""

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.commands.disk_errors import explain_disk_error
+from ner_lightning.commands.explained_errors.disk_errors import explain_disk_error
 from ner_lightning.commands.main import command_module
 from ner_lightning.commands.options.consent import FLAG
 from ner_lightning.errors import Interrupted, UserError

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.commands.data_options import ACTIONS, NAMES, RULES, WINDOW, parser
-from ner_lightning.commands.data_outputs import check_free, clear_splits, counted, like, write
-from ner_lightning.data.output_formats import ANNOTATED, SUFFIX_OF, format_of
+from ner_lightning.commands.data_actions.data_options import ACTIONS, NAMES, RULES, WINDOW, parser
+from ner_lightning.commands.data_actions.data_outputs import check_free, clear_splits, counted, like, write
 from ner_lightning.data.readers import read_options
+from ner_lightning.data.writers.output_formats import ANNOTATED, SUFFIX_OF, format_of
 from ner_lightning.errors import UserError
 from ner_lightning.system.output_checks import check_new, check_not_an_input, writing
 from ner_lightning.system.progress import shown, stage
@@ -34,7 +34,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     if words[0] not in ACTIONS:
         raise UserError(f"there is no `data {words[0]}`; there are {', '.join(ACTIONS)}")
     if words[0] == "audit":  # with a recipe, as fit
-        from ner_lightning.commands import data_audit
+        from ner_lightning.commands.data_actions import data_audit
 
         data_audit.run(f"{subcommand} audit", words[1:])
         return
@@ -92,8 +92,8 @@ def _convert_to_stdout(options: argparse.Namespace) -> None:
 
 
 def _split(options: argparse.Namespace) -> None:
-    from ner_lightning.data.annotation_writers import apart
     from ner_lightning.data.splitting import divide
+    from ner_lightning.data.writers.annotation_writers import apart
 
     shares = {name: getattr(options, name) for name in ("valid", "test") if getattr(options, name)}
     for name, share in shares.items():
@@ -122,7 +122,7 @@ def _check(options: argparse.Namespace) -> None:
     from ner_lightning.analysis.data_check import check_data
     from ner_lightning.analysis.data_page import data_blocks, data_page
     from ner_lightning.analysis.render.terminal_text import terminal
-    from ner_lightning.commands.data_facts import read_splits
+    from ner_lightning.commands.data_actions.data_facts import read_splits
     from ner_lightning.system.atomic import write_text
 
     if options.json and options.no_text:

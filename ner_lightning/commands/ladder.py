@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.commands.ladder_rows import record
-from ner_lightning.commands.ladder_state import current_cells, find, state
-from ner_lightning.commands.ladder_training import say, train_cell
+from ner_lightning.commands.ladder_runs.ladder_rows import record
+from ner_lightning.commands.ladder_runs.ladder_state import current_cells, find, state
+from ner_lightning.commands.ladder_runs.ladder_training import say, train_cell
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import UserError
 from ner_lightning.system.locks import LockedError, locked

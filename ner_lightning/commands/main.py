@@ -115,8 +115,8 @@ def command_module(command: str) -> Any:
 
 def _explained(error: Exception, command: str, rest: Sequence[str]) -> tuple[int, str] | None:
     """The exit code and the message of an error that is not a bug."""
-    from ner_lightning.commands.disk_errors import explain_disk_error
-    from ner_lightning.commands.memory_errors import explain_memory_error
+    from ner_lightning.commands.explained_errors.disk_errors import explain_disk_error
+    from ner_lightning.commands.explained_errors.memory_errors import explain_memory_error
 
     explained = error if isinstance(error, UserError) else explain_disk_error(error, command)
     explained = explained or explain_memory_error(error, command, rest)

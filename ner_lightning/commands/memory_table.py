@@ -11,7 +11,7 @@ from ner_lightning.commands.options.known_names import parse_beside_recipe
 
 if TYPE_CHECKING:
     from ner_lightning.analysis.render.blocks import Block
-    from ner_lightning.commands.memory_recipe import MemoryRequest
+    from ner_lightning.commands.lightning_cli.memory_recipe import MemoryRequest
     from ner_lightning.model.allocation import BatchShape
     from ner_lightning.model.memory_need import MemoryNeed
 
@@ -52,7 +52,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.analysis.render.terminal_text import terminal
     from ner_lightning.commands.lightning_cli import recipe
     from ner_lightning.commands.lightning_cli.library_warnings import quiet
-    from ner_lightning.commands.memory_recipe import memory_request
+    from ner_lightning.commands.lightning_cli.memory_recipe import memory_request
     from ner_lightning.commands.options.parser_errors import user_errors
 
     keys = recipe.parser()

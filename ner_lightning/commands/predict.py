@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from ner_lightning.commands.options.command_line import Parser, check_device, check_selection
-from ner_lightning.commands.predict_checks import (
-    STANDARD_OUTPUT,
-    check,
-    check_files,
-    check_first,
-    check_texts,
-    output_format,
+from ner_lightning.commands.prediction import predict_checks
+from ner_lightning.commands.prediction.predict_outputs import (
+    check_written,
+    local_place,
+    rejects_of,
+    staged_output,
 )
-from ner_lightning.commands.predict_outputs import check_written, local_place, rejects_of, staged_output
-from ner_lightning.commands.predict_tagging import block_tagging, calibrated, read_options
+from ner_lightning.commands.prediction.predict_tagging import block_tagging, calibrated, read_options
 from ner_lightning.commands.taggers.several_taggers import predict_several
-from ner_lightning.data import output_formats
 from ner_lightning.data.readers.read_options import EmptyWords, FormatName
 from ner_lightning.data.readers.remote_files import is_remote
+from ner_lightning.data.writers import output_formats
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import run_path
 from ner_lightning.system.atomic import is_written_through
@@ -49,7 +47,7 @@ _DECISIVE = (
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
     options, default = parser(subcommand).parse_args(args), parser(subcommand).parse_args([])
-    check_texts(options.text)
+    predict_checks.check_texts(options.text)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if len(options.run) > 1:
         check_selection(options)
@@ -58,11 +56,11 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         return
     options.run = next(iter(options.run), None)
     options.upload = staged_output(options)
-    check(options)
+    predict_checks.check(options)
     check_device(options)
     with shown("stderr"):
         if options.input is None and not options.text:
-            check_files(options, (), default)
+            predict_checks.check_files(options, (), default)
             calibrated(options, show=True)
         else:
             _predict(options, default)
@@ -89,9 +87,11 @@ def _predict(options: argparse.Namespace, default: argparse.Namespace) -> None:
         if options.strict:
             check_usable(first)  # before anything is loaded, if it is near the beginning
         if not output.totals.records:
-            check_first(options, first, set(formats.values()) or [path for path, _, _ in remote])
+            predict_checks.check_first(
+                options, first, set(formats.values()) or [path for path, _, _ in remote]
+            )
         if not formats and len(remote) < 2 and inputs.opened:  # what is not a local file shows it only now
-            check_files(options, inputs.opened, default)
+            predict_checks.check_files(options, inputs.opened, default)
         began = time.monotonic()
         with block_tagging(options) as (tag, written, tagger):
             loading = time.monotonic() - began
@@ -132,7 +132,7 @@ def _inputs(
     elif options.input:
         formats = {file: local.format_of(file) for file in local.files()}
     check_written(options, formats, [path for path, _, _ in remote])
-    check_files(options, set(formats.values()), default)
+    predict_checks.check_files(options, set(formats.values()), default)
     return inputs, formats, remote
 
 
@@ -171,16 +171,16 @@ def _output(options: argparse.Namespace, files: list[Path], remote: "list[Stamp]
     from ner_lightning.inference.io.resumable import DirectOutput, ResumableOutput
 
     rejects = rejects_of(options)
-    path = None if options.output in (None, STANDARD_OUTPUT) else Path(options.output)
+    path = None if options.output in (None, predict_checks.STANDARD_OUTPUT) else Path(options.output)
     calibration = []
     if options.calibrate:
         calibration = Inputs(options.calibrate, read_options(options, tagged=True)).files()
     check_overwriting(local_place(options.upload) if options.upload else path, rejects, calibration)
-    if path is None and (options.output or output_format(options) != "text"):
+    if path is None and (options.output or predict_checks.output_format(options) != "text"):
         print_utf8()
     if path is None or is_written_through(path):
         return DirectOutput(path, rejects)
-    if options.calibrate == STANDARD_OUTPUT:  # the same sign stands for standard input
+    if options.calibrate == predict_checks.STANDARD_OUTPUT:  # the same sign stands for standard input
         raise UserError(
             f"--calibrate - reads standard input, so a stopped command could not be resumed with the same "
             f"temperature; name a file, or write --output - > {path}"
@@ -203,7 +203,7 @@ def _summarize(options: argparse.Namespace, output: "Output", speed: str) -> Non
     counts = f"{_count(done.texts, 'text')}, {_count(done.words, 'word')}, "
     counts += _count(done.entities, "entity", "entities")
     rejected = f"; {done.rejected:,} left out" if done.rejected else ""
-    local = "standard output" if options.output in (None, STANDARD_OUTPUT) else options.output
+    local = "standard output" if options.output in (None, predict_checks.STANDARD_OUTPUT) else options.output
     where = options.upload or local
     stage(f"{counts}{rejected}: {where} ({speed})")
 

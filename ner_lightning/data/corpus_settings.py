@@ -12,8 +12,8 @@ from ner_lightning.data.readers.read_options import (
     ReadOptions,
     SeveralTags,
 )
-from ner_lightning.data.tag_names import read_tag_names
-from ner_lightning.data.type_names import read_renames
+from ner_lightning.data.tags.tag_names import read_tag_names
+from ner_lightning.data.tags.type_names import read_renames
 from ner_lightning.system.plain_settings import fixed
 from ner_lightning.system.ranges import NonNegativeInt, PositiveFloat, PositiveInt, check_arguments
 

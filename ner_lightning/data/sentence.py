@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ner_lightning.data.invisible import is_invisible
-from ner_lightning.data.legality import illegal_tags
 from ner_lightning.data.readers.filetype import broken_utf16, in_utf8, not_text, not_utf8
 from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, Scheme, convert, detect, spans, split_tag
+from ner_lightning.data.tags.legality import illegal_tags
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
 

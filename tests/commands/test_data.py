@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 
-from ner_lightning.commands.data_facts import read_splits
+from ner_lightning.commands.data_actions.data_facts import read_splits
 from ner_lightning.commands.main import main
 from ner_lightning.data.corpus_settings import Files
-from ner_lightning.data.output_formats import ANNOTATED, SUFFIX_OF
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
+from ner_lightning.data.writers.output_formats import ANNOTATED, SUFFIX_OF
 
 COLUMNS = "Brinda B-PER\nOkafor I-PER\nmoved O\nto O\nTarvo B-LOC\n. O\n\nNobody O\nwrote O\n. O\n"
 WORDS = [("Brinda", "Okafor", "moved", "to", "Tarvo", "."), ("Nobody", "wrote", ".")]

@@ -15,7 +15,7 @@ import yaml
 
 from ner_lightning.analysis.render.learning_curve import learning_curve
 from ner_lightning.analysis.render.style import svg
-from ner_lightning.commands import ladder_training
+from ner_lightning.commands.ladder_runs import ladder_training
 from ner_lightning.commands.main import main
 from ner_lightning.commands.options.consent import FLAG
 from ner_lightning.data.positions import DEFAULT

@@ -7,8 +7,8 @@ import tiny
 import yaml
 
 from ner_lightning.commands import memory_table
+from ner_lightning.commands.lightning_cli.memory_recipe import row_length
 from ner_lightning.commands.main import main
-from ner_lightning.commands.memory_recipe import row_length
 from ner_lightning.data.corpus_settings import Encoding
 
 

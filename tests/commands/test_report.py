@@ -15,7 +15,7 @@ import yaml
 from browser import chromium
 
 from ner_lightning.analysis.rows import read_predictions
-from ner_lightning.commands.data_audit import parser as audit_parser
+from ner_lightning.commands.data_actions.data_audit import parser as audit_parser
 from ner_lightning.commands.main import main
 from ner_lightning.runs.results import read_rows
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner_lightning.analysis.data_check import check_data
-from ner_lightning.data.annotation_writers import WRITERS
 from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences, read_with_scheme
 from ner_lightning.data.schemes import LabelSet, Scheme, Span, convert, detect, is_tag, spans
+from ner_lightning.data.writers.annotation_writers import WRITERS
 from ner_lightning.errors import UserError
 from ner_lightning.training.datamodule import CoNLLDataModule
 
@@ -178,7 +178,7 @@ def test_spacy_has_missing_entities(tmp_path):
     from spacy.tokens import DocBin
     from spacy.vocab import Vocab
 
-    from ner_lightning.data.docbin_writer import doc_bin_of
+    from ner_lightning.data.writers.docbin_writer import doc_bin_of
 
     doc_bin_of([("Vera saw Lima", [(0, 4), (5, 8), (9, 13)], [3], ["B-PER", "?", "O"])], tmp_path / "x.spacy")
     (doc,) = DocBin().from_disk(tmp_path / "x.spacy").get_docs(Vocab())

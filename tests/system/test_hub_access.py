@@ -8,7 +8,7 @@ import pytest
 from hub_server import HubServer, Reply
 from huggingface_hub import constants, hf_hub_download
 
-from ner_lightning.commands.disk_errors import explain_disk_error
+from ner_lightning.commands.explained_errors.disk_errors import explain_disk_error
 from ner_lightning.data.pretrained import _on_hub, locate
 from ner_lightning.data.tokenization.encoding import load_tokenizer
 from ner_lightning.errors import UserError

@@ -7,7 +7,7 @@ from itertools import chain, groupby
 from typing import Literal, NamedTuple
 
 from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, split_tag
-from ner_lightning.data.tag_forms import OUTSIDES, TagForm
+from ner_lightning.data.tags.tag_forms import OUTSIDES, TagForm
 from ner_lightning.errors import UserError
 from ner_lightning.system.terminal import listed
 

@@ -16,7 +16,7 @@ from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.table_names import TAGS, WORDS
 from ner_lightning.data.schemes import UNKNOWN, is_tag
 from ner_lightning.data.sentence import DataError
-from ner_lightning.data.tag_forms import OUTSIDES, TagForm
+from ner_lightning.data.tags.tag_forms import OUTSIDES, TagForm
 from ner_lightning.errors import UserError
 
 _HASH = "#"

@@ -15,8 +15,8 @@ from ner_lightning.data.readers.read_options import COLUMN_OPTIONS, ReadOptions
 from ner_lightning.data.readers.sentences import sentences_from
 from ner_lightning.data.schemes import split_tag
 from ner_lightning.data.sentence import DataError, Sentence
-from ner_lightning.data.tag_forms import TagForm
-from ner_lightning.data.type_names import renamed_types
+from ner_lightning.data.tags.tag_forms import TagForm
+from ner_lightning.data.tags.type_names import renamed_types
 from ner_lightning.errors import UserError
 
 # The Hub redirects the short name, which does not work offline.

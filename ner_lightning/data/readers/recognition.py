@@ -11,7 +11,7 @@ from ner_lightning.data.readers.column_kinds import TAG_KINDS, Column, columns_f
 from ner_lightning.data.readers.formats import SUFFIXES
 from ner_lightning.data.readers.table_head import holds_table, separator_in
 from ner_lightning.data.schemes import OUTSIDE
-from ner_lightning.data.tag_forms import TagForm
+from ner_lightning.data.tags.tag_forms import TagForm
 
 _COLUMN_ROWS = 0.8  # of a file in columns that have the most common width; the others are errors in it
 _BARE_ROWS = 5  # by which types without B- and I- are recognised

@@ -13,8 +13,8 @@ from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.readers.tag_labels import without_tag_labels
 from ner_lightning.data.sentence import Converted, DataError, InText, Sentence, converted
-from ner_lightning.data.tag_forms import TagForm
-from ner_lightning.data.type_names import KEY, renamed_tags, unused
+from ner_lightning.data.tags.tag_forms import TagForm
+from ner_lightning.data.tags.type_names import KEY, renamed_tags, unused
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
 from ner_lightning.system.shards import name_without_numbers

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from ner_lightning.data.column_writer import cell_of
 from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.schemes import OUTSIDE
+from ner_lightning.data.writers.column_writer import cell_of
 from ner_lightning.inference.result import Tagged
 from ner_lightning.system.progress import warn
 

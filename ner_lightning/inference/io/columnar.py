@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ner_lightning.data.docbin_writer import doc_bin_of
+from ner_lightning.data.writers.docbin_writer import doc_bin_of
 from ner_lightning.inference.result import OVERLAPS, Tagged
 from ner_lightning.system.atomic import replacing
 from ner_lightning.system.stored_rows import stored_rows

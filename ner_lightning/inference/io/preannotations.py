@@ -4,13 +4,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data.annotation_tools import (
+from ner_lightning.data.readers.record import CharSpan, Record
+from ner_lightning.data.writers.annotation_tools import (
     doccano_row,
     label_studio_results,
     label_studio_task,
     prodigy_task,
 )
-from ner_lightning.data.readers.record import CharSpan, Record
 from ner_lightning.inference.result import Tagged
 from ner_lightning.system.atomic import replacing_text
 

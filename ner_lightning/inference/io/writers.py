@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ner_lightning.data.output_formats import WIDE
 from ner_lightning.data.readers.docbin import check_spacy
 from ner_lightning.data.readers.record import Record
+from ner_lightning.data.writers.output_formats import WIDE
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io import preannotations
 from ner_lightning.inference.io.column_rows import column_rows

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ner_lightning.commands.data_options import ACTIONS
+from ner_lightning.commands.data_actions.data_options import ACTIONS
 from ner_lightning.commands.lightning_cli.ner_cli import NERCLI
 from ner_lightning.commands.lightning_cli.start import Start
 from ner_lightning.commands.main import COMMANDS, main

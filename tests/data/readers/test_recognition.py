@@ -21,7 +21,7 @@ from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import spans
 from ner_lightning.data.sentence import DataError, unknown_entities, unknown_types
-from ner_lightning.data.tag_names import read_tag_names
+from ner_lightning.data.tags.tag_names import read_tag_names
 from ner_lightning.errors import UserError
 
 MOVED = ["Brinda", "Okafor", "moved", "to", "Tarvo", "."]

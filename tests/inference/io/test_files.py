@@ -18,13 +18,13 @@ import taggers
 
 from ner_lightning.commands.main import main
 from ner_lightning.commands.taggers import tagger_loading
-from ner_lightning.data import docbin_writer
 from ner_lightning.data.readers import docbin, text_lines
 from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import numbered
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.running_text import from_text, from_words
+from ner_lightning.data.writers import docbin_writer
 from ner_lightning.errors import UserError
 from ner_lightning.inference import bulk
 from ner_lightning.inference.io.writers import marked

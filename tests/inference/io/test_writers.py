@@ -8,9 +8,9 @@ import label_studio
 import pandas
 import pytest
 
-from ner_lightning.data.output_formats import WIDE
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.running_text import from_text, from_words
+from ner_lightning.data.writers.output_formats import WIDE
 from ner_lightning.errors import UserError
 from ner_lightning.inference.io.writers import writer
 from ner_lightning.inference.result import Entity, Tagged

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ner_lightning.data.sentence import read_lines
-from ner_lightning.data.tag_forms import TagForm
+from ner_lightning.data.tags.tag_forms import TagForm
 from ner_lightning.errors import UserError
 from ner_lightning.system.user_paths import expanded
 

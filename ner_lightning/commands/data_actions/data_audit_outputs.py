@@ -31,9 +31,9 @@ def write_audit(
     from ner_lightning.analysis.audit_page import audit_blocks
     from ner_lightning.analysis.render.html import html
     from ner_lightning.analysis.render.terminal_text import terminal
-    from ner_lightning.data.annotation_writers import write_doccano, write_label_studio
     from ner_lightning.data.readers.jsonl import write_jsonl
     from ner_lightning.data.sentence_weights import weight_of, write_weights
+    from ner_lightning.data.writers.annotation_writers import write_doccano, write_label_studio
     from ner_lightning.system.atomic import write_text
 
     doubts = [doubt for _, doubt in ranked]
@@ -59,7 +59,7 @@ def write_audit(
 
 def _whole_texts(sentences: Sequence["Sentence"], order: Sequence[int]) -> list[int]:
     """Indices in order of doubt, but with the sentences of a text together, at its most doubtful one."""
-    from ner_lightning.data.annotation_writers import text_key
+    from ner_lightning.data.writers.annotation_writers import text_key
 
     texts: dict[Hashable, list[int]] = {}
     for index, sentence in enumerate(sentences):

@@ -9,14 +9,6 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ner_lightning.data.annotation_tools import (
-    doccano_row,
-    label_studio_results,
-    label_studio_task,
-    prodigy_task,
-)
-from ner_lightning.data.column_writer import has_documents, pairs, write_columns
-from ner_lightning.data.docbin_writer import doc_bin_of
 from ner_lightning.data.partial_annotation import unknown_words
 from ner_lightning.data.readers.column_cells import DOCSTART
 from ner_lightning.data.readers.docbin import check_spacy
@@ -25,6 +17,14 @@ from ner_lightning.data.readers.record import CharSpan
 from ner_lightning.data.running_text import Offsets, from_words
 from ner_lightning.data.schemes import OUTSIDE, spans
 from ner_lightning.data.sentence import InText, Sentence
+from ner_lightning.data.writers.annotation_tools import (
+    doccano_row,
+    label_studio_results,
+    label_studio_task,
+    prodigy_task,
+)
+from ner_lightning.data.writers.column_writer import has_documents, pairs, write_columns
+from ner_lightning.data.writers.docbin_writer import doc_bin_of
 from ner_lightning.system.atomic import replacing, replacing_text
 from ner_lightning.system.progress import warn
 

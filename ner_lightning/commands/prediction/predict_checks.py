@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ner_lightning.commands.options.command_line import check_selection
-from ner_lightning.data import output_formats
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.sentence import SURROGATE
+from ner_lightning.data.writers import output_formats
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import is_written_through
 

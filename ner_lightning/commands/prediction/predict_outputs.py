@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ner_lightning.commands.predict_checks import STANDARD_OUTPUT
+from ner_lightning.commands.prediction.predict_checks import STANDARD_OUTPUT
 from ner_lightning.data.readers.remote_files import filesystem_of, is_remote
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import is_written_through

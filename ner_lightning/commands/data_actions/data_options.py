@@ -3,8 +3,8 @@
 from typing import Any, get_args
 
 from ner_lightning.commands.options.command_line import Parser
-from ner_lightning.data.output_formats import ANNOTATED
 from ner_lightning.data.readers import read_options
+from ner_lightning.data.writers.output_formats import ANNOTATED
 
 ACTIONS = {
     "convert": "convert annotated files to another format: INPUT ... --output FILE",
@@ -49,7 +49,7 @@ def parser(name: str) -> Parser:
     if action not in ACTIONS:
         return _of_all(name)
     if action == "audit":
-        from ner_lightning.commands import data_audit
+        from ner_lightning.commands.data_actions import data_audit
 
         return data_audit.parser(name)
     made = Parser(name, ACTIONS[action].partition(":")[0].capitalize() + ".")

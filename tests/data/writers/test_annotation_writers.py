@@ -8,16 +8,16 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from ner_lightning.commands.data_outputs import write as write_as
-from ner_lightning.data.annotation_writers import WRITERS, annotated_texts
+from ner_lightning.commands.data_actions.data_outputs import write as write_as
 from ner_lightning.data.invisible import is_invisible
-from ner_lightning.data.output_formats import ANNOTATED, SUFFIX_OF
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.running_text import from_text
 from ner_lightning.data.schemes import Span, spans, to_bio2
 from ner_lightning.data.sentence import DataError, InText, Sentence
+from ner_lightning.data.writers.annotation_writers import WRITERS, annotated_texts
+from ner_lightning.data.writers.output_formats import ANNOTATED, SUFFIX_OF
 
 WORD_FORMATS = ("jsonl", "conll", "csv", "parquet")
 TEXT_FORMATS = tuple(name for name in ANNOTATED if name not in WORD_FORMATS)

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.data_audit_outputs import FILES, write_audit
+from ner_lightning.commands.data_actions.data_audit_outputs import FILES, write_audit
 from ner_lightning.commands.lightning_cli.training_process import STOPPED, started
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import Interrupted, UserError
@@ -152,8 +152,8 @@ def _trained(
     The best one would be chosen by the very tags that are doubted.
     """
     from ner_lightning.commands.options.consent import FLAG
-    from ner_lightning.data.annotation_writers import write_json
     from ner_lightning.data.corpus_settings import Files
+    from ner_lightning.data.writers.annotation_writers import write_json
     from ner_lightning.runs.folder import LAST
     from ner_lightning.runs.ladder_cells import is_done
 

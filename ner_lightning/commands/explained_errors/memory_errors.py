@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ner_lightning.commands.disk_errors import how_to_resume
+from ner_lightning.commands.explained_errors.disk_errors import how_to_resume
 from ner_lightning.errors import UserError
 from ner_lightning.system.out_of_memory import out_of_memory
 

@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.commands.ladder_state import current_cells
+from ner_lightning.commands.ladder_runs.ladder_state import current_cells
 from ner_lightning.errors import UserError
 from ner_lightning.system.locks import lock
 

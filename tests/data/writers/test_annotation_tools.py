@@ -1,12 +1,12 @@
 """Tasks of annotation tools, with and without scores."""
 
-from ner_lightning.data.annotation_tools import (
+from ner_lightning.data.readers.record import CharSpan
+from ner_lightning.data.writers.annotation_tools import (
     doccano_row,
     label_studio_results,
     label_studio_task,
     prodigy_task,
 )
-from ner_lightning.data.readers.record import CharSpan
 
 TEXT = "Vera Holt left."
 WORDS = [(0, 4), (5, 9), (10, 14), (14, 15)]

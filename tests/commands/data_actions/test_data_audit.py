@@ -16,7 +16,7 @@ import tiny
 import torch
 import yaml
 
-from ner_lightning.commands import data_audit
+from ner_lightning.commands.data_actions import data_audit
 from ner_lightning.commands.main import main
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.readers.sentences import read_sentences
@@ -49,7 +49,7 @@ def in_one_process(monkeypatch):
         assert command[:3] == [sys.executable, "-m", "ner_lightning"]
         yield SimpleNamespace(returncode=main(command[3:]))
 
-    monkeypatch.setattr("ner_lightning.commands.data_audit.started", run)
+    monkeypatch.setattr("ner_lightning.commands.data_actions.data_audit.started", run)
 
 
 @pytest.fixture(params=["in one process", pytest.param("in several", marks=pytest.mark.slow)])

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ner_lightning.commands.predict_checks import STANDARD_OUTPUT, output_format
+from ner_lightning.commands.prediction.predict_checks import STANDARD_OUTPUT, output_format
 from ner_lightning.commands.taggers.tagger_loading import load_tagger
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.runs.fingerprints import shared
@@ -137,7 +137,7 @@ def read_options(options: argparse.Namespace, *, tagged: bool = False) -> ReadOp
 
 def writer_of(options: argparse.Namespace, types: Sequence[str]) -> "Writer":
     """The writer of the output."""
-    from ner_lightning.data.column_writer import is_tsv
+    from ner_lightning.data.writers.column_writer import is_tsv
     from ner_lightning.inference.io.writers import writer
 
     printed = options.output in (None, STANDARD_OUTPUT)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ner_lightning.data.output_formats import BY_SUFFIX
+from ner_lightning.data.writers.output_formats import BY_SUFFIX
 from ner_lightning.errors import UserError
 from ner_lightning.system.output_checks import check_new, check_not_an_input, writing
 from ner_lightning.system.progress import stage
@@ -25,7 +25,7 @@ def write(format: str, path: Path, sentences: Sequence["Sentence"]) -> None:
     Raises:
         UserError: it cannot be written, or spaCy is not installed.
     """
-    from ner_lightning.data.annotation_writers import WRITERS
+    from ner_lightning.data.writers.annotation_writers import WRITERS
 
     with writing(f"--output {path}"):
         WRITERS[format](path, sentences)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ner_lightning.commands.ladder_state import find
+from ner_lightning.commands.ladder_runs.ladder_state import find
 from ner_lightning.commands.lightning_cli.training_process import STOPPED, started
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.system.locks import lock, only_writer

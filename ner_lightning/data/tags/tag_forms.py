@@ -7,7 +7,7 @@ from unicodedata import name
 
 from ner_lightning.data.invisible import visible
 from ner_lightning.data.schemes import OUTSIDE, UNKNOWN
-from ner_lightning.data.tag_readings import PREFIX, Kind, bare, rare_prefix, reading
+from ner_lightning.data.tags.tag_readings import PREFIX, Kind, bare, rare_prefix, reading
 from ner_lightning.system.terminal import listed
 
 OUTSIDES = ("O", "o", "-", "_", "0", "")  # ways to write that a word is in no entity

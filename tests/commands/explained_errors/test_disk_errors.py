@@ -15,7 +15,7 @@ import pytest
 import tiny
 import yaml
 
-from ner_lightning.commands.disk_errors import explain_disk_error
+from ner_lightning.commands.explained_errors.disk_errors import explain_disk_error
 from ner_lightning.commands.main import main
 from ner_lightning.runs.checkpoint_file import load_checkpoint
 

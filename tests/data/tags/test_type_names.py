@@ -10,7 +10,7 @@ from ner_lightning.data.corpus_settings import Files
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.schemes import Span, spans
 from ner_lightning.data.sources import Source
-from ner_lightning.data.type_names import read_renames, renamed_tags, renamed_types
+from ner_lightning.data.tags.type_names import read_renames, renamed_tags, renamed_types
 from ner_lightning.errors import UserError
 
 TEXT = "Vera B-person\nHolt I-person\nOslo B-city\nLima B-land\nMonday B-DATE\ncame O\n"
