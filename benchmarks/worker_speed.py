@@ -20,7 +20,7 @@ from ner_lightning.inference.block_pool import tag_in_order
 from ner_lightning.inference.bulk import BlockTagger, TaggedBlock
 from ner_lightning.inference.io.writers import writer
 from ner_lightning.inference.ner_tagger import NERTagger
-from ner_lightning.inference.sharding import Shards
+from ner_lightning.inference.worker_pool import WorkerPool
 from ner_lightning.system.child_process import cores_each
 
 BLOCKS = 8
@@ -61,17 +61,17 @@ def speeds(run: str, blocks: list[list[Record]], count: int, rounds: int) -> mea
     """Words per second, and the share of texts whose lines are the same to the last digit."""
     lines: dict[int, list[str]] = {}
 
-    def speed(shards: Shards, workers: int) -> Callable[[], float]:
+    def speed(pool: WorkerPool, workers: int) -> Callable[[], float]:
         def measured() -> float:
             began = time.perf_counter()
-            tagged: list[TaggedBlock] = list(tag_in_order(shards, iter(blocks)))
+            tagged: list[TaggedBlock] = list(tag_in_order(pool, iter(blocks)))
             seconds = time.perf_counter() - began
             lines[workers] = "".join(each.lines for each in tagged).splitlines()
             return sum(each.totals.words for each in tagged) / seconds
 
         return measured
 
-    with Shards(partial(of_worker, run), 1) as one, Shards(partial(of_worker, run), count) as several:
+    with WorkerPool(partial(of_worker, run), 1) as one, WorkerPool(partial(of_worker, run), count) as several:
         one.start()
         several.start()
         threads = cores_each(count)
@@ -80,8 +80,8 @@ def speeds(run: str, blocks: list[list[Record]], count: int, rounds: int) -> mea
             f"{count} processes of {threads} thread{'s' * (threads > 1)}, words/s": speed(several, count),
         }
         warm_up = blocks[0][:20]
-        for shards in (one, several):
-            list(tag_in_order(shards, iter([warm_up] * 4)))
+        for pool in (one, several):
+            list(tag_in_order(pool, iter([warm_up] * 4)))
         found = measure.alternate(sides, rounds)
     alone, together = sides
     found[f"times the rate of 1 process: {count} processes"] = measure.ratio(found, together, alone)

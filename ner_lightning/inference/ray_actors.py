@@ -10,7 +10,7 @@ from ner_lightning.data.readers.record import Record
 from ner_lightning.errors import UserError
 from ner_lightning.inference.block_pool import AT_A_TIME, IN_FLIGHT
 from ner_lightning.inference.bulk import TaggedBlock
-from ner_lightning.inference.sharding import Make
+from ner_lightning.inference.worker_pool import Make
 from ner_lightning.system.child_process import cores_each
 
 INSTALL = "pip install 'ner-lightning[ray]'"
@@ -53,7 +53,7 @@ class RayActors:
     restarts have no limit for each block, and one that ends every actor would be tagged for ever.
 
     Args:
-        make: makes the tagger of an actor, as for `Shards`; the package is installed on every machine.
+        make: makes the tagger of an actor, as for `WorkerPool`; the package is installed on every machine.
         address: of the cluster: `auto`, `HOST:PORT`; `local` starts one on this machine.
         count: how many actors; None for one on each GPU of the cluster, or on each machine if it has none.
     """

@@ -18,9 +18,10 @@ from ner_lightning.commands import main as command
 from ner_lightning.commands.lightning_cli import preflight
 from ner_lightning.commands.main import main
 from ner_lightning.errors import UserError
-from ner_lightning.inference import block_pool, bulk, sharding
+from ner_lightning.inference import block_pool, bulk, worker_pool
 from ner_lightning.inference.io.resumable import ResumableOutput
 from ner_lightning.inference.result import Tagged
+from ner_lightning.inference.worker_pool import WorkerPool
 from ner_lightning.model import devices
 from ner_lightning.system import child_process
 from ner_lightning.system.child_process import cores_each, end_of
@@ -33,7 +34,7 @@ STREAMED = ["out.jsonl", "out.csv", "out.conll", "out.txt --to text", "out.parqu
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, llama):
     """A tagger, and texts of which one cannot be read."""
-    folder = tmp_path_factory.mktemp("sharded")
+    folder = tmp_path_factory.mktemp("workers")
     path = write_checkpoint(folder, llama, peft="lora", lora={"rank": 2})
     held = torch.load(path, weights_only=True)
     torch.manual_seed(0)
@@ -50,9 +51,9 @@ def folder(tmp_path_factory, llama):
 def _workers_start_at_once():
     """Workers are forked from a process that has imported everything, and computed nothing."""
     multiprocessing.set_forkserver_preload(["ner_lightning.inference.ner_tagger", "peft", "transformers"])
-    before, sharding.START = sharding.START, "forkserver"
+    before, worker_pool.START = worker_pool.START, "forkserver"
     yield
-    sharding.START = before
+    worker_pool.START = before
 
 
 @pytest.fixture
@@ -180,8 +181,11 @@ def broken(number, temperature):
 
 @pytest.mark.slow
 def test_a_bug_in_a_worker_keeps_its_traceback():
-    with sharding.Shards(broken, 1) as shards, pytest.raises(RuntimeError, match="worker 1 of 1:") as caught:
-        shards.start()
+    with (
+        WorkerPool(broken, 1) as pool,
+        pytest.raises(RuntimeError, match="worker 1 of 1:") as caught,
+    ):
+        pool.start()
     assert "Traceback" in str(caught.value)
     assert "ValueError: worker 0 has a bug" in str(caught.value)
     assert not multiprocessing.active_children()
@@ -193,8 +197,8 @@ def without_memory(number, temperature):
 
 @pytest.mark.slow
 def test_memory_that_runs_out_in_a_worker_is_no_bug():
-    with sharding.Shards(without_memory, 1) as shards, pytest.raises(RuntimeError) as caught:
-        shards.start()
+    with WorkerPool(without_memory, 1) as pool, pytest.raises(RuntimeError) as caught:
+        pool.start()
     assert out_of_memory(caught.value) == "CPU"
 
 
@@ -252,12 +256,12 @@ def slow(number, temperature):
 @pytest.mark.parametrize(("make", "code"), [(without_a_model, 0), (slow, 128 + signal.SIGTERM)])
 def test_workers_free_what_they_have_of_the_system(make, code):
     """Python warns of semaphores that a process did not free, which a signal ended."""
-    with sharding.Shards(make, 2) as shards:
-        shards.start()
-        while not all(each.facts for each in shards._shards):
-            shards.receive()
+    with WorkerPool(make, 2) as pool:
+        pool.start()
+        while not all(each.facts for each in pool._workers):
+            pool.receive()
         for number in range(2 if code else 0):
-            shards.send(number, [bulk.Record("x", 1, "Vera Holt left Lima.")])
+            pool.send(number, [bulk.Record("x", 1, "Vera Holt left Lima.")])
         processes = multiprocessing.active_children()
     assert [each.exitcode for each in processes] == [code, code]
 
@@ -271,9 +275,9 @@ def test_memory_holds_a_bounded_number_of_blocks():
             read.append(number)
             yield [bulk.Record("x", number, "Vera Holt left Lima.")]
 
-    with sharding.Shards(without_a_model, 2) as shards:
-        shards.start()
-        for done, _ in enumerate(block_pool.tag_in_order(shards, blocks())):
+    with WorkerPool(without_a_model, 2) as pool:
+        pool.start()
+        for done, _ in enumerate(block_pool.tag_in_order(pool, blocks())):
             assert len(read) <= done + 2 * block_pool.IN_FLIGHT
 
 

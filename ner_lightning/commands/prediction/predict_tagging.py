@@ -61,11 +61,11 @@ def block_tagging(options: argparse.Namespace) -> Iterator[BlockTagging]:
         writer = writer_of(options, made.tagger.labels.types)
         yield BlockTagging(partial(map, made), writer, made.tagger)
     else:
-        from ner_lightning.inference.sharding import Shards
+        from ner_lightning.inference.worker_pool import WorkerPool
 
         make, calibrates = partial(_of_worker, options), bool(options.calibrate)
-        with Shards(make, options.workers, first_alone=calibrates) as shards:
-            yield BlockTagging(partial(tag_in_order, shards), writer_of(options, shards.start().types))
+        with WorkerPool(make, options.workers, first_alone=calibrates) as pool:
+            yield BlockTagging(partial(tag_in_order, pool), writer_of(options, pool.start().types))
 
 
 def block_tagger(options: argparse.Namespace) -> "BlockTagger":

@@ -1,4 +1,4 @@
-"""Sharding: several processes of this machine, each with a model of its own, tag blocks."""
+"""WorkerPool: several processes of this machine, each with a model of its own, tag blocks."""
 
 import logging
 import multiprocessing
@@ -40,7 +40,7 @@ class TaggerFacts(NamedTuple):
 
 
 @dataclass(eq=False)
-class _Shard:
+class _WorkerProcess:
     """A process.
 
     Attributes:
@@ -58,7 +58,7 @@ class _Shard:
     holds: int = field(default=0)
 
 
-class Shards:
+class WorkerPool:
     """Processes that tag blocks; a context, at whose end they end.
 
     Args:
@@ -70,23 +70,23 @@ class Shards:
 
     def __init__(self, make: Make, count: int, *, first_alone: bool = False) -> None:
         self._make, self._count = make, count
-        self._shards: list[_Shard] = []
+        self._workers: list[_WorkerProcess] = []
         self._first_alone = first_alone
 
-    def __enter__(self) -> "Shards":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for shard in self._shards:
-            shard.pipe.close()  # at which a worker without a block returns
-            if shard.holds or shard.facts is None:
-                shard.process.terminate()
+        for worker in self._workers:
+            worker.pipe.close()  # at which a worker without a block returns
+            if worker.holds or worker.facts is None:
+                worker.process.terminate()
         until = time.monotonic() + GRACE
-        for shard in self._shards:
-            shard.process.join(max(0.0, until - time.monotonic()))
-            if shard.process.exitcode is None:
-                shard.process.kill()
-                shard.process.join()
+        for worker in self._workers:
+            worker.process.join(max(0.0, until - time.monotonic()))
+            if worker.process.exitcode is None:
+                worker.process.kill()
+                worker.process.join()
 
     def start(self) -> TaggerFacts:
         """Starts the processes; returns what the first says that has loaded its tagger.
@@ -96,9 +96,9 @@ class Shards:
         """
         for number in range(1 if self._first_alone else self._count):
             self._start(number, None)
-        while not (ready := [each.facts for each in self._shards if each.facts is not None]):
+        while not (ready := [each.facts for each in self._workers if each.facts is not None]):
             self.receive()
-        for number in range(len(self._shards), self._count):
+        for number in range(len(self._workers), self._count):
             self._start(number, ready[0].temperature)
         return ready[0]
 
@@ -109,7 +109,7 @@ class Shards:
 
     def has_room(self) -> bool:
         """See `BlockPool`."""
-        return any(map(_has_room, self._shards))
+        return any(map(_has_room, self._workers))
 
     def send(self, number: int, block: list[Record]) -> None:
         """See `BlockPool`.
@@ -117,12 +117,12 @@ class Shards:
         Raises:
             UserError: the worker ended.
         """
-        shard = min(filter(_has_room, self._shards), key=lambda shard: shard.holds)
+        worker = min(filter(_has_room, self._workers), key=lambda worker: worker.holds)
         try:
-            shard.pipe.send((number, block))
+            worker.pipe.send((number, block))
         except OSError:
-            self._lost(shard)
-        shard.holds += 1
+            self._lost(worker)
+        worker.holds += 1
 
     def _start(self, number: int, temperature: float | None) -> None:
         context: Any = multiprocessing.get_context(START)
@@ -131,7 +131,7 @@ class Shards:
         process = context.Process(target=_work, args=given, daemon=True)
         process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
-        self._shards.append(_Shard(f"worker {number + 1} of {self._count}", process, mine))
+        self._workers.append(_WorkerProcess(f"worker {number + 1} of {self._count}", process, mine))
 
     def receive(self) -> dict[int, TaggedBlock]:
         """See `BlockPool`.
@@ -140,33 +140,33 @@ class Shards:
             UserError: a worker ended, or cannot load the tagger.
         """
         tagged = {}
-        said = wait([each.pipe for each in self._shards])
-        for shard in self._shards:
-            if shard.pipe not in said:
+        said = wait([each.pipe for each in self._workers])
+        for worker in self._workers:
+            if worker.pipe not in said:
                 continue
             try:
-                number, content = shard.pipe.recv()
+                number, content = worker.pipe.recv()
             except (EOFError, OSError):
-                self._lost(shard)
+                self._lost(worker)
             if isinstance(content, TaggerFacts):
-                shard.facts = content
+                worker.facts = content
             elif isinstance(content, TaggedBlock):
                 tagged[number] = content
-                shard.holds -= 1
+                worker.holds -= 1
             else:
-                raise UserError(content) if number is None else RuntimeError(f"{shard.name}:\n{content}")
+                raise UserError(content) if number is None else RuntimeError(f"{worker.name}:\n{content}")
         return tagged
 
-    def _lost(self, shard: _Shard) -> NoReturn:
-        shard.process.join(GRACE)
-        end = end_of(shard.process.exitcode)
+    def _lost(self, worker: _WorkerProcess) -> NoReturn:
+        worker.process.join(GRACE)
+        end = end_of(worker.process.exitcode)
         raise UserError(
-            f"{shard.name} (process {shard.process.pid}) {end};\nif memory ran out, give fewer --workers"
+            f"{worker.name} (process {worker.process.pid}) {end};\nif memory ran out, give fewer --workers"
         )
 
 
-def _has_room(shard: _Shard) -> bool:
-    return shard.facts is not None and shard.holds < AT_A_TIME
+def _has_room(worker: _WorkerProcess) -> bool:
+    return worker.facts is not None and worker.holds < AT_A_TIME
 
 
 def _work(make: Make, number: int, count: int, temperature: float | None, pipe: Connection) -> None:
