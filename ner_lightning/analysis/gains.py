@@ -27,7 +27,7 @@ class Gain(NamedTuple):
     with_: float
 
 
-def read_ladder(file: Path) -> list[dict[str, Any]]:
+def read_results(file: Path) -> list[dict[str, Any]]:
     """Reads measured rows in the format of `docs/results.json`.
 
     Raises:

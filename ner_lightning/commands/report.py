@@ -38,10 +38,10 @@ def _report(options: argparse.Namespace) -> None:
     if options.output:
         check_folder("--output", options.output)
     from ner_lightning.analysis.experiment import find_experiment
-    from ner_lightning.analysis.gains import read_ladder
+    from ner_lightning.analysis.gains import read_results
 
     runs = [find_experiment(address, Path(options.runs)) for address in options.runs_to_report or [None]]
-    ladder = read_ladder(Path(options.ladder)) if options.ladder else None
+    ladder = read_results(Path(options.ladder)) if options.ladder else None
     folder = Path(options.output) if options.output else runs[0].folder
     if folder is None:
         raise UserError(
