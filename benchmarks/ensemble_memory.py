@@ -32,8 +32,8 @@ def peak(folder: Path, side: str) -> float:
         backbone=str(folder), attention="bidirectional", freeze_backbone=True, peft="lora", use_crf=True
     )
     members = [] if side == SIDES[0] else [settings] * 3
-    apart = mock.patch.object(build, "owners", lambda members: list(range(len(members))))
-    with apart if side == SIDES[2] else mock.patch.object(build, "owners", build.owners):
+    apart = mock.patch.object(build, "backbone_owners", lambda members: list(range(len(members))))
+    with apart if side == SIDES[2] else mock.patch.object(build, "backbone_owners", build.backbone_owners):
         tagger, _ = build.build_tagger(settings, LABELS, build.Target(bf16=True), members=members)
     assert tagger is not None
     status = Path("/proc/self/status").read_text(encoding="utf-8")  # getrusage counts the parent's, too

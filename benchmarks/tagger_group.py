@@ -26,7 +26,7 @@ from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.tagger_group import TaggerGroup
 from ner_lightning.model.build import Target, build_tagger
 from ner_lightning.model.checkpoint import saved_names
-from ner_lightning.system.plain_settings import plain
+from ner_lightning.system.plain_settings import to_plain
 
 COUNT = 10
 RESIDENT = """
@@ -53,7 +53,7 @@ def write_runs(recipe: Recipe, folder: Path, taggers: int = COUNT) -> dict[str, 
     kept = saved_names(built)
     state = {f"tagger.{name}": value for name, value in built.state_dict().items() if name in kept}
     config = {
-        "model": plain(recipe.settings) | {"members": None},
+        "model": to_plain(recipe.settings) | {"members": None},
         "data": {"types": list(labels.types), "encoding": {"max_length": 512, "overlap": 64}},
         "trainer": {"precision": "bf16-mixed"},
     }

@@ -67,7 +67,7 @@ def differing(one: Entities, other: Entities) -> int:
 def onnx_differences(run: str, folder: Path, sentences: Sequence[Sentence]) -> tuple[float, int]:
     """The largest difference of emissions to the fp32 model, and how many tags differ."""
     export(run, folder, format="onnx")
-    held = loading.find(run, Path("runs"))
+    held = loading.read_tagger_files(run, Path("runs"))
     taggers = [NERTagger(held.build("cpu", bf16=False), held.encoder()), NERTagger.from_pretrained(folder)]
     words, documents = [s.words for s in sentences], [s.document for s in sentences]
     gap = 0.0

@@ -11,7 +11,7 @@ from ner_lightning.data.schemes import LabelSet
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import saved_names
 from ner_lightning.model.tagger_settings import TaggerSettings
-from ner_lightning.system.plain_settings import plain
+from ner_lightning.system.plain_settings import to_plain
 
 TYPES = ["PER", "LOC"]
 
@@ -24,7 +24,7 @@ def write_checkpoint(
     **changes: Any,
 ) -> Path:
     """Everything that would have been trained is random; `changes` are settings of NERModule."""
-    settings = plain(settings_of(backbone)) | {"members": None}
+    settings = to_plain(settings_of(backbone)) | {"members": None}
     for name, value in changes.items():
         group = settings["architecture"] if name in settings["architecture"] else settings
         group[name] = value

@@ -35,7 +35,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     positive = dict.fromkeys(("sentences", "max_new_tokens", "batch_size"), PositiveInt)
     check_options(options, shots=NonNegativeInt, prompt_seed=NonNegativeInt, **positive)
     # Here and below: `--help` must not wait for torch and lightning.
-    from ner_lightning.commands.lightning_cli.library_warnings import quiet
+    from ner_lightning.commands.lightning_cli.library_warnings import without_library_notes
     from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, recipe_words
     from ner_lightning.commands.options.refused_options import refuse_unused
     from ner_lightning.prompting.prompted_run import Baseline
@@ -48,7 +48,11 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     settings, folder = _settings(options)
     if folder is not None:
         os.environ[RUN_VARIABLE] = str(folder.path)  # for advice, where disk or memory run out
-    with recipe_words(rest, folder, "configs/quickstart.yaml") as words, quiet(), shown("stdout"):
+    with (
+        recipe_words(rest, folder, "configs/quickstart.yaml") as words,
+        without_library_notes(),
+        shown("stdout"),
+    ):
         recipe = RecipeCLI(words, folder)
         refuse_unused(rest, subcommand)
         _check_used(rest, settings)

@@ -29,7 +29,7 @@ def run(subcommand: str, args: Sequence[str]) -> "Run":
         raise UserError(f"name the teacher first: ner-lightning {subcommand} RUN --config {EXAMPLE}")
     # Here and below: `--help` must not wait for torch and lightning.
     from ner_lightning.commands import fit
-    from ner_lightning.commands.lightning_cli.library_warnings import quiet
+    from ner_lightning.commands.lightning_cli.library_warnings import without_library_notes
     from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, recipe_words
     from ner_lightning.commands.options.consent import take_consent
     from ner_lightning.system.progress import shown
@@ -40,7 +40,7 @@ def run(subcommand: str, args: Sequence[str]) -> "Run":
         raise UserError("`distill` sets data.supervision.teacher itself; leave it out, or use `fit`")
     if not any(key.name == "model.loss.kl" for _, key in all_keys(find_configs(rest))):
         rest.insert(0, "--model.loss.kl=1.0")  # unless an option after it says otherwise
-    with recipe_words(rest, None, EXAMPLE) as words, quiet(), shown("stdout"):
+    with recipe_words(rest, None, EXAMPLE) as words, without_library_notes(), shown("stdout"):
         recipe = RecipeCLI(words)
         folder = _teacher_folder(options, recipe, trust=take_consent(list(rest)))
         del recipe
@@ -74,7 +74,9 @@ def _teacher_folder(options: Any, recipe: "RecipeCLI", *, trust: bool) -> Path:
 
     corpus, text = recipe.datamodule.corpus, _text(options.text)
     sentences, labels = corpus.split("train").sentences, corpus.labels
-    files = loading.find(options.teacher, Path(options.runs), backbone=options.backbone, trust=trust)
+    files = loading.read_tagger_files(
+        options.teacher, Path(options.runs), backbone=options.backbone, trust=trust
+    )
     described = _described(files, options, text)
     about = {
         "key": _key(described, [*sentences, *text], labels.types),
@@ -111,7 +113,7 @@ def _described(files: "TaggerFiles", options: Any, text: Sequence["Sentence"]) -
     from ner_lightning.inference.tagger_files import ONNX
     from ner_lightning.runs.folder import run_of
     from ner_lightning.system.digests import digest_of
-    from ner_lightning.system.plain_settings import plain
+    from ner_lightning.system.plain_settings import to_plain
 
     own = run_of(files.path)
     about = own.read("run.json") if own else {}
@@ -127,7 +129,7 @@ def _described(files: "TaggerFiles", options: Any, text: Sequence["Sentence"]) -
     return {
         "teacher": {"run": options.teacher, **facts},
         "weights": digest.hexdigest(),
-        "settings": _digest([files.settings, plain(files.encoding), files.bf16]),
+        "settings": _digest([files.settings, to_plain(files.encoding), files.bf16]),
         "backbone": files.origin.get("weights"),
         "temperature": options.temperature,
         "calibrated": files.temperature,

@@ -37,7 +37,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     root = Path(options.runs)
     members = read(options.members, root)
-    fits = check_soup if options.soup else check
+    fits = check_soup if options.soup else check_averageable
     for member in members[1:]:
         fits(members[0], member, trust=options.trust_remote_code)
     kind = "soup" if options.soup else "ensemble"
@@ -56,7 +56,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     )
 
 
-def check(first: Member, other: Member, *, trust: bool = False) -> None:
+def check_averageable(first: Member, other: Member, *, trust: bool = False) -> None:
     """Checks that scores of two taggers can be averaged: same tags, words, sub-tokens and kind of decoding.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from ner_lightning.commands.lightning_cli.library_warnings import quiet
+from ner_lightning.commands.lightning_cli.library_warnings import without_library_notes
 from ner_lightning.commands.lightning_cli.ner_cli import NERCLI
 from ner_lightning.commands.lightning_cli.start import find_start
 from ner_lightning.errors import UserError
@@ -44,7 +44,7 @@ def run(subcommand: str, args: Sequence[str], typed: Sequence[str] | None = None
         _cleaned_up(),
         start.run_lock,
         _lightning_errors(),
-        quiet(),
+        without_library_notes(),
         shown("stdout"),
     ):
         cli = NERCLI(start, [subcommand, *args], typed)

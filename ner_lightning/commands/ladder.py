@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ner_lightning.commands.ladder_runs.ladder_rows import record
 from ner_lightning.commands.ladder_runs.ladder_state import current_cells, find, state
-from ner_lightning.commands.ladder_runs.ladder_training import say, train_cell
+from ner_lightning.commands.ladder_runs.ladder_training import print_indented, train_cell
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import UserError
 from ner_lightning.system.locks import LockedError, locked
@@ -77,7 +77,7 @@ def _run_cells(
             else:
                 failed.append(cell.name)
         except UserError as error:  # a mistake in one cell stops no other
-            say(str(error))
+            print_indented(str(error))
             waits = any(member.name in left for member in ladder.teachers.get(cell.teacher, ()))
             (left if waits or isinstance(error, LockedError) else failed).append(cell.name)
     return failed, left
@@ -116,7 +116,7 @@ def _run_cell(ladder: "Ladder", cell: "Cell", root: Path, trust: list[str]) -> "
             run = find(ladder, cell, root)  # another ladder may have trained it just now
             if run is None or not is_done(run):
                 return train_cell(ladder, cell, run, root, trust, cell_lock)
-    say(f"done before: {run.path}")
+    print_indented(f"done before: {run.path}")
     return run
 
 

@@ -51,13 +51,13 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     from ner_lightning.analysis.render.terminal_text import terminal
     from ner_lightning.commands.lightning_cli import recipe
-    from ner_lightning.commands.lightning_cli.library_warnings import quiet
+    from ner_lightning.commands.lightning_cli.library_warnings import without_library_notes
     from ner_lightning.commands.lightning_cli.memory_recipe import memory_request
     from ner_lightning.commands.options.parser_errors import user_errors
 
     keys = recipe.parser()
     keys.add_argument("-c", "--config", action=ActionConfigFile)
-    with recipe.recipe_words(rest, None, "configs/quickstart.yaml") as words, quiet():
+    with recipe.recipe_words(rest, None, "configs/quickstart.yaml") as words, without_library_notes():
         with user_errors(keys):
             config = keys.parse_args(words)
         asked = memory_request(config, options.device)

@@ -14,7 +14,7 @@ from ner_lightning.commands.prediction import predict_checks
 from ner_lightning.commands.prediction.predict_outputs import (
     check_written,
     local_place,
-    rejects_of,
+    rejects_file,
     staged_output,
 )
 from ner_lightning.commands.prediction.predict_tagging import block_tagging, calibrated, read_options
@@ -56,7 +56,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         return
     options.run = next(iter(options.run), None)
     options.upload = staged_output(options)
-    predict_checks.check(options)
+    predict_checks.check_predict_options(options)
     check_device(options)
     with shown("stderr"):
         if options.input is None and not options.text:
@@ -170,7 +170,7 @@ def _output(options: argparse.Namespace, files: list[Path], remote: "list[Stamp]
     from ner_lightning.inference.io.overwriting import check_overwriting
     from ner_lightning.inference.io.resumable import DirectOutput, ResumableOutput
 
-    rejects = rejects_of(options)
+    rejects = rejects_file(options)
     path = None if options.output in (None, predict_checks.STANDARD_OUTPUT) else Path(options.output)
     calibration = []
     if options.calibrate:
@@ -185,10 +185,10 @@ def _output(options: argparse.Namespace, files: list[Path], remote: "list[Stamp]
             f"--calibrate - reads standard input, so a stopped command could not be resumed with the same "
             f"temperature; name a file, or write --output - > {path}"
         )
-    from ner_lightning.inference.bulk import request
+    from ner_lightning.inference.bulk import input_stamps
 
     model = run_path(options.run, Path(options.runs))
-    wanted = {name: getattr(options, name) for name in _DECISIVE.split()} | request(
+    wanted = {name: getattr(options, name) for name in _DECISIVE.split()} | input_stamps(
         files, model.resolve(), remote, calibration
     )
     assert rejects is not None, "an output that can be resumed has its rejects beside it"

@@ -26,11 +26,11 @@ MASK_RATIO = 0.25  # of a new run; the parser's own default is None, so that it 
 def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
     options, rest = parse_beside_recipe(parser(subcommand), args)
-    from ner_lightning.system.ranges import OpenUnit, PositiveInt, check, check_options
+    from ner_lightning.system.ranges import OpenUnit, PositiveInt, check_options, check_setting
 
     check_options(options, mask_ratio=OpenUnit)
     # Here and below: `--help` must not wait for torch and lightning.
-    from ner_lightning.commands.lightning_cli.library_warnings import quiet
+    from ner_lightning.commands.lightning_cli.library_warnings import without_library_notes
     from ner_lightning.commands.lightning_cli.preflight import check_config
     from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, recipe_words
     from ner_lightning.commands.lightning_cli.run_folder import own_run
@@ -43,14 +43,14 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 
     folder = None if options.run is None else _resumed(options)
     example = "configs/smollm2_conll2003.yaml"
-    with recipe_words(rest, folder, example) as words, quiet(), shown("stdout"):
+    with recipe_words(rest, folder, example) as words, without_library_notes(), shown("stdout"):
         recipe = RecipeCLI(words, folder)
         refuse_unused(rest, subcommand)
         text = recipe.text()
         if change := use_all_ranks(recipe.config.trainer):
             say(change)
         check_trainer(recipe.config)
-        check("trainer.max_epochs", PositiveInt, recipe.config.trainer.max_epochs)
+        check_setting("trainer.max_epochs", PositiveInt, recipe.config.trainer.max_epochs)
         check_config(recipe.config)
         report_unused(rest, recipe.config)
         report_unused_of_recipe(recipe.config)

@@ -71,7 +71,7 @@ class FeatureStore:
     layout: FeatureLayout
 
 
-def fingerprint(passages: Sequence[Encoded]) -> str:
+def passages_digest(passages: Sequence[Encoded]) -> str:
     """SHA-256 of everything that a model reads of passages: sub-tokens, windows, word positions."""
     digest = hashlib.sha256()
     for passage in passages:

@@ -17,7 +17,7 @@ from ner_lightning.export.facts import facts
 from ner_lightning.inference.engines.choice import OPENVINO
 from ner_lightning.inference.engines.packages import require
 from ner_lightning.inference.engines.timing import measure_engines
-from ner_lightning.inference.loading import FORMAT, find
+from ner_lightning.inference.loading import FORMAT, read_tagger_files
 from ner_lightning.inference.tagger_files import ADAPTER, CHECKPOINT, MERGED, ONNX, ExportFormat, TaggerFiles
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.weights import text_model_name
@@ -25,9 +25,9 @@ from ner_lightning.runs.folder import MANIFEST
 from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system.output_checks import writing
 from ner_lightning.system.permissions import open_to_readers_of
-from ner_lightning.system.plain_settings import plain
+from ner_lightning.system.plain_settings import to_plain
 from ner_lightning.system.progress import stage
-from ner_lightning.system.ranges import PositiveFloat, check
+from ner_lightning.system.ranges import PositiveFloat, check_setting
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -62,8 +62,8 @@ def export(
         UserError: the run cannot be used, the folder is not empty, or the run cannot have this format.
     """
     folder = _checked(output)
-    check("temperature", PositiveFloat | None, temperature)
-    files = find(run, root, backbone=backbone, trust=trust)
+    check_setting("temperature", PositiveFloat | None, temperature)
+    files = read_tagger_files(run, root, backbone=backbone, trust=trust)
     _check_format(files, format, dtype)
     encoder = files.encoder(whole=True)
     tagger = _build(files, format)
@@ -199,7 +199,7 @@ def _manifest(
         "format": FORMAT,
         "form": MERGED if format == OPENVINO else format,
         "types": list(files.types),
-        "encoding": plain(files.encoding) | {"max_length": max_length},
+        "encoding": to_plain(files.encoding) | {"max_length": max_length},
         "bf16": bf16 and format != ONNX,
         "temperature": files.temperature if temperature is None else temperature,
         "settings": settings,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.export.quiet_export import quiet
+from ner_lightning.export.quiet_export import silent_exporters
 from ner_lightning.inference.engines.packages import INPUTS, OUTPUT, require
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.masks import attention_inputs
@@ -58,7 +58,7 @@ def write(emitter: BackboneEmitter, file: Path) -> None:
     """
     require("ONNX", "onnx", "onnx", "onnxscript")
     size = sum(p.numel() * p.element_size() for p in emitter.parameters())
-    with quiet():
+    with silent_exporters():
         torch.onnx.export(
             BackboneGraph(emitter).eval(),
             example(),

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ner_lightning.export.graph import BackboneGraph, axes, example
-from ner_lightning.export.quiet_export import quiet
+from ner_lightning.export.quiet_export import silent_exporters
 from ner_lightning.inference.engines.packages import INPUTS, require
 from ner_lightning.model.emitter import BackboneEmitter
 
@@ -32,7 +32,7 @@ def write(emitter: BackboneEmitter, file: Path, *, half: bool) -> None:
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
-    with quiet(), torch.no_grad():
+    with silent_exporters(), torch.no_grad():
         program = torch.export.export(BackboneGraph(emitter).eval(), example(), dynamic_shapes=axes())
         # `openvino.convert_model` would do the same, and report its use over the network.
         frontend = FrontEndManager().load_by_framework("pytorch")

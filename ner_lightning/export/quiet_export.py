@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silent_exporters() -> Iterator[None]:
     """Within it no library warns, and afterwards the root logger has its own handlers again.
 
     PyTorch's exporter logs every step. OpenVINO logs which operations this version of PyTorch does not have,

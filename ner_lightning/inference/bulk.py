@@ -127,7 +127,7 @@ class BlockTagger:
         results = list(self.tagger.tag(documents, [number for _, number in taggable]))
         seconds = time.monotonic() - began
         rows = (self.row(record, tagged) for (record, _), tagged in zip(taggable, results, strict=True))
-        return TaggedBlock("".join(rows), rejects_of(block), _totals(block, results), seconds)
+        return TaggedBlock("".join(rows), reject_lines(block), _totals(block, results), seconds)
 
 
 def write_blocks(tagged: Iterable[TaggedBlock], output: Output, *, head: str, read: "ReadFraction") -> float:
@@ -167,7 +167,7 @@ def _totals(block: list[Record], results: "list[Tagged]") -> Totals:
     )
 
 
-def rejects_of(block: Iterable[Record]) -> str:
+def reject_lines(block: Iterable[Record]) -> str:
     """The lines of the log of rejects: the records that cannot be tagged, with their reason."""
     rows = (
         {"file": record.source, "line": record.line, "reason": record.reason, "text": record.content}
@@ -209,7 +209,7 @@ class ReadFraction:
         return (before + position) / sum(self.sizes)
 
 
-def request(
+def input_stamps(
     files: list[Path],
     model: Path,
     remote: Sequence[tuple[str, int, int]] = (),

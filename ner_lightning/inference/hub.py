@@ -9,7 +9,7 @@ from ner_lightning.system.hub_errors import hub_errors_explained
 from ner_lightning.system.user_paths import expanded, is_repo_id
 
 
-def folder_of(name: str | Path, revision: str | None) -> Path:
+def local_or_downloaded(name: str | Path, revision: str | None) -> Path:
     """A local folder, or that of a repository, which is downloaded; a local folder has priority.
 
     Raises:

@@ -18,7 +18,7 @@ from ner_lightning.runs.fingerprints import training_data
 from ner_lightning.runs.folder import BEST, MANIFEST, STAGES, Run, resolve, run_of, short
 from ner_lightning.system.plain_settings import build, select
 from ner_lightning.system.progress import stage
-from ner_lightning.system.ranges import PositiveFloat, check
+from ner_lightning.system.ranges import PositiveFloat, check_setting
 from ner_lightning.system.user_paths import expanded
 
 WEIGHTS = "tagger.safetensors"  # head, CRF, and layers that were trained whole
@@ -47,7 +47,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def find(address: str | None, root: Path, *, backbone: str | None = None, trust: bool = False) -> TaggerFiles:
+def read_tagger_files(
+    address: str | None, root: Path, *, backbone: str | None = None, trust: bool = False
+) -> TaggerFiles:
     """Reads a trained tagger.
 
     Args:
@@ -128,7 +130,7 @@ def read_folder(folder: Path, *, backbone: str | None = None, trust: bool = Fals
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] > FORMAT:
             raise UserError(f"{folder} was exported by a later ner-lightning; upgrade this one")
-        check(f"{folder / MANIFEST}: temperature", PositiveFloat, manifest["temperature"])
+        check_setting(f"{folder / MANIFEST}: temperature", PositiveFloat, manifest["temperature"])
         form, settings, origin = manifest["form"], manifest["settings"], manifest["origin"]
         if form == ADAPTER:
             settings, origin, pretrained = _located(settings, origin, backbone)

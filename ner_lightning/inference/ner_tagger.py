@@ -13,7 +13,6 @@ from ner_lightning.inference import hub, loading, scoring
 from ner_lightning.inference.arguments import checked_documents, checked_texts
 from ner_lightning.inference.engines.choice import EngineName, place
 from ner_lightning.inference.result import Tagged, join
-from ner_lightning.inference.scoring import DecodeOptions
 from ner_lightning.inference.selection import CallOptions, MinScore, Overlaps, selection
 from ner_lightning.inference.tagger_files import ExportFormat, TaggerFiles
 from ner_lightning.model.devices import chosen_device
@@ -82,7 +81,7 @@ class NERTagger:
             UserError: there is no such run, or its checkpoint or backbone cannot be used.
         """
         chosen_device(device)  # which may not be there, before anything is read
-        files = loading.find(run, Path(root), backbone=backbone, trust=trust_remote_code)
+        files = loading.read_tagger_files(run, Path(root), backbone=backbone, trust=trust_remote_code)
         tagger = cls.of_files(files, device, engine, min_score=min_score, overlaps=overlaps)
         tagger._backbone = backbone
         return tagger
@@ -116,7 +115,8 @@ class NERTagger:
             UserError: there is no such folder or repository, or it or its backbone cannot be used.
         """
         chosen_device(device)  # before a download
-        files = loading.read_folder(hub.folder_of(name, revision), backbone=backbone, trust=trust_remote_code)
+        folder = hub.local_or_downloaded(name, revision)
+        files = loading.read_folder(folder, backbone=backbone, trust=trust_remote_code)
         return cls.of_files(files, device, engine, min_score=min_score, overlaps=overlaps)
 
     @classmethod
@@ -245,6 +245,6 @@ class NERTagger:
                 own = list(islice(results, len(document.sentences)))
                 yield join(document, own, n_best=wanted.n_best, num_tags=num_tags, keep=wanted.keeps)
 
-    def wanted(self, options: CallOptions) -> DecodeOptions:
+    def wanted(self, options: CallOptions) -> scoring.DecodeOptions:
         """What a call with these options wants."""
         return scoring.decode_options(options, self.labels.types, self.selection)

@@ -22,7 +22,7 @@ from ner_lightning.model.backbone import evaluating
 from ner_lightning.model.entity_spans import CandidateSpan, EntitySpan
 from ner_lightning.model.tagger import Tagger
 
-WINDOW = 2048  # sentences that are sorted by length together
+CHUNK = 2048  # sentences that are sorted by length together
 TOKENS = 4096  # padded sub-tokens per batch
 GROUP = 1024  # documents that are tagged together at most, however short they are
 
@@ -118,12 +118,12 @@ def sentence_results(
     wanted: DecodeOptions,
 ) -> Iterator[SentenceResult]:
     """The result of each sentence, in order; arguments as of `score`."""
-    for window in windows(documents):
+    for chunk in chunks(documents):
         results: dict[int, SentenceResult] = {}
-        part = slice(window.start, window.stop)
+        part = slice(chunk.start, chunk.stop)
         for batch in score(tagger, encoder, sentences[part], documents[part]):
             results |= decode(tagger, batch, wanted)
-        yield from (results[index] for index in range(len(window)))
+        yield from (results[index] for index in range(len(chunk)))
 
 
 @torch.inference_mode()
@@ -186,7 +186,7 @@ def _selected(
 def document_groups(
     documents: Iterable[Document], numbers: Iterable[int] | None
 ) -> Iterator[list[tuple[Document, int]]]:
-    """Groups documents, each with its number: about `WINDOW` sentences, and at most `GROUP` documents.
+    """Groups documents, each with its number: about `CHUNK` sentences, and at most `GROUP` documents.
 
     Args:
         documents: the documents.
@@ -196,20 +196,20 @@ def document_groups(
     separate = numbers is None
     numbered = zip(documents, count() if numbers is None else numbers, strict=not separate)
     return grouped(
-        (pair, (1 / GROUP, len(pair[0].sentences) / WINDOW), None if separate else pair[1])
+        (pair, (1 / GROUP, len(pair[0].sentences) / CHUNK), None if separate else pair[1])
         for pair in numbered
     )
 
 
-def windows(documents: Sequence[int]) -> Iterator[range]:
-    """Splits sentences into windows of at most `WINDOW`, where possible at the end of a document.
+def chunks(documents: Sequence[int]) -> Iterator[range]:
+    """Splits sentences into chunks of at most `CHUNK`, where possible at the end of a document.
 
     Args:
         documents: the document of each sentence.
     """
     begin = 0
     while begin < len(documents):
-        limit = end = min(begin + WINDOW, len(documents))
+        limit = end = min(begin + CHUNK, len(documents))
         while begin < end < len(documents) and documents[end - 1] == documents[end]:
             end -= 1
         end = end if end > begin else limit

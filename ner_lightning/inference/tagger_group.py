@@ -10,7 +10,7 @@ import torch
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.errors import UserError
-from ner_lightning.inference.loading import find
+from ner_lightning.inference.loading import read_tagger_files
 from ner_lightning.inference.mixed_batches import Request, tag_mixed
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.result import Tagged
@@ -100,7 +100,7 @@ class TaggerGroup(Mapping[str, NERTagger]):
         name = name_of(run) if name is None else name
         if name in self._taggers:
             raise UserError(f"two taggers are named {name}; name one otherwise, as in NAME={run}")
-        files = find(run, Path(self._root), trust=self._trust)
+        files = read_tagger_files(run, Path(self._root), trust=self._trust)
         settings = TaggerSettings.read(files.settings, trust=self._trust)
         common = shared_part(settings)
         dora = settings.adapters is not None and settings.adapters.dora

@@ -10,7 +10,7 @@ from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
-from ner_lightning.inference.scoring import encodable, score, windows
+from ner_lightning.inference.scoring import chunks, encodable, score
 from ner_lightning.model.distillation import teach
 
 
@@ -63,12 +63,12 @@ def taught(
     order, decoder = check_types(tagger, labels), tagger.tagger.decoder
     documents = [sentence.document for sentence in sentences]
     words = [encodable(sentence.words) for sentence in sentences]
-    for window in windows(documents):
-        part = slice(window.start, window.stop)
+    for chunk in chunks(documents):
+        part = slice(chunk.start, chunk.stop)
         for indices, emissions, mask in score(tagger.tagger, tagger.encoder, words[part], documents[part]):
             sums = teach(decoder.crf, emissions, mask, labels, order.to(mask.device), temperature)
             lengths, marginals = mask.sum(1).tolist(), sums.marginals.float().cpu()
             transitions, entropy = sums.transitions.float().cpu(), sums.entropy.tolist()
             for row, index in enumerate(indices):
                 own = marginals[row, : lengths[row]]
-                yield TeacherSentence(window.start + index, own, transitions[row], entropy[row])
+                yield TeacherSentence(chunk.start + index, own, transitions[row], entropy[row])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ner_lightning.data.near_duplicates import near_duplicates
 from ner_lightning.data.readers.record import Record, check_usable, numbered
-from ner_lightning.inference.bulk import rejects_of
+from ner_lightning.inference.bulk import reject_lines
 from ner_lightning.inference.io.resumable import Totals
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.result import Tagged
@@ -55,7 +55,7 @@ def most_uncertain(
     for block in blocks:
         if strict:
             check_usable(block)
-        rejects += rejects_of(block)
+        rejects += reject_lines(block)
         usable = [(record, number) for record, number in numbered(block) if not record.reason]
         documents = (record.split(tokenized=tokenized) for record, _ in usable)
         for (record, _), tagged in zip(

@@ -24,7 +24,7 @@ from ner_lightning.model.shared_adapters import AdapterBank, SharedEmitter
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.model.weights import load_backbone
-from ner_lightning.system.plain_settings import plain
+from ner_lightning.system.plain_settings import to_plain
 from ner_lightning.system.progress import stage, stage_if_slow
 
 
@@ -84,7 +84,7 @@ def build_tagger(
     backbones: dict[int, Backbone] = {}
     emitters: list[BackboneEmitter] = []
     identities: list[str] = []
-    shares = owners(list(map(plain, every)))
+    shares = backbone_owners(list(map(to_plain, every)))
     for number, owner in enumerate(shares):
         member, shared = every[number], shares.count(owner) > 1
         adapter = adapter_name(number) if shared and member.adapters is not None else None
@@ -110,7 +110,7 @@ def decoder_of(settings: TaggerSettings, labels: LabelSet) -> Decoder:
 
 def shared_part(settings: TaggerSettings) -> list[Any] | None:
     """What taggers have in common that can share a backbone; None if this one needs its own."""
-    return _shared_part(plain(settings))
+    return _shared_part(to_plain(settings))
 
 
 def load_shared(pretrained: Pretrained, settings: TaggerSettings, target: Target) -> Backbone:
@@ -132,7 +132,7 @@ def build_on(bank: AdapterBank, settings: TaggerSettings, labels: LabelSet, name
     return Tagger(emitter, decoder_of(settings, labels))
 
 
-def owners(members: Sequence[Mapping[str, Any]]) -> list[int]:
+def backbone_owners(members: Sequence[Mapping[str, Any]]) -> list[int]:
     """For each member of an ensemble, the first one with which it shares its backbone; often itself.
 
     A backbone can be shared where nothing of it is trained but adapters.

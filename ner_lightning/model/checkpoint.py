@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ner_lightning.errors import UserError
-from ner_lightning.model.build import adapter_name, owners
+from ner_lightning.model.build import adapter_name, backbone_owners
 from ner_lightning.model.pinning import commit_in
 
 BACKBONE = "backbone."
@@ -129,7 +129,7 @@ def mean_state(
     Returns:
         each member's parameters under the ensemble's names, and the mean of the CRFs.
     """
-    shared = owners(members)
+    shared = backbone_owners(members)
     named = {
         _in_ensemble(name, number, shared): value
         for number, state in enumerate(states)

@@ -15,7 +15,7 @@ from ner_lightning.model.masks import has_windows
 from ner_lightning.model.quiet_transformers import quiet_transformers
 from ner_lightning.model.weights import load_language_model
 from ner_lightning.prompting.constraint import AnswerForm
-from ner_lightning.prompting.prompt import Message, plain, plain_answer
+from ner_lightning.prompting.prompt import Message, plain_answer, untemplated
 
 
 class GeneratedAnswer(NamedTuple):
@@ -97,7 +97,7 @@ class PromptedModel:
             text = self.tokenizer.apply_chat_template(list(turns), **options)
             ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
             return ids
-        ids = self.tokenizer(plain(turns))["input_ids"]
+        ids = self.tokenizer(untemplated(turns))["input_ids"]
         begin = self.tokenizer.bos_token_id
         return ids if begin is None or ids[:1] == [begin] else [begin, *ids]
 

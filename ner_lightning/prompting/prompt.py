@@ -75,7 +75,7 @@ def messages(types: Sequence[str], shots: Sequence[Sentence], words: Sequence[st
     return turns
 
 
-def plain(turns: Sequence[Message]) -> str:
+def untemplated(turns: Sequence[Message]) -> str:
     """The same conversation for a model without a chat template."""
     after = {"user": "\nEntities:\n", "assistant": "\n\n"}
     return "".join(turn["content"] + after[turn["role"]] for turn in turns)
@@ -90,7 +90,7 @@ def answer(words: Sequence[str], entities: Sequence[Span]) -> str:
 def plain_answer(text: str) -> tuple[str, bool]:
     """What a model without a chat template has written: its answer, and whether the answer is complete.
 
-    A blank line ends an answer, as in `plain`; such a model then goes on with a question of its own.
+    A blank line ends an answer, as in `untemplated`; such a model then goes on with a question of its own.
     """
     answer, *rest = _BLANK.split(_THOUGHTS.sub("", text).lstrip(), maxsplit=1)
     return answer, bool(rest) and not answer.startswith("<think>")  # whose thoughts may have blank lines
@@ -134,8 +134,8 @@ def read_answer(
         types: the entity types; case is ignored unless two differ in nothing else.
         ended: whether the model ended the answer. Its last line is left out if not, unless what ends an
             answer is in the text.
-        templated: whether a chat template marks its end; otherwise a blank line does, as in `plain`. What
-            follows a further question, which is the model's own, is no answer.
+        templated: whether a chat template marks its end; otherwise a blank line does, as in `untemplated`.
+            What follows a further question, which is the model's own, is no answer.
     """
     text, complete = (_THOUGHTS.sub("", text), False) if templated else plain_answer(text)
     text, question, _ = text.lstrip().partition(f"\n{_QUESTION}")

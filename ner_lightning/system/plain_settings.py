@@ -38,23 +38,23 @@ def fixed_keys(kind: type, by: Level, prefix: str = "") -> Iterator[str]:
             yield from fixed_keys(typing.cast(type, hints[field.name]), by, f"{key}.")
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Settings as dicts, lists, numbers and strings: what YAML, JSON and `weights_only` loading can hold.
 
     An object that is not a dataclass becomes `class_path` and `init_args`, as a config names it.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {key: plain(entry) for key, entry in value.items()}
+        return {key: to_plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
+        return [to_plain(entry) for entry in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     kind = type(value)
-    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": plain(vars(value))}
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": to_plain(vars(value))}
 
 
 def select(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def _is_plain(value: Any, kind: type[Ranged]) -> bool:
     return type(value) is kind.base and math.isfinite(value) and kind.contains(value)
 
 
-def check(key: str, kind: Any, value: Any) -> None:
+def check_setting(key: str, kind: Any, value: Any) -> None:
     """Checks a value against the type of a setting.
 
     Args:
@@ -166,11 +166,11 @@ def check_options(options: argparse.Namespace, **kinds: Any) -> None:
     for name, kind in kinds.items():
         value = getattr(options, name)
         if value is not None:
-            check(f"--{name}", kind, value)
+            check_setting(f"--{name}", kind, value)
 
 
 def check_arguments(owner: Callable[..., Any], values: Mapping[str, Any], prefix: str) -> None:
-    """Checks the arguments of a constructor against the types in its signature; see `check`.
+    """Checks the arguments of a constructor against the types in its signature; see `check_setting`.
 
     Args:
         owner: the class.
@@ -182,4 +182,4 @@ def check_arguments(owner: Callable[..., Any], values: Mapping[str, Any], prefix
     """
     for name, parameter in inspect.signature(owner).parameters.items():
         if name in values:
-            check(prefix + name, parameter.annotation, values[name])
+            check_setting(prefix + name, parameter.annotation, values[name])

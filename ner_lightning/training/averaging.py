@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ner_lightning.system.ranges import UpToHalf, check
+from ner_lightning.system.ranges import UpToHalf, check_setting
 
 
 class WeightAverage:
@@ -25,7 +25,7 @@ class WeightAverage:
     """
 
     def __init__(self, age: float) -> None:
-        check("model.optimizer.averaging", UpToHalf, age)
+        check_setting("model.optimizer.averaging", UpToHalf, age)
         self.age = age
         self.steps = 0
         self.inside = False  # whether the model holds the average at present, and this the weights

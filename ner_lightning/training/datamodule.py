@@ -22,7 +22,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.model.extensions import made
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.system import progress
-from ner_lightning.system.plain_settings import coerced, plain
+from ner_lightning.system.plain_settings import coerced, to_plain
 from ner_lightning.system.ranges import Seed, check_arguments, register
 from ner_lightning.training.stored_settings import StoredSettings
 
@@ -93,7 +93,7 @@ class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
         groups = {"files": files, "encoding": encoding, "batches": batches, "limits": limits}
         groups["supervision"] = supervision
         train = valid = test = None  # Lightning compares all arguments, and a data frame cannot be compared
-        self.save_hyperparameters(plain(settings | groups | {name: paths.get(name) for name in given}))
+        self.save_hyperparameters(to_plain(settings | groups | {name: paths.get(name) for name in given}))
         own = None if source is None else made(source, SentenceSource, "data.source", trust_remote_code)
         sentences = own or Source(dataset, paths, files)
         if memory:

@@ -25,7 +25,7 @@ from ner_lightning.model.pinning import pinned
 from ner_lightning.model.quantization import Quantization
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.model.tagger_settings import Architecture, Cache, Peft, Runtime, TaggerSettings
-from ner_lightning.system.plain_settings import coerced, plain
+from ner_lightning.system.plain_settings import coerced, to_plain
 from ner_lightning.system.ranges import check_arguments, register
 from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.datamodule import CoNLLDataModule
@@ -103,7 +103,7 @@ class NERModule(StoredSettings, ScoringModule):
         self.members = [TaggerSettings.read(member, trust=trust) for member in members or ()]
         self.optimizer_settings, self.cache = optimizer, coerced(Cache, cache)
         more = {"types": types, "optimizer": optimizer, "cache": self.cache, "members": members}
-        stored = plain(vars(self.settings) | more)
+        stored = to_plain(vars(self.settings) | more)
         stored["runtime"]["trust_remote_code"] = False  # consent is never read from a checkpoint
         self.save_hyperparameters(stored)
         self.strict_loading = False  # the frozen backbone is not in a checkpoint; see load_state_dict
@@ -234,7 +234,7 @@ class NERModule(StoredSettings, ScoringModule):
         asked, weights = self.hparams["revision"], origin.get("weights")
         if self._trainer is not None or weights == self.weights_id or asked != origin.get("revision"):
             return
-        every = {**plain(vars(self.settings)), "members": [plain(vars(one)) for one in self.members]}
+        every = {**to_plain(vars(self.settings)), "members": [to_plain(vars(one)) for one in self.members]}
         found = pinned(every, origin)
         self.settings = replace(self.settings, revision=found["revision"])
         revisions = [its["revision"] for its in found["members"]]

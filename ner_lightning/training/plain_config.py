@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 
 from ner_lightning.data.batching import EncodedDataset
 from ner_lightning.data.corpus_settings import Encoding
-from ner_lightning.system.plain_settings import plain
+from ner_lightning.system.plain_settings import to_plain
 from ner_lightning.training.datamodule import CoNLLDataModule
 
 LINKED = {"types", "members", "seed"}  # what the command takes from other settings
@@ -42,5 +42,5 @@ def _encoding(trainer: pl.Trainer) -> dict[str, Any]:
     for loader in (trainer.train_dataloader, trainer.val_dataloaders):
         dataset = getattr(loader, "dataset", None)
         if isinstance(dataset, EncodedDataset) and dataset.encoding is not None:
-            return dict(plain(dataset.encoding))
-    return dict(plain(Encoding()))
+            return dict(to_plain(dataset.encoding))
+    return dict(to_plain(Encoding()))

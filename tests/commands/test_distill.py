@@ -20,7 +20,7 @@ from ner_lightning.data.corpus_settings import Supervision
 from ner_lightning.data.schemes import UNTAGGED_ID
 from ner_lightning.data.teacher import read_teacher
 from ner_lightning.export.exported_folder import export
-from ner_lightning.inference.loading import find
+from ner_lightning.inference.loading import read_tagger_files
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
@@ -220,7 +220,7 @@ def test_what_a_graph_says_is_not_what_another_says(llama, tmp_path):
         torch.save(held, path)
         export(str(path), tmp_path / f"out{number}", format="onnx")
         options = SimpleNamespace(teacher="t", temperature=1.0, text=())
-        described.append(_described(find(str(tmp_path / f"out{number}"), tmp_path), options, ()))
+        described.append(_described(read_tagger_files(str(tmp_path / f"out{number}"), tmp_path), options, ()))
     assert described[0]["weights"] != described[1]["weights"]
 
 

@@ -16,7 +16,7 @@ from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.scoring import score
 from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import mean_state
-from ner_lightning.system.plain_settings import plain
+from ner_lightning.system.plain_settings import to_plain
 
 WORDS = [words for words, _ in tiny.sentences(tiny.TRAIN + tiny.TEST)]
 
@@ -27,7 +27,7 @@ def ensemble(llama, seeds, **architecture):
     settings = settings_of(llama, **architecture)
     built, weights = build_tagger(settings, LABELS, members=[settings] * (len(seeds) - 1))
     states = [member.tagger.state_dict() for member in members]
-    state = mean_state(states, [plain(settings)] * len(seeds))
+    state = mean_state(states, [to_plain(settings)] * len(seeds))
     built.load_state_dict(state, strict=False)
     assert weights == " + ".join([weights.partition(" + ")[0]] * len(seeds))
     return members, NERTagger(built, members[0].encoder)

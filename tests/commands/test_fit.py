@@ -184,7 +184,7 @@ def test_predict_shows_tagged_text(workplace, monkeypatch, capsys):
 
 
 def test_a_tagger_streams_more_sentences_than_it_holds(workplace, monkeypatch):
-    monkeypatch.setattr("ner_lightning.inference.scoring.WINDOW", 3)
+    monkeypatch.setattr("ner_lightning.inference.scoring.CHUNK", 3)
     tagger = NERTagger.from_run(str(workplace / "runs" / "first" / "1"))
     texts = [" ".join(words) for words, _ in tiny.sentences(tiny.TRAIN)]
     streamed = list(tagger.stream(iter(texts)))

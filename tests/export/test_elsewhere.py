@@ -198,7 +198,7 @@ def test_the_cards_lines_make_peft_alone_give_the_same_hidden_states(llama, tmp_
 
 def test_an_adapter_whose_backbone_is_on_the_hub_names_its_commit(llama, tmp_path):
     run = write_checkpoint(tmp_path, llama, attention="causal", peft="lora", lora={"rank": 2})
-    files = loading.find(str(run), tmp_path)
+    files = loading.read_tagger_files(str(run), tmp_path)
     origin = {"name": "lab/llama", "weights": "commit:abc", "folder": None}
     pretrained = Pretrained("lab/llama", on_hub=True)
     settings = {**files.settings, "backbone": "lab/llama"}

@@ -100,7 +100,7 @@ def test_streams_words_and_single_texts_agree(tagger, monkeypatch):
     texts = [*taggers.texts(), "", "\n"]
     together = tagger(texts)
     alone = [tagger(text) for text in texts]
-    monkeypatch.setattr(scoring, "WINDOW", 3)
+    monkeypatch.setattr(scoring, "CHUNK", 3)
     streamed = list(tagger.stream(iter(texts)))
     given_words = tagger(words=[list(each.words) for each in together])
     for one, *others in zip(together, alone, streamed, given_words, strict=True):
@@ -200,7 +200,7 @@ def test_sentences_of_a_document_are_read_together(llama, monkeypatch):
     assert [each.words for each in together] == [tuple(each) for each in words]
     # Neither groups nor windows part a document where another border will do.
     monkeypatch.setattr(scoring, "GROUP", 2)
-    monkeypatch.setattr(scoring, "WINDOW", 4)
+    monkeypatch.setattr(scoring, "CHUNK", 4)
     for one, other in zip(together, tagger(words=words, documents=documents, marginals=True), strict=True):
         np.testing.assert_allclose(one.marginals, other.marginals, atol=1e-5)
     with pytest.raises(TypeError, match="a number for each"):

@@ -9,17 +9,17 @@ from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.sentence import Sentence
 from ner_lightning.errors import UserError
 from ner_lightning.inference import scoring
-from ner_lightning.inference.scoring import windows
+from ner_lightning.inference.scoring import chunks
 from ner_lightning.inference.teaching import taught
 
 
 def test_windows_end_between_documents_where_they_can(monkeypatch):
-    monkeypatch.setattr(scoring, "WINDOW", 4)
-    assert list(windows([0, 0, 0, 1, 1, 2])) == [range(3), range(3, 6)]
-    assert list(windows([0, 0, 1, 1, 2])) == [range(4), range(4, 5)]
-    assert list(windows([0] * 6)) == [range(4), range(4, 6)]
-    assert list(windows([0, 0])) == [range(2)]
-    assert list(windows([])) == []
+    monkeypatch.setattr(scoring, "CHUNK", 4)
+    assert list(chunks([0, 0, 0, 1, 1, 2])) == [range(3), range(3, 6)]
+    assert list(chunks([0, 0, 1, 1, 2])) == [range(4), range(4, 5)]
+    assert list(chunks([0] * 6)) == [range(4), range(4, 6)]
+    assert list(chunks([0, 0])) == [range(2)]
+    assert list(chunks([])) == []
 
 
 @pytest.mark.parametrize("use_crf", [True, False])
@@ -29,7 +29,7 @@ def test_every_sentence_is_taught_once_as_the_teacher_tags_it(llama, monkeypatch
     sentences = [Sentence(each, None, number // 2) for number, each in enumerate(words)]
     labels = LabelSet(tagger.labels.types[::-1])
     order = tagger.labels.encode(labels.tags)
-    monkeypatch.setattr(scoring, "WINDOW", 2)
+    monkeypatch.setattr(scoring, "CHUNK", 2)
     found = list(taught(tagger, sentences, labels, 1.0))
     assert sorted(each.number for each in found) == list(range(5))
     for each in found:

@@ -17,7 +17,7 @@ from ner_lightning.model.build import build_tagger
 from ner_lightning.model.checkpoint import mean_state, saved_names
 from ner_lightning.model.emitter import Dropout
 from ner_lightning.model.features import FeatureExtractor
-from ner_lightning.system.plain_settings import plain
+from ner_lightning.system.plain_settings import to_plain
 
 
 def batch_of(folder):
@@ -105,7 +105,7 @@ def shared_and_apart(llama, *loras, **settings):
         apart.append(tagger.eval())
     together, _ = build_tagger(members[0], LABELS, members=members[1:])
     kept = [{n: v for n, v in t.state_dict().items() if n in saved_names(t)} for t in apart]
-    state = mean_state(kept, list(map(plain, members)))
+    state = mean_state(kept, list(map(to_plain, members)))
     assert set(state) == saved_names(together)
     together.load_state_dict(state, strict=False)
     return apart, together.eval()

@@ -20,7 +20,7 @@ from ner_lightning.model.extensions import LossPart
 from ner_lightning.model.loss import Loss
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.model.weights import load_backbone
-from ner_lightning.system.plain_settings import plain
+from ner_lightning.system.plain_settings import to_plain
 
 PAIRS = tiny.sentences(tiny.TRAIN)
 LABELS = LabelSet.from_tags(tags for _, tags in PAIRS)
@@ -298,7 +298,7 @@ def test_zero_weights_leave_no_trained_parameter_idle(llama, weights, use_crf):
         with pytest.raises(UserError, match=r"model\.loss: only crf counts, which needs model\.use_crf true"):
             weights.check_objective(use_crf)
         replace(weights, parts=[Own()]).check_objective(use_crf)
-        own = plain(Loss(0, 0, 0, parts=[Own()]))
+        own = to_plain(Loss(0, 0, 0, parts=[Own()]))
         needed = {"backbone": "one", "attention": "causal", "freeze_backbone": True, "peft": "none"}
         TaggerSettings.read({**needed, "use_crf": False, "loss": own})  # prediction needs no loss
         return

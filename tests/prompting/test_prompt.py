@@ -8,9 +8,9 @@ from ner_lightning.prompting.prompt import (
     choose_shots,
     instruction,
     messages,
-    plain,
     plain_answer,
     read_answer,
+    untemplated,
 )
 
 TYPES = ("PER", "ORG", "LOC", "MISC")
@@ -158,6 +158,6 @@ def test_a_conversation_begins_with_the_instruction_and_ends_with_the_sentence()
     assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
     assert turns[0]["content"].startswith(instruction(TYPES))
     assert turns[1]["content"] == "LOC: Lima"
-    assert plain(turns).endswith("Entities:\nLOC: Lima\n\nSentence: Who ?\nEntities:\n")
+    assert untemplated(turns).endswith("Entities:\nLOC: Lima\n\nSentence: Who ?\nEntities:\n")
     assert "PER (people)" in instruction(TYPES)
     assert "PART" in instruction(["PART"])

@@ -29,7 +29,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     """Runs the command; raises UserError at a user's mistake."""
     options, rest = parser(subcommand).parse_known_args(args)
     # Here and below: `--help` must not wait for torch and lightning.
-    from ner_lightning.commands.lightning_cli.library_warnings import quiet
+    from ner_lightning.commands.lightning_cli.library_warnings import without_library_notes
     from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, recipe_words
     from ner_lightning.data.partial_annotation import check_known
     from ner_lightning.data.splitting import divide
@@ -38,7 +38,12 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     if options.folds < 2:
         raise UserError(f"--folds is {options.folds}; it must be at least 2")
     output = Path(options.output)
-    with recipe_words(rest, None, EXAMPLE) as words, ExitStack() as audit_lock, quiet(), shown("stderr"):
+    with (
+        recipe_words(rest, None, EXAMPLE) as words,
+        ExitStack() as audit_lock,
+        without_library_notes(),
+        shown("stderr"),
+    ):
         recipe = RecipeCLI(words)
         sentences = recipe.datamodule.corpus.split("train").sentences
         origin = recipe.datamodule.corpus.split("train").origin

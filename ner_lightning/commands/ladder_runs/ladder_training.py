@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
     from ner_lightning.runs.ladder_cells import Cell, Ladder
 
 
-def say(text: str) -> None:
+def print_indented(text: str) -> None:
     """Prints lines about a cell, below its name."""
     sys.stdout.write("".join(f"    {line}\n" for line in text.splitlines()))
 
@@ -74,7 +74,9 @@ def train_cell(
     before = find_runs(cell, root)
     _put_together(ladder, cell, root)
     if run is None and before:
-        say("its run is of another recipe or other data, or was not made by a ladder: it is run again")
+        print_indented(
+            "its run is of another recipe or other data, or was not made by a ladder: it is run again"
+        )
     # A run that is resumed has its recipe stored, and the digest of it.
     recipe = {RECIPE_VARIABLE: recipe_digest(ladder, cell)} if run is None else {}
     words = cell.command(root) if run is None else ["fit", "--run", str(run.path)]

@@ -22,7 +22,7 @@ _INTERNAL = (
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def without_library_notes() -> Iterator[None]:
     """Silences what libraries say about their own internals, as long as the block runs."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]

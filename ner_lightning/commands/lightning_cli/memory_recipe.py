@@ -12,7 +12,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.model.allocation import BatchShape
 from ner_lightning.model.devices import runs_in_bf16
 from ner_lightning.model.tagger_settings import TaggerSettings
-from ner_lightning.system.plain_settings import plain
+from ner_lightning.system.plain_settings import to_plain
 
 TYPES = ("PER", "ORG", "LOC", "MISC")  # where the recipe names none; they take next to no memory
 REMARKS: dict[str, Callable[[Any], bool]] = {
@@ -72,7 +72,7 @@ def memory_request(config: Any, device: str | None) -> MemoryRequest:
     if model.members:
         raise UserError("an ensemble is not trained; name the recipe of one of its members")
     trust = model.runtime.trust_remote_code
-    values = plain(model.as_dict())
+    values = to_plain(model.as_dict())
     values["architecture"]["prepare"] = None
     settings = TaggerSettings.read(values, trust=trust)
     pretrained = locate(settings.backbone, settings.revision, weights=False)

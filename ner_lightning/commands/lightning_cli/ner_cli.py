@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ner_lightning.commands.lightning_cli.preflight import check_config, check_split_files
-from ner_lightning.commands.lightning_cli.recipe import COMMON, add_options, plain, settle
+from ner_lightning.commands.lightning_cli.recipe import COMMON, add_options, settle, without_enums
 from ner_lightning.commands.lightning_cli.run_folder import join_run
 from ner_lightning.commands.lightning_cli.sandbox import keep_profile, sandbox_outputs
 from ner_lightning.commands.lightning_cli.start import Start
@@ -106,7 +106,7 @@ class NERCLI(LightningCLI):
         """Parses the words; raises UserError at an option that does not exist or is not of its type."""
         with user_errors(self._subcommand_parsers[self.words[0]]):
             super().parse_arguments(parser, args)
-        self.config = plain(self.config)
+        self.config = without_enums(self.config)
         settle(self.config[self.words[0]])
 
     def _parse_ckpt_path(self) -> None:

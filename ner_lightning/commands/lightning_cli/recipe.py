@@ -21,7 +21,7 @@ from ner_lightning.commands.options.parser_errors import user_errors
 from ner_lightning.errors import UserError
 from ner_lightning.model.pinning import pin
 from ner_lightning.runs.folder import RECIPE, Run, run_path, short
-from ner_lightning.system.ranges import PositiveInt, Seed, check
+from ner_lightning.system.ranges import PositiveInt, Seed, check_setting
 from ner_lightning.system.user_paths import without_tilde
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.launch import drawn_seed
@@ -70,7 +70,7 @@ class RecipeCLI(LightningCLI):
         """Parses the words."""
         with user_errors(parser):
             super().parse_arguments(parser, args)
-        self.config = plain(self.config)
+        self.config = without_enums(self.config)
         settle(self.config)
         self.given = self.config.clone()
         if self.resumed is not None:
@@ -203,12 +203,12 @@ def add_options(parser: LightningArgumentParser) -> None:
     _try_whole_numbers_first(parser)
 
 
-def plain(config: Any) -> Any:
+def without_enums(config: Any) -> Any:
     """A copy of parsed options that can be written: an enumeration, some callbacks' default, by value."""
     if isinstance(config, Namespace):
-        return Namespace(**{key: plain(value) for key, value in vars(config).items()})
+        return Namespace(**{key: without_enums(value) for key, value in vars(config).items()})
     if isinstance(config, list):
-        return [plain(value) for value in config]
+        return [without_enums(value) for value in config]
     return config.value if isinstance(config, Enum) else config
 
 
@@ -233,7 +233,7 @@ def settle(config: Any) -> None:
 
 
 def _data_seed(seed: bool | int) -> int:
-    check("seed_everything", Seed, int(seed))
+    check_setting("seed_everything", Seed, int(seed))
     return int(seed)
 
 

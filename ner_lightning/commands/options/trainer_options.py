@@ -18,7 +18,13 @@ from lightning.pytorch.callbacks import (
 
 from ner_lightning.commands.options.trainer_values import check_scored, check_values
 from ner_lightning.errors import UserError
-from ner_lightning.system.ranges import AllOrSome, NonNegativeFloat, NonNegativeInt, PositiveInt, check
+from ner_lightning.system.ranges import (
+    AllOrSome,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    check_setting,
+)
 from ner_lightning.training.trainer_checks import AVERAGES, is_whole
 
 # Lightning's own types are wider; outside of these it divides by zero, loops, or ignores the value.
@@ -63,7 +69,7 @@ def check_trainer(config: Any, *, fits: bool = True) -> None:
     """
     trainer = config.trainer
     for name, kind in RANGES.items():
-        check(f"trainer.{name}", kind, trainer[name])
+        check_setting(f"trainer.{name}", kind, trainer[name])
     check_values(trainer)
     for option in CLASSES:
         _classes(option, trainer[option], trainer.accumulate_grad_batches)

@@ -69,7 +69,7 @@ def output_format(options: argparse.Namespace) -> str:
     return output_formats.format_of(options.output, output_formats.PREDICTED)
 
 
-def check(options: argparse.Namespace) -> None:
+def check_predict_options(options: argparse.Namespace) -> None:
     """Checks options against each other, and whether the output can be written.
 
     Raises:

@@ -39,7 +39,7 @@ def local_place(address: str) -> Path | None:
     return None if filesystem else path
 
 
-def rejects_of(options: argparse.Namespace) -> Path | None:
+def rejects_file(options: argparse.Namespace) -> Path | None:
     """The file of rejects: the one that is named, or the one beside an output that can be resumed."""
     if options.rejects:
         return Path(options.rejects)
@@ -60,7 +60,7 @@ def check_written(options: argparse.Namespace, files: Iterable[Path], remote: It
     Raises:
         UserError: an output is among the input or in a folder that is read, or two are the same file.
     """
-    rejects = rejects_of(options)
+    rejects = rejects_file(options)
     outputs = {"output": options.upload or options.output, "rejects": rejects and str(rejects)}
     places = {name: _place(each) for name, each in outputs.items() if each not in (None, STANDARD_OUTPUT)}
     if options.rejects and len(places) > 1:

@@ -60,14 +60,14 @@ def soup(members: Sequence[Member], rank: int | None) -> Combined:
         UserError: the members have no adapters of such a rank in all, or other parameters.
     """
     from ner_lightning.model.mean_of_weights import mean_of_weights
-    from ner_lightning.system.plain_settings import plain
+    from ner_lightning.system.plain_settings import to_plain
 
     loras = [_lora(member) for member in members]
     _check_rank(rank, loras)
     mean = mean_of_weights([member.state() for member in members], loras, rank)
     config = copy.deepcopy(dict(members[0].checkpoint["config"]))
     if mean.lora is not None:
-        config["model"]["lora"] = plain(mean.lora)
+        config["model"]["lora"] = to_plain(mean.lora)
     made = {
         "members": len(members),
         "rank": mean.lora and mean.lora.rank,

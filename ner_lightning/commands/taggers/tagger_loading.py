@@ -32,10 +32,10 @@ def load_tagger(options: argparse.Namespace, *, bulk: bool) -> "NERTagger":
 def read_tagger(options: argparse.Namespace, *, bulk: bool) -> "NERTagger":
     """The tagger of RUN as it was trained, on its device and engine; arguments as of `load_tagger`."""
     from ner_lightning.inference.engines.choice import place
-    from ner_lightning.inference.loading import find
+    from ner_lightning.inference.loading import read_tagger_files
     from ner_lightning.inference.ner_tagger import NERTagger
 
     trust = options.trust_remote_code
-    files = find(options.run, Path(options.runs), backbone=options.backbone, trust=trust)
+    files = read_tagger_files(options.run, Path(options.runs), backbone=options.backbone, trust=trust)
     _, engine = place(files, options.device, options.engine, bulk=bulk)
     return NERTagger.of_files(files, options.device, engine)

@@ -15,10 +15,10 @@ from ner_lightning.data.feature_store import (
     FeatureLayout,
     FeatureStore,
     FeatureWriter,
-    fingerprint,
     key_of,
     load,
     make_part,
+    passages_digest,
 )
 from ner_lightning.data.sampling import LengthGroupedSampler
 from ner_lightning.errors import UserError
@@ -84,7 +84,7 @@ def _open(
     depends = features.describe() | {
         "weights": module.weights_id,
         "device": trainer.strategy.root_device.type,
-        "data": fingerprint(sentences),
+        "data": passages_digest(sentences),
         "versions": {name: package_versions().get(name) for name in PACKAGES},
     }
     key = key_of(depends)

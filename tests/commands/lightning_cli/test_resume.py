@@ -11,7 +11,7 @@ import tiny
 import torch
 import yaml
 
-from ner_lightning.commands.lightning_cli.library_warnings import quiet
+from ner_lightning.commands.lightning_cli.library_warnings import without_library_notes
 from ner_lightning.commands.lightning_cli.recipe import RecipeCLI
 from ner_lightning.commands.main import main
 from ner_lightning.errors import UserError
@@ -294,7 +294,7 @@ def test_a_seed_may_be_drawn(place):
         assert about["seed"] == config["seed_everything"]
         seeds.add(about["seed"])
     assert len(seeds) == 2
-    with quiet():
+    with without_library_notes():
         recipe = RecipeCLI(["--config", "recipe.yaml", "--seed_everything", "true"])
     assert recipe.datamodule.seed == recipe.config.seed_everything > 1
     assert not seeds & {0, 1}

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ner_lightning.commands.lightning_cli import recipe
-from ner_lightning.commands.lightning_cli.library_warnings import quiet
+from ner_lightning.commands.lightning_cli.library_warnings import without_library_notes
 from ner_lightning.commands.lightning_cli.ner_cli import NERCLI
 from ner_lightning.commands.lightning_cli.start import Start
 from ner_lightning.commands.main import COMMANDS, main
@@ -46,7 +46,7 @@ def test_every_option_of_the_parsers_is_known(command):
 
 def test_every_key_that_a_run_stores_is_known(tmp_path):
     file = tmp_path / "stored.yaml"
-    with quiet():
+    with without_library_notes():
         file.write_text(recipe.RecipeCLI([f"--config={FOLDER / 'quickstart.yaml'}"]).text(), encoding="utf-8")
     check_names(["--config", str(file)])
     assert len(list(keys_of(file))) > 100
