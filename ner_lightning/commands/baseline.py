@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ner_lightning.prompting.prompted_run import Settings
     from ner_lightning.runs.folder import Run
 
+EXAMPLE = "configs/quickstart.yaml"
 # What is asked of a new run. The parser's own defaults are None, so that it shows which options are given.
 DEFAULTS: dict[str, Any] = {
     "shots": 0,
@@ -48,11 +49,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     settings, folder = _settings(options)
     if folder is not None:
         os.environ[RUN_VARIABLE] = str(folder.path)  # for advice, where disk or memory run out
-    with (
-        recipe_words(rest, folder, "configs/quickstart.yaml") as words,
-        without_library_notes(),
-        shown("stdout"),
-    ):
+    with recipe_words(rest, folder, EXAMPLE) as words, without_library_notes(), shown("stdout"):
         recipe = RecipeCLI(words, folder)
         refuse_unused(rest, subcommand)
         _check_used(rest, settings)
