@@ -24,13 +24,13 @@ class DataCheck:
     Attributes:
         origins: the file of each split.
         findings: what there is to report: problems first, then what to look at, then facts.
-        clear: titles of the checks that have nothing to report.
+        passed: titles of the checks that have nothing to report.
         lengths: how many sentences have how many words, by split.
     """
 
     origins: Mapping[str, str]
     findings: tuple[Finding, ...]
-    clear: tuple[str, ...]
+    passed: tuple[str, ...]
     lengths: Mapping[str, Mapping[int, int]]
 
     @property
@@ -52,7 +52,7 @@ class DataCheck:
             "trainable": not self.problems,
             "origins": dict(self.origins),
             "findings": [finding.to_dict() for finding in self.findings],
-            "clear": list(self.clear),
+            "clear": list(self.passed),
             "sentence_lengths": {
                 split: {str(words): count for words, count in sorted(counts.items())}
                 for split, counts in self.lengths.items()

@@ -47,8 +47,8 @@ def data_blocks(check: DataCheck, *, text: bool = True, figures: bool = True) ->
             blocks.append(_types_figure(finding))
         if figures and finding.key == "sizes":
             blocks.append(_lengths_figure(check))
-    if check.clear:
-        blocks += [Heading(2, "Nothing to report"), Text("These checks found nothing:"), Items(check.clear)]
+    if check.passed:
+        blocks += [Heading(2, "Nothing to report"), Text("These checks found nothing:"), Items(check.passed)]
     return blocks
 
 

@@ -17,14 +17,14 @@ class ReadingFacts:
         illegal: how many tags of each split were illegal in its scheme.
         lengths: sub-tokens of each sentence, by split.
         window: how many sub-tokens of a sentence a window has room for.
-        melted: words that the tokenizer drops or merges with a neighbour.
+        vanishing: words that the tokenizer drops or merges with a neighbour.
     """
 
     scheme: Mapping[str, str] = field(default_factory=dict)
     illegal: Mapping[str, int] = field(default_factory=dict)
     lengths: Mapping[str, Sequence[int]] = field(default_factory=dict)
     window: int | None = None
-    melted: Sequence[str] = ()
+    vanishing: Sequence[str] = ()
 
 
 def reading(view: DataView, facts: ReadingFacts) -> Iterator[Finding]:
@@ -55,16 +55,16 @@ def reading(view: DataView, facts: ReadingFacts) -> Iterator[Finding]:
     yield _unknown(view)
     yield _words(view)
     yield _windows(view, facts)
-    melted = list(dict.fromkeys(facts.melted))
+    vanishing = list(dict.fromkeys(facts.vanishing))
     yield Finding(
         "melted_words",
         "Words that vanish in the tokenizer",
         Level.LOOK,
-        len(melted),
+        len(vanishing),
         "The tokenizer drops them within a sentence or merges them with a neighbour, so they are tokenised "
         "alone. If they are entities, choose another backbone or write these words differently.",
         ("word",),
-        tuple((repr(word) if not word.isprintable() else word,) for word in melted[:ROWS]),
+        tuple((repr(word) if not word.isprintable() else word,) for word in vanishing[:ROWS]),
     )
 
 

@@ -17,7 +17,7 @@ from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.runs.folder import STAGES, Run, short
 from ner_lightning.system.user_paths import expanded
 from ner_lightning.training.launch import isolated
-from ner_lightning.training.second_opinion import FIGURES
+from ner_lightning.training.seqeval_check import FIGURES
 from ner_lightning.training.summary import by_type_and_all
 
 COMMANDS = {"valid": "validate", "test": "test"}  # what scores a split

@@ -42,14 +42,14 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.prompting.prompted_run import Baseline
     from ner_lightning.runs.folder import create
     from ner_lightning.system.locks import only_writer
-    from ner_lightning.system.progress import shown, stage
+    from ner_lightning.system.progress import printed, stage
     from ner_lightning.training.launch import RUN_VARIABLE
     from ner_lightning.training.summary import show
 
     settings, folder = _settings(options)
     if folder is not None:
         os.environ[RUN_VARIABLE] = str(folder.path)  # for advice, where disk or memory run out
-    with recipe_words(rest, folder, EXAMPLE) as words, without_library_notes(), shown("stdout"):
+    with recipe_words(rest, folder, EXAMPLE) as words, without_library_notes(), printed("stdout"):
         recipe = RecipeCLI(words, folder)
         refuse_unused(rest, subcommand)
         _check_used(rest, settings)

@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ner_lightning.commands.data_actions.data_options import ACTIONS, NAMES, RULES, WINDOW, parser
-from ner_lightning.commands.data_actions.data_outputs import check_free, clear_splits, counted, like, write
+from ner_lightning.commands.data_actions.data_outputs import (
+    check_free,
+    clear_splits,
+    counted,
+    format_like,
+    write,
+)
 from ner_lightning.data.readers import read_options
 from ner_lightning.data.writers.output_formats import ANNOTATED, SUFFIX_OF, format_of
 from ner_lightning.errors import UserError
 from ner_lightning.system.output_checks import check_new, check_not_an_input, writing
-from ner_lightning.system.progress import shown, stage
+from ner_lightning.system.progress import printed, stage
 from ner_lightning.system.terminal import print_utf8
 
 if TYPE_CHECKING:
@@ -39,7 +45,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         data_audit.run(f"{subcommand} audit", words[1:])
         return
     options = parser(f"{subcommand} {words[0]}").parse_args(words[1:])
-    with shown("stderr"), _without_garbage_collection():
+    with printed("stderr"), _without_garbage_collection():
         try:
             {"convert": _convert, "split": _split, "check": _check}[words[0]](options)
         except UserError as error:  # readers name the keys of a recipe
@@ -93,7 +99,7 @@ def _convert_to_stdout(options: argparse.Namespace) -> None:
 
 def _split(options: argparse.Namespace) -> None:
     from ner_lightning.data.splitting import divide
-    from ner_lightning.data.writers.annotation_writers import apart
+    from ner_lightning.data.writers.annotation_writers import cut_texts
 
     shares = {name: getattr(options, name) for name in ("valid", "test") if getattr(options, name)}
     for name, share in shares.items():
@@ -103,7 +109,7 @@ def _split(options: argparse.Namespace) -> None:
             )
     shares = {"train": 1 - sum(shares.values()), **shares}
     sentences = _read([options.input], _files(options))
-    format = options.to or like(Path(options.input), sentences)
+    format = options.to or format_like(Path(options.input), sentences)
     folder = Path(options.output)
     outputs = {name: folder / f"{name}{SUFFIX_OF[format]}" for name in shares}
     check_free(list(outputs.values()), [Path(options.input)], overwrite=options.overwrite)
@@ -112,7 +118,7 @@ def _split(options: argparse.Namespace) -> None:
     with writing(f"--output {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
     for name, path in outputs.items():
-        part = apart(sentences, division.parts[name])
+        part = cut_texts(sentences, division.parts[name])
         write(format, path, part)
         stage(f"{counted(part)}: {path}")
     stage(division.summary())

@@ -32,7 +32,7 @@ def run(subcommand: str, args: Sequence[str]) -> "Run":
     from ner_lightning.commands.lightning_cli.library_warnings import without_library_notes
     from ner_lightning.commands.lightning_cli.recipe import RecipeCLI, recipe_words
     from ner_lightning.commands.options.consent import take_consent
-    from ner_lightning.system.progress import shown
+    from ner_lightning.system.progress import printed
     from ner_lightning.system.ranges import PositiveFloat, check_options
 
     check_options(options, temperature=PositiveFloat)
@@ -40,7 +40,7 @@ def run(subcommand: str, args: Sequence[str]) -> "Run":
         raise UserError("`distill` sets data.supervision.teacher itself; leave it out, or use `fit`")
     if not any(key.name == "model.loss.kl" for _, key in all_keys(find_configs(rest))):
         rest.insert(0, "--model.loss.kl=1.0")  # unless an option after it says otherwise
-    with recipe_words(rest, None, EXAMPLE) as words, without_library_notes(), shown("stdout"):
+    with recipe_words(rest, None, EXAMPLE) as words, without_library_notes(), printed("stdout"):
         recipe = RecipeCLI(words)
         folder = _teacher_folder(options, recipe, trust=take_consent(list(rest)))
         del recipe

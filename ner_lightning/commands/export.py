@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ner_lightning.commands.options.command_line import Parser, check_folder
 from ner_lightning.errors import UserError
-from ner_lightning.system.progress import shown, stage
+from ner_lightning.system.progress import printed, stage
 from ner_lightning.system.user_paths import expanded
 
 
@@ -18,7 +18,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     options = parser(subcommand).parse_args(args)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     _check(options)
-    with shown("stderr"):
+    with printed("stderr"):
         if _is_only_pushed(options):
             _push(options, expanded(options.run))
             return

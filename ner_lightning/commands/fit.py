@@ -18,7 +18,7 @@ from ner_lightning.runs.folder import Run, remove_empty
 from ner_lightning.runs.provenance import now
 from ner_lightning.system.console import best_effort, say
 from ner_lightning.system.first_rank import is_first
-from ner_lightning.system.progress import shown
+from ner_lightning.system.progress import printed
 from ner_lightning.training.launch import RUN_VARIABLE
 from ner_lightning.training.loggers.wandb import finish_wandb
 from ner_lightning.training.summary import show
@@ -45,7 +45,7 @@ def run(subcommand: str, args: Sequence[str], typed: Sequence[str] | None = None
         start.run_lock,
         _lightning_errors(),
         without_library_notes(),
-        shown("stdout"),
+        printed("stdout"),
     ):
         cli = NERCLI(start, [subcommand, *args], typed)
         folder, fitted = cli.run_folder, subcommand == "fit"

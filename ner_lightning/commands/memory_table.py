@@ -23,7 +23,7 @@ NAMES = {
     "optimizer": "AdamW's states",
     "average": "average of weights",
     "activations": "activations",
-    "passing": "temporary tensors",
+    "temporary": "temporary tensors",
 }
 NOT_IN_IT = (
     "Computed, not measured. Not in it: the CUDA context (about 0.5 GiB), fragmentation, the workspaces of "
@@ -40,7 +40,7 @@ class MemoryReport:
     lengths: tuple[int, ...]
     table: list[list[int]]
     prediction_weights: int
-    prediction_passing: int
+    prediction_temporary: int
 
 
 def run(subcommand: str, args: Sequence[str]) -> None:
@@ -94,7 +94,7 @@ def blocks(asked: "MemoryRequest", computed: MemoryReport) -> list["Block"]:
 
     batch, predicted = asked.training, asked.prediction
     packed = ", the rows packed into one" if batch.packed else ""
-    need, weights, passing = computed.need, computed.prediction_weights, computed.prediction_passing
+    need, weights, temporary = computed.need, computed.prediction_weights, computed.prediction_temporary
     parts = [[name, gib(getattr(need, key))] for key, name in NAMES.items()]
     grid = [[str(rows), *map(gib, line)] for rows, line in zip(computed.rows, computed.table, strict=True)]
     return [
@@ -109,8 +109,8 @@ def blocks(asked: "MemoryRequest", computed: MemoryReport) -> list["Block"]:
             grid,
         ),
         Text(
-            f"Prediction, {shape(predicted)}: {gib(weights)} GiB of weights + {gib(passing)} = "
-            f"{gib(weights + passing)} GiB"
+            f"Prediction, {shape(predicted)}: {gib(weights)} GiB of weights + {gib(temporary)} = "
+            f"{gib(weights + temporary)} GiB"
         ),
         Text(NOT_IN_IT),
         *(Text(remark) for remark in asked.remarks),
@@ -165,8 +165,8 @@ def dumped(asked: "MemoryRequest", computed: MemoryReport) -> str:
         "prediction": {
             **asked.prediction._asdict(),
             "weights": computed.prediction_weights,
-            "passing": computed.prediction_passing,
-            "total": computed.prediction_weights + computed.prediction_passing,
+            "temporary": computed.prediction_temporary,
+            "total": computed.prediction_weights + computed.prediction_temporary,
         },
         "unit": "bytes",
     }

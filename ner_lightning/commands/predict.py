@@ -25,7 +25,7 @@ from ner_lightning.data.writers import output_formats
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import run_path
 from ner_lightning.system.atomic import is_written_through
-from ner_lightning.system.progress import shown, stage
+from ner_lightning.system.progress import printed, stage
 from ner_lightning.system.terminal import print_utf8
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     options.upload = staged_output(options)
     predict_checks.check_predict_options(options)
     check_device(options)
-    with shown("stderr"):
+    with printed("stderr"):
         if options.input is None and not options.text:
             predict_checks.check_files(options, (), default)
             calibrated(options, show=True)

@@ -38,12 +38,12 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     from ner_lightning.commands.options.trainer_options import check_trainer
     from ner_lightning.commands.options.unused_options import report_unused, report_unused_of_recipe
     from ner_lightning.system.console import say
-    from ner_lightning.system.progress import shown
+    from ner_lightning.system.progress import printed
     from ner_lightning.training.launch import use_all_ranks
 
     folder = None if options.run is None else _resumed(options)
     example = "configs/smollm2_conll2003.yaml"
-    with recipe_words(rest, folder, example) as words, without_library_notes(), shown("stdout"):
+    with recipe_words(rest, folder, example) as words, without_library_notes(), printed("stdout"):
         recipe = RecipeCLI(words, folder)
         refuse_unused(rest, subcommand)
         text = recipe.text()

@@ -19,7 +19,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import run_path
 from ner_lightning.serving.memory import Trimmer, limit_kernel_caches
 from ner_lightning.system.child_process import cores_each
-from ner_lightning.system.progress import shown
+from ner_lightning.system.progress import printed
 from ner_lightning.system.terminal import printable
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _work(options: argparse.Namespace, listener: socket.socket, on_start: Callab
 
 def _answer(options: argparse.Namespace, listener: socket.socket, on_start: Callable[[], None]) -> None:
     """Loads the tagger, and answers until the process is told to stop."""
-    with shown("stderr"):
+    with printed("stderr"):
         # Here, not above: `--help` must not wait for torch.
         from ner_lightning.serving.request_log import show_requests
         from ner_lightning.serving.server import GracefulServer

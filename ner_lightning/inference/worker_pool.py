@@ -19,7 +19,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.inference.block_pool import AT_A_TIME, IN_FLIGHT
 from ner_lightning.inference.bulk import BlockTagger, TaggedBlock
 from ner_lightning.system.child_process import cores_each, end_of, follow_parent
-from ner_lightning.system.progress import shown
+from ner_lightning.system.progress import printed
 
 START = "spawn"  # CUDA and OpenMP do not survive a fork
 GRACE = 5.0  # seconds until a worker that is to end is killed
@@ -176,7 +176,7 @@ def _work(make: Make, number: int, count: int, temperature: float | None, pipe: 
     # Its parent may have closed the pipe before it has sent what it has.
     with suppress(OSError), ExitStack() as stack:
         if number == 0:
-            stack.enter_context(shown("stderr"))
+            stack.enter_context(printed("stderr"))
         else:  # it would say the same
             os.environ["TQDM_DISABLE"] = "1"
             logging.getLogger("ner_lightning").addHandler(logging.NullHandler())

@@ -23,14 +23,14 @@ class _Probe(NamedTuple):
     Attributes:
         batch: the first run.
         changed: the same with other sub-tokens at the end of each row. *Shape:* (R, T)
-        far: where only bidirectional attention sees the change. *Shape:* (R, T)
-        shut: where no attention may see it. *Shape:* (R, T)
+        if_bidirectional: where bidirectional attention alone sees the change. *Shape:* (R, T)
+        must_not_change: where no attention may see it. *Shape:* (R, T)
     """
 
     batch: Batch
     changed: Tensor
-    far: Tensor
-    shut: Tensor
+    if_bidirectional: Tensor
+    must_not_change: Tensor
 
 
 def verify_attention(
@@ -67,8 +67,8 @@ def verify_attention(
 def _verify(backbone: Backbone, attention: Attention, packed: bool, causal_below: int) -> None:
     device = next(backbone.parameters()).device
     batches = partial(_probes, backbone.text_config.vocab_size, device)
-    # Exported models are run by others, with the plain mask: that must mean the same direction.
-    backbone.mask_form = "plain"
+    # Exported models are run by others, with the mask of real sub-tokens: that must mean the same direction.
+    backbone.mask_form = "2d"
     with noting_final_norm(backbone):
         problem = _problem(backbone, [batches("padded")], attention, causal_below)
     if problem is None:
@@ -88,25 +88,25 @@ def _probes(vocabulary: int, device: torch.device, kind: str) -> _Probe:
     ids = torch.arange(2 * WIDTH, device=device).reshape(2, WIDTH) % max(vocabulary - 1, 1)
     later = torch.arange(WIDTH, device=device) >= WIDTH - 2
     positions, real = None, torch.ones_like(ids, dtype=torch.bool)
-    far, shut = torch.zeros_like(real), torch.zeros_like(real)
-    far[:, 0] = True
+    seen, unseen = torch.zeros_like(real), torch.zeros_like(real)
+    seen[:, 0] = True
     if kind == "alone":
-        ids, real, far, shut = ids[:1], real[:1], far[:1], shut[:1]
+        ids, real, seen, unseen = ids[:1], real[:1], seen[:1], unseen[:1]
         other = ids + later
     elif kind == "padded":  # of the last row only the padding is changed
-        ids, real, far, shut = (rows[[0, 1, 1]] for rows in (ids, real, far, shut))
+        ids, real, seen, unseen = (rows[[0, 1, 1]] for rows in (ids, real, seen, unseen))
         real[1:, -1] = False
-        far[2], shut[2] = False, real[2]
+        seen[2], unseen[2] = False, real[2]
         other = ids + later * torch.stack([real[0], real[1], ~real[2]])
     else:  # two sentences in one row, of which the first is changed
-        shut[1] = True
-        far[1] = False
-        other = ids + later * ~shut
-        ids, real, far, shut, other = (rows.reshape(1, -1) for rows in (ids, real, far, shut, other))
+        unseen[1] = True
+        seen[1] = False
+        other = ids + later * ~unseen
+        ids, real, seen, unseen, other = (rows.reshape(1, -1) for rows in (ids, real, seen, unseen, other))
         positions = (torch.arange(2 * WIDTH, device=device) % WIDTH).unsqueeze(0)
     none = ids[:, :0]
     batch = Batch(ids, real, none, none, none, None, none, positions, padded=kind == "padded")
-    return _Probe(batch, other, far, shut)
+    return _Probe(batch, other, seen, unseen)
 
 
 def _problem(backbone: Backbone, probes: list[_Probe], attention: Attention, causal_below: int) -> str | None:
@@ -116,16 +116,16 @@ def _problem(backbone: Backbone, probes: list[_Probe], attention: Attention, cau
     try:
         for probe in probes:
             moved, below = _moved(backbone, probe, causal_below)
-            if below[probe.far].any():
+            if below[probe.if_bidirectional].any():
                 return (
                     f"model.architecture.causal_below is {causal_below}, but these layers are not all causal"
                 )
-            if moved[probe.shut].any():
+            if moved[probe.must_not_change].any():
                 return (
                     f"model.backbone: in {name} what stands on padding or in another sentence changes a "
                     "word's hidden states, so a text would be tagged otherwise in another batch"
                 )
-            seen += moved[probe.far].tolist()
+            seen += moved[probe.if_bidirectional].tolist()
     except UserError:
         raise
     except Exception as error:
@@ -151,8 +151,8 @@ def _moved(backbone: Backbone, probe: _Probe, depth: int) -> tuple[Tensor, Tenso
     runs = []
     for ids in (batch.input_ids, probe.changed):
         run = replace(batch, input_ids=ids)
-        with _heard(backbone.layers[depth - 1] if depth else None) as heard:
-            runs.append((hidden_states(backbone, run), heard[0] if heard else None))
+        with _recording(backbone.layers[depth - 1] if depth else None) as outputs:
+            runs.append((hidden_states(backbone, run), outputs[0] if outputs else None))
     (one, low), (other, low_changed) = runs
     moved = _differs(one, other)
     if low is None or low_changed is None:
@@ -201,16 +201,16 @@ def noting_final_norm(backbone: Backbone) -> Iterator[None]:
 
 
 @contextmanager
-def _heard(layer: nn.Module | None) -> Iterator[list[Tensor]]:
+def _recording(layer: nn.Module | None) -> Iterator[list[Tensor]]:
     """Within it, a layer's outputs are noted."""
-    heard: list[Tensor] = []
+    outputs: list[Tensor] = []
     if layer is None:
-        yield heard
+        yield outputs
         return
     hook = layer.register_forward_hook(
-        lambda _layer, _given, output: heard.append(output[0] if isinstance(output, tuple) else output)
+        lambda _layer, _given, output: outputs.append(output[0] if isinstance(output, tuple) else output)
     )
     try:
-        yield heard
+        yield outputs
     finally:
         hook.remove()

@@ -17,9 +17,9 @@ from ner_lightning.errors import UserError
 
 Attention = Literal["causal", "bidirectional"]
 AttentionImplementation = Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"]
-# How a backbone is told about padding: by a mask of ours, a number for each pair of sub-tokens, or by none
-# where nothing is padded (spared); by such a mask in any case (full); by which sub-tokens are real (plain).
-MaskForm = Literal["spared", "full", "plain"]
+# How a backbone is told about padding: by a mask of ours, a number for each pair of sub-tokens, or none where
+# nothing is padded (none_if_unpadded); by such a mask in any case (4d); by which sub-tokens are real (2d).
+MaskForm = Literal["none_if_unpadded", "4d", "2d"]
 # What is in the names of configurations' lists with an entry per layer. A list that has one by chance stays.
 PER_LAYER = ("layer", "indexer_types", "intermediate_size", "activation_sparsity_pattern")
 _MODES = threading.RLock()  # held by who changes the mode of modules, which threads may share

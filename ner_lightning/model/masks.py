@@ -19,15 +19,15 @@ def mask_forms(backbone: Backbone) -> tuple[MaskForm, ...]:
     """
     text = backbone.text_config
     if text._attn_implementation not in IMPLEMENTATIONS or has_windows(text):
-        return ("plain",)
-    return ("spared", "full", "plain")
+        return ("2d",)
+    return ("none_if_unpadded", "4d", "2d")
 
 
 def attention_inputs(backbone: Backbone, batch: Batch, dtype: torch.dtype) -> dict[str, Tensor | None]:
     """Mask and positions for a batch, made without waiting for the device.
 
-    A plain mask of real sub-tokens would be looked at by transformers on the host in every step, to see
-    whether there is padding at all; where the backbone permits it is spared that.
+    A 2-d mask of real sub-tokens would be looked at by transformers on the host in every step, to see
+    whether there is padding at all; where the backbone permits there is no mask then.
 
     Args:
         backbone: whose form of mask is used.
@@ -46,9 +46,9 @@ def attention_inputs(backbone: Backbone, batch: Batch, dtype: torch.dtype) -> di
         window = (batch.positions == 0).cumsum(-1)  # (1, T)
         seen = window.unsqueeze(-1) == window.unsqueeze(-2)  # (1, T, T)
         return {"attention_mask": _additive(seen, backbone.config, dtype), "position_ids": batch.positions}
-    if form == "plain":
+    if form == "2d":
         return {"attention_mask": batch.attention_mask.long()}
-    if form == "spared" and not batch.padded:
+    if form == "none_if_unpadded" and not batch.padded:
         return {"attention_mask": None}
     width = batch.attention_mask.shape[1]
     seen = batch.attention_mask.unsqueeze(1).expand(-1, width, -1)  # (R, T, T)

@@ -39,7 +39,7 @@ class MemoryNeed:
         optimizer: AdamW's two averages of these gradients.
         average: the running average of the trained weights.
         activations: what the forward pass keeps for the backward pass.
-        passing: what else exists at that moment, such as a dequantised matrix or a matrix of attention.
+        temporary: what else exists at that moment, such as a dequantised matrix or a matrix of attention.
     """
 
     frozen: int
@@ -48,7 +48,7 @@ class MemoryNeed:
     optimizer: int
     average: int
     activations: int
-    passing: int
+    temporary: int
 
     @property
     def total(self) -> int:
@@ -158,9 +158,9 @@ class MemoryOutline:
         frozen, trained = self.weights
         # Lightning frees the last step's gradients after the forward pass, before the backward pass.
         peak = max(allocated.forward + trained, allocated.backward)
-        passing = max(0, round(peak - trained - allocated.kept))
+        temporary = max(0, round(peak - trained - allocated.kept))
         average = trained if averaged else 0
-        return MemoryNeed(frozen, trained, trained, 2 * trained, average, round(allocated.kept), passing)
+        return MemoryNeed(frozen, trained, trained, 2 * trained, average, round(allocated.kept), temporary)
 
     def _kind(self, index: int) -> Any:
         """What layers with as many allocations have in common."""

@@ -39,7 +39,7 @@ from ner_lightning.system.progress import Pace, stage
 from ner_lightning.training.callbacks.throughput import peak_memory
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.prediction_rows import describe_split
-from ner_lightning.training.second_opinion import agree
+from ner_lightning.training.seqeval_check import agree
 
 
 @dataclass(frozen=True)

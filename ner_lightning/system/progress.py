@@ -105,7 +105,7 @@ def paced(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
 
 
 @contextmanager
-def shown(where: Literal["stdout", "stderr"]) -> Iterator[None]:
+def printed(where: Literal["stdout", "stderr"]) -> Iterator[None]:
     """Prints the lines while a command runs, on the first of several ranks; warnings go to stderr.
 
     Args:

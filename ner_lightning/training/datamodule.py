@@ -124,15 +124,15 @@ class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
             )
         return self._datasets[name]
 
-    def use_features(self, name: str, states: FeatureStore | None) -> None:
+    def use_features(self, name: str, features: FeatureStore | None) -> None:
         """Gives a split's batches what a cache keeps of it, also those of a loader that is there already.
 
         Args:
             name: the split.
-            states: the features; None takes them away.
+            features: of its sentences; None takes them away.
         """
-        if states is not None or name in self._datasets:
-            self.dataset(name).features = states
+        if features is not None or name in self._datasets:
+            self.dataset(name).features = features
 
     def setup(self, stage: str) -> None:
         """Reads and encodes what the stage needs, with the module's tokenizer if none was named."""

@@ -33,7 +33,7 @@ from ner_lightning.training.optim import Optimizer, parameter_groups
 from ner_lightning.training.plain_config import plain_config, plain_data
 from ner_lightning.training.scoring_module import EVALUATIONS, ScoringModule
 from ner_lightning.training.stored_settings import StoredSettings
-from ner_lightning.training.target import say_if_fp32, serves, target_of
+from ner_lightning.training.target import fits_target, report_fp32_fallback, target_of
 from ner_lightning.training.trainer_checks import check_built_trainer, check_encoded_data
 
 register()
@@ -149,7 +149,7 @@ class NERModule(StoredSettings, ScoringModule):
             raise UserError("an ensemble is not trained; train its members, and put them together again")
         if self.tagger is not None:
             unfit = fitting and self._target.mergeable  # of an evaluation that broke off
-            alike = trainer is None or serves(self._target, self._target_of(trainer))
+            alike = trainer is None or fits_target(self._target, self._target_of(trainer))
             if self._merged or (alike and not unfit):
                 return
             names = saved_names(self.tagger)
@@ -158,7 +158,7 @@ class NERModule(StoredSettings, ScoringModule):
         self._merging = not self._kept and trainer is not None and trainer.state.fn in EVALUATIONS
         self._target = self._target_of(trainer)
         if trainer is not None:
-            say_if_fp32(trainer)
+            report_fp32_fallback(trainer)
         given: Any = {"members": self.members, "pretrained": self.pretrained}
         self.tagger, self.weights_id = build_tagger(self.settings, self.labels, self._target, **given)
         if self._kept:

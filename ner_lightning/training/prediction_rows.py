@@ -6,8 +6,8 @@ from typing import Any
 import torch.distributed
 
 from ner_lightning.analysis.rows import LEAST
-from ner_lightning.data.known_sentences import KEY, known
 from ner_lightning.data.schemes import spans
+from ner_lightning.data.train_overlap import KEY, overlap_with_train
 from ner_lightning.data.word_agreement import WITHIN_WORDS, entities_within_words
 from ner_lightning.metrics.functional import entity_counts
 from ner_lightning.model.entity_spans import CandidateSpan
@@ -101,5 +101,9 @@ def describe_split(data: CoNLLDataModule, name: str, trained: Collection[str] = 
         "words": sum(len(sentence.words) for sentence in split.sentences),
         "entities": counts,
         **({WITHIN_WORDS: within} if within else {}),
-        **({KEY: known((sentence.words for sentence in split.sentences), trained)} if trained else {}),
+        **(
+            {KEY: overlap_with_train((sentence.words for sentence in split.sentences), trained)}
+            if trained
+            else {}
+        ),
     }

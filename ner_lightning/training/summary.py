@@ -9,13 +9,13 @@ import torch
 
 from ner_lightning.analysis.mistakes import all_mistakes, describe, worst
 from ner_lightning.analysis.rows import read_predictions
-from ner_lightning.data.known_sentences import KEY, Known
+from ner_lightning.data.train_overlap import KEY, TrainOverlap
 from ner_lightning.data.word_agreement import WITHIN_WORDS, not_found_in_use
 from ner_lightning.runs.folder import BEST, LAST, SPLIT_OF, Run, run_path, short
 from ner_lightning.system.console import say
 from ner_lightning.system.terminal import in_colour
 from ner_lightning.training.callbacks.throughput import peak_memory
-from ner_lightning.training.second_opinion import FIGURES
+from ner_lightning.training.seqeval_check import FIGURES
 
 ERRORS = 5
 
@@ -47,7 +47,7 @@ def show(
     described = run.read("run.json")["data"].get(SPLIT_OF[stage], {})
     if within := described.get(WITHIN_WORDS):
         say(not_found_in_use(within, sum(row["gold"] for row in metrics[f"{stage}/by_type"].values())) + ".")
-    found = Known(*described.get(KEY, (0, 0)))
+    found = TrainOverlap(*described.get(KEY, (0, 0)))
     if found.are_many:
         say(f"{found.text(SPLIT_OF[stage])}, so scores come out too high.")
     if agreement:

@@ -29,14 +29,14 @@ def target_of(
     )
 
 
-def say_if_fp32(trainer: pl.Trainer) -> None:
+def report_fp32_fallback(trainer: pl.Trainer) -> None:
     """Prints a line if the backbone cannot run in bf16, which the trainer asks for."""
     if trainer.precision == HALF and not in_bf16(trainer):
         what = "CPU" if trainer.strategy.root_device.type == "cpu" else "GPU"
         stage(f"This {what} has no instructions for bf16: the backbone runs in fp32, which is faster here.")
 
 
-def serves(built: Target, wanted: Target) -> bool:
+def fits_target(built: Target, wanted: Target) -> bool:
     """Whether a tagger that was built for one target gives what one of its own would give for another."""
     alike = all(getattr(built, name) == getattr(wanted, name) for name in ("bf16", "device_type"))
     return alike and (built.packed or not wanted.packed)

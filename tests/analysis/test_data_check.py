@@ -265,7 +265,7 @@ def test_boundaries_in_a_data_set():
     assert check.finding("touching").rows == (("PER", "train", 1),)
     assert check.finding("touching").examples[0].focus == (0, 2)
     assert check.finding("long_entities").count == 1
-    assert "Very long sentences" in check.clear
+    assert "Very long sentences" in check.passed
 
 
 def test_sizes():
@@ -291,7 +291,7 @@ def test_facts_of_reading():
         illegal={"train": 2, "valid": 0},
         lengths={"train": [3, 12], "valid": [2]},
         window=8,
-        melted=["\u200b", "\u200b", "x"],
+        vanishing=["\u200b", "\u200b", "x"],
     )
     check = checked(["[Lima LOC] grew", "A long one"], ["[Lima LOC] grew"], facts=facts)
     assert check.finding("scheme").level is Level.LOOK

@@ -90,7 +90,7 @@ def test_json_has_bytes(recipe, capsys):
     assert [each["rows"] for each in grid] == list(memory_table.ROWS)
     assert {each["length"] for each in grid} == {64}  # 128 is more than max_length
     assert [each["total"] for each in grid] == sorted(each["total"] for each in grid)
-    assert usual["prediction"]["total"] == usual["prediction"]["weights"] + usual["prediction"]["passing"]
+    assert usual["prediction"]["total"] == usual["prediction"]["weights"] + usual["prediction"]["temporary"]
     assert usual["device"] == "cpu"
 
 

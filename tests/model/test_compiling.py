@@ -13,7 +13,7 @@ from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.build import Target, build_tagger
 from ner_lightning.model.devices import compiles
 from ner_lightning.model.masked_lm import MaskedWords
-from ner_lightning.system.progress import shown
+from ner_lightning.system.progress import printed
 
 COMPILED = Target(compiled=True, identified=False)
 
@@ -49,7 +49,7 @@ def load(folder):
 
 
 def said(capsys, make, backbone):
-    with shown("stdout"):
+    with printed("stdout"):
         make(backbone)
     return capsys.readouterr().out
 
@@ -66,7 +66,7 @@ def test_without_a_compiler_a_model_runs_uncompiled(compiler, compiled, capsys, 
 def test_what_is_lacking_is_named(compiler, capsys, monkeypatch):
     assert compiles("cpu")
     monkeypatch.setenv("CXX", "nowhere-c++")
-    with shown("stdout"):
+    with printed("stdout"):
         assert not compiles("cpu")
         assert compiles("cuda")  # by clang, without gcc
         monkeypatch.setenv("CC", "nowhere-cc")

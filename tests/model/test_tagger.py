@@ -68,8 +68,8 @@ def test_a_backbone_that_attends_otherwise_is_refused(llama, asked, found, imple
 @pytest.mark.parametrize(
     ("blind", "taken"),
     [
-        (lambda mask: mask is None, "full"),  # some decoders are causal without a mask, whatever their config
-        (lambda mask: mask is None or mask.dim() == 4, "plain"),
+        (lambda mask: mask is None, "4d"),  # some decoders are causal without a mask, whatever their config
+        (lambda mask: mask is None or mask.dim() == 4, "2d"),
         (lambda mask: mask is None or len(mask) == 1, None),
     ],
 )

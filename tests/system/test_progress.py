@@ -106,10 +106,10 @@ def test_the_package_without_its_command_line_is_silent(command, place, capsys):
 def test_only_the_first_of_several_ranks_speaks(monkeypatch, capsys):
     for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
         monkeypatch.setenv(name, "1")
-        with progress.shown("stdout"):
+        with progress.printed("stdout"):
             progress.stage("not shown")
         monkeypatch.setenv(name, "0")
-        with progress.shown("stdout"):
+        with progress.printed("stdout"):
             progress.stage(f"shown {name}")
         monkeypatch.delenv(name)
     assert capsys.readouterr().out.split("\n")[:-1] == [

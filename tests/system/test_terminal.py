@@ -11,7 +11,7 @@ from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
 from ner_lightning.system.console import say
-from ner_lightning.system.progress import shown, stage, warn
+from ner_lightning.system.progress import printed, stage, warn
 
 TEXT = "Łucja left Zürich."
 
@@ -36,7 +36,7 @@ def test_lines_are_escaped(encoding, monkeypatch):
     stream = standard(monkeypatch, encoding)
     monkeypatch.setattr(rank_zero_only, "rank", 0, raising=False)
     say(TEXT)
-    with shown("stdout"):
+    with printed("stdout"):
         stage(TEXT)
         warn(TEXT)
     assert written(stream) == (TEXT.encode(encoding, "backslashreplace") + b"\n") * 3

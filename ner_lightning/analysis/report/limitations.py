@@ -6,7 +6,7 @@ from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.numbers import counted
 from ner_lightning.analysis.render.blocks import Block, Heading, Items
 from ner_lightning.analysis.slices import TYPE
-from ner_lightning.data.known_sentences import KEY, Known
+from ner_lightning.data.train_overlap import KEY, TrainOverlap
 from ner_lightning.data.word_agreement import WITHIN_WORDS, not_found_in_use
 from ner_lightning.runs.fingerprints import shared
 
@@ -46,7 +46,7 @@ def _on_training_data(run: Experiment) -> Iterator[str]:
     for split in run.splits:
         if shared(str(data.get(split, {}).get("fingerprint", "")), [trained]) == "same":
             yield f"The {split} data are the training data: their scores say nothing of other text."
-        elif (known := Known(*data.get(split, {}).get(KEY, (0, 0)))).copies:
+        elif (known := TrainOverlap(*data.get(split, {}).get(KEY, (0, 0)))).copies:
             yield f"{known.text(split)}, apart from case and digits: expect lower scores of other text."
 
 

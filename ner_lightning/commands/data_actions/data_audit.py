@@ -13,7 +13,7 @@ from ner_lightning.commands.lightning_cli.training_process import STOPPED, start
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.system.output_checks import check_new, writing
-from ner_lightning.system.progress import shown, stage
+from ner_lightning.system.progress import printed, stage
 
 if TYPE_CHECKING:
     from ner_lightning.analysis.audit_page import Doubt
@@ -42,7 +42,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         recipe_words(rest, None, EXAMPLE) as words,
         ExitStack() as audit_lock,
         without_library_notes(),
-        shown("stderr"),
+        printed("stderr"),
     ):
         recipe = RecipeCLI(words)
         sentences = recipe.datamodule.corpus.split("train").sentences

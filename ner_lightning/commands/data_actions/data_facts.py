@@ -70,10 +70,10 @@ def _with_tokenizer(
     space = space_before(tokenizer)
     ids = tokenizer([space + word for word in words], add_special_tokens=False)["input_ids"]
     unknown = getattr(tokenizer, "unk_token_id", None)
-    melted = [word for word, own in zip(words, ids, strict=True) if all(i == unknown for i in own)]
+    vanishing = [word for word, own in zip(words, ids, strict=True) if all(i == unknown for i in own)]
     sizes = {word: len(own) for word, own in zip(words, ids, strict=True)}
     lengths = {
         split: [sum(sizes[word] for word in each.words) for each in part] for split, part in splits.items()
     }
     room = window - sum(map(len, special_tokens(tokenizer)))
-    return replace(facts, lengths=lengths, window=room, melted=melted)
+    return replace(facts, lengths=lengths, window=room, vanishing=vanishing)

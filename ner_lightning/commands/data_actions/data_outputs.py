@@ -31,7 +31,7 @@ def write(format: str, path: Path, sentences: Sequence["Sentence"]) -> None:
         WRITERS[format](path, sentences)
 
 
-def like(source: Path, sentences: Sequence["Sentence"]) -> str:
+def format_like(source: Path, sentences: Sequence["Sentence"]) -> str:
     """The format of a file's parts: its own if that can be written, or else the next best."""
     if any(sentence.within is not None for sentence in sentences):
         return "doccano"

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from ner_lightning.data.known_sentences import digests, known
 from ner_lightning.data.partial_annotation import unknown_words
 from ner_lightning.data.sources import SAMPLE
+from ner_lightning.data.train_overlap import digests, overlap_with_train
 from ner_lightning.runs.fingerprints import shared
 from ner_lightning.system.progress import stage
 from ner_lightning.training.datamodule import CoNLLDataModule
@@ -28,7 +28,7 @@ def report_unused_by_data(config: Any, data: CoNLLDataModule) -> None:
 def _copied(data: CoNLLDataModule) -> str | None:
     """What to say of validation sentences that are training sentences; None if they are few."""
     train, valid = ((s.words for s in data.corpus.split(name).sentences) for name in ("train", "valid"))
-    found = known(valid, digests(train))
+    found = overlap_with_train(valid, digests(train))
     if not found.are_many:
         return None
     return f"{found.text('valid')},\nso scores come out too high; `ner-lightning data check` shows them"

@@ -170,7 +170,7 @@ def write(run: "Run", members: Sequence[Member], made: Combined, command: Sequen
     """Writes a run folder with the tagger as its checkpoint `best`."""
     import yaml
 
-    from ner_lightning.data.known_sentences import read_digests, write_digests
+    from ner_lightning.data.train_overlap import read_digests, write_digests
     from ner_lightning.model.checkpoint import PREFIX
     from ner_lightning.model.tagger_settings import TaggerSettings
     from ner_lightning.runs.fingerprints import MEMBERS_DATA, training_data

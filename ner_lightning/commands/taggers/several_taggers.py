@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ner_lightning.errors import UserError
-from ner_lightning.system.progress import shown, stage
+from ner_lightning.system.progress import printed, stage
 from ner_lightning.system.terminal import in_colour, print_utf8, printable
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def predict_several(options: argparse.Namespace, default: argparse.Namespace) ->
         raise UserError("several RUNs tag --text; name one RUN to tag --input")
     if options.output not in (None, "-") or options.target_format not in (None, "text", "jsonl"):
         raise UserError("several RUNs print text, or with --output - JSONL; name one RUN for other formats")
-    with shown("stderr"):
+    with printed("stderr"):
         group = load_group(options)
         stage("Tagging ...")
         as_json = (options.target_format or ("text" if options.output is None else "jsonl")) == "jsonl"

@@ -54,7 +54,7 @@ def text_key(sentence: Sentence) -> Hashable:
     return id(sentence) if sentence.within is None else (sentence.document, sentence.within.number)
 
 
-def apart(sentences: Sequence[Sentence], part: Sequence[int]) -> list[Sentence]:
+def cut_texts(sentences: Sequence[Sentence], part: Sequence[int]) -> list[Sentence]:
     """Some of the sentences, to be written without the others.
 
     A text of which only some sentences are among them is cut: each becomes a text of its own.

@@ -12,10 +12,10 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from ner_lightning.data.known_sentences import digests, read_digests, write_digests
 from ner_lightning.data.readers.columns import write_conll
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.sentence import Sentence
+from ner_lightning.data.train_overlap import digests, read_digests, write_digests
 from ner_lightning.runs.earlier import earlier_data, earlier_settings, set_test_aside
 from ner_lightning.runs.folder import SPLIT_OF, Run, run_of
 from ner_lightning.runs.ladder_cells import noted_recipe
@@ -35,7 +35,7 @@ from ner_lightning.training.prediction_rows import (
     prediction_rows,
 )
 from ner_lightning.training.resuming import fingerprints
-from ner_lightning.training.second_opinion import FIGURES, agree
+from ner_lightning.training.seqeval_check import FIGURES, agree
 from ner_lightning.training.target import in_bf16
 
 

@@ -14,7 +14,7 @@ from ner_lightning.model.checkpoint import check_backbone
 from ner_lightning.model.masked_lm import MaskedWords
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.training.optim import Optimizer, decayed
-from ner_lightning.training.target import say_if_fp32, target_of
+from ner_lightning.training.target import report_fp32_fallback, target_of
 from ner_lightning.training.training_module import TrainingModule
 
 VALIDATION_SEED = 0  # of the words that are masked in validation, the same in every run
@@ -54,7 +54,7 @@ class Pretraining(TrainingModule):
         """Loads the backbone, in the precision that the trainer was given."""
         if self.masked is not None:
             return
-        say_if_fp32(self.trainer)
+        report_fp32_fallback(self.trainer)
         target = target_of(self.trainer, compiled=self.settings.runtime.compile)
         self.masked = MaskedWords.load(self.pretrained, self.settings, target, mask_ratio=self.mask_ratio)
 

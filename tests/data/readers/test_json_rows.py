@@ -8,13 +8,13 @@ from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.sentences import read_sentences
 from ner_lightning.data.sentence import DataError
-from ner_lightning.system.progress import shown
+from ner_lightning.system.progress import printed
 
 
 def read(folder, content, **options):
     file = folder / "a.jsonl"
     file.write_text(content, encoding="utf-8")
-    with shown("stderr"):
+    with printed("stderr"):
         return list(Inputs(str(file), ReadOptions(tagged=False, **options)).read())
 
 

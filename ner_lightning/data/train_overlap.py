@@ -8,12 +8,12 @@ from ner_lightning.data.near_duplicates import SHORTEST, normalised
 from ner_lightning.runs.folder import Run
 
 FILE = "train_sentences.json"  # in a run folder: `{"digests": [...]}`
-KEY = "training_sentences"  # in run.json's description of a split: `Known` as a list
+KEY = "training_sentences"  # in run.json's description of a split: `TrainOverlap` as a list
 MANY = 0.2  # share of the compared sentences; CoNLL-2003's validation has 0.11
 _BYTES = 6  # with a million sentences on each side, one pair is equal by chance with a probability of 0.4%
 
 
-class Known(NamedTuple):
+class TrainOverlap(NamedTuple):
     """How many sentences of a split are training sentences.
 
     Attributes:
@@ -59,7 +59,7 @@ def digests(sentences: Iterable[Sequence[str]]) -> set[str]:
     return {_digest(words) for words in sentences if len(words) >= SHORTEST}
 
 
-def known(sentences: Iterable[Sequence[str]], trained: Collection[str]) -> Known:
+def overlap_with_train(sentences: Iterable[Sequence[str]], trained: Collection[str]) -> TrainOverlap:
     """How many sentences are training sentences.
 
     Args:
@@ -67,7 +67,7 @@ def known(sentences: Iterable[Sequence[str]], trained: Collection[str]) -> Known
         trained: the digests of the training sentences.
     """
     compared, learned = [_digest(words) for words in sentences if len(words) >= SHORTEST], frozenset(trained)
-    return Known(sum(each in learned for each in compared), len(compared))
+    return TrainOverlap(sum(each in learned for each in compared), len(compared))
 
 
 def _digest(words: Sequence[str]) -> str:

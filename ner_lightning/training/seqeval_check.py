@@ -1,4 +1,4 @@
-"""Second opinion: seqeval counts the scores again, from the prediction files of a command."""
+"""Checks the scores of a command: seqeval counts them again, from its prediction files."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
