@@ -2,17 +2,16 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.data_actions.data_audit_outputs import FILES, write_audit
+from ner_lightning.commands.data_actions.data_audit_outputs import FILES, check_same_audit, write_audit
 from ner_lightning.commands.lightning_cli.training_process import STOPPED, started
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.errors import Interrupted, UserError
-from ner_lightning.system.output_checks import check_new, writing
 from ner_lightning.system.progress import printed, stage
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         types = list(recipe.datamodule.corpus.labels.types)
         shares = {f"fold{number}": 1 / options.folds for number in range(1, options.folds + 1)}
         parts = divide(sentences, shares, options.seed).parts
-        _check_same(output, _facts(recipe, options, sentences), [*FILES, *parts])
+        check_same_audit(output, _facts(recipe, options, sentences), [*FILES, *parts])
         audit_lock.enter_context(only_writer(output))
         found: dict[int, dict[str, Any]] = {}
         for name, indices in parts.items():
@@ -80,41 +79,6 @@ def _facts(recipe: "RecipeCLI", options: Any, sentences: Sequence["Sentence"]) -
         "data": hashlib.sha256(text.encode()).hexdigest(),
         "recipe": recipe.text(),
     }
-
-
-def _check_same(output: Path, facts: Mapping[str, Any], written: Iterable[str]) -> None:
-    """Checks that a folder holds nothing that is written there, or the beginning of the same audit.
-
-    Args:
-        output: the folder.
-        facts: what the folds depend on.
-        written: the names of what an audit writes there.
-
-    Raises:
-        UserError: it holds another one, or what it holds is damaged, or a file of somebody else.
-    """
-    from ner_lightning.system.atomic import write_text
-
-    file = output / "audit.json"
-    if file.is_file():
-        try:
-            known = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(
-                f"{file}: not JSON ({error});\nname another --output, or remove this one and audit again"
-            ) from None
-        if known != dict(facts):
-            raise UserError(
-                f"--output {output} holds another audit (data, recipe, --folds or --seed differ);\n"
-                "name another folder, or remove this one"
-            )
-        stage(f"Resuming the audit in {output}")
-        return
-    for name in written:
-        check_new(output / name, f"--output {output}: {name}", remedy="name another folder, or move it away")
-    with writing(f"--output {output}"):
-        output.mkdir(parents=True, exist_ok=True)
-        write_text(file, json.dumps(dict(facts), ensure_ascii=False, indent=1) + "\n")
 
 
 def _fold(

@@ -1,10 +1,13 @@
-"""What `data audit` writes: a page, a list, weights, and the data in order of doubt for annotation tools."""
+"""What `data audit` writes, and where: a page, lists, weights, and data in order of doubt for other tools."""
 
+import json
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ner_lightning.errors import UserError
+from ner_lightning.system.output_checks import check_new, writing
 from ner_lightning.system.progress import stage
 
 if TYPE_CHECKING:
@@ -12,6 +15,41 @@ if TYPE_CHECKING:
     from ner_lightning.data.sentence import Sentence
 
 FILES = ("audit.html", "audit.jsonl", "weights.jsonl", "doccano.jsonl", "labelstudio.json")
+
+
+def check_same_audit(output: Path, facts: Mapping[str, Any], written: Iterable[str]) -> None:
+    """Checks that a folder holds nothing that is written there, or the beginning of the same audit.
+
+    Args:
+        output: the folder.
+        facts: what the folds depend on.
+        written: the names of what an audit writes there.
+
+    Raises:
+        UserError: it holds another one, or what it holds is damaged, or a file of somebody else.
+    """
+    from ner_lightning.system.atomic import write_text
+
+    file = output / "audit.json"
+    if file.is_file():
+        try:
+            known = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(
+                f"{file}: not JSON ({error});\nname another --output, or remove this one and audit again"
+            ) from None
+        if known != dict(facts):
+            raise UserError(
+                f"--output {output} holds another audit (data, recipe, --folds or --seed differ);\n"
+                "name another folder, or remove this one"
+            )
+        stage(f"Resuming the audit in {output}")
+        return
+    for name in written:
+        check_new(output / name, f"--output {output}: {name}", remedy="name another folder, or move it away")
+    with writing(f"--output {output}"):
+        output.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(dict(facts), ensure_ascii=False, indent=1) + "\n")
 
 
 def write_audit(

@@ -17,6 +17,7 @@ import torch
 import yaml
 
 from ner_lightning.commands.data_actions import data_audit
+from ner_lightning.commands.data_actions.data_audit_outputs import check_same_audit
 from ner_lightning.commands.main import main
 from ner_lightning.data.readers.jsonl import write_jsonl
 from ner_lightning.data.readers.sentences import read_sentences
@@ -211,7 +212,7 @@ def test_damaged_scores_of_a_fold_are_named(tmp_path, text, where):
 def test_a_damaged_audit_is_named(tmp_path):
     (tmp_path / "audit.json").write_text('{"folds": 5, "se')
     with pytest.raises(UserError, match=r"audit.json: not JSON .*;\nname another --output, or remove"):
-        data_audit._check_same(tmp_path, {"folds": 5}, [])
+        check_same_audit(tmp_path, {"folds": 5}, [])
 
 
 @pytest.mark.parametrize("name", ["doccano.jsonl", "labelstudio.json", "weights.jsonl", "fold1"])
