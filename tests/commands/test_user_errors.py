@@ -161,7 +161,7 @@ def test_devices_that_are_not_there(place, capsys, monkeypatch):
     said = fails(capsys, *FIT, "--trainer.devices", "3")
     assert "trainer.devices is 3, but this machine has 2 CPU cores" in said
     said = fails(capsys, *FIT, "--trainer.accelerator", "auto", "--trainer.devices", "[0,1]")
-    assert "trainer.devices is 2, but this machine has no GPU" in said
+    assert "trainer.devices is [0, 1], but this machine has no GPU" in said
     assert "--trainer.accelerator cpu" in said
 
 

@@ -13,7 +13,7 @@ from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.split_files import check_one_split
 from ner_lightning.errors import UserError
-from ner_lightning.model.devices import NVML, check_driver, check_gpus, has, lacking
+from ner_lightning.model.devices import NVML, check_driver, check_gpus, has, lacking, named_devices
 from ner_lightning.model.loss import Loss
 from ner_lightning.system.child_process import usable_cores
 from ner_lightning.system.user_paths import expanded
@@ -136,13 +136,13 @@ def _devices(asked: Any, accelerator: str) -> None:
             check_gpus(asked)
         return
     count = int(asked) if str(asked).isdecimal() else asked == "auto"
+    if accelerator == "auto" and launched is None and (count > 1 or named_devices(asked)):
+        raise UserError(
+            f"trainer.devices is {asked}, but this machine has no GPU that PyTorch can use.\n"
+            "Leave it out, or train on the CPU: --trainer.accelerator cpu --trainer.devices PROCESSES"
+        )
     if count < 1:
         raise UserError(f"trainer.devices is {asked}; on a CPU it must be auto or a number of processes")
-    if count > 1 and accelerator == "auto" and launched is None:
-        raise UserError(
-            f"trainer.devices is {count}, but this machine has no GPU that PyTorch can use.\n"
-            f"Leave it out, or train in {count} processes on the CPU: --trainer.accelerator cpu"
-        )
     cores = usable_cores()
     if count > cores:
         raise UserError(f"trainer.devices is {count}, but this machine has {cores} CPU cores for it")
