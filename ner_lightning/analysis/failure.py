@@ -10,7 +10,7 @@ import numpy as np
 from ner_lightning.analysis import slices
 from ner_lightning.analysis.mistakes import CLASSES, Mistake, Mistakes, all_mistakes
 from ner_lightning.analysis.reasons import Reason, reasons
-from ner_lightning.analysis.resampling import Counts, Interval, intervals
+from ner_lightning.analysis.resampling import Counts, Interval, Sparse, resampled, scored
 from ner_lightning.analysis.rows import Predictions
 from ner_lightning.analysis.slices import Slice
 from ner_lightning.metrics.from_counts import f1, precision_recall
@@ -114,8 +114,10 @@ def analyse(predictions: Predictions) -> Analysis:
     groups = {
         name: slices.grouped(predictions, of) for name, of in slices.properties(predictions.train).items()
     }
-    order = {slices.TYPE: predictions.types, **slices.ORDERS}
     differing, contrasts = reasons(groups)
+    documents = slices.worst_documents(predictions, LISTED) if predictions.has_documents else {}
+    orders = {slices.TYPE: predictions.types, **slices.ORDERS, "document": list(documents)}
+    sliced = slices.by_property({**groups, "document": documents}, orders)
     words = sum(len(row.words) for row in predictions.rows)
     return Analysis(
         predictions=predictions,
@@ -125,11 +127,11 @@ def analyse(predictions: Predictions) -> Analysis:
         mistakes=mistakes,
         classes=error_classes(mistakes, counts),
         confusion=confusion(predictions, mistakes),
-        slices={name: slices.slices(group, order.get(name, ())) for name, group in groups.items()},
+        slices={name: sliced[name] for name in groups},
         reasons=differing,
         contrasts=contrasts,
         forms=confused_forms(predictions, mistakes)[:LISTED],
-        documents=slices.worst_documents(predictions, LISTED) if predictions.has_documents else [],
+        documents=sliced["document"],
         calibration=calibration(predictions),
     )
 
@@ -141,7 +143,9 @@ def scores(counts: Counts) -> dict[str, Interval]:
         "recall": lambda counts, empty: precision_recall(counts, empty)[1],
         "f1": f1,
     }
-    return {name: intervals(counts[:, None], score)[0] for name, score in score_of.items()}
+    groups = [Sparse.of(counts)]
+    sums = resampled(groups)
+    return {name: scored(groups, sums, score)[0] for name, score in score_of.items()}
 
 
 def error_classes(mistakes: Mistakes, counts: Counts) -> list[ErrorClass]:

@@ -121,18 +121,19 @@ def _unannotated(predictions: Predictions, by_row: Mistakes) -> Counter[str]:
         for m in row_mistakes
         if m.kind == "spurious"
     }
-    by_first_word: dict[str, list[tuple[str, ...]]] = {}
+    lengths: dict[str, set[int]] = {}  # by first word: many surface forms may share it
     for surface in surfaces:
-        words = tuple(surface.split(" "))
-        by_first_word.setdefault(words[0], []).append(words)
+        words = surface.split(" ")
+        lengths.setdefault(words[0], set()).add(len(words))
     counts: Counter[str] = Counter()
     for row in predictions.rows:
         inside = _indices(row.gold)
         for start, word in enumerate(row.words):
-            for words in by_first_word.get(word, ()):
-                end = start + len(words)
-                if tuple(row.words[start:end]) == words and inside.isdisjoint(range(start, end)):
-                    counts[" ".join(words)] += 1
+            for length in lengths.get(word, ()):
+                end = start + length
+                surface = " ".join(row.words[start:end])
+                if end <= len(row.words) and surface in surfaces and inside.isdisjoint(range(start, end)):
+                    counts[surface] += 1
     return counts
 
 

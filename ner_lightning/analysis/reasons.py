@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ner_lightning.analysis.resampling import Counts, Interval
+from ner_lightning.analysis.resampling import Counts, Interval, Sparse
 from ner_lightning.analysis.slices import CORRECT, GOLD
 
 LEAST = 10  # gold entities that a group, and the rest, must have
@@ -43,17 +43,17 @@ class _Rate(NamedTuple):
     high: float
 
 
-def contrasts(by_property: Mapping[str, Mapping[str, Counts]]) -> list[tuple[str, str]]:
+def contrasts(by_property: Mapping[str, Mapping[str, Sparse]]) -> list[tuple[str, str]]:
     """The (property, group) pairs in which both the group and the rest have enough gold entities."""
     pairs = []
     for name, groups in by_property.items():
-        sizes = {group: int(counts[:, GOLD].sum()) for group, counts in groups.items()}
+        sizes = {group: int(counts.total[GOLD]) for group, counts in groups.items()}
         total = sum(sizes.values())
         pairs += [(name, g) for g, size in sizes.items() if size >= LEAST and total - size >= LEAST]
     return pairs
 
 
-def reasons(by_property: Mapping[str, Mapping[str, Counts]]) -> tuple[list[Reason], int]:
+def reasons(by_property: Mapping[str, Mapping[str, Sparse]]) -> tuple[list[Reason], int]:
     """Groups whose entities are missed more or less often than the rest, beyond chance.
 
     The intervals are simultaneous: they hold with 95% for all contrasts together (Bonferroni), so that
@@ -62,23 +62,33 @@ def reasons(by_property: Mapping[str, Mapping[str, Counts]]) -> tuple[list[Reaso
     the interval of a difference is made of those of its two rates (Zou and Donner 2008).
 
     Args:
-        by_property: for each property, for each group, counts. *Shape:* (S, 3)
+        by_property: for each property, counts of each group.
 
     Returns:
         the groups whose interval excludes zero, largest difference first; the number of groups tested.
     """
     tested = contrasts(by_property)
+    whole = {name: _whole(by_property[name]) for name in dict(tested)}
+    least = {name: design_effect(counts) for name, counts in whole.items()}
+    level = LEVEL / max(1, len(tested))
     differing = []
     for name, group in tested:
-        counts = by_property[name]
-        whole = sum(counts.values(), np.zeros_like(counts[group]))
-        least = design_effect(whole)
-        level = LEVEL / len(tested)
-        inside, outside = (_rate(part, least, level) for part in (counts[group], whole - counts[group]))
+        counts = by_property[name][group]
+        rest = whole[name].copy()
+        rest[counts.indices] -= counts.counts
+        inside, outside = (_rate(part, least[name], level) for part in (counts.counts, rest))
         difference = _difference(inside, outside)
         if difference.low > 0 or difference.high < 0:
             differing.append(Reason(name, group, inside.size, inside.value, outside.value, difference))
     return sorted(differing, key=lambda reason: -abs(reason.difference.value)), len(tested)
+
+
+def _whole(groups: Mapping[str, Sparse]) -> Counts:
+    """The counts of all groups together. *Shape:* (S, 3)."""
+    whole = np.zeros((next(iter(groups.values())).sentences, 3), dtype=np.int64)
+    for counts in groups.values():
+        whole[counts.indices] += counts.counts
+    return whole
 
 
 def design_effect(counts: Counts) -> float:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ner_lightning.analysis.resampling import Counts, Interval, intervals
+from ner_lightning.analysis.resampling import Counts, Interval, Sparse, intervals
 from ner_lightning.analysis.rows import Predictions, Row
 from ner_lightning.data.schemes import Span
 from ner_lightning.metrics.from_counts import precision_recall
@@ -130,22 +130,26 @@ def _range(count: int, steps: Sequence[int]) -> str:
     return f"over {steps[-1]} words"
 
 
-def grouped(predictions: Predictions, of: Property) -> dict[str, Counts]:
+def grouped(predictions: Predictions, of: Property) -> dict[str, Sparse]:
     """Counts of each sentence's entities by group.
 
     Args:
         predictions: of a split with S sentences.
         of: names the group of an entity.
-
-    Returns:
-        for each group, correct, predicted and gold. *Shape:* (S, 3)
     """
-    counts: dict[str, Counts] = defaultdict(lambda: np.zeros((len(predictions.rows), 3), dtype=np.int64))
+    counts: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
     for index, row in enumerate(predictions.rows):
         for column, entities in ((GOLD, row.gold), (PREDICTED, row.predicted), (CORRECT, row.correct)):
             for span in entities:
-                counts[of(row, span)][index, column] += 1
-    return dict(counts)
+                counts[of(row, span)][index][column] += 1
+    return {
+        name: Sparse(
+            len(predictions.rows),
+            np.fromiter(found, dtype=np.int64, count=len(found)),
+            np.array(list(found.values()), dtype=np.int64),
+        )
+        for name, found in counts.items()
+    }
 
 
 def totals(predictions: Predictions) -> Counts:
@@ -155,25 +159,43 @@ def totals(predictions: Predictions) -> Counts:
     )
 
 
-def slices(groups: Mapping[str, Counts], order: Sequence[str] = ()) -> list[Slice]:
+def slices(groups: Mapping[str, Sparse], order: Sequence[str] = ()) -> list[Slice]:
     """Scores of each group, in the order given or by size."""
-    sums = {name: counts.sum(0) for name, counts in groups.items()}
+    return by_property({"": groups}, {"": order})[""]
+
+
+def by_property(
+    properties: Mapping[str, Mapping[str, Sparse]], orders: Mapping[str, Sequence[str]]
+) -> dict[str, list[Slice]]:
+    """Scores of each group of each property: drawn at once, since the draws take most of the time.
+
+    Args:
+        properties: for each property, counts of each of its groups.
+        orders: the order of the groups of a property; those that it lacks follow by size.
+    """
+    ordered = {name: _ordered(groups, orders.get(name, ())) for name, groups in properties.items()}
+    parts = [properties[name][group] for name, groups in ordered.items() for group in groups]
+    f1 = iter(intervals(parts) if parts else [])
+    return {
+        name: [_slice(group, properties[name][group], next(f1)) for group in groups]
+        for name, groups in ordered.items()
+    }
+
+
+def _ordered(groups: Mapping[str, Sparse], order: Sequence[str]) -> list[str]:
     names = [name for name in order if name in groups]
-    names += sorted(groups.keys() - set(names), key=lambda name: (-int(sums[name][GOLD]), name))
-    if not names:
-        return []
-    f1 = intervals(np.stack([groups[name] for name in names], axis=1))
-    summed = np.stack([sums[name] for name in names])
-    precision, recall = precision_recall(summed)
-    return [
-        Slice(name, int(counts[0]), int(counts[1]), int(counts[2]), float(p), float(r), interval)
-        for name, counts, p, r, interval in zip(names, summed, precision, recall, f1, strict=True)
-    ]
+    return names + sorted(groups.keys() - set(names), key=lambda name: (-groups[name].total[GOLD], name))
 
 
-def worst_documents(predictions: Predictions, count: int) -> list[Slice]:
+def _slice(name: str, counts: Sparse, f1: Interval) -> Slice:
+    correct, predicted, gold = map(int, counts.total)
+    precision, recall = precision_recall(counts.total)
+    return Slice(name, correct, predicted, gold, float(precision), float(recall), f1)
+
+
+def worst_documents(predictions: Predictions, count: int) -> dict[str, Sparse]:
     """The documents with most false positives and false negatives; none without one, or without a name."""
     groups = grouped(predictions, lambda row, span: "" if row.document is None else str(row.document))
-    errors = {name: int(counts.sum(0) @ ERRORS) for name, counts in groups.items() if name}
+    errors = {name: int(counts.total @ ERRORS) for name, counts in groups.items() if name}
     worst = sorted((n for n in errors if errors[n]), key=lambda name: (-errors[name], name))[:count]
-    return slices({name: groups[name] for name in worst}, worst)
+    return {name: groups[name] for name in worst}

@@ -3,9 +3,17 @@
 import numpy as np
 import pytest
 
-from ner_lightning.analysis.reasons import design_effect, reasons
+from ner_lightning.analysis.reasons import design_effect
+from ner_lightning.analysis.reasons import reasons as reasons_of
+from ner_lightning.analysis.resampling import Sparse
 
 DATA_SETS = 60
+
+
+def reasons(by_property):
+    return reasons_of(
+        {n: {g: Sparse.of(counts) for g, counts in groups.items()} for n, groups in by_property.items()}
+    )
 
 
 def _groups(missed, member, sentence):

@@ -1,5 +1,6 @@
 import random
 import time
+import tracemalloc
 
 import pytest
 from rows import predictions, row
@@ -47,11 +48,25 @@ def test_slices_add_up():
         assert sum(s.gold for s in found) == sum(len(r.gold) for r in held.rows)
         assert sum(s.predicted for s in found) == sum(len(r.predicted) for r in held.rows)
         assert sum(s.correct for s in found) == sum(len({*r.gold} & {*r.predicted}) for r in held.rows)
-    (document,) = worst_documents(held, 1)
+    (document,) = slices(worst_documents(held, 1))
     assert document.errors == document.gold + document.predicted - 2 * document.correct
     others = slices(grouped(held, lambda row, span: str(row.document)))
     assert document.errors == max(other.errors for other in others)
     assert set(properties({})) == set(properties(TRAIN)) - {"seen in training"}
+
+
+def test_memory_does_not_grow_with_sentences_times_documents_or_types():
+    count = 2_500
+    held = predictions([row([f"B-T{i % 1000}"], ["B-T0"], document=i) for i in range(count)])
+    tracemalloc.start()
+    documents = worst_documents(held, 5)
+    types = grouped(held, properties({})["type"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert list(documents) == ["1", "10", "100", "1001", "1002"]
+    assert all(each.total.tolist() == [0, 1, 1] for each in documents.values())
+    assert sum(each.total[2] for each in types.values()) == count
+    assert peak < 20e6  # an array of each document's sentences would be 150 MB, of each type's 60 MB
 
 
 def test_calibration_has_every_entity_once():

@@ -22,9 +22,10 @@ from ner_lightning.analysis.problems import place_of
 from ner_lightning.analysis.render.blocks import Block, Examples, Heading, Table, Text, shown
 from ner_lightning.analysis.report.prompting import unread_answers
 from ner_lightning.analysis.report.scores import NAMES, is_defined
-from ner_lightning.analysis.resampling import ROUNDS, Interval, PairedTest, paired_test
-from ner_lightning.analysis.slices import grouped
+from ner_lightning.analysis.resampling import ROUNDS, Interval, PairedTest, Sparse, paired_test, paired_tests
+from ner_lightning.analysis.slices import GOLD, grouped
 from ner_lightning.data.schemes import Span
+from ner_lightning.metrics.from_counts import f1 as f1_of
 
 LEVEL = 0.05  # of p-values
 SENTENCES = 5  # that each of two runs wins
@@ -142,15 +143,16 @@ def _by_type(runs: Sequence[Experiment], split: str) -> Iterator[Block]:
     counts = [grouped(run.splits[split].predictions, lambda row, span: span.type) for run in runs]
     types = runs[0].splits[split].predictions.types
     types += [name for name in sorted(set().union(*counts)) if name not in types]
-    empty = np.zeros_like(runs[0].splits[split].totals)
-    found = [[each.get(name, empty) for each in counts] for name in types]
-    compared = [[paired_test(groups[0], other) for other in groups[1:]] for groups in found]
+    empty = Sparse.of(np.zeros_like(runs[0].splits[split].totals))
+    first, *others = ([each.get(name, empty) for name in types] for each in counts)
+    found = list(zip(first, *others, strict=True))
+    compared = list(zip(*(paired_tests(first, other) for other in others), strict=True))
     adjusted = holm([tests[0].p for tests in compared])
     rows = []
     for name, groups, tests, p in zip(types, found, compared, adjusted, strict=True):
         places = max(difference_decimals(test.difference) for test in tests)
-        f1 = [_score(group) for group in groups]
-        row = [name, f"{int(groups[0].sum(0)[2]):,}", *(f"{value:.{places}f}" for value in f1)]
+        f1 = [float(f1_of(group.total)) for group in groups]
+        row = [name, f"{int(groups[0].total[GOLD]):,}", *(f"{value:.{places}f}" for value in f1)]
         rows.append(row + (_difference(tests[0].difference, p) if len(runs) == 2 else []))
     letters = [_letter(index) for index in range(len(runs))]
     more = ["B - A", "95% interval", "better"] if len(runs) == 2 else []
@@ -160,11 +162,6 @@ def _by_type(runs: Sequence[Experiment], split: str) -> Iterator[Block]:
             f"better: p of the type is at most {LEVEL:g}, adjusted for the number of types, after Holm. "
             "The intervals are not adjusted: one without 0 does not show that a run is better."
         )
-
-
-def _score(counts: np.ndarray) -> float:
-    correct, predicted, gold = (int(value) for value in counts.sum(0))
-    return 2 * correct / (predicted + gold) if predicted + gold else 0.0
 
 
 def _difference(interval: Interval, p: float) -> list[str]:
