@@ -31,6 +31,7 @@ from ner_lightning.serving.taggers import ServedTaggers, add_routes
 
 REASON = 300  # characters of why a request is refused, which may repeat labels that it names
 STOPPING = "the service is stopping"
+BUSY = "the model has been at one batch for longer than a request may take"
 CHARACTERS_A_TEXT = 16  # of the limit: even an empty text takes time
 Work = Callable[..., Sequence[Tagged]]  # texts, and options as of `NERTagger`
 
@@ -117,7 +118,7 @@ def make_app(
     _add_extract(app, bounds, counters, items)
     if taggers is not None:
         add_routes(app, taggers)
-    state = _add_monitoring(app, counters, Health(status="ok", model=model, labels=list(labels)))
+    state = _add_monitoring(app, bounds, counters, Health(status="ok", model=model, labels=list(labels)))
     _add_pages(app, state, example, key=api_key is not None)
     return app
 
@@ -202,17 +203,19 @@ def _refusal(request: Request, bounds: RequestLimits, texts: Sequence[str]) -> R
     return None if (reason := bounds.excess(texts)) is None else problem(413, reason)
 
 
-def _add_monitoring(app: FastAPI, counters: Counters, state: Health) -> Health:
+def _add_monitoring(app: FastAPI, bounds: RequestLimits, counters: Counters, state: Health) -> Health:
     @app.get("/health")
     async def health() -> Health:
         """Answers as long as the service runs."""
         return state
 
-    @app.get("/ready", responses={503: {"description": STATUSES[503]}})
+    @app.get("/ready", responses={503: {"description": "Requests should be sent elsewhere."}})
     async def ready() -> Ready:
-        """Answers 200 while requests should be sent here: not while the service is stopping."""
+        """Answers 200 while requests should be sent here: not while it stops or works past the timeout."""
         if app.state.stopping:
             raise HTTPException(503, STOPPING)
+        if app.state.batcher.busy > bounds.seconds:  # whoever waits for it gets no answer in time
+            raise HTTPException(503, BUSY)
         return Ready(status="ready")
 
     @app.get("/metrics", response_class=PlainTextResponse)

@@ -1,6 +1,7 @@
 """Batches concurrent requests: those that arrive while the model works are its next batch."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +58,7 @@ class Batcher(Generic[Item, Result]):
         self._jobs: deque[_Job[Item, Result]] = deque()
         self._arrived = asyncio.Event()
         self._closing = False
+        self._since: float | None = None  # when the thread began what it does
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tagger")
         self._loop = asyncio.create_task(self._run())
 
@@ -65,9 +67,22 @@ class Batcher(Generic[Item, Result]):
         """The number of requests that wait."""
         return len(self._jobs)
 
+    @property
+    def busy(self) -> float:
+        """For how many seconds the thread has been at its present batch or call; 0 if it has nothing to do."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def _timed(self, work: Callable[[], Outcome]) -> Outcome:
+        self._since = time.monotonic()
+        try:
+            return work()
+        finally:
+            self._since = None
+
     async def call(self, change: Callable[[], Outcome]) -> Outcome:
         """Runs something between two batches, on their thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, change)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, change)
 
     async def submit(self, items: Sequence[Item], **options: Any) -> list[Result]:
         """Returns the results of texts; if it is cancelled while they wait, they are not processed.
@@ -124,7 +139,7 @@ class Batcher(Generic[Item, Result]):
         items = [item for job in batch for item in job.items]
         try:
             work = partial(self._work, items, **batch[0].options)
-            results = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            results = await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, work)
         except Exception as error:
             if len(batch) > 1:  # one of them caused it: the others get their results
                 for job in batch:

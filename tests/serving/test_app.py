@@ -91,6 +91,19 @@ def test_a_service_can_have_a_selection_of_its_own():
         assert http.post("/extract", json={"text": "Vera", "overlaps": "keep"}).status_code == 200
 
 
+def test_a_service_whose_model_works_past_the_timeout_is_not_ready_until_it_is_done():
+    gate = Gate()
+    with client(gate, seconds=0.2) as http:
+        assert http.get("/ready").status_code == 200
+        assert http.post("/extract", json={"text": "Vera"}).status_code == 504
+        late = http.get("/ready")
+        assert (late.status_code, "longer than a request may take" in late.text) == (503, True)
+        assert http.get("/health").status_code == 200
+        gate.open.set()
+        assert http.post("/extract", json={"text": "Vera"}).status_code == 200
+        assert http.get("/ready").status_code == 200
+
+
 def test_requests_with_other_options_are_another_batch():
     gate = Gate()
 
