@@ -69,7 +69,7 @@ class Batcher(Generic[Item, Result]):
 
     @property
     def busy(self) -> float:
-        """For how many seconds the thread has been at its present batch or call; 0 if it has nothing to do."""
+        """For how many seconds the thread has been at its batch or call; 0 if it has nothing to do."""
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import TextIO
@@ -54,6 +54,23 @@ def listed(names: Iterable[object], most: int) -> str:
     """The first names, at most `most`, separated by commas, with `...` if there are more."""
     given = list(map(str, names))
     return ", ".join([*given[:most], *["..."] * (len(given) > most)])
+
+
+def shortlist(names: Iterable[str], most: int = 10) -> str:
+    """The first names, separated by commas, and how many more there are.
+
+    Example:
+        >>> shortlist(["PER", "LOC", "ORG", "MISC"], 2)
+        'PER, LOC and 2 more'
+    """
+    given = list(names)
+    more = len(given) - most
+    return ", ".join(given[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def most_frequent(counts: Mapping[str, int], most: int) -> list[str]:
+    """The names in their order; if they are more than `most`, by frequency."""
+    return list(counts) if len(counts) <= most else sorted(counts, key=lambda name: (-counts[name], name))
 
 
 def bold(text: str) -> str:

@@ -13,11 +13,12 @@ from ner_lightning.data.train_overlap import KEY, TrainOverlap
 from ner_lightning.data.word_agreement import WITHIN_WORDS, not_found_in_use
 from ner_lightning.runs.folder import BEST, LAST, SPLIT_OF, Run, run_path, short
 from ner_lightning.system.console import say
-from ner_lightning.system.terminal import in_colour
+from ner_lightning.system.terminal import in_colour, most_frequent
 from ner_lightning.training.callbacks.throughput import peak_memory
 from ner_lightning.training.seqeval_check import FIGURES
 
 ERRORS = 5
+TYPES = 30  # with a row of scores
 
 
 def show(
@@ -44,6 +45,8 @@ def show(
     for name, row in by_type_and_all(metrics, stage).items():
         scores = f"{row['precision']:>10.4f}{row['recall']:>8.4f}{row['f1']:>8.4f}"
         say(f"{name:<16}{scores}{row['gold']:>7}")
+    if (more := len(metrics[f"{stage}/by_type"]) - TYPES) > 0:
+        say(f"These are the {TYPES} most frequent types; metrics.json has {more:,} more.")
     described = run.read("run.json")["data"].get(SPLIT_OF[stage], {})
     if within := described.get(WITHIN_WORDS):
         say(not_found_in_use(within, sum(row["gold"] for row in metrics[f"{stage}/by_type"].values())) + ".")
@@ -61,10 +64,13 @@ def show(
 
 
 def by_type_and_all(metrics: Mapping[str, Any], stage: str) -> dict[str, dict[str, Any]]:
-    """Precision, recall, F1 and the number of gold entities, of each type and of `all`."""
+    """Precision, recall, F1 and the number of gold entities: of each type (or the most frequent) and all."""
     by_type: dict[str, dict[str, Any]] = metrics[f"{stage}/by_type"]
     micro = {name: metrics[f"{stage}/{name}"] for name in FIGURES}
-    return by_type | {"all": micro | {"gold": sum(row["gold"] for row in by_type.values())}}
+    shown = most_frequent({name: row["gold"] for name, row in by_type.items()}, TYPES)[:TYPES]
+    return {name: by_type[name] for name in shown} | {
+        "all": micro | {"gold": sum(row["gold"] for row in by_type.values())}
+    }
 
 
 def _without_best(run: Run) -> None:

@@ -44,7 +44,7 @@ def forward_backward(
     """
     if emissions.device.type != "cpu":
         return log_posterior(_only(emissions, allowed), mask, matrix, backward=backward)
-    rows = max(1, MAX_PRODUCT // matrix.numel())
+    rows = MAX_PRODUCT // matrix.numel() or len(emissions)  # parts do not help where one row is too much
     split = (emissions,) if allowed is None else (emissions, allowed)
     parts = [
         untraced(scaled_posterior)(scores, words, matrix, *only, backward=backward)

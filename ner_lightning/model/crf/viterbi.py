@@ -15,6 +15,8 @@ from ner_lightning.model.crf.scaled import scratch
 from ner_lightning.model.crf.sums import log_partition, log_ratio
 from ner_lightning.model.untraced import untraced
 
+_SUMS = 1 << 18  # of scores that are compared at a time: 2 MiB
+
 
 def viterbi(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
     """The best path of each sentence (Viterbi 1967), computed on the host in numpy.
@@ -45,17 +47,20 @@ def _best_paths(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Ten
     spread = steps[:, :, None]  # (C from, C to, 1)
     for word in range(1, active.index(0) if 0 in active else w):
         now = active[word]
-        best[word, :, :now] += (best[word - 1, :, None, :now] + spread).max(0)  # (C, now)
+        width = max(1, _SUMS // (c * now))  # tags at a time: of 2,001, all sums together would be 1 GB
+        for tag in range(0, c, width):
+            into = slice(tag, tag + width)
+            best[word, into, :now] += (best[word - 1, :, None, :now] + spread[:, into]).max(0)  # (width, now)
 
     # Backpointers only for the tags on the path, not for all tags.
     by_sentence[:] = best.transpose(0, 2, 1)
-    into = np.ascontiguousarray(steps.T)  # (C to, C from)
+    backwards = np.ascontiguousarray(steps.T)  # (C to, C from)
     path = np.zeros((w, b), dtype=np.int64)
-    tag = (by_sentence[lengths[order] - 1, np.arange(b)] + last).argmax(1)  # (B,)
+    tags = (by_sentence[lengths[order] - 1, np.arange(b)] + last).argmax(1)  # (B,)
     for word in range(w - 1, -1, -1):
         after = active[word + 1] if word + 1 < w else 0
-        tag[:after] = (by_sentence[word, :after] + into[tag[:after]]).argmax(1)
-        path[word, : active[word]] = tag[: active[word]]
+        tags[:after] = (by_sentence[word, :after] + backwards[tags[:after]]).argmax(1)
+        path[word, : active[word]] = tags[: active[word]]
     result = np.empty((b, w), dtype=np.int64)
     result[order] = path.T
     return torch.from_numpy(result).to(emissions.device)

@@ -14,7 +14,7 @@ from transformers.models.llama.modeling_llama import LlamaAttention
 
 from ner_lightning.commands.main import main
 from ner_lightning.system import progress
-from ner_lightning.training.callbacks import epoch_progress
+from ner_lightning.training.callbacks import epoch_progress, epoch_table
 from ner_lightning.training.module import NERModule
 
 
@@ -50,6 +50,22 @@ def test_entities_that_predict_cannot_find_are_said_beside_the_score(fit, tmp_pa
     main(["report", "runs/r/1"])
     page = (tmp_path / "runs/r/1/report.md").read_text(encoding="utf-8")
     assert f"Of the valid data, {said}" in page
+
+
+def test_hundreds_of_types_are_summarised_and_their_crf_is_said_to_be_slow(fit, tmp_path, monkeypatch):
+    monkeypatch.setattr(epoch_table, "MANY_TYPES", 40)
+    lines = [f"Vera B-T{index}\nleft O\nLima B-T0\n\n" for index in range(40)]
+    (tmp_path / "a.conll").write_text("".join(lines), encoding="utf-8")
+    files = ("--data.train=a.conll", "--data.valid=a.conll", "--trainer.max_epochs=1")
+    code, out, err = fit(*files)
+    assert code == 0, err
+    assert re.search(r"train +40 sentences: 41 T0, 1 T1, .* and 30 more ", out)
+    assert "40 types make 81 tags, whose CRF may take most of the time: --model.use_crf false" in out
+    table = out[out.index("val entities") :].splitlines()
+    assert (table[1].split()[0], table[31].split()[0]) == ("T0", "all")
+    assert "These are the 30 most frequent types; metrics.json has 10 more." in out
+    code, out, err = fit(*files, "--model.use_crf=false")
+    assert "whose CRF" not in out
 
 
 CHECKPOINTING = "--model.runtime.gradient_checkpointing=true"

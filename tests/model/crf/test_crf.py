@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ner_lightning.model.crf import inputs, log_space, sums
+from ner_lightning.model.crf import viterbi as viterbi_module
 from ner_lightning.model.crf.layer import CRF
 from ner_lightning.model.crf.segments import Segments, segment_log_probs
 from ner_lightning.model.crf.viterbi import viterbi
@@ -480,6 +481,30 @@ def test_blocks_of_sentences_equal_the_whole_batch(monkeypatch) -> None:
     torch.testing.assert_close(found.log_partition, right.log_partition)
     forward = sums.log_partition(problem.emissions, problem.mask, *problem.scores)
     torch.testing.assert_close(forward, right.log_partition)
+
+
+def test_one_pass_handles_a_batch_of_which_a_single_sentence_exceeds_the_limit(monkeypatch) -> None:
+    problem = make(13, [7, 1, 9], 5, "bio")
+    right = sums.posterior(problem.emissions, problem.mask, *problem.scores)
+    sizes = []
+
+    def counted(emissions, *rest, **options):
+        sizes.append(len(emissions))
+        return scaled_posterior(emissions, *rest, **options)
+
+    scaled_posterior = sums.scaled_posterior
+    monkeypatch.setattr(sums, "scaled_posterior", counted)
+    monkeypatch.setattr(sums, "MAX_PRODUCT", 6 * 6 - 1)
+    found = sums.posterior(problem.emissions, problem.mask, *problem.scores)
+    assert sizes == [3], "what depends on the tags alone would be computed for each sentence"
+    torch.testing.assert_close(found.marginals, right.marginals)
+
+
+def test_decoding_some_tags_at_a_time_finds_the_same_paths(monkeypatch) -> None:
+    problem = make(3, [7, 1, 9, 4], 11)
+    right = viterbi(problem.emissions, problem.mask, *problem.scores)
+    monkeypatch.setattr(viterbi_module, "_SUMS", 4 * 11 * 3)
+    assert torch.equal(viterbi(problem.emissions, problem.mask, *problem.scores), right)
 
 
 def test_threads_do_not_share_memory() -> None:
