@@ -90,9 +90,9 @@ def _finding(finding: Finding, *, text: bool) -> Iterator[Block]:
     words = finding.head[:1] in {("form",), ("entity",), ("word",)}
     if finding.rows and (text or not words):
         yield Table(
-            f"The first {ROWS}" if len(finding.rows) == ROWS else "Counts",
+            f"The first {ROWS}" if len(finding.rows) >= ROWS else "Counts",
             [*finding.head],
-            [[_cell(cell) for cell in row] for row in finding.rows],
+            [[_cell(cell) for cell in row] for row in finding.rows[:ROWS]],
             prose=finding.key in TEXTS,
         )
     if finding.examples and text:

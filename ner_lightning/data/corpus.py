@@ -20,7 +20,7 @@ from ner_lightning.data.tokenization.encoding import Encoded, Encoder, load_toke
 from ner_lightning.data.tokenization.tokenizer_source import TokenizerSource
 from ner_lightning.errors import UserError
 from ner_lightning.runs.fingerprints import is_part, limited, with_note
-from ner_lightning.system import progress
+from ner_lightning.system import progress, terminal
 
 
 class Corpus:
@@ -70,7 +70,7 @@ class Corpus:
         if missing := [name for name in labels.types if name not in used and name in found.types]:
             progress.stage(
                 f"The first {len(train.sentences):,} of {len(whole.sentences):,} training sentences "
-                f"(data.limits.train) have no {', '.join(missing)}; the entity types are those of all."
+                f"(data.limits.train) have no {terminal.shortlist(missing)}; entity types are those of all."
             )
         return labels
 

@@ -13,6 +13,7 @@ from ner_lightning.data.schemes import OUTSIDE, UNKNOWN, Scheme, convert, detect
 from ner_lightning.data.tags.legality import illegal_tags
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import warn
+from ner_lightning.system.terminal import shortlist
 
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character, which no tokenizer accepts
 
@@ -177,8 +178,8 @@ def unknown_types(origin: str, unknown: Mapping[str, int], types: Collection[str
         unknown: from `unknown_entities`, not empty.
         types: the entity types of the tagger.
     """
-    counted = ", ".join(f"{count:,} {type_}" for type_, count in unknown.items())
+    counted = shortlist([f"{count:,} {type_}" for type_, count in unknown.items()])
     return (
         f"{origin} has entities of types that the tagger does not know: {counted}; "
-        f"they are scored as missed (it knows {', '.join(types)})."
+        f"they are scored as missed (it knows {shortlist(types)})."
     )

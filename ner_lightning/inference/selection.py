@@ -8,6 +8,7 @@ from ner_lightning.data.overlap_resolution import overlapped
 from ner_lightning.errors import UserError
 from ner_lightning.model.entity_spans import CandidateSpan, EntitySpan
 from ner_lightning.system.ranges import Probability, RangeError
+from ner_lightning.system.terminal import shortlist
 
 MinScore = float | Mapping[str, float] | None
 Overlaps = Literal["resolve", "keep"] | None
@@ -86,10 +87,10 @@ def _of_types(min_score: float | Mapping[str, float], types: Sequence[str]) -> t
     values = {str(name): _checked(f"min_score of {name}", value) for name, value in min_score.items()}
     unknown = [name for name in values if name != OTHERS and name not in types]
     if unknown:
-        raise UserError(f"min_score names {', '.join(unknown)}; the entity types are {', '.join(types)}")
+        raise UserError(f"min_score names {shortlist(unknown)}; the entity types are {shortlist(types)}")
     missing = [name for name in types if name not in values]
     if missing and OTHERS not in values:
-        raise UserError(f"min_score has no number for {', '.join(missing)}; give one, or one for all others")
+        raise UserError(f"min_score has no number for {shortlist(missing)}; give one, or one for all others")
     return tuple(values.get(name, values.get(OTHERS, 1.0)) for name in types)
 
 

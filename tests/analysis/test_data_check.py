@@ -16,7 +16,7 @@ from ner_lightning.analysis.data_page import data_blocks, data_page
 from ner_lightning.analysis.data_reading import ReadingFacts
 from ner_lightning.analysis.data_sizes import similar_types
 from ner_lightning.analysis.findings import Level
-from ner_lightning.analysis.render.blocks import markdown
+from ner_lightning.analysis.render.blocks import Table, markdown
 from ner_lightning.analysis.render.data_plots import entities_by_type, sentence_lengths
 from ner_lightning.analysis.render.style import SETTINGS, svg
 from ner_lightning.analysis.render.terminal_text import terminal
@@ -390,3 +390,14 @@ def test_pictures_are_the_same_at_every_call_and_show_all_types(monkeypatch):
     lengths = {"train": {3: 98, 5: 100, 300: 1}, "test": {4: 1}}
     assert "in steps of 1; the last bin has all longer ones, up to 300" in svg(sentence_lengths(lengths))
     assert svg(sentence_lengths(lengths)) == svg(sentence_lengths(lengths))
+
+
+def test_a_table_of_types_has_the_first_30_and_the_file_has_all():
+    sentences = [Sentence(("Vera",), (f"B-T{index}",), 0) for index in range(50)]
+    check = check_data({"train": sentences}, {"train": "a.conll"})
+    assert len(check.finding("types").rows) == 50
+    tables = [block for block in data_blocks(check) if isinstance(block, Table)]
+    assert max(len(table.rows) for table in tables) == 30
+    assert [table.caption for table in tables if len(table.rows) == 30] == [
+        "The first 30"
+    ] * 2  # and rare ones

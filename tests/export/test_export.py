@@ -384,6 +384,19 @@ def manifest(dataset, types=("Tool", "Defect"), backbone="HuggingFaceTB/SmolLM2-
     }
 
 
+def test_the_card_names_ten_of_many_types_and_scores_thirty():
+    types = [f"T{index}" for index in range(200)]
+    score = [0.5, 0.4, 0.6]
+    about = {
+        "dataset": "x",
+        "scores": {"test": {"all": {"f1": score}, "f1 by type": dict.fromkeys(types, score)}},
+    }
+    text = card.model_card(manifest("x", types) | {"about": about}, "x", loads=False)
+    assert "T8, T9 and 190 more" in text
+    assert text.count("| f1 T") == 30
+    assert "the first 30 types" in text
+
+
 def test_the_card_claims_nothing_that_the_run_does_not_say():
     text = card.model_card(manifest("tools (a local folder)"), "x", loads=False)
     assert "A named-entity tagger for Tool, Defect" in text

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Matrix = NDArray[np.float64]
+LARGEST = 101  # rows; more cannot be told apart, and take minutes to draw
 _TEXTS = 13  # columns that have room for numbers of four characters
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.failure import NOTHING, Analysis, calibration_error, unpaired
@@ -21,7 +21,7 @@ from ner_lightning.analysis.render.blocks import (
     shown,
 )
 from ner_lightning.analysis.render.style import svg
-from ner_lightning.analysis.report.scores import slice_table
+from ner_lightning.analysis.report.scores import MOST, slice_table
 from ner_lightning.analysis.slices import CORRECT, GOLD, PREDICTED, TYPE
 
 CASES = 300  # sentences in the page, the most confident mistakes first
@@ -84,8 +84,26 @@ def _classes_figure(analysis: Analysis) -> Figure:
     )
 
 
+def _confusion(analysis: Analysis) -> tuple[list[str], Mapping[tuple[str, str], int]]:
+    """Types and confusion; of many types, those that are confused most, and the others as one."""
+    types = analysis.predictions.types
+    if len(types) <= MOST:
+        return types, analysis.confusion
+    wrong: Counter[str] = Counter()
+    for (gold, predicted), count in analysis.confusion.items():
+        if gold != predicted:
+            wrong.update({gold: count, predicted: count})
+    ranked = sorted(types, key=lambda name: -wrong[name])[: MOST - 1]
+    own = {name: name for name in (*ranked, NOTHING)}
+    others = f"{len(types) - len(ranked):,} others"
+    table: Counter[tuple[str, str]] = Counter()
+    for (gold, predicted), count in analysis.confusion.items():
+        table[own.get(gold, others), own.get(predicted, others)] += count
+    return [*ranked, others], table
+
+
 def _confusion_figure(analysis: Analysis) -> Figure:
-    types, table = analysis.predictions.types, analysis.confusion
+    types, table = _confusion(analysis)
     found = _most_confused(analysis)
     return Figure(
         svg(heat_maps.confusion(table, types)),
@@ -153,7 +171,7 @@ def _classes(analysis: Analysis) -> Iterator[Block]:
 
 
 def _confusion_table(analysis: Analysis) -> Fold:
-    types, table = analysis.predictions.types, analysis.confusion
+    types, table = _confusion(analysis)
     rows = [
         [
             gold if gold != NOTHING else "spurious",

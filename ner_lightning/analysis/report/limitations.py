@@ -9,6 +9,7 @@ from ner_lightning.analysis.slices import TYPE
 from ner_lightning.data.train_overlap import KEY, TrainOverlap
 from ner_lightning.data.word_agreement import WITHIN_WORDS, not_found_in_use
 from ner_lightning.runs.fingerprints import shared
+from ner_lightning.system.terminal import shortlist
 
 
 def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block]:
@@ -30,10 +31,10 @@ def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block
     texts.append("The annotation is taken as correct; the effect of its own errors is unknown.")
     small = [row.name for row in analysis.slices.get(TYPE, []) if row.gold < 100]
     if small:
-        texts.append(f"Fewer than 100 gold entities of {', '.join(small)}: their scores are coarse.")
+        texts.append(f"Fewer than 100 gold entities of {shortlist(small)}: their scores are coarse.")
     untrained = {} if run.prompted else analysis.predictions.untrained
     if untrained:
-        missed = ", ".join(f"{name} ({count:,} gold)" for name, count in untrained.items())
+        missed = shortlist([f"{name} ({count:,} gold)" for name, count in untrained.items()])
         texts.append(f"The training data have no entity of {missed}: a tagger cannot learn these from them.")
     texts += [f"Missing: {reason}." for reason in analysis.predictions.missing()]
     yield Items(texts)

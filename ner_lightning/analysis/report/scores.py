@@ -10,8 +10,10 @@ from ner_lightning.analysis.render.blocks import Block, Figure, Fold, Heading, T
 from ner_lightning.analysis.render.style import svg
 from ner_lightning.analysis.resampling import ROUNDS
 from ner_lightning.analysis.slices import CORRECT, GOLD, PREDICTED, TYPE, Slice
+from ner_lightning.system.terminal import shortlist
 
 NAMES = {"f1": "F1", "precision": "precision", "recall": "recall"}  # a phone shows the first columns
+MOST = 30  # types in a table or a figure
 
 
 def main_split(run: Experiment) -> str:
@@ -33,7 +35,9 @@ def scores(run: Experiment) -> Iterator[Block]:
     if rows:
         yield _by_type(split, rows)
     for name, analysis in run.splits.items():
-        yield slice_table(f"{name}: entities by type", "type", analysis.slices.get(TYPE, []))
+        found = analysis.slices.get(TYPE, [])
+        which = f", the {MOST} most frequent of {len(found):,}" if len(found) > MOST else ""
+        yield slice_table(f"{name}: entities by type{which}", "type", frequent(found))
     yield Table(
         "Scores over all types, with 95% intervals",
         ["split", *NAMES.values(), "word accuracy"],
@@ -57,6 +61,11 @@ def scores(run: Experiment) -> Iterator[Block]:
     yield Fold("How this is counted", [how, counted])
 
 
+def frequent(rows: Sequence[Slice]) -> Sequence[Slice]:
+    """All groups, or those with most gold entities if they are too many for a page."""
+    return rows if len(rows) <= MOST else sorted(rows, key=lambda row: (-row.gold, row.name))[:MOST]
+
+
 def _scores(analysis: Analysis) -> list[str]:
     places = decimals(*analysis.scores.values())
     values = [
@@ -67,13 +76,16 @@ def _scores(analysis: Analysis) -> list[str]:
 
 
 def _by_type(split: str, rows: Sequence[Slice]) -> Figure:
+    finding = _lowest(split, rows, decimals(*(row.f1 for row in rows)))
+    which = f", the {MOST} most frequent types" if len(rows) > MOST else ""
+    rows = frequent(rows)
     places = decimals(*(row.f1 for row in rows))
     each = ", ".join(f"{row.name} {row.f1.value:.{places}f}" for row in rows)
     return Figure(
         svg(plots.scores_by_type(rows)),
         f"Dot plot of F1 by entity type with intervals, {split}: {each}.",
-        f"F1 by type on {split}; the bars are 95% intervals.",
-        _lowest(split, rows, places),
+        f"F1 by type on {split}{which}; the bars are 95% intervals.",
+        finding,
     )
 
 
@@ -92,7 +104,8 @@ def _lowest(split: str, rows: Sequence[Slice], places: int) -> str:
     others = [row for row in scored if row.f1.value > value]
     apart = max(row.f1.high for row in low) < min(row.f1.low for row in others)
     beyond = "" if apart else ", but the intervals overlap"
-    names = listed([row.name for row in low])
+    worst = [row.name for row in low]
+    names = listed(worst) if len(worst) <= MOST else shortlist(worst)
     return f"{names} {'has' if len(low) == 1 else 'have'} the lowest F1 on {split}: {score}{beyond}"
 
 

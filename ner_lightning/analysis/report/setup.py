@@ -8,8 +8,10 @@ from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.numbers import counted
 from ner_lightning.analysis.render.blocks import Block, Table, Text
 from ner_lightning.runs.fingerprints import shortened
+from ner_lightning.system.terminal import most_frequent
 
 UNKNOWN = "not recorded"
+TYPES = 10  # with a column of their own
 PARTS = {"ce": "CE", "crf": "NLL of the CRF", "ls": "LS", "kl": "KL divergence from the teacher"}
 
 
@@ -21,14 +23,17 @@ def data(run: Experiment) -> Iterator[Block]:
         return
     named = [run.about.get("types", ()), *(split["entities"] for split in splits.values())]
     types = list(dict.fromkeys(kind for kinds in named for kind in kinds))
+    totals = {kind: sum(split["entities"].get(kind, 0) for split in splits.values()) for kind in types}
+    shown = most_frequent(totals, TYPES)[:TYPES]
+    which = f"; entities of the {TYPES} most frequent types of {len(types):,}" if len(types) > TYPES else ""
     yield Table(
-        "Sizes of the splits",
-        ["split", "sentences", "words", "entities", *types],
+        f"Sizes of the splits{which}",
+        ["split", "sentences", "words", "entities", *shown],
         [
             [
                 name,
                 *_numbers(s["sentences"], s["words"], sum(s["entities"].values())),
-                *_numbers(*(s["entities"].get(kind, 0) for kind in types)),
+                *_numbers(*(s["entities"].get(kind, 0) for kind in shown)),
             ]
             for name, s in splits.items()
         ],

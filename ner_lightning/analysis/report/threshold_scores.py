@@ -6,6 +6,7 @@ from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.render import plots
 from ner_lightning.analysis.render.blocks import Block, Code, Figure, Table, Text
 from ner_lightning.analysis.render.style import svg
+from ner_lightning.analysis.report.scores import MOST
 from ner_lightning.analysis.row_checks import PROBABILITY_NAMES
 from ner_lightning.analysis.thresholds import THRESHOLDS, ByThreshold, by_threshold, counted
 from ner_lightning.metrics import from_counts
@@ -63,15 +64,15 @@ def _against_none(at: str, top: str, decoded: str) -> str:
 def _best_points(found: ByThreshold, run: Experiment, decoded: Scores) -> Iterator[Block]:
     least = found.best_of_types()
     points = [(_ALL, f"{THRESHOLDS[found.best()]:.2f}", found.scores()[found.best()])]
-    points += [
-        (name, f"{threshold:.2f}", found.scores(name)[found.best(name)]) for name, threshold in least.items()
-    ]
+    shown = list(least)[:MOST]
+    which = f", {MOST} of {len(least):,} types" if len(least) > MOST else ""
+    points += [(name, f"{least[name]:.2f}", found.scores(name)[found.best(name)]) for name in shown]
     if len(least) > 1:
         own = {name: least.get(name, THRESHOLDS[found.best()]) for name in found.types}
         counts = counted(run.splits[SPLIT].predictions.rows, own).sum(0)
         points.append((_ALL, "each type its own", from_counts.scores(counts)))
     yield Table(
-        f"The thresholds with the best F1, {SPLIT}",
+        f"The thresholds with the best F1, {SPLIT}{which}",
         ["type", "threshold", "precision", "recall", "F1"],
         [[name, threshold, *_cells(scores)] for name, threshold, scores in points],
     )

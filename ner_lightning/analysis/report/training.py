@@ -122,6 +122,9 @@ def transitions(run: Experiment) -> Iterator[Block]:
     state = load_checkpoint(best)["state_dict"]
     values = next(value for name, value in state.items() if name.endswith("crf.transitions"))
     labels = LabelSet(tuple(run.about["types"]))
+    if len(labels) > heat_maps.LARGEST:
+        yield Text(f"{len(labels):,} tags are too many for a picture of their transitions.")
+        return
     scores, legal = values.float().numpy(), np.array(labels.legal_transitions())
     high = np.unravel_index(np.argmax(np.where(legal, scores, -np.inf)), scores.shape)
     before, after = (labels.tags[int(index)] for index in high)

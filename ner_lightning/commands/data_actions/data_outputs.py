@@ -9,6 +9,7 @@ from ner_lightning.data.writers.output_formats import BY_SUFFIX
 from ner_lightning.errors import UserError
 from ner_lightning.system.output_checks import check_new, check_not_an_input, writing
 from ner_lightning.system.progress import stage
+from ner_lightning.system.terminal import shortlist
 
 if TYPE_CHECKING:
     from ner_lightning.data.sentence import Sentence
@@ -91,6 +92,6 @@ def counted(sentences: Sequence["Sentence"]) -> str:
 
     types = Counter(span.type for sentence in sentences for span in spans(sentence.tags or ()))
     words = sum(len(sentence.words) for sentence in sentences)
-    listed = ", ".join(f"{name} {count:,}" for name, count in types.most_common())
+    listed = shortlist([f"{name} {count:,}" for name, count in types.most_common()])
     entities = f"{types.total():,} entities" + (f" ({listed})" if types else "")
     return f"{len(sentences):,} sentences, {words:,} words, {entities}"

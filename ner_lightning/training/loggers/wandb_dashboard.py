@@ -11,7 +11,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from PIL import Image
 
 from ner_lightning.analysis.mistakes import all_mistakes
-from ner_lightning.analysis.render.heat_maps import transitions
+from ner_lightning.analysis.render.heat_maps import LARGEST, transitions
 from ner_lightning.analysis.render.style import png
 from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.metrics.from_counts import Scores
@@ -142,7 +142,7 @@ def _transitions(module: NERModule) -> dict[str, Any]:
     import wandb
 
     crf = module.built.decoder.crf
-    if crf is None:
+    if crf is None or crf.num_tags > LARGEST:
         return {}
     values = crf.transitions.detach().float().cpu().numpy().astype(np.float64)
     legal = np.array(module.labels.legal_transitions())
