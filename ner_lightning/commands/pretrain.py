@@ -75,13 +75,15 @@ def run(subcommand: str, args: Sequence[str]) -> None:
 def _resumed(options: argparse.Namespace) -> "Run":
     """The run to resume, whose settings replace those of the options."""
     from ner_lightning.commands.lightning_cli.recipe import find_resumed
+    from ner_lightning.commands.options.found_paths import found_path
 
     if options.mask_ratio is not None or options.text is not None:
         raise UserError("--run resumes with the run's own --mask_ratio and --text; leave them out")
     folder, about = find_resumed(options, "pretrain", "pretraining")
     if "val_loss" in about:
         raise UserError(f"--run {options.run} is done: its model is {folder.path / 'model'}")
-    options.mask_ratio, options.text = about["mask_ratio"], [text["from"] for text in about["text"]]
+    options.mask_ratio = about["mask_ratio"]
+    options.text = [found_path(text["from"], folder) for text in about["text"]]
     return folder
 
 
@@ -90,12 +92,12 @@ def _check_same(folder: "Run", recipe: "RecipeCLI") -> None:
     import yaml
 
     from ner_lightning.commands.lightning_cli.recipe import check_same_split, same_split
-    from ner_lightning.commands.options.config_files import read_config
+    from ner_lightning.commands.options.found_paths import settings_of
     from ner_lightning.runs.folder import RECIPE
     from ner_lightning.system.console import say
     from ner_lightning.training.resuming import check_settings
 
-    begun, now = read_config(folder.path / RECIPE), yaml.safe_load(recipe.text())
+    begun, now = settings_of(folder, RECIPE), yaml.safe_load(recipe.text())
     anew = "`ner-lightning pretrain --config FILE` without --run"
     check_settings({"config": begun}, now, training=True, anew=anew)
     check_same_split(folder, recipe.datamodule, "train")
@@ -118,7 +120,7 @@ def _add_texts(recipe: "RecipeCLI", addresses: Sequence[str], resumed: "Run | No
     described = [text.described() | {"fingerprint": _fingerprint(text)} for text in texts]
     before = [] if resumed is None else resumed.read("run.json")["pretraining"]["text"]
     for old, new in zip(before, described, strict=False):
-        if old != new:
+        if old | {"from": new["from"]} != new:  # it may be read from another folder
             raise UserError(
                 f"the text {new['from']} is not the one that this run was begun with: it has changed.\n"
                 "Restore it to resume the run, or start a new run, without --run."

@@ -14,6 +14,8 @@ PACKAGES = (
     *("tokenizers", "torchmetrics", "datasets", "numpy"),
 )
 
+WORKING_FOLDER = "working_folder"  # of run.json: where relative paths of its settings are found
+
 
 def now() -> str:
     """The time in the format of a run's files."""
@@ -27,6 +29,11 @@ def provenance() -> dict[str, Any]:
         "machine": machine(),
         "commit": git_commit(),
     }
+
+
+def working_folder() -> dict[str, str]:
+    """The folder of the command, in which relative paths of a run's settings are found."""
+    return {WORKING_FOLDER: str(Path.cwd())}
 
 
 def package_versions() -> dict[str, str]:

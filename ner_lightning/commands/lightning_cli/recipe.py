@@ -14,8 +14,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ner_lightning.commands.options.command_line import RUNS
-from ner_lightning.commands.options.config_files import config_files, find_configs, read_config, with_run_name
+from ner_lightning.commands.options.config_files import config_files, find_configs, with_run_name
 from ner_lightning.commands.options.consent import stored_options, take_consent
+from ner_lightning.commands.options.found_paths import explaining_paths, settings_of
 from ner_lightning.commands.options.given_options import given
 from ner_lightning.commands.options.parser_errors import user_errors
 from ner_lightning.errors import UserError
@@ -74,7 +75,7 @@ class RecipeCLI(LightningCLI):
         settle(self.config)
         self.given = self.config.clone()
         if self.resumed is not None:
-            stored: Any = read_config(self.resumed.path / RECIPE)
+            stored = settings_of(self.resumed, RECIPE)
             pin(self.config, stored.get("model") or {}, self.resumed.read("run.json").get("backbone", {}))
 
     def instantiate_classes(self) -> None:
@@ -112,8 +113,8 @@ def recipe_words(rest: Sequence[str], resumed: Run | None, example: str) -> Iter
     if resumed is None:
         yield with_run_name(words)
         return
-    file = resumed.path / RECIPE
-    with stored_options(read_config(file), file, consent=consent) as stored:
+    file, recipe = resumed.path / RECIPE, settings_of(resumed, RECIPE)
+    with stored_options(recipe, file, consent=consent) as stored, explaining_paths(recipe, resumed):
         yield with_run_name([*stored, *words])
 
 
@@ -141,7 +142,7 @@ def find_resumed(options: argparse.Namespace, command: str, kind: str) -> tuple[
 
 def check_same_recipe(run: Run, recipe: RecipeCLI) -> None:
     """Raises UserError where model, data or precision differ from those of a run that is resumed."""
-    stored, now = read_config(run.path / RECIPE), yaml.safe_load(recipe.text())
+    stored, now = settings_of(run, RECIPE), yaml.safe_load(recipe.text())
     for key, old, new in _changed(stored, now):
         part, _, name = key.partition(".")
         # Consent to foreign code is given anew each time.

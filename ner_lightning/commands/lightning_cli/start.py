@@ -9,8 +9,9 @@ from typing import Any
 
 from ner_lightning.commands.lightning_cli.run_folder import checkpoint_times
 from ner_lightning.commands.options.command_line import peek, take, take_run
-from ner_lightning.commands.options.config_files import config_files, find_configs, read_config, with_run_name
+from ner_lightning.commands.options.config_files import config_files, find_configs, with_run_name
 from ner_lightning.commands.options.consent import stored_options, take_consent
+from ner_lightning.commands.options.found_paths import explaining_paths, settings_of, with_found_paths
 from ner_lightning.commands.options.given_options import given
 from ner_lightning.data.pretrained import moved_members, trained_on
 from ner_lightning.errors import UserError
@@ -99,7 +100,11 @@ def find_start(subcommand: str, args: Sequence[str]) -> Iterator[Start]:
     if stored is None:
         yield start
         return
-    with stored_options(*stored, consent=request.consent) as options:
+    trained_in = run_of(stored[1]) or start.run
+    with (
+        stored_options(*stored, consent=request.consent) as options,
+        explaining_paths(stored[0], trained_in),
+    ):
         yield replace(start, words=[*options, *start.words])
 
 
@@ -146,7 +151,7 @@ def _restart(request: _Request, run: Run) -> tuple[Start, _Stored | None]:
     """Starts a run again in its own folder, with its own configuration unless another is named."""
     sys.stderr.write(f"{run.path} has no checkpoint yet, so it starts again.\n")
     file = run.path / "config.yaml"
-    stored = None if request.configured else (read_config(file), file)
+    stored = None if request.configured else (settings_of(run, file.name), file)
     return Start(request.words, run=run), stored
 
 
@@ -166,6 +171,8 @@ def _from_checkpoint(request: _Request) -> tuple[Start, _Stored | None]:
     if not request.training:
         config = _without_limits(config)
     run = run_of(checkpoint)
+    config = with_found_paths(config, run)
+    trained["config"] = with_found_paths(trained["config"], run)
     named = run_path(request.address, request.root).resolve() if request.address else None
     if named is not None and named.is_dir():
         if run is not None and run.path.resolve() != named:

@@ -10,6 +10,7 @@ import yaml
 
 from ner_lightning.commands.options.command_line import peek, take
 from ner_lightning.errors import UserError
+from ner_lightning.runs.folder import Run
 from ner_lightning.runs.shipped import names, shipped, shipped_config
 from ner_lightning.system.user_paths import without_tilde
 from ner_lightning.system.yaml_keys import read_yaml
@@ -70,7 +71,18 @@ def find_configs(args: Sequence[str]) -> list[str]:
             read_config(file)
         elif not Path(file).exists():  # otherwise it may be a pipe
             raise UserError(f"--config {file}: there is no such file; {_similar(file)}")
-    return [*(f"--config={file}" for file in files), *rest]
+    return [*(word for file in files for word in (f"--config={file}", *_paths_of_run(file))), *rest]
+
+
+def _paths_of_run(file: str) -> list[str]:
+    """Options for what a run's config file names relative to another folder, which follow it."""
+    path = Path(file)
+    if ":" in file or not path.is_file() or not (path.parent / "run.json").is_file():
+        return []
+    from ner_lightning.commands.options.found_paths import BACKBONE, PATHS, found_paths  # costs time
+
+    found = found_paths(read_config(file), Run(path.parent), (*PATHS, BACKBONE))
+    return [f"--{key}={value}" for key, value in found.items()]
 
 
 def _similar(file: str) -> str:

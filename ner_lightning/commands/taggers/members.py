@@ -170,27 +170,32 @@ def write(run: "Run", members: Sequence[Member], made: Combined, command: Sequen
     """Writes a run folder with the tagger as its checkpoint `best`."""
     import yaml
 
+    from ner_lightning.commands.options.found_paths import with_found_paths
     from ner_lightning.data.train_overlap import read_digests, write_digests
     from ner_lightning.model.checkpoint import PREFIX
     from ner_lightning.model.tagger_settings import TaggerSettings
     from ner_lightning.runs.fingerprints import MEMBERS_DATA, training_data
     from ner_lightning.runs.folder import BEST, run_of
-    from ner_lightning.runs.provenance import now, provenance
+    from ner_lightning.runs.provenance import now, provenance, working_folder
     from ner_lightning.system.atomic import write_text
     from ner_lightning.system.plain_settings import select
     from ner_lightning.training.callbacks.checkpoints import write_checkpoint
 
-    first, config = members[0].checkpoint, made.config
-    origin = run_of(members[0].path)
-    described = provenance() | {
-        "started": now(),
-        "command": list(command),
-        "seed": config.get("seed_everything"),
-        "types": config["data"]["types"],
-        "backbone": {"name": first["backbone"]["name"], "weights": made.weights},
-        "data": origin.read("run.json").get("data", {}) if origin else {},
-        "members": [member.about() for member in members],
-    }
+    first, origin = members[0].checkpoint, run_of(members[0].path)
+    config = with_found_paths(made.config, origin)
+    described = (
+        provenance()
+        | working_folder()
+        | {
+            "started": now(),
+            "command": list(command),
+            "seed": config.get("seed_everything"),
+            "types": config["data"]["types"],
+            "backbone": {"name": first["backbone"]["name"], "weights": made.weights},
+            "data": origin.read("run.json").get("data", {}) if origin else {},
+            "members": [member.about() for member in members],
+        }
+    )
     if origins := [found for member in members if (found := run_of(member.path))]:
         run.write("train_entities.json", _entities([each.read("train_entities.json") for each in origins]))
         write_digests(run, set().union(*map(read_digests, origins)))
