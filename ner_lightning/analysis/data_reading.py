@@ -18,6 +18,7 @@ class ReadingFacts:
         lengths: sub-tokens of each sentence, by split.
         window: how many sub-tokens of a sentence a window has room for.
         vanishing: words that the tokenizer drops or merges with a neighbour.
+        miscounted: of each split whose entities are whole words by another count of offsets, which that is.
     """
 
     scheme: Mapping[str, str] = field(default_factory=dict)
@@ -25,6 +26,7 @@ class ReadingFacts:
     lengths: Mapping[str, Sequence[int]] = field(default_factory=dict)
     window: int | None = None
     vanishing: Sequence[str] = ()
+    miscounted: Mapping[str, str] = field(default_factory=dict)
 
 
 def reading(view: DataView, facts: ReadingFacts) -> Iterator[Finding]:
@@ -51,6 +53,17 @@ def reading(view: DataView, facts: ReadingFacts) -> Iterator[Finding]:
         "entity.",
         ("split", "tags"),
         tuple(illegal.items()),
+    )
+    yield Finding(
+        "offsets",
+        "Offsets of entities that count something else",
+        Level.PROBLEM,
+        len(facts.miscounted),
+        "One other way of counting gives whole words throughout, so a tagger would learn parts of words. "
+        "Write offsets that count characters from 0, with the end after the last character. Ends that are "
+        "one too low are also corrected by --misaligned expand (data.files.misaligned of fit).",
+        ("split", "entities"),
+        tuple(facts.miscounted.items()),
     )
     yield _unknown(view)
     yield _words(view)

@@ -121,11 +121,14 @@ class Converted(NamedTuple):
         sentences: the sentences.
         scheme: the scheme of the file as a whole.
         illegal: how many tags broke it.
+        miscounted: how many entities of texts are no whole words, and would be if all offsets counted
+            otherwise; empty if no way of counting explains them.
     """
 
     sentences: list[Sentence]
     scheme: Scheme
     illegal: int
+    miscounted: str = ""
 
 
 def converted(path: str | Path, sentences: list[Sentence]) -> Converted:

@@ -527,6 +527,46 @@ def test_shares_that_cannot_be(place, capsys, options, said):
     assert not Path("out").exists()
 
 
+EMOJI = "\U0001f600 Brinda Okafor, of Tarvo, moved to Lima."
+PLACES = [(2, 15), (20, 25), (36, 40)]
+
+
+def entities(place, moved, times=10):
+    """A file of texts whose offsets are counted in some way."""
+    label = [[*moved(*offsets), "X"] for offsets in PLACES]
+    row = json.dumps({"text": EMOJI, "label": label}) + "\n"
+    (place / "texts.jsonl").write_text(row * times, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("moved", "how"),
+    [
+        (lambda start, end: (start, end - 1), "if the end were inclusive"),
+        (lambda start, end: (start + 1, end + 1), "UTF-16 code units"),
+        (lambda start, end: (start - 1, end - 1), "if each offset were one higher"),
+    ],
+)
+def test_offsets_that_count_something_else_throughout_are_a_problem(place, capsys, moved, how):
+    entities(place, moved)
+    assert main(["data", "check", "texts.jsonl", "--json"]) == 2
+    said = capsys.readouterr()
+    assert "can be trained on texts.jsonl: Offsets of entities that count something else" in said.err
+    out = json.loads(said.out)
+    (finding,) = [each for each in out["findings"] if each["key"] == "offsets"]
+    assert not out["trainable"]
+    assert "30 of 30 entities are no whole words" in str(finding)
+    assert how in str(finding)
+
+
+def test_offsets_are_no_problem_where_names_may_be_parts_of_words(place, capsys):
+    entities(place, lambda start, end: (start, end - 2) if start == 20 else (start, end))
+    assert main(["data", "check", "texts.jsonl"]) == 0
+    entities(place, lambda start, end: (start, end - 1))
+    assert main(["data", "check", "texts.jsonl", "--misaligned", "expand"]) == 0
+    entities(place, lambda start, end: (start, end - 1) if start == 20 else (start, end))
+    assert main(["data", "check", "texts.jsonl"]) == 0
+
+
 def test_the_page_of_a_check_replaces_an_earlier_page_alone(place, capsys):
     write("data/train.conll", many())
     write("data/valid.conll", COLUMNS)

@@ -51,6 +51,7 @@ def read_splits(address: str, files: Files, backbone: str | None, window: int) -
     facts = ReadingFacts(
         scheme={split: str(each.scheme) for split, each in read.items()},
         illegal={split: each.illegal for split, each in read.items()},
+        miscounted={split: each.miscounted for split, each in read.items() if each.miscounted},
     )
     sentences = {split: each.sentences for split, each in read.items()}
     if backbone is not None:

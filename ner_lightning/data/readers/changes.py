@@ -30,6 +30,10 @@ class Changes:
         if self._counts[kind] <= EXAMPLES:
             self._examples.setdefault(kind, []).append(f"{text!r:.40} ({self.place})")
 
+    def count(self, kind: str) -> int:
+        """How often anything was changed whose kind begins so."""
+        return sum(count for each, count in self._counts.items() if each.startswith(kind))
+
     def report(self, path: object) -> None:
         """Prints one warning for each kind of change."""
         for kind, count in self._counts.items():

@@ -12,7 +12,7 @@ from ner_lightning.data.running_text import Offsets, pieces, sentences_at, words
 from ner_lightning.data.schemes import Span, split_tag, to_bio2
 from ner_lightning.errors import UserError
 
-_SPLIT = "entities begin or end inside a word, which was split, as predict cannot"
+SPLIT = "entities begin or end inside a word, which was split, as predict cannot"
 
 
 def tagged_sentences(
@@ -111,7 +111,7 @@ def _split(
     for entity, own in zip(entities, given, strict=True):
         if cause is not None and done & {*entity[:2]}:
             why = f"; they would be whole words {how}" if (how := cause(own)) else ""
-            changed(f"{_SPLIT}{why}", text[entity.start : entity.end])
+            changed(f"{SPLIT}{why}", text[entity.start : entity.end])
     return [part for index, word in enumerate(offsets) for part in parts.get(index, (word,))]
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.data.readers.changes import Changes
-from ner_lightning.data.readers.char_spans import tagged_sentences
+from ner_lightning.data.readers.char_spans import SPLIT, tagged_sentences
 from ner_lightning.data.readers.files import Inputs
+from ner_lightning.data.readers.offset_causes import FEW, cause_of_all
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.readers.record import Record
 from ner_lightning.data.readers.tag_labels import without_tag_labels
@@ -87,14 +88,17 @@ def _converted(name: str, records: Iterable[Record], options: ReadOptions) -> Co
         else:
             named = record.tags and tuple([tags[tag] for tag in record.tags])
             sentences.append(Sentence(record.content, named, document, record.line))
-    unusable.check()
+    unusable.check(usable)
     changes.report(name)
+    may_be_miscounted = options.rules.misaligned == "split" and changes.count(SPLIT) >= FEW
+    miscounted = cause_of_all(usable) if may_be_miscounted else ""
     if len(sentences) == 1 and len(sentences[0].words) > _LONG:
         warn(
             f"{name}: all its {len(sentences[0].words):,} words are one sentence; "
             "separate sentences by blank lines."
         )
-    return _renamed(name, converted(name, _renumbered(sentences)), options.rules.renames)
+    read = converted(name, _renumbered(sentences))._replace(miscounted=miscounted)
+    return _renamed(name, read, options.rules.renames)
 
 
 def _renamed(name: str, read: Converted, renames: Mapping[str, str]) -> Converted:
@@ -124,13 +128,18 @@ class Unusable:
         else:
             self._first = f"{record.source}:{record.line}: {reason}"
 
-    def check(self) -> None:
-        """Raises DataError with the first reason and where the others are, if any was noted."""
+    def check(self, records: Sequence[Record] = ()) -> None:
+        """Raises DataError with the first reason and where the others are, if any was noted.
+
+        Args:
+            records: all, those among them whose entities are the reason; their offsets may explain it.
+        """
         if not self._others and not self._first:
             return
-        more = ""
+        cause = cause_of_all(records, few=1)
+        more = f"\n{cause}" if cause else ""
         if self._others:
-            more = f"\n{len(self._others):,} more cannot be used: {listed(self._others, LISTED)}"
+            more += f"\n{len(self._others):,} more cannot be used: {listed(self._others, LISTED)}"
         raise DataError(self._first + more)
 
 

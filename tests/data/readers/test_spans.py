@@ -614,6 +614,7 @@ def test_what_is_invisible_at_the_ends_of_a_type_is_left_out(end):
         (lambda start, end: (start, end - 1), "if the end were inclusive"),
         (lambda start, end: (start + 1, end + 1), "if characters were counted from 1"),
         (lambda start, end: (start + 1, end), "if characters were counted from 1 and the end were inclusive"),
+        (lambda start, end: (start - 1, end - 1), "if each offset were one higher"),
         (lambda start, end: (start + 2, end + 2), "if offsets counted UTF-16 code units"),
     ],
 )
@@ -626,3 +627,32 @@ def test_offsets_that_were_counted_otherwise_are_told(tmp_path, caplog, moved, h
     caplog.clear()
     read_sentences(write(tmp_path / "x.jsonl", {"text": text, "label": [[3, 12, "PER"]]}))
     assert "1 entities begin or end inside a word, which was split, as predict cannot: " in caplog.text
+
+
+ENDING = "\U0001f600 Brinda Okafor moved to Tarvo"
+
+
+@pytest.mark.parametrize(
+    ("text", "moved", "how"),
+    [
+        (ENDING, (26, 31), "UTF-16 code units"),
+        ("Naïve Brinda moved to Tarvo", (23, 28), "bytes of UTF-8"),
+        ("Brinda moved to Tarvo", (17, 22), "if characters were counted from 1"),
+        ("Tarvo moved", (-1, 4), "if each offset were one higher"),
+    ],
+)
+def test_offsets_beyond_the_text_tell_how_all_were_counted(tmp_path, text, moved, how):
+    rows = [{"text": text, "label": [[*moved, "LOC"]]}, {"text": "Oh.", "label": []}]
+    with pytest.raises(DataError) as caught:
+        read_sentences(write(tmp_path / "x.jsonl", *rows))
+    first, cause = str(caught.value).split("\n")
+    assert "does not lie in the text" in first
+    assert cause.startswith("1 of 1 entities are no whole words of their text; 1 would be if ")
+    assert cause.endswith(how)
+
+
+def test_a_single_wrong_offset_says_nothing_of_the_others(tmp_path):
+    good = {"text": "Ask Tarvo", "label": [[4, 9, "PER"]]}
+    with pytest.raises(DataError) as caught:
+        read_sentences(write(tmp_path / "x.jsonl", *[good] * 9, good | {"label": [[5, 10, "PER"]]}))
+    assert "would be" not in str(caught.value)
