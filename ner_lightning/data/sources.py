@@ -33,6 +33,7 @@ from ner_lightning.system.user_paths import expanded, may_be_on_hub
 
 SAMPLE = "sample"
 DATASET, NO_DATASET = "eriktks/conll2003", "no data set"  # if none is named: without, with training data
+PLACEHOLDER = "data/mine"  # of configs/own_data.yaml
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
 HELD_OUT = {"valid": 0.1, "test": 0.1}  # shares of training data without such splits
 SEED = 1  # by which they are chosen
@@ -223,20 +224,19 @@ class Source(SentenceSource):
         return {"train": folder} if is_brat else found
 
     def _from_hub(self, split: str) -> Split:
-        if not may_be_on_hub(self.dataset):
-            raise UserError(f"data.dataset: there is no folder {self.dataset}")
+        if self.dataset == PLACEHOLDER or not may_be_on_hub(self.dataset):
+            raise UserError(
+                f"data.dataset: there is no folder {self.dataset}; name your data: --data.dataset FILE"
+            )
         if Path(self.dataset).suffix.lower() in SUFFIXES:
             raise UserError(f"data.dataset: there is no file {self.dataset}{similar(Path(self.dataset))}")
-        try:
-            loaded = load_hub(
-                self.dataset,
-                config=self.files.config,
-                revision=self.files.revision,
-                splits=ALIASES[split],
-                options=self.files.options(),
-            )
-        except UserError as error:
-            raise UserError(f"{error} (There is no file or folder {self.dataset} here.)") from None
+        loaded = load_hub(
+            self.dataset,
+            config=self.files.config,
+            revision=self.files.revision,
+            splits=ALIASES[split],
+            options=self.files.options(),
+        )
         config = "" if self.files.config is None else f" ({self.files.config})"  # others have other sentences
         origin = f"{loaded.dataset}@{loaded.revision or 'main'}:{loaded.split}{config}"
         split_of = "/".join(filter(None, (self.files.config, loaded.split)))

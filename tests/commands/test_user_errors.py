@@ -54,6 +54,10 @@ OPTIONS = {
     ),
     "a choice that is none": ((*FIT, "--model.attention", "both"), "'causal', 'bidirectional'"),
     "no such data set in a file": ((*FIT, "--data.dataset", "nowhere.jsonl"), "no file nowhere.jsonl"),
+    "a recipe's placeholder for data": (
+        ("fit", "--config", "configs/own_data.yaml"),
+        "there is no folder data/mine; name your data: --data.dataset FILE",
+    ),
     "no such folder of data": ((*FIT, "--data.dataset", "./nowhere"), "there is no folder ./nowhere"),
     "no such file of data": ((*FIT, "--data.train", "nowhere.conll"), "nowhere.conll"),
     "no such backbone file": ((*FIT, "--model.backbone", "m/x.gguf"), "there is no file m/x.gguf"),

@@ -370,8 +370,8 @@ class TestRefusals:
             ("missing", ["lab/missing", "hf auth login"]),
             ("hidden", ["lab/hidden", "hf auth login"]),
             ("no revision", ["lab/tagged", "no such revision", "--data.files.revision"]),
-            ("down", ["lab/down", "503", "--data.train"]),
-            ("dropped", ["lab/dropped", "broke off", "--data.train"]),
+            ("down", ["lab/down", "503", "--data.dataset FILE"]),
+            ("dropped", ["lab/dropped", "broke off", "--data.dataset FILE"]),
         ],
     )
     def test_data_set(self, results, key, expected):
