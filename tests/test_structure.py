@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -72,3 +73,28 @@ def test_no_import_renames_a_module_of_ours():
         if one.asname
     ]
     assert renamed == []
+
+
+# A folder of the repository at the begin of a path; after a letter or a slash it is part of another one.
+REPOSITORY = re.compile(
+    r"(?<![\w/.])(?:docs|benchmarks|examples|tests|docker|configs|ner_lightning)/[\w./-]+\.\w+"
+)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_no_message_names_a_file_that_the_wheel_does_not_hold(module):
+    tree = TREES[module]
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, owners) and ast.get_docstring(node, clean=False) is not None
+    }
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+    ]
+    named = {path for text in texts for path in REPOSITORY.findall(text)}
+    # The package has configs/... itself, and finds them from any folder.
+    assert [path for path in sorted(named) if not (PACKAGE / path).is_file()] == []

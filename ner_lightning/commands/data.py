@@ -45,6 +45,8 @@ def run(subcommand: str, args: Sequence[str]) -> None:
         data_audit.run(f"{subcommand} audit", words[1:])
         return
     options = parser(f"{subcommand} {words[0]}").parse_args(words[1:])
+    if words[0] != "check":
+        options.input = _with_sample(options.input)
     with printed("stderr"), _without_garbage_collection():
         try:
             {"convert": _convert, "split": _split, "check": _check}[words[0]](options)
@@ -68,6 +70,15 @@ def _without_garbage_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def _with_sample(names: "str | list[str]") -> "str | list[str]":
+    """Inputs with the file of the bundled sample's training sentences in the place of `sample`."""
+    from ner_lightning.data.sources import SAMPLE, SAMPLE_FOLDER
+
+    if isinstance(names, str):
+        return str(SAMPLE_FOLDER / "train.conll") if names == SAMPLE else names
+    return [str(_with_sample(name)) for name in names]
 
 
 def _convert(options: argparse.Namespace) -> None:

@@ -72,9 +72,8 @@ def _report_parser() -> Parser:
     )
     parser.add_argument("--output", metavar="DIR", help="where to write (default: the first run's folder)")
     parser.add_argument("--no-text", action="store_true", help="leave out all text of the data")
-    parser.add_argument(
-        "--ladder", metavar="FILE", help="measured rows, as docs/results.json, for mitigations to cite"
-    )
+    text = "measured rows, as `ladder` writes with --results, for mitigations to cite"
+    parser.add_argument("--ladder", metavar="FILE", help=text)
     parser.add_argument(
         "--split",
         choices=SCORED_SPLITS,

@@ -74,12 +74,18 @@ def warning(origin: str, sentences: Sequence[Sentence]) -> str | None:
         return None
     which = "words here" if len(sentences) <= LOOKED_AT else f"words of its first {LOOKED_AT:,} sentences"
     shown = "; ".join(f"{word} gives {' '.join(found)}" for word, found in agreement.examples)
-    way = "Give predict words instead of text (--tokenized), or train on words as it finds them:"
+    way = (
+        "Give predict words instead of text (--tokenized), or train on texts with the characters of "
+        "entities, which are split alike."
+    )
     if any(sentence.within is not None for sentence in sentences[:LOOKED_AT]):
-        way = "Entities that begin or end inside a word split it: check their offsets, or see misaligned in"
+        way = (
+            "Entities that begin or end inside a word split it: check their offsets, or expand or drop such "
+            "entities (data.files.misaligned)."
+        )
     return (
         f"{origin}: in running text, predict finds other words than {agreement.share:.1%} of the {which} "
-        f'({shown}).\n{way} docs/tutorials/own-data.md, "Words".'
+        f"({shown}).\n{way}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, metadata
 from typing import Any
 
 from ner_lightning.analysis.render.blocks import Block, Code, Heading, Items, Table, Text
@@ -10,6 +11,7 @@ from ner_lightning.export.card_metadata import HERE, shown_text
 from ner_lightning.inference.engines.choice import BATCH, OPENVINO, SENTENCE, TORCH
 from ner_lightning.inference.tagger_files import ADAPTER, MERGED, ONNX
 
+PACKAGE = "ner-lightning"
 _SPEED = (
     "Beside the merged model in bf16, the ONNX graph of a tagger of 135M parameters took as long for one "
     "sentence (0.98 times) and had 0.39 of the words/s in full batches, on two cores with bf16 instructions. "
@@ -31,7 +33,7 @@ def use(manifest: Mapping[str, Any], *, loads: bool, spaces: bool) -> Iterator[B
     engines = manifest.get("engines")
     extra = "[onnx]" if manifest["form"] == ONNX else "" if engines is None else "[openvino]"
     yield Code(
-        f"# pip install '.{extra}'   # in a clone of ner-lightning\n"
+        f"{_installed(manifest, extra)}"
         "from ner_lightning import NERTagger\n\n"
         f'tagger = NERTagger.from_pretrained("{HERE}")\n'
         f"print(tagger({_quoted(text)}).entities)"
@@ -55,6 +57,24 @@ def use(manifest: Mapping[str, Any], *, loads: bool, spaces: bool) -> Iterator[B
             "transformers has no model for token classification with this backbone: AutoModel loads the "
             "backbone, and the linear head after it is in tagger.safetensors."
         )
+
+
+def _installed(manifest: Mapping[str, Any], extra: str) -> str:
+    """How to install the package, as comments: where its repository is, if the package says that."""
+    version = (manifest.get("versions") or {}).get(PACKAGE, "")
+    urls = [url.partition(", ")[2] for url in _project_urls()]
+    where = f", {urls[0]}" if urls else ", which its author has"
+    return (
+        f"# It needs the Python package {PACKAGE} {version}".rstrip() + ": from its wheel, or\n"
+        f"# in a clone of its repository{where}: pip install '.{extra}'\n"
+    )
+
+
+def _project_urls() -> list[str]:
+    try:
+        return metadata(PACKAGE).get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return []
 
 
 def _quoted(text: str) -> str:

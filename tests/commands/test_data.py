@@ -527,6 +527,18 @@ def test_shares_that_cannot_be(place, capsys, options, said):
     assert not Path("out").exists()
 
 
+def test_the_bundled_sample_is_converted_and_split(place, capsys):
+    assert main(["data", "convert", "sample", "--output", "export.jsonl", "--to", "doccano"]) == 0
+    assert main(["data", "split", "sample", "--output", "parts"]) == 0
+    capsys.readouterr()
+    assert len((place / "export.jsonl").read_text(encoding="utf-8").splitlines()) > 100
+    assert sorted(file.name for file in (place / "parts").iterdir()) == [
+        "test.conll",
+        "train.conll",
+        "valid.conll",
+    ]
+
+
 EMOJI = "\U0001f600 Brinda Okafor, of Tarvo, moved to Lima."
 PLACES = [(2, 15), (20, 25), (36, 40)]
 

@@ -120,7 +120,7 @@ def _next_steps(
     if steps[STEPS:]:
         yield Fold("More to try", [block for step in steps[STEPS:] for block in step])
     if ladder is None:
-        yield Text("What each has gained elsewhere is shown with measured rows: --ladder docs/results.json.")
+        yield Text("What each has gained elsewhere is shown with measured rows: --ladder FILE.")
 
 
 def _nothing_to_try(run: Experiment) -> str:

@@ -20,6 +20,7 @@ RULES = {
     "empty_words": read_options.EmptyWords,
 }
 NAMES = ("tag_names", "rename_types")
+_INPUT = "file or folder in any format; - for standard input; sample: the bundled training sentences"
 _RULE_HELP = {
     "misaligned": "an entity that begins or ends inside a word splits it, is expanded, or is dropped",
     "overlapping": "of entities that overlap, keep the longest or the first; refuse stops",
@@ -55,7 +56,7 @@ def parser(name: str) -> Parser:
     made = Parser(name, ACTIONS[action].partition(":")[0].capitalize() + ".")
     add: Any = made.add_argument
     if action == "convert":
-        add("input", nargs="+", metavar="INPUT", help="file or folder in any format; - for standard input")
+        add("input", nargs="+", metavar="INPUT", help=_INPUT)
         add(
             "--output",
             required=True,
@@ -63,13 +64,15 @@ def parser(name: str) -> Parser:
             help="its suffix names the format; - with --to",
         )
     elif action == "split":
-        add("input", metavar="FILE", help="file or folder in any format; - for standard input")
+        add("input", metavar="FILE", help=_INPUT)
         add("--output", required=True, metavar="DIR", help="folder of train, valid and test")
         add("--valid", type=float, default=0.1, metavar="SHARE", help="share of the words (0.1)")
         add("--test", type=float, default=0.1, metavar="SHARE", help="share of the words (0.1); 0: none")
         add("--seed", type=int, default=1, help="decides which documents (1)")
     else:
-        add("input", metavar="DIR", help="folder of train, valid and test, or a file to be trained on")
+        add(
+            "input", metavar="DIR", help="folder of train, valid and test, a file to be trained on, or sample"
+        )
         add("--output", metavar="FILE", help="write a page as well: FILE.html")
         add("--json", action="store_true", help="print JSON")
         add("--no-text", action="store_true", help="leave out all text of the data")

@@ -52,7 +52,7 @@ REFUSED: Mapping[type, str] = {
     BaseFinetuning: "settings of the model decide what is trained (freeze_backbone, peft, unfreeze_top)",
     ModelPruning: "checkpoints do not hold its masks",
     **AVERAGES,
-    LearningRateFinder: "runs of a few steps compare rates; see docs/ladder.md",
+    LearningRateFinder: "runs of a few steps compare rates",
 }
 
 

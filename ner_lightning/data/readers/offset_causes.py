@@ -6,8 +6,7 @@ from functools import partial
 
 from ner_lightning.data.readers.counting import COUNTINGS, Counting, countings
 from ner_lightning.data.readers.record import CharSpan, Record
-from ner_lightning.data.running_text import Offsets
-from ner_lightning.data.running_text import words as words_of
+from ner_lightning.data.running_text import Offsets, words
 
 FEW = 3  # entities inside words, up to which that may be chance
 LEFT = 0.1  # share of those entities that another way of counting may leave inside words
@@ -16,18 +15,18 @@ _COUNTED = "if offsets counted "
 _UNITS = {*COUNTINGS} - {"characters"}
 
 
-def cause_of(text: str, words: Sequence[Offsets]) -> Callable[[CharSpan], str]:
+def cause_of(text: str, known: Sequence[Offsets]) -> Callable[[CharSpan], str]:
     """Tells how the offsets of an entity may have been counted.
 
     Args:
         text: the text.
-        words: the offsets of its words.
+        known: the offsets of its words.
 
     Returns:
         A function of an entity, as the file has it, that is no whole words: how it would be;
         empty if in no way.
     """
-    starts, ends = {start for start, _ in words}, {end for _, end in words}
+    starts, ends = {start for start, _ in known}, {end for _, end in known}
     return partial(_cause, starts=starts, ends=ends, others=_others(text))
 
 
@@ -51,18 +50,18 @@ def cause_of_all(records: Iterable[Record], few: int = FEW) -> str:
         if not isinstance(record.content, str) or not record.entities:
             continue
         text = record.content
-        found = words_of(text) if record.tokens is None else record.tokens
+        found = words(text) if record.tokens is None else record.tokens
         starts, ends = {start for start, _ in found}, {end for _, end in found}
         others = _others(text)
         for start, end, _ in dict.fromkeys(record.entities):
             usual = _is_whole(text, start, end, starts, ends)
             total, inside = total + 1, inside + (not usual)
-            known = {
+            fitting = {
                 how for how, first, last in _readings(start, end, others) if first in starts and last in ends
             }
             # Where a text has nothing that other units count otherwise, they say the same as characters.
             same = _UNITS - {each.name for each in others} if usual else set()
-            explained.update(known | {f"{_COUNTED}{name}" for name in same})
+            explained.update(fitting | {f"{_COUNTED}{name}" for name in same})
     if 2 * inside < total:
         explained = Counter({how: count for how, count in explained.items() if how.startswith(_COUNTED)})
     # Of two that explain as many, units: with another character they would differ.

@@ -7,7 +7,7 @@ from ner_lightning.data.readers.filetype import HEAD
 _XML = re.compile(r"\s*<(?:\?xml|![A-Z]|[A-Za-z][\w:.-]*[\s/>])|<([A-Za-z][\w.-]*)\b[^<>]*>[^<>]+</\1>")
 _SLASHED = re.compile(r"\w/(?:O|[BIESLU]-\w+|[A-Z]{3,})(?!\S)")
 _MOST_WORDS = 10  # of running text for each one with a slash and a type
-_FORMATS = "export JSON lines or CoNLL columns instead (docs/formats.md)"
+_FORMATS = "export JSON lines or CoNLL columns instead"
 _PLAIN = "name another format as data.files.format, or a file with annotation"
 
 
