@@ -4,9 +4,11 @@ import csv
 from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from itertools import chain, islice, tee
+from typing import TextIO
 
 from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.csv_rows import CheckedRow, checked_rows, parsed, parsed_by_line, whole_lines
+from ner_lightning.data.readers.entity_rows import EntityColumns, entity_rows
 from ner_lightning.data.readers.read_options import Opened, ReadOptions
 from ner_lightning.data.readers.record import Record, rejected
 from ner_lightning.data.readers.table_cells import filled_cells, list_in, spans_in_cell
@@ -40,16 +42,15 @@ def read_table(opened: Opened, options: ReadOptions) -> Iterator[Record]:
     csv.field_size_limit(MAX_BYTES)
     text = TextIOWrapper(opened.file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
-        first = text.readline()
-        number = 1  # of the line of the header
-        delimiter = separator_in(first)
-        if delimiter is None:
-            delimiter = delimiter_of(first, options)
-        else:
-            first, number = text.readline(), 2
+        first, number, delimiter = _beginning(text, options)
         where = f"{opened.source}:{number}"
         header = header_of(where, first, delimiter)
-        lines, again = tee(whole_lines(text, first))
+        below = whole_lines(text, first)
+        if (columns := EntityColumns.of(header, options)) is not None:
+            found = checked_rows(parsed(below, delimiter, number + 1), opened.source, header)
+            yield from entity_rows(opened.source, found, columns)
+            return
+        lines, again = tee(below)
         rows = checked_rows(parsed(lines, delimiter, number + 1), opened.source, header)
         head, unclosed = _first(rows)
         rest: Iterator[str] = again
@@ -70,6 +71,15 @@ def read_table(opened: Opened, options: ReadOptions) -> Iterator[Record]:
             yield from _texts(opened.source, chain(head, rows), layout)
     finally:
         text.detach()
+
+
+def _beginning(text: TextIO, options: ReadOptions) -> tuple[str, int, str]:
+    """The line of the header, its number, and what separates columns."""
+    first = text.readline()
+    delimiter = separator_in(first)
+    if delimiter is None:
+        return first, 1, delimiter_of(first, options)
+    return text.readline(), 2, delimiter
 
 
 def _first(rows: Iterator[CheckedRow]) -> tuple[list[CheckedRow], DataError | None]:

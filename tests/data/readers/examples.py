@@ -251,6 +251,20 @@ sentence_id,word,tag
         note="A list as JSON or Python: of objects with `start`, `end` and `label` or `labels`, or of lists "
         'such as `[0, 13, "PER"]`. The column is `label`, `labels`, `entities`, `spans` or `annotations`.',
     ),
+    "csv entities": Example(
+        "csv",
+        "CSV with an entity per row",
+        "spreadsheets, pandas' `to_csv` of a list of entities",
+        {
+            "train.csv": "id,text,start,end,label\n"
+            "1,Brinda Okafor moved to Tarvo.,0,13,PER\n"
+            "1,Brinda Okafor moved to Tarvo.,23,28,LOC\n"
+            "2,Nobody wrote.,,,\n"
+        },
+        note="Rows with the same text, and the same id where there is one, are one text. A text without "
+        "entities has a row without start, end and label. A column `entity`, `mention` or `value` states the "
+        "text of an entity.",
+    ),
     "jsonl": Example(
         "jsonl",
         "JSONL with words and tags",

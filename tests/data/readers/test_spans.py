@@ -656,3 +656,21 @@ def test_a_single_wrong_offset_says_nothing_of_the_others(tmp_path):
     with pytest.raises(DataError) as caught:
         read_sentences(write(tmp_path / "x.jsonl", *[good] * 9, good | {"label": [[5, 10, "PER"]]}))
     assert "would be" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ids", [("1", "1", "2"), ("1", "2", "3"), None])
+def test_a_table_with_an_entity_per_row_has_each_text_once(tmp_path, ids):
+    rows = ["Ask Vera Holt in Lima.,4,13,PER", "Ask Vera Holt in Lima.,17.0,21.0,LOC", "Nobody came.,,,"]
+    lines = rows if ids is None else [f"{own},{row}" for own, row in zip(ids, rows, strict=True)]
+    header = "text,start,end,label" if ids is None else "id,text,start,end,label"
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    tags = [sentence.tags for sentence in read_sentences(path)]
+    assert tags == [("O", "B-PER", "I-PER", "O", "B-LOC", "O"), ("O", "O", "O")]
+
+
+def test_a_row_with_half_an_entity_is_named(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("text,start,end,label\nAsk Vera.,4,8,PER\nAsk Vera.,4,,PER\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"x\.csv:3: start '4' and end '' of PER are not both whole numbers"):
+        read_sentences(path)
