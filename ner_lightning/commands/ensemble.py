@@ -15,6 +15,7 @@ from ner_lightning.commands.taggers.members import (
     check_tokenizers,
     difference,
     read,
+    warn_of_equal,
     write,
 )
 from ner_lightning.commands.taggers.soup import check_soup, described, soup
@@ -40,6 +41,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
     fits = check_soup if options.soup else check_averageable
     for member in members[1:]:
         fits(members[0], member, trust=options.trust_remote_code)
+    warn_of_equal(members)
     kind = "soup" if options.soup else "ensemble"
     made = soup(members, options.soup_rank) if options.soup else ensemble(members)
     run = create(root, options.name or kind)

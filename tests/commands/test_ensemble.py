@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,13 @@ def test_its_scores_are_between_those_of_its_members(here):
     scored = (score(tagger.tagger, tagger.encoder, WORDS[:1]) for tagger in taggers)
     one, two, both = (next(iter(each)).emissions for each in scored)
     torch.testing.assert_close(both, (one + two) / 2, rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_and_its_copy_are_said_to_be_the_same(here, capsys):
+    shutil.copy("runs/a/1/checkpoints/best.ckpt", "copy.ckpt")
+    assert main(["ensemble", "runs/a/1", "runs/a/2", "copy.ckpt", "--name", "twice"]) == 0
+    said = capsys.readouterr().err
+    assert said == "runs/a/1 and copy.ckpt have the same weights, which count twice; leave one out.\n"
 
 
 @pytest.mark.parametrize(

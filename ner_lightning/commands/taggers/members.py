@@ -1,11 +1,13 @@
 """Trained taggers that become one: what is read of each, how two are compared, how the result is written."""
 
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ner_lightning.errors import UserError
+from ner_lightning.system.terminal import printable, write_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +50,16 @@ class Member(NamedTuple):
 
         state = self.checkpoint["state_dict"]
         return {name.removeprefix(PREFIX): value for name, value in state.items()}
+
+    def digest(self) -> str:
+        """SHA-256 of its backbone's fingerprint and its trained parameters."""
+        import torch
+
+        digest = hashlib.sha256(str(self.checkpoint["backbone"]["weights"]).encode())
+        for name, value in sorted(self.state().items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     def about(self) -> dict[str, Any]:
         """What `run.json` of the result says of it."""
@@ -106,6 +118,16 @@ def read(addresses: Sequence[str], root: Path) -> list[Member]:
         if member.settings("model").get("members"):
             raise UserError(f"{member.address} is an ensemble; name its members")
     return members
+
+
+def warn_of_equal(members: Sequence[Member]) -> None:
+    """Says which taggers have the same weights, as a run and its copy."""
+    first: dict[str, str] = {}
+    for member in members:
+        other = first.setdefault(member.digest(), member.address)
+        if other != member.address:
+            line = f"{other} and {member.address} have the same weights, which count twice; leave one out."
+            write_line(sys.stderr, printable(line))
 
 
 def check_same(first: Member, other: Member, keys: Iterable[str], what: str) -> None:
