@@ -527,6 +527,11 @@ def test_shares_that_cannot_be(place, capsys, options, said):
     assert not Path("out").exists()
 
 
+def test_a_document_is_to_be_converted_first(place, capsys):
+    (place / "a.docx").write_text("Vera left\n", encoding="utf-8")
+    assert "a.docx: .docx is no format of text; convert the document" in refused(capsys, "check", "a.docx")
+
+
 def test_the_bundled_sample_is_converted_and_split(place, capsys):
     assert main(["data", "convert", "sample", "--output", "export.jsonl", "--to", "doccano"]) == 0
     assert main(["data", "split", "sample", "--output", "parts"]) == 0

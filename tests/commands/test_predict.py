@@ -67,6 +67,8 @@ BAD = {
         b"PK\x03\x04\x14\x00",
         "a.xlsx:1: this is a zip archive, as .xlsx and .docx are",
     ),
+    "a document that is text": ("a.docx", b"Vera left\n", "a.docx: .docx is no format of text; convert"),
+    "RTF": ("a.rtf", b"{\\rtf1 Vera}\n", "a.rtf:1: this is an RTF document; save it as plain text"),
     "PDF": ("a.pdf", b"%PDF-1.7\n", "a.pdf:1: this is PDF; extract its text first"),
     "Parquet as columns": ("a.conll", b"PAR1\x15\x04", "a.conll:1: not a complete Parquet file"),
     "a row without a word": ("a.conll", b"Vera\tO\n\tO\n", "a.conll:2: word '' is empty or invisible"),

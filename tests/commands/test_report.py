@@ -605,3 +605,14 @@ def test_the_browser_tells_of_scripts_and_requests(tmp_path):
     assert "127.0.0.1:9" in said
     assert "console-api" in said or '"error"' in said
     assert "TypeError" in said
+
+
+def test_the_runs_below_a_folder_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/1", "a/2", "b/1"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "run.json").write_text("{}", encoding="utf-8")
+    for command in (["report"], ["validate"]):
+        assert main([*command, "runs"]) == 2
+        said = capsys.readouterr().err
+        assert "holds the folders of 3 runs; name one of them: runs/a/1, runs/a/2, runs/b/1" in said

@@ -58,6 +58,10 @@ OPTIONS = {
         ("fit", "--config", "configs/own_data.yaml"),
         "there is no folder data/mine; name your data: --data.dataset FILE",
     ),
+    "a limit of the test": (
+        (*FIT, "--data.limits.test", "3"),
+        "there is no option data.limits.test; all of test is scored: data.limits has train and valid alone",
+    ),
     "no such folder of data": ((*FIT, "--data.dataset", "./nowhere"), "there is no folder ./nowhere"),
     "no such file of data": ((*FIT, "--data.train", "nowhere.conll"), "nowhere.conll"),
     "no such backbone file": ((*FIT, "--model.backbone", "m/x.gguf"), "there is no file m/x.gguf"),

@@ -102,6 +102,8 @@ def parse_beside_recipe(parser: Parser, args: Sequence[str]) -> tuple[argparse.N
 
 def no_option(name: str, known: Collection[str]) -> str:
     """What is said of an option that does not exist, with the one that was probably meant."""
+    if name == "data.limits.test":
+        return f"there is no option {name}; all of test is scored: data.limits has train and valid alone"
     close = closest(name, known)
     return f"there is no option {name}; " + (f"did you mean {close}?" if close else "--help-all lists them")
 

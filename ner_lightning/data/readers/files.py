@@ -215,6 +215,11 @@ class Inputs:
             UserError: it is.
         """
         suffix = "" if opened.path is None else opened.path.suffix.lower()
+        if suffix in filetype.DOCUMENTS:
+            raise UserError(
+                f"{opened.path}: {suffix} is no format of text; convert the document to plain text, "
+                "or a table to CSV"
+            )
         if suffix not in ("", *SUFFIXES) and not self.options.tagged:
             raise UserError(
                 f"{opened.path}: {suffix} is none of {', '.join(SUFFIXES)};\n"

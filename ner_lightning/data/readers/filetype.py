@@ -15,6 +15,11 @@ _UTF16 = "UTF-16 text; convert it: iconv -f utf-16{} -t utf-8 FILE > NEW"
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LFS = b"version https://git-lfs.github.com/spec/"
 _OFFICE = "an Office file; save a table as CSV, a document as plain text"
+# Names of files that are no text, though a file of that name may be.
+DOCUMENTS = (
+    *(".doc", ".docx", ".docm", ".odt", ".rtf", ".pdf", ".epub", ".pages"),
+    *(".xls", ".xlsx", ".xlsm", ".ods", ".ppt", ".pptx", ".odp"),
+)
 _ZIP = b"PK\x03\x04"
 _OFFICE_FILES = {"[Content_Types].xml", "content.xml"}  # of Microsoft's and of OpenDocument's archives
 _MARKS = [
@@ -36,6 +41,7 @@ _MARKS = [
         ),
         (rb"\xff\xff\xff\xff", "an Arrow stream; of a data set of save_to_disk, name the folder"),
         (rb"\x80[\x02-\x05]", "a Python pickle; save its data as Parquet or JSON lines"),
+        (rb"\{\\rtf", "an RTF document; save it as plain text"),
         (rb"%PDF-", "PDF; extract its text first: pdftotext FILE"),
         (re.escape(_LFS), "a pointer of Git LFS, not the file itself; fetch it: git lfs pull"),
     )
