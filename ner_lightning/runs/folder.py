@@ -13,11 +13,9 @@ from typing import Any
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import sweep, write_text
 from ner_lightning.system.progress import warn
-from ner_lightning.system.terminal import listed
 from ner_lightning.system.user_paths import expanded
 
 BEST, LAST = "best", "last"
-LISTED = 5  # runs that a message names
 POINTER = "last.txt"  # names the last run where the file system has no links
 CHECKPOINTS = "checkpoints"  # the folder in that of a run
 MANIFEST = "ner_lightning.json"  # a folder with this file is an exported one
@@ -233,12 +231,9 @@ def check_holds_no_runs(folder: Path) -> None:
     Raises:
         UserError: it is.
     """
-    if inside := numbered(folder):
-        raise UserError(f"{folder} holds runs; name one of them, such as {short(inside[-1])}")
-    below = sorted(item.parent for item in folder.glob("*/*/run.json") if item.parent.name.isdecimal())
-    if below:
-        named = listed([str(short(item)) for item in below], LISTED)
-        raise UserError(f"{folder} holds the folders of {len(below):,} runs; name one of them: {named}")
+    if inside := numbered(folder)[-1:] or sorted(file.parent for file in folder.glob("*/*/run.json")):
+        such = ", ".join(str(short(item)) for item in inside[:5])
+        raise UserError(f"{folder} holds runs; name one of them, such as {such}")
 
 
 def run_of(checkpoint: Path) -> Run | None:

@@ -615,4 +615,4 @@ def test_the_runs_below_a_folder_are_named(tmp_path, monkeypatch, capsys):
     for command in (["report"], ["validate"]):
         assert main([*command, "runs"]) == 2
         said = capsys.readouterr().err
-        assert "holds the folders of 3 runs; name one of them: runs/a/1, runs/a/2, runs/b/1" in said
+        assert "holds runs; name one of them, such as runs/a/1, runs/a/2, runs/b/1" in said
