@@ -21,11 +21,11 @@ from ner_lightning.runs.folder import (
     STAGES,
     Run,
     check_holds_no_runs,
-    read_metrics_table,
     run_of,
     run_path,
     short,
 )
+from ner_lightning.runs.metrics_rows import read_metrics_table
 from ner_lightning.system.progress import warn
 
 # What `run.json` says of prompting beside the recipe: the seed, and what came of it.

@@ -1,7 +1,5 @@
 """The run folder: where a run's files are, and how a run or its `best` or `last` checkpoint is found."""
 
-import csv
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -240,11 +238,3 @@ def run_of(checkpoint: Path) -> Run | None:
     """The run folder of a checkpoint; None if it is not in one."""
     folder = checkpoint.resolve().parent.parent
     return Run(folder) if (folder / "run.json").is_file() else None
-
-
-def read_metrics_table(text: str) -> dict[int, dict[str, float]]:
-    """The rows of a `metrics.csv` by step, without empty cells."""
-    return {
-        int(row["step"]): {name: float(value) for name, value in row.items() if value and name != "step"}
-        for row in csv.DictReader(io.StringIO(text, newline=""))
-    }

@@ -91,7 +91,7 @@ def test_types_are_those_of_the_whole_training_file(tmp_path, llama, caplog):
     assert data.types == ["PER", "LOC"]
     assert len(data.corpus.split("train").sentences) == 1
     expected = (
-        "The first 1 of 3 training sentences (data.limits.train) have no LOC; the entity types are those of"
+        "The first 1 of 3 training sentences (data.limits.train) have no LOC; entity types are those of"
     )
     assert expected in caplog.text
 

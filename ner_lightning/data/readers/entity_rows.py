@@ -9,6 +9,7 @@ from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import Record, rejected
 from ner_lightning.data.readers.stated_entities import StatedEntity, fitted
 from ner_lightning.data.readers.table_cells import filled_cells
+from ner_lightning.data.readers.table_layout import PREDICTED
 from ner_lightning.data.readers.table_names import find
 from ner_lightning.errors import UserError
 from ner_lightning.system.progress import stage
@@ -41,8 +42,9 @@ class EntityColumns(NamedTuple):
 
     @classmethod
     def of(cls, header: Sequence[str], options: ReadOptions) -> "EntityColumns | None":
-        """The columns; None if a table is no such one, or is read without entities."""
-        if not options.tagged or options.tags_column is not None:
+        """The columns; None if a table is no such one, has columns that the user names, or is predict's."""
+        own = (options.tags_column, options.words_column, options.document_column)
+        if not options.tagged or own != (None, None, None) or PREDICTED.issubset(header):
             return None
         text, start, end, type_ = (find(header, *names) for names in (TEXT, START, END, TYPE))
         if text is None or start is None or end is None or type_ is None:

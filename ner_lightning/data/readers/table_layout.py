@@ -26,7 +26,7 @@ _NEEDED = (
     "between spaces,\nor beside the text a list of its entities in JSON, with start, end and label"
 )
 # What predict writes as CSV: an entity per row, or with --wide a text with a column for each type.
-_ENTITY = frozenset(("text", "label", "start", "end", "word_start", "word_end", "score"))
+PREDICTED = frozenset(("text", "label", "start", "end", "word_start", "word_end", "score"))
 _WIDE = ["file", "line", "id", "text"]
 _READ_AGAIN = (
     "let predict write .jsonl, .parquet, .conll or .spacy, which can be read, or --to doccano, prodigy or "
@@ -118,7 +118,7 @@ def _check_output(where: str, header: Sequence[str], options: ReadOptions) -> No
         DataError: it is.
     """
     is_wide = list(header[: len(_WIDE)]) == _WIDE and find(header, *TAGS, *ENTITIES) is None
-    if _ENTITY.issubset(header):
+    if PREDICTED.issubset(header):
         what = "an entity in each row, as predict writes .csv, and not the texts that they are in"
     elif is_wide and options.tagged and options.tags_column is None:
         what = "a column for each entity type, as predict --wide writes, and no offsets of entities"

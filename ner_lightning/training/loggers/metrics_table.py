@@ -11,7 +11,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers.logger import Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from ner_lightning.runs.folder import read_metrics_table
+from ner_lightning.runs.metrics_rows import read_metrics_table
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.console import best_effort
 
