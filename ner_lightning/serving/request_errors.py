@@ -14,6 +14,14 @@ from ner_lightning.serving.schema import Query
 TAGGER = "tagger"  # the only query parameter
 NOT_JSON = "the body is not JSON in UTF-8"
 EMPTY = "the body is empty; send JSON"
+TAKES = {  # the fields of all requests
+    "text": "a text",
+    "texts": "a list of texts",
+    "min_score": "a number, or an object of numbers",
+    "overlaps": "resolve or keep",
+    "name": "a text of 1 to 100 characters",
+    "run": "a text of at least a character",
+}
 
 
 def mistaken_query(request: Request) -> str | None:
@@ -74,5 +82,20 @@ def _invalid(errors: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
         return 400, f"{NOT_JSON}: see its character {first['loc'][-1]}"
     if first["type"] == "missing" and tuple(first["loc"]) == ("body",):
         return 422, EMPTY
-    where = ".".join(str(part) for part in first["loc"] if part != "body")[:80]
-    return 422, f"{where}: {first['msg']}" if where else str(first["msg"])
+    return 422, _mistaken_field(first)
+
+
+def _mistaken_field(error: Mapping[str, Any]) -> str:
+    """The field, and what it takes: pydantic would name its own classes and parts of types."""
+    kind, where = error["type"], [str(part) for part in error["loc"] if part != "body"]
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    if not where:
+        return "the body is no JSON object"
+    if kind == "extra_forbidden":
+        return f"{where[0][:80]}: there is no such field"
+    if kind == "missing":
+        return f"{where[0]} is missing; it takes {TAKES[where[0]]}"
+    if where[0] == "texts" and len(where) > 1:
+        return f"texts.{where[1]}: {TAKES['text']}"
+    return f"{where[0]}: {TAKES[where[0]]}"

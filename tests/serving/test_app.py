@@ -104,6 +104,26 @@ def test_a_service_whose_model_works_past_the_timeout_is_not_ready_until_it_is_d
         assert http.get("/ready").status_code == 200
 
 
+def test_a_mistaken_field_is_named_with_what_it_takes():
+    told = {
+        "min_score: a number, or an object of numbers": [
+            {"text": "a", "min_score": bad} for bad in ("0.5", [], True, {"PER": "x"})
+        ],
+        "text: a text": [{"text": 1}],
+        "texts: a list of texts": [{"texts": "a"}],
+        "texts.1: a text": [{"texts": ["a", 1]}],
+        "overlaps: resolve or keep": [{"text": "a", "overlaps": "x"}],
+        "foo: there is no such field": [{"text": "a", "foo": 1}],
+        "give either text or texts": [{}, {"text": "a", "texts": ["b"]}],
+        "the body is no JSON object": [[], "x"],
+    }
+    with client() as http:
+        for reason, bodies in told.items():
+            for body in bodies:
+                response = http.post("/extract", json=body)
+                assert (response.status_code, error(response)) == (422, reason), body
+
+
 def test_requests_with_other_options_are_another_batch():
     gate = Gate()
 
