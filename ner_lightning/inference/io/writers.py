@@ -187,7 +187,7 @@ def marked(tagged: Tagged, colors: dict[str, int], *, terminal: bool = True) -> 
     parts = []
     done = 0
     for entity in tagged.entities:
-        inside = f"{shown(entity.label)} {shown(entity.text)}"
+        inside = f"{_in_line(entity.label, terminal)} {shown(entity.text)}"
         color = colors.get(entity.label)
         parts += [
             shown(tagged.text[done : entity.start]),

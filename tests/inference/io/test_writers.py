@@ -91,6 +91,13 @@ def test_a_terminal_gets_joiners_but_no_control_characters():
     assert shown == JOINED.replace("Zo\u00eb", "[PER Zo\u00eb]") + "\\x1b[2J\\x202e\n"
 
 
+def test_a_label_with_a_line_break_breaks_no_line():
+    text = "Zo\u00eb left"
+    tagged = Tagged(from_text(text), (), (Entity("Zo\u00eb", "PER\nX\r", 0, 3, 0, 1, 0.5),))
+    for terminal in (True, False):
+        assert row_of("text", tagged, terminal=terminal) == "[PER\\x0aX\\x0d Zo\u00eb] left\n"
+
+
 @pytest.mark.parametrize("format", WIDE)
 @pytest.mark.parametrize("name", ["id", "text", "file", "line"])
 def test_a_type_named_like_a_column_is_refused_before_anything_is_tagged(format, name):
