@@ -389,7 +389,12 @@ def test_the_card_names_ten_of_many_types_and_scores_thirty():
     score = [0.5, 0.4, 0.6]
     about = {
         "dataset": "x",
-        "scores": {"test": {"all": {"f1": score}, "f1 by type": dict.fromkeys(types, score)}},
+        "scores": {
+            "test": {
+                "all": dict.fromkeys(("f1", "precision", "recall"), score),
+                "f1 by type": dict.fromkeys(types, score),
+            }
+        },
     }
     text = card.model_card(manifest("x", types) | {"about": about}, "x", loads=False)
     assert "T8, T9 and 190 more" in text

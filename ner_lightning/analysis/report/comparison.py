@@ -25,7 +25,7 @@ from ner_lightning.analysis.report.scores import MOST, NAMES, is_defined
 from ner_lightning.analysis.resampling import ROUNDS, Interval, PairedTest, Sparse, paired_test, paired_tests
 from ner_lightning.analysis.slices import GOLD, grouped
 from ner_lightning.data.schemes import Span
-from ner_lightning.metrics.from_counts import f1 as f1_of
+from ner_lightning.metrics import from_counts
 
 LEVEL = 0.05  # of p-values
 SENTENCES = 5  # that each of two runs wins
@@ -151,7 +151,7 @@ def _by_type(runs: Sequence[Experiment], split: str) -> Iterator[Block]:
     rows = []
     for name, groups, tests, p in zip(types, found, compared, adjusted, strict=True):
         places = max(difference_decimals(test.difference) for test in tests)
-        f1 = [float(f1_of(group.total)) for group in groups]
+        f1 = [from_counts.scores(group.total).f1 for group in groups]
         row = [name, f"{int(groups[0].total[GOLD]):,}", *(f"{value:.{places}f}" for value in f1)]
         rows.append(row + (_difference(tests[0].difference, p) if len(runs) == 2 else []))
     letters = [_letter(index) for index in range(len(runs))]
