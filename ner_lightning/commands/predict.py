@@ -80,7 +80,7 @@ def _predict(options: argparse.Namespace, default: argparse.Namespace) -> None:
         texts = (Record("--text", number, text) for number, text in enumerate(options.text or (), 1))
         records: Iterator[Record] = with_documents(inputs.read(read.on_open)) if options.input else texts
         skip(records, output.totals)
-        remaining = blocks(records)
+        remaining = blocks(predict_checks.warned_if_unspaced(options, records))
         first = next(remaining, [])
         if not first and not output.totals.records:
             raise UserError(f"{options.input}:1: no sentence in the file; name a file that has some")

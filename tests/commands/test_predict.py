@@ -44,6 +44,28 @@ def place(trained, monkeypatch, capsys):
     return trained
 
 
+PHRASE = "\u0e01" * 24
+
+
+def test_a_script_without_spaces_is_named_once(place, capsys):
+    (place / "thai.txt").write_text(f"Vera\n{PHRASE}\n{PHRASE}\n", encoding="utf-8")
+    rows = ({"text": "Vera"}, {"text": PHRASE})
+    (place / "thai.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (place / "words.jsonl").write_text(json.dumps({"words": [PHRASE, "Vera"]}), encoding="utf-8")
+    for words, where in (
+        (("--input", "thai.txt"), "thai.txt:2: "),
+        (("--input", "thai.jsonl"), "thai.jsonl:2: "),
+        (("--text", "Vera", "--text", PHRASE, "--text", PHRASE), "--text:2: "),
+        (("--input", "thai.txt", "--tokenized"), None),
+        (("--input", "words.jsonl"), None),
+        (("--text", PHRASE[:12] + " " + PHRASE[:12]), None),
+    ):
+        assert main(["predict", *words, "--output", "-"]) == 0
+        captured = capsys.readouterr()
+        assert captured.err.count("is not split into words") == (where is not None), words
+        assert where is None or f"{where}Thai, Lao, Khmer and Myanmar text" in captured.err
+
+
 BAD = {
     "an empty text": ("a.txt", b"", "a.txt:1: no sentence in the file"),
     "blank lines alone": ("a.txt", b"\n \n", "a.txt:1: no sentence in the file"),

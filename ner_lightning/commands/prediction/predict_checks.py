@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +10,12 @@ from ner_lightning.commands.options.command_line import check_selection
 from ner_lightning.data.readers.jsonl import JSON_SUFFIXES
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.readers.record import Record
+from ner_lightning.data.readers.unspaced_text import UNSPACED, is_unspaced
 from ner_lightning.data.sentence import SURROGATE
 from ner_lightning.data.writers import output_formats
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import is_written_through
+from ner_lightning.system.progress import warn
 
 STANDARD_OUTPUT = "-"
 _NAMED = {"conll", "csv", "jsonl", "parquet"}  # formats whose columns or fields can be named
@@ -203,3 +205,16 @@ def _check_writable(option: str, file: Path) -> None:
         raise UserError(f"--{option} {file}: there is no folder {file.parent}")
     if file.is_dir() or not os.access(file if is_written_through(file) else file.parent, os.W_OK):
         raise UserError(f"--{option} {file}: no file can be written there")
+
+
+def warned_if_unspaced(options: argparse.Namespace, records: Iterator[Record]) -> Iterator[Record]:
+    """The records; at the first one of a script without spaces, whose words would be phrases, a warning."""
+    for record in records:
+        text = record.content if record.tokens is None and not options.tokenized else ()
+        unspaced = isinstance(text, str) and is_unspaced(text)
+        if unspaced:
+            warn(f"{record.source}:{record.line}: {UNSPACED}")
+        yield record
+        if unspaced:
+            break
+    yield from records

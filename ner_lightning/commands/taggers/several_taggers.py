@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ner_lightning.data.readers.unspaced_text import UNSPACED, is_unspaced
 from ner_lightning.errors import UserError
-from ner_lightning.system.progress import printed, stage
+from ner_lightning.system.progress import printed, stage, warn
 from ner_lightning.system.terminal import in_colour, print_utf8, printable
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def predict_several(options: argparse.Namespace, default: argparse.Namespace) ->
         raise UserError("several RUNs print text, or with --output - JSONL; name one RUN for other formats")
     with printed("stderr"):
         group = load_group(options)
+        if any(map(is_unspaced, options.text)):
+            warn(UNSPACED)
         stage("Tagging ...")
         as_json = (options.target_format or ("text" if options.output is None else "jsonl")) == "jsonl"
         _print(group, options.text, as_json=as_json)
