@@ -18,6 +18,8 @@ from ner_lightning.inference.selection import Selection
 from ner_lightning.serving.app import RequestLimits, make_app
 from ner_lightning.serving.batcher import Batcher, Full
 from ner_lightning.serving.limits import BodyLimit
+from ner_lightning.serving.request_errors import TAKES
+from ner_lightning.serving.schema import NewTagger, Query
 
 
 def client(work=names, **limits):
@@ -496,3 +498,7 @@ def test_a_body_that_does_not_come_in_is_given_up():
     sent.clear()
     asyncio.run(limit({"type": "http"}, gone, send))
     assert sent == []
+
+
+def test_each_field_of_a_request_says_what_it_takes():
+    assert TAKES.keys() == {*Query.model_fields, *NewTagger.model_fields}
