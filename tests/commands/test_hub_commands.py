@@ -80,7 +80,7 @@ def test_what_is_said(outcomes, case):
     assert expected.format(hub=outcomes["hub"]) in said
     if status is not None:
         assert "`hf auth login` or set HF_TOKEN=" in said
-        assert ("SmolLM2-135M-Instruct" if option == MODEL else "--data.train") in said
+        assert ("SmolLM2-135M-Instruct" if option == MODEL else "--data.dataset FILE") in said
 
 
 def test_nobody_waits_for_retries(outcomes):
