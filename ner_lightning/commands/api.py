@@ -18,7 +18,7 @@ from ner_lightning.runs.folder import STAGES, Run, short
 from ner_lightning.system.user_paths import expanded
 from ner_lightning.training.launch import isolated
 from ner_lightning.training.seqeval_check import FIGURES
-from ner_lightning.training.summary import by_type_and_all
+from ner_lightning.training.summary import by_type_and_all, types_left_out
 
 COMMANDS = {"valid": "validate", "test": "test"}  # what scores a split
 
@@ -88,7 +88,8 @@ class RunResult:
         for name, row in by_type_and_all(self.metrics, "val").items():
             lines.append([name, *(f"{row[figure]:.4f}" for figure in FIGURES), str(row["gold"])])
         cells = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in lines)
-        return f"{place}<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+        cut = f"<p>{text}</p>" if (text := types_left_out(self.metrics, "val")) else ""
+        return f"{place}<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>{cut}"
 
 
 def train(

@@ -111,6 +111,7 @@ def _text(addresses: Sequence[str]) -> list["Sentence"]:
 def _described(files: "TaggerFiles", options: Any, text: Sequence["Sentence"]) -> dict[str, Any]:
     """What the folder is made from."""
     from ner_lightning.inference.tagger_files import ONNX
+    from ner_lightning.model.checkpoint import state_digest
     from ner_lightning.runs.folder import run_of
     from ner_lightning.system.digests import digest_of
     from ner_lightning.system.plain_settings import to_plain
@@ -120,10 +121,7 @@ def _described(files: "TaggerFiles", options: Any, text: Sequence["Sentence"]) -
     facts = {
         name: about[name] for name in ("command", "seed", "members", "soup", "teacher") if about.get(name)
     }
-    digest = hashlib.sha256()
-    for name in sorted(files.state):
-        digest.update(name.encode())
-        digest.update(files.state[name].float().numpy().tobytes())
+    digest = state_digest(files.state)
     if files.form == ONNX:  # its weights are in the graph
         digest.update(digest_of(files.path).encode())
     return {

@@ -1,5 +1,6 @@
 """What a checkpoint holds of a tagger, and whether it belongs to the one at hand."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,15 @@ def saved_names(tagger: nn.Module) -> set[str]:
         for name, parameter in tagger.named_parameters()
         if parameter.requires_grad or f".{BACKBONE}" not in f".{name}"
     }
+
+
+def state_digest(state: Mapping[str, Tensor]) -> "hashlib._Hash":
+    """SHA-256 of parameters in fp32, by their names; more can be added to it."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].float().numpy().tobytes())
+    return digest
 
 
 def expect_stored(module: Any, keys: Any) -> None:

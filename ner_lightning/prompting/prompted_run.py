@@ -33,7 +33,7 @@ from ner_lightning.prompting.prompt import (
 )
 from ner_lightning.prompting.saved_answers import read_saved, unread_counts
 from ner_lightning.runs.folder import RECIPE, STAGES, Run
-from ner_lightning.runs.provenance import now, provenance, working_folder
+from ner_lightning.runs.provenance import now, run_provenance
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.progress import Pace, stage
 from ner_lightning.training.callbacks.throughput import peak_memory
@@ -110,22 +110,18 @@ class Baseline:
     def begin(self, run: Run, command: Sequence[str], recipe: str) -> None:
         """Writes the files that do not depend on answers."""
         split = self.settings.split
-        about = (
-            provenance()
-            | working_folder()
-            | {
-                "command": list(command),
-                "started": now(),
-                "seed": self.settings.prompt_seed,
-                "types": self.data.types,
-                "backbone": self.backbone,
-                "parameters": sum(p.numel() for p in self.model.model.parameters()),
-                "trained_parameters": 0,
-                "data": {name: describe_split(self.data, name) for name in ("train", split)},
-                "prompting": asdict(self.settings)
-                | {"instruction": instruction(self.data.types), "chat_template": self.model.has_template},
-            }
-        )
+        about = run_provenance() | {
+            "command": list(command),
+            "started": now(),
+            "seed": self.settings.prompt_seed,
+            "types": self.data.types,
+            "backbone": self.backbone,
+            "parameters": sum(p.numel() for p in self.model.model.parameters()),
+            "trained_parameters": 0,
+            "data": {name: describe_split(self.data, name) for name in ("train", split)},
+            "prompting": asdict(self.settings)
+            | {"instruction": instruction(self.data.types), "chat_template": self.model.has_template},
+        }
         run.write("run.json", about)
         run.write("train_entities.json", self.data.corpus.entity_counts())
         write_text(run.path / RECIPE, recipe)

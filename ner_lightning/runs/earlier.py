@@ -42,7 +42,7 @@ def set_test_aside(run: Run) -> str | None:
     return f"F1 {f1:.4f} on {origin}, kept in {_BASE}.{number}.jsonl"
 
 
-def set_aside(run: Run) -> list[str]:
+def set_aside_scores(run: Run) -> list[str]:
     """The names of the scores that were set aside last."""
     tests: list[dict[str, Any]] = run.read("run.json").get(EARLIER, [])
     return list(tests[-1]["scores"]) if tests else []

@@ -31,9 +31,9 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def working_folder() -> dict[str, str]:
-    """The folder of the command, in which relative paths of a run's settings are found."""
-    return {WORKING_FOLDER: str(Path.cwd())}
+def run_provenance() -> dict[str, Any]:
+    """The same for `run.json`, with the folder in which relative paths of the settings are found."""
+    return provenance() | {WORKING_FOLDER: str(Path.cwd())}
 
 
 def package_versions() -> dict[str, str]:

@@ -45,8 +45,8 @@ def show(
     for name, row in by_type_and_all(metrics, stage).items():
         scores = f"{row['precision']:>10.4f}{row['recall']:>8.4f}{row['f1']:>8.4f}"
         say(f"{name:<16}{scores}{row['gold']:>7}")
-    if (more := len(metrics[f"{stage}/by_type"]) - TYPES) > 0:
-        say(f"These are the {TYPES} most frequent types; metrics.json has {more:,} more.")
+    if cut := types_left_out(metrics, stage):
+        say(cut)
     described = run.read("run.json")["data"].get(SPLIT_OF[stage], {})
     if within := described.get(WITHIN_WORDS):
         say(not_found_in_use(within, sum(row["gold"] for row in metrics[f"{stage}/by_type"].values())) + ".")
@@ -71,6 +71,12 @@ def by_type_and_all(metrics: Mapping[str, Any], stage: str) -> dict[str, dict[st
     return {name: by_type[name] for name in shown} | {
         "all": micro | {"gold": sum(row["gold"] for row in by_type.values())}
     }
+
+
+def types_left_out(metrics: Mapping[str, Any], stage: str) -> str:
+    """What to say beside `by_type_and_all` where it has not all types; empty where it has."""
+    more = len(metrics[f"{stage}/by_type"]) - TYPES
+    return f"These are the {TYPES} most frequent types; metrics.json has {more:,} more." if more > 0 else ""
 
 
 def _without_best(run: Run) -> None:

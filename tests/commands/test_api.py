@@ -140,3 +140,12 @@ def test_one_file_of_text_may_be_given_alone(monkeypatch, tmp_path):
 def test_a_training_needs_a_recipe(nothing):
     with pytest.raises(UserError, match="name a recipe"):
         train(nothing)
+
+
+def test_a_table_of_many_types_says_that_it_is_cut():
+    row = dict.fromkeys(("precision", "recall", "f1"), 0.5) | {"gold": 1}
+    scores = {f"val/{name}": 0.5 for name in ("precision", "recall", "f1")}
+    for count, said in ((30, False), (31, True)):
+        by_type = {f"T{index}": row for index in range(count)}
+        page = api.RunResult(Path("runs/r/1"), scores | {"val/by_type": by_type})._repr_html_()
+        assert ("metrics.json has 1 more" in page) == said

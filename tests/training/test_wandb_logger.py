@@ -11,7 +11,7 @@ import pytest
 import wandb
 from jsonargparse import Namespace
 
-from ner_lightning.runs.earlier import set_aside, set_test_aside
+from ner_lightning.runs.earlier import set_aside_scores, set_test_aside
 from ner_lightning.runs.folder import Run
 from ner_lightning.training.loggers.wandb import NonBlockingWandbLogger, lacks_key, prepare_wandb
 
@@ -100,10 +100,10 @@ def test_scores_of_an_earlier_checkpoint_leave_the_summary(tmp_path, monkeypatch
     logger = NonBlockingWandbLogger(save_dir=str(tmp_path))
     monkeypatch.setattr(type(logger), "experiment", SimpleNamespace(summary=summary))
     run = Run(tmp_path)
-    assert set_aside(run) == []
+    assert set_aside_scores(run) == []
     run.write("metrics.json", {"test/f1": 0.5, "val/f1": 0.6})
     assert set_test_aside(run) == "F1 0.5000 on test, kept in predictions.test.1.jsonl"
-    logger.withdraw([*set_aside(run), "test/errors"])
+    logger.withdraw([*set_aside_scores(run), "test/errors"])
     logger._queue.put(None)
     logger._worker.join(10)
     assert summary == {"best/f1": 0.6}

@@ -21,7 +21,7 @@ from ner_lightning.analysis.numbers import bounds, counted, difference_decimals,
 from ner_lightning.analysis.problems import place_of
 from ner_lightning.analysis.render.blocks import Block, Examples, Heading, Table, Text, shown
 from ner_lightning.analysis.report.prompting import unread_answers
-from ner_lightning.analysis.report.scores import MOST, NAMES, is_defined
+from ner_lightning.analysis.report.scores import MOST, NAMES, is_defined, of_many
 from ner_lightning.analysis.resampling import ROUNDS, Interval, PairedTest, Sparse, paired_test, paired_tests
 from ner_lightning.analysis.slices import GOLD, grouped
 from ner_lightning.data.schemes import Span
@@ -156,11 +156,11 @@ def _by_type(runs: Sequence[Experiment], split: str) -> Iterator[Block]:
         rows.append(row + (_difference(tests[0].difference, p) if len(runs) == 2 else []))
     letters = [_letter(index) for index in range(len(runs))]
     more = ["B - A", "95% interval", "better"] if len(runs) == 2 else []
-    which = f", the {MOST} most frequent of {len(rows):,}" if len(rows) > MOST else ""
-    if which:
+    title = f"F1 by type{of_many(len(rows))}"
+    if len(rows) > MOST:
         largest = sorted(range(len(types)), key=lambda index: -int(found[index][0].total[GOLD]))
         rows = [rows[index] for index in largest[:MOST]]
-    yield Table(f"F1 by type{which}", ["type", "gold", *letters, *more], rows)
+    yield Table(title, ["type", "gold", *letters, *more], rows)
     if more:
         yield Text(
             f"better: p of the type is at most {LEVEL:g}, adjusted for the number of types, after Holm. "

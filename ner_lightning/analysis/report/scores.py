@@ -36,8 +36,8 @@ def scores(run: Experiment) -> Iterator[Block]:
         yield _by_type(split, rows)
     for name, analysis in run.splits.items():
         found = analysis.slices.get(TYPE, [])
-        which = f", the {MOST} most frequent of {len(found):,}" if len(found) > MOST else ""
-        yield slice_table(f"{name}: entities by type{which}", "type", frequent(found))
+        title = f"{name}: entities by type{of_many(len(found))}"
+        yield slice_table(title, "type", frequent(found))
     yield Table(
         "Scores over all types, with 95% intervals",
         ["split", *NAMES.values(), "word accuracy"],
@@ -59,6 +59,11 @@ def scores(run: Experiment) -> Iterator[Block]:
         "justify; metrics.json has all."
     )
     yield Fold("How this is counted", [how, counted])
+
+
+def of_many(types: int) -> str:
+    """What a title says of a table that `frequent` cuts; empty if it has all types."""
+    return f", the {MOST} most frequent of {types:,}" if types > MOST else ""
 
 
 def frequent(rows: Sequence[Slice]) -> Sequence[Slice]:

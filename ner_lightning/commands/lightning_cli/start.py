@@ -171,8 +171,8 @@ def _from_checkpoint(request: _Request) -> tuple[Start, _Stored | None]:
     if not request.training:
         config = _without_limits(config)
     run = run_of(checkpoint)
-    config = with_found_paths(config, run)
-    trained["config"] = with_found_paths(trained["config"], run)
+    # After the backbone, of which one that is not there is refused.
+    config, trained["config"] = (with_found_paths(each, run) for each in (config, trained["config"]))
     named = run_path(request.address, request.root).resolve() if request.address else None
     if named is not None and named.is_dir():
         if run is not None and run.path.resolve() != named:

@@ -32,12 +32,7 @@ def found_path(path: str, run: Run | None) -> str:
         path: as the run's user wrote it.
         run: None, a run of an earlier version or one from another machine has no such folder.
     """
-    folder = _folder_of(run)
-    if folder is None or _exists(expanded(path)) or not _exists(folder / expanded(path)):
-        return path
-    there = str((folder / expanded(path)).resolve())
-    _tell(path, there)
-    return there
+    return _found(path, _folder_of(run))
 
 
 def found_paths(config: Any, run: Run | None, keys: Iterable[str] = PATHS) -> dict[str, str]:
@@ -45,7 +40,8 @@ def found_paths(config: Any, run: Run | None, keys: Iterable[str] = PATHS) -> di
     written = {key: value for key in keys if isinstance(value := _value(config, key), str)}
     if written.get("data.dataset") == SAMPLE:
         del written["data.dataset"]
-    now = {key: found_path(value, run) for key, value in written.items()}
+    folder = _folder_of(run)
+    now = {key: _found(value, folder) for key, value in written.items()}
     return {key: value for key, value in now.items() if value != written[key]}
 
 
@@ -81,6 +77,14 @@ def explaining_paths(config: Any, run: Run | None) -> Iterator[None]:
             f"{error}\nThe run was trained in {folder}, from where it is not found either; "
             f"say where it is now: --{named} PATH"
         ) from None
+
+
+def _found(path: str, folder: Path | None) -> str:
+    if folder is None or _exists(expanded(path)) or not _exists(folder / expanded(path)):
+        return path
+    there = str((folder / expanded(path)).resolve())
+    _tell(path, there)
+    return there
 
 
 def _folder_of(run: Run | None) -> Path | None:

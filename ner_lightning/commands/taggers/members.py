@@ -52,13 +52,11 @@ class Member(NamedTuple):
         return {name.removeprefix(PREFIX): value for name, value in state.items()}
 
     def digest(self) -> str:
-        """SHA-256 of its backbone's fingerprint and its trained parameters."""
-        import torch
+        """SHA-256 of its trained parameters and its backbone's fingerprint."""
+        from ner_lightning.model.checkpoint import state_digest
 
-        digest = hashlib.sha256(str(self.checkpoint["backbone"]["weights"]).encode())
-        for name, value in sorted(self.state().items()):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest = state_digest(self.state())
+        digest.update(str(self.checkpoint["backbone"]["weights"]).encode())
         return digest.hexdigest()
 
     def about(self) -> dict[str, Any]:
@@ -198,26 +196,22 @@ def write(run: "Run", members: Sequence[Member], made: Combined, command: Sequen
     from ner_lightning.model.tagger_settings import TaggerSettings
     from ner_lightning.runs.fingerprints import MEMBERS_DATA, training_data
     from ner_lightning.runs.folder import BEST, run_of
-    from ner_lightning.runs.provenance import now, provenance, working_folder
+    from ner_lightning.runs.provenance import now, run_provenance
     from ner_lightning.system.atomic import write_text
     from ner_lightning.system.plain_settings import select
     from ner_lightning.training.callbacks.checkpoints import write_checkpoint
 
     first, origin = members[0].checkpoint, run_of(members[0].path)
     config = with_found_paths(made.config, origin)
-    described = (
-        provenance()
-        | working_folder()
-        | {
-            "started": now(),
-            "command": list(command),
-            "seed": config.get("seed_everything"),
-            "types": config["data"]["types"],
-            "backbone": {"name": first["backbone"]["name"], "weights": made.weights},
-            "data": origin.read("run.json").get("data", {}) if origin else {},
-            "members": [member.about() for member in members],
-        }
-    )
+    described = run_provenance() | {
+        "started": now(),
+        "command": list(command),
+        "seed": config.get("seed_everything"),
+        "types": config["data"]["types"],
+        "backbone": {"name": first["backbone"]["name"], "weights": made.weights},
+        "data": origin.read("run.json").get("data", {}) if origin else {},
+        "members": [member.about() for member in members],
+    }
     if origins := [found for member in members if (found := run_of(member.path))]:
         run.write("train_entities.json", _entities([each.read("train_entities.json") for each in origins]))
         write_digests(run, set().union(*map(read_digests, origins)))

@@ -134,13 +134,13 @@ def numbered(records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
 
     A text is a document of its own, unless the text before it names the same one.
     """
-    number, source, document = 0, None, None
+    number, source, before = 0, None, None
     for record in records:
-        is_new = record.starts_document or record.is_text
-        if record.is_text and record.document is not None and record.document == document:
-            is_new = False
+        named = record.document if record.is_text else None
+        goes_on = named is not None and named == before
+        is_new = not goes_on and (record.starts_document or record.is_text)
         number += is_new or record.source != source
-        source, document = record.source, record.document if record.is_text else None
+        source, before = record.source, named
         yield record, number
 
 

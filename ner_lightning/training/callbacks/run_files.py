@@ -19,7 +19,7 @@ from ner_lightning.data.train_overlap import digests, read_digests, write_digest
 from ner_lightning.runs.earlier import earlier_data, earlier_settings, set_test_aside
 from ner_lightning.runs.folder import SPLIT_OF, Run, run_of
 from ner_lightning.runs.ladder_cells import noted_recipe
-from ner_lightning.runs.provenance import now, provenance, working_folder
+from ner_lightning.runs.provenance import now, run_provenance
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.console import best_effort, say
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint
@@ -195,7 +195,7 @@ class RunFiles(Callback):
             "backbone": {"name": module.settings.backbone, "weights": module.weights_id},
             "backbone_in_bf16": in_bf16(trainer),
         }
-        return provenance() | working_folder() | noted_recipe() | known | describe_parameters(module.built)
+        return run_provenance() | noted_recipe() | known | describe_parameters(module.built)
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -26,13 +26,12 @@ def say_what_never_comes(trainer: pl.Trainer, optimizer: Optimizer) -> None:
         say(f"model.optimizer.warmup {warmup:g}: learning rates rise until the end and never fall.")
     if first and _first_validation(trainer) > _batches(trainer):
         say("It ends before its first validation, so that there are no scores and no best checkpoint.")
-    if first:
-        for line in _callbacks_that_never_act(trainer, steps):
-            say(line)
+    for line in _callbacks_that_never_act(trainer, steps) if first else ():
+        say(line)
 
 
 def _callbacks_that_never_act(trainer: pl.Trainer, steps: float) -> Iterator[str]:
-    epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
+    epochs = _epochs(trainer)
     for scheduler in callbacks_of(trainer, GradientAccumulationScheduler):
         if late := [epoch for epoch in scheduler.epochs if epoch >= epochs]:
             never = ", ".join(map(str, late))
@@ -58,11 +57,14 @@ def _first_validation(trainer: pl.Trainer) -> float:
 
 def _batches(trainer: pl.Trainer) -> float:
     """How many batches there are until the end, or a few more."""
-    epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
     steps = trainer.max_steps if trainer.max_steps >= 0 else math.inf
-    batches = epochs * trainer.num_training_batches
+    batches = _epochs(trainer) * trainer.num_training_batches
     return (
         batches
         if callbacks_of(trainer, GradientAccumulationScheduler)
         else min(batches, steps * trainer.accumulate_grad_batches)
     )
+
+
+def _epochs(trainer: pl.Trainer) -> float:
+    return trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf

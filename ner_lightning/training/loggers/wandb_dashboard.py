@@ -15,7 +15,7 @@ from ner_lightning.analysis.render.heat_maps import LARGEST, transitions
 from ner_lightning.analysis.render.style import png
 from ner_lightning.analysis.rows import read_predictions
 from ner_lightning.metrics.from_counts import Scores
-from ner_lightning.runs.earlier import set_aside
+from ner_lightning.runs.earlier import set_aside_scores
 from ner_lightning.runs.folder import BEST, STAGES, Run
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint
 from ner_lightning.training.loggers import wandb_tables
@@ -89,10 +89,11 @@ class Dashboard(Callback):
         media = wandb_tables.charts(tables) | {name: tables[name] for name in ("predictions", "errors")}
         media |= _transitions(pl_module)
         media = {f"analysis/{key}": value for key, value in media.items()}
-        withdrawn = set_aside(self.run) if "test/f1" not in metrics else ()
+        earlier = set_aside_scores(self.run) if "test/f1" not in metrics else []
+        withdrawn = [*earlier, *(f"test/{name}" for name in tables)] if earlier else []
         for logger in loggers:
             logger.summarise(summary)
-            logger.withdraw([*withdrawn, *(f"test/{name}" for name in tables if withdrawn)])
+            logger.withdraw(withdrawn)
             logger.log_metrics(media, trainer.global_step)
 
     @rank_zero_only

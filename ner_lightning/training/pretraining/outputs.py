@@ -11,7 +11,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ner_lightning.model.backbone import fingerprint
 from ner_lightning.runs.folder import LAST, RECIPE, Run, short
-from ner_lightning.runs.provenance import now, provenance, working_folder
+from ner_lightning.runs.provenance import now, run_provenance
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.console import say
 from ner_lightning.system.permissions import open_to_readers_of
@@ -83,17 +83,13 @@ class PretrainingFolder(Callback):
         before = self.run.read("run.json")
         described = {name: describe_split(data, name) for name in ("train", "valid")}
         sizes = describe_parameters(module.built)
-        about = (
-            provenance()
-            | working_folder()
-            | {
-                "command": before.get("command", self.command),
-                "started": before.get("started", now()),
-                "backbone": {"name": module.settings.backbone, "weights": fingerprint(module.pretrained)},
-                "data": described,
-                "pretraining": self.asked,
-            }
-        )
+        about = run_provenance() | {
+            "command": before.get("command", self.command),
+            "started": before.get("started", now()),
+            "backbone": {"name": module.settings.backbone, "weights": fingerprint(module.pretrained)},
+            "data": described,
+            "pretraining": self.asked,
+        }
         self.run.write("run.json", about | sizes)
         for name, split in described.items():
             say(f"{name:<6}{split['sentences']:>8,} sentences; their tags are not used")
