@@ -112,7 +112,7 @@ def make_app(
     if api_key is not None:
         app.add_middleware(KeyCheck, key=api_key)
     allow_origins(app, bounds.origins)  # around the key, which a browser does not send when it asks first
-    app.add_middleware(RequestLog, on_end=counters.count_response)  # outermost: every response has an id
+    app.add_middleware(RequestLog, on_response=counters.count_response)  # outermost: every response has an id
     explain_errors(app)
     items = _one(model, labels, selected) if taggers is None else partial(_of_several, taggers)
     _add_extract(app, bounds, counters, items)

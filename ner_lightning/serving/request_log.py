@@ -33,11 +33,12 @@ class RequestLog:
 
     Args:
         app: the application.
-        on_end: called with the path and the status of each response.
+        on_response: called with the path and the status of each response, before the client has it: what is
+            counted here is in the counts that are asked for after the response.
     """
 
-    def __init__(self, app: App, on_end: Callable[[str, int], None]) -> None:
-        self.app, self.on_end = app, on_end
+    def __init__(self, app: App, on_response: Callable[[str, int], None]) -> None:
+        self.app, self.on_response = app, on_response
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handles a request."""
@@ -52,6 +53,7 @@ class RequestLog:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (HEADER, name)]
+                self.on_response(scope["path"], status)
             await send(message)
 
         try:
@@ -69,9 +71,7 @@ class RequestLog:
             self._finish(scope, name, status, 1000 * (time.perf_counter() - began))
 
     def _finish(self, scope: Message, name: bytes, status: int, milliseconds: float) -> None:
-        """Logs and counts a request; status 0: the client went away before the response."""
-        if status:
-            self.on_end(scope["path"], status)
+        """Logs a request; status 0: the client went away before the response."""
         sizes = "".join(f" {what}={number}" for what, number in scope.get(SIZES, {}).items())
         level = logging.WARNING if status >= 500 else logging.INFO
         said = (name.decode(), scope["method"][:10], _route(scope), status or "gone", milliseconds, sizes)
