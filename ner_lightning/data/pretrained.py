@@ -12,6 +12,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from ner_lightning.errors import UserError
+from ner_lightning.runs.folder import MANIFEST
 from ner_lightning.system.hub_access import check_model_access, record_revision
 from ner_lightning.system.hub_errors import hub_errors_explained
 from ner_lightning.system.user_paths import expanded, may_be_on_hub
@@ -88,7 +89,7 @@ def locate(
     if path.is_dir():
         if not (path / "config.json").is_file():
             files = sorted(item.name for item in path.glob("*.gguf"))
-            hint = f"; name its file: {path / files[0]}" if files else ""
+            hint = f"; name its file: {path / files[0]}" if files else _export_hint(path)
             raise UserError(f"model.backbone: {backbone} has no config.json{hint}")
         if weights and not weight_files(path):
             raise UserError(
@@ -101,8 +102,23 @@ def locate(
             )
         return Pretrained(str(path))
     if not may_be_on_hub(backbone):
-        raise UserError(f"model.backbone: there is no folder {backbone}")
+        raise UserError(f"model.backbone: there is no folder {backbone}{_export_hint(path)}")
     return Pretrained(backbone, revision=revision, on_hub=True)
+
+
+def is_tagger(backbone: str | Path) -> bool:
+    """Whether a path is that of a trained tagger: a run folder, a checkpoint or an exported folder."""
+    path = expanded(backbone)
+    in_folder = any((path / name).is_file() for name in ("run.json", MANIFEST))
+    return in_folder or (path.suffix == ".ckpt" and path.is_file())
+
+
+def _export_hint(path: Path) -> str:
+    if not is_tagger(path):
+        return ""
+    return (
+        f".\nTo train a tagger's layers further, name the folder of: ner-lightning export {path} --output DIR"
+    )
 
 
 def weight_files(folder: Path) -> list[Path]:

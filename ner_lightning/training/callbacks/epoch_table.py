@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
 
+from ner_lightning.data.pretrained import is_tagger
 from ner_lightning.data.sources import SAMPLE_FOLDER
 from ner_lightning.runs.folder import Run, short
 from ner_lightning.system.console import say
@@ -89,6 +90,8 @@ class EpochTable(Callback):
         share = f"{about['trained_parameters']:,} of {about['parameters']:,} parameters"
         say(f"{share} are trained; everything goes to {short(self.run.path)}")
         assert isinstance(pl_module, NERModule)
+        if is_tagger(pl_module.pretrained.name):
+            say(f"The tagger {pl_module.pretrained.label} is trained further, with a new head.")
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             say_what_never_comes(trainer, pl_module.optimizer_settings)
         settings = pl_module.settings
