@@ -20,7 +20,9 @@ time.sleep(0.3)
 print(heard, flush=True)
 """
 PARENT = f"""
-import subprocess, sys
+import signal, subprocess, sys
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)  # tests in the background of a shell, or by nohup, ignore some
 from ner_lightning.commands.lightning_cli.training_process import started
 with started([sys.executable, "-c", {CHILD!r}], stdout=subprocess.PIPE) as process:
     for line in process.stdout:
