@@ -107,10 +107,13 @@ def recipe_digest(ladder: Ladder, cell: Cell) -> str:
     """A digest of what a cell's command does not tell: what configs and texts hold, its teacher's members."""
     digest = hashlib.sha256()
     for file in map(Path, map(shipped_config, cell.configs)):
-        digest.update(file.read_bytes() if file.is_file() else b"")  # `fit` says what is missing
-        with suppress(OSError, yaml.YAMLError):
-            for named in _named_files(yaml.safe_load(file.read_bytes())):
+        content = file.read_bytes() if file.is_file() else b""  # `fit` says what is missing
+        with suppress(yaml.YAMLError):
+            settings = yaml.safe_load(content)
+            content = repr(settings).encode()  # without its comments
+            for named in _named_files(settings):
                 digest.update(digest_of(named).encode())
+        digest.update(content)
     for named in _named_files(list(cell.settings.values())):
         digest.update(digest_of(named).encode())
     for text in map(Path, cell.text):

@@ -217,6 +217,15 @@ def test_a_run_that_no_ladder_made_is_none_of_its_cells(file, tmp_path, capsys):
     assert capsys.readouterr().out.split() == ["to", "do", cell.name]
 
 
+def test_a_comment_in_a_recipe_changes_no_cell(file, one_process, capsys):
+    assert main(["ladder", str(file), "--cell", "base-seed1"]) == 0
+    with Path("recipe.yaml").open("a") as more:
+        more.write("# what it is for\n")
+    capsys.readouterr()
+    assert main(["ladder", str(file), "--cell", "base-seed1", "--list"]) == 0
+    assert capsys.readouterr().out.startswith("done")
+
+
 def test_a_recipe_that_changes_during_its_training_gives_no_result(file, one_process, monkeypatch, capsys):
     in_process = ladder_training._run_logged
 
