@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +226,8 @@ def _text(key: str, value: Any) -> str:
     if isinstance(value, str | Path):
         return str(value)
     try:
-        return json.dumps(value, ensure_ascii=False)
+        plain = value.item() if isinstance(value, Number) and hasattr(value, "item") else value  # numpy's
+        return json.dumps(plain, ensure_ascii=False)
     except TypeError:
         raise UserError(
             f"overrides: {key} is {value!r}; it must be a plain value, or a list or dict of plain values"

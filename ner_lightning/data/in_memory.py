@@ -91,18 +91,22 @@ def _dicts(where: str, value: Any, options: ReadOptions) -> Iterator[dict[str, A
         elif isinstance(row, tuple | list) and len(row) == 2 and not isinstance(row[1], dict):
             if any(isinstance(part, str) for part in row):
                 raise UserError(f"{where}:{number}: expected lists of words and of tags, got text")
+            if row[1] is None:
+                raise UserError(f"{where}:{number}: this sentence has no tags")
             yield {words: list(row[0]), tags: list(row[1])}
         elif isinstance(row, tuple | list) and len(row) == 2 and isinstance(row[0], str):
-            yield {**row[1], "text": row[0]}  # spaCy's pairs
+            yield {**_plain(row[1]), "text": row[0]}  # spaCy's pairs
         else:
             raise UserError(f"{where}:{number}: expected words and tags, got {row!r:.60}")
 
 
 def _plain(cell: Any) -> Any:
-    """A cell whose arrays and tuples are lists."""
+    """A cell whose arrays and tuples are lists, and numbers those of Python, at any depth."""
     if hasattr(cell, "tolist"):
         return cell.tolist()
-    return list(cell) if isinstance(cell, tuple) else cell
+    if isinstance(cell, tuple | list):
+        return [_plain(each) for each in cell]
+    return {name: _plain(each) for name, each in cell.items()} if isinstance(cell, Mapping) else cell
 
 
 def _rows(value: Any) -> Iterable[Any]:

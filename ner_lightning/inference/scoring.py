@@ -64,7 +64,7 @@ def score(
     for indices in LengthGroupedSampler(encoded, batch_size=1, tokens_per_batch=TOKENS, shuffle=False):
         batch = dataset[indices].to(device)
         with evaluating(tagger), torch.inference_mode():
-            emissions = tagger(batch)
+            emissions = tagger.scores(batch)
         yield ScoredBatch(batch.index.tolist(), emissions, batch.mask)
 
 

@@ -94,7 +94,8 @@ def check_belongs(
         UserError: it has not.
     """
     check_backbone(checkpoint["backbone"], name, weights)
-    check_types(checkpoint["hyper_parameters"]["types"], types)
+    # Those of `hyper_parameters` may be what a caller of `load_from_checkpoint` gave.
+    check_types(checkpoint["config"]["data"]["types"], types)
 
 
 def check_types(known: Sequence[str], wanted: Sequence[str]) -> None:

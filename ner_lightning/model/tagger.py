@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.errors import UserError
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.emitter import Emitter
 
@@ -35,4 +36,20 @@ class Tagger(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Emissions, the scores of each tag for each word. *Shape:* (B, W, C)."""
         emissions: Tensor = self.emitter(batch)
+        return emissions
+
+    def scores(self, batch: Batch) -> Tensor:
+        """Emissions that are decoded, and not trained on: there NaN would become O without a word.
+
+        Raises:
+            UserError: some of a word's, or of the CRF's, are NaN or infinite.
+        """
+        emissions: Tensor = self(batch)
+        if not all(
+            torch.isfinite(each).all() for each in (emissions[batch.mask], *self.decoder.parameters())
+        ):
+            raise UserError(
+                "the tagger's scores are not finite (NaN or infinite), and say nothing of entities.\n"
+                "Its weights are damaged, or too large for bf16: try another checkpoint or fp32."
+            )
         return emissions

@@ -7,6 +7,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Number
 from typing import Any, Literal, TypeVar
 
 from ner_lightning.errors import UserError
@@ -53,6 +54,8 @@ def to_plain(value: Any) -> Any:
         return value
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, Number):  # one of numpy's
+        return value.item()  # type: ignore[attr-defined]
     kind = type(value)
     return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": to_plain(vars(value))}
 

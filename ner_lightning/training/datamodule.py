@@ -24,7 +24,7 @@ from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.system import progress
 from ner_lightning.system.plain_settings import coerced, to_plain
 from ner_lightning.system.ranges import Seed, check_arguments, register
-from ner_lightning.training.stored_settings import StoredSettings
+from ner_lightning.training.stored_settings import StoredSettings, check_unchanged
 
 register()
 SPLITS_OF_STAGE = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",), "predict": ("test",)}
@@ -136,6 +136,8 @@ class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Reads and encodes what the stage needs, with the module's tokenizer if none was named."""
+        corpus: Any = {"encoding": self.corpus.encoding, "supervision": self.corpus.supervision}
+        check_unchanged(self, to_plain(corpus | {"batches": self.batches, "seed": self.seed}))
         settings = getattr(self.trainer and self.trainer.lightning_module, "settings", None)
         if not self.corpus.tokenizer.backbone and isinstance(settings, TaggerSettings):
             trust = settings.runtime.trust_remote_code

@@ -31,8 +31,9 @@ from ner_lightning.training.averaging import WeightAverage
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.optim import Optimizer, parameter_groups
 from ner_lightning.training.plain_config import plain_config, plain_data
+from ner_lightning.training.resuming import check_settings
 from ner_lightning.training.scoring_module import EVALUATIONS, ScoringModule
-from ner_lightning.training.stored_settings import StoredSettings
+from ner_lightning.training.stored_settings import StoredSettings, check_unchanged
 from ner_lightning.training.target import fits_target, report_fp32_fallback, target_of
 from ner_lightning.training.trainer_checks import check_built_trainer, check_encoded_data
 
@@ -102,16 +103,19 @@ class NERModule(StoredSettings, ScoringModule):
         )
         self.members = [TaggerSettings.read(member, trust=trust) for member in members or ()]
         self.optimizer_settings, self.cache = optimizer, coerced(Cache, cache)
-        more = {"types": types, "optimizer": optimizer, "cache": self.cache, "members": members}
-        stored = to_plain(vars(self.settings) | more)
-        stored["runtime"]["trust_remote_code"] = False  # consent is never read from a checkpoint
-        self.save_hyperparameters(stored)
-        self.strict_loading = False  # the frozen backbone is not in a checkpoint; see load_state_dict
         self.labels, self.pretrained, self.weights_id = LabelSet(tuple(types)), locate(backbone, revision), ""
-        self.tagger: Tagger | None = None
+        self.save_hyperparameters(self._in_use() | {"members": to_plain(members)})
+        self.strict_loading = False  # the frozen backbone is not in a checkpoint; see load_state_dict
+        self.tagger = None
         self._kept: dict[str, Tensor] = {}  # what a tagger has learned, while another is built around it
         self.metrics = torch.nn.ModuleDict({s: EntityF1(types) for s in ("val", "test")})
         self.average = WeightAverage(optimizer.averaging)
+
+    def _in_use(self) -> dict[str, Any]:
+        more = {"types": self.labels.types, "optimizer": self.optimizer_settings, "cache": self.cache}
+        settings: dict[str, Any] = to_plain(vars(self.settings) | more)
+        settings["runtime"]["trust_remote_code"] = False  # consent is never read from a checkpoint
+        return settings
 
     @property
     def built(self) -> Tagger:
@@ -122,6 +126,7 @@ class NERModule(StoredSettings, ScoringModule):
     def setup(self, stage: str) -> None:
         """Checks trainer and data; the metrics learn of gold types that the model does not know: missed."""
         check_built_trainer(self.trainer)
+        check_unchanged(self, self._in_use())
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, CoNLLDataModule):
             return
@@ -144,7 +149,7 @@ class NERModule(StoredSettings, ScoringModule):
         if fitting and self._merged:  # nothing is left to train
             if self.loaded_step:
                 raise UserError("an evaluation merged this NERModule's adapters: make a new one to train")
-            self.tagger, self._merged = None, False
+            self.unmerge()
         if self.members and fitting:
             raise UserError("an ensemble is not trained; train its members, and put them together again")
         if self.tagger is not None:
@@ -221,9 +226,10 @@ class NERModule(StoredSettings, ScoringModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks that a checkpoint belongs to this model: same backbone weights, same parameters."""
-        if self._merged:  # the adapters of another checkpoint, which are no parameters any more
-            self.tagger, self._merged = None, False
+        self.unmerge()
         self._follow(checkpoint["backbone"])
+        fitting = self._trainer is not None and self.trainer.state.fn == "fit"
+        check_settings(checkpoint, {"model": self._in_use()}, training=fitting)
         self.configure_model()
         check_belongs(checkpoint, self.settings.backbone, self.weights_id, self.labels.types)
         check_names(checkpoint["state_dict"], {PREFIX + name for name in saved_names(self.built)})

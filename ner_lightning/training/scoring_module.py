@@ -24,6 +24,7 @@ class ScoringModule(TrainingModule):
     """
 
     labels: LabelSet
+    tagger: Tagger | None
     metrics: nn.ModuleDict
     _merging = _merged = False  # whether adapters are to be folded in, or were
 
@@ -34,9 +35,15 @@ class ScoringModule(TrainingModule):
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Also merges the adapters; see `_merge`. The device may have no room for the weights in fp32."""
+        self.unmerge()
         loaded = super().load_state_dict(*args, **kwargs)
         self._merge()
         return loaded
+
+    def unmerge(self) -> None:
+        """Lets a tagger go whose adapters, those of other weights, were merged: it is built anew."""
+        if self._merged:
+            self.tagger, self._merged = None, False
 
     def validation_step(self, batch: Batch) -> Any:
         """Scores a validation batch."""
@@ -48,7 +55,7 @@ class ScoringModule(TrainingModule):
 
     def predict_step(self, batch: Batch) -> Prediction:
         """Tags a batch; without gold tags they count as O."""
-        emissions = self.built(batch)
+        emissions = self.built.scores(batch)
         tags = self.built.decoder.decode(emissions, batch.mask)
         gold = torch.zeros_like(tags) if batch.tags is None else batch.tags
         return Prediction(batch.index, batch.mask, gold, emissions, tags)
@@ -59,7 +66,9 @@ class ScoringModule(TrainingModule):
 
     def _evaluate(self, stage: str, batch: Batch) -> Prediction:
         assert batch.tags is not None, "evaluation data has tags"
-        emissions, decoder = self.built(batch), self.built.decoder
+        evaluated = self.trainer.state.fn in EVALUATIONS  # a fit has `NonFinite`, which saves first
+        emissions = self.built.scores(batch) if evaluated else self.built(batch)
+        decoder = self.built.decoder
         # To the loss, words of types that the model does not know are O: the best that it can predict.
         known = torch.where(batch.tags < len(self.labels), batch.tags, 0)
         tags = decoder.decode(emissions, batch.mask)

@@ -8,7 +8,7 @@ from typing import Any, Self
 from lightning.pytorch.utilities.model_helpers import _restricted_classmethod
 
 from ner_lightning.errors import UserError
-from ner_lightning.system.plain_settings import from_checkpoint, known_settings, likely
+from ner_lightning.system.plain_settings import from_checkpoint, known_settings, likely, to_plain
 
 OPTIONS = {"map_location", "hparams_file", "strict", "weights_only"}  # of Lightning
 
@@ -41,3 +41,24 @@ class StoredSettings:
         with from_checkpoint():
             loaded: Self = lightning.load_from_checkpoint(checkpoint_path, *args, **given)
         return loaded
+
+
+def check_unchanged(module: Any, used: Mapping[str, Any]) -> None:
+    """Checks that what is stored of a module are the settings that it works with.
+
+    Args:
+        module: one with `hparams`.
+        used: its settings, as plain values.
+
+    Raises:
+        UserError: they were changed after it was made.
+    """
+    for name, value in used.items():
+        stored = to_plain(module.hparams[name])
+        if name != "revision" and stored != value:  # a branch is followed to the commit of the training
+            kind = type(module).__name__
+            raise UserError(
+                f"{kind}: {name} was changed after it was made, so that a checkpoint would not say what was "
+                f"trained:\nhparams have {stored!r:.200}, not {value!r:.200}.\n"
+                f"Make a new one: {kind}({name}=...)."
+            )

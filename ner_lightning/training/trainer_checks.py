@@ -42,8 +42,8 @@ def check_built_trainer(trainer: pl.Trainer) -> None:
         for base, reason in AVERAGES.items():
             if isinstance(each, base):
                 raise UserError(f"{type(each).__name__} cannot be used: {reason}")
-    if trainer.fast_dev_run:  # type: ignore[attr-defined]
-        return
+    if trainer.fast_dev_run or trainer.overfit_batches:  # type: ignore[attr-defined]
+        return  # Lightning has set the limits below
     for name in ("limit_val_batches", "limit_test_batches"):
         limit = getattr(trainer, name)
         if limit and not is_whole(limit):

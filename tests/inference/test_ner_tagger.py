@@ -379,3 +379,13 @@ def test_a_tagger_of_a_model_in_training_predicts_without_dropout_and_leaves_its
         for found in pool.map(again, [texts] * 8):
             assert [each.tags for each in found] == expected
     assert [part.training for part in model.modules()] == modes
+
+
+@pytest.mark.parametrize("where", ["head", "CRF"])
+def test_scores_that_are_no_numbers_are_said(llama, where):
+    tagger = taggers.random_tagger(llama)
+    crf, head = tagger.tagger.decoder.crf, tagger.tagger.emitter.head
+    (head.weight if where == "head" else crf.transitions).data[0, 0] = math.nan
+    for options in ({}, {"min_score": 0.5}, {"n_best": 2}, {"marginals": True}):
+        with pytest.raises(UserError, match="the tagger's scores are not finite"):
+            tagger("Vera Holt left Lima.", **options)

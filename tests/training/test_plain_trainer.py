@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -244,6 +245,8 @@ def test_sentences_that_were_read_can_be_given(llama, tmp_path):
         ([("Vera left", "B-PER O")], "expected lists of words and of tags, got text"),
         (["Vera"], "expected words and tags, got 'Vera'"),
         ([(["a"], ["O", "O"])], "1 words but 2 tags"),
+        ([(["a"], None)], "train sentences from memory:1: this sentence has no tags"),
+        ([(["a", "b"], ["O", float("nan")])], "nan"),
         ([], "there is no sentence in what was given"),
     ],
 )
@@ -257,3 +260,19 @@ def test_columns_have_names(llama):
     rows = [{"w": ["Vera"], "t": ["B-PER"]}]
     data = CoNLLDataModule(train=rows, files=files, backbone=str(llama), encoding=Encoding(max_length=20))
     assert data.types == ["PER"]
+
+
+@pytest.mark.parametrize("number", [int, np.int64])
+@pytest.mark.parametrize("several", [list, tuple])
+def test_spacys_pairs_have_lists_or_tuples_and_any_integers(llama, several, number):
+    entity = several((number(0), number(4), "PER"))
+    rows = [("Vera left Lima", {"entities": [entity]}), {"text": "Vera left", "entities": (entity,)}]
+    data = CoNLLDataModule(train=rows, backbone=str(llama))
+    found = [sentence.tags for sentence in data.corpus.split("train").sentences]
+    assert found == [("B-PER", "O", "O"), ("B-PER", "O")]
+
+
+def test_a_trainer_that_overfits_sets_its_own_limits(llama, tmp_path, caplog):
+    data, module = untrained(llama)
+    tiny.trainer(default_root_dir=tmp_path, overfit_batches=1).fit(module, data)
+    assert "limit_val_batches" not in caplog.text

@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from ner_lightning.commands.api import option_words
 from ner_lightning.data.corpus_settings import Batches, Files
 from ner_lightning.data.readers.read_options import AnnotationRules, ReadOptions
 from ner_lightning.data.schemes import LabelSet
@@ -12,6 +14,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.model.adapters import Lora
 from ner_lightning.model.loss import Loss
 from ner_lightning.model.tagger_settings import Architecture, Cache, Runtime
+from ner_lightning.system.plain_settings import to_plain
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 from ner_lightning.training.optim import Optimizer
@@ -93,3 +96,15 @@ def test_paths_are_names(llama, corpus, tmp_path):
     assert module.hparams.cache["folder"] == str(tmp_path)
     (tmp_path / "names.txt").write_text("O\nB-PER\n")
     assert Files(tag_names=tmp_path / "names.txt").options().rules.tag_names == ("O", "B-PER")
+
+
+def test_numbers_may_be_numpys(llama):
+    module = NERModule(
+        str(llama), TYPES, lora=Lora(rank=np.int64(4)), optimizer=Optimizer(lr=np.float64(0.5))
+    )
+    data = CoNLLDataModule(batches=Batches(size=np.int64(4)), seed=np.int64(3))
+    plain = (module.hparams["lora"]["rank"], data.hparams["batches"]["size"], data.hparams["seed"])
+    assert plain == (4, 4, 3)
+    assert {type(value) for value in plain} == {int}
+    assert type(to_plain(Architecture(dropout=np.float32(0.5)))["dropout"]) is float
+    assert option_words({"trainer.max_epochs": np.int64(3)}) == ["--trainer.max_epochs=3"]

@@ -55,7 +55,7 @@ class TagForm(NamedTuple):
         """
         known = list(dict.fromkeys(cells))
         trimmed = {cell: _trimmed(cell) for cell in known}
-        if any(cell != inner for cell, inner in trimmed.items()):
+        if any(cell is not inner and cell != inner for cell, inner in trimmed.items()):  # nan is not nan
             form = cls.of(trimmed.values(), names, first_of_several=first_of_several)
             return form._expanded(trimmed)
         if UNKNOWN in known and len(known) > 1:  # only beside tags; alone it is punctuation
