@@ -1,7 +1,6 @@
 """NERTagger: loads a trained tagger and predicts the entities of texts, without the training code."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -12,12 +11,13 @@ from ner_lightning.errors import UserError
 from ner_lightning.inference import hub, loading, scoring
 from ner_lightning.inference.arguments import checked_documents, checked_texts
 from ner_lightning.inference.engines.choice import EngineName, place
-from ner_lightning.inference.result import Tagged, join
+from ner_lightning.inference.result import Tagged
 from ner_lightning.inference.selection import CallOptions, MinScore, Overlaps, selection
 from ner_lightning.inference.tagger_files import ExportFormat, TaggerFiles
 from ner_lightning.model.devices import chosen_device
 from ner_lightning.model.tagger import Tagger
 from ner_lightning.system.ranges import PositiveFloat, RangeError
+from ner_lightning.system.terminal import shortlist
 
 if TYPE_CHECKING:
     from ner_lightning.inference.tagger_group import TaggerGroup
@@ -51,6 +51,10 @@ class NERTagger:
         self.trained_on: tuple[str, ...] = ()
         self._trust = False  # whether code that comes with it may run
         self._backbone: str | None = None  # where its run's backbone was said to be
+
+    def __repr__(self) -> str:
+        loaded = "" if self.path is None else f"{str(self.path)!r}: "
+        return f"NERTagger({loaded}{shortlist(self.labels.types)}; on {self.tagger.device})"
 
     @classmethod
     def from_run(
@@ -235,15 +239,8 @@ class NERTagger:
                 reads as one; None: each is its own text.
             **options: as of a call.
         """
-        wanted = self.wanted(options)
-        num_tags = len(self.labels) if wanted.marginals else 0
-        for group in scoring.document_groups(documents, numbers):
-            sentences = [words for document, _ in group for words in document.words]
-            owners = [number for document, number in group for _ in document.sentences]
-            results = scoring.sentence_results(self.tagger, self.encoder, sentences, owners, wanted)
-            for document, _ in group:
-                own = list(islice(results, len(document.sentences)))
-                yield join(document, own, n_best=wanted.n_best, num_tags=num_tags, keep=wanted.keeps)
+        wanted = self.wanted(options)  # checked now, not at the first result
+        return scoring.tagged_documents(self.tagger, self.encoder, documents, numbers, wanted)
 
     def wanted(self, options: CallOptions) -> scoring.DecodeOptions:
         """What a call with these options wants."""

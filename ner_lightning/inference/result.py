@@ -137,7 +137,9 @@ class Tagged:
         import pandas
 
         columns = Entity._fields if self.overlapping is None else (*Entity._fields, OVERLAPS)
-        return pandas.DataFrame(self.entity_dicts(), columns=columns)
+        rows = pandas.DataFrame(self.entity_dicts(), columns=columns)
+        numbers = dict.fromkeys(("start", "end", "word_start", "word_end"), "int64") | {"score": "float64"}
+        return rows.astype(numbers)  # also where there is no row to tell
 
     def __repr__(self) -> str:
         shown = [f"{short(e.text, 40)} {e.label} {e.score:.2f}" for e in self.entities[:SHOWN_ENTITIES]]

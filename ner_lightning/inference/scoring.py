@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
+from itertools import count, islice
 from typing import NamedTuple
 
 import torch
@@ -16,7 +16,7 @@ from ner_lightning.data.sentence import SURROGATE
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.inference.arguments import checked_sentences
 from ner_lightning.inference.grouping import grouped
-from ner_lightning.inference.result import SentenceResult
+from ner_lightning.inference.result import SentenceResult, Tagged, join
 from ner_lightning.inference.selection import CallOptions, Selection, selection
 from ner_lightning.model.backbone import evaluating
 from ner_lightning.model.entity_spans import CandidateSpan, EntitySpan
@@ -96,7 +96,7 @@ def decode_options(options: CallOptions, types: Sequence[str], default: Selectio
         default: the tagger's own selection.
 
     Raises:
-        TypeError: there is no such option.
+        TypeError: there is no such option, or `n_best` is no integer.
         UserError: a probability is outside its range, or a type is unknown.
         ValueError: `n_best` is below 0.
     """
@@ -104,10 +104,30 @@ def decode_options(options: CallOptions, types: Sequence[str], default: Selectio
         known = ", ".join(CallOptions.__annotations__)
         raise TypeError(f"there is no option {', '.join(sorted(unknown))}; there are {known}")
     n_best = options.get("n_best", 0)
+    if isinstance(n_best, bool) or not isinstance(n_best, int):
+        raise TypeError(f"n_best is {n_best!r}; it must be a whole number of at least 0")
     if n_best < 0:
-        raise ValueError(f"expected n_best to be at least 0, got {n_best}")
+        raise ValueError(f"n_best is {n_best}; it must be a whole number of at least 0")
     chosen = selection(options.get("min_score"), options.get("overlaps"), types, default)
     return DecodeOptions(options.get("marginals", False), n_best, chosen)
+
+
+def tagged_documents(
+    tagger: Tagger,
+    encoder: Encoder,
+    documents: Iterable[Document],
+    numbers: Iterable[int] | None,
+    wanted: DecodeOptions,
+) -> Iterator[Tagged]:
+    """The result of each document, in order; arguments as of `score` and `document_groups`."""
+    num_tags = len(tagger.labels) if wanted.marginals else 0
+    for group in document_groups(documents, numbers):
+        sentences = [words for document, _ in group for words in document.words]
+        owners = [number for document, number in group for _ in document.sentences]
+        results = sentence_results(tagger, encoder, sentences, owners, wanted)
+        for document, _ in group:
+            own = list(islice(results, len(document.sentences)))
+            yield join(document, own, n_best=wanted.n_best, num_tags=num_tags, keep=wanted.keeps)
 
 
 def sentence_results(

@@ -1,9 +1,12 @@
 """A spaCy component: `nlp.add_pipe("ner_lightning", config={"model": DIR})` sets `doc.ents`."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from spacy.language import Language
+from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc, Span
+from spacy.training import Example
 from spacy.util import filter_spans, minibatch
 
 from ner_lightning.inference.ner_tagger import NERTagger
@@ -31,7 +34,12 @@ def create(
     return Pipe(NERTagger.from_run(model, device=device, min_score=min_score))
 
 
-Language.factory("ner_lightning", assigns=["doc.ents", f"span._.{SCORE}"], func=create)
+Language.factory(
+    "ner_lightning",
+    assigns=["doc.ents", f"span._.{SCORE}"],
+    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
+    func=create,
+)
 
 
 class Pipe:
@@ -40,7 +48,7 @@ class Pipe:
     The text is split into words as the tagger's training data were, not as spaCy does: an entity that ends
     inside one of spaCy's tokens gets the whole token. Of entities that share a token the longest is kept.
     Entities that a document has already, as from an `entity_ruler`, stay, and none is set that shares a token
-    with them.
+    with them or with tokens that are blocked.
 
     Args:
         tagger: the tagger.
@@ -50,6 +58,16 @@ class Pipe:
         self.tagger = tagger
         if not Span.has_extension(SCORE):
             Span.set_extension(SCORE, default=None)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The entity types."""
+        return self.tagger.labels.types
+
+    def score(self, examples: Iterable[Example], **_: Any) -> dict[str, Any]:
+        """Precision, recall and F1 of the entities, as spaCy's `ner` has them."""
+        scores: dict[str, Any] = get_ner_prf(examples)
+        return scores
 
     def __call__(self, doc: Doc) -> Doc:
         """Sets a document's entities."""
@@ -63,7 +81,8 @@ class Pipe:
 
 def _with_entities(doc: Doc, tagged: Tagged) -> Doc:
     preset = doc.ents
-    taken = {token.i for span in preset for token in span}
+    blocked = [token.i for token in doc if token.ent_iob_ == "B" and not token.ent_type_]
+    taken = {*blocked, *(token.i for span in preset for token in span)}
     scores: dict[Span, float] = {}
     # The most probable first: of entities that come to have the same tokens, spaCy keeps the first.
     for entity in sorted(tagged.entities, key=lambda entity: -entity.score):
@@ -71,7 +90,7 @@ def _with_entities(doc: Doc, tagged: Tagged) -> Doc:
         if span is not None and taken.isdisjoint(range(span.start, span.end)):
             scores.setdefault(span, entity.score)
     added = filter_spans(scores)
-    doc.ents = (*preset, *added)
+    doc.set_ents([*preset, *added], blocked=[doc[i : i + 1] for i in blocked])
     for span in added:
         span._.set(SCORE, scores[span])
     return doc

@@ -1,6 +1,6 @@
 """TaggerGroup: several taggers that hold each backbone once, and whose texts are read in the same batches."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Unpack
@@ -10,6 +10,7 @@ import torch
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.data.tokenization.encoding import Encoder
 from ner_lightning.errors import UserError
+from ner_lightning.inference.arguments import checked_texts
 from ner_lightning.inference.loading import read_tagger_files
 from ner_lightning.inference.mixed_batches import Request, tag_mixed
 from ner_lightning.inference.ner_tagger import NERTagger
@@ -22,6 +23,7 @@ from ner_lightning.model.devices import as_current, chosen_device, runs_in_bf16
 from ner_lightning.model.shared_adapters import AdapterBank
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.runs.folder import run_path
+from ner_lightning.system.terminal import shortlist
 
 
 @dataclass(eq=False)
@@ -82,6 +84,9 @@ class TaggerGroup(Mapping[str, NERTagger]):
         for name, run in pairs:
             self.add(run, name)
 
+    def __repr__(self) -> str:
+        return f"TaggerGroup({shortlist(self)}; on {self._device})"
+
     def __getitem__(self, name: str) -> NERTagger:
         return self._taggers[name]
 
@@ -125,7 +130,7 @@ class TaggerGroup(Mapping[str, NERTagger]):
             if not shared.users:
                 self._shared.remove(shared)
 
-    def __call__(self, texts: Sequence[str], name: str, **options: Unpack[CallOptions]) -> list[Tagged]:
+    def __call__(self, texts: Iterable[str], name: str, **options: Unpack[CallOptions]) -> list[Tagged]:
         """Tags texts with one of the taggers; options as of `NERTagger`.
 
         Raises:
@@ -133,9 +138,9 @@ class TaggerGroup(Mapping[str, NERTagger]):
         """
         if isinstance(texts, str):  # its letters would be taken for texts
             raise TypeError("expected a list of texts, got one; put it into a list, or use group[name](text)")
-        return self.tag([(name, text) for text in texts], **options)
+        return self.tag([(name, text) for text in checked_texts(texts)], **options)
 
-    def tag(self, items: Sequence[tuple[str, str]], **options: Unpack[CallOptions]) -> list[Tagged]:
+    def tag(self, items: Iterable[tuple[str, str]], **options: Unpack[CallOptions]) -> list[Tagged]:
         """Tags each text with the tagger that is named beside it, all of them in the same batches.
 
         Args:
@@ -148,6 +153,9 @@ class TaggerGroup(Mapping[str, NERTagger]):
         Raises:
             KeyError: there is no tagger of a name.
         """
+        items = list(items)
+        for _ in checked_texts(text for _, text in items):
+            pass
         results: dict[int, Tagged] = {}
         for shared in self._shared:
             chosen = [number for number, (name, _) in enumerate(items) if name in shared.users]

@@ -182,7 +182,7 @@ def test_other_calls_take_no_letters_for_texts(tagger):
         from_words("Vera")
     with pytest.raises(ValueError, match="shorter"):
         list(tagger.tag(map(from_words, [["a"], ["b"]]), [1]))
-    with pytest.raises(ValueError, match="n_best to be at least 0"):
+    with pytest.raises(ValueError, match="n_best is -1; it must be a whole"):
         tagger("Vera", n_best=-1)
 
 
@@ -389,3 +389,18 @@ def test_scores_that_are_no_numbers_are_said(llama, where):
     for options in ({}, {"min_score": 0.5}, {"n_best": 2}, {"marginals": True}):
         with pytest.raises(UserError, match="the tagger's scores are not finite"):
             tagger("Vera Holt left Lima.", **options)
+
+
+@pytest.mark.parametrize("n_best", [2.5, True, "2"])
+def test_a_number_of_sequences_is_whole(tagger, n_best):
+    with pytest.raises(TypeError, match=f"n_best is {n_best!r}; it must be a whole number"):
+        tagger("Vera", n_best=n_best)
+
+
+def test_a_stream_is_refused_before_its_first_result(tagger):
+    with pytest.raises(ValueError, match="n_best is -1; it must be a whole number of at least 0"):
+        tagger.stream(["Vera"], n_best=-1)
+
+
+def test_its_repr_says_what_it_knows(tagger):
+    assert repr(tagger) == f"NERTagger({', '.join(tagger.labels.types)}; on cpu)"

@@ -71,7 +71,13 @@ def test_a_data_frame_has_a_row_per_entity():
     frame = tagged().to_df()
     assert list(frame.columns) == list(Entity._fields)
     assert frame["label"].tolist() == ["PER", "LOC"]
-    assert list(Tagged(from_text(""), (), ()).to_df().columns) == list(Entity._fields)
+    empty = Tagged(from_text(""), (), ()).to_df()
+    assert list(empty.columns) == list(Entity._fields)
+    assert [(one.kind, two.kind) for one, two in zip(empty.dtypes, frame.dtypes, strict=True)] == [
+        *[("O", "O")] * 2,
+        *[("i", "i")] * 4,
+        ("f", "f"),
+    ]
 
 
 class Page(HTMLParser):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import spacy
+from spacy.training import Example
 from untrained import write_checkpoint
 
 from ner_lightning.data.running_text import from_text
@@ -79,6 +80,26 @@ def test_entities_that_a_document_has_already_stay():
     doc = pipe(pipe(nlp(text)))
     assert found(doc) == once
     assert doc.ents[0].ent_id_ == "t1"
+
+
+def test_blocked_tokens_stay_blocked():
+    nlp, pipe = spacy.blank("en"), Pipe(Fixed(("Vera Holt", "PER"), ("Lima", "LOC")))
+    doc = nlp("Vera Holt left Lima")
+    doc.set_ents([], blocked=[doc[1:2]], default="unmodified")
+    assert found(pipe(doc)) == [("Lima", "LOC", 0.5)]
+    assert [token.ent_iob_ for token in doc] == ["O", "B", "O", "B"]
+    assert found(pipe(doc)) == [("Lima", "LOC", 0.5)]
+
+
+def test_a_pipeline_is_evaluated_and_lists_its_labels(checkpoint):
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("ner_lightning", config={"model": str(checkpoint), "device": "cpu"})
+    assert nlp.pipe_labels == {"ner_lightning": list(pipe.tagger.labels.types)}
+    text = "Vera Holt left Lima ."
+    found = [(span.start_char, span.end_char, span.label_) for span in nlp(text).ents]
+    scores = nlp.evaluate([Example.from_dict(nlp.make_doc(text), {"entities": found})])
+    assert found
+    assert scores["ents_f"] == 1
 
 
 @pytest.mark.parametrize("least", [0.02, {"*": 0.02, "PER": 0.9}])

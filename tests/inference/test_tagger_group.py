@@ -209,11 +209,15 @@ def test_options_are_those_of_a_tagger(runs):
     with pytest.raises(TypeError, match=r"no option min_scores, n_bset; there are marginals, n_best"):
         group.tag([("a", "x")], n_bset=4, min_scores=0.1)
     with pytest.raises(TypeError, match="no option n_bset"):
-        list(group["a"].stream(["x"], n_bset=4))
+        group["a"].stream(["x"], n_bset=4)
     with pytest.raises(TypeError, match="expected a list of texts, got one"):
         group(TEXTS[0], "a")
     with pytest.raises(KeyError):
         group.tag([("nobody", "text")])
+    with pytest.raises(TypeError, match=r"texts\[1\] is None, not a text"):
+        group(["x", None], "a")
+    assert group.tag(item for item in items[:1])[0].text == TEXTS[0]
+    assert repr(group) == "TaggerGroup(a, b, c; on cpu)"
 
 
 def test_long_texts_in_windows(write):
