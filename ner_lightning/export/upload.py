@@ -52,7 +52,7 @@ def upload(
     *,
     private: bool,
     temperature: float,
-    backbone: str | None = None,
+    backbone: str | Path | None = None,
     trust: bool = False,
 ) -> str:
     """Uploads a checkpoint, exported first, or an exported folder as it is.

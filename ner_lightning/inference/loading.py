@@ -48,7 +48,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def read_tagger_files(
-    address: str | None, root: Path, *, backbone: str | None = None, trust: bool = False
+    address: str | Path | None, root: Path, *, backbone: str | Path | None = None, trust: bool = False
 ) -> TaggerFiles:
     """Reads a trained tagger.
 
@@ -80,7 +80,7 @@ def _last_run(checkpoint: Path) -> str:
     return f"The last run: {', '.join([str(short(run.path)), *scores])}."
 
 
-def read_checkpoint(path: Path, *, backbone: str | None = None, trust: bool = False) -> TaggerFiles:
+def read_checkpoint(path: Path, *, backbone: str | Path | None = None, trust: bool = False) -> TaggerFiles:
     """Reads a checkpoint; code that it names runs only with `trust`, whatever its own settings say.
 
     Raises:
@@ -96,7 +96,7 @@ def read_checkpoint(path: Path, *, backbone: str | None = None, trust: bool = Fa
 
 
 def _from_checkpoint(
-    checkpoint: Mapping[str, Any], path: Path, backbone: str | None, trust: bool
+    checkpoint: Mapping[str, Any], path: Path, backbone: str | Path | None, trust: bool
 ) -> TaggerFiles:
     config: dict[str, Any] = checkpoint["config"]
     model, data = config["model"], config["data"]
@@ -117,7 +117,7 @@ def _from_checkpoint(
     )
 
 
-def read_folder(folder: Path, *, backbone: str | None = None, trust: bool = False) -> TaggerFiles:
+def read_folder(folder: Path, *, backbone: str | Path | None = None, trust: bool = False) -> TaggerFiles:
     """Reads an exported folder; code that is in it runs only with `trust`.
 
     Raises:
@@ -180,10 +180,11 @@ def _check_exported(folder: Path) -> None:
 
 
 def _located(
-    settings: Mapping[str, Any], origin: Mapping[str, Any], backbone: str | None
+    settings: Mapping[str, Any], origin: Mapping[str, Any], backbone: str | Path | None
 ) -> tuple[Mapping[str, Any], Mapping[str, Any], Pretrained]:
     """Settings and record of a backbone, also those of an ensemble's members, as it is found now."""
-    was, now = settings["backbone"], trained_on(settings["backbone"], origin, backbone)
+    named = None if backbone is None else str(backbone)
+    was, now = settings["backbone"], trained_on(settings["backbone"], origin, named)
     members = moved_members(settings.get(MEMBERS) or (), was, now)
     found = pinned({**settings, "backbone": now, MEMBERS: members or None}, origin)
     pretrained = locate(now, found["revision"])

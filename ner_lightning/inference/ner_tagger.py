@@ -50,7 +50,7 @@ class NERTagger:
         self.path: Path | None = None
         self.trained_on: tuple[str, ...] = ()
         self._trust = False  # whether code that comes with it may run
-        self._backbone: str | None = None  # where its run's backbone was said to be
+        self._backbone: str | Path | None = None  # where its run's backbone was said to be
 
     def __repr__(self) -> str:
         loaded = "" if self.path is None else f"{str(self.path)!r}: "
@@ -59,10 +59,10 @@ class NERTagger:
     @classmethod
     def from_run(
         cls,
-        run: str | None = None,
+        run: str | Path | None = None,
         *,
-        root: str = "runs",
-        backbone: str | None = None,
+        root: str | Path = "runs",
+        backbone: str | Path | None = None,
         device: str | None = None,
         engine: EngineName = "auto",
         trust_remote_code: bool = False,
@@ -96,7 +96,7 @@ class NERTagger:
         name: str | Path,
         *,
         revision: str | None = None,
-        backbone: str | None = None,
+        backbone: str | Path | None = None,
         device: str | None = None,
         engine: EngineName = "auto",
         trust_remote_code: bool = False,
@@ -157,7 +157,7 @@ class NERTagger:
         return upload(self.path, repo_id, format, private=private, temperature=self.temperature, **source)
 
     @staticmethod
-    def group(runs: Mapping[str, str] | Sequence[str], **options: Any) -> "TaggerGroup":
+    def group(runs: Mapping[str, str | Path] | Sequence[str | Path], **options: Any) -> "TaggerGroup":
         """Loads several taggers, each backbone once; arguments as of `TaggerGroup`."""
         from ner_lightning.inference.tagger_group import TaggerGroup  # which is made of taggers
 

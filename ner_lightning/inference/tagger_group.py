@@ -65,9 +65,9 @@ class TaggerGroup(Mapping[str, NERTagger]):
 
     def __init__(
         self,
-        runs: Mapping[str, str] | Sequence[str] = (),
+        runs: Mapping[str, str | Path] | Sequence[str | Path] = (),
         *,
-        root: str = "runs",
+        root: str | Path = "runs",
         device: str | None = None,
         trust_remote_code: bool = False,
         min_score: MinScore = None,
@@ -96,7 +96,7 @@ class TaggerGroup(Mapping[str, NERTagger]):
     def __len__(self) -> int:
         return len(self._taggers)
 
-    def add(self, run: str, name: str | None = None) -> NERTagger:
+    def add(self, run: str | Path, name: str | None = None) -> NERTagger:
         """Loads a tagger; its backbone only if no other tagger has it.
 
         Raises:
@@ -207,6 +207,6 @@ class TaggerGroup(Mapping[str, NERTagger]):
         return made
 
 
-def name_of(run: str) -> str:
+def name_of(run: str | Path) -> str:
     """A tagger's name by default: the last two parts of its path."""
     return "/".join(run_path(run, Path()).resolve().parts[-2:])

@@ -176,7 +176,7 @@ def run_path(address: str | Path | None, root: Path) -> Path:
     return path
 
 
-def resolve(address: str | None, which: str, root: Path) -> Path:
+def resolve(address: str | Path | None, which: str, root: Path) -> Path:
     """Finds a checkpoint.
 
     Args:

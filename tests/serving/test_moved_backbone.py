@@ -1,6 +1,7 @@
 """`serve --backbone DIR`: a tagger whose backbone's folder was moved after training."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import tiny
@@ -9,6 +10,7 @@ from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
 from ner_lightning.commands.serve import parser, service
+from ner_lightning.export.exported_folder import export
 from ner_lightning.inference.ner_tagger import NERTagger
 
 TEXT = "Vera Holt left Lima. " * 20
@@ -33,6 +35,14 @@ def test_it_answers_as_before(moved):
     assert [(e["start"], e["end"], e["label"]) for e in found["entities"]] == [
         (e.start, e.end, e.label) for e in expected.entities
     ]
+
+
+def test_in_python_names_may_be_paths(moved, tmp_path):
+    run, expected, now = moved
+    tagger = NERTagger.from_run(Path(run), backbone=now)
+    assert tagger(TEXT).entities == expected.entities
+    folder = export(run, tmp_path / "out", backbone=str(now))
+    assert list(NERTagger.group({"a": folder})) == ["a"]
 
 
 def test_without_it_and_with_another_backbone_it_does_not_start(moved, tmp_path, capsys):
