@@ -13,12 +13,15 @@ import yaml
 
 from ner_lightning.commands.main import main
 from ner_lightning.data.pretrained import locate
-from ner_lightning.data.sources import Split
+from ner_lightning.data.schemes import LabelSet
+from ner_lightning.data.sources import SentenceSource, Split
 from ner_lightning.errors import UserError
 from ner_lightning.inference.ner_tagger import NERTagger
-from ner_lightning.model.extensions import LossPart, preparation
+from ner_lightning.model.decoder import Decoder
+from ner_lightning.model.extensions import LossPart, Preparation, preparation, prepared
 from ner_lightning.model.loss import Loss
 from ner_lightning.model.weights import load_backbone
+from ner_lightning.training.datamodule import CoNLLDataModule
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -192,6 +195,36 @@ def test_what_cannot_be_used_is_refused(place, capsys):
     Path("wrong.yaml").write_text("data: {source: {class_path: nowhere.At}}\n", encoding="utf-8")
     assert main(["fit", "--config", "recipe.yaml", "--config", "wrong.yaml"]) == 2
     assert "PYTHONPATH" in capsys.readouterr().err
+
+
+class Nothing(Preparation):
+    def __call__(self, backbone):
+        pass
+
+
+class Every(LossPart):
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, emissions, tags, mask):
+        return self.value
+
+
+class Rows(SentenceSource):
+    def read(self, split):
+        return [(["a"], ["O"])]
+
+
+def test_what_returns_something_else_is_named(llama):
+    with pytest.raises(UserError, match="Nothing returned None; it must return the backbone"):
+        prepared(torch.nn.Linear(1, 1), Nothing())
+    scores, tags, mask = torch.zeros(1, 2, 5), torch.zeros(1, 2, dtype=torch.long), torch.ones(1, 2).bool()
+    for value, said in ((0.5, "0.5"), (torch.zeros(2), r"a tensor of the shape \(2,\)")):
+        decoder = Decoder(LabelSet(("PER", "LOC")), loss=Loss(parts=[Every(value)]))
+        with pytest.raises(UserError, match=f"Every returned {said}; it must return its sum"):
+            decoder.losses(scores, tags, mask)
+    with pytest.raises(UserError, match=r"Rows.read returned \[\(\['a'\], \['O'\]\)\], not a Split"):
+        CoNLLDataModule(source=Rows(), backbone=str(llama)).corpus.split("train")
 
 
 def test_the_examples_are_short():

@@ -131,8 +131,7 @@ class Corpus:
         """The sentences of train, valid or test, read once and cut to their limit."""
         if name not in self._splits:
             split = self._read(name)
-            limit = self.limits.get(name)
-            if limit is not None:
+            if (limit := self.limits.get(name)) is not None:
                 split = replace(
                     split,
                     sentences=split.sentences[:limit],
@@ -147,11 +146,10 @@ class Corpus:
                 check_known(name, split.origin, split.sentences)
                 if self.unannotated == "unknown" and is_part(split.fingerprint):
                     raise partly_annotated(name, split.origin)
-            elif self.supervision.teacher is not None:
-                key, weight = about_teacher(self.supervision.teacher)["key"], self.supervision.text_weight
-                split = replace(
-                    split, fingerprint=with_note(split.fingerprint, "teacher", key, f"{weight:g}")
-                )
+            elif (teacher := self.supervision.teacher) is not None:
+                key, weight = about_teacher(teacher)["key"], self.supervision.text_weight
+                noted = with_note(split.fingerprint, "teacher", key, f"{weight:g}")
+                split = replace(split, fingerprint=noted)
             self._splits[name] = split
         return self._splits[name]
 
@@ -163,6 +161,8 @@ class Corpus:
         """A split without its limit, read once."""
         if name not in self._whole:
             split = self.source.read(name)
+            if not isinstance(split, Split):  # of a class of the user's own
+                raise UserError(f"{type(self.source).__name__}.read returned {split!r:.60}, not a Split")
             if name == "train" and self.unannotated == "unknown":
                 split = replace(split, sentences=only_entities_known(split.sentences))
             if name == "train" and (file := self.supervision.sentence_weights) is not None:

@@ -15,6 +15,7 @@ from ner_lightning.model.backbone import Backbone, saved_parts
 from ner_lightning.model.decoder import Decoder
 from ner_lightning.model.devices import compiles
 from ner_lightning.model.emitter import BackboneEmitter, EnsembleEmitter
+from ner_lightning.model.extensions import prepared
 from ner_lightning.model.fused_projections import fuse_projections
 from ner_lightning.model.outline import cut_layers
 from ner_lightning.model.pinning import JOINT
@@ -206,7 +207,7 @@ def _backbone(pretrained: Pretrained, settings: TaggerSettings, target: Target, 
     prepare = settings.architecture.prepare
     if prepare is not None:
         before = saved_parts(backbone.model)
-        backbone = Backbone(prepare(backbone.model), bf16=target.bf16, pretrained=pretrained)
+        backbone = Backbone(prepared(backbone.model, prepare), bf16=target.bf16, pretrained=pretrained)
         backbone.rewritten = saved_parts(backbone.model) != before
     # Autocast would convert weights in fp32 anew for each of the check's passes.
     backbone.bf16 = target.bf16 and not mergeable

@@ -14,6 +14,7 @@ from ner_lightning.model.crf.segments import Chain, Segments
 from ner_lightning.model.crf.viterbi import n_best, viterbi
 from ner_lightning.model.distillation import teacher_divergence
 from ner_lightning.model.entity_spans import CandidateSpan, EntitySpan
+from ner_lightning.model.extensions import loss_of
 from ner_lightning.model.loss import Loss, word_losses
 from ner_lightning.model.partial_tags import PartialTags
 from ner_lightning.model.softmax_entities import products, softmax_candidates, softmax_chain
@@ -92,7 +93,7 @@ class Decoder(nn.Module):
         if teacher is not None:
             parts["kl"] = teacher_divergence(self.crf, emissions, mask, teacher, weights)
         tags, mask = (tags, mask) if given is None else (given.ids, given.known)
-        return parts | {own.name: own(emissions, tags, mask) for own in self.loss.own}
+        return parts | {own.name: loss_of(own, emissions, tags, mask) for own in self.loss.own}
 
     def _partial(self, tags: Tensor, mask: Tensor) -> PartialTags:
         missed, count = self.loss.missed, len(self.labels)

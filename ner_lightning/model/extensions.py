@@ -82,6 +82,33 @@ def loss_parts(
     return None if given is None else [made(one, LossPart, "model.loss.parts", trust) for one in given]
 
 
+def prepared(model: nn.Module, preparation: Preparation) -> nn.Module:
+    """A model as a preparation returns it.
+
+    Raises:
+        UserError: it returns no model.
+    """
+    changed: Any = preparation(model)
+    if not isinstance(changed, nn.Module):
+        raise UserError(f"{type(preparation).__name__} returned {changed!r:.60}; it must return the backbone")
+    return changed
+
+
+def loss_of(part: LossPart, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
+    """What a part of the loss is; arguments as of `LossPart`.
+
+    Raises:
+        UserError: it is no single number in a tensor.
+    """
+    loss: Any = part(emissions, tags, mask)
+    if not isinstance(loss, Tensor) or loss.ndim:
+        what = f"a tensor of the shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"{loss!r:.60}"
+        raise UserError(
+            f"{type(part).__name__} returned {what}; it must return its sum, a tensor of no dimension"
+        )
+    return loss
+
+
 def made(given: Any, kind: type, key: str, trust: bool) -> Any:
     """An object of a project's own class, given as one or as `class_path` and `init_args`.
 
