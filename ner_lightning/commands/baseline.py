@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ner_lightning.commands.options.command_line import SCORED_SPLITS, Parser
 from ner_lightning.commands.options.known_names import parse_beside_recipe
 from ner_lightning.errors import UserError
+from ner_lightning.system.precision import names_bf16
 
 if TYPE_CHECKING:
     from ner_lightning.commands.lightning_cli.recipe import RecipeCLI
@@ -61,7 +62,7 @@ def run(subcommand: str, args: Sequence[str]) -> None:
             settings,
             recipe.model.settings,
             recipe.datamodule,
-            bf16="bf16" in str(recipe.config.trainer.precision),
+            bf16=names_bf16(recipe.config.trainer.precision),
             device=options.device,
         )
         if folder is None:

@@ -20,6 +20,7 @@ from ner_lightning.commands.taggers.members import (
 )
 from ner_lightning.commands.taggers.soup import check_soup, described, soup
 from ner_lightning.errors import UserError
+from ner_lightning.system.precision import names_bf16
 from ner_lightning.system.ranges import PositiveInt, check_options
 
 WHAT = "scores"
@@ -73,7 +74,7 @@ def check_averageable(first: Member, other: Member, *, trust: bool = False) -> N
     keys = ("data.types", *encoding, "model.use_crf", "model.architecture.constrained")
     check_same(first, other, keys, WHAT)
     precisions = [str(member.setting("trainer.precision")) for member in (first, other)]
-    if len({"bf16" in precision for precision in precisions}) > 1:  # the first one's would count for all
+    if len(set(map(names_bf16, precisions))) > 1:  # the first one's would count for all
         raise difference(first, other, "trainer.precision", precisions, WHAT)
     check_tokenizers(first, other, WHAT, trust=trust)
 

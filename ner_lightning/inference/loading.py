@@ -17,6 +17,7 @@ from ner_lightning.runs.earlier import is_of_best
 from ner_lightning.runs.fingerprints import training_data
 from ner_lightning.runs.folder import BEST, MANIFEST, STAGES, Run, resolve, run_of, short
 from ner_lightning.system.plain_settings import build, select
+from ner_lightning.system.precision import names_bf16
 from ner_lightning.system.progress import stage
 from ner_lightning.system.ranges import PositiveFloat, check_setting
 from ner_lightning.system.user_paths import expanded
@@ -108,7 +109,7 @@ def _from_checkpoint(
         settings=settings,
         types=tuple(data["types"]),
         encoding=build(Encoding, data["encoding"]),
-        bf16="bf16" in str(config["trainer"]["precision"]),
+        bf16=names_bf16(config["trainer"]["precision"]),
         origin=origin,
         state={name.removeprefix(PREFIX): value for name, value in checkpoint["state_dict"].items()},
         pretrained=pretrained,

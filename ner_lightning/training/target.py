@@ -4,14 +4,13 @@ import lightning.pytorch as pl
 
 from ner_lightning.model.build import Target
 from ner_lightning.model.devices import runs_in_bf16
+from ner_lightning.system.precision import names_bf16
 from ner_lightning.system.progress import stage
-
-HALF = "bf16-mixed"  # the precision that runs the backbone in bf16
 
 
 def in_bf16(trainer: pl.Trainer) -> bool:
     """Whether a trainer runs the backbone in bf16; its device may not."""
-    return runs_in_bf16(trainer.precision == HALF, trainer.strategy.root_device.type)
+    return runs_in_bf16(names_bf16(trainer.precision), trainer.strategy.root_device.type)
 
 
 def target_of(
@@ -31,7 +30,7 @@ def target_of(
 
 def report_fp32_fallback(trainer: pl.Trainer) -> None:
     """Prints a line if the backbone cannot run in bf16, which the trainer asks for."""
-    if trainer.precision == HALF and not in_bf16(trainer):
+    if names_bf16(trainer.precision) and not in_bf16(trainer):
         what = "CPU" if trainer.strategy.root_device.type == "cpu" else "GPU"
         stage(f"This {what} has no instructions for bf16: the backbone runs in fp32, which is faster here.")
 

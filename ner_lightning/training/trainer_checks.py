@@ -10,10 +10,10 @@ from ner_lightning.data.tokenization.encoding import load_tokenizer
 from ner_lightning.data.tokenization.tokenizer_source import TokenizerSource
 from ner_lightning.errors import UserError
 from ner_lightning.model.tagger_settings import TaggerSettings
+from ner_lightning.system.precision import PRECISIONS
 from ner_lightning.system.progress import warn
 from ner_lightning.training.datamodule import CoNLLDataModule
 
-PRECISIONS = ("32-true", "64-true", "bf16-mixed")  # others do not leave trained weights in fp32
 # Lightning's callbacks that average weights. WeightAveraging's checkpoints would hold the frozen backbone.
 AVERAGES: dict[type, str] = {
     StochasticWeightAveraging: "it would average nothing; set model.optimizer.averaging instead",

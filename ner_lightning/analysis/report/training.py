@@ -12,6 +12,7 @@ from ner_lightning.analysis.render.blocks import Block, Code, Figure, Fold, Head
 from ner_lightning.analysis.render.style import svg
 from ner_lightning.analysis.report.setup import UNKNOWN
 from ner_lightning.data.schemes import LabelSet
+from ner_lightning.system.precision import names_bf16
 
 
 def curves(run: Experiment) -> Iterator[Block]:
@@ -157,7 +158,7 @@ def _set_up(run: Experiment) -> list[list[str]]:
         rows.append(["batches", f"{tokens:,} sub-tokens" if tokens else counted(batches["size"], "sentence")])
     if run.trainer:
         precision = str(run.trainer.get("precision") or "32-true")
-        cannot = "bf16" in precision and not (run.about or {}).get("backbone_in_bf16", True)
+        cannot = names_bf16(precision) and not (run.about or {}).get("backbone_in_bf16", True)
         rows.append(["precision", precision + "; the backbone in fp32, since the CPU has no bf16" * cannot])
         clip = run.trainer.get("gradient_clip_val")
         rows.append(["gradient norm clipped at", f"{clip:g}" if clip else "not clipped"])

@@ -13,6 +13,7 @@ from ner_lightning.model.allocation import BatchShape
 from ner_lightning.model.devices import runs_in_bf16
 from ner_lightning.model.tagger_settings import TaggerSettings
 from ner_lightning.system.plain_settings import to_plain
+from ner_lightning.system.precision import names_bf16
 
 TYPES = ("PER", "ORG", "LOC", "MISC")  # where the recipe names none; they take next to no memory
 REMARKS: dict[str, Callable[[Any], bool]] = {
@@ -82,7 +83,7 @@ def memory_request(config: Any, device: str | None) -> MemoryRequest:
     batches = data.batches
     rows = batches.size if batches.tokens is None else max(1, batches.tokens // length)
     evaluated = batches.eval_size if batches.tokens is None else rows
-    half = "bf16" in str(config.trainer.precision)
+    half = names_bf16(config.trainer.precision)
     named = device or ("cpu" if config.trainer.accelerator == "cpu" else "cuda")
     return MemoryRequest(
         settings,

@@ -13,12 +13,20 @@ from ner_lightning.data.readers.files import Inputs
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.split_files import check_one_split
 from ner_lightning.errors import UserError
-from ner_lightning.model.devices import NVML, check_driver, check_gpus, has, lacking, named_devices
+from ner_lightning.model.devices import (
+    NVML,
+    check_driver,
+    check_gpus,
+    has,
+    lacking,
+    named_devices,
+    runs_in_bf16,
+)
 from ner_lightning.model.loss import Loss
 from ner_lightning.system.child_process import usable_cores
+from ner_lightning.system.precision import PRECISIONS, names_bf16
 from ner_lightning.system.user_paths import expanded
 from ner_lightning.training.launch import LaunchError, launch
-from ner_lightning.training.trainer_checks import PRECISIONS
 
 SUPPORTED_PRECISIONS = (*PRECISIONS, "32", 32, "64", 64, "bf16")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -114,8 +122,7 @@ def _precision(precision: Any, accelerator: str) -> None:
             f"trainer.precision {precision}: an Apple GPU has no float64; use 32-true, "
             "or train on the CPU: --trainer.accelerator cpu"
         )
-    bf16 = "bf16" in str(precision)
-    if bf16 and _on_cuda(accelerator) and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if names_bf16(precision) and _on_cuda(accelerator) and not runs_in_bf16(True, "cuda"):
         raise UserError(
             f"trainer.precision {precision}: {torch.cuda.get_device_name()} has no bf16; use 32-true"
         )

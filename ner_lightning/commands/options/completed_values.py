@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ner_lightning.runs.shipped import SCHEMA, names
+from ner_lightning.system.precision import PRECISIONS
 
 # Values of the trainer's options that are used here; Lightning has more.
 TRAINER = {
     "accelerator": ("auto", "cpu", "gpu", "mps"),
     "devices": ("auto", "1"),
     "strategy": ("auto", "ddp"),
-    "precision": ("bf16-mixed", "32-true", "64-true"),
+    "precision": PRECISIONS,
     "gradient_clip_algorithm": ("norm", "value"),
 }
 BASH = r"""
