@@ -22,6 +22,7 @@ from ner_lightning.inference.io.writers import writer
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.worker_pool import WorkerPool
 from ner_lightning.system.child_process import cores_each
+from ner_lightning.system.terminal import counted
 
 BLOCKS = 8
 
@@ -77,7 +78,7 @@ def speeds(run: str, blocks: list[list[Record]], count: int, rounds: int) -> mea
         threads = cores_each(count)
         sides = {
             f"1 process of {cores_each(1)} threads, words/s": speed(one, 1),
-            f"{count} processes of {threads} thread{'s' * (threads > 1)}, words/s": speed(several, count),
+            f"{count} processes of {counted(threads, 'thread')}, words/s": speed(several, count),
         }
         warm_up = blocks[0][:20]
         for pool in (one, several):

@@ -19,6 +19,7 @@ from ner_lightning.analysis.render.blocks import (
 from ner_lightning.analysis.render.data_plots import entities_by_type, sentence_lengths
 from ner_lightning.analysis.render.html import html
 from ner_lightning.analysis.render.style import svg
+from ner_lightning.system.terminal import counted
 
 TEXTS = frozenset({"consistency", "similar_types"})  # whose tables have text in all columns
 SIZES = ("documents", "sentences", "words", "entities")
@@ -79,8 +80,7 @@ def _verdict(check: DataCheck) -> str:
         return f"No model can be trained on these data: {titles}.{end}"
     if not looks:
         return f"A model can be trained on these data, and no check found anything to look at.{end}"
-    findings = "1 finding" if looks == 1 else f"{looks} findings"
-    return f"A model can be trained on these data. Look at {findings} first.{end}"
+    return f"A model can be trained on these data. Look at {counted(looks, 'finding')} first.{end}"
 
 
 def _finding(finding: Finding, *, text: bool) -> Iterator[Block]:

@@ -11,11 +11,6 @@ def decimals(*intervals: Interval) -> int:
     return 2 if width >= 0.02 or width == 0 else 3 if width >= 0.002 else 4
 
 
-def counted(count: int, one: str) -> str:
-    """A number of things, as in `1 mistake` and `2 mistakes`."""
-    return f"{count:,} {one}{'' if count == 1 else 's'}"
-
-
 def listed(names: Sequence[str]) -> str:
     """Names in a sentence, as in `A`, `A and B`, `A, B and C`."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -10,6 +10,7 @@ from ner_lightning.analysis.resampling import Counts, Interval, Sparse, interval
 from ner_lightning.analysis.rows import Predictions, Row
 from ner_lightning.data.schemes import Span
 from ner_lightning.metrics.from_counts import precision_recall
+from ner_lightning.system.terminal import counted
 
 SEEN = "seen in training"
 LENGTH = "entity length"
@@ -65,7 +66,7 @@ def properties(train: Mapping[str, Mapping[str, int]]) -> dict[str, Property]:
     """What entities are grouped by; seen in training or not only if training's entities are known."""
     groupings: dict[str, Property] = {
         TYPE: lambda row, span: span.type,
-        LENGTH: lambda row, span: _words(span.end - span.start, (1, 2, 3), "word"),
+        LENGTH: lambda row, span: _words(span.end - span.start, longest=3),
         SENTENCE: lambda row, span: _range(len(row.words), (5, 10, 20, 40)),
         CAPITALS: lambda row, span: capitals(row.words[span.start : span.end]),
     }
@@ -115,10 +116,8 @@ def capitals(words: Sequence[str]) -> str:
     return "every word" if all(word[0].isupper() for word in words) else "mixed"
 
 
-def _words(count: int, steps: Sequence[int], unit: str) -> str:
-    if count > steps[-1]:
-        return f"over {steps[-1]} {unit}s"
-    return f"{count} {unit}" + ("s" if count > 1 else "")
+def _words(count: int, longest: int) -> str:
+    return f"over {longest} words" if count > longest else counted(count, "word")
 
 
 def _range(count: int, steps: Sequence[int]) -> str:

@@ -13,8 +13,8 @@ from ner_lightning.commands.data_actions.data_options import ACTIONS, NAMES, RUL
 from ner_lightning.commands.data_actions.data_outputs import (
     check_free,
     clear_splits,
-    counted,
     format_like,
+    sizes,
     write,
 )
 from ner_lightning.data.readers import read_options
@@ -91,7 +91,7 @@ def _convert(options: argparse.Namespace) -> None:
     check_free([output], inputs, overwrite=options.overwrite)
     sentences = _read(options.input, _files(options))
     write(format, output, sentences)
-    stage(f"{counted(sentences)}: {output}")
+    stage(f"{sizes(sentences)}: {output}")
 
 
 def _convert_to_stdout(options: argparse.Namespace) -> None:
@@ -105,7 +105,7 @@ def _convert_to_stdout(options: argparse.Namespace) -> None:
         write(options.to, file, sentences)
         print_utf8()
         sys.stdout.write(file.read_text(encoding="utf-8"))
-    stage(f"{counted(sentences)}: standard output")
+    stage(f"{sizes(sentences)}: standard output")
 
 
 def _split(options: argparse.Namespace) -> None:
@@ -131,7 +131,7 @@ def _split(options: argparse.Namespace) -> None:
     for name, path in outputs.items():
         part = cut_texts(sentences, division.parts[name])
         write(format, path, part)
-        stage(f"{counted(part)}: {path}")
+        stage(f"{sizes(part)}: {path}")
     stage(division.summary())
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.commands.options.known_names import parse_beside_recipe
+from ner_lightning.system.terminal import counted
 
 if TYPE_CHECKING:
     from ner_lightning.analysis.render.blocks import Block
@@ -137,7 +138,7 @@ def described(asked: "MemoryRequest") -> str:
 def shape(batch: "BatchShape") -> str:
     """A batch in words."""
     packed = " packed into one" if batch.packed else ""
-    return f"{batch.rows} row{'s' * (batch.rows > 1)} of {batch.length} sub-tokens{packed}"
+    return f"{counted(batch.rows, 'row')} of {batch.length} sub-tokens{packed}"
 
 
 def gib(count: int) -> str:

@@ -26,7 +26,7 @@ from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import run_path
 from ner_lightning.system.atomic import is_written_through
 from ner_lightning.system.progress import printed, stage
-from ner_lightning.system.terminal import print_utf8
+from ner_lightning.system.terminal import counted, print_utf8
 
 if TYPE_CHECKING:
     from ner_lightning.data.readers.files import Inputs
@@ -200,16 +200,12 @@ def _summarize(options: argparse.Namespace, output: "Output", speed: str) -> Non
     done = output.totals
     if options.output is None and not done.rejected:
         return
-    counts = f"{_count(done.texts, 'text')}, {_count(done.words, 'word')}, "
-    counts += _count(done.entities, "entity", "entities")
+    counts = f"{counted(done.texts, 'text')}, {counted(done.words, 'word')}, "
+    counts += counted(done.entities, "entity", "entities")
     rejected = f"; {done.rejected:,} left out" if done.rejected else ""
     local = "standard output" if options.output in (None, predict_checks.STANDARD_OUTPUT) else options.output
     where = options.upload or local
     stage(f"{counts}{rejected}: {where} ({speed})")
-
-
-def _count(number: int, one: str, several: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def parser(name: str) -> Parser:

@@ -15,6 +15,7 @@ import torch
 from ner_lightning.errors import UserError
 from ner_lightning.system.child_process import WORKER
 from ner_lightning.system.progress import stage
+from ner_lightning.system.terminal import counted
 
 NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"  # 1: PyTorch asks NVML for GPUs, not CUDA; Lightning sets it
 KNOWN = ("cpu", "cuda", "mps")
@@ -185,4 +186,4 @@ def check_gpus(asked: Any) -> None:
     listed = named_devices(asked)
     numbers = [int(word) for word in listed or [str(asked)] if word.isdecimal()]
     if numbers and max(numbers) >= (here if listed is not None else here + 1):
-        raise UserError(f"trainer.devices is {asked}, but this machine has {here} GPU{'s' * (here > 1)}")
+        raise UserError(f"trainer.devices is {asked}, but this machine has {counted(here, 'GPU')}")

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Literal, TypeVar
 
 from ner_lightning.system.first_rank import is_first
-from ner_lightning.system.terminal import printable, redraws, write_line
+from ner_lightning.system.terminal import counted, printable, redraws, write_line
 
 Item = TypeVar("Item")
 EVERY = 60.0  # seconds between two lines about the same loop
@@ -93,7 +93,7 @@ class Pace:
 def minutes(number: float) -> str:
     """A duration in words, as in `about 3 minutes`."""
     whole = round(number)
-    return "less than a minute" if whole < 1 else f"about {whole:,} minute{'' if whole == 1 else 's'}"
+    return "less than a minute" if whole < 1 else f"about {counted(whole, 'minute')}"
 
 
 def paced(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:

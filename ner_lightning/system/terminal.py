@@ -1,4 +1,4 @@
-"""Text made safe for a terminal of any encoding; bold and dim text; which streams are coloured or redrawn."""
+"""Text made safe for a terminal; counts and lists in words; bold text; what a stream can show."""
 
 import os
 import sys
@@ -48,6 +48,11 @@ def print_utf8() -> None:
     """From here on standard output is UTF-8: data are, whatever the terminal's encoding."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
+
+
+def counted(count: int, one: str, several: str | None = None) -> str:
+    """A number of things, as in `1 mistake` and `2 mistakes`; `several` where it is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
 def listed(names: Iterable[object], most: int) -> str:

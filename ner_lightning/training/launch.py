@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ner_lightning.errors import UserError
 from ner_lightning.system.first_rank import is_first, is_only
 from ner_lightning.system.progress import stage
+from ner_lightning.system.terminal import counted
 
 RUN_VARIABLE = "NER_LIGHTNING_RUN"  # names the run folder in the environment of ranks that a fit starts
 _INTERACTIVE = ("bash", "interactive")  # names of SLURM jobs in which Lightning starts processes itself
@@ -128,7 +129,7 @@ def _check_batch_job(trainer: Any) -> None:
     tasks, devices = int(environment["SLURM_NTASKS"]), _count(trainer.devices, str(trainer.accelerator))
     if max(tasks, devices, trainer.num_nodes) > 1:
         raise LaunchError(
-            f"the SLURM job has {tasks} task{'s' if tasks > 1 else ''}, of which Lightning would be one, and "
+            f"the SLURM job has {counted(tasks, 'task')}, of which Lightning would be one, and "
             f"trainer.devices is {trainer.devices}: start one process for each device with srun and "
             f"--ntasks-per-node {devices}, or let Lightning start them: --job-name interactive"
         )

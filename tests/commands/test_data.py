@@ -69,6 +69,13 @@ def made(name):
 # Converting
 
 
+def test_sizes_are_in_the_singular_where_they_are_one(place, capsys):
+    write("one.conll", "Lima B-LOC\n")
+    assert "1 sentence, 1 word, 1 entity (LOC 1): one.jsonl" in done(
+        capsys, "convert", "one.conll", "--output", "one.jsonl"
+    )
+
+
 @pytest.mark.parametrize(
     ("output", "format", "field"),
     [

@@ -323,7 +323,7 @@ def test_a_container_s_quota_of_cores_counts(monkeypatch, tmp_path, files, cores
     assert main(["predict"]) == 0
     assert threads == [str(cores) if cores < 8 else None, "3"]
     preflight._devices(cores, "cpu")
-    with pytest.raises(UserError, match=f"this machine has {cores} CPU cores for it"):
+    with pytest.raises(UserError, match=f"this machine has {cores} CPU cores? for it"):
         preflight._devices(cores + 1, "cpu")
 
 

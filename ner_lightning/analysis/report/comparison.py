@@ -17,7 +17,7 @@ from ner_lightning.analysis.compare import (
 )
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.findings import AROUND, Example
-from ner_lightning.analysis.numbers import bounds, counted, difference_decimals, listed, rounded
+from ner_lightning.analysis.numbers import bounds, difference_decimals, listed, rounded
 from ner_lightning.analysis.problems import place_of
 from ner_lightning.analysis.render.blocks import Block, Examples, Heading, Table, Text, shown
 from ner_lightning.analysis.report.prompting import unread_answers
@@ -26,6 +26,7 @@ from ner_lightning.analysis.resampling import ROUNDS, Interval, PairedTest, Spar
 from ner_lightning.analysis.slices import GOLD, grouped
 from ner_lightning.data.schemes import Span
 from ner_lightning.metrics import from_counts
+from ner_lightning.system.terminal import counted
 
 LEVEL = 0.05  # of p-values
 SENTENCES = 5  # that each of two runs wins

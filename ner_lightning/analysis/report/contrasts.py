@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from ner_lightning.analysis.experiment import Experiment
-from ner_lightning.analysis.numbers import counted, rounded
+from ner_lightning.analysis.numbers import rounded
 from ner_lightning.analysis.reasons import LEAST
 from ner_lightning.analysis.render.blocks import Block, Heading, Table, Text
+from ner_lightning.system.terminal import counted
 
 
 def reasons(run: Experiment, split: str) -> Iterator[Block]:

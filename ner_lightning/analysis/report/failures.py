@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from ner_lightning.analysis.experiment import Experiment
 from ner_lightning.analysis.failure import NOTHING, Analysis, calibration_error, unpaired
 from ner_lightning.analysis.mistakes import CLASSES, CONFIDENT, NOISE, worst
-from ner_lightning.analysis.numbers import counted, decimals, listed
+from ner_lightning.analysis.numbers import decimals, listed
 from ner_lightning.analysis.render import heat_maps, plots
 from ner_lightning.analysis.render.blocks import (
     Block,
@@ -23,6 +23,7 @@ from ner_lightning.analysis.render.blocks import (
 from ner_lightning.analysis.render.style import svg
 from ner_lightning.analysis.report.scores import MOST, slice_table
 from ner_lightning.analysis.slices import CORRECT, GOLD, PREDICTED, TYPE
+from ner_lightning.system.terminal import counted
 
 CASES = 300  # sentences in the page, the most confident mistakes first
 

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 from ner_lightning.analysis.experiment import Experiment
-from ner_lightning.analysis.numbers import counted
 from ner_lightning.analysis.render.blocks import Block, Heading, Items
 from ner_lightning.analysis.slices import TYPE
 from ner_lightning.data.train_overlap import KEY, TrainOverlap
 from ner_lightning.data.word_agreement import WITHIN_WORDS, not_found_in_use
 from ner_lightning.runs.fingerprints import shared
-from ner_lightning.system.terminal import shortlist
+from ner_lightning.system.terminal import counted, shortlist
 
 
 def limitations(run: Experiment, split: str, *, several: bool) -> Iterator[Block]:

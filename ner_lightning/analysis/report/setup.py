@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ner_lightning.analysis.experiment import Experiment
-from ner_lightning.analysis.numbers import counted
 from ner_lightning.analysis.render.blocks import Block, Table, Text
 from ner_lightning.runs.fingerprints import shortened
-from ner_lightning.system.terminal import most_frequent
+from ner_lightning.system.terminal import counted, most_frequent
 
 UNKNOWN = "not recorded"
 TYPES = 10  # with a column of their own

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from ner_lightning.analysis.experiment import Experiment
-from ner_lightning.analysis.numbers import counted
 from ner_lightning.analysis.render import heat_maps, plots
 from ner_lightning.analysis.render.blocks import Block, Code, Figure, Fold, Heading, Table, Text
 from ner_lightning.analysis.render.style import svg
 from ner_lightning.analysis.report.setup import UNKNOWN
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.system.precision import names_bf16
+from ner_lightning.system.terminal import counted
 
 
 def curves(run: Experiment) -> Iterator[Block]:

@@ -10,10 +10,11 @@ from ner_lightning.analysis.failure import NOTHING, Analysis
 from ner_lightning.analysis.gains import Gain, gains
 from ner_lightning.analysis.mistakes import CLASSES
 from ner_lightning.analysis.mitigations import Mitigation
-from ner_lightning.analysis.numbers import bounds, counted, decimals, with_bounds
+from ner_lightning.analysis.numbers import bounds, decimals, with_bounds
 from ner_lightning.analysis.problems import Problem, example, place_of, problems
 from ner_lightning.analysis.render.blocks import Block, Code, Examples, Fact, Facts, Fold, Heading, Text
 from ner_lightning.analysis.report.scores import NAMES, is_defined, main_split
+from ner_lightning.system.terminal import counted
 
 STEPS = 3  # mitigations that are not folded
 

@@ -9,7 +9,7 @@ from ner_lightning.data.writers.output_formats import BY_SUFFIX
 from ner_lightning.errors import UserError
 from ner_lightning.system.output_checks import check_new, check_not_an_input, writing
 from ner_lightning.system.progress import stage
-from ner_lightning.system.terminal import shortlist
+from ner_lightning.system.terminal import counted, shortlist
 
 if TYPE_CHECKING:
     from ner_lightning.data.sentence import Sentence
@@ -86,12 +86,12 @@ def clear_splits(folder: Path, outputs: Sequence[Path], source: Path, *, overwri
         stage(f"{path} is removed: it was a split of earlier parts.")
 
 
-def counted(sentences: Sequence["Sentence"]) -> str:
+def sizes(sentences: Sequence["Sentence"]) -> str:
     """How many sentences, words and entities there are."""
     from ner_lightning.data.schemes import spans
 
     types = Counter(span.type for sentence in sentences for span in spans(sentence.tags or ()))
     words = sum(len(sentence.words) for sentence in sentences)
     listed = shortlist([f"{name} {count:,}" for name, count in types.most_common()])
-    entities = f"{types.total():,} entities" + (f" ({listed})" if types else "")
-    return f"{len(sentences):,} sentences, {words:,} words, {entities}"
+    entities = counted(types.total(), "entity", "entities") + (f" ({listed})" if types else "")
+    return f"{counted(len(sentences), 'sentence')}, {counted(words, 'word')}, {entities}"

@@ -25,6 +25,7 @@ from ner_lightning.model.devices import (
 from ner_lightning.model.loss import Loss
 from ner_lightning.system.child_process import usable_cores
 from ner_lightning.system.precision import PRECISIONS, names_bf16
+from ner_lightning.system.terminal import counted
 from ner_lightning.system.user_paths import expanded
 from ner_lightning.training.launch import LaunchError, launch
 
@@ -135,8 +136,8 @@ def _devices(asked: Any, accelerator: str) -> None:
         here = torch.cuda.device_count() if torch.cuda.is_available() else 1
         if launched is not None and launched.local > here:
             raise LaunchError(
-                f"{launched.by} started {launched.local} processes on this machine, which has {here} GPU"
-                f"{'s' if here > 1 else ''}; start as many as there are, or train on the CPU: "
+                f"{launched.by} started {launched.local} processes on this machine, which has "
+                f"{counted(here, 'GPU')}; start as many as there are, or train on the CPU: "
                 "--trainer.accelerator cpu"
             )
         if launched is None:
@@ -152,7 +153,9 @@ def _devices(asked: Any, accelerator: str) -> None:
         raise UserError(f"trainer.devices is {asked}; on a CPU it must be auto or a number of processes")
     cores = usable_cores()
     if count > cores:
-        raise UserError(f"trainer.devices is {count}, but this machine has {cores} CPU cores for it")
+        raise UserError(
+            f"trainer.devices is {count}, but this machine has {counted(cores, 'CPU core')} for it"
+        )
 
 
 def _on_cuda(accelerator: str) -> bool:
