@@ -8,7 +8,7 @@ from typing import Any
 from ner_lightning.errors import UserError
 from ner_lightning.runs.fingerprints import shortened
 from ner_lightning.system.atomic import replacing
-from ner_lightning.system.locks import lock
+from ner_lightning.system.locks import in_turn
 
 KEY = ("config", "overrides", "data", "split", "metric", "seed")
 FIELDS = (*KEY, "value", "command", "machine", "versions", "commit")
@@ -84,8 +84,7 @@ def add_rows(rows: Iterable[Row], file: Path, replaced: Callable[[Row], bool] = 
     for row in rows:
         if missing := _missing(row):
             raise ValueError(f"a row lacks {', '.join(missing)}")
-    with file.with_name(f".{file.name}.lock").open("w") as opened:
-        lock(opened, file, wait=True)
+    with in_turn(file):
         kept = [row for row in read_rows(file) if not replaced(row)]
         table = {row_key(row): row for row in [*kept, *rows]}
         with replacing(file) as stream:

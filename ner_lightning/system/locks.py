@@ -18,30 +18,16 @@ class LockedError(UserError):
     """Another command has locked what this one needs."""
 
 
-def lock(opened: IO[Any], file: Path, *, wait: bool) -> bool:
-    """Locks an open file against other commands until it is closed.
-
-    A file system may have no locks: then nothing is locked, and a warning says so, once.
+@contextmanager
+def in_turn(file: Path) -> Iterator[None]:
+    """Waits until no other command is within it for the same file or folder, which it may then replace.
 
     Args:
-        opened: the file.
-        file: what it protects.
-        wait: whether to wait until no other command has it.
-
-    Returns:
-        whether it is locked.
-
-    Raises:
-        BlockingIOError: another command has locked it.
+        file: its lock is a hidden file beside it, which stays.
     """
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError as error:
-        _warn_unlocked(file, error.strerror)
-        return False
-    return True
+    with file.with_name(f".{file.name}.lock").open("w") as opened:
+        _lock(opened, file, fcntl.LOCK_EX)
+        yield
 
 
 def locked(file: Path, refusal: str) -> BinaryIO:
@@ -57,7 +43,7 @@ def locked(file: Path, refusal: str) -> BinaryIO:
     while True:
         opened = file.open("ab")
         try:
-            if not lock(opened, file, wait=False):
+            if not _lock(opened, file, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 return opened
         except BlockingIOError:
             opened.close()
@@ -86,6 +72,24 @@ def only_writer(folder: Path) -> Iterator[None]:
             yield
         finally:
             file.unlink(missing_ok=True)
+
+
+def _lock(opened: IO[Any], file: Path, operation: int) -> bool:
+    """Locks an open file against other commands until it is closed, and returns whether it is locked.
+
+    A file system may have no locks: then nothing is locked, and a warning says so, once.
+
+    Raises:
+        BlockingIOError: another command has locked it.
+    """
+    try:
+        fcntl.flock(opened, operation)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        _warn_unlocked(file, error.strerror)
+        return False
+    return True
 
 
 @cache

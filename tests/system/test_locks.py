@@ -8,7 +8,7 @@ import pytest
 
 from ner_lightning.errors import UserError
 from ner_lightning.runs.results import FIELDS, add_rows, read_rows
-from ner_lightning.system.locks import lock, locked, only_writer
+from ner_lightning.system.locks import LockedError, in_turn, locked, only_writer
 
 
 @pytest.fixture(params=[errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
@@ -28,11 +28,8 @@ def test_rows_are_added_without_locks_which_is_said_once(no_locks, tmp_path, cap
 
 
 def test_what_another_command_has_is_not_locked(tmp_path):
-    file = tmp_path / "file"
-    with file.open("w") as one, file.open("w") as other:
-        assert lock(one, file, wait=True)
-        with pytest.raises(BlockingIOError):
-            lock(other, file, wait=False)
+    with in_turn(tmp_path / "file"), pytest.raises(LockedError, match="taken"):
+        locked(tmp_path / ".file.lock", "taken")
 
 
 def test_a_file_that_goes_while_it_is_locked_is_opened_again(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ner_lightning.commands.ladder_runs.ladder_state import current_cells
 from ner_lightning.errors import UserError
-from ner_lightning.system.locks import lock
+from ner_lightning.system.locks import in_turn
 
 if TYPE_CHECKING:
     from ner_lightning.runs.folder import Run
@@ -33,8 +33,7 @@ def record(ladder: "Ladder", cell: "Cell", done: "Run", page: Path, results: Pat
     own = ("ladder", "rung", "seed", "config", "overrides", "split", "metric")
     # Also one that was measured on other data, which have changed.
     add_rows([row], results, lambda old: all(old.get(name) == row[name] for name in own))
-    with page.with_name(f".{page.name}.lock").open("w") as opened:  # of another ladder's rows and these
-        lock(opened, page, wait=True)
+    with in_turn(page):  # which shows another ladder's rows and these
         _write_table(current_cells(ladder, done.path.parent.parent), read_rows(results), page)
 
 

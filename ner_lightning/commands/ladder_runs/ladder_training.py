@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from ner_lightning.commands.ladder_runs.ladder_state import find
 from ner_lightning.commands.lightning_cli.training_process import STOPPED, started
 from ner_lightning.errors import Interrupted, UserError
-from ner_lightning.system.locks import lock, only_writer
+from ner_lightning.system.locks import in_turn, only_writer
 
 if TYPE_CHECKING:  # reading runs needs torch, and `--help` must not wait for it
     from ner_lightning.runs.folder import Run
@@ -42,15 +42,14 @@ def _put_together(ladder: "Ladder", cell: "Cell", root: Path) -> None:
     if missing:
         raise UserError(f"its teacher lacks {', '.join(missing)}")
     paths = [str(run.path) for _, run in members if run is not None]
-    folder, name = root / cell.teacher, Path(cell.teacher).parent.name
-    with (root / f".{name}.lock").open("w") as opened:  # another agent of a sweep may be making it
-        lock(opened, folder, wait=True)
+    folder = root / cell.teacher
+    with in_turn(folder.parent):  # another agent of a sweep may be making it
         if (folder / "run.json").is_file():
             if [one["run"] for one in Run(folder).read("run.json").get("members", ())] == paths:
                 return
             raise UserError(f"{folder} is not the ensemble of {', '.join(paths)}; remove it")
         shutil.rmtree(folder, ignore_errors=True)  # one that was being made when it was killed
-        ensemble.run("ensemble", [*paths, "--runs", str(root), "--name", name])
+        ensemble.run("ensemble", [*paths, "--runs", str(root), "--name", folder.parent.name])
 
 
 def train_cell(
