@@ -1,18 +1,16 @@
-"""Lines for the user at the terminal, on rank 0; files whose failure stops no training."""
+"""Lines for the user at the terminal, on the first rank; files whose failure stops no training."""
 
 import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lightning_utilities.core.rank_zero import rank_zero_only
-
+from ner_lightning.system.first_rank import is_first
 from ner_lightning.system.terminal import printable, write_line
 
 
-@rank_zero_only
 def say(line: str, keep: str = "\n") -> None:
-    """Prints a line for the user, on rank 0.
+    """Prints a line for the user, on the first of several ranks.
 
     A closed terminal, or a log file on a full disk, stops no training.
 
@@ -20,6 +18,8 @@ def say(line: str, keep: str = "\n") -> None:
         line: the text, which may contain data.
         keep: control characters that are not escaped.
     """
+    if not is_first():
+        return
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: a signal came while printing
         write_line(sys.stdout, printable(line, keep))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ner_lightning.errors import UserError
 from ner_lightning.system.atomic import write_text
-from ner_lightning.system.first_rank import RANKS, is_first
+from ner_lightning.system.first_rank import RANKS, is_first, is_only
 
 # Errors of the communication library by which other ranks learn that a rank has ended.
 _LOST = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset)|[Bb]roken pipe|TCPStore|recvValue|sendBytes")
@@ -58,7 +58,7 @@ def failing_together(failure: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if max(int(os.environ.get(key, "1")) for key in ("WORLD_SIZE", "SLURM_NTASKS")) == 1:
+        if is_only():
             raise
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         with suppress(OSError):
@@ -85,9 +85,9 @@ def exit_code(stop: BaseException) -> int:
 
 def lost_another(error: BaseException) -> bool:
     """Whether an error only says that another rank ended."""
-    several = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1
     named = "distributed" in type(error).__module__ or type(error).__name__.startswith("Dist")
-    return several and (named or (isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None))
+    lost = isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
+    return not is_only() and (named or lost)
 
 
 def end_with_parent() -> None:

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from lightning_utilities.core.rank_zero import rank_zero_only
 from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
@@ -34,7 +33,6 @@ def written(stream):
 
 def test_lines_are_escaped(encoding, monkeypatch):
     stream = standard(monkeypatch, encoding)
-    monkeypatch.setattr(rank_zero_only, "rank", 0, raising=False)
     say(TEXT)
     with printed("stdout"):
         stage(TEXT)

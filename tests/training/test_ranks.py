@@ -242,6 +242,9 @@ def test_a_seed_is_drawn_where_no_other_rank_needs_it(monkeypatch, environment, 
 def test_what_only_says_that_another_rank_ended(monkeypatch):
     error = RuntimeError("[gloo/transport/tcp/pair.cc:538] Connection closed by peer [127.0.0.1]:4242")
     assert not lost_another(error)
+    monkeypatch.setenv("SLURM_NTASKS", "2")  # of a batch script, which is one process
+    assert not lost_another(error)
+    monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert lost_another(error)
     assert not lost_another(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
@@ -262,7 +265,8 @@ def test_a_student_learns_the_same_on_two_ranks(tmp_path):
 def test_ranks_that_wait_for_the_first_end_with_it(tmp_path, monkeypatch, error):
     monkeypatch.setattr(ranks, "WAITED", 0.01)
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    monkeypatch.setenv("SLURM_NTASKS", "2")
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     file, failure = tmp_path / "teachers" / "key" / "about.json", tmp_path / "teachers" / "key.failed"
     with pytest.raises(type(error)), ranks.failing_together(failure):
         raise error
