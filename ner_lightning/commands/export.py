@@ -42,8 +42,6 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError("name the folder to write: --output DIR; or where to upload it: --push org/name")
     if options.private and options.push is None:
         raise UserError("--private is for --push; leave it out, or add that")
-    if options.dtype != "auto" and options.format not in (None, "merged", "openvino"):
-        raise UserError(f"--dtype is for --format merged and openvino; {options.format} keeps fp32")
     if options.push is None:
         return
     from ner_lightning.export.upload import check_target

@@ -61,10 +61,12 @@ def export(
     Raises:
         UserError: the run cannot be used, the folder is not empty, or the run cannot have this format.
     """
+    if dtype != "auto" and format not in (MERGED, OPENVINO):
+        raise UserError(f"--dtype is for --format merged and openvino; {format} keeps fp32")
     folder = _checked(output)
     check_setting("temperature", PositiveFloat | None, temperature)
     files = read_tagger_files(run, root, backbone=backbone, trust=trust)
-    _check_format(files, format, dtype)
+    _check_format(files, format)
     encoder = files.encoder(whole=True)
     tagger = _build(files, format)
     manifest = _manifest(files, format, dtype, temperature, encoder.max_length)
@@ -130,7 +132,7 @@ def _checked(output: Path) -> Path:
     return folder
 
 
-def _check_format(files: TaggerFiles, format: ExportFormat, dtype: Precision) -> None:
+def _check_format(files: TaggerFiles, format: ExportFormat) -> None:
     if files.form == ONNX or (format == ADAPTER and files.form == MERGED):
         what = "an ONNX graph" if files.form == ONNX else "a merged model"
         raise UserError(
@@ -142,8 +144,6 @@ def _check_format(files: TaggerFiles, format: ExportFormat, dtype: Precision) ->
             f"{files.path} is an ensemble, and an exported folder holds a single model; "
             "export a member, or use the ensemble itself with `predict` and `serve`"
         )
-    if dtype != "auto" and format not in (MERGED, OPENVINO):
-        raise UserError(f"--dtype is for --format merged and openvino; {format} keeps fp32")
     if format == OPENVINO:
         require("OpenVINO", "openvino", "openvino")
     if format == ADAPTER and not files.settings["freeze_backbone"]:
