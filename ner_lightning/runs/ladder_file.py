@@ -9,13 +9,13 @@ import yaml
 
 from ner_lightning.errors import UserError
 from ner_lightning.runs.ladder_cells import Cell, Ladder
+from ner_lightning.system.ranges import Seed, check_setting
 from ner_lightning.system.user_paths import without_tilde
 from ner_lightning.system.yaml_keys import read_yaml
 
 # Settings that a ladder gives to each cell, and what says them in its file.
 SET_BY_LADDER = {"seed_everything": "`seeds`", "name": "the rung's name", "runs": "the option --runs"}
 
-MAX_SEED = 2**32 - 1  # numpy has no larger ones
 RUNG: dict[str, type] = {
     "configs": list,
     "settings": dict,
@@ -120,8 +120,7 @@ def _checked_seeds(seeds: Sequence[Any], where: str) -> Sequence[int]:
         UserError: one of them is none, or stands twice.
     """
     for seed in seeds:
-        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
-            raise UserError(f"{where}: seed {seed!r} is not a whole number from 0 to {MAX_SEED}")
+        check_setting(f"{where}: a seed", Seed, seed)
     if len(set(seeds)) < len(seeds):
         raise UserError(f"{where}: a seed is named twice in {seeds}, and would count as two runs")
     return seeds

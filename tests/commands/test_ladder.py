@@ -27,7 +27,7 @@ from ner_lightning.runs.ladder_file import read_ladder
 from ner_lightning.runs.ladder_table import curve_points, ladder_table, table
 from ner_lightning.runs.results import FIELDS, read_rows
 from ner_lightning.system.digests import digest_of
-from ner_lightning.system.locks import lock, only_writer
+from ner_lightning.system.locks import locked, only_writer
 from ner_lightning.training.module import NERModule
 
 SHIPPED = sorted(f for f in Path(__file__).parents[2].glob("benchmarks/ladders/*.yaml") if f.stem != "start")
@@ -352,8 +352,7 @@ def test_a_cell_that_another_ladder_runs_is_left_to_it(taught, one_process, caps
     taught.write_text(yaml.safe_dump(content, sort_keys=False))
     root = Path("runs/small")
     root.mkdir(parents=True)
-    with (root / ".alone-4-seed2.lock").open("w") as other:
-        assert lock(other, root, wait=False)
+    with locked(root / ".alone-4-seed2.lock", "taken"):
         assert main(["ladder", str(taught)]) == 0
     out = capsys.readouterr().out
     assert "[2/3] alone-4-seed2\n    another ladder is running it\n" in out
@@ -423,9 +422,18 @@ def test_a_cell_that_was_told_to_stop_is_not_done(file, monkeypatch):
         ("configs: [x.yaml]\nrung: {a: {}}", "there is no `rung`; there are configs, settings"),
         ("configs: x.yaml\nrungs: {a: {}}", "`configs` must be a list, not 'x.yaml'"),
         ("configs: [x.yaml]\nrungs: {a/b: {}}", "must be a word that can name a folder"),
-        ("configs: [x.yaml]\nrungs: {a: {seeds: [one]}}", "seed 'one' is not a whole number"),
-        ("configs: [x.yaml]\nrungs: {a: {seeds: [true, 2]}}", "seed True is not a whole number"),
-        ("configs: [x.yaml]\nrungs: {a: {seeds: [-1]}}", "seed -1 is not a whole number from 0"),
+        (
+            "configs: [x.yaml]\nrungs: {a: {seeds: [one]}}",
+            "rung a: a seed is 'one'; it must be a whole number",
+        ),
+        (
+            "configs: [x.yaml]\nrungs: {a: {seeds: [true, 2]}}",
+            "rung a: a seed is True; it must be a whole number",
+        ),
+        (
+            "configs: [x.yaml]\nrungs: {a: {seeds: [-1]}}",
+            "rung a: a seed is -1; it must be a whole number from 0",
+        ),
         ("configs: [x.yaml]\nrungs: {'': {}}", "must be a word that can name a folder"),
         ("configs: [x.yaml]\nrungs: {'.': {}}", "must be a word that can name a folder"),
         ("configs: [x.yaml]\nrungs: {'..': {}}", "must be a word that can name a folder"),
