@@ -72,6 +72,12 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def llama_files(llama: Path) -> dict[str, bytes]:
+    """What a repository with the small Llama holds."""
+    return {file.name: file.read_bytes() for file in llama.iterdir()}
+
+
+@pytest.fixture(scope="session")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tiny
 

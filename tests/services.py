@@ -81,6 +81,11 @@ def ask(address, body, path="/extract", headers=None):
         return json.load(answer)
 
 
+def metrics(address):
+    with urllib.request.urlopen(address + "/metrics", timeout=60) as answer:
+        return answer.read().decode()
+
+
 def curl_lines(with_key, several=False):
     """The commands of the docs that ask a service, with a key or without one; of one tagger or several."""
     lines = PAGE.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()

@@ -33,6 +33,7 @@ import take_home
 import torch
 import train_speed
 from seqeval.metrics import f1_score, precision_score, recall_score
+from shared import json_rows
 from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
@@ -103,7 +104,7 @@ def test_recorded_counts_are_seqevals(run, tmp_path):
     file = tmp_path / "results.json"
     assert record.main([str(run), "--file", str(file)]) == 0
     rows = {row["metric"]: row for row in read_rows(file)}
-    held = [json.loads(line) for line in (run / "predictions.test.jsonl").read_text().splitlines()]
+    held = json_rows(run / "predictions.test.jsonl")
     gold, predicted = [r["gold"] for r in held], [r["predicted"] for r in held]
     assert rows["f1"]["value"] == pytest.approx(f1_score(gold, predicted))
     assert rows["precision"]["value"] == pytest.approx(precision_score(gold, predicted))

@@ -10,6 +10,7 @@ import pytest
 import tiny
 import torch
 import yaml
+from shared import json_rows
 
 from ner_lightning.commands.main import main
 from ner_lightning.data.pretrained import locate
@@ -28,7 +29,7 @@ EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture
-def place(tmp_path, llama, monkeypatch):
+def own_parts(tmp_path, llama, monkeypatch):
     """A folder with a recipe, the shipped overlay for a two-layer backbone, and a database."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(EXAMPLES))
@@ -54,9 +55,9 @@ def place(tmp_path, llama, monkeypatch):
 
 
 @pytest.mark.slow
-def test_an_own_source_loss_and_backbone_go_through_everything(place, capsys):
+def test_an_own_source_loss_and_backbone_go_through_everything(own_parts, capsys):
     assert main(["fit", "--config", "recipe.yaml", "--config", "own.yaml"]) == 0
-    run = place / "runs/recipe/1"
+    run = own_parts / "runs/recipe/1"
     about = json.loads((run / "run.json").read_text())
     assert about["data"]["train"]["origin"] == "words.sqlite:train"
     assert about["data"]["train"]["sentences"] == 16
@@ -64,7 +65,7 @@ def test_an_own_source_loss_and_backbone_go_through_everything(place, capsys):
     assert "train/focal" in (run / "metrics.csv").read_text().split("\n")[0]
     trusting = "--trust_remote_code"  # the run names code that does not come with the package
     assert main(["test", trusting]) == 0
-    held = [json.loads(line) for line in (run / "predictions.test.jsonl").read_text().splitlines()]
+    held = json_rows(run / "predictions.test.jsonl")
     assert [row["words"] for row in held] == [words for words, _ in tiny.sentences(tiny.TEST)]
     for form in ("merged", "adapter"):
         assert main(["export", "--output", form, "--format", form, trusting]) == 0
@@ -79,7 +80,7 @@ def test_an_own_source_loss_and_backbone_go_through_everything(place, capsys):
     assert "model.architecture.prepare is" in capsys.readouterr().err
 
 
-def test_a_prepared_backbone_computes_what_it_says(place, llama):
+def test_a_prepared_backbone_computes_what_it_says(own_parts, llama):
     from own_backbone import MeanOfLayers
 
     ids = torch.arange(2, 9).reshape(1, 7)
@@ -115,9 +116,9 @@ class Shallow(Preparation):
 
 
 @pytest.mark.parametrize("name", ["Scaled", "Shallow"])
-def test_a_preparation_that_changes_weights_is_applied_once(place, monkeypatch, capsys, name):
+def test_a_preparation_that_changes_weights_is_applied_once(own_parts, monkeypatch, capsys, name):
     Path("changing.py").write_text(CHANGING, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.syspath_prepend(str(own_parts))
     prepare = {"class_path": f"changing.{name}", "init_args": {}}
     Path("changed.yaml").write_text(yaml.safe_dump({"model": {"architecture": {"prepare": prepare}}}))
     words = ["fit", "--config", "recipe.yaml", "--config", "own.yaml", "--config", "changed.yaml"]
@@ -137,7 +138,7 @@ def test_a_preparation_that_changes_weights_is_applied_once(place, monkeypatch, 
 
 
 @pytest.mark.slow
-def test_a_prepared_backbone_may_be_compiled(place, capsys):
+def test_a_prepared_backbone_may_be_compiled(own_parts, capsys):
     """Its hooks run in compiled layers as well: the same losses, and the same tags afterwards."""
     losses = []
     for compiled in ("false", "true"):
@@ -150,19 +151,17 @@ def test_a_prepared_backbone_may_be_compiled(place, capsys):
             "0",
         ]
         assert main(["fit", "--config", "recipe.yaml", "--config", "own.yaml", *options]) == 0
-        with (place / f"runs/recipe/{len(losses) + 1}/metrics.csv").open(newline="") as file:
+        with (own_parts / f"runs/recipe/{len(losses) + 1}/metrics.csv").open(newline="") as file:
             losses.append([float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]])
     assert len(losses[0]) > 2
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     assert main(["test", "--trust_remote_code"]) == 0
-    held = [
-        json.loads(line) for line in (place / "runs/recipe/2/predictions.test.jsonl").read_text().splitlines()
-    ]
+    held = json_rows(own_parts / "runs/recipe/2/predictions.test.jsonl")
     again = NERTagger.from_run("runs/recipe/2", trust_remote_code=True)(words=[row["words"] for row in held])
     assert [list(found.tags) for found in again] == [row["predicted"] for row in held]
 
 
-def test_a_loss_part_counts_by_its_weight(place):
+def test_a_loss_part_counts_by_its_weight(own_parts):
     from own_loss import Focal
 
     emissions, tags = torch.randn(2, 3, 5), torch.randint(5, (2, 3))
@@ -179,7 +178,7 @@ class Ce(LossPart):
         return emissions.sum()
 
 
-def test_what_cannot_be_used_is_refused(place, capsys):
+def test_what_cannot_be_used_is_refused(own_parts, capsys):
     for kind in (Ce, type("KL", (Ce,), {}), type("Grad_Norm", (Ce,), {}), type("Padding", (Ce,), {})):
         with pytest.raises(UserError, match=f"two parts named {kind.__name__.lower()}"):
             Loss(parts=[kind()])

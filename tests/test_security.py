@@ -8,6 +8,7 @@ import pytest
 import tiny
 import torch
 import yaml
+from shared import Evil
 
 from ner_lightning.analysis.mistakes import describe, mistakes
 from ner_lightning.analysis.rows import Row
@@ -18,18 +19,8 @@ from ner_lightning.training.module import NERModule
 TOKEN = "hf_" + "Q7" * 17
 
 
-class Evil:
-    """What, when unpickled, makes a file."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.mark}",)
-
-
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, llama):
+def run_folder(tmp_path_factory, llama):
     """A folder with a finished run."""
     folder = tmp_path_factory.mktemp("security")
     tiny.write_corpus(folder / "data", repeat=1)
@@ -53,11 +44,11 @@ def place(tmp_path_factory, llama):
 
 @pytest.mark.parametrize("way", ["in a checkpoint", "as a whole zip file", "as a plain pickle"])
 @pytest.mark.parametrize("command", [("test",), ("fit",), ("fit", "--config", "good.yaml"), ("predict",)])
-def test_a_pickled_object_is_refused_and_not_run(place, monkeypatch, capsys, tmp_path, way, command):
-    monkeypatch.chdir(place)
+def test_a_pickled_object_is_refused_and_not_run(run_folder, monkeypatch, capsys, tmp_path, way, command):
+    monkeypatch.chdir(run_folder)
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     mark, file = tmp_path / "was_run", tmp_path / "evil.ckpt"
-    content = load_checkpoint(place / "runs/good/1/checkpoints/best.ckpt")
+    content = load_checkpoint(run_folder / "runs/good/1/checkpoints/best.ckpt")
     if way == "in a checkpoint":
         torch.save(content | {"callbacks": {"x": Evil(mark)}}, file)
     elif way == "as a whole zip file":
@@ -75,8 +66,8 @@ def test_a_pickled_object_is_refused_and_not_run(place, monkeypatch, capsys, tmp
     assert mark.exists()  # so the object would have been run
 
 
-def test_yaml_builds_no_objects(place, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(place)
+def test_yaml_builds_no_objects(run_folder, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(run_folder)
     mark = tmp_path / "was_run"
     for name, value in (("model", "backbone"), ("data", "dataset")):
         text = f"{name}:\n  {value}: !!python/object/apply:os.system ['touch {mark}']\n"
@@ -111,8 +102,8 @@ OUTSIDE = {
 
 
 @pytest.mark.parametrize("case", OUTSIDE)
-def test_paths_stay_in_the_run_folder(place, monkeypatch, capsys, case):
-    monkeypatch.chdir(place)
+def test_paths_stay_in_the_run_folder(run_folder, monkeypatch, capsys, case):
+    monkeypatch.chdir(run_folder)
     part, name, arguments = OUTSIDE[case]
     one = {"class_path": name, "init_args": arguments}
     trainer = {part: [one] if part == "callbacks" else one}
@@ -121,16 +112,16 @@ def test_paths_stay_in_the_run_folder(place, monkeypatch, capsys, case):
     assert "leads out of the run folder" in capsys.readouterr().err
 
 
-def test_tokens_are_written_nowhere(place):
-    files = [file for file in place.rglob("*") if file.is_file()]
+def test_tokens_are_written_nowhere(run_folder):
+    files = [file for file in run_folder.rglob("*") if file.is_file()]
     assert any("wandb" in file.parts for file in files)
     assert len(files) > 15
     holding = [file for file in files if TOKEN.encode() in file.read_bytes()]
     assert holding == []
 
 
-def test_text_from_data_is_shown_escaped(place, monkeypatch, capsys):
-    monkeypatch.chdir(place)
+def test_text_from_data_is_shown_escaped(run_folder, monkeypatch, capsys):
+    monkeypatch.chdir(run_folder)
     evil = "\x1b]0;owned\x07\u202e"
     row = Row.of({"words": [evil], "gold": [f"B-{evil}"], "predicted": ["O"], "document": None})
     shown = "\n".join(describe(row, mistakes(row)))
@@ -144,8 +135,8 @@ def test_text_from_data_is_shown_escaped(place, monkeypatch, capsys):
     assert "\x1b" not in capsys.readouterr().out
 
 
-def test_a_type_with_escapes_trains_and_is_shown_escaped(place, monkeypatch, capsys):
-    monkeypatch.chdir(place)
+def test_a_type_with_escapes_trains_and_is_shown_escaped(run_folder, monkeypatch, capsys):
+    monkeypatch.chdir(run_folder)
     text = "Vera B-\x1b[31mPER\nleft O\n\n" * 4
     for name in ("train", "valid"):
         Path(f"{name}.evil").write_text(text, encoding="utf-8")
@@ -156,8 +147,8 @@ def test_a_type_with_escapes_trains_and_is_shown_escaped(place, monkeypatch, cap
     assert r"\x1b[31mPER" in said.out
 
 
-def test_a_checkpoint_names_no_folder_of_its_run(place):
+def test_a_checkpoint_names_no_folder_of_its_run(run_folder):
     """So that it can be continued where the run was moved to."""
-    config = load_checkpoint(place / "runs/good/1/checkpoints/best.ckpt")["config"]
-    assert str(place / "runs") not in yaml.safe_dump(config)
+    config = load_checkpoint(run_folder / "runs/good/1/checkpoints/best.ckpt")["config"]
+    assert str(run_folder / "runs") not in yaml.safe_dump(config)
     assert config["trainer"]["logger"]["init_args"]["save_dir"] == "."

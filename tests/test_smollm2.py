@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shared import json_rows
 
 from ner_lightning.commands.main import main
 from ner_lightning.data.readers.sentences import read_sentences
@@ -29,7 +30,7 @@ def test_smollm2_recipe_on_the_bundled_sample(tmp_path, monkeypatch, capsys):
     torch.save(checkpoint["state_dict"], written)
     assert written.tell() < 25e6
     assert {value.dtype for value in checkpoint["state_dict"].values()} == {torch.float32}
-    held = [json.loads(line) for line in (run / "predictions.test.jsonl").read_text().split("\n") if line]
+    held = json_rows(run / "predictions.test.jsonl")
     words = tmp_path / "words.txt"
     words.write_text("\n".join(" ".join(row["words"]) for row in held), encoding="utf-8")
     assert main(["predict", "--input", str(words), "--tokenized", "--output", "again.conll"]) == 0

@@ -12,6 +12,7 @@ import tiny
 import torch
 import yaml
 from seqeval.metrics import f1_score
+from shared import json_rows
 from transformers import LlamaForCausalLM
 
 from ner_lightning.commands.main import main
@@ -25,7 +26,7 @@ SAID = {"Vera": "PER: Vera Holt\nORG: Nowhere Ltd", "The": "I see.", "Nobody": "
 
 
 @pytest.fixture
-def place(tmp_path, corpus, monkeypatch):
+def recipe_folder(tmp_path, corpus, monkeypatch):
     """A folder with a recipe whose backbone is a language model."""
     monkeypatch.chdir(tmp_path)
     LlamaForCausalLM(tiny.llama_config()).save_pretrained("model")
@@ -46,18 +47,14 @@ def answering(self, prompts, *, batch_size, limit, forms=None):
         yield [GeneratedAnswer(number, SAID.get(asked, "NONE"), True)]
 
 
-def rows(file):
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-
-
-def test_a_split_is_tagged_scored_and_reported(place, capsys, monkeypatch):
+def test_a_split_is_tagged_scored_and_reported(recipe_folder, capsys, monkeypatch):
     monkeypatch.setattr(PromptedModel, "answers", answering)
     assert main(["baseline", "--config", "recipe.yaml", "--shots", "2"]) == 0
     said = capsys.readouterr().out
     assert "1 of 3 answers could not be parsed; 1 lines are of another form, 1 entities are not in" in said
     assert "next, beside a trained run: ner-lightning compare RUN runs/recipe-2shot/1" in said
-    run = place / "runs/recipe-2shot/1"
-    held = rows(run / "predictions.test.jsonl")
+    run = recipe_folder / "runs/recipe-2shot/1"
+    held = json_rows(run / "predictions.test.jsonl")
     assert [row["predicted"][:2] for row in held] == [["B-PER", "I-PER"], ["O", "O"], ["O", "O"]]
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test/f1"] == pytest.approx(
@@ -66,7 +63,7 @@ def test_a_split_is_tagged_scored_and_reported(place, capsys, monkeypatch):
     about = json.loads((run / "run.json").read_text())
     assert about["trained_parameters"] == 0
     assert about["prompting"]["failed"] == 1
-    assert not (place / "runs/last").exists()
+    assert not (recipe_folder / "runs/last").exists()
     assert main(["report", str(run)]) == 0
     page = (run / "report.md").read_text()
     assert "## Prompt" in page
@@ -75,17 +72,17 @@ def test_a_split_is_tagged_scored_and_reported(place, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(("asked", "kept", "said"), [("2", 2, "2, drawn at random"), ("3", None, "all")])
-def test_only_fewer_sentences_than_there_are_are_drawn(place, monkeypatch, asked, kept, said):
+def test_only_fewer_sentences_than_there_are_are_drawn(recipe_folder, monkeypatch, asked, kept, said):
     monkeypatch.setattr(PromptedModel, "answers", answering)
     assert main(["baseline", "--config", "recipe.yaml", "--sentences", asked]) == 0
-    run = place / "runs/recipe-0shot/1"
+    run = recipe_folder / "runs/recipe-0shot/1"
     assert json.loads((run / "run.json").read_text())["prompting"]["sentences"] == kept
-    assert len(rows(run / "predictions.test.jsonl")) == int(asked)
+    assert len(json_rows(run / "predictions.test.jsonl")) == int(asked)
     assert main(["report", str(run)]) == 0
     assert f"| sentences | {said} |" in (run / "report.md").read_text()
 
 
-def test_prompts_must_fit_into_the_positions(place, capsys):
+def test_prompts_must_fit_into_the_positions(recipe_folder, capsys):
     LlamaForCausalLM(tiny.llama_config(max_position_embeddings=64)).save_pretrained("short")
     tiny.llama3_tokenizer().save_pretrained("short")
     words = ["baseline", "--config", "recipe.yaml", "--model.backbone", "short", "--shots", "2"]
@@ -104,13 +101,13 @@ def test_prompts_must_fit_into_the_positions(place, capsys):
         "--seed_everything=9",
     ],
 )
-def test_options_of_a_training_are_refused(place, capsys, option):
+def test_options_of_a_training_are_refused(recipe_folder, capsys, option):
     assert main(["baseline", "--config", "recipe.yaml", option]) == 2
     assert f"{option.partition('=')[0]} has no effect in `baseline`" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_it_stands_in_one_table_with_a_trained_run(place, capsys, monkeypatch):
+def test_it_stands_in_one_table_with_a_trained_run(recipe_folder, capsys, monkeypatch):
     assert main(["fit", "--config", "recipe.yaml"]) == 0
     assert main(["test"]) == 0
     monkeypatch.setattr(PromptedModel, "answers", answering)
@@ -127,7 +124,7 @@ def test_it_stands_in_one_table_with_a_trained_run(place, capsys, monkeypatch):
     assert "All scores are on the 2 sentences that every run has." in capsys.readouterr().out
 
 
-def test_a_stopped_run_continues_where_it_was(place, capsys, monkeypatch):
+def test_a_stopped_run_continues_where_it_was(recipe_folder, capsys, monkeypatch):
     asked = []
 
     def stopping(self, prompts, *, batch_size, limit, forms=None):
@@ -144,7 +141,7 @@ def test_a_stopped_run_continues_where_it_was(place, capsys, monkeypatch):
     monkeypatch.setattr(PromptedModel, "answers", stopping)
     clock = itertools.count(0, 10)
     monkeypatch.setattr(prompted_run, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    run = place / "runs/recipe-1shot/1"
+    run = recipe_folder / "runs/recipe-1shot/1"
     assert main(["baseline", "--config", "recipe.yaml", "--shots", "1"]) == 130
     assert seconds() == 20  # two answers
     with (run / "answers.test.jsonl").open("a") as file:
@@ -152,25 +149,25 @@ def test_a_stopped_run_continues_where_it_was(place, capsys, monkeypatch):
     assert main(["baseline", "--run", str(run)]) == 0
     assert asked == [3, 1]
     assert seconds() == 30
-    assert [row["sentence"] for row in rows(run / "answers.test.jsonl")] == [0, 1, 2]
-    assert len(rows(run / "predictions.test.jsonl")) == 3
+    assert [row["sentence"] for row in json_rows(run / "answers.test.jsonl")] == [0, 1, 2]
+    assert len(json_rows(run / "predictions.test.jsonl")) == 3
 
 
-def test_the_real_road_from_words_to_answers(place, capsys):
+def test_the_real_road_from_words_to_answers(recipe_folder, capsys):
     """A random model says nothing that can be read, and that is what is reported."""
     few = ["--max_new_tokens", "4", "--batch_size", "2", "--split", "valid", "--sentences", "1"]
     assert main(["baseline", "--config", "recipe.yaml", "--shots", "1", *few]) == 0
-    (run,) = (place / "runs/recipe-1shot").iterdir()
+    (run,) = (recipe_folder / "runs/recipe-1shot").iterdir()
     kept = read_saved(run / "answers.valid.jsonl")
     assert sorted(kept) == draw(2, 1, 1)
     assert json.loads((run / "run.json").read_text())["prompting"]["answers"] == 1
 
 
-def test_constrained_answers_are_read_as_they_are(place, capsys):
+def test_constrained_answers_are_read_as_they_are(recipe_folder, capsys):
     """A random model can say nothing else than what is in the sentence."""
     few = ["--constrained", "--max_new_tokens", "60", "--batch_size", "2"]
     assert main(["baseline", "--config", "recipe.yaml", "--shots", "1", *few]) == 0
-    run = place / "runs/recipe-1shot-constrained/1"
+    run = recipe_folder / "runs/recipe-1shot-constrained/1"
     about = json.loads((run / "run.json").read_text())["prompting"]
     assert about["constrained"] is True
     assert (about["unread_lines"], about["absent"]) == (0, 0)
@@ -185,12 +182,12 @@ def test_constrained_answers_are_read_as_they_are(place, capsys):
 
 
 @pytest.fixture
-def begun(place, corpus, monkeypatch):
+def begun(recipe_folder, corpus, monkeypatch):
     """A run with a recipe of its own files, of which one answer is missing."""
     monkeypatch.setattr(PromptedModel, "answers", answering)
     shutil.copytree(corpus, "data")
     assert main(["baseline", "--config", "recipe.yaml", "--data.dataset", "data", "--shots", "2"]) == 0
-    run = place / "runs/recipe-2shot/1"
+    run = recipe_folder / "runs/recipe-2shot/1"
     answers = run / "answers.test.jsonl"
     answers.write_text("".join(answers.read_text().splitlines(keepends=True)[:-1]), encoding="utf-8")
     return run
@@ -205,7 +202,7 @@ def test_a_damaged_answer_is_named_and_asked_for_again(begun, capsys, line):
     assert "answers.test.jsonl:2: the line is damaged; remove it, and" in capsys.readouterr().err
     answers.write_text(f"{first}\n", encoding="utf-8")
     assert main(["baseline", "--run", str(begun)]) == 0
-    assert len(rows(answers)) == 3
+    assert len(json_rows(answers)) == 3
 
 
 def reversed_sentences(file):
@@ -259,7 +256,7 @@ def test_a_run_that_another_command_prompts_is_left_to_it(begun, capsys):
 def test_a_run_resumes_beside_words_that_change_nothing(begun):
     same = ["--config", "recipe.yaml", "--data.dataset", "data"]
     assert main(["baseline", "--run", str(begun), *same]) == 0
-    assert len(rows(begun / "answers.test.jsonl")) == 3
+    assert len(json_rows(begun / "answers.test.jsonl")) == 3
 
 
 def test_a_resumed_run_takes_no_settings_not_even_the_defaults(begun, capsys):
@@ -268,7 +265,7 @@ def test_a_resumed_run_takes_no_settings_not_even_the_defaults(begun, capsys):
         assert f"--run resumes with the run's own {option[0]}; leave it out" in capsys.readouterr().err
 
 
-def test_mistakes_are_explained(place, capsys):
+def test_mistakes_are_explained(recipe_folder, capsys):
     for words, said in (
         ([], "name a recipe"),
         (["--config", "recipe.yaml", "--shots", "99"], "--shots is 99"),
@@ -311,7 +308,9 @@ def test_draws_are_fixed():
         (OSError(errno.ENOSPC, "No space left on device"), "no space is left for"),
     ],
 )
-def test_where_memory_or_the_disk_runs_out_is_said_how_to_resume(place, capsys, monkeypatch, error, said):
+def test_where_memory_or_the_disk_runs_out_is_said_how_to_resume(
+    recipe_folder, capsys, monkeypatch, error, said
+):
     def failing(self, prompts, **options):
         raise error
         yield

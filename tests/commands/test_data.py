@@ -11,6 +11,7 @@ import label_studio
 import pyarrow.parquet as pq
 import pytest
 import tiny
+from shared import json_rows
 
 from ner_lightning.commands.data_actions.data_facts import read_splits
 from ner_lightning.commands.main import main
@@ -31,7 +32,7 @@ COUNTED = "2 sentences, 9 words, 2 entities (PER 1, LOC 1)"
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch, capsys):
+def columns_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write("a.conll", COLUMNS)
     capsys.readouterr()
@@ -69,7 +70,7 @@ def made(name):
 # Converting
 
 
-def test_sizes_are_in_the_singular_where_they_are_one(place, capsys):
+def test_sizes_are_in_the_singular_where_they_are_one(columns_folder, capsys):
     write("one.conll", "Lima B-LOC\n")
     assert "1 sentence, 1 word, 1 entity (LOC 1): one.jsonl" in done(
         capsys, "convert", "one.conll", "--output", "one.jsonl"
@@ -90,7 +91,7 @@ def test_sizes_are_in_the_singular_where_they_are_one(place, capsys):
         ("B.CSV", "a table", "1,1,Brinda,B-PER"),
     ],
 )
-def test_the_name_of_the_output_says_its_format(place, capsys, output, format, field):
+def test_the_name_of_the_output_says_its_format(columns_folder, capsys, output, format, field):
     said = done(capsys, "convert", "a.conll", "--output", output)
     assert field in Path(output).read_text()
     assert f"{COUNTED}: {output}" in said
@@ -99,7 +100,7 @@ def test_the_name_of_the_output_says_its_format(place, capsys, output, format, f
 
 
 @pytest.mark.parametrize("output", ["b.parquet", "b.spacy"])
-def test_binary_outputs(place, capsys, output):
+def test_binary_outputs(columns_folder, capsys, output):
     done(capsys, "convert", "a.conll", "--output", output)
     assert made(output) == (WORDS, TAGS)
     if output == "b.parquet":
@@ -108,7 +109,7 @@ def test_binary_outputs(place, capsys, output):
 
 @pytest.mark.parametrize("format", ["doccano", "labelstudio", "prodigy"])
 @pytest.mark.parametrize("output", ["b.json", "b.jsonl", "b.any"])
-def test_formats_of_annotation_tools_are_named(place, capsys, format, output):
+def test_formats_of_annotation_tools_are_named(columns_folder, capsys, format, output):
     write("t.jsonl", json.dumps(TEXT) + "\n")
     done(capsys, "convert", "t.jsonl", "--output", output, "--to", format)
     found = read_sentences(output)
@@ -122,14 +123,14 @@ def test_formats_of_annotation_tools_are_named(place, capsys, format, output):
 
 
 @pytest.mark.parametrize("output", ["b", "b.xlsx", "b.conllu", "b.ann"])
-def test_an_output_of_no_format_is_refused(place, capsys, output):
+def test_an_output_of_no_format_is_refused(columns_folder, capsys, output):
     said = refused(capsys, "convert", "a.conll", "--output", output)
     assert f"--output {output} ends in none of" in said
     assert f"--to ({', '.join(ANNOTATED)})" in said
     assert not Path(output).exists()
 
 
-def test_columns_in_a_txt_file_are_asked_for(place, capsys):
+def test_columns_in_a_txt_file_are_asked_for(columns_folder, capsys):
     said = refused(capsys, "convert", "a.conll", "--output", "b.txt")
     assert "b.txt: .txt may mean columns or text;\nsay which: --to conll (columns)\n" in said
     assert not Path("b.txt").exists()
@@ -137,7 +138,7 @@ def test_columns_in_a_txt_file_are_asked_for(place, capsys):
     assert made("b.txt") == (WORDS, TAGS)
 
 
-def test_an_existing_output_is_overwritten_only_if_asked_for(place, capsys):
+def test_an_existing_output_is_overwritten_only_if_asked_for(columns_folder, capsys):
     write("b.jsonl", "mine")
     said = refused(capsys, "convert", "a.conll", "--output", "b.jsonl")
     assert "--output b.jsonl exists; move it away, or write over it with --overwrite" in said
@@ -147,14 +148,14 @@ def test_an_existing_output_is_overwritten_only_if_asked_for(place, capsys):
 
 
 @pytest.mark.parametrize("output", ["a.conll", "./a.conll", "link.conll"])
-def test_what_is_read_is_never_overwritten(place, capsys, output):
+def test_what_is_read_is_never_overwritten(columns_folder, capsys, output):
     os.link("a.conll", "link.conll")
     said = refused(capsys, "convert", "a.conll", "--output", output, "--overwrite")
     assert f"--output {output.removeprefix('./')} is what is read; name another one" in said
     assert Path("a.conll").read_text() == COLUMNS
 
 
-def test_several_inputs_are_joined_with_documents_of_their_own(place, capsys):
+def test_several_inputs_are_joined_with_documents_of_their_own(columns_folder, capsys):
     write("b.jsonl", json.dumps({"tokens": ["Vera"], "ner_tags": ["B-PER"]}) + "\n")
     write("more/c.csv", "document,sentence,word,tag\nx,1,Lima,B-LOC\ny,1,Oslo,B-LOC\n")
     said = done(capsys, "convert", "a.conll", "b.jsonl", "more", "--output", "all.csv")
@@ -176,7 +177,7 @@ def test_several_inputs_are_joined_with_documents_of_their_own(place, capsys):
         ["eng.train", "eng.testa"],
     ],
 )
-def test_splits_are_not_joined_unless_each_is_named(place, capsys, names):
+def test_splits_are_not_joined_unless_each_is_named(columns_folder, capsys, names):
     for name in names:
         write(f"set/{name}", COLUMNS)
     for words in (["convert", "set", "--output", "all.jsonl"], ["split", "set", "--output", "out"]):
@@ -188,7 +189,7 @@ def test_splits_are_not_joined_unless_each_is_named(place, capsys, names):
     assert len(made("all.jsonl")[0]) == 2 * len(names)
 
 
-def test_shards_are_one_input(place, capsys):
+def test_shards_are_one_input(columns_folder, capsys):
     for number in range(2):
         write(f"train-0000{number}-of-00002.txt", many(30) if number else many(60))
     done(capsys, "split", "train-*-of-00002.txt", "--output", "out")
@@ -199,7 +200,7 @@ def test_shards_are_one_input(place, capsys):
     assert Path("out2/train-00000-of-00002.txt").exists()
 
 
-def test_a_folder_without_splits_is_checked_as_nothing(place, capsys):
+def test_a_folder_without_splits_is_checked_as_nothing(columns_folder, capsys):
     write("set/a.conll", COLUMNS)
     write("set/README.txt", "About.")
     said = refused(capsys, "check", "set")
@@ -207,21 +208,21 @@ def test_a_folder_without_splits_is_checked_as_nothing(place, capsys):
     assert "ner-lightning data split set --output DIR" in said
 
 
-def test_a_check_has_the_splits_in_their_order(place, capsys):
+def test_a_check_has_the_splits_in_their_order(columns_folder, capsys):
     for name in ("eng.testa", "eng.testb", "eng.train"):
         write(f"set/{name}", many())
     main(["data", "check", "set", "--json"])
     assert list(json.loads(capsys.readouterr().out)["origins"]) == ["train", "valid", "test"]
 
 
-def test_standard_input_is_read(place, capsys, monkeypatch):
+def test_standard_input_is_read(columns_folder, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(COLUMNS.encode())))
     done(capsys, "convert", "-", "--output", "b.jsonl")
     assert made("b.jsonl") == (WORDS, TAGS)
 
 
 @pytest.mark.parametrize("options", [[], ["--from", "conll"]])
-def test_standard_input_may_be_a_pipe(place, options):
+def test_standard_input_may_be_a_pipe(columns_folder, options):
     command = [sys.executable, "-m", "ner_lightning", "data", "convert", "-", "--output", "b.csv", *options]
     made_ = subprocess.run(
         command, input=COLUMNS, capture_output=True, text=True, check=False, env=environment()
@@ -245,17 +246,19 @@ def test_standard_input_may_be_a_pipe(place, options):
         ("a O\n", "x.conll", ["--words_column", "5"], "x.conll:1: too few columns"),
     ],
 )
-def test_what_cannot_be_read_is_refused_and_nothing_is_written(place, capsys, content, name, options, said):
+def test_what_cannot_be_read_is_refused_and_nothing_is_written(
+    columns_folder, capsys, content, name, options, said
+):
     write(name, content)
     assert said in refused(capsys, "convert", name, "--output", "out.jsonl", *options)
     assert not Path("out.jsonl").exists()
 
 
-def test_a_missing_input(place, capsys):
+def test_a_missing_input(columns_folder, capsys):
     assert "none.conll: cannot be read" in refused(capsys, "convert", "none.conll", "--output", "b.jsonl")
 
 
-def test_an_output_in_a_folder_that_is_not_there(place, capsys):
+def test_an_output_in_a_folder_that_is_not_there(columns_folder, capsys):
     assert "--output no/b.jsonl: " in refused(capsys, "convert", "a.conll", "--output", "no/b.jsonl")
 
 
@@ -289,19 +292,19 @@ def test_an_output_in_a_folder_that_is_not_there(place, capsys):
         ),
     ],
 )
-def test_options_say_how_a_file_is_read(place, capsys, content, name, options, words, tags):
+def test_options_say_how_a_file_is_read(columns_folder, capsys, content, name, options, words, tags):
     write(name, content)
     done(capsys, "convert", name, "--output", "out.jsonl", *options)
     assert made("out.jsonl") == ([words], [tags])
 
 
-def test_documents_come_from_a_named_column(place, capsys):
+def test_documents_come_from_a_named_column(columns_folder, capsys):
     write("x.conll", "l1 a O\n\nl1 b O\n\nl2 c B-A\n")
     done(capsys, "convert", "x.conll", "--output", "out.conll", "--document_column", "0")
     assert Path("out.conll").read_text() == "-DOCSTART- O\n\na O\n\nb O\n\n-DOCSTART- O\n\nc B-A\n\n"
 
 
-def test_what_columns_cannot_hold_is_said(place, capsys):
+def test_what_columns_cannot_hold_is_said(columns_folder, capsys):
     write("x.jsonl", json.dumps({"tokens": ["a\tb", "-DOCSTART-", "c d"], "ner_tags": ["O", "O", "B-A"]}))
     said = done(capsys, "convert", "x.jsonl", "--output", "out.conll")
     assert "cannot be written in columns: 2 words are changed" in said
@@ -326,7 +329,7 @@ def parts(folder, suffix=".conll", names=("train", "valid", "test")):
     return {name: [s.words for s in read_sentences(Path(folder) / f"{name}{suffix}")] for name in names}
 
 
-def test_a_split_is_a_partition_in_the_order_of_the_file(place, capsys):
+def test_a_split_is_a_partition_in_the_order_of_the_file(columns_folder, capsys):
     write("all.conll", many())
     said = done(capsys, "split", "all.conll", "--output", "out")
     found = parts("out")
@@ -340,7 +343,7 @@ def test_a_split_is_a_partition_in_the_order_of_the_file(place, capsys):
     assert "train 48, valid 6, test 6 sentences; sentence by sentence" in said
 
 
-def test_a_split_is_the_same_each_time_and_another_with_another_seed(place, capsys):
+def test_a_split_is_the_same_each_time_and_another_with_another_seed(columns_folder, capsys):
     write("all.conll", many())
     for folder, seed in (("one", "1"), ("two", "1"), ("three", "2")):
         done(capsys, "split", "all.conll", "--output", folder, "--seed", seed)
@@ -348,7 +351,7 @@ def test_a_split_is_the_same_each_time_and_another_with_another_seed(place, caps
     assert parts("one") != parts("three")
 
 
-def test_documents_stay_whole(place, capsys):
+def test_documents_stay_whole(columns_folder, capsys):
     write("all.conll", many(per_document=4))
     said = done(capsys, "split", "all.conll", "--output", "out")
     assert "15 documents stay whole" in said
@@ -367,7 +370,7 @@ def one_text(count=20):
 
 
 @pytest.mark.parametrize("format", ["doccano", "labelstudio", "prodigy", "spacy", "jsonl", "conll"])
-def test_a_text_that_is_divided_is_cut(place, capsys, format):
+def test_a_text_that_is_divided_is_cut(columns_folder, capsys, format):
     text, entities = one_text()
     write("all.jsonl", json.dumps({"text": text, "label": entities}) + "\n")
     done(capsys, "split", "all.jsonl", "--output", "out", "--to", format)
@@ -379,12 +382,12 @@ def test_a_text_that_is_divided_is_cut(place, capsys, format):
     assert all(sentence.tags[0] == "B-PER" for sentence in marked)
     assert min(map(len, found.values())) > 0
     if format == "doccano":
-        rows = [json.loads(line) for line in Path("out/test.jsonl").read_text().splitlines()]
+        rows = json_rows("out/test.jsonl")
         assert [row["text"][a:b][:6] for row in rows for a, b, _ in row["label"]] == ["Brinda"] * len(rows)
         assert all(len(row["text"]) < 60 for row in rows)
 
 
-def test_whole_texts_stay_as_they_are(place, capsys):
+def test_whole_texts_stay_as_they_are(columns_folder, capsys):
     texts = [one_text(2), *((f"Nobody {chr(0x6E00 + n)} left. It rained.", []) for n in range(20))]
     rows = [{"id": n, "text": text, "label": label} for n, (text, label) in enumerate(texts)]
     write("all.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
@@ -397,7 +400,7 @@ def test_whole_texts_stay_as_they_are(place, capsys):
     assert sorted((json.loads(line) for line in lines), key=lambda row: row["id"]) == rows
 
 
-def test_equal_texts_of_one_line_each_stay_apart(place, capsys):
+def test_equal_texts_of_one_line_each_stay_apart(columns_folder, capsys):
     """NER Annotator writes an object with all its texts; several are lines of a file."""
     exports = [
         [["Brinda left.", {"entities": [[0, 6, "PER"]]}]],
@@ -406,13 +409,13 @@ def test_equal_texts_of_one_line_each_stay_apart(place, capsys):
     exports.append([["A", {"entities": []}], ["A", {"entities": []}]])
     write("all.jsonl", "".join(json.dumps({"classes": [], "annotations": e}) + "\n" for e in exports))
     done(capsys, "convert", "all.jsonl", "--output", "o.jsonl", "--to", "doccano")
-    rows = [json.loads(line) for line in Path("o.jsonl").read_text().splitlines()]
+    rows = json_rows("o.jsonl")
     assert [row["text"] for row in rows] == ["Brinda left.", "Tarvo is far.", "A", "A"]
     assert [row["label"] for row in rows] == [[[0, 6, "PER"]], [[0, 5, "LOC"]], [], []]
     assert len({sentence.document for sentence in read_sentences("all.jsonl")}) == 4
 
 
-def test_sentences_with_overlapping_entities_stay_in_their_document(place, capsys):
+def test_sentences_with_overlapping_entities_stay_in_their_document(columns_folder, capsys):
     def row(number, word, entity):
         return "\t".join([str(number), word, *"_" * 7, entity]) + "\n"
 
@@ -424,7 +427,7 @@ def test_sentences_with_overlapping_entities_stay_in_their_document(place, capsy
     assert [sentence.document for sentence in read_sentences("all.conllu", options)] == [0, 0, 0, 0]
 
 
-def test_other_splits_in_the_folder_are_refused_or_removed(place, capsys):
+def test_other_splits_in_the_folder_are_refused_or_removed(columns_folder, capsys):
     write("all.conll", many())
     done(capsys, "split", "all.conll", "--output", "out")
     before = {path.name: path.read_bytes() for path in Path("out").iterdir()}
@@ -443,7 +446,7 @@ def test_other_splits_in_the_folder_are_refused_or_removed(place, capsys):
     assert {path.name for path in Path("out").iterdir()} == {"train.conll", "valid.conll", "notes.txt"}
 
 
-def test_a_part_of_a_name_makes_another_split_too(place, capsys):
+def test_a_part_of_a_name_makes_another_split_too(columns_folder, capsys):
     write("all.conll", many())
     write("out/my_test.conll", many(3))
     done(capsys, "split", "all.conll", "--output", "out")  # beside the new test.conll it is of no split
@@ -453,7 +456,7 @@ def test_a_part_of_a_name_makes_another_split_too(place, capsys):
     assert "my_test.conll there would be read as a split" in said
 
 
-def test_the_data_that_are_divided_are_not_removed(place, capsys):
+def test_the_data_that_are_divided_are_not_removed(columns_folder, capsys):
     write("out/train.conll", many())
     said = refused(capsys, "split", "out/train.conll", "--output", "out", "--to", "jsonl", "--overwrite")
     assert "train.conll there would be read as a split" in said
@@ -461,7 +464,7 @@ def test_the_data_that_are_divided_are_not_removed(place, capsys):
     assert [path.name for path in Path("out").iterdir()] == ["train.conll"]
 
 
-def test_there_may_be_no_test_part(place, capsys):
+def test_there_may_be_no_test_part(columns_folder, capsys):
     write("all.conll", many())
     done(capsys, "split", "all.conll", "--output", "out", "--test", "0", "--valid", "0.25")
     assert sorted(path.name for path in Path("out").iterdir()) == ["train.conll", "valid.conll"]
@@ -484,7 +487,7 @@ def test_there_may_be_no_test_part(place, capsys):
         ),
     ],
 )
-def test_parts_have_the_format_of_the_file(place, capsys, name, content, to, suffix):
+def test_parts_have_the_format_of_the_file(columns_folder, capsys, name, content, to, suffix):
     if content is None:
         write("made.conll", many())
         done(capsys, "convert", "made.conll", "--output", name)
@@ -501,7 +504,7 @@ def test_parts_have_the_format_of_the_file(place, capsys, name, content, to, suf
 
 
 @pytest.mark.parametrize("name", ["train", "valid", "test"])
-def test_no_part_is_overwritten_unless_asked_for(place, capsys, name):
+def test_no_part_is_overwritten_unless_asked_for(columns_folder, capsys, name):
     write("all.conll", many())
     write(f"out/{name}.conll", "mine")
     said = refused(capsys, "split", "all.conll", "--output", "out")
@@ -511,7 +514,7 @@ def test_no_part_is_overwritten_unless_asked_for(place, capsys, name):
     assert len(parts("out")["train"]) == 48
 
 
-def test_the_file_itself_is_no_part(place, capsys):
+def test_the_file_itself_is_no_part(columns_folder, capsys):
     write("out/train.conll", many())
     said = refused(capsys, "split", "out/train.conll", "--output", "out", "--overwrite")
     assert "is what is read" in said
@@ -528,23 +531,23 @@ def test_the_file_itself_is_no_part(place, capsys):
         (["--seed", "x"], "--seed"),
     ],
 )
-def test_shares_that_cannot_be(place, capsys, options, said):
+def test_shares_that_cannot_be(columns_folder, capsys, options, said):
     write("all.conll", many())
     assert said in refused(capsys, "split", "all.conll", "--output", "out", *options)
     assert not Path("out").exists()
 
 
-def test_a_document_is_to_be_converted_first(place, capsys):
-    (place / "a.docx").write_text("Vera left\n", encoding="utf-8")
+def test_a_document_is_to_be_converted_first(columns_folder, capsys):
+    (columns_folder / "a.docx").write_text("Vera left\n", encoding="utf-8")
     assert "a.docx: .docx is no format of text; convert the document" in refused(capsys, "check", "a.docx")
 
 
-def test_the_bundled_sample_is_converted_and_split(place, capsys):
+def test_the_bundled_sample_is_converted_and_split(columns_folder, capsys):
     assert main(["data", "convert", "sample", "--output", "export.jsonl", "--to", "doccano"]) == 0
     assert main(["data", "split", "sample", "--output", "parts"]) == 0
     capsys.readouterr()
-    assert len((place / "export.jsonl").read_text(encoding="utf-8").splitlines()) > 100
-    assert sorted(file.name for file in (place / "parts").iterdir()) == [
+    assert len((columns_folder / "export.jsonl").read_text(encoding="utf-8").splitlines()) > 100
+    assert sorted(file.name for file in (columns_folder / "parts").iterdir()) == [
         "test.conll",
         "train.conll",
         "valid.conll",
@@ -555,11 +558,11 @@ EMOJI = "\U0001f600 Brinda Okafor, of Tarvo, moved to Lima."
 PLACES = [(2, 15), (20, 25), (36, 40)]
 
 
-def entities(place, moved, times=10):
+def entities(columns_folder, moved, times=10):
     """A file of texts whose offsets are counted in some way."""
     label = [[*moved(*offsets), "X"] for offsets in PLACES]
     row = json.dumps({"text": EMOJI, "label": label}) + "\n"
-    (place / "texts.jsonl").write_text(row * times, encoding="utf-8")
+    (columns_folder / "texts.jsonl").write_text(row * times, encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -570,8 +573,8 @@ def entities(place, moved, times=10):
         (lambda start, end: (start - 1, end - 1), "if each offset were one higher"),
     ],
 )
-def test_offsets_that_count_something_else_throughout_are_a_problem(place, capsys, moved, how):
-    entities(place, moved)
+def test_offsets_that_count_something_else_throughout_are_a_problem(columns_folder, capsys, moved, how):
+    entities(columns_folder, moved)
     assert main(["data", "check", "texts.jsonl", "--json"]) == 2
     said = capsys.readouterr()
     assert "can be trained on texts.jsonl: Offsets of entities that count something else" in said.err
@@ -582,16 +585,16 @@ def test_offsets_that_count_something_else_throughout_are_a_problem(place, capsy
     assert how in str(finding)
 
 
-def test_offsets_are_no_problem_where_names_may_be_parts_of_words(place, capsys):
-    entities(place, lambda start, end: (start, end - 2) if start == 20 else (start, end))
+def test_offsets_are_no_problem_where_names_may_be_parts_of_words(columns_folder, capsys):
+    entities(columns_folder, lambda start, end: (start, end - 2) if start == 20 else (start, end))
     assert main(["data", "check", "texts.jsonl"]) == 0
-    entities(place, lambda start, end: (start, end - 1))
+    entities(columns_folder, lambda start, end: (start, end - 1))
     assert main(["data", "check", "texts.jsonl", "--misaligned", "expand"]) == 0
-    entities(place, lambda start, end: (start, end - 1) if start == 20 else (start, end))
+    entities(columns_folder, lambda start, end: (start, end - 1) if start == 20 else (start, end))
     assert main(["data", "check", "texts.jsonl"]) == 0
 
 
-def test_the_page_of_a_check_replaces_an_earlier_page_alone(place, capsys):
+def test_the_page_of_a_check_replaces_an_earlier_page_alone(columns_folder, capsys):
     write("data/train.conll", many())
     write("data/valid.conll", COLUMNS)
     for own, said in (
@@ -607,13 +610,13 @@ def test_the_page_of_a_check_replaces_an_earlier_page_alone(place, capsys):
         assert "The same as a page: page.html" in capsys.readouterr().err
 
 
-def test_too_few_sentences_to_split(place, capsys):
+def test_too_few_sentences_to_split(columns_folder, capsys):
     said = refused(capsys, "split", "a.conll", "--output", "out")
     assert "2 sentences cannot be split into 3 parts" in said
     assert not Path("out").exists()
 
 
-def test_a_folder_that_cannot_be_made(place, capsys):
+def test_a_folder_that_cannot_be_made(columns_folder, capsys):
     write("all.conll", many())
     assert "--output a.conll/out: " in refused(capsys, "split", "all.conll", "--output", "a.conll/out")
 
@@ -631,14 +634,14 @@ def test_a_folder_that_cannot_be_made(place, capsys):
         (["split", "--output", "out"], "FILE"),
     ],
 )
-def test_words_of_the_command_that_are_wrong(place, capsys, args, said):
+def test_words_of_the_command_that_are_wrong(columns_folder, capsys, args, said):
     assert said in refused(capsys, *args)
 
 
 @pytest.mark.parametrize(
     "args", [[], ["--help"], ["convert", "--help"], ["split", "-h"], ["check", "--help"]]
 )
-def test_help_goes_to_standard_output(place, capsys, args):
+def test_help_goes_to_standard_output(columns_folder, capsys, args):
     try:
         code = main(["data", *args])
     except SystemExit as ended:
@@ -663,7 +666,7 @@ def environment():
     ],
     ids=" ".join,
 )
-def test_torch_is_not_imported(place, args):
+def test_torch_is_not_imported(columns_folder, args):
     write("all.conll", many())
     for name in ("train", "valid", "test"):
         write(f"data/{name}.conll", many())
@@ -679,7 +682,7 @@ def test_torch_is_not_imported(place, args):
     assert ran.returncode == 0, ran.stderr
 
 
-def test_what_was_converted_is_read_untagged_as_well(place, capsys):
+def test_what_was_converted_is_read_untagged_as_well(columns_folder, capsys):
     for suffix in ("jsonl", "conll", "csv", "parquet"):
         done(capsys, "convert", "a.conll", "--output", f"b.{suffix}")
         assert [s.words for s in read_sentences(f"b.{suffix}", ReadOptions(tagged=False))] == WORDS

@@ -12,6 +12,7 @@ import pytest
 import tiny
 import torch
 import yaml
+from shared import same
 from untrained import write_checkpoint
 
 from ner_lightning.commands.distill import _described
@@ -31,7 +32,7 @@ TEXT = (
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, llama, bert, corpus):
+def teacher_folder(tmp_path_factory, llama, bert, corpus):
     """Two seeds of a recipe, their ensemble, and recipes of students."""
     folder = tmp_path_factory.mktemp("distill")
     recipe = {
@@ -59,9 +60,9 @@ def place(tmp_path_factory, llama, bert, corpus):
 
 
 @pytest.fixture
-def here(place, tmp_path, monkeypatch):
+def here(teacher_folder, tmp_path, monkeypatch):
     """A copy, in which nothing of another test is."""
-    shutil.copytree(place, tmp_path / "w", symlinks=True)
+    shutil.copytree(teacher_folder, tmp_path / "w", symlinks=True)
     monkeypatch.chdir(tmp_path / "w")
     return tmp_path / "w"
 
@@ -72,10 +73,6 @@ def distill(*words, teacher="runs/both/1", recipe="recipe.yaml"):
 
 def weights(run):
     return torch.load(f"{run}/checkpoints/last.ckpt", weights_only=True)["state_dict"]
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def agreement(run, words):

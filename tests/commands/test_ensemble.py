@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 import yaml
+from shared import json_rows
 from taggers import LABELS, random_tagger, settings_of
 
 from ner_lightning.commands.lightning_cli import start
@@ -65,7 +66,7 @@ def test_one_tagger_twice_is_that_tagger(llama, use_crf):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, llama, corpus):
+def ensemble_folder(tmp_path_factory, llama, corpus):
     """Two seeds of a recipe, and their ensemble, validated and tested."""
     folder = tmp_path_factory.mktemp("ensemble")
     recipe = {
@@ -92,15 +93,13 @@ def place(tmp_path_factory, llama, corpus):
 
 
 @pytest.fixture
-def here(place, monkeypatch):
-    monkeypatch.chdir(place)
-    return place
+def here(ensemble_folder, monkeypatch):
+    monkeypatch.chdir(ensemble_folder)
+    return ensemble_folder
 
 
 def rows(split):
-    return [
-        json.loads(line) for line in Path(f"runs/both/1/predictions.{split}.jsonl").read_text().splitlines()
-    ]
+    return json_rows(f"runs/both/1/predictions.{split}.jsonl")
 
 
 def test_it_is_a_run(here, capsys):

@@ -13,6 +13,7 @@ import torch
 import yaml
 from lightning.pytorch import Trainer
 from seqeval.metrics import classification_report, f1_score
+from shared import json_rows, same
 
 from ner_lightning.commands import fit as lightning_cli
 from ner_lightning.commands.lightning_cli import run_folder
@@ -54,10 +55,6 @@ def workplace(tmp_path_factory, llama, corpus):
     finally:
         os.chdir(before)
     return folder
-
-
-def rows(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def table(path):
@@ -102,7 +99,7 @@ def test_scores_are_those_of_the_prediction_files(workplace):
     run = workplace / "runs" / "first" / "1"
     metrics = json.loads((run / "metrics.json").read_text())
     for stage, split in (("val", "valid"), ("test", "test")):
-        held = rows(run / f"predictions.{split}.jsonl")
+        held = json_rows(run / f"predictions.{split}.jsonl")
         gold, predicted = [r["gold"] for r in held], [r["predicted"] for r in held]
         assert [r["sentence"] for r in held] == list(range(len(held)))
         assert metrics[f"{stage}/f1"] == pytest.approx(f1_score(gold, predicted))
@@ -146,7 +143,9 @@ def test_what_is_scored_outside_of_a_fit_is_the_merged_model(workplace, tmp_path
         assert main([command, "--run", "runs/first/1"]) == 0
         assert not any("lora_" in name for name, _ in merged[-1].named_parameters())
     assert len(merged) == 2
-    again, before = (rows(Path(root) / "runs/first/1/predictions.test.jsonl") for root in (place, workplace))
+    again, before = (
+        json_rows(Path(root) / "runs/first/1/predictions.test.jsonl") for root in (place, workplace)
+    )
     assert [row["predicted"] for row in again] == [row["predicted"] for row in before]
 
 
@@ -158,7 +157,7 @@ def test_predict_reads_words_and_text(workplace, monkeypatch, capsys):
     assert said.out == ""
     line = r"^2 texts, 8 words, \d+ entit(y|ies): out.jsonl \([\d,]+ words/s; loaded in [\d.]+ s\)$"
     assert re.search(line, said.err, flags=re.M)
-    first, second = rows(Path("out.jsonl"))
+    first, second = json_rows(Path("out.jsonl"))
     assert first["text"] == "Vera Lindqvist left Lima ."
     found = first["entities"][0]
     assert (found["text"], found["label"], found["start"], found["end"]) == ("Vera Lindqvist", "PER", 0, 14)
@@ -169,7 +168,7 @@ def test_predict_reads_words_and_text(workplace, monkeypatch, capsys):
     Path("in.conll").write_text(Path(test).read_text(), encoding="utf-8")
     assert main(["predict", "runs/last", "--input", "in.conll", "--output", "out.conll"]) == 0
     words, tags = zip(*(ln.split() for ln in Path("out.conll").read_text().split("\n") if ln), strict=True)
-    held = rows(Path("runs/last/predictions.test.jsonl"))
+    held = json_rows(Path("runs/last/predictions.test.jsonl"))
     assert list(words) == [w for row in held for w in row["words"]]
     assert list(tags) == [t for row in held for t in row["predicted"]]
 
@@ -261,7 +260,7 @@ def test_a_signal_and_continue_equals_never_stopped(
     assert not (tmp_path / "runs/parts/2").exists()
     one, other = (weights(run / "checkpoints/last.ckpt") for run in (whole, parts))
     assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert same(one, other)
     assert table(whole / "metrics.csv") == table(parts / "metrics.csv")
     scores = [json.loads((run / "metrics.json").read_text()) for run in (whole, parts)]
     assert scores[0] == scores[1]
@@ -299,7 +298,7 @@ def test_a_crash_and_continue_equals_never_crashed(
     assert ("starts again" in capsys.readouterr().err) == (failing == 0)
     whole = tmp_path / "runs/whole/1"
     one, other = (weights(run / "checkpoints/last.ckpt") for run in (whole, parts))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert same(one, other)
     assert table(whole / "metrics.csv") == table(parts / "metrics.csv")
     assert sorted(p.name for p in parts.rglob("*")) == sorted(p.name for p in whole.rglob("*"))
 
@@ -339,7 +338,7 @@ def test_a_run_killed_between_its_first_two_checkpoints_continues(workplace, tmp
     options = ["--ckpt_path", "last", "--trainer.max_epochs", str(done)]
     assert main(["fit", "--run", str(killed), *options]) == 0
     one, other = (weights(killed / f"checkpoints/{name}.ckpt") for name in ("best", "last"))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert same(one, other)
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -512,7 +511,7 @@ def test_a_run_that_the_environment_names_is_not_the_run_of_a_command(tmp_path, 
 def test_a_threshold_counts_in_the_prediction_file_as_in_prediction(workplace, tmp_path, monkeypatch):
     monkeypatch.chdir(shutil.copytree(workplace, tmp_path / "copy", symlinks=True))
     assert main(["validate", "--run", "runs/last"]) == 0
-    held = rows(Path("runs/last/predictions.valid.jsonl"))
+    held = json_rows(Path("runs/last/predictions.valid.jsonl"))
     tagger = NERTagger.from_run("runs/last", min_score=0.05, overlaps="keep")
     sentences, documents = [row["words"] for row in held], [row["document"] for row in held]
     for row, tagged in zip(held, tagger(words=sentences, documents=documents), strict=True):

@@ -11,6 +11,7 @@ import tiny
 from datasets import ClassLabel, Dataset, Features, List, Value
 from hub_server import HubServer
 from seqeval.metrics import f1_score
+from shared import json_rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
@@ -62,13 +63,9 @@ def command(hub, tmp_path, tmp_path_factory):
     return run
 
 
-def rows(file):
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
-
-
 def check_split(run, split, stage, size):
     """Each sentence once, in data order, and the noted scores are those of the file."""
-    held = rows(run / f"predictions.{split}.jsonl")
+    held = json_rows(run / f"predictions.{split}.jsonl")
     assert [row["sentence"] for row in held] == list(range(size))
     metrics = json.loads((run / "metrics.json").read_text())
     gold, predicted = [r["gold"] for r in held], [r["predicted"] for r in held]

@@ -22,11 +22,6 @@ from ner_lightning.training.module import NERModule
 TEXT = "Vera Holt left Lima."
 
 
-@pytest.fixture(scope="module")
-def files(llama):
-    return {file.name: file.read_bytes() for file in llama.iterdir()}
-
-
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -35,18 +30,18 @@ def hub(monkeypatch, tmp_path):
         yield server
 
 
-def move(hub, files):
+def move(hub, llama_files):
     """A later commit, of which only the text that no model reads is another."""
     _on_hub.cache_clear()
-    return hub.add_repo("models", "lab/tiny", files | {"README.md": b"a typo is corrected"})
+    return hub.add_repo("models", "lab/tiny", llama_files | {"README.md": b"a typo is corrected"})
 
 
 @pytest.fixture
-def trained(hub, files, tmp_path):
+def trained(hub, llama_files, tmp_path):
     """The commit of the training; since then there is a later one."""
-    commit = hub.add_repo("models", "lab/tiny", files)
+    commit = hub.add_repo("models", "lab/tiny", llama_files)
     write_different(tmp_path, "lab/tiny", ["one", "two"])
-    move(hub, files)
+    move(hub, llama_files)
     return commit
 
 
@@ -71,7 +66,7 @@ def test_a_preparation_is_no_part_of_the_commit(trained):
 
 
 @pytest.mark.slow
-def test_a_commit_that_is_gone_is_named(hub, files, trained):
+def test_a_commit_that_is_gone_is_named(hub, llama_files, trained):
     expected = NERTagger.from_run("one/untrained.ckpt", device="cpu")(TEXT).tags
     hub._repos["models", "lab/tiny"].commits.pop(trained)
     _on_hub.cache_clear()
@@ -98,10 +93,10 @@ FIT = [
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_commands_use_it(hub, files, corpus, capsys):
-    commit = hub.add_repo("models", "lab/tiny", files)
+def test_commands_use_it(hub, llama_files, corpus, capsys):
+    commit = hub.add_repo("models", "lab/tiny", llama_files)
     assert main([*FIT, "--data.dataset", str(corpus)]) == 0
-    later = move(hub, files)
+    later = move(hub, llama_files)
     run = Path("runs/run/1")
     module = NERModule.load_from_checkpoint(run / "checkpoints/best.ckpt", weights_only=True)
     assert module.settings.revision == module.pretrained.revision == commit
@@ -129,12 +124,12 @@ def test_commands_use_it(hub, files, corpus, capsys):
 
 
 @pytest.mark.slow
-def test_two_commits_of_one_name_are_two_backbones(hub, files, tmp_path):
-    commits = [hub.add_repo("models", "lab/tiny", files)]
+def test_two_commits_of_one_name_are_two_backbones(hub, llama_files, tmp_path):
+    commits = [hub.add_repo("models", "lab/tiny", llama_files)]
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         write_checkpoint(tmp_path / name, "lab/tiny", peft="lora", lora={"rank": 2})
-        commits.append(move(hub, files))
+        commits.append(move(hub, llama_files))
     for name in ("one", "two"):
         held = torch.load(f"{name}/untrained.ckpt", weights_only=True)
         held |= {"epoch": 0, "global_step": 0, "pytorch-lightning_version": "2", "random_states": {}}

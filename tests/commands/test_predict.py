@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import tiny
 import yaml
+from shared import json_rows
 
 from ner_lightning.commands.main import main
 
@@ -38,7 +39,7 @@ def trained(tmp_path_factory, llama):
 
 
 @pytest.fixture
-def place(trained, monkeypatch, capsys):
+def trained_here(trained, monkeypatch, capsys):
     monkeypatch.chdir(trained)
     capsys.readouterr()
     return trained
@@ -47,11 +48,11 @@ def place(trained, monkeypatch, capsys):
 PHRASE = "\u0e01" * 24
 
 
-def test_a_script_without_spaces_is_named_once(place, capsys):
-    (place / "thai.txt").write_text(f"Vera\n{PHRASE}\n{PHRASE}\n", encoding="utf-8")
+def test_a_script_without_spaces_is_named_once(trained_here, capsys):
+    (trained_here / "thai.txt").write_text(f"Vera\n{PHRASE}\n{PHRASE}\n", encoding="utf-8")
     rows = ({"text": "Vera"}, {"text": PHRASE})
-    (place / "thai.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    (place / "words.jsonl").write_text(json.dumps({"words": [PHRASE, "Vera"]}), encoding="utf-8")
+    (trained_here / "thai.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (trained_here / "words.jsonl").write_text(json.dumps({"words": [PHRASE, "Vera"]}), encoding="utf-8")
     for words, where in (
         (("--input", "thai.txt"), "thai.txt:2: "),
         (("--input", "thai.jsonl"), "thai.jsonl:2: "),
@@ -100,7 +101,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_input_that_cannot_be_tagged(place, tmp_path, monkeypatch, capsys, case):
+def test_input_that_cannot_be_tagged(trained_here, tmp_path, monkeypatch, capsys, case):
     name, content, expected = BAD[case]
     monkeypatch.chdir(tmp_path)
     if name != ".":
@@ -204,7 +205,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("case", OPTIONS)
-def test_options_that_cannot_be(place, capsys, case):
+def test_options_that_cannot_be(trained_here, capsys, case):
     words, expected = OPTIONS[case]
     Path("m.html").write_text("<p>Vera</p>\n", encoding="utf-8")
     Path("w.conll").write_text("Vera O\n", encoding="utf-8")
@@ -216,7 +217,7 @@ def test_options_that_cannot_be(place, capsys, case):
     assert Path("text.txt").read_text(encoding="utf-8") == TEXT
 
 
-def test_a_file_of_text_has_it_as_it_is_and_the_terminal_has_it_safe(place, capsys):
+def test_a_file_of_text_has_it_as_it_is_and_the_terminal_has_it_safe(trained_here, capsys):
     text = "Be\u200cla left \u200fLima.\x1b"
     assert main(["predict", "--text", text, "--output", "out.txt", "--to", "text"]) == 0
     written = Path("out.txt").read_text(encoding="utf-8")
@@ -227,16 +228,16 @@ def test_a_file_of_text_has_it_as_it_is_and_the_terminal_has_it_safe(place, caps
     assert [printed.count(sign) for sign in ("\u200c", "\u200f", "\x1b", "\\x")] == [1, 0, 0, 2]
 
 
-def test_a_link_is_written_through(place, capsys):
+def test_a_link_is_written_through(trained_here, capsys):
     Path("there.jsonl").write_text("old\n", encoding="utf-8")
     Path("link.jsonl").symlink_to("there.jsonl")
     assert main(["predict", "--input", "text.txt", "--output", "link.jsonl"]) == 0
     assert Path("link.jsonl").is_symlink()
-    written = [json.loads(line) for line in Path("there.jsonl").read_text(encoding="utf-8").splitlines()]
+    written = json_rows("there.jsonl")
     assert [row["text"] for row in written] == TEXT.splitlines()
 
 
-def test_a_named_pipe_gets_the_lines_alone(place):
+def test_a_named_pipe_gets_the_lines_alone(trained_here):
     os.mkfifo("pipe.conll")
     with subprocess.Popen(["cat", "pipe.conll"], stdout=subprocess.PIPE, text=True) as reader:
         assert main(["predict", "--input", "text.txt", "--output", "pipe.conll"]) == 0
@@ -252,7 +253,7 @@ def test_a_named_pipe_gets_the_lines_alone(place):
         ("--version",),
     ],
 )
-def test_a_reader_that_has_gone_is_no_error(place, words):
+def test_a_reader_that_has_gone_is_no_error(trained_here, words):
     ours, theirs = os.pipe()
     os.close(ours)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -281,20 +282,17 @@ def test_sentences_of_a_conll_file_have_their_documents(llama, tmp_path, monkeyp
     }
     Path("small.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     assert main(["fit", "--config", "small.yaml", "--name", "documents"]) == 0
-    held = [
-        json.loads(line)
-        for line in Path("runs/documents/1/predictions.valid.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
+    held = json_rows("runs/documents/1/predictions.valid.jsonl")
     words = ["--input", "data/valid.txt", "--from", "conll", "--output", "out.jsonl"]
     assert main(["predict", "runs/documents/1", *words]) == 0
-    found = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    found = json_rows("out.jsonl")
     for one, other in zip(found, held, strict=True):
         scores = [entity["score"] for entity in one["entities"]]
         assert scores == pytest.approx([entity["marginal"] for entity in other["entities"]], abs=1e-3)
     assert any(each["entities"] for each in found)
 
 
-def test_the_file_of_rejects_that_was_not_named_is_no_input_either(place, capsys, tmp_path):
+def test_the_file_of_rejects_that_was_not_named_is_no_input_either(trained_here, capsys, tmp_path):
     source = tmp_path / "out.jsonl.rejects.jsonl"
     source.write_text('{"text": "Vera Holt left Lima."}\n')
     assert main(["predict", "--input", str(source), "--output", str(tmp_path / "out.jsonl")]) == 2
@@ -314,7 +312,7 @@ def test_the_file_of_rejects_that_was_not_named_is_no_input_either(place, capsys
         (["predict", "~nobody-of-this-name/x", "--text", "Vera"], "there is no user nobody-of-this-name"),
     ],
 )
-def test_what_a_shell_leaves_empty_is_no_default(place, capsys, words, said):
+def test_what_a_shell_leaves_empty_is_no_default(trained_here, capsys, words, said):
     assert main(words) == 2
     assert said in capsys.readouterr().err
 
@@ -327,32 +325,32 @@ def test_what_a_shell_leaves_empty_is_no_default(place, capsys, words, said):
     ],
 )
 def test_options_of_other_formats_are_refused_on_standard_input_too(
-    place, monkeypatch, capsys, content, words
+    trained_here, monkeypatch, capsys, content, words
 ):
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     assert main(["predict", "--input", "-", "--output", "-", *words]) == 2
     assert "has no effect here" in capsys.readouterr().err
 
 
-def test_calibrating_on_what_was_trained_on_is_said(place, capsys):
-    (train,) = (place / "data").glob("train.*")
+def test_calibrating_on_what_was_trained_on_is_said(trained_here, capsys):
+    (train,) = (trained_here / "data").glob("train.*")
     assert main(["predict", "--calibrate", str(train)]) == 0
     assert "is what the tagger was trained on" in capsys.readouterr().err
     assert main(["export", "--output", "exported"]) == 0
     assert main(["predict", "exported", "--calibrate", str(train)]) == 0
     assert "is what the tagger was trained on" in capsys.readouterr().err
-    (other,) = (place / "data").glob("valid.*")
+    (other,) = (trained_here / "data").glob("valid.*")
     assert main(["predict", "exported", "--calibrate", str(other)]) == 0
     assert "trained on" not in capsys.readouterr().err
 
 
-def test_ids_and_names_that_utf8_cannot_write_stop_nothing(place, tmp_path, capsys):
+def test_ids_and_names_that_utf8_cannot_write_stop_nothing(trained_here, tmp_path, capsys):
     folder = tmp_path / "texts"
     folder.mkdir()
     (folder / os.fsdecode(b"caf\xe9.txt")).write_text("Vera Holt left Lima.\n")
     (folder / "b.jsonl").write_text('{"id": "\\ud83d", "text": "Vera Holt left Lima."}\n')
     output = tmp_path / "o.jsonl"
     assert main(["predict", "--input", str(folder), "--output", str(output)]) == 0
-    rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    rows = json_rows(output)
     assert len(rows) == 2
     assert "\ufffd" in {row.get("id") for row in rows}

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import taggers
 import torch
+from shared import stop_with_ctrl_c, stopping
 from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
@@ -21,7 +22,7 @@ from ner_lightning.data.readers.record import Record
 from ner_lightning.errors import UserError
 from ner_lightning.inference import bulk, ray_actors
 from ner_lightning.inference.block_pool import tag_in_order
-from ner_lightning.inference.io.resumable import ResumableOutput, Totals
+from ner_lightning.inference.io.resumable import Totals
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning"
@@ -84,23 +85,6 @@ def test_a_remote_file_that_has_changed_does_not_resume(predict, tmp_path, monke
     assert "different options or files (input files)" in predict(*words, code=2).err
     predict(*words, "--restart")
     assert len(Path("out.jsonl").read_bytes().splitlines()) == 11
-
-
-def stop_with_ctrl_c():
-    raise KeyboardInterrupt
-
-
-def stopping(monkeypatch, after, stop):
-    """Calls `stop` when so many blocks are written."""
-    real, calls = ResumableOutput.add, []
-
-    def add(self, *given):
-        real(self, *given)
-        calls.append(1)
-        if len(calls) == after:
-            stop()
-
-    monkeypatch.setattr(ResumableOutput, "add", add)
 
 
 MISTAKES = {

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import taggers
 import torch
+from shared import stop_with_ctrl_c, stopping
 from untrained import write_checkpoint
 
 from ner_lightning.commands import main as command
@@ -19,7 +20,6 @@ from ner_lightning.commands.lightning_cli import preflight
 from ner_lightning.commands.main import main
 from ner_lightning.errors import UserError
 from ner_lightning.inference import block_pool, bulk, worker_pool
-from ner_lightning.inference.io.resumable import ResumableOutput
 from ner_lightning.inference.result import Tagged
 from ner_lightning.inference.worker_pool import WorkerPool
 from ner_lightning.model import devices
@@ -76,19 +76,6 @@ def files():
     return {path.name: path.read_bytes() for path in Path().iterdir() if path.name != "in.txt"}
 
 
-def stopping(monkeypatch, after, stop):
-    """Calls `stop` when so many blocks are written."""
-    real, calls = ResumableOutput.add, []
-
-    def add(self, *given):
-        real(self, *given)
-        calls.append(1)
-        if len(calls) == after:
-            stop()
-
-    monkeypatch.setattr(ResumableOutput, "add", add)
-
-
 @pytest.mark.parametrize("name", STREAMED)
 def test_two_workers_write_the_bytes_of_one(predict, name):
     words = ("--input", "in.txt", "--output", *name.split(), "--min_score", "0.2")
@@ -106,10 +93,6 @@ def test_two_workers_write_the_bytes_of_one(predict, name):
 def test_blocks_go_to_standard_output_in_order(predict):
     rows = predict("--input", "in.txt", "--output", "-", "--workers", "3").out.splitlines()
     assert [json.loads(row)["line"] for row in rows] == [n for n in range(1, LINES + 1) if n != 8]
-
-
-def stop_with_ctrl_c():
-    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(("first", "then"), [("2", "3"), ("1", "2")])

@@ -15,8 +15,8 @@ import tiny
 import torch
 import yaml
 from safetensors.torch import load_file
+from shared import counted_forwards, same
 from transformers import LlamaForCausalLM
-from transformers.models.llama.modeling_llama import LlamaAttention
 
 from ner_lightning.commands.main import main
 from ner_lightning.system.locks import only_writer
@@ -28,7 +28,7 @@ MODEL = "runs/recipe-pretrained/1/model"
 
 
 @pytest.fixture
-def place(tmp_path, corpus, monkeypatch):
+def recipe_folder(tmp_path, corpus, monkeypatch):
     """A folder with a recipe whose backbone is a language model."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
@@ -48,16 +48,12 @@ def weights(folder="runs/recipe-pretrained/1"):
     return load_file(Path(folder, "model/model.safetensors"))
 
 
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def test_what_it_learns_is_a_backbone(place, capsys):
+def test_what_it_learns_is_a_backbone(recipe_folder, capsys):
     assert main(["pretrain", "--config", "recipe.yaml"]) == 0
     said = capsys.readouterr().out
     assert "epoch 3/3: loss" in said
     assert f"next: ner-lightning fit --config FILE --model.backbone {MODEL}" in said
-    run = place / "runs/recipe-pretrained/1"
+    run = recipe_folder / "runs/recipe-pretrained/1"
     assert sorted(file.name for file in run.iterdir()) == [
         "metrics.csv", "model", "recipe.yaml", "run.json",
     ]  # fmt: skip
@@ -68,7 +64,7 @@ def test_what_it_learns_is_a_backbone(place, capsys):
     losses = [float(word.split()[0]) for word in said.split("validation loss ")[1:]]
     assert losses[-1] < losses[0]
     assert about["pretraining"]["val_loss"] == pytest.approx(losses[-1], abs=1e-3)
-    assert not (place / "runs/last").exists()
+    assert not (recipe_folder / "runs/last").exists()
     assert not same(weights(), load_file("model/model.safetensors"))
     assert (
         main(["fit", "--config", "recipe.yaml", "--model.backbone", MODEL, "--trainer.max_epochs", "1"]) == 0
@@ -80,7 +76,7 @@ def test_what_it_learns_is_a_backbone(place, capsys):
 
 
 @pytest.mark.slow
-def test_one_that_was_stopped_ends_with_the_same_weights(place, capsys, monkeypatch):
+def test_one_that_was_stopped_ends_with_the_same_weights(recipe_folder, capsys, monkeypatch):
     assert main(["pretrain", "--config", "recipe.yaml"]) == 0
     before = Pretraining.training_step
 
@@ -95,14 +91,14 @@ def test_one_that_was_stopped_ends_with_the_same_weights(place, capsys, monkeypa
     assert f"Stopped. Resume with: ner-lightning pretrain --run {second}" in capsys.readouterr().out
     assert not Path(second, "model").exists()
     monkeypatch.undo()
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(recipe_folder)
     assert main(["pretrain", "--run", second]) == 0
     assert same(weights(second), weights())
     table = [Path(run, "metrics.csv").read_text().count("\n") for run in (second, "runs/recipe-pretrained/1")]
     assert table[0] == table[1]
 
 
-def test_in_bf16_with_adapters_and_documents(place, cpu):
+def test_in_bf16_with_adapters_and_documents(recipe_folder, cpu):
     cpu(True)
     options = ["--model.peft", "lora", "--model.freeze_backbone", "true", "--data.encoding.context", "64"]
     assert main(["pretrain", "--config", "recipe.yaml", *options, "--trainer.precision", "bf16-mixed"]) == 0
@@ -118,14 +114,8 @@ def test_in_bf16_with_adapters_and_documents(place, cpu):
     assert all("proj" in name for name in changed)
 
 
-def test_activations_are_recomputed_to_the_same_weights(place, monkeypatch):
-    forward, calls, found = LlamaAttention.forward, [], []
-
-    def counted(self, *args, **kwargs):
-        calls.append(torch.is_grad_enabled())
-        return forward(self, *args, **kwargs)
-
-    monkeypatch.setattr(LlamaAttention, "forward", counted)
+def test_activations_are_recomputed_to_the_same_weights(recipe_folder, monkeypatch):
+    calls, found = counted_forwards(monkeypatch), []
     for number, checkpointing in enumerate(("false", "true"), 1):
         option = f"--model.runtime.gradient_checkpointing={checkpointing}"
         assert main(["pretrain", "--config", "recipe.yaml", option]) == 0
@@ -136,7 +126,7 @@ def test_activations_are_recomputed_to_the_same_weights(place, monkeypatch):
     assert same(plain, recomputed)
 
 
-def test_text_without_tags_is_learned_from_as_well(place, capsys):
+def test_text_without_tags_is_learned_from_as_well(recipe_folder, capsys):
     Path("notes").mkdir()
     Path("notes/a.txt").write_text(
         "Vera Holt left Lima. Nobody knew why.\nShe came back.\n", encoding="utf-8"
@@ -190,15 +180,15 @@ def test_text_without_tags_is_learned_from_as_well(place, capsys):
         (["--run", "corpus"], "is not a run of `ner-lightning pretrain`"),
     ],
 )
-def test_mistakes_take_a_line_or_two(place, capsys, words, message):
+def test_mistakes_take_a_line_or_two(recipe_folder, capsys, words, message):
     assert main(["pretrain", *words]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") <= 3
-    assert not (place / "runs").exists()
+    assert not (recipe_folder / "runs").exists()
 
 
-def test_a_run_that_is_done_is_left_alone(place, capsys):
+def test_a_run_that_is_done_is_left_alone(recipe_folder, capsys):
     assert main(["pretrain", "--config", "recipe.yaml", "--trainer.max_epochs", "1"]) == 0
     assert main(["pretrain", "--run", "runs/recipe-pretrained/1"]) == 2
     assert "is done: its model is" in capsys.readouterr().err
@@ -207,7 +197,7 @@ def test_a_run_that_is_done_is_left_alone(place, capsys):
 
 
 @pytest.fixture
-def begun(place, corpus, monkeypatch):
+def begun(recipe_folder, corpus, monkeypatch):
     """A run with files and text of its own, stopped within its first epoch."""
     shutil.copytree(corpus, "data")
     Path("notes.txt").write_text("Vera Holt left Lima.\n", encoding="utf-8")
@@ -222,7 +212,7 @@ def begun(place, corpus, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Pretraining, "training_step", stopped)
         assert main(["pretrain", "--config", "recipe.yaml", "--trainer.max_epochs", "1", *words]) == 143
-    return place / "runs/recipe-pretrained/1"
+    return recipe_folder / "runs/recipe-pretrained/1"
 
 
 def changed(file):
@@ -277,7 +267,7 @@ def test_other_validation_data_are_told_of(begun, capsys):
     assert json.loads((begun / "run.json").read_text())["pretraining"]["mask_ratio"] == 0.4
 
 
-def test_limits_of_a_recipe_that_do_not_apply_are_told_of(place, capsys):
+def test_limits_of_a_recipe_that_do_not_apply_are_told_of(recipe_folder, capsys):
     limits = {"trainer": {"max_steps": 3, "max_time": "00:00:01:00", "max_epochs": 1}}
     limits["model"] = {"optimizer": {"averaging": 0.3}}
     Path("short.yaml").write_text(yaml.safe_dump(limits), encoding="utf-8")
@@ -290,7 +280,7 @@ def test_limits_of_a_recipe_that_do_not_apply_are_told_of(place, capsys):
     assert "of the recipe has no effect" not in capsys.readouterr().out
 
 
-def test_a_checkpoint_is_saved_every_few_steps(place, monkeypatch):
+def test_a_checkpoint_is_saved_every_few_steps(recipe_folder, monkeypatch):
     saved = []
     save = CheckpointFiles.save_checkpoint
 
@@ -305,7 +295,7 @@ def test_a_checkpoint_is_saved_every_few_steps(place, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_ranks_learn_what_one_does(place):
+def test_two_ranks_learn_what_one_does(recipe_folder):
     # Which words are hidden differs, so there must be many for the losses to be close.
     tiny.write_corpus(Path("large"), repeat=64)
     large = ["--data.train", "large/train.txt", "--data.valid", "large/train.txt"]
@@ -320,7 +310,7 @@ def test_two_ranks_learn_what_one_does(place):
     assert one["val_loss"] == pytest.approx(other["val_loss"], abs=0.3)
 
 
-def test_what_goes_wrong_in_a_batch_is_said(place, capsys, monkeypatch):
+def test_what_goes_wrong_in_a_batch_is_said(recipe_folder, capsys, monkeypatch):
     before = Pretraining.training_step
 
     def wrong(self, batch):
@@ -339,7 +329,7 @@ def test_what_goes_wrong_in_a_batch_is_said(place, capsys, monkeypatch):
     assert "Lower data.batches.size (now 8)" in capsys.readouterr().err
 
 
-def test_one_whose_model_could_not_be_written_is_finished_later(place, capsys, monkeypatch):
+def test_one_whose_model_could_not_be_written_is_finished_later(recipe_folder, capsys, monkeypatch):
     def full(device):
         raise OSError(errno.ENOSPC, "No space left on device")
 

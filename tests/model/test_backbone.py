@@ -1,6 +1,5 @@
 import copy
 import json
-import os
 import shutil
 from logging import getLogger
 
@@ -10,6 +9,7 @@ import pytest
 import tiny
 import torch
 from safetensors.torch import load_file, save_file
+from shared import Evil
 from taggers import settings_of
 from transformers import LlamaModel
 
@@ -198,16 +198,6 @@ def test_a_folder_without_weights_and_an_adapter_are_refused(llama, tmp_path):
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(UserError, match="merge it"):
         locate(str(tmp_path))
-
-
-class Evil:
-    """What, when unpickled, makes a file."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.mark}",)
 
 
 def test_weights_that_are_in_no_file_are_not_drawn_at_random(llama, tmp_path):

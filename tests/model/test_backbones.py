@@ -1,6 +1,5 @@
 """Families of backbones, small and random: fit, test, export, predict; which way they attend."""
 
-import json
 from pathlib import Path
 
 import families
@@ -9,6 +8,7 @@ import tiny
 import torch
 import transformers
 import yaml
+from shared import json_rows
 from taggers import build
 
 from ner_lightning.commands.main import main
@@ -30,10 +30,6 @@ LABELS = LabelSet(("PER", "ORG", "LOC", "MISC"))
 def backbones(tmp_path_factory):
     folder = tmp_path_factory.mktemp("backbones")
     return {kind: tiny.write_backbone(folder / kind, kind) for kind in (*DECODERS, *ENCODERS)}
-
-
-def rows(file):
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def write_known(corpus):
@@ -63,7 +59,7 @@ def through(backbone, corpus, precision="bf16-mixed"):
     Path("recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     assert main(["fit", "--config", "recipe.yaml"]) == 0
     assert main(["test"]) == 0
-    held = rows(Path("runs/last/predictions.test.jsonl"))
+    held = json_rows(Path("runs/last/predictions.test.jsonl"))
     lines = "".join(" ".join(row["words"]) + "\n" for row in held)
     Path("words.txt").write_text(lines, encoding="utf-8")
     assert main(["export", "--output", "exported"]) == 0

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import tiny
 from browser import chromium
-from services import ask, curl, curl_lines, served
+from services import ask, curl, curl_lines, metrics, served
 from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
@@ -54,7 +54,7 @@ def test_sigterm_finishes_what_is_queued_and_ends_well(checkpoint):
     with served(checkpoint) as (process, address), ThreadPoolExecutor(24) as pool:
         assert ask(address, None, "/health")["status"] == "ok"
         calls = [pool.submit(ask, address, {"text": TEXT * 8}) for _ in range(24)]
-        while not re.search(r"ner_waiting_requests [1-9]", _metrics(address)):
+        while not re.search(r"ner_waiting_requests [1-9]", metrics(address)):
             assert not all(call.done() for call in calls)
         process.send_signal(signal.SIGTERM)
         answers = [call.result() for call in calls]
@@ -63,11 +63,6 @@ def test_sigterm_finishes_what_is_queued_and_ends_well(checkpoint):
         assert answers[0]["results"][0]["entities"]
         with pytest.raises(urllib.error.URLError, match="refused"):
             ask(address, None, "/health")
-
-
-def _metrics(address):
-    with urllib.request.urlopen(address + "/metrics", timeout=60) as answer:
-        return answer.read().decode()
 
 
 @pytest.mark.slow

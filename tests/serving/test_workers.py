@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import pytest
-from services import ask, served
+from services import ask, metrics, served
 from untrained import write_checkpoint
 
 from ner_lightning.serving.workers import Workers, _run_worker
@@ -41,11 +41,6 @@ def until_workers(process, address, count, without=frozenset()):
         if len(found) == count:
             return found, sent
     raise AssertionError("".join(process.said))
-
-
-def metrics(address):
-    with urllib.request.urlopen(address + "/metrics", timeout=60) as answer:
-        return answer.read().decode()
 
 
 @pytest.mark.slow

@@ -19,11 +19,6 @@ from ner_lightning.system.hub_errors import explain_hub_error
 from ner_lightning.training.loggers.wandb_artifacts import log_data
 
 
-@pytest.fixture
-def files(llama):
-    return {file.name: file.read_bytes() for file in llama.iterdir()}
-
-
 class Mirror(HubServer):
     """It may lack the check of access, or take its time to answer."""
 
@@ -50,9 +45,9 @@ def switch_off(monkeypatch):
 
 
 @pytest.mark.parametrize("revision", [None, "v1"])
-def test_what_was_downloaded_serves_offline(hub, files, monkeypatch, revision):
-    hub.add_repo("models", "lab/tiny", files | {"README.md": b"main"})
-    commit = hub.add_repo("models", "lab/tiny", files, revision=revision or "main")
+def test_what_was_downloaded_serves_offline(hub, llama_files, monkeypatch, revision):
+    hub.add_repo("models", "lab/tiny", llama_files | {"README.md": b"main"})
+    commit = hub.add_repo("models", "lab/tiny", llama_files, revision=revision or "main")
     vocabulary = load_tokenizer(locate("lab/tiny", revision)).get_vocab()
     switch_off(monkeypatch)
     there = locate("lab/tiny", revision)
@@ -60,10 +55,10 @@ def test_what_was_downloaded_serves_offline(hub, files, monkeypatch, revision):
     assert load_tokenizer(there).get_vocab() == vocabulary
 
 
-def test_which_cached_commit_is_taken_is_said(hub, files, monkeypatch, caplog):
-    old = hub.add_repo("models", "lab/tiny", files)
+def test_which_cached_commit_is_taken_is_said(hub, llama_files, monkeypatch, caplog):
+    old = hub.add_repo("models", "lab/tiny", llama_files)
     assert locate("lab/tiny").kwargs["revision"] == old
-    hub.add_repo("models", "lab/tiny", files | {"README.md": b"new"})
+    hub.add_repo("models", "lab/tiny", llama_files | {"README.md": b"new"})
     _on_hub.cache_clear()
     monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.1)
     hub.seconds = 0.5
@@ -76,8 +71,8 @@ def test_which_cached_commit_is_taken_is_said(hub, files, monkeypatch, caplog):
     assert caplog.messages == [said]
 
 
-def test_a_slow_hub_has_the_time_that_its_user_gives_it(hub, files, monkeypatch):
-    commit = hub.add_repo("models", "lab/tiny", files)
+def test_a_slow_hub_has_the_time_that_its_user_gives_it(hub, llama_files, monkeypatch):
+    commit = hub.add_repo("models", "lab/tiny", llama_files)
     asked = []
     look_up = huggingface_hub.HfApi.model_info
 
@@ -91,8 +86,8 @@ def test_a_slow_hub_has_the_time_that_its_user_gives_it(hub, files, monkeypatch)
     assert asked == [60]
 
 
-def test_a_mirror_need_not_know_who_may_read(hub, files):
-    commit = hub.add_repo("models", "lab/tiny", files)
+def test_a_mirror_need_not_know_who_may_read(hub, llama_files):
+    commit = hub.add_repo("models", "lab/tiny", llama_files)
     hub.checks = False
     assert check_model_access("lab/tiny") == (commit, False)
     hub.fail("lab/tiny", 403)  # gated, by what the mirror says of it
@@ -102,20 +97,20 @@ def test_a_mirror_need_not_know_who_may_read(hub, files):
         check_model_access("lab/tiny")
 
 
-def test_a_commit_that_is_gone(hub, files):
-    commit = hub.add_repo("models", "lab/tiny", files)
+def test_a_commit_that_is_gone(hub, llama_files):
+    commit = hub.add_repo("models", "lab/tiny", llama_files)
     assert not check_model_access("lab/tiny", commit).local_files_only
     hub._repos["models", "lab/tiny"].commits.clear()
     with pytest.raises(UserError, match=f"lab/tiny has no commit {commit} on the Hugging Face Hub, or no lo"):
         check_model_access("lab/tiny", commit)
-    hub.add_repo("models", "lab/tiny", files)
+    hub.add_repo("models", "lab/tiny", llama_files)
     hf_hub_download("lab/tiny", "config.json", revision=commit)
     hub._repos["models", "lab/tiny"].commits.clear()
     assert check_model_access("lab/tiny", commit) == (commit, True)
 
 
-def test_what_fails_while_it_loads_is_said(hub, files):
-    hub.add_repo("models", "lab/tiny", files)
+def test_what_fails_while_it_loads_is_said(hub, llama_files):
+    hub.add_repo("models", "lab/tiny", llama_files)
     there = locate("lab/tiny")
     assert not there.kwargs["local_files_only"]
     hub.fail("lab/tiny", 401, files_only=True)
@@ -126,8 +121,8 @@ def test_what_fails_while_it_loads_is_said(hub, files):
 
 
 @pytest.mark.slow
-def test_a_connection_that_breaks_within_the_weights(hub, files):
-    hub.add_repo("models", "lab/tiny", files)
+def test_a_connection_that_breaks_within_the_weights(hub, llama_files):
+    hub.add_repo("models", "lab/tiny", llama_files)
     there = locate("lab/tiny")
     load_tokenizer(there)
     hub.drop("lab/tiny")
@@ -135,8 +130,8 @@ def test_a_connection_that_breaks_within_the_weights(hub, files):
         weights(there)
 
 
-def test_an_incomplete_cache(hub, files, monkeypatch):
-    hub.add_repo("models", "lab/tiny", files)
+def test_an_incomplete_cache(hub, llama_files, monkeypatch):
+    hub.add_repo("models", "lab/tiny", llama_files)
     hf_hub_download("lab/tiny", "config.json")
     switch_off(monkeypatch)
     for load in (load_tokenizer, weights):
@@ -144,12 +139,14 @@ def test_an_incomplete_cache(hub, files, monkeypatch):
             load(locate("lab/tiny"))
 
 
-def test_a_folder_and_a_repository_without_a_tokenizer_or_weights(hub, files, llama, tmp_path):
-    held = {name: content for name, content in files.items() if not name.startswith(("tokenizer", "model"))}
+def test_a_folder_and_a_repository_without_a_tokenizer_or_weights(hub, llama_files, llama, tmp_path):
+    held = {
+        name: content for name, content in llama_files.items() if not name.startswith(("tokenizer", "model"))
+    }
     hub.add_repo("models", "lab/tiny", held)
     (tmp_path / "folder").mkdir()
     for name in ("config.json", "model.safetensors"):
-        (tmp_path / "folder" / name).write_bytes(files[name])
+        (tmp_path / "folder" / name).write_bytes(llama_files[name])
     loads = {load_tokenizer: ["lab/tiny", str(tmp_path / "folder")], weights: ["lab/tiny"]}
     for load, names in loads.items():
         for name in names:

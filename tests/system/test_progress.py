@@ -22,7 +22,7 @@ STAGES = re.compile(r"^(\w+)\b.* \.\.\.$", flags=re.M)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, llama):
+def small_folder(tmp_path_factory, llama):
     folder = tmp_path_factory.mktemp("progress")
     config = {
         "trainer": {"accelerator": "cpu", "max_epochs": 2},
@@ -35,9 +35,9 @@ def place(tmp_path_factory, llama):
 
 
 @pytest.fixture
-def command(place, monkeypatch, capsys):
+def command(small_folder, monkeypatch, capsys):
     """Runs a command and returns what it wrote to standard output and error."""
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(small_folder)
     monkeypatch.setattr(progress, "SLOW", 300.0)  # however busy the machine is
 
     def run(*words):
@@ -45,7 +45,7 @@ def command(place, monkeypatch, capsys):
         assert main(list(words)) == 0
         return capsys.readouterr()
 
-    if not (place / "runs").exists():
+    if not (small_folder / "runs").exists():
         run("fit", "--config", "small.yaml")
     return run
 
@@ -80,7 +80,7 @@ def test_long_loops_say_how_far_they_are(command, monkeypatch):
     assert re.search(r"^2 texts, \d+ words tagged, 100% of the input, [\d,]+ words/s$", said, flags=re.M)
 
 
-def test_the_loss_of_an_epoch_is_the_mean_of_its_batches(command, monkeypatch, place):
+def test_the_loss_of_an_epoch_is_the_mean_of_its_batches(command, monkeypatch, small_folder):
     from ner_lightning.training.module import NERModule
 
     losses, step = [], NERModule.training_step
@@ -97,7 +97,7 @@ def test_the_loss_of_an_epoch_is_the_mean_of_its_batches(command, monkeypatch, p
     assert float(line.split()[1]) == pytest.approx(sum(losses) / 4, abs=1e-4)
 
 
-def test_the_package_without_its_command_line_is_silent(command, place, capsys):
+def test_the_package_without_its_command_line_is_silent(command, small_folder, capsys):
     capsys.readouterr()
     NERTagger.from_run()(words=[["Vera", "left"]])
     assert capsys.readouterr() == ("", "")
@@ -140,13 +140,13 @@ def in_terminal(folder, *words, env=None):
 
 
 @pytest.mark.slow
-def test_bars_in_a_terminal(place, llama, tmp_path):
+def test_bars_in_a_terminal(small_folder, llama, tmp_path):
     with HubServer() as hub:
         files = {path.name: path.read_bytes() for path in llama.iterdir()}
         hub.add_repo("models", "lab/tiny", files)
         env = hub.env(tmp_path / "home", NETRC=str(tmp_path / "netrc"))
         del env["HF_HUB_DISABLE_PROGRESS_BARS"]
-        words = ["fit", "--config", str(place / "small.yaml"), "--model.backbone", "lab/tiny"]
+        words = ["fit", "--config", str(small_folder / "small.yaml"), "--model.backbone", "lab/tiny"]
         text = in_terminal(tmp_path, *words, env=env)
     assert "Loading lab/tiny, downloading what the cache lacks ..." in text
     assert re.search(r"model.safetensors: +\d+%", text), "the download had no bar"
@@ -169,8 +169,8 @@ def test_a_stage_is_named_only_if_it_is_slow(caplog, monkeypatch):
 
 
 @pytest.mark.slow
-def test_no_bar_stays_in_a_terminal(command, place):
-    text = in_terminal(place, "test")
+def test_no_bar_stays_in_a_terminal(command, small_folder):
+    text = in_terminal(small_folder, "test")
     assert "Testing DataLoader 0: 100%" in text
     lines = re.sub(r"[^\n]*\r(?!\n)", "", text).splitlines()  # what is left of each line
     assert not [line for line in lines if "%|" in line]

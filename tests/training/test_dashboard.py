@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from shared import json_rows
 from wandb.proto import wandb_internal_pb2
 
 from ner_lightning.commands.main import main
@@ -222,7 +223,7 @@ def test_sentences_have_the_same_names_in_every_run(offline, other, runs):
 
 
 def test_text_of_the_data_is_logged_only_if_asked_for(runs):
-    lines = [json.loads(line) for line in (runs / "1/predictions.valid.jsonl").read_text().splitlines()]
+    lines = json_rows(runs / "1/predictions.valid.jsonl")
     texts = [" ".join(line["words"]).encode() for line in lines]
     entities = [
         " ".join(line["words"][e["start"] : e["end"]]).encode() for line in lines for e in line["entities"]

@@ -36,7 +36,7 @@ TRAIN, TEST = tiny.sentences(tiny.TRAIN), tiny.sentences(tiny.TEST)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, llama):
+def plain_folder(tmp_path_factory, llama):
     """A folder with the checkpoint of a plain trainer, which was trained on sentences from memory."""
     folder = tmp_path_factory.mktemp("plain")
     data = CoNLLDataModule(train=TRAIN, valid=TRAIN, test=TEST, backbone=str(llama), batches=Batches(size=4))
@@ -67,27 +67,29 @@ def predicted(batches, module):
 
 
 @pytest.mark.slow
-def test_every_loader_reads_what_a_plain_trainer_saves(place, corpus, tmp_path, monkeypatch):
-    expected = json.loads((place / "tags.json").read_text())
+def test_every_loader_reads_what_a_plain_trainer_saves(plain_folder, corpus, tmp_path, monkeypatch):
+    expected = json.loads((plain_folder / "tags.json").read_text())
     assert {tag for tags in expected for tag in tags} > {"O"}
-    tagger = NERTagger.from_run(str(place / "plain.ckpt"), device="cpu")
+    tagger = NERTagger.from_run(str(plain_folder / "plain.ckpt"), device="cpu")
     words = [words for words, _ in TEST]
     assert [list(found.tags) for found in tagger(words=words)] == expected
-    export(str(place / "plain.ckpt"), tmp_path / "out")
+    export(str(plain_folder / "plain.ckpt"), tmp_path / "out")
     again = NERTagger.from_pretrained(tmp_path / "out", device="cpu")
     assert [list(found.tags) for found in again(words=words)] == expected
     monkeypatch.chdir(tmp_path)
     options = ["--data.dataset", str(corpus), "--trainer.accelerator", "cpu"]
-    assert main(["test", "--ckpt_path", str(place / "plain.ckpt"), *options]) == 0
+    assert main(["test", "--ckpt_path", str(plain_folder / "plain.ckpt"), *options]) == 0
     rows = Path("runs/run/1/predictions.test.jsonl").read_text().splitlines()
     assert [json.loads(row)["predicted"] for row in rows] == expected
 
 
-def test_its_hyper_parameters_are_plain_values(place):
-    held = torch.load(place / "plain.ckpt", weights_only=True)
+def test_its_hyper_parameters_are_plain_values(plain_folder):
+    held = torch.load(plain_folder / "plain.ckpt", weights_only=True)
     assert held["hyper_parameters"]["optimizer"]["head_lr"] == 0.03
     assert held["datamodule_hyper_parameters"]["batches"]["size"] == 4
-    module = NERModule.load_from_checkpoint(place / "plain.ckpt", map_location="cpu", weights_only=True)
+    module = NERModule.load_from_checkpoint(
+        plain_folder / "plain.ckpt", map_location="cpu", weights_only=True
+    )
     assert module.optimizer_settings.head_lr == 0.03
     state = held["state_dict"]
     assert all(
@@ -95,8 +97,8 @@ def test_its_hyper_parameters_are_plain_values(place):
     )
 
 
-def test_settings_of_another_version_are_ignored_and_those_of_the_caller_checked(place, tmp_path):
-    held = torch.load(place / "plain.ckpt", weights_only=True)
+def test_settings_of_another_version_are_ignored_and_those_of_the_caller_checked(plain_folder, tmp_path):
+    held = torch.load(plain_folder / "plain.ckpt", weights_only=True)
     for group in ("model.lora", "model.optimizer", "data.encoding"):
         part, name = group.split(".")
         held["config"][part][name]["later"] = 1

@@ -3,19 +3,17 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
 import yaml
+from shared import job, same
 
 from ner_lightning.commands.main import main
 from ner_lightning.training.module import NERModule
 
-JOBS = Path(__file__).parent.parent / "rank_jobs.py"
 pytestmark = pytest.mark.slow
 
 
@@ -49,16 +47,11 @@ def test_a_stop_and_resume_ends_the_same(recipe, monkeypatch):
         assert main(["fit", "--config", recipe, "--name", "parts"]) == 143
     assert main(["fit", "--ckpt_path", "last"]) == 0
     whole, parts = weights("whole"), weights("parts")
-    assert whole.keys() == parts.keys()
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert same(whole, parts)
 
 
 def test_two_ranks_follow_one(tmp_path):
-    done = subprocess.run(
-        [sys.executable, JOBS, "quantized", tmp_path / "work"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = job("quantized", tmp_path / "work")
     assert found["steps"] == [16, 16]
     assert found["weights"] < 1e-3
     assert found["predictions"][0] == found["predictions"][1]

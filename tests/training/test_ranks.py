@@ -1,15 +1,12 @@
 """What two and three ranks must have in common with one, and what launchers say of this process."""
 
-import json
 import signal
-import subprocess
-import sys
 import threading
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from shared import job
 
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.runs.folder import Run
@@ -19,14 +16,6 @@ from ner_lightning.training.callbacks import graceful_stop
 from ner_lightning.training.callbacks.graceful_stop import GracefulStop
 from ner_lightning.training.launch import LaunchError, drawn_seed, launch, use_all_ranks
 from ner_lightning.training.ranks import exit_code, lost_another, prefix
-
-JOBS = Path(__file__).parent.parent / "rank_jobs.py"
-
-
-def job(name, folder):
-    done = subprocess.run([sys.executable, JOBS, name, folder], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.slow

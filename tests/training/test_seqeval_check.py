@@ -9,6 +9,7 @@ import tiny
 import yaml
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
+from shared import json_rows
 
 from ner_lightning.commands.main import main
 from ner_lightning.metrics import functional
@@ -63,7 +64,7 @@ def run(workplace, monkeypatch):
 
 
 def rows(run, split):
-    return [json.loads(line) for line in (run / f"predictions.{split}.jsonl").read_text().splitlines()]
+    return json_rows(run / f"predictions.{split}.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_types_that_are_named_must_hold_for_training_but_not_for_the_rest(run, c
 
 def alter_lines(run):
     file = run / "predictions.test.jsonl"
-    changed = [json.loads(line) for line in file.read_text().splitlines()]
+    changed = json_rows(file)
     changed[1]["predicted"] = ["B-PER"] * len(changed[1]["words"])
     file.write_text("".join(json.dumps(row) + "\n" for row in changed))
 

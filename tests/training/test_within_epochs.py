@@ -8,6 +8,7 @@ import signal
 import pytest
 import torch
 import yaml
+from shared import same
 
 from ner_lightning.commands.main import main
 from ner_lightning.system import progress
@@ -87,7 +88,7 @@ def test_a_run_that_is_resumed_from_a_best_ends_the_same(workplace, tmp_path, nu
     assert main(["fit", "--ckpt_path", str(kept[number])]) == 0
     (weights, stopping, table), (others, also, rows) = end(workplace), end(tmp_path)
     assert weights.keys() == others.keys()
-    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert same(weights, others)
     assert len(stopping) == 1
     assert stopping == also
     assert table == rows
@@ -109,7 +110,7 @@ def test_a_last_that_was_saved_after_a_validation_is_resumed_exactly(workplace, 
     assert held["global_step"] == 3
     assert main(["fit", "--ckpt_path", "last"]) == 0
     (weights, stopping, table), (others, also, rows) = end(workplace), end(tmp_path)
-    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert same(weights, others)
     assert (stopping, table) == (also, rows)
 
 
@@ -129,7 +130,7 @@ def test_a_stop_in_validation_and_resume_ends_the_same(workplace, tmp_path, monk
     assert len(done) == validation
     assert main(["fit", "--ckpt_path", "last"]) == 0
     (weights, stopping, table), (others, also, rows) = end(workplace), end(tmp_path)
-    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert same(weights, others)
     assert (stopping, table) == (also, rows)
 
 
@@ -171,7 +172,7 @@ def test_a_fit_that_ended_after_some_steps_is_resumed_there(workplace, tmp_path,
     assert (run / "checkpoints/best.ckpt").is_file() == (steps >= 4)
     assert main(["fit", "--run", str(run), "--ckpt_path", "last", "--trainer.max_steps=8"]) == 0
     (weights, stopping, table), (others, also, rows) = end(tmp_path / "whole"), end(tmp_path / "parts")
-    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert same(weights, others)
     assert (stopping, table) == (also, rows)
 
 
@@ -194,7 +195,7 @@ def test_a_stop_at_the_end_of_an_epoch_and_resume_ends_the_same_with_a_number_of
     (run,) = tmp_path.glob("parts/runs/*/1")
     assert main(["fit", "--run", str(run), "--ckpt_path", "last"]) == 0
     (weights, _, table), (others, _, rows) = end(tmp_path / "whole"), end(tmp_path / "parts")
-    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert same(weights, others)
     assert table == rows
 
 
@@ -237,5 +238,5 @@ def test_a_schedule_of_accumulation_goes_on_within_an_epoch(workplace, tmp_path,
         assert main(["fit", "--config", "recipe.yaml", "--runs", "parts/runs"]) == 143
     assert main(["fit", "--run", "parts/runs/recipe/1", "--ckpt_path", "last"]) == 0
     (weights, _, table), (others, _, rows) = end(tmp_path / "whole"), end(tmp_path / "parts")
-    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert same(weights, others)
     assert table == rows

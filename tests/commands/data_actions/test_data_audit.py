@@ -15,6 +15,7 @@ import taggers
 import tiny
 import torch
 import yaml
+from shared import json_rows
 
 from ner_lightning.commands.data_actions import data_audit
 from ner_lightning.commands.data_actions.data_audit_outputs import check_same_audit
@@ -68,13 +69,13 @@ def test_an_audit_ranks_all_sentences_and_resumes(recipe, capfd):
     out, _ = capfd.readouterr()
     assert "Audit of the annotation" in out
     sentences = read_sentences("data/train.txt")
-    rows = [json.loads(line) for line in Path("out/audit.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = json_rows("out/audit.jsonl")
     assert sorted(row["index"] for row in rows) == list(range(len(sentences)))
     assert [row["rank"] for row in rows] == list(range(1, len(sentences) + 1))
     assert [row["margin"] for row in rows] == sorted((row["margin"] for row in rows), reverse=True)
     assert all(row["gold"] == list(sentences[row["index"]].tags) for row in rows)
     assert rows[0]["location"].startswith("data/train.txt:")
-    texts = [json.loads(line) for line in Path("out/doccano.jsonl").read_text(encoding="utf-8").splitlines()]
+    texts = json_rows("out/doccano.jsonl")
     tasks = json.loads(Path("out/labelstudio.json").read_text(encoding="utf-8"))
     assert len(texts) == len(tasks) == len(sentences)
     for name in ("doccano.jsonl", "labelstudio.json"):  # a text may be read as several sentences
@@ -82,7 +83,7 @@ def test_an_audit_ranks_all_sentences_and_resumes(recipe, capfd):
         assert read == Counter(word for sentence in sentences for word in sentence.words)
     tasks = json.loads(Path("out/labelstudio.json").read_text(encoding="utf-8"))
     assert not label_studio.errors_of(tasks, ["PER", "ORG", "LOC", "MISC"])
-    rows = [json.loads(line) for line in Path("out/weights.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = json_rows("out/weights.jsonl")
     assert [row["words"] for row in rows] == [list(sentence.words) for sentence in sentences]
     assert min(row["weight"] for row in rows) >= round(LEAST, 4)
     scores = Path("out/fold1/scores.jsonl").read_bytes()

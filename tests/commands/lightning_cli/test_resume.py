@@ -43,7 +43,7 @@ def begun(tmp_path_factory, llama):
 
 
 @pytest.fixture
-def place(begun, tmp_path, monkeypatch):
+def begun_copy(begun, tmp_path, monkeypatch):
     shutil.copytree(begun, tmp_path, dirs_exist_ok=True, symlinks=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -93,7 +93,7 @@ def about():
         ("data.types", "[LOC,ORG,PER,MISC]", "Set --data.types to [PER,ORG,LOC,MISC]"),
     ],
 )
-def test_settings_that_a_resumed_run_must_share(place, capsys, monkeypatch, option, value, said):
+def test_settings_that_a_resumed_run_must_share(begun_copy, capsys, monkeypatch, option, value, said):
     monkeypatch.setattr("ner_lightning.model.build.load_backbone", lambda *_, **__: pytest.fail("loaded"))
     before = about()
     assert main([*RESUME, f"--{option}", value]) == 2
@@ -103,12 +103,12 @@ def test_settings_that_a_resumed_run_must_share(place, capsys, monkeypatch, opti
     assert about() == before
 
 
-def test_a_test_with_adapters_of_another_rank_is_refused(place, capsys):
+def test_a_test_with_adapters_of_another_rank_is_refused(begun_copy, capsys):
     assert main(["test", "--model.lora.rank", "8"]) == 2
     assert "model.lora.rank is 8, but the checkpoint was trained with 4" in capsys.readouterr().err
 
 
-def test_the_order_of_targets_is_no_change_and_settings_of_the_step_may_change(place):
+def test_the_order_of_targets_is_no_change_and_settings_of_the_step_may_change(begun_copy):
     free = [
         "--model.lora.targets",
         "[v_proj,q_proj]",
@@ -120,7 +120,7 @@ def test_the_order_of_targets_is_no_change_and_settings_of_the_step_may_change(p
     assert main([*RESUME, *free]) == 0
 
 
-def test_a_completed_run_that_is_trained_further_follows_its_new_schedule(place):
+def test_a_completed_run_that_is_trained_further_follows_its_new_schedule(begun_copy):
     done = torch.load("runs/recipe/1/checkpoints/last.ckpt", weights_only=True)["global_step"]
     assert main([*RESUME, "--trainer.log_every_n_steps", "1"]) == 0
     with Path("runs/recipe/1/metrics.csv").open(newline="") as file:
@@ -132,7 +132,7 @@ def test_a_completed_run_that_is_trained_further_follows_its_new_schedule(place)
 
 
 @pytest.mark.parametrize("where", ["in its folder", "in a new one", "from a copy of the checkpoint"])
-def test_changed_training_data_are_refused(place, capsys, where):
+def test_changed_training_data_are_refused(begun_copy, capsys, where):
     with Path("data/train.txt").open("a") as file:
         file.write("\nOslo B-LOC\nwon O\n")
     words = {
@@ -156,7 +156,7 @@ def test_changed_training_data_are_refused(place, capsys, where):
     assert [item.name for item in Path("runs/recipe").iterdir()] == ["1"]
 
 
-def test_changed_validation_data_are_said_and_the_earlier_ones_stay_in_run_json(place, capsys):
+def test_changed_validation_data_are_said_and_the_earlier_ones_stay_in_run_json(begun_copy, capsys):
     before = about()
     shutil.copyfile("data/test.txt", "data/valid.txt")
     assert main(RESUME) == 0
@@ -169,7 +169,7 @@ def test_changed_validation_data_are_said_and_the_earlier_ones_stay_in_run_json(
     assert len(about()["earlier_data"]) == 1
 
 
-def test_a_run_is_validated_on_its_own_data(place, capsys):
+def test_a_run_is_validated_on_its_own_data(begun_copy, capsys):
     run = Path("runs/recipe/1")
     before = {
         name: (run / name).read_text() for name in ("metrics.json", "run.json", "predictions.valid.jsonl")
@@ -187,7 +187,7 @@ def test_a_run_is_validated_on_its_own_data(place, capsys):
 
 
 @pytest.mark.parametrize("command", ["validate", pytest.param("test", marks=pytest.mark.slow)])
-def test_the_scores_of_another_checkpoint_go_to_a_folder_of_their_own(place, capsys, command):
+def test_the_scores_of_another_checkpoint_go_to_a_folder_of_their_own(begun_copy, capsys, command):
     run, other = Path("runs/recipe/1"), Path("runs/recipe/2")
     assert main(["test", str(run)]) == 0
     before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
@@ -211,7 +211,7 @@ def test_the_scores_of_another_checkpoint_go_to_a_folder_of_their_own(place, cap
 
 
 @pytest.mark.slow
-def test_scores_of_the_training_data_are_told_of(place, capsys):
+def test_scores_of_the_training_data_are_told_of(begun_copy, capsys):
     said = "is what this run was trained on: its scores say nothing of other text"
     assert main(["test", "runs/recipe/1", "--data.test", "data/train.txt"]) == 0
     assert said in capsys.readouterr().out
@@ -230,7 +230,7 @@ def test_scores_of_the_training_data_are_told_of(place, capsys):
 
 
 @pytest.mark.slow
-def test_a_held_out_part_of_a_file_that_changed_is_refused(place, capsys):
+def test_a_held_out_part_of_a_file_that_changed_is_refused(begun_copy, capsys):
     Path("all.txt").write_text(Path("data/train.txt").read_text() * 3, encoding="utf-8")
     assert main(["fit", "--config", "recipe.yaml", "--data.dataset", "all.txt", "--name", "parts"]) == 0
     assert main(["test", "runs/parts/1"]) == 0
@@ -249,26 +249,26 @@ def test_a_held_out_part_of_a_file_that_changed_is_refused(place, capsys):
     assert main(["test", "runs/parts/1", "--data.test", "data/test.txt"]) == 0
 
 
-def test_scoring_adds_no_point_to_the_curve(place):
+def test_scoring_adds_no_point_to_the_curve(begun_copy):
     before = Path("runs/recipe/1/metrics.csv").read_text()
     assert main(["validate", "runs/recipe/1"]) == 0
     assert main(["test", "runs/recipe/1"]) == 0
     assert Path("runs/recipe/1/metrics.csv").read_text() == before
 
 
-def test_a_fit_that_is_at_its_end_says_so(place, capsys):
+def test_a_fit_that_is_at_its_end_says_so(begun_copy, capsys):
     for words in (["--run", "runs/recipe/1"], ["--config", "recipe.yaml", "--ckpt_path", "last"]):
         assert main(["fit", *words]) == 0
         assert "Nothing was trained: all 1 epochs are done (trainer.max_epochs)." in capsys.readouterr().out
 
 
-def test_a_crf_that_was_not_trained_stays_so(place, capsys):
+def test_a_crf_that_was_not_trained_stays_so(begun_copy, capsys):
     assert main(["fit", "--config", "recipe.yaml", "--name", "none", "--model.loss.crf", "0"]) == 0
     assert main([*RESUME, "--model.loss.crf", "1"]) == 2
     assert "trained with 0.0, so that its CRF was not trained" in capsys.readouterr().err
 
 
-def test_the_rate_of_a_step_is_logged_with_it(place):
+def test_the_rate_of_a_step_is_logged_with_it(begun_copy):
     assert main(["fit", "--config", "recipe.yaml", "--trainer.log_every_n_steps", "1"]) == 0
     with Path("runs/last/metrics.csv").open() as file:
         rates = [float(row["lr/backbone"]) for row in csv.DictReader(file) if row["lr/backbone"]]
@@ -276,7 +276,7 @@ def test_the_rate_of_a_step_is_logged_with_it(place):
     assert rates[0] > rates[1] > 0, "none is that of a step that never comes"
 
 
-def test_which_run_the_last_one_is_is_said_where_none_is_named(place, capsys):
+def test_which_run_the_last_one_is_is_said_where_none_is_named(begun_copy, capsys):
     f1 = json.loads(Path("runs/recipe/1/metrics.json").read_text())["val/f1"]
     assert main(["predict", "--text", "Vera left."]) == 0
     assert f"The last run: runs/recipe/1, F1 {f1:.4f} on valid." in capsys.readouterr().err
@@ -284,7 +284,7 @@ def test_which_run_the_last_one_is_is_said_where_none_is_named(place, capsys):
     assert "The last run" not in capsys.readouterr().err
 
 
-def test_a_seed_may_be_drawn(place):
+def test_a_seed_may_be_drawn(begun_copy):
     seeds = set()
     for number in (2, 3):
         words = ["fit", "--config", "recipe.yaml", "--seed_everything", "true", "--trainer.max_steps", "1"]
@@ -300,7 +300,7 @@ def test_a_seed_may_be_drawn(place):
     assert not seeds & {0, 1}
 
 
-def test_run_json_names_the_commands_as_they_were_typed(place):
+def test_run_json_names_the_commands_as_they_were_typed(begun_copy):
     assert about()["command"] == ["ner-lightning", "fit", "--config", "recipe.yaml"]
     assert main(RESUME) == 0
     assert main(["test"]) == 0
@@ -315,7 +315,7 @@ def test_run_json_names_the_commands_as_they_were_typed(place):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), torch.OutOfMemoryError("CUDA out of memory")])
 @pytest.mark.parametrize("command", ["test", "fit"])
-def test_only_a_fit_says_how_to_continue(place, capsys, monkeypatch, command, error):
+def test_only_a_fit_says_how_to_continue(begun_copy, capsys, monkeypatch, command, error):
     def failing(self, batch):
         raise error
 
@@ -416,7 +416,7 @@ def test_a_moved_backbone_is_named_and_its_weights_are_checked(
             NERTagger.from_pretrained("whole", backbone="there")
 
 
-def test_a_run_knows_the_settings_of_its_earlier_epochs(place):
+def test_a_run_knows_the_settings_of_its_earlier_epochs(begun_copy):
     assert main(RESUME) == 0
     earlier = about()["earlier_settings"]
     assert earlier == [{"epochs": 1, "settings": {"trainer.max_epochs": 1}}]
@@ -425,14 +425,14 @@ def test_a_run_knows_the_settings_of_its_earlier_epochs(place):
 
 
 @pytest.mark.slow
-def test_the_configuration_of_a_run_is_a_recipe_of_other_commands(place, capsys):
+def test_the_configuration_of_a_run_is_a_recipe_of_other_commands(begun_copy, capsys):
     config = "runs/recipe/1/config.yaml"
     assert main(["memory", "--config", config]) == 0
     assert main(["fit", "--config", config, "--name", "again"]) == 0
     assert "weights_only" not in Path(config).read_text()
 
 
-def test_a_key_that_stands_twice_in_a_recipe_is_refused(place, capsys):
+def test_a_key_that_stands_twice_in_a_recipe_is_refused(begun_copy, capsys):
     Path("twice.yaml").write_text(Path("recipe.yaml").read_text() + "trainer:\n  max_epochs: 2\n")
     assert main(["fit", "--config", "twice.yaml"]) == 2
     assert "trainer stands twice, first in line " in capsys.readouterr().err
@@ -443,7 +443,7 @@ GROUPS = ["model.lora", "model.loss", "model.optimizer", "model.runtime", "data.
 
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("value", ["", " 8", " [1]"])
-def test_a_group_of_settings_that_is_none_is_refused(place, capsys, group, value):
+def test_a_group_of_settings_that_is_none_is_refused(begun_copy, capsys, group, value):
     section, name = group.split(".")
     Path("more.yaml").write_text(f"{section}:\n  {name}:{value}\n")
     assert main(["fit", "--config", "recipe.yaml", "--config", "more.yaml"]) == 2
@@ -476,30 +476,30 @@ def test_a_group_of_settings_that_is_none_is_refused(place, capsys, group, value
         ),
     ],
 )
-def test_what_would_do_something_else_is_refused(place, capsys, words, said):
+def test_what_would_do_something_else_is_refused(begun_copy, capsys, words, said):
     assert main(["fit", "--config", "recipe.yaml", *words]) == 2
     assert said in capsys.readouterr().err
 
 
-def test_a_folder_of_several_splits_is_no_test_set(place, capsys):
+def test_a_folder_of_several_splits_is_no_test_set(begun_copy, capsys):
     assert main(["test", "--data.test", "data"]) == 2
     assert "name the one of test, or the folder as data.dataset" in capsys.readouterr().err
 
 
-def test_the_name_of_a_layer_is_a_target(place):
+def test_the_name_of_a_layer_is_a_target(begun_copy):
     words = ["--model.lora.targets", "q_proj", "--name", "one"]
     assert main(["fit", "--config", "recipe.yaml", *words]) == 0
     names = torch.load("runs/one/1/checkpoints/best.ckpt", weights_only=True)["state_dict"]
     assert {name.split(".")[-4] for name in names if "lora_A" in name} == {"q_proj"}
 
 
-def test_a_run_that_is_past_its_epochs_says_so(place, capsys):
+def test_a_run_that_is_past_its_epochs_says_so(begun_copy, capsys):
     assert main([*RESUME[:-1], "3"]) == 0
     assert main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "1"]) == 2
     assert "the run has done 3 epochs already; set trainer.max_epochs above that" in capsys.readouterr().err
 
 
-def test_types_whose_names_differ_by_case_are_said(place, capsys):
+def test_types_whose_names_differ_by_case_are_said(begun_copy, capsys):
     file = Path("data/train.txt")
     file.write_text(file.read_text() + "\nVera B-Per\n")
     assert main(["fit", "--config", "recipe.yaml", "--name", "alike"]) == 0
@@ -510,7 +510,7 @@ def predicted(split):
     return len(Path(f"runs/over/1/predictions.{split}.jsonl").read_text().splitlines())
 
 
-def test_a_run_that_was_trained_on_some_batches_is_scored_whole(place, capsys):
+def test_a_run_that_was_trained_on_some_batches_is_scored_whole(begun_copy, capsys):
     batches = ["--data.batches.eval_size", "1", "--trainer.overfit_batches", "1"]
     assert main(["fit", "--config", "recipe.yaml", "--name", "over", *batches]) == 0
     assert predicted("valid") == 1
@@ -536,14 +536,14 @@ def test_a_run_that_was_trained_on_some_batches_is_scored_whole(place, capsys):
         (["test", "--ckpt_path", "runs/recipe/1/checkpoints/best.ckpt", "--runs=elsewhere"], "runs"),
     ],
 )
-def test_a_run_that_there_is_gets_no_other_name(place, capsys, words, option):
+def test_a_run_that_there_is_gets_no_other_name(begun_copy, capsys, words, option):
     assert main(words) == 2
     said = capsys.readouterr().err
     assert f"--{option} has no effect here: the run is " in said
     assert "recipe/1; leave it out" in said
 
 
-def test_the_scores_of_another_checkpoint_may_get_a_name(place):
+def test_the_scores_of_another_checkpoint_may_get_a_name(begun_copy):
     words = ["--ckpt_path", "runs/recipe/1/checkpoints/last.ckpt", "--name=other", "--runs=elsewhere"]
     assert main(["test", *words]) == 0
     assert Path("elsewhere/other/1/metrics.json").is_file()
@@ -554,7 +554,7 @@ def metrics(run="runs/recipe/1"):
     return json.loads(Path(run, "metrics.json").read_text())
 
 
-def test_a_test_of_an_earlier_epoch_is_not_that_of_a_better_one(place, capsys, monkeypatch):
+def test_a_test_of_an_earlier_epoch_is_not_that_of_a_better_one(begun_copy, capsys, monkeypatch):
     assert main(["test"]) == 0
     tested, lines = metrics(), Path("runs/last/predictions.test.jsonl").read_bytes()
     monkeypatch.setattr(BestCheckpoint, "improves", lambda *_: True)
@@ -577,7 +577,7 @@ def test_a_test_of_an_earlier_epoch_is_not_that_of_a_better_one(place, capsys, m
     assert metrics()["test/step"] == metrics()["val/step"]
 
 
-def test_a_stale_test_of_an_older_run_is_left_out(place, caplog):
+def test_a_stale_test_of_an_older_run_is_left_out(begun_copy, caplog):
     assert main(["test"]) == 0
     Path("runs/last/metrics.json").write_text(json.dumps(metrics() | {"test/step": 1}))
     assert main(["report"]) == 0
@@ -586,7 +586,7 @@ def test_a_stale_test_of_an_older_run_is_left_out(place, caplog):
     assert "test" not in last_run(Path("runs/recipe/1/checkpoints/best.ckpt"))
 
 
-def test_a_test_on_other_data_keeps_the_one_before(place, capsys):
+def test_a_test_on_other_data_keeps_the_one_before(begun_copy, capsys):
     assert main(["test"]) == 0
     own = metrics()
     Path("other.txt").write_text("Vera B-PER\nleft O\n")

@@ -10,7 +10,7 @@ import pytest
 import tiny
 import torch
 import yaml
-from transformers.models.llama.modeling_llama import LlamaAttention
+from shared import counted_forwards, same
 
 from ner_lightning.commands.main import main
 from ner_lightning.system import progress
@@ -81,13 +81,7 @@ CHECKPOINTING = "--model.runtime.gradient_checkpointing=true"
     ids=["lora", "whole", "top layer"],
 )
 def test_a_fit_that_recomputes_activations_ends_with_the_same_weights(fit, tmp_path, monkeypatch, options):
-    forward, calls, weights = LlamaAttention.forward, [], []
-
-    def counted(self, *args, **kwargs):
-        calls.append(torch.is_grad_enabled())
-        return forward(self, *args, **kwargs)
-
-    monkeypatch.setattr(LlamaAttention, "forward", counted)
+    calls, weights = counted_forwards(monkeypatch), []
     forwards = 4 * 2  # of a batch through a layer
     for run, more in enumerate(([], [CHECKPOINTING]), 1):
         calls.clear()
@@ -99,7 +93,7 @@ def test_a_fit_that_recomputes_activations_ends_with_the_same_weights(fit, tmp_p
         last = torch.load(tmp_path / f"runs/r/{run}/checkpoints/last.ckpt", weights_only=True)
         weights.append((calls.count(True), last["state_dict"]))
     (_, plain), (_, other) = weights
-    assert all(torch.equal(plain[name], other[name]) for name in plain)
+    assert same(plain, other)
 
 
 @pytest.mark.parametrize("batches", [1, 2])

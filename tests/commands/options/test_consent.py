@@ -56,7 +56,7 @@ def mark(tmp_path):
 
 
 @pytest.fixture
-def place(tmp_path, llama, monkeypatch, mark):
+def foreign_code(tmp_path, llama, monkeypatch, mark):
     """A folder with a checkpoint, a backbone with code of its own, a module of classes, and data."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path / "modules"))
@@ -121,7 +121,7 @@ def run_trusting(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_code_of_a_backbone_needs_the_flag_of_the_command(place, mark, capsys, command):
+def test_code_of_a_backbone_needs_the_flag_of_the_command(foreign_code, mark, capsys, command):
     """With it the code runs (whatever comes then), so it would have run without it."""
     run = stranger(*CODE)
     assert main(words(command, run)) == 2
@@ -133,7 +133,7 @@ def test_code_of_a_backbone_needs_the_flag_of_the_command(place, mark, capsys, c
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "ensemble"])
-def test_a_preparation_that_a_checkpoint_names_needs_it_too(place, mark, capsys, command):
+def test_a_preparation_that_a_checkpoint_names_needs_it_too(foreign_code, mark, capsys, command):
     run = stranger(PREPARE)
     assert main(words(command, run)) == 2
     said = capsys.readouterr().err
@@ -146,7 +146,7 @@ def test_a_preparation_that_a_checkpoint_names_needs_it_too(place, mark, capsys,
 
 
 @pytest.mark.parametrize("command", ["predict", "export", "test"])
-def test_a_member_of_an_ensemble_needs_it_too(place, mark, capsys, command):
+def test_a_member_of_an_ensemble_needs_it_too(foreign_code, mark, capsys, command):
     held = torch.load("untrained.ckpt", weights_only=True)
     model = held["config"]["model"]
     member = {**model, "architecture": {**model["architecture"], "prepare": PREPARE[1]}}
@@ -159,7 +159,7 @@ def test_a_member_of_an_ensemble_needs_it_too(place, mark, capsys, command):
         assert mark.exists()
 
 
-def test_in_python_it_is_an_argument(place, mark):
+def test_in_python_it_is_an_argument(foreign_code, mark):
     for changes in (CODE, [PREPARE]):
         with pytest.raises(UserError, match="trust_remote_code=True"):
             NERTagger.from_run(stranger(*changes), device="cpu")
@@ -171,7 +171,7 @@ def test_in_python_it_is_an_argument(place, mark):
 
 @pytest.mark.parametrize("form", ["merged", "adapter"])
 @pytest.mark.parametrize("what", ["prepare", "backbone"])
-def test_an_exported_folder_needs_it_too(place, mark, capsys, form, what):
+def test_an_exported_folder_needs_it_too(foreign_code, mark, capsys, form, what):
     assert main(["export", "untrained.ckpt", "--output", "out", "--format", form]) == 0
     manifest = Path("out/ner_lightning.json")
     held = json.loads(manifest.read_text())
@@ -233,7 +233,7 @@ NAMED = {
 
 
 @pytest.mark.parametrize("case", NAMED)
-def test_classes_that_a_stored_configuration_names_are_not_imported(place, mark, capsys, case):
+def test_classes_that_a_stored_configuration_names_are_not_imported(foreign_code, mark, capsys, case):
     Path("callback.yaml").write_text(yaml.safe_dump(OWN))
     run = stranger(NAMED[case])
     assert main(words("test", run)) == 2
@@ -244,7 +244,7 @@ def test_classes_that_a_stored_configuration_names_are_not_imported(place, mark,
     assert not mark.exists()
 
 
-def test_the_stored_configuration_of_a_run_that_had_no_checkpoint_yet(place, mark, llama, capsys):
+def test_the_stored_configuration_of_a_run_that_had_no_checkpoint_yet(foreign_code, mark, llama, capsys):
     folder = Path("runs/strange/1")
     (folder / "checkpoints").mkdir(parents=True)
     config = {"model": {"backbone": str(llama)}, "data": {"dataset": "data"}}
@@ -258,7 +258,7 @@ def test_the_stored_configuration_of_a_run_that_had_no_checkpoint_yet(place, mar
 
 
 @pytest.mark.parametrize(("command", "key"), [("pretrain", "pretraining"), ("baseline", "prompting")])
-def test_the_recipe_of_a_run_of_another_command(place, mark, llama, capsys, command, key):
+def test_the_recipe_of_a_run_of_another_command(foreign_code, mark, llama, capsys, command, key):
     folder = Path("runs/strange/1")
     folder.mkdir(parents=True)
     asked = {"mask_ratio": 0.25, "text": [], "shots": 0, "split": "test", "sentences": None}
@@ -271,7 +271,7 @@ def test_the_recipe_of_a_run_of_another_command(place, mark, llama, capsys, comm
     assert not mark.exists()
 
 
-def test_what_is_shipped_needs_no_flag(place, mark):
+def test_what_is_shipped_needs_no_flag(foreign_code, mark):
     config = {
         "trainer": {
             "logger": {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": {"save_dir": "."}},
@@ -288,7 +288,7 @@ def test_what_is_shipped_needs_no_flag(place, mark):
     assert consent.stored_config(config, Path("x.ckpt"), consent=True) == config
 
 
-def test_a_configuration_is_given_on_the_command_line_as_ever(place, mark):
+def test_a_configuration_is_given_on_the_command_line_as_ever(foreign_code, mark):
     """A config that the user names is the user's own."""
     Path("own.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [OWN]}}))
     with suppress(Exception):
@@ -296,7 +296,7 @@ def test_a_configuration_is_given_on_the_command_line_as_ever(place, mark):
     assert mark.exists()
 
 
-def test_a_stored_configuration_of_something_else_is_refused(place, capsys):
+def test_a_stored_configuration_of_something_else_is_refused(foreign_code, capsys):
     held = torch.load("untrained.ckpt", weights_only=True)
     for config in ([], {"model": "evil.yaml"}, {"model": {"optimizer": {"lr": torch.zeros(1)}}}):
         torch.save(held | {"config": config}, "odd.ckpt")

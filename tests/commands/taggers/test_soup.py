@@ -26,7 +26,7 @@ RANKS = {"3": "4", "4": "2"}  # by seed
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, llama, corpus):
+def soup_folder(tmp_path_factory, llama, corpus):
     """Two seeds of a recipe, with adapters of different ranks, and their soup, validated and tested."""
     folder = tmp_path_factory.mktemp("soup")
     recipe = tiny.recipe(llama, corpus, size=4)
@@ -48,9 +48,9 @@ def place(tmp_path_factory, llama, corpus):
 
 
 @pytest.fixture
-def here(place, monkeypatch):
-    monkeypatch.chdir(place)
-    return place
+def here(soup_folder, monkeypatch):
+    monkeypatch.chdir(soup_folder)
+    return soup_folder
 
 
 def emissions(address):

@@ -1,9 +1,9 @@
 """Entity types are renamed, merged and left out as data are read, by every reader and in every command."""
 
 import json
-from pathlib import Path
 
 import pytest
+from shared import json_rows
 
 from ner_lightning.commands.main import main
 from ner_lightning.data.corpus_settings import Files
@@ -65,6 +65,6 @@ def test_data_are_converted_with_new_names(file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["data", "convert", str(file), "--output", "b.jsonl", "--rename_types", "person=PER,DATE="]
     assert main(words) == 0
-    (row,) = [json.loads(line) for line in Path("b.jsonl").read_text(encoding="utf-8").splitlines()]
+    (row,) = json_rows("b.jsonl")
     assert "PER" in json.dumps(row)
     assert "DATE" not in json.dumps(row)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import taggers
+from shared import json_rows
 
 from ner_lightning.commands.main import main
 from ner_lightning.commands.taggers import tagger_loading
@@ -30,11 +31,6 @@ from ner_lightning.inference import bulk
 from ner_lightning.inference.io.writers import marked
 
 TEXTS = ["Vera Holt left Lima.", 'Okoro, of "Tollan Inc.", won\t6-4!', "Nobody in Oslo answered."]
-
-
-@pytest.fixture(scope="module")
-def tagger(llama):
-    return taggers.random_tagger(llama)
 
 
 @pytest.fixture
@@ -198,7 +194,7 @@ def test_bad_lines_are_noted_and_passed_over(predict, monkeypatch, name):
     said = predict("--input", name, "--output", "out.jsonl")
     assert f"2 texts, 2 words, {len(expected)} left out" not in said.err
     assert f"; {len(expected)} left out: out.jsonl" in said.err
-    noted = [json.loads(line) for line in Path("out.jsonl.rejects.jsonl").read_text().splitlines()]
+    noted = json_rows("out.jsonl.rejects.jsonl")
     assert [row["line"] for row in noted] == [line for line, _ in expected]
     assert all(reason in row["reason"] for row, (_, reason) in zip(noted, expected, strict=True))
     assert [
@@ -234,7 +230,7 @@ def written(predict, tagger, name, *words):
 
 def test_jsonl(predict, tagger):
     tagged = written(predict, tagger, "out.jsonl")
-    rows = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = json_rows("out.jsonl")
     assert [(r["file"], r["line"], r["id"], r["text"]) for r in rows] == [
         ("in.jsonl", n + 1, n, text) for n, text in enumerate(TEXTS)
     ]
@@ -465,7 +461,7 @@ def test_entities_of_a_probability_in_every_format(tagger, predict, monkeypatch)
 
     said = predict(*words, "--overlaps", "keep", "--output", "out.jsonl").err
     assert f"{len(flat):,} entities" in said
-    rows = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = json_rows("out.jsonl")
     assert [row["entities"] for row in rows] == expected
     predict(*words, "--overlaps", "keep", "--output", "out.csv")
     with Path("out.csv").open(encoding="utf-8", newline="") as file:
@@ -481,7 +477,7 @@ def test_entities_of_a_probability_in_every_format(tagger, predict, monkeypatch)
 
     resolved = [each.to_dict() for each in tagger(TEXTS, min_score=least, overlaps="resolve")]
     predict(*words, "--output", "out.jsonl")
-    rows = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = json_rows("out.jsonl")
     assert [row["entities"] for row in rows] == [each["entities"] for each in resolved]
     predict(*words, "--output", "out.conll")
     tags = [line.split()[1] for line in Path("out.conll").read_text(encoding="utf-8").splitlines() if line]
@@ -507,7 +503,7 @@ def test_other_probabilities_do_not_resume_an_output(tagger, predict, monkeypatc
     assert "different options or files (min_score)" in predict(*words, "--min_score", "0.2", code=2).err
     assert "(overlaps)" in predict(*words, "--min_score", "0.3", "--overlaps", "keep", code=2).err
     predict(*words, "--min_score", "0.3")
-    rows = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = json_rows("out.jsonl")
     alone = [tagger([text], min_score=0.3) for text in TEXTS]  # as blocks of one are
     assert [row["entities"] for row in rows] == [e.to_dict()["entities"] for (e,) in alone]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas
 import pyarrow.parquet as pq
 import pytest
-import taggers
+from shared import json_rows
 
 from ner_lightning.commands.main import main
 from ner_lightning.commands.taggers import tagger_loading
@@ -25,11 +25,6 @@ SENTENCES = [
 DOCUMENTS = ["a", "a", 7]
 
 
-@pytest.fixture(scope="module")
-def tagger(llama):
-    return taggers.random_tagger(llama)
-
-
 @pytest.fixture
 def predict(tagger, tmp_path, monkeypatch):
     """Runs the command in an empty folder with a random tagger; returns the rows of JSON that it writes."""
@@ -38,7 +33,7 @@ def predict(tagger, tmp_path, monkeypatch):
 
     def call(source, name):
         assert main(["predict", "--input", source, "--output", name]) == 0
-        return [json.loads(line) for line in Path(name).read_text(encoding="utf-8").splitlines()]
+        return json_rows(name)
 
     return call
 

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import taggers
 
 from ner_lightning.commands.main import main
 from ner_lightning.commands.taggers import tagger_loading
@@ -16,11 +15,6 @@ from ner_lightning.inference import bulk
 from ner_lightning.inference.io.resumable import ResumableOutput, Totals
 
 GOLD = "Vera B-PER\nleft O\nLima B-LOC\n\nNobody O\nleft O\n"
-
-
-@pytest.fixture(scope="module")
-def tagger(llama):
-    return taggers.random_tagger(llama)
 
 
 @pytest.fixture
