@@ -11,16 +11,15 @@ from ner_lightning.commands.options.command_line import Parser
 from ner_lightning.commands.taggers.members import (
     Combined,
     Member,
+    check_precision,
     check_same,
     check_tokenizers,
-    difference,
     read,
     warn_of_equal,
     write,
 )
 from ner_lightning.commands.taggers.soup import check_soup, described, soup
 from ner_lightning.errors import UserError
-from ner_lightning.system.precision import names_bf16
 from ner_lightning.system.ranges import PositiveInt, check_options
 
 WHAT = "scores"
@@ -73,9 +72,7 @@ def check_averageable(first: Member, other: Member, *, trust: bool = False) -> N
     encoding = [f"data.encoding.{name}" for name in first.settings("data")["encoding"]]
     keys = ("data.types", *encoding, "model.use_crf", "model.architecture.constrained")
     check_same(first, other, keys, WHAT)
-    precisions = [str(member.setting("trainer.precision")) for member in (first, other)]
-    if len(set(map(names_bf16, precisions))) > 1:  # the first one's would count for all
-        raise difference(first, other, "trainer.precision", precisions, WHAT)
+    check_precision(first, other, WHAT)  # the first one's would count for all
     check_tokenizers(first, other, WHAT, trust=trust)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ner_lightning.errors import UserError
+from ner_lightning.system.precision import names_bf16
 from ner_lightning.system.terminal import printable, write_line
 
 if TYPE_CHECKING:
@@ -143,10 +144,17 @@ def check_same(first: Member, other: Member, keys: Iterable[str], what: str) -> 
     for key in keys:
         values = [member.setting(key) for member in (first, other)]
         if values[0] != values[1]:
-            raise difference(first, other, key, values, what)
+            raise _difference(first, other, key, values, what)
 
 
-def difference(first: Member, other: Member, key: str, values: Sequence[Any], what: str) -> UserError:
+def check_precision(first: Member, other: Member, what: str) -> None:
+    """Checks that the backbones of two taggers both run in bf16, or neither; arguments as of `check_same`."""
+    precisions = [str(member.setting("trainer.precision")) for member in (first, other)]
+    if len(set(map(names_bf16, precisions))) > 1:
+        raise _difference(first, other, "trainer.precision", precisions, what)
+
+
+def _difference(first: Member, other: Member, key: str, values: Sequence[Any], what: str) -> UserError:
     """Why two taggers do not become one: the values of a setting; further arguments as of `check_same`."""
     return UserError(
         f"{first.address} and {other.address} differ in {key} ({', '.join(map(str, values))}), "

@@ -4,7 +4,13 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ner_lightning.commands.taggers.members import Combined, Member, check_same, check_tokenizers
+from ner_lightning.commands.taggers.members import (
+    Combined,
+    Member,
+    check_precision,
+    check_same,
+    check_tokenizers,
+)
 from ner_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ def check_soup(first: Member, other: Member, *, trust: bool = False) -> None:
     encoding = [f"data.encoding.{name}" for name in first.settings("data")["encoding"]]
     keys = ["data.types", *encoding, *FIXED["weights"], "model.architecture.constrained"]
     if first.setting("model.quantization") not in (None, "none"):
-        keys.append("trainer.precision")  # the precision from which the weights are quantised
+        check_precision(first, other, WHAT)  # from which the weights are quantised
     adapted = any(member.setting("model.peft") == "lora" for member in (first, other))
     compared = [key for key in dict.fromkeys(keys) if adapted or not key.startswith("model.lora.")]
     check_same(first, other, (key for key in compared if key not in FREE), WHAT)

@@ -281,6 +281,16 @@ def test_all_weights_and_quantized_backbones(tmp_path, monkeypatch, kind):
     assert (found[2] - between).abs().max() < (found[0] - found[1]).abs().max()
 
 
+def test_quantized_weights_are_of_one_precision_by_any_of_its_names(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    llama = tiny.write_llama(tmp_path / "llama", hidden_size=64, intermediate_size=128)
+    for name in ("bf16", "bf16-mixed", "32-true"):
+        untrained(llama, f"{name}.ckpt", **lora(), quantization="nf4", precision=name)
+    assert main(["ensemble", "--soup", "bf16.ckpt", "bf16-mixed.ckpt"]) == 0
+    assert main(["ensemble", "--soup", "bf16.ckpt", "32-true.ckpt"]) == 2
+    assert "differ in trainer.precision (bf16, 32-true)" in capsys.readouterr().err
+
+
 def test_soups_are_members_like_any_run(here):
     words = ["ensemble", "--soup", "runs/soup/1", "runs/a/1", "--name", "more"]
     assert main(words) == 0
