@@ -2,7 +2,8 @@
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +118,20 @@ def _is_plain(layer: Any) -> bool:
     biases = any(getattr(layer, "lora_bias", {}).values())
     plain = type(base) is nn.Linear and base.weight.dtype == torch.float32
     return plain and known and not (layer.merged or layer.lora_variant or layer.fan_in_fan_out or biases)
+
+
+def scale_of(lora: Lora) -> float:
+    """What PEFT multiplies the product of an adapter's matrices by."""
+    return lora.alpha / (lora.rank**0.5 if lora.rslora else lora.rank)
+
+
+@contextmanager
+def keeping_trained(backbone: Backbone) -> Iterator[None]:
+    """After it all parameters are trained that were before: PEFT trains the active adapters alone."""
+    trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    yield
+    for parameter in trained:
+        parameter.requires_grad_(True)
 
 
 def add_adapter(backbone: Backbone, lora: Lora, spared: int = 0, name: str = "default") -> None:

@@ -9,7 +9,7 @@ import torch
 from ner_lightning.data.pretrained import Pretrained, locate
 from ner_lightning.data.schemes import LabelSet
 from ner_lightning.model.activation_checkpointing import checkpoint_activations
-from ner_lightning.model.adapters import adapt, add_adapter
+from ner_lightning.model.adapters import adapt, add_adapter, keeping_trained
 from ner_lightning.model.attention import verify_attention
 from ner_lightning.model.backbone import Backbone, saved_parts
 from ner_lightning.model.decoder import Decoder
@@ -238,11 +238,9 @@ def _shared_part(settings: Mapping[str, Any]) -> list[Any] | None:
 def _add_shared(backbone: Backbone, member: TaggerSettings, name: str) -> None:
     assert member.adapters is not None
     before = {id(parameter) for parameter in backbone.parameters()}
-    trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
-    add_adapter(backbone, member.adapters, name=name)
+    with keeping_trained(backbone):
+        add_adapter(backbone, member.adapters, name=name)
     for parameter in backbone.parameters():
         if id(parameter) not in before:
             parameter.data = parameter.data.float()
-            trained.append(parameter)
-    for parameter in trained:  # PEFT trains the active adapters alone
-        parameter.requires_grad_(True)
+            parameter.requires_grad_(True)

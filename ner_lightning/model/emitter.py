@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ner_lightning.data.batching import Batch
-from ner_lightning.model.adapters import merge_adapters
+from ner_lightning.model.adapters import keeping_trained, merge_adapters
 from ner_lightning.model.backbone import Backbone
 from ner_lightning.model.layer_split import LayerSplit
 from ner_lightning.model.masks import hidden_states
@@ -151,8 +151,6 @@ class Dropout(nn.Dropout):
 def _active(backbone: Backbone, adapter: str) -> Iterator[None]:
     """Within it a backbone that several emitters share uses the adapters of one of them."""
     if backbone.model.active_adapter != adapter:
-        trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
-        backbone.model.set_adapter(adapter)  # which also decides anew what is trained
-        for parameter in trained:
-            parameter.requires_grad_(True)
+        with keeping_trained(backbone):
+            backbone.model.set_adapter(adapter)
     yield

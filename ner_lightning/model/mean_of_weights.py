@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ner_lightning.errors import UserError
-from ner_lightning.model.adapters import Lora
+from ner_lightning.model.adapters import Lora, scale_of
 
 _DOWN = {".lora_A.": ".lora_B.", ".lora_embedding_A.": ".lora_embedding_B."}  # PEFT's names of a pair
 _ADAPTER = ".lora_"
@@ -67,7 +67,7 @@ def mean_of_weights(
     first = loras[0]
     if first is None:
         return WeightMean(state, None, 0.0)
-    shares = [_scale(lora) / len(states) for lora in loras if lora is not None]
+    shares = [scale_of(lora) / len(states) for lora in loras if lora is not None]
     lost = whole = 0.0
     for name in states[0]:
         up_name = _up_name(name)
@@ -122,11 +122,6 @@ def of_rank(factors: Factors, rank: int) -> tuple[Factors, Tensor]:
     down[:kept] = roots.unsqueeze(1) * (v[:kept] @ right.T)
     up[:, :kept] = left @ u[:, :kept] * roots
     return Factors(down, up), values
-
-
-def _scale(lora: Lora) -> float:
-    """What PEFT multiplies a product by."""
-    return lora.alpha / (lora.rank**0.5 if lora.rslora else lora.rank)
 
 
 def _up_name(name: str) -> str | None:

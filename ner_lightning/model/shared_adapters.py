@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ner_lightning.data.batching import Batch
 from ner_lightning.errors import UserError
-from ner_lightning.model.adapters import Lora
+from ner_lightning.model.adapters import Lora, scale_of
 from ner_lightning.model.backbone import Backbone, evaluating
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.model.masks import hidden_states
@@ -138,7 +138,7 @@ class AdapterBank:
         Raises:
             UserError: the backbone has no layer of a name, or of another size.
         """
-        scale = lora.alpha / (lora.rank**0.5 if lora.rslora else lora.rank)
+        scale = scale_of(lora)
         found: dict[str, tuple[Tensor, Tensor]] = {}
         with evaluating(self.backbone), self.backbone.lock:
             known = len(self._layers)
