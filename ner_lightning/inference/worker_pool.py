@@ -6,7 +6,6 @@ import os
 import queue
 import signal
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -18,7 +17,7 @@ from ner_lightning.data.readers.record import Record
 from ner_lightning.errors import UserError
 from ner_lightning.inference.block_pool import AT_A_TIME, IN_FLIGHT
 from ner_lightning.inference.bulk import BlockTagger, TaggedBlock
-from ner_lightning.system.child_process import cores_each, end_of, follow_parent
+from ner_lightning.system.child_process import cores_each, end_of, follow_parent, join_or_kill
 from ner_lightning.system.progress import printed
 
 START = "spawn"  # CUDA and OpenMP do not survive a fork
@@ -81,12 +80,7 @@ class WorkerPool:
             worker.pipe.close()  # at which a worker without a block returns
             if worker.holds or worker.facts is None:
                 worker.process.terminate()
-        until = time.monotonic() + GRACE
-        for worker in self._workers:
-            worker.process.join(max(0.0, until - time.monotonic()))
-            if worker.process.exitcode is None:
-                worker.process.kill()
-                worker.process.join()
+        join_or_kill((worker.process for worker in self._workers), GRACE)
 
     def start(self) -> TaggerFacts:
         """Starts the processes; returns what the first says that has loaded its tagger.

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from ner_lightning.system.child_process import follow_parent
+from ner_lightning.system.child_process import follow_parent, join_or_kill
 
 RETRY = 5.0  # seconds until the successor of a worker that did not start is started
 POLL = 0.2  # seconds between two looks for a signal
@@ -99,14 +99,9 @@ class Workers:
 
     def _stop(self) -> int:
         """Tells all workers to stop; kills those that take too long. Returns the exit code."""
-        until = time.monotonic() + self._grace
         for worker in self._workers:
             worker.process.terminate()
-        for worker in self._workers:
-            worker.process.join(max(0.0, until - time.monotonic()))
-            if worker.process.exitcode is None:
-                worker.process.kill()
-                worker.process.join()
+        join_or_kill((worker.process for worker in self._workers), self._grace)
         # A worker that had not begun to serve does not handle the signal.
         good = {0, -signal.SIGTERM}
         return int(any(each.process.exitcode not in good for each in self._workers))

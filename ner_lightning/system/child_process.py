@@ -5,6 +5,9 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
+from collections.abc import Iterable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 CONTROL = Path("/sys/fs/cgroup")  # where Linux says what a container may use
@@ -64,6 +67,21 @@ def _cpu_quota() -> float | None:
         except (OSError, ValueError, ZeroDivisionError):
             continue
     return None
+
+
+def join_or_kill(processes: Iterable[BaseProcess], grace: float) -> None:
+    """Waits until processes that were told to stop have ended.
+
+    Args:
+        processes: the processes.
+        grace: seconds for all of them together; what takes longer is killed.
+    """
+    until = time.monotonic() + grace
+    for process in processes:
+        process.join(max(0.0, until - time.monotonic()))
+        if process.exitcode is None:
+            process.kill()
+            process.join()
 
 
 def end_of(code: int | None) -> str:
