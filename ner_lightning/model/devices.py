@@ -173,6 +173,11 @@ def named_devices(asked: Any) -> list[str] | None:
     return [each.strip() for each in str(asked).split(",") if each.strip()]
 
 
+def gpus() -> int:
+    """How many GPUs this machine has: CUDA's, or the one that an accelerator of another kind is."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 1
+
+
 def check_gpus(asked: Any) -> None:
     """Checks that a machine has the GPUs that a trainer shall use.
 
@@ -182,7 +187,7 @@ def check_gpus(asked: Any) -> None:
     Raises:
         UserError: it has fewer.
     """
-    here = torch.cuda.device_count() if torch.cuda.is_available() else 1
+    here = gpus()
     listed = named_devices(asked)
     numbers = [int(word) for word in listed or [str(asked)] if word.isdecimal()]
     if numbers and max(numbers) >= (here if listed is not None else here + 1):

@@ -17,6 +17,7 @@ from ner_lightning.model.devices import (
     NVML,
     check_driver,
     check_gpus,
+    gpus,
     has,
     lacking,
     named_devices,
@@ -133,7 +134,7 @@ def _devices(asked: Any, accelerator: str) -> None:
     """Without a GPU Lightning would start that many processes on the CPU."""
     launched = launch()
     if accelerator not in {"auto", "cpu"} or (accelerator == "auto" and _has_accelerator()):
-        here = torch.cuda.device_count() if torch.cuda.is_available() else 1
+        here = gpus()
         if launched is not None and launched.local > here:
             raise LaunchError(
                 f"{launched.by} started {launched.local} processes on this machine, which has "
