@@ -95,6 +95,15 @@ def check_word(word: str) -> str:
     return word
 
 
+def miscounted(words: Sequence[str], tags: Sequence[str] | None) -> str | None:
+    """What is wrong with the numbers of words and tags of a sentence; None if nothing is."""
+    if not words:
+        return "no words in this sentence; remove the line"
+    if tags is not None and len(tags) != len(words):
+        return f"{len(words)} words but {len(tags)} tags; write one tag per word"
+    return None
+
+
 def check_sentence(words: Sequence[str], tags: Sequence[str] | None) -> None:
     """Checks the words and tags of a sentence.
 
@@ -104,10 +113,8 @@ def check_sentence(words: Sequence[str], tags: Sequence[str] | None) -> None:
     for name, given in (("words", words), ("tags", tags)):
         if isinstance(given, str):  # its letters would be taken for words or tags
             raise UserError(f"{name} are the text {given!r:.40}; write a list")
-    if not words:
-        raise UserError("no words in this sentence; remove the line")
-    if tags is not None and len(tags) != len(words):
-        raise UserError(f"{len(words)} words but {len(tags)} tags; write one tag per word")
+    if (problem := miscounted(words, tags)) is not None:
+        raise UserError(problem)
     for word in words:
         check_word(word)
     for tag in tags or ():

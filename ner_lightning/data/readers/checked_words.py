@@ -7,6 +7,7 @@ from ner_lightning.data.invisible import is_invisible
 from ner_lightning.data.readers.changes import Changes
 from ner_lightning.data.readers.read_options import EmptyWords
 from ner_lightning.data.readers.record import Record, rejected
+from ner_lightning.data.sentence import miscounted
 
 
 def checked(records: Iterable[Record], empty: EmptyWords) -> Iterator[Record]:
@@ -36,10 +37,8 @@ def checked(records: Iterable[Record], empty: EmptyWords) -> Iterator[Record]:
 
 def _checked_words(record: Record, empty: EmptyWords, changes: Changes, visible: set[str]) -> Record | None:
     words, tags = record.content, record.tags
-    if not words:
-        return rejected(record, "no words in this sentence; remove the line")
-    if tags is not None and len(tags) != len(words):
-        return rejected(record, f"{len(words)} words but {len(tags)} tags; write one tag per word")
+    if (problem := miscounted(words, tags)) is not None:
+        return rejected(record, problem)
     if visible.issuperset(words):
         return record
     empties = [number for number, word in enumerate(words) if is_invisible(word)]

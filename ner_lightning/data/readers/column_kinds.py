@@ -11,6 +11,10 @@ from ner_lightning.data.tags.tag_forms import OUTSIDES, TagForm
 from ner_lightning.errors import UserError
 from ner_lightning.system.terminal import listed
 
+BOTH_TAGGED = (
+    "columns {} both contain tags (the first is column 0);\n"
+    "name one as data.files.tags_column, or leave the other out of the file"
+)
 Kind = Literal["entities", "phrases", "bare", "outside", "index", "name", "runs", "number", "filler", "text"]
 TAG_KINDS = ("entities", "phrases", "bare", "outside")
 # Types of phrases in CoNLL-2000 and CoNLL-2003, whose column of chunks precedes the one of entities.
@@ -85,10 +89,7 @@ def tag_column(columns: Sequence[Column], word: int | None, *, wanted: bool) -> 
             fitting = [c for c in fitting if c is columns[-1] or rest[c.place] != {"outside"}]
         if len(fitting) > 1 and wanted and kind in ("entities", "bare"):
             shown = " and ".join(f"{c.place} ({_examples(c)})" for c in fitting)
-            raise UserError(
-                f"columns {shown} both contain tags (the first is column 0);\n"
-                "name one as data.files.tags_column, or leave the other out of the file"
-            )
+            raise UserError(BOTH_TAGGED.format(shown))
         if fitting and (len(columns) > 1 or wanted):
             return fitting[-1].place
     last = columns[-1]

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ner_lightning.data.readers.column_kinds import has_entities
+from ner_lightning.data.readers.column_kinds import BOTH_TAGGED, has_entities
 from ner_lightning.data.readers.column_layout import ColumnLayout
 from ner_lightning.data.readers.read_options import ReadOptions
 from ner_lightning.data.sentence import DataError
@@ -35,7 +35,4 @@ class Rivals(NamedTuple):
         """
         for column, cells in self.cells.items():
             if has_entities(cells):
-                raise DataError(
-                    f"{where}: columns {column} and {self.tag} both contain tags (the first is column 0);\n"
-                    "name one as data.files.tags_column, or leave the other out of the file"
-                )
+                raise DataError(f"{where}: {BOTH_TAGGED.format(f'{column} and {self.tag}')}")
