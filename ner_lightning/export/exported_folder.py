@@ -61,10 +61,8 @@ def export(
     Raises:
         UserError: the run cannot be used, the folder is not empty, or the run cannot have this format.
     """
-    if dtype != "auto" and format not in (MERGED, OPENVINO):
-        raise UserError(f"--dtype is for --format merged and openvino; {format} keeps fp32")
+    _check_options(format, dtype, temperature)
     folder = _checked(output)
-    check_setting("temperature", PositiveFloat | None, temperature)
     files = read_tagger_files(run, root, backbone=backbone, trust=trust)
     _check_format(files, format)
     encoder = files.encoder(whole=True)
@@ -115,6 +113,12 @@ def _draft_of(folder: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+
+
+def _check_options(format: ExportFormat, dtype: Precision, temperature: float | None) -> None:
+    check_setting("temperature", PositiveFloat | None, temperature)
+    if dtype != "auto" and format not in (MERGED, OPENVINO):
+        raise UserError(f"--dtype is for --format merged and openvino; {format} keeps fp32")
 
 
 def _checked(output: Path) -> Path:
