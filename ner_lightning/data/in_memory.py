@@ -47,7 +47,8 @@ def split_of(split: str, value: Any, files: Files = Files()) -> Split:
 
     Args:
         split: its name, for messages.
-        value: sentences with tags: `Sentence`, pairs, dicts, a data frame or a `datasets.Dataset`.
+        value: sentences with tags: `Sentence`, pairs, dicts, a dict of columns, a data frame or a
+            `datasets.Dataset`.
         files: the names of the columns with words and tags, for what has columns.
 
     Raises:
@@ -57,6 +58,8 @@ def split_of(split: str, value: Any, files: Files = Files()) -> Split:
         raise UserError(
             f"{split}: expected sentences, got {value!r:.60}; read_sentences reads those of a file"
         )
+    if isinstance(value, Mapping):
+        _check_columns(split, value)
     if not hasattr(value, "__len__"):  # a generator
         value = list(value)
     if len(value) == 0:
@@ -71,6 +74,23 @@ def split_of(split: str, value: Any, files: Files = Files()) -> Split:
     sentences = sentences_from(where, checked(records, options.rules.empty_words), options)
     digest = hashlib.sha256(json.dumps([(s.words, s.tags) for s in sentences]).encode()).hexdigest()
     return Split(sentences, declared_types(features, classes, options), where, f"sha256:{digest}")
+
+
+def _check_columns(split: str, value: Mapping[Any, Any]) -> None:
+    """Checks that a dict has columns of one length.
+
+    Raises:
+        UserError: it has splits, as a `datasets.DatasetDict` has, or something else.
+    """
+    columns = list(value.values())
+    if any(hasattr(column, "column_names") for column in columns):
+        names = ", ".join(map(str, value))
+        raise UserError(
+            f"{split}: got a dict of the splits {names}; give each split, as in train=data['train']"
+        )
+    listed = all(hasattr(column, "__len__") and not isinstance(column, str) for column in columns)
+    if not listed or len({len(column) for column in columns}) != 1:
+        raise UserError(f"{split}: got a dict that has no columns of one length; give a list of sentences")
 
 
 def _dicts(where: str, value: Any, options: ReadOptions) -> Iterator[dict[str, Any]]:
@@ -110,8 +130,10 @@ def _plain(cell: Any) -> Any:
 
 
 def _rows(value: Any) -> Iterable[Any]:
-    """The sentences of a data frame or another iterable."""
+    """The sentences of a data frame, of a dict of columns, or of another iterable."""
     if hasattr(value, "to_dict") and hasattr(value, "columns"):  # a data frame
         return list(value.to_dict("records"))
+    if isinstance(value, Mapping):
+        return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
     rows: Iterable[Any] = value
     return rows

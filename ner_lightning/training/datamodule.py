@@ -41,7 +41,7 @@ class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
             a file, or a folder with only train, a tenth is held out for validation and a tenth for test.
         train: a file of training sentences, instead of the data set's; `dataset` must then be named, or valid
             and test given. In Python also the sentences themselves: what `read_sentences` returns, pairs of
-            words and tags, dicts with the columns of `files`, a data frame with such columns, or a
+            words and tags, dicts with the columns of `files`, or such columns in a dict, a data frame or a
             `datasets.Dataset`.
         valid: the same for validation.
         test: the same for test.

@@ -206,11 +206,13 @@ def hub():
     return datasets.Dataset.from_dict(rows, features=features)
 
 
-@pytest.mark.parametrize("kind", ["pairs", "dicts", "pandas", "datasets"])
+@pytest.mark.parametrize("kind", ["pairs", "dicts", "columns", "pandas", "datasets"])
 def test_sentences_come_from_memory(llama, kind):
     given = TRAIN
     if kind == "dicts":
         given = [{"tokens": words, "ner_tags": tags} for words, tags in TRAIN]
+    elif kind == "columns":
+        given = hub().to_dict() | {"ner_tags": [tags for _, tags in TRAIN]}
     elif kind == "pandas":
         given = frame()
     elif kind == "datasets":
@@ -278,3 +280,24 @@ def test_a_trainer_that_overfits_sets_its_own_limits(llama, tmp_path, caplog):
     data, module = untrained(llama)
     tiny.trainer(default_root_dir=tmp_path, overfit_batches=1).fit(module, data)
     assert "limit_val_batches" not in caplog.text
+
+
+def test_splits_are_given_one_by_one(llama):
+    import datasets
+
+    splits = datasets.DatasetDict({"train": hub(), "validation": hub()})
+    for given, said in (
+        (
+            splits,
+            r"got a dict of the splits train, validation; give each split, as in train=data\['train'\]",
+        ),
+        ({"tokens": [["a"]], "ner_tags": []}, "train: got a dict that has no columns of one length"),
+        ({"text": "Vera left"}, "no columns of one length"),
+    ):
+        with pytest.raises(UserError, match=said):
+            CoNLLDataModule(train=given, backbone=str(llama)).corpus.split("train")
+
+
+def test_a_data_module_without_a_backbone_says_what_it_lacks():
+    with pytest.raises(UserError, match=r"name it, CoNLLDataModule\(backbone="):
+        CoNLLDataModule(train=TRAIN).corpus.encoded("train")

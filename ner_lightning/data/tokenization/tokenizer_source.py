@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ner_lightning.data.pretrained import Pretrained, locate
+from ner_lightning.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -21,5 +22,14 @@ class TokenizerSource:
 
     @property
     def pretrained(self) -> Pretrained:
-        """Where its files are."""
+        """Where its files are.
+
+        Raises:
+            UserError: there is none, or it was not named.
+        """
+        if not self.backbone:
+            raise UserError(
+                "whose tokenizer splits the words is not known: name it, CoNLLDataModule(backbone=...),\n"
+                "or give the data module to a Trainer together with its NERModule"
+            )
         return locate(self.backbone, self.revision)
