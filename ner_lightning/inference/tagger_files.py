@@ -117,7 +117,8 @@ class TaggerFiles:
         """
         if self.form == ONNX or engine == OPENVINO:
             return self._graph()
-        with as_current(device):
+        # Weights that the files replace are drawn first: the caller's random numbers stay what they were.
+        with as_current(device), torch.random.fork_rng(devices=[]):
             tagger = self._torch(device, bf16, dequantize)
         check_names(self.state, saved_names(tagger))
         tagger.load_state_dict(self.state, strict=False)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 from untrained import write_checkpoint
 
 from ner_lightning.commands.main import main
@@ -49,3 +50,11 @@ def test_what_has_no_whole_model_is_refused_with_the_way_on(checkpoint, capsys, 
         f"To train a tagger's layers further, name the folder of: ner-lightning export {path} --output DIR"
         in said
     )
+
+
+def test_loading_draws_none_of_the_callers_random_numbers(checkpoint):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    NERTagger.from_run(str(checkpoint))
+    assert torch.equal(torch.rand(3), expected)
