@@ -1,13 +1,14 @@
 """A spaCy component: `nlp.add_pipe("ner_lightning", config={"model": DIR})` sets `doc.ents`."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
 from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc, Span
 from spacy.training import Example
-from spacy.util import filter_spans, minibatch
+from spacy.util import filter_spans, load_config, minibatch
 
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.inference.result import Tagged
@@ -68,6 +69,19 @@ class Pipe:
         """Precision, recall and F1 of the entities, as spaCy's `ner` has them."""
         scores: dict[str, Any] = get_ner_prf(examples)
         return scores
+
+    def to_disk(self, path: Path, **_: Any) -> None:
+        """Makes the path of the tagger absolute in the saved pipeline, which may be loaded from elsewhere.
+
+        Args:
+            path: the component's own folder in that of the pipeline; nothing is written to it.
+        """
+        if self.tagger.path is None:
+            return
+        file = path.parent / "config.cfg"  # which spaCy writes before it saves the components
+        config = load_config(file)
+        config["components"][path.name]["model"] = str(self.tagger.path)
+        config.to_disk(file)
 
     def __call__(self, doc: Doc) -> Doc:
         """Sets a document's entities."""

@@ -112,6 +112,17 @@ def test_the_pipe_may_have_a_threshold(checkpoint, least):
     assert doc.ents
 
 
+def test_a_saved_pipeline_is_loaded_from_another_directory(tmp_path, checkpoint, monkeypatch):
+    monkeypatch.chdir(checkpoint.parent)
+    nlp = spacy.blank("en")
+    nlp.add_pipe("ner_lightning", name="tagger", config={"model": checkpoint.name, "device": "cpu"})
+    nlp.to_disk(tmp_path / "saved")
+    monkeypatch.chdir(tmp_path)
+    loaded = spacy.load(tmp_path / "saved")
+    assert loaded.get_pipe_config("tagger")["model"] == str(checkpoint)
+    assert found(loaded("Vera Holt left Lima.")) == found(nlp("Vera Holt left Lima."))
+
+
 def test_many_documents_keep_their_order():
     nlp, pipe = spacy.blank("en"), Pipe(Fixed(("Lima", "LOC")))
     docs = [nlp(text) for text in ("Lima", "none", "In Lima")]
