@@ -76,9 +76,9 @@ class Pipe:
         Args:
             path: the component's own folder in that of the pipeline; nothing is written to it.
         """
-        if self.tagger.path is None:
-            return
         file = path.parent / "config.cfg"  # which spaCy writes before it saves the components
+        if self.tagger.path is None or not file.is_file():
+            return
         config = load_config(file)
         config["components"][path.name]["model"] = str(self.tagger.path)
         config.to_disk(file)

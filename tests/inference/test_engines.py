@@ -1,8 +1,10 @@
 """OpenVINO computes what PyTorch computes; which of them runs is asked for, or measured at export."""
 
+import copy
 import json
 import logging
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -165,6 +167,19 @@ def test_a_graph_of_onnx_has_its_own_engine(folders, tmp_path):
     with pytest.raises(UserError, match="is an ONNX graph; leave out --engine"):
         place(read_folder(tmp_path), None, "openvino")
     assert place(read_folder(tmp_path), None, "auto") == ("cpu", "auto")
+
+
+@pytest.mark.parametrize("form", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_a_tagger_of_a_graph_is_copied_and_pickled(folders, llama, tmp_path, form):
+    folder = folders["crf"]
+    if form == "onnx":
+        folder = export(str(write_checkpoint(tmp_path, llama)), tmp_path / "out", format="onnx")
+    tagger = NERTagger.from_run(str(folder), engine="auto" if form == "onnx" else form)
+    expected = [each.tags for each in tagger(words=WORDS)]
+    for same in (copy.deepcopy(tagger), pickle.loads(pickle.dumps(tagger))):
+        assert [each.tags for each in same(words=WORDS)] == expected
+        assert type(same.tagger.emitter) is type(tagger.tagger.emitter)
+        assert not same.tagger.emitter.training
 
 
 def test_the_card_says_what_was_measured(folders):

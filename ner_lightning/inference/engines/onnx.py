@@ -1,6 +1,7 @@
 """GraphEmitter: runs a tagger's backbone and head as an ONNX graph, for CPUs."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ class GraphEmitter(Emitter):
         import onnxruntime
 
         super().__init__()
-        self.pooling = pooling
+        self.file, self.pooling = file, pooling
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
@@ -40,6 +41,10 @@ class GraphEmitter(Emitter):
         except Exception as error:
             reason = str(error).partition("\n")[0]
             raise UserError(f"{file} cannot be read by ONNX Runtime: {reason}") from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A session cannot be copied: the copy reads the file again.
+        return type(self), (self.file, self.pooling), {"training": self.training}
 
     def forward(self, batch: Batch) -> Tensor:
         """The graph's scores of each sub-token, pooled by word. *Shape:* (B, W, C)."""

@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class OpenVINOEmitter(Emitter):
         import openvino
 
         super().__init__()
-        self.pooling = pooling
+        self.file, self.pooling, self.bf16 = file, pooling, bf16
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -51,6 +52,11 @@ class OpenVINOEmitter(Emitter):
             raise UserError(f"{file} cannot be read by OpenVINO: {reason}; export it again") from None
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()  # a request holds its own inputs and outputs
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What OpenVINO has compiled cannot be copied: the copy reads the file again.
+        made = partial(type(self), bf16=self.bf16)
+        return made, (self.file, self.pooling), {"training": self.training}
 
     def forward(self, batch: Batch) -> Tensor:
         """The graph's scores of each sub-token, pooled by word. *Shape:* (B, W, C)."""
