@@ -26,7 +26,6 @@ from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system import progress
 from ner_lightning.system.plain_settings import coerced, to_plain
 from ner_lightning.system.ranges import Seed, check_arguments, register
-from ner_lightning.system.terminal import counted
 from ner_lightning.training.rank_agreement import check_ranks_agree
 from ner_lightning.training.stored_settings import StoredSettings, check_unchanged
 
@@ -202,9 +201,10 @@ class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
         encoded = self.corpus.encoded(split)
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         if len(encoded) < world:
-            what = "passage" if self.corpus.encoding.context else "sentence"  # which are read together
-            number = counted(len(encoded), what)
-            raise UserError(f"{split} has {number}, fewer than the {world} devices; use fewer devices")
+            what = (
+                "passages (sentences that are read together)" if self.corpus.encoding.context else "sentences"
+            )
+            raise UserError(f"{split} has {len(encoded)} {what}, fewer than the {world} devices")
         overfits = getattr(self.trainer, "overfit_batches", 0) > 0
         sampler = (RepeatedBatches if overfits else LengthGroupedSampler)(
             encoded,
