@@ -1,7 +1,6 @@
 """CoNLLDataModule: any tagged data set as length-grouped batches, on any number of ranks."""
 
 import os
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -22,15 +21,12 @@ from ner_lightning.data.tokenization.tokenizer_source import TokenizerSource
 from ner_lightning.errors import UserError
 from ner_lightning.model.extensions import made
 from ner_lightning.model.tagger_settings import TaggerSettings
-from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system import progress
 from ner_lightning.system.plain_settings import coerced, to_plain
 from ner_lightning.system.ranges import Seed, check_arguments, register
-from ner_lightning.training.rank_agreement import check_ranks_agree
 from ner_lightning.training.stored_settings import StoredSettings, check_unchanged
 
 register()
-LOCAL = {"backbone", "revision", "runtime"}  # settings that may be another path or another way on each node
 SPLITS_OF_STAGE = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",), "predict": ("test",)}
 
 
@@ -154,15 +150,6 @@ class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
         progress.stage(f"Tokenising {count:,} sentences ...")
         for name in names:
             self.corpus.encoded(name)
-        self._check_ranks(names, settings if isinstance(settings, TaggerSettings) else None)
-
-    def _check_ranks(self, names: Sequence[str], settings: TaggerSettings | None) -> None:
-        data = {name: self.corpus.split(name).fingerprint for name in names} | {"types": self.types}
-        data |= {"encoding": to_plain(self.corpus.encoding), "batches": to_plain(self.batches)}
-        model = {} if settings is None else to_plain(vars(settings))
-        model = {name: value for name, value in model.items() if name not in LOCAL}
-        versions = {name: package_versions().get(name) for name in ("ner-lightning", "torch", "transformers")}
-        check_ranks_agree({"data": data, "seed": self.seed, "model": model, "versions": versions})
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled, length-grouped training batches, continuing an interrupted epoch where it stopped."""
