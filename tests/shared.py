@@ -12,6 +12,13 @@ import pytest
 import torch
 
 JOBS = Path(__file__).with_name("rank_jobs.py")
+# What Lightning warns of where a plain Trainer runs our modules.
+PLAIN_TRAINER = pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers.*:UserWarning",
+    "ignore:.*sync_dist.*:UserWarning",
+    "ignore:.*in eval mode.*:UserWarning",
+    "ignore:Be aware that when using `ckpt_path`:UserWarning",
+)
 
 
 def json_rows(file: Path | str) -> list[Any]:

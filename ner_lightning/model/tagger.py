@@ -45,9 +45,10 @@ class Tagger(nn.Module):
             UserError: some of a word's, or of the CRF's, are NaN or infinite.
         """
         emissions: Tensor = self(batch)
-        if not all(
-            torch.isfinite(each).all() for each in (emissions[batch.mask], *self.decoder.parameters())
-        ):
+        # One look for all of them: on a GPU each would wait for the batch.
+        finite = [torch.isfinite(parameter).all() for parameter in self.decoder.parameters()]
+        finite.append((torch.isfinite(emissions) | ~batch.mask.unsqueeze(-1)).all())
+        if not torch.stack(finite).all():
             raise UserError(
                 "the tagger's scores are not finite (NaN or infinite), and say nothing of entities.\n"
                 "Its weights are damaged, or too large for bf16: try another checkpoint or fp32."

@@ -66,7 +66,7 @@ class ScoringModule(TrainingModule):
 
     def _evaluate(self, stage: str, batch: Batch) -> Prediction:
         assert batch.tags is not None, "evaluation data has tags"
-        evaluated = self.trainer.state.fn in EVALUATIONS  # a fit has `NonFinite`, which saves first
+        evaluated = self.trainer.state.fn in EVALUATIONS  # a fit has `NonFiniteGuard`
         emissions = self.built.scores(batch) if evaluated else self.built(batch)
         decoder = self.built.decoder
         # To the loss, words of types that the model does not know are O: the best that it can predict.

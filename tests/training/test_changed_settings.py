@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
+from shared import PLAIN_TRAINER
 
 from ner_lightning.data.corpus_settings import Batches, Encoding
 from ner_lightning.errors import UserError
@@ -12,12 +13,7 @@ from ner_lightning.model.adapters import Lora
 from ner_lightning.training.datamodule import CoNLLDataModule
 from ner_lightning.training.module import NERModule
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*does not have many workers.*:UserWarning",
-    "ignore:.*sync_dist.*:UserWarning",
-    "ignore:.*in eval mode.*:UserWarning",
-    "ignore:Be aware that when using `ckpt_path`:UserWarning",
-)
+pytestmark = PLAIN_TRAINER
 TRAIN, TEST = tiny.sentences(tiny.TRAIN), tiny.sentences(tiny.TEST)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from shared import PLAIN_TRAINER
 
 from ner_lightning.commands.main import main
 from ner_lightning.data.corpus_settings import Batches, Encoding, Files
@@ -26,12 +27,7 @@ from ner_lightning.training.module import NERModule
 from ner_lightning.training.optim import Optimizer
 from ner_lightning.training.prediction import Prediction
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*does not have many workers.*:UserWarning",
-    "ignore:.*sync_dist.*:UserWarning",
-    "ignore:.*in eval mode.*:UserWarning",
-    "ignore:Be aware that when using `ckpt_path`:UserWarning",
-)
+pytestmark = PLAIN_TRAINER
 TRAIN, TEST = tiny.sentences(tiny.TRAIN), tiny.sentences(tiny.TEST)
 
 
