@@ -68,6 +68,24 @@ def test_settings_that_are_changed_later_are_refused(llama, tmp_path, change):
         tiny.trainer(default_root_dir=tmp_path).fit(module, data)
 
 
+class Own(NERModule):
+    """As Lightning's users write it: it stores what it was given."""
+
+    def __init__(self, more=1, **settings):
+        super().__init__(**settings)
+        self.save_hyperparameters()
+
+
+@pytest.mark.parametrize("given", [{"lora": {"rank": 4}}, {"runtime": {"trust_remote_code": True}}])
+def test_a_subclass_may_store_what_it_was_given(llama, tmp_path, given):
+    _, data = made(llama)
+    module = Own(backbone=str(llama), types=data.types, **given)
+    tiny.trainer(default_root_dir=tmp_path).fit(module, data)
+    module.hparams["lora"] = {"rank": 8}
+    with pytest.raises(UserError, match="Own: lora was changed after it was made"):
+        tiny.trainer(default_root_dir=tmp_path).fit(module, data)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
