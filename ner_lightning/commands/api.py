@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
-from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from ner_lightning.commands.options.consent import FLAG
 from ner_lightning.errors import Interrupted, UserError
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.runs.folder import STAGES, Run, short
+from ner_lightning.system.plain_settings import is_numpy_number
 from ner_lightning.system.user_paths import expanded
 from ner_lightning.training.launch import isolated
 from ner_lightning.training.seqeval_check import FIGURES
@@ -226,8 +226,7 @@ def _text(key: str, value: Any) -> str:
     if isinstance(value, str | Path):
         return str(value)
     try:
-        plain = value.item() if isinstance(value, Number) and hasattr(value, "item") else value  # numpy's
-        return json.dumps(plain, ensure_ascii=False)
+        return json.dumps(value.item() if is_numpy_number(value) else value, ensure_ascii=False)
     except TypeError:
         raise UserError(
             f"overrides: {key} is {value!r}; it must be a plain value, or a list or dict of plain values"

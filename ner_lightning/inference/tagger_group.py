@@ -111,7 +111,8 @@ class TaggerGroup(Mapping[str, NERTagger]):
         dora = settings.adapters is not None and settings.adapters.dora
         tagger = None
         if not (files.members or files.form not in (CHECKPOINT, ADAPTER) or common is None or dora):
-            tagger = self._on_shared(name, files, settings, [*common, files.bf16])
+            with torch.random.fork_rng(devices=[]):  # as `TaggerFiles.build`
+                tagger = self._on_shared(name, files, settings, [*common, files.bf16])
         if tagger is None:
             tagger = NERTagger.of_files(files, self._asked, **self._selected)
         self._taggers[name] = tagger

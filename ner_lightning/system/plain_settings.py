@@ -54,10 +54,15 @@ def to_plain(value: Any) -> Any:
         return value
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if isinstance(value, Number):  # one of numpy's
-        return value.item()  # type: ignore[attr-defined]
+    if is_numpy_number(value):
+        return value.item()
     kind = type(value)
     return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": to_plain(vars(value))}
+
+
+def is_numpy_number(value: Any) -> bool:
+    """Whether a value is a number of numpy's, whose `item` is that of Python."""
+    return isinstance(value, Number) and hasattr(value, "item")
 
 
 def select(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -220,6 +220,14 @@ def test_options_are_those_of_a_tagger(runs):
     assert repr(group) == "TaggerGroup(a, b, c; on cpu)"
 
 
+def test_loading_draws_none_of_the_callers_random_numbers(runs):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    TaggerGroup(runs)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_long_texts_in_windows(write):
     encoding = {"max_length": 24, "overlap": 4}
     runs = {name: write(name, seed, encoding=encoding) for seed, name in enumerate("ab", start=1)}
