@@ -132,7 +132,8 @@ def _batch_results(
     found: dict[tuple[int, int], SentenceResult] = {}
     for key, tagger in taggers.items():
         part = _rows(batch, torch.from_numpy(np.flatnonzero(owners == key)).to(device))
-        scored = ScoredBatch(part.index.tolist(), _emitter(tagger).emissions(hidden, part), part.mask)
+        emissions = tagger.tagger.checked(_emitter(tagger).emissions(hidden, part), part.mask)
+        scored = ScoredBatch(part.index.tolist(), emissions, part.mask)
         decoded = decode(tagger.tagger, scored, tagger.wanted(options))
         found |= {(key, index): result for index, result in decoded.items()}
     return found

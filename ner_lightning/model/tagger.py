@@ -39,15 +39,22 @@ class Tagger(nn.Module):
         return emissions
 
     def scores(self, batch: Batch) -> Tensor:
-        """Emissions that are decoded, and not trained on: there NaN would become O without a word.
+        """Emissions that are decoded, and not trained on; see `checked`."""
+        return self.checked(self(batch), batch.mask)
+
+    def checked(self, emissions: Tensor, mask: Tensor) -> Tensor:
+        """Emissions as they are, if they say something: NaN would become O without a word.
+
+        Args:
+            emissions: *Shape:* (B, W, C)
+            mask: true on real words. *Shape:* (B, W)
 
         Raises:
-            UserError: some of a word's, or of the CRF's, are NaN or infinite.
+            UserError: some of a word's, or of the CRF's own scores, are NaN or infinite.
         """
-        emissions: Tensor = self(batch)
         # One look for all of them: on a GPU each would wait for the batch.
         finite = [torch.isfinite(parameter).all() for parameter in self.decoder.parameters()]
-        finite.append((torch.isfinite(emissions) | ~batch.mask.unsqueeze(-1)).all())
+        finite.append((torch.isfinite(emissions) | ~mask.unsqueeze(-1)).all())
         if not torch.stack(finite).all():
             raise UserError(
                 "the tagger's scores are not finite (NaN or infinite), and say nothing of entities.\n"

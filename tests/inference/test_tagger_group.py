@@ -220,6 +220,14 @@ def test_options_are_those_of_a_tagger(runs):
     assert repr(group) == "TaggerGroup(a, b, c; on cpu)"
 
 
+def test_scores_that_are_no_numbers_are_said(runs):
+    group = TaggerGroup(runs)
+    group["b"].tagger.emitter.head.weight.data[0, 0] = torch.nan
+    with pytest.raises(UserError, match="the tagger's scores are not finite"):
+        group.tag([("a", TEXTS[0]), ("b", TEXTS[0])])
+    assert group(TEXTS[:1], "a")[0].text == TEXTS[0]
+
+
 def test_loading_draws_none_of_the_callers_random_numbers(runs):
     torch.manual_seed(1)
     expected = torch.rand(3)
