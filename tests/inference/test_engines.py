@@ -1,6 +1,7 @@
 """OpenVINO computes what PyTorch computes; which of them runs is asked for, or measured at export."""
 
 import copy
+import ctypes
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from ner_lightning.export import exported_folder
 from ner_lightning.export.exported_folder import export
 from ner_lightning.inference.engines import choice, timing
 from ner_lightning.inference.engines.choice import faster, place
+from ner_lightning.inference.engines.openvino import OpenVINOEmitter
 from ner_lightning.inference.loading import read_folder
 from ner_lightning.inference.ner_tagger import NERTagger
 from ner_lightning.runs.folder import MANIFEST
@@ -180,6 +182,22 @@ def test_a_tagger_of_a_graph_is_copied_and_pickled(folders, llama, tmp_path, for
         assert [each.tags for each in same(words=WORDS)] == expected
         assert type(same.tagger.emitter) is type(tagger.tagger.emitter)
         assert not same.tagger.emitter.training
+
+
+def test_signals_keep_their_stack_where_taggers_come_and_go(folders):
+    def stack():
+        found = ctypes.create_string_buffer(64)
+        assert ctypes.CDLL(None).sigaltstack(None, found) == 0
+        return found.raw
+
+    def emitter():
+        return OpenVINOEmitter(folders["crf"] / "openvino.xml", "first", bf16=False)
+
+    one = emitter()  # the first one of a process may bring a stack, which stays
+    before = stack()
+    two, three = emitter(), emitter()
+    del one, two, three
+    assert stack() == before
 
 
 def test_the_card_says_what_was_measured(folders):

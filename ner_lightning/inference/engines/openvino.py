@@ -2,7 +2,7 @@
 
 import threading
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,6 @@ class OpenVINOEmitter(Emitter):
 
     def __init__(self, file: Path, pooling: Pooling, *, bf16: bool) -> None:
         require("OpenVINO", "openvino", "openvino")
-        import openvino
-
         super().__init__()
         self.file, self.pooling, self.bf16 = file, pooling, bf16
         options: dict[str, Any] = {
@@ -46,7 +44,7 @@ class OpenVINOEmitter(Emitter):
         if not bf16:  # otherwise what the CPU computes natively
             options["INFERENCE_PRECISION_HINT"] = "f32"
         try:
-            compiled = _compiled(openvino.Core(), file, options)
+            compiled = _compiled(_core(), file, options)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise UserError(f"{file} cannot be read by OpenVINO: {reason}; export it again") from None
@@ -65,6 +63,19 @@ class OpenVINOEmitter(Emitter):
         with self._lock:
             logits = torch.from_numpy(self._request.infer(given)[0].copy())
         return pool(logits, batch, self.pooling)
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO, once for the process.
+
+    Each `Core` gives the thread that makes it a stack for signals, and takes it back with its end. Where
+    several do not end in the reverse of their order, the thread is left with one that is freed, and the next
+    signal, such as Ctrl-C, ends the process with SIGSEGV.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _compiled(core: Any, file: Path, options: dict[str, Any]) -> Any:
