@@ -16,7 +16,7 @@ from ner_lightning.system.child_process import keep_to_quota
 from ner_lightning.system.first_rank import is_first
 from ner_lightning.system.terminal import escaping, printable, redraws
 from ner_lightning.training.launch import LaunchError, isolated, require_single_process
-from ner_lightning.training.ranks import GRACE, exit_code, lost_another, prefix
+from ner_lightning.training.ranks import GRACE, exit_code, explain_lost, prefix
 
 # Subcommand, the module of this folder whose `run(subcommand, arguments)` does it, and its help.
 COMMANDS = {
@@ -122,7 +122,8 @@ def _explained(error: Exception, command: str, rest: Sequence[str]) -> tuple[int
     explained = explained or explain_memory_error(error, command, rest)
     if explained is not None:
         return 2, str(explained)
-    return (1, "another rank ended; see its message.") if lost_another(error) else None
+    lost = explain_lost(error)
+    return None if lost is None else (1, lost)
 
 
 def _ask_for_report() -> None:

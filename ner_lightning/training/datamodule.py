@@ -1,6 +1,7 @@
 """CoNLLDataModule: any tagged data set as length-grouped batches, on any number of ranks."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -21,12 +22,16 @@ from ner_lightning.data.tokenization.tokenizer_source import TokenizerSource
 from ner_lightning.errors import UserError
 from ner_lightning.model.extensions import made
 from ner_lightning.model.tagger_settings import TaggerSettings
+from ner_lightning.runs.provenance import package_versions
 from ner_lightning.system import progress
 from ner_lightning.system.plain_settings import coerced, to_plain
 from ner_lightning.system.ranges import Seed, check_arguments, register
+from ner_lightning.system.terminal import counted
+from ner_lightning.training.rank_agreement import check_ranks_agree
 from ner_lightning.training.stored_settings import StoredSettings, check_unchanged
 
 register()
+LOCAL = {"backbone", "revision", "runtime"}  # settings that may be another path or another way on each node
 SPLITS_OF_STAGE = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",), "predict": ("test",)}
 
 
@@ -150,6 +155,15 @@ class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
         progress.stage(f"Tokenising {count:,} sentences ...")
         for name in names:
             self.corpus.encoded(name)
+        self._check_ranks(names, settings if isinstance(settings, TaggerSettings) else None)
+
+    def _check_ranks(self, names: Sequence[str], settings: TaggerSettings | None) -> None:
+        data = {name: self.corpus.split(name).fingerprint for name in names} | {"types": self.types}
+        data |= {"encoding": to_plain(self.corpus.encoding), "batches": to_plain(self.batches)}
+        model = {} if settings is None else to_plain(vars(settings))
+        model = {name: value for name, value in model.items() if name not in LOCAL}
+        versions = {name: package_versions().get(name) for name in ("ner-lightning", "torch", "transformers")}
+        check_ranks_agree({"data": data, "seed": self.seed, "model": model, "versions": versions})
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled, length-grouped training batches, continuing an interrupted epoch where it stopped."""
@@ -188,10 +202,9 @@ class CoNLLDataModule(StoredSettings, pl.LightningDataModule):
         encoded = self.corpus.encoded(split)
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         if len(encoded) < world:
-            what = (
-                "passages (sentences that are read together)" if self.corpus.encoding.context else "sentences"
-            )
-            raise UserError(f"{split} has {len(encoded)} {what}, fewer than the {world} devices")
+            what = "passage" if self.corpus.encoding.context else "sentence"  # which are read together
+            number = counted(len(encoded), what)
+            raise UserError(f"{split} has {number}, fewer than the {world} devices; use fewer devices")
         overfits = getattr(self.trainer, "overfit_batches", 0) > 0
         sampler = (RepeatedBatches if overfits else LengthGroupedSampler)(
             encoded,

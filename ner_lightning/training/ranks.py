@@ -18,6 +18,7 @@ from ner_lightning.system.first_rank import RANKS, is_first, is_only
 
 # Errors of the communication library by which other ranks learn that a rank has ended.
 _LOST = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset)|[Bb]roken pipe|TCPStore|recvValue|sendBytes")
+_PORT_IN_USE = re.compile("EADDRINUSE|address already in use", re.IGNORECASE)
 WAITED = 2.0  # seconds between looks for what the first rank writes
 GRACE = 10.0  # seconds for a rank to end by itself
 
@@ -83,11 +84,16 @@ def exit_code(stop: BaseException) -> int:
     return 128 + number if is_first() else 0
 
 
-def lost_another(error: BaseException) -> bool:
-    """Whether an error only says that another rank ended."""
+def explain_lost(error: BaseException) -> str | None:
+    """What to tell of an error by which ranks learn of each other's end, or do not meet; None of others."""
     named = "distributed" in type(error).__module__ or type(error).__name__.startswith("Dist")
     lost = isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
-    return not is_only() and (named or lost)
+    if is_only() or not (named or lost):
+        return None
+    if _PORT_IN_USE.search(str(error)):
+        port = os.environ.get("MASTER_PORT", "of the first rank")
+        return f"the port {port} is in use on this machine; set another one for all ranks: MASTER_PORT=NUMBER"
+    return "another rank ended; see its message. If it has none, it was killed, as for lack of memory."
 
 
 def end_with_parent() -> None:

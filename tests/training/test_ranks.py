@@ -15,7 +15,7 @@ from ner_lightning.training import ranks
 from ner_lightning.training.callbacks import graceful_stop
 from ner_lightning.training.callbacks.graceful_stop import GracefulStop
 from ner_lightning.training.launch import LaunchError, drawn_seed, launch, use_all_ranks
-from ner_lightning.training.ranks import exit_code, lost_another, prefix
+from ner_lightning.training.ranks import exit_code, explain_lost, prefix
 
 
 @pytest.mark.slow
@@ -230,13 +230,16 @@ def test_a_seed_is_drawn_where_no_other_rank_needs_it(monkeypatch, environment, 
 
 def test_what_only_says_that_another_rank_ended(monkeypatch):
     error = RuntimeError("[gloo/transport/tcp/pair.cc:538] Connection closed by peer [127.0.0.1]:4242")
-    assert not lost_another(error)
+    assert explain_lost(error) is None
     monkeypatch.setenv("SLURM_NTASKS", "2")  # of a batch script, which is one process
-    assert not lost_another(error)
+    assert explain_lost(error) is None
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert lost_another(error)
-    assert not lost_another(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert explain_lost(error).startswith("another rank ended; see its message. If it has none")
+    assert explain_lost(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
+    monkeypatch.setenv("MASTER_PORT", "29777")
+    taken = "TCPStore: failed to listen. port: 29777, code: -98, name: EADDRINUSE"
+    assert "the port 29777 is in use on this machine" in explain_lost(RuntimeError(taken))
     monkeypatch.setenv("RANK", "1")
     assert exit_code(KeyboardInterrupt()) == 0
 
