@@ -139,6 +139,7 @@ class Experiment:
         # Without callbacks of the user's own, whether they are an empty list or none at all.
         trainer = {k: v for k, v in self.trainer.items() if k != "logger" and (v or k != "callbacks")}
         config |= {"trainer": trainer, "data": {k: v for k, v in self.data.items() if k != "seed"}}
+        config["ranks"] = self.about.get("ranks", 1)  # times as many sentences are in a step
         if members := self.model.get("members"):  # whose settings would be hundreds of characters
             digest = hashlib.sha256(json.dumps(members, sort_keys=True, default=str).encode()).hexdigest()
             config["model"] = {**self.model, "members": f"{len(members)} more, settings {digest[:8]}"}

@@ -56,14 +56,26 @@ def earlier_data(before: Mapping[str, Any], described: Mapping[str, Any]) -> Ite
 
 
 def earlier_settings(
-    before: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]
+    before: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any], ranks: int
 ) -> Iterator[dict[str, Any]]:
-    """The settings that the run was trained with before it was resumed, of those that have changed."""
+    """The settings that the run was trained with before it was resumed, of those that have changed.
+
+    Args:
+        before: what `run.json` said until now.
+        old: the configuration until now.
+        new: the configuration at hand.
+        ranks: how many ranks train from now on.
+
+    Yields:
+        the number of epochs before, and their settings; nothing if none has changed.
+    """
     changed = {
         f"{section}.{name}": value
         for section in ("trainer", "model", "data")
         for name, value in (old.get(section) or {}).items()
         if value != (new.get(section) or {}).get(name) and name != "logger"
     }
+    if before.get("ranks", ranks) != ranks:
+        changed["ranks"] = before["ranks"]
     if before and changed:
         yield {"epochs": before.get("epochs", 0), "settings": changed}

@@ -56,6 +56,20 @@ def test_tensorboard(fit):
     assert json.loads((run / "run.json").read_text())["wandb_id"] is None
 
 
+def test_tensorboard_goes_on_where_a_run_is_resumed(fit):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    run = fit(TENSORBOARD)
+    assert main(["validate"]) == 0  # a place of its own, since its step is not one of the curve
+    assert main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "2"]) == 0
+    files = sorted(run.rglob("events.out.tfevents.*"))
+    assert [file.parent.name for file in files] == ["version_0", "version_0", "version_1"]
+    events = event_accumulator.EventAccumulator(str(files[0].parent)).Reload()
+    steps = [event.step for event in events.Scalars("val/f1")]
+    assert len(steps) == 2
+    assert steps[0] < steps[1]
+
+
 if find_spec("mlflow"):  # which is large, and not among the development packages
 
     def test_mlflow(fit, tmp_path):

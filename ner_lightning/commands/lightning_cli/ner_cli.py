@@ -133,7 +133,7 @@ class NERCLI(LightningCLI):
         start, root = self.start, Path(config.runs)
         run_lock = start.run_lock if self.subcommand == "fit" else None
         self.run_folder = join_run(self.run_folder, root, config.name, run_lock, start.checkpoints)
-        sandbox_outputs(config.trainer, self.run_folder.path)
+        sandbox_outputs(config.trainer, self.run_folder.path, fits=self.subcommand == "fit")
         self.text = may_log_text(config.log_text, config.data)
         overlays = config_files(self.words)[1:]
         for logger in class_specs(config.trainer.logger):

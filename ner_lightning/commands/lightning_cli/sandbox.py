@@ -3,17 +3,23 @@
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.profilers import PassThroughProfiler
 
-from ner_lightning.commands.options.trainer_options import class_specs
+from ner_lightning.commands.options.trainer_options import class_of, class_specs
 from ner_lightning.errors import UserError
 from ner_lightning.runs.folder import BEST, CHECKPOINTS, LAST
 
 PATHS = ("save_dir", "dirpath", "dir", "root_dir", "filename")  # of Lightning's loggers and callbacks
 
 
-def sandbox_outputs(trainer: Any, folder: Path) -> None:
+def sandbox_outputs(trainer: Any, folder: Path, *, fits: bool) -> None:
     """Changes the parsed options of a trainer, so that its outputs go into the run folder.
+
+    Args:
+        trainer: the options.
+        folder: of the run.
+        fits: whether it trains: TensorBoard's curves of a resumed run then go on, instead of beside them.
 
     Raises:
         UserError: a path of a logger, callback or profiler leads out of it.
@@ -24,6 +30,8 @@ def sandbox_outputs(trainer: Any, folder: Path) -> None:
             arguments: Any = spec.get("init_args")
             if part == "callbacks" and arguments is not None:
                 _spare_our_checkpoints(arguments, str(spec.class_path).rpartition(".")[2], root)
+            if fits and arguments is not None and issubclass(class_of(spec), TensorBoardLogger):
+                arguments["version"] = arguments.get("version") or 0
             for key in PATHS if arguments is not None else ():
                 value: Any = arguments.get(key)
                 if key not in arguments or (value is None and key != "save_dir"):

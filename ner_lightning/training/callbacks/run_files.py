@@ -22,6 +22,7 @@ from ner_lightning.runs.ladder_cells import noted_recipe
 from ner_lightning.runs.provenance import now, run_provenance
 from ner_lightning.system.atomic import write_text
 from ner_lightning.system.console import best_effort, say
+from ner_lightning.system.terminal import counted
 from ner_lightning.training.callbacks.checkpoints import BestCheckpoint
 from ner_lightning.training.callbacks.throughput import peak_memory
 from ner_lightning.training.datamodule import CoNLLDataModule
@@ -100,6 +101,11 @@ class RunFiles(Callback):
             "train": describe_split(datamodule, "train"),
             "valid": describe_split(datamodule, "valid", trained),
         }
+        if (ranks := before.get("ranks", trainer.world_size)) != trainer.world_size:
+            say(
+                f"The epochs before were trained on {counted(ranks, 'rank')}, the next ones on "
+                f"{trainer.world_size}: a step now has {trainer.world_size / ranks:g} times the sentences."
+            )
         for logger in trainer.loggers:
             logger.log_hyperparams(self.config)
         wandb_ids = [logger.version for logger in trainer.loggers if isinstance(logger, WandbLogger)]
@@ -113,7 +119,7 @@ class RunFiles(Callback):
             "earlier_data": [*before.get("earlier_data", []), *earlier_data(before, data)],
             "earlier_settings": [
                 *before.get("earlier_settings", []),
-                *earlier_settings(before, old, self.config),
+                *earlier_settings(before, old, self.config, trainer.world_size),
             ],
             "wandb_id": next(iter(wandb_ids), None),
         }

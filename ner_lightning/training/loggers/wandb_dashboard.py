@@ -23,7 +23,9 @@ from ner_lightning.training.loggers.wandb import NonBlockingWandbLogger
 from ner_lightning.training.loggers.wandb_artifacts import log_data, log_model
 from ner_lightning.training.module import NERModule
 
-ABOUT = ("versions", "machine", "commit", "seed", "data", "backbone", "parameters", "trained_parameters")
+ABOUT = (
+    "versions", "machine", "commit", "seed", "ranks", "data", "backbone", "parameters", "trained_parameters",
+)  # fmt: skip
 BEST_SCORES = ("f1", "precision", "recall", "accuracy", "loss", "epoch")
 
 

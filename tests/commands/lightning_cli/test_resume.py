@@ -424,6 +424,16 @@ def test_a_run_knows_the_settings_of_its_earlier_epochs(begun_copy):
     assert about()["earlier_settings"] == earlier
 
 
+def test_another_number_of_ranks_is_said_and_kept(begun_copy, capsys):
+    file = begun_copy / "runs/recipe/1/run.json"
+    file.write_text(json.dumps(about() | {"ranks": 4}), encoding="utf-8")
+    assert main(RESUME) == 0
+    said = capsys.readouterr().out
+    assert "The epochs before were trained on 4 ranks, the next ones on 1: a step now has 0.25 times" in said
+    assert about()["ranks"] == 1
+    assert about()["earlier_settings"][0]["settings"]["ranks"] == 4
+
+
 @pytest.mark.slow
 def test_the_configuration_of_a_run_is_a_recipe_of_other_commands(begun_copy, capsys):
     config = "runs/recipe/1/config.yaml"
