@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,16 @@ def run_provenance() -> dict[str, Any]:
 
 def package_versions() -> dict[str, str]:
     """The versions of the installed packages that a result depends on."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
+    found = {package: _version(package) for package in PACKAGES}
+    return {package: number for package, number in found.items() if number is not None}
+
+
+@cache  # what is imported does not change, and each look takes a millisecond
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def machine() -> str:
