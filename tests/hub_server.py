@@ -12,6 +12,7 @@ import json
 import os
 import re
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -361,7 +362,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content[: len(content) // 2] if cut else content)
+            with suppress(ConnectionError):  # a client that has read enough is gone
+                self.wfile.write(content[: len(content) // 2] if cut else content)
         if cut:
             self.close_connection = True
 
