@@ -93,7 +93,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Makes this CPU one that has instructions for bf16, or not."""
+    """Makes this CPU one that has fast instructions for bf16, or not."""
     from ner_lightning.model import devices
 
     return lambda has: monkeypatch.setattr(devices, "cpu_multiplies_bf16", lambda: has)

@@ -1,4 +1,4 @@
-"""On a CPU without instructions for bf16 a recipe in bf16 runs in fp32, the faster one, and says so."""
+"""On a CPU without fast instructions for bf16 a recipe in bf16 runs in fp32, the faster one, and says so."""
 
 import json
 from pathlib import Path
@@ -17,8 +17,9 @@ from ner_lightning.inference.tagger_group import TaggerGroup
 from ner_lightning.model import devices
 from ner_lightning.model.emitter import BackboneEmitter
 from ner_lightning.prompting.generation import PromptedModel
+from ner_lightning.runs import provenance
 
-SAID = "This CPU has no instructions for bf16: the backbone runs in fp32"
+SAID = "This CPU has no fast products in bf16: the backbone runs in fp32"
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_a_fit_and_what_follows_it(recipe, cpu, masks, capsys, has, dtype):
     assert json.loads(Path("runs/last/run.json").read_text())["backbone_in_bf16"] is has
     assert main(["report"]) == 0
     report = Path("runs/last/report.md").read_text()
-    assert ("the backbone in fp32, since the CPU has no bf16" in report) is not has
+    assert ("the backbone in fp32, since bf16 is slower there" in report) is not has
     masks.clear()
     assert main(["test"]) == 0
     assert main(["predict", "--text", "Vera left Lima"]) == 0
@@ -101,17 +102,39 @@ def test_pretraining_and_prompting(recipe, cpu, capsys):
 def test_what_counts_as_instructions(monkeypatch):
     found = devices.cpu_multiplies_bf16.__wrapped__
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.setattr(devices, "cpu_features", lambda: "AuthenticAMD")
     for has in (True, False):
         monkeypatch.setattr(devices.platform, "machine", lambda: "x86_64")
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has: has)
         assert found() is has
         monkeypatch.setattr(devices.platform, "machine", lambda: "aarch64")
         features = "Features : fp asimd" + " i8mm bf16" * has
-        monkeypatch.setattr(devices.Path, "read_text", lambda *_, features=features, **__: features)
+        monkeypatch.setattr(devices, "cpu_features", lambda features=features: features)
         assert found() is has
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx2")
         assert found() is False
         monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+
+
+@pytest.mark.parametrize(
+    ("maker", "flags", "most", "fast"),
+    [
+        ("GenuineIntel", "avx512_bf16 amx_bf16 amx_tile", "", True),
+        ("GenuineIntel", "avx512_bf16 amx_bf16 amx_tile", "avx512_core_bf16", False),
+        ("GenuineIntel", "avx512_bf16", "", False),
+        ("AuthenticAMD", "avx512_bf16", "", True),
+        ("AuthenticAMD", "avx512_bf16", "avx512_core_bf16", True),
+    ],
+)
+def test_intel_multiplies_bf16_fast_with_amx_alone(monkeypatch, maker, flags, most, fast):
+    said = f"vendor_id : {maker}\nmodel name : CPU 1\nflags : fpu {flags}\n"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", most)
+    monkeypatch.setattr(devices.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    for module in (devices, provenance):
+        monkeypatch.setattr(module, "cpu_features", lambda: said)
+    assert devices.cpu_multiplies_bf16.__wrapped__() is fast
+    assert ("without AMX" in provenance.machine()) is (maker == "GenuineIntel" and "amx" not in flags)
 
 
 @pytest.mark.parametrize("emulated", [True, False])

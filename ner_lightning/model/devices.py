@@ -14,13 +14,15 @@ import torch
 
 from ner_lightning.errors import UserError
 from ner_lightning.system.child_process import WORKER
+from ner_lightning.system.cpu_features import cpu_features, is_intel_without_amx
 from ner_lightning.system.progress import stage
 from ner_lightning.system.terminal import counted
 
 NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"  # 1: PyTorch asks NVML for GPUs, not CUDA; Lightning sets it
 KNOWN = ("cpu", "cuda", "mps")
-# Values of ONEDNN_MAX_CPU_ISA that keep PyTorch's library of products from bf16 instructions.
+# Values of ONEDNN_MAX_CPU_ISA that keep PyTorch's library of products from bf16 instructions, and from AMX.
 WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+WITHOUT_AMX = ("AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX10_1_512")
 
 
 def chosen_device(asked: str | None) -> str:
@@ -77,15 +79,21 @@ def runs_in_bf16(asked: bool, device_type: str) -> bool:
 
 @cache
 def cpu_multiplies_bf16() -> bool:
-    """Whether this CPU has instructions for products in bf16 (AMX, AVX512_BF16, or ARM's).
+    """Whether this CPU has fast instructions for products in bf16: AMX, AMD's AVX512_BF16, or ARM's.
 
-    Without them PyTorch converts each number, and fp32 is 2 to 20 times as fast (docs/benchmarks.md).
+    Without any PyTorch converts each number, and fp32 is 2 to 20 times as fast; with Intel's AVX512_BF16 and
+    no AMX it is 1.5 times as fast (docs/benchmarks.md).
     """
-    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in WITHOUT_BF16:
+    most = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    if most in WITHOUT_BF16:
         return False
+    features = cpu_features()
     if platform.machine() == "aarch64":
-        return " bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    return torch.cpu._is_avx512_bf16_supported()  # which CPUs with AMX have, too
+        return " bf16" in features
+    if not torch.cpu._is_avx512_bf16_supported():  # which CPUs with AMX have, too
+        return False
+    hidden = most in WITHOUT_AMX and "GenuineIntel" in features
+    return not hidden and not is_intel_without_amx(features)
 
 
 def compiles(device_type: str) -> bool:

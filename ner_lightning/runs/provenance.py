@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ner_lightning.system.cpu_features import cpu_features, is_intel_without_amx
+
 PACKAGES = (
     *("ner-lightning", "torch", "lightning", "transformers", "peft"),
     *("tokenizers", "torchmetrics", "datasets", "numpy"),
@@ -54,10 +56,11 @@ def _version(package: str) -> str | None:
 def machine() -> str:
     """The processor and its number of cores, and the GPUs if this process uses any."""
     model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [ln for ln in info.read_text(encoding="utf-8").split("\n") if "model name" in ln]
-        model = names[0].partition(":")[2].strip() if names else model
+    features = cpu_features()
+    names = [line for line in features.split("\n") if "model name" in line]
+    model = names[0].partition(":")[2].strip() if names else model
+    if is_intel_without_amx(features):  # a virtual machine's processor may have the name of one with it
+        model += " without AMX"
     torch, gpus = sys.modules.get("torch"), []
     # Asking for a name would start CUDA, which takes memory of the GPU, and which an old driver cannot.
     if torch is not None and torch.cuda.is_initialized():

@@ -32,7 +32,7 @@ def report_fp32_fallback(trainer: pl.Trainer) -> None:
     """Prints a line if the backbone cannot run in bf16, which the trainer asks for."""
     if names_bf16(trainer.precision) and not in_bf16(trainer):
         what = "CPU" if trainer.strategy.root_device.type == "cpu" else "GPU"
-        stage(f"This {what} has no instructions for bf16: the backbone runs in fp32, which is faster here.")
+        stage(f"This {what} has no fast products in bf16: the backbone runs in fp32, which is faster here.")
 
 
 def fits_target(built: Target, wanted: Target) -> bool:

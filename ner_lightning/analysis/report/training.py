@@ -159,7 +159,7 @@ def _set_up(run: Experiment) -> list[list[str]]:
     if run.trainer:
         precision = str(run.trainer.get("precision") or "32-true")
         cannot = names_bf16(precision) and not (run.about or {}).get("backbone_in_bf16", True)
-        rows.append(["precision", precision + "; the backbone in fp32, since the CPU has no bf16" * cannot])
+        rows.append(["precision", precision + "; the backbone in fp32, since bf16 is slower there" * cannot])
         clip = run.trainer.get("gradient_clip_val")
         rows.append(["gradient norm clipped at", f"{clip:g}" if clip else "not clipped"])
     if about := run.about:
