@@ -671,6 +671,7 @@ def test_a_part_that_fails_costs_no_other(corpus, llama, tmp_path, monkeypatch, 
 @pytest.mark.timeout(900)
 def test_cache_speed(small, monkeypatch):
     monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")  # to compile layers takes minutes
     words, file = small
     few = ["--epochs", "3", "--rounds", "1", "--steps", "1", "--warmup", "1"]
     monkeypatch.setattr(cache_speed, "TOP_LAYERS", 1)

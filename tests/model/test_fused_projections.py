@@ -99,7 +99,8 @@ def test_layers_that_are_recomputed_give_the_same_gradients(compiled):
         backbone.layers[0].mlp.act_fn.register_forward_pre_hook(lambda *_: calls.append(1))
     checkpoint_activations(backbone.layers)
     if compiled:
-        backbone.compile_layers()
+        for layer in backbone.layers:
+            layer.compile(dynamic=True, backend="aot_eager")  # traced as ever, without a minute of C++
     recomputed, others = outcome(backbone)
     torch.testing.assert_close(recomputed, hidden, rtol=1e-4, atol=1e-5)
     for name, gradient in others.items():
