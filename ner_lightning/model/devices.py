@@ -81,8 +81,8 @@ def runs_in_bf16(asked: bool, device_type: str) -> bool:
 def cpu_multiplies_bf16() -> bool:
     """Whether this CPU has fast instructions for products in bf16: AMX, AMD's AVX512_BF16, or ARM's.
 
-    Without any PyTorch converts each number, and fp32 is 2 to 20 times as fast; with Intel's AVX512_BF16 and
-    no AMX it is 1.5 times as fast (docs/benchmarks.md).
+    Without any PyTorch converts each number, and fp32 is 2 to 30 times as fast; with Intel's AVX512_BF16 and
+    no AMX it is 1.4 times as fast (docs/benchmarks.md).
     """
     most = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     if most in WITHOUT_BF16:
